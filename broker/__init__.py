@@ -1,0 +1,1 @@
+"""The machine: intake, router, gate, mailbox and ledger."""

@@ -1,0 +1,1 @@
+"""The log that carries: one port, its adapters."""

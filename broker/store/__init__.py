@@ -1,0 +1,1 @@
+"""The one ACID database that decides."""

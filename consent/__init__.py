@@ -1,0 +1,1 @@
+"""The decision: who may receive what, and why."""

@@ -1,0 +1,1 @@
+"""The contract: what two strangers must agree on, byte for byte. Pure: no I/O, no clock, no settings."""

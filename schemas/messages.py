@@ -1,0 +1,42 @@
+"""Messages: what each fault code says to a person, in French and English, and what to do about it.
+
+Refuses: an unlisted code: `tests/unit/schemas/test_messages.py` walks the source for every code raised.
+Keeps: sentences live in one table (`codes.toml`), so the documentation, the command line and the API say the same.
+"""
+
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Literal
+
+from schemas.errors import Fault
+
+Language = Literal["fr", "en"]
+
+
+@dataclass(frozen=True)
+class Message:
+    """One code's sentences: what is wrong, and what to do."""
+
+    wrong: str
+    remedy: str
+
+
+@cache
+def table() -> dict[str, dict[str, str]]:
+    """Every code with its four sentences: `en`, `fr` (what is wrong), `do_en`, `do_fr` (what to do)."""
+    loaded: dict[str, dict[str, str]] = tomllib.loads(files("schemas").joinpath("codes.toml").read_text("utf-8"))
+    return loaded
+
+
+class _Unfilled(dict[str, object]):
+    def __missing__(self, name: str) -> str:
+        return "?"
+
+
+def explain(fault: Fault, language: Language) -> Message:
+    """The fault's sentences in one language; details fill the braces."""
+    row = table()[fault.code]
+    told = _Unfilled(fault.details)
+    return Message(row[language].format_map(told), row[f"do_{language}"].format_map(told))

@@ -1,0 +1,182 @@
+"""Names: identifiers and closed enumerations, each a type of its own, each checked where it is made.
+
+Refuses: a malformed name, with the code `name.*`; nothing downstream checks a name again.
+Keeps: a party cannot be passed where an event type is meant, and no identifier holds a citizen's value.
+Source: docs/protocol.md, section 1; UUIDv7 is RFC 9562, section 5.7.
+"""
+
+import re
+from enum import Enum
+from typing import NewType, Self
+
+from schemas.errors import Refused
+
+Instant = NewType("Instant", int)
+"""Milliseconds since 1970-01-01T00:00:00Z."""
+
+_PARTY = re.compile(r"urn:fr:siret:[0-9]{14}|urn:unefois:[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
+_EVENT_TYPE = re.compile(r"(?:[a-z][a-z0-9-]*\.){2,8}v[1-9][0-9]{0,3}")
+_PURPOSE = re.compile(r"[a-z][a-z0-9-]{1,62}")
+
+
+class _Text(str):
+    """A string that was checked when it was made."""
+
+    __slots__ = ()
+    pattern: re.Pattern[str]
+    code: str
+
+    def __new__(cls, text: str) -> Self:
+        if not cls.pattern.fullmatch(text):
+            raise Refused(cls.code, length=len(text))
+        return super().__new__(cls, text)
+
+
+class PartyId(_Text):
+    """An administration, the broker or the portal: `urn:fr:siret:<14 digits>` or `urn:unefois:<name>`."""
+
+    __slots__ = ()
+    pattern = _PARTY
+    code = "name.party"
+
+
+class EventType(_Text):
+    """Reverse DNS and one version: `fr.unefois.address.changed.v1`."""
+
+    __slots__ = ()
+    pattern = _EVENT_TYPE
+    code = "name.event-type"
+
+
+class Purpose(_Text):
+    """A purpose's identifier, listed in `consent.purposes`: `family-benefits`."""
+
+    __slots__ = ()
+    pattern = _PURPOSE
+    code = "name.purpose"
+
+
+class _Bytes(bytes):
+    """Bytes whose length was checked when they were made."""
+
+    __slots__ = ()
+    size: int
+    code: str
+
+    def __new__(cls, raw: bytes) -> Self:
+        if len(raw) != cls.size:
+            raise Refused(cls.code, length=len(raw), expected=cls.size)
+        return super().__new__(cls, raw)
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """From hexadecimal, with or without the dashes of a UUID. Raises Refused."""
+        try:
+            return cls(bytes.fromhex(text.replace("-", "")))
+        except ValueError:
+            raise Refused(cls.code, length=len(text) // 2, expected=cls.size) from None
+
+
+class DeclarationId(_Bytes):
+    """UUIDv7, 16 bytes, made by the source."""
+
+    __slots__ = ()
+    size = 16
+    code = "name.declaration-id"
+
+
+class DeliveryId(_Bytes):
+    """16 bytes derived from declaration, recipient and grant, so that a retry has the same id."""
+
+    __slots__ = ()
+    size = 16
+    code = "name.delivery-id"
+
+
+class GrantId(_Bytes):
+    """UUIDv7, 16 bytes, made by the broker."""
+
+    __slots__ = ()
+    size = 16
+    code = "name.grant-id"
+
+
+class Kid(_Bytes):
+    """Key id: SHA-256 of the algorithm's or suite's number and the raw public key."""
+
+    __slots__ = ()
+    size = 32
+    code = "name.kid"
+
+
+class SchemaId(_Bytes):
+    """SHA-256 of the exact registered schema bytes."""
+
+    __slots__ = ()
+    size = 32
+    code = "name.schema-id"
+
+
+class ManifestDigest(_Bytes):
+    """SHA-256 of the manifest's bytes as the source signed them."""
+
+    __slots__ = ()
+    size = 32
+    code = "name.manifest-digest"
+
+
+class LeafHash(_Bytes):
+    """RFC 9162 leaf hash of a ledger entry."""
+
+    __slots__ = ()
+    size = 32
+    code = "name.leaf-hash"
+
+
+class SubjectRef(_Bytes):
+    """The broker's reference of a citizen; never leaves the broker."""
+
+    __slots__ = ()
+    size = 32
+    code = "name.subject-ref"
+
+    def __repr__(self) -> str:
+        return "SubjectRef(...)"
+
+
+class Sensitivity(Enum):
+    """How much a field can hurt, weakest first; an evolution never weakens it."""
+
+    LOW = "low"
+    PERSONAL = "personal"
+    SPECIAL = "special"
+
+
+class Capacity(Enum):
+    """In which capacity somebody speaks for the subject."""
+
+    SELF = "self"
+    PARENT = "parent"
+    GUARDIAN = "guardian"
+    NEXT_OF_KIN = "next_of_kin"
+    AGENT = "agent"
+
+
+class Channel(Enum):
+    """Through which channel a citizen spoke."""
+
+    ONLINE = "online"
+    COUNTER = "counter"
+    PHONE = "phone"
+    POST = "post"
+    SYSTEM = "system"
+
+
+def uuid7(at: Instant, entropy: bytes) -> bytes:
+    """A UUIDv7 (RFC 9562, 5.7) of 48 bits of milliseconds and 10 bytes of the caller's entropy."""
+    if len(entropy) != 10:
+        raise ValueError("uuid7 takes 10 bytes of entropy")
+    raw = bytearray(at.to_bytes(6, "big") + entropy)
+    raw[6] = 0x70 | (raw[6] & 0x0F)
+    raw[8] = 0x80 | (raw[8] & 0x3F)
+    return bytes(raw)
