@@ -180,3 +180,35 @@ def uuid7(at: Instant, entropy: bytes) -> bytes:
     raw[6] = 0x70 | (raw[6] & 0x0F)
     raw[8] = 0x80 | (raw[8] & 0x3F)
     return bytes(raw)
+
+
+class Reason(Enum):
+    """Why something was withheld, refused or rejected: the closed list that decisions and ledger entries share."""
+
+    # withheld: the decision, before a delivery or at its release
+    NO_GRANT = "no-grant"
+    NOT_YET = "not-yet"
+    EXPIRED = "expired"
+    PAUSED = "paused"
+    REVOKED = "revoked"
+    PURPOSE = "purpose"
+    ONCE_USED = "once-used"
+    NO_FIELDS = "no-fields"
+    NARROWED = "narrowed"
+    NOT_APPROVED = "not-approved"
+    ENDED = "ended"
+    TERRITORY = "territory"
+    NOT_ORIGINAL_RECIPIENT = "not-original-recipient"
+    EPOCH_DESTROYED = "epoch-destroyed"
+    # refused: what intake and router turn away
+    UNKNOWN_SUBJECT = "unknown-subject"
+    INVALID_ENVELOPE = "invalid-envelope"
+    INVALID_SIGNATURE = "invalid-signature"
+    NOT_ENTITLED = "not-entitled"
+    STALE = "stale"
+    REPLAYED = "replayed"
+    # rejected: what a recipient could not take
+    INVALID_DELIVERY = "invalid-delivery"
+    MAPPING = "mapping"
+    SYSTEM_REFUSED = "system-refused"
+    PARKED = "parked"
