@@ -1,0 +1,283 @@
+"""Tables: everything the broker remembers, on one SQLAlchemy MetaData shared with `consent.tables`.
+
+Refuses: a value. Columns hold ciphertext, commitments, identifiers, instants; the only content in clear are territories.
+Keeps: identifiers are unique where a repetition would be an effect twice; every queue has the index its query needs.
+
+Instants are milliseconds since the epoch. Lists (fields, territories) are JSON text. Enumerations are their text values.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+from consent.tables import metadata
+
+Sequence = BigInteger().with_variant(Integer, "sqlite")
+"""An autoincrementing key; SQLite only counts up for a column of type INTEGER."""
+
+# ── meta: what this home is ─────────────────────────────────────────────────────────────────────────────────────────
+
+meta = Table(
+    "meta",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+# ── directory ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+parties = Table(
+    "parties",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("sector", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+)
+
+signing_keys = Table(
+    "signing_keys",
+    metadata,
+    Column("kid", LargeBinary, primary_key=True),
+    Column("party", Text, ForeignKey("parties.id"), nullable=False, index=True),
+    Column("algorithm", Integer, nullable=False),
+    Column("public", LargeBinary, nullable=False),
+    Column("valid_from", BigInteger, nullable=False),
+    Column("valid_to", BigInteger),
+    Column("revoked_at", BigInteger),
+)
+
+sealing_keys = Table(
+    "sealing_keys",
+    metadata,
+    Column("kid", LargeBinary, primary_key=True),
+    Column("party", Text, ForeignKey("parties.id"), nullable=False, index=True),
+    Column("suite", Integer, nullable=False),
+    Column("public", LargeBinary, nullable=False),
+    Column("valid_from", BigInteger, nullable=False),
+    Column("valid_to", BigInteger),
+    Column("revoked_at", BigInteger),
+)
+
+publishing_rights = Table(
+    "publishing_rights",
+    metadata,
+    Column("party", Text, ForeignKey("parties.id"), nullable=False),
+    Column("event_type", Text, nullable=False),
+    Column("valid_from", BigInteger, nullable=False),
+    Column("valid_to", BigInteger),
+    PrimaryKeyConstraint("party", "event_type", "valid_from"),
+)
+
+signature_policies = Table(
+    "signature_policies",
+    metadata,
+    Column("party", Text, ForeignKey("parties.id"), nullable=False),
+    Column("policy", Integer, nullable=False),
+    Column("valid_from", BigInteger, nullable=False),
+    PrimaryKeyConstraint("party", "valid_from"),
+)
+
+subscriptions = Table(
+    "subscriptions",
+    metadata,
+    Column("id", LargeBinary, primary_key=True),
+    Column("recipient", Text, ForeignKey("parties.id"), nullable=False),
+    Column("event_type", Text, nullable=False),
+    Column("purpose", Text, nullable=False),
+    Column("fields", Text, nullable=False),
+    Column("territories", Text),  # null: everywhere
+    Column("status", Text, nullable=False),
+    Column("legal_reference", Text, nullable=False),
+    Column("approved_at", BigInteger),
+    Column("ended_at", BigInteger),
+    UniqueConstraint("recipient", "event_type", "purpose", name="one_subscription_per_purpose"),
+    Index("subscriptions_by_type", "event_type", "status"),
+)
+
+# ── epochs: the gate's HPKE keys and the consent epoch keys; the private halves live in the key store ──────────────
+
+gate_epochs = Table(
+    "gate_epochs",
+    metadata,
+    Column("kid", LargeBinary, ForeignKey("sealing_keys.kid"), primary_key=True),
+    Column("opened_at", BigInteger, nullable=False),
+    Column("closed_at", BigInteger),
+    Column("destroyed_at", BigInteger),
+)
+
+consent_epochs = Table(
+    "consent_epochs",
+    metadata,
+    Column("epoch", Integer, primary_key=True, autoincrement=False),
+    Column("opened_at", BigInteger, nullable=False),
+    Column("destroyed_at", BigInteger),
+)
+
+# ── the log, embedded and server modes ──────────────────────────────────────────────────────────────────────────────
+
+log_record = Table(
+    "log_record",
+    metadata,
+    Column("topic", Text, nullable=False),
+    Column("partition", Integer, nullable=False),
+    Column("offset", BigInteger, nullable=False),
+    Column("key", LargeBinary, nullable=False),
+    Column("value", LargeBinary, nullable=False),
+    Column("headers", LargeBinary, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    PrimaryKeyConstraint("topic", "partition", "offset"),
+)
+
+consumed = Table(
+    "consumed",
+    metadata,
+    Column("topic", Text, nullable=False),
+    Column("partition", Integer, nullable=False),
+    Column("next_offset", BigInteger, nullable=False),
+    PrimaryKeyConstraint("topic", "partition"),
+)
+
+# ── declarations ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+submissions = Table(
+    "submissions",
+    metadata,
+    Column("source", Text, nullable=False),
+    Column("declaration_id", LargeBinary, nullable=False),
+    Column("envelope_digest", LargeBinary, nullable=False),
+    Column("subject", LargeBinary, nullable=False),
+    Column("received_at", BigInteger, nullable=False),
+    Column("receipt", LargeBinary, nullable=False),
+    Column("appended", Integer, nullable=False),  # 0: written down, not yet known to be in the log; 1: in the log
+    PrimaryKeyConstraint("source", "declaration_id"),
+)
+
+declarations = Table(
+    "declarations",
+    metadata,
+    Column("seq", Sequence, primary_key=True, autoincrement=True),
+    Column("source", Text, nullable=False),
+    Column("declaration_id", LargeBinary, nullable=False),
+    Column("event_type", Text, nullable=False),
+    Column("schema_id", LargeBinary, nullable=False),
+    Column("manifest_digest", LargeBinary, nullable=False, index=True),
+    Column("subject", LargeBinary, nullable=False),
+    Column("corrects", LargeBinary),
+    Column("envelope", LargeBinary, nullable=False),
+    Column("gate_kid", LargeBinary, nullable=False),
+    Column("received_at", BigInteger, nullable=False),
+    Column("routed_at", BigInteger, nullable=False),
+    UniqueConstraint("source", "declaration_id", name="one_declaration_per_id"),
+    Index("declarations_by_subject", "subject", "event_type", "seq"),
+    Index("declarations_by_id", "declaration_id"),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("seq", Sequence, primary_key=True, autoincrement=True),
+    Column("id", LargeBinary, nullable=False, unique=True),
+    Column("declaration", BigInteger, ForeignKey("declarations.seq"), nullable=False, index=True),
+    Column("recipient", Text, ForeignKey("parties.id"), nullable=False),
+    Column("subject", LargeBinary, nullable=False),
+    Column("subscription", LargeBinary, nullable=False),
+    Column("purpose", Text, nullable=False),
+    Column("grant_id", LargeBinary, nullable=False),
+    Column("grant_version", Integer, nullable=False),
+    Column("fields", LargeBinary, nullable=False),  # bitmap
+    Column("locked", LargeBinary, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("available_at", BigInteger, nullable=False),
+    Column("lease_until", BigInteger),
+    Column("planned_at", BigInteger, nullable=False),
+    Column("handed_at", BigInteger),
+    Column("released_at", BigInteger),
+    Column("done_at", BigInteger),
+    Column("reason", Text),
+    Column("code", Text),
+    Index("deliveries_by_recipient", "recipient", "state", "seq"),
+    Index("deliveries_in_order", "recipient", "subject", "seq"),
+    Index("deliveries_by_grant", "grant_id", "state"),
+)
+
+withholdings = Table(
+    "withholdings",
+    metadata,
+    Column("declaration", BigInteger, ForeignKey("declarations.seq"), nullable=False),
+    Column("subscription", LargeBinary, nullable=False),
+    Column("recipient", Text, nullable=False),
+    Column("purpose", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    PrimaryKeyConstraint("declaration", "subscription"),
+)
+
+dead_letters = Table(
+    "dead_letters",
+    metadata,
+    Column("id", Sequence, primary_key=True, autoincrement=True),
+    Column("stage", Text, nullable=False),  # router | delivery
+    Column("topic", Text),
+    Column("partition", Integer),
+    Column("offset", BigInteger),
+    Column("record", LargeBinary),  # the log record's bytes, when the router could not read it
+    Column("delivery", LargeBinary),
+    Column("reason", Text, nullable=False),
+    Column("code", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("replayed_at", BigInteger),
+    Index("dead_letters_by_delivery", "delivery"),
+)
+
+# ── the ledger ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+ledger_entries = Table(
+    "ledger_entries",
+    metadata,
+    Column("id", Sequence, primary_key=True, autoincrement=True),
+    Column("leaf", LargeBinary, nullable=False, index=True),
+    Column("entry", LargeBinary, nullable=False),
+    Column("position", BigInteger, unique=True),  # the dense index, given by the sequencer; null until then
+    Index("ledger_entries_waiting", "id", sqlite_where=text("position IS NULL"), postgresql_where=text("position IS NULL")),
+    sqlite_autoincrement=True,
+)
+
+ledger_salts = Table(
+    "ledger_salts",
+    metadata,
+    Column("entry", BigInteger, ForeignKey("ledger_entries.id"), primary_key=True, autoincrement=False),
+    Column("subject", LargeBinary, nullable=False, index=True),
+    Column("salt", LargeBinary, nullable=False),
+)
+
+ledger_tiles = Table(
+    "ledger_tiles",
+    metadata,
+    Column("level", Integer, nullable=False),
+    Column("number", BigInteger, nullable=False),
+    Column("hashes", LargeBinary, nullable=False),  # 32 bytes each, 1 to 256 of them
+    PrimaryKeyConstraint("level", "number"),
+)
+
+ledger_checkpoints = Table(
+    "ledger_checkpoints",
+    metadata,
+    Column("size", BigInteger, primary_key=True, autoincrement=False),
+    Column("root", LargeBinary, nullable=False),
+    Column("note", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+)
