@@ -1,0 +1,210 @@
+"""Ports: what the machine asks of a log, a key store, a clock and a source of randomness.
+
+Refuses: what is too large or badly named, here and once, so that no adapter has to (style, rule 5).
+Keeps: the public methods below are final; an adapter fills in the underscored ones and inherits the promises, and
+`tests/contract` holds every adapter to them.
+"""
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from types import MappingProxyType
+from typing import final
+
+from schemas.errors import Refused
+from schemas.names import Instant
+
+Clock = Callable[[], Instant]
+"""The time now, in milliseconds since 1970 (UTC). Only `broker.wiring` reads the machine's clock."""
+
+Entropy = Callable[[int], bytes]
+"""So many bytes from a cryptographically strong source: `secrets.token_bytes` outside tests."""
+
+RECORD_BYTES = 1024 * 1024
+"""Key, value, and header names and values together."""
+KEY_BYTES = 1024
+HEADERS = 32
+HEADER_NAME_CHARACTERS = 64
+READ_RECORDS = 1000
+READ_BYTES = 8 * RECORD_BYTES
+"""One read ends with the record that would pass this; the first is always given, so a reader always advances."""
+SECRET_BYTES = 8192
+
+_TOPIC = re.compile(r"[a-z][a-z0-9-]{0,62}(?:\.[a-z0-9-]{1,127})?")
+_HEADER = re.compile(r"[a-z0-9][a-z0-9_.-]*")
+_KEY_NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,126}[a-z0-9])?")
+_OFFSET_LIMIT = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where one record is: offsets count from 0 in each partition."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What a reader gets. `at` is when the log took it, for showing, never for deciding."""
+
+    position: Position
+    key: bytes = field(repr=False)
+    value: bytes = field(repr=False)
+    headers: Mapping[str, bytes] = field(repr=False)
+    at: Instant
+
+
+class Log(ABC):
+    """A durable, partitioned log.
+
+    Promises, for every adapter:
+    * `append` returns once the record is durable: killing this process, or the power, does not lose it. When it raises
+      Unavailable the record may be there or not; the caller appends again and readers drop what they have seen.
+    * It may be called concurrently, from several tasks and several processes.
+    * Records with the same key go to the same partition, in the order in which their appends were called one after the
+      other. Offsets of a partition only grow, and a record that was read is never replaced.
+    * Partition counts of a topic never change while it holds records.
+    """
+
+    @final
+    async def append(self, topic: str, key: bytes, value: bytes, headers: Mapping[str, bytes]) -> Position:
+        """Add one record; durable once it returns.
+
+        Raises Refused: `log.topic`, `log.key`, `log.header`, `log.too-large`. Raises Unavailable.
+        """
+        _check_topic(topic)
+        if not 0 < len(key) <= KEY_BYTES:
+            raise Refused("log.key", "/key", length=len(key), limit=KEY_BYTES)
+        _check_headers(headers)
+        size = len(key) + len(value) + sum(len(name) + len(told) for name, told in headers.items())
+        if size > RECORD_BYTES:
+            raise Refused("log.too-large", size=size, limit=RECORD_BYTES)
+        return await self._append(topic, key, value, MappingProxyType(dict(headers)))
+
+    @final
+    async def read(self, topic: str, partition: int, offset: int, limit: int) -> tuple[Record, ...]:
+        """Up to `limit` records (1 to 1,000) from `offset` on, in order; none at the end; at most 8 MiB after the first.
+
+        Raises Refused: `log.topic`, `log.partition`, `log.read`. Raises Unavailable.
+        """
+        await self._check_partition(topic, partition)
+        if not 0 <= offset <= _OFFSET_LIMIT or not 0 < limit <= READ_RECORDS:
+            raise Refused("log.read", offset=offset, asked=limit, limit=READ_RECORDS)
+        return await self._read(topic, partition, offset, limit)
+
+    @final
+    async def partitions(self, topic: str) -> int:
+        """How many partitions the topic has: 1 or more. Raises Refused `log.topic`; raises Unavailable."""
+        _check_topic(topic)
+        return await self._partitions(topic)
+
+    @final
+    async def end(self, topic: str, partition: int) -> int:
+        """The offset that the next record will get: 0 when empty. Raises Refused `log.partition`; raises Unavailable."""
+        await self._check_partition(topic, partition)
+        return await self._end(topic, partition)
+
+    async def _check_partition(self, topic: str, partition: int) -> None:
+        count = await self.partitions(topic)
+        if not 0 <= partition < count:
+            raise Refused("log.partition", partition=partition, count=count)
+
+    @abstractmethod
+    async def _append(self, topic: str, key: bytes, value: bytes, headers: Mapping[str, bytes]) -> Position: ...
+
+    @abstractmethod
+    async def _read(self, topic: str, partition: int, offset: int, limit: int) -> tuple[Record, ...]: ...
+
+    @abstractmethod
+    async def _partitions(self, topic: str) -> int: ...
+
+    @abstractmethod
+    async def _end(self, topic: str, partition: int) -> int: ...
+
+
+def _check_topic(topic: str) -> None:
+    if not _TOPIC.fullmatch(topic):
+        raise Refused("log.topic", length=len(topic))
+
+
+def _check_headers(headers: Mapping[str, bytes]) -> None:
+    if len(headers) > HEADERS:
+        raise Refused("log.header", count=len(headers), limit=HEADERS)
+    for name in headers:
+        if len(name) > HEADER_NAME_CHARACTERS or not _HEADER.fullmatch(name):
+            raise Refused("log.header", count=len(headers), limit=HEADERS)
+
+
+class KeyKind(Enum):
+    """What a secret is for; a secret of one kind is never read as another."""
+
+    SIGNING = "signing"
+    """Signing keys of the broker and of parties hosted here."""
+    GATE = "gate"
+    """The gate's HPKE keys, one per epoch: destroying one erases what was sealed to it, in every copy."""
+    CONSENT_EPOCH = "consent-epoch"
+    """Keys that wrap consent keys, one per epoch; never in the database or its backups."""
+    PSEUDONYM = "pseudonym"
+    IDENTITY = "identity"
+    LEDGER = "ledger"
+    SEALING = "sealing"
+    """HPKE keys of recipients hosted here."""
+
+
+class KeyStore(ABC):
+    """Where secrets live, apart from the database.
+
+    Promises, for every adapter:
+    * `write` returns once the secret is durable, whole or not at all, and never replaces one.
+    * `destroy` returns once this store cannot give the secret any more, after a crash either. Destroying what is not
+      there is no error: it is how an interrupted destruction is finished.
+    * Nothing but `read` gives a secret away: no repr, no error text.
+    Calls are local and short, so they are plain functions; a remote key service loads what it needs when it is opened.
+    """
+
+    @final
+    def read(self, kind: KeyKind, name: str) -> bytes:
+        """The secret. Raises Refused `keys.missing`; Corrupt `keys.damaged` when it is not what was written."""
+        _check_key_name(name)
+        return self._read(kind, name)
+
+    @final
+    def names(self, kind: KeyKind) -> tuple[str, ...]:
+        """The names of all secrets of a kind, sorted as text."""
+        return tuple(sorted(self._names(kind)))
+
+    @final
+    def write(self, kind: KeyKind, name: str, secret: bytes) -> None:
+        """Keep a secret of 1 to 8,192 bytes. Raises Refused `keys.exists`, `keys.name`, `keys.size`."""
+        _check_key_name(name)
+        if not 0 < len(secret) <= SECRET_BYTES:
+            raise Refused("keys.size", length=len(secret), limit=SECRET_BYTES)
+        self._write(kind, name, bytes(secret))
+
+    @final
+    def destroy(self, kind: KeyKind, name: str) -> None:
+        """Make the secret unreadable for ever."""
+        _check_key_name(name)
+        self._destroy(kind, name)
+
+    @abstractmethod
+    def _read(self, kind: KeyKind, name: str) -> bytes: ...
+
+    @abstractmethod
+    def _names(self, kind: KeyKind) -> tuple[str, ...]: ...
+
+    @abstractmethod
+    def _write(self, kind: KeyKind, name: str, secret: bytes) -> None: ...
+
+    @abstractmethod
+    def _destroy(self, kind: KeyKind, name: str) -> None: ...
+
+
+def _check_key_name(name: str) -> None:
+    """Lower case only, so that file systems which fold case keep names apart; no way out of a folder."""
+    if not _KEY_NAME.fullmatch(name) or ".." in name:
+        raise Refused("keys.name", length=len(name))
