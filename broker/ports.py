@@ -87,7 +87,7 @@ class Log(ABC):
 
     @final
     async def read(self, topic: str, partition: int, offset: int, limit: int) -> tuple[Record, ...]:
-        """Up to `limit` records (1 to 1,000) from `offset` on, in order; none at the end; at most 8 MiB after the first.
+        """Up to `limit` records (1 to 1,000) from `offset` on, in order, none at the end; about 8 MiB at most.
 
         Raises Refused: `log.topic`, `log.partition`, `log.read`. Raises Unavailable.
         """
@@ -104,7 +104,7 @@ class Log(ABC):
 
     @final
     async def end(self, topic: str, partition: int) -> int:
-        """The offset that the next record will get: 0 when empty. Raises Refused `log.partition`; raises Unavailable."""
+        """The offset of the next record to come: 0 when empty. Raises Refused `log.partition`; raises Unavailable."""
         await self._check_partition(topic, partition)
         return await self._end(topic, partition)
 

@@ -1,0 +1,230 @@
+"""Dialects: the only place that knows which database it is, SQLite or PostgreSQL.
+
+Refuses: a database that forgets (in memory), one that we never tried, a URL without its driver.
+Keeps: a commit that returned survives a power cut; a writing transaction reads what the last one left; the driver's
+errors leave here as Unavailable or Corrupt, without the statement's parameters.
+Source: sqlite.org/pragma.html, sqlite.org/rescode.html; PostgreSQL, appendix A (error codes).
+"""
+
+import os
+import sqlite3
+from pathlib import Path
+from typing import Protocol
+
+from sqlalchemy import URL, Connection, Table, event
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DBAPIError, InterfaceError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.sql.dml import Insert
+
+from broker.store.locks import Locks, PostgresLocks, SqliteLocks
+from schemas.errors import Corrupt, Fault, Refused, Unavailable
+
+BUSY_SECONDS = 10
+"""How long a transaction waits for another process before it gives up with `store.locked`."""
+CONNECTIONS = 8
+"""Connections of one kind, at most; who needs one more waits."""
+CONNECTION_WAIT_SECONDS = 30
+
+
+class Dialect(Protocol):
+    """What differs between databases, and nothing else does."""
+
+    locks: Locks
+    writers: int
+    """How many writing transactions of one process may be open at once; the others queue, first come first served."""
+
+    def writer(self, url: URL) -> AsyncEngine:
+        """Its transactions write, and see the last committed state."""
+
+    def reader(self, url: URL) -> AsyncEngine:
+        """Its transactions see one snapshot and cannot write."""
+
+    def migrator(self, url: URL) -> AsyncEngine:
+        """Its transactions change tables, one at a time, whole or not at all."""
+
+    def insert_new(self, table: Table) -> Insert:
+        """An insert that skips rows whose key is there already."""
+
+    def fault_of(self, error: DBAPIError) -> Fault | None:
+        """The error as one of ours, or None when it is the caller's (a broken constraint, a wrong statement)."""
+
+    async def forget(self, writer: AsyncEngine) -> None:
+        """Make deleted rows unreadable in the database's files, as far as the database can."""
+
+
+def dialect_of(url: URL) -> Dialect:
+    """The dialect of a database URL. Raises Refused `store.url`."""
+    dialects: dict[str, type[Sqlite] | type[Postgres]] = {"sqlite+aiosqlite": Sqlite, "postgresql+asyncpg": Postgres}
+    if url.drivername not in dialects:
+        raise Refused("store.url", driver=url.drivername)
+    return dialects[url.drivername]()
+
+
+class Sqlite:
+    """One writer at a time (BEGIN IMMEDIATE), readers beside it on their snapshots (WAL)."""
+
+    locks: Locks = SqliteLocks()
+    writers = 1
+
+    def writer(self, url: URL) -> AsyncEngine:
+        _make_private(url)
+        return self._engine(url, "BEGIN IMMEDIATE", _DURABLE, connections=1)
+
+    def reader(self, url: URL) -> AsyncEngine:
+        return self._engine(url, "BEGIN", (*_DURABLE, "PRAGMA query_only=ON"), connections=CONNECTIONS)
+
+    def migrator(self, url: URL) -> AsyncEngine:
+        """Foreign keys are off: a table is changed by copying it, and dropping the old copy would drop its children."""
+        _make_private(url)
+        return self._engine(url, "BEGIN IMMEDIATE", (*_DURABLE, "PRAGMA foreign_keys=OFF"), connections=1)
+
+    def insert_new(self, table: Table) -> Insert:
+        return sqlite.insert(table).on_conflict_do_nothing()
+
+    def fault_of(self, error: DBAPIError) -> Fault | None:
+        code = getattr(error.orig, "sqlite_errorcode", None)
+        if code is None:
+            return Unavailable("store.away", error="closed") if error.connection_invalidated else None
+        return _sqlite_fault(code & 0xFF, str(getattr(error.orig, "sqlite_errorname", "")))
+
+    async def forget(self, writer: AsyncEngine) -> None:
+        """secure_delete overwrites a row in its page, but the page as it was may still lie in the write-ahead log."""
+        async with writer.connect() as connection:
+            driver = (await connection.get_raw_connection()).driver_connection
+            if driver is None:
+                raise Unavailable("store.away", error="closed")
+            (busy, *_), *_ = await driver.execute_fetchall("PRAGMA wal_checkpoint(TRUNCATE)")
+        if busy:
+            raise Unavailable("store.locked")
+
+    def _engine(self, url: URL, begin: str, pragmas: tuple[str, ...], connections: int) -> AsyncEngine:
+        engine = create_async_engine(
+            url,
+            hide_parameters=True,
+            pool_size=connections,
+            max_overflow=0,
+            pool_timeout=CONNECTION_WAIT_SECONDS,
+            # None: the driver begins nothing by itself, and a transaction is exactly what we began.
+            connect_args={"isolation_level": None, "timeout": BUSY_SECONDS},
+        )
+
+        @event.listens_for(engine.sync_engine, "connect")
+        def prepare(connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:
+            cursor = connection.cursor()
+            for pragma in pragmas:
+                cursor.execute(pragma)
+                cursor.fetchall()
+            cursor.close()
+
+        @event.listens_for(engine.sync_engine, "begin")
+        def start(connection: Connection) -> None:
+            connection.exec_driver_sql(begin)
+
+        return engine
+
+
+_DURABLE = (
+    "PRAGMA journal_mode=WAL",
+    "PRAGMA synchronous=FULL",  # NORMAL may lose an acknowledged revocation on a power cut
+    "PRAGMA secure_delete=ON",  # a destroyed consent key does not stay in a free page
+    "PRAGMA foreign_keys=ON",
+)
+
+
+def _make_private(url: URL) -> None:
+    """The file tells who consented to what: it is made for its owner's eyes, and WAL files take its permissions.
+
+    Crash here: an empty file, which is an empty database.
+    """
+    if not url.database or url.database == ":memory:" or url.database.startswith("file:") or url.query:
+        raise Refused("store.url", driver=url.drivername)
+    if not Path(url.database).parent.is_dir():
+        raise Refused("store.no-folder")
+    try:
+        os.close(os.open(url.database, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise Unavailable("store.cannot-open", error=type(error).__name__) from None
+
+
+def _sqlite_fault(primary: int, name: str) -> Fault | None:
+    if primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return Corrupt("store.corrupt", error=name)
+    if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return Unavailable("store.locked")
+    if primary in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_PROTOCOL):
+        return Unavailable("store.away", error=name)
+    return _sqlite_file_fault(primary, name)
+
+
+def _sqlite_file_fault(primary: int, name: str) -> Fault | None:
+    if primary == sqlite3.SQLITE_FULL:
+        return Unavailable("store.disk-full")
+    if primary in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
+        return Unavailable("store.read-only")
+    if primary == sqlite3.SQLITE_CANTOPEN:
+        return Unavailable("store.cannot-open", error=name)
+    return None
+
+
+class Postgres:
+    """Writers side by side, kept apart by advisory locks."""
+
+    locks: Locks = PostgresLocks()
+    writers = CONNECTIONS
+
+    def writer(self, url: URL) -> AsyncEngine:
+        """READ COMMITTED on purpose: what is read after a lock was waited for must be what its holder left."""
+        return self._engine(url, isolation_level="READ COMMITTED")
+
+    def reader(self, url: URL) -> AsyncEngine:
+        return self._engine(url, isolation_level="REPEATABLE READ").execution_options(postgresql_readonly=True)
+
+    def migrator(self, url: URL) -> AsyncEngine:
+        return self._engine(url, isolation_level="READ COMMITTED")
+
+    def insert_new(self, table: Table) -> Insert:
+        return postgresql.insert(table).on_conflict_do_nothing()
+
+    def fault_of(self, error: DBAPIError) -> Fault | None:
+        if error.connection_invalidated or isinstance(error, InterfaceError):
+            return Unavailable("store.away", error="closed")
+        return _postgres_fault(str(getattr(error.orig, "sqlstate", None) or ""))
+
+    async def forget(self, writer: AsyncEngine) -> None:
+        """PostgreSQL gives no such promise: old row versions stay until vacuum, and in its write-ahead log. What bounds
+        them is the rotation of the consent epoch key, which is never stored there.
+        """
+
+    def _engine(self, url: URL, isolation_level: str) -> AsyncEngine:
+        try:
+            return create_async_engine(
+                url,
+                hide_parameters=True,
+                isolation_level=isolation_level,
+                pool_size=CONNECTIONS,
+                max_overflow=0,
+                pool_timeout=CONNECTION_WAIT_SECONDS,
+                pool_pre_ping=True,
+                connect_args={"server_settings": {"synchronous_commit": "on", "lock_timeout": f"{BUSY_SECONDS}s"}},
+            )
+        except ModuleNotFoundError as error:
+            raise Refused("store.no-driver", driver=error.name or url.drivername) from None
+
+
+def _postgres_fault(state: str) -> Fault | None:
+    match state[:2], state:
+        case _, "40001" | "40P01" | "55P03":
+            return Unavailable("store.locked")
+        case _, "53100":
+            return Unavailable("store.disk-full")
+        case _, "25006":
+            return Unavailable("store.read-only")
+        case "08" | "53" | "57" | "58", _:
+            return Unavailable("store.away", error=state)
+        case "XX", _:
+            return Corrupt("store.corrupt", error=state)
+        case _:
+            return None

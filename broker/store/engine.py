@@ -1,0 +1,138 @@
+"""Engine: the one database that decides, and the only way to change it: a transaction.
+
+Refuses: a write outside `begin()`; a transaction inside a transaction of the same task, which would wait for itself.
+Keeps: a transaction is durable once its block has ended, and absent when the block raised; writers of this process take
+turns in the order in which they came; no driver error and no parameter of a statement leaves this module.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import Any, Self
+
+from sqlalchemy import CursorResult, Executable, Table, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from broker.store.dialects import Dialect, dialect_of
+from schemas.errors import Refused, Unavailable
+
+Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """What one block of code sees and does, at once. Made by `Store` only; dead after its block."""
+
+    conn: AsyncConnection
+    dialect: Dialect
+    writes: bool
+
+    async def execute(self, statement: Executable, parameters: Parameters | None = None) -> CursorResult[Any]:
+        """Run one statement, or one for each of several parameter sets."""
+        return await self.conn.execute(statement, parameters)
+
+    async def insert_new(self, table: Table, row: Mapping[str, Any]) -> bool:
+        """Insert one row; False, and nothing changed, when a row with one of its unique keys is there already."""
+        result = await self.conn.execute(self.dialect.insert_new(table), dict(row))
+        return result.rowcount == 1
+
+    async def lock_shared(self, keys: Iterable[bytes]) -> None:
+        """Wait for whoever holds one of these exclusively. Read what they guard only after this returned."""
+        self._must_write()
+        await self.dialect.locks.shared(self.conn, keys)
+
+    async def lock_exclusive(self, keys: Iterable[bytes]) -> None:
+        """Wait for whoever holds one of these. Read what they guard only after this returned."""
+        self._must_write()
+        await self.dialect.locks.exclusive(self.conn, keys)
+
+    def _must_write(self) -> None:
+        if not self.writes:
+            raise ValueError("a reading transaction sees an older snapshot, so a lock in it would guard nothing")
+
+
+class Store:
+    """One database. `begin()` to change, `read()` to look."""
+
+    def __init__(self, dialect: Dialect, writer: AsyncEngine, reader: AsyncEngine) -> None:
+        self._dialect = dialect
+        self._writer = writer
+        self._reader = reader
+        self._turn = asyncio.Semaphore(dialect.writers)
+        self._inside: set[asyncio.Task[Any] | None] = set()
+
+    @classmethod
+    def open(cls, url: str) -> Self:
+        """The database at a URL, `sqlite+aiosqlite:///FILE` or `postgresql+asyncpg://...`; connects at first use.
+
+        A SQLite file is made when it is not there, readable by its owner alone.
+        Raises Refused: `store.url`, `store.no-folder`, `store.no-driver`. Raises Unavailable `store.cannot-open`.
+        """
+        try:
+            parsed = make_url(url)
+        except ArgumentError:
+            raise Refused("store.url", driver="?") from None
+        dialect = dialect_of(parsed)
+        return cls(dialect, dialect.writer(parsed), dialect.reader(parsed))
+
+    async def dispose(self) -> None:
+        """Close every connection. Nothing is lost: what was not committed never happened."""
+        await self._reader.dispose()
+        await self._writer.dispose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.dispose()
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[Transaction]:
+        """A transaction that writes: committed and durable when the block ends, rolled back when it raises.
+
+        Raises Unavailable: `store.locked`, `store.disk-full`, `store.read-only`, `store.cannot-open`, `store.away`;
+        Corrupt `store.corrupt`. An Unavailable that comes from the commit itself may have been committed: callers
+        repeat, and what they do is idempotent.
+        """
+        with self._alone(), self._faults():
+            async with self._turn, self._writer.begin() as connection:
+                yield Transaction(connection, self._dialect, writes=True)
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[Transaction]:
+        """A transaction that looks at one snapshot and cannot write. Raises as `begin` does."""
+        with self._faults():
+            async with self._reader.begin() as connection:
+                yield Transaction(connection, self._dialect, writes=False)
+
+    async def forget(self) -> None:
+        """Make what was deleted unreadable in the database's own files. Raises Unavailable `store.locked`."""
+        with self._alone(), self._faults():
+            async with self._turn:
+                await self._dialect.forget(self._writer)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        task = asyncio.current_task()
+        if task in self._inside:
+            raise ValueError("this task is inside a transaction already: a second would wait for the first for ever")
+        self._inside.add(task)
+        try:
+            yield
+        finally:
+            self._inside.discard(task)
+
+    @contextmanager
+    def _faults(self) -> Iterator[None]:
+        try:
+            yield
+        except DBAPIError as error:
+            fault = self._dialect.fault_of(error)
+            if fault is None:
+                raise
+            raise fault from None
+        except PoolTimeout:
+            raise Unavailable("store.locked") from None

@@ -1,0 +1,323 @@
+"""The store: what a transaction promises, seen from outside."""
+
+import asyncio
+import sqlite3
+import stat
+from collections.abc import AsyncIterator
+from contextlib import closing
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from sqlalchemy import Column, ForeignKey, Integer, LargeBinary, MetaData, Table, delete, insert, select, text
+from sqlalchemy.exc import IntegrityError, OperationalError
+
+from broker.store import dialects
+from broker.store.engine import Store
+from schemas.errors import Corrupt, Refused, Unavailable
+
+METADATA = MetaData()
+NOTES = Table("notes", METADATA, Column("id", Integer, primary_key=True), Column("body", LargeBinary, nullable=False))
+CHILDREN = Table("children", METADATA, Column("note", Integer, ForeignKey("notes.id"), primary_key=True))
+
+pytestmark = pytest.mark.asyncio
+
+
+def url_of(folder: Path) -> str:
+    return f"sqlite+aiosqlite:///{folder / 'store.db'}"
+
+
+@pytest_asyncio.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    async with Store.open(url_of(tmp_path)) as opened:
+        async with opened.begin() as tx:
+            await tx.conn.run_sync(METADATA.create_all)
+        yield opened
+
+
+async def bodies(store: Store) -> list[bytes]:
+    async with store.read() as tx:
+        return [row.body for row in await tx.execute(select(NOTES.c.body).order_by(NOTES.c.id))]
+
+
+async def write(store: Store, number: int, body: bytes = b"x") -> None:
+    async with store.begin() as tx:
+        await tx.execute(insert(NOTES), {"id": number, "body": body})
+
+
+async def test_what_was_committed_is_there_after_reopening(store: Store, tmp_path: Path) -> None:
+    await write(store, 1, b"kept")
+    await store.dispose()
+    async with Store.open(url_of(tmp_path)) as reopened:
+        assert [b"kept"] == await bodies(reopened)
+
+
+async def test_a_block_that_raises_leaves_nothing(store: Store) -> None:
+    with pytest.raises(KeyError):
+        async with store.begin() as tx:
+            await tx.execute(insert(NOTES), {"id": 1, "body": b"x"})
+            raise KeyError
+    assert [] == await bodies(store)
+
+
+async def test_a_cancelled_writer_leaves_nothing_and_the_next_one_goes_on(store: Store) -> None:
+    inside, never = asyncio.Event(), asyncio.Event()
+
+    async def stopped() -> None:
+        async with store.begin() as tx:
+            await tx.execute(insert(NOTES), {"id": 1, "body": b"x"})
+            inside.set()
+            await never.wait()
+
+    task = asyncio.create_task(stopped())
+    await inside.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await write(store, 2, b"next")
+    assert [b"next"] == await bodies(store)
+
+
+async def test_a_writer_cancelled_while_it_queues_never_takes_its_turn(store: Store) -> None:
+    async with store.begin() as tx:
+        queued = asyncio.create_task(write(store, 1))
+        await asyncio.sleep(0)
+        queued.cancel()
+        await tx.execute(insert(NOTES), {"id": 2, "body": b"first"})
+    with pytest.raises(asyncio.CancelledError):
+        await queued
+    assert [b"first"] == await bodies(store)
+
+
+async def test_writers_of_one_process_take_turns_in_the_order_in_which_they_came(store: Store) -> None:
+    order: list[int] = []
+
+    async def turn(number: int) -> None:
+        async with store.begin() as tx:
+            await tx.execute(select(NOTES))
+            order.append(number)
+
+    await asyncio.gather(*(turn(number) for number in range(20)))
+    assert list(range(20)) == order
+
+
+async def test_a_writer_sees_what_the_writer_before_it_left(store: Store) -> None:
+    await write(store, 1, b"\x00")
+
+    async def add() -> None:
+        async with store.begin() as tx:
+            body = (await tx.execute(select(NOTES.c.body))).scalar_one()
+            await tx.execute(NOTES.update().values(body=bytes([body[0] + 1])))
+
+    await asyncio.gather(*(add() for _ in range(10)))
+    assert [b"\x0a"] == await bodies(store)
+
+
+async def test_a_reader_keeps_its_snapshot_while_others_commit(store: Store) -> None:
+    async with store.read() as tx:
+        before = (await tx.execute(select(NOTES))).all()
+        await asyncio.create_task(write(store, 1))
+        assert before == (await tx.execute(select(NOTES))).all() == []
+    assert [b"x"] == await bodies(store)
+
+
+async def test_readers_do_not_wait_for_a_writer(store: Store) -> None:
+    async with store.begin() as tx:
+        await tx.execute(insert(NOTES), {"id": 1, "body": b"x"})
+        assert [] == await asyncio.create_task(bodies(store))
+
+
+async def test_a_reading_transaction_cannot_write(store: Store) -> None:
+    with pytest.raises(Unavailable) as raised:
+        async with store.read() as tx:
+            await tx.execute(insert(NOTES), {"id": 1, "body": b"x"})
+    assert "store.read-only" == raised.value.code
+
+
+async def test_a_reading_transaction_cannot_lock(store: Store) -> None:
+    async with store.read() as tx:
+        with pytest.raises(ValueError, match="snapshot"):
+            await tx.lock_shared([b"grant"])
+        with pytest.raises(ValueError, match="snapshot"):
+            await tx.lock_exclusive([b"grant"])
+
+
+async def test_a_writing_transaction_may_lock(store: Store) -> None:
+    async with store.begin() as tx:
+        await tx.lock_shared([b"grant"])
+        await tx.lock_exclusive([b"grant"])
+
+
+async def test_a_transaction_inside_a_transaction_is_an_error_not_a_deadlock(store: Store) -> None:
+    async with store.begin():
+        with pytest.raises(ValueError, match="inside a transaction"):
+            await write(store, 1)
+    await write(store, 2)
+    assert [b"x"] == await bodies(store)
+
+
+async def test_a_new_row_is_told_from_one_that_is_there(store: Store) -> None:
+    async with store.begin() as tx:
+        told = [await tx.insert_new(NOTES, {"id": 1, "body": body}) for body in (b"first", b"second")]
+    assert ([True, False], [b"first"]) == (told, await bodies(store))
+
+
+async def test_foreign_keys_are_enforced(store: Store) -> None:
+    with pytest.raises(IntegrityError):
+        async with store.begin() as tx:
+            await tx.execute(insert(CHILDREN), {"note": 7})
+
+
+@pytest.mark.parametrize(
+    ("pragma", "expected"), [("journal_mode", "wal"), ("synchronous", 2), ("secure_delete", 1), ("foreign_keys", 1)]
+)
+async def test_a_connection_is_set_up_to_lose_nothing(store: Store, pragma: str, expected: str | int) -> None:
+    async with store.begin() as tx:
+        assert expected == (await tx.execute(text(f"PRAGMA {pragma}"))).scalar_one()
+    async with store.read() as tx:
+        assert expected == (await tx.execute(text(f"PRAGMA {pragma}"))).scalar_one()
+
+
+async def test_a_writing_transaction_holds_the_write_lock_before_its_first_statement(
+    store: Store, tmp_path: Path
+) -> None:
+    async with store.begin(), closing_sqlite(tmp_path) as other:
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            other.execute("BEGIN IMMEDIATE")
+
+
+class closing_sqlite(closing[sqlite3.Connection]):
+    """Another process's connection, as it were: it does not wait."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(sqlite3.connect(folder / "store.db", timeout=0, isolation_level=None))
+
+    async def __aenter__(self) -> sqlite3.Connection:
+        return self.thing
+
+    async def __aexit__(self, *_: object) -> None:
+        self.thing.close()
+
+
+async def test_a_database_held_by_another_process_is_unavailable(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dialects, "BUSY_SECONDS", 0)
+    async with Store.open(url_of(tmp_path)) as impatient, closing_sqlite(tmp_path) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(Unavailable) as raised:
+            await write(impatient, 1)
+        other.execute("ROLLBACK")
+        await write(impatient, 2)
+    assert "store.locked" == raised.value.code
+
+
+async def test_a_full_disk_is_unavailable_and_leaves_nothing(store: Store) -> None:
+    with pytest.raises(Unavailable) as raised:
+        async with store.begin() as tx:
+            await tx.execute(text("PRAGMA max_page_count=1"))
+            await tx.execute(insert(NOTES), {"id": 1, "body": bytes(1_000_000)})
+    assert ("store.disk-full", []) == (raised.value.code, await bodies(store))
+
+
+async def test_a_damaged_page_is_corrupt(store: Store, tmp_path: Path) -> None:
+    await write(store, 1, bytes(100_000))
+    await store.dispose()
+    file = tmp_path / "store.db"
+    content = bytearray(file.read_bytes())
+    content[4096:] = b"\xff" * (len(content) - 4096)
+    file.write_bytes(content)
+    async with Store.open(url_of(tmp_path)) as damaged:
+        with pytest.raises(Corrupt) as raised:
+            await bodies(damaged)
+    assert "store.corrupt" == raised.value.code
+
+
+async def test_a_file_that_is_no_database_is_corrupt(tmp_path: Path) -> None:
+    (tmp_path / "store.db").write_bytes(b"not a database" * 1000)
+    async with Store.open(url_of(tmp_path)) as other:
+        with pytest.raises(Corrupt) as raised:
+            await write(other, 1)
+    assert "store.corrupt" == raised.value.code
+
+
+async def test_the_file_is_made_for_its_owner_alone(store: Store, tmp_path: Path) -> None:
+    await write(store, 1)
+    modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in tmp_path.iterdir()}
+    assert {"store.db": 0o600, "store.db-wal": 0o600, "store.db-shm": 0o600} == modes
+
+
+async def test_what_is_forgotten_is_in_no_file_of_the_database(store: Store, tmp_path: Path) -> None:
+    secret = b"a consent key that shall be gone"
+    await write(store, 1, secret)
+    async with store.begin() as tx:
+        await tx.execute(delete(NOTES))
+    assert secret in b"".join(file.read_bytes() for file in tmp_path.iterdir())
+    await store.forget()
+    assert secret not in b"".join(file.read_bytes() for file in tmp_path.iterdir())
+
+
+async def test_forgetting_waits_for_no_reader_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dialects, "BUSY_SECONDS", 0)
+    async with Store.open(url_of(tmp_path)) as store:
+        async with store.begin() as tx:
+            await tx.conn.run_sync(METADATA.create_all)
+        async with store.read() as tx:
+            await tx.execute(select(NOTES))
+            await asyncio.create_task(write(store, 1))
+            with pytest.raises(Unavailable) as raised:
+                await store.forget()
+        await store.forget()
+    assert "store.locked" == raised.value.code
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite+aiosqlite://",
+        "sqlite+aiosqlite:///:memory:",
+        "sqlite+aiosqlite:///file:x?uri=true",
+        "sqlite:///store.db",
+        "mysql+aiomysql://host/name",
+        "no url at all",
+    ],
+)
+async def test_a_database_that_we_cannot_trust_is_refused(url: str) -> None:
+    with pytest.raises(Refused) as raised:
+        Store.open(url)
+    assert "store.url" == raised.value.code
+
+
+async def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Refused) as raised:
+        Store.open(url_of(tmp_path / "none"))
+    assert "store.no-folder" == raised.value.code
+
+
+async def test_a_folder_in_the_place_of_the_file_cannot_be_opened(tmp_path: Path) -> None:
+    (tmp_path / "store.db").mkdir()
+    with pytest.raises(Unavailable) as raised:
+        Store.open(url_of(tmp_path))
+    assert "store.cannot-open" == raised.value.code
+
+
+@pytest.mark.skipif(find_spec("asyncpg") is not None, reason="asyncpg is installed here")
+async def test_postgresql_without_its_driver_is_refused_by_name() -> None:
+    with pytest.raises(Refused) as raised:
+        Store.open("postgresql+asyncpg://host/name")
+    assert ("store.no-driver", "asyncpg") == (raised.value.code, raised.value.details["driver"])
+
+
+async def test_an_error_says_nothing_of_the_values_in_the_statement(store: Store) -> None:
+    canary = b"CANARY-DUPONT"
+    await write(store, 1)
+    with pytest.raises(IntegrityError) as raised:
+        await write(store, 1, canary)
+    assert "CANARY" not in str(raised.value)
+
+
+async def test_a_wrong_statement_is_the_callers_own_error(store: Store) -> None:
+    with pytest.raises(OperationalError):
+        async with store.read() as tx:
+            await tx.execute(text("SELECT nonsense"))
