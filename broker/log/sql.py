@@ -1,0 +1,119 @@
+"""The log as a table: embedded and server modes.
+
+Refuses: to delete; offsets are the table's own counting, so a record taken away would give its number to another.
+Keeps: each partition's offsets are dense and their order is the order of the commits; a record's key decides its
+partition by SHA-256, which no version of Python or of a library changes.
+"""
+
+import hashlib
+import json
+from base64 import b64decode, b64encode
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from sqlalchemy import func, insert, select
+
+from broker.crashpoints import mark
+from broker.ports import READ_BYTES, Clock, Log, Position, Record
+from broker.store.engine import Store, Transaction
+from broker.store.tables import log_record
+from schemas.errors import Corrupt, Refused
+from schemas.names import Instant
+
+
+class SqlLog(Log):
+    """One table row per record. Each append is a transaction of its own: do not call it inside one."""
+
+    def __init__(self, store: Store, clock: Clock, partitions: Mapping[str, int], default_partitions: int = 8) -> None:
+        """`partitions` by topic, 1 to 1,024 each; a topic that is not named has `default_partitions`.
+
+        Raises Refused `log.partitions`.
+        """
+        for count in (*partitions.values(), default_partitions):
+            if not 1 <= count <= 1024:
+                raise Refused("log.partitions", count=count)
+        self._store = store
+        self._clock = clock
+        self._counts = dict(partitions)
+        self._default = default_partitions
+
+    async def _append(self, topic: str, key: bytes, value: bytes, headers: Mapping[str, bytes]) -> Position:
+        partition = partition_of(key, await self._partitions(topic))
+        async with self._store.begin() as tx:
+            await tx.lock_exclusive([f"log/{topic}/{partition}".encode()])
+            offset = await _next_offset(tx, topic, partition)
+            row = {
+                "topic": topic,
+                "partition": partition,
+                "offset": offset,
+                "key": key,
+                "value": value,
+                "headers": _pack(headers),
+                "at": self._clock(),
+            }
+            await tx.execute(insert(log_record), row)
+            mark("log.append")
+            # Crash here: the transaction is gone; the caller got no answer and appends again.
+        mark("log.appended")
+        # Crash here: the record is there, the caller does not know and appends again; readers drop what they have seen.
+        return Position(topic, partition, offset)
+
+    async def _read(self, topic: str, partition: int, offset: int, limit: int) -> tuple[Record, ...]:
+        mine = (log_record.c.topic == topic) & (log_record.c.partition == partition)
+        size = func.length(log_record.c.value) + func.length(log_record.c.key) + func.length(log_record.c.headers)
+        sizes = select(size).where(mine, log_record.c.offset >= offset).order_by(log_record.c.offset).limit(limit)
+        async with self._store.read() as tx:
+            count = _fitting([int(row[0]) for row in await tx.execute(sizes)])
+            if count == 0:
+                return ()
+            found = select(log_record).where(mine, log_record.c.offset >= offset).order_by(log_record.c.offset)
+            rows = (await tx.execute(found.limit(count))).all()
+        return tuple(
+            Record(
+                Position(topic, partition, row.offset),
+                row.key,
+                row.value,
+                _unpack(row.headers, partition, row.offset),
+                Instant(row.at),
+            )
+            for row in rows
+        )
+
+    async def _partitions(self, topic: str) -> int:
+        return self._counts.get(topic, self._default)
+
+    async def _end(self, topic: str, partition: int) -> int:
+        async with self._store.read() as tx:
+            return await _next_offset(tx, topic, partition)
+
+
+def partition_of(key: bytes, count: int) -> int:
+    """Which of `count` partitions a key belongs to: the first 8 bytes of its SHA-256, modulo the count."""
+    return int.from_bytes(hashlib.sha256(key).digest()[:8], "big") % count
+
+
+async def _next_offset(tx: Transaction, topic: str, partition: int) -> int:
+    last = select(func.max(log_record.c.offset)).where(log_record.c.topic == topic, log_record.c.partition == partition)
+    found = (await tx.execute(last)).scalar_one()
+    return 0 if found is None else int(found) + 1
+
+
+def _fitting(sizes: list[int]) -> int:
+    """How many records one read takes: the first always, so that every reader advances, then while they fit."""
+    total = 0
+    for number, size in enumerate(sizes):
+        total += size
+        if total > READ_BYTES and number > 0:
+            return number
+    return len(sizes)
+
+
+def _pack(headers: Mapping[str, bytes]) -> bytes:
+    return json.dumps({name: b64encode(told).decode() for name, told in headers.items()}).encode()
+
+
+def _unpack(packed: bytes, partition: int, offset: int) -> Mapping[str, bytes]:
+    try:
+        return MappingProxyType({name: b64decode(told, validate=True) for name, told in json.loads(packed).items()})
+    except (ValueError, AttributeError, TypeError):
+        raise Corrupt("log.damaged", partition=partition, offset=offset) from None
