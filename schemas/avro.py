@@ -52,7 +52,7 @@ class _Codec:
 
     @classmethod
     def of(cls, kind: Type) -> "_Codec":
-        return cls(fastavro.parse_schema(_plain(kind, {})), checker(kind), scanner(kind), lifter(kind), _depth(kind))
+        return cls(fastavro.parse_schema(_plain(kind, {})), checker(kind), scanner(kind), lifter(kind), kind.height())
 
     def write(self, value: Any, limits: Limits) -> bytes:
         self._within(limits)
@@ -158,10 +158,6 @@ def _field(index: int, each: Field) -> FieldSchema:
     """A field's codec is the codec of a record of that field only: a record adds no bytes of its own."""
     alone = Type(Kind.RECORD, name="Field", fields=(each,))
     return FieldSchema(index, each.name, each.type, each.properties, _Codec.of(alone))
-
-
-def _depth(kind: Type) -> int:
-    return 1 + max((_depth(each) for each in kind.children()), default=0)
 
 
 def _plain(kind: Type, named: dict[str, str]) -> Any:

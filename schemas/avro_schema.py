@@ -104,17 +104,17 @@ class _Reader:
     def __init__(self) -> None:
         self.named: dict[str, Type | None] = {}
         self.sizes: dict[str, int] = {}
+        self.heights: dict[str, int] = {}
         self.count = 0
 
     def read(self, node: Any, pointer: str, space: str, depth: int, *, in_union: bool) -> Type:
-        if depth > MAX_SCHEMA_DEPTH:
-            raise Refused("avro.schema-too-deep", pointer, limit=MAX_SCHEMA_DEPTH)
+        _not_deeper(depth + 1, pointer)
         before = self.count
         self._counted(1, pointer)
         if isinstance(node, list):
             found = self._union(node, pointer, space, depth, nested=in_union)
         elif isinstance(node, str):
-            found = self._reference(node, pointer, space)
+            found = self._reference(node, pointer, space, depth)
         elif isinstance(node, dict):
             found = self._declared(node, pointer, space, depth)
         else:
@@ -122,7 +122,7 @@ class _Reader:
         if found.kind is Kind.NULL and not in_union:
             raise Refused("avro.schema-empty-type", pointer)
         if found.name and isinstance(node, dict):
-            self.sizes[found.name] = self.count - before
+            self.sizes[found.name], self.heights[found.name] = self.count - before, found.height()
         return found
 
     def _counted(self, types: int, pointer: str) -> None:
@@ -130,7 +130,7 @@ class _Reader:
         if self.count > MAX_SCHEMA_TYPES:
             raise Refused("avro.schema-too-large", pointer, size=self.count, limit=MAX_SCHEMA_TYPES)
 
-    def _reference(self, name: str, pointer: str, space: str) -> Type:
+    def _reference(self, name: str, pointer: str, space: str, depth: int) -> Type:
         if name in _PRIMITIVES:
             return Type(_PRIMITIVES[name])
         full = name if "." in name or not space else f"{space}.{name}"
@@ -139,7 +139,8 @@ class _Reader:
         known = self.named[full]
         if known is None:
             raise Refused("avro.schema-recursive", pointer)
-        self._counted(self.sizes[full], pointer)
+        _not_deeper(depth + self.heights[full], pointer)
+        self._counted(self.sizes[full] - 1, pointer)
         return known
 
     def _declared(self, node: dict[str, Any], pointer: str, space: str, depth: int) -> Type:
@@ -211,6 +212,11 @@ class _Reader:
             seen.add(look)
             parts.append(part)
         return Type(Kind.UNION, parts=tuple(parts))
+
+
+def _not_deeper(levels: int, pointer: str) -> None:
+    if levels > MAX_SCHEMA_DEPTH:
+        raise Refused("avro.schema-too-deep", pointer, limit=MAX_SCHEMA_DEPTH)
 
 
 def _needed(node: dict[str, Any], key: str, pointer: str) -> Any:

@@ -74,6 +74,10 @@ class Type:
         yield from self.parts
         yield from (each.type for each in self.fields)
 
+    def height(self) -> int:
+        """How many types stand inside one another, this one counted."""
+        return 1 + max((each.height() for each in self.children()), default=0)
+
 
 @dataclass(frozen=True, slots=True)
 class Field:
