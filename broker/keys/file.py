@@ -4,7 +4,7 @@ Refuses: another passphrase than the one the folder was made with; a file that w
 Keeps: the port's promises. A passphrase protects copies of the files (a backup, a stolen disk), not a running process.
 Source: RFC 7914 (scrypt); NIST SP 800-38D (AES-GCM).
 
-    lock     "unefois-lock/1 " u8 log2(n) | u8 r | u8 p | salt 16 | nonce 12 | tag 16    tag over what is before the nonce
+    lock     "unefois-lock/1 " u8 log2(n) | u8 r | u8 p | salt 16 | nonce 12 | tag 16   (tag over all before the nonce)
     plain    "unefois-key/1 plain " SHA-256(place | secret) | secret
     locked   "unefois-key/1 locked " nonce 12 | AES-256-GCM(scrypt(passphrase), secret, aad = place)
     place    "unefois/key-file/v1" 0x00 | kind "/" name 0x00
