@@ -1,0 +1,58 @@
+"""Keyring: a consent key at rest, wrapped under the consent epoch key that lives outside the database.
+
+Refuses: to open what was wrapped for another grant or another epoch; it never says why it failed beyond that.
+Keeps: whoever reads the database or a backup of it has no consent key without the epoch key; once an epoch key is
+destroyed, no copy of what was wrapped under it opens again.
+Source: docs/architecture.md, "State, and who is trusted"; AES-256-GCM is NIST SP 800-38D.
+"""
+
+from typing import Final
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from schemas.errors import Corrupt
+from schemas.names import GrantId
+
+KEY_BYTES: Final = 32
+NONCE_BYTES: Final = 12
+WRAPPED_BYTES: Final = NONCE_BYTES + KEY_BYTES + 16
+
+_LABEL: Final = b"unefois/consent-key/v1\x00"
+
+
+def wrap(consent_key: bytes, grant_id: GrantId, epoch: int, epoch_key: bytes, nonce: bytes) -> bytes:
+    """The consent key (32 bytes) under the epoch key (32 bytes): nonce12 | ciphertext32 | tag16, 60 bytes.
+
+    `nonce` is 12 fresh random bytes: under one epoch key, fewer than 2^32 wraps keep a repetition unthinkable.
+    Raises ValueError on a wrong length or an epoch outside u32: a fault of the program, never of its input.
+    """
+    if len(consent_key) != KEY_BYTES or len(nonce) != NONCE_BYTES:
+        raise ValueError("wrap takes a consent key of 32 bytes and a nonce of 12")
+    return nonce + _cipher(epoch_key).encrypt(nonce, consent_key, _bound_to(grant_id, epoch))
+
+
+def unwrap(wrapped: bytes, grant_id: GrantId, epoch: int, epoch_key: bytes) -> bytes:
+    """The consent key, 32 bytes.
+
+    Raises Corrupt `keyring.cannot-unwrap`: the row was changed or moved, or is of another epoch.
+    """
+    if len(wrapped) != WRAPPED_BYTES:
+        raise Corrupt("keyring.cannot-unwrap", grant=grant_id.hex(), epoch=epoch)
+    nonce, sealed = wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:]
+    try:
+        return _cipher(epoch_key).decrypt(nonce, sealed, _bound_to(grant_id, epoch))
+    except InvalidTag:
+        raise Corrupt("keyring.cannot-unwrap", grant=grant_id.hex(), epoch=epoch) from None
+
+
+def _cipher(epoch_key: bytes) -> AESGCM:
+    if len(epoch_key) != KEY_BYTES:
+        raise ValueError("an epoch key has 32 bytes")
+    return AESGCM(epoch_key)
+
+
+def _bound_to(grant_id: GrantId, epoch: int) -> bytes:
+    if not 0 <= epoch < 2**32:
+        raise ValueError("an epoch is a u32")
+    return _LABEL + grant_id + epoch.to_bytes(4, "big")

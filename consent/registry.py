@@ -1,0 +1,211 @@
+"""Registry: grants, their whole history and their wrapped keys in SQL, always inside the caller's transaction.
+
+Refuses: to commit; to overwrite a version; to write a change that does not follow from the head that is there.
+Keeps: the head equals its last version; a consent key lives exactly while its grant is active or paused, so revocation
+and expiry destroy it in the transaction that records them.
+
+The caller holds the grant's lock (docs/architecture.md, "Transactions that matter"); the compare-and-set on the version
+catches the one that forgot.
+"""
+
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+from sqlalchemy import Column, Row, Table, delete, func, insert, select, tuple_, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from consent import keyring, rows
+from consent.grant import Grant, Status, follows
+from consent.tables import consent_keys, grant_versions, grants
+from schemas.errors import Corrupt, Refused, Unavailable
+from schemas.names import EventType, GrantId, Instant, SubjectRef
+
+CHUNK = 500
+"""Values in one IN list; SQLite's oldest limit is 999 parameters."""
+
+
+async def add(conn: AsyncConnection, grant: Grant, epoch: int, wrapped: bytes) -> None:
+    """Write a new grant's first version and its key, wrapped under `epoch` by `keyring.wrap`.
+
+    Raises Refused `registry.not-new` (a first version is 1, active and unbound), `registry.exists`.
+    """
+    if grant.version != 1 or grant.status is not Status.ACTIVE:
+        raise Refused("registry.not-new", "/version", version=grant.version, status=grant.status.value)
+    if await current(conn, [grant.id]):
+        raise Refused("registry.exists", "/id", grant=grant.id.hex())
+    row = rows.row_of(grant)
+    await conn.execute(insert(grants).values(row))
+    await conn.execute(insert(grant_versions).values(row))
+    await conn.execute(insert(consent_keys).values(grant_id=grant.id, epoch=epoch, wrapped=wrapped))
+    # Crash here: the transaction is gone with all three rows. The citizen got no answer and grants again; the key that
+    # was wrapped was never used.
+
+
+async def change(conn: AsyncConnection, new: Grant) -> None:
+    """Write the next version: the head, if it is still the one before; the history; for a last version the key's end.
+
+    Raises Refused `registry.unknown-grant`; `registry.changed-meanwhile` (read again and decide again); Corrupt
+    `registry.not-a-successor` (made otherwise than by a transition of the head).
+    """
+    head = (await current(conn, [new.id])).get(new.id)
+    if head is None:
+        raise Refused("registry.unknown-grant", "/id", grant=new.id.hex())
+    if head.version != new.version - 1:
+        raise Refused("registry.changed-meanwhile", "/version", head=head.version, version=new.version)
+    if not follows(head, new):
+        raise Corrupt("registry.not-a-successor", grant=new.id.hex(), version=new.version)
+    row = rows.row_of(new)
+    moved = await conn.execute(
+        update(grants).where(grants.c.id == new.id, grants.c.version == head.version).values(row)
+    )
+    if moved.rowcount != 1:  # a writer without the lock came between our reading and our writing
+        raise Refused("registry.changed-meanwhile", "/version", head=head.version, version=new.version)
+    await conn.execute(insert(grant_versions).values(row))
+    if new.status.over:
+        await conn.execute(delete(consent_keys).where(consent_keys.c.grant_id == new.id))
+    # Crash here: the transaction is gone, the grant stands as before and the key lives. Nobody was told that it ended,
+    # so the citizen asks again, and expiry is found due again. At no moment is there a dead grant with a living key.
+
+
+async def current(conn: AsyncConnection, ids: Iterable[GrantId]) -> dict[GrantId, Grant]:
+    """The heads of these grants; an unknown id is absent. Raises Corrupt `registry.unreadable`."""
+    heads: dict[GrantId, Grant] = {}
+    for chunk in _chunks(ids):
+        found = await conn.execute(select(grants).where(grants.c.id.in_(chunk)))
+        heads |= {grant.id: grant for grant in map(rows.grant_of, found)}
+    return heads
+
+
+async def of_subject(conn: AsyncConnection, subject: SubjectRef) -> tuple[Grant, ...]:
+    """Every grant of one citizen, ended ones too, oldest first."""
+    found = await conn.execute(select(grants).where(grants.c.subject == subject).order_by(grants.c.id))
+    return tuple(map(rows.grant_of, found))
+
+
+async def for_routing(
+    conn: AsyncConnection, subjects: Collection[SubjectRef], event_type: EventType
+) -> tuple[Grant, ...]:
+    """The heads that decide for these citizens and this type, by subject, then oldest first.
+
+    Ended ones are among them, because the citizen is told why nothing went out. `policy.decide` takes one subject's.
+    """
+    found: list[Grant] = []
+    for chunk in _chunks(sorted(set(subjects))):
+        wanted = (grants.c.event_type == event_type) & grants.c.subject.in_(chunk)
+        in_order = select(grants).where(wanted).order_by(grants.c.subject, grants.c.id)
+        found += map(rows.grant_of, await conn.execute(in_order))
+    return tuple(found)
+
+
+async def history(conn: AsyncConnection, grant_id: GrantId) -> tuple[Grant, ...]:
+    """Every version of a grant, oldest first; empty when there is no such grant."""
+    versions = select(grant_versions).where(grant_versions.c.id == grant_id).order_by(grant_versions.c.version)
+    return tuple(map(rows.grant_of, await conn.execute(versions)))
+
+
+async def due_to_expire(conn: AsyncConnection, at: Instant, limit: int = CHUNK) -> tuple[Grant, ...]:
+    """Heads whose end date has come and whose keys still live, longest overdue first."""
+    living = grants.c.status.in_([Status.ACTIVE.value, Status.PAUSED.value])
+    overdue = (
+        select(grants).where(living, grants.c.expires_at <= at).order_by(grants.c.expires_at, grants.c.id).limit(limit)
+    )
+    return tuple(map(rows.grant_of, await conn.execute(overdue)))
+
+
+async def consent_key(conn: AsyncConnection, grant_id: GrantId, epoch_keys: Mapping[int, bytes]) -> bytes | None:
+    """One grant's consent key, 32 bytes, or None once it is destroyed. Raises as `consent_keys_of`."""
+    return (await consent_keys_of(conn, [grant_id], epoch_keys)).get(grant_id)
+
+
+async def consent_keys_of(
+    conn: AsyncConnection, ids: Iterable[GrantId], epoch_keys: Mapping[int, bytes]
+) -> dict[GrantId, bytes]:
+    """The living consent keys among these grants, 32 bytes each. `epoch_keys`: epoch -> 32 bytes.
+
+    Raises Unavailable `registry.epoch-key-missing` (a rotation that this process has not read yet; fsck tells it from a
+    dead epoch), Corrupt `keyring.cannot-unwrap`.
+    """
+    opened: dict[GrantId, bytes] = {}
+    for chunk in _chunks(ids):
+        for row in await conn.execute(select(consent_keys).where(consent_keys.c.grant_id.in_(chunk))):
+            grant_id = GrantId(row.grant_id)
+            opened[grant_id] = keyring.unwrap(row.wrapped, grant_id, row.epoch, _epoch_key(epoch_keys, row.epoch))
+    return opened
+
+
+async def rewrap(
+    conn: AsyncConnection,
+    old_epoch: int,
+    new_epoch: int,
+    *,
+    epoch_keys: Mapping[int, bytes],
+    entropy: Callable[[int], bytes],
+    limit: int = CHUNK,
+) -> int:
+    """Wrap up to `limit` keys of the old epoch anew; returns how many. At 0 the old epoch key may be destroyed.
+
+    Raises Unavailable `registry.epoch-key-missing`, Corrupt `keyring.cannot-unwrap`.
+    """
+    old_key, new_key = _epoch_key(epoch_keys, old_epoch), _epoch_key(epoch_keys, new_epoch)
+    batch = select(consent_keys).where(consent_keys.c.epoch == old_epoch).order_by(consent_keys.c.grant_id).limit(limit)
+    moved = 0
+    for row in (await conn.execute(batch.with_for_update())).all():
+        grant_id = GrantId(row.grant_id)
+        key = keyring.unwrap(row.wrapped, grant_id, old_epoch, old_key)
+        anew = keyring.wrap(key, grant_id, new_epoch, new_key, entropy(keyring.NONCE_BYTES))
+        same = (consent_keys.c.grant_id == grant_id) & (consent_keys.c.epoch == old_epoch)
+        # Only an UPDATE: a key that a revocation has destroyed since is not brought back.
+        moved += (await conn.execute(update(consent_keys).where(same).values(epoch=new_epoch, wrapped=anew))).rowcount
+    # Crash here: this batch is gone, its keys are still under the old epoch, whose key still lives. The rotation goes
+    # on with the same call.
+    return moved
+
+
+async def epochs_in_use(conn: AsyncConnection) -> dict[int, int]:
+    """How many keys each consent epoch still holds: epoch -> count. An epoch that is absent holds nothing."""
+    counted = select(consent_keys.c.epoch, func.count()).group_by(consent_keys.c.epoch).order_by(consent_keys.c.epoch)
+    return {int(epoch): int(count) for epoch, count in await conn.execute(counted)}
+
+
+async def heads(conn: AsyncConnection, batch: int = CHUNK) -> AsyncIterator[tuple[rows.Read, ...]]:
+    """All heads in order of id, in batches, for fsck. A row that is no grant comes as `Unreadable` instead."""
+    async for found in _walk(conn, grants, (grants.c.id,), batch):
+        yield tuple(map(rows.read, found))
+
+
+async def versions(conn: AsyncConnection, batch: int = CHUNK) -> AsyncIterator[tuple[rows.Read, ...]]:
+    """All versions in order of (id, version), in batches, as `heads`."""
+    async for found in _walk(conn, grant_versions, (grant_versions.c.id, grant_versions.c.version), batch):
+        yield tuple(map(rows.read, found))
+
+
+async def keys(conn: AsyncConnection, batch: int = CHUNK) -> AsyncIterator[tuple[rows.KeyRow, ...]]:
+    """All wrapped consent keys in order of grant id, in batches, as `heads`."""
+    async for found in _walk(conn, consent_keys, (consent_keys.c.grant_id,), batch):
+        yield tuple(rows.KeyRow(row.grant_id, row.epoch, row.wrapped) for row in found)
+
+
+async def _walk(
+    conn: AsyncConnection, table: Table, key: tuple[Column[Any], ...], batch: int
+) -> AsyncIterator[Sequence[Row[Any]]]:
+    """A table from one end to the other by its key, so that a batch costs the same wherever it is."""
+    page = select(table).order_by(*key).limit(batch)
+    found = (await conn.execute(page)).all()
+    while found:
+        yield found
+        last = tuple(found[-1]._mapping[column] for column in key)
+        found = (await conn.execute(page.where(tuple_(*key) > last))).all()
+
+
+def _chunks(values: Iterable[bytes]) -> Iterator[list[bytes]]:
+    left = iter(values)
+    while chunk := list(islice(left, CHUNK)):
+        yield chunk
+
+
+def _epoch_key(epoch_keys: Mapping[int, bytes], epoch: int) -> bytes:
+    try:
+        return epoch_keys[epoch]
+    except KeyError:
+        raise Unavailable("registry.epoch-key-missing", epoch=epoch) from None
