@@ -1,0 +1,192 @@
+"""Directory: the administrations, their keys, rights, signature policies and subscriptions, as the tables hold them.
+
+Refuses: a row that nobody here could have written (`directory.unreadable`): it stops whoever reads it.
+Keeps: a snapshot and its version are of one transaction; whoever saw a version need not read it again.
+
+Changes are made by `broker.registrar` alone. An attacker who can write these tables can name a key of his own: that is
+why every key and every approved subscription has its ledger entry, and `fsck` compares.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, TypeVar
+
+from sqlalchemy import Row, Select, select
+
+from broker.store import tables
+from broker.store.engine import Transaction
+from consent.policy import Subscription, SubscriptionStatus
+from schemas import hpke, signing
+from schemas.directory import Directory, PolicyEntry, PublishingRight, SealingKeyEntry, SigningKeyEntry
+from schemas.errors import Corrupt, Refused
+from schemas.names import EventType, Instant, Kid, PartyId, Purpose
+
+VERSION = "directory-version"
+"""The row of `meta` that every change counts up."""
+
+
+class PartyKind(Enum):
+    """What a party is to this broker."""
+
+    BROKER = "broker"
+    ADMINISTRATION = "administration"
+    PORTAL = "portal"
+
+
+@dataclass(frozen=True, slots=True)
+class Party:
+    """One administration, the portal, or the broker itself; nothing here is about a citizen.
+
+    `sector` decides the pseudonyms: parties of one sector see one number for a citizen. `address` and `contact` are
+    told to citizens in their receipts, with `retention`: how long the party keeps what it receives, in words.
+    """
+
+    id: PartyId
+    name: str
+    sector: str
+    kind: PartyKind
+    address: str
+    contact: str
+    retention: str
+    created_at: Instant
+
+
+async def version(tx: Transaction) -> int:
+    """How often the directory has changed; 0 before its first change."""
+    found = (await tx.execute(select(tables.meta.c.value).where(tables.meta.c.name == VERSION))).scalar_one_or_none()
+    return 0 if found is None else int(found)
+
+
+async def all_parties(tx: Transaction) -> tuple[Party, ...]:
+    """Every party, by id. Raises Corrupt `directory.unreadable`."""
+    return await _all(tx, select(tables.parties).order_by(tables.parties.c.id), _party)
+
+
+async def party(tx: Transaction, party_id: PartyId) -> Party:
+    """One party. Raises Refused `directory.unknown-party`; Corrupt `directory.unreadable`."""
+    found = await _all(tx, select(tables.parties).where(tables.parties.c.id == party_id), _party)
+    if not found:
+        raise Refused("directory.unknown-party", party=party_id)
+    return found[0]
+
+
+async def subscriptions(tx: Transaction) -> tuple[Subscription, ...]:
+    """Every subscription, ended ones too, by recipient and purpose. Raises Corrupt `directory.unreadable`."""
+    table = tables.subscriptions
+    ordered = select(table).order_by(table.c.recipient, table.c.purpose, table.c.id)
+    return await _all(tx, ordered, subscription_of)
+
+
+async def snapshot(tx: Transaction) -> Directory:
+    """Every key, right and policy, checked as whoever pins it would check.
+
+    Raises Corrupt `directory.unreadable`, `directory.no-broker`.
+    """
+    broker = [one for one in await all_parties(tx) if one.kind is PartyKind.BROKER]
+    if len(broker) != 1:
+        raise Corrupt("directory.no-broker", count=len(broker))
+    try:
+        return Directory.of(
+            signing=await _all(tx, select(tables.signing_keys), _signing_key),
+            sealing=await _all(tx, select(tables.sealing_keys), _sealing_key),
+            rights=await _all(tx, select(tables.publishing_rights), _right),
+            policies=await _all(tx, select(tables.signature_policies), _policy),
+            broker=broker[0].id,
+        )
+    except Refused as refused:
+        raise Corrupt("directory.unreadable", refused.pointer, wrong=refused.code) from None
+
+
+_Read = TypeVar("_Read")
+
+
+async def _all(tx: Transaction, statement: Select[Any], read: Callable[[Row[Any]], _Read]) -> tuple[_Read, ...]:
+    rows = (await tx.execute(statement)).all()
+    try:
+        return tuple(read(row) for row in rows)
+    except Refused as refused:
+        raise Corrupt("directory.unreadable", refused.pointer, wrong=refused.code) from None
+    except (ValueError, TypeError) as error:  # no member of an enumeration, no JSON: not written by us
+        raise Corrupt("directory.unreadable", wrong=type(error).__name__) from None
+
+
+def _party(row: Row[Any]) -> Party:
+    return Party(
+        PartyId(row.id),
+        row.name,
+        row.sector,
+        PartyKind(row.kind),
+        row.address,
+        row.contact,
+        row.retention,
+        Instant(row.created_at),
+    )
+
+
+def _signing_key(row: Row[Any]) -> SigningKeyEntry:
+    algorithm = signing.Algorithm(row.algorithm)
+    return SigningKeyEntry(Kid(row.kid), PartyId(row.party), algorithm, row.public, *_validity(row))
+
+
+def _sealing_key(row: Row[Any]) -> SealingKeyEntry:
+    return SealingKeyEntry(Kid(row.kid), PartyId(row.party), hpke.Suite(row.suite), row.public, *_validity(row))
+
+
+def _validity(row: Row[Any]) -> tuple[Instant, Instant | None, Instant | None]:
+    return Instant(row.valid_from), _instant(row.valid_to), _instant(row.revoked_at)
+
+
+def _right(row: Row[Any]) -> PublishingRight:
+    return PublishingRight(
+        PartyId(row.party), EventType(row.event_type), Instant(row.valid_from), _instant(row.valid_to)
+    )
+
+
+def _policy(row: Row[Any]) -> PolicyEntry:
+    return PolicyEntry(PartyId(row.party), row.policy, Instant(row.valid_from))
+
+
+def subscription_of(row: Row[Any]) -> Subscription:
+    """The subscription of a row of `subscriptions`."""
+    return Subscription(
+        id=row.id,
+        recipient=PartyId(row.recipient),
+        event_type=EventType(row.event_type),
+        purpose=Purpose(row.purpose),
+        fields=_names(row.fields),
+        territories=None if row.territories is None else _names(row.territories),
+        status=SubscriptionStatus(row.status),
+        approved_at=_instant(row.approved_at),
+        ended_at=_instant(row.ended_at),
+        legal_reference=row.legal_reference,
+    )
+
+
+def row_of(subscription: Subscription) -> dict[str, Any]:
+    """The row of a subscription; equal subscriptions have equal rows."""
+    territories = subscription.territories
+    return {
+        "id": subscription.id,
+        "recipient": subscription.recipient,
+        "event_type": subscription.event_type,
+        "purpose": subscription.purpose,
+        "fields": json.dumps(sorted(subscription.fields)),
+        "territories": None if territories is None else json.dumps(sorted(territories)),
+        "status": subscription.status.value,
+        "legal_reference": subscription.legal_reference,
+        "approved_at": subscription.approved_at,
+        "ended_at": subscription.ended_at,
+    }
+
+
+def _names(text: str) -> frozenset[str]:
+    names = json.loads(text)
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise TypeError("a list of names")
+    return frozenset(names)
+
+
+def _instant(value: int | None) -> Instant | None:
+    return None if value is None else Instant(value)

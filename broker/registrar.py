@@ -1,0 +1,228 @@
+"""Registrar: who is who. Adds parties, keys, rights and policies, and ends them, in the caller's transaction.
+
+Refuses: a key that nobody should trust, or that somebody has; a policy that the party's own keys cannot meet.
+Keeps: nothing is deleted: what ends gets an end, so yesterday's declaration is judged by yesterday's directory. Every
+change takes the directory's lock and counts its version up, so nobody decides from an older picture. A key's coming and
+its revocation have their ledger entries: `recipient` is the party, `detail` the key's id.
+"""
+
+import unicodedata
+from typing import Any
+
+from sqlalchemy import ColumnElement, Table, or_, select, update
+
+from broker import directory
+from broker.crashpoints import mark
+from broker.directory import VERSION, Party, PartyKind
+from broker.ledger import Recorder
+from broker.store.engine import Transaction
+from broker.store.tables import meta, parties, publishing_rights, sealing_keys, signature_policies, signing_keys
+from schemas import hpke, pseudonym, signing
+from schemas.catalogue import Catalogue
+from schemas.entry import EntryKind
+from schemas.errors import Refused
+from schemas.names import EventType, Instant, Kid, PartyId
+
+LOCK = b"directory"
+TEXT_CHARACTERS = 300
+OVERLAP_MS = 400 * 86_400_000
+"""The longest that an old key stays beside a new one: what nobody dares to end is not rotated."""
+
+
+async def changing(tx: Transaction) -> None:
+    """Take the directory's lock and count its version up: call this before reading what a change depends on."""
+    await tx.lock_exclusive([LOCK])
+    if await tx.insert_new(meta, {"name": VERSION, "value": "1"}):
+        return
+    now = await directory.version(tx)
+    await tx.execute(update(meta).where(meta.c.name == VERSION).values(value=str(now + 1)))
+
+
+class Registrar:
+    """The only writer of the directory's tables."""
+
+    def __init__(self, recorder: Recorder, catalogue: Catalogue) -> None:
+        self._recorder = recorder
+        self._catalogue = catalogue
+
+    async def add_party(self, tx: Transaction, party: Party) -> None:
+        """Raises Refused: `registrar.party-exists`, `registrar.broker-exists`, `registrar.text`, `pseudonym.sector`."""
+        for name in ("name", "address", "contact", "retention"):
+            _check_text(name, getattr(party, name))
+        pseudonym.sector_key(bytes(pseudonym.MASTER_SIZE), party.sector)
+        await changing(tx)
+        if party.kind is PartyKind.BROKER:
+            others = select(parties.c.id).where(parties.c.kind == PartyKind.BROKER.value)
+            if (await tx.execute(others)).first() is not None:
+                raise Refused("registrar.broker-exists", "/kind")
+        row = {name: getattr(party, name) for name in ("id", "name", "sector", "address", "contact", "retention")}
+        if not await tx.insert_new(parties, row | {"kind": party.kind.value, "created_at": party.created_at}):
+            raise Refused("registrar.party-exists", "/id", party=party.id)
+        mark("registrar.party")
+        # Crash here: the transaction is gone; whoever registers the party does it again. So too for every change below.
+
+    async def add_signing_key(
+        self,
+        tx: Transaction,
+        party: PartyId,
+        *,
+        algorithm: signing.Algorithm,
+        public: bytes,
+        valid_from: Instant,
+        at: Instant,
+    ) -> Kid:
+        """List a public signing key (raw, protocol 1). Raises Refused: `signing.*`, `registrar.key-exists`."""
+        signing.check_public(algorithm, public)
+        kid = signing.kid_of(algorithm, public)
+        await self._add_key(
+            tx, signing_keys, _key_row(kid, party, public, valid_from) | {"algorithm": int(algorithm)}, at
+        )
+        return kid
+
+    async def add_sealing_key(
+        self, tx: Transaction, party: PartyId, *, suite: hpke.Suite, public: bytes, valid_from: Instant, at: Instant
+    ) -> Kid:
+        """List a public HPKE key (raw, protocol 1). Raises Refused: `hpke.*`, `registrar.key-exists`."""
+        hpke.check_public(suite, public)
+        kid = hpke.kid_of(suite, public)
+        await self._add_key(tx, sealing_keys, _key_row(kid, party, public, valid_from) | {"suite": int(suite)}, at)
+        return kid
+
+    async def rotate_signing(
+        self,
+        tx: Transaction,
+        party: PartyId,
+        *,
+        algorithm: signing.Algorithm,
+        public: bytes,
+        at: Instant,
+        overlap_ms: int,
+    ) -> Kid:
+        """A new key from now on; the party's other keys of this algorithm end `overlap_ms` later.
+
+        Raises as adding a key does, and Refused `registrar.overlap` beyond 400 days.
+        """
+        _check_overlap(overlap_ms)
+        kid = await self.add_signing_key(tx, party, algorithm=algorithm, public=public, valid_from=at, at=at)
+        mine = (signing_keys.c.party == party) & (signing_keys.c.algorithm == int(algorithm))
+        await self._end_others(tx, signing_keys, mine, kid, Instant(at + overlap_ms))
+        return kid
+
+    async def rotate_sealing(
+        self, tx: Transaction, party: PartyId, *, suite: hpke.Suite, public: bytes, at: Instant, overlap_ms: int
+    ) -> Kid:
+        """A new key from now on; the party's other sealing keys, of any suite, end `overlap_ms` later."""
+        _check_overlap(overlap_ms)
+        kid = await self.add_sealing_key(tx, party, suite=suite, public=public, valid_from=at, at=at)
+        await self._end_others(tx, sealing_keys, sealing_keys.c.party == party, kid, Instant(at + overlap_ms))
+        return kid
+
+    async def revoke_key(self, tx: Transaction, kid: Kid, at: Instant, since: Instant | None = None) -> None:
+        """Trust a key no more, from now, or from an earlier instant when it is known since when a thief has it.
+
+        Raises Refused: `registrar.unknown-key`, `registrar.already-revoked`, `registrar.revoked-later`.
+        """
+        await changing(tx)
+        revoked_at = at if since is None else since
+        if revoked_at > at:
+            raise Refused("registrar.revoked-later", "/since")
+        for table in (signing_keys, sealing_keys):
+            found = (
+                await tx.execute(select(table.c.party, table.c.revoked_at).where(table.c.kid == kid))
+            ).one_or_none()
+            if found is None:
+                continue
+            if found.revoked_at is not None and found.revoked_at <= revoked_at:
+                raise Refused("registrar.already-revoked", "/kid", kid=kid.hex())
+            await tx.execute(update(table).where(table.c.kid == kid).values(revoked_at=revoked_at))
+            mark("registrar.key-revoked")
+            await self._recorder.record(tx, EntryKind.KEY_REVOKED, at, recipient=PartyId(found.party), detail=kid)
+            return
+        raise Refused("registrar.unknown-key", "/kid", kid=kid.hex())
+
+    async def allow_publishing(
+        self,
+        tx: Transaction,
+        party: PartyId,
+        event_type: EventType,
+        valid_from: Instant,
+        valid_to: Instant | None = None,
+    ) -> None:
+        """The party may declare events of this type.
+
+        Raises Refused: `catalogue.unknown-type`, `directory.unknown-party`, `registrar.period`,
+        `registrar.right-exists`.
+        """
+        self._catalogue.by_type(event_type)
+        if valid_to is not None and valid_to < valid_from:
+            raise Refused("registrar.period", "/valid_to")
+        await changing(tx)
+        await directory.party(tx, party)
+        row = {"party": party, "event_type": event_type, "valid_from": valid_from, "valid_to": valid_to}
+        if not await tx.insert_new(publishing_rights, row):
+            raise Refused("registrar.right-exists", "/event_type", party=party, event_type=event_type)
+        mark("registrar.right")
+
+    async def end_publishing(self, tx: Transaction, party: PartyId, event_type: EventType, at: Instant) -> None:
+        """The party's rights to this type end now. Raises Refused `registrar.no-right`."""
+        await changing(tx)
+        table = publishing_rights
+        running = or_(table.c.valid_to.is_(None), table.c.valid_to > at)
+        mine = (table.c.party == party) & (table.c.event_type == event_type) & running & (table.c.valid_from <= at)
+        ended = await tx.execute(update(table).where(mine).values(valid_to=at))
+        if ended.rowcount == 0:
+            raise Refused("registrar.no-right", "/event_type", party=party, event_type=event_type)
+        mark("registrar.right-ended")
+
+    async def set_policy(self, tx: Transaction, party: PartyId, policy: int, valid_from: Instant) -> None:
+        """Which signatures the party's declarations need from this instant (`signing.POLICIES`).
+
+        Raises Refused: `registrar.unknown-policy`, `registrar.policy-exists`, `registrar.policy-without-keys`.
+        """
+        if policy not in signing.POLICIES:
+            raise Refused("registrar.unknown-policy", "/policy", policy=policy)
+        await changing(tx)
+        held = await tx.execute(
+            select(signing_keys.c.algorithm).where(signing_keys.c.party == party, signing_keys.c.revoked_at.is_(None))
+        )
+        missing = signing.POLICIES[policy] - {signing.Algorithm(row.algorithm) for row in held}
+        if missing:
+            raise Refused("registrar.policy-without-keys", "/policy", missing=min(missing).name)
+        row = {"party": party, "policy": policy, "valid_from": valid_from}
+        if not await tx.insert_new(signature_policies, row):
+            raise Refused("registrar.policy-exists", "/valid_from", party=party)
+        mark("registrar.policy")
+
+    async def _add_key(self, tx: Transaction, table: Table, row: dict[str, Any], at: Instant) -> None:
+        await changing(tx)
+        await directory.party(tx, row["party"])
+        if not await tx.insert_new(table, row):
+            raise Refused("registrar.key-exists", "/public", kid=row["kid"].hex())
+        mark("registrar.key-added")
+        await self._recorder.record(tx, EntryKind.KEY_ADDED, at, recipient=row["party"], detail=row["kid"])
+
+    async def _end_others(
+        self, tx: Transaction, table: Table, mine: ColumnElement[bool], new: Kid, end: Instant
+    ) -> None:
+        """What ends earlier keeps its end; what begins later was planned on purpose and stays."""
+        later = or_(table.c.valid_to.is_(None), table.c.valid_to > end)
+        await tx.execute(
+            update(table).where(mine, later, table.c.kid != new, table.c.valid_from <= end).values(valid_to=end)
+        )
+        mark("registrar.rotated")
+
+
+def _key_row(kid: Kid, party: PartyId, public: bytes, valid_from: Instant) -> dict[str, Any]:
+    dates = {"valid_from": valid_from, "valid_to": None, "revoked_at": None}
+    return {"kid": kid, "party": party, "public": public, **dates}
+
+
+def _check_overlap(overlap_ms: int) -> None:
+    if not 0 <= overlap_ms <= OVERLAP_MS:
+        raise Refused("registrar.overlap", "/overlap", days=overlap_ms // 86_400_000, limit=OVERLAP_MS // 86_400_000)
+
+
+def _check_text(name: str, text: str) -> None:
+    plain = text.isprintable() and unicodedata.is_normalized("NFC", text) and text == text.strip()
+    if not plain or not 1 <= len(text) <= TEXT_CHARACTERS:
+        raise Refused("registrar.text", f"/{name}", length=len(text), limit=TEXT_CHARACTERS)

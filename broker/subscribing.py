@@ -1,0 +1,147 @@
+"""Subscribing: an administration asks for an event type, an operator approves it with the law's name, either ends it.
+
+Refuses: fields, purposes and territories that do not exist; an approval without a legal reference, or for an
+administration without a key to seal to; a second subscription for the same purpose while one runs.
+Keeps: nothing is received before the approval. Approval and end have their ledger entries; `detail` is SHA-256 of the
+subscription's row, so that nobody widens one afterwards unseen.
+"""
+
+import json
+from dataclasses import replace
+from hashlib import sha256
+
+from sqlalchemy import select, update
+
+from broker import directory
+from broker.crashpoints import mark
+from broker.directory import row_of, subscription_of
+from broker.ledger import Recorder
+from broker.registrar import changing
+from broker.store.engine import Transaction
+from broker.store.tables import subscriptions
+from consent import purposes
+from consent.policy import Subscription, SubscriptionStatus
+from schemas.catalogue import Catalogue
+from schemas.entry import EntryKind
+from schemas.errors import Refused
+from schemas.names import EventType, Instant, PartyId, Purpose
+
+
+class Subscribing:
+    """The only writer of the subscriptions."""
+
+    def __init__(self, recorder: Recorder, catalogue: Catalogue) -> None:
+        self._recorder = recorder
+        self._catalogue = catalogue
+
+    async def ask(
+        self,
+        tx: Transaction,
+        subscription_id: bytes,
+        *,
+        recipient: PartyId,
+        event_type: EventType,
+        purpose: Purpose,
+        fields: frozenset[str],
+        territories: frozenset[str] | None,
+    ) -> Subscription:
+        """Write down what an administration wants; it receives nothing until the approval.
+
+        `subscription_id` is 16 bytes, made by the caller; after an end, the old subscription is asked for anew under
+        its old id. Raises Refused: `catalogue.unknown-type`, `purposes.unknown`, `policy.subscription-*`,
+        `directory.unknown-party`, `subscribing.unknown-field`, `subscribing.no-territories`, `subscribing.running`.
+        """
+        event = self._catalogue.by_type(event_type)
+        purposes.by_id(purpose)
+        for name in sorted(fields - set(event.names)):
+            raise Refused("subscribing.unknown-field", "/fields", field=name, event_type=event_type)
+        if territories is not None and not event.uses_territories:
+            raise Refused("subscribing.no-territories", "/territories", event_type=event_type)
+        asked = Subscription(
+            id=subscription_id,
+            recipient=recipient,
+            event_type=event_type,
+            purpose=purpose,
+            fields=fields,
+            territories=territories,
+            status=SubscriptionStatus.ASKED,
+            approved_at=None,
+            ended_at=None,
+            legal_reference="",
+        )
+        await changing(tx)
+        await directory.party(tx, recipient)
+        if await tx.insert_new(subscriptions, row_of(asked)):
+            mark("subscribing.asked")
+            # Crash here: the transaction is gone; the administration asks again. So too for every change below.
+            return asked
+        table = subscriptions
+        same = (table.c.recipient == recipient) & (table.c.event_type == event_type) & (table.c.purpose == purpose)
+        row = (await tx.execute(select(table).where(same))).one_or_none()
+        if row is None:
+            raise Refused("subscribing.id-taken", "/id")
+        before = subscription_of(row)
+        if before.status is not SubscriptionStatus.ENDED:
+            raise Refused("subscribing.running", "/purpose", purpose=purpose, status=before.status.value)
+        again = replace(asked, id=before.id)
+        await self._write(tx, again)
+        return again
+
+    async def approve(self, tx: Transaction, subscription_id: bytes, legal_reference: str, at: Instant) -> Subscription:
+        """Let an administration receive from now on, on the ground that `legal_reference` names.
+
+        Raises Refused: `subscribing.unknown`, `subscribing.not-asked`, `policy.subscription-legal-reference`,
+        `directory.no-sealing-key`.
+        """
+        await changing(tx)
+        before = await self._one(tx, subscription_id)
+        if before.status is not SubscriptionStatus.ASKED:
+            raise Refused("subscribing.not-asked", "/status", status=before.status.value)
+        (await directory.snapshot(tx)).current_sealing_key(before.recipient, at)
+        approved = replace(
+            before, status=SubscriptionStatus.APPROVED, approved_at=at, legal_reference=legal_reference.strip()
+        )
+        await self._write(tx, approved)
+        await self._record(tx, EntryKind.SUBSCRIPTION_APPROVED, approved, at)
+        return approved
+
+    async def end(self, tx: Transaction, subscription_id: bytes, at: Instant) -> Subscription:
+        """No more deliveries from now on; what was not released stays closed. Raises Refused `subscribing.unknown`,
+        `subscribing.ended`.
+        """
+        await changing(tx)
+        before = await self._one(tx, subscription_id)
+        if before.status is SubscriptionStatus.ENDED:
+            raise Refused("subscribing.ended", "/status")
+        ended = replace(before, status=SubscriptionStatus.ENDED, ended_at=at)
+        await self._write(tx, ended)
+        await self._record(tx, EntryKind.SUBSCRIPTION_ENDED, ended, at)
+        return ended
+
+    async def _one(self, tx: Transaction, subscription_id: bytes) -> Subscription:
+        row = (await tx.execute(select(subscriptions).where(subscriptions.c.id == subscription_id))).one_or_none()
+        if row is None:
+            raise Refused("subscribing.unknown", "/subscription")
+        return subscription_of(row)
+
+    async def _write(self, tx: Transaction, subscription: Subscription) -> None:
+        row = row_of(subscription)
+        await tx.execute(update(subscriptions).where(subscriptions.c.id == subscription.id).values(**row))
+        mark("subscribing.changed")
+
+    async def _record(self, tx: Transaction, kind: EntryKind, subscription: Subscription, at: Instant) -> None:
+        await self._recorder.record(
+            tx,
+            kind,
+            at,
+            recipient=subscription.recipient,
+            event_type=subscription.event_type,
+            purpose=subscription.purpose,
+            detail=subscription_digest(subscription),
+        )
+
+
+def subscription_digest(subscription: Subscription) -> bytes:
+    """SHA-256 of the subscription's whole row, 32 bytes: what its entry commits to and `fsck` compares."""
+    row = {name: told.hex() if isinstance(told, bytes) else told for name, told in row_of(subscription).items()}
+    return sha256(json.dumps(row, sort_keys=True, separators=(",", ":")).encode()).digest()
