@@ -43,6 +43,9 @@ parties = Table(
     Column("name", Text, nullable=False),
     Column("sector", Text, nullable=False),
     Column("kind", Text, nullable=False),
+    Column("address", Text, nullable=False),  # as a citizen can reach it; told in consent receipts
+    Column("contact", Text, nullable=False),
+    Column("retention", Text, nullable=False),  # how long it keeps what it receives, in words
     Column("created_at", BigInteger, nullable=False),
 )
 
@@ -175,6 +178,7 @@ declarations = Table(
     Column("manifest_digest", LargeBinary, nullable=False, index=True),
     Column("subject", LargeBinary, nullable=False),
     Column("corrects", LargeBinary),
+    Column("root", LargeBinary),  # the first declaration of a chain of corrections; null when this is the first
     Column("envelope", LargeBinary, nullable=False),
     Column("gate_kid", LargeBinary, nullable=False),
     Column("received_at", BigInteger, nullable=False),

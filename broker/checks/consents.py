@@ -1,0 +1,97 @@
+"""Consent checks: heads, history, keys and ledger agree; nothing lives under a dead grant or a dead epoch."""
+
+from collections.abc import AsyncIterator, Mapping
+
+from sqlalchemy import select
+
+from broker.checks.finding import Finding
+from broker.ledger import grant_digest
+from broker.store.engine import Transaction
+from broker.store.tables import consent_epochs
+from consent import keyring, rows
+from consent.grant import Grant, follows
+from consent.tables import consent_keys, grant_versions, grants
+from schemas.entry import Entry, EntryKind
+from schemas.errors import Corrupt
+from schemas.names import GrantId
+
+_KINDS = {EntryKind.GRANTED, EntryKind.CHANGED, EntryKind.REVOKED, EntryKind.EXPIRED}
+
+
+async def check(tx: Transaction, entries: list[Entry], epoch_keys: Mapping[int, bytes]) -> AsyncIterator[Finding]:
+    """Every check of grants and consent keys."""
+    told = {(entry.grant, entry.grant_version): entry for entry in entries if entry.kind in _KINDS}
+    heads: dict[GrantId, Grant] = {}
+    for row in await tx.execute(select(grants)):
+        try:
+            head = rows.grant_of(row)
+        except Corrupt as fault:
+            yield Finding("grants.unreadable", f"grants/{row.id.hex()}", fault.code)
+            continue
+        heads[head.id] = head
+    before: Grant | None = None
+    last: dict[GrantId, Grant] = {}
+    for row in await tx.execute(select(grant_versions).order_by(grant_versions.c.id, grant_versions.c.version)):
+        place = f"grant_versions/{row.id.hex()}/{row.version}"
+        try:
+            version = rows.grant_of(row)
+        except Corrupt as fault:
+            yield Finding("grants.unreadable", place, fault.code)
+            continue
+        for finding in _version(version, before, told, place):
+            yield finding
+        before = last[version.id] = version
+    for grant_id, head in heads.items():
+        if last.get(grant_id) != head:
+            yield Finding("grants.head", f"grants/{grant_id.hex()}", "the head is not the last version of its history")
+    for grant, version_number in told:
+        if grant not in heads or version_number is None or version_number > heads[grant].version:
+            yield Finding(
+                "grants.lost",
+                f"grants/{grant.hex() if grant else '?'}",
+                "the ledger tells of a version that is not there",
+            )
+    async for finding in _keys(tx, heads, epoch_keys):
+        yield finding
+
+
+def _version(
+    version: Grant, before: Grant | None, told: Mapping[tuple[GrantId | None, int | None], Entry], place: str
+) -> list[Finding]:
+    found = []
+    first = before is None or before.id != version.id
+    if first and version.version != 1:
+        found.append(Finding("grants.history", place, "the history does not begin with version 1"))
+    if before is not None and not first and not follows(before, version):
+        found.append(Finding("grants.history", place, "this version cannot follow the one before"))
+    entry = told.get((version.id, version.version))
+    if entry is None:
+        found.append(Finding("grants.untold", place, "the ledger does not tell of this version"))
+    elif entry.detail != grant_digest(version):
+        found.append(Finding("grants.edited", place, "the row is not what the ledger committed to"))
+    return found
+
+
+async def _keys(
+    tx: Transaction, heads: Mapping[GrantId, Grant], epoch_keys: Mapping[int, bytes]
+) -> AsyncIterator[Finding]:
+    destroyed = {row.epoch for row in await tx.execute(select(consent_epochs)) if row.destroyed_at is not None}
+    held = set()
+    for row in await tx.execute(select(consent_keys)):
+        grant_id = GrantId(row.grant_id)
+        place = f"consent_keys/{grant_id.hex()}"
+        held.add(grant_id)
+        if grant_id not in heads or heads[grant_id].status.over:
+            yield Finding("consent-keys.outlived", place, "a key without a living grant")
+        if row.epoch in destroyed:
+            yield Finding("consent-keys.dead-epoch", place, f"wrapped under epoch {row.epoch}, which was destroyed")
+        elif row.epoch not in epoch_keys:
+            yield Finding("consent-keys.no-epoch", place, f"the key of epoch {row.epoch} is not in the key store")
+        else:
+            try:
+                keyring.unwrap(row.wrapped, grant_id, row.epoch, epoch_keys[row.epoch])
+            except Corrupt:
+                yield Finding("consent-keys.damaged", place, "it does not unwrap")
+    for grant_id, head in heads.items():
+        if not head.status.over and grant_id not in held:
+            yield Finding("consent-keys.missing", f"grants/{grant_id.hex()}", "a living grant without its key")

@@ -1,0 +1,250 @@
+"""Consents: what a citizen says, and everything that follows from it, in one transaction.
+
+Refuses: a grant for fields that the type does not have, or to a party that nobody knows.
+Keeps: when a revocation returns, the consent key is destroyed, its undelivered deliveries are noise, and the ledger says so;
+every change of a grant is a new version with its entry.
+Source: docs/architecture.md, "Transactions that matter"; docs/protocol.md, section 9.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sqlalchemy import select
+
+from broker.crashpoints import mark
+from broker.declared import known, latest
+from broker.deliveries import ACTIVE, UNRELEASED, DeliveryState, in_states, load, withhold
+from broker.keyring import Keyring
+from broker.ledger import Recorder
+from broker.lookup import Lookup
+from broker.planner import Planner
+from broker.ports import Clock, Entropy
+from broker.store.engine import Store, Transaction
+from broker.store.tables import declarations, deliveries, withholdings
+from consent import keyring as wrapping
+from consent import registry
+from consent.grant import Basis, Grant, Scope, Status, Voice
+from consent.policy import Subscription, SubscriptionStatus
+from schemas.catalogue import Catalogue
+from schemas.entry import EntryKind
+from schemas.errors import Refused, Unavailable
+from schemas.names import EventType, GrantId, Instant, LeafHash, PartyId, Purpose, Reason, SubjectRef, uuid7
+
+Transition = Callable[[Grant, Instant], Grant]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What a citizen, or the law, allows: who gets which fields of which type, for what, from when to when."""
+
+    subject: SubjectRef
+    recipient: PartyId
+    event_type: EventType
+    purpose: Purpose
+    fields: frozenset[str]
+    basis: Basis
+    voice: Voice
+    starts_at: Instant | None = None
+    expires_at: Instant | None = None
+    scope: Scope = Scope.STANDING
+    include_latest: bool = False
+    """Whether the latest declaration of this type, made before, is delivered too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """One version of a grant and the ledger entry that tells of it; what a receipt is made from."""
+
+    grant: Grant
+    entry: LeafHash
+
+
+class Consents:
+    """Grants and their changes."""
+
+    def __init__(
+        self,
+        store: Store,
+        lookup: Lookup,
+        keyring: Keyring,
+        planner: Planner,
+        catalogue: Catalogue,
+        recorder: Recorder,
+        clock: Clock,
+        entropy: Entropy,
+    ) -> None:
+        self._store = store
+        self._lookup = lookup
+        self._keyring = keyring
+        self._planner = planner
+        self._catalogue = catalogue
+        self._recorder = recorder
+        self._clock = clock
+        self._entropy = entropy
+
+    async def give(self, wish: Wish) -> Recorded:
+        """A new grant with its own key. Raises Refused: `grant.*`, `purposes.*`, `consents.unknown-recipient`."""
+        event = self._catalogue.by_type(wish.event_type)
+        async with self._store.begin() as tx:
+            at = self._clock()
+            grant = Grant(
+                id=GrantId(uuid7(at, self._entropy(10))),
+                version=1,
+                subject=wish.subject,
+                recipient=wish.recipient,
+                event_type=wish.event_type,
+                schema=event.schema.id,
+                fields=wish.fields,
+                purpose=wish.purpose,
+                basis=wish.basis,
+                granted_at=at,
+                starts_at=wish.starts_at if wish.starts_at is not None else at,
+                expires_at=wish.expires_at,
+                scope=wish.scope,
+                once_for=None,
+                status=Status.ACTIVE,
+                given_by=wish.voice.given_by,
+                capacity=wish.voice.capacity,
+                channel=wish.voice.channel,
+                language=wish.voice.language,
+                text_hash=wish.voice.text_hash,
+                changed_at=at,
+            )
+            grant.check_names(event.schema.id, frozenset(event.names))
+            await self._lookup.party(tx, wish.recipient)
+            epoch, epoch_key = self._newest_epoch()
+            wrapped = wrapping.wrap(self._entropy(32), grant.id, epoch, epoch_key, self._entropy(12))
+            await registry.add(tx.conn, grant, epoch, wrapped)
+            entry = await self._recorder.grant(tx, EntryKind.GRANTED, grant, at)
+            if wish.include_latest:
+                await self._plan_latest(tx, grant, at)
+            mark("consents.given")
+            # Crash here: no grant, no key, no entry, and the citizen was told nothing: they say it again.
+        return Recorded(grant, entry)
+
+    async def revoke(self, grant_id: GrantId, voice: Voice) -> Recorded:
+        """End a consent. When this returns its key is destroyed and nothing more is released under it, for ever.
+
+        Raises Refused: `consents.unknown-grant`, `grant.mandate`, `grant.over`.
+        """
+        return await self._change(grant_id, EntryKind.REVOKED, lambda grant, at: grant.revoke(at, voice))
+
+    async def end_mandate(self, grant_id: GrantId, voice: Voice) -> Recorded:
+        """End a mandate by law, on an operator's word. Raises Refused: `consents.unknown-grant`, `grant.*`."""
+        return await self._change(grant_id, EntryKind.REVOKED, lambda grant, at: grant.end_mandate(at, voice))
+
+    async def pause(self, grant_id: GrantId, voice: Voice) -> Recorded:
+        """Hold everything back until `resume`. Raises Refused: `consents.unknown-grant`, `grant.*`."""
+        return await self._change(grant_id, EntryKind.CHANGED, lambda grant, at: grant.pause(at, voice))
+
+    async def resume(self, grant_id: GrantId, voice: Voice) -> Recorded:
+        """End a pause; what was held back goes out. Raises Refused: `consents.unknown-grant`, `grant.*`."""
+        return await self._change(grant_id, EntryKind.CHANGED, lambda grant, at: grant.resume(at, voice))
+
+    async def narrow(self, grant_id: GrantId, fields: frozenset[str], voice: Voice) -> Recorded:
+        """Keep only these fields; what is on its way is planned anew with them. Raises as `pause`."""
+        return await self._change(grant_id, EntryKind.CHANGED, lambda grant, at: grant.narrow(fields, at, voice))
+
+    async def revoke_all(self, subject: SubjectRef, voice: Voice) -> list[Recorded]:
+        """Revoke every consent of a citizen that still stands; mandates by law stay. Each is a transaction of its own."""
+        async with self._store.read() as tx:
+            living = [grant for grant in await registry.of_subject(tx.conn, subject) if not grant.status.over]
+        return [await self.revoke(grant.id, voice) for grant in living if not grant.by_law]
+
+    async def expire_due(self) -> int:
+        """Record the end of every grant whose end date has come. Returns how many."""
+        async with self._store.read() as tx:
+            due = await registry.due_to_expire(tx.conn, self._clock())
+        for grant in due:
+            await self._change(grant.id, EntryKind.EXPIRED, lambda head, at: head.expire(at))
+        return len(due)
+
+    async def of(self, subject: SubjectRef) -> tuple[Grant, ...]:
+        """Every grant of one citizen, ended ones too, oldest first."""
+        async with self._store.read() as tx:
+            return await registry.of_subject(tx.conn, subject)
+
+    async def _change(self, grant_id: GrantId, kind: EntryKind, transition: Transition) -> Recorded:
+        """The lock, the next version, what follows for deliveries, the entry; one transaction, acknowledged after it."""
+        async with self._store.begin() as tx:
+            await tx.lock_exclusive([grant_id])
+            head = (await registry.current(tx.conn, [grant_id])).get(grant_id)
+            if head is None:
+                raise Refused("consents.unknown-grant", "/grant")
+            at = self._clock()
+            changed = transition(head, at)
+            await registry.change(tx.conn, changed)
+            entry = await self._recorder.grant(tx, kind, changed, at)
+            mark("consents.changed")
+            # Crash here: the grant stands as before with its key, nobody was told otherwise, the citizen asks again.
+            await self._follow(tx, head, changed, at)
+        return Recorded(changed, entry)
+
+    async def _follow(self, tx: Transaction, old: Grant, new: Grant, at: Instant) -> None:
+        """What a change means for what is on its way."""
+        under = deliveries.c.grant_id == new.id
+        if new.status.over or new.status is Status.PAUSED:
+            reason = {Status.REVOKED: Reason.REVOKED, Status.EXPIRED: Reason.EXPIRED, Status.PAUSED: Reason.PAUSED}
+            await withhold(tx, self._recorder, await load(tx, under, in_states(UNRELEASED)), reason[new.status], at)
+        elif old.status is Status.PAUSED:
+            await self._replan_held_back(tx, new, at)
+        elif new.fields != old.fields:
+            await self._replan(
+                tx, {(d.declaration, d.subscription) for d in await load(tx, under, in_states(ACTIVE))}, at
+            )
+
+    async def _replan_held_back(self, tx: Transaction, grant: Grant, at: Instant) -> None:
+        """What a pause held back, before it was planned or after, is planned under the consent as it is now."""
+        held = await load(
+            tx,
+            deliveries.c.grant_id == grant.id,
+            deliveries.c.state == DeliveryState.WITHHELD.value,
+            deliveries.c.reason == Reason.PAUSED.value,
+        )
+        pairs = {(delivery.declaration, delivery.subscription) for delivery in held}
+        never_planned = await tx.execute(
+            select(withholdings.c.declaration, withholdings.c.subscription)
+            .join(declarations, declarations.c.seq == withholdings.c.declaration)
+            .where(
+                withholdings.c.recipient == grant.recipient,
+                withholdings.c.purpose == grant.purpose,
+                withholdings.c.reason == Reason.PAUSED.value,
+                declarations.c.subject == grant.subject,
+                declarations.c.event_type == grant.event_type,
+            )
+        )
+        pairs |= {(row.declaration, row.subscription) for row in never_planned}
+        await self._replan(tx, pairs, at)
+
+    async def _replan(self, tx: Transaction, pairs: set[tuple[int, bytes]], at: Instant) -> None:
+        subscriptions = await self._lookup.subscriptions_by_id(tx)
+        keys = self._keyring.consent_epochs()
+        for seq, subscription in sorted(pairs):
+            for declaration in await known(tx, declarations.c.seq == seq):
+                await self._planner.replan(tx, declaration, subscriptions[subscription], keys, at)
+
+    async def _plan_latest(self, tx: Transaction, grant: Grant, at: Instant) -> None:
+        """The latest earlier declaration of this type, for the subscriptions that this grant opens."""
+        declaration = await latest(tx, grant.subject, grant.event_type)
+        if declaration is None:
+            return
+        keys = self._keyring.consent_epochs()
+        for subscription in (await self._lookup.subscriptions_by_id(tx)).values():
+            if _opened_by(grant, subscription):
+                await self._planner.replan(tx, declaration, subscription, keys, at)
+
+    def _newest_epoch(self) -> tuple[int, bytes]:
+        epochs = self._keyring.consent_epochs()
+        if not epochs:
+            raise Unavailable("consents.no-epoch-key")
+        newest = max(epochs)
+        return newest, epochs[newest]
+
+
+def _opened_by(grant: Grant, subscription: Subscription) -> bool:
+    return (
+        subscription.recipient == grant.recipient
+        and subscription.event_type == grant.event_type
+        and subscription.purpose == grant.purpose
+        and subscription.status is SubscriptionStatus.APPROVED
+    )

@@ -1,0 +1,60 @@
+"""Declared: a stored declaration as the planner and the checks need it, with the chain of corrections it stands in.
+
+Refuses: to verify again what was verified when it was routed; fsck does that, with the keys of that day.
+Keeps: a correction of a correction leads to the first declaration, whose recipients are the ones to be told.
+"""
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, select
+
+from broker.deliveries import DeliveryState
+from broker.planner import Known
+from broker.store.engine import Transaction
+from broker.store.tables import declarations, deliveries
+from schemas.envelope import VerifiedDeclaration
+from schemas.names import DeclarationId, PartyId, SubjectRef
+
+
+async def known(tx: Transaction, *conditions: ColumnElement[bool]) -> list[Known]:
+    """Stored declarations that meet all conditions, newest first. Raises Corrupt `envelope.stored`."""
+    rows = await tx.execute(select(declarations).where(*conditions).order_by(declarations.c.seq.desc()))
+    return [await _known(tx, row) for row in rows.all()]
+
+
+async def latest(tx: Transaction, subject: SubjectRef, event_type: str) -> Known | None:
+    """The newest declaration of one type about one citizen, a correction too."""
+    row = (
+        await tx.execute(
+            select(declarations)
+            .where(declarations.c.subject == subject, declarations.c.event_type == event_type)
+            .order_by(declarations.c.seq.desc())
+            .limit(1)
+        )
+    ).one_or_none()
+    return await _known(tx, row) if row is not None else None
+
+
+async def recipients_of_chain(tx: Transaction, source: PartyId, root: DeclarationId) -> frozenset[PartyId]:
+    """Who got the first declaration of a chain, or is about to: everybody to whom it was planned and not withheld."""
+    rows = await tx.execute(
+        select(deliveries.c.recipient)
+        .join(declarations, declarations.c.seq == deliveries.c.declaration)
+        .where(
+            declarations.c.source == source,
+            declarations.c.declaration_id == root,
+            (deliveries.c.state != DeliveryState.WITHHELD.value) | deliveries.c.released_at.is_not(None),
+        )
+    )
+    return frozenset(PartyId(row.recipient) for row in rows)
+
+
+async def _known(tx: Transaction, row: Row[Any]) -> Known:
+    root = DeclarationId(row.root) if row.root is not None else None
+    return Known(
+        seq=row.seq,
+        verified=VerifiedDeclaration.stored(row.envelope),
+        subject=SubjectRef(row.subject),
+        corrects=root,
+        original_recipients=await recipients_of_chain(tx, PartyId(row.source), root) if root is not None else None,
+    )

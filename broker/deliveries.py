@@ -1,0 +1,199 @@
+"""Deliveries: one row of the mailbox as a type, the states it can be in, and the way out when a consent falls.
+
+        planned ──► PENDING ──► HANDED ──► RELEASED ──► APPLIED
+                       ▲           │           │
+                       └───────────┴───────────┤ lease ran out, or the agency asks to try later
+                                               ├──► REJECTED    the agency could not take it
+                                               ├──► PARKED      tried too often
+                                               └──► WITHHELD    the consent does not stand any more
+
+Refuses: nothing; the moves are made by `planner`, `mailbox`, `gate` and `consents`.
+Keeps: a citizen's next delivery to an agency waits while one is ACTIVE; what is not ACTIVE never blocks.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, select, update
+
+from broker.ledger import Recorder
+from broker.store.engine import Transaction
+from broker.store.tables import declarations, deliveries
+from schemas.entry import EntryKind
+from schemas.names import (
+    DeclarationId,
+    DeliveryId,
+    EventType,
+    GrantId,
+    Instant,
+    Kid,
+    ManifestDigest,
+    PartyId,
+    Purpose,
+    Reason,
+    SchemaId,
+    SubjectRef,
+)
+
+
+class DeliveryState(Enum):
+    """One delivery's state; the table holds its value."""
+
+    PENDING = "pending"
+    HANDED = "handed"
+    RELEASED = "released"
+    APPLIED = "applied"
+    REJECTED = "rejected"
+    PARKED = "parked"
+    WITHHELD = "withheld"
+
+
+ACTIVE = frozenset({DeliveryState.PENDING, DeliveryState.HANDED, DeliveryState.RELEASED})
+"""On its way: the citizen's next one to the same agency waits for it."""
+
+UNRELEASED = frozenset({DeliveryState.PENDING, DeliveryState.HANDED})
+"""No key of these was ever given out: a revocation turns them into noise."""
+
+DEAD = frozenset({DeliveryState.REJECTED, DeliveryState.PARKED})
+"""These wait for an operator, who may replay them under the consent of that day."""
+
+
+class Stage(Enum):
+    """Where a dead letter died."""
+
+    ROUTER = "router"
+    DELIVERY = "delivery"
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One planned delivery: who gets which fields (a bitmap) of which declaration, under which grant and version."""
+
+    seq: int
+    id: DeliveryId
+    declaration: int
+    declaration_id: DeclarationId
+    root: DeclarationId | None
+    source: PartyId
+    schema: SchemaId
+    manifest: ManifestDigest
+    event_type: EventType
+    recipient: PartyId
+    subject: SubjectRef
+    subscription: bytes
+    purpose: Purpose
+    grant_id: GrantId
+    grant_version: int
+    fields: bytes
+    locked: bytes = field(repr=False)
+    gate_kid: Kid
+    state: DeliveryState
+    attempts: int
+    planned_at: Instant
+    handed_at: Instant | None
+    released_at: Instant | None
+    done_at: Instant | None
+    reason: Reason | None
+    code: str | None
+
+
+def in_states(states: frozenset[DeliveryState]) -> ColumnElement[bool]:
+    """A condition: the delivery is in one of these states."""
+    return deliveries.c.state.in_(sorted(state.value for state in states))
+
+
+async def load(tx: Transaction, *conditions: ColumnElement[bool], limit: int | None = None) -> list[Delivery]:
+    """Deliveries that meet all conditions, oldest first."""
+    rows = await tx.execute(
+        select(
+            deliveries,
+            declarations.c.declaration_id,
+            declarations.c.root,
+            declarations.c.source,
+            declarations.c.schema_id,
+            declarations.c.manifest_digest,
+            declarations.c.event_type,
+            declarations.c.gate_kid,
+        )
+        .join(declarations, declarations.c.seq == deliveries.c.declaration)
+        .where(*conditions)
+        .order_by(deliveries.c.seq)
+        .limit(limit)
+    )
+    return [_delivery(row) for row in rows]
+
+
+def _delivery(row: Row[Any]) -> Delivery:
+    return Delivery(
+        seq=row.seq,
+        id=DeliveryId(row.id),
+        declaration=row.declaration,
+        declaration_id=DeclarationId(row.declaration_id),
+        root=DeclarationId(row.root) if row.root is not None else None,
+        source=PartyId(row.source),
+        schema=SchemaId(row.schema_id),
+        manifest=ManifestDigest(row.manifest_digest),
+        event_type=EventType(row.event_type),
+        recipient=PartyId(row.recipient),
+        subject=SubjectRef(row.subject),
+        subscription=row.subscription,
+        purpose=Purpose(row.purpose),
+        grant_id=GrantId(row.grant_id),
+        grant_version=row.grant_version,
+        fields=row.fields,
+        locked=row.locked,
+        gate_kid=Kid(row.gate_kid),
+        state=DeliveryState(row.state),
+        attempts=row.attempts,
+        planned_at=row.planned_at,
+        handed_at=row.handed_at,
+        released_at=row.released_at,
+        done_at=row.done_at,
+        reason=Reason(row.reason) if row.reason is not None else None,
+        code=row.code,
+    )
+
+
+async def record(
+    tx: Transaction,
+    recorder: Recorder,
+    kind: EntryKind,
+    delivery: Delivery,
+    at: Instant,
+    *,
+    actor: PartyId | None = None,
+    reason: Reason | None = None,
+) -> bytes:
+    """Write a delivery's step into the ledger, in the transaction that makes it true. Returns the leaf hash."""
+    return await recorder.record(
+        tx,
+        kind,
+        at,
+        actor=actor,
+        about=delivery.subject,
+        recipient=delivery.recipient,
+        event_type=delivery.event_type,
+        purpose=delivery.purpose,
+        declaration=delivery.manifest,
+        delivery=delivery.id,
+        grant=delivery.grant_id,
+        grant_version=delivery.grant_version,
+        fields=delivery.fields,
+        reason=reason,
+    )
+
+
+async def withhold(
+    tx: Transaction, recorder: Recorder, withheld: Sequence[Delivery], reason: Reason, at: Instant
+) -> None:
+    """End deliveries whose consent does not stand: their keys stay closed, the citizen sees why, the line moves on."""
+    for delivery in withheld:
+        await tx.execute(
+            update(deliveries)
+            .where(deliveries.c.seq == delivery.seq)
+            .values(state=DeliveryState.WITHHELD.value, lease_until=None, done_at=at, reason=reason.value, code=None)
+        )
+        # Crash here: state and entry are one transaction; the cause of the withholding is in it, too.
+        await record(tx, recorder, EntryKind.WITHHELD, delivery, at, reason=reason)

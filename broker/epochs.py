@@ -1,0 +1,171 @@
+"""Epochs: the gate's HPKE keys and the keys that wrap consent keys, opened, rotated, and destroyed for good.
+
+Refuses: to destroy the gate key that sources still seal to; to destroy a consent epoch key while a consent key needs it.
+Keeps: a private key is in the key store before its public half or its number is in the database; its destruction is
+written down before it happens, and finished by the next turn if a crash came between.
+Source: docs/architecture.md, "What destroying means".
+"""
+
+from dataclasses import dataclass
+
+from sqlalchemy import insert, select, update
+
+from broker.crashpoints import mark
+from broker.ledger import Recorder
+from broker.ports import Clock, Entropy, KeyKind, KeyStore
+from broker.registrar import Registrar
+from broker.store.engine import Store
+from broker.store.tables import consent_epochs, gate_epochs
+from consent import registry
+from schemas.entry import EntryKind
+from schemas.errors import Refused
+from schemas.hpke import SealingKey, Suite
+from schemas.names import Instant, Kid, PartyId
+
+
+@dataclass(frozen=True, slots=True)
+class GateEpoch:
+    """One HPKE key of the gate and its life."""
+
+    kid: Kid
+    opened_at: Instant
+    closed_at: Instant | None
+    destroyed_at: Instant | None
+
+
+class Epochs:
+    """Opens, rotates and destroys."""
+
+    def __init__(
+        self,
+        store: Store,
+        keys: KeyStore,
+        registrar: Registrar,
+        recorder: Recorder,
+        party: PartyId,
+        clock: Clock,
+        entropy: Entropy,
+    ) -> None:
+        self._store = store
+        self._keys = keys
+        self._registrar = registrar
+        self._recorder = recorder
+        self._party = party
+        self._clock = clock
+        self._entropy = entropy
+
+    async def open_gate(self, suite: Suite, overlap_ms: int) -> Kid:
+        """A new gate key that sources seal to from now on; the one before is accepted for `overlap_ms` more."""
+        key = SealingKey.generate(suite)
+        self._keys.write(KeyKind.GATE, key.kid.hex(), key.to_raw())
+        mark("epochs.gate-key-written")
+        # Crash here: a private key that nobody knows of; fsck names it, the next rotation makes another.
+        async with self._store.begin() as tx:
+            at = self._clock()
+            await self._registrar.rotate_sealing(
+                tx, self._party, suite=suite, public=key.public, at=at, overlap_ms=overlap_ms
+            )
+            still_open = (gate_epochs.c.closed_at.is_(None),)
+            await tx.execute(update(gate_epochs).where(*still_open).values(closed_at=at + overlap_ms))
+            await tx.execute(insert(gate_epochs).values(kid=key.kid, opened_at=at))
+            mark("epochs.gate-opened")
+            # Crash here: as above, for the transaction is gone.
+        return key.kid
+
+    async def gate_epochs(self) -> list[GateEpoch]:
+        """Every epoch of the gate, oldest first."""
+        async with self._store.read() as tx:
+            rows = await tx.execute(select(gate_epochs).order_by(gate_epochs.c.opened_at))
+            return [
+                GateEpoch(Kid(row.kid), Instant(row.opened_at), _instant(row.closed_at), _instant(row.destroyed_at))
+                for row in rows
+            ]
+
+    async def destroy_gate(self, kid: Kid) -> None:
+        """End an epoch: everything that was sealed to its key is noise from now on, in every copy and backup.
+
+        Raises Refused: `epochs.unknown`, `epochs.still-open`.
+        """
+        async with self._store.begin() as tx:
+            row = (await tx.execute(select(gate_epochs).where(gate_epochs.c.kid == kid))).one_or_none()
+            if row is None:
+                raise Refused("epochs.unknown", "/kid")
+            at = self._clock()
+            if row.closed_at is None or row.closed_at > at:
+                raise Refused("epochs.still-open", "/kid")
+            if row.destroyed_at is None:
+                await tx.execute(update(gate_epochs).where(gate_epochs.c.kid == kid).values(destroyed_at=at))
+                await self._recorder.record(tx, EntryKind.EPOCH_DESTROYED, at, detail=kid)
+        mark("epochs.gate-destruction-written")
+        # Crash here: the intent is written and nothing opens any more (the gate reads it); `finish` destroys the key.
+        self._keys.destroy(KeyKind.GATE, kid.hex())
+
+    async def open_consent(self) -> int:
+        """A new consent epoch; new consent keys are wrapped under it from now on. Returns its number."""
+        alive = [int(name) for name in self._keys.names(KeyKind.CONSENT_EPOCH)]
+        async with self._store.begin() as tx:
+            known = [int(row.epoch) for row in await tx.execute(select(consent_epochs.c.epoch))]
+            epoch = max([*alive, *known, 0]) + 1
+            await tx.execute(insert(consent_epochs).values(epoch=epoch, opened_at=self._clock()))
+            self._keys.write(KeyKind.CONSENT_EPOCH, str(epoch), self._entropy(32))
+            mark("epochs.consent-key-written")
+            # Crash here: a key without its row; its number is never used again, and `finish` destroys it.
+        return epoch
+
+    async def rotate_consent(self) -> int:
+        """Wrap every living consent key anew and destroy the older epoch keys: no backup from before opens any more.
+
+        Returns how many keys were wrapped. May be interrupted anywhere and called again.
+        """
+        newest = await self.open_consent()
+        moved = 0
+        for epoch in await self._older_than(newest):
+            keys = {number: self._keys.read(KeyKind.CONSENT_EPOCH, str(number)) for number in (epoch, newest)}
+            count = None
+            while count != 0:
+                async with self._store.begin() as tx:
+                    count = await registry.rewrap(tx.conn, epoch, newest, epoch_keys=keys, entropy=self._entropy)
+                    mark("epochs.rewrapped")
+                    # Crash here: this batch is still under the old key, which lives; the next rotation takes it up.
+                moved += count
+            await self._destroy_consent(epoch)
+        await self._store.forget()
+        return moved
+
+    async def finish(self) -> int:
+        """Destroy what was to be destroyed when a crash came between. Returns how many keys were left over."""
+        async with self._store.read() as tx:
+            dead_gates = select(gate_epochs.c.kid).where(gate_epochs.c.destroyed_at.is_not(None))
+            dead = [(KeyKind.GATE, Kid(row.kid).hex()) for row in await tx.execute(dead_gates)]
+            known = {row.epoch: row.destroyed_at for row in await tx.execute(select(consent_epochs))}
+        for name in self._keys.names(KeyKind.CONSENT_EPOCH):
+            if int(name) not in known or known[int(name)] is not None:
+                dead.append((KeyKind.CONSENT_EPOCH, name))
+        left = [(kind, name) for kind, name in dead if name in self._keys.names(kind)]
+        for kind, name in left:
+            self._keys.destroy(kind, name)
+        return len(left)
+
+    async def _older_than(self, newest: int) -> list[int]:
+        async with self._store.read() as tx:
+            rows = await tx.execute(
+                select(consent_epochs.c.epoch)
+                .where(consent_epochs.c.epoch < newest, consent_epochs.c.destroyed_at.is_(None))
+                .order_by(consent_epochs.c.epoch)
+            )
+            return [row.epoch for row in rows]
+
+    async def _destroy_consent(self, epoch: int) -> None:
+        async with self._store.begin() as tx:
+            if (await registry.epochs_in_use(tx.conn)).get(epoch):
+                raise Refused("epochs.in-use", "/epoch", epoch=epoch)
+            at = self._clock()
+            await tx.execute(update(consent_epochs).where(consent_epochs.c.epoch == epoch).values(destroyed_at=at))
+            await self._recorder.record(tx, EntryKind.EPOCH_DESTROYED, at)
+        mark("epochs.consent-destruction-written")
+        # Crash here: nothing is wrapped under it any more; `finish` destroys the key.
+        self._keys.destroy(KeyKind.CONSENT_EPOCH, str(epoch))
+
+
+def _instant(value: int | None) -> Instant | None:
+    return Instant(value) if value is not None else None

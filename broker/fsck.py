@@ -1,0 +1,70 @@
+"""fsck: the one invariant checker for the whole state: hashes, signatures, ledger against tables, orphans, keys.
+
+Refuses: to mend anything; it reads one snapshot and says what is wrong and where.
+Keeps: no finding means that everything the house promises about its stored state holds at this moment.
+"""
+
+from collections.abc import AsyncIterator
+
+from sqlalchemy import select
+
+from broker.checks import consents, declarations, directory, keys, ledger
+from broker.checks.finding import Finding
+from broker.keyring import Keyring
+from broker.lookup import Lookup
+from broker.ports import KeyStore, Log
+from broker.store.engine import Store, Transaction
+from broker.store.tables import ledger_entries
+from schemas.catalogue import Catalogue
+from schemas.entry import Entry
+from schemas.errors import Corrupt, Refused
+from schemas.names import PartyId
+from schemas.note import VerifierKey
+
+
+class Fsck:
+    """Checks a home; shipped to operators and run after every step of the tests."""
+
+    def __init__(
+        self, store: Store, log: Log, key_store: KeyStore, catalogue: Catalogue, party: PartyId, verifier: VerifierKey
+    ) -> None:
+        self._store = store
+        self._log = log
+        self._keys = key_store
+        self._catalogue = catalogue
+        self._party = party
+        self._verifier = verifier
+
+    async def check(self) -> list[Finding]:
+        """Everything that is wrong; empty when all is well. Raises Unavailable."""
+        async with self._store.read() as tx:
+            return [finding async for finding in self._all(tx)]
+
+    async def _all(self, tx: Transaction) -> AsyncIterator[Finding]:
+        entries = await _entries(tx)
+        async for finding in ledger.check(tx, self._verifier):
+            yield finding
+        async for finding in keys.check(tx, self._keys):
+            yield finding
+        async for finding in consents.check(tx, entries, Keyring(self._keys).consent_epochs()):
+            yield finding
+        async for finding in directory.check(tx, entries):
+            yield finding
+        try:
+            pinned = await Lookup(self._party).directory(tx)
+        except Corrupt:  # said already, as directory.unreadable; no signature can be judged without it
+            return
+        told = declarations.told_by(entries)
+        async for finding in declarations.check(tx, self._log, pinned, self._catalogue, told):
+            yield finding
+
+
+async def _entries(tx: Transaction) -> list[Entry]:
+    """Every entry that can be read, in order; the others are findings of the ledger's own check."""
+    found = []
+    for row in await tx.execute(select(ledger_entries.c.entry).order_by(ledger_entries.c.id)):
+        try:
+            found.append(Entry.decode(row.entry))
+        except Refused:
+            continue
+    return found

@@ -1,0 +1,200 @@
+"""Gate: release the field keys of deliveries to their recipient, if the consent stands at this moment.
+
+Refuses: to answer before the ledger entry is committed; to open a field that the grant does not name today; a delivery
+that is another's, or that was not handed out.
+Keeps: for one grant, no `released` entry after its `revoked` entry; every answer has its entry, committed before it.
+Source: docs/protocol.md, section 6; docs/architecture.md, "Transactions that matter".
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import select, update
+
+from broker.crashpoints import mark
+from broker.deliveries import ACTIVE, Delivery, DeliveryState, load, record, withhold
+from broker.identity import Identity
+from broker.keyring import Keyring
+from broker.ledger import Recorder
+from broker.lookup import Lookup
+from broker.ports import Clock
+from broker.store.engine import Store, Transaction
+from broker.store.tables import deliveries, gate_epochs, parties
+from consent import registry
+from consent.grant import Grant
+from consent.policy import DeclarationFacts, Subscription, SubscriptionStatus, at_release
+from schemas.catalogue import Catalogue
+from schemas.directory import Directory, SealingKeyEntry
+from schemas.entry import EntryKind
+from schemas.errors import Corrupt, Refused
+from schemas.names import DeliveryId, GrantId, Instant, Kid, LeafHash, PartyId, Reason
+from schemas.release import LockedDelivery, Release, Statement, indices, make_release, open_locked, seal_releases
+
+MOST = 500
+"""Deliveries in one release: what one lock may hold up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """What leaves the gate: the deliveries in order, one key release for all of them, and what was withheld and why."""
+
+    locked: tuple[LockedDelivery, ...]
+    key_release: bytes
+    withheld: tuple[tuple[DeliveryId, Reason], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Ground:
+    """What one release stands on, all of it read under the lock."""
+
+    at: Instant
+    directory: Directory
+    recipient: SealingKeyEntry
+    sector: str
+    grants: Mapping[GrantId, Grant]
+    subscriptions: Mapping[bytes, Subscription]
+    destroyed: frozenset[Kid]
+
+
+class Gate:
+    """The only holder of the gate's keys."""
+
+    def __init__(
+        self,
+        store: Store,
+        lookup: Lookup,
+        keyring: Keyring,
+        identity: Identity,
+        catalogue: Catalogue,
+        recorder: Recorder,
+        party: PartyId,
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self._lookup = lookup
+        self._keyring = keyring
+        self._identity = identity
+        self._catalogue = catalogue
+        self._recorder = recorder
+        self._party = party
+        self._clock = clock
+
+    async def release(self, recipient: PartyId, ids: Sequence[DeliveryId]) -> Released:
+        """Take the locks, check each consent, record, commit, then seal the keys to the recipient.
+
+        Deliveries whose consent does not stand come back in `withheld` with the reason that the citizen sees too.
+        Raises Refused: `gate.too-many`, `gate.repeated`, `gate.unknown-delivery`, `gate.not-handed`, `gate.ended`,
+        `directory.no-sealing-key`. Raises Corrupt and Unavailable.
+        """
+        if len(ids) > MOST:
+            raise Refused("gate.too-many", "/deliveries", count=len(ids), most=MOST)
+        if len(set(ids)) != len(ids):
+            raise Refused("gate.repeated", "/deliveries")
+        locked: list[LockedDelivery] = []
+        releases: list[Release] = []
+        withheld: list[tuple[DeliveryId, Reason]] = []
+        async with self._store.begin() as tx:
+            wanted = await self._wanted(tx, recipient, ids)
+            # 1 the lock before the look: a revocation that waits for us is seen after us, one before us is seen by us
+            await tx.lock_shared(sorted({delivery.grant_id for delivery in wanted}))
+            ground = await self._ground(tx, recipient, wanted)
+            for delivery in wanted:
+                reason = await self._why_not(delivery, ground)  # 2 paused, narrowed, revoked, expired: nothing opens
+                if reason is not None:
+                    if delivery.state is not DeliveryState.WITHHELD:
+                        await withhold(tx, self._recorder, [delivery], reason, ground.at)
+                    withheld.append((delivery.id, reason))
+                    continue
+                opened = LockedDelivery.decode(delivery.locked)
+                releases.append(await self._open(tx, delivery, opened, ground))
+                locked.append(opened)
+            mark("gate.recorded")
+            # Crash here: the transaction is gone, nothing was answered, the recipient asks again.
+        mark("gate.committed")
+        # Crash here: the ledger says released and nobody got it. That is the safe side; the recipient asks again.
+        key = ground.recipient
+        answer = seal_releases(releases, key.suite, key.public, [one.delivery_id for one in locked])
+        return Released(tuple(locked), answer.encode(), tuple(withheld))
+
+    async def _wanted(self, tx: Transaction, recipient: PartyId, ids: Sequence[DeliveryId]) -> list[Delivery]:
+        """The recipient's deliveries, in the order asked. Another agency's is as unknown as one that never was."""
+        found = {d.id: d for d in await load(tx, deliveries.c.id.in_(ids), deliveries.c.recipient == recipient)}
+        wanted = []
+        for number, one in enumerate(ids):
+            delivery = found.get(one)
+            if delivery is None:
+                raise Refused("gate.unknown-delivery", f"/deliveries/{number}")
+            if delivery.state in ACTIVE and delivery.handed_at is None:
+                raise Refused("gate.not-handed", f"/deliveries/{number}")
+            if delivery.state not in ACTIVE | {DeliveryState.WITHHELD}:
+                raise Refused("gate.ended", f"/deliveries/{number}", state=delivery.state.value)
+            wanted.append(delivery)
+        return wanted
+
+    async def _ground(self, tx: Transaction, recipient: PartyId, wanted: Sequence[Delivery]) -> _Ground:
+        at = self._clock()
+        directory = await self._lookup.directory(tx)
+        sector = (await tx.execute(select(parties.c.sector).where(parties.c.id == recipient))).scalar_one()
+        gone = await tx.execute(select(gate_epochs.c.kid).where(gate_epochs.c.destroyed_at.is_not(None)))
+        return _Ground(
+            at=at,
+            directory=directory,
+            recipient=directory.current_sealing_key(recipient, at),
+            sector=sector,
+            grants=await registry.current(tx.conn, sorted({delivery.grant_id for delivery in wanted})),
+            subscriptions=await self._lookup.subscriptions_by_id(tx),
+            destroyed=frozenset(Kid(row.kid) for row in gone),
+        )
+
+    async def _why_not(self, delivery: Delivery, ground: _Ground) -> Reason | None:
+        """Why this delivery must stay closed at this instant, or None."""
+        if delivery.state is DeliveryState.WITHHELD and delivery.reason is not None:
+            return delivery.reason
+        grant = ground.grants.get(delivery.grant_id)
+        if grant is None:
+            raise Corrupt("gate.grant-missing", delivery=delivery.id.hex())
+        if grant.subject != delivery.subject or grant.recipient != delivery.recipient:
+            raise Corrupt("gate.grant-of-another", delivery=delivery.id.hex())
+        if ground.subscriptions[delivery.subscription].status is SubscriptionStatus.ENDED:
+            return Reason.ENDED
+        if delivery.gate_kid in ground.destroyed:
+            return Reason.EPOCH_DESTROYED
+        event = self._catalogue.by_id(delivery.schema)
+        names = [event.names[index] for index in indices(delivery.fields, len(event.names))]
+        facts = DeclarationFacts(
+            declaration_id=delivery.declaration_id,
+            source=delivery.source,
+            event_type=delivery.event_type,
+            schema=delivery.schema,
+            field_names=event.names,
+            territories=(),
+            uses_territories=event.uses_territories,
+            corrects=delivery.root,
+        )
+        return at_release(grant, facts, delivery.purpose, names, ground.at)
+
+    async def _open(self, tx: Transaction, delivery: Delivery, locked: LockedDelivery, ground: _Ground) -> Release:
+        """Record first, then unlock with the consent's key and open with the gate's; both in this transaction."""
+        leaf = await record(tx, self._recorder, EntryKind.RELEASED, delivery, ground.at)
+        await tx.execute(
+            update(deliveries)
+            .where(deliveries.c.seq == delivery.seq)
+            .values(state=DeliveryState.RELEASED.value, released_at=ground.at)
+        )
+        consent_key = await registry.consent_key(tx.conn, delivery.grant_id, self._keyring.consent_epochs())
+        gate_key = self._keyring.gate(ground.directory.sealing_key(delivery.gate_kid))
+        if consent_key is None or gate_key is None:  # the consent stands and the epoch lives, so both must be there
+            raise Corrupt("gate.key-missing", delivery=delivery.id.hex())
+        dek = open_locked(locked, consent_key, gate_key)
+        pseudonym, version = self._identity.pseudonym(delivery.subject, ground.sector)
+        statement = Statement.of(
+            locked,
+            fields=delivery.fields,
+            basis=ground.grants[delivery.grant_id].basis.text,
+            pseudonym=pseudonym,
+            pseudonym_version=version,
+            released_at=ground.at,
+            ledger_entry=LeafHash(leaf),
+        )
+        broker_key = self._keyring.signer(ground.directory, self._party, ground.at)
+        return make_release(locked, dek, statement, broker_key)

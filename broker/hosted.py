@@ -1,0 +1,70 @@
+"""Hosted: the mailbox of an agency whose connector runs beside the broker, as `connectors` expects it.
+
+Refuses: to know more than a remote agency would: it goes through mailbox and gate like everybody.
+Keeps: part of the composition, like `wiring` and `cli`: the one place where broker and connectors meet.
+"""
+
+from collections.abc import Sequence
+
+from broker.deliveries import Delivery
+from broker.gate import Gate, Released
+from broker.mailbox import Mailbox
+from broker.ports import Clock
+from broker.store.engine import Store
+from connectors.contract import Applied, Outcome, Pulled, Ready, WithheldDelivery
+from schemas.names import DeliveryId, PartyId
+
+
+class HostedInbox:
+    """One agency's inbox, in this process; `connectors.contract.Inbox`."""
+
+    def __init__(self, store: Store, mailbox: Mailbox, gate: Gate, party: PartyId, clock: Clock) -> None:
+        self._store = store
+        self._mailbox = mailbox
+        self._gate = gate
+        self._party = party
+        self._clock = clock
+
+    async def pull(self, limit: int) -> Pulled:
+        """Lease, then release; two transactions, so a crash between them costs one lease and nothing else."""
+        leased = await self.lease(limit)
+        released = await self._gate.release(self._party, [delivery.id for delivery in leased])
+        return _pulled(released, leased)
+
+    async def lease(self, limit: int) -> list[Delivery]:
+        """Take deliveries without opening them, as an agency does that fetches first and asks for keys later."""
+        async with self._store.begin() as tx:
+            return await self._mailbox.lease(tx, self._party, limit, self._clock())
+
+    async def release(self, ids: Sequence[DeliveryId]) -> Pulled:
+        """The keys of these deliveries alone."""
+        return _pulled(await self._gate.release(self._party, ids), [])
+
+    async def acknowledge(self, delivery_id: DeliveryId, outcome: Outcome) -> None:
+        """Durable once it returns."""
+        async with self._store.begin() as tx:
+            at = self._clock()
+            if isinstance(outcome, Applied):
+                await self._mailbox.acknowledge_applied(tx, self._party, delivery_id, at)
+            else:
+                await self._mailbox.acknowledge_rejected(tx, self._party, delivery_id, outcome.code, outcome.reason, at)
+
+    async def retry_later(self, delivery_id: DeliveryId, code: str, after_ms: int | None = None) -> None:
+        """Give the lease back."""
+        async with self._store.begin() as tx:
+            await self._mailbox.retry_later(tx, self._party, delivery_id, code, after_ms, self._clock())
+
+    async def ready(self, limit: int) -> tuple[Ready, ...]:
+        """What waits, without leasing it."""
+        async with self._store.read() as tx:
+            waiting = await self._mailbox.ready(tx, self._party, limit, self._clock())
+        return tuple(Ready(delivery.id, delivery.event_type) for delivery in waiting)
+
+
+def _pulled(released: Released, leased: Sequence[Delivery]) -> Pulled:
+    return Pulled(
+        locked=released.locked,
+        key_release=released.key_release,
+        withheld=tuple(WithheldDelivery(delivery, reason) for delivery, reason in released.withheld),
+        attempts={delivery.id: delivery.attempts for delivery in leased},
+    )

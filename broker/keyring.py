@@ -1,0 +1,72 @@
+"""Keyring: the key store's secrets as the objects that use them, looked up by what the directory names.
+
+Refuses: a key that the directory does not list now; a gate key or an epoch key that was destroyed, also by another process.
+Keeps: what is cached here is forgotten as soon as the store no longer lists it.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from broker.ports import KeyKind, KeyStore
+from schemas.directory import Directory, SealingKeyEntry, SigningKeyEntry
+from schemas.errors import Refused
+from schemas.hpke import SealingKey
+from schemas.names import Instant, Kid, PartyId
+from schemas.signing import PrivateKey
+
+
+class Keyring:
+    """Private keys of the broker and of parties hosted here. Calls are local and short."""
+
+    def __init__(self, keys: KeyStore) -> None:
+        self._keys = keys
+        self._sealing: dict[tuple[KeyKind, str], SealingKey] = {}
+        self._signing: dict[str, PrivateKey] = {}
+        self._epochs: dict[str, bytes] = {}
+
+    def signer(self, directory: Directory, party: PartyId, at: Instant) -> PrivateKey:
+        """The party's newest signing key that is valid now and is held here. Raises Refused `keyring.no-signing-key`."""
+        held = set(self._keys.names(KeyKind.SIGNING))
+        usable = [
+            entry
+            for entry in directory.signing
+            if entry.party == party and entry.kid.hex() in held and _valid(entry, at)
+        ]
+        if not usable:
+            raise Refused("keyring.no-signing-key", party=party)
+        newest = max(usable, key=lambda entry: (entry.valid_from, entry.kid))
+        name = newest.kid.hex()
+        if name not in self._signing:
+            self._signing[name] = PrivateKey.from_raw(newest.algorithm, self._keys.read(KeyKind.SIGNING, name))
+        return self._signing[name]
+
+    def gate(self, entry: SealingKeyEntry) -> SealingKey | None:
+        """The gate's private key of an epoch, or None when it was destroyed."""
+        return self._opened(KeyKind.GATE, entry)
+
+    def recipient(self, directory: Directory, party: PartyId) -> Mapping[Kid, SealingKey]:
+        """Every HPKE key of a party hosted here, old ones too: what was sealed before a rotation still opens."""
+        found = {entry.kid: self._opened(KeyKind.SEALING, entry) for entry in directory.sealing if entry.party == party}
+        return MappingProxyType({kid: key for kid, key in found.items() if key is not None})
+
+    def consent_epochs(self) -> Mapping[int, bytes]:
+        """The consent epoch keys that are alive: epoch -> 32 bytes."""
+        alive = self._keys.names(KeyKind.CONSENT_EPOCH)
+        self._epochs = {name: self._epochs.get(name) or self._keys.read(KeyKind.CONSENT_EPOCH, name) for name in alive}
+        return {int(name): key for name, key in self._epochs.items()}
+
+    def _opened(self, kind: KeyKind, entry: SealingKeyEntry) -> SealingKey | None:
+        name = entry.kid.hex()
+        if name not in self._keys.names(kind):
+            self._sealing.pop((kind, name), None)
+            return None
+        if (kind, name) not in self._sealing:
+            self._sealing[kind, name] = SealingKey.from_raw(entry.suite, self._keys.read(kind, name))
+        return self._sealing[kind, name]
+
+
+def _valid(entry: SigningKeyEntry, at: Instant) -> bool:
+    """The same rule as the directory's: from `valid_from` to `valid_to`, both included, and not revoked."""
+    ended = entry.valid_to is not None and at > entry.valid_to
+    revoked = entry.revoked_at is not None and at >= entry.revoked_at
+    return entry.valid_from <= at and not ended and not revoked

@@ -1,0 +1,94 @@
+"""Lookup: the directory and the subscriptions as the flows need them, read once for each version of the tables.
+
+Refuses: to answer from what another process has changed: the version is asked in every transaction.
+Keeps: a revoked key and an ended subscription count from the transaction after the one that said so.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from broker import directory as tables
+from broker.store.engine import Transaction
+from consent.policy import Subscription, SubscriptionStatus
+from schemas.directory import Directory
+from schemas.names import EventType, PartyId
+
+
+@dataclass(frozen=True, slots=True)
+class _Picture:
+    """What one version of the tables says."""
+
+    version: int
+    directory: Directory
+    by_id: Mapping[bytes, Subscription]
+    of_type: Mapping[EventType, Sequence[Subscription]]
+    everywhere: Mapping[EventType, Sequence[Subscription]]
+    by_territory: Mapping[tuple[EventType, str], Sequence[Subscription]]
+
+
+class Lookup:
+    """Answers from a picture of the directory; a picture is made anew when the version moved."""
+
+    def __init__(self, broker: PartyId) -> None:
+        self._broker = broker
+        self._picture: _Picture | None = None
+
+    async def directory(self, tx: Transaction) -> Directory:
+        """Who holds which key, with which rights, as of this transaction."""
+        return (await self._current(tx)).directory
+
+    async def subscriptions_by_id(self, tx: Transaction) -> Mapping[bytes, Subscription]:
+        """Every subscription, ended ones too."""
+        return (await self._current(tx)).by_id
+
+    async def candidates(
+        self,
+        tx: Transaction,
+        event_type: EventType,
+        territories: Sequence[str],
+        originals: frozenset[PartyId] = frozenset(),
+    ) -> list[Subscription]:
+        """Who may want to hear: asked or approved for this type, for everywhere or for one of these territories.
+
+        A commune far away is no candidate and leaves no trace: 35,000 withholdings a move would tell nobody anything.
+        `originals`, who got what a correction corrects, are candidates wherever they are.
+        """
+        picture = await self._current(tx)
+        found = list(picture.everywhere.get(event_type, ()))
+        for territory in territories:
+            found.extend(picture.by_territory.get((event_type, territory), ()))
+        found.extend(one for one in picture.of_type.get(event_type, ()) if one.recipient in originals)
+        return sorted({one.id: one for one in found}.values(), key=lambda one: (one.recipient, one.purpose))
+
+    async def party(self, tx: Transaction, party: PartyId) -> tables.Party:
+        """One party's row. Raises Refused `directory.unknown-party`."""
+        return await tables.party(tx, party)
+
+    async def _current(self, tx: Transaction) -> _Picture:
+        version = await tables.version(tx)
+        if self._picture is None or self._picture.version != version:
+            self._picture = await self._draw(tx, version)
+        return self._picture
+
+    async def _draw(self, tx: Transaction, version: int) -> _Picture:
+        of_type: dict[EventType, list[Subscription]] = {}
+        everywhere: dict[EventType, list[Subscription]] = {}
+        by_territory: dict[tuple[EventType, str], list[Subscription]] = {}
+        subscriptions = await tables.subscriptions(tx)
+        for one in subscriptions:
+            if one.status is SubscriptionStatus.ENDED:
+                continue
+            of_type.setdefault(one.event_type, []).append(one)
+            if one.territories is None:
+                everywhere.setdefault(one.event_type, []).append(one)
+            else:
+                for territory in one.territories:
+                    by_territory.setdefault((one.event_type, territory), []).append(one)
+        return _Picture(
+            version=version,
+            directory=await tables.snapshot(tx),
+            by_id={one.id: one for one in subscriptions},
+            of_type=of_type,
+            everywhere=everywhere,
+            by_territory=by_territory,
+        )

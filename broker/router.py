@@ -1,0 +1,228 @@
+"""Router: read a batch of the log, decide for each declaration and subscription, write down what follows, move the offset.
+
+Refuses: a record that the intake did not accept (it is parked with its reason); a batch whose offset somebody else moved.
+Keeps: offset and effects are one transaction, so a record has its effects exactly once, whoever dies when.
+Source: docs/architecture.md, steps 5 to 9 and "Transactions that matter".
+"""
+
+from dataclasses import dataclass
+from hashlib import sha256
+
+from sqlalchemy import insert, select, update
+
+from broker.crashpoints import mark
+from broker.declared import recipients_of_chain
+from broker.deliveries import Stage
+from broker.keyring import Keyring
+from broker.ledger import Recorder
+from broker.lookup import Lookup
+from broker.planner import Known, Planner
+from broker.ports import Clock, Log, Record
+from broker.store.engine import Store, Transaction
+from broker.store.tables import consumed, dead_letters, declarations, submissions
+from consent import registry
+from schemas.catalogue import Catalogue
+from schemas.entry import EntryKind
+from schemas.envelope import SignedDeclaration, VerifiedDeclaration, verify_declaration
+from schemas.errors import Refused, Unavailable
+from schemas.names import DeclarationId, Instant, PartyId, Reason, SubjectRef
+
+TOPIC = "declarations"
+"""Where the intake appends what it accepted; the key is the citizen, so one citizen's declarations stay in order."""
+
+BATCH = 200
+"""Records in one transaction."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What the intake wrote down about a declaration before it appended it."""
+
+    subject: SubjectRef
+    received_at: Instant
+
+
+class LostOwnership(Unavailable):
+    """Another router moved the offset of this partition first: nothing was done, read again."""
+
+
+class Router:
+    """Turns accepted declarations into deliveries. Any number may run; each batch is done by one of them."""
+
+    def __init__(
+        self,
+        store: Store,
+        log: Log,
+        lookup: Lookup,
+        keyring: Keyring,
+        planner: Planner,
+        catalogue: Catalogue,
+        recorder: Recorder,
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self._log = log
+        self._lookup = lookup
+        self._keyring = keyring
+        self._planner = planner
+        self._catalogue = catalogue
+        self._recorder = recorder
+        self._clock = clock
+
+    async def route(self) -> int:
+        """Route everything that waits in every partition. Returns how many records. Raises Unavailable, Corrupt."""
+        total = 0
+        for partition in range(await self._log.partitions(TOPIC)):
+            while count := await self.route_batch(partition):
+                total += count
+        return total
+
+    async def route_batch(self, partition: int, limit: int = BATCH) -> int:
+        """One batch of one partition, in one transaction. Returns how many records; 0 at the end of the log.
+
+        Raises LostOwnership: somebody else routed it. Raises Unavailable, Corrupt.
+        """
+        async with self._store.read() as tx:
+            offset = await self._offset(tx, partition)
+        records = await self._log.read(TOPIC, partition, offset, limit)
+        if not records:
+            return 0
+        async with self._store.begin() as tx:
+            await self._advance(tx, partition, offset, records[-1].position.offset + 1)
+            for record in records:
+                await self._route_record(tx, record)
+            mark("router.batch")
+            # Crash here: effects and offset are gone together; whoever owns the partition next reads the same records.
+        return len(records)
+
+    async def route_again(self, tx: Transaction, record: Record) -> None:
+        """A parked record once more, in the caller's transaction. Raises Refused with what is still wrong."""
+        verified, accepted = await self._verify(tx, record)
+        at = self._clock()
+        known = await self._write(tx, verified, accepted, at)
+        if known is not None:
+            await self._plan(tx, known, at)
+
+    async def _offset(self, tx: Transaction, partition: int) -> int:
+        where = (consumed.c.topic == TOPIC, consumed.c.partition == partition)
+        return (await tx.execute(select(consumed.c.next_offset).where(*where))).scalar() or 0
+
+    async def _advance(self, tx: Transaction, partition: int, expected: int, to: int) -> None:
+        """Compare and set: only who read from where the partition stands may write its effects."""
+        if expected == 0 and await tx.insert_new(consumed, {"topic": TOPIC, "partition": partition, "next_offset": to}):
+            return
+        moved = await tx.execute(
+            update(consumed)
+            .where(consumed.c.topic == TOPIC, consumed.c.partition == partition, consumed.c.next_offset == expected)
+            .values(next_offset=to)
+        )
+        if moved.rowcount != 1:
+            raise LostOwnership("router.lost-ownership", partition=partition)
+
+    async def _route_record(self, tx: Transaction, record: Record) -> None:
+        at = self._clock()
+        try:
+            verified, accepted = await self._verify(tx, record)
+        except Refused as fault:
+            await self._park(tx, record, fault, at)
+            return
+        known = await self._write(tx, verified, accepted, at)
+        if known is not None:
+            await self._plan(tx, known, at)
+
+    async def _verify(self, tx: Transaction, record: Record) -> tuple[VerifiedDeclaration, Accepted]:
+        """The intake's checks again, as of the instant of receipt: whoever can write to the log cannot forge a declaration."""
+        signed = SignedDeclaration.decode(record.value)
+        directory = await self._lookup.directory(tx)
+        row = (
+            await tx.execute(select(submissions).where(submissions.c.envelope_digest == sha256(record.value).digest()))
+        ).first()
+        if row is None:  # accepted by nobody: written into the log behind the intake's back
+            raise Refused("router.not-accepted")
+        verified = verify_declaration(signed, directory, self._catalogue, Instant(row.received_at))
+        return verified, Accepted(SubjectRef(row.subject), Instant(row.received_at))
+
+    async def _write(
+        self, tx: Transaction, verified: VerifiedDeclaration, accepted: Accepted, at: Instant
+    ) -> Known | None:
+        """The declaration's row and its `received` entry; None when it has them already (appended twice)."""
+        manifest = verified.manifest
+        root = await self._root(tx, manifest.source, manifest.corrects) if manifest.corrects is not None else None
+        new = await tx.insert_new(
+            declarations,
+            {
+                "source": manifest.source,
+                "declaration_id": manifest.declaration_id,
+                "event_type": manifest.event_type,
+                "schema_id": manifest.schema,
+                "manifest_digest": verified.digest,
+                "subject": accepted.subject,
+                "corrects": manifest.corrects,
+                "root": root,
+                "envelope": verified.signed.encode(),
+                "gate_kid": verified.signed.gate_kid,
+                "received_at": accepted.received_at,
+                "routed_at": at,
+            },
+        )
+        if not new:
+            return None
+        where = (declarations.c.source == manifest.source, declarations.c.declaration_id == manifest.declaration_id)
+        seq = (await tx.execute(select(declarations.c.seq).where(*where))).scalar_one()
+        originals = await recipients_of_chain(tx, manifest.source, root) if root is not None else None
+        await self._recorder.record(
+            tx,
+            EntryKind.RECEIVED if root is None else EntryKind.CORRECTED,
+            at,
+            actor=manifest.source,
+            about=accepted.subject,
+            event_type=manifest.event_type,
+            declaration=verified.digest,
+            detail=await self._manifest_of(tx, manifest.source, manifest.corrects),
+        )
+        return Known(seq, verified, accepted.subject, root, originals)
+
+    async def _root(self, tx: Transaction, source: PartyId, corrects: DeclarationId) -> DeclarationId:
+        """The first declaration of the chain that `corrects` belongs to."""
+        where = (declarations.c.source == source, declarations.c.declaration_id == corrects)
+        before = (await tx.execute(select(declarations.c.root).where(*where))).one_or_none()
+        return DeclarationId(before.root) if before is not None and before.root is not None else corrects
+
+    async def _manifest_of(self, tx: Transaction, source: PartyId, corrects: DeclarationId | None) -> bytes | None:
+        if corrects is None:
+            return None
+        where = (declarations.c.source == source, declarations.c.declaration_id == corrects)
+        return (await tx.execute(select(declarations.c.manifest_digest).where(*where))).scalar()
+
+    async def _plan(self, tx: Transaction, known: Known, at: Instant) -> None:
+        manifest = known.verified.manifest
+        grants = await registry.for_routing(tx.conn, [known.subject], manifest.event_type)
+        await tx.lock_shared(sorted(grant.id for grant in grants))
+        grants = await registry.for_routing(tx.conn, [known.subject], manifest.event_type)  # as they are under the lock
+        keys = self._keyring.consent_epochs()
+        territories = known.verified.signed.slip.territories
+        originals = known.original_recipients or frozenset()
+        candidates = await self._lookup.candidates(tx, manifest.event_type, territories, originals)
+        for subscription in candidates:
+            await self._planner.plan(tx, known, subscription, grants, keys, at)
+
+    async def _park(self, tx: Transaction, record: Record, fault: Refused, at: Instant) -> None:
+        """Keep a record that cannot be routed, with its bytes and its reason; the offset moves on with it."""
+        await tx.execute(
+            insert(dead_letters).values(
+                stage=Stage.ROUTER.value,
+                topic=record.position.topic,
+                partition=record.position.partition,
+                offset=record.position.offset,
+                record=record.value,
+                reason=Reason.INVALID_ENVELOPE.value,
+                code=fault.code,
+                attempts=1,
+                at=at,
+            )
+        )
+        mark("router.parked")
+        # Crash here: as in route_batch; the record is read and parked again.
+        await self._recorder.record(
+            tx, EntryKind.REFUSED, at, reason=Reason.INVALID_ENVELOPE, detail=sha256(record.value).digest()
+        )

@@ -1,0 +1,120 @@
+"""Audit: what anyone can conclude from a ledger's entries alone, without the broker and without its database.
+
+Refuses: nothing; it reports. The entries are already verified against a checkpoint (`tiles.verified_entries`).
+Keeps: the invariants of the house, each with its own name: no release after a revocation, no application without a
+release, no release without a plan, no version of a grant out of order, no declaration received twice.
+Source: docs/protocol.md, section 8; architecture, "Transactions that matter".
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final
+
+from schemas.entry import Entry, EntryKind
+from schemas.names import DeliveryId, GrantId, ManifestDigest
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """The invariant that entry number `index` breaks."""
+
+    invariant: str
+    index: int
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What the entries before have said."""
+
+    received: set[ManifestDigest] = field(default_factory=set)
+    planned: dict[DeliveryId, set[bytes]] = field(default_factory=dict)
+    released: set[DeliveryId] = field(default_factory=set)
+    versions: dict[GrantId, int] = field(default_factory=dict)
+    ended: dict[GrantId, int] = field(default_factory=dict)
+
+
+def violations(entries: Iterable[Entry]) -> Iterator[Violation]:
+    """Every invariant that is broken, in the order of the entries. Memory grows with grants and deliveries."""
+    seen = _Seen()
+    for index, entry in enumerate(entries):
+        for rule in _RULES.get(entry.kind, ()):
+            broken = rule(entry, seen)
+            if broken is not None:
+                yield Violation(broken, index)
+
+
+def _received(entry: Entry, seen: _Seen) -> str | None:
+    if entry.declaration is None or entry.declaration in seen.received:
+        return "received-twice"
+    seen.received.add(entry.declaration)
+    return None
+
+
+def _planned(entry: Entry, seen: _Seen) -> str | None:
+    if entry.delivery is not None and entry.fields is not None:
+        seen.planned.setdefault(entry.delivery, set()).add(entry.fields)
+    if entry.declaration not in seen.received:
+        return "planned-before-received"
+    if entry.grant not in seen.versions:
+        return "planned-without-grant"
+    return "planned-after-end" if entry.grant in seen.ended else None
+
+
+def _released(entry: Entry, seen: _Seen) -> str | None:
+    if entry.delivery is None or entry.grant is None or entry.grant_version is None:
+        return "released-incomplete"
+    seen.released.add(entry.delivery)
+    if entry.delivery not in seen.planned:
+        return "released-without-plan"
+    if entry.fields not in seen.planned[entry.delivery]:
+        return "released-other-fields"
+    if entry.grant not in seen.versions:
+        return "released-without-grant"
+    if entry.grant in seen.ended and entry.grant_version <= seen.ended[entry.grant]:
+        return "released-after-end"
+    return None
+
+
+def _applied(entry: Entry, seen: _Seen) -> str | None:
+    return None if entry.delivery in seen.released else "applied-without-release"
+
+
+def _granted(entry: Entry, seen: _Seen) -> str | None:
+    if entry.grant is None or entry.grant_version is None:
+        return "grant-incomplete"
+    if entry.grant in seen.versions:
+        return "granted-twice"
+    seen.versions[entry.grant] = entry.grant_version
+    return None if entry.grant_version == 1 else "granted-not-first-version"
+
+
+def _changed(entry: Entry, seen: _Seen) -> str | None:
+    if entry.grant is None or entry.grant_version is None:
+        return "grant-incomplete"
+    before = seen.versions.get(entry.grant)
+    seen.versions[entry.grant] = entry.grant_version
+    if entry.kind in {EntryKind.REVOKED, EntryKind.EXPIRED}:
+        seen.ended.setdefault(entry.grant, entry.grant_version)
+        ended_before = seen.ended[entry.grant] != entry.grant_version
+    else:
+        ended_before = entry.grant in seen.ended
+    if ended_before:
+        return "grant-changed-after-end"
+    return None if before is not None and entry.grant_version == before + 1 else "grant-version-out-of-order"
+
+
+_Rule = Callable[[Entry, _Seen], str | None]
+_RULES: Final[Mapping[EntryKind, tuple[_Rule, ...]]] = MappingProxyType(
+    {
+        EntryKind.RECEIVED: (_received,),
+        EntryKind.CORRECTED: (_received,),
+        EntryKind.PLANNED: (_planned,),
+        EntryKind.RELEASED: (_released,),
+        EntryKind.APPLIED: (_applied,),
+        EntryKind.GRANTED: (_granted,),
+        EntryKind.CHANGED: (_changed,),
+        EntryKind.REVOKED: (_changed,),
+        EntryKind.EXPIRED: (_changed,),
+    }
+)
