@@ -1,0 +1,18 @@
+"""Plain text: composed, printable, short."""
+
+import pytest
+
+from schemas.text import is_plain
+
+
+@pytest.mark.parametrize("text", ["a", "family benefits", "Sécurité sociale, art. L114-8", "x" * 64])
+def test_composed_printable_text_within_the_limit_is_plain(text: str) -> None:
+    assert is_plain(text, 64)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "x" * 65, "é" * 33, "e\u0301", "tab\t", "line\n", "\x1b[31m", "\u202eright to left", "\u200b", "\ue000"],
+)
+def test_anything_else_is_not(text: str) -> None:
+    assert not is_plain(text, 64)
