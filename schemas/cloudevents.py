@@ -11,14 +11,13 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from urllib.parse import quote, unquote
 from uuid import UUID
 
 from schemas import note
-from schemas.entry import INSTANT_MAX
 from schemas.errors import Refused
+from schemas.instants import from_rfc3339, is_instant, rfc3339
 from schemas.names import DeclarationId, DeliveryId, EventType, Instant, PartyId, SchemaId
 from schemas.text import is_plain
 
@@ -33,15 +32,11 @@ _SPECVERSION: Final = "1.0"
 _SCHEMA_URN: Final = "urn:unefois:schema:"
 _NAMES: Final = ("specversion", "id", "source", "type", "time", "dataschema", "datacontenttype")
 _NEEDED: Final = ("specversion", "id", "source", "type", "datacontenttype")
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 _NAME = re.compile(r"[a-z0-9]{1,20}")
 _URI = re.compile(r"[!#-;=?-\[\]_a-z~]+")
 _MEDIA_TYPE = re.compile(r"[!#$&^_.+A-Za-z0-9-]+/[!#$&^_.+A-Za-z0-9-]+(?: *;[ -~]*)?")
 _JSON_TYPE = re.compile(r"[^/]+/(?:[^/;]+\+)?json", re.IGNORECASE)
-_TIME = re.compile(
-    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt]([0-9]{2}:[0-9]{2}:[0-9]{2})(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
-)
 _HEADER = re.compile(r"(?:[!#-$&-~]|%[0-9A-Fa-f]{2})*")
 _QUOTED = re.compile(r'"((?:[ !#-\[\]-~]|\\[ -~])*)"')
 _HEADER_SAFE: Final = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in '"%')
@@ -60,7 +55,7 @@ class CloudEvent:
     dataschema: str | None = None
 
     def __post_init__(self) -> None:
-        if self.time is not None and not 0 <= self.time <= INSTANT_MAX:
+        if self.time is not None and not is_instant(self.time):
             raise Refused("cloudevents.time", "/time")
         for name, text in self.attributes().items():
             if not is_plain(text, ATTRIBUTE_BYTES):
@@ -75,7 +70,7 @@ class CloudEvent:
         """Every attribute that is set, as text."""
         told = {"specversion": _SPECVERSION, "id": self.id, "source": self.source, "type": self.type}
         if self.time is not None:
-            told["time"] = time_text(self.time)
+            told["time"] = rfc3339(self.time)
         if self.dataschema is not None:
             told["dataschema"] = self.dataschema
         return {**told, "datacontenttype": self.datacontenttype}
@@ -177,26 +172,6 @@ def from_http(headers: Iterable[tuple[str, str]], body: bytes) -> CloudEvent:
     return _event(told, body)
 
 
-def time_text(at: Instant) -> str:
-    """RFC 3339 in UTC with milliseconds."""
-    return (_EPOCH + timedelta(milliseconds=at)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def time_of(text: str) -> Instant:
-    """From RFC 3339, any offset; what is finer than a millisecond is cut. Raises Refused("cloudevents.time")."""
-    found = _TIME.fullmatch(text)
-    try:
-        day, clock, fraction, offset = found.groups() if found else ("", "", "", "")
-        digits = (fraction or ".").ljust(4, "0")[1:4]
-        instant = datetime.fromisoformat(f"{day}T{clock}.{digits}{offset.upper().replace('Z', '+00:00')}")
-        since = instant - _EPOCH
-    except (ValueError, OverflowError):
-        raise Refused("cloudevents.time", "/time") from None
-    if since < timedelta(0):
-        raise Refused("cloudevents.time", "/time")
-    return Instant(since // timedelta(milliseconds=1))
-
-
 def _event(told: Mapping[str, str], body: bytes | None) -> CloudEvent:
     """Decide the mode by the content type, as both bindings say."""
     if body is None or len(body) > BODY_BYTES:
@@ -277,7 +252,9 @@ def _made(told: Mapping[str, str], data: bytes) -> CloudEvent:
     _check_needed(told)
     if told["specversion"] != _SPECVERSION:
         raise Refused("cloudevents.specversion", "/specversion")
-    time = time_of(told["time"]) if "time" in told else None
+    time = from_rfc3339(told["time"]) if "time" in told else None
+    if time is None and "time" in told:
+        raise Refused("cloudevents.time", "/time")
     return CloudEvent(
         told["id"], told["source"], told["type"], told["datacontenttype"], data, time, told.get("dataschema")
     )

@@ -14,6 +14,7 @@ from typing import Any, Final, Self
 
 from schemas import avro, merkle
 from schemas.errors import Refused
+from schemas.instants import is_instant
 from schemas.names import (
     DeliveryId,
     EventType,
@@ -31,8 +32,6 @@ VERSION: Final = 1
 ENTRY_BYTES: Final = 65_535
 COMMITMENT_BYTES: Final = 32
 SALT_BYTES: Final = 16
-INSTANT_MAX: Final = 253_402_300_799_999
-"""The last millisecond of the year 9999: what every reader's calendar can show."""
 
 
 class EntryKind(Enum):
@@ -136,7 +135,7 @@ class Entry:
     detail: bytes | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.at <= INSTANT_MAX:
+        if not is_instant(self.at):
             raise Refused("entry.instant", "/at")
         for name in REQUIRED.get(self.kind, ()):
             if getattr(self, name) is None:

@@ -8,7 +8,6 @@ Source: docs/protocol.md, section 8; c2sp.org/tlog-proof, with the entry's bytes
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -16,7 +15,9 @@ from schemas import merkle, proof
 from schemas.checkpoint import Checkpoint, Cosigned
 from schemas.entry import Entry, EntryKind
 from schemas.errors import Refused
+from schemas.instants import rfc3339
 from schemas.messages import Language
+from schemas.names import Instant
 from schemas.note import VerifierKey
 from schemas.proof import Proof
 
@@ -156,7 +157,7 @@ def _words(name: str, value: object, column: int) -> str:
         case EntryKind():
             return f"{value.value}: {_MEANINGS[value][column]}"
         case int() if name == "at":
-            return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=value)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+            return rfc3339(Instant(value))
         case bytes() if name == "fields":
             return ", ".join(str(at) for at in range(len(value) * 8) if value[at // 8] & 0x80 >> at % 8)
         case bytes() if name == "grant":
