@@ -1,0 +1,149 @@
+"""French postal addresses: six lines of 38 characters out of named parts, and parts out of an agency's lines.
+
+Refuses: to shorten beyond the official abbreviations. A line that is still too long is named, never cut.
+Keeps: no blank line, no punctuation from line 4 on, the last three lines in unaccented capitals, CEDEX never dropped;
+       a seventh line, the country, only abroad.
+Source: NF Z10-011 and La Poste's advice as summarised in docs (the standard's own text is sold): lines 1 person,
+        2 flat or floor, 3 building, 4 number and street, 5 place or PO box, 6 postcode and town.
+"""
+
+import re
+from collections.abc import Mapping
+
+from connectors.text import ascii_letters, squeeze
+from schemas.errors import Refused
+
+WIDTH = 38
+"""Characters of one line, spaces included."""
+STREET_WIDTH = 32
+"""Characters of a street's label above which it is abbreviated."""
+
+PARTS = ("name", "inside", "building", "number", "repetition", "street", "place", "postcode", "city", "country")
+"""What an address may be made of; `country` is given abroad only, and makes line 7."""
+
+_ABBREVIATIONS = (
+    ("ALLEE", "ALL"), ("AVENUE", "AV"), ("BOULEVARD", "BD"), ("CHEMIN", "CHE"), ("COURS", "CRS"), ("FAUBOURG", "FG"),
+    ("IMPASSE", "IMP"), ("LOTISSEMENT", "LOT"), ("PASSAGE", "PAS"), ("PLACE", "PL"), ("RESIDENCE", "RES"),
+    ("ROUTE", "RTE"), ("SQUARE", "SQ"), ("ZONE ARTISANALE", "ZA"), ("ZONE INDUSTRIELLE", "ZI"), ("CAPITAINE", "CNE"),
+    ("COLONEL", "COL"), ("COMMANDANT", "CDT"), ("DOCTEUR", "DR"), ("GENERAL", "GAL"), ("LIEUTENANT", "LT"),
+    ("MARECHAL", "MAL"), ("PRESIDENT", "PDT"), ("PROFESSEUR", "PR"), ("SAINTE", "STE"), ("SAINT", "ST"),
+)  # fmt: skip
+_REPETITIONS = {"BIS": "B", "TER": "T", "QUATER": "Q", "QUINQUIES": "C"}
+_NUMBER = re.compile(
+    r"([0-9]{1,5})(?:[-/][0-9]{1,5})?(?:\s*(BIS|TER|QUATER|QUINQUIES|[A-Z](?=[\s,])))?[\s,]+(?=\S)(.*)",
+    re.IGNORECASE | re.DOTALL,
+)
+_PLACE = re.compile(r"((?:[0-9]{2}|2[AB])[0-9]{3})\s+(\S.*)", re.IGNORECASE | re.DOTALL)
+
+
+def address_slots(parts: Mapping[str, object]) -> list[str | None]:
+    """Lines 1 to 6 at their fixed places, null where there is nothing to say; a seventh abroad.
+
+    Raises Refused: an unknown part, a line over 38 characters after abbreviation (with its number), no last line.
+    """
+    told = _texts(parts)
+    country = told.get("country")
+    lines: list[str | None] = [
+        told.get("name"),
+        told.get("inside"),
+        told.get("building"),
+        _street_line(told),
+        _saint(_plain(told.get("place"))),
+        _saint(_plain(" ".join(part for part in (told.get("postcode"), told.get("city")) if part))),
+    ]
+    if country is not None:
+        lines.append(_plain(country))
+    if not lines[5]:
+        raise Refused("mapping.address-no-city")
+    for number, line in enumerate(lines, start=1):
+        if line is not None and len(line) > WIDTH:
+            raise Refused("mapping.address-line", line=number, length=len(line), limit=WIDTH)
+    return lines
+
+
+def address_lines(parts: Mapping[str, object]) -> list[str]:
+    """The lines to print, without blank ones."""
+    return [line for line in address_slots(parts) if line]
+
+
+def postcode_of(text: str) -> str:
+    """`44000` of `44000 NANTES`. Raises Refused when the text does not begin with a postcode."""
+    return _split_place(text)[0]
+
+
+def city_of(text: str) -> str:
+    """`NANTES` of `44000 NANTES`."""
+    return _split_place(text)[1]
+
+
+def number_of(text: str) -> str | None:
+    """`42` of `42 BIS RUE DE LA PAIX`; of `12/14 RUE` the first; null where there is none."""
+    match = _NUMBER.fullmatch(squeeze(text))
+    return None if match is None else match[1]
+
+
+def repetition_of(text: str) -> str | None:
+    """`BIS` of `42 BIS RUE DE LA PAIX`; null where there is none."""
+    match = _NUMBER.fullmatch(squeeze(text))
+    return None if match is None else match[2]
+
+
+def street_of(text: str) -> str:
+    """`RUE DE LA PAIX` of `42 BIS RUE DE LA PAIX`; the whole text where there is no number."""
+    plain = squeeze(text)
+    match = _NUMBER.fullmatch(plain)
+    return plain if match is None else match[3]
+
+
+def _split_place(text: str) -> tuple[str, str]:
+    match = _PLACE.fullmatch(squeeze(text))
+    if match is None:
+        raise Refused("mapping.place")
+    return match[1].upper(), match[2]
+
+
+def _texts(parts: Mapping[str, object]) -> dict[str, str]:
+    """The given parts as squeezed texts; null and empty ones left out."""
+    told: dict[str, str] = {}
+    for name, part in parts.items():
+        if name not in PARTS:
+            raise Refused("mapping.address-part", part=name)
+        if part is None:
+            continue
+        if not isinstance(part, str | int) or isinstance(part, bool):
+            raise Refused("mapping.argument", function="address_lines", wanted="text")
+        text = squeeze(str(part))
+        if text:
+            told[name] = text
+    return told
+
+
+def _plain(text: str | None) -> str | None:
+    """Unaccented capitals without punctuation."""
+    if text is None:
+        return None
+    return squeeze(re.sub(r"[^A-Z0-9 ]", " ", ascii_letters(text).upper())) or None
+
+
+def _saint(text: str | None) -> str | None:
+    if text is None:
+        return None
+    return re.sub(r"\bSAINT(E?)\b", lambda match: "STE" if match[1] else "ST", text)
+
+
+def _street_line(told: Mapping[str, str]) -> str | None:
+    street = _abbreviated(_plain(told.get("street")) or "")
+    number = told.get("number", "").partition("/")[0].partition("-")[0]
+    repetition = told.get("repetition", "").upper()
+    label = _plain(f"{number} {_REPETITIONS.get(repetition, repetition)}") or ""
+    # A number such as "5 bis" arrives in one piece from many systems.
+    label = re.sub(r"^([0-9]+) ?(BIS|TER|QUATER|QUINQUIES)$", lambda m: f"{m[1]} {_REPETITIONS[m[2]]}", label)
+    return f"{label} {street}".strip() or None
+
+
+def _abbreviated(street: str) -> str:
+    for long, short in _ABBREVIATIONS:
+        if len(street) <= STREET_WIDTH:
+            break
+        street = re.sub(rf"\b{long}\b", short, street, count=1)
+    return street

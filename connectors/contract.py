@@ -1,0 +1,228 @@
+"""The contract between an agency's side and its own system: what a connector promises, and what it may answer.
+
+Refuses: nothing itself; `checked` refuses a wrong configuration with a pointer to the setting.
+Keeps: a write has four ends and no more. It returns (written), or it raises
+
+    Retry     not written; the same call may succeed later        -> the delivery comes back after a while
+    Reject    not written, and never will be as it stands          -> acknowledged as rejected, with its code
+    Unknown   nobody can say whether it was written                -> asked again at once: writing is idempotent
+
+so that "it failed" is never mistaken for "it was not done".
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Protocol, Self, TypeVar, runtime_checkable
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from schemas.delivery import VerifiedDelivery
+from schemas.directory import Directory
+from schemas.errors import Fault, Refused, Unavailable
+from schemas.hpke import SealingKey
+from schemas.manifest import Schemas
+from schemas.names import DeclarationId, DeliveryId, EventType, Instant, Kid, ManifestDigest, PartyId, Reason
+from schemas.release import LockedDelivery
+
+
+class Retry(Unavailable):
+    """Not written; try later. `after_ms`, where the other system named a delay, is the least to wait."""
+
+    @property
+    def after_ms(self) -> int | None:
+        """Milliseconds that the other system asked for, or None."""
+        told = self.details.get("after_ms")
+        return told if isinstance(told, int) else None
+
+
+class Reject(Refused):
+    """Not written, and repeating it will not help: the value or the rules of the agency's system stand against it."""
+
+
+class Unknown(Unavailable):
+    """The connection died while the other side was deciding. Asking again is safe, because writes are idempotent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """The agency's system has it. `reference` is the agency's own number for it, shown to the citizen."""
+
+    reference: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The agency's side will not take it: a code of `codes.toml` for the operator, a reason for ledger and citizen."""
+
+    code: str
+    reason: Reason
+
+
+Outcome = Applied | Rejected
+
+
+@dataclass(frozen=True, slots=True)
+class WithheldDelivery:
+    """A delivery that was planned but may not be opened any more."""
+
+    delivery_id: DeliveryId
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A delivery waits to be fetched. Carries no value and no citizen."""
+
+    delivery_id: DeliveryId
+    event_type: EventType
+
+
+def _nothing() -> Mapping[DeliveryId, int]:
+    return MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """What one pull hands out: locked deliveries, one key release for all of them, and what was withheld."""
+
+    locked: tuple[LockedDelivery, ...]
+    key_release: bytes
+    withheld: tuple[WithheldDelivery, ...] = ()
+    attempts: Mapping[DeliveryId, int] = field(default_factory=_nothing)
+    """How often each delivery was handed out before; absent counts as 0. Only back-off reads it."""
+
+
+class Inbox(Protocol):
+    """The agency's mailbox at the broker. Every method may raise Unavailable; nothing is lost by that."""
+
+    async def pull(self, limit: int) -> Pulled:
+        """Lease and release at most `limit` deliveries, in order for each citizen.
+
+        What is not acknowledged before the lease ends comes again.
+        """
+        ...
+
+    async def release(self, ids: Sequence[DeliveryId]) -> Pulled:
+        """The keys of these deliveries alone, under one key release. May be asked again while the consent stands."""
+        ...
+
+    async def acknowledge(self, delivery_id: DeliveryId, outcome: Outcome) -> None:
+        """Record the end of a delivery. Durable once it returns; the same outcome again changes nothing."""
+        ...
+
+    async def retry_later(self, delivery_id: DeliveryId, code: str, after_ms: int | None = None) -> None:
+        """Give the lease back; hand out again after `after_ms` milliseconds, or when the mailbox thinks fit."""
+        ...
+
+    async def ready(self, limit: int) -> tuple[Ready, ...]:
+        """At most `limit` deliveries that wait, without leasing them."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Agency:
+    """Who receives, with what it opens, and what it trusts: its private keys, pinned directory and catalogue."""
+
+    party: PartyId
+    sealing_keys: Mapping[Kid, SealingKey] = field(repr=False)
+    directory: Directory = field(repr=False)
+    catalogue: Schemas = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What a connector stands on. It reads no clock and draws no randomness of its own."""
+
+    clock: Callable[[], Instant]
+    entropy: Callable[[int], bytes]
+
+
+Row = Mapping[str, object]
+"""Column or field names of the agency's system to text, integers, decimals, booleans or None."""
+
+
+@runtime_checkable
+class Connector(Protocol):
+    """Writes verified deliveries into an agency's own system. Called by one runner at a time."""
+
+    @classmethod
+    async def open(cls, settings: Mapping[str, Any], targets: Sequence[str], ground: Ground) -> Self:
+        """Check the settings against the system itself, and be ready to write rows with these targets.
+
+        Raises Refused (a setting is wrong, with its pointer) or Unavailable (the system is away).
+        """
+        ...
+
+    async def find(self, delivery_id: DeliveryId) -> Applied | None:
+        """How this delivery was written, if it is durably written; asked before anything else is done with it.
+
+        So a delivery that comes again is acknowledged as what happened, even if the mapping has changed since.
+        """
+        ...
+
+    async def write(self, delivery: VerifiedDelivery, row: Row) -> str | None:
+        """Write one row, once for ever by `delivery.delivery_id`; the second call returns what the first did.
+
+        Returns the agency's reference. It need not be durable before `flush` returns.
+        Raises Retry, Reject or Unknown; after Reject the system holds nothing of it.
+        """
+        ...
+
+    async def flush(self) -> None:
+        """All rows written since the last flush are durable and visible to the agency once it returns.
+
+        Nothing is acknowledged before. Raises Retry or Unknown, and then every one of them comes again.
+        """
+        ...
+
+    async def seen(self, source: PartyId, declaration_id: DeclarationId) -> ManifestDigest | None:
+        """The manifest under which this declaration was written before, by any delivery; protocol 7, step 10."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of files and connections. Safe to call twice; unflushed rows are dropped, and come again."""
+        ...
+
+
+@runtime_checkable
+class Notifier(Protocol):
+    """Tells an agency that a delivery waits. It never carries a value."""
+
+    @classmethod
+    async def open(cls, settings: Mapping[str, Any], ground: Ground) -> Self:
+        """Check the settings. Raises Refused with a pointer."""
+        ...
+
+    async def tell(self, ready: Ready) -> None:
+        """Returns when the agency has heard. Raises Retry (not heard) or Reject (it wants to hear no more)."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        ...
+
+
+class Settings(BaseModel):
+    """Base of every connector's settings: unknown names are refused, and nothing changes afterwards."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+AnySettings = TypeVar("AnySettings", bound=Settings)
+
+
+def checked(model: type[AnySettings], settings: Mapping[str, Any]) -> AnySettings:
+    """The settings as their model, or Refused("connector.settings") at the first wrong one; values are not repeated."""
+    try:
+        return model.model_validate(dict(settings))
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+        pointer = "".join(f"/{part}" for part in first["loc"])
+        wrong, count = first["type"], error.error_count()
+    raise Refused("connector.settings", pointer, wrong=wrong, count=count)
+
+
+def told(fault: Fault) -> str:
+    """A fault's code and place, fit for a report: no detail that a driver wrote."""
+    return f"{fault.code} {fault.pointer}".rstrip()

@@ -1,0 +1,233 @@
+"""The file connector: CSV files in a folder from which an agency's own program takes them.
+
+One file for each run, numbered without gaps, complete from the moment its name is visible; a program may take it, move
+it or delete it at any time. A delivery is written in one file for ever: the journal remembers it when the file is gone.
+
+    flush  1  the file under a hidden temporary name, on the disk with its folder entry
+           2  the journal: batch, name, SHA-256 and every delivery, in one transaction
+           3  the final name, by rename; the folder on the disk
+           4  the journal: published
+
+A crash before 2 leaves a temporary file that nobody knows: it is deleted, and the deliveries come again. A crash after
+2 is finished by step 3 and 4 of the next open or flush: they are the same code, and each may be repeated. Where neither
+name is left at step 3, the rename had happened and the agency has taken the file.
+
+Refuses: a second process on the same folder, to replace a file of the same name, and what `csv_line` refuses.
+Keeps: a file never grows, is never half visible, and no row is ever written twice.
+"""
+
+import asyncio
+import os
+import re
+import sqlite3
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, StringConstraints
+
+from connectors.cells import text_of
+from connectors.contract import Applied, Ground, Retry, Row, Settings, checked
+from connectors.csv_line import Encoding, Style, line_of
+from connectors.journal import Batch, Entry, Journal
+from schemas.delivery import VerifiedDelivery
+from schemas.errors import Corrupt, Refused
+from schemas.names import DeclarationId, DeliveryId, ManifestDigest, PartyId
+
+
+def _name_pattern(name: str) -> str:
+    if name.count("{number}") != 1 or name.count("{date}") > 1:
+        raise ValueError("a name has {number} once, and {date} at most once")
+    if re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name.replace("{number}", "1").replace("{date}", "1")) is None:
+        raise ValueError("letters, digits, dots, dashes and underscores only")
+    return name
+
+
+class FileSettings(Settings):
+    """Settings of a `file` connector."""
+
+    folder: Path
+    """Where the files go; it must exist, on one file system with itself (no network drive without rename)."""
+    name: Annotated[str, AfterValidator(_name_pattern)] = "unefois-{date}-{number}.csv"
+    """`{number}` is the sequence, six digits; `{date}` the day in UTC, yyyymmdd."""
+    encoding: Encoding = "utf-8"
+    lacking: Literal["refuse", "transliterate"] = "refuse"
+    """What happens to a character that the encoding lacks: œ, € and ’ in Latin-1."""
+    delimiter: Literal[";", ",", "\t", "|"] = ";"
+    line_end: Literal["crlf", "lf"] = "crlf"
+    quote: Literal["needed", "all"] = "needed"
+    header: bool = True
+    guard: bool = True
+    """An apostrophe before cells that a spreadsheet would take for a formula."""
+    permissions: Annotated[str, StringConstraints(pattern=r"^0[46][0-7]{2}$")] = "0640"
+    journal: Path | None = None
+    """Where the journal is; by default hidden in the folder. Move it where the agency's program clears the folder."""
+
+
+class FileConnector:
+    """One folder, one kind of file. Made by `open`."""
+
+    def __init__(self, settings: FileSettings, targets: Sequence[str], ground: Ground, journal: Journal) -> None:
+        self._settings = settings
+        self._targets = tuple(targets)
+        self._ground = ground
+        self._journal = journal
+        self._style = Style(
+            encoding=settings.encoding,
+            lacking=settings.lacking,
+            delimiter=settings.delimiter,
+            line_end="\r\n" if settings.line_end == "crlf" else "\n",
+            quote=settings.quote,
+            guard=settings.guard,
+        )
+        self._header = line_of(targets, targets, self._style) if settings.header else b""
+        self._batch: tuple[int, str] | None = None
+        self._rows: dict[DeliveryId, tuple[Entry, bytes]] = {}
+        self._turn = asyncio.Lock()
+
+    @classmethod
+    async def open(cls, settings: Mapping[str, Any], targets: Sequence[str], ground: Ground) -> Self:
+        """Open the folder and its journal, and finish what an earlier run left unfinished.
+
+        Raises Refused("connector.settings", "file.folder"), Unavailable("journal.in-use"), Retry("file.write").
+        """
+        chosen = checked(FileSettings, settings)
+        if not await asyncio.to_thread(_is_writable, chosen.folder):
+            raise Refused("file.folder", "/folder")
+        path = chosen.journal or chosen.folder / ".unefois-journal.sqlite"
+        journal = await asyncio.to_thread(Journal.open, path)
+        connector = cls(chosen, targets, ground, journal)
+        try:
+            await asyncio.to_thread(connector._recover)
+        except BaseException:
+            await connector.close()  # whatever went wrong, the lock must not outlive us
+            raise
+        return connector
+
+    async def find(self, delivery_id: DeliveryId) -> Applied | None:
+        """From the journal: the file and line, even when the file is gone."""
+        reference = await asyncio.to_thread(self._journal.published, delivery_id)
+        return None if reference is None else Applied(reference)
+
+    async def write(self, delivery: VerifiedDelivery, row: Row) -> str | None:
+        """Take the row into this run's file. Returns `<file>:<line>`. Raises Reject with the column as pointer."""
+        async with self._turn:
+            return await asyncio.to_thread(self._take, delivery, row)
+
+    async def flush(self) -> None:
+        """Publish this run's file, if it has a row. Raises Retry("file.write"); then every delivery comes again."""
+        async with self._turn:
+            await asyncio.to_thread(self._flush)
+
+    async def seen(self, source: PartyId, declaration_id: DeclarationId) -> ManifestDigest | None:
+        """From the journal and from the rows of this run."""
+        for entry, _ in self._rows.values():
+            if (entry.source, entry.declaration_id) == (source, declaration_id):
+                return entry.manifest_digest
+        return await asyncio.to_thread(self._journal.seen, source, declaration_id)
+
+    async def close(self) -> None:
+        """Let go of the folder; rows that were not flushed are dropped and come again."""
+        self._rows.clear()
+        await asyncio.to_thread(self._journal.close)
+
+    def _take(self, delivery: VerifiedDelivery, row: Row) -> str:
+        known = self._journal.entry(delivery.delivery_id)
+        if known is not None:
+            return known
+        taken = self._rows.get(delivery.delivery_id)
+        if taken is not None:
+            return taken[0].reference
+        cells = [text_of(row.get(name), f"/{name}") for name in self._targets]
+        line = line_of(self._targets, cells, self._style)
+        if self._batch is None:
+            self._batch = self._next()
+        position = len(self._rows) + (2 if self._header else 1)
+        entry = Entry.of(delivery, f"{self._batch[1]}:{position}")
+        self._rows[delivery.delivery_id] = (entry, line)
+        return entry.reference
+
+    def _next(self) -> tuple[int, str]:
+        """The next number whose name is free; names that the agency's own files use are skipped."""
+        day = datetime.fromtimestamp(self._ground.clock() / 1000, UTC).strftime("%Y%m%d")
+        number = self._journal.next_number()
+        while (self._settings.folder / self._name(number, day)).exists():
+            number += 1
+        return number, self._name(number, day)
+
+    def _name(self, number: int, day: str) -> str:
+        return self._settings.name.replace("{number}", f"{number:06d}").replace("{date}", day)
+
+    def _flush(self) -> None:
+        rows, batch, self._rows, self._batch = list(self._rows.values()), self._batch, {}, None
+        try:
+            if batch is not None:
+                content = self._style.mark + self._header + b"".join(line for _, line in rows)
+                self._write_temporary(batch[1], content)
+                # Crash here: nobody knows the temporary file; `_recover` deletes it and the deliveries come again.
+                found = Batch(*batch, sha256(content).digest())
+                self._journal.record(found, (entry for entry, _ in rows), self._ground.clock())
+                # Crash here: the journal names the file, and the next `_publish` gives it its name.
+            self._publish()
+        except (OSError, sqlite3.Error) as error:
+            number = getattr(error, "errno", None) or 0
+        else:
+            return
+        raise Retry("file.write", errno=number)
+
+    def _write_temporary(self, name: str, content: bytes) -> None:
+        path = self._temporary(name)
+        path.unlink(missing_ok=True)
+        mode = int(self._settings.permissions, 8)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with open(descriptor, "wb") as file:
+            os.fchmod(descriptor, mode)  # whatever the umask is
+            file.write(content)
+            file.flush()
+            os.fsync(descriptor)
+        self._sync_folder()
+
+    def _publish(self) -> None:
+        """Give every recorded batch its name: the end of a flush, and the recovery after a crash."""
+        for batch in self._journal.unpublished():
+            temporary, final = self._temporary(batch.name), self._settings.folder / batch.name
+            if temporary.exists():
+                if sha256(temporary.read_bytes()).digest() != batch.digest:
+                    raise Corrupt("file.temporary-changed", number=batch.number)
+                if final.exists():
+                    raise Retry("file.name-taken", number=batch.number)
+                temporary.rename(final)
+            # Crash here: the name is there or taken already, and the next `_publish` only notes it.
+            self._sync_folder()
+            self._journal.publish(batch)
+
+    def _recover(self) -> None:
+        known = {self._temporary(batch.name) for batch in self._journal.unpublished()}
+        for path in self._settings.folder.glob(".*.tmp"):
+            if path not in known and self._is_ours(path.name):
+                path.unlink(missing_ok=True)
+        self._flush()
+
+    def _is_ours(self, name: str) -> bool:
+        pattern = re.escape(f".{self._settings.name}.tmp")
+        pattern = pattern.replace(r"\{number\}", "[0-9]{6,}").replace(r"\{date\}", "[0-9]{8}")
+        return re.fullmatch(pattern, name) is not None
+
+    def _temporary(self, name: str) -> Path:
+        return self._settings.folder / f".{name}.tmp"
+
+    def _sync_folder(self) -> None:
+        descriptor = os.open(self._settings.folder, os.O_RDONLY)
+        try:
+            # Some network file systems know no fsync of a folder; their rename is as durable as they make it.
+            with suppress(OSError):
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _is_writable(folder: Path) -> bool:
+    return folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)

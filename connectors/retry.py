@@ -1,0 +1,55 @@
+"""How long to wait before trying again: exponential, with full jitter, capped, and never sooner than we were asked to.
+
+Refuses: to read a clock or to sleep. Instants and randomness are arguments; the caller waits.
+Keeps: many agencies that lost the same dependency do not come back at the same instant (full jitter), and one that
+       is away for a week is asked at least every `cap_ms`.
+Source: M. Brooker, "Exponential Backoff and Jitter", AWS Architecture Blog, 2015; Retry-After is RFC 9110, 10.2.3.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+
+from schemas.names import Instant
+
+LONGEST_MS = 24 * 3_600_000
+"""What another system may make us wait at most, in milliseconds: a day."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Waits for attempt 0, 1, 2 ...: uniform between 0 and min(cap, base * 2^attempt), but at least `floor_ms`."""
+
+    entropy: Callable[[int], bytes]
+    base_ms: int = 2_000
+    cap_ms: int = 3_600_000
+    floor_ms: int = 250
+
+    def delay_ms(self, attempt: int, asked_ms: int | None = None) -> int:
+        """Milliseconds to wait after the attempt with this number, from 0.
+
+        `asked_ms`, the other system's Retry-After, is a lower bound (up to a day); the jitter comes on top of it.
+        """
+        # 2^40 * base is beyond any cap: a huge attempt number must not become a huge integer.
+        ceiling = min(self.cap_ms, self.base_ms << min(attempt, 40))
+        jitter = ceiling * int.from_bytes(self.entropy(4), "big") >> 32
+        if asked_ms is None:
+            return max(self.floor_ms, jitter)
+        return min(LONGEST_MS, max(0, asked_ms)) + jitter
+
+
+def retry_after_ms(header: str | None, now: Instant) -> int | None:
+    """A Retry-After header in milliseconds from now; None when absent, malformed or in the past."""
+    if header is None:
+        return None
+    text = header.strip()
+    if text.isascii() and text.isdigit():
+        return min(LONGEST_MS, int(text[:9]) * 1000)
+    try:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return None
+    # An HTTP date is always GMT; "-0000" parses as naive and must not become this machine's own zone.
+    wait = int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000) - now
+    return min(LONGEST_MS, wait) if wait > 0 else None

@@ -1,0 +1,207 @@
+"""The table connector: rows in a table of the agency's own database, in the agency's own transaction.
+
+    one transaction   the inbox row of this delivery (`unefois_inbox`), and the business row
+
+so that the two are there together or not at all, whatever crashes, and a delivery that comes again finds its inbox row.
+
+Refuses: a value that its column cannot hold, a row that breaks the agency's rules, and what `table_shape` refuses.
+Keeps: one business row's change for each delivery id, for ever. An error never repeats a value: statements are built
+       with bound parameters, and what a driver says is not passed on.
+
+Modes: `insert` adds a row for each delivery; `upsert` changes the row with the same key, or adds it. A target that the
+mapping left out (`keep_if_withheld`) leaves its column as it is.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any, Self
+
+from sqlalchemy import Select, String, Table, select
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from connectors.cells import typed
+from connectors.contract import Applied, Ground, Reject, Retry, Row, Unknown, checked
+from connectors.dates import iso_instant
+from connectors.plain import uuid_text
+from connectors.table_shape import TableSettings, engine_of, inbox_table, look
+from schemas.delivery import VerifiedDelivery
+from schemas.names import DeclarationId, DeliveryId, ManifestDigest, PartyId
+
+
+class TableConnector:
+    """One table. Made by `open`."""
+
+    def __init__(self, settings: TableSettings, ground: Ground, engine: AsyncEngine, table: Table) -> None:
+        self._settings = settings
+        self._ground = ground
+        self._engine = engine
+        self._table = table
+        self._inbox = inbox_table(settings.database_schema)
+
+    @classmethod
+    async def open(cls, settings: Mapping[str, Any], targets: Sequence[str], ground: Ground) -> Self:
+        """Connect, look at the table, and check that these targets fit it.
+
+        Raises Refused("connector.settings", "table.*") or Retry("table.away").
+        """
+        chosen = checked(TableSettings, settings)
+        engine = engine_of(chosen.url.get_secret_value())
+        try:
+            async with engine.begin() as connection:
+                table = await connection.run_sync(look, chosen, targets)
+        except BaseException as error:
+            await engine.dispose()  # whatever went wrong, no connection is left behind
+            if not isinstance(error, SQLAlchemyError):
+                raise
+        else:
+            return cls(chosen, ground, engine, table)
+        raise Retry("table.away")
+
+    async def find(self, delivery_id: DeliveryId) -> Applied | None:
+        """From the agency's inbox table. Raises Retry("table.away")."""
+        query = select(self._inbox.c.reference).where(self._inbox.c.delivery_id == uuid_text(delivery_id))
+        found = await self._asked(query)
+        return None if found is None else Applied(found[0])
+
+    async def write(self, delivery: VerifiedDelivery, row: Row) -> str | None:
+        """Inbox row and business row in one transaction; durable and visible on return.
+
+        Raises Retry("table.away", "table.failed"), Reject("table.*", "connector.cell"), Unknown("table.commit").
+        """
+        try:
+            return await self._write_once(delivery, row)
+        except Reject as fault:
+            if fault.code != "table.constraint":
+                raise
+        # The constraint may be a neighbour's work of this instant: the same delivery (its inbox row is found now), or
+        # the first row with this key (an update finds it now). What fails twice is the agency's own rule.
+        return await self._write_once(delivery, row)
+
+    async def flush(self) -> None:
+        """Nothing is left to do: each write committed."""
+
+    async def seen(self, source: PartyId, declaration_id: DeclarationId) -> ManifestDigest | None:
+        """From the agency's inbox table. Raises Retry("table.away")."""
+        inbox = self._inbox.c
+        query = select(inbox.manifest_digest).where(
+            inbox.source == str(source), inbox.declaration_id == uuid_text(declaration_id)
+        )
+        found = await self._asked(query.limit(1))
+        return None if found is None else ManifestDigest.parse(found[0] or "")
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._engine.dispose()
+
+    async def _asked(self, query: Select[str | None]) -> tuple[str | None] | None:
+        """The one column of an answer's first row, or None where there is no row."""
+        try:
+            async with self._engine.connect() as connection:
+                found = (await connection.execute(query)).first()
+        except SQLAlchemyError:
+            pass
+        else:
+            return None if found is None else (found[0],)
+        raise Retry("table.away")
+
+    async def _write_once(self, delivery: VerifiedDelivery, row: Row) -> str | None:
+        known = await self.find(delivery.delivery_id)
+        if known is not None:
+            return known.reference
+        cells = {name: self._cell(name, value) for name, value in row.items()}
+        try:
+            connection = await self._engine.connect()
+        except SQLAlchemyError:
+            connection = None
+        if connection is None:
+            raise Retry("table.away")
+        async with connection:
+            try:
+                reference = await self._both_rows(connection, delivery, cells)
+            except DBAPIError as error:
+                fault = _fault(error)
+            else:
+                # Crash before the commit: nothing is written, the delivery comes again. After it: the inbox row is
+                # there, and the delivery that comes again ends at `find`.
+                await _commit(connection)
+                return reference
+            with suppress(SQLAlchemyError):  # a dead connection rolls back by dying
+                await connection.rollback()
+        raise fault
+
+    async def _both_rows(
+        self, connection: AsyncConnection, delivery: VerifiedDelivery, cells: Mapping[str, object]
+    ) -> str | None:
+        """First the business row, for its number; the inbox row's primary key then lets one of two neighbours win."""
+        reference = await self._business_row(connection, cells)
+        inbox_row = {
+            "delivery_id": uuid_text(delivery.delivery_id),
+            "source": str(delivery.source),
+            "declaration_id": uuid_text(delivery.declaration_id),
+            "manifest_digest": delivery.manifest_digest.hex(),
+            "reference": reference,
+            "applied_at": iso_instant(self._ground.clock()),
+        }
+        await connection.execute(self._inbox.insert().values(inbox_row))
+        return reference
+
+    async def _business_row(self, connection: AsyncConnection, cells: Mapping[str, object]) -> str | None:
+        if self._settings.mode == "upsert" and await self._changed(connection, cells):
+            return self._reference(cells)
+        result = await connection.execute(self._table.insert().values(dict(cells)))
+        primary = result.inserted_primary_key
+        made = {} if primary is None else dict(zip(self._table.primary_key.columns.keys(), primary, strict=False))
+        return self._reference({**made, **cells})
+
+    async def _changed(self, connection: AsyncConnection, cells: Mapping[str, object]) -> bool:
+        key = {name: cells.get(name) for name in self._settings.key}
+        for name, value in key.items():
+            if value is None:
+                raise Reject("table.key-null", f"/{name}")
+        where = [self._table.c[name] == value for name, value in key.items()]
+        rest = {name: value for name, value in cells.items() if name not in key} or key
+        count = (await connection.execute(self._table.update().where(*where).values(rest))).rowcount
+        if count > 1:
+            raise Reject("table.key-ambiguous", rows=count)
+        return count == 1
+
+    def _reference(self, cells: Mapping[str, object]) -> str | None:
+        name = self._settings.reference
+        value = None if name is None else cells.get(name)
+        return None if value is None else str(value)[:200]
+
+    def _cell(self, name: str, value: object) -> object:
+        kind = self._table.c[name].type
+        cell = typed(value, kind.python_type, f"/{name}")
+        if isinstance(cell, str) and isinstance(kind, String) and kind.length and len(cell) > kind.length:
+            # SQLite would take it, others would refuse or cut it: the column's word counts everywhere.
+            raise Reject("table.too-long", f"/{name}", length=len(cell), limit=kind.length)
+        if isinstance(cell, datetime) and not getattr(kind, "timezone", False):
+            return cell.astimezone(UTC).replace(tzinfo=None)
+        return cell
+
+
+async def _commit(connection: AsyncConnection) -> None:
+    """Raises Reject for a constraint checked at the commit, Unknown for anything that leaves the end open."""
+    try:
+        await connection.commit()
+    except SQLAlchemyError as error:
+        fault = _fault(error) if isinstance(error, DBAPIError) else None
+    else:
+        return
+    raise fault if isinstance(fault, Reject) else Unknown("table.commit")
+
+
+def _fault(error: DBAPIError) -> Reject | Retry:
+    """What a driver's error means for the delivery. Nothing of its text is kept: it may hold values."""
+    # SQLSTATE class 23 is a constraint, 22 a value that does not fit (asyncpg and psycopg name them alike).
+    state = str(getattr(error.orig, "sqlstate", None) or "")
+    if isinstance(error, IntegrityError) or state.startswith("23"):
+        return Reject("table.constraint")
+    if isinstance(error, DataError) or state.startswith("22"):
+        return Reject("table.value")
+    if error.connection_invalidated or state[:2] in {"08", "57", "53"}:
+        return Retry("table.away")
+    return Retry("table.failed", kind=type(error).__name__)

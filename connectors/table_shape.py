@@ -1,0 +1,162 @@
+"""The shape of an agency's table: settings, engine, the inbox table, and whether a mapping's targets fit the columns.
+
+Refuses: a table or column that does not exist (with the nearest one), a required column without a target, an unusable
+         URL. A refusal never repeats the URL: it holds a password.
+Keeps: nothing is created unless the settings say so; everything wrong is found before the first citizen's row.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, SecretStr
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Connection,
+    Date,
+    DateTime,
+    Integer,
+    MetaData,
+    Numeric,
+    String,
+    Table,
+    Text,
+    event,
+    inspect,
+)
+from sqlalchemy.exc import NoSuchTableError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.schema import CreateTable
+from sqlalchemy.types import TypeEngine
+
+from connectors.contract import Settings
+from connectors.expression import nearest
+from schemas.errors import Refused
+
+INBOX = "unefois_inbox"
+
+_TYPES: Mapping[str, type[TypeEngine[Any]]] = {
+    "text": Text,
+    "integer": Integer,
+    "decimal": Numeric,
+    "boolean": Boolean,
+    "date": Date,
+    "datetime": DateTime,
+}
+
+
+class TableSettings(Settings):
+    """Settings of a `table` connector."""
+
+    url: SecretStr
+    """An SQLAlchemy URL of an async driver: `sqlite+aiosqlite:////var/lib/town/town.db`, `postgresql+asyncpg://...`"""
+    table: Annotated[str, Field(min_length=1, max_length=63)]
+    database_schema: str | None = None
+    mode: Literal["insert", "upsert"] = "insert"
+    key: tuple[str, ...] = ()
+    """Columns that find the row to change; `upsert` needs them."""
+    create: bool = False
+    """Create what is missing. Otherwise both tables must exist (`inbox_ddl` has the statement for the inbox)."""
+    types: Mapping[str, Literal["text", "integer", "decimal", "boolean", "date", "datetime"]] = Field(
+        default_factory=dict
+    )
+    """Column types for `create`; text where nothing is said."""
+    reference: str | None = None
+    """The column whose value the broker is told as the agency's number. Never one that identifies a person."""
+
+
+def inbox_table(schema: str | None) -> Table:
+    """Which deliveries are in this database; text throughout, so that an administrator can read it."""
+    return Table(
+        INBOX,
+        MetaData(),
+        Column("delivery_id", String(36), primary_key=True),
+        Column("source", String(80), nullable=False, index=True),
+        Column("declaration_id", String(36), nullable=False, index=True),
+        Column("manifest_digest", String(64), nullable=False),
+        Column("reference", String(200)),
+        Column("applied_at", String(24), nullable=False),
+        schema=schema,
+    )
+
+
+def inbox_ddl(url: str, schema: str | None = None) -> str:
+    """The statement that creates the inbox, in the database's own dialect, for an administrator to run."""
+    return str(CreateTable(inbox_table(schema)).compile(dialect=engine_of(url).dialect)).strip()
+
+
+def engine_of(url: str) -> AsyncEngine:
+    """An engine for this URL; nothing is connected yet. Raises Refused("table.url")."""
+    try:
+        # Parameters are citizens' values: no error text and no log may show them.
+        engine = create_async_engine(url, hide_parameters=True, pool_pre_ping=True)
+    except (SQLAlchemyError, ImportError):
+        engine = None
+    if engine is None:
+        raise Refused("table.url", "/url")
+    if engine.dialect.name == "sqlite":
+        event.listen(engine.sync_engine, "connect", _full_sync)
+    return engine
+
+
+def _full_sync(connection: Any, _: object) -> None:
+    """SQLite: what is committed survives a power cut, even in a database in WAL mode."""
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA synchronous = FULL")
+    cursor.close()
+
+
+def look(connection: Connection, settings: TableSettings, targets: Sequence[str]) -> Table:
+    """The business table as the database has it, checked against the targets; created where the settings allow it.
+
+    Raises Refused("table.*").
+    """
+    inbox = inbox_table(settings.database_schema)
+    if not inspect(connection).has_table(INBOX, schema=settings.database_schema):
+        if not settings.create:
+            raise Refused("table.no-inbox", "/create", table=INBOX)
+        inbox.create(connection)
+    table = _existing(connection, settings)
+    if table is None:
+        if not settings.create:
+            near = nearest(settings.table, inspect(connection).get_table_names(schema=settings.database_schema))
+            raise Refused("table.missing", "/table", near=near)
+        table = _created(connection, settings, targets)
+    _check_columns(table, settings, targets)
+    return table
+
+
+def _existing(connection: Connection, settings: TableSettings) -> Table | None:
+    try:
+        return Table(settings.table, MetaData(), autoload_with=connection, schema=settings.database_schema)
+    except NoSuchTableError:
+        return None
+
+
+def _created(connection: Connection, settings: TableSettings, targets: Sequence[str]) -> Table:
+    columns = [
+        Column(name, _TYPES[settings.types.get(name, "text")](), primary_key=name in settings.key) for name in targets
+    ]
+    table = Table(settings.table, MetaData(), *columns, schema=settings.database_schema)
+    table.create(connection)
+    return table
+
+
+def _check_columns(table: Table, settings: TableSettings, targets: Sequence[str]) -> None:
+    for name in targets:
+        if name not in table.c:
+            raise Refused("table.unknown-column", f"/fields/{name}", column=name, near=nearest(name, table.c.keys()))
+    for number, name in enumerate(settings.key):
+        if name not in targets:
+            raise Refused("table.key-unmapped", f"/key/{number}", column=name)
+    if settings.mode == "upsert" and not settings.key:
+        raise Refused("table.no-key", "/key")
+    reference = settings.reference
+    if reference is not None and reference not in table.c:
+        raise Refused("table.unknown-column", "/reference", column=reference, near=nearest(reference, table.c.keys()))
+    for column in table.c:
+        # A lone integer primary key numbers itself, in every database.
+        numbered = column.primary_key and isinstance(column.type, Integer) and len(table.primary_key.columns) == 1
+        given = column.nullable or column.server_default is not None or column.identity is not None or numbered
+        if not given and column.computed is None and column.name not in targets:
+            raise Refused("table.required-column", "/fields", column=column.name)

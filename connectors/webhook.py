@@ -1,0 +1,171 @@
+"""The webhook: tells an agency's server that a delivery waits. A Standard Webhooks message, thin by construction.
+
+    POST  {"type":"delivery.ready","timestamp":"...","data":{"delivery_id":"...","event_type":"..."}}
+    webhook-id         the delivery's id, the same at every attempt: the receiver's idempotency key
+    webhook-timestamp  seconds, of this attempt
+    webhook-signature  one for each key, new and old while keys rotate: `v1a,` Ed25519 or `v1,` HMAC-SHA-256,
+                       over `id.timestamp.body`
+
+Refuses: plain http except to this machine, credentials in the URL, redirects, keys that are none, more than 4 keys.
+Keeps: nothing about a citizen in body, headers or URL; the answer's body is not read.
+Source: Standard Webhooks 1.0.0, "Signature scheme" and "Delivery success and failure".
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+import ssl
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Self
+
+import httpx2
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from pydantic import AfterValidator, Field, SecretStr
+
+from connectors.contract import Ground, Ready, Reject, Retry, Settings, checked
+from connectors.dates import iso_instant
+from connectors.plain import uuid_text
+from connectors.retry import retry_after_ms
+from schemas.errors import Refused
+
+_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+Signer = Callable[[bytes], str]
+"""Bytes to one entry of `webhook-signature`."""
+
+
+def _endpoint(url: str) -> str:
+    try:
+        parts = httpx2.URL(url)
+    except httpx2.InvalidURL:
+        raise ValueError("not a URL") from None
+    if parts.scheme != "https" and not (parts.scheme == "http" and parts.host in _LOOPBACK):
+        raise ValueError("https is needed, except to this machine")
+    if not parts.host or parts.userinfo:
+        raise ValueError("a host, and no credentials")
+    return url
+
+
+class WebhookSettings(Settings):
+    """Settings of a `webhook`. `keys`: `whsk_` (Ed25519) or `whsec_` (shared) secrets, the current one first."""
+
+    url: Annotated[str, AfterValidator(_endpoint)]
+    keys: Annotated[tuple[SecretStr, ...], Field(min_length=1, max_length=4)]
+    timeout_s: Annotated[float, Field(gt=0, le=30)] = 15
+    ca_file: str | None = None
+    """Certificates of the agency's own authority (PEM), where the system's store lacks it."""
+
+
+class WebhookConnector:
+    """One endpoint of one agency. Made by `open`."""
+
+    def __init__(self, url: str, signers: tuple[Signer, ...], client: httpx2.AsyncClient, ground: Ground) -> None:
+        self._url = url
+        self._signers = signers
+        self._client = client
+        self._ground = ground
+
+    @classmethod
+    async def open(cls, settings: Mapping[str, Any], ground: Ground) -> Self:
+        """Check the settings; nothing is sent. Raises Refused("connector.settings", "webhook.*")."""
+        chosen = checked(WebhookSettings, settings)
+        signers = tuple(signer_of(key.get_secret_value(), f"/keys/{number}") for number, key in enumerate(chosen.keys))
+        client = httpx2.AsyncClient(
+            timeout=chosen.timeout_s,
+            follow_redirects=False,
+            verify=_trust(chosen.ca_file),
+            trust_env=False,  # a proxy of the environment would see who is told what
+            headers={"user-agent": "unefois-webhook/1", "content-type": "application/json"},
+        )
+        return cls(chosen.url, signers, client, ground)
+
+    async def tell(self, ready: Ready) -> None:
+        """Post the message; returns on any 2xx.
+
+        Raises Reject("webhook.gone") on 410, Retry("webhook.answer", "webhook.unreachable") otherwise; a Retry-After
+        is passed on.
+        """
+        now = self._ground.clock()
+        message_id, seconds = uuid_text(ready.delivery_id), str(now // 1000)
+        body = _body(ready, iso_instant(now))
+        signed = f"{message_id}.{seconds}.".encode() + body
+        headers = {
+            "webhook-id": message_id,
+            "webhook-timestamp": seconds,
+            "webhook-signature": " ".join(sign(signed) for sign in self._signers),
+        }
+        try:
+            async with self._client.stream("POST", self._url, content=body, headers=headers) as answer:
+                status, wait = answer.status_code, retry_after_ms(answer.headers.get("retry-after"), now)
+        except httpx2.TransportError as error:
+            raise Retry("webhook.unreachable", kind=type(error).__name__) from None
+        if status == 410:
+            raise Reject("webhook.gone")
+        if not 200 <= status < 300:
+            # A redirect ends here too: following it would tell another server than the one agreed on.
+            if wait is None:
+                raise Retry("webhook.answer", status=status)
+            raise Retry("webhook.answer", status=status, after_ms=wait)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+
+def _body(ready: Ready, moment: str) -> bytes:
+    """The exact bytes that are signed and sent. `timestamp` is when the delivery was found ready."""
+    told = {"delivery_id": uuid_text(ready.delivery_id), "event_type": str(ready.event_type)}
+    message = {"type": "delivery.ready", "timestamp": moment, "data": told}
+    return json.dumps(message, separators=(",", ":")).encode()
+
+
+def signer_of(key: str, pointer: str = "") -> Signer:
+    """How a key signs: `whsk_` and base64 of 32 bytes (seed) or 64 (seed and public key), `whsec_` and 24 to 64 bytes.
+
+    Raises Refused("webhook.key").
+    """
+    prefix, _, encoded = key.partition("_")
+    try:
+        raw = base64.b64decode(encoded, validate=True)
+    except (binascii.Error, ValueError):
+        raw = b""
+    if prefix == "whsk" and len(raw) in {32, 64}:
+        return _ed25519(raw, pointer)
+    if prefix == "whsec" and 24 <= len(raw) <= 64:
+        return lambda signed: f"v1,{_base64(hmac.new(raw, signed, hashlib.sha256).digest())}"
+    raise Refused("webhook.key", pointer)
+
+
+def public_key_of(key: str) -> str:
+    """What the agency gets to verify with: `whpk_` and base64 of the public key. Raises Refused("webhook.key")."""
+    signer_of(key)
+    if not key.startswith("whsk_"):
+        raise Refused("webhook.key")
+    private = Ed25519PrivateKey.from_private_bytes(base64.b64decode(key.removeprefix("whsk_"))[:32])
+    return f"whpk_{_base64(private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw))}"
+
+
+def _ed25519(raw: bytes, pointer: str) -> Signer:
+    private = Ed25519PrivateKey.from_private_bytes(raw[:32])
+    public = private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+    if raw[32:] not in {b"", public}:
+        # Signing under another public key than the seed's own gives the seed away.
+        raise Refused("webhook.key", pointer)
+    return lambda signed: f"v1a,{_base64(private.sign(signed))}"
+
+
+def _base64(raw: bytes) -> str:
+    return base64.b64encode(raw).decode()
+
+
+def _trust(ca_file: str | None) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    if ca_file is not None:
+        try:
+            context.load_verify_locations(ca_file)
+        except OSError:  # ssl.SSLError is one too
+            raise Refused("webhook.ca-file", "/ca_file") from None
+    return context
