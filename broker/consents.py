@@ -1,14 +1,15 @@
 """Consents: what a citizen says, and everything that follows from it, in one transaction.
 
 Refuses: a grant for fields that the type does not have, or to a party that nobody knows.
-Keeps: when a revocation returns, the consent key is destroyed, its undelivered deliveries are noise, and the ledger says so;
-every change of a grant is a new version with its entry.
+Keeps: when a revocation returns, the consent key is destroyed, its undelivered deliveries are noise, and the ledger
+says so; every change of a grant is a new version with its entry.
 Source: docs/architecture.md, "Transactions that matter"; docs/protocol.md, section 9.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from schemas.catalogue import Catalogue
 from sqlalchemy import select
 
 from broker.crashpoints import mark
@@ -25,7 +26,6 @@ from consent import keyring as wrapping
 from consent import registry
 from consent.grant import Basis, Grant, Scope, Status, Voice
 from consent.policy import Subscription, SubscriptionStatus
-from schemas.catalogue import Catalogue
 from schemas.entry import EntryKind
 from schemas.errors import Refused, Unavailable
 from schemas.names import EventType, GrantId, Instant, LeafHash, PartyId, Purpose, Reason, SubjectRef, uuid7
@@ -64,6 +64,7 @@ class Consents:
 
     def __init__(
         self,
+        *,
         store: Store,
         lookup: Lookup,
         keyring: Keyring,
@@ -146,7 +147,9 @@ class Consents:
         return await self._change(grant_id, EntryKind.CHANGED, lambda grant, at: grant.narrow(fields, at, voice))
 
     async def revoke_all(self, subject: SubjectRef, voice: Voice) -> list[Recorded]:
-        """Revoke every consent of a citizen that still stands; mandates by law stay. Each is a transaction of its own."""
+        """Revoke every consent of a citizen that still stands; mandates by law stay. Each is a transaction of its
+        own.
+        """
         async with self._store.read() as tx:
             living = [grant for grant in await registry.of_subject(tx.conn, subject) if not grant.status.over]
         return [await self.revoke(grant.id, voice) for grant in living if not grant.by_law]
@@ -165,7 +168,9 @@ class Consents:
             return await registry.of_subject(tx.conn, subject)
 
     async def _change(self, grant_id: GrantId, kind: EntryKind, transition: Transition) -> Recorded:
-        """The lock, the next version, what follows for deliveries, the entry; one transaction, acknowledged after it."""
+        """The lock, the next version, what follows for deliveries, the entry; one transaction, acknowledged after
+        it.
+        """
         async with self._store.begin() as tx:
             await tx.lock_exclusive([grant_id])
             head = (await registry.current(tx.conn, [grant_id])).get(grant_id)

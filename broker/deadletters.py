@@ -1,4 +1,5 @@
-"""Dead letters: what could not be routed or delivered, kept with its stage, reason and attempts, until somebody replays it.
+"""Dead letters: what could not be routed or delivered, kept with its stage, reason and attempts, until somebody
+replays it.
 
 Refuses: to replay what was replayed, or what was applied meanwhile.
 Keeps: a replay obeys the consent of today, not of the day of the failure; nothing is ever dropped from here.
@@ -49,6 +50,7 @@ class DeadLetters:
 
     def __init__(
         self,
+        *,
         store: Store,
         lookup: Lookup,
         keyring: Keyring,

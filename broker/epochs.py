@@ -1,6 +1,7 @@
 """Epochs: the gate's HPKE keys and the keys that wrap consent keys, opened, rotated, and destroyed for good.
 
-Refuses: to destroy the gate key that sources still seal to; to destroy a consent epoch key while a consent key needs it.
+Refuses: to destroy the gate key that sources still seal to; to destroy a consent epoch key while a consent key needs
+it.
 Keeps: a private key is in the key store before its public half or its number is in the database; its destruction is
 written down before it happens, and finished by the next turn if a crash came between.
 Source: docs/architecture.md, "What destroying means".
@@ -38,6 +39,7 @@ class Epochs:
 
     def __init__(
         self,
+        *,
         store: Store,
         keys: KeyStore,
         registrar: Registrar,

@@ -6,6 +6,7 @@ Keeps: no finding means that everything the house promises about its stored stat
 
 from collections.abc import AsyncIterator
 
+from schemas.catalogue import Catalogue
 from sqlalchemy import select
 
 from broker.checks import consents, declarations, directory, keys, ledger
@@ -15,7 +16,6 @@ from broker.lookup import Lookup
 from broker.ports import KeyStore, Log
 from broker.store.engine import Store, Transaction
 from broker.store.tables import ledger_entries
-from schemas.catalogue import Catalogue
 from schemas.entry import Entry
 from schemas.errors import Corrupt, Refused
 from schemas.names import PartyId
@@ -26,7 +26,14 @@ class Fsck:
     """Checks a home; shipped to operators and run after every step of the tests."""
 
     def __init__(
-        self, store: Store, log: Log, key_store: KeyStore, catalogue: Catalogue, party: PartyId, verifier: VerifierKey
+        self,
+        *,
+        store: Store,
+        log: Log,
+        key_store: KeyStore,
+        catalogue: Catalogue,
+        party: PartyId,
+        verifier: VerifierKey,
     ) -> None:
         self._store = store
         self._log = log

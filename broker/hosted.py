@@ -47,12 +47,16 @@ class HostedInbox:
             if isinstance(outcome, Applied):
                 await self._mailbox.acknowledge_applied(tx, self._party, delivery_id, at)
             else:
-                await self._mailbox.acknowledge_rejected(tx, self._party, delivery_id, outcome.code, outcome.reason, at)
+                await self._mailbox.acknowledge_rejected(
+                    tx, self._party, delivery_id, code=outcome.code, reason=outcome.reason, at=at
+                )
 
     async def retry_later(self, delivery_id: DeliveryId, code: str, after_ms: int | None = None) -> None:
         """Give the lease back."""
         async with self._store.begin() as tx:
-            await self._mailbox.retry_later(tx, self._party, delivery_id, code, after_ms, self._clock())
+            await self._mailbox.retry_later(
+                tx, self._party, delivery_id, code=code, after_ms=after_ms, at=self._clock()
+            )
 
     async def ready(self, limit: int) -> tuple[Ready, ...]:
         """What waits, without leasing it."""

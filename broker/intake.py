@@ -1,8 +1,9 @@
 """Intake: take a source's envelope, check it, keep it durably, answer with a signed receipt.
 
-Refuses: what fails a numbered check, with its code and the field's pointer, and an entry that names no citizen and no value.
-Keeps: what was answered with a receipt is in the log; the same declaration sent again gets the same receipt; the same id
-with other bytes is refused.
+Refuses: what fails a numbered check, with its code and the field's pointer, and an entry that names no citizen and no
+value.
+Keeps: what was answered with a receipt is in the log; the same declaration sent again gets the same receipt; the same
+id with other bytes is refused.
 Source: docs/architecture.md, steps 2 to 4; docs/protocol.md, sections 4 and 7.
 """
 
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final
 
+from schemas.catalogue import Catalogue
 from sqlalchemy import Row, select, update
 
 from broker.crashpoints import mark
@@ -23,7 +25,6 @@ from broker.ports import Clock, Log
 from broker.router import TOPIC
 from broker.store.engine import Store, Transaction
 from broker.store.tables import submissions
-from schemas.catalogue import Catalogue
 from schemas.entry import EntryKind
 from schemas.envelope import SignedDeclaration, VerifiedDeclaration, verify_declaration
 from schemas.errors import Corrupt, Refused
@@ -65,6 +66,7 @@ class Intake:
 
     def __init__(
         self,
+        *,
         store: Store,
         log: Log,
         lookup: Lookup,
@@ -122,7 +124,9 @@ class Intake:
             return await _submission(tx, manifest.source, manifest.declaration_id)
 
     async def _write_down(self, envelope: bytes, signed: SignedDeclaration, at: Instant) -> tuple[Row[Any], bool]:
-        """Verify, then write the intent before the act. Returns the row, and whether somebody wrote the same meanwhile."""
+        """Verify, then write the intent before the act. Returns the row, and whether somebody wrote the same
+        meanwhile.
+        """
         async with self._store.begin() as tx:
             directory = await self._lookup.directory(tx)
             verified = verify_declaration(signed, directory, self._catalogue, at)
@@ -180,7 +184,9 @@ class Intake:
             raise Refused("intake.unknown-original", "/payload/corrects")
 
     async def _record_refusal(self, envelope: bytes, fault: Refused, at: Instant) -> None:
-        """That something was refused, when, and why; a digest of the bytes, so that the sender can prove it was theirs."""
+        """That something was refused, when, and why; a digest of the bytes, so that the sender can prove it was
+        theirs.
+        """
         reason = _REASONS.get(fault.code) or _FAMILIES.get(fault.code.partition(".")[0], Reason.INVALID_ENVELOPE)
         async with self._store.begin() as tx:
             await self._recorder.record(tx, EntryKind.REFUSED, at, reason=reason, detail=sha256(envelope).digest())
@@ -192,7 +198,9 @@ async def _submission(tx: Transaction, source: PartyId, declaration_id: Declarat
 
 
 def _order_key(subject: SubjectRef) -> bytes:
-    """The log's key: one for each citizen, so that their declarations stay in order; tells nothing to who reads the log."""
+    """The log's key: one for each citizen, so that their declarations stay in order; tells nothing to who reads the
+    log.
+    """
     return sha256(b"unefois/log-key/v1\x00" + subject).digest()[:16]
 
 

@@ -1,6 +1,7 @@
 """Keyring: the key store's secrets as the objects that use them, looked up by what the directory names.
 
-Refuses: a key that the directory does not list now; a gate key or an epoch key that was destroyed, also by another process.
+Refuses: a key that the directory does not list now; a gate key or an epoch key that was destroyed, also by another
+process.
 Keeps: what is cached here is forgotten as soon as the store no longer lists it.
 """
 
@@ -12,7 +13,7 @@ from schemas.directory import Directory, SealingKeyEntry, SigningKeyEntry
 from schemas.errors import Refused
 from schemas.hpke import SealingKey
 from schemas.names import Instant, Kid, PartyId
-from schemas.signing import PrivateKey
+from schemas.signing import POLICIES, PrivateKey
 
 
 class Keyring:
@@ -24,21 +25,28 @@ class Keyring:
         self._signing: dict[str, PrivateKey] = {}
         self._epochs: dict[str, bytes] = {}
 
-    def signer(self, directory: Directory, party: PartyId, at: Instant) -> PrivateKey:
-        """The party's newest signing key that is valid now and is held here. Raises Refused `keyring.no-signing-key`."""
+    def signers(self, directory: Directory, party: PartyId, at: Instant) -> list[PrivateKey]:
+        """The party's newest valid key of each algorithm that its signature policy demands, lowest algorithm first.
+
+        Raises Refused `keyring.no-signing-key`, `directory.no-policy`.
+        """
         held = set(self._keys.names(KeyKind.SIGNING))
         usable = [
             entry
             for entry in directory.signing
             if entry.party == party and entry.kid.hex() in held and _valid(entry, at)
         ]
-        if not usable:
-            raise Refused("keyring.no-signing-key", party=party)
-        newest = max(usable, key=lambda entry: (entry.valid_from, entry.kid))
-        name = newest.kid.hex()
-        if name not in self._signing:
-            self._signing[name] = PrivateKey.from_raw(newest.algorithm, self._keys.read(KeyKind.SIGNING, name))
-        return self._signing[name]
+        keys = []
+        for algorithm in sorted(POLICIES[directory.policy(party, at)]):
+            of_this = [entry for entry in usable if entry.algorithm is algorithm]
+            if not of_this:
+                raise Refused("keyring.no-signing-key", party=party, algorithm=algorithm.name)
+            keys.append(self._private(max(of_this, key=lambda entry: (entry.valid_from, entry.kid))))
+        return keys
+
+    def signer(self, directory: Directory, party: PartyId, at: Instant) -> PrivateKey:
+        """The first of `signers`: what a party signs with where one signature is asked. Raises as `signers`."""
+        return self.signers(directory, party, at)[0]
 
     def gate(self, entry: SealingKeyEntry) -> SealingKey | None:
         """The gate's private key of an epoch, or None when it was destroyed."""
@@ -54,6 +62,12 @@ class Keyring:
         alive = self._keys.names(KeyKind.CONSENT_EPOCH)
         self._epochs = {name: self._epochs.get(name) or self._keys.read(KeyKind.CONSENT_EPOCH, name) for name in alive}
         return {int(name): key for name, key in self._epochs.items()}
+
+    def _private(self, entry: SigningKeyEntry) -> PrivateKey:
+        name = entry.kid.hex()
+        if name not in self._signing:
+            self._signing[name] = PrivateKey.from_raw(entry.algorithm, self._keys.read(KeyKind.SIGNING, name))
+        return self._signing[name]
 
     def _opened(self, kind: KeyKind, entry: SealingKeyEntry) -> SealingKey | None:
         name = entry.kid.hex()

@@ -1,8 +1,8 @@
 """Ledger: every fact that can be proven, written in the transaction that makes it a fact, then ordered once.
 
 Refuses: an entry outside a transaction; two sequencers at once (the second fails on the unique positions).
-Keeps: an entry is committed with its effect or not at all; committed entries get dense positions in the order of their ids,
-which for one grant is the order of its locks; no checkpoint covers an entry that is not stored.
+Keeps: an entry is committed with its effect or not at all; committed entries get dense positions in the order of
+their ids, which for one grant is the order of its locks; no checkpoint covers an entry that is not stored.
 Source: docs/protocol.md, section 8; RFC 9162; C2SP tlog-tiles and tlog-checkpoint.
 """
 

@@ -60,6 +60,10 @@ class Lookup:
         found.extend(one for one in picture.of_type.get(event_type, ()) if one.recipient in originals)
         return sorted({one.id: one for one in found}.values(), key=lambda one: (one.recipient, one.purpose))
 
+    async def parties(self, tx: Transaction) -> tuple[tables.Party, ...]:
+        """Every party, by id."""
+        return await tables.all_parties(tx)
+
     async def party(self, tx: Transaction, party: PartyId) -> tables.Party:
         """One party's row. Raises Refused `directory.unknown-party`."""
         return await tables.party(tx, party)

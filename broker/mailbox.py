@@ -1,8 +1,8 @@
 """Mailbox: each agency's deliveries, handed out in order for each citizen, kept until they are acknowledged or parked.
 
 Refuses: to hand out a citizen's next delivery while one before it is on its way; an acknowledgement without a release.
-Keeps: a leased delivery comes again when its lease runs out; one tried too often is parked with its reason, never dropped;
-the same acknowledgement twice changes nothing.
+Keeps: a leased delivery comes again when its lease runs out; one tried too often is parked with its reason, never
+dropped; the same acknowledgement twice changes nothing.
 """
 
 from dataclasses import dataclass
@@ -90,7 +90,9 @@ class Mailbox:
         return leased
 
     async def acknowledge_applied(self, tx: Transaction, recipient: PartyId, of: DeliveryId, at: Instant) -> None:
-        """The agency wrote it into its own system. Raises Refused: `mailbox.unknown-delivery`, `mailbox.not-released`."""
+        """The agency wrote it into its own system. Raises Refused: `mailbox.unknown-delivery`,
+        `mailbox.not-released`.
+        """
         delivery = await self._own(tx, recipient, of)
         if delivery.state is DeliveryState.APPLIED:
             return
@@ -100,7 +102,7 @@ class Mailbox:
         await record(tx, self._recorder, EntryKind.APPLIED, delivery, at, actor=recipient)
 
     async def acknowledge_rejected(
-        self, tx: Transaction, recipient: PartyId, of: DeliveryId, code: str, reason: Reason, at: Instant
+        self, tx: Transaction, recipient: PartyId, of: DeliveryId, *, code: str, reason: Reason, at: Instant
     ) -> None:
         """The agency cannot take it: it waits among the dead letters.
 
@@ -113,12 +115,12 @@ class Mailbox:
             raise Refused("mailbox.already-applied", "/delivery")
         if delivery.state not in ACTIVE or delivery.handed_at is None:
             raise Refused("mailbox.not-handed", "/delivery")
-        await self._finish(tx, delivery, DeliveryState.REJECTED, at, reason, code)
+        await self._finish(tx, delivery, DeliveryState.REJECTED, at, reason=reason, code=code)
         await self._bury(tx, delivery, reason, code, at)
         await record(tx, self._recorder, EntryKind.REJECTED, delivery, at, actor=recipient, reason=reason)
 
     async def retry_later(
-        self, tx: Transaction, recipient: PartyId, of: DeliveryId, code: str, after_ms: int | None, at: Instant
+        self, tx: Transaction, recipient: PartyId, of: DeliveryId, *, code: str, after_ms: int | None, at: Instant
     ) -> None:
         """The agency's system is away: give the lease back and wait. Tried too often, it is parked.
 
@@ -141,7 +143,7 @@ class Mailbox:
 
     async def park(self, tx: Transaction, delivery: Delivery, code: str, at: Instant) -> None:
         """Set a delivery aside with its reason; the citizen's next one goes on."""
-        await self._finish(tx, delivery, DeliveryState.PARKED, at, Reason.PARKED, code)
+        await self._finish(tx, delivery, DeliveryState.PARKED, at, reason=Reason.PARKED, code=code)
         await self._bury(tx, delivery, Reason.PARKED, code, at)
         await record(tx, self._recorder, EntryKind.REJECTED, delivery, at, reason=Reason.PARKED)
 
@@ -158,6 +160,7 @@ class Mailbox:
         delivery: Delivery,
         state: DeliveryState,
         at: Instant,
+        *,
         reason: Reason | None = None,
         code: str | None = None,
     ) -> None:

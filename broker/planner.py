@@ -8,6 +8,7 @@ consent and a replayed dead letter all obey the same rule; what was applied is n
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from schemas.catalogue import Catalogue, EventSchema
 from sqlalchemy import delete, insert, select, update
 
 from broker.crashpoints import mark
@@ -19,7 +20,6 @@ from broker.store.tables import deliveries, withholdings
 from consent import registry
 from consent.grant import Grant, Scope
 from consent.policy import DeclarationFacts, Deny, Permit, Share, Subscription, decide
-from schemas.catalogue import Catalogue, EventSchema
 from schemas.entry import EntryKind
 from schemas.envelope import VerifiedDeclaration
 from schemas.errors import Corrupt
@@ -74,6 +74,7 @@ class Planner:
         tx: Transaction,
         known: Known,
         subscription: Subscription,
+        *,
         grants: Sequence[Grant],
         keys: EpochKeys,
         at: Instant,
@@ -91,8 +92,8 @@ class Planner:
         by_id = {grant.id: grant for grant in grants}
         for share in decision.shares:
             version = await self._bind_once(tx, by_id[share.grant_id], known, at)
-            locked = await self._lock(tx, known, subscription, event, share, version, keys)
-            await self._write_delivery(tx, known, subscription, locked, len(event.fields), at)
+            locked = await self._lock(tx, known, subscription, event=event, share=share, version=version, keys=keys)
+            await self._write_delivery(tx, known, subscription, locked=locked, field_count=len(event.fields), at=at)
         return decision
 
     async def replan(
@@ -106,7 +107,7 @@ class Planner:
             )
         )
         before = await load(tx, deliveries.c.declaration == known.seq, deliveries.c.subscription == subscription.id)
-        decision = await self.plan(tx, known, subscription, grants, keys, at)
+        decision = await self.plan(tx, known, subscription, grants=grants, keys=keys, at=at)
         permitted = {share.grant_id for share in decision.shares} if isinstance(decision, Permit) else set()
         reason = decision.reason if isinstance(decision, Deny) else Reason.NARROWED
         closed = {DeliveryState.APPLIED, DeliveryState.WITHHELD}
@@ -128,12 +129,15 @@ class Planner:
         tx: Transaction,
         known: Known,
         subscription: Subscription,
+        *,
         event: EventSchema,
         share: Share,
         version: int,
         keys: EpochKeys,
     ) -> LockedDelivery:
-        """The permitted sealed fields, and the sealed key of the declaration locked once more with the consent's key."""
+        """The permitted sealed fields, and the sealed key of the declaration locked once more with the consent's
+        key.
+        """
         key = await registry.consent_key(tx.conn, share.grant_id, keys)
         if key is None:  # the grant stands in this very transaction, so its key must be there
             raise Corrupt("planner.consent-key-missing", grant=share.grant_id.hex())
@@ -153,6 +157,7 @@ class Planner:
         tx: Transaction,
         known: Known,
         subscription: Subscription,
+        *,
         locked: LockedDelivery,
         field_count: int,
         at: Instant,

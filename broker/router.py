@@ -1,6 +1,8 @@
-"""Router: read a batch of the log, decide for each declaration and subscription, write down what follows, move the offset.
+"""Router: read a batch of the log, decide for each declaration and subscription, write down what follows, move the
+offset.
 
-Refuses: a record that the intake did not accept (it is parked with its reason); a batch whose offset somebody else moved.
+Refuses: a record that the intake did not accept (it is parked with its reason); a batch whose offset somebody else
+moved.
 Keeps: offset and effects are one transaction, so a record has its effects exactly once, whoever dies when.
 Source: docs/architecture.md, steps 5 to 9 and "Transactions that matter".
 """
@@ -8,6 +10,7 @@ Source: docs/architecture.md, steps 5 to 9 and "Transactions that matter".
 from dataclasses import dataclass
 from hashlib import sha256
 
+from schemas.catalogue import Catalogue
 from sqlalchemy import insert, select, update
 
 from broker.crashpoints import mark
@@ -21,7 +24,6 @@ from broker.ports import Clock, Log, Record
 from broker.store.engine import Store, Transaction
 from broker.store.tables import consumed, dead_letters, declarations, submissions
 from consent import registry
-from schemas.catalogue import Catalogue
 from schemas.entry import EntryKind
 from schemas.envelope import SignedDeclaration, VerifiedDeclaration, verify_declaration
 from schemas.errors import Refused, Unavailable
@@ -51,6 +53,7 @@ class Router:
 
     def __init__(
         self,
+        *,
         store: Store,
         log: Log,
         lookup: Lookup,
@@ -131,7 +134,9 @@ class Router:
             await self._plan(tx, known, at)
 
     async def _verify(self, tx: Transaction, record: Record) -> tuple[VerifiedDeclaration, Accepted]:
-        """The intake's checks again, as of the instant of receipt: whoever can write to the log cannot forge a declaration."""
+        """The intake's checks again, as of the instant of receipt: whoever can write to the log cannot forge a
+        declaration.
+        """
         signed = SignedDeclaration.decode(record.value)
         directory = await self._lookup.directory(tx)
         row = (
@@ -204,7 +209,7 @@ class Router:
         originals = known.original_recipients or frozenset()
         candidates = await self._lookup.candidates(tx, manifest.event_type, territories, originals)
         for subscription in candidates:
-            await self._planner.plan(tx, known, subscription, grants, keys, at)
+            await self._planner.plan(tx, known, subscription, grants=grants, keys=keys, at=at)
 
     async def _park(self, tx: Transaction, record: Record, fault: Refused, at: Instant) -> None:
         """Keep a record that cannot be routed, with its bytes and its reason; the offset moves on with it."""

@@ -1,6 +1,6 @@
 """Consent checks: heads, history, keys and ledger agree; nothing lives under a dead grant or a dead epoch."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 
 from sqlalchemy import select
 
@@ -23,41 +23,47 @@ async def check(tx: Transaction, entries: list[Entry], epoch_keys: Mapping[int, 
     told = {(entry.grant, entry.grant_version): entry for entry in entries if entry.kind in _KINDS}
     heads: dict[GrantId, Grant] = {}
     for row in await tx.execute(select(grants)):
-        try:
-            head = rows.grant_of(row)
-        except Corrupt as fault:
-            yield Finding("grants.unreadable", f"grants/{row.id.hex()}", fault.code)
-            continue
-        heads[head.id] = head
+        found = rows.read(row)
+        if isinstance(found, rows.Unreadable):
+            yield Finding("grants.unreadable", f"grants/{found.id.hex()}", found.code)
+        else:
+            heads[found.id] = found
     before: Grant | None = None
     last: dict[GrantId, Grant] = {}
     for row in await tx.execute(select(grant_versions).order_by(grant_versions.c.id, grant_versions.c.version)):
         place = f"grant_versions/{row.id.hex()}/{row.version}"
-        try:
-            version = rows.grant_of(row)
-        except Corrupt as fault:
-            yield Finding("grants.unreadable", place, fault.code)
+        version = rows.read(row)
+        if isinstance(version, rows.Unreadable):
+            yield Finding("grants.unreadable", place, version.code)
             continue
         for finding in _version(version, before, told, place):
             yield finding
         before = last[version.id] = version
+    for finding in _against_the_ledger(heads, last, told):
+        yield finding
+    async for finding in _keys(tx, heads, epoch_keys):
+        yield finding
+
+
+_Told = Mapping[tuple[GrantId | None, int | None], Entry]
+
+
+def _against_the_ledger(
+    heads: Mapping[GrantId, Grant], last: Mapping[GrantId, Grant], told: _Told
+) -> Iterator[Finding]:
     for grant_id, head in heads.items():
         if last.get(grant_id) != head:
             yield Finding("grants.head", f"grants/{grant_id.hex()}", "the head is not the last version of its history")
     for grant, version_number in told:
-        if grant not in heads or version_number is None or version_number > heads[grant].version:
+        if grant is None or grant not in heads or version_number is None or version_number > heads[grant].version:
             yield Finding(
                 "grants.lost",
                 f"grants/{grant.hex() if grant else '?'}",
                 "the ledger tells of a version that is not there",
             )
-    async for finding in _keys(tx, heads, epoch_keys):
-        yield finding
 
 
-def _version(
-    version: Grant, before: Grant | None, told: Mapping[tuple[GrantId | None, int | None], Entry], place: str
-) -> list[Finding]:
+def _version(version: Grant, before: Grant | None, told: _Told, place: str) -> list[Finding]:
     found = []
     first = before is None or before.id != version.id
     if first and version.version != 1:

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Mapping
 from hashlib import sha256
 from typing import Any
 
+from schemas.catalogue import Catalogue
 from sqlalchemy import Row, select
 
 from broker.checks.finding import Finding
@@ -12,7 +13,6 @@ from broker.ports import Log
 from broker.router import TOPIC
 from broker.store.engine import Transaction
 from broker.store.tables import consumed, dead_letters, declarations, submissions, subscriptions, withholdings
-from schemas.catalogue import Catalogue
 from schemas.directory import Directory
 from schemas.entry import Entry, EntryKind
 from schemas.envelope import SignedDeclaration, verify_declaration

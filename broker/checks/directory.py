@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator
 
 from broker import directory as tables
 from broker.checks.finding import Finding
-from broker.subscribing import subscription_digest
 from broker.store.engine import Transaction
+from broker.subscribing import subscription_digest
 from consent.policy import SubscriptionStatus
 from schemas.entry import Entry, EntryKind
 from schemas.errors import Corrupt

@@ -1,4 +1,6 @@
-"""Key checks: the key store and the tables name the same epochs; what was destroyed is gone; what is needed is there."""
+"""Key checks: the key store and the tables name the same epochs; what was destroyed is gone; what is needed is
+there.
+"""
 
 from collections.abc import AsyncIterator
 

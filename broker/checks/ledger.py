@@ -1,4 +1,6 @@
-"""Ledger checks: entries, positions, tiles and checkpoints agree with each other and keep the invariants of the house."""
+"""Ledger checks: entries, positions, tiles and checkpoints agree with each other and keep the invariants of the
+house.
+"""
 
 from collections.abc import AsyncIterator, Sequence
 from typing import Any

@@ -1,9 +1,11 @@
 """Tables: everything the broker remembers, on one SQLAlchemy MetaData shared with `consent.tables`.
 
-Refuses: a value. Columns hold ciphertext, commitments, identifiers, instants; the only content in clear are territories.
+Refuses: a value. Columns hold ciphertext, commitments, identifiers, instants; the only content in clear are
+territories.
 Keeps: identifiers are unique where a repetition would be an effect twice; every queue has the index its query needs.
 
-Instants are milliseconds since the epoch. Lists (fields, territories) are JSON text. Enumerations are their text values.
+Instants are milliseconds since the epoch. Lists (fields, territories) are JSON text. Enumerations are their text
+values.
 """
 
 from sqlalchemy import (
@@ -249,6 +251,8 @@ dead_letters = Table(
 
 # ── the ledger ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
+_WAITING = text("position IS NULL")
+
 ledger_entries = Table(
     "ledger_entries",
     metadata,
@@ -256,7 +260,7 @@ ledger_entries = Table(
     Column("leaf", LargeBinary, nullable=False, index=True),
     Column("entry", LargeBinary, nullable=False),
     Column("position", BigInteger, unique=True),  # the dense index, given by the sequencer; null until then
-    Index("ledger_entries_waiting", "id", sqlite_where=text("position IS NULL"), postgresql_where=text("position IS NULL")),
+    Index("ledger_entries_waiting", "id", sqlite_where=_WAITING, postgresql_where=_WAITING),
     sqlite_autoincrement=True,
 )
 

@@ -1,0 +1,163 @@
+"""Desk: a source that is hosted here declares through the same bytes as any other; and the dry run before it does.
+
+Refuses: what the source's side refuses (a wrong field, by its pointer) and what the intake refuses.
+Keeps: the dry run asks the very function that the router will ask, so what it shows is what will happen under the same
+consents; it writes nothing.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from broker.identity import Identity
+from broker.intake import Accepted, Intake
+from broker.keyring import Keyring
+from broker.lookup import Lookup
+from broker.pivot import PivotIdentity
+from broker.ports import Clock, Entropy
+from broker.store.engine import Store
+from consent import registry
+from consent.explain import Line, dry_run
+from consent.policy import DeclarationFacts
+from schemas import values
+from schemas.catalogue import Catalogue, EventSchema
+from schemas.declaration import Source, declare
+from schemas.errors import Refused
+from schemas.names import DeclarationId, EventType, PartyId, SubjectRef, uuid7
+from schemas.territories import territories_of
+
+TOKEN_LIFE_MS = 15 * 60_000
+"""How long a subject token may be used: long enough to build a declaration, short enough to be worth nothing later."""
+
+
+@dataclass(frozen=True, slots=True)
+class DryRun:
+    """What would happen: the facts that decide, and one line for each subscription that may want to hear."""
+
+    facts: DeclarationFacts
+    lines: tuple[Line, ...]
+
+
+class Desk:
+    """The source's side of an administration hosted here."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        lookup: Lookup,
+        keyring: Keyring,
+        identity: Identity,
+        catalogue: Catalogue,
+        intake: Intake,
+        lifetime_ms: int,
+        clock: Clock,
+        entropy: Entropy,
+    ) -> None:
+        self._store = store
+        self._lookup = lookup
+        self._keyring = keyring
+        self._identity = identity
+        self._catalogue = catalogue
+        self._intake = intake
+        self._lifetime_ms = lifetime_ms
+        self._clock = clock
+        self._entropy = entropy
+
+    def subject(self, record: Mapping[str, Any]) -> SubjectRef:
+        """Whom a record is about. Raises Refused `desk.no-subject`, `identity.*`, with a pointer under `/subject`."""
+        person = record.get("subject")
+        if not isinstance(person, Mapping):
+            raise Refused("desk.no-subject", "/subject")
+        try:
+            return self._identity.reference(pivot_of(person))
+        except Refused as fault:
+            raise fault.under("/subject") from None
+
+    async def explain(self, source: PartyId, event_type: EventType, record: Mapping[str, Any]) -> DryRun:
+        """Who would get what, and who would get nothing and why; nothing is written. Raises as `declare`."""
+        event = self._catalogue.by_type(event_type)
+        values.check(event, record)
+        subject = self.subject(record)
+        at = self._clock()
+        territories = territories_of(event, record)
+        facts = DeclarationFacts(
+            declaration_id=DeclarationId(uuid7(at, self._entropy(10))),
+            source=source,
+            event_type=event_type,
+            schema=event.schema.id,
+            field_names=event.names,
+            territories=territories,
+            uses_territories=event.uses_territories,
+        )
+        async with self._store.read() as tx:
+            subscriptions = await self._lookup.candidates(tx, event_type, territories)
+            grants = await registry.for_routing(tx.conn, [subject], event_type)
+        return DryRun(facts, tuple(dry_run(facts, subscriptions, grants, at)))
+
+    async def declare(
+        self,
+        source: PartyId,
+        event_type: EventType,
+        record: Mapping[str, Any],
+        *,
+        corrects: DeclarationId | None = None,
+        declaration_id: DeclarationId | None = None,
+    ) -> Accepted:
+        """Sign, seal and hand in one declaration.
+
+        Raises Refused with a pointer into the record: `avro.*`, `values.*`, `identity.*`, `directory.*`; and what the
+        intake refuses. Raises Unavailable: hand in again with the same `declaration_id`.
+        """
+        envelope = await self.envelope(source, event_type, record, corrects=corrects, declaration_id=declaration_id)
+        return await self._intake.accept(envelope)
+
+    async def envelope(
+        self,
+        source: PartyId,
+        event_type: EventType,
+        record: Mapping[str, Any],
+        *,
+        corrects: DeclarationId | None = None,
+        declaration_id: DeclarationId | None = None,
+    ) -> bytes:
+        """The signed and sealed envelope, not handed in. Raises as `declare`."""
+        event: EventSchema = self._catalogue.by_type(event_type)
+        at = self._clock()
+        async with self._store.read() as tx:
+            directory = await self._lookup.directory(tx)
+        signed = declare(
+            Source(source, self._keyring.signers(directory, source, at), directory.policy(source, at)),
+            event,
+            record,
+            subject_token=self._identity.token(self.subject(record), source, at + TOKEN_LIFE_MS),
+            territories=territories_of(event, record),
+            gate=directory.current_sealing_key(directory.broker, at),
+            at=at,
+            lifetime_ms=self._lifetime_ms,
+            declaration_id=declaration_id or DeclarationId(uuid7(at, self._entropy(10))),
+            entropy=self._entropy,
+            corrects=corrects,
+        )
+        return signed.encode()
+
+
+def pivot_of(person: Mapping[str, Any]) -> PivotIdentity:
+    """The pivot identity of a `subject` record. Raises Refused `desk.no-subject` when a part is missing or of another type."""
+    try:
+        return PivotIdentity(
+            family_name=_text(person["family_name"]),
+            given_names=tuple(_text(name) for name in person["given_names"]),
+            birthdate=_text(person["birthdate"]),
+            gender=_text(person["gender"]),
+            birthplace=_text(person["birthplace"] or ""),
+            birthcountry=_text(person["birthcountry"]),
+        )
+    except (KeyError, TypeError):
+        raise Refused("desk.no-subject") from None
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value

@@ -1,0 +1,258 @@
+"""Wiring: the one composition root. It reads the settings and the clock, names the adapters, and hands out the machine.
+
+Refuses: a home that is not there, or that a newer version has written.
+Keeps: no other module names a concrete adapter, reads a setting, a clock or the system's randomness.
+"""
+
+import secrets
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from broker import identity as identities
+from broker.consents import Consents
+from broker.deadletters import DeadLetters
+from broker.desk import Desk
+from broker.directory import Party, PartyKind
+from broker.epochs import Epochs
+from broker.fsck import Fsck
+from broker.gate import Gate
+from broker.hosted import HostedInbox
+from broker.identity import Identity
+from broker.intake import Intake
+from broker.keyring import Keyring
+from broker.keys.file import FileKeys
+from broker.ledger import Ledger, Recorder
+from broker.log.sql import SqlLog
+from broker.lookup import Lookup
+from broker.mailbox import Mailbox, Patience
+from broker.parties import Enrolment, Parties
+from broker.planner import Planner
+from broker.ports import Clock, Entropy, KeyKind, KeyStore, Log
+from broker.registrar import Registrar
+from broker.router import Router
+from broker.settings import Settings
+from broker.store import migrate
+from broker.store.engine import Store
+from broker.subscribing import Subscribing
+from broker.tracking import Tracking
+from schemas import catalogue
+from schemas.catalogue import Catalogue
+from schemas.names import Instant, PartyId
+from schemas.signing import Algorithm, PrivateKey
+
+
+def system_clock() -> Instant:
+    """Milliseconds since 1970, from the machine."""
+    return Instant(time.time_ns() // 1_000_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """A whole broker: every part of the machine, made of the same store, keys, clock and randomness."""
+
+    settings: Settings
+    party: PartyId
+    clock: Clock
+    entropy: Entropy
+    store: Store
+    log: Log
+    keys: KeyStore
+    keyring: Keyring
+    catalogue: Catalogue
+    lookup: Lookup
+    identity: Identity
+    recorder: Recorder
+    registrar: Registrar
+    subscribing: Subscribing
+    parties: Parties
+    epochs: Epochs
+    intake: Intake
+    desk: Desk
+    router: Router
+    mailbox: Mailbox
+    gate: Gate
+    consents: Consents
+    dead_letters: DeadLetters
+    ledger: Ledger
+    tracking: Tracking
+    fsck: Fsck
+
+    def inbox(self, party: PartyId) -> HostedInbox:
+        """The mailbox of an agency hosted here."""
+        return HostedInbox(self.store, self.mailbox, self.gate, party, self.clock)
+
+
+@asynccontextmanager
+async def open_home(
+    settings: Settings, clock: Clock = system_clock, entropy: Entropy = secrets.token_bytes
+) -> AsyncIterator[Home]:
+    """The machine of a home that `create_home` made.
+
+    Raises Refused: `store.newer-version`, `store.not-migrated`, `keys.*`. Raises Unavailable.
+    """
+    keys = FileKeys.open(settings.keys_folder, entropy, settings.secret_passphrase())
+    async with Store.open(settings.database_url) as store:
+        await migrate.check(store)
+        yield assemble(settings, store=store, keys=keys, clock=clock, entropy=entropy)
+
+
+def assemble(settings: Settings, *, store: Store, keys: KeyStore, clock: Clock, entropy: Entropy) -> Home:
+    """Every part, made of these adapters."""
+    party = PartyId(settings.party)
+    events = catalogue.builtin()
+    log = SqlLog(store, clock, {}, settings.log_partitions)
+    lookup = Lookup(party)
+    keyring = Keyring(keys)
+    identity = Identity(keys, entropy)
+    recorder = Recorder(party, entropy)
+    registrar = Registrar(recorder, events)
+    planner = Planner(events, recorder, entropy)
+    router = Router(
+        store=store,
+        log=log,
+        lookup=lookup,
+        keyring=keyring,
+        planner=planner,
+        catalogue=events,
+        recorder=recorder,
+        clock=clock,
+    )
+    intake = Intake(
+        store=store,
+        log=log,
+        lookup=lookup,
+        identity=identity,
+        keyring=keyring,
+        catalogue=events,
+        recorder=recorder,
+        party=party,
+        clock=clock,
+    )
+    ledger = Ledger(store, settings.ledger_origin, _ledger_key(keys), clock)
+    return Home(
+        settings=settings,
+        party=party,
+        clock=clock,
+        entropy=entropy,
+        store=store,
+        log=log,
+        keys=keys,
+        keyring=keyring,
+        catalogue=events,
+        lookup=lookup,
+        identity=identity,
+        recorder=recorder,
+        registrar=registrar,
+        subscribing=Subscribing(recorder, events),
+        parties=Parties(store, keys, registrar, clock),
+        epochs=Epochs(
+            store=store,
+            keys=keys,
+            registrar=registrar,
+            recorder=recorder,
+            party=party,
+            clock=clock,
+            entropy=entropy,
+        ),
+        intake=intake,
+        desk=Desk(
+            store=store,
+            lookup=lookup,
+            keyring=keyring,
+            identity=identity,
+            catalogue=events,
+            intake=intake,
+            lifetime_ms=settings.declaration_days * 86_400_000,
+            clock=clock,
+            entropy=entropy,
+        ),
+        router=router,
+        mailbox=Mailbox(recorder, _patience(settings)),
+        gate=Gate(
+            store=store,
+            lookup=lookup,
+            keyring=keyring,
+            identity=identity,
+            catalogue=events,
+            recorder=recorder,
+            party=party,
+            clock=clock,
+        ),
+        consents=Consents(
+            store=store,
+            lookup=lookup,
+            keyring=keyring,
+            planner=planner,
+            catalogue=events,
+            recorder=recorder,
+            clock=clock,
+            entropy=entropy,
+        ),
+        dead_letters=DeadLetters(
+            store=store,
+            lookup=lookup,
+            keyring=keyring,
+            planner=planner,
+            router=router,
+            recorder=recorder,
+            clock=clock,
+        ),
+        ledger=ledger,
+        tracking=Tracking(store, events),
+        fsck=Fsck(store=store, log=log, key_store=keys, catalogue=events, party=party, verifier=ledger.verifier_key),
+    )
+
+
+async def create_home(settings: Settings, clock: Clock = system_clock, entropy: Entropy = secrets.token_bytes) -> None:
+    """A new home: its secrets, its tables, the broker as a party, its first epochs. Calling it again finishes what a crash left.
+
+    Raises Refused: `keys.*`, `store.newer-version`. Raises Unavailable.
+    """
+    settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    keys = FileKeys.open(settings.keys_folder, entropy, settings.secret_passphrase())
+    identities.make_secrets(keys, entropy)
+    if not keys.names(KeyKind.LEDGER):
+        keys.write(KeyKind.LEDGER, "ledger", PrivateKey.generate(Algorithm.ED25519).to_raw())
+    await migrate.upgrade(settings.database_url)
+    async with Store.open(settings.database_url) as store:
+        home = assemble(settings, store=store, keys=keys, clock=clock, entropy=entropy)
+        await furnish(home)
+
+
+async def furnish(home: Home) -> None:
+    """The broker's own party, its first gate epoch and its first consent epoch, where they are missing."""
+    async with home.store.read() as tx:
+        known = {party.id for party in await home.lookup.parties(tx)}
+    if home.party not in known:
+        broker = Party(
+            id=home.party,
+            name=home.settings.name,
+            sector="broker",
+            kind=PartyKind.BROKER,
+            address=home.settings.address,
+            contact=home.settings.contact,
+            retention="none: values are sealed",
+            created_at=home.clock(),
+        )
+        await home.parties.enrol(Enrolment(broker, home.settings.signature_policy, None))
+    if not await home.epochs.gate_epochs():
+        await home.epochs.open_gate(home.settings.hpke_suite, 0)
+    if not home.keyring.consent_epochs():
+        await home.epochs.open_consent()
+    await home.epochs.finish()
+    await home.ledger.sequence()
+
+
+def _ledger_key(keys: KeyStore) -> PrivateKey:
+    return PrivateKey.from_raw(Algorithm.ED25519, keys.read(KeyKind.LEDGER, "ledger"))
+
+
+def _patience(settings: Settings) -> Patience:
+    return Patience(
+        lease_ms=settings.lease_seconds * 1000,
+        attempts=settings.delivery_attempts,
+        first_ms=settings.retry_first_seconds * 1000,
+        most_ms=settings.retry_most_seconds * 1000,
+    )
