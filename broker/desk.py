@@ -143,7 +143,9 @@ class Desk:
 
 
 def pivot_of(person: Mapping[str, Any]) -> PivotIdentity:
-    """The pivot identity of a `subject` record. Raises Refused `desk.no-subject` when a part is missing or of another type."""
+    """The pivot identity of a `subject` record. Raises Refused `desk.no-subject` when a part is missing or of another
+    type.
+    """
     try:
         return PivotIdentity(
             family_name=_text(person["family_name"]),

@@ -206,7 +206,8 @@ def assemble(settings: Settings, *, store: Store, keys: KeyStore, clock: Clock, 
 
 
 async def create_home(settings: Settings, clock: Clock = system_clock, entropy: Entropy = secrets.token_bytes) -> None:
-    """A new home: its secrets, its tables, the broker as a party, its first epochs. Calling it again finishes what a crash left.
+    """A new home: its secrets, its tables, the broker as a party, its first epochs. Calling it again finishes what a
+    crash left.
 
     Raises Refused: `keys.*`, `store.newer-version`. Raises Unavailable.
     """
