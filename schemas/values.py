@@ -1,0 +1,171 @@
+"""Values: is this record, which Avro would take, one that a recipient can rely on?
+
+Refuses: texts not in NFC, with control characters, empty, padded or too long; formats not met; parts that disagree,
+    such as a commune told apart that is not the one in the address. Always with the pointer, never with the value.
+Keeps: what is doubtful but may be right (a former commune code) passes with a warning. No clock: whether a date lies in
+    the future is for the source to judge.
+Source: the properties in the event schemas: `format`, `maxLength`, `maxItems`, `minItems`, `minimum`, `maximum`,
+    `equals`, `counts`.
+"""
+
+import unicodedata
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from schemas import avro, places
+from schemas.avro_types import Kind, Type
+from schemas.catalogue import EventSchema
+from schemas.errors import Refused
+from schemas.formats import FORMATS, Warning
+from schemas.names import Capacity
+
+MAX_LENGTH = 1_000
+"""Characters of a text whose schema sets no limit."""
+MAX_ITEMS = 1_000
+"""Items of an array whose schema sets no limit."""
+
+_UNSEEN = frozenset({"Cc", "Cf", "Co", "Cs", "Zl", "Zp"})
+"""Unicode categories that no name or address needs: controls, direction marks, private use, line separators."""
+
+
+def check(event: EventSchema, record: Mapping[str, Any]) -> tuple[Warning, ...]:
+    """Whether a record may be declared. Returns what to look at; raises Refused (`avro.*`, `values.*`)."""
+    avro.encode(event.schema, record)  # first, so that everything below may rely on types and fields
+    warnings: list[Warning] = []
+    _visit(event.schema.type, record, "", warnings)
+    for each in event.schema.fields:
+        if "equals" in each.properties:
+            _check_equal(record, each.name, each.properties["equals"])
+        if "counts" in each.properties:
+            _check_count(record, each.name, each.properties["counts"])
+    return tuple(warnings)
+
+
+def _visit(kind: Type, value: Any, pointer: str, warnings: list[Warning]) -> None:
+    if value is None:
+        return
+    if kind.kind is Kind.UNION:
+        kind = kind.parts[kind.parts[0].kind is Kind.NULL]  # the catalogue knows only null with one other
+    visitor = _VISITORS.get(kind.kind)
+    if visitor is not None:
+        visitor(kind, value, pointer, warnings)
+
+
+def _visit_record(kind: Type, value: Any, pointer: str, warnings: list[Warning]) -> None:
+    for each in kind.fields:
+        _visit(each.type, value[each.name], f"{pointer}/{each.name}", warnings)
+    rule = _RULES.get(kind.properties.get("format", ""))
+    if rule is not None:
+        rule(value, pointer, warnings)
+
+
+def _visit_array(kind: Type, value: Any, pointer: str, warnings: list[Warning]) -> None:
+    most, least = kind.properties.get("maxItems", MAX_ITEMS), kind.properties.get("minItems", 0)
+    if len(value) > most:
+        raise Refused("values.too-many", pointer, count=len(value), limit=most)
+    if len(value) < least:
+        raise Refused("values.too-few", pointer, count=len(value), limit=least)
+    for number, each in enumerate(value):
+        _visit(kind.parts[0], each, f"{pointer}/{number}", warnings)
+
+
+def _visit_int(kind: Type, value: Any, pointer: str, warnings: list[Warning]) -> None:
+    least, most = kind.properties.get("minimum", value), kind.properties.get("maximum", value)
+    if not least <= value <= most:
+        raise Refused("values.out-of-range", pointer)
+
+
+def _visit_text(kind: Type, value: Any, pointer: str, warnings: list[Warning]) -> None:
+    limit = kind.properties.get("maxLength", MAX_LENGTH)
+    if not value:
+        raise Refused("values.empty", pointer)
+    if len(value) > limit:
+        raise Refused("values.too-long", pointer, length=len(value), limit=limit)
+    if not value.isascii() and not unicodedata.is_normalized("NFC", value):
+        raise Refused("values.not-nfc", pointer)
+    if any(unicodedata.category(character) in _UNSEEN for character in value):
+        raise Refused("values.control-character", pointer)
+    if value != value.strip() or "  " in value:
+        raise Refused("values.padded", pointer)
+    try:
+        warning = FORMATS[kind.properties.get("format", "text")](value)
+    except Refused as fault:
+        raise fault.under(pointer) from None
+    if warning is not None:
+        warnings.append(replace(warning, pointer=pointer))
+
+
+_Visitor = Callable[[Type, Any, str, list[Warning]], None]
+_VISITORS: Mapping[Kind, _Visitor] = {
+    Kind.RECORD: _visit_record,
+    Kind.ARRAY: _visit_array,
+    Kind.INT: _visit_int,
+    Kind.STRING: _visit_text,
+}
+
+
+def _check_identity(value: Any, pointer: str, warnings: list[Warning]) -> None:
+    """Born in France: with a commune. Born elsewhere: without."""
+    in_france = value["birthcountry"] == places.FRANCE
+    if value["birthplace"] is not None and not in_france:
+        raise Refused("values.birthplace-abroad", f"{pointer}/birthplace")
+    if value["birthplace"] is None and in_france:
+        warnings.append(Warning("values.no-birthplace", f"{pointer}/birthplace"))
+
+
+def _check_address(value: Any, pointer: str, warnings: list[Warning]) -> None:
+    """In France: a postcode of five digits and a commune. Abroad: lines, and no commune."""
+    if value["country"] != places.FRANCE:
+        if value["commune"] is not None:
+            raise Refused("values.commune-abroad", f"{pointer}/commune")
+        if not value["lines"]:
+            raise Refused("values.no-address-lines", f"{pointer}/lines")
+        return
+    if value["commune"] is None:
+        raise Refused("values.no-commune", f"{pointer}/commune")
+    postcode = value["postcode"]
+    if postcode is None or len(postcode) != 5 or not postcode.isdigit():
+        raise Refused("values.french-postcode", f"{pointer}/postcode")
+    if all(value[part] is None for part in ("street", "locality", "po_box")) and not value["lines"]:
+        raise Refused("values.no-street", f"{pointer}/street")
+
+
+def _check_declaration(value: Any, pointer: str, warnings: list[Warning]) -> None:
+    """Somebody who speaks for himself is no declarant; a parent, guardian or next of kin is one, by name."""
+    alone, capacity = value["declarant"] is None, value["capacity"]
+    if alone and capacity not in (Capacity.SELF.value, Capacity.AGENT.value):
+        raise Refused("values.no-declarant", "/declarant", capacity=capacity)
+    if not alone and capacity == Capacity.SELF.value:
+        raise Refused("values.declarant-and-self", "/capacity")
+
+
+_RULES: Mapping[str, Callable[[Any, str, list[Warning]], None]] = {
+    "identity": _check_identity,
+    "address": _check_address,
+    "declaration": _check_declaration,
+}
+"""Rules for a whole record, by its `format`; `catalogue.RECORD_FORMATS` says which fields each of them needs."""
+
+
+def _at(record: Mapping[str, Any], pointer: str) -> tuple[bool, Any]:
+    """Whether the place exists in this record, and what stands there; inside a null it does not exist."""
+    value: Any = record
+    for name in pointer.strip("/").split("/"):
+        if not isinstance(value, Mapping) or name not in value:
+            return False, None
+        value = value[name]
+    return True, value
+
+
+def _check_equal(record: Mapping[str, Any], name: str, other: str) -> None:
+    """The same fact told twice, so that some may get it without the rest, has to be the same."""
+    exists, value = _at(record, other)
+    if exists and record[name] != value:
+        raise Refused("values.disagree", f"/{name}", other=other)
+
+
+def _check_count(record: Mapping[str, Any], name: str, other: str) -> None:
+    exists, items = _at(record, other)
+    if exists and record[name] != len(items):
+        raise Refused("values.count", f"/{name}", other=other)
