@@ -166,7 +166,7 @@ def verify(algorithm: Algorithm, raw_public: bytes, signature: bytes, message: b
     ECDSA accepts both s and n - s: nothing here is named or deduplicated by its signature, so that a stranger can
     write a second valid one gains nothing. Ed25519 refuses S >= L (RFC 8032, 5.1.7).
     """
-    if len(signature) != SIGNATURE_SIZE[algorithm]:
+    if len(signature) != SIGNATURE_SIZE[algorithm] or len(raw_public) != PUBLIC_SIZE[algorithm]:
         return False
     try:
         if algorithm is Algorithm.ED25519:

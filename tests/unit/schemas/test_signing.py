@@ -51,6 +51,14 @@ def test_a_signature_of_another_length_or_of_zeros_is_not_verified(
 
 
 @EVERY
+@pytest.mark.parametrize("other", list(Algorithm))
+def test_a_key_of_another_algorithm_does_not_verify(algorithm: Algorithm, other: Algorithm, world: Any) -> None:
+    key = world.signing_key("one", algorithm)
+    signed = signing.verify(other, key.public, key.sign(b"message"), b"message")
+    assert signed == (algorithm is other)
+
+
+@EVERY
 def test_a_key_survives_being_written_down(algorithm: Algorithm) -> None:
     key = PrivateKey.generate(algorithm)
     again = PrivateKey.from_raw(algorithm, key.to_raw())
