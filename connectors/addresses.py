@@ -8,9 +8,10 @@ Source: NF Z10-011 and La Poste's advice as summarised in docs (the standard's o
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from connectors.text import ascii_letters, squeeze
+from schemas import places
 from schemas.errors import Refused
 
 WIDTH = 38
@@ -28,6 +29,15 @@ _ABBREVIATIONS = (
     ("COLONEL", "COL"), ("COMMANDANT", "CDT"), ("DOCTEUR", "DR"), ("GENERAL", "GAL"), ("LIEUTENANT", "LT"),
     ("MARECHAL", "MAL"), ("PRESIDENT", "PDT"), ("PROFESSEUR", "PR"), ("SAINTE", "STE"), ("SAINT", "ST"),
 )  # fmt: skip
+_OF_CATALOGUE = {
+    "inside": "dwelling",
+    "building": "building",
+    "number": "housenumber",
+    "repetition": "repetition",
+    "street": "street",
+    "postcode": "postcode",
+    "city": "city",
+}
 _REPETITIONS = {"BIS": "B", "TER": "T", "QUATER": "Q", "QUINQUIES": "C"}
 _NUMBER = re.compile(
     r"([0-9]{1,5})(?:[-/][0-9]{1,5})?(?:\s*(BIS|TER|QUATER|QUINQUIES|[A-Z](?=[\s,])))?[\s,]+(?=\S)(.*)",
@@ -55,15 +65,68 @@ def address_slots(parts: Mapping[str, object]) -> list[str | None]:
         lines.append(_plain(country))
     if not lines[5]:
         raise Refused("mapping.address-no-city")
+    _check_widths(lines)
+    return lines
+
+
+def _check_widths(lines: Sequence[str | None]) -> None:
     for number, line in enumerate(lines, start=1):
         if line is not None and len(line) > WIDTH:
             raise Refused("mapping.address-line", line=number, length=len(line), limit=WIDTH)
-    return lines
 
 
 def address_lines(parts: Mapping[str, object]) -> list[str]:
     """The lines to print, without blank ones."""
     return [line for line in address_slots(parts) if line]
+
+
+def postal_slots(address: Mapping[str, object]) -> list[str | None]:
+    """The slots of an address of the catalogue (`fr.unefois.Address`), without the person's name.
+
+    In France by its parts; abroad by its own `lines`, with the country's French name as line 7.
+    """
+    if address.get("country") == places.FRANCE:
+        place = [part for part in (address.get("locality"), address.get("po_box")) if part]
+        told = {part: address.get(name) for part, name in _OF_CATALOGUE.items()}
+        return address_slots({**told, "place": " ".join(map(str, place))})
+    found = places.country(str(address.get("country")))
+    lines = address.get("lines")
+    if found is None or not isinstance(lines, list) or not 0 < len(lines) <= 5:
+        raise Refused("mapping.address-abroad")
+    own = [_plain(str(line)) for line in lines]
+    slots = [*[None] * (6 - len(own)), *own, _plain(found.name)]
+    _check_widths(slots)
+    return slots
+
+
+def postal_lines(address: Mapping[str, object]) -> list[str]:
+    """The lines to print of an address of the catalogue, without blank ones."""
+    return [line for line in postal_slots(address) if line]
+
+
+def commune_name(code: str) -> str:
+    """`Nantes` of `44109`; of a former code, the commune it belongs to now. Raises Refused for an unknown one."""
+    return _commune(code).name
+
+
+def commune_today(code: str) -> str:
+    """The code of the commune that a code belongs to now: itself, most often."""
+    return _commune(code).today
+
+
+def country_name(code: str) -> str:
+    """`France` of `99100`. Raises Refused for an unknown code."""
+    found = places.country(code)
+    if found is None:
+        raise Refused("mapping.unknown-place")
+    return found.name
+
+
+def _commune(code: str) -> places.Place:
+    found = places.commune(code)
+    if found is None:
+        raise Refused("mapping.unknown-place")
+    return found
 
 
 def postcode_of(text: str) -> str:

@@ -90,12 +90,6 @@ def date_from(text: str, layout: str) -> str:
     return "-".join(parts[name] for name in ("yyyy", "mm", "dd") if name in parts)
 
 
-def iso_instant(milliseconds: int) -> str:
-    """An instant as text in UTC: `2026-11-02T09:30:00.000Z`."""
-    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=milliseconds)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 def paris_day(text: str) -> str:
     """The calendar day in metropolitan France at an instant: `1992-12-11T23:00Z` is 1992-12-12.
 

@@ -61,8 +61,8 @@ class Function:
     optional: int = 0
 
 
-def _join(separator: str, items: list[object]) -> str:
-    return separator.join(_as_text(item) for item in items if item is not None and item != "")
+def _join(separator: str, items: list[object]) -> str | None:
+    return separator.join(_as_text(item) for item in items if item is not None and item != "") or None
 
 
 def _split(whole: str, separator: str) -> list[str]:
@@ -194,7 +194,7 @@ LIBRARY: Mapping[str, Function] = {
     "after_first_word": Function(text.after_first_word, (_T,), "The text after its first space; null for one word."),
     "words": Function(text.words, (_T,), "The words as a list."),
     "split": Function(_split, (_T, _T), "split(text, separator): a list."),
-    "join": Function(_join, (_T, _L), "join(separator, list): one text; null and empty items are left out."),
+    "join": Function(_join, (_T, _L), "join(separator, list): one text without the null and empty items; null if none is left."),
     "replace": Function(str.replace, (_T, _T, _T), "replace(text, old, new)."),
     "starts_with": Function(str.startswith, (_T, _T), "Whether a text starts with another."),
     "ends_with": Function(str.endswith, (_T, _T), "Whether a text ends with another."),
@@ -223,6 +223,11 @@ LIBRARY: Mapping[str, Function] = {
     # addresses
     "address_lines": Function(addresses.address_lines, (_R,), "NF Z10-011: at most six lines of 38, none blank."),
     "address_slots": Function(addresses.address_slots, (_R,), "NF Z10-011: six fixed places, null where empty."),
+    "postal_lines": Function(addresses.postal_lines, (_R,), "postal_lines(record.new_address): the lines to print."),
+    "postal_slots": Function(addresses.postal_slots, (_R,), "postal_slots(record.new_address): six fixed places."),
+    "commune_name": Function(addresses.commune_name, (_T,), "The name of the commune with this INSEE code."),
+    "commune_today": Function(addresses.commune_today, (_T,), "The code of the commune that a code belongs to now."),
+    "country_name": Function(addresses.country_name, (_T,), "The name of the country with this INSEE code."),
     "postcode_of": Function(addresses.postcode_of, (_T,), "`44000` of `44000 NANTES`."),
     "city_of": Function(addresses.city_of, (_T,), "`NANTES` of `44000 NANTES`."),
     "number_of": Function(addresses.number_of, (_T,), "`42` of `42 BIS RUE DE LA PAIX`; null without a number."),

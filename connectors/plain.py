@@ -12,9 +12,9 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import Enum
 
-from connectors.dates import iso_instant
 from schemas.delivery import VerifiedDelivery
 from schemas.errors import Refused
+from schemas.instants import rfc3339
 
 MAX_NODES = 2_000
 """Most values of one result, nested ones counted."""
@@ -53,7 +53,7 @@ def facts_of(delivery: VerifiedDelivery) -> dict[str, object]:
         "declaration_id": uuid_text(delivery.declaration_id),
         "source": str(delivery.source),
         "event_type": str(delivery.event_type),
-        "issued_at": iso_instant(delivery.issued_at),
+        "issued_at": rfc3339(delivery.issued_at),
         "corrects": None if delivery.corrects is None else uuid_text(delivery.corrects),
         "purpose": str(delivery.purpose),
         "basis": str(delivery.basis),
@@ -61,7 +61,7 @@ def facts_of(delivery: VerifiedDelivery) -> dict[str, object]:
         "grant_version": delivery.grant_version,
         "pseudonym": None if pseudonym is None else base64.b32encode(pseudonym).decode().rstrip("="),
         "pseudonym_version": delivery.pseudonym_version,
-        "released_at": iso_instant(delivery.released_at),
+        "released_at": rfc3339(delivery.released_at),
         "ledger_entry": delivery.ledger_entry.hex(),
         "manifest": delivery.manifest_digest.hex(),
     }

@@ -275,12 +275,13 @@ async def _acknowledge(inbox: Inbox, pulled: Pulled, work: _Round, backoff: Back
     for delivery_id, outcome in work.ended.items():
         try:
             await inbox.acknowledge(delivery_id, outcome)
-        except Unavailable:
+        except (Unavailable, Refused):
+            # Refused: another run of this agency's was faster, or an operator has parked it meanwhile.
             unheard.append(delivery_id)
     for delivery_id, fault in work.later.items():
         asked = fault.after_ms if isinstance(fault, Retry) else None
         wait = backoff.delay_ms(pulled.attempts.get(delivery_id, 0), asked)
-        with suppress(Unavailable):
+        with suppress(Unavailable, Refused):
             await inbox.retry_later(delivery_id, fault.code, wait)
     ended = work.ended.items()
     return RunReport(

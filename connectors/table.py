@@ -23,10 +23,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from connectors.cells import typed
 from connectors.contract import Applied, Ground, Reject, Retry, Row, Unknown, checked
-from connectors.dates import iso_instant
 from connectors.plain import uuid_text
 from connectors.table_shape import TableSettings, engine_of, inbox_table, look
 from schemas.delivery import VerifiedDelivery
+from schemas.instants import rfc3339
 from schemas.names import DeclarationId, DeliveryId, ManifestDigest, PartyId
 
 
@@ -142,7 +142,7 @@ class TableConnector:
             "declaration_id": uuid_text(delivery.declaration_id),
             "manifest_digest": delivery.manifest_digest.hex(),
             "reference": reference,
-            "applied_at": iso_instant(self._ground.clock()),
+            "applied_at": rfc3339(self._ground.clock()),
         }
         await connection.execute(self._inbox.insert().values(inbox_row))
         return reference

@@ -26,10 +26,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pydantic import AfterValidator, Field, SecretStr
 
 from connectors.contract import Ground, Ready, Reject, Retry, Settings, checked
-from connectors.dates import iso_instant
 from connectors.plain import uuid_text
 from connectors.retry import retry_after_ms
 from schemas.errors import Refused
+from schemas.instants import rfc3339
 
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
@@ -90,7 +90,7 @@ class WebhookConnector:
         """
         now = self._ground.clock()
         message_id, seconds = uuid_text(ready.delivery_id), str(now // 1000)
-        body = _body(ready, iso_instant(now))
+        body = _body(ready, rfc3339(now))
         signed = f"{message_id}.{seconds}.".encode() + body
         headers = {
             "webhook-id": message_id,
