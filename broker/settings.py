@@ -1,0 +1,210 @@
+"""Settings: what an operator may choose, where it may stand, and what it must be.
+
+Refuses: a setting that does not exist, by its name; a value out of its bounds; the same secret given twice.
+Keeps: the first of these that says something counts: the call, the environment (UNEFOIS_LEASE_SECONDS), for secrets a
+file that the environment names (UNEFOIS_KEYS_PASSPHRASE_FILE), `unefois.toml` in the home, the default. A secret is in
+no repr. Units are in the names. `broker.settings_check` says what is allowed but unwise.
+"""
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from sqlalchemy import URL
+
+from schemas.errors import Refused
+from schemas.hpke import Suite
+from schemas.messages import Language
+from schemas.names import PartyId
+from schemas.signing import POLICIES
+
+PREFIX: Final = "UNEFOIS_"
+FILE: Final = "unefois.toml"
+SECRETS: Final = ("keys_passphrase", "database_url")
+"""These may also be given as a file: UNEFOIS_<NAME>_FILE."""
+SECRET_FILE_BYTES: Final = 16384
+UNSET: Final = "(to be completed)"
+
+_ORIGIN: Final = re.compile(r"[a-z0-9][a-z0-9.-]*(?:/[a-z0-9._-]+)*")
+
+
+def default_home() -> Path:
+    """`unefois` below the account's own folder for application files (XDG base directory specification)."""
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "unefois"
+
+
+class Settings(BaseSettings):
+    """Everything an operator may choose. Immutable; made by `load`."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, validate_default=True)
+
+    home: Path = Field(default_factory=default_home)
+    """The folder of this broker: its settings, its database and its keys, unless they are told to be elsewhere."""
+    language: Language = "fr"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    party: str = "urn:unefois:broker"
+    name: str = "Unefois"
+    """Who runs this broker, with `address` and `contact`, as citizens read it in their receipts."""
+    address: str = UNSET
+    contact: str = UNSET
+    ledger_origin: str = "unefois.example/ledger"
+    """The ledger's name for ever: a host and path without scheme (C2SP tlog-checkpoint)."""
+
+    database_url: str = Field(default_factory=lambda so_far: _database_in(so_far["home"]), repr=False)
+    keys_folder: Path = Field(default_factory=lambda so_far: so_far["home"] / "keys")
+    """Keep it out of the database's backups: a backup that holds both opens what a revocation closed."""
+    keys_passphrase: SecretStr | None = None
+
+    signature_policy: int = 1
+    """How the broker signs: the number of a policy of protocol 4."""
+    hpke_suite: Suite = Suite.MLKEM768_X25519
+    gate_epoch_days: int = Field(30, ge=1, le=400)
+    gate_overlap_days: int = Field(60, ge=1, le=400)
+    """How long a closed gate key is still good for declarations that were sealed to it before."""
+    gate_retention_days: int = Field(400, ge=1, le=3660)
+    """When a gate key is destroyed, counted from its opening: then everything sealed to it is gone, in every copy."""
+    consent_epoch_days: int = Field(7, ge=1, le=90)
+    """How long a backup of the database can still open what a revocation closed, for whoever has the keys too."""
+    key_overlap_days: int = Field(30, ge=0, le=400)
+
+    declaration_days: int = Field(30, ge=1, le=366)
+    subject_token_minutes: int = Field(60, ge=1, le=10080)
+    log_partitions: int = Field(8, ge=1, le=1024)
+    """Never changes once there are declarations: a citizen's would lose their order."""
+
+    lease_seconds: int = Field(60, ge=5, le=3600)
+    delivery_attempts: int = Field(12, ge=1, le=1000)
+    retry_first_seconds: int = Field(5, ge=1, le=3600)
+    """The wait after the first attempt; it doubles up to `retry_most_seconds`."""
+    retry_most_seconds: int = Field(21600, ge=1, le=604800)
+
+    def secret_passphrase(self) -> str | None:
+        """The passphrase that locks the key store, in clear."""
+        return None if self.keys_passphrase is None else self.keys_passphrase.get_secret_value()
+
+    @field_validator("party")
+    @classmethod
+    def _is_party(cls, text: str) -> str:
+        try:
+            return PartyId(text)
+        except Refused:
+            raise ValueError("an identifier such as urn:unefois:broker or urn:fr:siret: and 14 digits") from None
+
+    @field_validator("ledger_origin")
+    @classmethod
+    def _is_origin(cls, text: str) -> str:
+        if len(text) > 200 or not _ORIGIN.fullmatch(text):
+            raise ValueError("a host and path in lower case, without https://")
+        return text
+
+    @field_validator("signature_policy")
+    @classmethod
+    def _is_policy(cls, number: int) -> int:
+        if number not in POLICIES:
+            raise ValueError(f"one of {', '.join(map(str, POLICIES))}")
+        return number
+
+    @field_validator("hpke_suite", mode="before")
+    @classmethod
+    def _is_suite(cls, told: object) -> object:
+        """By its name, `mlkem768_x25519` or `x25519`, as an operator would write it."""
+        return Suite.__members__.get(told.upper().replace("-", "_"), told) if isinstance(told, str) else told
+
+    @field_validator("home", "keys_folder")
+    @classmethod
+    def _is_absolute(cls, path: Path) -> Path:
+        """From here on it does not matter where the process stands."""
+        return path.expanduser().absolute()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The order of the module's first page; nothing else is read, no `.env` and no secrets folder."""
+        home = init_settings().get("home") or os.environ.get(f"{PREFIX}HOME") or default_home()
+        file = InitSettingsSource(settings_cls, _read_toml(Path(str(home)).expanduser() / FILE))
+        return init_settings, env_settings, _SecretFiles(settings_cls), file
+
+
+class _SecretFiles(PydanticBaseSettingsSource):
+    """Secrets from files that the environment names; one final line break is not part of a secret."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        return self().get(field_name), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        return {name: told for name in SECRETS if (told := _secret_file(name, os.environ)) is not None}
+
+
+def load(**chosen: Any) -> Settings:
+    """The settings of the home that `home=` names, or the environment, or the default.
+
+    Raises Refused with the setting's name: `settings.unknown`, `settings.invalid`, `settings.twice`,
+    `settings.secret-file`, `settings.not-toml`.
+    """
+    try:
+        return Settings(**{name: told for name, told in chosen.items() if told is not None})
+    except ValidationError as invalid:
+        raise refusals(invalid)[0] from None
+
+
+def refusals(invalid: ValidationError) -> tuple[Refused, ...]:
+    """Each thing that pydantic found, as a refusal that names the setting and not its value."""
+    found = []
+    for error in invalid.errors(include_url=False, include_context=False, include_input=False):
+        key = ".".join(map(str, error["loc"]))
+        if error["type"] == "default_factory_not_called":
+            continue  # it follows from another setting, which is in this list itself
+        if error["type"] == "extra_forbidden":
+            found.append(Refused("settings.unknown", f"/{key}", key=key))
+        else:
+            found.append(
+                Refused("settings.invalid", f"/{key}", key=key, wrong=error["msg"].removeprefix("Value error, "))
+            )
+    return tuple(found)
+
+
+def _database_in(home: Path) -> str:
+    return URL.create("sqlite+aiosqlite", database=str(home / "unefois.db")).render_as_string(hide_password=False)
+
+
+def _secret_file(name: str, environment: Mapping[str, str]) -> str | None:
+    variable = f"{PREFIX}{name.upper()}"
+    path = environment.get(f"{variable}_FILE")
+    if path is None:
+        return None
+    if variable in environment:
+        raise Refused("settings.twice", f"/{name}", key=variable)
+    try:
+        content = Path(path).read_bytes()
+        if len(content) > SECRET_FILE_BYTES:
+            raise Refused("settings.secret-file", f"/{name}", key=f"{variable}_FILE")
+        return content.decode().removesuffix("\n").removesuffix("\r")
+    except (OSError, UnicodeDecodeError):
+        raise Refused("settings.secret-file", f"/{name}", key=f"{variable}_FILE") from None
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text("utf-8")
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError):
+        raise Refused("settings.not-toml", line=0) from None
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as wrong:
+        line = re.search(r"at line (\d+)", str(wrong))  # without it, the end of the file came too early
+        raise Refused("settings.not-toml", line=int(line[1]) if line else text.count("\n") + 1) from None

@@ -1,0 +1,126 @@
+"""Settings check: what `unefois config check` tells an operator before the machine would, and what it never would.
+
+Refuses: nothing; it lists.
+Keeps: it changes nothing and opens no database; no secret is in what it tells.
+"""
+
+import os
+import stat
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from broker.crashpoints import VARIABLE as CRASH
+from broker.settings import FILE, PREFIX, SECRETS, UNSET, Settings, refusals
+from schemas.errors import Refused
+
+# Read by others than these settings: where a test finds its services, and where it may not skip.
+_ELSEWHERE = frozenset({f"{PREFIX}REQUIRE", f"{PREFIX}HOME", CRASH})
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One finding. `schemas.messages.explain(problem.fault, language)` gives its sentences.
+
+    `serious`: the machine would not start, or not keep a promise; otherwise it is advice.
+    """
+
+    key: str
+    fault: Refused
+    serious: bool
+
+
+def check_all(environment: Mapping[str, str], **chosen: Any) -> tuple[Problem, ...]:
+    """Read the settings as `broker.settings.load` would, and list everything that is wrong, not the first only."""
+    found = list(_variables(environment))
+    try:
+        settings = Settings(**{name: told for name, told in chosen.items() if told is not None})
+    except ValidationError as invalid:
+        found += [Problem(refused.pointer[1:], refused, serious=True) for refused in refusals(invalid)]
+    except Refused as refused:
+        found.append(Problem(refused.pointer[1:], refused, serious=True))
+    else:
+        found += check(settings)
+    return tuple(found)
+
+
+def check(settings: Settings) -> tuple[Problem, ...]:
+    """What is wrong or unwise with settings that could be read."""
+    return tuple(problem for look in (*_RELATIONS, _home, _placeholders, _keys) for problem in look(settings))
+
+
+def _variables(environment: Mapping[str, str]) -> list[Problem]:
+    """A variable that nobody reads is a setting that somebody believes in."""
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields} | _ELSEWHERE
+    known |= {f"{PREFIX}{name.upper()}_FILE" for name in SECRETS}
+    unknown = sorted(name for name in environment if name.startswith(PREFIX) and name not in known)
+    found = [Problem(name, Refused("settings.unknown", key=name), serious=True) for name in unknown]
+    if environment.get(CRASH):
+        found.append(Problem(CRASH, Refused("settings.crash-armed", key=CRASH), serious=True))
+    return found
+
+
+def _retry_order(settings: Settings) -> list[Problem]:
+    if settings.retry_first_seconds <= settings.retry_most_seconds:
+        return []
+    return [Problem("retry_first_seconds", Refused("settings.retry-order", "/retry_first_seconds"), serious=True)]
+
+
+def _gate_overlap(settings: Settings) -> list[Problem]:
+    """What a source sealed on the last day of an epoch is good for its whole life."""
+    if settings.gate_overlap_days >= settings.declaration_days:
+        return []
+    short = Refused("settings.gate-overlap", "/gate_overlap_days", days=settings.declaration_days)
+    return [Problem("gate_overlap_days", short, serious=True)]
+
+
+def _gate_retention(settings: Settings) -> list[Problem]:
+    """No key is destroyed while a source may still seal to it."""
+    needed = settings.gate_epoch_days + settings.gate_overlap_days
+    if settings.gate_retention_days >= needed:
+        return []
+    short = Refused("settings.gate-retention", "/gate_retention_days", days=needed)
+    return [Problem("gate_retention_days", short, serious=True)]
+
+
+_RELATIONS: tuple[Callable[[Settings], list[Problem]], ...] = (_retry_order, _gate_overlap, _gate_retention)
+
+
+def _home(settings: Settings) -> list[Problem]:
+    if not settings.home.is_dir():
+        return [Problem("home", Refused("settings.no-home", "/home"), serious=True)]
+    closed = {settings.home: "home", settings.home / FILE: FILE}
+    return [
+        Problem(key, Refused("settings.readable-by-others", key=key), serious=False)
+        for path, key in closed.items()
+        if path.exists() and _open_to_others(path)
+    ]
+
+
+def _open_to_others(path: Path) -> bool:
+    return bool(stat.S_IMODE(path.stat().st_mode) & 0o077)
+
+
+def _placeholders(settings: Settings) -> list[Problem]:
+    unset = [name for name in ("address", "contact") if getattr(settings, name) == UNSET]
+    if settings.ledger_origin.startswith("unefois.example/"):
+        unset.append("ledger_origin")
+    return [Problem(name, Refused("settings.placeholder", f"/{name}", key=name), serious=False) for name in unset]
+
+
+def _keys(settings: Settings) -> list[Problem]:
+    found = []
+    inside = settings.keys_folder.is_relative_to(settings.home)
+    if inside and settings.database_url.startswith("sqlite"):
+        found.append(Problem("keys_folder", Refused("settings.keys-beside-database", "/keys_folder"), serious=False))
+    if settings.keys_passphrase is None:
+        found.append(Problem("keys_passphrase", Refused("settings.no-passphrase", "/keys_passphrase"), serious=False))
+    for name in SECRETS:
+        file = os.environ.get(f"{PREFIX}{name.upper()}_FILE")
+        if file is not None and _open_to_others(Path(file)):
+            key = f"{PREFIX}{name.upper()}_FILE"
+            found.append(Problem(key, Refused("settings.readable-by-others", key=key), serious=True))
+    return found
