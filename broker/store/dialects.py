@@ -48,6 +48,9 @@ class Dialect(Protocol):
     def insert_new(self, table: Table) -> Insert:
         """An insert that skips rows whose key is there already."""
 
+    def broken_references(self, connection: Connection) -> int:
+        """How many rows refer to one that is not there, after tables were changed."""
+
     def fault_of(self, error: DBAPIError) -> Fault | None:
         """The error as one of ours, or None when it is the caller's (a broken constraint, a wrong statement)."""
 
@@ -83,6 +86,9 @@ class Sqlite:
 
     def insert_new(self, table: Table) -> Insert:
         return sqlite.insert(table).on_conflict_do_nothing()
+
+    def broken_references(self, connection: Connection) -> int:
+        return len(connection.exec_driver_sql("PRAGMA foreign_key_check").all())
 
     def fault_of(self, error: DBAPIError) -> Fault | None:
         code = getattr(error.orig, "sqlite_errorcode", None)
@@ -187,6 +193,10 @@ class Postgres:
 
     def insert_new(self, table: Table) -> Insert:
         return postgresql.insert(table).on_conflict_do_nothing()
+
+    def broken_references(self, connection: Connection) -> int:
+        """PostgreSQL changes a table in place and never stops checking."""
+        return 0
 
     def fault_of(self, error: DBAPIError) -> Fault | None:
         if error.connection_invalidated or isinstance(error, InterfaceError):

@@ -1,0 +1,128 @@
+"""Migrate: bring a database to the tables that this code knows, and refuse one that this code does not know.
+
+Refuses: a database that a newer version wrote, or that is not ours; to run on one that is not up to date.
+Keeps: an upgrade happens whole or not at all, and once when two processes try; no row loses what it refers to.
+"""
+
+import asyncio
+import sys
+import tempfile
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy import Connection, inspect, make_url
+from sqlalchemy.exc import DBAPIError
+
+from broker.crashpoints import mark
+from broker.store.dialects import Dialect, dialect_of
+from broker.store.engine import Store
+from schemas.errors import Corrupt, Refused
+
+_SCRIPTS = Path(__file__).parent / "migrations"
+_LOCK = b"migrate"
+
+
+async def upgrade(url: str) -> str:
+    """Make or change the tables of the database at this URL; nothing to do when it is up to date. Returns the revision.
+
+    Raises Refused: `store.newer-version`, `store.not-ours`, and what opening refuses. Raises Unavailable, Corrupt.
+    """
+    parsed = make_url(url)
+    dialect = dialect_of(parsed)
+    engine = dialect.migrator(parsed)
+    try:
+        async with engine.begin() as connection:
+            await dialect.locks.exclusive(connection, [_LOCK])
+            await connection.run_sync(_upgrade, dialect)
+            mark("migrate.upgraded")
+            # Crash here: the tables are as they were before; the next start upgrades again.
+    except DBAPIError as error:
+        fault = dialect.fault_of(error)
+        if fault is None:
+            raise
+        raise fault from None
+    finally:
+        await engine.dispose()
+    return head()
+
+
+async def current(store: Store) -> str | None:
+    """The revision that a database is at, or None when it has no tables yet. Raises Unavailable, Corrupt."""
+    async with store.read() as tx:
+        return await tx.conn.run_sync(_current)
+
+
+async def check(store: Store) -> None:
+    """Raises Refused unless the database is what this code knows: `store.not-migrated`, `store.newer-version`."""
+    found = await current(store)
+    if found == head():
+        return
+    if found is not None:
+        _check_known(found)
+    raise Refused("store.not-migrated", found=found or "-", needed=head())
+
+
+def head() -> str:
+    """The revision that this code needs."""
+    newest = ScriptDirectory(str(_SCRIPTS)).get_current_head()
+    if newest is None:
+        raise Corrupt("store.no-revisions")
+    return newest
+
+
+def _upgrade(connection: Connection, dialect: Dialect) -> None:
+    found = _current(connection)
+    if found is None and inspect(connection).get_table_names():
+        raise Refused("store.not-ours")
+    if found is not None:
+        _check_known(found)
+    command.upgrade(_config(connection), "head")
+    broken = dialect.broken_references(connection)
+    if broken:
+        raise Corrupt("store.broken-references", count=broken)
+
+
+def _current(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def _check_known(revision: str) -> None:
+    try:
+        ScriptDirectory(str(_SCRIPTS)).get_revision(revision)
+    except CommandError:
+        raise Refused("store.newer-version", found=revision) from None
+
+
+def _config(connection: Connection) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_SCRIPTS).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    return config
+
+
+async def draft(url: str, revision: str, message: str) -> None:
+    """For developers: write the revision that leads from this database to the code's tables. Read it before use."""
+    engine = dialect_of(make_url(url)).migrator(make_url(url))
+    try:
+        async with engine.begin() as connection:
+            await connection.run_sync(
+                lambda there: command.revision(_config(there), message, rev_id=revision, autogenerate=True)
+            )
+    finally:
+        await engine.dispose()
+
+
+async def _draft_next(revision: str, message: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        url = f"sqlite+aiosqlite:///{folder}/draft.db"
+        if any((_SCRIPTS / "versions").glob("*.py")):
+            await upgrade(url)
+        await draft(url, revision, message)
+
+
+if __name__ == "__main__":
+    asyncio.run(_draft_next(sys.argv[1], sys.argv[2]))

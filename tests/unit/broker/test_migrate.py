@@ -1,0 +1,143 @@
+"""Migrations: the tables that the revisions make are the tables that the code knows."""
+
+import asyncio
+import re
+import sqlite3
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import insert, text
+
+from broker.store import dialects, migrate, tables
+from broker.store.dialects import Sqlite
+from broker.store.engine import Store
+from schemas.errors import Corrupt, Fault, Refused, Unavailable
+
+pytestmark = pytest.mark.asyncio
+METADATA = tables.meta.metadata
+
+
+def url_of(folder: Path, name: str = "store.db") -> str:
+    return f"sqlite+aiosqlite:///{folder / name}"
+
+
+def described(file: Path) -> dict[str, list[str]]:
+    """Every table and index as SQLite keeps it: its parts in any order, for the order of constraints means nothing."""
+    connection = sqlite3.connect(file)
+    rows = connection.execute("SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
+    connection.close()
+    return {
+        f"{kind} {name}": sorted(
+            part.strip() for part in re.split(r",(?![^(]*\))", " ".join(sql.removesuffix(")").split()))
+        )
+        for kind, name, sql in rows
+        if name != "alembic_version"
+    }
+
+
+async def test_the_revisions_make_exactly_the_tables_of_the_code(tmp_path: Path) -> None:
+    await migrate.upgrade(url_of(tmp_path, "migrated.db"))
+    async with Store.open(url_of(tmp_path, "made.db")) as store, store.begin() as tx:
+        await tx.conn.run_sync(METADATA.create_all)
+    made = described(tmp_path / "made.db")
+    assert made == described(tmp_path / "migrated.db")
+    assert {f"table {name}" for name in METADATA.tables} <= set(made)
+
+
+async def test_alembic_sees_no_difference_either(tmp_path: Path) -> None:
+    await migrate.upgrade(url_of(tmp_path))
+    async with Store.open(url_of(tmp_path)) as store, store.read() as tx:
+        assert [] == await tx.conn.run_sync(
+            lambda connection: compare_metadata(
+                MigrationContext.configure(connection, opts={"compare_type": True}), METADATA
+            )
+        )
+
+
+async def test_an_upgraded_database_is_current_and_upgrading_again_keeps_its_rows(tmp_path: Path) -> None:
+    assert migrate.head() == await migrate.upgrade(url_of(tmp_path))
+    async with Store.open(url_of(tmp_path)) as store:
+        await migrate.check(store)
+        assert migrate.head() == await migrate.current(store)
+        async with store.begin() as tx:
+            await tx.execute(insert(tables.meta), {"name": "kept", "value": "yes"})
+    assert migrate.head() == await migrate.upgrade(url_of(tmp_path))
+    async with Store.open(url_of(tmp_path)) as store, store.read() as tx:
+        assert "yes" == (await tx.execute(text("SELECT value FROM meta"))).scalar_one()
+
+
+async def test_an_empty_database_is_not_run_on(tmp_path: Path) -> None:
+    async with Store.open(url_of(tmp_path)) as store:
+        assert await migrate.current(store) is None
+        with pytest.raises(Refused) as raised:
+            await migrate.check(store)
+    assert ("store.not-migrated", migrate.head()) == (raised.value.code, raised.value.details["needed"])
+
+
+async def test_an_older_database_is_not_run_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    await migrate.upgrade(url_of(tmp_path))
+    found = migrate.head()
+    monkeypatch.setattr(migrate, "head", lambda: "9999")
+    async with Store.open(url_of(tmp_path)) as store:
+        with pytest.raises(Refused) as raised:
+            await migrate.check(store)
+    assert ("store.not-migrated", found) == (raised.value.code, raised.value.details["found"])
+
+
+async def test_a_newer_database_is_neither_run_on_nor_upgraded(tmp_path: Path) -> None:
+    await migrate.upgrade(url_of(tmp_path))
+    async with Store.open(url_of(tmp_path)) as store:
+        async with store.begin() as tx:
+            await tx.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        with pytest.raises(Refused) as raised:
+            await migrate.check(store)
+        assert ("store.newer-version", "9999") == (raised.value.code, raised.value.details["found"])
+        with pytest.raises(Refused) as raised:
+            await migrate.upgrade(url_of(tmp_path))
+        assert "store.newer-version" == raised.value.code
+        assert "9999" == await migrate.current(store)
+
+
+async def test_somebody_elses_database_is_left_alone(tmp_path: Path) -> None:
+    async with Store.open(url_of(tmp_path)) as store, store.begin() as tx:
+        await tx.execute(text("CREATE TABLE customers (id INTEGER)"))
+    with pytest.raises(Refused) as raised:
+        await migrate.upgrade(url_of(tmp_path))
+    assert ("store.not-ours", {"table customers"}) == (raised.value.code, set(described(tmp_path / "store.db")))
+
+
+async def test_an_upgrade_that_fails_half_way_leaves_the_database_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Sqlite, "broken_references", lambda *_: 3)
+    with pytest.raises(Corrupt) as raised:
+        await migrate.upgrade(url_of(tmp_path))
+    assert ("store.broken-references", {}) == (raised.value.code, described(tmp_path / "store.db"))
+
+
+async def test_a_row_that_lost_what_it_refers_to_is_counted(tmp_path: Path) -> None:
+    await migrate.upgrade(url_of(tmp_path))
+    connection = sqlite3.connect(tmp_path / "store.db")
+    connection.execute("INSERT INTO publishing_rights VALUES ('urn:unefois:none', 'a.b.v1', 0, NULL)")
+    connection.commit()
+    connection.close()
+    with pytest.raises(Corrupt) as raised:
+        await migrate.upgrade(url_of(tmp_path))
+    assert ("store.broken-references", 1) == (raised.value.code, raised.value.details["count"])
+
+
+async def test_two_upgrades_at_once_make_the_tables_once(tmp_path: Path) -> None:
+    assert [migrate.head()] * 2 == await asyncio.gather(*(migrate.upgrade(url_of(tmp_path)) for _ in range(2)))
+
+
+async def test_an_upgrade_of_a_locked_database_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dialects, "BUSY_SECONDS", 0)
+    await migrate.upgrade(url_of(tmp_path))
+    other = sqlite3.connect(tmp_path / "store.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(Fault) as raised:
+        await migrate.upgrade(url_of(tmp_path))
+    other.close()
+    assert (Unavailable, "store.locked") == (type(raised.value), raised.value.code)
