@@ -6,6 +6,8 @@ Source: `schemas/cog/README.md`.
 """
 
 import gzip
+import re
+import unicodedata
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
@@ -44,6 +46,41 @@ def commune(code: str) -> Place | None:
 def country(code: str) -> Place | None:
     """The country with this 5-digit code (99100 is France), at any time since 1943, or None."""
     return _countries().get(code)
+
+
+def commune_named(name: str, postcode: str) -> Place | None:
+    """The one commune of today with this name in the postcode's department, or None if there is none or several.
+
+    Case, accents, punctuation, ST for SAINT and a CEDEX behind do not matter: `("ST-DENIS CEDEX", "97400")`.
+    """
+    found = [place for place in _named().get(_plain(name), ()) if place.code.startswith(_departments(postcode))]
+    return found[0] if len(found) == 1 else None
+
+
+def _departments(postcode: str) -> tuple[str, ...]:
+    """First characters of the commune codes that a postcode can belong to."""
+    if postcode.startswith("20"):
+        return ("2A", "2B")
+    if postcode in ("97133", "97150"):  # Saint-Barthélemy and Saint-Martin kept the postcodes of Guadeloupe
+        return ("977", "978")
+    return (postcode[: 3 if postcode.startswith(("97", "98")) else 2].ljust(2, "?"),)
+
+
+def _plain(name: str) -> str:
+    letters = unicodedata.normalize("NFKD", name.replace("œ", "oe").replace("Œ", "OE").replace("æ", "ae"))
+    words = re.findall(r"[A-Z0-9]+", "".join(each for each in letters if not unicodedata.combining(each)).upper())
+    if "CEDEX" in words:
+        words = words[: words.index("CEDEX")]
+    return " ".join({"ST": "SAINT", "STE": "SAINTE"}.get(word, word) for word in words)
+
+
+@cache
+def _named() -> dict[str, list[Place]]:
+    named: dict[str, list[Place]] = {}
+    for place in _communes().values():
+        if place.standing is Standing.CURRENT:
+            named.setdefault(_plain(place.name), []).append(place)
+    return named
 
 
 @cache

@@ -135,9 +135,9 @@ def _check_declaration(value: Any, pointer: str, warnings: list[Warning]) -> Non
     """Somebody who speaks for himself is no declarant; a parent, guardian or next of kin is one, by name."""
     alone, capacity = value["declarant"] is None, value["capacity"]
     if alone and capacity not in (Capacity.SELF.value, Capacity.AGENT.value):
-        raise Refused("values.no-declarant", "/declarant", capacity=capacity)
+        raise Refused("values.no-declarant", f"{pointer}/declarant")
     if not alone and capacity == Capacity.SELF.value:
-        raise Refused("values.declarant-and-self", "/capacity")
+        raise Refused("values.declarant-and-self", f"{pointer}/capacity")
 
 
 _RULES: Mapping[str, Callable[[Any, str, list[Warning]], None]] = {

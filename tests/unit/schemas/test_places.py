@@ -45,6 +45,40 @@ def test_every_code_leads_to_one_commune_of_today():
 
 
 @pytest.mark.parametrize(
+    ("name", "postcode", "code"),
+    [
+        ("Rennes", "35000", "35238"),
+        ("NANTES CEDEX 3", "44923", "44109"),
+        ("ST DENIS", "97400", "97411"),
+        ("Saint-Denis", "93200", "93066"),
+        ("L'Abergement-Clemenciat", "01400", "01001"),
+        ("AJACCIO", "20090", "2A004"),
+        ("PARIS", "75015", "75056"),
+        ("Schoelcher", "97233", "97229"),
+        ("Nouméa", "98800", "98818"),
+        ("SAINT-MARTIN", "97150", "97801"),
+    ],
+)
+def test_a_commune_of_today_is_found_by_its_name_and_postcode(name, postcode, code):
+    place = places.commune_named(name, postcode)
+    assert place is not None
+    assert code == place.code
+
+
+@pytest.mark.parametrize(
+    ("name", "postcode"),
+    [("Rennes", "44000"), ("", "35000"), ("Rennes", ""), ("CEDEX", "35000"), ("Alfortville", "75001")],
+)
+def test_a_name_that_is_not_one_commune_there_is_not_found(name, postcode):
+    assert places.commune_named(name, postcode) is None
+
+
+def test_within_a_department_a_name_is_one_commune():
+    names = Counter((name, place.code[:2]) for name, there in places._named().items() for place in there)
+    assert [] == [each for each, count in names.items() if count > 1 and each[1] not in ("97", "98")]
+
+
+@pytest.mark.parametrize(
     ("code", "place"),
     [
         ("99100", Place("99100", "99100", "France", Standing.CURRENT)),

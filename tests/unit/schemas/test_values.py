@@ -1,0 +1,389 @@
+import copy
+import json
+from collections.abc import Callable
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schemas import avro, places, values
+from schemas.avro_types import Kind, Type
+from schemas.catalogue import EventSchema, builtin, event_schema
+from schemas.errors import Refused
+from schemas.formats import Warning
+from schemas.names import EventType
+
+
+def identity(**told: Any) -> dict[str, Any]:
+    known = {
+        "family_name": "Kerouédan",
+        "given_names": ["Maïwenn", "Anne"],
+        "birthdate": "1988-03-14",
+        "gender": "female",
+        "birthplace": "29232",
+        "birthcountry": places.FRANCE,
+    }
+    return known | told
+
+
+def address(**told: Any) -> dict[str, Any]:
+    known = {
+        "dwelling": "Appartement 12",
+        "building": None,
+        "housenumber": "5",
+        "repetition": "bis",
+        "street": "Rue de la Monnaie",
+        "locality": None,
+        "po_box": None,
+        "postcode": "35000",
+        "city": "Rennes",
+        "commune": "35238",
+        "country": places.FRANCE,
+        "lines": [],
+        "ban_key": None,
+    }
+    return known | told
+
+
+ABROAD = address(
+    dwelling=None,
+    housenumber=None,
+    repetition=None,
+    street=None,
+    postcode="10115",
+    city="Berlin",
+    commune=None,
+    country="99109",
+    lines=["Invalidenstraße 43", "10115 Berlin"],
+)
+ACT = {"commune": "35238", "country": places.FRANCE, "number": "1042", "drawn_up_on": "2026-11-20"}
+DECISION = {"authority": "Tribunal judiciaire de Rennes", "date": "2026-10-02", "reference": None}
+SPOKEN = {"subject": identity(), "declarant": None, "capacity": "self"}
+
+RECORDS: dict[str, dict[str, Any]] = {
+    "address.changed": {
+        **SPOKEN,
+        "effective_date": "2026-12-01",
+        "old_address": address(postcode="44000", city="Nantes", commune="44109"),
+        "new_address": address(),
+        "old_commune": "44109",
+        "new_commune": "35238",
+        "old_country": places.FRANCE,
+        "new_country": places.FRANCE,
+        "household": [{"identity": identity(given_names=["Léo"], gender="male"), "relation": "child"}],
+        "occupants": 2,
+        "occupancy": "tenant",
+        "usual_name": None,
+        "phone": "+33612345678",
+        "email": None,
+        "vehicles": ["AB-123-CD"],
+    },
+    "contact.changed": {
+        **SPOKEN,
+        "effective_date": "2026-12-01",
+        "usual_name": None,
+        "email": "maiwenn@exemple.fr",
+        "mobile_phone": None,
+        "landline_phone": None,
+        "withdrawn": ["landline_phone"],
+        "preferred": "email",
+        "language": "fr",
+        "paperless": True,
+    },
+    "name.changed": {
+        **SPOKEN,
+        "effective_date": "2026-12-01",
+        "nature": "usual_name_taken",
+        "new_family_name": None,
+        "new_given_names": None,
+        "new_usual_name": "Kerouédan-Roux",
+        "new_gender": None,
+        "act": ACT,
+        "decision": DECISION,
+    },
+    "person.born": {
+        "subject": identity(birthdate="2026-11-19", birthplace="35238"),
+        "declarant": identity(),
+        "capacity": "parent",
+        "birthdate": "2026-11-19",
+        "act": ACT,
+        "parents": [{"identity": identity(), "role": "mother", "usual_name": None}],
+        "born_together": 1,
+        "residence": address(),
+        "residence_commune": "35238",
+        "phone": None,
+        "email": None,
+    },
+    "person.died": {
+        **SPOKEN,
+        "capacity": "agent",
+        "death_date": "2026-11",
+        "death_place": "35238",
+        "death_country": places.FRANCE,
+        "act": ACT,
+        "usual_name": None,
+        "last_address": address(),
+        "last_commune": "35238",
+        "surviving_partner": identity(),
+        "estate_contact": {"name": "Étude Roux", "is_notary": True, "phone": None, "email": None, "address": None},
+    },
+    "union.registered": {
+        **SPOKEN,
+        "partner": identity(),
+        "union": "pacs",
+        "date": "2026-11-20",
+        "act": ACT,
+        "notary": None,
+        "property_regime": "separation",
+        "usual_name": None,
+        "partner_usual_name": None,
+        "common_address": address(),
+    },
+    "union.dissolved": {
+        **SPOKEN,
+        "partner": identity(),
+        "union": "marriage",
+        "cause": "divorce_by_deed",
+        "date": "2026-11-20",
+        "decision": DECISION,
+        "act": None,
+        "keeps_usual_name": False,
+        "children": [{"identity": identity(), "custody": "alternating"}],
+        "children_count": 1,
+        "child_support": {"monthly_amount": Decimal("180.50"), "payer": "partner", "from_date": "2026-12-01"},
+    },
+    "bank-account.changed": {
+        **SPOKEN,
+        "effective_date": "2026-12-01",
+        "iban": "FR7630006000011234567890189",
+        "bic": "AGRIFRPP",
+        "holder": "Maïwenn Kerouédan",
+        "joint": False,
+        "bank": None,
+        "uses": ["payments"],
+        "replaces_ending": "0042",
+    },
+}
+
+
+def event(name: str) -> EventSchema:
+    return builtin().by_type(EventType(f"fr.unefois.{name}.v1"))
+
+
+def changed(name: str, pointer: str, value: Any) -> dict[str, Any]:
+    """The record of a type with one place changed."""
+    record: Any = copy.deepcopy(RECORDS[name])
+    *steps, last = pointer.strip("/").split("/")
+    place = record
+    for step in steps:
+        place = place[int(step) if isinstance(place, list) else step]
+    place[int(last) if isinstance(place, list) else last] = value
+    return dict(record)
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_a_record_of_each_type_is_taken_without_a_warning_and_survives(name):
+    assert () == values.check(event(name), RECORDS[name])
+    encoded = avro.encode(event(name).schema, RECORDS[name])
+    assert RECORDS[name] == avro.decode(event(name).schema, encoded)
+
+
+def test_there_is_a_record_for_each_type():
+    assert {each.event_type for each in builtin()} == {event(name).event_type for name in RECORDS}
+
+
+BAD: dict[str, tuple[str, str, Any, str]] = {
+    "not-nfc": ("address.changed", "/subject/family_name", "Keroue\u0301dan", "values.not-nfc"),
+    "line-break": ("address.changed", "/new_address/street", "Rue de la\nMonnaie", "values.control-character"),
+    "direction-mark": ("address.changed", "/new_address/street", "Rue \u202eeiannoM", "values.control-character"),
+    "zero-width": ("address.changed", "/subject/family_name", "Ker\u200bouédan", "values.control-character"),
+    "line-separator": ("address.changed", "/subject/family_name", "Ker\u2028ouédan", "values.control-character"),
+    "private-use": ("address.changed", "/subject/family_name", "Ker\ue000", "values.control-character"),
+    "empty": ("address.changed", "/subject/family_name", "", "values.empty"),
+    "space-before": ("address.changed", "/subject/family_name", " Roux", "values.padded"),
+    "space-behind": ("address.changed", "/subject/given_names/1", "Anne ", "values.padded"),
+    "no-break-space-behind": ("address.changed", "/subject/given_names/1", "Anne\u00a0", "values.padded"),
+    "two-spaces": ("address.changed", "/new_address/street", "Rue  Monge", "values.padded"),
+    "too-long": ("address.changed", "/subject/family_name", "x" * 101, "values.too-long"),
+    "too-many": ("address.changed", "/vehicles", ["AB-123-CD"] * 21, "values.too-many"),
+    "too-few": ("bank-account.changed", "/uses", [], "values.too-few"),
+    "below": ("address.changed", "/occupants", 0, "values.out-of-range"),
+    "above": ("address.changed", "/occupants", 101, "values.out-of-range"),
+    "impossible-date": ("address.changed", "/effective_date", "2026-02-30", "values.date"),
+    "zeros-in-birthdate": ("address.changed", "/subject/birthdate", "1962-00-00", "values.partial-date"),
+    "unknown-commune-of-birth": ("address.changed", "/subject/birthplace", "35999", "values.commune"),
+    "unknown-country-of-birth": ("address.changed", "/subject/birthcountry", "99999", "values.country"),
+    "vehicle": ("address.changed", "/vehicles/0", "AB123CD", "values.vehicle-plate"),
+    "in-the-household": ("address.changed", "/household/0/identity/birthdate", "hier", "values.partial-date"),
+    "phone-with-spaces": ("address.changed", "/phone", "06 12 34 56 78", "values.phone"),
+    "iban": ("bank-account.changed", "/iban", "FR7630006000011234567890188", "values.iban"),
+    "bic": ("bank-account.changed", "/bic", "AGRIFRP", "values.bic"),
+    "language": ("contact.changed", "/language", "fra-FR-x", "values.too-long"),
+    "born-abroad-in-a-commune": ("address.changed", "/subject/birthcountry", "99352", "values.birthplace-abroad"),
+    "no-postcode": ("address.changed", "/new_address/postcode", None, "values.french-postcode"),
+    "short-postcode": ("address.changed", "/new_address/postcode", "3500", "values.french-postcode"),
+    "foreign-postcode-in-france": ("address.changed", "/new_address/postcode", "SW1A1", "values.french-postcode"),
+    "no-commune-in-france": ("address.changed", "/new_address/commune", None, "values.no-commune"),
+    "no-street-at-all": ("address.changed", "/new_address/street", None, "values.no-street"),
+    "commune-abroad": ("address.changed", "/new_address/country", "99109", "values.commune-abroad"),
+    "told-apart-and-different": ("address.changed", "/new_commune", "35047", "values.disagree"),
+    "told-apart-as-null": ("address.changed", "/new_commune", None, "values.disagree"),
+    "other-country-told-apart": ("address.changed", "/old_country", "99109", "values.disagree"),
+    "count": ("union.dissolved", "/children_count", 2, "values.count"),
+    "parent-without-a-name": ("address.changed", "/capacity", "parent", "values.no-declarant"),
+    "self-with-a-declarant": ("address.changed", "/declarant", identity(), "values.declarant-and-self"),
+}
+POINTERS = {
+    "born-abroad-in-a-commune": "/subject/birthplace",
+    "commune-abroad": "/new_address/commune",
+    "parent-without-a-name": "/declarant",
+    "self-with-a-declarant": "/capacity",
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_one_wrong_place_is_refused_with_its_pointer_and_without_its_value(name):
+    kind, pointer, value, code = BAD[name]
+    with pytest.raises(Refused) as caught:
+        values.check(event(kind), changed(kind, pointer, value))
+    assert (code, POINTERS.get(name, pointer)) == (caught.value.code, caught.value.pointer)
+    assert not (isinstance(value, str) and len(value) > 4 and value in str(caught.value))
+
+
+def test_an_address_abroad_needs_lines_and_no_commune():
+    record = RECORDS["address.changed"] | {"new_address": ABROAD, "new_commune": None, "new_country": "99109"}
+    assert () == values.check(event("address.changed"), record)
+    with pytest.raises(Refused) as caught:
+        values.check(event("address.changed"), record | {"new_address": ABROAD | {"lines": []}})
+    assert ("values.no-address-lines", "/new_address/lines") == (caught.value.code, caught.value.pointer)
+
+
+@pytest.mark.parametrize("part", ["locality", "po_box"])
+def test_a_named_place_or_a_box_stands_for_a_street(part):
+    record = changed("address.changed", "/new_address", address(street=None) | {part: "Le Bourg"})
+    assert () == values.check(event("address.changed"), record)
+
+
+def test_an_address_told_by_lines_alone_is_taken():
+    record = changed("address.changed", "/new_address", address(street=None, lines=["5 bis rue de la Monnaie"]))
+    assert () == values.check(event("address.changed"), record)
+
+
+def test_what_is_told_apart_needs_nothing_to_agree_with_when_the_whole_is_not_told():
+    record = changed("address.changed", "/old_address", None)
+    assert () == values.check(event("address.changed"), record)
+
+
+def test_a_birth_in_france_without_a_commune_is_told_and_not_refused():
+    record = changed("address.changed", "/subject/birthplace", None)
+    assert (Warning("values.no-birthplace", "/subject/birthplace"),) == values.check(event("address.changed"), record)
+
+
+def test_a_former_commune_of_birth_is_right_as_it_was_then():
+    assert () == values.check(event("address.changed"), changed("address.changed", "/subject/birthplace", "75001"))
+
+
+def test_a_former_commune_in_an_address_is_told_at_each_of_its_places():
+    record = changed("address.changed", "/old_address/commune", "20004") | {"old_commune": "20004"}
+    told = values.check(event("address.changed"), record)
+    assert [
+        Warning("values.former-commune", "/old_address/commune"),
+        Warning("values.former-commune", "/old_commune"),
+    ] == list(told)
+
+
+def test_a_death_in_a_country_that_is_gone_is_told():
+    record = RECORDS["person.died"] | {"death_country": "99141", "death_place": None}
+    assert (Warning("values.former-country", "/death_country"),) == values.check(event("person.died"), record)
+
+
+def test_what_avro_refuses_is_refused_first():
+    with pytest.raises(Refused) as caught:
+        values.check(event("address.changed"), changed("address.changed", "/occupants", "2"))
+    assert ("avro.wrong-type", "/occupants") == (caught.value.code, caught.value.pointer)
+
+
+def small(kind: Any) -> EventSchema:
+    label = {"fr": "Champ", "en": "Field"}
+    field = {"name": "a", "type": kind, "doc": "A.", "label": label, "sensitivity": "low"}
+    top = {"type": "record", "name": "fr.test.thing.v1", "doc": "T.", "label": label, "fields": [field]}
+    return event_schema(avro.parse(json.dumps(top).encode()))
+
+
+def test_a_schema_without_limits_has_the_limits_of_the_house():
+    assert () == values.check(small("string"), {"a": "x" * values.MAX_LENGTH})
+    assert () == values.check(small({"type": "array", "items": "string"}), {"a": ["x"] * values.MAX_ITEMS})
+    for kind, value, code in (
+        ("string", "x" * (values.MAX_LENGTH + 1), "values.too-long"),
+        ({"type": "array", "items": "string"}, ["x"] * (values.MAX_ITEMS + 1), "values.too-many"),
+    ):
+        with pytest.raises(Refused) as caught:
+            values.check(small(kind), {"a": value})
+        assert code == caught.value.code
+
+
+def test_a_nullable_text_is_checked_whichever_branch_comes_first():
+    for union in (["null", "string"], ["string", "null"]):
+        assert () == values.check(small(union), {"a": None})
+        with pytest.raises(Refused) as caught:
+            values.check(small(union), {"a": ""})
+        assert "values.empty" == caught.value.code
+
+
+def test_a_type_without_declarant_has_no_rule_about_one():
+    assert () == values.check(small({"type": "int", "maximum": 3}), {"a": 3})
+
+
+_TEXTS: dict[str, st.SearchStrategy[str]] = {
+    "text": st.sampled_from(["Roux", "L'Haÿ", "12", "Étude"]),
+    "date": st.dates(date(1800, 1, 1), date(2199, 12, 31)).map(str),
+    "partial-date": st.dates(date(1800, 1, 1), date(2199, 12, 31))
+    .map(str)
+    .flatmap(lambda d: st.sampled_from([d, d[:7], d[:4]])),
+    "iban": st.just("FR7630006000011234567890189"),
+    "iban-ending": st.just("0189"),
+    "bic": st.just("AGRIFRPP"),
+    "cog-commune": st.sampled_from(["35238", "75115", "97411", "20004"]),
+    "cog-commune-ever": st.sampled_from(["35238", "75001"]),
+    "cog-country": st.sampled_from(["99100", "99109", "99141"]),
+    "cog-country-ever": st.sampled_from(["99100", "99352"]),
+    "email": st.just("j@exemple.fr"),
+    "phone": st.just("+33612345678"),
+    "postcode": st.sampled_from(["35000", "SW1A 1AA"]),
+    "language": st.just("fr"),
+    "vehicle-plate": st.just("AB-123-CD"),
+    "ban-key": st.just("35238_7470_00012"),
+}
+
+
+def _of(kind: Type) -> st.SearchStrategy[Any]:
+    makers: dict[Kind, Callable[[], st.SearchStrategy[Any]]] = {
+        Kind.STRING: lambda: _TEXTS[kind.properties["format"]],
+        Kind.ENUM: lambda: st.sampled_from(kind.symbols),
+        Kind.BOOLEAN: st.booleans,
+        Kind.NULL: st.none,
+        Kind.INT: lambda: st.integers(kind.properties["minimum"], kind.properties["maximum"]),
+        Kind.BYTES: lambda: st.decimals(0, 9999, places=kind.scale),
+        Kind.ARRAY: lambda: st.lists(_of(kind.parts[0]), max_size=2),
+        Kind.UNION: lambda: st.one_of([_of(part) for part in kind.parts]),
+        Kind.RECORD: lambda: st.fixed_dictionaries({each.name: _of(each.type) for each in kind.fields}),
+    }
+    return makers[kind.kind]()
+
+
+_ANY = {name: _of(event(name).schema.type) for name in RECORDS}
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(sorted(RECORDS)).flatmap(lambda name: st.tuples(st.just(name), _ANY[name])))
+def test_any_record_of_any_type_is_taken_or_refused_and_survives_if_taken(pair):
+    name, record = pair
+    try:
+        told = values.check(event(name), record)
+    except Refused:
+        return
+    assert all(each.pointer for each in told)
+    assert record == avro.decode(event(name).schema, avro.encode(event(name).schema, record))
