@@ -214,8 +214,17 @@ class World:
             gate_kid=self.gate.kid,
         )
 
-    def locked(self, signed: SignedDeclaration, fields: Sequence[int] = (0, 2), **over: Any) -> LockedDelivery:
+    def locked(
+        self,
+        signed: SignedDeclaration,
+        fields: Sequence[int] = (0, 2),
+        *,
+        sealed: tuple[SealedField, ...] | None = None,
+        **over: Any,
+    ) -> LockedDelivery:
         """A delivery to the fund, whatever the declaration is worth. Its DEK is not really locked."""
+        if sealed is None:
+            sealed = tuple(SealedField(index, signed.sealed_fields[index]) for index in fields)
         members: dict[str, Any] = {
             "delivery_id": delivery_id_of(self.declaration_id, FUND, self.grant_id),
             "recipient": FUND,
@@ -224,7 +233,7 @@ class World:
             "grant_version": 2,
             "payload": signed.payload,
             "signatures": signed.signatures,
-            "fields": tuple(SealedField(index, signed.sealed_fields[index]) for index in fields),
+            "fields": sealed,
             "gate_kid": signed.gate_kid,
             "locked_dek": self.fixed("locked", 12 + 16 + 80),
         }

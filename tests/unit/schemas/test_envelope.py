@@ -73,8 +73,9 @@ def test_the_slip_s_commitment_is_the_one_of_the_protocol(world: Any) -> None:
 
 def test_nobody_makes_a_verified_declaration_without_verifying(world: Any) -> None:
     verified = verify(world, world.signed())
+    forged: Any = object()
     with pytest.raises(TypeError, match="verify_declaration"):
-        VerifiedDeclaration(verified.manifest, verified.digest, verified.signed, object())  # type: ignore[arg-type]
+        VerifiedDeclaration(verified.manifest, verified.digest, verified.signed, forged)
     with pytest.raises((TypeError, ValueError), match="made_by"):
         replace(verified, manifest=world.manifest(issued_at=Instant(0)))
 
