@@ -1,0 +1,202 @@
+"""Observe: what the machine says while it runs, one line of JSON for each event, and never a citizen's value.
+
+Refuses: free text. An event is a static name, a key is one of KEYS, a value is of that key's own type: a number, a
+member of a closed list, an identifier. Anything else is dropped and counted, in exceptions and other libraries' messages
+too.
+Keeps: whatever is thrown at a logger, what comes out holds nothing that a person typed. The tests throw canaries at it;
+that events are literals they read in the source, for here a literal looks like any other string.
+
+A pattern that scrubs text afterwards misses the name that it does not know. So nothing is scrubbed: it is named, typed,
+or gone.
+"""
+
+import json
+import logging
+import re
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Mapping, MutableMapping
+from datetime import UTC, datetime
+from enum import Enum
+from types import TracebackType
+from typing import Any, Final, TextIO
+
+import structlog
+from structlog.typing import FilteringBoundLogger
+
+from broker.ports import Clock
+from schemas import messages
+from schemas.errors import Fault
+from schemas.names import (
+    DeclarationId,
+    DeliveryId,
+    EventType,
+    GrantId,
+    Kid,
+    LeafHash,
+    ManifestDigest,
+    PartyId,
+    Purpose,
+    SchemaId,
+)
+
+Json = str | int | float | bool | list[str] | None
+FRAMES: Final = 12
+"""How many frames of an exception are told, innermost last; each is a file, a line and a function, never data."""
+
+_EVENT: Final = re.compile(r"[a-z]+(?:-[a-z]+)*(?:\.[a-z]+(?:-[a-z]+)*)+")
+_NUMBER: Final = 2**63
+_UNNAMED: Final = "observe.unnamed-event"
+
+
+def _number(value: object) -> Json:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value if -_NUMBER < value < _NUMBER else None  # neither NaN nor an infinity, which JSON does not have
+
+
+def _code(value: object) -> Json:
+    """A fault's code, which is one of a list; a string that only looks like one is not."""
+    return value if isinstance(value, str) and value in messages.table() else None
+
+
+def _member(value: object) -> Json:
+    """A member of a closed enumeration of ours."""
+    ours = isinstance(value, Enum) and type(value).__module__.partition(".")[0] in _PACKAGES
+    return value.name.lower() if isinstance(value, Enum) and ours else None
+
+
+def _error(value: object) -> Json:
+    """An exception's or a class's own name, without what it says."""
+    kind = value if isinstance(value, type) else type(value)
+    return kind.__name__ if issubclass(kind, BaseException) else None
+
+
+def _only(*types: type) -> Callable[[object], Json]:
+    """Identifiers that were checked when they were made, and of exactly this type: a plain string is none."""
+
+    def read(value: object) -> Json:
+        if type(value) not in types:
+            return None
+        return value.hex() if isinstance(value, bytes) else str(value)
+
+    return read
+
+
+_PACKAGES: Final = frozenset({"schemas", "consent", "broker", "connectors"})
+_COUNTS: Final = ("count", "size", "limit", "attempts", "partition", "offset", "position", "duration_ms", "wait_ms")
+_VERSIONS: Final = ("version", "grant_version", "epoch", "status", "port", "line")
+
+KEYS: Final[Mapping[str, Callable[[object], Json]]] = {
+    **dict.fromkeys((*_COUNTS, *_VERSIONS), _number),
+    **dict.fromkeys(("party", "source", "recipient"), _only(PartyId)),
+    **dict.fromkeys(("state", "reason", "kind", "stage"), _member),
+    "event_type": _only(EventType),
+    "purpose": _only(Purpose),
+    "schema": _only(SchemaId),
+    "declaration": _only(DeclarationId, ManifestDigest),
+    "delivery": _only(DeliveryId),
+    "grant": _only(GrantId),
+    "kid": _only(Kid),
+    "entry": _only(LeafHash),
+    "code": _code,
+    "error": _error,
+}
+"""Every key that may stand in a line, and what its value must be. A subject reference is on purpose not among them."""
+
+
+def logger() -> FilteringBoundLogger:
+    """A logger: `log.info("router.batch-planned", count=12)`. The event is a literal; keys are those of KEYS."""
+    made: FilteringBoundLogger = structlog.get_logger()
+    return made
+
+
+def configure(level: str, clock: Clock, stream: TextIO) -> None:
+    """Send every line of this process to `stream`, from `level` (debug, info, warning, error) on.
+
+    Other libraries are heard from `warning` on, without their text. An exception that nobody caught is told without its
+    message too.
+    """
+    number = logging.getLevelNamesMapping()[level.upper()]
+    structlog.configure(
+        processors=[structlog.contextvars.merge_contextvars, structlog.processors.add_log_level, _Line(clock)],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.PrintLoggerFactory(file=stream),
+        cache_logger_on_first_use=False,
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [_Library()]
+    root.setLevel(max(number, logging.WARNING))
+    logging.captureWarnings(True)
+    sys.excepthook = _uncaught
+    threading.excepthook = lambda told: _uncaught(told.exc_type, told.exc_value, told.exc_traceback)
+
+
+class _Line:
+    """The last processor: makes the line, and lets through only what is named and typed."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def __call__(self, wrapped: object, method: str, told: MutableMapping[str, Any]) -> str:
+        event, level = told.pop("event", None), told.pop("level", "info")
+        line: dict[str, Json] = {
+            "at": datetime.fromtimestamp(self._clock() / 1000, UTC).isoformat(timespec="milliseconds"),
+            "level": level,
+            "event": event if isinstance(event, str) and _EVENT.fullmatch(event) else _UNNAMED,
+        }
+        line |= _exception(told.pop("exc_info", None))
+        line |= _foreign(told.pop("_library", None))
+        dropped = 0
+        for key, value in told.items():
+            allowed = KEYS[key](value) if key in KEYS else None
+            if allowed is None:
+                dropped += 1
+            else:
+                line[key] = allowed
+        if dropped:
+            line["dropped"] = dropped
+        return json.dumps(line)
+
+
+def _exception(told: object) -> dict[str, Json]:
+    """Class, code and the places it passed, innermost last; no message, no local variable."""
+    if told is True:
+        told = sys.exc_info()[1]
+    if isinstance(told, tuple):
+        told = told[1] if len(told) == 3 else None
+    if not isinstance(told, BaseException):
+        return {}
+    frames = traceback.extract_tb(told.__traceback__)[-FRAMES:]
+    line: dict[str, Json] = {"error": type(told).__name__, "frames": [_place(frame) for frame in frames]}
+    if isinstance(told, Fault):
+        line["code"] = _code(told.code)
+    return line
+
+
+def _place(frame: traceback.FrameSummary) -> str:
+    file = "/".join(frame.filename.rsplit("/", 3)[-3:])
+    return f"{file}:{frame.lineno} {frame.name}"
+
+
+def _foreign(record: object) -> dict[str, Json]:
+    if not isinstance(record, logging.LogRecord):
+        return {}
+    # A logger may be named after anything; the name of a module that was imported is a name that a programmer gave.
+    library = record.name.partition(".")[0]
+    return {"library": library if library in sys.modules or library == "py" else "?", "line": record.lineno}
+
+
+class _Library(logging.Handler):
+    """Hears other libraries: that they said something, where, how loud. What they said may hold anything."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        speak = logger().error if record.levelno >= logging.ERROR else logger().warning
+        speak("library.message", _library=record, exc_info=record.exc_info)
+
+
+def _uncaught(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        return
+    logger().critical("process.uncaught", exc_info=(kind, error, trace))

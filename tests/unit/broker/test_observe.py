@@ -1,0 +1,324 @@
+"""What the machine says: named, typed, or gone."""
+
+import ast
+import asyncio
+import io
+import json
+import logging
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import broker
+from broker import observe
+from broker.observe import KEYS, configure, logger
+from schemas.errors import Corrupt, Refused
+from schemas.names import (
+    Capacity,
+    DeclarationId,
+    DeliveryId,
+    EventType,
+    GrantId,
+    Instant,
+    Kid,
+    LeafHash,
+    ManifestDigest,
+    PartyId,
+    Purpose,
+    Reason,
+    SchemaId,
+    SubjectRef,
+)
+
+CANARY = "CANARYdupont"
+ROOT = Path(broker.__file__).parents[1]
+
+
+class Foreign(Enum):
+    CANARY = CANARY
+
+
+@pytest.fixture
+def lines() -> Iterator[Callable[[], list[dict[str, Any]]]]:
+    """Everything said so far, as it came out."""
+    stream = io.StringIO()
+    root = logging.getLogger()
+    before = (root.handlers[:], root.level, sys.excepthook, threading.excepthook)
+    configure("debug", lambda: Instant(1_700_000_000_123), stream)
+    yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
+    structlog.reset_defaults()
+    structlog.contextvars.clear_contextvars()
+    logging.captureWarnings(False)
+    root.handlers[:], level, sys.excepthook, threading.excepthook = before
+    root.setLevel(level)
+
+
+Lines = Callable[[], list[dict[str, Any]]]
+
+
+def test_a_line_says_when_how_loud_what_and_about_which(lines: Lines) -> None:
+    logger().info("router.batch-planned", count=12, partition=0, recipient=PartyId("urn:unefois:caf"))
+    assert [
+        {
+            "at": "2023-11-14T22:13:20.123+00:00",
+            "level": "info",
+            "event": "router.batch-planned",
+            "count": 12,
+            "partition": 0,
+            "recipient": "urn:unefois:caf",
+        }
+    ] == lines()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "shown"),
+    [
+        ("count", 0, 0),
+        ("duration_ms", 1.5, 1.5),
+        ("party", PartyId("urn:unefois:caf"), "urn:unefois:caf"),
+        ("source", PartyId("urn:unefois:caf"), "urn:unefois:caf"),
+        ("event_type", EventType("fr.test.moved.v1"), "fr.test.moved.v1"),
+        ("purpose", Purpose("family-benefits"), "family-benefits"),
+        ("schema", SchemaId(bytes(32)), "00" * 32),
+        ("declaration", DeclarationId(bytes(16)), "00" * 16),
+        ("declaration", ManifestDigest(bytes(32)), "00" * 32),
+        ("delivery", DeliveryId(bytes(16)), "00" * 16),
+        ("grant", GrantId(bytes(16)), "00" * 16),
+        ("kid", Kid(bytes(32)), "00" * 32),
+        ("entry", LeafHash(bytes(32)), "00" * 32),
+        ("code", "store.locked", "store.locked"),
+        ("reason", Reason.NO_GRANT, "no_grant"),
+        ("state", Capacity.SELF, "self"),
+        ("error", KeyError(CANARY), "KeyError"),
+        ("error", KeyError, "KeyError"),
+    ],
+)
+def test_a_value_of_its_keys_own_type_is_shown(lines: Lines, key: str, value: object, shown: object) -> None:
+    logger().info("flow.step", **{key: value})
+    assert shown == lines()[0][key]
+
+
+ANYTHING = (
+    CANARY,
+    CANARY.encode(),
+    [CANARY],
+    {"name": CANARY},
+    (CANARY,),
+    Foreign.CANARY,
+    SubjectRef(b"CANARYdupont" + bytes(20)),
+    object(),
+    None,
+    2**70,
+    float("nan"),
+    float("inf"),
+    Refused(CANARY),
+)
+
+
+@pytest.mark.parametrize(
+    "key", [*KEYS, "name", "family_name", "message", "_library", "exc_info", "stack_info", "level_"]
+)
+def test_a_value_of_any_other_type_is_dropped(lines: Lines, key: str) -> None:
+    for value in ANYTHING:
+        logger().info("flow.step", **{key: value})
+    assert CANARY not in json.dumps(lines())
+    assert CANARY.encode().hex() not in json.dumps(lines())
+    for line in lines():
+        assert {"at", "level", "event", "dropped", "error", "frames", "code"} >= set(line)
+
+
+def test_what_was_dropped_is_counted(lines: Lines) -> None:
+    logger().info("flow.step", name=CANARY, count=CANARY, party=CANARY, size=1)
+    assert (3, 1) == (lines()[0]["dropped"], lines()[0]["size"])
+
+
+def test_a_subject_reference_has_no_key(lines: Lines) -> None:
+    subject = SubjectRef(bytes(range(32)))
+    for key in (*KEYS, "subject"):
+        logger().info("flow.step", **{key: subject})
+    assert subject.hex() not in json.dumps(lines())
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        CANARY,
+        f"router.{CANARY}",
+        "router",
+        "Router.step",
+        "router.step ",
+        f"router.step {CANARY}",
+        "",
+        "a.b\nc.d",
+        None,
+        7,
+    ],
+)
+def test_an_event_without_a_proper_name_loses_it(lines: Lines, event: Any) -> None:
+    logger().info(event)
+    assert "observe.unnamed-event" == lines()[0]["event"]
+    assert CANARY not in json.dumps(lines())
+
+
+def test_text_formatted_into_an_event_is_gone(lines: Lines) -> None:
+    logger().info("router.step %s", CANARY)
+    assert CANARY not in json.dumps(lines())
+
+
+def test_bound_and_contextual_keys_are_held_to_the_same_rule(lines: Lines) -> None:
+    structlog.contextvars.bind_contextvars(name=CANARY, partition=3)
+    logger().bind(contact=CANARY, offset=4).info("flow.step")
+    assert (3, 4, 2) == (lines()[0]["partition"], lines()[0]["offset"], lines()[0]["dropped"])
+    assert CANARY not in json.dumps(lines())
+
+
+def test_an_exception_is_told_by_its_class_and_place_without_its_message(lines: Lines) -> None:
+    try:
+        int(CANARY)
+    except ValueError:
+        logger().exception("flow.failed")
+    line = lines()[0]
+    assert ("ValueError", "error") == (line["error"], line["level"])
+    assert "test_observe.py" in line["frames"][-1]
+    assert CANARY not in json.dumps(line)
+
+
+def test_a_fault_is_told_by_its_code_without_its_details(lines: Lines) -> None:
+    try:
+        raise Corrupt("store.corrupt", f"/{CANARY}", error=CANARY)
+    except Corrupt as error:
+        logger().error("flow.failed", exc_info=error)
+    assert ("Corrupt", "store.corrupt") == (lines()[0]["error"], lines()[0]["code"])
+    assert CANARY not in json.dumps(lines())
+
+
+def test_what_caused_an_exception_is_not_told_either(lines: Lines) -> None:
+    try:
+        try:
+            raise ValueError(CANARY)
+        except ValueError as cause:
+            raise KeyError(CANARY) from cause
+    except KeyError:
+        logger().exception("flow.failed")
+    assert CANARY not in json.dumps(lines())
+
+
+def test_another_librarys_message_is_told_without_its_text(lines: Lines) -> None:
+    try:
+        raise ValueError(CANARY)
+    except ValueError:
+        logging.getLogger("asyncio").exception("executing %s", CANARY, extra={"name_": CANARY})
+    logging.getLogger(CANARY).warning(CANARY)
+    logging.getLogger("asyncio").info(CANARY)
+    assert [("asyncio", "error"), ("?", "warning")] == [(x["library"], x["level"]) for x in lines()]
+    assert CANARY not in json.dumps(lines())
+
+
+def test_a_warning_is_told_without_its_text(lines: Lines) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        logging.captureWarnings(True)
+        warnings.warn(CANARY, UserWarning, stacklevel=1)
+    assert [("py", "warning")] == [(line["library"], line["level"]) for line in lines()]
+    assert CANARY not in json.dumps(lines())
+
+
+def test_an_exception_that_nobody_caught_is_told_without_its_message(lines: Lines) -> None:
+    def fail() -> None:
+        raise ValueError(CANARY)
+
+    thread = threading.Thread(target=fail)
+    thread.start()
+    thread.join()
+    try:
+        fail()
+    except ValueError as error:
+        sys.excepthook(ValueError, error, error.__traceback__)
+    assert [("process.uncaught", "ValueError")] * 2 == [(line["event"], line["error"]) for line in lines()]
+    assert CANARY not in json.dumps(lines())
+
+
+def test_stopping_by_hand_is_no_event(lines: Lines) -> None:
+    sys.excepthook(KeyboardInterrupt, KeyboardInterrupt(), None)
+    assert [] == lines()
+
+
+def test_a_lost_task_of_the_event_loop_is_told_without_its_message(lines: Lines) -> None:
+    async def lose() -> None:
+        loop = asyncio.get_running_loop()
+        loop.call_exception_handler({"message": CANARY, "exception": ValueError(CANARY)})
+
+    asyncio.run(lose())
+    assert ["asyncio"] == [line["library"] for line in lines()]
+    assert CANARY not in json.dumps(lines())
+
+
+@pytest.mark.parametrize(("level", "heard"), [("debug", 4), ("info", 3), ("warning", 2), ("error", 1)])
+def test_a_level_is_where_the_talk_begins(level: str, heard: int, lines: Lines) -> None:
+    stream = io.StringIO()
+    configure(level, lambda: Instant(0), stream)
+    for speak in (logger().debug, logger().info, logger().warning, logger().error):
+        speak("flow.step")
+    assert heard == len(stream.getvalue().splitlines())
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.dictionaries(st.sampled_from([*KEYS, "name", "x"]), st.text(min_size=1) | st.binary(min_size=1), max_size=5))
+def test_no_free_text_gets_out(lines: Lines, keys: dict[str, object]) -> None:
+    logger().info("flow.step", **keys)
+    allowed = {"at", "level", "event", "dropped"} | {
+        key for key, value in keys.items() if key == "code" and value in observe.messages.table()
+    }
+    assert allowed >= set(lines()[-1])
+
+
+SPEAKS = {"debug", "info", "warning", "error", "critical", "exception"}
+
+
+def spoken() -> list[tuple[str, ast.Call]]:
+    """Every call in the source that speaks to one of our loggers."""
+    found = []
+    for package in ("schemas", "consent", "broker", "connectors"):
+        for file in sorted((ROOT / package).rglob("*.py")):
+            for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+                if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in SPEAKS:
+                    named = ast.unparse(node.func.value)
+                    if named in ("log", "_log", "logger()", "observe.logger()", "self._log"):
+                        found.append((f"{file.relative_to(ROOT)}:{node.lineno}", node))
+    return found
+
+
+def test_every_event_in_the_source_is_a_literal_with_known_keys() -> None:
+    for place, call in spoken():
+        event = call.args[0] if call.args else None
+        literal = isinstance(event, ast.Constant) and isinstance(event.value, str)
+        assert literal, place
+        assert observe._EVENT.fullmatch(event.value), place
+        assert 1 == len(call.args), place
+        names = {keyword.arg for keyword in call.keywords} - {"exc_info", "_library"}
+        assert names <= set(KEYS), place
+
+
+def test_no_module_speaks_through_another_door() -> None:
+    """Only `observe` may know the logging libraries: whoever takes a logger of theirs goes around the rule."""
+    doors = []
+    for package in ("schemas", "consent", "broker"):
+        for file in sorted((ROOT / package).rglob("*.py")):
+            for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+                names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+                names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+                doors += [
+                    file.relative_to(ROOT).as_posix()
+                    for name in names
+                    if name.partition(".")[0] in ("logging", "structlog")
+                ]
+    assert {"broker/observe.py"} == set(doors)
