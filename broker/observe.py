@@ -1,8 +1,8 @@
 """Observe: what the machine says while it runs, one line of JSON for each event, and never a citizen's value.
 
 Refuses: free text. An event is a static name, a key is one of KEYS, a value is of that key's own type: a number, a
-member of a closed list, an identifier. Anything else is dropped and counted, in exceptions and other libraries' messages
-too.
+member of a closed list, an identifier. Anything else is dropped and counted, in exceptions and in what other libraries
+say too.
 Keeps: whatever is thrown at a logger, what comes out holds nothing that a person typed. The tests throw canaries at it;
 that events are literals they read in the source, for here a literal looks like any other string.
 
