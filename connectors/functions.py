@@ -194,7 +194,7 @@ LIBRARY: Mapping[str, Function] = {
     "after_first_word": Function(text.after_first_word, (_T,), "The text after its first space; null for one word."),
     "words": Function(text.words, (_T,), "The words as a list."),
     "split": Function(_split, (_T, _T), "split(text, separator): a list."),
-    "join": Function(_join, (_T, _L), "join(separator, list): one text without the null and empty items; null if none is left."),
+    "join": Function(_join, (_T, _L), "join(separator, list): without null and empty items; null if none is left."),
     "replace": Function(str.replace, (_T, _T, _T), "replace(text, old, new)."),
     "starts_with": Function(str.startswith, (_T, _T), "Whether a text starts with another."),
     "ends_with": Function(str.endswith, (_T, _T), "Whether a text ends with another."),
