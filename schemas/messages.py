@@ -5,12 +5,13 @@ Keeps: sentences live in one table (`codes.toml`), so the documentation, the com
 """
 
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Literal
+from typing import Literal, Protocol
 
-from schemas.errors import Fault
+from schemas.errors import Detail
 
 Language = Literal["fr", "en"]
 
@@ -21,6 +22,18 @@ class Message:
 
     wrong: str
     remedy: str
+
+
+class Coded(Protocol):
+    """What can be told to a person: a fault, a warning (`values`), a break (`evolution`)."""
+
+    @property
+    def code(self) -> str:
+        """A code of the table."""
+
+    @property
+    def details(self) -> Mapping[str, Detail]:
+        """What fills the braces."""
 
 
 @cache
@@ -35,8 +48,8 @@ class _Unfilled(dict[str, object]):
         return "?"
 
 
-def explain(fault: Fault, language: Language) -> Message:
-    """The fault's sentences in one language; details fill the braces."""
-    row = table()[fault.code]
-    told = _Unfilled(fault.details)
+def explain(coded: Coded, language: Language) -> Message:
+    """The sentences of a code in one language; details fill the braces."""
+    row = table()[coded.code]
+    told = _Unfilled(coded.details)
     return Message(row[language].format_map(told), row[f"do_{language}"].format_map(told))
