@@ -9,7 +9,6 @@ Source: docs/architecture.md, "Transactions that matter"; docs/protocol.md, sect
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from schemas.catalogue import Catalogue
 from sqlalchemy import select
 
 from broker.crashpoints import mark
@@ -26,6 +25,7 @@ from consent import keyring as wrapping
 from consent import registry
 from consent.grant import Basis, Grant, Scope, Status, Voice
 from consent.policy import Subscription, SubscriptionStatus
+from schemas.catalogue import Catalogue
 from schemas.entry import EntryKind
 from schemas.errors import Refused, Unavailable
 from schemas.names import EventType, GrantId, Instant, LeafHash, PartyId, Purpose, Reason, SubjectRef, uuid7

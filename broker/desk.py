@@ -23,11 +23,8 @@ from schemas import values
 from schemas.catalogue import Catalogue, EventSchema
 from schemas.declaration import Source, declare
 from schemas.errors import Refused
-from schemas.names import DeclarationId, EventType, PartyId, SubjectRef, uuid7
+from schemas.names import DeclarationId, EventType, Instant, PartyId, SubjectRef, uuid7
 from schemas.territories import territories_of
-
-TOKEN_LIFE_MS = 15 * 60_000
-"""How long a subject token may be used: long enough to build a declaration, short enough to be worth nothing later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +48,7 @@ class Desk:
         catalogue: Catalogue,
         intake: Intake,
         lifetime_ms: int,
+        token_ms: int,
         clock: Clock,
         entropy: Entropy,
     ) -> None:
@@ -61,6 +59,7 @@ class Desk:
         self._catalogue = catalogue
         self._intake = intake
         self._lifetime_ms = lifetime_ms
+        self._token_ms = token_ms
         self._clock = clock
         self._entropy = entropy
 
@@ -130,7 +129,7 @@ class Desk:
             Source(source, self._keyring.signers(directory, source, at), directory.policy(source, at)),
             event,
             record,
-            subject_token=self._identity.token(self.subject(record), source, at + TOKEN_LIFE_MS),
+            subject_token=self._identity.token(self.subject(record), source, Instant(at + self._token_ms)),
             territories=territories_of(event, record),
             gate=directory.current_sealing_key(directory.broker, at),
             at=at,

@@ -9,7 +9,7 @@ Source: docs/architecture.md, "What destroying means".
 
 from dataclasses import dataclass
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import func, insert, select, update
 
 from broker.crashpoints import mark
 from broker.ledger import Recorder
@@ -113,6 +113,11 @@ class Epochs:
             mark("epochs.consent-key-written")
             # Crash here: a key without its row; its number is never used again, and `finish` destroys it.
         return epoch
+
+    async def newest_consent_opened_at(self) -> Instant | None:
+        """When the newest consent epoch was opened; None when there is none."""
+        async with self._store.read() as tx:
+            return _instant((await tx.execute(select(func.max(consent_epochs.c.opened_at)))).scalar())
 
     async def rotate_consent(self) -> int:
         """Wrap every living consent key anew and destroy the older epoch keys: no backup from before opens any more.

@@ -6,7 +6,6 @@ Keeps: no finding means that everything the house promises about its stored stat
 
 from collections.abc import AsyncIterator
 
-from schemas.catalogue import Catalogue
 from sqlalchemy import select
 
 from broker.checks import consents, declarations, directory, keys, ledger
@@ -16,6 +15,7 @@ from broker.lookup import Lookup
 from broker.ports import KeyStore, Log
 from broker.store.engine import Store, Transaction
 from broker.store.tables import ledger_entries
+from schemas.catalogue import Catalogue
 from schemas.entry import Entry
 from schemas.errors import Corrupt, Refused
 from schemas.names import PartyId

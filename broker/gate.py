@@ -9,7 +9,6 @@ Source: docs/protocol.md, section 6; docs/architecture.md, "Transactions that ma
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from schemas.catalogue import Catalogue
 from sqlalchemy import select, update
 
 from broker.crashpoints import mark
@@ -24,6 +23,7 @@ from broker.store.tables import deliveries, gate_epochs, parties
 from consent import registry
 from consent.grant import Grant
 from consent.policy import DeclarationFacts, Subscription, SubscriptionStatus, at_release
+from schemas.catalogue import Catalogue
 from schemas.directory import Directory, SealingKeyEntry
 from schemas.entry import EntryKind
 from schemas.errors import Corrupt, Refused

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final
 
-from schemas.catalogue import Catalogue
 from sqlalchemy import Row, select, update
 
 from broker.crashpoints import mark
@@ -25,6 +24,7 @@ from broker.ports import Clock, Log
 from broker.router import TOPIC
 from broker.store.engine import Store, Transaction
 from broker.store.tables import submissions
+from schemas.catalogue import Catalogue
 from schemas.entry import EntryKind
 from schemas.envelope import SignedDeclaration, VerifiedDeclaration, verify_declaration
 from schemas.errors import Corrupt, Refused

@@ -8,7 +8,6 @@ consent and a replayed dead letter all obey the same rule; what was applied is n
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from schemas.catalogue import Catalogue, EventSchema
 from sqlalchemy import delete, insert, select, update
 
 from broker.crashpoints import mark
@@ -18,8 +17,9 @@ from broker.ports import Entropy
 from broker.store.engine import Transaction
 from broker.store.tables import deliveries, withholdings
 from consent import registry
-from consent.grant import Grant, Scope
+from consent.grant import Grant
 from consent.policy import DeclarationFacts, Deny, Permit, Share, Subscription, decide
+from schemas.catalogue import Catalogue, EventSchema
 from schemas.entry import EntryKind
 from schemas.envelope import VerifiedDeclaration
 from schemas.errors import Corrupt
@@ -117,7 +117,7 @@ class Planner:
 
     async def _bind_once(self, tx: Transaction, grant: Grant, known: Known, at: Instant) -> int:
         """A consent for one occasion is bound to the first declaration planned under it: a new version says which."""
-        if grant.scope is not Scope.ONCE or grant.once_for is not None:
+        if not grant.unbound:
             return grant.version
         bound = grant.bind_once(known.verified.manifest.declaration_id, at)
         await registry.change(tx.conn, bound)

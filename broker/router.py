@@ -10,7 +10,6 @@ Source: docs/architecture.md, steps 5 to 9 and "Transactions that matter".
 from dataclasses import dataclass
 from hashlib import sha256
 
-from schemas.catalogue import Catalogue
 from sqlalchemy import insert, select, update
 
 from broker.crashpoints import mark
@@ -24,6 +23,7 @@ from broker.ports import Clock, Log, Record
 from broker.store.engine import Store, Transaction
 from broker.store.tables import consumed, dead_letters, declarations, submissions
 from consent import registry
+from schemas.catalogue import Catalogue
 from schemas.entry import EntryKind
 from schemas.envelope import SignedDeclaration, VerifiedDeclaration, verify_declaration
 from schemas.errors import Refused, Unavailable
@@ -202,7 +202,8 @@ class Router:
     async def _plan(self, tx: Transaction, known: Known, at: Instant) -> None:
         manifest = known.verified.manifest
         grants = await registry.for_routing(tx.conn, [known.subject], manifest.event_type)
-        await tx.lock_shared(sorted(grant.id for grant in grants))
+        await tx.lock_exclusive(sorted(grant.id for grant in grants if grant.unbound))  # planning may bind it
+        await tx.lock_shared(sorted(grant.id for grant in grants if not grant.unbound))
         grants = await registry.for_routing(tx.conn, [known.subject], manifest.event_type)  # as they are under the lock
         keys = self._keyring.consent_epochs()
         territories = known.verified.signed.slip.territories

@@ -74,7 +74,8 @@ class Settings(BaseSettings):
     """How long a backup of the database can still open what a revocation closed, for whoever has the keys too."""
     key_overlap_days: int = Field(30, ge=0, le=400)
 
-    declaration_days: int = Field(30, ge=1, le=366)
+    declaration_days: int = Field(731, ge=1, le=3660)
+    """How long a declaration made here may be delivered: a late subscriber and a parked delivery need it, too."""
     subject_token_minutes: int = Field(60, ge=1, le=10080)
     log_partitions: int = Field(8, ge=1, le=1024)
     """Never changes once there are declarations: a citizen's would lose their order."""

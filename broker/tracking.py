@@ -7,12 +7,12 @@ Keeps: every subscription that was asked has its line, those that got nothing to
 from dataclasses import dataclass
 from enum import Enum
 
-from schemas.catalogue import Catalogue
 from sqlalchemy import select
 
 from broker.deliveries import Delivery, DeliveryState, load
 from broker.store.engine import Store
 from broker.store.tables import declarations, deliveries, submissions, withholdings
+from schemas.catalogue import Catalogue
 from schemas.errors import Refused
 from schemas.names import (
     DeclarationId,

@@ -37,6 +37,7 @@ from broker.store import migrate
 from broker.store.engine import Store
 from broker.subscribing import Subscribing
 from broker.tracking import Tracking
+from broker.upkeep import Schedule, Upkeep
 from schemas import catalogue
 from schemas.catalogue import Catalogue
 from schemas.names import Instant, PartyId
@@ -76,6 +77,7 @@ class Home:
     consents: Consents
     dead_letters: DeadLetters
     ledger: Ledger
+    upkeep: Upkeep
     tracking: Tracking
     fsck: Fsck
 
@@ -130,6 +132,25 @@ def assemble(settings: Settings, *, store: Store, keys: KeyStore, clock: Clock, 
         party=party,
         clock=clock,
     )
+    epochs = Epochs(
+        store=store,
+        keys=keys,
+        registrar=registrar,
+        recorder=recorder,
+        party=party,
+        clock=clock,
+        entropy=entropy,
+    )
+    consents = Consents(
+        store=store,
+        lookup=lookup,
+        keyring=keyring,
+        planner=planner,
+        catalogue=events,
+        recorder=recorder,
+        clock=clock,
+        entropy=entropy,
+    )
     ledger = Ledger(store, settings.ledger_origin, _ledger_key(keys), clock)
     return Home(
         settings=settings,
@@ -147,15 +168,7 @@ def assemble(settings: Settings, *, store: Store, keys: KeyStore, clock: Clock, 
         registrar=registrar,
         subscribing=Subscribing(recorder, events),
         parties=Parties(store, keys, registrar, clock),
-        epochs=Epochs(
-            store=store,
-            keys=keys,
-            registrar=registrar,
-            recorder=recorder,
-            party=party,
-            clock=clock,
-            entropy=entropy,
-        ),
+        epochs=epochs,
         intake=intake,
         desk=Desk(
             store=store,
@@ -165,6 +178,7 @@ def assemble(settings: Settings, *, store: Store, keys: KeyStore, clock: Clock, 
             catalogue=events,
             intake=intake,
             lifetime_ms=settings.declaration_days * 86_400_000,
+            token_ms=settings.subject_token_minutes * 60_000,
             clock=clock,
             entropy=entropy,
         ),
@@ -180,16 +194,7 @@ def assemble(settings: Settings, *, store: Store, keys: KeyStore, clock: Clock, 
             party=party,
             clock=clock,
         ),
-        consents=Consents(
-            store=store,
-            lookup=lookup,
-            keyring=keyring,
-            planner=planner,
-            catalogue=events,
-            recorder=recorder,
-            clock=clock,
-            entropy=entropy,
-        ),
+        consents=consents,
         dead_letters=DeadLetters(
             store=store,
             lookup=lookup,
@@ -200,6 +205,7 @@ def assemble(settings: Settings, *, store: Store, keys: KeyStore, clock: Clock, 
             clock=clock,
         ),
         ledger=ledger,
+        upkeep=Upkeep(consents=consents, epochs=epochs, ledger=ledger, schedule=_schedule(settings), clock=clock),
         tracking=Tracking(store, events),
         fsck=Fsck(store=store, log=log, key_store=keys, catalogue=events, party=party, verifier=ledger.verifier_key),
     )
@@ -256,4 +262,14 @@ def _patience(settings: Settings) -> Patience:
         attempts=settings.delivery_attempts,
         first_ms=settings.retry_first_seconds * 1000,
         most_ms=settings.retry_most_seconds * 1000,
+    )
+
+
+def _schedule(settings: Settings) -> Schedule:
+    return Schedule(
+        suite=settings.hpke_suite,
+        gate_days=settings.gate_epoch_days,
+        gate_overlap_days=settings.gate_overlap_days,
+        gate_retention_days=settings.gate_retention_days,
+        consent_days=settings.consent_epoch_days,
     )

@@ -173,6 +173,11 @@ class Grant:
         """Whether this is a mandate by law rather than a citizen's consent."""
         return self.basis.kind is BasisKind.LAW
 
+    @property
+    def unbound(self) -> bool:
+        """Whether it is for one declaration and none has used it yet."""
+        return self.scope is Scope.ONCE and self.once_for is None
+
     def pause(self, at: Instant, by: Voice | None = None) -> "Grant":
         """Nothing flows until `resume`; the key stays.
 

@@ -196,8 +196,7 @@ def at_release(
         return Reason.NO_GRANT
     if grant.purpose != purpose:
         return Reason.PURPOSE
-    unbound = grant.scope is Scope.ONCE and grant.once_for is None
-    if unbound or not once_covers(grant, facts.declaration_id, facts.corrects):
+    if grant.unbound or not once_covers(grant, facts.declaration_id, facts.corrects):
         return Reason.ONCE_USED
     if not fields:
         return Reason.NO_FIELDS

@@ -1,0 +1,80 @@
+"""Upkeep: what has to happen because time passes: grants end, epochs are opened, rotated and destroyed, entries
+ordered.
+
+Refuses: nothing; each turn does what is due and may be interrupted anywhere, for every part of it can be called again.
+Keeps: the bounds that `docs/trust.md` states: how long a backup can open what was revoked, when an epoch is gone for
+good.
+"""
+
+from dataclasses import dataclass
+
+from broker.consents import Consents
+from broker.epochs import Epochs
+from broker.ledger import Ledger
+from broker.ports import Clock
+from schemas.hpke import Suite
+
+DAY_MS = 86_400_000
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """When keys are renewed and destroyed; days."""
+
+    suite: Suite
+    gate_days: int
+    gate_overlap_days: int
+    gate_retention_days: int
+    consent_days: int
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What one turn did."""
+
+    expired: int
+    finished: int
+    gates_opened: int
+    gates_destroyed: int
+    rewrapped: int | None
+    """Consent keys wrapped anew; None when no rotation was due."""
+    sequenced: int
+
+
+class Upkeep:
+    """Called by the ledger's process, and by `unefois run`."""
+
+    def __init__(self, *, consents: Consents, epochs: Epochs, ledger: Ledger, schedule: Schedule, clock: Clock) -> None:
+        self._consents = consents
+        self._epochs = epochs
+        self._ledger = ledger
+        self._schedule = schedule
+        self._clock = clock
+
+    async def turn(self) -> Turn:
+        """Do what is due. Raises Unavailable, Corrupt."""
+        expired = await self._consents.expire_due()
+        finished = await self._epochs.finish()
+        opened, destroyed = await self._gates()
+        rewrapped = await self._consent_epoch()
+        return Turn(expired, finished, opened, destroyed, rewrapped, await self._ledger.sequence())
+
+    async def _gates(self) -> tuple[int, int]:
+        """A new gate key when the newest has served its time; the end of those whose retention is over."""
+        epochs, at, opened, destroyed = await self._epochs.gate_epochs(), self._clock(), 0, 0
+        if not epochs or at - epochs[-1].opened_at >= self._schedule.gate_days * DAY_MS:
+            await self._epochs.open_gate(self._schedule.suite, self._schedule.gate_overlap_days * DAY_MS)
+            opened = 1
+        for epoch in epochs:
+            over = at - epoch.opened_at >= self._schedule.gate_retention_days * DAY_MS
+            closed = epoch.closed_at is not None and epoch.closed_at <= at
+            if over and closed and epoch.destroyed_at is None:
+                await self._epochs.destroy_gate(epoch.kid)
+                destroyed += 1
+        return opened, destroyed
+
+    async def _consent_epoch(self) -> int | None:
+        opened = await self._epochs.newest_consent_opened_at()
+        if opened is not None and self._clock() - opened < self._schedule.consent_days * DAY_MS:
+            return None
+        return await self._epochs.rotate_consent()
