@@ -160,6 +160,13 @@ def test_a_tree_larger_than_any_reader_can_hold_is_refused() -> None:
     refuses("merkle.size-order", lambda: merkle.verify_consistency(6, 2**63, ROOT, ROOT, SIX_EIGHT))
 
 
+def test_the_largest_tree_that_readers_can_hold_is_judged_like_any_other() -> None:
+    largest = 2**63 - 1
+    assert merkle.Frontier(largest, (ROOT,) * 63).root()
+    refuses("merkle.proof-length", lambda: merkle.verify_inclusion(EIGHT[5], 5, largest, PROOF, ROOT))
+    refuses("merkle.proof-length", lambda: merkle.verify_consistency(6, largest, ROOT, ROOT, SIX_EIGHT))
+
+
 @pytest.mark.parametrize("wrong", [b"", bytes(31), bytes(33)])
 def test_a_hash_of_another_length_is_refused_wherever_it_stands(wrong: bytes) -> None:
     attempts: list[Callable[[], object]] = [

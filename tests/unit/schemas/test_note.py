@@ -134,6 +134,7 @@ def test_a_key_under_which_anything_verifies_is_refused() -> None:
 
 @pytest.mark.parametrize("name", ["", "a b", "a+b", "a\u00a0b", "a\u2003", "a\tb", "é" * 128])
 def test_a_key_name_with_spaces_or_plus_signs_or_too_long_is_refused(name: str) -> None:
+    assert VerifierKey.of("a" + "é" * 127, KEY)
     refuses("note.name", lambda: VerifierKey.of(name, KEY))
     refuses("note.name", lambda: SignatureLine(name, bytes(4), b"x"))
 
@@ -168,6 +169,7 @@ def test_signatures_of_unknown_keys_say_nothing() -> None:
 @pytest.mark.parametrize("code", [*range(10), *range(11, 32)])
 def test_a_control_character_is_refused(code: int) -> None:
     refuses("note.control-character", lambda: Note.parse(SIGNED.replace(b"first", b"fir%cst" % code)))
+    refuses("note.control-character", lambda: Note.parse(SIGNED.replace(b"ledger ", b"ledger%c " % code)))
     refuses("note.control-character", lambda: note.sign(f"fir{chr(code)}st\n", NAME, KEY))
 
 
@@ -200,6 +202,7 @@ def test_a_note_is_not_made_without_a_signature_or_a_last_newline() -> None:
         "— name AAAAAAA= \n",
         "— name AAAA_-A=\n",
         "— name AAAAAAA=",
+        "— name AAAAAAA=x",
         "— name AAAAAAA=\nmore",
         "more\n— name AAAAAAA=\n",
     ],
@@ -212,7 +215,9 @@ def test_a_malformed_signature_line_is_refused(line: str) -> None:
 def test_a_hundred_signatures_are_read_and_no_more() -> None:
     line = "— name AAAAAAA=\n"
     assert len(Note.parse(f"text\n\n{line * 100}".encode()).signatures) == 100
-    refuses("note.too-many-signatures", lambda: Note.parse(f"text\n\n{line * 101}".encode()))
+    for count in (101, 102, 200):
+        raw = f"text\n\n{line * count}".encode()
+        refuses("note.too-many-signatures", lambda raw=raw: Note.parse(raw))
     refuses("note.too-many-signatures", lambda: Note.parse(f"text\n\n{line * 100}".encode()).plus([line_of()]))
 
 

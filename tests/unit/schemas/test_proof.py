@@ -108,7 +108,8 @@ def test_more_hashes_than_a_tree_is_high_are_refused() -> None:
 
 
 def test_a_file_that_is_too_long_is_refused() -> None:
-    refuses("proof.too-long", lambda: Proof.parse(RAW + bytes(proof.PROOF_BYTES)))
+    refuses("proof.malformed", lambda: Proof.parse(bytes(proof.PROOF_BYTES)))
+    refuses("proof.too-long", lambda: Proof.parse(bytes(proof.PROOF_BYTES + 1)))
 
 
 def test_a_proof_is_not_made_of_other_things() -> None:

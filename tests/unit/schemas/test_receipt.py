@@ -120,7 +120,8 @@ def test_step_1_another_file_is_no_receipt(text: str) -> None:
 
 
 def test_step_1_a_file_that_is_too_long_is_refused() -> None:
-    refuses("receipt.too-long", lambda: receipt.check(FRENCH + "x" * receipt.RECEIPT_BYTES, LOG_VKEY))
+    refuses("receipt.not-a-receipt", lambda: receipt.check("x" * receipt.RECEIPT_BYTES, LOG_VKEY))
+    refuses("receipt.too-long", lambda: receipt.check("x" * (receipt.RECEIPT_BYTES + 1), LOG_VKEY))
 
 
 def test_step_2_sentences_without_a_proof_are_refused() -> None:

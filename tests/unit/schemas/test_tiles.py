@@ -94,7 +94,9 @@ def test_a_path_in_another_spelling_is_refused(path: str) -> None:
     refuses("tiles.path", lambda: Tile.parse(path))
 
 
-@pytest.mark.parametrize(("level", "index", "width"), [(-2, 0, 1), (8, 0, 1), (0, -1, 1), (0, 0, 0), (0, 0, 257)])
+@pytest.mark.parametrize(
+    ("level", "index", "width"), [(-2, 0, 1), (8, 0, 1), (0, -1, 1), (0, 10**21, 1), (0, 0, 0), (0, 0, 257)]
+)
 def test_a_tile_that_no_log_has_is_refused(level: int, index: int, width: int) -> None:
     refuses("tiles.tile", lambda: Tile(level, index, width))
 
@@ -130,6 +132,17 @@ def test_a_log_of_256_entries_has_a_full_tile_and_one_hash_above() -> None:
 def test_only_what_changed_is_written(old: int, new: int, paths: list[str]) -> None:
     assert paths == [tile.path for tile in tiles.changed(old, new)]
     assert paths == list(tiles.grow(old, entries_of(old, new), grown(old).__getitem__))
+
+
+def test_a_log_grows_into_its_highest_level() -> None:
+    def last_before(path: str) -> bytes:
+        tile = Tile.parse(path)
+        assert tile.width == 255
+        return tiles.encode_bundle([b""] * 255) if tile.level == ENTRIES else bytes(255 * 32)
+
+    written = tiles.grow(2**56 - 1, [b"x"], last_before)
+    assert "tile/7/000.p/1" in written
+    assert [tile.path for tile in tiles.changed(2**56 - 1, 2**56)] == list(written)
 
 
 @given(st.lists(st.integers(0, 900), max_size=5))
