@@ -130,6 +130,14 @@ def test_depth_is_limited_when_writing_and_reading():
         assert ("avro.too-deep", {"depth": 4, "limit": 3}) == (caught.value.code, caught.value.details)
 
 
+def test_size_and_depth_are_asked_before_anything_is_read():
+    schema = schema_of({"type": "array", "items": "boolean"})
+    for limits, code in ((avro.Limits(max_bytes=10), "avro.too-large"), (avro.Limits(max_depth=2), "avro.too-deep")):
+        with pytest.raises(Refused) as caught:
+            avro.decode(schema, b"\xff" * 11, limits)
+        assert code == caught.value.code
+
+
 def test_items_of_all_arrays_and_maps_are_counted_together():
     schema = schema_of({"type": "array", "items": "int"}, {"type": "map", "values": "int"})
     value = {"f0": [1, 2], "f1": {"a": 1}}

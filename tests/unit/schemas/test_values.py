@@ -1,10 +1,13 @@
 import copy
+import io
 import json
 from collections.abc import Callable
 from datetime import date
 from decimal import Decimal
 from typing import Any
 
+import avro.io as avro_io
+import avro.schema as avro_schema
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -189,6 +192,16 @@ def test_a_record_of_each_type_is_taken_without_a_warning_and_survives(name):
     assert () == values.check(event(name), RECORDS[name])
     encoded = avro.encode(event(name).schema, RECORDS[name])
     assert RECORDS[name] == avro.decode(event(name).schema, encoded)
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_another_avro_library_writes_the_same_bytes_and_reads_them(name):
+    schema = avro_schema.parse(event(name).schema.raw.decode())
+    out = io.BytesIO()
+    avro_io.DatumWriter(schema).write(RECORDS[name], avro_io.BinaryEncoder(out))
+    assert out.getvalue() == avro.encode(event(name).schema, RECORDS[name])
+    out.seek(0)
+    assert RECORDS[name] == avro_io.DatumReader(schema).read(avro_io.BinaryDecoder(out))
 
 
 def test_there_is_a_record_for_each_type():
