@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from schemas.delivery import VerifiedDelivery
 from schemas.directory import Directory
-from schemas.errors import Fault, Refused, Unavailable
+from schemas.errors import Refused, Unavailable
 from schemas.hpke import SealingKey
 from schemas.manifest import Schemas
 from schemas.names import DeclarationId, DeliveryId, EventType, Instant, Kid, ManifestDigest, PartyId, Reason
@@ -217,12 +217,32 @@ def checked(model: type[AnySettings], settings: Mapping[str, Any]) -> AnySetting
     try:
         return model.model_validate(dict(settings))
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-        pointer = "".join(f"/{part}" for part in first["loc"])
-        wrong, count = first["type"], error.error_count()
+        wrong, pointer = first_wrong(error, settings)
+        count = error.error_count()
     raise Refused("connector.settings", pointer, wrong=wrong, count=count)
 
 
-def told(fault: Fault) -> str:
-    """A fault's code and place, fit for a report: no detail that a driver wrote."""
-    return f"{fault.code} {fault.pointer}".rstrip()
+def first_wrong(error: ValidationError, given: object) -> tuple[str, str]:
+    """What is wrong first (pydantic's word for it), and the JSON pointer to it in what was given."""
+    first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+    pointer, here = "", given
+    for part in first["loc"]:
+        exists, here = _inside(here, part)
+        if exists or first["type"] == "missing":
+            pointer += f"/{reference_token(str(part))}"
+        if not exists:
+            break  # the rest names a branch of pydantic's own
+    return first["type"], pointer
+
+
+def _inside(here: object, part: str | int) -> tuple[bool, object]:
+    if isinstance(here, Mapping) and part in here:
+        return True, here[part]
+    if isinstance(here, list | tuple) and isinstance(part, int) and part < len(here):
+        return True, here[part]
+    return False, None
+
+
+def reference_token(name: str) -> str:
+    """One reference token of a JSON pointer (RFC 6901)."""
+    return name.replace("~", "~0").replace("/", "~1")

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from connectors.contract import Reject
+from connectors.contract import Reject, reference_token
 from connectors.text import encodable, transliterate
 
 Encoding = Literal["utf-8", "utf-8-sig", "iso-8859-1", "iso-8859-15", "cp1252"]
@@ -51,7 +51,7 @@ def line_of(names: Sequence[str], cells: Sequence[str], style: Style) -> bytes:
 
     Raises Reject("file.control") or ("file.encoding") with the column as pointer.
     """
-    ready = [_cell(f"/{name}", cell, style) for name, cell in zip(names, cells, strict=True)]
+    ready = [_cell(f"/{reference_token(name)}", cell, style) for name, cell in zip(names, cells, strict=True)]
     text = io.StringIO()
     quoting: Literal[0, 1] = csv.QUOTE_ALL if style.quote == "all" else csv.QUOTE_MINIMAL
     csv.writer(text, delimiter=style.delimiter, quoting=quoting, lineterminator=style.line_end).writerow(ready)

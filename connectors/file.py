@@ -30,7 +30,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, StringConstraints
 
 from connectors.cells import text_of
-from connectors.contract import Applied, Ground, Retry, Row, Settings, checked
+from connectors.contract import Applied, Ground, Retry, Row, Settings, checked, reference_token
 from connectors.csv_line import Encoding, Style, line_of
 from connectors.journal import Batch, Entry, Journal
 from schemas.delivery import VerifiedDelivery
@@ -141,7 +141,7 @@ class FileConnector:
         taken = self._rows.get(delivery.delivery_id)
         if taken is not None:
             return taken[0].reference
-        cells = [text_of(row.get(name), f"/{name}") for name in self._targets]
+        cells = [text_of(row.get(name), f"/{reference_token(name)}") for name in self._targets]
         line = line_of(self._targets, cells, self._style)
         if self._batch is None:
             self._batch = self._next()

@@ -24,6 +24,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from connectors import strict_yaml
+from connectors.contract import first_wrong, reference_token
 from connectors.expression import Expression, Root, World, evaluate, nearest, parse
 from connectors.functions import Absent
 from connectors.plain import FACTS, facts_of, measure, plain
@@ -133,14 +134,16 @@ class Mapping:
             world: abc.Mapping[str, object] = given
         else:
             world = {"given": plain(given), "parameters": self._filled(parameters or {})}
-        result = {name: self._made(part, world, f"/{_escaped(name)}") for name, part in self.fields.items()}
+        result = {name: self._made(part, world, f"/{reference_token(name)}") for name, part in self.fields.items()}
         made = {name: value for name, value in result.items() if value is not Absent.LEFT_OUT}
         measure(made)
         return made
 
     def _made(self, part: Structure, world: abc.Mapping[str, object], pointer: str) -> object:
         if not isinstance(part, Expression):
-            return {name: self._made(inner, world, f"{pointer}/{_escaped(name)}") for name, inner in part.items()}
+            return {
+                name: self._made(inner, world, f"{pointer}/{reference_token(name)}") for name, inner in part.items()
+            }
         try:
             return evaluate(part, world, self.codes)
         except Refused as fault:
@@ -168,7 +171,7 @@ def expressions(mapping: Mapping) -> tuple[tuple[str, Expression], ...]:
 
 def _leaves(part: abc.Mapping[str, Structure], pointer: str) -> abc.Iterator[tuple[str, Expression]]:
     for name, inner in part.items():
-        place = f"{pointer}/{_escaped(name)}"
+        place = f"{pointer}/{reference_token(name)}"
         if isinstance(inner, Expression):
             yield place, inner
         else:
@@ -209,9 +212,7 @@ def _validated(raw: dict[str, Any]) -> _File:
     try:
         return _File.model_validate(raw)
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-        pointer = "".join(f"/{_escaped(str(part))}" for part in first["loc"])
-        wrong = first["type"]
+        wrong, pointer = first_wrong(error, raw)
     raise Refused("mapping.malformed", pointer, wrong=wrong)
 
 
@@ -233,7 +234,7 @@ class _Parsed:
         return MappingProxyType({name: self._part(name, part, pointer, nested) for name, part in raw.items()})
 
     def _part(self, name: str, part: object, pointer: str, nested: bool) -> Structure:
-        place = f"{pointer}/{_escaped(name)}"
+        place = f"{pointer}/{reference_token(name)}"
         self._count += 1
         if self._count > MAX_TARGETS:
             raise Refused("mapping.too-many-targets", place, limit=MAX_TARGETS)
@@ -245,8 +246,3 @@ class _Parsed:
             return parse(part, self._world)
         except Refused as fault:
             raise fault.under(place) from None
-
-
-def _escaped(name: str) -> str:
-    """One reference token of a JSON pointer (RFC 6901)."""
-    return name.replace("~", "~0").replace("/", "~1")

@@ -13,7 +13,6 @@ mapping left out (`keep_if_withheld`) leaves its column as it is.
 """
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Self
 
@@ -22,7 +21,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyErro
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from connectors.cells import typed
-from connectors.contract import Applied, Ground, Reject, Retry, Row, Unknown, checked
+from connectors.contract import Applied, Ground, Reject, Retry, Row, Unknown, checked, reference_token
 from connectors.plain import uuid_text
 from connectors.table_shape import TableSettings, engine_of, inbox_table, look
 from schemas.delivery import VerifiedDelivery
@@ -112,23 +111,14 @@ class TableConnector:
             return known.reference
         cells = {name: self._cell(name, value) for name, value in row.items()}
         try:
-            connection = await self._engine.connect()
-        except SQLAlchemyError:
-            connection = None
-        if connection is None:
-            raise Retry("table.away")
-        async with connection:
-            try:
+            async with self._engine.connect() as connection:
                 reference = await self._both_rows(connection, delivery, cells)
-            except DBAPIError as error:
-                fault = _fault(error)
-            else:
                 # Crash before the commit: nothing is written, the delivery comes again. After it: the inbox row is
                 # there, and the delivery that comes again ends at `find`.
                 await _commit(connection)
                 return reference
-            with suppress(SQLAlchemyError):  # a dead connection rolls back by dying
-                await connection.rollback()
+        except SQLAlchemyError as error:
+            fault = _fault(error)
         raise fault
 
     async def _both_rows(
@@ -159,7 +149,7 @@ class TableConnector:
         key = {name: cells.get(name) for name in self._settings.key}
         for name, value in key.items():
             if value is None:
-                raise Reject("table.key-null", f"/{name}")
+                raise Reject("table.key-null", f"/{reference_token(name)}")
         where = [self._table.c[name] == value for name, value in key.items()]
         rest = {name: value for name, value in cells.items() if name not in key} or key
         count = (await connection.execute(self._table.update().where(*where).values(rest))).rowcount
@@ -174,10 +164,10 @@ class TableConnector:
 
     def _cell(self, name: str, value: object) -> object:
         kind = self._table.c[name].type
-        cell = typed(value, kind.python_type, f"/{name}")
+        cell = typed(value, kind.python_type, f"/{reference_token(name)}")
         if isinstance(cell, str) and isinstance(kind, String) and kind.length and len(cell) > kind.length:
             # SQLite would take it, others would refuse or cut it: the column's word counts everywhere.
-            raise Reject("table.too-long", f"/{name}", length=len(cell), limit=kind.length)
+            raise Reject("table.too-long", f"/{reference_token(name)}", length=len(cell), limit=kind.length)
         if isinstance(cell, datetime) and not getattr(kind, "timezone", False):
             return cell.astimezone(UTC).replace(tzinfo=None)
         return cell
@@ -188,14 +178,16 @@ async def _commit(connection: AsyncConnection) -> None:
     try:
         await connection.commit()
     except SQLAlchemyError as error:
-        fault = _fault(error) if isinstance(error, DBAPIError) else None
+        fault = _fault(error)
     else:
         return
     raise fault if isinstance(fault, Reject) else Unknown("table.commit")
 
 
-def _fault(error: DBAPIError) -> Reject | Retry:
+def _fault(error: SQLAlchemyError) -> Reject | Retry:
     """What a driver's error means for the delivery. Nothing of its text is kept: it may hold values."""
+    if not isinstance(error, DBAPIError):
+        return Retry("table.failed", kind=type(error).__name__)
     # SQLSTATE class 23 is a constraint, 22 a value that does not fit (asyncpg and psycopg name them alike).
     state = str(getattr(error.orig, "sqlstate", None) or "")
     if isinstance(error, IntegrityError) or state.startswith("23"):

@@ -29,7 +29,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.schema import CreateTable
 from sqlalchemy.types import TypeEngine
 
-from connectors.contract import Settings
+from connectors.contract import Settings, reference_token
 from connectors.expression import nearest
 from schemas.errors import Refused
 
@@ -145,7 +145,8 @@ def _created(connection: Connection, settings: TableSettings, targets: Sequence[
 def _check_columns(table: Table, settings: TableSettings, targets: Sequence[str]) -> None:
     for name in targets:
         if name not in table.c:
-            raise Refused("table.unknown-column", f"/fields/{name}", column=name, near=nearest(name, table.c.keys()))
+            place, near = f"/fields/{reference_token(name)}", nearest(name, table.c.keys())
+            raise Refused("table.unknown-column", place, column=name, near=near)
     for number, name in enumerate(settings.key):
         if name not in targets:
             raise Refused("table.key-unmapped", f"/key/{number}", column=name)

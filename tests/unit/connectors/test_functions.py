@@ -87,7 +87,7 @@ def test_a_function_gives(name: str, arguments: list[object], expected: object) 
 def test_a_function_over_an_address_of_the_catalogue_gives_its_lines() -> None:
     address = {"street": "rue A", "postcode": "35000", "city": "B", "country": "99100"}
     assert ["RUE A", "35000 B"] == call("postal_lines", [address])
-    assert 6 == len(call("postal_slots", [address]))  # type: ignore[arg-type]
+    assert 6 == len(call("postal_slots", [address]))
 
 
 def test_each_item_of_a_list_is_mapped_and_nulls_are_kept() -> None:
