@@ -220,12 +220,12 @@ def _content(document: dict[str, Any]) -> ReceiptContent:
     until, once_for = validity["until"], validity["once_for"]
     (recipient,) = purpose["pii_controllers"]
     return ReceiptContent(
-        grant_id=GrantId.parse(document["record_id"]),
+        grant_id=GrantId.parse(_text(document["record_id"])),
         version=_version(document["record_version"]),
         principal=_text(document["pii_principal_id"]),
         recipient=PartyId(recipient),
         event_type=EventType(purpose["event_type"]),
-        schema=SchemaId.parse(purpose["schema"]),
+        schema=SchemaId.parse(_text(purpose["schema"])),
         fields=tuple(_text(each["pii_type"]) for each in purpose["pii_information"]),
         purpose=Purpose(purpose["purpose"]["id"]),
         purpose_label=_text(purpose["purpose"]["label"]),
@@ -236,7 +236,7 @@ def _content(document: dict[str, Any]) -> ReceiptContent:
         starts_at=_read(validity["from"]),
         expires_at=None if until is None else _read(until),
         scope=Scope(validity["scope"]),
-        once_for=None if once_for is None else DeclarationId.parse(once_for),
+        once_for=None if once_for is None else DeclarationId.parse(_text(once_for)),
         status=Status(document["status"]),
         given_by=_text(event["entity_id"]),
         capacity=Capacity(event["entity_capacity"]),
@@ -245,7 +245,7 @@ def _content(document: dict[str, Any]) -> ReceiptContent:
         text_hash=bytes.fromhex(processing["privacy_notice"]["sha256"]),
         event_time=_read(event["event_time"]),
         terms=_terms(purpose, _party_of(controller), _party_of(issuer)),
-        ledger_entry=LeafHash.parse(document["ledger_entry"]),
+        ledger_entry=LeafHash.parse(_text(document["ledger_entry"])),
     )
 
 

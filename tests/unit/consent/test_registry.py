@@ -1,0 +1,390 @@
+"""Grants, their history and their keys in SQL."""
+
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+
+from consent import registry
+from consent.grant import Grant, Status, law
+from consent.keyring import unwrap, wrap
+from consent.rows import KeyRow, Unreadable, row_of
+from consent.tables import consent_keys, grant_versions, grants, metadata
+from schemas.errors import Corrupt, Fault, Refused, Unavailable
+from schemas.names import EventType, GrantId, Instant, Purpose, SubjectRef
+
+NOW = Instant(1_795_521_493_000)
+ADDRESS = EventType("fr.unefois.address.changed.v1")
+NAMES = EventType("fr.unefois.name.changed.v1")
+MANDATE = {"basis": law("CGI, art. 1649 A ter"), "purpose": Purpose("income-tax")}
+EPOCHS = {1: b"1" * 32, 2: b"2" * 32}
+OTHER = SubjectRef(b"z" * 32)
+
+GrantOf = Callable[..., Grant]
+
+
+@pytest_asyncio.fixture
+async def conn(tmp_path: Path) -> AsyncIterator[AsyncConnection]:
+    engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path}/registry.db")
+    async with engine.begin() as setup:
+        await setup.run_sync(metadata.create_all)
+    async with engine.connect() as connection:
+        yield connection
+    await engine.dispose()
+
+
+def key_of(grant: Grant) -> bytes:
+    return grant.id + b"k" * 16
+
+
+async def add(conn: AsyncConnection, grant: Grant, epoch: int = 1) -> Grant:
+    await registry.add(conn, grant, epoch, wrap(key_of(grant), grant.id, epoch, EPOCHS[epoch], b"n" * 12))
+    return grant
+
+
+def fault(raised: pytest.ExceptionInfo[Fault]) -> tuple[str, str]:
+    return raised.value.code, raised.value.pointer
+
+
+# ── adding ──
+
+
+@pytest.mark.asyncio
+async def test_a_new_grant_has_its_head_its_first_version_and_its_key(conn: AsyncConnection, grant_of: GrantOf) -> None:
+    grant = await add(conn, grant_of())
+    assert {grant.id: grant} == await registry.current(conn, [grant.id])
+    assert (grant,) == await registry.history(conn, grant.id)
+    assert key_of(grant) == await registry.consent_key(conn, grant.id, EPOCHS)
+
+
+@pytest.mark.asyncio
+async def test_nothing_is_committed_before_the_caller_commits(conn: AsyncConnection, grant_of: GrantOf) -> None:
+    grant = await add(conn, grant_of())
+    await registry.change(conn, grant.pause(NOW))
+    await conn.rollback()
+    assert {} == await registry.current(conn, [grant.id])
+    assert () == await registry.history(conn, grant.id)
+    assert None is await registry.consent_key(conn, grant.id, EPOCHS)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("changes", [{"version": 2}, {"status": Status.REVOKED}], ids=["a change", "an end"])
+async def test_what_is_not_new_is_not_added(conn: AsyncConnection, grant_of: GrantOf, changes: dict[str, Any]) -> None:
+    with pytest.raises(Refused) as refused:
+        await add(conn, grant_of(**changes))
+    assert ("registry.not-new", "/version") == fault(refused)
+
+
+@pytest.mark.asyncio
+async def test_a_grant_is_added_once(conn: AsyncConnection, grant_of: GrantOf) -> None:
+    await add(conn, grant_of())
+    with pytest.raises(Refused) as refused:
+        await add(conn, grant_of())
+    assert ("registry.exists", "/id") == fault(refused)
+
+
+# ── changing ──
+
+
+@pytest.mark.asyncio
+async def test_every_version_is_kept_whole_and_the_head_is_the_last(conn: AsyncConnection, grant_of: GrantOf) -> None:
+    first = await add(conn, grant_of())
+    paused = first.pause(Instant(NOW + 1))
+    narrowed = paused.narrow(frozenset({"household"}), Instant(NOW + 2))
+    revoked = narrowed.revoke(Instant(NOW + 3))
+    for version in (paused, narrowed, revoked):
+        await registry.change(conn, version)
+    assert (first, paused, narrowed, revoked) == await registry.history(conn, first.id)
+    assert {first.id: revoked} == await registry.current(conn, [first.id])
+
+
+@pytest.mark.asyncio
+async def test_pausing_and_narrowing_keep_the_key(conn: AsyncConnection, grant_of: GrantOf) -> None:
+    paused = (await add(conn, grant_of())).pause(NOW)
+    await registry.change(conn, paused)
+    await registry.change(conn, paused.narrow(frozenset({"household"}), NOW))
+    assert key_of(paused) == await registry.consent_key(conn, paused.id, EPOCHS)
+
+
+ENDS: dict[str, tuple[dict[str, Any], Callable[[Grant], Grant]]] = {
+    "revoked": ({}, lambda grant: grant.revoke(NOW)),
+    "expired": ({}, lambda grant: grant.expire(Instant(NOW + 1000))),
+    "mandate ended": (MANDATE, lambda grant: grant.end_mandate(NOW)),
+}
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("end", ENDS)
+async def test_an_end_destroys_the_key_and_only_this_one(conn: AsyncConnection, grant_of: GrantOf, end: str) -> None:
+    changes, over = ENDS[end]
+    ending, staying = await add(conn, grant_of(1, **changes)), await add(conn, grant_of(2))
+    await registry.change(conn, over(ending))
+    assert {staying.id: key_of(staying)} == await registry.consent_keys_of(conn, [ending.id, staying.id], EPOCHS)
+    assert None is await registry.consent_key(conn, ending.id, EPOCHS)
+
+
+@pytest.mark.asyncio
+async def test_a_grant_that_is_not_there_cannot_change(conn: AsyncConnection, grant_of: GrantOf) -> None:
+    with pytest.raises(Refused) as refused:
+        await registry.change(conn, grant_of().pause(NOW))
+    assert ("registry.unknown-grant", "/id") == fault(refused)
+
+
+@pytest.mark.asyncio
+async def test_a_change_decided_on_an_older_head_is_refused_and_changes_nothing(
+    conn: AsyncConnection, grant_of: GrantOf
+) -> None:
+    first = await add(conn, grant_of())
+    await registry.change(conn, first.revoke(NOW))
+    with pytest.raises(Refused) as refused:
+        await registry.change(conn, first.pause(NOW))
+    assert ("registry.changed-meanwhile", "/version") == fault(refused)
+    assert Status.REVOKED is (await registry.current(conn, [first.id]))[first.id].status
+
+
+@pytest.mark.asyncio
+async def test_a_writer_without_the_lock_is_caught_by_the_write_itself(
+    conn: AsyncConnection, grant_of: GrantOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await add(conn, grant_of())
+
+    async def read_too_early(*_: object) -> dict[GrantId, Grant]:
+        return {first.id: first}
+
+    await registry.change(conn, first.pause(NOW))
+    monkeypatch.setattr(registry, "current", read_too_early)
+    with pytest.raises(Refused) as refused:
+        await registry.change(conn, first.revoke(NOW))
+    assert ("registry.changed-meanwhile", "/version") == fault(refused)
+    assert 2 == len(await registry.history(conn, first.id))
+
+
+@pytest.mark.asyncio
+async def test_a_version_that_no_transition_made_is_not_written(conn: AsyncConnection, grant_of: GrantOf) -> None:
+    await add(conn, grant_of())
+    with pytest.raises(Corrupt) as corrupt:
+        await registry.change(conn, grant_of(version=2, fields=frozenset({"new_address", "household", "iban"})))
+    assert ("registry.not-a-successor", "") == fault(corrupt)
+    assert 1 == len(await registry.history(conn, grant_of().id))
+
+
+# ── reading ──
+
+
+@pytest.mark.asyncio
+async def test_a_citizens_page_shows_every_grant_ended_ones_too_and_nobody_elses(
+    conn: AsyncConnection, grant_of: GrantOf
+) -> None:
+    second, first = await add(conn, grant_of(2)), await add(conn, grant_of(1, event_type=NAMES))
+    await add(conn, grant_of(3, subject=OTHER))
+    revoked = second.revoke(NOW)
+    await registry.change(conn, revoked)
+    assert (first, revoked) == await registry.of_subject(conn, first.subject)
+
+
+@pytest.mark.asyncio
+async def test_routing_reads_the_heads_of_its_citizens_and_its_type(conn: AsyncConnection, grant_of: GrantOf) -> None:
+    wanted = [await add(conn, grant_of(n, subject=s)) for n, s in ((1, grant_of().subject), (4, OTHER))]
+    revoked = (await add(conn, grant_of(2))).revoke(NOW)
+    await registry.change(conn, revoked)
+    await add(conn, grant_of(3, event_type=NAMES))
+    await add(conn, grant_of(5, subject=SubjectRef(b"q" * 32)))
+    found = await registry.for_routing(conn, [OTHER, grant_of().subject, OTHER], ADDRESS)
+    assert (wanted[0], revoked, wanted[1]) == found
+    assert () == await registry.for_routing(conn, [], ADDRESS)
+
+
+@pytest.mark.asyncio
+async def test_more_grants_than_one_statement_takes_are_read_in_several(
+    conn: AsyncConnection, grant_of: GrantOf
+) -> None:
+    many = [grant_of(number, subject=SubjectRef(number.to_bytes(32, "big"))) for number in range(1, 1202)]
+    await conn.execute(insert(grants), [row_of(grant) for grant in many])
+    assert len(many) == len(await registry.current(conn, [grant.id for grant in many]))
+    assert tuple(many) == await registry.for_routing(conn, [grant.subject for grant in many], ADDRESS)
+
+
+@pytest.mark.asyncio
+async def test_what_has_come_to_its_end_date_is_found_longest_overdue_first(
+    conn: AsyncConnection, grant_of: GrantOf
+) -> None:
+    late = await add(conn, grant_of(1, expires_at=Instant(NOW + 10)))
+    later = (await add(conn, grant_of(2, expires_at=Instant(NOW + 20)))).pause(NOW)
+    await registry.change(conn, later)
+    await add(conn, grant_of(3, expires_at=Instant(NOW + 21)))
+    await add(conn, grant_of(4, expires_at=None))
+    await registry.change(conn, (await add(conn, grant_of(5, expires_at=Instant(NOW + 10)))).revoke(NOW))
+    assert (late, later) == await registry.due_to_expire(conn, Instant(NOW + 20))
+    assert (late,) == await registry.due_to_expire(conn, Instant(NOW + 20), limit=1)
+    assert () == await registry.due_to_expire(conn, Instant(NOW + 9))
+
+
+@pytest.mark.asyncio
+async def test_a_head_that_is_no_grant_stops_the_reader(conn: AsyncConnection, grant_of: GrantOf) -> None:
+    grant = await add(conn, grant_of())
+    await conn.execute(update(grants).values(status="asleep"))
+    with pytest.raises(Corrupt) as corrupt:
+        await registry.current(conn, [grant.id])
+    assert ("registry.unreadable", "") == fault(corrupt)
+
+
+# ── keys and epochs ──
+
+
+@pytest.mark.asyncio
+async def test_a_key_of_an_epoch_that_is_not_at_hand_is_tried_again_later(
+    conn: AsyncConnection, grant_of: GrantOf
+) -> None:
+    grant = await add(conn, grant_of())
+    with pytest.raises(Unavailable) as away:
+        await registry.consent_key(conn, grant.id, {2: EPOCHS[2]})
+    assert ("registry.epoch-key-missing", "") == fault(away)
+
+
+@pytest.mark.asyncio
+async def test_two_keys_exchanged_in_the_table_are_corrupt(conn: AsyncConnection, grant_of: GrantOf) -> None:
+    one, other = await add(conn, grant_of(1)), await add(conn, grant_of(2))
+    taken = (await conn.execute(select(consent_keys.c.wrapped).where(consent_keys.c.grant_id == other.id))).scalar_one()
+    await conn.execute(update(consent_keys).where(consent_keys.c.grant_id == one.id).values(wrapped=taken))
+    with pytest.raises(Corrupt) as corrupt:
+        await registry.consent_key(conn, one.id, EPOCHS)
+    assert ("keyring.cannot-unwrap", "") == fault(corrupt)
+
+
+@pytest.mark.asyncio
+async def test_rotation_wraps_the_living_anew_in_batches_until_the_old_epoch_is_empty(
+    conn: AsyncConnection, grant_of: GrantOf
+) -> None:
+    living = [await add(conn, grant_of(number)) for number in range(1, 6)]
+    dead = await add(conn, grant_of(9))
+    await registry.change(conn, dead.revoke(NOW))
+    counter = iter(range(100))
+
+    async def turn() -> int:
+        return await registry.rewrap(
+            conn, 1, 2, epoch_keys=EPOCHS, entropy=lambda size: next(counter).to_bytes(size, "big"), limit=2
+        )
+
+    assert {1: 5} == await registry.epochs_in_use(conn)
+    assert [2, 2, 1, 0] == [await turn() for _ in range(4)]
+    assert {2: 5} == await registry.epochs_in_use(conn)
+    only_new = {2: EPOCHS[2]}
+    ids = [grant.id for grant in [*living, dead]]
+    assert {grant.id: key_of(grant) for grant in living} == await registry.consent_keys_of(conn, ids, only_new)
+
+
+@pytest.mark.asyncio
+async def test_rotation_uses_a_fresh_nonce_for_each_key(conn: AsyncConnection, grant_of: GrantOf) -> None:
+    for number in (1, 2):
+        await add(conn, grant_of(number))
+    asked: list[int] = []
+
+    def entropy(size: int) -> bytes:
+        asked.append(size)
+        return len(asked).to_bytes(size, "big")
+
+    await registry.rewrap(conn, 1, 2, epoch_keys=EPOCHS, entropy=entropy)
+    assert [12, 12] == asked
+    wrapped = (await conn.execute(select(consent_keys.c.wrapped))).scalars().all()
+    assert 2 == len({each[:12] for each in wrapped})
+
+
+@pytest.mark.asyncio
+async def test_after_rotation_a_backups_rows_do_not_open_under_the_new_epoch_key(
+    conn: AsyncConnection, grant_of: GrantOf
+) -> None:
+    grant = await add(conn, grant_of())
+    backup = (await conn.execute(select(consent_keys.c.wrapped))).scalar_one()
+    await registry.rewrap(conn, 1, 2, epoch_keys=EPOCHS, entropy=lambda size: b"f" * size)
+    with pytest.raises(Corrupt):
+        unwrap(backup, grant.id, 2, EPOCHS[2])
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("at_hand", [{1: EPOCHS[1]}, {2: EPOCHS[2]}], ids=["no new key", "no old key"])
+async def test_rotation_needs_both_epoch_keys(conn: AsyncConnection, at_hand: dict[int, bytes]) -> None:
+    with pytest.raises(Unavailable) as away:
+        await registry.rewrap(conn, 1, 2, epoch_keys=at_hand, entropy=lambda size: b"f" * size)
+    assert ("registry.epoch-key-missing", "") == fault(away)
+
+
+MEANWHILE = {
+    "destroyed by a revocation": (delete(consent_keys), {}),
+    "wrapped by another rotation": (update(consent_keys).values(epoch=3), {3: 1}),
+}
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("meanwhile", MEANWHILE)
+async def test_rotation_leaves_alone_what_changed_since_it_was_read(
+    conn: AsyncConnection, grant_of: GrantOf, monkeypatch: pytest.MonkeyPatch, meanwhile: str
+) -> None:
+    await add(conn, grant_of())
+    execute, statements = type(conn).execute, 0
+
+    async def another_writer_after_the_read(self: AsyncConnection, statement: Any, *rest: Any) -> Any:
+        nonlocal statements
+        result, statements = await execute(self, statement, *rest), statements + 1
+        if statements == 1:
+            await execute(self, MEANWHILE[meanwhile][0])
+        return result
+
+    monkeypatch.setattr(type(conn), "execute", another_writer_after_the_read)
+    moved = await registry.rewrap(conn, 1, 2, epoch_keys=EPOCHS, entropy=lambda size: b"f" * size)
+    monkeypatch.undo()
+    assert (0, MEANWHILE[meanwhile][1]) == (moved, await registry.epochs_in_use(conn))
+
+
+# ── walking everything, for fsck ──
+
+
+async def flat(batches: AsyncIterator[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    return [batch async for batch in batches]
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("batch", [1, 2, 3, 500])
+async def test_all_heads_versions_and_keys_are_walked_in_order(
+    conn: AsyncConnection, grant_of: GrantOf, batch: int
+) -> None:
+    first, second, third = [await add(conn, grant_of(number)) for number in (1, 2, 3)]
+    paused, over = second.pause(NOW), third.revoke(NOW)
+    for version in (paused, over):
+        await registry.change(conn, version)
+    walks = [await flat(walk(conn, batch)) for walk in (registry.heads, registry.versions, registry.keys)]
+    assert all(len(found) <= batch for walk in walks for found in walk)
+    heads, versions, keys = ([each for found in walk for each in found] for walk in walks)
+    assert [first, paused, over] == heads
+    assert [first, second, paused, third, over] == versions
+    assert [(first.id, 1), (paused.id, 1)] == [(key.grant_id, key.epoch) for key in keys]
+    assert all(isinstance(key, KeyRow) for key in keys)
+
+
+@pytest.mark.asyncio
+async def test_the_walk_goes_on_past_a_row_that_is_no_grant(conn: AsyncConnection, grant_of: GrantOf) -> None:
+    broken, sound = await add(conn, grant_of(1)), await add(conn, grant_of(2))
+    for table in (grants, grant_versions):
+        await conn.execute(update(table).where(table.c.id == broken.id).values(basis="habit"))
+    expected = [(Unreadable(broken.id, 1, "grant.basis"), sound)]
+    assert expected == await flat(registry.heads(conn))
+    assert expected == await flat(registry.versions(conn))
+
+
+@pytest.mark.asyncio
+async def test_an_empty_registry_has_nothing_to_walk(conn: AsyncConnection) -> None:
+    for walk in (registry.heads, registry.versions, registry.keys):
+        assert [] == await flat(walk(conn))
+
+
+@pytest.mark.asyncio
+async def test_history_is_only_ever_added_to(conn: AsyncConnection, grant_of: GrantOf) -> None:
+    grant = await add(conn, grant_of())
+    before = row_of(grant)
+    await registry.change(conn, grant.pause(NOW))
+    kept = (await conn.execute(select(grant_versions).where(grant_versions.c.version == 1))).one()
+    assert before == dict(kept._mapping)
+    assert 2 == (await conn.execute(select(func.count()).select_from(grant_versions))).scalar_one()
