@@ -1,0 +1,17 @@
+"""A fresh world for each test of the broker's flows."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest_asyncio
+
+from tests.world import World, world
+
+
+@pytest_asyncio.fixture
+async def here(tmp_path: Path) -> AsyncIterator[World]:
+    """A furnished broker; fsck is clean before and after the test."""
+    async with world(tmp_path) as made:
+        await made.step()
+        yield made
+        await made.step()

@@ -1,0 +1,193 @@
+"""The intake: what was answered with a receipt is kept, once; what is refused is refused with its place."""
+
+import json
+from base64 import b64decode
+from typing import Any
+
+import pytest
+
+from broker.intake import ENVELOPE_BYTES, RECEIPT_TYPE
+from broker.router import TOPIC
+from schemas.entry import EntryKind
+from schemas.envelope import SignedDeclaration
+from schemas.errors import Refused, Unavailable
+from schemas.names import DeclarationId, Reason, uuid7
+from schemas.signing import pae, verify
+from tests.world import BANK, CAF, FAMILY, MINUTE, MOVED, PORTAL, YANN, World
+
+pytestmark = pytest.mark.asyncio
+
+
+async def envelope(here: World, **more: Any) -> bytes:
+    """A signed envelope of a move, not handed in."""
+    return await here.home.desk.envelope(PORTAL, MOVED, here.moved(), **more)
+
+
+async def in_log(here: World) -> int:
+    """Records in the one partition of the log."""
+    return await here.home.log.end(TOPIC, 0)
+
+
+async def refusal(here: World, raw: bytes) -> Refused:
+    """The refusal of an envelope; nothing of it is in the log."""
+    before = await in_log(here)
+    with pytest.raises(Refused) as refused:
+        await here.home.intake.accept(raw)
+    assert before == await in_log(here)
+    return refused.value
+
+
+async def test_the_receipt_says_what_was_received_and_when_under_the_brokers_signature(here: World) -> None:
+    accepted = await here.home.intake.accept(await envelope(here))
+
+    receipt = json.loads(accepted.receipt)
+    body = b64decode(receipt["payload"])
+    async with here.home.store.read() as tx:
+        directory = await here.home.lookup.directory(tx)
+    (key,) = (one for one in directory.signing if one.kid.hex() == receipt["signatures"][0]["keyid"])
+    assert here.home.party == key.party
+    assert verify(key.algorithm, key.public, b64decode(receipt["signatures"][0]["sig"]), pae(RECEIPT_TYPE, body))
+    assert {
+        "broker": here.home.party,
+        "declaration": accepted.declaration_id.hex(),
+        "manifest": accepted.digest.hex(),
+        "received_at": here.clock(),
+        "source": PORTAL,
+    } == json.loads(body)
+
+
+async def test_the_same_bytes_again_get_the_same_receipt_and_one_effect(here: World) -> None:
+    raw = await envelope(here)
+    first = await here.home.intake.accept(raw)
+    here.clock.pass_(MINUTE)
+
+    again = await here.home.intake.accept(raw)
+    await here.home.router.route()
+
+    assert (first.receipt, False, True) == (again.receipt, first.repeated, again.repeated)
+    assert 1 == await in_log(here)
+    assert 1 == len(await here.entries(EntryKind.RECEIVED))
+
+
+async def test_the_same_bytes_get_their_receipt_even_when_the_token_has_expired_meanwhile(here: World) -> None:
+    raw = await envelope(here)
+    first = await here.home.intake.accept(raw)
+    here.clock.pass_(here.home.settings.subject_token_minutes * MINUTE + 1)
+
+    assert first.receipt == (await here.home.intake.accept(raw)).receipt
+
+
+async def test_the_same_id_with_other_bytes_is_refused(here: World) -> None:
+    one = DeclarationId(uuid7(here.clock(), bytes(10)))
+    await here.home.intake.accept(await envelope(here, declaration_id=one))
+
+    refused = await refusal(here, await envelope(here, declaration_id=one))
+
+    assert ("intake.id-reused", "/payload/declaration_id") == (refused.code, refused.pointer)
+    assert Reason.REPLAYED == (await here.entries(EntryKind.REFUSED))[-1].reason
+
+
+async def test_a_token_that_has_expired_is_refused_at_its_place(here: World) -> None:
+    raw = await envelope(here)
+    here.clock.pass_(here.home.settings.subject_token_minutes * MINUTE + 1)
+
+    refused = await refusal(here, raw)
+
+    assert ("identity.token-expired", "/slip/subject_token") == (refused.code, refused.pointer)
+    assert Reason.UNKNOWN_SUBJECT == (await here.entries(EntryKind.REFUSED))[-1].reason
+
+
+async def test_a_revoked_key_is_refused(here: World) -> None:
+    raw = await envelope(here)
+    async with here.home.store.begin() as tx:
+        directory = await here.home.lookup.directory(tx)
+        (key,) = (one for one in directory.signing if one.party == PORTAL)
+        await here.home.registrar.revoke_key(tx, key.kid, here.clock())
+
+    refused = await refusal(here, raw)
+
+    assert "directory.key-revoked" == refused.code
+    assert Reason.INVALID_SIGNATURE == (await here.entries(EntryKind.REFUSED))[-1].reason
+
+
+async def test_a_source_without_the_right_to_a_type_is_refused(here: World) -> None:
+    async with here.home.store.begin() as tx:
+        await here.home.registrar.end_publishing(tx, PORTAL, MOVED, here.clock())
+    here.clock.pass_(1)
+
+    refused = await refusal(here, await envelope(here))
+
+    assert "directory.not-entitled" == refused.code
+    assert Reason.NOT_ENTITLED == (await here.entries(EntryKind.REFUSED))[-1].reason
+
+
+async def test_what_is_no_envelope_is_refused_and_its_digest_is_in_the_ledger(here: World) -> None:
+    refused = await refusal(here, b"\x00" * 40)
+
+    (entry,) = await here.entries(EntryKind.REFUSED)
+    assert refused.code.startswith("avro.")
+    assert (Reason.INVALID_ENVELOPE, None) == (entry.reason, entry.subject)
+
+
+async def test_an_envelope_over_the_limit_is_refused_before_it_is_read(here: World) -> None:
+    assert "intake.too-large" == (await refusal(here, bytes(ENVELOPE_BYTES + 1))).code
+
+
+async def test_a_correction_of_what_was_never_declared_is_refused(here: World) -> None:
+    refused = await refusal(here, await envelope(here, corrects=DeclarationId(bytes(16))))
+
+    assert ("intake.unknown-original", "/payload/corrects") == (refused.code, refused.pointer)
+
+
+async def test_a_correction_of_what_was_declared_about_somebody_else_is_refused(here: World) -> None:
+    other = await here.declare(MOVED, here.moved(YANN))
+
+    refused = await refusal(here, await envelope(here, corrects=other.declaration_id))
+
+    assert "intake.unknown-original" == refused.code
+
+
+async def test_every_bit_that_the_signature_or_the_form_covers_counts(here: World) -> None:
+    raw = bytearray(await envelope(here))
+    sealed = SignedDeclaration.decode(bytes(raw)).sealed_fields
+    first = bytes(raw).index(sealed[0])  # what follows is ciphertext: the recipient's eighth step, not the intake's
+    for at in range(0, first - 4, 7):
+        raw[at] ^= 1 << (at % 8)
+        await refusal(here, bytes(raw))
+        raw[at] ^= 1 << (at % 8)
+
+
+class _Away:
+    """A log that took the record and could not say so."""
+
+    def __init__(self, log: Any) -> None:
+        self._log, self.failures = log, 1
+
+    async def append(self, *record: Any) -> Any:
+        position = await self._log.append(*record)
+        if self.failures:
+            self.failures -= 1
+            raise Unavailable("store.away")
+        return position
+
+
+async def test_an_append_that_persisted_but_failed_is_repeated_and_routed_once(here: World) -> None:
+    await here.give(CAF, MOVED, FAMILY, ["subject"])
+    raw = await envelope(here)
+    here.home.intake._log = _Away(here.home.log)  # type: ignore[assignment]  # the one failure that no real log gives on demand
+
+    with pytest.raises(Unavailable):
+        await here.home.intake.accept(raw)
+    accepted = await here.home.intake.accept(raw)
+    await here.home.router.route()
+
+    assert accepted.repeated
+    assert 2 == await in_log(here)
+    assert 1 == len(await here.take(CAF))
+
+
+async def test_an_unknown_type_is_refused_before_anything_is_sealed(here: World) -> None:
+    with pytest.raises(Refused) as refused:
+        await here.home.desk.declare(PORTAL, BANK, here.bank(iban="FR7630006000011234567890188"))
+
+    assert "/iban" == refused.value.pointer
