@@ -139,14 +139,6 @@ class World:
 
     def moved(self, subject: dict[str, Any] = ELISE, **changes: Any) -> dict[str, Any]:
         """A move from Nantes to Rennes."""
-        rennes = address(
-            housenumber="12",
-            street="rue de la Monnaie",
-            postcode="35000",
-            city="Rennes",
-            commune="35238",
-            country="99100",
-        )
         told = {
             "subject": subject,
             "capacity": "self",
