@@ -9,14 +9,14 @@ Keeps: no key, no log and no file outside this object.
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from connectors.contract import Agency, Applied, Outcome, Pulled, Ready, Rejected, WithheldDelivery
 from schemas.catalogue import builtin
 from schemas.declaration import Source, declare
 from schemas.delivery import VerifiedDelivery, open_release, verify_delivery
 from schemas.directory import Directory, PolicyEntry, PublishingRight, SealingKeyEntry, SigningKeyEntry
-from schemas.envelope import verify_declaration
+from schemas.envelope import VerifiedDeclaration, verify_declaration
 from schemas.errors import Refused
 from schemas.hpke import SealingKey, Suite
 from schemas.locked import LockedDelivery, bitmap, lock
@@ -41,11 +41,18 @@ _DAY_MS = 86_400_000
 
 @dataclass(slots=True)
 class _Waiting:
+    verified: VerifiedDeclaration
     locked: LockedDelivery
     release: Release
-    event_type: EventType
     due: Instant
     attempts: int = 0
+
+
+class _Grant(TypedDict, total=False):
+    grant_id: GrantId
+    purpose: str
+    basis: str
+    pseudonym: bytes
 
 
 @dataclass(slots=True)
@@ -93,25 +100,21 @@ class Rehearsal:
         *,
         declaration_id: DeclarationId | None = None,
         corrects: DeclarationId | None = None,
-        grant_id: GrantId | None = None,
-        purpose: str = "rehearsal",
-        basis: str = "consent",
-        pseudonym: bytes | None = None,
+        **grant: Unpack[_Grant],
     ) -> DeliveryId:
         """Declare a whole record, and put a delivery of some of its fields into the inbox.
 
-        The same `declaration_id` with another `grant_id` is another delivery; the same `pseudonym` (20 bytes) is the
-        same citizen. Raises what `declare` raises.
+        `grant` is about the delivery: grant_id, purpose, basis, pseudonym (20 bytes; the same one is the same citizen).
+        Raises what `schemas.declaration.declare` raises.
         """
         at, event = self.clock(), builtin().by_type(event_type)
-        gate = self.agency.directory.current_sealing_key(BROKER, at)
         signed = declare(
             Source(SOURCE, (self._signer,), 1),
             event,
             record,
             subject_token=b"rehearsal",
             territories=(),
-            gate=gate,
+            gate=self.agency.directory.current_sealing_key(BROKER, at),
             at=at,
             lifetime_ms=30 * _DAY_MS,
             declaration_id=declaration_id or DeclarationId(uuid7(at, self.entropy(10))),
@@ -119,27 +122,40 @@ class Rehearsal:
             corrects=corrects,
         )
         verified = verify_declaration(signed, self.agency.directory, self.agency.catalogue, at)
-        indices = [event.field(name).index for name in disclosed]
-        grant, consent_key = grant_id or GrantId(uuid7(at, self.entropy(10))), self.entropy(32)
-        locked = lock(verified, self.recipient, purpose, grant, 1, sorted(indices), consent_key, self.entropy(12))
-        dek = open_locked(locked, consent_key, self._gate)
+        return self._deliver(verified, disclosed, grant)
+
+    def deliver_again(self, of: DeliveryId, disclosed: Collection[str], **grant: Unpack[_Grant]) -> DeliveryId:
+        """Another delivery of the same declaration, under another grant. Raises Refused."""
+        return self._deliver(self._known(of).verified, disclosed, grant)
+
+    def _deliver(self, verified: VerifiedDeclaration, disclosed: Collection[str], grant: _Grant) -> DeliveryId:
+        at, event = self.clock(), builtin().by_type(verified.manifest.event_type)
+        indices = sorted(event.field(name).index for name in disclosed)
+        grant_id = grant.get("grant_id") or GrantId(uuid7(at, self.entropy(10)))
+        purpose, consent_key, nonce = grant.get("purpose", "rehearsal"), self.entropy(32), self.entropy(12)
+        locked = lock(verified, self.recipient, purpose, grant_id, 1, indices, consent_key, nonce)
+        pseudonym = grant.get("pseudonym")
         statement = Statement.of(
             locked,
             fields=bitmap(len(event.fields), indices),
-            basis=basis,
+            basis=grant.get("basis", "consent"),
             pseudonym=self.entropy(20) if pseudonym is None else pseudonym,
             pseudonym_version=1,
             released_at=at,
             ledger_entry=LeafHash(self.entropy(32)),
         )
-        release = make_release(locked, dek, statement, self._broker)
-        self._waiting[locked.delivery_id] = _Waiting(locked, release, event_type, at)
+        release = make_release(locked, open_locked(locked, consent_key, self._gate), statement, self._broker)
+        self._waiting[locked.delivery_id] = _Waiting(verified, locked, release, at)
         return locked.delivery_id
+
+    def _known(self, delivery_id: DeliveryId) -> _Waiting:
+        if delivery_id not in self._waiting:
+            raise Refused("rehearsal.unknown-delivery")
+        return self._waiting[delivery_id]
 
     def verified(self, delivery_id: DeliveryId) -> VerifiedDelivery:
         """A delivery as a connector gets it. Raises Refused("rehearsal.unknown-delivery")."""
-        if delivery_id not in self._waiting:
-            raise Refused("rehearsal.unknown-delivery")
+        self._known(delivery_id)
         pulled = self._handed([delivery_id])
         (released,) = open_release(pulled.locked, pulled.key_release, self._key)
         return verify_delivery(
@@ -176,7 +192,7 @@ class Rehearsal:
     async def ready(self, limit: int) -> tuple[Ready, ...]:
         """What waits and is due, without its content."""
         waiting = [each for each in self._due() if each not in self.outcomes][:limit]
-        return tuple(Ready(each, self._waiting[each].event_type) for each in waiting)
+        return tuple(Ready(each, self._waiting[each].verified.manifest.event_type) for each in waiting)
 
     def applied(self) -> tuple[DeliveryId, ...]:
         """Every delivery acknowledged as applied."""

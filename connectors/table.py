@@ -179,6 +179,9 @@ async def _commit(connection: AsyncConnection) -> None:
         await connection.commit()
     except SQLAlchemyError as error:
         fault = _fault(error)
+        # SQLite keeps the transaction of a failed commit open, and SQLAlchemy believes it ended: back in the pool, the
+        # connection would show the next reader rows that nobody committed.
+        await connection.invalidate()
     else:
         return
     raise fault if isinstance(fault, Reject) else Unknown("table.commit")

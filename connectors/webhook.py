@@ -38,6 +38,8 @@ Signer = Callable[[bytes], str]
 
 
 def _endpoint(url: str) -> str:
+    if not url.isprintable() or " " in url:
+        raise ValueError("not a URL")
     try:
         parts = httpx2.URL(url)
     except httpx2.InvalidURL:

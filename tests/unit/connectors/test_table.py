@@ -22,6 +22,7 @@ CREATE TABLE residents (
   id INTEGER PRIMARY KEY, ref VARCHAR(12) NOT NULL UNIQUE, name TEXT NOT NULL, moved DATE, people INTEGER, phone TEXT,
   CHECK (people > 0));
 """
+PRAGMA = "PRAGMA foreign_keys = ON"
 TARGETS = ("ref", "name", "moved", "people", "phone")
 ROW = {"ref": "A1", "name": "Aubépin", "moved": "2026-11-02", "people": 3, "phone": "+33600000000"}
 
@@ -274,9 +275,7 @@ async def test_a_constraint_that_is_checked_at_the_commit_is_a_rejection(
     )
     connector = await database.open("name", table="late")
     await connector._engine.dispose()
-    event.listen(
-        connector._engine.sync_engine, "connect", lambda raw, _: raw.execute("PRAGMA foreign_keys = ON").close()
-    )
+    event.listen(connector._engine.sync_engine, "connect", lambda raw, _: raw.cursor().execute(PRAGMA))
     fault = await fault_of(connector.write(declared(), {"name": "a"}))
     await connector.close()
     assert (Reject, "table.constraint") == (type(fault), fault.code)

@@ -1,0 +1,276 @@
+"""The promise of `connectors.contract.Connector`, kept by every connector that writes.
+
+One class of behaviour. Each connector adds how it is opened, how many rows its system holds, and a row that it cannot
+take. `Seen` counts rows in the agency's own system, looked at from outside the connector.
+"""
+
+import asyncio
+import sqlite3
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from contextlib import asynccontextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from connectors.contract import Applied, Connector, Ground, Reject
+from connectors.file import FileConnector
+from connectors.mapping import load
+from connectors.rehearsal import Rehearsal
+from connectors.retry import Backoff
+from connectors.runner import run_once
+from connectors.table import TableConnector
+from schemas.catalogue import builtin
+from schemas.delivery import VerifiedDelivery
+from schemas.names import EventType, Instant, PartyId
+
+NOW = Instant(1_793_610_000_000)
+TOWN = PartyId("urn:fr:siret:21350238800019")
+MOVED = EventType("fr.unefois.contact.changed.v1")
+MAPPING = load(
+    b"name: t\nversion: 1\nevent_type: fr.unefois.contact.changed.v1\ndirection: out\n"
+    b"fields: {name: record.subject.family_name, mail: keep_if_withheld(record.email)}"
+)
+SUBJECT = {
+    "family_name": "Aubin",
+    "given_names": ["Lise"],
+    "birthdate": "1987-05-19",
+    "gender": "female",
+    "birthplace": "44109",
+    "birthcountry": "99100",
+}
+
+
+class Bytes:
+    """Bytes that look random, and are the same in every run."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self, size: int) -> bytes:
+        self.count += 1
+        return b"".join(sha256(f"{self.count}/{part}".encode()).digest() for part in range(-(-size // 32)))[:size]
+
+
+def record_of(name: str) -> dict[str, Any]:
+    event = builtin().by_type(MOVED)
+    record: dict[str, Any] = {each.name: None for each in event.fields}
+    return (
+        record
+        | {
+            "subject": SUBJECT | {"family_name": name},
+            "capacity": "self",
+            "effective_date": "2026-11-02",
+            "email": "lise@exemple.fr",
+        }
+        | {each.name: [] for each in event.fields if not each.nullable and each.name not in _GIVEN}
+    )
+
+
+_GIVEN = {"subject", "capacity", "effective_date", "email"}
+
+
+class Behaviour(ABC):
+    """What every writing connector does."""
+
+    connector: type[Connector]
+    too_much: Mapping[str, object] = {"name": ["a"], "mail": None}
+
+    @abstractmethod
+    def settings(self, place: Path) -> dict[str, Any]:
+        """Settings for the system at this place."""
+
+    @abstractmethod
+    def rows(self, place: Path) -> list[str]:
+        """The names that the agency's system holds, sorted."""
+
+    @pytest.fixture
+    def rehearsal(self) -> Rehearsal:
+        return Rehearsal(TOWN, lambda: NOW, Bytes())
+
+    @asynccontextmanager
+    async def opened(self, place: Path) -> Any:
+        connector = await self.connector.open(self.settings(place), MAPPING.targets, Ground(lambda: NOW, Bytes()))
+        try:
+            yield connector
+        finally:
+            await connector.close()
+
+    def delivery(self, rehearsal: Rehearsal, name: str = "Aubin") -> VerifiedDelivery:
+        return rehearsal.verified(rehearsal.declare(MOVED, record_of(name), {"subject", "email"}))
+
+    @pytest.mark.asyncio
+    async def test_after_a_flush_the_row_is_in_the_agencys_system(self, tmp_path: Path, rehearsal: Rehearsal) -> None:
+        async with self.opened(tmp_path) as connector:
+            delivery = self.delivery(rehearsal)
+            await connector.write(delivery, MAPPING.row_of(delivery))
+            await connector.flush()
+            assert ["Aubin"] == self.rows(tmp_path)
+        assert ["Aubin"] == self.rows(tmp_path)
+
+    @pytest.mark.asyncio
+    async def test_a_delivery_is_written_once_in_one_run(self, tmp_path: Path, rehearsal: Rehearsal) -> None:
+        async with self.opened(tmp_path) as connector:
+            delivery = self.delivery(rehearsal)
+            first = await connector.write(delivery, {"name": "Aubin"})
+            second = await connector.write(delivery, {"name": "Aubin"})
+            await connector.flush()
+            third = await connector.write(delivery, {"name": "Other"})
+            await connector.flush()
+        assert ((first, first), ["Aubin"]) == ((second, third), self.rows(tmp_path))
+
+    @pytest.mark.asyncio
+    async def test_a_delivery_is_written_once_in_several_runs(self, tmp_path: Path, rehearsal: Rehearsal) -> None:
+        delivery, references = self.delivery(rehearsal), []
+        for _ in range(3):
+            async with self.opened(tmp_path) as connector:
+                references.append(await connector.write(delivery, {"name": "Aubin"}))
+                await connector.flush()
+        assert (1, ["Aubin"]) == (len(set(references)), self.rows(tmp_path))
+
+    @pytest.mark.asyncio
+    async def test_a_flushed_delivery_is_found_with_its_reference(self, tmp_path: Path, rehearsal: Rehearsal) -> None:
+        delivery, other = self.delivery(rehearsal), self.delivery(rehearsal)
+        async with self.opened(tmp_path) as connector:
+            assert None is await connector.find(delivery.delivery_id)
+            reference = await connector.write(delivery, {"name": "Aubin"})
+            await connector.flush()
+        async with self.opened(tmp_path) as connector:
+            assert Applied(reference) == await connector.find(delivery.delivery_id)
+            assert None is await connector.find(other.delivery_id)
+
+    @pytest.mark.asyncio
+    async def test_a_written_declaration_is_seen_under_its_manifest(self, tmp_path: Path, rehearsal: Rehearsal) -> None:
+        delivery = self.delivery(rehearsal)
+        async with self.opened(tmp_path) as connector:
+            assert None is await connector.seen(delivery.source, delivery.declaration_id)
+            await connector.write(delivery, {"name": "Aubin"})
+            assert delivery.manifest_digest == await connector.seen(delivery.source, delivery.declaration_id)
+            await connector.flush()
+        async with self.opened(tmp_path) as connector:
+            assert delivery.manifest_digest == await connector.seen(delivery.source, delivery.declaration_id)
+            assert None is await connector.seen(TOWN, delivery.declaration_id)
+
+    @pytest.mark.asyncio
+    async def test_two_deliveries_of_one_declaration_are_two_rows(self, tmp_path: Path, rehearsal: Rehearsal) -> None:
+        one = self.delivery(rehearsal)
+        two = rehearsal.verified(rehearsal.deliver_again(one.delivery_id, {"subject"}))
+        async with self.opened(tmp_path) as connector:
+            for delivery in (one, two):
+                await connector.write(delivery, MAPPING.row_of(delivery))
+            await connector.flush()
+        assert ["Aubin", "Aubin"] == self.rows(tmp_path)
+
+    @pytest.mark.asyncio
+    async def test_a_row_that_the_system_cannot_take_is_rejected_and_leaves_nothing(
+        self, tmp_path: Path, rehearsal: Rehearsal
+    ) -> None:
+        bad, good = self.delivery(rehearsal), self.delivery(rehearsal)
+        async with self.opened(tmp_path) as connector:
+            with pytest.raises(Reject) as caught:
+                await connector.write(bad, self.too_much)
+            await connector.write(good, {"name": "Good"})
+            await connector.flush()
+            assert ("/name", None) == (caught.value.pointer, await connector.find(bad.delivery_id))
+            assert None is await connector.seen(bad.source, bad.declaration_id)
+        assert ["Good"] == self.rows(tmp_path)
+
+    @pytest.mark.asyncio
+    async def test_a_rejected_delivery_may_be_written_when_it_fits(self, tmp_path: Path, rehearsal: Rehearsal) -> None:
+        delivery = self.delivery(rehearsal)
+        async with self.opened(tmp_path) as connector:
+            with pytest.raises(Reject):
+                await connector.write(delivery, self.too_much)
+            await connector.write(delivery, {"name": "Aubin"})
+            await connector.flush()
+        assert ["Aubin"] == self.rows(tmp_path)
+
+    @pytest.mark.asyncio
+    async def test_writing_at_the_same_time_loses_and_doubles_nothing(
+        self, tmp_path: Path, rehearsal: Rehearsal
+    ) -> None:
+        deliveries = [self.delivery(rehearsal, name) for name in "ABCDE"]
+        async with self.opened(tmp_path) as connector:
+            await asyncio.gather(*(connector.write(each, MAPPING.row_of(each)) for each in deliveries * 2))
+            await connector.flush()
+        assert list("ABCDE") == self.rows(tmp_path)
+
+    @pytest.mark.asyncio
+    async def test_closing_twice_and_flushing_nothing_are_harmless(self, tmp_path: Path) -> None:
+        async with self.opened(tmp_path) as connector:
+            await connector.flush()
+            await connector.close()
+        assert [] == self.rows(tmp_path)
+
+    @pytest.mark.asyncio
+    async def test_no_reference_and_no_fault_tells_a_value(self, tmp_path: Path, rehearsal: Rehearsal) -> None:
+        delivery = self.delivery(rehearsal, "Zzyzx")
+        async with self.opened(tmp_path) as connector:
+            with pytest.raises(Reject) as caught:
+                await connector.write(delivery, {"name": ["Zzyzx"]})
+            reference = await connector.write(delivery, {"name": "Zzyzx"})
+        assert "Zzyzx" not in f"{reference}{caught.value!r}{caught.value}"
+
+    @pytest.mark.asyncio
+    async def test_the_runner_brings_a_whole_pull_into_the_system(self, tmp_path: Path, rehearsal: Rehearsal) -> None:
+        ids = [rehearsal.declare(MOVED, record_of(name), {"subject", "email"}) for name in ("Aubin", "Brocely")]
+        for _ in range(2):
+            async with self.opened(tmp_path) as connector:
+                report = await run_once(
+                    rehearsal, rehearsal.agency, MAPPING, connector, clock=lambda: NOW, limit=9, backoff=Backoff(bytes)
+                )
+        assert (0, tuple(ids), ["Aubin", "Brocely"]) == (report.pulled, rehearsal.applied(), self.rows(tmp_path))
+
+    @pytest.mark.asyncio
+    async def test_a_run_that_died_before_it_acknowledged_is_finished_by_the_next(
+        self, tmp_path: Path, rehearsal: Rehearsal
+    ) -> None:
+        delivery = self.delivery(rehearsal)
+        async with self.opened(tmp_path) as connector:
+            reference = await connector.write(delivery, MAPPING.row_of(delivery))
+            await connector.flush()
+        async with self.opened(tmp_path) as connector:
+            await run_once(
+                rehearsal, rehearsal.agency, MAPPING, connector, clock=lambda: NOW, limit=9, backoff=Backoff(bytes)
+            )
+        assert ({delivery.delivery_id: Applied(reference)}, ["Aubin"]) == (rehearsal.outcomes, self.rows(tmp_path))
+
+
+class TestFile(Behaviour):
+    """CSV files in a folder."""
+
+    connector = FileConnector
+
+    def settings(self, place: Path) -> dict[str, Any]:
+        return {"folder": str(place)}
+
+    def rows(self, place: Path) -> list[str]:
+        lines = (line for file in place.glob("*.csv") for line in file.read_text("utf-8").splitlines()[1:])
+        return sorted(line.split(";")[0] for line in lines)
+
+
+class TestTable(Behaviour):
+    """A table of the agency's own database, one row for each delivery."""
+
+    connector = TableConnector
+
+    def settings(self, place: Path) -> dict[str, Any]:
+        return {"url": f"sqlite+aiosqlite:///{place}/town.db", "table": "t", "create": True}
+
+    def rows(self, place: Path) -> list[str]:
+        connection = sqlite3.connect(place / "town.db")
+        found = sorted(name for (name,) in connection.execute("SELECT name FROM t"))
+        connection.close()
+        return found
+
+
+class TestTableWithReference(TestTable):
+    """A table whose own row number is told to the broker."""
+
+    def settings(self, place: Path) -> dict[str, Any]:
+        connection = sqlite3.connect(place / "town.db")
+        connection.execute("CREATE TABLE IF NOT EXISTS t (id INTEGER PRIMARY KEY, name TEXT NOT NULL, mail TEXT)")
+        connection.close()
+        return super().settings(place) | {"reference": "id"}
