@@ -31,6 +31,8 @@ BAD = {
     "zero-in-two-bytes": ("int", b"\x80\x00", "avro.long-varint", "/f0"),
     "one-in-three-bytes": ("long", b"\x82\x80\x00", "avro.long-varint", "/f0"),
     "eleven-byte-number": ("long", b"\x80" * 10 + b"\x01", "avro.long-varint", "/f0"),
+    "ten-byte-number-without-end": ("long", b"\x80" * 10, "avro.long-varint", "/f0"),
+    "nine-bytes-without-end": ("long", b"\x80" * 9, "avro.truncated", "/f0"),
     "number-of-65-bits": ("long", b"\xff" * 9 + b"\x03", "avro.long-varint", "/f0"),
     "unfinished-number": ("int", b"\x80", "avro.truncated", "/f0"),
     "int-of-33-bits": ("int", b"\x80\x80\x80\x80\x20", "avro.out-of-range", "/f0"),

@@ -165,6 +165,13 @@ BAD = {
         "avro.schema-too-large",
         "/fields/10/type/fields/0/type",
     ),
+    "one-type-too-many": (record(*["int"] * 4096), "avro.schema-too-large", "/fields/4095/type"),
+    "long-record-name": (record("int", name="n." + "a" * 254), "avro.schema-name", "/name"),
+    "least-long-exceeded": (
+        field(name="a", type="long", default=-(2**63) - 1),
+        "avro.schema-default",
+        "/fields/0/default",
+    ),
     "null-alone": (record("null"), "avro.schema-empty-type", "/fields/0/type"),
     "array-of-null": (record({"type": "array", "items": "null"}), "avro.schema-empty-type", "/fields/0/type/items"),
     "record-without-content": ({"type": "record", "name": "R", "fields": []}, "avro.schema-empty-type", "/fields"),
@@ -207,6 +214,28 @@ def test_a_doubtful_schema_is_refused_with_its_place(name):
     with pytest.raises(Refused) as caught:
         avro.parse(raw)
     assert (code, pointer) == (caught.value.code, caught.value.pointer)
+
+
+EDGES = {
+    "longest-field-name": field(name="a" * 255, type="int"),
+    "longest-record-name": record("int", name="n." + "a" * 253),
+    "least-precision": record({**DECIMAL, "precision": 1}),
+    "most-precision": record({**DECIMAL, "precision": 100}),
+    "all-digits-behind": record({**DECIMAL, "precision": 3, "scale": 3}),
+    "decimal-that-fills-its-fixed": record(
+        {"type": "fixed", "name": "F", "size": 1, "logicalType": "decimal", "precision": 2}
+    ),
+    "least-int": field(name="a", type="int", default=-(2**31)),
+    "most-int": field(name="a", type="int", default=2**31 - 1),
+    "most-long": field(name="a", type="long", default=2**63 - 1),
+    "most-types": record(*["int"] * 4095),
+    "namespace-of-its-own": record("int", namespace="a.b"),
+}
+
+
+@pytest.mark.parametrize("name", EDGES)
+def test_what_is_just_allowed_is_taken(name):
+    assert avro.parse(json.dumps(EDGES[name]).encode()).fields
 
 
 GOOD_DEFAULTS = {
