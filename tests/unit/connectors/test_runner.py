@@ -300,6 +300,14 @@ class Bent:
         return self.bend(await self.inner.release(ids))
 
 
+@pytest.mark.asyncio
+async def test_a_manifest_that_is_none_is_rejected(world: World) -> None:
+    one = world.declare("A")
+    report = await world.run(Bent(world.inbox, lambda p: replace(p, locked=(replace(p.locked[0], payload=b"\x00"),))))
+    ((rejected, outcome),) = report.rejected
+    assert (one, Reason.INVALID_DELIVERY, True) == (rejected, outcome.reason, outcome.code.startswith("avro."))
+
+
 def one_flipped(delivery_id: DeliveryId, member: str) -> Callable[[Pulled], Pulled]:
     def bend(pulled: Pulled) -> Pulled:
         locked = tuple(

@@ -74,7 +74,7 @@ LAUGHS = b"a: &a [x,x,x,x,x,x,x,x,x,x]\n" + b"".join(
         ("yaml.malformed", b"\xff\xfe\x00", 0),
         ("yaml.malformed", b"a: \x00\n", 0),
         ("yaml.malformed", b"a: !!int x\n", 0),
-        ("yaml.malformed", b"[" * 20_000, 0),
+        ("yaml.malformed", b"[" * 2_000, 0),
     ],
 )
 def test_what_is_not_plain_is_refused_with_its_line(code: str, document: bytes, line: int) -> None:

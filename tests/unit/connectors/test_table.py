@@ -2,13 +2,21 @@
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import event
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import (
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    InvalidRequestError,
+    OperationalError,
+    ProgrammingError,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from connectors.contract import Applied, Ground, Reject, Retry, Unknown
@@ -208,6 +216,13 @@ async def test_an_error_repeats_no_value_of_a_citizen(
     assert fault.__suppress_context__ or fault.__context__ is None
 
 
+def settle() -> None:
+    """Wait for the driver's threads: after a failed connection it speaks to the loop once more."""
+    for thread in threading.enumerate():
+        if "_connection_worker_thread" in thread.name:
+            thread.join(5)
+
+
 @pytest.mark.asyncio
 async def test_a_database_that_does_not_answer_is_a_retry(
     database: Database, declared: Callable[..., VerifiedDelivery]
@@ -223,6 +238,7 @@ async def test_a_database_that_does_not_answer_is_a_retry(
         await fault_of(connector.seen(delivery.source, delivery.declaration_id)),
         await fault_of(database.open()),
     ]
+    settle()
     assert [(Retry, "table.away")] * 4 == [(type(fault), fault.code) for fault in faults]
 
 
@@ -235,6 +251,47 @@ async def test_a_table_that_is_gone_is_a_retry_and_not_the_deliverys_fault(
     fault = await fault_of(connector.write(declared(), ROW))
     await connector.close()
     assert (Retry, "table.failed", "OperationalError") == (type(fault), fault.code, fault.details["kind"])
+
+
+class Coded(Exception):
+    """A driver's error with its SQLSTATE."""
+
+    def __init__(self, sqlstate: str) -> None:
+        self.sqlstate = sqlstate
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("kind", "code", "error"),
+    [
+        (Reject, "table.constraint", IntegrityError("INSERT", {}, Exception())),
+        (Reject, "table.constraint", DBAPIError("INSERT", {}, Coded("23505"))),
+        (Reject, "table.value", DataError("INSERT", {}, Exception())),
+        (Reject, "table.value", DBAPIError("INSERT", {}, Coded("22001"))),
+        (Retry, "table.away", DBAPIError("INSERT", {}, Coded("57P01"))),
+        (Retry, "table.away", DBAPIError("INSERT", {}, Coded("08006"))),
+        (Retry, "table.away", DBAPIError("INSERT", {}, Coded("53300"))),
+        (Retry, "table.away", OperationalError("INSERT", {}, Exception(), connection_invalidated=True)),
+        (Retry, "table.failed", ProgrammingError("INSERT", {}, Coded("42501"))),
+        (Retry, "table.failed", InvalidRequestError("closed")),
+    ],
+)
+async def test_a_drivers_error_is_the_rows_or_the_databases_fault(
+    kind: type[Fault],
+    code: str,
+    error: Exception,
+    database: Database,
+    declared: Callable[..., VerifiedDelivery],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def both_rows(*_: object) -> str | None:
+        raise error
+
+    connector = await database.open()
+    monkeypatch.setattr(TableConnector, "_both_rows", both_rows)
+    fault = await fault_of(connector.write(declared(), ROW))
+    await connector.close()
+    assert (kind, code) == (type(fault), fault.code)
 
 
 def broken(monkeypatch: pytest.MonkeyPatch, *, done: bool, error: DBAPIError) -> None:

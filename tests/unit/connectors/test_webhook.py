@@ -245,6 +245,7 @@ async def test_a_proxy_of_the_environment_hears_nothing(
         ("connector.settings", "/url", {"url": "ftp://127.0.0.1/"}),
         ("connector.settings", "/url", {"url": "https://user:pass@agency.example/"}),
         ("connector.settings", "/url", {"url": "https://"}),
+        ("connector.settings", "/url", {"url": "https://agency.example:port/"}),
         ("connector.settings", "/url", {"url": "https://a b/"}),
         ("connector.settings", "/keys", {"keys": []}),
         ("connector.settings", "/keys", {"keys": [KEY] * 5}),
