@@ -116,7 +116,7 @@ class Consents:
             epoch, epoch_key = self._newest_epoch()
             wrapped = wrapping.wrap(self._entropy(32), grant.id, epoch, epoch_key, self._entropy(12))
             await registry.add(tx.conn, grant, epoch, wrapped)
-            entry = await self._recorder.grant(tx, EntryKind.GRANTED, grant, at)
+            entry = self._recorder.grant(tx, EntryKind.GRANTED, grant, at)
             if wish.include_latest:
                 await self._plan_latest(tx, grant, at)
             mark("consents.given")
@@ -179,7 +179,7 @@ class Consents:
             at = self._clock()
             changed = transition(head, at)
             await registry.change(tx.conn, changed)
-            entry = await self._recorder.grant(tx, kind, changed, at)
+            entry = self._recorder.grant(tx, kind, changed, at)
             mark("consents.changed")
             # Crash here: the grant stands as before with its key, nobody was told otherwise, the citizen asks again.
             await self._follow(tx, head, changed, at)

@@ -109,7 +109,7 @@ class DeadLetters:
             raise Refused("dead.applied", "/id")
         if delivery.state not in DEAD:
             raise Refused("dead.on-its-way", "/id", state=delivery.state.value)
-        await record(tx, self._recorder, EntryKind.REPLAYED, delivery, at, reason=delivery.reason)
+        record(tx, self._recorder, EntryKind.REPLAYED, delivery, at, reason=delivery.reason)
         subscription = (await self._lookup.subscriptions_by_id(tx))[delivery.subscription]
         declaration = (await known(tx, declarations.c.seq == delivery.declaration))[0]
         decision = await self._planner.replan(tx, declaration, subscription, self._keyring.consent_epochs(), at)

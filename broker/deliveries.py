@@ -29,6 +29,7 @@ from schemas.names import (
     GrantId,
     Instant,
     Kid,
+    LeafHash,
     ManifestDigest,
     PartyId,
     Purpose,
@@ -67,17 +68,12 @@ class Stage(Enum):
     DELIVERY = "delivery"
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """One planned delivery: who gets which fields (a bitmap) of which declaration, under which grant and version."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """What was planned: who gets which fields (a bitmap) of which declaration, under which grant and version."""
 
-    seq: int
     id: DeliveryId
     declaration: int
-    declaration_id: DeclarationId
-    root: DeclarationId | None
-    source: PartyId
-    schema: SchemaId
     manifest: ManifestDigest
     event_type: EventType
     recipient: PartyId
@@ -88,6 +84,17 @@ class Delivery:
     grant_version: int
     fields: bytes
     locked: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery(Planned):
+    """One row of the mailbox, with what its declaration's row says."""
+
+    seq: int
+    declaration_id: DeclarationId
+    root: DeclarationId | None
+    source: PartyId
+    schema: SchemaId
     gate_kid: Kid
     state: DeliveryState
     attempts: int
@@ -156,31 +163,31 @@ def _delivery(row: Row[Any]) -> Delivery:
     )
 
 
-async def record(
+def record(
     tx: Transaction,
     recorder: Recorder,
     kind: EntryKind,
-    delivery: Delivery,
+    planned: Planned,
     at: Instant,
     *,
     actor: PartyId | None = None,
     reason: Reason | None = None,
-) -> bytes:
+) -> LeafHash:
     """Write a delivery's step into the ledger, in the transaction that makes it true. Returns the leaf hash."""
-    return await recorder.record(
+    return recorder.record(
         tx,
         kind,
         at,
         actor=actor,
-        about=delivery.subject,
-        recipient=delivery.recipient,
-        event_type=delivery.event_type,
-        purpose=delivery.purpose,
-        declaration=delivery.manifest,
-        delivery=delivery.id,
-        grant=delivery.grant_id,
-        grant_version=delivery.grant_version,
-        fields=delivery.fields,
+        about=planned.subject,
+        recipient=planned.recipient,
+        event_type=planned.event_type,
+        purpose=planned.purpose,
+        declaration=planned.manifest,
+        delivery=planned.id,
+        grant=planned.grant_id,
+        grant_version=planned.grant_version,
+        fields=planned.fields,
         reason=reason,
     )
 
@@ -189,11 +196,13 @@ async def withhold(
     tx: Transaction, recorder: Recorder, withheld: Sequence[Delivery], reason: Reason, at: Instant
 ) -> None:
     """End deliveries whose consent does not stand: their keys stay closed, the citizen sees why, the line moves on."""
+    if not withheld:
+        return
+    await tx.execute(
+        update(deliveries)
+        .where(deliveries.c.seq.in_([delivery.seq for delivery in withheld]))
+        .values(state=DeliveryState.WITHHELD.value, lease_until=None, done_at=at, reason=reason.value, code=None)
+    )
+    # Crash here: state and entries are one transaction; the cause of the withholding is in it, too.
     for delivery in withheld:
-        await tx.execute(
-            update(deliveries)
-            .where(deliveries.c.seq == delivery.seq)
-            .values(state=DeliveryState.WITHHELD.value, lease_until=None, done_at=at, reason=reason.value, code=None)
-        )
-        # Crash here: state and entry are one transaction; the cause of the withholding is in it, too.
-        await record(tx, recorder, EntryKind.WITHHELD, delivery, at, reason=reason)
+        record(tx, recorder, EntryKind.WITHHELD, delivery, at, reason=reason)

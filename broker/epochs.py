@@ -34,6 +34,16 @@ class GateEpoch:
     destroyed_at: Instant | None
 
 
+@dataclass(frozen=True, slots=True)
+class ConsentEpoch:
+    """One key that wraps consent keys, its life, and how many it wraps now."""
+
+    epoch: int
+    opened_at: Instant
+    destroyed_at: Instant | None
+    keys: int
+
+
 class Epochs:
     """Opens, rotates and destroys."""
 
@@ -97,7 +107,7 @@ class Epochs:
                 raise Refused("epochs.still-open", "/kid")
             if row.destroyed_at is None:
                 await tx.execute(update(gate_epochs).where(gate_epochs.c.kid == kid).values(destroyed_at=at))
-                await self._recorder.record(tx, EntryKind.EPOCH_DESTROYED, at, detail=kid)
+                self._recorder.record(tx, EntryKind.EPOCH_DESTROYED, at, detail=kid)
         mark("epochs.gate-destruction-written")
         # Crash here: the intent is written and nothing opens any more (the gate reads it); `finish` destroys the key.
         self._keys.destroy(KeyKind.GATE, kid.hex())
@@ -113,6 +123,16 @@ class Epochs:
             mark("epochs.consent-key-written")
             # Crash here: a key without its row; its number is never used again, and `finish` destroys it.
         return epoch
+
+    async def consent_epochs(self) -> list[ConsentEpoch]:
+        """Every consent epoch, oldest first."""
+        async with self._store.read() as tx:
+            used = await registry.epochs_in_use(tx.conn)
+            rows = await tx.execute(select(consent_epochs).order_by(consent_epochs.c.epoch))
+            return [
+                ConsentEpoch(row.epoch, Instant(row.opened_at), _instant(row.destroyed_at), used.get(row.epoch, 0))
+                for row in rows
+            ]
 
     async def newest_consent_opened_at(self) -> Instant | None:
         """When the newest consent epoch was opened; None when there is none."""
@@ -168,7 +188,7 @@ class Epochs:
                 raise Refused("epochs.in-use", "/epoch", epoch=epoch)
             at = self._clock()
             await tx.execute(update(consent_epochs).where(consent_epochs.c.epoch == epoch).values(destroyed_at=at))
-            await self._recorder.record(tx, EntryKind.EPOCH_DESTROYED, at)
+            self._recorder.record(tx, EntryKind.EPOCH_DESTROYED, at)
         mark("epochs.consent-destruction-written")
         # Crash here: nothing is wrapped under it any more; `finish` destroys the key.
         self._keys.destroy(KeyKind.CONSENT_EPOCH, str(epoch))

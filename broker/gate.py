@@ -7,7 +7,7 @@ Source: docs/protocol.md, section 6; docs/architecture.md, "Transactions that ma
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sqlalchemy import select, update
 
@@ -27,7 +27,7 @@ from schemas.catalogue import Catalogue
 from schemas.directory import Directory, SealingKeyEntry
 from schemas.entry import EntryKind
 from schemas.errors import Corrupt, Refused
-from schemas.names import DeliveryId, GrantId, Instant, Kid, LeafHash, PartyId, Reason
+from schemas.names import DeliveryId, GrantId, Instant, Kid, PartyId, Reason
 from schemas.release import LockedDelivery, Release, Statement, indices, make_release, open_locked, seal_releases
 
 MOST = 500
@@ -52,6 +52,7 @@ class _Ground:
     recipient: SealingKeyEntry
     sector: str
     grants: Mapping[GrantId, Grant]
+    consent_keys: Mapping[GrantId, bytes] = field(repr=False)
     subscriptions: Mapping[bytes, Subscription]
     destroyed: frozenset[Kid]
 
@@ -100,15 +101,16 @@ class Gate:
             await tx.lock_shared(sorted({delivery.grant_id for delivery in wanted}))
             ground = await self._ground(tx, recipient, wanted)
             for delivery in wanted:
-                reason = await self._why_not(delivery, ground)  # 2 paused, narrowed, revoked, expired: nothing opens
+                reason = self._why_not(delivery, ground)  # 2 paused, narrowed, revoked, expired: nothing opens
                 if reason is not None:
                     if delivery.state is not DeliveryState.WITHHELD:
                         await withhold(tx, self._recorder, [delivery], reason, ground.at)
                     withheld.append((delivery.id, reason))
                     continue
                 opened = LockedDelivery.decode(delivery.locked)
-                releases.append(await self._open(tx, delivery, opened, ground))
+                releases.append(self._open(tx, delivery, opened, ground))
                 locked.append(opened)
+            await self._mark_released(tx, [one.delivery_id for one in locked], ground.at)
             mark("gate.recorded")
             # Crash here: the transaction is gone, nothing was answered, the recipient asks again.
         mark("gate.committed")
@@ -137,17 +139,19 @@ class Gate:
         directory = await self._lookup.directory(tx)
         sector = (await tx.execute(select(parties.c.sector).where(parties.c.id == recipient))).scalar_one()
         gone = await tx.execute(select(gate_epochs.c.kid).where(gate_epochs.c.destroyed_at.is_not(None)))
+        grant_ids = sorted({delivery.grant_id for delivery in wanted})
         return _Ground(
             at=at,
             directory=directory,
             recipient=directory.current_sealing_key(recipient, at),
             sector=sector,
-            grants=await registry.current(tx.conn, sorted({delivery.grant_id for delivery in wanted})),
+            grants=await registry.current(tx.conn, grant_ids),
+            consent_keys=await registry.consent_keys_of(tx.conn, grant_ids, self._keyring.consent_epochs()),
             subscriptions=await self._lookup.subscriptions_by_id(tx),
             destroyed=frozenset(Kid(row.kid) for row in gone),
         )
 
-    async def _why_not(self, delivery: Delivery, ground: _Ground) -> Reason | None:
+    def _why_not(self, delivery: Delivery, ground: _Ground) -> Reason | None:
         """Why this delivery must stay closed at this instant, or None."""
         if delivery.state is DeliveryState.WITHHELD and delivery.reason is not None:
             return delivery.reason
@@ -174,15 +178,14 @@ class Gate:
         )
         return at_release(grant, facts, delivery.purpose, names, ground.at)
 
-    async def _open(self, tx: Transaction, delivery: Delivery, locked: LockedDelivery, ground: _Ground) -> Release:
+    async def _mark_released(self, tx: Transaction, ids: Sequence[DeliveryId], at: Instant) -> None:
+        released = {"state": DeliveryState.RELEASED.value, "released_at": at}
+        await tx.execute(update(deliveries).where(deliveries.c.id.in_(ids)).values(**released))
+
+    def _open(self, tx: Transaction, delivery: Delivery, locked: LockedDelivery, ground: _Ground) -> Release:
         """Record first, then unlock with the consent's key and open with the gate's; both in this transaction."""
-        leaf = await record(tx, self._recorder, EntryKind.RELEASED, delivery, ground.at)
-        await tx.execute(
-            update(deliveries)
-            .where(deliveries.c.seq == delivery.seq)
-            .values(state=DeliveryState.RELEASED.value, released_at=ground.at)
-        )
-        consent_key = await registry.consent_key(tx.conn, delivery.grant_id, self._keyring.consent_epochs())
+        leaf = record(tx, self._recorder, EntryKind.RELEASED, delivery, ground.at)
+        consent_key = ground.consent_keys.get(delivery.grant_id)
         gate_key = self._keyring.gate(ground.directory.sealing_key(delivery.gate_kid))
         if consent_key is None or gate_key is None:  # the consent stands and the epoch lives, so both must be there
             raise Corrupt("gate.key-missing", delivery=delivery.id.hex())
@@ -195,7 +198,7 @@ class Gate:
             pseudonym=pseudonym,
             pseudonym_version=version,
             released_at=ground.at,
-            ledger_entry=LeafHash(leaf),
+            ledger_entry=leaf,
         )
         broker_key = self._keyring.signer(ground.directory, self._party, ground.at)
         return make_release(locked, dek, statement, broker_key)

@@ -189,7 +189,7 @@ class Intake:
         """
         reason = _REASONS.get(fault.code) or _FAMILIES.get(fault.code.partition(".")[0], Reason.INVALID_ENVELOPE)
         async with self._store.begin() as tx:
-            await self._recorder.record(tx, EntryKind.REFUSED, at, reason=reason, detail=sha256(envelope).digest())
+            self._recorder.record(tx, EntryKind.REFUSED, at, reason=reason, detail=sha256(envelope).digest())
 
 
 async def _submission(tx: Transaction, source: PartyId, declaration_id: DeclarationId) -> Row[Any] | None:

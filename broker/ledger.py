@@ -20,7 +20,7 @@ from consent.rows import row_of
 from schemas import checkpoint, merkle, receipt, tiles
 from schemas.checkpoint import Checkpoint
 from schemas.entry import Entry, EntryKind, subject_commitment
-from schemas.errors import Corrupt, Refused
+from schemas.errors import Refused
 from schemas.messages import Language
 from schemas.names import (
     DeliveryId,
@@ -43,21 +43,13 @@ BATCH = 4096
 """Entries that one turn of the sequencer orders."""
 
 
-async def record(tx: Transaction, entry: Entry) -> LeafHash:
-    """Write one entry about nobody into the ledger, in the caller's transaction. Returns its leaf hash."""
-    leaf, _ = await _write(tx, entry)
-    return leaf
-
-
-async def _write(tx: Transaction, entry: Entry) -> tuple[LeafHash, int]:
+def record(tx: Transaction, entry: Entry) -> LeafHash:
+    """Add one entry to the ledger; it is there when the caller's transaction is. Returns its leaf hash."""
     encoded = entry.encode()
     leaf = merkle.leaf_hash(encoded)
-    result = await tx.execute(insert(ledger_entries).values(leaf=leaf, entry=encoded))
+    tx.add(ledger_entries, {"leaf": leaf, "entry": encoded})
     # Crash here: the entry is gone together with what it tells of, for both are one transaction.
-    key = result.inserted_primary_key
-    if key is None:
-        raise Corrupt("ledger.no-key")
-    return leaf, int(key[0])
+    return leaf
 
 
 class Recorder:
@@ -67,7 +59,7 @@ class Recorder:
         self._party = party
         self._entropy = entropy
 
-    async def record(
+    def record(
         self,
         tx: Transaction,
         kind: EntryKind,
@@ -104,16 +96,16 @@ class Recorder:
             subject=subject_commitment(salt, about) if salt is not None and about is not None else None,
             detail=detail,
         )
-        leaf, number = await _write(tx, entry)
+        leaf = record(tx, entry)
         if salt is not None and about is not None:
-            await tx.execute(insert(ledger_salts).values(entry=number, subject=about, salt=salt))
+            tx.add(ledger_salts, {"leaf": leaf, "subject": about, "salt": salt})
         return leaf
 
-    async def grant(
+    def grant(
         self, tx: Transaction, kind: EntryKind, grant: Grant, at: Instant, reason: Reason | None = None
     ) -> LeafHash:
         """The entry of one version of a grant; `detail` commits to the whole version, so that no row can be edited."""
-        return await self.record(
+        return self.record(
             tx,
             kind,
             at,

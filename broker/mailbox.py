@@ -99,7 +99,7 @@ class Mailbox:
         if delivery.released_at is None:
             raise Refused("mailbox.not-released", "/delivery")
         await self._finish(tx, delivery, DeliveryState.APPLIED, at)
-        await record(tx, self._recorder, EntryKind.APPLIED, delivery, at, actor=recipient)
+        record(tx, self._recorder, EntryKind.APPLIED, delivery, at, actor=recipient)
 
     async def acknowledge_rejected(
         self, tx: Transaction, recipient: PartyId, of: DeliveryId, *, code: str, reason: Reason, at: Instant
@@ -117,7 +117,7 @@ class Mailbox:
             raise Refused("mailbox.not-handed", "/delivery")
         await self._finish(tx, delivery, DeliveryState.REJECTED, at, reason=reason, code=code)
         await self._bury(tx, delivery, reason, code, at)
-        await record(tx, self._recorder, EntryKind.REJECTED, delivery, at, actor=recipient, reason=reason)
+        record(tx, self._recorder, EntryKind.REJECTED, delivery, at, actor=recipient, reason=reason)
 
     async def retry_later(
         self, tx: Transaction, recipient: PartyId, of: DeliveryId, *, code: str, after_ms: int | None, at: Instant
@@ -145,7 +145,7 @@ class Mailbox:
         """Set a delivery aside with its reason; the citizen's next one goes on."""
         await self._finish(tx, delivery, DeliveryState.PARKED, at, reason=Reason.PARKED, code=code)
         await self._bury(tx, delivery, Reason.PARKED, code, at)
-        await record(tx, self._recorder, EntryKind.REJECTED, delivery, at, reason=Reason.PARKED)
+        record(tx, self._recorder, EntryKind.REJECTED, delivery, at, reason=Reason.PARKED)
 
     async def _own(self, tx: Transaction, recipient: PartyId, of: DeliveryId) -> Delivery:
         """The recipient's delivery; another agency's is as unknown as one that never was."""

@@ -136,7 +136,7 @@ class Registrar:
                 raise Refused("registrar.already-revoked", "/kid", kid=kid.hex())
             await tx.execute(update(table).where(table.c.kid == kid).values(revoked_at=revoked_at))
             mark("registrar.key-revoked")
-            await self._recorder.record(tx, EntryKind.KEY_REVOKED, at, recipient=PartyId(found.party), detail=kid)
+            self._recorder.record(tx, EntryKind.KEY_REVOKED, at, recipient=PartyId(found.party), detail=kid)
             return
         raise Refused("registrar.unknown-key", "/kid", kid=kid.hex())
 
@@ -199,7 +199,7 @@ class Registrar:
         if not await tx.insert_new(table, row):
             raise Refused("registrar.key-exists", "/public", kid=row["kid"].hex())
         mark("registrar.key-added")
-        await self._recorder.record(tx, EntryKind.KEY_ADDED, at, recipient=row["party"], detail=row["kid"])
+        self._recorder.record(tx, EntryKind.KEY_ADDED, at, recipient=row["party"], detail=row["kid"])
 
     async def _end_others(
         self, tx: Transaction, table: Table, mine: ColumnElement[bool], new: Kid, end: Instant

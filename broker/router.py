@@ -7,10 +7,11 @@ Keeps: offset and effects are one transaction, so a record has its effects exact
 Source: docs/architecture.md, steps 5 to 9 and "Transactions that matter".
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from hashlib import sha256
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import select, update
 
 from broker.crashpoints import mark
 from broker.declared import recipients_of_chain
@@ -18,16 +19,15 @@ from broker.deliveries import Stage
 from broker.keyring import Keyring
 from broker.ledger import Recorder
 from broker.lookup import Lookup
-from broker.planner import Known, Planner
+from broker.planner import Known, Planner, Standing, standing_of
 from broker.ports import Clock, Log, Record
 from broker.store.engine import Store, Transaction
 from broker.store.tables import consumed, dead_letters, declarations, submissions
-from consent import registry
 from schemas.catalogue import Catalogue
 from schemas.entry import EntryKind
 from schemas.envelope import SignedDeclaration, VerifiedDeclaration, verify_declaration
 from schemas.errors import Refused, Unavailable
-from schemas.names import DeclarationId, Instant, PartyId, Reason, SubjectRef
+from schemas.names import DeclarationId, EventType, Instant, PartyId, Reason, SubjectRef
 
 TOPIC = "declarations"
 """Where the intake appends what it accepted; the key is the citizen, so one citizen's declarations stay in order."""
@@ -37,11 +37,14 @@ BATCH = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Accepted:
-    """What the intake wrote down about a declaration before it appended it."""
+class _Checked:
+    """A record with what the intake wrote down about it, or with the fault that parks it."""
 
-    subject: SubjectRef
-    received_at: Instant
+    record: Record
+    fault: Refused | None
+    verified: VerifiedDeclaration | None
+    subject: SubjectRef | None
+    received_at: Instant | None
 
 
 class LostOwnership(Unavailable):
@@ -83,6 +86,7 @@ class Router:
     async def route_batch(self, partition: int, limit: int = BATCH) -> int:
         """One batch of one partition, in one transaction. Returns how many records; 0 at the end of the log.
 
+        Signatures are verified before the transaction, so that nobody waits for them.
         Raises LostOwnership: somebody else routed it. Raises Unavailable, Corrupt.
         """
         async with self._store.read() as tx:
@@ -90,21 +94,21 @@ class Router:
         records = await self._log.read(TOPIC, partition, offset, limit)
         if not records:
             return 0
+        async with self._store.read() as tx:
+            checked = await self._check(tx, records)
         async with self._store.begin() as tx:
             await self._advance(tx, partition, offset, records[-1].position.offset + 1)
-            for record in records:
-                await self._route_record(tx, record)
+            await self._write_effects(tx, checked)
             mark("router.batch")
             # Crash here: effects and offset are gone together; whoever owns the partition next reads the same records.
         return len(records)
 
     async def route_again(self, tx: Transaction, record: Record) -> None:
         """A parked record once more, in the caller's transaction. Raises Refused with what is still wrong."""
-        verified, accepted = await self._verify(tx, record)
-        at = self._clock()
-        known = await self._write(tx, verified, accepted, at)
-        if known is not None:
-            await self._plan(tx, known, at)
+        (checked,) = await self._check(tx, [record])
+        if checked.fault is not None:
+            raise checked.fault
+        await self._write_effects(tx, [checked])
 
     async def _offset(self, tx: Transaction, partition: int) -> int:
         where = (consumed.c.topic == TOPIC, consumed.c.partition == partition)
@@ -122,38 +126,50 @@ class Router:
         if moved.rowcount != 1:
             raise LostOwnership("router.lost-ownership", partition=partition)
 
-    async def _route_record(self, tx: Transaction, record: Record) -> None:
-        at = self._clock()
-        try:
-            verified, accepted = await self._verify(tx, record)
-        except Refused as fault:
-            await self._park(tx, record, fault, at)
-            return
-        known = await self._write(tx, verified, accepted, at)
-        if known is not None:
-            await self._plan(tx, known, at)
-
-    async def _verify(self, tx: Transaction, record: Record) -> tuple[VerifiedDeclaration, Accepted]:
-        """The intake's checks again, as of the instant of receipt: whoever can write to the log cannot forge a
-        declaration.
-        """
-        signed = SignedDeclaration.decode(record.value)
+    async def _check(self, tx: Transaction, records: Sequence[Record]) -> list[_Checked]:
+        """The intake's checks again, as of the instant of receipt: whoever writes to the log forges nothing by that."""
+        digests = [sha256(record.value).digest() for record in records]
+        rows = await tx.execute(select(submissions).where(submissions.c.envelope_digest.in_(digests)))
+        accepted = {row.envelope_digest: row for row in rows}
         directory = await self._lookup.directory(tx)
-        row = (
-            await tx.execute(select(submissions).where(submissions.c.envelope_digest == sha256(record.value).digest()))
-        ).first()
-        if row is None:  # accepted by nobody: written into the log behind the intake's back
-            raise Refused("router.not-accepted")
-        verified = verify_declaration(signed, directory, self._catalogue, Instant(row.received_at))
-        return verified, Accepted(SubjectRef(row.subject), Instant(row.received_at))
+        found = []
+        for record, digest in zip(records, digests, strict=True):
+            row = accepted.get(digest)
+            try:
+                signed = SignedDeclaration.decode(record.value)
+                if row is None:  # accepted by nobody: written into the log behind the intake's back
+                    raise Refused("router.not-accepted")
+                received_at = Instant(row.received_at)
+                verified = verify_declaration(signed, directory, self._catalogue, received_at)
+                found.append(_Checked(record, None, verified, SubjectRef(row.subject), received_at))
+            except Refused as fault:
+                found.append(_Checked(record, fault, None, None, None))
+        return found
+
+    async def _write_effects(self, tx: Transaction, batch: Sequence[_Checked]) -> None:
+        """Rows first, then the decisions by type, so that a batch asks once for all its grants."""
+        at = self._clock()
+        by_type: dict[EventType, list[Known]] = {}
+        for one in batch:
+            if one.fault is not None:
+                self._park(tx, one.record, one.fault, at)
+            elif one.verified is not None and one.subject is not None and one.received_at is not None:
+                known = await self._write(tx, one.verified, one.subject, one.received_at, at)
+                if known is not None:
+                    by_type.setdefault(one.verified.manifest.event_type, []).append(known)
+        for event_type, waiting in by_type.items():
+            subjects = {known.subject for known in waiting}
+            standing = await standing_of(tx, subjects, event_type, self._keyring.consent_epochs())
+            for known in waiting:
+                await self._plan(tx, known, standing, at)
 
     async def _write(
-        self, tx: Transaction, verified: VerifiedDeclaration, accepted: Accepted, at: Instant
+        self, tx: Transaction, verified: VerifiedDeclaration, subject: SubjectRef, received_at: Instant, at: Instant
     ) -> Known | None:
         """The declaration's row and its `received` entry; None when it has them already (appended twice)."""
         manifest = verified.manifest
         root = await self._root(tx, manifest.source, manifest.corrects) if manifest.corrects is not None else None
-        new = await tx.insert_new(
+        seq = await tx.insert_numbered(
             declarations,
             {
                 "source": manifest.source,
@@ -161,31 +177,29 @@ class Router:
                 "event_type": manifest.event_type,
                 "schema_id": manifest.schema,
                 "manifest_digest": verified.digest,
-                "subject": accepted.subject,
+                "subject": subject,
                 "corrects": manifest.corrects,
                 "root": root,
                 "envelope": verified.signed.encode(),
                 "gate_kid": verified.signed.gate_kid,
-                "received_at": accepted.received_at,
+                "received_at": received_at,
                 "routed_at": at,
             },
+            declarations.c.seq,
         )
-        if not new:
+        if seq is None:
             return None
-        where = (declarations.c.source == manifest.source, declarations.c.declaration_id == manifest.declaration_id)
-        seq = (await tx.execute(select(declarations.c.seq).where(*where))).scalar_one()
-        originals = await recipients_of_chain(tx, manifest.source, root) if root is not None else None
-        await self._recorder.record(
+        self._recorder.record(
             tx,
             EntryKind.RECEIVED if root is None else EntryKind.CORRECTED,
             at,
             actor=manifest.source,
-            about=accepted.subject,
+            about=subject,
             event_type=manifest.event_type,
             declaration=verified.digest,
             detail=await self._manifest_of(tx, manifest.source, manifest.corrects),
         )
-        return Known(seq, verified, accepted.subject, root, originals)
+        return Known(seq, verified, subject, root, None)
 
     async def _root(self, tx: Transaction, source: PartyId, corrects: DeclarationId) -> DeclarationId:
         """The first declaration of the chain that `corrects` belongs to."""
@@ -199,36 +213,33 @@ class Router:
         where = (declarations.c.source == source, declarations.c.declaration_id == corrects)
         return (await tx.execute(select(declarations.c.manifest_digest).where(*where))).scalar()
 
-    async def _plan(self, tx: Transaction, known: Known, at: Instant) -> None:
+    async def _plan(self, tx: Transaction, known: Known, standing: Standing, at: Instant) -> None:
         manifest = known.verified.manifest
-        grants = await registry.for_routing(tx.conn, [known.subject], manifest.event_type)
-        await tx.lock_exclusive(sorted(grant.id for grant in grants if grant.unbound))  # planning may bind it
-        await tx.lock_shared(sorted(grant.id for grant in grants if not grant.unbound))
-        grants = await registry.for_routing(tx.conn, [known.subject], manifest.event_type)  # as they are under the lock
-        keys = self._keyring.consent_epochs()
+        originals: frozenset[PartyId] = frozenset()
+        if known.corrects is not None:
+            await tx.flush()  # the original may stand in this very batch
+            originals = await recipients_of_chain(tx, manifest.source, known.corrects)
+            known = replace(known, original_recipients=originals)
         territories = known.verified.signed.slip.territories
-        originals = known.original_recipients or frozenset()
-        candidates = await self._lookup.candidates(tx, manifest.event_type, territories, originals)
-        for subscription in candidates:
-            await self._planner.plan(tx, known, subscription, grants=grants, keys=keys, at=at)
+        for subscription in await self._lookup.candidates(tx, manifest.event_type, territories, originals):
+            await self._planner.plan(tx, known, subscription, standing, at)
 
-    async def _park(self, tx: Transaction, record: Record, fault: Refused, at: Instant) -> None:
+    def _park(self, tx: Transaction, record: Record, fault: Refused, at: Instant) -> None:
         """Keep a record that cannot be routed, with its bytes and its reason; the offset moves on with it."""
-        await tx.execute(
-            insert(dead_letters).values(
-                stage=Stage.ROUTER.value,
-                topic=record.position.topic,
-                partition=record.position.partition,
-                offset=record.position.offset,
-                record=record.value,
-                reason=Reason.INVALID_ENVELOPE.value,
-                code=fault.code,
-                attempts=1,
-                at=at,
-            )
-        )
+        letter = {
+            "stage": Stage.ROUTER.value,
+            "topic": record.position.topic,
+            "partition": record.position.partition,
+            "offset": record.position.offset,
+            "record": record.value,
+            "reason": Reason.INVALID_ENVELOPE.value,
+            "code": fault.code,
+            "attempts": 1,
+            "at": at,
+        }
+        tx.add(dead_letters, letter)
         mark("router.parked")
         # Crash here: as in route_batch; the record is read and parked again.
-        await self._recorder.record(
+        self._recorder.record(
             tx, EntryKind.REFUSED, at, reason=Reason.INVALID_ENVELOPE, detail=sha256(record.value).digest()
         )

@@ -130,7 +130,7 @@ class Subscribing:
         mark("subscribing.changed")
 
     async def _record(self, tx: Transaction, kind: EntryKind, subscription: Subscription, at: Instant) -> None:
-        await self._recorder.record(
+        self._recorder.record(
             tx,
             kind,
             at,

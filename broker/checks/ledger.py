@@ -30,7 +30,7 @@ async def check(tx: Transaction, key: VerifierKey) -> AsyncIterator[Finding]:
         yield finding
     async for finding in _checkpoints(tx, leaves, key):
         yield finding
-    async for finding in _salts(tx, {row.id: row.entry for row in rows}):
+    async for finding in _salts(tx, {row.leaf: row.entry for row in rows}):
         yield finding
     for finding in _invariants([*placed, *(row for row in rows if row.position is None)]):
         yield finding
@@ -96,11 +96,11 @@ async def _checkpoints(tx: Transaction, leaves: Sequence[bytes], key: VerifierKe
         yield Finding("ledger.checkpoint", f"ledger_checkpoints/{newest}", f"{len(leaves)} entries have positions")
 
 
-async def _salts(tx: Transaction, entries: dict[int, bytes]) -> AsyncIterator[Finding]:
+async def _salts(tx: Transaction, entries: dict[bytes, bytes]) -> AsyncIterator[Finding]:
     for row in await tx.execute(select(ledger_salts)):
-        place = f"ledger_salts/{row.entry}"
+        place = f"ledger_salts/{row.leaf.hex()}"
         try:
-            entry = Entry.decode(entries[row.entry])
+            entry = Entry.decode(entries[row.leaf])
         except KeyError:
             yield Finding("ledger.salt", place, "a salt without its entry")
             continue

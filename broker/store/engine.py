@@ -8,10 +8,10 @@ turns in the order in which they came; no driver error and no parameter of a sta
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
-from sqlalchemy import CursorResult, Executable, Table, make_url
+from sqlalchemy import Column, CursorResult, Executable, Table, insert, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -29,6 +29,21 @@ class Transaction:
     conn: AsyncConnection
     dialect: Dialect
     writes: bool
+    _added: dict[Table, list[Mapping[str, Any]]] = field(default_factory=dict, repr=False)
+
+    def add(self, table: Table, row: Mapping[str, Any]) -> None:
+        """Insert a row when this transaction commits, with all others of its table at once, in the order of the calls.
+
+        Nothing reads it before: whoever needs to, or has rows that must exist first, calls `flush`.
+        """
+        self._must_write()
+        self._added.setdefault(table, []).append(row)
+
+    async def flush(self) -> None:
+        """Insert now what was added: one statement for each table, in the order in which tables were first added to."""
+        while self._added:
+            table = next(iter(self._added))
+            await self.conn.execute(insert(table), self._added.pop(table))
 
     async def execute(self, statement: Executable, parameters: Parameters | None = None) -> CursorResult[Any]:
         """Run one statement, or one for each of several parameter sets."""
@@ -38,6 +53,14 @@ class Transaction:
         """Insert one row; False, and nothing changed, when a row with one of its unique keys is there already."""
         result = await self.conn.execute(self.dialect.insert_new(table), dict(row))
         return result.rowcount == 1
+
+    async def insert_numbered(self, table: Table, row: Mapping[str, Any], number: Column[int]) -> int | None:
+        """Insert one row and return the number it got; None, and nothing changed, when one with a unique key is
+        there.
+        """
+        result = await self.conn.execute(self.dialect.insert_new(table).returning(number), dict(row))
+        found: int | None = result.scalar()
+        return found
 
     async def lock_shared(self, keys: Iterable[bytes]) -> None:
         """Wait for whoever holds one of these exclusively. Read what they guard only after this returned."""
@@ -99,7 +122,9 @@ class Store:
         """
         with self._alone(), self._faults():
             async with self._turn, self._writer.begin() as connection:
-                yield Transaction(connection, self._dialect, writes=True)
+                tx = Transaction(connection, self._dialect, writes=True)
+                yield tx
+                await tx.flush()
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Transaction]:

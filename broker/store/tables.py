@@ -161,7 +161,7 @@ submissions = Table(
     metadata,
     Column("source", Text, nullable=False),
     Column("declaration_id", LargeBinary, nullable=False),
-    Column("envelope_digest", LargeBinary, nullable=False),
+    Column("envelope_digest", LargeBinary, nullable=False, index=True),
     Column("subject", LargeBinary, nullable=False),
     Column("received_at", BigInteger, nullable=False),
     Column("receipt", LargeBinary, nullable=False),
@@ -267,7 +267,7 @@ ledger_entries = Table(
 ledger_salts = Table(
     "ledger_salts",
     metadata,
-    Column("entry", BigInteger, ForeignKey("ledger_entries.id"), primary_key=True, autoincrement=False),
+    Column("leaf", LargeBinary, primary_key=True),  # an entry about a citizen holds a random salt: its leaf is its own
     Column("subject", LargeBinary, nullable=False, index=True),
     Column("salt", LargeBinary, nullable=False),
 )

@@ -250,11 +250,10 @@ def upgrade() -> None:
     )
     op.create_table(
         "ledger_salts",
-        sa.Column("entry", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("leaf", sa.LargeBinary(), nullable=False),
         sa.Column("subject", sa.LargeBinary(), nullable=False),
         sa.Column("salt", sa.LargeBinary(), nullable=False),
-        sa.ForeignKeyConstraint(["entry"], ["ledger_entries.id"], name=op.f("fk_ledger_salts_entry_ledger_entries")),
-        sa.PrimaryKeyConstraint("entry", name=op.f("pk_ledger_salts")),
+        sa.PrimaryKeyConstraint("leaf", name=op.f("pk_ledger_salts")),
     )
     with op.batch_alter_table("ledger_salts", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_ledger_salts_subject"), ["subject"], unique=False)
