@@ -1,0 +1,102 @@
+"""Audits: a whole ledger verified, our own or an exported one: signature, tiles, every entry, and the house's rules.
+
+Refuses: to believe a key that lies beside the log that it should prove, without saying so.
+Keeps: an exported ledger is judged by its files and `schemas` alone, as a stranger would judge it; what is wrong comes
+back as faults that were not raised, so that `schemas.messages.explain` has the sentences.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from schemas import audit, checkpoint, merkle, tiles
+from schemas.checkpoint import Checkpoint
+from schemas.entry import Entry
+from schemas.errors import Fault, Refused, Unavailable
+from schemas.note import Note, VerifierKey
+
+MOST_TOLD: Final = 1000
+"""Findings after which it is clear that something is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Audited:
+    """What was found. `tree` is None where not even the checkpoint could be believed; no finding means all is well.
+
+    `pinned`: the key came from the caller, not from beside the log.
+    """
+
+    tree: Checkpoint | None
+    key: VerifierKey
+    pinned: bool
+    findings: tuple[Fault, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Grown:
+    """Proof that the ledger only grew: the hashes of RFC 9162, section 2.1.4, between two signed trees."""
+
+    old: Checkpoint
+    new: Checkpoint
+    proof: tuple[bytes, ...]
+
+
+def audit_log(signed: bytes, key: VerifierKey, read: tiles.Read, *, pinned: bool) -> Audited:
+    """A checkpoint (a signed note) and the files below it. Raises what `read` raises, but LookupError."""
+    try:
+        tree = checkpoint.verify(Note.parse(signed), key).checkpoint
+    except Refused as fault:
+        return Audited(None, key, pinned, (fault,))
+    findings: list[Fault] = []
+    try:
+        entries = _decoded(tiles.verified_entries(tree.size, tree.root, read))
+        for broken in audit.violations(entries):
+            findings.append(Refused("audits.rule", f"/{broken.index}", rule=broken.invariant, number=broken.index))
+            if len(findings) == MOST_TOLD:
+                break
+    except Refused as fault:
+        findings.append(fault)
+    return Audited(tree, key, pinned, tuple(findings))
+
+
+def audit_folder(folder: Path, key: VerifierKey | None = None) -> Audited:
+    """An exported ledger; without `key` its own `vkey` file is believed, which proves less.
+
+    Raises Refused `audits.no-log`, and what a `vkey` file that is none raises; Unavailable `audits.away`.
+    """
+    try:
+        signed = (folder / "checkpoint").read_bytes()
+        chosen = key or VerifierKey.parse((folder / "vkey").read_text("utf-8").strip())
+        return audit_log(signed, chosen, files_in(folder), pinned=key is not None)
+    except (FileNotFoundError, NotADirectoryError, UnicodeDecodeError):
+        raise Refused("audits.no-log", file=str(folder)) from None
+    except OSError as error:
+        raise Unavailable("audits.away", error=type(error).__name__) from None
+
+
+def files_in(folder: Path) -> tiles.Read:
+    """A log's files by path, from a folder."""
+
+    def read(path: str) -> bytes:
+        try:
+            return (folder / path).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            raise LookupError(path) from None
+
+    return read
+
+
+def grown(old: Checkpoint, new: Checkpoint, read: tiles.Read) -> Grown:
+    """Prove that the new tree begins with the old one. Raises Refused `merkle.*`, `tiles.*` where it does not."""
+    proof = merkle.consistency_proof(old.size, new.size, tiles.hash_reader(new.size, read))
+    merkle.verify_consistency(old.size, new.size, old.root, new.root, proof)
+    return Grown(old, new, proof)
+
+
+def _decoded(raws: Iterator[bytes]) -> Iterator[Entry]:
+    for index, raw in enumerate(raws):
+        try:
+            yield Entry.decode(raw)
+        except Refused as fault:
+            raise fault.under(f"/{index}") from None

@@ -1,0 +1,69 @@
+"""The command line's root: every command by its name. Start-up is kept short: a command imports what it needs when it
+runs.
+
+Refuses: nothing of its own.
+Keeps: `unefois --help` lists everything and shows the exit codes.
+"""
+
+from typing import Annotated
+
+import typer
+
+from broker.cli import audits, dead, declarations, epochs, grants, machine, mappings, parties, subscriptions, types
+from broker.cli.frame import EXIT_CODES, Root, chosen, command, with_choices
+
+app = typer.Typer(
+    name="unefois",
+    cls=Root,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    epilog=EXIT_CODES,
+)
+
+
+@app.callback()
+@with_choices
+def unefois(
+    version: Annotated[bool, typer.Option("--version", help="Show the version and end.", is_eager=True)] = False,
+) -> None:
+    """Tell us once: a citizen declares to one administration, and every one that the citizen allows hears it.
+
+    Begin with `unefois demo`, or with `unefois init`.
+    """
+    if version:
+        from importlib.metadata import version as version_of
+
+        print(f"unefois {version_of('unefois')}")
+        raise typer.Exit
+
+
+@command(app, "demo")
+def demo(
+    keep: Annotated[bool, typer.Option("--keep", help="Leave its folder, to look around.")] = False,
+) -> None:
+    """A family moves from Nantes to Rennes: the whole story, on the real code, in a home of its own. A minute.
+
+    Example: unefois demo --lang fr
+    """
+    from broker.cli.demo import run
+
+    raise typer.Exit(run(lang=chosen().language, keep=keep))
+
+
+machine.register(app)
+app.add_typer(parties.app, name="party")
+app.add_typer(types.app, name="type")
+app.add_typer(subscriptions.app, name="subscribe")
+grants.register(app)
+declarations.register(app)
+app.add_typer(dead.app, name="dead")
+app.add_typer(mappings.app, name="mapping")
+app.add_typer(epochs.app, name="epoch")
+app.add_typer(audits.app, name="audit")
+
+
+def main() -> None:
+    """The program `unefois`."""
+    app()

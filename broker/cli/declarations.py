@@ -1,0 +1,285 @@
+"""Commands about declarations: explain, declare, track.
+
+Refuses: to show a value of the file that it reads.
+Keeps: nothing of its own; `connectors.draft` reads, `broker.desk` explains and declares, `broker.tracking` follows.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from broker.cli.frame import chosen, command, say
+from broker.cli.parties import full_type
+from broker.cli.session import assignments, at_home, read_file, write_file
+from broker.cli.show import answer, line, pairs, table
+
+if TYPE_CHECKING:
+    from broker.wiring import Home
+    from connectors.draft import Draft
+
+FileArgument = Annotated[
+    Path,
+    typer.Argument(metavar="FILE", help="JSON or YAML; `-` reads what is piped in. Optional fields may be left out."),
+]
+TypeOption = Annotated[
+    str | None,
+    typer.Option("--type", help="address.changed, or the full name; where neither mapping nor file says it."),
+]
+MappingOption = Annotated[
+    str | None,
+    typer.Option(
+        "--mapping", metavar="M", help="A mapping file, or the name of a packaged one, for a file of another shape."
+    ),
+]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A parameter of the mapping. Repeatable.")
+]
+InsideOption = Annotated[
+    str | None,
+    typer.Option("--inside", metavar="MEMBER", help="The document is carried in this member, as data or as text."),
+]
+SourceOption = Annotated[
+    str | None, typer.Option("--source", metavar="ID", help="Who declares, where several parties here may.")
+]
+
+_PROGRESS = {
+    "sent": ("Transmise", "Sent"),
+    "received": ("Reçue", "Received"),
+    "in-progress": ("En cours", "In progress"),
+    "done": ("Traitée", "Done"),
+    "refused": ("Refusée", "Refused"),
+    "withheld": ("Retenue", "Withheld"),
+}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the root."""
+    command(app, "explain")(explain)
+    command(app, "declare")(declare)
+    command(app, "track")(track)
+
+
+def explain(
+    file: FileArgument,
+    *,
+    event_type: TypeOption = None,
+    mapping: MappingOption = None,
+    parameters: SetOption = None,
+    inside: InsideOption = None,
+    source: SourceOption = None,
+) -> None:
+    """Who would get what, and who would get nothing and why. Nothing is sent and nothing is written.
+
+    Example: unefois explain move.yaml --type address.changed
+    """
+    draft = _draft(file, event_type, mapping, parameters, inside)
+    told = at_home(lambda home: _explain(home, draft, source))
+
+    def text() -> None:
+        _show_warnings(told["warnings"])
+        for one in told["lines"]:
+            line(f"{'+' if one['permitted'] else '-'} {one['sentence']}")
+        if not told["lines"]:
+            line(say("Personne n'a demandé ce type de déclaration.", "Nobody has asked for this type of declaration."))
+
+    answer(told, text)
+
+
+def declare(
+    file: FileArgument,
+    *,
+    event_type: TypeOption = None,
+    mapping: MappingOption = None,
+    parameters: SetOption = None,
+    inside: InsideOption = None,
+    source: SourceOption = None,
+    corrects: Annotated[
+        str | None, typer.Option("--corrects", metavar="ID", help="The declaration that this one puts right.")
+    ] = None,
+    declaration: Annotated[
+        str | None, typer.Option("--id", metavar="ID", help="A UUIDv7 of your own, to be able to say it again safely.")
+    ] = None,
+    receipt: Annotated[
+        Path | None, typer.Option("--receipt", metavar="FILE", help="Write the intake's signed receipt (JSON) here.")
+    ] = None,
+) -> None:
+    """Sign, seal and hand in a declaration. It is kept durably when this returns; `unefois run` routes it.
+
+    Example: unefois declare move.yaml --type address.changed
+
+    Example: unefois declare answer.json --mapping caf-quotient-familial --set effective-date=2026-11-02
+    --set new-commune=35238
+    """
+    draft = _draft(file, event_type, mapping, parameters, inside)
+    told, signed = at_home(lambda home: _declare(home, draft, source, corrects, declaration))
+    if receipt is not None:
+        write_file(receipt, signed)
+
+    def text() -> None:
+        _show_warnings(told["warnings"])
+        pairs(
+            [
+                (say("déclaration", "declaration"), told["declaration"]),
+                (say("reçue", "received"), told["received_at"]),
+                (say("déjà reçue", "received before"), say("oui", "yes") if told["repeated"] else None),
+            ]
+        )
+
+    answer(told, text)
+
+
+def track(declaration: Annotated[str, typer.Argument(metavar="ID", help="What `unefois declare` printed.")]) -> None:
+    """How far a declaration got with each administration, and who got nothing and why.
+
+    Example: unefois track 0192f3a1-...
+    """
+    from broker.cli import shapes
+    from schemas.names import DeclarationId
+
+    async def work(home: "Home") -> dict[str, Any]:
+        return shapes.track(await home.tracking.track(DeclarationId.parse(declaration)))
+
+    told = at_home(work)
+    answer(told, lambda: _show_track(told))
+
+
+def _draft(
+    file: Path, event_type: str | None, mapping: str | None, parameters: list[str] | None, inside: str | None
+) -> "Draft":
+    from connectors import draft
+    from schemas.catalogue import builtin
+    from schemas.names import EventType
+
+    if mapping is None and parameters:
+        raise typer.BadParameter("goes with --mapping", param_hint="--set")
+    document = draft.read(read_file(file))
+    if inside is not None:
+        document = draft.inside(document, inside)
+    if mapping is None:
+        return draft.of_record(document, None if event_type is None else EventType(full_type(event_type)), builtin())
+    if event_type is not None:
+        raise typer.BadParameter("the mapping names the type", param_hint="--type")
+    values: Mapping[str, str | None] = assignments(parameters or [])
+    return draft.of_mapping(document, _mapping(mapping), values, builtin())
+
+
+def _mapping(name: str) -> Any:
+    """The file at this path, or the packaged one of this name."""
+    from connectors.mapping_files import find, loaded
+
+    path = Path(name)
+    return loaded(read_file(path), name) if path.is_file() else find(name, Path())
+
+
+async def _explain(home: "Home", draft: "Draft", source: str | None) -> dict[str, Any]:
+    from broker.publishers import publisher_of
+    from consent.explain import explain as sentence_of
+    from consent.policy import Permit
+    from schemas.names import PartyId
+
+    who = await publisher_of(home, draft.event_type, None if source is None else PartyId(source))
+    dry = await home.desk.explain(who, draft.event_type, draft.record)
+    async with home.store.read() as tx:
+        names = {one.id: one.name for one in await home.lookup.parties(tx)}
+    language = chosen().language
+    labels = {each.name: each.label[language] for each in home.catalogue.by_type(draft.event_type).fields}
+    lines = []
+    for one in dry.lines:
+        permit = one.decision if isinstance(one.decision, Permit) else None
+        sentence = sentence_of(
+            one.decision,
+            dry.facts,
+            one.subscription,
+            language,
+            recipient_name=names.get(one.subscription.recipient),
+            field_labels=labels,
+        )
+        lines.append(
+            {
+                "recipient": one.subscription.recipient,
+                "purpose": one.subscription.purpose,
+                "permitted": permit is not None,
+                "fields": [] if permit is None else list(permit.fields),
+                "basis": [] if permit is None else [share.basis.text for share in permit.shares],
+                "reason": None if isinstance(one.decision, Permit) else one.decision.reason.value,
+                "sentence": sentence,
+            }
+        )
+    return {"source": who, "event_type": draft.event_type, "lines": lines, "warnings": _warnings(draft)}
+
+
+async def _declare(
+    home: "Home", draft: "Draft", source: str | None, corrects: str | None, declaration: str | None
+) -> tuple[dict[str, Any], bytes]:
+    from broker.cli import shapes
+    from broker.publishers import publisher_of
+    from schemas.names import DeclarationId, PartyId
+
+    who = await publisher_of(home, draft.event_type, None if source is None else PartyId(source))
+    accepted = await home.desk.declare(
+        who,
+        draft.event_type,
+        draft.record,
+        corrects=None if corrects is None else DeclarationId.parse(corrects),
+        declaration_id=None if declaration is None else DeclarationId.parse(declaration),
+    )
+    told = {
+        "declaration": shapes.uuid_of(accepted.declaration_id),
+        "manifest": accepted.digest.hex(),
+        "source": who,
+        "event_type": draft.event_type,
+        "received_at": shapes.time_of(accepted.received_at),
+        "repeated": accepted.repeated,
+        "receipt": accepted.receipt.decode(),
+        "warnings": _warnings(draft),
+    }
+    return told, accepted.receipt
+
+
+def _warnings(draft: "Draft") -> list[dict[str, Any]]:
+    from broker.cli import shapes
+
+    return [shapes.coded(each, each.pointer, chosen().language) for each in draft.warnings]
+
+
+def _show_warnings(warnings: list[dict[str, Any]]) -> None:
+    for one in warnings:
+        line(f"! {one['pointer']}  {one['message']} {one['remedy']}")
+
+
+def _show_track(told: dict[str, Any]) -> None:
+    waiting = say("attend dans le journal : `unefois run`", "waits in the log: `unefois run`")
+    pairs(
+        [
+            (say("déclaration", "declaration"), told["declaration"]),
+            (say("type", "type"), told["event_type"]),
+            (say("source", "source"), told["source"]),
+            (say("corrige", "corrects"), told["corrects"]),
+            (say("reçue", "received"), told["received_at"]),
+            (say("routée", "routed"), told["routed_at"] or waiting),
+        ]
+    )
+    line("")
+    table(
+        [
+            say("destinataire", "recipient"),
+            say("finalité", "purpose"),
+            say("état", "progress"),
+            say("raison", "reason"),
+            say("depuis", "since"),
+            say("champs", "fields"),
+        ],
+        [
+            (
+                step["recipient"],
+                step["purpose"],
+                say(*_PROGRESS[step["progress"]]),
+                step["reason"],
+                step["since"],
+                ", ".join(step["fields"]),
+            )
+            for step in told["steps"]
+        ],
+    )

@@ -1,0 +1,180 @@
+"""Frame: what every command shares: --home, --json and --lang, and the one place where faults become answers.
+
+Refuses: to show a stack trace, unless UNEFOIS_DEBUG is set; to repeat what an exception says, for it may hold a value.
+Keeps: an error is its code, its pointer, what is wrong and what to do, on stderr; with --json the same as one object.
+"""
+
+import inspect
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from functools import wraps
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any, Final, ParamSpec
+
+import typer
+from typer.core import TyperGroup
+
+from broker.cli.exits import MEANINGS, Exit, exit_of
+from schemas.errors import Fault
+from schemas.messages import Language, explain
+
+DEBUG: Final = "UNEFOIS_DEBUG"
+EVERYWHERE: Final = "Everywhere"
+EXIT_CODES: Final = "Exit codes:\n\n" + "\n".join(f"* {code.value}: {meaning}" for code, meaning in MEANINGS.items())
+
+HomeOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--home",
+        metavar="DIR",
+        help="The broker's folder. Default: UNEFOIS_HOME, else ~/.local/share/unefois.",
+        rich_help_panel=EVERYWHERE,
+    ),
+]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Answer and errors as JSON, for programs.", rich_help_panel=EVERYWHERE)
+]
+LangOption = Annotated[
+    Language | None,
+    typer.Option("--lang", help="Language of the sentences. Default: from LANG.", rich_help_panel=EVERYWHERE),
+]
+
+P = ParamSpec("P")
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What was chosen for this call of the program."""
+
+    home: Path | None = None
+    json: bool = False
+    language: Language = "en"
+
+
+_CHOSEN: ContextVar[Choices] = ContextVar("unefois-choices")
+
+
+def chosen() -> Choices:
+    """The choices of this call."""
+    return _CHOSEN.get(Choices())
+
+
+def say(french: str, english: str) -> str:
+    """The text in the chosen language."""
+    return french if chosen().language == "fr" else english
+
+
+def choose(home: Path | None, as_json: bool, lang: Language | None) -> None:
+    """Take over what was given here; what was not stays as it was given further left."""
+    now = chosen()
+    _CHOSEN.set(replace(now, home=home or now.home, json=as_json or now.json, language=lang or now.language))
+
+
+def command(app: typer.Typer, name: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
+    """Register a function as a command that also takes --home, --json and --lang."""
+
+    def register(function: Callable[P, None]) -> Callable[P, None]:
+        app.command(name)(with_choices(function))
+        return function
+
+    return register
+
+
+def with_choices(function: Callable[P, None]) -> Callable[..., None]:
+    """The function with three more options, which it need not know."""
+    shared = {"home": (HomeOption, None), "as_json": (JsonOption, False), "lang": (LangOption, None)}
+
+    @wraps(function)
+    def called(*args: Any, **kwargs: Any) -> None:
+        own = {name: told for name, told in kwargs.items() if name not in shared}
+        choose(**{name: kwargs[name] for name in shared})
+        function(*args, **own)
+
+    own = inspect.signature(function)
+    more = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+        for name, (annotation, default) in shared.items()
+    ]
+    vars(called)["__signature__"] = own.replace(parameters=[*own.parameters.values(), *more])
+    called.__annotations__ = {**function.__annotations__, **{one.name: one.annotation for one in more}}
+    return called
+
+
+class Root(TyperGroup):
+    """The root command: it begins each call afresh and ends each with an exit code."""
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        windows_expand_args: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run a command line to its end; raises SystemExit with one of `Exit`."""
+        words = list(sys.argv[1:] if args is None else args)
+        _CHOSEN.set(Choices(json="--json" in words, language=_spoken(words, os.environ)))
+        ordinary = super().main
+
+        def run() -> int:
+            plain = not chosen().json  # Typer tells usage errors in its own way; with --json they are ours to tell
+            ended = ordinary(words, "unefois", complete_var, plain, windows_expand_args, **extra)
+            return ended if isinstance(ended, int) else Exit.OK
+
+        sys.exit(_ended(run))
+
+
+def _ended(run: Callable[[], int]) -> int:
+    """The exit code of a run, after telling what stopped it."""
+    try:
+        return run()
+    except Fault as fault:
+        if os.environ.get(DEBUG):
+            traceback.print_exc()
+        tell_fault(fault)
+        return exit_of(fault)
+    except typer.TyperException as wrong:
+        _print_error({"code": "cli.usage", "pointer": "", "message": wrong.format_message(), "remedy": "--help"})
+        return wrong.exit_code
+    except typer.Abort:
+        return Exit.USAGE
+    except Exception as error:
+        # Broad on purpose: this is the one place where a fault of the program itself becomes an answer, without the
+        # exception's own words, which may hold a value.
+        if os.environ.get(DEBUG):
+            traceback.print_exc()
+        tell_fault(Fault("cli.unexpected", kind=type(error).__name__))
+        return Exit.UNEXPECTED
+
+
+def tell_fault(fault: Fault) -> None:
+    """A fault on stderr: code and pointer, what is wrong, what to do."""
+    message = explain(fault, chosen().language)
+    if chosen().json:
+        told = {"code": fault.code, "pointer": fault.pointer, "message": message.wrong, "remedy": message.remedy}
+        _print_error(told | ({"details": dict(fault.details)} if fault.details else {}))
+        return
+    place = " ".join(str(part) for part in (fault.details.get("file"), fault.pointer) if part)
+    print(f"{fault.code}  {place}".rstrip(), file=sys.stderr)
+    print(f"  {message.wrong}\n  {message.remedy}", file=sys.stderr)
+
+
+def _print_error(told: dict[str, Any]) -> None:
+    print(json.dumps({"error": told}, ensure_ascii=False, indent=2), file=sys.stderr)
+
+
+def _spoken(words: Sequence[str], environment: "os._Environ[str]") -> Language:
+    """The language to begin with: --lang wherever it stands, for usage errors too; else the environment's."""
+    if "--lang=fr" in words or ("--lang", "fr") in pairwise(words):
+        return "fr"
+    if "--lang=en" in words or ("--lang", "en") in pairwise(words):
+        return "en"
+    locale = next((told for name in ("LC_ALL", "LC_MESSAGES", "LANG") if (told := environment.get(name))), "")
+    return "fr" if locale.lower().startswith("fr") else "en"

@@ -1,0 +1,346 @@
+"""Commands about consents and mandates by law: grant, revoke, pause, resume, narrow, grants.
+
+Refuses: a citizen's name as a word of the command line, where the shell's history and every other process could read it.
+Keeps: nothing of its own; `broker.consents` decides, `broker.consent_receipts` composes what is shown and signed.
+"""
+
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from broker.cli.frame import chosen, command, say
+from broker.cli.parties import full_type
+from broker.cli.session import at_home, instant, read_file, write_file
+from broker.cli.show import answer, line, pairs
+
+if TYPE_CHECKING:
+    from broker.consents import Recorded, Wish
+    from broker.wiring import Home
+    from consent.grant import Voice
+
+PersonOption = Annotated[
+    Path,
+    typer.Option(
+        "--person",
+        metavar="FILE",
+        help="The citizen's pivot identity (JSON or YAML: family_name, given_names, birthdate, gender, birthplace, "
+        "birthcountry), so that no name is in the shell's history. `-` reads what is piped in.",
+    ),
+]
+GrantArgument = Annotated[str, typer.Argument(metavar="GRANT", help="The grant's id, as `unefois grants` shows it.")]
+ReceiptOption = Annotated[
+    Path | None, typer.Option("--receipt", metavar="FILE", help="Write the signed receipt (JSON) here.")
+]
+GivenBy = Annotated[str, typer.Option("--given-by", help="Who speaks: self, or an agent's number. Never a name.")]
+CapacityOption = Annotated[
+    Literal["self", "parent", "guardian", "next_of_kin", "agent"],
+    typer.Option("--capacity", help="In which capacity they speak for the citizen."),
+]
+ChannelOption = Annotated[
+    Literal["online", "counter", "phone", "post", "system"], typer.Option("--channel", help="How they spoke.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the root."""
+    command(app, "grant")(grant)
+    command(app, "revoke")(revoke)
+    command(app, "pause")(pause)
+    command(app, "resume")(resume)
+    command(app, "narrow")(narrow)
+    command(app, "grants")(grants)
+
+
+def grant(
+    *,
+    person: PersonOption,
+    recipient: Annotated[str, typer.Option("--recipient", metavar="ID", help="Who may receive.")],
+    event_type: Annotated[str, typer.Option("--type", help="address.changed, or the full name.")],
+    purpose: Annotated[str, typer.Option("--purpose", help="What for; the subscription has the same.")],
+    fields: Annotated[list[str], typer.Option("--field", help="A field that it may receive. Repeatable; never “all”.")],
+    law: Annotated[
+        str | None, typer.Option("--law", metavar="ARTICLE", help="A mandate by this article of law, not a consent.")
+    ] = None,
+    once: Annotated[bool, typer.Option("--once", help="For one declaration only: the first that comes.")] = False,
+    start: Annotated[str | None, typer.Option("--from", metavar="WHEN", help="A day (UTC) or an instant.")] = None,
+    until: Annotated[
+        str | None, typer.Option("--until", metavar="WHEN", help="The last day (UTC), or an instant.")
+    ] = None,
+    include_latest: Annotated[
+        bool, typer.Option("--include-latest", help="Deliver the latest declaration made before, too.")
+    ] = False,
+    text: Annotated[
+        Path | None, typer.Option("--text", metavar="FILE", help="The text that was shown, where it is not ours.")
+    ] = None,
+    receipt: ReceiptOption = None,
+    given_by: GivenBy = "self",
+    capacity: CapacityOption = "self",
+    channel: ChannelOption = "online",
+) -> None:
+    """Give a consent, or record a mandate by law. Prints the text shown and the signed receipt.
+
+    Example: unefois grant --person me.yaml --recipient urn:fr:siret:77568501300025 --type address.changed
+    --purpose family-benefits --field subject --field new_address --until 2027-12-31 --receipt consent.json
+    """
+    from broker.consents import Wish
+    from consent.grant import CONSENT, Scope
+    from consent.grant import law as by_law
+    from schemas.names import EventType, PartyId, Purpose
+
+    document = _document(person)
+    starts_at = None if start is None else instant(start, end_of_day=False)
+    expires_at = None if until is None else instant(until, end_of_day=True)
+    own_text = None if text is None else read_file(text).decode("utf-8", "replace")
+
+    async def work(home: "Home") -> "tuple[Recorded, bytes, str]":
+        from broker.viewing import subject_of
+
+        scope = Scope.ONCE if once else Scope.STANDING
+        wish = Wish(
+            subject=subject_of(home, document),
+            recipient=PartyId(recipient),
+            event_type=EventType(full_type(event_type)),
+            purpose=Purpose(purpose),
+            fields=frozenset(fields),
+            basis=CONSENT if law is None else by_law(law),
+            voice=_voice(given_by, capacity, channel),
+            starts_at=starts_at,
+            expires_at=expires_at,
+            scope=scope,
+            include_latest=include_latest,
+        )
+        return await _give(home, wish, own_text)
+
+    recorded, signed, shown = at_home(work)
+    _answer(recorded, signed, receipt, shown)
+
+
+def revoke(
+    grant_id: Annotated[str | None, typer.Argument(metavar="[GRANT]", help="The grant's id.")] = None,
+    *,
+    everything: Annotated[bool, typer.Option("--all", help="Every consent of --person; mandates by law stay.")] = False,
+    person: Annotated[Path | None, typer.Option("--person", metavar="FILE", help="With --all: whose.")] = None,
+    mandate: Annotated[bool, typer.Option("--mandate", help="End a mandate by law, on an operator's word.")] = False,
+    receipt: ReceiptOption = None,
+    given_by: GivenBy = "self",
+    capacity: CapacityOption = "self",
+    channel: ChannelOption = "online",
+) -> None:
+    """End a consent for good: when this returns its key is destroyed, and what is under way stays noise.
+
+    Example: unefois revoke 0192f3a1-... --receipt revoked.json
+    """
+    voice = _voice(given_by, capacity, channel)
+    if everything:
+        if person is None or grant_id is not None or mandate:
+            raise typer.BadParameter("goes with --person, and without a grant", param_hint="--all")
+        _revoke_all(_document(person), voice)
+        return
+    if grant_id is None:
+        raise typer.BadParameter("name one, or say --all", param_hint="GRANT")
+    id_ = grant_id
+
+    async def work(home: "Home") -> "tuple[Recorded, bytes]":
+        end = home.consents.end_mandate if mandate else home.consents.revoke
+        return await _with_receipt(home, await end(_grant_id(id_), voice))
+
+    _answer(*at_home(work), receipt)
+
+
+def pause(
+    grant_id: GrantArgument,
+    *,
+    receipt: ReceiptOption = None,
+    given_by: GivenBy = "self",
+    capacity: CapacityOption = "self",
+    channel: ChannelOption = "online",
+) -> None:
+    """Hold everything back until `unefois resume`; the key stays.
+
+    Example: unefois pause 0192f3a1-...
+    """
+    voice = _voice(given_by, capacity, channel)
+
+    async def work(home: "Home") -> "tuple[Recorded, bytes]":
+        return await _with_receipt(home, await home.consents.pause(_grant_id(grant_id), voice))
+
+    _answer(*at_home(work), receipt)
+
+
+def resume(
+    grant_id: GrantArgument,
+    *,
+    receipt: ReceiptOption = None,
+    given_by: GivenBy = "self",
+    capacity: CapacityOption = "self",
+    channel: ChannelOption = "online",
+) -> None:
+    """End a pause; what was held back goes out.
+
+    Example: unefois resume 0192f3a1-...
+    """
+    voice = _voice(given_by, capacity, channel)
+
+    async def work(home: "Home") -> "tuple[Recorded, bytes]":
+        return await _with_receipt(home, await home.consents.resume(_grant_id(grant_id), voice))
+
+    _answer(*at_home(work), receipt)
+
+
+def narrow(
+    grant_id: GrantArgument,
+    *,
+    fields: Annotated[list[str], typer.Option("--field", help="A field to keep. Repeatable.")],
+    receipt: ReceiptOption = None,
+    given_by: GivenBy = "self",
+    capacity: CapacityOption = "self",
+    channel: ChannelOption = "online",
+) -> None:
+    """Keep only these fields; what is under way is planned anew with them.
+
+    Example: unefois narrow 0192f3a1-... --field subject --field new_commune
+    """
+    voice = _voice(given_by, capacity, channel)
+
+    async def work(home: "Home") -> "tuple[Recorded, bytes]":
+        return await _with_receipt(home, await home.consents.narrow(_grant_id(grant_id), frozenset(fields), voice))
+
+    _answer(*at_home(work), receipt)
+
+
+def grants(
+    person: PersonOption,
+    viewer: Annotated[
+        str | None, typer.Option("--viewer", metavar="ID", help="Who looks; the broker itself where nobody says.")
+    ] = None,
+) -> None:
+    """Every consent and mandate of a citizen. The look is written into the ledger.
+
+    Example: unefois grants --person me.yaml
+    """
+    from broker.cli import shapes
+
+    document = _document(person)
+
+    async def work(home: "Home") -> list[dict[str, Any]]:
+        from broker.viewing import grants_of, subject_of
+        from schemas.names import PartyId
+
+        looking = None if viewer is None else PartyId(viewer)
+        return [shapes.grant(one) for one in await grants_of(home, subject_of(home, document), looking)]
+
+    found = at_home(work)
+
+    def text() -> None:
+        for number, one in enumerate(found):
+            if number:
+                line("")
+            _show(one)
+        if not found:
+            line(say("(rien)", "(nothing)"))
+
+    answer({"grants": found}, text)
+
+
+def _revoke_all(document: object, voice: "Voice") -> None:
+    from broker.cli import shapes
+
+    async def work(home: "Home") -> list[dict[str, Any]]:
+        from broker.viewing import subject_of
+
+        ended = await home.consents.revoke_all(subject_of(home, document), voice)
+        return [shapes.recorded(one, (await _with_receipt(home, one))[1]) for one in ended]
+
+    found = at_home(work)
+
+    def text() -> None:
+        line(say(f"Consentements retirés : {len(found)}", f"Consents withdrawn: {len(found)}"))
+        for one in found:
+            _show(one["grant"])
+
+    answer({"revoked": found}, text)
+
+
+async def _give(home: "Home", wish: "Wish", own_text: str | None) -> "tuple[Recorded, bytes, str]":
+    """The grant under the text that was shown, the caller's or ours; its receipt; the text."""
+    from dataclasses import replace
+
+    from broker.consent_receipts import text_shown
+
+    async with home.store.read() as tx:
+        recipient = await home.lookup.party(tx, wish.recipient)
+    shown = own_text or text_shown(
+        wish.voice.language,
+        recipient,
+        home.catalogue.by_type(wish.event_type),
+        fields=wish.fields,
+        purpose=wish.purpose,
+        basis=wish.basis,
+        scope=wish.scope,
+        until=wish.expires_at,
+    )
+    voice = replace(wish.voice, text_hash=sha256(shown.encode()).digest())
+    return *await _with_receipt(home, await home.consents.give(replace(wish, voice=voice))), shown
+
+
+async def _with_receipt(home: "Home", recorded: "Recorded") -> "tuple[Recorded, bytes]":
+    from broker.consent_receipts import receipt_of
+
+    return recorded, await receipt_of(home, recorded)
+
+
+def _voice(given_by: str, capacity: str, channel: str) -> "Voice":
+    from consent.grant import Voice
+    from schemas.names import Capacity, Channel
+
+    return Voice(given_by, Capacity(capacity), Channel(channel), chosen().language, bytes(32))
+
+
+def _grant_id(text: str) -> Any:
+    from schemas.names import GrantId
+
+    return GrantId.parse(text)
+
+
+def _document(path: Path) -> object:
+    from connectors.draft import read
+
+    return read(read_file(path))
+
+
+def _answer(recorded: "Recorded", signed: bytes, receipt: Path | None, shown: str | None = None) -> None:
+    from broker.cli import shapes
+
+    if receipt is not None:
+        write_file(receipt, signed)
+    told = shapes.recorded(recorded, signed, shown)
+
+    def text() -> None:
+        if shown is not None:
+            line(shown)
+        _show(told["grant"])
+        pairs([(say("entrée du registre", "ledger entry"), told["entry"])])
+        if receipt is None:
+            line("")
+            line(told["receipt"])
+
+    answer(told, text)
+
+
+def _show(told: dict[str, Any]) -> None:
+    pairs(
+        [
+            (say("consentement", "grant"), f"{told['id']}, version {told['version']}"),
+            (say("état", "status"), told["status"]),
+            (say("destinataire", "recipient"), told["recipient"]),
+            (say("type", "type"), told["event_type"]),
+            (say("finalité", "purpose"), told["purpose"]),
+            (say("champs", "fields"), ", ".join(told["fields"])),
+            (say("fondement", "basis"), told["basis"]),
+            (say("portée", "scope"), told["scope"]),
+            (say("depuis", "since"), told["starts_at"]),
+            (say("jusqu'à", "until"), told["expires_at"]),
+        ]
+    )

@@ -1,0 +1,250 @@
+"""Commands about the broker itself: init, run, fsck, config.
+
+Refuses: nothing of its own.
+Keeps: asked to stop, `run` finishes what it has begun; killed, it loses nothing.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from broker.cli.exits import Exit
+from broker.cli.frame import chosen, command, say
+from broker.cli.session import at_home, settings
+from broker.cli.show import answer, line, pairs
+from schemas.messages import explain
+from schemas.messages import table as codes
+
+if TYPE_CHECKING:
+    from broker.turns import Turn
+    from broker.wiring import Home
+
+config = typer.Typer(no_args_is_help=True, help="The settings: what they are, and what is wrong or unwise with them.")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the root."""
+    command(app, "init")(init)
+    command(app, "run")(run)
+    command(app, "fsck")(fsck)
+    app.add_typer(config, name="config")
+
+
+def init(
+    *,
+    party: Annotated[str | None, typer.Option("--party", metavar="ID", help="Who runs this broker.")] = None,
+    name: Annotated[str | None, typer.Option("--name", help="Its name, as citizens read it in their receipts.")] = None,
+    address: Annotated[str | None, typer.Option("--address", help="Its postal address.")] = None,
+    contact: Annotated[str | None, typer.Option("--contact", help="How a citizen reaches it.")] = None,
+    ledger_origin: Annotated[
+        str | None, typer.Option("--ledger-origin", help="The ledger's name for ever: a host and path, no https://.")
+    ] = None,
+    signature_policy: Annotated[
+        int | None, typer.Option("--signature-policy", help="How the broker signs: 1 to 5, `unefois party add --help`.")
+    ] = None,
+    hpke_suite: Annotated[
+        Literal["mlkem768_x25519", "x25519"] | None, typer.Option("--hpke-suite", help="What sources seal to.")
+    ] = None,
+) -> None:
+    """Make a home: keys, tables, the broker itself. What is chosen here is written into its unefois.toml.
+
+    Calling it again without options finishes what was interrupted, and upgrades the tables after a new version.
+
+    Example: unefois init --name "Ville de Nantes" --ledger-origin log.nantes.example/unefois
+    """
+    from broker.home_file import write_settings
+    from broker.wiring import create_home
+
+    given: dict[str, str | int | None] = {
+        "party": party,
+        "name": name,
+        "address": address,
+        "contact": contact,
+        "ledger_origin": ledger_origin,
+        "signature_policy": signature_policy,
+        "hpke_suite": hpke_suite,
+    }
+    wanted = {key: told for key, told in given.items() if told is not None}
+    here = settings(**wanted)
+    write_settings(here.home, wanted)
+    asyncio.run(create_home(settings()))
+
+    async def work(home: "Home") -> dict[str, Any]:
+        return {
+            "home": str(home.settings.home),
+            "party": home.party,
+            "ledger": home.ledger.verifier_key.name,
+            "key": home.ledger.verifier_key.text,
+        }
+
+    told = at_home(work)
+
+    def text() -> None:
+        pairs(
+            [
+                (say("dossier", "home"), told["home"]),
+                (say("courtier", "broker"), told["party"]),
+                (say("clé du registre", "ledger key"), told["key"]),
+            ]
+        )
+        line(say("Ensuite : unefois party add --help", "Next: unefois party add --help"))
+
+    answer(told, text)
+
+
+def run(once: Annotated[bool, typer.Option("--once", help="Do what waits, then end.")] = False) -> None:
+    """The machine at work: upkeep, router, webhooks, connectors of hosted agencies (agencies/*.yaml), ledger.
+
+    Without --once it goes on until SIGINT or SIGTERM, and then finishes what it has begun. Any number may run.
+
+    Example: unefois run --once --json
+    """
+    troubles = at_home(_once if once else _serve)
+    if troubles:
+        raise typer.Exit(troubles)
+
+
+def fsck() -> None:
+    """Check the whole state: hashes, signatures, ledger against tables, rules, orphans, keys. Exit code 1 on a finding.
+
+    Example: unefois fsck
+    """
+
+    async def work(home: "Home") -> list[dict[str, str]]:
+        return [{"check": one.check, "place": one.place, "wrong": one.wrong} for one in await home.fsck.check()]
+
+    found = at_home(work)
+
+    def text() -> None:
+        for one in found:
+            line(f"✗ {one['check']}  {one['place']}\n    {one['wrong']}")
+        if not found:
+            line(say("Tout est en ordre.", "All is well."))
+
+    answer({"clean": not found, "findings": found}, text)
+    if found:
+        raise typer.Exit(Exit.FINDINGS)
+
+
+@command(config, "check")
+def check() -> None:
+    """What is wrong or unwise with the settings, the environment, and the agencies' files. Exit code 1 if serious.
+
+    Example: unefois config check
+    """
+    from broker.cli import shapes
+    from broker.hosting import FOLDER, load
+    from broker.settings_check import check_all
+    from schemas.errors import Refused
+
+    problems = [
+        {"key": one.key, "serious": one.serious, **shapes.coded(one.fault, one.fault.pointer, chosen().language)}
+        for one in check_all(os.environ, home=chosen().home)
+    ]
+    agencies: list[str] = []
+    try:
+        agencies += [one.file for one in load(settings().home / FOLDER)]
+    except Refused as fault:
+        if "file" in fault.details:  # else the settings themselves are wrong, and told already
+            told = shapes.coded(fault, fault.pointer, chosen().language)
+            problems.append({"key": str(fault.details["file"]), "serious": True, **told})
+    serious = any(one["serious"] for one in problems)
+
+    def text() -> None:
+        for one in problems:
+            line(f"{'✗' if one['serious'] else '!'} {one['key']}  {one['code']}")
+            line(f"    {one['message']} {one['remedy']}")
+        if not problems:
+            line(say("Rien à redire.", "Nothing to say."))
+
+    answer({"ok": not serious, "problems": problems, "agencies": agencies}, text)
+    if serious:
+        raise typer.Exit(Exit.FINDINGS)
+
+
+@command(config, "show")
+def show() -> None:
+    """Every setting as it counts now. Secrets are not shown.
+
+    Example: unefois config show --json
+    """
+    from broker.settings import FILE, SECRETS
+
+    here = settings()
+    hidden = {name: "***" for name in SECRETS if getattr(here, name) is not None}
+    told = {
+        **json.loads(here.model_dump_json(exclude=set(SECRETS))),
+        **hidden,
+        "hpke_suite": here.hpke_suite.name.lower(),
+    }
+
+    def text() -> None:
+        pairs(sorted(told.items()))
+        line(say(f"Fichier : {here.home / FILE}", f"File: {here.home / FILE}"))
+
+    answer(told, text)
+
+
+async def _once(home: "Home") -> int:
+    from broker import turns
+    from broker.cli import shapes
+    from broker.hosting import FOLDER, load
+
+    done = await turns.turn(home, load(home.settings.home / FOLDER))
+    answer(shapes.turn(done, chosen().language), lambda: _show_turn(done))
+    if not done.troubles:
+        return Exit.OK
+    return Exit.UNAVAILABLE if all(each.retriable for each in done.troubles) else Exit.REFUSED
+
+
+async def _serve(home: "Home") -> int:
+    from broker import observe, turns
+    from broker.hosting import FOLDER, load
+
+    observe.configure(home.settings.log_level, home.clock, sys.stderr)
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    agencies = load(home.settings.home / FOLDER)
+    count = len(agencies)
+    if not chosen().json:
+        line(say(f"En marche, {count} administrations hébergées.", f"Running, {count} hosted administrations."))
+    await turns.run(home, agencies, stop, _tell_turn)
+    return Exit.OK
+
+
+def _tell_turn(done: "Turn") -> None:
+    """One line for each turn that did something; with --json a line of JSON."""
+    from broker.cli import shapes
+
+    if chosen().json:
+        print(json.dumps(shapes.turn(done, chosen().language), ensure_ascii=False), flush=True)
+    else:
+        _show_turn(done)
+        sys.stdout.flush()
+
+
+def _show_turn(done: "Turn") -> None:
+    words = [
+        (done.routed, say("routées", "routed")),
+        (done.told, say("annoncées", "told")),
+        (done.applied, say("traitées", "applied")),
+        (done.rejected, say("rejetées", "rejected")),
+        (done.retried, say("à reprendre", "to be retried")),
+        (done.withheld, say("retenues", "withheld")),
+        (done.expired, say("consentements échus", "grants expired")),
+        (done.epochs, say("clés renouvelées ou détruites", "keys renewed or destroyed")),
+        (done.sequenced, say("entrées au registre", "ledger entries")),
+    ]
+    line(", ".join(f"{count} {word}" for count, word in words if count) or say("Rien à faire.", "Nothing to do."))
+    for each in done.troubles:
+        message = explain(each, chosen().language) if each.code in codes() else None
+        place = " ".join(str(part) for part in (each.party, each.details.get("file"), each.pointer) if part)
+        line(f"! {each.code}  {place}")
+        if message is not None:
+            line(f"    {message.wrong} {message.remedy}")

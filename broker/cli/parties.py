@@ -1,0 +1,157 @@
+"""Commands about administrations: `unefois party ...`.
+
+Refuses: nothing of its own.
+Keeps: nothing of its own; `broker.parties` and `broker.registrar` do it.
+"""
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from broker.cli.frame import command, say
+from broker.cli.session import at_home, instant
+from broker.cli.show import answer, line, pairs, table
+
+if TYPE_CHECKING:
+    from broker.wiring import Home
+
+app = typer.Typer(no_args_is_help=True, help="Administrations, the portal and the broker: who takes part.")
+
+
+@command(app, "add")
+def add(
+    party: Annotated[str, typer.Argument(metavar="ID", help="urn:fr:siret:<14 digits> or urn:unefois:<name>")],
+    *,
+    name: Annotated[str, typer.Option(help="As citizens read it.")],
+    sector: Annotated[str, typer.Option(help="Parties of one sector see one number for a citizen: family, tax ...")],
+    address: Annotated[str, typer.Option(help="Postal address, told in consent receipts.")],
+    contact: Annotated[str, typer.Option(help="How a citizen reaches it: an e-mail address, a page, a telephone.")],
+    retention: Annotated[str, typer.Option(help="How long it keeps what it receives, in words.")],
+    kind: Annotated[Literal["administration", "portal"], typer.Option(help="What it is here.")] = "administration",
+    publishes: Annotated[list[str] | None, typer.Option(help="An event type that it may declare. Repeatable.")] = None,
+    policy: Annotated[int, typer.Option(help="Its signature policy, 1 to 5: `unefois party add` notes below.")] = 1,
+    suite: Annotated[
+        Literal["mlkem768_x25519", "x25519", "none"], typer.Option(help="What it opens deliveries with.")
+    ] = "mlkem768_x25519",
+) -> None:
+    """Register an administration, with fresh keys kept here.
+
+    Signature policies: 1 Ed25519, 2 ML-DSA-44, 3 ECDSA P-256, 4 Ed25519 and ML-DSA-44, 5 P-256 and ML-DSA-44.
+
+    Example: unefois party add urn:fr:siret:21440109300015 --name "Ville de Nantes" --sector commune
+    --address "2 rue de l'Hôtel de Ville, 44000 Nantes" --contact mairie@nantes.example --retention "2 ans"
+    """
+    from broker.directory import Party, PartyKind
+    from broker.parties import Enrolment
+    from schemas.hpke import Suite
+    from schemas.names import EventType, PartyId
+
+    async def work(home: "Home") -> dict[str, Any]:
+        who = Party(PartyId(party), name, sector, PartyKind(kind), address, contact, retention, home.clock())
+        types = tuple(EventType(full_type(one)) for one in publishes or ())
+        chosen = None if suite == "none" else Suite[suite.upper()]
+        await home.parties.enrol(Enrolment(who, policy, chosen, types))
+        return await _party(home, who.id)
+
+    told = at_home(work)
+    answer(told, lambda: _show_party(told))
+
+
+@command(app, "list")
+def list_parties() -> None:
+    """Every party, with its keys and what it may declare.
+
+    Example: unefois party list --json
+    """
+    from broker.cli import shapes
+
+    async def work(home: "Home") -> list[dict[str, Any]]:
+        async with home.store.read() as tx:
+            directory = await home.lookup.directory(tx)
+            return [shapes.party(one, directory) for one in await home.lookup.parties(tx)]
+
+    found = at_home(work)
+
+    def text() -> None:
+        for number, one in enumerate(found):
+            if number:
+                line("")
+            _show_party(one)
+
+    answer({"parties": found}, text)
+
+
+@command(app, "rotate")
+def rotate(
+    party: Annotated[str, typer.Argument(metavar="ID")],
+    overlap_days: Annotated[int, typer.Option(help="How long the old keys stay good beside the new ones.")] = 30,
+) -> None:
+    """New keys of the same kinds; the old ones are good for a while more.
+
+    Example: unefois party rotate urn:fr:siret:21440109300015 --overlap-days 14
+    """
+    from schemas.names import PartyId
+
+    async def work(home: "Home") -> list[str]:
+        return [kid.hex() for kid in await home.parties.rotate(PartyId(party), overlap_days * 86_400_000)]
+
+    kids = at_home(work)
+    answer({"party": party, "keys": kids}, lambda: pairs([(say("nouvelle clé", "new key"), kid) for kid in kids]))
+
+
+@command(app, "revoke-key")
+def revoke_key(
+    kid: Annotated[str, typer.Argument(metavar="KID", help="64 hexadecimal digits, as `party list` shows them.")],
+    since: Annotated[
+        str | None, typer.Option(metavar="WHEN", help="Since when a thief has it: 2026-11-24T08:00:00Z. Default: now.")
+    ] = None,
+) -> None:
+    """Trust a key no more. What it signed before stays good, unless --since says otherwise.
+
+    Example: unefois party revoke-key 5c0f... --since 2026-11-24T08:00:00Z
+    """
+    from schemas.names import Kid
+
+    start = None if since is None else instant(since, end_of_day=False)
+
+    async def work(home: "Home") -> None:
+        async with home.store.begin() as tx:
+            await home.registrar.revoke_key(tx, Kid.parse(kid), home.clock(), start)
+
+    at_home(work)
+    answer({"revoked": kid}, lambda: line(say("Clé révoquée.", "Key revoked.")))
+
+
+def full_type(name: str) -> str:
+    """`address.changed` for `fr.unefois.address.changed.v1`: what our own types may be called on the command line."""
+    return name if name.count(".") != 1 else f"fr.unefois.{name}.v1"
+
+
+async def _party(home: "Home", party: str) -> dict[str, Any]:
+    from broker.cli import shapes
+    from schemas.names import PartyId
+
+    async with home.store.read() as tx:
+        return shapes.party(await home.lookup.party(tx, PartyId(party)), await home.lookup.directory(tx))
+
+
+def _show_party(told: dict[str, Any]) -> None:
+    line(f"{told['id']}  {told['name']}")
+    pairs(
+        [
+            (say("nature, secteur", "kind, sector"), f"{told['kind']}, {told['sector']}"),
+            (say("adresse, contact", "address, contact"), f"{told['address']}; {told['contact']}"),
+            (say("conservation", "retention"), told["retention"]),
+            (say("déclare", "declares"), ", ".join(one["event_type"] for one in told["publishes"]) or None),
+        ],
+        indent=2,
+    )
+    columns = [say("clé", "key"), say("usage", "use"), say("sorte", "kind"), say("du", "from"), say("au", "to")]
+    if told["keys"]:
+        table(
+            [*columns, say("révoquée", "revoked")],
+            [
+                [key[name] for name in ("kid", "use", "kind", "valid_from", "valid_to", "revoked_at")]
+                for key in told["keys"]
+            ],
+        )

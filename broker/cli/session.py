@@ -1,0 +1,104 @@
+"""Session: opens the chosen home for one command, and reads the files and words that a command is given.
+
+Refuses: a home that `unefois init` has not made; a file that cannot be read; words that are no instant, no id.
+Keeps: what a refused file or word holds is not repeated.
+"""
+
+import asyncio
+import re
+import sys
+from collections.abc import Callable, Coroutine
+from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import typer
+
+from broker.cli.frame import chosen
+from schemas.errors import Refused
+from schemas.instants import from_rfc3339
+from schemas.names import Instant
+
+if TYPE_CHECKING:
+    from broker.settings import Settings
+    from broker.wiring import Home
+
+FILE_BYTES: Final = 4 * 1024 * 1024
+"""What a file on the command line may weigh; whatever reads it has smaller limits of its own."""
+
+T = TypeVar("T")
+
+_DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+
+
+def settings(**more: Any) -> "Settings":
+    """The settings of the chosen home."""
+    from broker.settings import load
+
+    return load(home=chosen().home, **more)
+
+
+def at_home(work: Callable[["Home"], Coroutine[Any, Any, T]]) -> T:
+    """Open the chosen home and do the work in it. Raises Refused `cli.no-home`, and what opening and the work raise."""
+    from broker.wiring import open_home
+
+    here = settings()
+    if not here.keys_folder.is_dir():
+        raise Refused("cli.no-home", file=str(here.home))
+
+    async def opened() -> T:
+        async with open_home(here) as home:
+            return await work(home)
+
+    return asyncio.run(opened())
+
+
+def read_file(path: Path) -> bytes:
+    """A file's bytes; `-` is what is piped in. Raises Refused `cli.cannot-read`, `cli.file-too-large`."""
+    try:
+        if str(path) == "-":
+            content = sys.stdin.buffer.read(FILE_BYTES + 1)
+        else:
+            with path.open("rb") as file:
+                content = file.read(FILE_BYTES + 1)
+    except OSError as error:
+        raise Refused("cli.cannot-read", file=str(path), error=type(error).__name__) from None
+    if len(content) > FILE_BYTES:
+        raise Refused("cli.file-too-large", file=str(path), limit=FILE_BYTES)
+    return content
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file that only its owner can read. Raises Refused `cli.cannot-write`."""
+    try:
+        path.touch(mode=0o600)
+        path.write_bytes(content)
+    except OSError as error:
+        raise Refused("cli.cannot-write", file=str(path), error=type(error).__name__) from None
+
+
+def instant(text: str, *, end_of_day: bool) -> Instant:
+    """`2027-12-31T12:00:00Z`, or a day, meaning its first or last moment in UTC. Raises a usage error."""
+    if _DAY.fullmatch(text):
+        try:
+            day = datetime.combine(date.fromisoformat(text), time(), UTC) + timedelta(days=end_of_day)
+        except (ValueError, OverflowError):
+            raise typer.BadParameter("no such day") from None
+        return Instant(int(day.timestamp()) * 1000)
+    at = from_rfc3339(text)
+    if at is None:
+        raise typer.BadParameter("write 2027-12-31 or 2027-12-31T12:00:00Z")
+    return at
+
+
+def assignments(words: list[str]) -> dict[str, str | None]:
+    """`name=value` words; an empty value means none. Raises a usage error."""
+    told: dict[str, str | None] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals or not name:
+            raise typer.BadParameter("write NAME=VALUE", param_hint="--set")
+        if name in told:
+            raise typer.BadParameter(f"{name} is given twice", param_hint="--set")
+        told[name] = value or None
+    return told

@@ -1,0 +1,234 @@
+"""Shapes: what the machine answers, as JSON with keys that stay.
+
+Refuses: to show a value of a citizen; nothing here has one.
+Keeps: identifiers of 16 bytes are written as UUIDs, key ids and digests in hexadecimal, instants in RFC 3339; what does
+not apply is null, not absent.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, TypeVar
+from uuid import UUID
+
+from broker.consents import Recorded
+from broker.deadletters import DeadLetter
+from broker.directory import Party
+from broker.tracking import Track
+from broker.turns import Turn
+from consent.grant import Grant
+from consent.policy import Subscription
+from schemas.catalogue import EventSchema
+from schemas.directory import Directory
+from schemas.errors import Detail, Fault
+from schemas.instants import rfc3339
+from schemas.messages import Coded, Language, Message, explain, table
+from schemas.names import Instant
+
+Json = dict[str, Any]
+
+T = TypeVar("T")
+
+
+def uuid_of(raw: bytes | None) -> str | None:
+    """16 bytes as a UUID."""
+    return None if raw is None else str(UUID(bytes=bytes(raw)))
+
+
+def time_of(at: Instant | None) -> str | None:
+    """An instant in RFC 3339."""
+    return None if at is None else rfc3339(at)
+
+
+def coded(told: Coded, pointer: str, language: Language) -> Json:
+    """A fault, a warning, a break or a trouble, with its sentences."""
+    message = explain(told, language) if told.code in table() else Message("", "")  # a foreign connector's own code
+    return {"code": told.code, "pointer": pointer, "message": message.wrong, "remedy": message.remedy}
+
+
+@dataclass(frozen=True, slots=True)
+class _Alone:
+    """A code whose details nobody kept."""
+
+    code: str
+    details: Mapping[str, Detail] = field(default_factory=dict)
+
+
+def code(told: str, language: Language) -> Json:
+    """A code alone, with its sentences."""
+    return coded(_Alone(told), "", language)
+
+
+def faults(found: Iterable[Fault], language: Language) -> list[Json]:
+    """Findings that are faults."""
+    return [coded(fault, fault.pointer, language) for fault in found]
+
+
+def party(one: Party, directory: Directory) -> Json:
+    """An administration with its keys, rights and signature policies."""
+
+    def key(entry: Any, kind: Enum, use: str) -> Json:
+        return {
+            "kid": entry.kid.hex(),
+            "use": use,
+            "kind": kind.name.lower(),
+            "valid_from": time_of(entry.valid_from),
+            "valid_to": time_of(entry.valid_to),
+            "revoked_at": time_of(entry.revoked_at),
+        }
+
+    signing = [key(entry, entry.algorithm, "signing") for entry in directory.signing if entry.party == one.id]
+    sealing = [key(entry, entry.suite, "sealing") for entry in directory.sealing if entry.party == one.id]
+    rights = [right for right in directory.rights if right.party == one.id]
+    policies = [entry for entry in directory.policies if entry.party == one.id]
+    return {
+        "id": one.id,
+        "name": one.name,
+        "sector": one.sector,
+        "kind": one.kind.value,
+        "address": one.address,
+        "contact": one.contact,
+        "retention": one.retention,
+        "created_at": time_of(one.created_at),
+        "keys": [*signing, *sealing],
+        "publishes": [
+            {"event_type": right.event_type, "from": time_of(right.valid_from), "to": time_of(right.valid_to)}
+            for right in rights
+        ],
+        "policies": [{"policy": entry.policy, "from": time_of(entry.valid_from)} for entry in policies],
+    }
+
+
+def event(one: EventSchema) -> Json:
+    """An event type and its fields."""
+    return {
+        "event_type": one.event_type,
+        "schema": one.schema.id.hex(),
+        "label": dict(one.label),
+        "doc": one.doc,
+        "uses_territories": one.uses_territories,
+        "fields": [
+            {
+                "name": each.name,
+                "label": dict(each.label),
+                "doc": each.doc,
+                "sensitivity": each.sensitivity.value,
+                "optional": each.nullable,
+                "iri": each.iri,
+            }
+            for each in one.fields
+        ],
+    }
+
+
+def subscription(one: Subscription) -> Json:
+    """What an administration asks to receive."""
+    return {
+        "id": uuid_of(one.id),
+        "recipient": one.recipient,
+        "event_type": one.event_type,
+        "purpose": one.purpose,
+        "fields": sorted(one.fields),
+        "territories": None if one.territories is None else sorted(one.territories),
+        "status": one.status.value,
+        "legal_reference": one.legal_reference or None,
+        "approved_at": time_of(one.approved_at),
+        "ended_at": time_of(one.ended_at),
+    }
+
+
+def grant(one: Grant) -> Json:
+    """One version of a grant; the citizen is not in it."""
+    return {
+        "id": uuid_of(one.id),
+        "version": one.version,
+        "status": one.status.value,
+        "recipient": one.recipient,
+        "event_type": one.event_type,
+        "schema": one.schema.hex(),
+        "purpose": one.purpose,
+        "fields": sorted(one.fields),
+        "basis": one.basis.text,
+        "scope": one.scope.value,
+        "once_for": uuid_of(one.once_for),
+        "granted_at": time_of(one.granted_at),
+        "starts_at": time_of(one.starts_at),
+        "expires_at": time_of(one.expires_at),
+        "changed_at": time_of(one.changed_at),
+        "given_by": one.given_by,
+        "capacity": one.capacity.value,
+        "channel": one.channel.value,
+        "language": one.language,
+        "text_sha256": one.text_hash.hex(),
+    }
+
+
+def recorded(one: Recorded, receipt: bytes, text: str | None = None) -> Json:
+    """A change of a grant, its ledger entry, the signed receipt (JSON text), and the text that was shown."""
+    return {
+        "grant": grant(one.grant),
+        "entry": one.entry.hex(),
+        "text": text,
+        "receipt": receipt.decode(),
+    }
+
+
+def track(one: Track) -> Json:
+    """How far a declaration got with everybody."""
+    return {
+        "declaration": uuid_of(one.declaration_id),
+        "source": one.source,
+        "event_type": one.event_type,
+        "manifest": _told(one.digest, bytes.hex),
+        "corrects": uuid_of(one.corrects),
+        "received_at": time_of(one.received_at),
+        "routed_at": time_of(one.routed_at),
+        "steps": [
+            {
+                "recipient": step.recipient,
+                "purpose": step.purpose,
+                "progress": step.progress.value,
+                "fields": list(step.fields),
+                "since": time_of(step.since),
+                "reason": _told(step.reason, _value),
+                "code": step.code,
+                "delivery": uuid_of(step.delivery),
+                "grant": uuid_of(step.grant),
+                "attempts": step.attempts,
+            }
+            for step in one.steps
+        ],
+    }
+
+
+def dead(one: DeadLetter) -> Json:
+    """What could not be routed or delivered."""
+    return {
+        "number": one.id,
+        "stage": one.stage.value,
+        "reason": one.reason.value,
+        "code": one.code,
+        "attempts": one.attempts,
+        "at": time_of(one.at),
+        "replayed_at": time_of(one.replayed_at),
+        "delivery": uuid_of(one.delivery),
+        "recipient": one.recipient,
+        "event_type": one.event_type,
+        "place": one.place,
+        "size": one.size,
+    }
+
+
+def turn(one: Turn, language: Language) -> Json:
+    """What one turn of the machine moved."""
+    numbers = ("expired", "epochs", "routed", "told", "applied", "rejected", "retried", "withheld", "sequenced")
+    troubles = [{"party": each.party, **coded(each, each.pointer, language)} for each in one.troubles]
+    return {**{name: getattr(one, name) for name in numbers}, "troubles": troubles}
+
+
+def _told(value: T | None, form: Callable[[T], Any]) -> Any:
+    return None if value is None else form(value)
+
+
+def _value(member: Enum) -> Any:
+    return member.value

@@ -1,0 +1,180 @@
+"""Commands about subscriptions: `unefois subscribe ...`.
+
+Refuses: nothing of its own.
+Keeps: nothing of its own; `broker.subscribing` decides. What is asked and approved at once is one transaction.
+"""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from broker.cli.frame import command, say, with_choices
+from broker.cli.parties import full_type
+from broker.cli.session import at_home
+from broker.cli.show import answer, line, pairs
+
+if TYPE_CHECKING:
+    from broker.wiring import Home
+
+app = typer.Typer(help="What administrations ask to receive, and on which legal ground.")
+
+LegalReference = Annotated[
+    str | None, typer.Option("--legal-reference", help="The text that allows it. With it, the request is approved.")
+]
+
+
+@app.callback(invoke_without_command=True)
+@with_choices
+def subscribe(
+    context: typer.Context,
+    *,
+    recipient: Annotated[str | None, typer.Option("--recipient", metavar="ID", help="Who wants to receive.")] = None,
+    event_type: Annotated[str | None, typer.Option("--type", help="address.changed, or the full name.")] = None,
+    purpose: Annotated[str | None, typer.Option("--purpose", help="What for: family-benefits, income-tax ...")] = None,
+    fields: Annotated[list[str] | None, typer.Option("--field", help="A field that it needs. Repeatable.")] = None,
+    territories: Annotated[
+        list[str] | None, typer.Option("--territory", help="A COG commune code. Repeatable. Default: everywhere.")
+    ] = None,
+    legal_reference: LegalReference = None,
+) -> None:
+    """Ask for an event type on an administration's behalf; approve it at once where the legal reference is given.
+
+    Example: unefois subscribe --recipient urn:fr:siret:21440109300015 --type address.changed --purpose local-services
+    --field subject --field new_address --territory 44109 --legal-reference "CGCT, art. L2121-29"
+    """
+    if context.invoked_subcommand is not None:
+        return
+    needed = {"--recipient": recipient, "--type": event_type, "--purpose": purpose, "--field": fields}
+    for option, given in needed.items():
+        if not given:
+            raise typer.BadParameter("is needed", ctx=context, param_hint=option)
+    told = at_home(
+        lambda home: _ask(
+            home,
+            recipient=recipient or "",
+            event_type=event_type or "",
+            purpose=purpose or "",
+            fields=fields or [],
+            territories=territories,
+            legal_reference=legal_reference,
+        )
+    )
+    answer(told, lambda: _show(told))
+
+
+@command(app, "approve")
+def approve(
+    subscription: Annotated[str, typer.Argument(metavar="ID")],
+    legal_reference: Annotated[str, typer.Option("--legal-reference", help="The text that allows it.")],
+) -> None:
+    """Let an administration receive from now on.
+
+    Example: unefois subscribe approve 0d9f5c1e-... --legal-reference "CSS, art. L583-3"
+    """
+    told = at_home(lambda home: _approve(home, _id(subscription), legal_reference))
+    answer(told, lambda: _show(told))
+
+
+@command(app, "list")
+def list_subscriptions() -> None:
+    """Every subscription: asked for, approved, ended.
+
+    Example: unefois subscribe list
+    """
+    found = at_home(_list)
+
+    def text() -> None:
+        for number, one in enumerate(found):
+            if number:
+                line("")
+            _show(one)
+        if not found:
+            line(say("(rien)", "(nothing)"))
+
+    answer({"subscriptions": found}, text)
+
+
+@command(app, "end")
+def end(subscription: Annotated[str, typer.Argument(metavar="ID")]) -> None:
+    """No more deliveries from now on; what was not released stays closed.
+
+    Example: unefois subscribe end 0d9f5c1e-...
+    """
+    told = at_home(lambda home: _end(home, _id(subscription)))
+    answer(told, lambda: _show(told))
+
+
+async def _ask(
+    home: "Home",
+    *,
+    recipient: str,
+    event_type: str,
+    purpose: str,
+    fields: list[str],
+    territories: list[str] | None,
+    legal_reference: str | None,
+) -> dict[str, Any]:
+    from broker.cli import shapes
+    from schemas.names import EventType, PartyId, Purpose
+
+    async with home.store.begin() as tx:
+        subscription = await home.subscribing.ask(
+            tx,
+            home.entropy(16),
+            recipient=PartyId(recipient),
+            event_type=EventType(full_type(event_type)),
+            purpose=Purpose(purpose),
+            fields=frozenset(fields),
+            territories=frozenset(territories) if territories else None,
+        )
+        if legal_reference is not None:
+            subscription = await home.subscribing.approve(tx, subscription.id, legal_reference, home.clock())
+    return shapes.subscription(subscription)
+
+
+async def _approve(home: "Home", subscription: bytes, legal_reference: str) -> dict[str, Any]:
+    from broker.cli import shapes
+
+    async with home.store.begin() as tx:
+        return shapes.subscription(await home.subscribing.approve(tx, subscription, legal_reference, home.clock()))
+
+
+async def _end(home: "Home", subscription: bytes) -> dict[str, Any]:
+    from broker.cli import shapes
+
+    async with home.store.begin() as tx:
+        return shapes.subscription(await home.subscribing.end(tx, subscription, home.clock()))
+
+
+async def _list(home: "Home") -> list[dict[str, Any]]:
+    from broker.cli import shapes
+
+    async with home.store.read() as tx:
+        found = await home.lookup.subscriptions_by_id(tx)
+    return [shapes.subscription(one) for one in found.values()]
+
+
+def _id(text: str) -> bytes:
+    try:
+        raw = bytes.fromhex(text.replace("-", ""))
+    except ValueError:
+        raw = b""
+    if len(raw) != 16:
+        raise typer.BadParameter("32 hexadecimal digits are needed, as `unefois subscribe list` shows them")
+    return raw
+
+
+def _show(told: dict[str, Any]) -> None:
+    everywhere = say("partout", "everywhere")
+    pairs(
+        [
+            (say("abonnement", "subscription"), told["id"]),
+            (say("destinataire", "recipient"), told["recipient"]),
+            (say("type", "type"), told["event_type"]),
+            (say("finalité", "purpose"), told["purpose"]),
+            (say("champs", "fields"), ", ".join(told["fields"])),
+            (say("territoires", "territories"), ", ".join(told["territories"] or [everywhere])),
+            (say("état", "status"), told["status"]),
+            (say("texte", "legal reference"), told["legal_reference"]),
+        ]
+    )

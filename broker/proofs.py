@@ -1,0 +1,133 @@
+"""Proofs: the receipt that a citizen, a source or an agency asks for, found by the id that they know.
+
+Refuses: an id that nobody has; a fact that the ledger does not tell of that id.
+Keeps: a receipt was checked, as its holder will check it, before it is handed out.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import Select, select
+
+from broker.audits import Audited, Grown, audit_log, grown
+from broker.ledger import files_of, newest_checkpoint
+from broker.store.engine import Transaction
+from broker.store.tables import declarations, deliveries, ledger_checkpoints, ledger_entries, ledger_salts
+from broker.wiring import Home
+from consent.tables import grants
+from schemas import checkpoint, merkle, receipt, tiles
+from schemas.checkpoint import Checkpoint
+from schemas.entry import Entry, EntryKind
+from schemas.errors import Refused
+from schemas.messages import Language
+from schemas.names import DeliveryId, GrantId, LeafHash, ManifestDigest
+from schemas.note import Note
+
+_OF_A_GRANT = frozenset({EntryKind.GRANTED, EntryKind.CHANGED, EntryKind.REVOKED, EntryKind.EXPIRED})
+"""What a grant's id asks for: its own history, not that of the deliveries under it."""
+
+Wanted = GrantId | DeliveryId | ManifestDigest
+"""What an entry names: the id of a grant or a delivery, or the digest of a declaration's manifest."""
+
+
+async def prove(home: Home, id_: bytes, kind: EntryKind | None, language: Language) -> str:
+    """The receipt of the newest entry, of this kind if one is named, about a declaration, delivery or grant.
+
+    `id_` is 16 bytes. Entries that wait are ordered first. Raises Refused: `proofs.unknown-id`, `proofs.no-such-fact`.
+    """
+    async with home.store.read() as tx:
+        leaf = await _newest(tx, id_, kind)
+    await home.ledger.sequence()
+    text = await home.ledger.prove(leaf, language)
+    receipt.check(text, home.ledger.verifier_key)
+    return text
+
+
+async def audit_home(home: Home) -> Audited:
+    """The home's own ledger, as `audits.audit_log`, with the key of the key store. Entries that wait are ordered first.
+
+    Raises Refused `ledger.empty`.
+    """
+    await home.ledger.sequence()
+    async with home.store.read() as tx:
+        _, signed = await newest_checkpoint(tx)
+        return await tx.conn.run_sync(
+            lambda conn: audit_log(signed.encode(), home.ledger.verifier_key, files_of(conn), pinned=True)
+        )
+
+
+async def grown_since(home: Home, old: int | Note | None) -> Grown:
+    """That the ledger only grew since an old size, an old checkpoint, or the checkpoint before the newest.
+
+    A checkpoint is first verified: it must be this ledger's. Raises Refused: `merkle.*`, `checkpoint.*`, `proofs.size`.
+    """
+    key = home.ledger.verifier_key
+    await home.ledger.sequence()
+    async with home.store.read() as tx:
+        _, signed = await newest_checkpoint(tx)
+        new = checkpoint.verify(Note.parse(signed.encode()), key).checkpoint
+        if isinstance(old, Note):
+            before = checkpoint.verify(old, key).checkpoint
+        else:
+            before = await _tree(tx, await _size_before(tx, new.size) if old is None else old, new)
+        return await tx.conn.run_sync(lambda conn: grown(before, new, files_of(conn)))
+
+
+async def _size_before(tx: Transaction, size: int) -> int:
+    sizes = select(ledger_checkpoints.c.size).where(ledger_checkpoints.c.size < size)
+    return (await tx.execute(sizes.order_by(ledger_checkpoints.c.size.desc()).limit(1))).scalar() or 0
+
+
+async def _tree(tx: Transaction, size: int, new: Checkpoint) -> Checkpoint:
+    """The tree of this size: as it was signed where it was, else as today's tiles have it."""
+    if not 0 <= size <= new.size:
+        raise Refused("proofs.size", "/size", size=size, limit=new.size)
+    query = select(ledger_checkpoints.c.root).where(ledger_checkpoints.c.size == size)
+    root: bytes | None = (await tx.execute(query)).scalar()
+    if root is None:
+        root = await tx.conn.run_sync(lambda conn: merkle.root_at(size, tiles.hash_reader(new.size, files_of(conn))))
+    return Checkpoint(new.origin, size, root)
+
+
+async def _newest(tx: Transaction, id_: bytes, kind: EntryKind | None) -> LeafHash:
+    """The leaf hash of the newest entry that names the id; found among the entries about the same citizen."""
+    subject, wanted = await _known(tx, id_)
+    about = (
+        select(ledger_entries.c.leaf, ledger_entries.c.entry)
+        .join(ledger_salts, ledger_salts.c.leaf == ledger_entries.c.leaf)
+        .where(ledger_salts.c.subject == subject)
+        .order_by(ledger_entries.c.id.desc())
+    )
+    told = set()
+    for row in await tx.execute(about):
+        entry = Entry.decode(row.entry)
+        if not _names(entry, wanted):
+            continue
+        if entry.kind is kind or (kind is None and (entry.kind in _OF_A_GRANT or not isinstance(wanted, GrantId))):
+            return LeafHash(row.leaf)
+        told.add(entry.kind.value)
+    raise Refused("proofs.no-such-fact", "/kind", kinds=", ".join(sorted(told)) or "-")
+
+
+async def _known(tx: Transaction, id_: bytes) -> tuple[bytes, Wanted]:
+    """The subject of what the id names, and what entries about it name."""
+    declared = select(declarations.c.subject, declarations.c.manifest_digest)
+    lookups: tuple[tuple[Select[Any, Any], Callable[[bytes], Wanted]], ...] = (
+        (select(grants.c.subject, grants.c.id).where(grants.c.id == id_), GrantId),
+        (select(deliveries.c.subject, deliveries.c.id).where(deliveries.c.id == id_), DeliveryId),
+        (declared.where(declarations.c.declaration_id == id_), ManifestDigest),
+    )
+    for query, made in lookups:
+        for subject, named in await tx.execute(query.limit(1)):
+            return subject, made(named)
+    raise Refused("proofs.unknown-id", "/id")
+
+
+def _names(entry: Entry, wanted: Wanted) -> bool:
+    match wanted:
+        case GrantId():
+            return entry.grant == wanted
+        case DeliveryId():
+            return entry.delivery == wanted
+        case _:
+            return entry.declaration == wanted

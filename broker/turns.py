@@ -1,0 +1,141 @@
+"""Turns: the machine at work in one process: route, tell, deliver to the agencies hosted here, order the ledger.
+
+Refuses: to stop for one agency's trouble; only a contradiction of our own state stops everything.
+Keeps: each step is one that may be killed anywhere and done again; when asked to stop, what has begun is finished and
+the ledger is ordered once more.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from broker.hosting import Hosted, run_hosted, tell_hosted
+from broker.wiring import Home
+from schemas.errors import Corrupt, Detail, Fault
+from schemas.names import PartyId
+
+IDLE_MS: Final = 1000
+PULLS: Final = 1000
+"""Pulls from one mailbox in one turn: a mailbox that never empties must not starve the others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What did not work: for one agency, or for the broker itself when `party` is None. Nothing is lost by it.
+
+    Told like a fault (`messages.explain`); `retriable`: the next turn tries again by itself.
+    """
+
+    party: PartyId | None
+    code: str
+    pointer: str
+    details: Mapping[str, Detail]
+    retriable: bool
+
+
+@dataclass(slots=True)
+class Turn:
+    """What one turn moved."""
+
+    expired: int = 0
+    epochs: int = 0
+    """Keys that were opened, rotated or destroyed because it was time."""
+    routed: int = 0
+    told: int = 0
+    applied: int = 0
+    rejected: int = 0
+    retried: int = 0
+    withheld: int = 0
+    sequenced: int = 0
+    troubles: list[Trouble] = field(default_factory=list)
+
+    @property
+    def moved(self) -> bool:
+        """Whether anything happened that the next turn may go on with."""
+        told = (self.expired, self.epochs, self.routed, self.applied, self.rejected, self.withheld, self.sequenced)
+        return any(told)
+
+
+def _never() -> bool:
+    return False
+
+
+async def turn(home: Home, agencies: Sequence[Hosted], stopping: Callable[[], bool] = _never) -> Turn:
+    """One turn of everything. Raises Corrupt."""
+    done = Turn()
+    await _attempt(done, None, _upkeep(home, done))
+    await _attempt(done, None, _route(home, done))
+    for hosted in agencies:
+        if stopping():
+            break
+        await _attempt(done, hosted.party, _tell(home, hosted, done))
+        await _attempt(done, hosted.party, _deliver(home, hosted, done, stopping))
+    await _attempt(done, None, _sequence(home, done))
+    return done
+
+
+async def run(home: Home, agencies: Sequence[Hosted], stop: asyncio.Event, heard: Callable[[Turn], None]) -> None:
+    """Turn after turn until `stop` is set; `heard` gets each turn that moved something or met trouble."""
+    while not stop.is_set():
+        done = await turn(home, agencies, stop.is_set)
+        if done.moved or done.troubles:
+            heard(done)
+        if done.troubles or not done.moved:
+            await _idle(stop)
+
+
+async def _idle(stop: asyncio.Event) -> None:
+    try:
+        await asyncio.wait_for(stop.wait(), IDLE_MS / 1000)
+    except TimeoutError:
+        return
+
+
+async def _attempt(done: Turn, party: PartyId | None, step: Coroutine[Any, Any, None]) -> None:
+    try:
+        await step
+    except Corrupt:
+        raise
+    except Fault as fault:
+        done.troubles.append(Trouble(party, fault.code, fault.pointer, fault.details, fault.retriable))
+
+
+async def _upkeep(home: Home, done: Turn) -> None:
+    kept = await home.upkeep.turn()
+    done.expired += kept.expired
+    done.epochs += kept.finished + kept.gates_opened + kept.gates_destroyed + (kept.rewrapped is not None)
+    done.sequenced += kept.sequenced
+
+
+async def _route(home: Home, done: Turn) -> None:
+    done.routed = await home.router.route()
+
+
+async def _tell(home: Home, hosted: Hosted, done: Turn) -> None:
+    report = await tell_hosted(home, hosted)
+    if report is not None:
+        done.told += len(report.told)
+        _note(done, hosted, (code for _, code in report.unheard))
+
+
+async def _deliver(home: Home, hosted: Hosted, done: Turn, stopping: Callable[[], bool]) -> None:
+    """Pull until the mailbox is empty: a citizen's next delivery comes only after the one before is acknowledged."""
+    for _ in range(PULLS):
+        report = await run_hosted(home, hosted)
+        done.applied += len(report.applied)
+        done.rejected += len(report.rejected)
+        done.retried += len(report.retried)
+        done.withheld += len(report.withheld)
+        _note(done, hosted, (code for _, code in report.retried))
+        if stopping() or not (report.pulled or report.withheld):
+            return
+
+
+def _note(done: Turn, hosted: Hosted, codes: Iterable[str]) -> None:
+    """What comes again later, and why."""
+    done.troubles += [Trouble(hosted.party, code, "", {}, retriable=True) for code in sorted(set(codes))]
+
+
+async def _sequence(home: Home, done: Turn) -> None:
+    done.sequenced += await home.ledger.sequence()
