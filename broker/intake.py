@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final
 
-from sqlalchemy import Row, select, update
+from sqlalchemy import Row, select
 
 from broker.crashpoints import mark
 from broker.identity import Identity
@@ -23,7 +23,7 @@ from broker.lookup import Lookup
 from broker.ports import Clock, Log
 from broker.router import TOPIC
 from broker.store.engine import Store, Transaction
-from broker.store.tables import submissions
+from broker.store.tables import declarations, submissions
 from schemas.catalogue import Catalogue
 from schemas.entry import EntryKind
 from schemas.envelope import SignedDeclaration, VerifiedDeclaration, verify_declaration
@@ -99,17 +99,20 @@ class Intake:
                 raise Refused("intake.too-large", size=len(envelope), limit=ENVELOPE_BYTES)
             signed = SignedDeclaration.decode(envelope)
             manifest = Manifest.decode(signed.payload)
-            row = await self._earlier(manifest)
+            row, routed, verified = await self._look(envelope, signed, manifest, at)
             repeated = row is not None
-            if row is None:
-                row, repeated = await self._write_down(envelope, signed, at)
-            elif row.envelope_digest != sha256(envelope).digest():
-                raise Refused("intake.id-reused", "/payload/declaration_id")
+            if verified is not None:
+                row, repeated = await self._write_down(envelope, verified, at)
         except Refused as fault:
             await self._record_refusal(envelope, fault, at)
             raise
-        if not row.appended:
-            await self._append(row, envelope)
+        if row is None:
+            raise Corrupt("intake.lost-row")
+        if not routed:
+            await self._log.append(TOPIC, _order_key(SubjectRef(row.subject)), envelope, {})
+            mark("intake.appended")
+            # Crash here: in the log, and routed; the source has no receipt and sends again: the same receipt, no
+            # effect.
         return Accepted(
             manifest.declaration_id,
             ManifestDigest(sha256(signed.payload).digest()),
@@ -118,55 +121,52 @@ class Intake:
             repeated,
         )
 
-    async def _earlier(self, manifest: Manifest) -> Row[Any] | None:
-        """What was written down under this source and id. Not proof of anything until the bytes are compared."""
-        async with self._store.read() as tx:
-            return await _submission(tx, manifest.source, manifest.declaration_id)
+    async def _look(
+        self, envelope: bytes, signed: SignedDeclaration, manifest: Manifest, at: Instant
+    ) -> tuple[Row[Any] | None, bool, VerifiedDeclaration | None]:
+        """What was written down before under this source and id, and whether it was routed; or else the verified new
+        one.
 
-    async def _write_down(self, envelope: bytes, signed: SignedDeclaration, at: Instant) -> tuple[Row[Any], bool]:
-        """Verify, then write the intent before the act. Returns the row, and whether somebody wrote the same
-        meanwhile.
+        An earlier row proves nothing until its bytes are compared: whoever sends the very bytes that were verified
+        gets the receipt again, also when a key or a token has ended meanwhile.
         """
+        async with self._store.read() as tx:
+            row = await _submission(tx, manifest.source, manifest.declaration_id)
+            if row is None:
+                directory = await self._lookup.directory(tx)
+                return None, False, verify_declaration(signed, directory, self._catalogue, at)
+            if row.envelope_digest != sha256(envelope).digest():
+                raise Refused("intake.id-reused", "/payload/declaration_id")
+            where = (declarations.c.source == manifest.source, declarations.c.declaration_id == manifest.declaration_id)
+            return row, (await tx.execute(select(declarations.c.seq).where(*where))).first() is not None, None
+
+    async def _write_down(
+        self, envelope: bytes, verified: VerifiedDeclaration, at: Instant
+    ) -> tuple[Row[Any] | None, bool]:
+        """Write the intent before the act. Returns the row, and whether somebody wrote the same meanwhile."""
+        manifest, digest = verified.manifest, sha256(envelope).digest()
+        subject = self._subject(verified, at)
         async with self._store.begin() as tx:
-            directory = await self._lookup.directory(tx)
-            verified = verify_declaration(signed, directory, self._catalogue, at)
-            subject = self._subject(verified, at)
             await self._check_correction(tx, verified, subject)
-            digest = sha256(envelope).digest()
-            signer = self._keyring.signer(directory, self._party, at)
+            signer = self._keyring.signer(await self._lookup.directory(tx), self._party, at)
             new = await tx.insert_new(
                 submissions,
                 {
-                    "source": verified.manifest.source,
-                    "declaration_id": verified.manifest.declaration_id,
+                    "source": manifest.source,
+                    "declaration_id": manifest.declaration_id,
+                    "event_type": manifest.event_type,
                     "envelope_digest": digest,
                     "subject": subject,
                     "received_at": at,
                     "receipt": _receipt(verified, at, self._party, signer),
-                    "appended": 0,
                 },
             )
-            row = await _submission(tx, verified.manifest.source, verified.manifest.declaration_id)
+            row = await _submission(tx, manifest.source, manifest.declaration_id)
             mark("intake.written-down")
             # Crash here: written down or not, it is in no log, and the source has no receipt: it sends the same again.
-        if row is None:
-            raise Corrupt("intake.lost-row")
-        if row.envelope_digest != digest:  # somebody was faster with the same id and other bytes
+        if row is not None and row.envelope_digest != digest:  # somebody was faster with the same id and other bytes
             raise Refused("intake.id-reused", "/payload/declaration_id")
         return row, not new
-
-    async def _append(self, row: Row[Any], envelope: bytes) -> None:
-        await self._log.append(TOPIC, _order_key(SubjectRef(row.subject)), envelope, {})
-        mark("intake.appended")
-        # Crash here: in the log, and routed; the source has no receipt and sends again: appended twice, routed once.
-        async with self._store.begin() as tx:
-            await tx.execute(
-                update(submissions)
-                .where(submissions.c.source == row.source, submissions.c.declaration_id == row.declaration_id)
-                .values(appended=1)
-            )
-        mark("intake.marked")
-        # Crash here: all is kept; the source sends again and gets the same receipt.
 
     def _subject(self, verified: VerifiedDeclaration, at: Instant) -> SubjectRef:
         try:
@@ -175,12 +175,13 @@ class Intake:
             raise fault.under("/slip/subject_token") from None
 
     async def _check_correction(self, tx: Transaction, verified: VerifiedDeclaration, subject: SubjectRef) -> None:
-        """A correction corrects what the same source declared about the same citizen."""
+        """A correction corrects what the same source declared, of the same type, about the same citizen."""
         corrects = verified.manifest.corrects
         if corrects is None:
             return
         original = await _submission(tx, verified.manifest.source, corrects)
-        if original is None or original.subject != subject:
+        same_type = original is not None and original.event_type == verified.manifest.event_type
+        if original is None or original.subject != subject or not same_type:
             raise Refused("intake.unknown-original", "/payload/corrects")
 
     async def _record_refusal(self, envelope: bytes, fault: Refused, at: Instant) -> None:

@@ -161,11 +161,11 @@ submissions = Table(
     metadata,
     Column("source", Text, nullable=False),
     Column("declaration_id", LargeBinary, nullable=False),
+    Column("event_type", Text, nullable=False),
     Column("envelope_digest", LargeBinary, nullable=False, index=True),
     Column("subject", LargeBinary, nullable=False),
     Column("received_at", BigInteger, nullable=False),
     Column("receipt", LargeBinary, nullable=False),
-    Column("appended", Integer, nullable=False),  # 0: written down, not yet known to be in the log; 1: in the log
     PrimaryKeyConstraint("source", "declaration_id"),
 )
 

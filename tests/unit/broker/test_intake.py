@@ -59,10 +59,10 @@ async def test_the_receipt_says_what_was_received_and_when_under_the_brokers_sig
 async def test_the_same_bytes_again_get_the_same_receipt_and_one_effect(here: World) -> None:
     raw = await envelope(here)
     first = await here.home.intake.accept(raw)
+    await here.home.router.route()
     here.clock.pass_(MINUTE)
 
     again = await here.home.intake.accept(raw)
-    await here.home.router.route()
 
     assert (first.receipt, False, True) == (again.receipt, first.repeated, again.repeated)
     assert 1 == await in_log(here)
@@ -131,6 +131,16 @@ async def test_what_is_no_envelope_is_refused_and_its_digest_is_in_the_ledger(he
 
 async def test_an_envelope_over_the_limit_is_refused_before_it_is_read(here: World) -> None:
     assert "intake.too-large" == (await refusal(here, bytes(ENVELOPE_BYTES + 1))).code
+
+
+async def test_a_correction_of_another_type_than_the_original_is_refused(here: World) -> None:
+    moved = await here.declare(MOVED, here.moved())
+
+    refused = await refusal(
+        here, await here.home.desk.envelope(PORTAL, BANK, here.bank(), corrects=moved.declaration_id)
+    )
+
+    assert "intake.unknown-original" == refused.code
 
 
 async def test_a_correction_of_what_was_never_declared_is_refused(here: World) -> None:

@@ -168,13 +168,16 @@ def upgrade() -> None:
         "submissions",
         sa.Column("source", sa.Text(), nullable=False),
         sa.Column("declaration_id", sa.LargeBinary(), nullable=False),
+        sa.Column("event_type", sa.Text(), nullable=False),
         sa.Column("envelope_digest", sa.LargeBinary(), nullable=False),
         sa.Column("subject", sa.LargeBinary(), nullable=False),
         sa.Column("received_at", sa.BigInteger(), nullable=False),
         sa.Column("receipt", sa.LargeBinary(), nullable=False),
-        sa.Column("appended", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("source", "declaration_id", name=op.f("pk_submissions")),
     )
+    with op.batch_alter_table("submissions", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_submissions_envelope_digest"), ["envelope_digest"], unique=False)
+
     op.create_table(
         "consent_keys",
         sa.Column("grant_id", sa.LargeBinary(), nullable=False),
@@ -383,6 +386,9 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_consent_keys_epoch"))
 
     op.drop_table("consent_keys")
+    with op.batch_alter_table("submissions", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_submissions_envelope_digest"))
+
     op.drop_table("submissions")
     op.drop_table("parties")
     op.drop_table("meta")
