@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Self
 
-from sqlalchemy import Select, String, Table, select
+from sqlalchemy import ColumnElement, Select, String, Table, select
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -27,6 +27,9 @@ from connectors.table_shape import TableSettings, engine_of, inbox_table, look
 from schemas.delivery import VerifiedDelivery
 from schemas.instants import rfc3339
 from schemas.names import DeclarationId, DeliveryId, ManifestDigest, PartyId
+
+_AWAY = (SQLAlchemyError, OSError)
+"""What a driver raises; asyncpg lets a refused connection through as the OSError that it is."""
 
 
 class TableConnector:
@@ -52,7 +55,7 @@ class TableConnector:
                 table = await connection.run_sync(look, chosen, targets)
         except BaseException as error:
             await engine.dispose()  # whatever went wrong, no connection is left behind
-            if not isinstance(error, SQLAlchemyError):
+            if not isinstance(error, _AWAY):
                 raise
         else:
             return cls(chosen, ground, engine, table)
@@ -99,7 +102,7 @@ class TableConnector:
         try:
             async with self._engine.connect() as connection:
                 found = (await connection.execute(query)).first()
-        except SQLAlchemyError:
+        except _AWAY:
             pass
         else:
             return None if found is None else (found[0],)
@@ -117,7 +120,7 @@ class TableConnector:
                 # there, and the delivery that comes again ends at `find`.
                 await _commit(connection)
                 return reference
-        except SQLAlchemyError as error:
+        except _AWAY as error:
             fault = _fault(error)
         raise fault
 
@@ -138,29 +141,32 @@ class TableConnector:
         return reference
 
     async def _business_row(self, connection: AsyncConnection, cells: Mapping[str, object]) -> str | None:
-        if self._settings.mode == "upsert" and await self._changed(connection, cells):
-            return self._reference(cells)
+        """Add or change the agency's row; its reference."""
+        if self._settings.mode == "upsert":
+            where = self._where(cells)
+            rest = {name: value for name, value in cells.items() if name not in self._settings.key} or dict(cells)
+            count = (await connection.execute(self._table.update().where(*where).values(rest))).rowcount
+            if count > 1:
+                raise Reject("table.key-ambiguous", rows=count)
+            if count == 1:
+                return await self._reference_where(connection, where)
         result = await connection.execute(self._table.insert().values(dict(cells)))
         primary = result.inserted_primary_key
         made = {} if primary is None else dict(zip(self._table.primary_key.columns.keys(), primary, strict=False))
-        return self._reference({**made, **cells})
-
-    async def _changed(self, connection: AsyncConnection, cells: Mapping[str, object]) -> bool:
-        key = {name: cells.get(name) for name in self._settings.key}
-        for name, value in key.items():
-            if value is None:
-                raise Reject("table.key-null", f"/{reference_token(name)}")
-        where = [self._table.c[name] == value for name, value in key.items()]
-        rest = {name: value for name, value in cells.items() if name not in key} or key
-        count = (await connection.execute(self._table.update().where(*where).values(rest))).rowcount
-        if count > 1:
-            raise Reject("table.key-ambiguous", rows=count)
-        return count == 1
-
-    def _reference(self, cells: Mapping[str, object]) -> str | None:
         name = self._settings.reference
-        value = None if name is None else cells.get(name)
-        return None if value is None else str(value)[:200]
+        return None if name is None else _reference({**made, **cells}.get(name))
+
+    def _where(self, cells: Mapping[str, object]) -> list[ColumnElement[bool]]:
+        for name in self._settings.key:
+            if cells.get(name) is None:
+                raise Reject("table.key-null", f"/{reference_token(name)}")
+        return [self._table.c[name] == cells[name] for name in self._settings.key]
+
+    async def _reference_where(self, connection: AsyncConnection, where: list[ColumnElement[bool]]) -> str | None:
+        name = self._settings.reference
+        if name is None:
+            return None
+        return _reference((await connection.execute(select(self._table.c[name]).where(*where))).scalar())
 
     def _cell(self, name: str, value: object) -> object:
         kind = self._table.c[name].type
@@ -173,11 +179,15 @@ class TableConnector:
         return cell
 
 
+def _reference(value: object) -> str | None:
+    return None if value is None else str(value)[:200]
+
+
 async def _commit(connection: AsyncConnection) -> None:
     """Raises Reject for a constraint checked at the commit, Unknown for anything that leaves the end open."""
     try:
         await connection.commit()
-    except SQLAlchemyError as error:
+    except _AWAY as error:
         fault = _fault(error)
         # SQLite keeps the transaction of a failed commit open, and SQLAlchemy believes it ended: back in the pool, the
         # connection would show the next reader rows that nobody committed.
@@ -187,8 +197,10 @@ async def _commit(connection: AsyncConnection) -> None:
     raise fault if isinstance(fault, Reject) else Unknown("table.commit")
 
 
-def _fault(error: SQLAlchemyError) -> Reject | Retry:
+def _fault(error: SQLAlchemyError | OSError) -> Reject | Retry:
     """What a driver's error means for the delivery. Nothing of its text is kept: it may hold values."""
+    if isinstance(error, OSError):
+        return Retry("table.away")
     if not isinstance(error, DBAPIError):
         return Retry("table.failed", kind=type(error).__name__)
     # SQLSTATE class 23 is a constraint, 22 a value that does not fit (asyncpg and psycopg name them alike).

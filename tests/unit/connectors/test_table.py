@@ -145,10 +145,10 @@ async def test_the_same_delivery_from_two_sides_at_once_is_one_row(
 async def test_an_upsert_changes_the_row_with_its_key_or_adds_it(
     database: Database, declared: Callable[..., VerifiedDelivery]
 ) -> None:
-    settings = {"mode": "upsert", "key": ["ref"], "reference": "ref"}
+    settings = {"mode": "upsert", "key": ["ref"], "reference": "id"}
     await database.write(declared(), ROW, **settings)
-    await database.write(declared(), ROW | {"ref": "B2", "name": "Brocélys"}, **settings)
-    assert "A1" == await database.write(declared(), {"ref": "A1", "name": "Orsenne", "people": 1}, **settings)
+    assert "2" == await database.write(declared(), ROW | {"ref": "B2", "name": "Brocélys"}, **settings)
+    assert "1" == await database.write(declared(), {"ref": "A1", "name": "Orsenne", "people": 1}, **settings)
     assert [
         ("A1", "Orsenne", "2026-11-02", 1, "+33600000000"),
         ("B2", "Brocélys", "2026-11-02", 3, "+33600000000"),
@@ -274,6 +274,8 @@ class Coded(Exception):
         (Retry, "table.away", OperationalError("INSERT", {}, Exception(), connection_invalidated=True)),
         (Retry, "table.failed", ProgrammingError("INSERT", {}, Coded("42501"))),
         (Retry, "table.failed", InvalidRequestError("closed")),
+        (Retry, "table.away", ConnectionRefusedError()),
+        (Retry, "table.away", TimeoutError()),
     ],
 )
 async def test_a_drivers_error_is_the_rows_or_the_databases_fault(
