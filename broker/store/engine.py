@@ -121,7 +121,7 @@ class Store:
         repeat, and what they do is idempotent.
         """
         with self._alone(), self._faults():
-            async with self._turn, self._writer.begin() as connection:
+            async with self._turn, _begun(self._writer) as connection:
                 tx = Transaction(connection, self._dialect, writes=True)
                 yield tx
                 await tx.flush()
@@ -130,7 +130,7 @@ class Store:
     async def read(self) -> AsyncIterator[Transaction]:
         """A transaction that looks at one snapshot and cannot write. Raises as `begin` does."""
         with self._faults():
-            async with self._reader.begin() as connection:
+            async with _begun(self._reader) as connection:
                 yield Transaction(connection, self._dialect, writes=False)
 
     async def forget(self) -> None:
@@ -161,3 +161,17 @@ class Store:
             raise fault from None
         except PoolTimeout:
             raise Unavailable("store.locked") from None
+
+
+@asynccontextmanager
+async def _begun(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """A connection in a transaction. A server that is not reached is the operating system's error, not the driver's."""
+    inside = False
+    try:
+        async with engine.begin() as connection:
+            inside = True
+            yield connection
+    except OSError as error:
+        if inside:
+            raise
+        raise Unavailable("store.away", error=type(error).__name__) from None

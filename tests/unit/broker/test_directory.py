@@ -89,6 +89,7 @@ async def code_of(call: Awaitable[object]) -> str:
 
 
 async def entries(tx: Transaction) -> list[Entry]:
+    await tx.flush()
     ordered = select(tables.ledger_entries.c.entry).order_by(tables.ledger_entries.c.id)
     return [Entry.decode(row.entry) for row in await tx.execute(ordered)]
 

@@ -4,7 +4,7 @@ import asyncio
 import sqlite3
 import stat
 from collections.abc import AsyncIterator
-from contextlib import closing
+from contextlib import asynccontextmanager, closing
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -12,8 +12,10 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import Column, ForeignKey, Integer, LargeBinary, MetaData, Table, delete, insert, select, text
 from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from broker.store import dialects
+from broker.store.dialects import Sqlite
 from broker.store.engine import Store
 from schemas.errors import Corrupt, Refused, Unavailable
 
@@ -102,6 +104,15 @@ async def test_writers_of_one_process_take_turns_in_the_order_in_which_they_came
     assert list(range(20)) == order
 
 
+async def test_a_writer_waits_for_its_turn_however_long_the_others_take(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dialects, "CONNECTION_WAIT_SECONDS", 0)
+    async with Store.open(url_of(tmp_path)) as patient:
+        await asyncio.gather(*(write(patient, number) for number in range(5)))
+        assert [b"x"] * 5 == await bodies(patient)
+
+
 async def test_a_writer_sees_what_the_writer_before_it_left(store: Store) -> None:
     await write(store, 1, b"\x00")
 
@@ -161,6 +172,45 @@ async def test_a_new_row_is_told_from_one_that_is_there(store: Store) -> None:
     async with store.begin() as tx:
         told = [await tx.insert_new(NOTES, {"id": 1, "body": body}) for body in (b"first", b"second")]
     assert ([True, False], [b"first"]) == (told, await bodies(store))
+
+
+async def test_rows_that_were_added_are_there_when_the_transaction_commits_and_in_order(store: Store) -> None:
+    async with store.begin() as tx:
+        for number in (1, 2):
+            tx.add(NOTES, {"id": number, "body": str(number).encode()})
+            tx.add(CHILDREN, {"note": number})
+        assert [] == (await tx.execute(select(NOTES))).all()
+    assert [b"1", b"2"] == await bodies(store)
+    async with store.read() as tx:
+        assert [1, 2] == [row.note for row in await tx.execute(select(CHILDREN).order_by(CHILDREN.c.note))]
+
+
+async def test_rows_that_were_added_go_with_a_transaction_that_raises(store: Store) -> None:
+    with pytest.raises(KeyError):
+        async with store.begin() as tx:
+            tx.add(NOTES, {"id": 1, "body": b"x"})
+            raise KeyError
+    assert [] == await bodies(store)
+
+
+async def test_a_flush_makes_added_rows_readable_once(store: Store) -> None:
+    async with store.begin() as tx:
+        tx.add(NOTES, {"id": 1, "body": b"x"})
+        await tx.flush()
+        assert [b"x"] == [row.body for row in await tx.execute(select(NOTES))]
+    assert [b"x"] == await bodies(store)
+
+
+async def test_a_reading_transaction_cannot_add(store: Store) -> None:
+    async with store.read() as tx:
+        with pytest.raises(ValueError, match="snapshot"):
+            tx.add(NOTES, {"id": 1, "body": b"x"})
+
+
+async def test_a_numbered_row_tells_its_number_unless_it_is_there(store: Store) -> None:
+    async with store.begin() as tx:
+        numbers = [await tx.insert_numbered(NOTES, {"id": 7, "body": b"x"}, NOTES.c.id) for _ in range(2)]
+    assert ([7, None], [b"x"]) == (numbers, await bodies(store))
 
 
 async def test_foreign_keys_are_enforced(store: Store) -> None:
@@ -310,10 +360,13 @@ async def test_postgresql_without_its_driver_is_refused_by_name() -> None:
 
 
 async def test_an_error_says_nothing_of_the_values_in_the_statement(store: Store) -> None:
-    canary = b"CANARY-DUPONT"
-    await write(store, 1)
+    async def repeat(title: str) -> None:
+        async with store.begin() as tx:
+            await tx.execute(text("INSERT INTO notes (id, body) VALUES (1, :title)"), {"title": title})
+
+    await repeat("first")
     with pytest.raises(IntegrityError) as raised:
-        await write(store, 1, canary)
+        await repeat("CANARY-DUPONT")
     assert "CANARY" not in str(raised.value)
 
 
@@ -321,3 +374,30 @@ async def test_a_wrong_statement_is_the_callers_own_error(store: Store) -> None:
     with pytest.raises(OperationalError):
         async with store.read() as tx:
             await tx.execute(text("SELECT nonsense"))
+
+
+class Unreached(AsyncEngine):
+    """A server that does not answer."""
+
+    def __init__(self) -> None:
+        pass
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[AsyncConnection]:
+        raise ConnectionRefusedError
+        yield
+
+
+async def test_a_server_that_is_not_reached_is_unavailable() -> None:
+    away = Store(Sqlite(), Unreached(), Unreached())
+    for attempt in (away.begin, away.read):
+        with pytest.raises(Unavailable) as raised:
+            async with attempt():
+                pass
+        assert ("store.away", "ConnectionRefusedError") == (raised.value.code, raised.value.details["error"])
+
+
+async def test_an_error_of_the_callers_own_is_not_taken_for_the_databases(store: Store) -> None:
+    with pytest.raises(ConnectionResetError):
+        async with store.begin():
+            raise ConnectionResetError
