@@ -1,7 +1,7 @@
 """Commands that prove and verify: `unefois audit ...`.
 
 Refuses: nothing of its own.
-Keeps: `check` and `verify DIR` need no home, no network and no database; besides this file `check` imports `schemas` alone
+Keeps: `check` and `verify DIR` need no home, no network and no database; of our packages, `check` needs `schemas` alone
 (`tests/unit/broker/cli/test_audits.py` looks).
 """
 

@@ -1,6 +1,6 @@
 """Commands about consents and mandates by law: grant, revoke, pause, resume, narrow, grants.
 
-Refuses: a citizen's name as a word of the command line, where the shell's history and every other process could read it.
+Refuses: a citizen's name as a word of the command line, where the shell's history and other processes could read it.
 Keeps: nothing of its own; `broker.consents` decides, `broker.consent_receipts` composes what is shown and signed.
 """
 

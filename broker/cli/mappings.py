@@ -1,7 +1,7 @@
 """Commands about mapping files: `unefois mapping ...`. They need no home.
 
 Refuses: nothing of its own.
-Keeps: nothing of its own; `connectors.mapping_check` knows. It shows values, for those of a mapping's tests are invented.
+Keeps: nothing of its own; `connectors.mapping_check` knows. It shows values: those of a mapping's tests are invented.
 """
 
 from pathlib import Path
