@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 from sqlalchemy import select
 
-from broker.checks import consents, declarations, directory, keys, ledger
+from broker.checks import consents, declarations, directory, keys, ledger, locks
 from broker.checks.finding import Finding
 from broker.keyring import Keyring
 from broker.lookup import Lookup
@@ -53,7 +53,10 @@ class Fsck:
             yield finding
         async for finding in keys.check(tx, self._keys):
             yield finding
-        async for finding in consents.check(tx, entries, Keyring(self._keys).consent_epochs()):
+        epochs = Keyring(self._keys).consent_epochs()
+        async for finding in consents.check(tx, entries, epochs):
+            yield finding
+        async for finding in locks.check(tx, epochs):
             yield finding
         async for finding in directory.check(tx, entries):
             yield finding

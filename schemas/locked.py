@@ -196,13 +196,21 @@ def open_locked(locked: LockedDelivery, consent_key: bytes, gate_key: hpke.Seali
     """
     if locked.gate_kid != gate_key.kid:
         raise Refused("release.other-gate-key", "/gate_kid", kid=locked.gate_kid.hex())
+    sealed_dek = unlock(locked, consent_key)
+    return sealing.open_dek(gate_key, sealed_dek, manifest_of(locked.payload).declaration_id, locked.payload)
+
+
+def unlock(locked: LockedDelivery, consent_key: bytes) -> bytes:
+    """The sealed DEK as the source made it, with the consent's key alone: still closed, to all but the gate.
+
+    Raises Refused `release.cannot-unlock`: not this consent's key, or the delivery was altered.
+    """
     nonce, sealed = locked.locked_dek[:NONCE_SIZE], locked.locked_dek[NONCE_SIZE:]
     aad = _locked_aad(locked.delivery_id, locked.grant_id, locked.grant_version)
     try:
-        sealed_dek = AESGCM(consent_key).decrypt(nonce, sealed, aad)
+        return AESGCM(consent_key).decrypt(nonce, sealed, aad)
     except (InvalidTag, ValueError):  # ValueError: a nonce too short to be one
         raise Refused("release.cannot-unlock", "/locked_dek") from None
-    return sealing.open_dek(gate_key, sealed_dek, manifest_of(locked.payload).declaration_id, locked.payload)
 
 
 @lru_cache(maxsize=64)

@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator, Mapping
 from hashlib import sha256
 from typing import Any
 
-from schemas.catalogue import Catalogue
 from sqlalchemy import Row, select
 
 from broker.checks.finding import Finding
@@ -13,6 +12,7 @@ from broker.ports import Log
 from broker.router import TOPIC
 from broker.store.engine import Transaction
 from broker.store.tables import consumed, dead_letters, declarations, submissions, subscriptions, withholdings
+from schemas.catalogue import Catalogue
 from schemas.directory import Directory
 from schemas.entry import Entry, EntryKind
 from schemas.envelope import SignedDeclaration, verify_declaration
@@ -131,6 +131,8 @@ def _delivery(delivery: Delivery, row: Row[Any], catalogue: Catalogue, told: Tol
         count = len(catalogue.by_id(delivery.schema).fields)
         carried = bitmap(count, [one.index for one in locked.fields])
         same = all(one.sealed == envelope.sealed_fields[one.index] for one in locked.fields)
+        same &= (locked.payload, locked.signatures) == (envelope.payload, envelope.signatures)
+        same &= locked.gate_kid == envelope.gate_kid
     except (Fault, IndexError):
         return [*found, Finding("deliveries.unreadable", place, "the locked delivery cannot be read")]
     stands = (locked.delivery_id, locked.recipient, locked.purpose, locked.grant_id, locked.grant_version, carried)
@@ -143,7 +145,7 @@ def _delivery(delivery: Delivery, row: Row[Any], catalogue: Catalogue, told: Tol
         delivery.fields,
     )
     derived = delivery_id_of(delivery.declaration_id, delivery.recipient, delivery.grant_id)
-    if stands != row_says or derived != delivery.id or locked.payload != envelope.payload or not same:
+    if stands != row_says or derived != delivery.id or not same:
         found.append(
             Finding("deliveries.differs", place, "the locked delivery says other than its row or its declaration")
         )
