@@ -1,0 +1,31 @@
+"""The demo: a family moves from Nantes to Rennes, says so once, and every sentence that is printed is checked.
+
+Refuses: to say that something holds before code has looked; to leave anything behind, unless it is asked to.
+Keeps: its own temporary home, real code paths, exit code 0 only if every claim held. The first line comes at once: what
+takes time to import is imported after it.
+"""
+
+import os
+import sys
+import textwrap
+
+
+def run(*, lang: str | None = None, keep: bool = False) -> int:
+    """Tell the story on standard output. `lang`: `fr`, `en`, or by the environment; `keep`: leave the folder.
+
+    Returns 0 if every claim held, else 1.
+    """
+    from broker.cli.demo.words import Words, language_of
+
+    words = Words(language_of(lang, os.environ))
+    opening = textwrap.fill(words("stage.opening"), 78, initial_indent="  ", subsequent_indent="  ")
+    bold, plain = ("\033[1m", "\033[0m") if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else ("", "")
+    sys.stdout.write(f"\n{bold}{words('stage.title')}{plain}\n\n{opening}\n")
+    sys.stdout.flush()
+    import asyncio
+
+    from broker.cli.demo.telling import Telling, console_of
+    from broker.cli.demo.theatre import perform
+
+    book = asyncio.run(perform(words, Telling(console_of()), keep))
+    return 1 if book.failing else 0

@@ -1,0 +1,196 @@
+"""Allowing: Maëlle grants and refuses; and the dry run, which shows her what follows before anything is sent."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from sqlalchemy import func, select
+
+from broker.cli.demo import cast
+from broker.cli.demo.cast import ADMINISTRATIONS, Administration, Wanted
+from broker.cli.demo.facts import facts_of
+from broker.cli.demo.stage import Stage
+from broker.consents import Recorded, Wish
+from broker.desk import DryRun
+from broker.store.tables import declarations, deliveries, log_record
+from consent import purposes
+from consent.explain import Line, explain_reason
+from consent.grant import Basis, Voice
+from consent.policy import Permit
+from consent.receipt import make_receipt, verify_receipt
+from consent.receipt_content import Party, Terms
+from schemas.errors import Refused
+from schemas.names import Capacity, Channel, EventType, SubjectRef
+
+Grants = Mapping[tuple[str, EventType], Recorded]
+"""(administration, event type) -> the grant as it was recorded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """What stands after the first act: whose consents, and which."""
+
+    subject: SubjectRef
+    grants: Grants
+    voice: Voice
+
+
+async def allow(stage: Stage) -> Allowed:
+    """Give the consents, record the law's mandate, and keep a signed receipt of each."""
+    subject = stage.home.desk.subject(cast.move())
+    grants: dict[tuple[str, EventType], Recorded] = {}
+    for each in ADMINISTRATIONS:
+        for wanted in each.wants:
+            if wanted.basis is not None:
+                grants[each.key, wanted.event_type] = await _give(stage, subject, each, wanted)
+    _tell_grants(stage)
+    consents = [each.grant for each in grants.values() if not each.grant.by_law]
+    named = sum(len(grant.fields) for grant in consents)
+    asked = {(each.key, wanted.event_type): wanted.granted for each in ADMINISTRATIONS for wanted in each.wants}
+    exact = all(recorded.grant.fields == set(asked[key]) for key, recorded in grants.items())
+    stage.claim("allow.named", held=exact and named > 0, count=len(consents), evidence=_count(stage, "fields", named))
+    receipts = await _keep_receipts(stage, grants)
+    stage.claim("allow.receipts", held=receipts == len(grants), count=receipts, evidence="ISO/IEC TS 27560, Ed25519")
+    mandate = grants["tax", cast.ADDRESS].grant
+    refusal = await _try_revoking(stage, grants["tax", cast.ADDRESS])
+    stage.claim("allow.law", held=refusal == "grant.mandate", article=mandate.basis.article, evidence=refusal)
+    return Allowed(subject, grants, _voice(stage, ""))
+
+
+async def rehearse(stage: Stage) -> DryRun:
+    """Ask who would get what; nothing is written."""
+    before = await _written(stage)
+    dry = await stage.home.desk.explain(cast.PORTAL, cast.ADDRESS, cast.move())
+    heads = [stage.words(key) for key in ("allow.who", "rehearse.what", "allow.word")]
+    in_order = sorted(dry.lines, key=lambda line: ADMINISTRATIONS.index(_by_party(line)))
+    stage.telling.table(heads, [_line(stage, line) for line in in_order], widest=(None, None, 17))
+    after = await _written(stage)
+    stage.claim("rehearse.nothing_written", held=before == after, evidence=", ".join(map(str, after)))
+    shown = {
+        line.subscription.recipient: set(line.decision.fields)
+        for line in dry.lines
+        if isinstance(line.decision, Permit)
+    }
+    granted = {
+        each.party: set(wanted.granted)
+        for each in ADMINISTRATIONS
+        for wanted in each.wants
+        if wanted.event_type == cast.ADDRESS and wanted.granted
+    }
+    stage.claim("rehearse.only_granted", held=shown == granted, count=len(shown), total=len(dry.lines))
+    return dry
+
+
+async def _give(stage: Stage, subject: SubjectRef, who: Administration, wanted: Wanted) -> Recorded:
+    basis = wanted.basis
+    if basis is None:
+        raise ValueError("nobody's word is no basis")
+    purpose = purposes.by_id(wanted.purpose)
+    text = f"{who.name[stage.words.language]}: {purpose.sentence[stage.words.language]} {', '.join(wanted.granted)}"
+    wish = Wish(
+        subject=subject,
+        recipient=who.party,
+        event_type=wanted.event_type,
+        purpose=wanted.purpose,
+        fields=frozenset(wanted.granted),
+        basis=basis,
+        voice=_voice(stage, text) if basis.article is None else _operator(stage, text),
+    )
+    return await stage.home.consents.give(wish)
+
+
+def _voice(stage: Stage, text: str) -> Voice:
+    return Voice("self", Capacity.SELF, Channel.ONLINE, stage.words.language, sha256(text.encode()).digest())
+
+
+def _operator(stage: Stage, text: str) -> Voice:
+    return Voice("operator-1", Capacity.AGENT, Channel.SYSTEM, stage.words.language, sha256(text.encode()).digest())
+
+
+def _tell_grants(stage: Stage) -> None:
+    heads = [stage.words(f"allow.{name}") for name in ("who", "purpose", "fields", "word")]
+    rows = []
+    for each in ADMINISTRATIONS:
+        for wanted in each.wants:
+            label = purposes.by_id(wanted.purpose).label[stage.words.language]
+            granted = stage.words("allow.of", granted=len(wanted.granted), asked=len(wanted.asks))
+            rows.append((each.name[stage.words.language], label, granted, _word(stage, wanted.basis)))
+    stage.telling.table(heads, rows, widest=(None, None, None, 17))
+
+
+def _word(stage: Stage, basis: Basis | None) -> str:
+    if basis is None:
+        return stage.words("allow.nobody")
+    return stage.words("allow.hers") if basis.article is None else stage.words("allow.law_says", article=basis.article)
+
+
+async def _keep_receipts(stage: Stage, grants: Grants) -> int:
+    """A receipt of each grant in `receipts/`; returns how many verify with the broker's public key and say the same."""
+    home = stage.home
+    async with home.store.read() as tx:
+        directory = await home.lookup.directory(tx)
+        parties = {party.id: party for party in await home.lookup.parties(tx)}
+    signer = home.keyring.signer(directory, home.party, home.clock())
+    public = directory.signing_key(signer.kid)
+    told = {key: Party(key, party.name, party.address, party.contact) for key, party in parties.items()}
+    folder = _made(stage.folder("receipts"))
+    good = 0
+    for (key, event_type), recorded in grants.items():
+        grant = recorded.grant
+        terms = Terms(
+            controller=told[grant.recipient],
+            issuer=told[home.party],
+            storage_locations=("FR",),
+            retention_period=parties[grant.recipient].retention,
+            withdrawal_method=None if grant.by_law else stage.words("allow.withdrawal"),
+        )
+        receipt = make_receipt(
+            grant, terms, principal=home.entropy(16).hex(), ledger_entry=recorded.entry, signer=signer
+        )
+        (folder / f"consent-{key}-{event_type.split('.')[2]}.json").write_bytes(receipt)
+        content = verify_receipt(receipt, public.algorithm, public.public)
+        good += (content.fields, content.ledger_entry) == (tuple(sorted(grant.fields)), recorded.entry)
+    return good
+
+
+async def _try_revoking(stage: Stage, mandate: Recorded) -> str:
+    try:
+        await stage.home.consents.revoke(mandate.grant.id, _voice(stage, ""))
+    except Refused as fault:
+        return fault.code
+    return stage.words("stage.accepted")
+
+
+def _line(stage: Stage, line: Line) -> tuple[str, str, str]:
+    event = stage.home.catalogue.by_type(cast.ADDRESS)
+    language = stage.words.language
+    who = _by_party(line).name[language]
+    if not isinstance(line.decision, Permit):
+        nothing = stage.words("rehearse.nothing", why=explain_reason(line.decision.reason, language))
+        return who, nothing, _word(stage, None)
+    labels = ", ".join(event.field(name).label[language] for name in line.decision.fields)
+    return who, labels, _word(stage, line.decision.shares[0].basis)
+
+
+def _by_party(line: Line) -> Administration:
+    return next(each for each in ADMINISTRATIONS if each.party == line.subscription.recipient)
+
+
+async def _written(stage: Stage) -> tuple[int, int, int, int]:
+    """How many records, declarations, deliveries and ledger entries there are."""
+    async with stage.home.store.read() as tx:
+        counts = [
+            (await tx.execute(select(func.count()).select_from(table))).scalar_one()
+            for table in (log_record, declarations, deliveries)
+        ]
+    return counts[0], counts[1], counts[2], len(await facts_of(stage.home.store))
+
+
+def _count(stage: Stage, what: str, number: int) -> str:
+    return stage.words(f"stage.{what}", count=number)
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    return folder

@@ -1,0 +1,262 @@
+"""The cast: six administrations, a portal, a family. All of them are invented, and so is every value.
+
+Refuses: nothing; it is data.
+Keeps: what each administration asks for and what Maëlle grants stand side by side.
+
+The articles are real: CRPA L114-8 lets administrations exchange what a citizen's declaration needs, CGI 10 and 11 tie
+the income tax to the residence, CGCT L2121-29 leaves the affairs of a commune to its council.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from consent.grant import CONSENT, Basis, law
+from schemas.messages import Language
+from schemas.names import EventType, PartyId, Purpose
+
+ADDRESS: Final = EventType("fr.unefois.address.changed.v1")
+BANK: Final = EventType("fr.unefois.bank-account.changed.v1")
+NANTES: Final = "44109"
+RENNES: Final = "35238"
+PORTAL: Final = PartyId("urn:unefois:portal")
+BROKER: Final = PartyId("urn:unefois:broker")
+SIGNED_TWICE: Final = 4
+"""The portal's signature policy: Ed25519 and ML-DSA-44, both needed."""
+
+Text = Mapping[Language, str]
+
+
+def _text(fr: str, en: str) -> Text:
+    return {"fr": fr, "en": en}
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What an administration asks to receive, and what it is granted of that, on whose word (None: on nobody's)."""
+
+    event_type: EventType
+    purpose: Purpose
+    asks: tuple[str, ...]
+    granted: tuple[str, ...]
+    basis: Basis | None
+    legal_reference: str
+    territory: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Administration:
+    """One administration. `key` names its folder, `short` its column, `sector` decides its pseudonyms."""
+
+    key: str
+    name: Text
+    short: Text
+    sector: str
+    wants: tuple[Wanted, ...]
+
+    @property
+    def party(self) -> PartyId:
+        """Its identifier in the directory."""
+        return PartyId(f"urn:unefois:{self.key}")
+
+    def wanted(self, event_type: EventType) -> Wanted | None:
+        """What it asks for of one event type."""
+        return next((each for each in self.wants if each.event_type == event_type), None)
+
+
+_EXCHANGE = "CRPA, art. L114-8"
+_COUNCIL = "CGCT, art. L2121-29"
+_TAX = "CRPA, art. L114-8 ; CGI, art. 10 et 11"
+
+_WHO_AND_WHEN = ("subject", "effective_date")
+_FAMILY = (*_WHO_AND_WHEN, "new_address", "household", "occupants", "usual_name")
+_RESIDENCE = (*_WHO_AND_WHEN, "old_commune", "new_commune", "new_country", "new_address")
+_ACCOUNT = (*_WHO_AND_WHEN, "iban", "bic", "holder", "uses", "replaces_ending")
+
+ADMINISTRATIONS: Final = (
+    Administration(
+        "nantes",
+        _text("Commune de Nantes", "Commune of Nantes"),
+        _text("Nantes", "Nantes"),
+        "commune-44109",
+        (
+            Wanted(
+                ADDRESS,
+                Purpose("local-services"),
+                asks=(*_WHO_AND_WHEN, "new_commune", "new_country", "new_address"),
+                granted=(*_WHO_AND_WHEN, "new_commune", "new_country"),
+                basis=CONSENT,
+                legal_reference=_COUNCIL,
+                territory=NANTES,
+            ),
+        ),
+    ),
+    Administration(
+        "rennes",
+        _text("Commune de Rennes", "Commune of Rennes"),
+        _text("Rennes", "Rennes"),
+        "commune-35238",
+        (
+            Wanted(
+                ADDRESS,
+                Purpose("local-services"),
+                asks=(*_WHO_AND_WHEN, "old_commune", "new_commune", "new_address", "occupants", "phone", "email"),
+                granted=(*_WHO_AND_WHEN, "old_commune", "new_commune", "new_address", "occupants", "email"),
+                basis=CONSENT,
+                legal_reference=_COUNCIL,
+                territory=RENNES,
+            ),
+        ),
+    ),
+    Administration(
+        "family",
+        _text("Allocations familiales", "Family-benefits fund"),
+        _text("Famille", "Family"),
+        "family",
+        (
+            Wanted(ADDRESS, Purpose("family-benefits"), _FAMILY, _FAMILY, CONSENT, _EXCHANGE),
+            Wanted(BANK, Purpose("benefit-payment"), _ACCOUNT, _ACCOUNT, CONSENT, _EXCHANGE),
+        ),
+    ),
+    Administration(
+        "health",
+        _text("Assurance maladie", "Health-insurance fund"),
+        _text("Santé", "Health"),
+        "health",
+        (
+            Wanted(
+                ADDRESS,
+                Purpose("health-insurance"),
+                asks=(*_WHO_AND_WHEN, "new_address", "phone"),
+                granted=(*_WHO_AND_WHEN, "new_address", "phone"),
+                basis=CONSENT,
+                legal_reference=_EXCHANGE,
+            ),
+            Wanted(
+                BANK,
+                Purpose("benefit-payment"),
+                asks=(*_WHO_AND_WHEN, "iban", "holder"),
+                granted=(*_WHO_AND_WHEN, "iban", "holder"),
+                basis=CONSENT,
+                legal_reference=_EXCHANGE,
+            ),
+        ),
+    ),
+    Administration(
+        "tax",
+        _text("Service des impôts", "Tax office"),
+        _text("Impôts", "Tax"),
+        "tax",
+        (Wanted(ADDRESS, Purpose("income-tax"), _RESIDENCE, _RESIDENCE, law(_EXCHANGE), _TAX),),
+    ),
+    Administration(
+        "energy",
+        _text("Agence de l'énergie", "Energy agency"),
+        _text("Énergie", "Energy"),
+        "energy",
+        (
+            Wanted(
+                ADDRESS,
+                Purpose("energy-support"),
+                asks=("subject", "new_address", "occupants", "occupancy"),
+                granted=(),
+                basis=None,
+                legal_reference=_EXCHANGE,
+            ),
+        ),
+    ),
+)
+
+
+def by_key(key: str) -> Administration:
+    """The administration with this key."""
+    return next(each for each in ADMINISTRATIONS if each.key == key)
+
+
+def _person(family: str, given: list[str], born: str, gender: str, place: str) -> dict[str, Any]:
+    return {
+        "family_name": family,
+        "given_names": given,
+        "birthdate": born,
+        "gender": gender,
+        "birthplace": place,
+        "birthcountry": "99100",
+    }
+
+
+def _home(number: str, street: str, postcode: str, city: str, commune: str) -> dict[str, Any]:
+    nothing = dict.fromkeys(("dwelling", "building", "repetition", "locality", "po_box", "ban_key"))
+    told = {"housenumber": number, "street": street, "postcode": postcode, "city": city, "commune": commune}
+    return {**nothing, **told, "country": "99100", "lines": []}
+
+
+MAELLE: Final = _person("Korrigal", ["Maëlle", "Rose"], "1988-03-17", "female", "29019")
+_THEO = _person("Ardoisier", ["Théophile"], "1986-11-02", "male", NANTES)
+_LINA = _person("Ardoisier", ["Capucine"], "2016-05-21", "female", NANTES)
+_NOE = _person("Ardoisier", ["Barnabé"], "2020-09-08", "male", NANTES)
+STREET: Final = "rue du Phare-Blanc"
+PHONE: Final = "+33639980142"
+"""Of the range that the regulator keeps free for fiction."""
+IBAN: Final = "FR7630006000011234567890189"
+"""The example that banks print; its check digits are right."""
+
+
+def move(number: str = "7") -> dict[str, Any]:
+    """The declaration of the move; `number` is that of the new house, which she mistypes at first."""
+    household = [("partner", _THEO), ("child", _LINA), ("child", _NOE)]
+    return {
+        "subject": MAELLE,
+        "declarant": None,
+        "capacity": "self",
+        "effective_date": "2026-12-01",
+        "old_address": _home("14", "quai des Embruns", "44000", "Nantes", NANTES),
+        "new_address": _home(number, STREET, "35000", "Rennes", RENNES),
+        "old_commune": NANTES,
+        "new_commune": RENNES,
+        "old_country": "99100",
+        "new_country": "99100",
+        "household": [{"identity": person, "relation": relation} for relation, person in household],
+        "occupants": 1 + len(household),
+        "occupancy": "tenant",
+        "usual_name": "Ardoisier",
+        "phone": PHONE,
+        "email": "maelle.korrigal@example.org",
+        "vehicles": ["GZ-042-KM"],
+    }
+
+
+def account(iban: str = IBAN) -> dict[str, Any]:
+    """The declaration of the family's new bank account."""
+    return {
+        "subject": MAELLE,
+        "declarant": None,
+        "capacity": "self",
+        "effective_date": "2026-12-01",
+        "iban": iban,
+        "bic": "AGRIFRPP",
+        "holder": "MME KORRIGAL OU M ARDOISIER",
+        "joint": True,
+        "bank": "Banque des Embruns",
+        "uses": ["payments"],
+        "replaces_ending": None,
+    }
+
+
+SECRETS: Final = (
+    "Korrigal",
+    "Maëlle",
+    "Ardoisier",
+    "Théophile",
+    "Capucine",
+    "Barnabé",
+    "1988-03-17",
+    "2016-05-21",
+    "quai des Embruns",
+    STREET,
+    PHONE,
+    "maelle.korrigal@example.org",
+    "GZ-042-KM",
+    IBAN,
+    "MME KORRIGAL OU M ARDOISIER",
+)
+"""What must never be readable at the broker: long enough not to occur by chance."""

@@ -1,0 +1,49 @@
+"""Theatre: one performance, from the temporary folder to the last word and the exit code.
+
+Refuses: to count a performance as good in which a claim was false or an act stopped.
+Keeps: the temporary folder is gone afterwards, unless it is to be kept; then its place is told.
+"""
+
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+from broker.cli.demo.claims import Book, Claim
+from broker.cli.demo.stage import set_up
+from broker.cli.demo.story import play
+from broker.cli.demo.telling import Telling
+from broker.cli.demo.words import Words
+from schemas.errors import Fault
+
+
+async def perform(words: Words, telling: Telling, keep: bool) -> Book:
+    """Play the story in a new temporary folder. Returns every claim with its verdict."""
+    began = time.monotonic()
+    book = Book()
+    root = Path(tempfile.mkdtemp(prefix="unefois-demo-"))
+    try:
+        async with set_up(root, words, telling, book) as stage:
+            async for _ in play(stage):
+                pass
+    except Fault as fault:
+        # An act that stops proves nothing of what it would have said: that is a claim which failed.
+        stopped = Claim("stage.stopped", words("stage.stopped"), False, str(fault))
+        book.add(stopped)
+        telling.claim(stopped)
+    finally:
+        if not keep:
+            shutil.rmtree(root, ignore_errors=True)
+    _last_word(words, telling, book, time.monotonic() - began)
+    if keep:
+        telling.say(words("end.kept", folder=root))
+    return book
+
+
+def _last_word(words: Words, telling: Telling, book: Book, seconds: float) -> None:
+    failing = [f"✗ {claim.sentence}  {claim.evidence}" for claim in book.failing]
+    good = not failing
+    told = {"held": len(book.claims) - len(failing), "count": len(book.claims), "seconds": f"{seconds:.1f}"}
+    telling.verdict(words("end.good" if good else "end.bad", **told), failing, good)
+    commands = ("demo", "init", "audit")
+    telling.next(words("end.next"), [(words(f"end.{each}"), words(f"end.{each}_does")) for each in commands])
