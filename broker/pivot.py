@@ -69,7 +69,7 @@ def canonical(identity: PivotIdentity) -> bytes:
 def _name(name: str, pointer: str) -> str:
     if len(name) > NAME_CHARACTERS:
         raise Refused("identity.name", pointer, limit=NAME_CHARACTERS)
-    decomposed = unicodedata.normalize("NFKD", name.translate(_LETTERS)).translate(_LETTERS)
+    decomposed = unicodedata.normalize("NFKD", name).translate(_LETTERS)
     bare = "".join(character for character in decomposed if not unicodedata.combining(character))
     shown = _SEPARATORS.sub(" ", bare.upper()).strip()
     if not _NAME.fullmatch(shown):

@@ -67,7 +67,7 @@ class Settings(BaseSettings):
     hpke_suite: Suite = Suite.MLKEM768_X25519
     gate_epoch_days: int = Field(30, ge=1, le=400)
     gate_overlap_days: int = Field(60, ge=1, le=400)
-    """How long a closed gate key is still good for declarations that were sealed to it before."""
+    """How long a gate key stays good beside the next one, for sources that do not know the next one yet."""
     gate_retention_days: int = Field(400, ge=1, le=3660)
     """When a gate key is destroyed, counted from its opening: then everything sealed to it is gone, in every copy."""
     consent_epoch_days: int = Field(7, ge=1, le=90)

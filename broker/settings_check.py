@@ -69,14 +69,6 @@ def _retry_order(settings: Settings) -> list[Problem]:
     return [Problem("retry_first_seconds", Refused("settings.retry-order", "/retry_first_seconds"), serious=True)]
 
 
-def _gate_overlap(settings: Settings) -> list[Problem]:
-    """What a source sealed on the last day of an epoch is good for its whole life."""
-    if settings.gate_overlap_days >= settings.declaration_days:
-        return []
-    short = Refused("settings.gate-overlap", "/gate_overlap_days", days=settings.declaration_days)
-    return [Problem("gate_overlap_days", short, serious=True)]
-
-
 def _gate_retention(settings: Settings) -> list[Problem]:
     """No key is destroyed while a source may still seal to it."""
     needed = settings.gate_epoch_days + settings.gate_overlap_days
@@ -86,7 +78,7 @@ def _gate_retention(settings: Settings) -> list[Problem]:
     return [Problem("gate_retention_days", short, serious=True)]
 
 
-_RELATIONS: tuple[Callable[[Settings], list[Problem]], ...] = (_retry_order, _gate_overlap, _gate_retention)
+_RELATIONS: tuple[Callable[[Settings], list[Problem]], ...] = (_retry_order, _gate_retention)
 
 
 def _home(settings: Settings) -> list[Problem]:

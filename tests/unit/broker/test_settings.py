@@ -191,7 +191,6 @@ class TestCheck:
         ("changed", "code"),
         [
             ({"retry_first_seconds": 11, "retry_most_seconds": 10}, "settings.retry-order"),
-            ({"gate_overlap_days": 29}, "settings.gate-overlap"),
             ({"gate_epoch_days": 341}, "settings.gate-retention"),
             ({"home": "/nowhere/at/all"}, "settings.no-home"),
         ],
@@ -203,7 +202,6 @@ class TestCheck:
         "changed",
         [
             {"retry_first_seconds": 10, "retry_most_seconds": 10},
-            {"gate_overlap_days": 30},
             {"gate_epoch_days": 340},
         ],
     )

@@ -1,6 +1,6 @@
 """First tables
 
-Revision 0001, after .
+Revision 0001, after nothing.
 """
 
 import sqlalchemy as sa
@@ -129,6 +129,16 @@ def upgrade() -> None:
         )
 
     op.create_table(
+        "ledger_salts",
+        sa.Column("leaf", sa.LargeBinary(), nullable=False),
+        sa.Column("subject", sa.LargeBinary(), nullable=False),
+        sa.Column("salt", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("leaf", name=op.f("pk_ledger_salts")),
+    )
+    with op.batch_alter_table("ledger_salts", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_ledger_salts_subject"), ["subject"], unique=False)
+
+    op.create_table(
         "ledger_tiles",
         sa.Column("level", sa.Integer(), nullable=False),
         sa.Column("number", sa.BigInteger(), nullable=False),
@@ -252,16 +262,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", "version", name=op.f("pk_grant_versions")),
     )
     op.create_table(
-        "ledger_salts",
-        sa.Column("leaf", sa.LargeBinary(), nullable=False),
-        sa.Column("subject", sa.LargeBinary(), nullable=False),
-        sa.Column("salt", sa.LargeBinary(), nullable=False),
-        sa.PrimaryKeyConstraint("leaf", name=op.f("pk_ledger_salts")),
-    )
-    with op.batch_alter_table("ledger_salts", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_ledger_salts_subject"), ["subject"], unique=False)
-
-    op.create_table(
         "publishing_rights",
         sa.Column("party", sa.Text(), nullable=False),
         sa.Column("event_type", sa.Text(), nullable=False),
@@ -370,10 +370,6 @@ def downgrade() -> None:
 
     op.drop_table("sealing_keys")
     op.drop_table("publishing_rights")
-    with op.batch_alter_table("ledger_salts", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_ledger_salts_subject"))
-
-    op.drop_table("ledger_salts")
     op.drop_table("grant_versions")
     with op.batch_alter_table("deliveries", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_deliveries_declaration"))
@@ -394,6 +390,10 @@ def downgrade() -> None:
     op.drop_table("meta")
     op.drop_table("log_record")
     op.drop_table("ledger_tiles")
+    with op.batch_alter_table("ledger_salts", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_ledger_salts_subject"))
+
+    op.drop_table("ledger_salts")
     with op.batch_alter_table("ledger_entries", schema=None) as batch_op:
         batch_op.drop_index(
             "ledger_entries_waiting",
