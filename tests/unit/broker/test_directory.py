@@ -172,10 +172,14 @@ class TestVersion:
     async def test_a_change_that_was_rolled_back_does_not_count(self, store: Store) -> None:
         async with store.read() as tx:
             before = await directory.version(tx)
-        with pytest.raises(KeyError):
+
+        async def fail() -> None:
             async with store.begin() as tx:
                 await add_signing(tx, key(1))
                 raise KeyError
+
+        with pytest.raises(KeyError):
+            await fail()
         async with store.read() as tx:
             assert before == await directory.version(tx)
 

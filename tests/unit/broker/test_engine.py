@@ -56,10 +56,13 @@ async def test_what_was_committed_is_there_after_reopening(store: Store, tmp_pat
 
 
 async def test_a_block_that_raises_leaves_nothing(store: Store) -> None:
-    with pytest.raises(KeyError):
+    async def fail() -> None:
         async with store.begin() as tx:
             await tx.execute(insert(NOTES), {"id": 1, "body": b"x"})
             raise KeyError
+
+    with pytest.raises(KeyError):
+        await fail()
     assert [] == await bodies(store)
 
 
@@ -186,10 +189,13 @@ async def test_rows_that_were_added_are_there_when_the_transaction_commits_and_i
 
 
 async def test_rows_that_were_added_go_with_a_transaction_that_raises(store: Store) -> None:
-    with pytest.raises(KeyError):
+    async def fail() -> None:
         async with store.begin() as tx:
             tx.add(NOTES, {"id": 1, "body": b"x"})
             raise KeyError
+
+    with pytest.raises(KeyError):
+        await fail()
     assert [] == await bodies(store)
 
 
@@ -264,10 +270,13 @@ async def test_a_database_held_by_another_process_is_unavailable(
 
 
 async def test_a_full_disk_is_unavailable_and_leaves_nothing(store: Store) -> None:
-    with pytest.raises(Unavailable) as raised:
+    async def fill() -> None:
         async with store.begin() as tx:
             await tx.execute(text("PRAGMA max_page_count=1"))
             await tx.execute(insert(NOTES), {"id": 1, "body": bytes(1_000_000)})
+
+    with pytest.raises(Unavailable) as raised:
+        await fill()
     assert ("store.disk-full", []) == (raised.value.code, await bodies(store))
 
 
