@@ -4,14 +4,15 @@ Refuses: to know more than a remote agency would: it goes through mailbox and ga
 Keeps: part of the composition, like `wiring` and `cli`: the one place where broker and connectors meet.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from broker.deliveries import Delivery
 from broker.gate import Gate, Released
-from broker.mailbox import Mailbox
+from broker.mailbox import Ack, Mailbox, Rejection
 from broker.ports import Clock
 from broker.store.engine import Store
 from connectors.contract import Applied, Outcome, Pulled, Ready, WithheldDelivery
+from schemas.errors import Refused
 from schemas.names import DeliveryId, PartyId
 
 
@@ -41,15 +42,15 @@ class HostedInbox:
         return _pulled(await self._gate.release(self._party, ids), [])
 
     async def acknowledge(self, delivery_id: DeliveryId, outcome: Outcome) -> None:
-        """Durable once it returns."""
+        """Durable once it returns. Raises Refused `mailbox.*`."""
+        for fault in (await self.acknowledge_all({delivery_id: outcome})).values():
+            raise fault
+
+    async def acknowledge_all(self, ended: Mapping[DeliveryId, Outcome]) -> Mapping[DeliveryId, Refused]:
+        """Every end at once, durable once it returns; those that the mailbox does not take come back with the fault."""
+        acks = [Ack(delivery, _rejection(outcome)) for delivery, outcome in ended.items()]
         async with self._store.begin() as tx:
-            at = self._clock()
-            if isinstance(outcome, Applied):
-                await self._mailbox.acknowledge_applied(tx, self._party, delivery_id, at)
-            else:
-                await self._mailbox.acknowledge_rejected(
-                    tx, self._party, delivery_id, code=outcome.code, reason=outcome.reason, at=at
-                )
+            return await self._mailbox.acknowledge(tx, self._party, acks, self._clock())
 
     async def retry_later(self, delivery_id: DeliveryId, code: str, after_ms: int | None = None) -> None:
         """Give the lease back."""
@@ -63,6 +64,10 @@ class HostedInbox:
         async with self._store.read() as tx:
             waiting = await self._mailbox.ready(tx, self._party, limit, self._clock())
         return tuple(Ready(delivery.id, delivery.event_type) for delivery in waiting)
+
+
+def _rejection(outcome: Outcome) -> Rejection | None:
+    return None if isinstance(outcome, Applied) else Rejection(outcome.code, outcome.reason)
 
 
 def _pulled(released: Released, leased: Sequence[Delivery]) -> Pulled:

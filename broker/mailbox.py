@@ -5,10 +5,10 @@ Keeps: a leased delivery comes again when its lease runs out; one tried too ofte
 dropped; the same acknowledgement twice changes nothing.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import ColumnElement, and_, exists, insert, or_, update
+from sqlalchemy import ColumnElement, and_, exists, or_, update
 
 from broker.crashpoints import mark
 from broker.deliveries import ACTIVE, Delivery, DeliveryState, Stage, in_states, load, record
@@ -32,6 +32,22 @@ class Patience:
     def wait_ms(self, attempts: int) -> int:
         """Milliseconds between the n-th attempt (from 1) and the next one."""
         return min(self.most_ms, self.first_ms << min(max(attempts - 1, 0), 40))
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Why an agency, or the mailbox itself, gives a delivery up: a code for the operator, a reason for the citizen."""
+
+    code: str
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """An agency's word on one delivery: applied, or rejected and why."""
+
+    delivery: DeliveryId
+    rejected: Rejection | None = None
 
 
 def _free(recipient: PartyId, at: Instant) -> ColumnElement[bool]:
@@ -89,35 +105,42 @@ class Mailbox:
             # Crash here: nobody was answered; the transaction is gone, or the lease runs out by itself.
         return leased
 
-    async def acknowledge_applied(self, tx: Transaction, recipient: PartyId, of: DeliveryId, at: Instant) -> None:
-        """The agency wrote it into its own system. Raises Refused: `mailbox.unknown-delivery`,
-        `mailbox.not-released`.
-        """
-        delivery = await self._own(tx, recipient, of)
-        if delivery.state is DeliveryState.APPLIED:
-            return
-        if delivery.released_at is None:
-            raise Refused("mailbox.not-released", "/delivery")
-        await self._finish(tx, delivery, DeliveryState.APPLIED, at)
-        record(tx, self._recorder, EntryKind.APPLIED, delivery, at, actor=recipient)
+    async def acknowledge(
+        self, tx: Transaction, recipient: PartyId, acks: Sequence[Ack], at: Instant
+    ) -> dict[DeliveryId, Refused]:
+        """Record the ends of deliveries; the same end again changes nothing.
 
-    async def acknowledge_rejected(
-        self, tx: Transaction, recipient: PartyId, of: DeliveryId, *, code: str, reason: Reason, at: Instant
-    ) -> None:
-        """The agency cannot take it: it waits among the dead letters.
-
-        Raises Refused: `mailbox.unknown-delivery`, `mailbox.already-applied`, `mailbox.not-handed`.
+        Returns those that cannot be, each with its Refused: `mailbox.unknown-delivery` (another agency's is as
+        unknown as one that never was), `mailbox.not-released`, `mailbox.already-applied`, `mailbox.not-handed`.
         """
-        delivery = await self._own(tx, recipient, of)
-        if delivery.state is DeliveryState.REJECTED:
+        found = await self._of(tx, recipient, [ack.delivery for ack in acks])
+        refused: dict[DeliveryId, Refused] = {}
+        applied = []
+        for ack in acks:
+            fault = _why_not(ack, found.get(ack.delivery))
+            if fault is not None:
+                refused[ack.delivery] = fault
+                continue
+            delivery = found[ack.delivery]
+            if ack.rejected is None and delivery.state is not DeliveryState.APPLIED:
+                applied.append(delivery)
+            elif ack.rejected is not None and delivery.state is not DeliveryState.REJECTED:
+                await self._reject(tx, delivery, ack.rejected, at)
+        await self._apply(tx, applied, at)
+        return refused
+
+    async def _apply(self, tx: Transaction, applied: Sequence[Delivery], at: Instant) -> None:
+        if not applied:
             return
-        if delivery.state is DeliveryState.APPLIED:
-            raise Refused("mailbox.already-applied", "/delivery")
-        if delivery.state not in ACTIVE or delivery.handed_at is None:
-            raise Refused("mailbox.not-handed", "/delivery")
-        await self._finish(tx, delivery, DeliveryState.REJECTED, at, reason=reason, code=code)
-        await self._bury(tx, delivery, reason, code, at)
-        record(tx, self._recorder, EntryKind.REJECTED, delivery, at, actor=recipient, reason=reason)
+        await self._finish(tx, applied, DeliveryState.APPLIED, at)
+        for delivery in applied:
+            record(tx, self._recorder, EntryKind.APPLIED, delivery, at, actor=delivery.recipient)
+
+    async def _reject(self, tx: Transaction, delivery: Delivery, why: Rejection, at: Instant) -> None:
+        """The agency cannot take it: it waits among the dead letters."""
+        await self._finish(tx, [delivery], DeliveryState.REJECTED, at, why)
+        self._bury(tx, delivery, why, at)
+        record(tx, self._recorder, EntryKind.REJECTED, delivery, at, actor=delivery.recipient, reason=why.reason)
 
     async def retry_later(
         self, tx: Transaction, recipient: PartyId, of: DeliveryId, *, code: str, after_ms: int | None, at: Instant
@@ -126,7 +149,9 @@ class Mailbox:
 
         An ended delivery stays as it is. Raises Refused `mailbox.unknown-delivery`.
         """
-        delivery = await self._own(tx, recipient, of)
+        delivery = (await self._of(tx, recipient, [of])).get(of)
+        if delivery is None:
+            raise Refused("mailbox.unknown-delivery", "/delivery")
         if delivery.state not in ACTIVE:
             return
         if delivery.attempts >= self._patience.attempts:
@@ -143,41 +168,49 @@ class Mailbox:
 
     async def park(self, tx: Transaction, delivery: Delivery, code: str, at: Instant) -> None:
         """Set a delivery aside with its reason; the citizen's next one goes on."""
-        await self._finish(tx, delivery, DeliveryState.PARKED, at, reason=Reason.PARKED, code=code)
-        await self._bury(tx, delivery, Reason.PARKED, code, at)
-        record(tx, self._recorder, EntryKind.REJECTED, delivery, at, reason=Reason.PARKED)
+        why = Rejection(code, Reason.PARKED)
+        await self._finish(tx, [delivery], DeliveryState.PARKED, at, why)
+        self._bury(tx, delivery, why, at)
+        record(tx, self._recorder, EntryKind.REJECTED, delivery, at, reason=why.reason)
 
-    async def _own(self, tx: Transaction, recipient: PartyId, of: DeliveryId) -> Delivery:
-        """The recipient's delivery; another agency's is as unknown as one that never was."""
-        found = await load(tx, deliveries.c.id == of, deliveries.c.recipient == recipient)
-        if not found:
-            raise Refused("mailbox.unknown-delivery", "/delivery")
-        return found[0]
+    async def _of(self, tx: Transaction, recipient: PartyId, ids: Sequence[DeliveryId]) -> dict[DeliveryId, Delivery]:
+        """The recipient's own deliveries among these."""
+        found = await load(tx, deliveries.c.id.in_(ids), deliveries.c.recipient == recipient)
+        return {delivery.id: delivery for delivery in found}
 
     async def _finish(
         self,
         tx: Transaction,
-        delivery: Delivery,
+        ended: Sequence[Delivery],
         state: DeliveryState,
         at: Instant,
-        *,
-        reason: Reason | None = None,
-        code: str | None = None,
+        why: Rejection | None = None,
     ) -> None:
-        ended: dict[str, Any] = {"state": state.value, "lease_until": None, "done_at": at, "code": code}
-        ended["reason"] = reason.value if reason is not None else None
-        await tx.execute(update(deliveries).where(deliveries.c.seq == delivery.seq).values(**ended))
+        values = {
+            "state": state.value,
+            "lease_until": None,
+            "done_at": at,
+            "code": why.code if why is not None else None,
+            "reason": why.reason.value if why is not None else None,
+        }
+        await tx.execute(
+            update(deliveries).where(deliveries.c.seq.in_([delivery.seq for delivery in ended])).values(**values)
+        )
         mark("mailbox.finished")
         # Crash here: neither the state nor the ledger entry exists; the agency acknowledges again.
 
-    async def _bury(self, tx: Transaction, delivery: Delivery, reason: Reason, code: str, at: Instant) -> None:
-        await tx.execute(
-            insert(dead_letters).values(
-                stage=Stage.DELIVERY.value,
-                delivery=delivery.id,
-                reason=reason.value,
-                code=code,
-                attempts=delivery.attempts,
-                at=at,
-            )
-        )
+    def _bury(self, tx: Transaction, delivery: Delivery, why: Rejection, at: Instant) -> None:
+        letter = {"stage": Stage.DELIVERY.value, "delivery": delivery.id, "reason": why.reason.value, "code": why.code}
+        tx.add(dead_letters, {**letter, "attempts": delivery.attempts, "at": at})
+
+
+def _why_not(ack: Ack, delivery: Delivery | None) -> Refused | None:
+    """Why an acknowledgement cannot be taken, or None."""
+    if delivery is None:
+        return Refused("mailbox.unknown-delivery", "/delivery")
+    if ack.rejected is None:
+        return Refused("mailbox.not-released", "/delivery") if delivery.released_at is None else None
+    if delivery.state is DeliveryState.APPLIED:
+        return Refused("mailbox.already-applied", "/delivery")
+    mine = delivery.state is DeliveryState.REJECTED or (delivery.state in ACTIVE and delivery.handed_at is not None)
+    return None if mine else Refused("mailbox.not-handed", "/delivery")
