@@ -7,7 +7,7 @@ Keeps: a receipt was checked, as its holder will check it, before it is handed o
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import Select, select
+from sqlalchemy import Column, Table, select
 
 from broker.audits import Audited, Grown, audit_log, grown
 from broker.ledger import files_of, newest_checkpoint
@@ -111,15 +111,16 @@ async def _newest(tx: Transaction, id_: bytes, kind: EntryKind | None) -> LeafHa
 
 async def _known(tx: Transaction, id_: bytes) -> tuple[bytes, Wanted]:
     """The subject of what the id names, and what entries about it name."""
-    declared = select(declarations.c.subject, declarations.c.manifest_digest)
-    lookups: tuple[tuple[Select[Any, Any], Callable[[bytes], Wanted]], ...] = (
-        (select(grants.c.subject, grants.c.id).where(grants.c.id == id_), GrantId),
-        (select(deliveries.c.subject, deliveries.c.id).where(deliveries.c.id == id_), DeliveryId),
-        (declared.where(declarations.c.declaration_id == id_), ManifestDigest),
+    lookups: tuple[tuple[Table, Column[Any], Column[Any], Callable[[bytes], Wanted]], ...] = (
+        (grants, grants.c.id, grants.c.id, GrantId),
+        (deliveries, deliveries.c.id, deliveries.c.id, DeliveryId),
+        (declarations, declarations.c.declaration_id, declarations.c.manifest_digest, ManifestDigest),
     )
-    for query, made in lookups:
-        for subject, named in await tx.execute(query.limit(1)):
-            return subject, made(named)
+    for table, id_column, named, made in lookups:
+        query = select(table.c.subject, named.label("named")).where(id_column == id_)
+        row = (await tx.execute(query.limit(1))).one_or_none()
+        if row is not None:
+            return row.subject, made(row.named)
     raise Refused("proofs.unknown-id", "/id")
 
 

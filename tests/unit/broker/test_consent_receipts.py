@@ -1,0 +1,141 @@
+"""Consent receipts: what a citizen is shown and keeps, composed from the directory and signed by the broker."""
+
+import json
+from base64 import b64decode
+from typing import Any
+
+import pytest
+
+from broker.consent_receipts import principal, receipt_of, text_shown
+from consent.grant import CONSENT, Scope, law
+from consent.receipt import verify_receipt
+from schemas.errors import Refused
+from schemas.names import Instant, Purpose
+from schemas.signing import Algorithm
+from tests.world import CAF, ELISE, FAMILY, MOVED, VOICE, YANN, World
+
+pytestmark = pytest.mark.asyncio
+
+
+def content(signed: bytes) -> dict[str, Any]:
+    told: dict[str, Any] = json.loads(b64decode(json.loads(signed)["payload"]))
+    return told
+
+
+async def test_a_receipt_names_its_ledger_entry_and_verifies_with_the_brokers_key(here: World) -> None:
+    recorded = await here.give(CAF, MOVED, FAMILY, ["subject", "new_address"])
+
+    signed = await receipt_of(here.home, recorded)
+
+    async with here.home.store.read() as tx:
+        directory = await here.home.lookup.directory(tx)
+    (key,) = [each for each in directory.signing if each.party == here.home.party]
+    read = verify_receipt(signed, Algorithm.ED25519, key.public)
+    assert (recorded.entry, recorded.grant.id) == (read.ledger_entry, read.grant_id)
+    assert ("new_address", "subject") == read.fields
+    assert ("caf", "un an") == (read.terms.controller.name, read.terms.retention_period)
+    assert ("Unefois", here.home.party) == (read.terms.issuer.name, read.terms.issuer.party_id)
+
+
+async def test_the_citizen_has_one_number_in_all_receipts_which_is_no_administrations(here: World) -> None:
+    first = await receipt_of(here.home, await here.give(CAF, MOVED, FAMILY, ["subject"]))
+    second = await receipt_of(here.home, await here.give(CAF, MOVED, FAMILY, ["household"]))
+    other = await receipt_of(here.home, await here.give(CAF, MOVED, FAMILY, ["subject"], person=YANN))
+
+    numbers = [content(each)["pii_principal_id"] for each in (first, second, other)]
+
+    assert numbers[0] == numbers[1] == principal(here.home, here.subject(ELISE)) != numbers[2]
+    assert 32 == len(numbers[0])
+    sectors = [here.home.identity.pseudonym(here.subject(ELISE), sector)[0] for sector in ("family", "health", "town")]
+    assert principal(here.home, here.subject(ELISE)) not in [each.hex() for each in sectors]
+
+
+async def test_a_consent_says_how_to_withdraw_it_and_a_mandate_does_not(here: World) -> None:
+    consent = await receipt_of(here.home, await here.give(CAF, MOVED, FAMILY, ["subject"]))
+    mandate = await receipt_of(here.home, await here.give(CAF, MOVED, FAMILY, ["subject"], basis=law("CSS, art. 1")))
+
+    (by_consent,) = content(consent)["pii_processing"]["purposes"]
+    (by_law,) = content(mandate)["pii_processing"]["purposes"]
+    assert "Unefois (contact@unefois.example)" in by_consent["withdrawal_method"]
+    assert None is by_law["withdrawal_method"]
+
+
+async def test_a_revocation_has_its_receipt_too(here: World) -> None:
+    given = await here.give(CAF, MOVED, FAMILY, ["subject"])
+
+    signed = await receipt_of(here.home, await here.home.consents.revoke(given.grant.id, VOICE))
+
+    assert ("revoked", 2) == (content(signed)["status"], content(signed)["record_version"])
+
+
+@pytest.mark.parametrize(
+    ("language", "expected"),
+    [
+        (
+            "fr",
+            "J'autorise caf à recevoir, à chaque déclaration de type « Changement d'adresse » me concernant : "
+            "Personne concernée, Nouvelle adresse.\nFinalité : Prestations familiales. "
+            "Calculer et verser les prestations auxquelles votre famille a droit.\n",
+        ),
+        (
+            "en",
+            "I allow caf to receive, with each declaration of the type “Change of address” about me: "
+            "Person concerned, New address.\nPurpose: Family benefits. "
+            "Work out and pay the benefits that your family is entitled to.\n",
+        ),
+    ],
+)
+async def test_what_is_shown_says_who_gets_what_for_what(here: World, language: Any, expected: str) -> None:
+    async with here.home.store.read() as tx:
+        caf = await here.home.lookup.party(tx, CAF)
+    event = here.home.catalogue.by_type(MOVED)
+
+    shown = text_shown(
+        language,
+        caf,
+        event,
+        fields=["new_address", "subject"],
+        purpose=FAMILY,
+        basis=CONSENT,
+        scope=Scope.STANDING,
+        until=None,
+    )
+
+    assert expected == shown
+
+
+async def test_what_is_shown_names_the_article_the_one_occasion_and_the_end(here: World) -> None:
+    async with here.home.store.read() as tx:
+        caf = await here.home.lookup.party(tx, CAF)
+    event = here.home.catalogue.by_type(MOVED)
+
+    shown = text_shown(
+        "en",
+        caf,
+        event,
+        fields=["subject"],
+        purpose=FAMILY,
+        basis=law("CSS, art. L583-3"),
+        scope=Scope.ONCE,
+        until=Instant(1_798_761_600_000),
+    )
+
+    assert shown.startswith("The law (CSS, art. L583-3) provides that caf receives, for one declaration")
+    assert shown.endswith("Ends: 2027-01-01T00:00:00.000Z.\n")
+
+
+async def test_a_purpose_that_does_not_exist_is_not_shown(here: World) -> None:
+    async with here.home.store.read() as tx:
+        caf = await here.home.lookup.party(tx, CAF)
+
+    with pytest.raises(Refused, match=r"purposes\.unknown"):
+        text_shown(
+            "en",
+            caf,
+            here.home.catalogue.by_type(MOVED),
+            fields=["subject"],
+            purpose=Purpose("curiosity"),
+            basis=CONSENT,
+            scope=Scope.STANDING,
+            until=None,
+        )
