@@ -10,7 +10,6 @@ import uuid
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from enum import Enum
 
 from schemas.delivery import VerifiedDelivery
 from schemas.errors import Refused
@@ -109,7 +108,7 @@ def measure(result: Mapping[str, object]) -> None:
             waiting += ((item, pointer, depth + 1) for item in value)
         elif isinstance(value, dict):
             waiting += ((item, pointer, depth + 1) for item in value.values())
-        elif not isinstance(value, int | float | Decimal | None) or isinstance(value, Enum):
+        elif not isinstance(value, int | float | Decimal | None):
             raise Refused("mapping.shape", pointer)
         if nodes > MAX_NODES or characters > MAX_CHARACTERS or depth > MAX_DEPTH:
             raise Refused("mapping.result-too-large", pointer, nodes=MAX_NODES, characters=MAX_CHARACTERS)

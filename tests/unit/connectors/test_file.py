@@ -165,6 +165,29 @@ async def test_the_settings_shape_the_file(folder: Folder, declared: Callable[..
     assert 0o600 == stat.S_IMODE(path.stat().st_mode)
 
 
+@pytest.mark.asyncio
+async def test_each_step_is_on_the_disk_before_the_next_begins(
+    folder: Folder, declared: Callable[..., VerifiedDelivery], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[str] = []
+
+    def watched(owner: Any, name: str, step: Callable[..., str]) -> None:
+        real = getattr(owner, name)
+
+        def spy(*arguments: Any) -> object:
+            steps.append(step(*arguments))
+            return real(*arguments)
+
+        monkeypatch.setattr(owner, name, spy)
+
+    watched(os, "fsync", lambda descriptor: "folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
+    watched(Path, "rename", lambda *_: "rename")
+    watched(module.Journal, "record", lambda *_: "record")
+    watched(module.Journal, "publish", lambda *_: "publish")
+    await folder.run((declared(), row("one")))
+    assert ["file", "folder", "record", "rename", "folder", "publish"] == steps
+
+
 STEPS = ("temporary", "recorded", "renamed")
 
 

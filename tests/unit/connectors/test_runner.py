@@ -300,6 +300,11 @@ class Bent:
         return self.bend(await self.inner.release(ids))
 
 
+def flipped(raw: bytes) -> bytes:
+    """The bytes with their last bit turned."""
+    return raw[:-1] + bytes([raw[-1] ^ 1])
+
+
 @pytest.mark.asyncio
 async def test_a_manifest_that_is_none_is_rejected(world: World) -> None:
     one = world.declare("A")
@@ -311,7 +316,7 @@ async def test_a_manifest_that_is_none_is_rejected(world: World) -> None:
 def one_flipped(delivery_id: DeliveryId, member: str) -> Callable[[Pulled], Pulled]:
     def bend(pulled: Pulled) -> Pulled:
         locked = tuple(
-            replace(each, **{member: getattr(each, member)[:-1] + b"\x00"}) if each.delivery_id == delivery_id else each
+            replace(each, **{member: flipped(getattr(each, member))}) if each.delivery_id == delivery_id else each
             for each in pulled.locked
         )
         return replace(pulled, locked=locked)
@@ -336,7 +341,7 @@ async def test_a_release_that_does_not_open_is_asked_for_singly(world: World) ->
 
     def bend(pulled: Pulled) -> Pulled:
         calls.append(len(pulled.locked))
-        return replace(pulled, key_release=pulled.key_release[:-1] + b"\x00") if len(pulled.locked) == 2 else pulled
+        return replace(pulled, key_release=flipped(pulled.key_release)) if len(pulled.locked) == 2 else pulled
 
     assert (one, two) == (await world.run(Bent(world.inbox, bend))).applied
     assert [2, 1, 1] == calls
@@ -348,7 +353,7 @@ async def test_a_release_that_does_not_open_alone_either_is_rejected_and_the_oth
 
     def bend(pulled: Pulled) -> Pulled:
         touched = any(each.delivery_id == bad for each in pulled.locked)
-        return replace(pulled, key_release=pulled.key_release[:-1] + b"\x00") if touched else pulled
+        return replace(pulled, key_release=flipped(pulled.key_release)) if touched else pulled
 
     report = await world.run(Bent(world.inbox, bend))
     assert (((bad, Rejected("release.cannot-open", Reason.INVALID_DELIVERY)),), (fine,)) == (

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, text
 from sqlalchemy.exc import (
     DataError,
     DBAPIError,
@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from connectors.contract import Applied, Ground, Reject, Retry, Unknown
 from connectors.table import TableConnector
-from connectors.table_shape import inbox_ddl
+from connectors.table_shape import engine_of, inbox_ddl
 from schemas.delivery import VerifiedDelivery
 from schemas.errors import Fault, Refused
 
@@ -221,6 +221,16 @@ def settle() -> None:
     for thread in threading.enumerate():
         if "_connection_worker_thread" in thread.name:
             thread.join(5)
+
+
+@pytest.mark.asyncio
+async def test_the_engines_own_errors_hide_the_values_too(database: Database) -> None:
+    engine = engine_of(database.url)
+    async with engine.connect() as connection:
+        with pytest.raises(DBAPIError) as caught:
+            await connection.execute(text("INSERT INTO nowhere VALUES (:name)"), {"name": "Aubépin"})
+    await engine.dispose()
+    assert "Aub" not in str(caught.value)
 
 
 @pytest.mark.asyncio
