@@ -1,40 +1,57 @@
-"""Directory checks: every key and every subscription that counts has its ledger entry, so none can be slipped in."""
+"""Directory checks: the ledger tells of every key and subscription that counts, as it counts: whose key it is, whether
+it was revoked, what was approved last. So none can be slipped in, handed to another, or brought back.
+"""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 
 from broker import directory as tables
 from broker.checks.finding import Finding
 from broker.store.engine import Transaction
 from broker.subscribing import subscription_digest
-from consent.policy import SubscriptionStatus
+from consent.policy import Subscription, SubscriptionStatus
+from schemas.directory import SealingKeyEntry, SigningKeyEntry
 from schemas.entry import Entry, EntryKind
 from schemas.errors import Corrupt
+
+_STATUS = {
+    EntryKind.SUBSCRIPTION_APPROVED: SubscriptionStatus.APPROVED,
+    EntryKind.SUBSCRIPTION_ENDED: SubscriptionStatus.ENDED,
+}
 
 
 async def check(tx: Transaction, entries: list[Entry]) -> AsyncIterator[Finding]:
     """Every check of keys and subscriptions."""
-    told = {(entry.kind, entry.detail) for entry in entries}
     try:
         directory = await tables.snapshot(tx)
         subscriptions = await tables.subscriptions(tx)
     except Corrupt as fault:
-        yield Finding("directory.unreadable", fault.pointer or "directory", fault.code)
+        wrong = str(fault.details.get("wrong", fault.code))
+        yield Finding("directory.unreadable", fault.pointer or "directory", wrong)
         return
-    listed = [(one.kid, one.revoked_at) for one in directory.signing]
-    listed += [(one.kid, one.revoked_at) for one in directory.sealing]
-    for kid, revoked_at in listed:
-        if (EntryKind.KEY_ADDED, bytes(kid)) not in told:
-            yield Finding("directory.untold", f"keys/{kid.hex()}", "a key that the ledger does not know")
-        if revoked_at is not None and (EntryKind.KEY_REVOKED, bytes(kid)) not in told:
-            yield Finding("directory.untold", f"keys/{kid.hex()}", "revoked without an entry")
+    for finding in _keys([*directory.signing, *directory.sealing], entries):
+        yield finding
+    last = {(entry.recipient, entry.event_type, entry.purpose): entry for entry in entries if entry.kind in _STATUS}
     for one in subscriptions:
-        place = f"subscriptions/{one.id.hex()}"
-        if (
-            one.status is SubscriptionStatus.APPROVED
-            and (
-                EntryKind.SUBSCRIPTION_APPROVED,
-                subscription_digest(one),
-            )
-            not in told
-        ):
-            yield Finding("subscriptions.edited", place, "the row is not what the ledger says was approved")
+        for finding in _subscription(one, last.get((one.recipient, one.event_type, one.purpose))):
+            yield finding
+
+
+def _keys(keys: Sequence[SigningKeyEntry | SealingKeyEntry], entries: Sequence[Entry]) -> Iterator[Finding]:
+    told = {(entry.kind, entry.recipient, entry.detail) for entry in entries}
+    for key in keys:
+        place = f"keys/{key.kid.hex()}"
+        if (EntryKind.KEY_ADDED, key.party, bytes(key.kid)) not in told:
+            yield Finding("directory.untold", place, f"the ledger knows of no such key of {key.party}")
+        revoked = (EntryKind.KEY_REVOKED, key.party, bytes(key.kid)) in told
+        if revoked is not (key.revoked_at is not None):
+            yield Finding("directory.untold", place, "revoked in the ledger and not here, or the other way round")
+
+
+def _subscription(one: Subscription, told: Entry | None) -> Iterator[Finding]:
+    """What counts is the last word of the ledger: one that was ended does not live again with its old row."""
+    place = f"subscriptions/{one.id.hex()}"
+    if one.status is SubscriptionStatus.ASKED:
+        if told is not None and told.kind is EntryKind.SUBSCRIPTION_APPROVED:
+            yield Finding("subscriptions.edited", place, "the ledger says that it was approved")
+    elif told is None or _STATUS[told.kind] is not one.status or told.detail != subscription_digest(one):
+        yield Finding("subscriptions.edited", place, f"the row is not what the ledger says was {one.status.value} last")
