@@ -8,6 +8,7 @@ takes time to import is imported after it.
 import os
 import sys
 import textwrap
+from io import TextIOWrapper
 
 
 def run(*, lang: str | None = None, keep: bool = False) -> int:
@@ -18,6 +19,8 @@ def run(*, lang: str | None = None, keep: bool = False) -> int:
     from broker.cli.demo.words import Words, language_of
 
     words = Words(language_of(lang, os.environ))
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a character that the encoding lacks becomes `?`, and never an error
     opening = textwrap.fill(words("stage.opening"), 78, initial_indent="  ", subsequent_indent="  ")
     bold, plain = ("\033[1m", "\033[0m") if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else ("", "")
     sys.stdout.write(f"\n{bold}{words('stage.title')}{plain}\n\n{opening}\n")

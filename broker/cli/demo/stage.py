@@ -28,6 +28,7 @@ from broker.cli.demo.receiver import Doorbell, HealthFund
 from broker.cli.demo.telling import Telling
 from broker.cli.demo.words import Words
 from broker.directory import Party, PartyKind
+from broker.home_file import Setting, write_settings
 from broker.hosting import Hosted
 from broker.parties import Enrolment
 from broker.settings import Settings
@@ -101,6 +102,7 @@ class Stage:
 @asynccontextmanager
 async def set_up(root: Path, words: Words, telling: Telling, book: Book) -> AsyncIterator[Stage]:
     """A new home below `root`, everybody enrolled and subscribed, nobody granted anything yet."""
+    write_settings(root / "home", _written_down(words))
     chosen = _settings(root / "home", words)
     await wiring.create_home(chosen)
     webhook_key = f"whsk_{b64encode(secrets.token_bytes(32)).decode()}"
@@ -128,20 +130,28 @@ async def set_up(root: Path, words: Words, telling: Telling, book: Book) -> Asyn
         doorbell.close()
 
 
+def _written_down(words: Words) -> dict[str, Setting]:
+    """What `unefois init` would write into `unefois.toml`, so that a kept home opens like any other."""
+    return {
+        "language": words.language,
+        "party": cast.BROKER,
+        "name": "Unefois",
+        "address": words("stage.address"),
+        "contact": "contact@unefois.example",
+        "ledger_origin": ORIGIN,
+    }
+
+
 def _settings(home: Path, words: Words) -> Settings:
+    """Everything that an environment could say of another home is said here, so that it does not count."""
     return settings.load(
         home=home,
         database_url=f"sqlite+aiosqlite:///{home / 'unefois.db'}",
         keys_folder=home / "keys",
-        language=words.language,
-        party=cast.BROKER,
-        name="Unefois",
-        address=words("stage.address"),
-        contact="contact@unefois.example",
-        ledger_origin=ORIGIN,
         signature_policy=1,
         hpke_suite=Suite.MLKEM768_X25519,
         delivery_attempts=12,
+        **_written_down(words),
     )
 
 
@@ -184,11 +194,13 @@ async def _subscribe(home: Home, administration: Administration, wanted: Wanted)
 def _write_agencies(root: Path, folder: Path, url: str, webhook_key: str) -> None:
     """Each administration's file, as an operator would write it, and its own folder."""
     folder.mkdir()
-    for key in ("nantes", "rennes", "tax", "health", "family/moves", "family/accounts"):
+    for key in ("nantes", "rennes", "tax", "health", "energy", "family/moves", "family/accounts", "receipts"):
         (root / key).mkdir(parents=True)
     documents = {
         "nantes": _table(root / "nantes" / "town.db", "commune-departure-table", "departs", "reference_usager"),
-        "rennes": _table(root / "rennes" / "town.db", "commune-table", "arrivees", "reference_usager"),
+        "rennes": _table(
+            root / "rennes" / "town.db", "commune-table", "arrivees", "reference_usager", {"occupants": "integer"}
+        ),
         "tax": _table(root / "tax" / "tax.db", "tax-table", "residences", None),
         "family": {
             "routes": [
@@ -205,10 +217,14 @@ def _write_agencies(root: Path, folder: Path, url: str, webhook_key: str) -> Non
         path.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), "utf-8")
 
 
-def _table(database: Path, mapping: str, table: str, key: str | None) -> dict[str, Any]:
+def _table(
+    database: Path, mapping: str, table: str, key: str | None, types: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     chosen: dict[str, Any] = {"url": f"sqlite+aiosqlite:///{database}", "table": table, "create": True}
     if key is not None:
         chosen |= {"mode": "upsert", "key": [key]}
+    if types:
+        chosen |= {"types": types}
     return {"routes": [{"mapping": mapping, "connector": "table", "settings": chosen}]}
 
 

@@ -8,7 +8,6 @@ number, and every claim with its verdict.
 import re
 import sys
 from collections.abc import Iterable, Sequence
-from io import TextIOWrapper
 from typing import IO, TextIO, cast
 
 from rich import box
@@ -61,10 +60,8 @@ class _Page:
 
 
 def console_of(stream: TextIO | None = None) -> Console:
-    """The console of the standard output. A character that its encoding lacks becomes `?`, and never an error."""
+    """The console of the standard output, or of another stream."""
     out = stream or sys.stdout
-    if isinstance(out, TextIOWrapper):
-        out.reconfigure(errors="replace")
     console = Console(file=cast("IO[str]", _Page(out)), highlight=False, soft_wrap=False)
     console.width = min(console.width, WIDEST) if console.is_terminal else IN_A_LOG
     return console
@@ -164,13 +161,12 @@ class Telling:
         self._console.print(Panel(body, border_style="green" if good else "red", box=box.ROUNDED, padding=(0, 2)))
 
     def next(self, head: str, commands: Iterable[tuple[str, str]]) -> None:
-        """What to type next: command and what it does."""
-        grid = Table.grid(padding=(0, 3))
-        grid.add_column(style="bold cyan", no_wrap=True)
-        grid.add_column(style="dim")
-        for command, does in commands:
-            grid.add_row(Text(command), _joined(does))
+        """What to type next: each command on a line of its own, never broken, and what it does."""
         self._console.print()
         self.show(Text(head, style="bold"))
-        self.show(grid)
+        told = list(commands)
+        width = max(len(command) for command, _ in told)
+        for command, does in told:
+            line = Text.assemble((command.ljust(width), "bold cyan"), (f"   # {_joined(does)}", "dim"))
+            self._console.print(Padding(line, (0, 0, 0, 2), expand=False), soft_wrap=True)
         self._console.print()

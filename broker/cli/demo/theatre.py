@@ -35,8 +35,9 @@ async def perform(words: Words, telling: Telling, keep: bool) -> Book:
         if not keep:
             shutil.rmtree(root, ignore_errors=True)
     _last_word(words, telling, book, time.monotonic() - began)
-    if keep:
-        telling.say(words("end.kept", folder=root))
+    told = ("fsck", "verify", "grants") if keep else ("demo", "init", "help")
+    home = root / "home"
+    telling.next(words("end.next"), [(words(f"end.{one}", home=home), words(f"end.{one}_does")) for one in told])
     return book
 
 
@@ -45,5 +46,3 @@ def _last_word(words: Words, telling: Telling, book: Book, seconds: float) -> No
     good = not failing
     told = {"held": len(book.claims) - len(failing), "count": len(book.claims), "seconds": f"{seconds:.1f}"}
     telling.verdict(words("end.good" if good else "end.bad", **told), failing, good)
-    commands = ("demo", "init", "audit")
-    telling.next(words("end.next"), [(words(f"end.{each}"), words(f"end.{each}_does")) for each in commands])

@@ -1,9 +1,12 @@
-"""Allowing: Maëlle grants and refuses; and the dry run, which shows her what follows before anything is sent."""
+"""Allowing: Maëlle grants and refuses; and the dry run, which shows her what follows before anything is sent.
+
+Refuses: nothing.
+Keeps: what is granted is what the cast says, field by field; the dry run is compared with it and writes nothing.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
-from pathlib import Path
 
 from sqlalchemy import func, select
 
@@ -11,15 +14,15 @@ from broker.cli.demo import cast
 from broker.cli.demo.cast import ADMINISTRATIONS, Administration, Wanted
 from broker.cli.demo.facts import facts_of
 from broker.cli.demo.stage import Stage
+from broker.consent_receipts import receipt_of, text_shown
 from broker.consents import Recorded, Wish
 from broker.desk import DryRun
 from broker.store.tables import declarations, deliveries, log_record
 from consent import purposes
 from consent.explain import Line, explain_reason
-from consent.grant import Basis, Voice
+from consent.grant import Basis, Scope, Voice
 from consent.policy import Permit
-from consent.receipt import make_receipt, verify_receipt
-from consent.receipt_content import Party, Terms
+from consent.receipt import verify_receipt
 from schemas.errors import Refused
 from schemas.names import Capacity, Channel, EventType, SubjectRef
 
@@ -43,13 +46,14 @@ async def allow(stage: Stage) -> Allowed:
     for each in ADMINISTRATIONS:
         for wanted in each.wants:
             if wanted.basis is not None:
-                grants[each.key, wanted.event_type] = await _give(stage, subject, each, wanted)
+                grants[each.key, wanted.event_type] = await _give(stage, subject, each, wanted, wanted.basis)
     _tell_grants(stage)
     consents = [each.grant for each in grants.values() if not each.grant.by_law]
     named = sum(len(grant.fields) for grant in consents)
     asked = {(each.key, wanted.event_type): wanted.granted for each in ADMINISTRATIONS for wanted in each.wants}
     exact = all(recorded.grant.fields == set(asked[key]) for key, recorded in grants.items())
-    stage.claim("allow.named", held=exact and named > 0, count=len(consents), evidence=_count(stage, "fields", named))
+    told = stage.words("stage.fields", count=named)
+    stage.claim("allow.named", held=exact and named > 0, count=len(consents), evidence=told)
     receipts = await _keep_receipts(stage, grants)
     stage.claim("allow.receipts", held=receipts == len(grants), count=receipts, evidence="ISO/IEC TS 27560, Ed25519")
     mandate = grants["tax", cast.ADDRESS].grant
@@ -82,12 +86,21 @@ async def rehearse(stage: Stage) -> DryRun:
     return dry
 
 
-async def _give(stage: Stage, subject: SubjectRef, who: Administration, wanted: Wanted) -> Recorded:
-    basis = wanted.basis
-    if basis is None:
-        raise ValueError("nobody's word is no basis")
-    purpose = purposes.by_id(wanted.purpose)
-    text = f"{who.name[stage.words.language]}: {purpose.sentence[stage.words.language]} {', '.join(wanted.granted)}"
+async def _give(stage: Stage, subject: SubjectRef, who: Administration, wanted: Wanted, basis: Basis) -> Recorded:
+    """The text that is shown is the one whose hash the grant keeps."""
+    home, language = stage.home, stage.words.language
+    async with home.store.read() as tx:
+        recipient = await home.lookup.party(tx, who.party)
+    text = text_shown(
+        language,
+        recipient,
+        home.catalogue.by_type(wanted.event_type),
+        fields=wanted.granted,
+        purpose=wanted.purpose,
+        basis=basis,
+        scope=Scope.STANDING,
+        until=None,
+    )
     wish = Wish(
         subject=subject,
         recipient=who.party,
@@ -97,7 +110,7 @@ async def _give(stage: Stage, subject: SubjectRef, who: Administration, wanted: 
         basis=basis,
         voice=_voice(stage, text) if basis.article is None else _operator(stage, text),
     )
-    return await stage.home.consents.give(wish)
+    return await home.consents.give(wish)
 
 
 def _voice(stage: Stage, text: str) -> Voice:
@@ -130,27 +143,13 @@ async def _keep_receipts(stage: Stage, grants: Grants) -> int:
     home = stage.home
     async with home.store.read() as tx:
         directory = await home.lookup.directory(tx)
-        parties = {party.id: party for party in await home.lookup.parties(tx)}
-    signer = home.keyring.signer(directory, home.party, home.clock())
-    public = directory.signing_key(signer.kid)
-    told = {key: Party(key, party.name, party.address, party.contact) for key, party in parties.items()}
-    folder = _made(stage.folder("receipts"))
+    public = directory.signing_key(home.keyring.signer(directory, home.party, home.clock()).kid)
     good = 0
     for (key, event_type), recorded in grants.items():
-        grant = recorded.grant
-        terms = Terms(
-            controller=told[grant.recipient],
-            issuer=told[home.party],
-            storage_locations=("FR",),
-            retention_period=parties[grant.recipient].retention,
-            withdrawal_method=None if grant.by_law else stage.words("allow.withdrawal"),
-        )
-        receipt = make_receipt(
-            grant, terms, principal=home.entropy(16).hex(), ledger_entry=recorded.entry, signer=signer
-        )
-        (folder / f"consent-{key}-{event_type.split('.')[2]}.json").write_bytes(receipt)
+        receipt = await receipt_of(home, recorded)
+        (stage.folder("receipts") / f"consent-{key}-{event_type.split('.')[2]}.json").write_bytes(receipt)
         content = verify_receipt(receipt, public.algorithm, public.public)
-        good += (content.fields, content.ledger_entry) == (tuple(sorted(grant.fields)), recorded.entry)
+        good += (content.fields, content.ledger_entry) == (tuple(sorted(recorded.grant.fields)), recorded.entry)
     return good
 
 
@@ -185,12 +184,3 @@ async def _written(stage: Stage) -> tuple[int, int, int, int]:
             for table in (log_record, declarations, deliveries)
         ]
     return counts[0], counts[1], counts[2], len(await facts_of(stage.home.store))
-
-
-def _count(stage: Stage, what: str, number: int) -> str:
-    return stage.words(f"stage.{what}", count=number)
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir(exist_ok=True)
-    return folder

@@ -1,4 +1,8 @@
-"""Attacking: a mistake, five forgeries and a replay, each stopped where it should be, with the field and the reason."""
+"""Attacking: a mistake, six forgeries, a replay and a swap, each stopped where it should be, with place and reason.
+
+Refuses: nothing; the machine does.
+Keeps: each attempt is genuine but for one thing, so that it is stopped by the check that it is meant for.
+"""
 
 import re
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,8 @@
-"""Correcting: she mistyped the number of the house; whoever heard the mistake hears the correction, and nobody else."""
+"""Correcting: she mistyped the number of the house; whoever heard the mistake hears the correction, and nobody else.
+
+Refuses: nothing.
+Keeps: who got what is read from the ledger, what it changed from the agencies' own systems.
+"""
 
 from broker.cli.demo import cast, systems
 from broker.cli.demo.acts.declaring import Declared

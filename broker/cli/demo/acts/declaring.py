@@ -1,4 +1,8 @@
-"""Declaring: she says it once; what the broker keeps of it; and whether the plan is the one that the dry run showed."""
+"""Declaring: she says it once; what the broker keeps of it; and whether the plan is the one that the dry run showed.
+
+Refuses: nothing.
+Keeps: the search for readable values looks into every file of the home, the database's journal and the keys too.
+"""
 
 import json
 from base64 import b64decode

@@ -1,4 +1,8 @@
-"""Delivering: a table, a file and an HTTP server get what they may; then what each one holds, side by side."""
+"""Delivering: a table, a file and an HTTP server get what they may; then what each one holds, side by side.
+
+Refuses: nothing.
+Keeps: what is shown is read from the agencies' own systems, and compared with what the ledger says they were handed.
+"""
 
 import json
 import re

@@ -1,4 +1,8 @@
-"""Proving: receipts checked by another process, the ledger exported and checked by a stranger, one byte changed."""
+"""Proving: receipts checked by another process, the ledger exported and checked by a stranger, one byte changed.
+
+Refuses: nothing.
+Keeps: whoever checks is believed only because it also refuses what was changed; changes are made to copies.
+"""
 
 import asyncio
 import json
@@ -14,7 +18,7 @@ from pathlib import Path
 from sqlalchemy import make_url
 
 import schemas
-from broker import export, wiring
+from broker import export, proofs, wiring
 from broker.checks.finding import Finding
 from broker.cli.demo import offline, stranger
 from broker.cli.demo.acts.declaring import Declared, claim_unreadable
@@ -22,11 +26,7 @@ from broker.cli.demo.acts.revoking import Revoked
 from broker.cli.demo.facts import facts_of, of_kind
 from broker.cli.demo.stage import Stage
 from broker.ledger import newest_checkpoint
-from schemas import audit, checkpoint, merkle
-from schemas.checkpoint import Checkpoint
 from schemas.entry import EntryKind
-from schemas.errors import Refused
-from schemas.names import LeafHash
 from schemas.note import Note
 
 CHILD_S = 30
@@ -35,35 +35,35 @@ CHILD_S = 30
 
 async def prove(stage: Stage, declared: Declared, revoked: Revoked) -> None:
     """A receipt for each administration that took the move, and for the revocation; another process checks them."""
-    facts = await facts_of(stage.home.store)
-    released = [
-        fact for fact in of_kind(facts, EntryKind.RELEASED) if fact.entry.declaration == declared.accepted.digest
-    ]
-    leaves = [("revoked", revoked.entry), *((_name(fact.entry.recipient), fact.leaf) for fact in released)]
-    paths = [await _receipt(stage, name, leaf) for name, leaf in leaves]
+    facts = of_kind(await facts_of(stage.home.store), EntryKind.RELEASED)
+    ours = [fact.entry for fact in facts if fact.entry.declaration == declared.accepted.digest]
+    paths = [await _receipt(stage, "revoked", revoked.grant, EntryKind.REVOKED)]
+    for entry in ours:
+        name = f"released-{(entry.recipient or '').rpartition(':')[2]}"
+        paths.append(await _receipt(stage, name, entry.delivery or b"", EntryKind.RELEASED))
     shown = paths[0].read_text("utf-8")
     stage.telling.lines(shown.split("\n\n")[2].splitlines())
     false = paths[0].with_name("false.txt")
     false.write_text(shown.replace("revoked", "granted"), "utf-8")
-    key = stage.folder("receipts") / "vkey"
+    key = paths[0].with_name("vkey")
     key.write_text(stage.home.ledger.verifier_key.text, "utf-8")
     child = await _child(Path(offline.__file__), key, *paths, false)
     answer = json.loads(child.told or "{}")
     *verdicts, last = answer.get("verdicts", [child.wrong])
-    good = verdicts == [EntryKind.REVOKED.value, *[EntryKind.RELEASED.value] * len(released)]
-    stage.claim("prove.offline", held=good and len(released) == 5, count=len(verdicts))
+    good = verdicts == [EntryKind.REVOKED.value, *[EntryKind.RELEASED.value] * len(ours)]
+    stage.claim("prove.offline", held=good and len(ours) == 5, count=len(verdicts))
     stage.claim("prove.only_schemas", held=answer.get("imported") == ["schemas"], evidence="import schemas")
     stage.claim("prove.false", held=last == "receipt.meaning-differs", evidence=last)
 
 
-async def newest(stage: Stage) -> Checkpoint:
-    """The newest checkpoint, as a witness keeps it."""
+async def newest(stage: Stage) -> Note:
+    """The newest checkpoint, signed, as a witness keeps it."""
     async with stage.home.store.read() as tx:
         _, signed = await newest_checkpoint(tx)
-    return checkpoint.verify(Note.parse(signed.encode()), stage.home.ledger.verifier_key).checkpoint
+    return Note.parse(signed.encode())
 
 
-async def publish(stage: Stage, kept: Checkpoint) -> None:
+async def publish(stage: Stage, kept: Note) -> None:
     """Export the ledger, let the stranger check it, change one bit of the copy, let it look again."""
     home = stage.home
     folder = stage.folder("ledger")
@@ -71,30 +71,22 @@ async def publish(stage: Stage, kept: Checkpoint) -> None:
     exported = await export.export(home.store, home.ledger.verifier_key, folder)
     files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
     stage.telling.lines(["  ".join(files), "", *(folder / "checkpoint").read_text("utf-8").splitlines()])
-    found = await _stranger(folder)
+    found = await _child(Path(stranger.__file__), folder)
     held = found.status == 0 and found.told.split()[:1] == [str(exported.size)]
     root = found.told.split()[-1] if held else found.wrong
     stage.claim("publish.stranger", held=held, count=exported.size, evidence=f"{root[:24]}…")
     bundle = folder / next(name for name in files if name.startswith("tile/entries/"))
     whole = bundle.read_bytes()
     bundle.write_bytes(_flipped(whole, len(whole) // 2))
-    refused = await _stranger(folder)
+    refused = await _child(Path(stranger.__file__), folder)
     bundle.write_bytes(whole)
     stage.claim("publish.changed", held=refused.status == 1, evidence=refused.wrong)
-    now = await newest(stage)
-    size, proof = await home.ledger.consistency(kept.size)
-    grew = _consistent(kept, now, proof) and size == now.size and now.root.hex() in found.told
-    stage.claim("publish.grew", held=grew, old=kept.size, new=now.size)
-    broken = [each.invariant for each in audit.violations(fact.entry for fact in await facts_of(home.store))]
-    stage.claim("publish.invariants", held=not broken, evidence=", ".join(broken))
-
-
-def _consistent(old: Checkpoint, new: Checkpoint, proof: Sequence[bytes]) -> bool:
-    try:
-        merkle.verify_consistency(old.size, new.size, old.root, new.root, proof)
-    except Refused:
-        return False
-    return True
+    grown = await proofs.grown_since(home, kept)
+    grew = grown.old.size < grown.new.size and grown.new.root.hex() == root
+    stage.claim("publish.grew", held=grew, old=grown.old.size, new=grown.new.size)
+    audited = await proofs.audit_home(home)
+    broken = ", ".join(map(str, audited.findings))
+    stage.claim("publish.invariants", held=audited.tree == grown.new and not broken, evidence=broken)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,14 +130,10 @@ def _short(finding: Finding) -> str:
     return f"{finding.check} @ {place}"
 
 
-async def _receipt(stage: Stage, name: str, leaf: LeafHash) -> Path:
+async def _receipt(stage: Stage, name: str, id_: bytes, kind: EntryKind) -> Path:
     path = stage.folder("receipts") / f"{name}.txt"
-    path.write_text(await stage.home.ledger.prove(leaf, stage.words.language), "utf-8")
+    path.write_text(await proofs.prove(stage.home, id_, kind, stage.words.language), "utf-8")
     return path
-
-
-def _name(party: str | None) -> str:
-    return f"released-{(party or '').rpartition(':')[2]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,10 +143,6 @@ class Answer:
     status: int
     told: str
     wrong: str
-
-
-async def _stranger(folder: Path) -> Answer:
-    return await _child(Path(stranger.__file__), folder)
 
 
 async def _child(script: Path, *arguments: Path) -> Answer:

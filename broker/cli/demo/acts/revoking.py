@@ -1,4 +1,9 @@
-"""Revoking: a bank account is on its way to two funds when Maëlle says no to one of them."""
+"""Revoking: a bank account is on its way to two funds when Maëlle says no to one of them.
+
+Refuses: nothing.
+Keeps: each attempt to open has its counterpart that succeeds, before the revocation or under the other consent: a check
+that can only say no would prove nothing.
+"""
 
 import sqlite3
 from collections.abc import Mapping
