@@ -6,8 +6,8 @@ says so; every change of a grant is a new version with its entry.
 Source: docs/architecture.md, "Transactions that matter"; docs/protocol.md, section 9.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 
 from sqlalchemy import select
 
@@ -152,15 +152,18 @@ class Consents:
         """
         async with self._store.read() as tx:
             living = [grant for grant in await registry.of_subject(tx.conn, subject) if not grant.status.over]
-        return [await self.revoke(grant.id, voice) for grant in living if not grant.by_law]
+        ended = [await _unless_over(self.revoke(grant.id, voice)) for grant in living if not grant.by_law]
+        return [recorded for recorded in ended if recorded is not None]
 
     async def expire_due(self) -> int:
         """Record the end of every grant whose end date has come. Returns how many."""
         async with self._store.read() as tx:
             due = await registry.due_to_expire(tx.conn, self._clock())
+        expired = 0
         for grant in due:
-            await self._change(grant.id, EntryKind.EXPIRED, lambda head, at: head.expire(at))
-        return len(due)
+            change = self._change(grant.id, EntryKind.EXPIRED, lambda head, at: head.expire(at))
+            expired += await _unless_over(change) is not None
+        return expired
 
     async def of(self, subject: SubjectRef) -> tuple[Grant, ...]:
         """Every grant of one citizen, ended ones too, oldest first."""
@@ -191,15 +194,17 @@ class Consents:
         if new.status.over or new.status is Status.PAUSED:
             reason = {Status.REVOKED: Reason.REVOKED, Status.EXPIRED: Reason.EXPIRED, Status.PAUSED: Reason.PAUSED}
             await withhold(tx, self._recorder, await load(tx, under, in_states(UNRELEASED)), reason[new.status], at)
-        elif old.status is Status.PAUSED:
+        if old.status is Status.PAUSED and new.status is not Status.PAUSED:
             await self._replan_held_back(tx, new, at)
-        elif new.fields != old.fields:
+        elif new.fields != old.fields and new.status is Status.ACTIVE:
             await self._replan(
                 tx, {(d.declaration, d.subscription) for d in await load(tx, under, in_states(ACTIVE))}, at
             )
 
     async def _replan_held_back(self, tx: Transaction, grant: Grant, at: Instant) -> None:
-        """What a pause held back, before it was planned or after, is planned under the consent as it is now."""
+        """What a pause held back, before it was planned or after, is planned under the consent as it is now: it goes
+        out, or is withheld for good, when the pause ended with the consent.
+        """
         held = await load(
             tx,
             deliveries.c.grant_id == grant.id,
@@ -233,10 +238,13 @@ class Consents:
         declaration = await latest(tx, grant.subject, grant.event_type)
         if declaration is None:
             return
+        if declaration.original_recipients is not None:  # a correction: to this recipient it is the first it hears
+            originals = declaration.original_recipients | {grant.recipient}
+            declaration = replace(declaration, original_recipients=originals)
         keys = self._keyring.consent_epochs()
         for subscription in (await self._lookup.subscriptions_by_id(tx)).values():
             if _opened_by(grant, subscription):
-                await self._planner.replan(tx, declaration, subscription, keys, at)
+                await self._planner.replan(tx, declaration, subscription, keys, at, newer=grant.id)
 
     def _newest_epoch(self) -> tuple[int, bytes]:
         epochs = self._keyring.consent_epochs()
@@ -244,6 +252,16 @@ class Consents:
             raise Unavailable("consents.no-epoch-key")
         newest = max(epochs)
         return newest, epochs[newest]
+
+
+async def _unless_over(change: Awaitable[Recorded]) -> Recorded | None:
+    """None where somebody else has ended the grant meanwhile: what was wanted is done, and the next one's turn."""
+    try:
+        return await change
+    except Refused as fault:
+        if fault.code != "grant.over":
+            raise
+        return None
 
 
 def _opened_by(grant: Grant, subscription: Subscription) -> bool:

@@ -12,7 +12,7 @@ from sqlalchemy import Row, select, update
 
 from broker.crashpoints import mark
 from broker.declared import known
-from broker.deliveries import DEAD, DeliveryState, Stage, load, record
+from broker.deliveries import DeliveryState, Stage, load, record
 from broker.keyring import Keyring
 from broker.ledger import Recorder
 from broker.lookup import Lookup
@@ -68,8 +68,9 @@ class DeadLetters:
         self._clock = clock
 
     async def list(self, *, replayed: bool = False, limit: int = 200) -> list[DeadLetter]:
-        """Those that wait, oldest first; with `replayed` the others too."""
-        waiting = [] if replayed else [dead_letters.c.replayed_at.is_(None)]
+        """Those that wait, oldest first; with `replayed` the others too, and those that were applied after all."""
+        applied = deliveries.c.state.is_not_distinct_from(DeliveryState.APPLIED.value)
+        waiting = [] if replayed else [dead_letters.c.replayed_at.is_(None), ~applied]
         async with self._store.read() as tx:
             rows = await tx.execute(_SELECT.where(*waiting).order_by(dead_letters.c.id).limit(limit))
             return [_dead_letter(row) for row in rows]
@@ -107,12 +108,11 @@ class DeadLetters:
         delivery = (await load(tx, deliveries.c.id == of))[0]
         if delivery.state is DeliveryState.APPLIED:
             raise Refused("dead.applied", "/id")
-        if delivery.state not in DEAD:
-            raise Refused("dead.on-its-way", "/id", state=delivery.state.value)
         record(tx, self._recorder, EntryKind.REPLAYED, delivery, at, reason=delivery.reason)
         subscription = (await self._lookup.subscriptions_by_id(tx))[delivery.subscription]
         declaration = (await known(tx, declarations.c.seq == delivery.declaration))[0]
-        decision = await self._planner.replan(tx, declaration, subscription, self._keyring.consent_epochs(), at)
+        keys = self._keyring.consent_epochs()
+        decision = await self._planner.replan(tx, declaration, subscription, keys, at, replayed=delivery.id)
         return decision.reason if isinstance(decision, Deny) else None
 
     async def _row(self, tx: Transaction, number: int) -> Row[Any]:

@@ -6,14 +6,14 @@ Keeps: a correction of a correction leads to the first declaration, whose recipi
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, select
+from sqlalchemy import ColumnElement, Row, or_, select
 
 from broker.deliveries import DeliveryState
 from broker.planner import Known
 from broker.store.engine import Transaction
-from broker.store.tables import declarations, deliveries
+from broker.store.tables import declarations, deliveries, withholdings
 from schemas.envelope import VerifiedDeclaration
-from schemas.names import DeclarationId, PartyId, SubjectRef
+from schemas.names import DeclarationId, Instant, PartyId, Reason, SubjectRef
 
 
 async def known(tx: Transaction, *conditions: ColumnElement[bool]) -> list[Known]:
@@ -36,17 +36,33 @@ async def latest(tx: Transaction, subject: SubjectRef, event_type: str) -> Known
 
 
 async def recipients_of_chain(tx: Transaction, source: PartyId, root: DeclarationId) -> frozenset[PartyId]:
-    """Who got the first declaration of a chain, or is about to: everybody to whom it was planned and not withheld."""
-    rows = await tx.execute(
+    """Who got a declaration of this chain, or is about to: everybody to whom one was planned and not withheld.
+
+    A pause only holds back: when it ends, the declaration goes out, and so must its correction. And who wished for the
+    latest declaration may have begun with a correction.
+    """
+    chain = (
+        declarations.c.source == source,
+        or_(declarations.c.declaration_id == root, declarations.c.root == root),
+    )
+    planned = (
         select(deliveries.c.recipient)
         .join(declarations, declarations.c.seq == deliveries.c.declaration)
         .where(
-            declarations.c.source == source,
-            declarations.c.declaration_id == root,
-            (deliveries.c.state != DeliveryState.WITHHELD.value) | deliveries.c.released_at.is_not(None),
+            *chain,
+            or_(
+                deliveries.c.state != DeliveryState.WITHHELD.value,
+                deliveries.c.released_at.is_not(None),
+                deliveries.c.reason == Reason.PAUSED.value,
+            ),
         )
     )
-    return frozenset(PartyId(row.recipient) for row in rows)
+    held_back = (
+        select(withholdings.c.recipient)
+        .join(declarations, declarations.c.seq == withholdings.c.declaration)
+        .where(*chain, withholdings.c.reason == Reason.PAUSED.value)
+    )
+    return frozenset(PartyId(row.recipient) for row in await tx.execute(planned.union(held_back)))
 
 
 async def _known(tx: Transaction, row: Row[Any]) -> Known:
@@ -55,6 +71,7 @@ async def _known(tx: Transaction, row: Row[Any]) -> Known:
         seq=row.seq,
         verified=VerifiedDeclaration.stored(row.envelope),
         subject=SubjectRef(row.subject),
+        routed_at=Instant(row.routed_at),
         corrects=root,
         original_recipients=await recipients_of_chain(tx, PartyId(row.source), root) if root is not None else None,
     )

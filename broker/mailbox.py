@@ -8,7 +8,7 @@ dropped; the same acknowledgement twice changes nothing.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, and_, exists, or_, update
+from sqlalchemy import ColumnElement, and_, exists, or_, tuple_, update
 
 from broker.crashpoints import mark
 from broker.deliveries import ACTIVE, Delivery, DeliveryState, Stage, in_states, load, record
@@ -52,7 +52,7 @@ class Ack:
 
 def _free(recipient: PartyId, at: Instant) -> ColumnElement[bool]:
     """What may be handed out now: due, not under a lease, and first in line for its citizen."""
-    before = deliveries.alias("before")
+    before = deliveries.alias("before")  # declared before, whenever it was planned: a resumed one comes late
     return and_(
         deliveries.c.recipient == recipient,
         in_states(ACTIVE),
@@ -61,7 +61,7 @@ def _free(recipient: PartyId, at: Instant) -> ColumnElement[bool]:
         ~exists().where(
             before.c.recipient == deliveries.c.recipient,
             before.c.subject == deliveries.c.subject,
-            before.c.seq < deliveries.c.seq,
+            tuple_(before.c.declaration, before.c.seq) < tuple_(deliveries.c.declaration, deliveries.c.seq),
             before.c.state.in_(sorted(state.value for state in ACTIVE)),
         ),
     )

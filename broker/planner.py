@@ -2,16 +2,17 @@
 
 Refuses: nothing of a citizen's; a Deny is an answer, written down as such with its ledger entry.
 Keeps: one place turns a decision into effects, so routing, a new grant's wish for the latest declaration, a resumed
-consent and a replayed dead letter all obey the same rule; what was applied is never planned again.
+consent and a replayed dead letter all obey the same rule; what was applied is never planned again. A consent does not
+reach back: only its giver's wish, or an operator's replay, gives it a declaration that was routed before it.
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import delete, update
 
 from broker.crashpoints import mark
-from broker.deliveries import Delivery, DeliveryState, Planned, load, record, withhold
+from broker.deliveries import ACTIVE, DEAD, Delivery, DeliveryState, Planned, load, record, withhold
 from broker.ledger import Recorder
 from broker.ports import Entropy
 from broker.store.engine import Transaction
@@ -19,6 +20,7 @@ from broker.store.tables import deliveries, withholdings
 from consent import registry
 from consent.grant import Grant
 from consent.policy import DeclarationFacts, Deny, Permit, Share, Subscription, decide
+from consent.policy import standing as why_not_standing
 from schemas.catalogue import Catalogue, EventSchema
 from schemas.entry import EntryKind
 from schemas.envelope import VerifiedDeclaration
@@ -40,6 +42,7 @@ class Known:
     seq: int
     verified: VerifiedDeclaration
     subject: SubjectRef
+    routed_at: Instant
     corrects: DeclarationId | None
     original_recipients: frozenset[PartyId] | None
 
@@ -86,6 +89,27 @@ async def standing_of(
     return Standing(grants, await registry.consent_keys_of(tx.conn, living, keys))
 
 
+@dataclass(frozen=True, slots=True)
+class _Before:
+    """What was planned before, of one declaration for one subscription, and which dead delivery an operator replays."""
+
+    by_id: Mapping[DeliveryId, Delivery]
+    replayed: DeliveryId | None = None
+
+    def over(self, delivery: Delivery) -> bool:
+        """Applied, or dead: that is the operator's, and no change of a consent wakes it."""
+        dead = delivery.state in DEAD and delivery.id != self.replayed
+        return dead or delivery.state is DeliveryState.APPLIED
+
+    def stands(self, planned: Planned) -> bool:
+        """Whether planning this changes nothing: it is over, or on its way just so."""
+        earlier = self.by_id.get(planned.id)
+        if earlier is None:
+            return False
+        same = (earlier.grant_version, earlier.fields) == (planned.grant_version, planned.fields)
+        return self.over(earlier) or (earlier.state in ACTIVE and same)
+
+
 class Planner:
     """Turns decisions into deliveries and withholdings, inside the caller's transaction."""
 
@@ -101,25 +125,54 @@ class Planner:
 
         For a declaration that was not planned for this subscription before. Raises Corrupt.
         """
-        return await self._plan(tx, known, subscription, standing, at=at, before={})
+        return await self._plan(tx, known, subscription, standing, at=at, before=_Before({}))
 
     async def replan(
-        self, tx: Transaction, known: Known, subscription: Subscription, keys: EpochKeys, at: Instant
+        self,
+        tx: Transaction,
+        known: Known,
+        subscription: Subscription,
+        keys: EpochKeys,
+        at: Instant,
+        *,
+        newer: GrantId | None = None,
+        replayed: DeliveryId | None = None,
     ) -> Permit | Deny:
-        """Plan again under today's consent. What is not permitted any more is withdrawn; what is applied stays."""
+        """Plan again under today's consent. What is not permitted any more is withdrawn; what is over stays over.
+
+        Asked are the grants that the declaration found when it was routed, those it has a delivery under, and `newer`,
+        whose giver wishes for it. For an operator's replay of the dead delivery `replayed` every grant of today counts.
+        """
         await tx.flush()
-        standing = await standing_of(tx, [known.subject], known.verified.manifest.event_type, keys)
         pair = (withholdings.c.declaration == known.seq, withholdings.c.subscription == subscription.id)
         await tx.execute(delete(withholdings).where(*pair))
         planned = (deliveries.c.declaration == known.seq, deliveries.c.subscription == subscription.id)
-        before = {delivery.id: delivery for delivery in await load(tx, *planned)}
-        decision = await self._plan(tx, known, subscription, standing, at=at, before=before)
-        permitted = {share.grant_id for share in decision.shares} if isinstance(decision, Permit) else set()
-        reason = decision.reason if isinstance(decision, Deny) else Reason.NARROWED
-        closed = {DeliveryState.APPLIED, DeliveryState.WITHHELD}
-        gone = [d for d in before.values() if d.grant_id not in permitted and d.state not in closed]
-        await withhold(tx, self._recorder, gone, reason, at)
+        before = _Before({delivery.id: delivery for delivery in await load(tx, *planned)}, replayed)
+        standing = await standing_of(tx, [known.subject], known.verified.manifest.event_type, keys)
+        reached = {newer, *(delivery.grant_id for delivery in before.by_id.values())}
+        grants = {
+            grant.id: grant
+            for grant in standing.grants[known.subject].values()
+            if replayed is not None or grant.granted_at <= known.routed_at or grant.id in reached
+        }
+        asked = replace(standing, grants={known.subject: grants})
+        decision = await self._plan(tx, known, subscription, asked, at=at, before=before)
+        await self._withdraw(tx, before, decision, grants, at)
         return decision
+
+    async def _withdraw(
+        self, tx: Transaction, before: _Before, decision: Permit | Deny, grants: Mapping[GrantId, Grant], at: Instant
+    ) -> None:
+        """End what the decision does not permit any more, for today's reason, also what was withheld for another."""
+        permitted = {share.grant_id for share in decision.shares} if isinstance(decision, Permit) else set()
+        for delivery in before.by_id.values():
+            if before.over(delivery) or delivery.grant_id in permitted:
+                continue
+            reason = decision.reason if isinstance(decision, Deny) else Reason.NARROWED
+            if isinstance(decision, Permit):
+                reason = why_not_standing(grants[delivery.grant_id], at) or reason
+            if (delivery.state, delivery.reason) != (DeliveryState.WITHHELD, reason):
+                await withhold(tx, self._recorder, [delivery], reason, at)
 
     async def _plan(
         self,
@@ -129,21 +182,23 @@ class Planner:
         standing: Standing,
         *,
         at: Instant,
-        before: Mapping[DeliveryId, Delivery],
+        before: _Before,
     ) -> Permit | Deny:
         event = self._catalogue.by_id(known.verified.manifest.schema)
         facts = facts_of(known.verified, event, known.corrects)
         grants = standing.grants[known.subject]
         decision = decide(facts, subscription, list(grants.values()), at, known.original_recipients)
         if isinstance(decision, Deny):
-            self._write_withholding(tx, known, subscription, decision.reason, at)
+            if not before.by_id:  # else each delivery says so itself
+                self._write_withholding(tx, known, subscription, decision.reason, at)
             return decision
         for share in decision.shares:
             if grants[share.grant_id].unbound:
                 grants[share.grant_id] = await self._bind_once(tx, grants[share.grant_id], known, at)
             version = grants[share.grant_id].version
             planned = self._lock(known, subscription, event, share=share, version=version, keys=standing.keys)
-            await self._write_delivery(tx, planned, before.get(planned.id), at)
+            if not before.stands(planned):
+                await self._write_delivery(tx, planned, at, again=planned.id in before.by_id)
         return decision
 
     async def _bind_once(self, tx: Transaction, grant: Grant, known: Known, at: Instant) -> Grant:
@@ -192,9 +247,7 @@ class Planner:
             locked=locked.encode(),
         )
 
-    async def _write_delivery(self, tx: Transaction, planned: Planned, existing: Delivery | None, at: Instant) -> None:
-        if existing is not None and existing.state is DeliveryState.APPLIED:
-            return
+    async def _write_delivery(self, tx: Transaction, planned: Planned, at: Instant, *, again: bool) -> None:
         fresh = {
             "grant_version": planned.grant_version,
             "fields": planned.fields,
@@ -205,8 +258,8 @@ class Planner:
             "planned_at": at,
             **dict.fromkeys(("lease_until", "done_at", "reason", "code")),
         }  # handed_at and released_at stay: what was released once may still be acknowledged
-        if existing is not None:
-            await tx.execute(update(deliveries).where(deliveries.c.seq == existing.seq).values(**fresh))
+        if again:
+            await tx.execute(update(deliveries).where(deliveries.c.id == planned.id).values(**fresh))
         else:
             fixed = ("id", "declaration", "recipient", "subject", "subscription", "purpose", "grant_id")
             tx.add(deliveries, {**{name: getattr(planned, name) for name in fixed}, **fresh})

@@ -199,7 +199,7 @@ class Router:
             declaration=verified.digest,
             detail=await self._manifest_of(tx, manifest.source, manifest.corrects),
         )
-        return Known(seq, verified, subject, root, None)
+        return Known(seq, verified, subject, at, root, None)
 
     async def _root(self, tx: Transaction, source: PartyId, corrects: DeclarationId) -> DeclarationId:
         """The first declaration of the chain that `corrects` belongs to."""
