@@ -68,13 +68,13 @@ class Settings(BaseSettings):
     gate_epoch_days: int = Field(30, ge=1, le=400)
     gate_overlap_days: int = Field(60, ge=1, le=400)
     """How long a gate key stays good beside the next one, for sources that do not know the next one yet."""
-    gate_retention_days: int = Field(400, ge=1, le=3660)
+    gate_retention_days: int = Field(500, ge=1, le=3660)
     """When a gate key is destroyed, counted from its opening: then everything sealed to it is gone, in every copy."""
     consent_epoch_days: int = Field(7, ge=1, le=90)
     """How long a backup of the database can still open what a revocation closed, for whoever has the keys too."""
     key_overlap_days: int = Field(30, ge=0, le=400)
 
-    declaration_days: int = Field(731, ge=1, le=3660)
+    declaration_days: int = Field(366, ge=1, le=3660)
     """How long a declaration made here may be delivered: a late subscriber and a parked delivery need it, too."""
     subject_token_minutes: int = Field(60, ge=1, le=10080)
     log_partitions: int = Field(8, ge=1, le=1024)

@@ -18,7 +18,7 @@ from broker.settings import FILE, PREFIX, SECRETS, UNSET, Settings, refusals
 from schemas.errors import Refused
 
 # Read by others than these settings: where a test finds its services, and where it may not skip.
-_ELSEWHERE = frozenset({f"{PREFIX}REQUIRE", f"{PREFIX}HOME", CRASH})
+_ELSEWHERE = frozenset({f"{PREFIX}REQUIRE", f"{PREFIX}HOME", f"{PREFIX}DEBUG", CRASH})
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +70,8 @@ def _retry_order(settings: Settings) -> list[Problem]:
 
 
 def _gate_retention(settings: Settings) -> list[Problem]:
-    """No key is destroyed while a source may still seal to it."""
-    needed = settings.gate_epoch_days + settings.gate_overlap_days
+    """No key is destroyed while a declaration that was sealed to it in its last hour may still be delivered."""
+    needed = settings.gate_epoch_days + settings.gate_overlap_days + settings.declaration_days
     if settings.gate_retention_days >= needed:
         return []
     short = Refused("settings.gate-retention", "/gate_retention_days", days=needed)

@@ -168,9 +168,16 @@ async def _begun(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
     """A connection in a transaction. A server that is not reached is the operating system's error, not the driver's."""
     inside = False
     try:
-        async with engine.begin() as connection:
+        async with engine.connect() as connection, connection.begin() as transaction:
             inside = True
             yield connection
+            try:
+                await transaction.commit()
+            except BaseException:
+                # SQLite keeps the transaction of a failed commit open, and SQLAlchemy believes that it ended: given
+                # back, the connection would show the next reader rows that nobody committed.
+                await connection.invalidate()
+                raise
     except OSError as error:
         if inside:
             raise

@@ -386,13 +386,14 @@ async def test_a_wrong_statement_is_the_callers_own_error(store: Store) -> None:
 
 
 class Unreached(AsyncEngine):
-    """A server that does not answer."""
+    """An engine whose server is not there."""
 
     def __init__(self) -> None:
-        pass
+        """Nothing to keep."""
 
     @asynccontextmanager
-    async def begin(self) -> AsyncIterator[AsyncConnection]:
+    async def connect(self) -> AsyncIterator[AsyncConnection]:  # type: ignore[override]
+        """The operating system's own refusal."""
         raise ConnectionRefusedError
         yield
 
@@ -410,3 +411,21 @@ async def test_an_error_of_the_callers_own_is_not_taken_for_the_databases(store:
     with pytest.raises(ConnectionResetError):
         async with store.begin():
             raise ConnectionResetError
+
+
+async def test_a_commit_that_fails_leaves_nothing_for_the_next_who_takes_the_connection(store: Store) -> None:
+    orphan = text("INSERT INTO child VALUES (1, 99)")
+    async with store.begin() as tx:
+        await tx.execute(text("CREATE TABLE parent (id INTEGER PRIMARY KEY)"))
+        await tx.execute(text("CREATE TABLE child (id INTEGER PRIMARY KEY, parent INTEGER REFERENCES parent (id))"))
+
+    async def commit_fails() -> None:
+        async with store.begin() as tx:
+            await tx.execute(text("PRAGMA defer_foreign_keys=ON"))
+            await tx.execute(orphan)
+
+    with pytest.raises(IntegrityError):
+        await commit_fails()
+
+    async with store.begin() as tx:
+        assert 0 == (await tx.execute(text("SELECT count(*) FROM child"))).scalar_one()

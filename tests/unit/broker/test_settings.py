@@ -191,7 +191,7 @@ class TestCheck:
         ("changed", "code"),
         [
             ({"retry_first_seconds": 11, "retry_most_seconds": 10}, "settings.retry-order"),
-            ({"gate_epoch_days": 341}, "settings.gate-retention"),
+            ({"gate_epoch_days": 75}, "settings.gate-retention"),
             ({"home": "/nowhere/at/all"}, "settings.no-home"),
         ],
     )
@@ -202,7 +202,7 @@ class TestCheck:
         "changed",
         [
             {"retry_first_seconds": 10, "retry_most_seconds": 10},
-            {"gate_epoch_days": 340},
+            {"gate_epoch_days": 74},
         ],
     )
     def test_settings_that_just_agree_are_fine(self, changed: dict[str, Any]) -> None:
