@@ -16,12 +16,14 @@ def run(*, lang: str | None = None, keep: bool = False) -> int:
 
     Returns 0 if every claim held, else 1.
     """
+    from broker.cli.demo.claims import marks
     from broker.cli.demo.words import Words, language_of
 
     words = Words(language_of(lang, os.environ))
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a character that the encoding lacks becomes `?`, and never an error
-    opening = textwrap.fill(words("stage.opening"), 78, initial_indent="  ", subsequent_indent="  ")
+    opening = words("stage.opening", mark=marks(sys.stdout.encoding)[0])
+    opening = textwrap.fill(opening, 78, initial_indent="  ", subsequent_indent="  ")
     bold, plain = ("\033[1m", "\033[0m") if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else ("", "")
     sys.stdout.write(f"\n{bold}{words('stage.title')}{plain}\n\n{opening}\n")
     sys.stdout.flush()

@@ -7,6 +7,15 @@ Keeps: there is no way to tell a claim without a verdict: the sentence and the c
 from dataclasses import dataclass, field
 
 
+def marks(encoding: str | None) -> tuple[str, str]:
+    """How a claim that holds is marked, and one that does not, in an encoding that may lack the signs."""
+    try:
+        "✓✗".encode(encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return "OK", "NO"
+    return "✓", "✗"
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """One sentence of the demo: its key in `words.toml`, whether it holds, and what was looked at to know."""

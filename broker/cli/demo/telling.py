@@ -18,7 +18,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from broker.cli.demo.claims import Claim
+from broker.cli.demo.claims import Claim, marks
 from broker.cli.demo.words import NO_BREAK
 
 WIDEST = 100
@@ -146,7 +146,8 @@ class Telling:
         grid = Table.grid(padding=(0, 1))
         grid.add_column(no_wrap=True)
         grid.add_column()
-        mark = Text("✓", "bold green") if claim.held else Text("✗", "bold red")
+        held, failed = marks(self._console.encoding)
+        mark = Text(held, "bold green") if claim.held else Text(failed, "bold red")
         told = Text(_joined(claim.sentence), "" if claim.held else "bold red")
         if claim.evidence:
             told.append(f"  {claim.evidence}", "dim")

@@ -42,7 +42,7 @@ async def perform(words: Words, telling: Telling, keep: bool) -> Book:
 
 
 def _last_word(words: Words, telling: Telling, book: Book, seconds: float) -> None:
-    failing = [f"✗ {claim.sentence}  {claim.evidence}" for claim in book.failing]
+    failing = [f"{claim.sentence}  {claim.evidence}" for claim in book.failing]
     good = not failing
     told = {"held": len(book.claims) - len(failing), "count": len(book.claims), "seconds": f"{seconds:.1f}"}
     telling.verdict(words("end.good" if good else "end.bad", **told), failing, good)
