@@ -46,7 +46,7 @@ class Unknown(Unavailable):
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """The agency's system has it. `reference` is the agency's own number for it, shown to the citizen."""
+    """The agency's system has it. `reference` is the agency's own number for it; it stays on the agency's side."""
 
     reference: str | None = None
 
@@ -107,8 +107,11 @@ class Inbox(Protocol):
         """The keys of these deliveries alone, under one key release. May be asked again while the consent stands."""
         ...
 
-    async def acknowledge(self, delivery_id: DeliveryId, outcome: Outcome) -> None:
-        """Record the end of a delivery. Durable once it returns; the same outcome again changes nothing."""
+    async def acknowledge_all(self, ended: Mapping[DeliveryId, Outcome]) -> Mapping[DeliveryId, Refused]:
+        """Record the ends of deliveries, durable once it returns; the same end again changes nothing.
+
+        Those that the mailbox does not take come back, each with its reason; they do not hinder the others.
+        """
         ...
 
     async def retry_later(self, delivery_id: DeliveryId, code: str, after_ms: int | None = None) -> None:

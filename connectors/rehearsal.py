@@ -133,7 +133,16 @@ class Rehearsal:
         indices = sorted(event.field(name).index for name in disclosed)
         grant_id = grant.get("grant_id") or GrantId(uuid7(at, self.entropy(10)))
         purpose, consent_key, nonce = grant.get("purpose", "rehearsal"), self.entropy(32), self.entropy(12)
-        locked = lock(verified, self.recipient, purpose, grant_id, 1, indices, consent_key, nonce)
+        locked = lock(
+            verified,
+            self.recipient,
+            purpose,
+            grant_id,
+            1,
+            field_indices=indices,
+            consent_key=consent_key,
+            nonce=nonce,
+        )
         pseudonym = grant.get("pseudonym")
         statement = Statement.of(
             locked,
@@ -179,10 +188,13 @@ class Rehearsal:
         """These deliveries alone."""
         return self._handed(ids)
 
-    async def acknowledge(self, delivery_id: DeliveryId, outcome: Outcome) -> None:
-        """Remember the outcome. Raises Refused("rehearsal.acknowledged") for another one than before."""
-        if self.outcomes.setdefault(delivery_id, outcome) != outcome:
-            raise Refused("rehearsal.acknowledged")
+    async def acknowledge_all(self, ended: Mapping[DeliveryId, Outcome]) -> Mapping[DeliveryId, Refused]:
+        """Remember the ends; another end than before comes back as Refused("rehearsal.acknowledged")."""
+        return {
+            delivery_id: Refused("rehearsal.acknowledged")
+            for delivery_id, outcome in ended.items()
+            if self.outcomes.setdefault(delivery_id, outcome) != outcome
+        }
 
     async def retry_later(self, delivery_id: DeliveryId, code: str, after_ms: int | None = None) -> None:
         """Hold the delivery back for this long."""

@@ -271,13 +271,11 @@ async def _flush(work: _Round) -> None:
 
 async def _acknowledge(inbox: Inbox, pulled: Pulled, work: _Round, backoff: Backoff) -> RunReport:
     """Tell the mailbox each end. What it does not hear comes again when the lease ends."""
-    unheard = []
-    for delivery_id, outcome in work.ended.items():
-        try:
-            await inbox.acknowledge(delivery_id, outcome)
-        except (Unavailable, Refused):
-            # Refused: another run of this agency's was faster, or an operator has parked it meanwhile.
-            unheard.append(delivery_id)
+    try:
+        # Refused: another run of this agency's was faster, or an operator has parked it meanwhile.
+        unheard = tuple(await inbox.acknowledge_all(work.ended)) if work.ended else ()
+    except Unavailable:
+        unheard = tuple(work.ended)
     for delivery_id, fault in work.later.items():
         asked = fault.after_ms if isinstance(fault, Retry) else None
         wait = backoff.delay_ms(pulled.attempts.get(delivery_id, 0), asked)
@@ -290,5 +288,5 @@ async def _acknowledge(inbox: Inbox, pulled: Pulled, work: _Round, backoff: Back
         rejected=tuple((delivery_id, outcome) for delivery_id, outcome in ended if isinstance(outcome, Rejected)),
         retried=tuple((delivery_id, fault.code) for delivery_id, fault in work.later.items()),
         withheld=tuple((each.delivery_id, each.reason) for each in (*pulled.withheld, *work.withheld)),
-        unacknowledged=tuple(unheard),
+        unacknowledged=unheard,
     )

@@ -126,11 +126,12 @@ class HealthFund:
             )
         except Refused as fault:
             self.refused.append((released, fault))
-            await self.inbox.acknowledge(released.locked.delivery_id, Rejected(fault.code, Reason.INVALID_DELIVERY))
+            rejected = Rejected(fault.code, Reason.INVALID_DELIVERY)
+            await self.inbox.acknowledge_all({released.locked.delivery_id: rejected})
             return
         name = self._keep(delivery)
         self._seen[delivery.source, delivery.declaration_id] = delivery.manifest_digest
-        await self.inbox.acknowledge(delivery.delivery_id, Applied(name))
+        await self.inbox.acknowledge_all({delivery.delivery_id: Applied(name)})
 
     def _keep(self, delivery: VerifiedDelivery) -> str:
         """One file a delivery; what was not disclosed is written as such, and not as null."""

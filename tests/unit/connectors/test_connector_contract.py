@@ -104,12 +104,13 @@ async def test_a_rehearsal_hands_out_what_a_broker_would_and_remembers_the_ends(
 @pytest.mark.asyncio
 async def test_a_rehearsal_takes_one_end_for_each_delivery(rehearsal: Rehearsal, moved: Any) -> None:
     one = rehearsal.declare(MOVED, moved(), {"phone"})
-    await rehearsal.acknowledge(one, Applied("1"))
-    await rehearsal.acknowledge(one, Applied("1"))
-    with pytest.raises(Refused) as caught:
-        await rehearsal.acknowledge(one, Applied("2"))
-    assert ("rehearsal.acknowledged", (one,), {}, ()) == (
-        caught.value.code,
+    first = await rehearsal.acknowledge_all({one: Applied("1")})
+    again = await rehearsal.acknowledge_all({one: Applied("1")})
+    other = await rehearsal.acknowledge_all({one: Applied("2")})
+    assert ({}, {}, "rehearsal.acknowledged", (one,), {}, ()) == (
+        first,
+        again,
+        other[one].code,
         rehearsal.applied(),
         rehearsal.rejected(),
         await rehearsal.ready(5),

@@ -209,10 +209,12 @@ class Deaf:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)
 
-    async def acknowledge(self, delivery_id: DeliveryId, outcome: Outcome) -> None:
+    async def acknowledge_all(self, ended: Mapping[DeliveryId, Outcome]) -> Mapping[DeliveryId, Refused]:
+        if self.deaf and isinstance(self.fault, Refused):
+            return dict.fromkeys(ended, self.fault)
         if self.deaf:
             raise self.fault
-        await self.inner.acknowledge(delivery_id, outcome)
+        return await self.inner.acknowledge_all(ended)
 
     async def retry_later(self, delivery_id: DeliveryId, code: str, after_ms: int | None = None) -> None:
         if self.deaf:
