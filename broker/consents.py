@@ -9,8 +9,9 @@ Source: docs/architecture.md, "Transactions that matter"; docs/protocol.md, sect
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
+from broker import epochs
 from broker.crashpoints import mark
 from broker.declared import known, latest
 from broker.deliveries import ACTIVE, UNRELEASED, DeliveryState, in_states, load, withhold
@@ -20,7 +21,7 @@ from broker.lookup import Lookup
 from broker.planner import Planner
 from broker.ports import Clock, Entropy
 from broker.store.engine import Store, Transaction
-from broker.store.tables import declarations, deliveries, withholdings
+from broker.store.tables import consent_epochs, declarations, deliveries, withholdings
 from consent import keyring as wrapping
 from consent import registry
 from consent.grant import Basis, Grant, Scope, Status, Voice
@@ -113,7 +114,7 @@ class Consents:
             )
             grant.check_names(event.schema.id, frozenset(event.names))
             await self._lookup.party(tx, wish.recipient)
-            epoch, epoch_key = self._newest_epoch()
+            epoch, epoch_key = await self._newest_epoch(tx)
             wrapped = wrapping.wrap(self._entropy(32), grant.id, epoch, epoch_key, self._entropy(12))
             await registry.add(tx.conn, grant, epoch, wrapped)
             entry = self._recorder.grant(tx, EntryKind.GRANTED, grant, at)
@@ -246,12 +247,15 @@ class Consents:
             if _opened_by(grant, subscription):
                 await self._planner.replan(tx, declaration, subscription, keys, at, newer=grant.id)
 
-    def _newest_epoch(self) -> tuple[int, bytes]:
-        epochs = self._keyring.consent_epochs()
-        if not epochs:
+    async def _newest_epoch(self, tx: Transaction) -> tuple[int, bytes]:
+        """The epoch to wrap under, by the books: a key that no book knows is about to be destroyed."""
+        await tx.lock_shared([epochs.LOCK])
+        living = select(func.max(consent_epochs.c.epoch)).where(consent_epochs.c.destroyed_at.is_(None))
+        newest = (await tx.execute(living)).scalar()
+        keys = self._keyring.consent_epochs()
+        if newest is None or newest not in keys:
             raise Unavailable("consents.no-epoch-key")
-        newest = max(epochs)
-        return newest, epochs[newest]
+        return newest, keys[newest]
 
 
 async def _unless_over(change: Awaitable[Recorded]) -> Recorded | None:

@@ -3,25 +3,28 @@
 Refuses: to destroy the gate key that sources still seal to; to destroy a consent epoch key while a consent key needs
 it.
 Keeps: a private key is in the key store before its public half or its number is in the database; its destruction is
-written down before it happens, and finished by the next turn if a crash came between.
+written down before it happens, and finished by the next turn if a crash came between; a number is never used twice.
 Source: docs/architecture.md, "What destroying means".
 """
 
 from dataclasses import dataclass
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import insert, select, update
 
 from broker.crashpoints import mark
 from broker.ledger import Recorder
 from broker.ports import Clock, Entropy, KeyKind, KeyStore
 from broker.registrar import Registrar
-from broker.store.engine import Store
+from broker.store.engine import Store, Transaction
 from broker.store.tables import consent_epochs, gate_epochs
 from consent import registry
 from schemas.entry import EntryKind
 from schemas.errors import Refused
 from schemas.hpke import SealingKey, Suite
 from schemas.names import Instant, Kid, PartyId
+
+LOCK = b"epochs"
+"""Held exclusively by whoever opens or ends an epoch, shared by whoever wraps a key under the newest one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +72,12 @@ class Epochs:
     async def open_gate(self, suite: Suite, overlap_ms: int) -> Kid:
         """A new gate key that sources seal to from now on; the one before is accepted for `overlap_ms` more."""
         key = SealingKey.generate(suite)
-        self._keys.write(KeyKind.GATE, key.kid.hex(), key.to_raw())
-        mark("epochs.gate-key-written")
-        # Crash here: a private key that nobody knows of; fsck names it, the next rotation makes another.
         async with self._store.begin() as tx:
+            await tx.lock_exclusive([LOCK])  # or `finish` would take a key without its row for a leftover
             at = self._clock()
+            self._keys.write(KeyKind.GATE, key.kid.hex(), key.to_raw())
+            mark("epochs.gate-key-written")
+            # Crash here: a private key that nobody knows of; `finish` destroys it, the next turn makes another.
             await self._registrar.rotate_sealing(
                 tx, self._party, suite=suite, public=key.public, at=at, overlap_ms=overlap_ms
             )
@@ -99,11 +103,12 @@ class Epochs:
         Raises Refused: `epochs.unknown`, `epochs.still-open`.
         """
         async with self._store.begin() as tx:
+            await tx.lock_exclusive([LOCK])
             row = (await tx.execute(select(gate_epochs).where(gate_epochs.c.kid == kid))).one_or_none()
             if row is None:
                 raise Refused("epochs.unknown", "/kid")
             at = self._clock()
-            if row.closed_at is None or row.closed_at > at:
+            if row.closed_at is None or row.closed_at >= at:
                 raise Refused("epochs.still-open", "/kid")
             if row.destroyed_at is None:
                 await tx.execute(update(gate_epochs).where(gate_epochs.c.kid == kid).values(destroyed_at=at))
@@ -114,14 +119,15 @@ class Epochs:
 
     async def open_consent(self) -> int:
         """A new consent epoch; new consent keys are wrapped under it from now on. Returns its number."""
-        alive = [int(name) for name in self._keys.names(KeyKind.CONSENT_EPOCH)]
         async with self._store.begin() as tx:
+            await tx.lock_exclusive([LOCK])
+            alive = [int(name) for name in self._keys.names(KeyKind.CONSENT_EPOCH)]
             known = [int(row.epoch) for row in await tx.execute(select(consent_epochs.c.epoch))]
             epoch = max([*alive, *known, 0]) + 1
             await tx.execute(insert(consent_epochs).values(epoch=epoch, opened_at=self._clock()))
             self._keys.write(KeyKind.CONSENT_EPOCH, str(epoch), self._entropy(32))
             mark("epochs.consent-key-written")
-            # Crash here: a key without its row; its number is never used again, and `finish` destroys it.
+            # Crash here: a key without its row; nothing is wrapped under it, and `finish` ends number and key.
         return epoch
 
     async def consent_epochs(self) -> list[ConsentEpoch]:
@@ -134,26 +140,36 @@ class Epochs:
                 for row in rows
             ]
 
-    async def newest_consent_opened_at(self) -> Instant | None:
-        """When the newest consent epoch was opened; None when there is none."""
+    async def living_consent(self) -> list[tuple[int, Instant]]:
+        """The consent epochs that are not destroyed and when each was opened, oldest first. One, between rotations."""
         async with self._store.read() as tx:
-            return _instant((await tx.execute(select(func.max(consent_epochs.c.opened_at)))).scalar())
+            living = select(consent_epochs).where(consent_epochs.c.destroyed_at.is_(None))
+            rows = await tx.execute(living.order_by(consent_epochs.c.epoch))
+            return [(row.epoch, Instant(row.opened_at)) for row in rows]
 
     async def rotate_consent(self) -> int:
         """Wrap every living consent key anew and destroy the older epoch keys: no backup from before opens any more.
 
-        Returns how many keys were wrapped. May be interrupted anywhere and called again.
+        Returns how many keys were wrapped. What a crash leaves of it, `retire_consent` finishes.
         """
-        newest = await self.open_consent()
+        await self.open_consent()
+        return await self.retire_consent()
+
+    async def retire_consent(self) -> int:
+        """Wrap what older epochs still hold under the newest one, and destroy them. Returns how many keys were wrapped.
+
+        May be interrupted anywhere and called again.
+        """
         moved = 0
-        for epoch in await self._older_than(newest):
+        *older, newest = [epoch for epoch, _ in await self.living_consent()]
+        for epoch in older:
             keys = {number: self._keys.read(KeyKind.CONSENT_EPOCH, str(number)) for number in (epoch, newest)}
             count = None
             while count != 0:
                 async with self._store.begin() as tx:
                     count = await registry.rewrap(tx.conn, epoch, newest, epoch_keys=keys, entropy=self._entropy)
                     mark("epochs.rewrapped")
-                    # Crash here: this batch is still under the old key, which lives; the next rotation takes it up.
+                    # Crash here: this batch is still under the old key, which lives; the next turn takes it up.
                 moved += count
             await self._destroy_consent(epoch)
         await self._store.forget()
@@ -162,33 +178,41 @@ class Epochs:
     async def finish(self) -> int:
         """Destroy what was to be destroyed when a crash came between. Returns how many keys were left over."""
         async with self._store.read() as tx:
-            dead_gates = select(gate_epochs.c.kid).where(gate_epochs.c.destroyed_at.is_not(None))
-            dead = [(KeyKind.GATE, Kid(row.kid).hex()) for row in await tx.execute(dead_gates)]
-            known = {row.epoch: row.destroyed_at for row in await tx.execute(select(consent_epochs))}
-        for name in self._keys.names(KeyKind.CONSENT_EPOCH):
-            if int(name) not in known or known[int(name)] is not None:
-                dead.append((KeyKind.CONSENT_EPOCH, name))
-        left = [(kind, name) for kind, name in dead if name in self._keys.names(kind)]
+            if not await self._left_over(tx):
+                return 0
+        async with self._store.begin() as tx:
+            await tx.lock_exclusive([LOCK])  # a key whose row is about to be written is nobody's leftover
+            left = await self._left_over(tx)
+            for kind, name in left:
+                if kind is KeyKind.CONSENT_EPOCH:  # burn the number: a process may remember it with this key
+                    at = self._clock()
+                    await tx.insert_new(consent_epochs, {"epoch": int(name), "opened_at": at, "destroyed_at": at})
+        mark("epochs.leftovers-written")
+        # Crash here: they are still left over; the next call takes them up.
         for kind, name in left:
             self._keys.destroy(kind, name)
         return len(left)
 
-    async def _older_than(self, newest: int) -> list[int]:
-        async with self._store.read() as tx:
-            rows = await tx.execute(
-                select(consent_epochs.c.epoch)
-                .where(consent_epochs.c.epoch < newest, consent_epochs.c.destroyed_at.is_(None))
-                .order_by(consent_epochs.c.epoch)
-            )
-            return [row.epoch for row in rows]
+    async def _left_over(self, tx: Transaction) -> list[tuple[KeyKind, str]]:
+        """Keys of epochs that were destroyed by the books, or that no book knows."""
+        living_gates = select(gate_epochs.c.kid).where(gate_epochs.c.destroyed_at.is_(None))
+        living_consents = select(consent_epochs.c.epoch).where(consent_epochs.c.destroyed_at.is_(None))
+        living = {
+            KeyKind.GATE: {Kid(row.kid).hex() for row in await tx.execute(living_gates)},
+            KeyKind.CONSENT_EPOCH: {str(row.epoch) for row in await tx.execute(living_consents)},
+        }
+        return [(kind, name) for kind, names in living.items() for name in self._keys.names(kind) if name not in names]
 
     async def _destroy_consent(self, epoch: int) -> None:
         async with self._store.begin() as tx:
+            await tx.lock_exclusive([LOCK])
             if (await registry.epochs_in_use(tx.conn)).get(epoch):
                 raise Refused("epochs.in-use", "/epoch", epoch=epoch)
             at = self._clock()
-            await tx.execute(update(consent_epochs).where(consent_epochs.c.epoch == epoch).values(destroyed_at=at))
-            self._recorder.record(tx, EntryKind.EPOCH_DESTROYED, at)
+            alive = (consent_epochs.c.epoch == epoch, consent_epochs.c.destroyed_at.is_(None))
+            ended = await tx.execute(update(consent_epochs).where(*alive).values(destroyed_at=at))
+            if ended.rowcount:  # else another process was faster, and has said so
+                self._recorder.record(tx, EntryKind.EPOCH_DESTROYED, at)
         mark("epochs.consent-destruction-written")
         # Crash here: nothing is wrapped under it any more; `finish` destroys the key.
         self._keys.destroy(KeyKind.CONSENT_EPOCH, str(epoch))

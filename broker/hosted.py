@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from broker.deliveries import Delivery
 from broker.gate import Gate, Released
-from broker.mailbox import Ack, Mailbox, Rejection
+from broker.mailbox import Mailbox, Rejection
 from broker.ports import Clock
 from broker.store.engine import Store
 from connectors.contract import Applied, Outcome, Pulled, Ready, WithheldDelivery
@@ -48,9 +48,9 @@ class HostedInbox:
 
     async def acknowledge_all(self, ended: Mapping[DeliveryId, Outcome]) -> Mapping[DeliveryId, Refused]:
         """Every end at once, durable once it returns; those that the mailbox does not take come back with the fault."""
-        acks = [Ack(delivery, _rejection(outcome)) for delivery, outcome in ended.items()]
+        ends = {delivery: _rejection(outcome) for delivery, outcome in ended.items()}
         async with self._store.begin() as tx:
-            return await self._mailbox.acknowledge(tx, self._party, acks, self._clock())
+            return await self._mailbox.acknowledge(tx, self._party, ends, self._clock())
 
     async def retry_later(self, delivery_id: DeliveryId, code: str, after_ms: int | None = None) -> None:
         """Give the lease back."""

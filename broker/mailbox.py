@@ -5,7 +5,7 @@ Keeps: a leased delivery comes again when its lease runs out; one tried too ofte
 dropped; the same acknowledgement twice changes nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, and_, exists, or_, tuple_, update
@@ -40,14 +40,6 @@ class Rejection:
 
     code: str
     reason: Reason
-
-
-@dataclass(frozen=True, slots=True)
-class Ack:
-    """An agency's word on one delivery: applied, or rejected and why."""
-
-    delivery: DeliveryId
-    rejected: Rejection | None = None
 
 
 def _free(recipient: PartyId, at: Instant) -> ColumnElement[bool]:
@@ -106,26 +98,26 @@ class Mailbox:
         return leased
 
     async def acknowledge(
-        self, tx: Transaction, recipient: PartyId, acks: Sequence[Ack], at: Instant
+        self, tx: Transaction, recipient: PartyId, ends: Mapping[DeliveryId, Rejection | None], at: Instant
     ) -> dict[DeliveryId, Refused]:
-        """Record the ends of deliveries; the same end again changes nothing.
+        """Record the ends of deliveries, None for applied; the same end again changes nothing.
 
         Returns those that cannot be, each with its Refused: `mailbox.unknown-delivery` (another agency's is as
         unknown as one that never was), `mailbox.not-released`, `mailbox.already-applied`, `mailbox.not-handed`.
         """
-        found = await self._of(tx, recipient, [ack.delivery for ack in acks])
+        found = await self._of(tx, recipient, list(ends))
         refused: dict[DeliveryId, Refused] = {}
         applied = []
-        for ack in acks:
-            fault = _why_not(ack, found.get(ack.delivery))
+        for of, rejected in ends.items():
+            fault = _why_not(rejected, found.get(of))
             if fault is not None:
-                refused[ack.delivery] = fault
+                refused[of] = fault
                 continue
-            delivery = found[ack.delivery]
-            if ack.rejected is None and delivery.state is not DeliveryState.APPLIED:
+            delivery = found[of]
+            if rejected is None and delivery.state is not DeliveryState.APPLIED:
                 applied.append(delivery)
-            elif ack.rejected is not None and delivery.state is not DeliveryState.REJECTED:
-                await self._reject(tx, delivery, ack.rejected, at)
+            elif rejected is not None and delivery.state is not DeliveryState.REJECTED:
+                await self._reject(tx, delivery, rejected, at)
         await self._apply(tx, applied, at)
         return refused
 
@@ -204,11 +196,11 @@ class Mailbox:
         tx.add(dead_letters, {**letter, "attempts": delivery.attempts, "at": at})
 
 
-def _why_not(ack: Ack, delivery: Delivery | None) -> Refused | None:
+def _why_not(rejected: Rejection | None, delivery: Delivery | None) -> Refused | None:
     """Why an acknowledgement cannot be taken, or None."""
     if delivery is None:
         return Refused("mailbox.unknown-delivery", "/delivery")
-    if ack.rejected is None:
+    if rejected is None:
         return Refused("mailbox.not-released", "/delivery") if delivery.released_at is None else None
     if delivery.state is DeliveryState.APPLIED:
         return Refused("mailbox.already-applied", "/delivery")

@@ -74,7 +74,8 @@ class Upkeep:
         return opened, destroyed
 
     async def _consent_epoch(self) -> int | None:
-        opened = await self._epochs.newest_consent_opened_at()
-        if opened is not None and self._clock() - opened < self._schedule.consent_days * DAY_MS:
-            return None
-        return await self._epochs.rotate_consent()
+        """A new consent epoch when the newest has served its time; the rest of a rotation that was interrupted."""
+        living = await self._epochs.living_consent()
+        if not living or self._clock() - living[-1][1] >= self._schedule.consent_days * DAY_MS:
+            return await self._epochs.rotate_consent()
+        return await self._epochs.retire_consent() if len(living) > 1 else None
