@@ -161,6 +161,7 @@ def lock(
     purpose: str,
     grant_id: GrantId,
     grant_version: int,
+    *,
     field_indices: Iterable[int],
     consent_key: bytes,
     nonce: bytes,

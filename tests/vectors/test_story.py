@@ -213,7 +213,16 @@ def test_each_delivery_is_locked_as_in_the_story(told: dict[str, Any]) -> None:
     grant, consent_key = GrantId.parse(told["grant_id"]), bytes.fromhex(told["consent_key"])
     there = locked_of(told)
     nonce = there.locked_dek[:12]
-    here = lock(verified(), RECIPIENT, there.purpose, grant, told["grant_version"], told["allowed"], consent_key, nonce)
+    here = lock(
+        verified(),
+        RECIPIENT,
+        there.purpose,
+        grant,
+        told["grant_version"],
+        field_indices=told["allowed"],
+        consent_key=consent_key,
+        nonce=nonce,
+    )
     assert told["locked"] == here.encode().hex()
     assert told["delivery_id"] == delivery_id_of(DECLARATION, RECIPIENT, grant).hex()
     assert DEK == open_locked(here, consent_key, GATE_KEY)
@@ -319,9 +328,10 @@ def at_the_gate(delivery: LockedDelivery, consent_key: bytes) -> tuple[LockedDel
 
 def the_whole_way(envelope: bytes) -> tuple[str, str]:
     consent_key, grant = bytes(32), GrantId(bytes(16))
+    keys: dict[str, Any] = {"field_indices": range(9), "consent_key": consent_key, "nonce": bytes(12)}
     return refused_by(
         ("intake", lambda _: verified(envelope)),
-        ("router", lambda declaration: lock(declaration, RECIPIENT, "all", grant, 1, range(9), consent_key, bytes(12))),
+        ("router", lambda declaration: lock(declaration, RECIPIENT, "all", grant, 1, **keys)),
         ("gate", lambda delivery: at_the_gate(delivery, consent_key)),
         ("recipient", lambda answer: check([answer[0]], answer[1])),
     )

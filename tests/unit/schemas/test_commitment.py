@@ -43,6 +43,11 @@ def test_an_index_beyond_16_bits_is_a_mistake_of_ours(index: int) -> None:
         commit(SALT, index, "a", b"")
 
 
+def test_index_and_name_may_fill_their_16_bits() -> None:
+    hashed = b"unefois/field/v1\x00" + SALT + b"\xff\xff" + b"\xff\xff" + b"a" * 0xFFFF + bytes(4)
+    assert sha256(hashed).digest() == commit(SALT, 0xFFFF, "a" * 0xFFFF, b"")
+
+
 def test_a_name_beyond_16_bits_of_length_is_a_mistake_of_ours() -> None:
     with pytest.raises(ValueError, match="name"):
         commit(SALT, 0, "a" * 0x10000, b"")

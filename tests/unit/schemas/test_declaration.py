@@ -83,7 +83,8 @@ def travelled(world: Any, signed: SignedDeclaration, gate: Any, source: Source, 
     held = catalogue.Catalogue((event(),))
     received = SignedDeclaration.decode(signed.encode())
     verified = verify_declaration(received, directory, held, world.NOW)
-    locked = lock(verified, world.FUND, "purpose", world.grant_id, 1, fields, world.consent_key, bytes(12))
+    keys = {"consent_key": world.consent_key, "nonce": bytes(12)}
+    locked = lock(verified, world.FUND, "purpose", world.grant_id, 1, field_indices=fields, **keys)
     dek = open_locked(locked, world.consent_key, gate)
     statement = Statement.of(
         locked,
@@ -119,7 +120,7 @@ def test_what_is_declared_arrives_as_it_was_told(policy: int, suite: Suite, worl
 
 records = st.fixed_dictionaries(
     {
-        "name": st.text("aé'- Z", min_size=1, max_size=90).map(lambda text: "x" + text.strip() + "x"),
+        "name": st.text("aé'-Z", min_size=1, max_size=90),
         "rooms": st.integers(-(2**31), 2**31 - 1),
         "note": st.none() | st.just("note"),
         "garden": st.booleans(),

@@ -204,6 +204,11 @@ def test_a_period_that_ends_before_it_begins_is_refused(world: Any) -> None:
     assert code == world.code_of(lambda: world.directory(rights=[right]))
 
 
+def test_a_period_of_one_instant_is_a_period(world: Any) -> None:
+    entry = world.signing_entry(world.town, world.TOWN, valid_from=world.NOW, valid_to=world.NOW)
+    world.directory(signing=[entry]).check_signer(world.TOWN, world.town.kid, world.NOW)
+
+
 def test_a_policy_must_exist_and_begin_alone(world: Any) -> None:
     unknown = [PolicyEntry(world.TOWN, 6, Instant(0))]
     assert "directory.unknown-policy" == world.code_of(lambda: world.directory(policies=unknown))

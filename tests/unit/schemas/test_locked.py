@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from schemas import locked as module
 from schemas.envelope import VerifiedDeclaration, verify_declaration
 from schemas.errors import Refused
-from schemas.locked import LockedDelivery, SealedField, bitmap, delivery_id_of, indices, lock, open_locked
+from schemas.locked import LockedDelivery, SealedField, bitmap, delivery_id_of, indices, lock, open_locked, unlock
 from schemas.names import DeclarationId, DeliveryId, GrantId, Kid, PartyId
 
 NONCE = bytes(range(12))
@@ -25,7 +25,8 @@ def verified(world: Any) -> VerifiedDeclaration:
 
 
 def locked_by(world: Any, verified: VerifiedDeclaration, fields: Any = (2, 0)) -> LockedDelivery:
-    return lock(verified, world.FUND, "family-benefits", world.grant_id, 2, fields, world.consent_key, NONCE)
+    keys = {"consent_key": world.consent_key, "nonce": NONCE}
+    return lock(verified, world.FUND, "family-benefits", world.grant_id, 2, field_indices=fields, **keys)
 
 
 def test_a_delivery_s_id_is_derived_as_the_protocol_says() -> None:
@@ -139,6 +140,12 @@ def test_both_keys_open_the_dek(verified: VerifiedDeclaration, world: Any) -> No
     assert world.dek == open_locked(locked_by(world, verified), world.consent_key, world.gate)
 
 
+def test_the_consent_s_key_alone_gives_the_dek_as_the_source_sealed_it(
+    verified: VerifiedDeclaration, world: Any
+) -> None:
+    assert verified.signed.sealed_dek == unlock(locked_by(world, verified), world.consent_key)
+
+
 def test_another_consent_s_key_does_not_unlock(verified: VerifiedDeclaration, world: Any) -> None:
     found = locked_by(world, verified)
     for key in (world.fixed("another consent", 32), bytes(32), b""):
@@ -186,8 +193,9 @@ def test_a_delivery_addressed_to_another_key_than_its_kid_says_does_not_open(wor
 
 @pytest.mark.parametrize("size", [0, 11, 13])
 def test_a_nonce_of_another_length_is_a_mistake_of_ours(size: int, verified: VerifiedDeclaration, world: Any) -> None:
+    keys = {"consent_key": world.consent_key, "nonce": bytes(size)}
     with pytest.raises(ValueError, match="nonce"):
-        lock(verified, world.FUND, "p", world.grant_id, 1, (0,), world.consent_key, bytes(size))
+        lock(verified, world.FUND, "p", world.grant_id, 1, field_indices=(0,), **keys)
 
 
 def test_a_locked_delivery_has_the_members_of_the_protocol() -> None:

@@ -70,6 +70,11 @@ def test_a_manifest_that_makes_no_sense_is_refused(over: dict[str, Any], code: s
     assert (code, pointer) == (caught.value.code, caught.value.pointer)
 
 
+def test_a_declaration_may_last_for_one_instant(world: Any) -> None:
+    one = world.manifest(not_after=world.NOW)
+    assert one == Manifest.decode(one.encode())
+
+
 def test_a_manifest_does_not_correct_itself(world: Any) -> None:
     one = world.manifest(corrects=world.declaration_id)
     assert "manifest.corrects-itself" == world.code_of(lambda: Manifest.decode(one.encode()))
@@ -79,6 +84,11 @@ def test_what_its_source_signed_is_believed(world: Any) -> None:
     found, registered = verify(world, world.signed())
     assert world.manifest() == found
     assert world.kind == registered
+
+
+def test_four_signatures_are_read(world: Any) -> None:
+    keys = [world.town, *(world.signing_key(f"town {number}") for number in range(3))]
+    verify(world, world.signed(*keys), signing=[world.signing_entry(key, world.TOWN) for key in keys])
 
 
 def with_signatures(*signatures: Callable[[Any, bytes], Signature]) -> Callable[[Any], Any]:

@@ -66,6 +66,10 @@ def test_a_sealed_field_opens_to_salt_and_value() -> None:
     assert (SALT, b"value") == sealing.open_field(KEY, sealing.seal_field(KEY, SALT, b"value", **PLACE), **PLACE)
 
 
+def test_an_empty_value_is_a_value() -> None:
+    assert (SALT, b"") == sealing.open_field(KEY, sealing.seal_field(KEY, SALT, b"", **PLACE), **PLACE)
+
+
 def test_a_sealed_field_does_not_show_the_length_of_its_value() -> None:
     assert (
         80 == len(sealing.seal_field(KEY, SALT, b"", **PLACE)) == len(sealing.seal_field(KEY, SALT, b"x" * 44, **PLACE))

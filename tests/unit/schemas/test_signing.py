@@ -196,6 +196,7 @@ def test_a_key_id_is_the_hash_of_algorithm_and_key(world: Any) -> None:
 
 def test_the_policies_are_those_of_the_protocol() -> None:
     ed, ml, p256 = Algorithm.ED25519, Algorithm.ML_DSA_44, Algorithm.ECDSA_P256
+    assert (1, 2, 3) == (ed.value, ml.value, p256.value)
     assert {1: {ed}, 2: {ml}, 3: {p256}, 4: {ed, ml}, 5: {p256, ml}} == dict(POLICIES)
 
 
