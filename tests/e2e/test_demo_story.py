@@ -248,6 +248,21 @@ def test_a_verdict_can_be_told_from_the_other_in_any_encoding(encoding: str | No
     assert expected == marks(encoding)
 
 
+@pytest.mark.usefixtures("announced")
+def test_an_act_that_breaks_off_is_a_claim_that_failed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def break_off(stage: Stage) -> AsyncIterator[str]:
+        yield "allow"
+        raise LookupError(cast.IBAN)
+
+    monkeypatch.setattr(theatre, "play", break_off)
+    assert 1 == demo.run(lang="en")
+    told = capsys.readouterr().out
+    assert "✗ The act stopped before its end.  LookupError" in told
+    assert cast.IBAN not in told
+
+
 def test_every_sentence_is_there_in_both_languages_and_fills_the_same_braces() -> None:
     for part, sentences in table().items():
         for key, told in sentences.items():

@@ -4,6 +4,7 @@ Refuses: to count a performance as good in which a claim was false or an act sto
 Keeps: the temporary folder is gone afterwards, unless it is to be kept; then its place is told.
 """
 
+import os
 import shutil
 import tempfile
 import time
@@ -14,6 +15,7 @@ from broker.cli.demo.stage import set_up
 from broker.cli.demo.story import play
 from broker.cli.demo.telling import Telling
 from broker.cli.demo.words import Words
+from broker.cli.frame import DEBUG
 from schemas.errors import Fault
 
 
@@ -27,10 +29,12 @@ async def perform(words: Words, telling: Telling, keep: bool) -> Book:
             async for _ in play(stage):
                 pass
     except Fault as fault:
-        # An act that stops proves nothing of what it would have said: that is a claim which failed.
-        stopped = Claim("stage.stopped", words("stage.stopped"), False, str(fault))
-        book.add(stopped)
-        telling.claim(stopped)
+        _stopped(words, telling, book, str(fault))
+    except Exception as error:
+        # Broad on purpose: whatever stops an act, nothing of what it would have said was shown, and that is the answer.
+        if os.environ.get(DEBUG):
+            raise
+        _stopped(words, telling, book, type(error).__name__)
     finally:
         if not keep:
             shutil.rmtree(root, ignore_errors=True)
@@ -39,6 +43,12 @@ async def perform(words: Words, telling: Telling, keep: bool) -> Book:
     home = root / "home"
     telling.next(words("end.next"), [(words(f"end.{one}", home=home), words(f"end.{one}_does")) for one in told])
     return book
+
+
+def _stopped(words: Words, telling: Telling, book: Book, why: str) -> None:
+    stopped = Claim("stage.stopped", words("stage.stopped"), False, why)
+    book.add(stopped)
+    telling.claim(stopped)
 
 
 def _last_word(words: Words, telling: Telling, book: Book, seconds: float) -> None:

@@ -52,8 +52,11 @@ async def attack(stage: Stage, declared: Declared) -> None:
         fault is not None and (fault.code, fault.pointer) == (attempt.code, attempt.pointer)
         for attempt, fault in zip(attempts, ends, strict=True)
     ]
-    unexpected = ", ".join(str(fault) for fault, good in zip(ends, right, strict=True) if not good)
-    stage.claim("attack.refused", held=all(right), count=sum(right), evidence=unexpected)
+    unexpected = ", ".join(
+        f"{attempt.key}: {fault}" for attempt, fault, good in zip(attempts, ends, right, strict=True) if not good
+    )
+    total = len(attempts)
+    stage.claim("attack.refused", held=all(right), total=total, count=sum(right), evidence=unexpected)
     written = len(of_kind(await facts_of(home.store), EntryKind.REFUSED)) - before
     stage.claim("attack.recorded", held=written == len(attempts) - 1, count=written)
     await _replay(stage, declared)
