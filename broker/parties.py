@@ -14,6 +14,7 @@ from broker.directory import Party
 from broker.ports import Clock, KeyKind, KeyStore
 from broker.registrar import Registrar
 from broker.store.engine import Store, Transaction
+from schemas.errors import Refused
 from schemas.hpke import SealingKey, Suite
 from schemas.names import EventType, Instant, Kid, PartyId
 from schemas.signing import POLICIES, Algorithm, PrivateKey
@@ -40,6 +41,8 @@ class Parties:
 
     async def enrol(self, enrolment: Enrolment) -> None:
         """Register a party with fresh keys. Raises Refused: `registrar.*`, `catalogue.unknown-type`."""
+        if enrolment.policy not in POLICIES:
+            raise Refused("registrar.unknown-policy", "/policy", policy=enrolment.policy)
         party = enrolment.party.id
         signing = [PrivateKey.generate(algorithm) for algorithm in sorted(POLICIES[enrolment.policy])]
         sealing = [SealingKey.generate(enrolment.suite)] if enrolment.suite is not None else []

@@ -23,20 +23,25 @@ app = typer.Typer(
 )
 
 
+def _show_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(f"unefois {version('unefois')}")
+        raise typer.Exit
+
+
 @app.callback()
 @with_choices
 def unefois(
-    version: Annotated[bool, typer.Option("--version", help="Show the version and end.", is_eager=True)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and end.", is_eager=True, callback=_show_version)
+    ] = False,
 ) -> None:
     """Tell us once: a citizen declares to one administration, and every one that the citizen allows hears it.
 
     Begin with `unefois demo`, or with `unefois init`.
     """
-    if version:
-        from importlib.metadata import version as version_of
-
-        print(f"unefois {version_of('unefois')}")
-        raise typer.Exit
 
 
 @command(app, "demo")

@@ -29,7 +29,7 @@ def add(
     retention: Annotated[str, typer.Option(help="How long it keeps what it receives, in words.")],
     kind: Annotated[Literal["administration", "portal"], typer.Option(help="What it is here.")] = "administration",
     publishes: Annotated[list[str] | None, typer.Option(help="An event type that it may declare. Repeatable.")] = None,
-    policy: Annotated[int, typer.Option(help="Its signature policy, 1 to 5: `unefois party add` notes below.")] = 1,
+    policy: Annotated[int, typer.Option(help="Its signature policy, 1 to 5: see above.")] = 1,
     suite: Annotated[
         Literal["mlkem768_x25519", "x25519", "none"], typer.Option(help="What it opens deliveries with.")
     ] = "mlkem768_x25519",

@@ -16,7 +16,7 @@ from broker.cli.show import answer, line, pairs
 if TYPE_CHECKING:
     from broker.wiring import Home
 
-app = typer.Typer(help="What administrations ask to receive, and on which legal ground.")
+app = typer.Typer()
 
 LegalReference = Annotated[
     str | None, typer.Option("--legal-reference", help="The text that allows it. With it, the request is approved.")
@@ -37,7 +37,9 @@ def subscribe(
     ] = None,
     legal_reference: LegalReference = None,
 ) -> None:
-    """Ask for an event type on an administration's behalf; approve it at once where the legal reference is given.
+    """What administrations ask to receive, and on which legal ground.
+
+    Without a further command: ask on an administration's behalf; with the legal reference, approve at once.
 
     Example: unefois subscribe --recipient urn:fr:siret:21440109300015 --type address.changed --purpose local-services
     --field subject --field new_address --territory 44109 --legal-reference "CGCT, art. L2121-29"

@@ -1,0 +1,111 @@
+"""A home with a small cast, made once and copied for each test, and short words for calling the program."""
+
+import asyncio
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from broker.cli.app import app
+from broker.settings import load
+from broker.wiring import create_home, open_home
+from tests.announced import announce
+from tests.world import ELISE, Clock, World, populate
+
+
+@dataclass
+class Program:
+    """The program `unefois` with one home."""
+
+    home: Path
+
+    def run(self, *words: object, typed: str | None = None) -> Result:
+        """Call it."""
+        return CliRunner().invoke(app, [str(word) for word in words], input=typed)
+
+    def told(self, *words: object) -> dict[str, Any]:
+        """Its answer as JSON; it has to succeed."""
+        result = self.run(*words, "--json")
+        assert (0, "") == (result.exit_code, result.stderr), result.output
+        answer: dict[str, Any] = json.loads(result.stdout)
+        return answer
+
+    def error(self, *words: object, code: int) -> dict[str, Any]:
+        """Its error as JSON; it has to end with this exit code."""
+        result = self.run(*words, "--json")
+        assert (code, "") == (result.exit_code, result.stdout), result.output
+        error: dict[str, Any] = json.loads(result.stderr)["error"]
+        return error
+
+
+@pytest.fixture(scope="session")
+def furnished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with portal, two funds, a town, and their approved subscriptions."""
+    folder = tmp_path_factory.mktemp("furnished") / "home"
+
+    async def furnish() -> None:
+        await create_home(load(home=folder))
+        async with open_home(load(home=folder)) as home:
+            await populate(World(home, Clock(), folder))
+            await home.ledger.sequence()
+
+    asyncio.run(furnish())
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """English, and no home, unless a test says otherwise."""
+    for name in [name for name in os.environ if name.startswith("UNEFOIS_") or name in {"LC_ALL", "LC_MESSAGES"}]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("LANG", "C.UTF-8")
+    announce(monkeypatch)
+
+
+@pytest.fixture
+def unefois(furnished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
+    """The program with a furnished home of its own."""
+    shutil.copytree(furnished, tmp_path / "home")
+    monkeypatch.setenv("UNEFOIS_HOME", str(tmp_path / "home"))
+    return Program(tmp_path / "home")
+
+
+@pytest.fixture
+def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
+    """The program with a home that nobody has made."""
+    monkeypatch.setenv("UNEFOIS_HOME", str(tmp_path / "home"))
+    return Program(tmp_path / "home")
+
+
+@pytest.fixture
+def elise(tmp_path: Path) -> Path:
+    """A file with a citizen's pivot identity."""
+    path = tmp_path / "elise.json"
+    path.write_text(json.dumps(ELISE))
+    return path
+
+
+@pytest.fixture
+def move(tmp_path: Path) -> Path:
+    """A file with a declaration of a move, without the fields that may be left out."""
+    address = {"housenumber": "12", "street": "rue de la Monnaie", "postcode": "35000", "city": "Rennes"}
+    record = {
+        "subject": ELISE,
+        "capacity": "self",
+        "effective_date": "2026-12-01",
+        "new_address": {**address, "commune": "35238", "country": "99100", "lines": []},
+        "old_commune": "44109",
+        "new_commune": "35238",
+        "new_country": "99100",
+        "household": [],
+        "vehicles": [],
+        "occupants": 1,
+    }
+    path = tmp_path / "move.json"
+    path.write_text(json.dumps(record))
+    return path

@@ -1,0 +1,242 @@
+"""explain, declare, track: who would get what, saying it once, and how far it got."""
+
+import json
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.unit.broker.cli.conftest import Program
+from tests.unit.broker.cli.test_machine import FIELDS, grant_and_declare, host
+from tests.world import BANK, CAF, CPAM, ELISE, MOVED, PORTAL, RENNES
+
+PEOPLE = Path(__file__).parents[4] / "../shared/vectors/people"
+
+
+def declare(unefois: Program, move: Path, *words: object) -> dict[str, Any]:
+    return unefois.told("declare", move, "--type", "address.changed", *words)
+
+
+def changed(move: Path, **changes: Any) -> Path:
+    path = move.with_name("changed.json")
+    path.write_text(json.dumps(json.loads(move.read_text()) | changes))
+    return path
+
+
+class TestExplain:
+    def test_everybody_who_asked_has_a_line_with_what_they_would_get_or_why_not(
+        self, unefois: Program, elise: Path, move: Path
+    ) -> None:
+        grant_and_declare(unefois, elise, move, *FIELDS)
+
+        told = unefois.told("explain", move, "--type", "address.changed")
+
+        lines = {line["recipient"]: line for line in told["lines"]}
+        assert (True, ["subject", "effective_date", "new_address"], ["consent"], None) == (
+            lines[RENNES]["permitted"],
+            lines[RENNES]["fields"],
+            lines[RENNES]["basis"],
+            lines[RENNES]["reason"],
+        )
+        assert {CAF: "no-grant", CPAM: "no-grant"} == {
+            line["recipient"]: line["reason"] for line in told["lines"] if not line["permitted"]
+        }
+
+    def test_it_is_said_in_sentences(self, unefois: Program, move: Path) -> None:
+        shown = unefois.run("explain", move, "--type", "address.changed", "--lang", "fr").stdout
+
+        assert "- caf ne recevra rien pour « Prestations familiales »." in shown
+
+    def test_nothing_is_written(self, unefois: Program, move: Path) -> None:
+        before = unefois.told("audit", "verify")["size"]
+
+        unefois.told("explain", move, "--type", "address.changed")
+
+        assert before == unefois.told("audit", "verify")["size"]
+        assert 0 == unefois.told("run", "--once")["routed"]
+
+    def test_where_nobody_asked_it_says_so(self, unefois: Program, tmp_path: Path) -> None:
+        for subscription in unefois.told("subscribe", "list")["subscriptions"]:
+            unefois.told("subscribe", "end", subscription["id"])
+        bank = {"subject": ELISE, "capacity": "self", "effective_date": "2026-12-01", "holder": "E", "joint": False}
+        bank |= {"iban": "FR7630006000011234567890189", "uses": ["payments"]}
+        (tmp_path / "bank.json").write_text(json.dumps({"event_type": BANK, "record": bank}))
+
+        assert "Nobody has asked for this type" in unefois.run("explain", tmp_path / "bank.json").stdout
+
+
+class TestDeclare:
+    def test_what_is_declared_is_kept_and_has_its_receipt(self, unefois: Program, move: Path, tmp_path: Path) -> None:
+        told = declare(unefois, move, "--receipt", tmp_path / "intake.json")
+
+        assert (MOVED, PORTAL, False, []) == (
+            told["event_type"],
+            told["source"],
+            told["repeated"],
+            told["warnings"],
+        )
+        assert told["receipt"] == (tmp_path / "intake.json").read_text()
+        assert 1 == unefois.told("run", "--once")["routed"]
+
+    def test_yaml_reads_like_json(self, unefois: Program, move: Path, tmp_path: Path) -> None:
+        record = json.loads(move.read_text())
+        (tmp_path / "move.yaml").write_text(yaml.safe_dump({"event_type": str(MOVED), "record": record}))
+
+        assert MOVED == unefois.told("declare", tmp_path / "move.yaml")["event_type"]
+
+    def test_the_file_may_be_piped_in(self, unefois: Program, move: Path) -> None:
+        result = unefois.run("declare", "-", "--type", "address.changed", typed=move.read_text())
+
+        assert 0 == result.exit_code
+
+    def test_a_correction_names_what_it_puts_right(self, unefois: Program, elise: Path, move: Path) -> None:
+        first = grant_and_declare(unefois, elise, move, *FIELDS)
+        unefois.told("run", "--once")
+        record = json.loads(move.read_text())
+        better = changed(move, new_address=record["new_address"] | {"housenumber": "14"})
+
+        second = declare(unefois, better, "--corrects", first)["declaration"]
+        unefois.told("run", "--once")
+
+        told = unefois.told("track", second)
+        assert first == told["corrects"]
+        assert [RENNES] == [step["recipient"] for step in told["steps"] if step["progress"] != "withheld"]
+
+    def test_the_same_id_with_other_content_is_refused(self, unefois: Program, move: Path) -> None:
+        id_ = "01a20dce-3751-7856-9d3b-c59e92991efd"
+        assert id_ == declare(unefois, move, "--id", id_)["declaration"]
+
+        error = unefois.error("declare", move, "--type", "address.changed", "--id", id_, code=3)
+
+        assert "intake.id-reused" == error["code"]
+
+    def test_what_to_look_at_is_told_and_not_refused(self, unefois: Program, move: Path) -> None:
+        household = [{"relation": "child", "identity": ELISE | {"birthplace": None}}]
+        file = changed(move, household=household, occupants=2)
+
+        (warning,) = declare(unefois, file)["warnings"]
+
+        assert ("values.no-birthplace", "/household/0/identity/birthplace") == (warning["code"], warning["pointer"])
+        shown = unefois.run("declare", file, "--type", "address.changed").stdout
+        assert "! /household/0/identity/birthplace" in shown
+
+    @pytest.mark.parametrize(
+        ("changes", "code", "pointer"),
+        [
+            ({"effective_date": "demain"}, "values.date", "/effective_date"),
+            ({"occupants": "one"}, "avro.wrong-type", "/occupants"),
+            ({"colour": "blue"}, "avro.unknown-field", "/colour"),
+            ({"subject": ELISE | {"birthplace": None}}, "identity.birthplace", "/subject/birthplace"),
+        ],
+    )
+    def test_a_wrong_field_is_told_by_its_place_and_never_by_its_value(
+        self, unefois: Program, move: Path, changes: dict[str, Any], code: str, pointer: str
+    ) -> None:
+        result = unefois.run("declare", changed(move, **changes), "--type", "address.changed", "--json")
+
+        assert 3 == result.exit_code
+        error = json.loads(result.stderr)["error"]
+        assert (code, pointer) == (error["code"], error["pointer"])
+        for value in ("demain", "blue", "Martin"):
+            assert value not in result.output
+
+    @pytest.mark.parametrize(
+        "words",
+        [
+            ("--set", "a=b"),
+            ("--type", "address.changed", "--mapping", "caf-quotient-familial"),
+            ("--mapping", "caf-quotient-familial", "--set", "effective-date"),
+            ("--mapping", "caf-quotient-familial", "--set", "a=1", "--set", "a=2"),
+        ],
+    )
+    def test_words_that_do_not_go_together_are_a_mistake_of_the_command_line(
+        self, unefois: Program, move: Path, words: tuple[str, ...]
+    ) -> None:
+        assert "cli.usage" == unefois.error("declare", move, *words, code=2)["code"]
+
+    def test_another_source_is_named_where_it_must_be(self, unefois: Program, move: Path) -> None:
+        error = unefois.error("declare", move, "--type", "address.changed", "--source", CAF, code=3)
+
+        assert "directory.not-entitled" == error["code"]
+
+    def test_a_file_that_is_too_large_is_refused_before_it_is_read(self, unefois: Program, tmp_path: Path) -> None:
+        (tmp_path / "large").write_bytes(b" " * (4 * 1024 * 1024 + 1))
+
+        error = unefois.error("declare", tmp_path / "large", "--type", "address.changed", code=3)
+
+        assert "cli.file-too-large" == error["code"]
+
+    def test_a_receipt_that_cannot_be_written_is_told(self, unefois: Program, move: Path, tmp_path: Path) -> None:
+        words = ("declare", move, "--type", "address.changed", "--receipt", tmp_path / "no" / "r.json")
+
+        assert "cli.cannot-write" == unefois.error(*words, code=3)["code"]
+
+
+class TestTrack:
+    def test_before_it_is_routed_it_waits(self, unefois: Program, move: Path) -> None:
+        declared = declare(unefois, move)["declaration"]
+
+        assert (None, []) == (
+            unefois.told("track", declared)["routed_at"],
+            unefois.told("track", declared)["steps"],
+        )
+        assert "waits in the log" in unefois.run("track", declared).stdout
+
+    def test_each_administration_has_its_progress_in_words(
+        self, unefois: Program, elise: Path, move: Path, tmp_path: Path
+    ) -> None:
+        host(unefois, tmp_path)
+        declared = grant_and_declare(unefois, elise, move, *FIELDS)
+        unefois.told("run", "--once")
+
+        steps = {step["recipient"]: step for step in unefois.told("track", declared)["steps"]}
+
+        assert ("done", ["subject", "effective_date", "new_address"]) == (
+            steps[RENNES]["progress"],
+            steps[RENNES]["fields"],
+        )
+        assert ("withheld", "no-grant") == (steps[CAF]["progress"], steps[CAF]["reason"])
+        shown = unefois.run("track", declared, "--lang", "fr").stdout
+        assert "Traitée" in shown
+        assert "Retenue" in shown
+
+    @pytest.mark.parametrize(("id_", "code"), [("0" * 32, "tracking.unknown"), ("x", "name.declaration-id")])
+    def test_what_nobody_declared_is_refused(self, unefois: Program, id_: str, code: str) -> None:
+        assert code == unefois.error("track", id_, code=3)["code"]
+
+
+@pytest.mark.skipif(not PEOPLE.is_dir(), reason="the fictional families of others are not here")
+@pytest.mark.parametrize("file", sorted(PEOPLE.glob("*.yaml")) if PEOPLE.is_dir() else [], ids=lambda path: path.stem)
+def test_a_family_that_nobody_here_wrote_is_declared_by_one_mapping_and_arrives(
+    unefois: Program, tmp_path: Path, file: Path
+) -> None:
+    """A recorded answer of a family-benefits fund's service: YAML that carries JSON as text."""
+    household = json.loads(yaml.safe_load(file.read_text())["payload"])
+    first = household["allocataires"][0]["nomPrenom"].split()
+    host(unefois, tmp_path)
+    person = {"family_name": first[0], "given_names": first[1:], "birthplace": "44109", "birthcountry": "99100"}
+    born = household["allocataires"][0]["dateDeNaissance"]
+    person |= {"birthdate": f"{born[4:]}-{born[2:4]}-{born[:2]}"}
+    person |= {"gender": {"M": "male", "F": "female"}[household["allocataires"][0]["sexe"]]}
+    (tmp_path / "person.json").write_text(json.dumps(person))
+    unefois.told(
+        *("grant", "--person", tmp_path / "person.json", "--recipient", RENNES, "--type", "address.changed"),
+        *("--purpose", "local-services", "--field", "subject", "--field", "new_address"),
+    )
+
+    declared = unefois.told(
+        *("declare", file, "--inside", "payload", "--mapping", "caf-quotient-familial.in.yaml"),
+        *("--set", "effective-date=2026-12-01", "--set", "new-commune=35238", "--set", "birthplace=44109"),
+    )["declaration"]
+    done = unefois.told("run", "--once")
+
+    assert (1, 1) == (done["routed"], done["applied"])
+    steps = {step["recipient"]: step["progress"] for step in unefois.told("track", declared)["steps"]}
+    assert "done" == steps[RENNES]
+    database = sqlite3.connect(tmp_path / "town.db")
+    (row,) = database.execute("SELECT nom, rue FROM t").fetchall()
+    database.close()
+    assert first[0] == row[0]
+    assert row[1] in household["adresse"]["numeroRue"]

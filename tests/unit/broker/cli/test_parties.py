@@ -1,0 +1,89 @@
+"""party: administrations are added, listed, their keys rotated and revoked."""
+
+import json
+
+import pytest
+
+from tests.unit.broker.cli.conftest import Program
+from tests.world import CAF, PORTAL
+
+NEW = "urn:fr:siret:21440109300015"
+WORDS = ("--sector", "commune", "--address", "1 rue X", "--contact", "c@x.example", "--retention", "2 ans")
+
+
+def by_id(unefois: Program) -> dict[str, dict[str, object]]:
+    return {one["id"]: one for one in unefois.told("party", "list")["parties"]}
+
+
+class TestAdd:
+    def test_a_party_has_keys_its_policy_and_what_it_may_declare(self, unefois: Program) -> None:
+        told = unefois.told(
+            *("party", "add", NEW, "--name", "Ville de Nantes", *WORDS, "--policy", "4"),
+            *("--publishes", "address.changed", "--publishes", "fr.unefois.person.born.v1"),
+        )
+
+        assert told == by_id(unefois)[NEW]
+        assert [("ed25519", "signing"), ("ml_dsa_44", "signing"), ("mlkem768_x25519", "sealing")] == sorted(
+            (key["kind"], key["use"]) for key in told["keys"]
+        )
+        assert [4] == [each["policy"] for each in told["policies"]]
+        assert ["fr.unefois.address.changed.v1", "fr.unefois.person.born.v1"] == [
+            each["event_type"] for each in told["publishes"]
+        ]
+        assert unefois.told("fsck")["clean"]
+
+    def test_a_party_that_only_declares_needs_no_sealing_key(self, unefois: Program) -> None:
+        told = unefois.told("party", "add", NEW, "--name", "Portail", *WORDS, "--kind", "portal", "--suite", "none")
+
+        assert (["signing"], "portal") == ([key["use"] for key in told["keys"]], told["kind"])
+
+    @pytest.mark.parametrize(
+        ("words", "code"),
+        [
+            ((NEW[:-1], "--name", "x"), "name.party"),
+            ((CAF, "--name", "x"), "registrar.party-exists"),
+            ((NEW, "--name", " x"), "registrar.text"),
+            ((NEW, "--name", "x", "--policy", "9"), "registrar.unknown-policy"),
+            ((NEW, "--name", "x", "--publishes", "nothing.ever"), "catalogue.unknown-type"),
+        ],
+    )
+    def test_a_mistake_registers_nobody(self, unefois: Program, words: tuple[str, ...], code: str) -> None:
+        before = by_id(unefois)
+
+        assert code == unefois.error("party", "add", *words, *WORDS, code=3)["code"]
+
+        assert before == by_id(unefois)
+
+
+class TestKeys:
+    def test_rotation_adds_keys_of_the_same_kinds_and_gives_the_old_ones_an_end(self, unefois: Program) -> None:
+        told = unefois.told("party", "rotate", CAF, "--overlap-days", "7")
+
+        keys = by_id(unefois)[CAF]["keys"]
+        assert isinstance(keys, list)
+        assert set(told["keys"]) == {key["kid"] for key in keys if key["valid_to"] is None}
+        assert 2 == len([key for key in keys if key["valid_to"] is not None])
+
+    def test_a_revoked_key_shows_since_when(self, unefois: Program) -> None:
+        keys = by_id(unefois)[PORTAL]["keys"]
+        assert isinstance(keys, list)
+        (kid,) = [key["kid"] for key in keys if key["use"] == "signing"]
+
+        unefois.told("party", "revoke-key", kid, "--since", "2026-01-02T03:04:05Z")
+
+        keys = by_id(unefois)[PORTAL]["keys"]
+        assert isinstance(keys, list)
+        assert ["2026-01-02T03:04:05.000Z"] == [key["revoked_at"] for key in keys if key["kid"] == kid]
+        assert "registrar.already-revoked" == unefois.error("party", "revoke-key", kid, code=3)["code"]
+
+    @pytest.mark.parametrize("when", ["yesterday", "2026-02-30", "2026-01-02T03:04:05"])
+    def test_an_instant_that_is_none_is_a_mistake_of_the_command_line(self, unefois: Program, when: str) -> None:
+        assert "cli.usage" == unefois.error("party", "revoke-key", "00" * 32, "--since", when, code=2)["code"]
+
+
+def test_the_list_for_people_has_whole_key_ids(unefois: Program) -> None:
+    shown = unefois.run("party", "list").stdout
+
+    for party in json.loads(unefois.run("party", "list", "--json").stdout)["parties"]:
+        for key in party["keys"]:
+            assert key["kid"] in shown

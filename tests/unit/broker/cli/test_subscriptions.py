@@ -1,0 +1,92 @@
+"""subscribe: asked for, approved on a legal ground, listed, ended."""
+
+from typing import Any
+
+import pytest
+
+from tests.unit.broker.cli.conftest import Program
+from tests.world import CAF, CPAM
+
+ASK = ("subscribe", "--recipient", CPAM, "--type", "bank-account.changed", "--purpose", "health-insurance")
+FIELDS = ("--field", "subject", "--field", "iban")
+
+
+def listed(unefois: Program) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = unefois.told("subscribe", "list")["subscriptions"]
+    return found
+
+
+def test_what_is_asked_waits_for_its_approval(unefois: Program) -> None:
+    asked = unefois.told(*ASK, *FIELDS)
+
+    assert ("asked", None, None) == (asked["status"], asked["approved_at"], asked["legal_reference"])
+    approved = unefois.told("subscribe", "approve", asked["id"], "--legal-reference", "CSS, art. L161-17")
+    assert ("approved", "CSS, art. L161-17") == (approved["status"], approved["legal_reference"])
+    assert approved in listed(unefois)
+
+
+def test_with_its_legal_reference_it_is_approved_at_once(unefois: Program) -> None:
+    told = unefois.told(*ASK, *FIELDS, "--legal-reference", "CSS, art. L161-17")
+
+    assert ("approved", ["iban", "subject"], None) == (told["status"], told["fields"], told["territories"])
+    assert unefois.told("fsck")["clean"]
+
+
+def test_an_approval_that_fails_leaves_no_request_behind(unefois: Program) -> None:
+    before = listed(unefois)
+
+    error = unefois.error(*ASK, *FIELDS, "--legal-reference", " ", code=3)
+
+    assert "policy.subscription-legal-reference" == error["code"]
+    assert before == listed(unefois)
+
+
+def test_territories_are_those_of_the_option(unefois: Program) -> None:
+    told = unefois.told(
+        *("subscribe", "--recipient", CAF, "--type", "address.changed", "--purpose", "housing-support"),
+        *("--field", "subject", "--territory", "35238", "--territory", "44109"),
+    )
+
+    assert ["35238", "44109"] == told["territories"]
+
+
+def test_after_its_end_nothing_more_is_received(unefois: Program) -> None:
+    first = listed(unefois)[0]
+
+    ended = unefois.told("subscribe", "end", first["id"])
+
+    assert (first["id"], "ended") == (ended["id"], ended["status"])
+    assert "subscribing.ended" == unefois.error("subscribe", "end", first["id"], code=3)["code"]
+
+
+@pytest.mark.parametrize("left_out", ["--recipient", "--type", "--purpose", "--field"])
+def test_what_is_needed_is_named_where_it_is_left_out(unefois: Program, left_out: str) -> None:
+    words = [*ASK, "--field", "subject"]
+    at = words.index(left_out)
+
+    error = unefois.error(*words[:at], *words[at + 2 :], code=2)
+
+    assert left_out in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("--field", "iban", "--field", "ibam"), "subscribing.unknown-field"),
+        (("--field", "iban", "--territory", "35238"), "subscribing.no-territories"),
+    ],
+)
+def test_what_does_not_exist_is_refused(unefois: Program, words: tuple[str, ...], code: str) -> None:
+    assert code == unefois.error(*ASK, *words, code=3)["code"]
+
+
+def test_an_id_that_is_none_is_a_mistake_of_the_command_line(unefois: Program) -> None:
+    assert "cli.usage" == unefois.error("subscribe", "end", "first", code=2)["code"]
+
+
+def test_the_list_for_people_tells_everything(unefois: Program) -> None:
+    shown = unefois.run("subscribe", "list", "--lang", "fr").stdout
+
+    for one in listed(unefois):
+        assert one["id"] in shown
+    assert "partout" in shown
