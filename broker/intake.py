@@ -9,9 +9,10 @@ Source: docs/architecture.md, steps 2 to 4; docs/protocol.md, sections 4 and 7.
 
 import json
 from base64 import b64encode
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from sqlalchemy import Row, select
 
@@ -20,7 +21,7 @@ from broker.identity import Identity
 from broker.keyring import Keyring
 from broker.ledger import Recorder
 from broker.lookup import Lookup
-from broker.ports import Clock, Log
+from broker.ports import Clock, Log, Outgoing
 from broker.router import TOPIC
 from broker.store.engine import Store, Transaction
 from broker.store.tables import declarations, submissions
@@ -61,6 +62,49 @@ class Accepted:
     repeated: bool
 
 
+@dataclass(slots=True)
+class _Arrived:
+    """One envelope on its way through the intake: either a row in the end, or a fault."""
+
+    envelope: bytes
+    digest: bytes
+    signed: SignedDeclaration | None = None
+    manifest: Manifest | None = None
+    verified: VerifiedDeclaration | None = None
+    subject: SubjectRef | None = None
+    row: Row[Any] | None = None
+    routed: bool = False
+    repeated: bool = False
+    fault: Refused | None = None
+
+    @classmethod
+    def of(cls, envelope: bytes) -> Self:
+        """Decoded, or with the fault that stands against it."""
+        one = cls(envelope, sha256(envelope).digest())
+        try:
+            if len(envelope) > ENVELOPE_BYTES:
+                raise Refused("intake.too-large", size=len(envelope), limit=ENVELOPE_BYTES)
+            one.signed = SignedDeclaration.decode(envelope)
+            one.manifest = Manifest.decode(one.signed.payload)
+        except Refused as fault:
+            one.fault = fault
+        return one
+
+    def answer(self) -> Accepted | Refused:
+        """What the source is told."""
+        if self.fault is not None:
+            return self.fault
+        if self.row is None or self.signed is None:
+            raise Corrupt("intake.lost-row")
+        return Accepted(
+            DeclarationId(self.row.declaration_id),
+            ManifestDigest(sha256(self.signed.payload).digest()),
+            Instant(self.row.received_at),
+            self.row.receipt,
+            self.repeated,
+        )
+
+
 class Intake:
     """Where declarations come in. It may be called concurrently, from any number of processes."""
 
@@ -93,80 +137,103 @@ class Intake:
         Raises Refused with the code and pointer of the check that failed. Raises Unavailable: nothing is known to be
         kept, send the same bytes again.
         """
+        (answer,) = await self.accept_all([envelope])
+        if isinstance(answer, Refused):
+            raise answer
+        return answer
+
+    async def accept_all(self, envelopes: Sequence[bytes]) -> list[Accepted | Refused]:
+        """Each on its own merits, kept together: an answer for each, in order. Raises Unavailable, as `accept`."""
         at = self._clock()
-        try:
-            if len(envelope) > ENVELOPE_BYTES:
-                raise Refused("intake.too-large", size=len(envelope), limit=ENVELOPE_BYTES)
-            signed = SignedDeclaration.decode(envelope)
-            manifest = Manifest.decode(signed.payload)
-            row, routed, verified = await self._look(envelope, signed, manifest, at)
-            repeated = row is not None
-            if verified is not None:
-                row, repeated = await self._write_down(envelope, verified, at)
-        except Refused as fault:
-            await self._record_refusal(envelope, fault, at)
-            raise
-        if row is None:
-            raise Corrupt("intake.lost-row")
-        if not routed:
-            await self._log.append(TOPIC, _order_key(SubjectRef(row.subject)), envelope, {})
+        batch = [_Arrived.of(envelope) for envelope in envelopes]
+        await self._look(batch, at)
+        await self._write_down(batch, at)
+        waiting = [(one, one.row) for one in batch if one.row is not None and one.fault is None and not one.routed]
+        await self._log.append_all(TOPIC, [Outgoing(_order_key(row), one.envelope) for one, row in waiting])
+        if waiting:
             mark("intake.appended")
             # Crash here: in the log, and routed; the source has no receipt and sends again: the same receipt, no
             # effect.
-        return Accepted(
-            manifest.declaration_id,
-            ManifestDigest(sha256(signed.payload).digest()),
-            Instant(row.received_at),
-            row.receipt,
-            repeated,
-        )
+        return [one.answer() for one in batch]
 
-    async def _look(
-        self, envelope: bytes, signed: SignedDeclaration, manifest: Manifest, at: Instant
-    ) -> tuple[Row[Any] | None, bool, VerifiedDeclaration | None]:
-        """What was written down before under this source and id, and whether it was routed; or else the verified new
-        one.
+    async def _look(self, batch: Sequence[_Arrived], at: Instant) -> None:
+        """What was written down before under the same source and id, and whether it was routed; the others are
+        verified.
 
         An earlier row proves nothing until its bytes are compared: whoever sends the very bytes that were verified
         gets the receipt again, also when a key or a token has ended meanwhile.
         """
         async with self._store.read() as tx:
-            row = await _submission(tx, manifest.source, manifest.declaration_id)
-            if row is None:
-                directory = await self._lookup.directory(tx)
-                return None, False, verify_declaration(signed, directory, self._catalogue, at)
-            if row.envelope_digest != sha256(envelope).digest():
-                raise Refused("intake.id-reused", "/payload/declaration_id")
-            where = (declarations.c.source == manifest.source, declarations.c.declaration_id == manifest.declaration_id)
-            return row, (await tx.execute(select(declarations.c.seq).where(*where))).first() is not None, None
+            directory = await self._lookup.directory(tx)
+            for one in batch:
+                if one.signed is None or one.manifest is None:
+                    continue
+                try:
+                    await self._compare(tx, one)
+                    if one.row is None:
+                        one.verified = verify_declaration(one.signed, directory, self._catalogue, at)
+                        one.subject = self._subject(one.verified, at)
+                except Refused as fault:
+                    one.fault = fault
 
-    async def _write_down(
-        self, envelope: bytes, verified: VerifiedDeclaration, at: Instant
-    ) -> tuple[Row[Any] | None, bool]:
-        """Write the intent before the act. Returns the row, and whether somebody wrote the same meanwhile."""
-        manifest, digest = verified.manifest, sha256(envelope).digest()
-        subject = self._subject(verified, at)
+    async def _compare(self, tx: Transaction, one: _Arrived) -> None:
+        row = await _submission(tx, one.manifest.source, one.manifest.declaration_id) if one.manifest else None
+        if row is None:
+            return
+        if row.envelope_digest != one.digest:
+            raise Refused("intake.id-reused", "/payload/declaration_id")
+        where = (declarations.c.source == row.source, declarations.c.declaration_id == row.declaration_id)
+        one.row, one.repeated = row, True
+        one.routed = (await tx.execute(select(declarations.c.seq).where(*where))).first() is not None
+
+    async def _write_down(self, batch: Sequence[_Arrived], at: Instant) -> None:
+        """Write the intent before the act, and every refusal, in one transaction."""
+        if all(one.row is not None for one in batch):
+            return
         async with self._store.begin() as tx:
-            await self._check_correction(tx, verified, subject)
             signer = self._keyring.signer(await self._lookup.directory(tx), self._party, at)
-            new = await tx.insert_new(
-                submissions,
-                {
-                    "source": manifest.source,
-                    "declaration_id": manifest.declaration_id,
-                    "event_type": manifest.event_type,
-                    "envelope_digest": digest,
-                    "subject": subject,
-                    "received_at": at,
-                    "receipt": _receipt(verified, at, self._party, signer),
-                },
-            )
-            row = await _submission(tx, manifest.source, manifest.declaration_id)
+            for one in batch:
+                if one.verified is not None and one.subject is not None and one.fault is None:
+                    try:
+                        await self._insert(tx, one, one.verified, one.subject, at=at, signer=signer)
+                    except Refused as fault:
+                        one.fault = fault
+                if one.fault is not None:
+                    reason = _reason(one.fault)
+                    self._recorder.record(tx, EntryKind.REFUSED, at, reason=reason, detail=one.digest)
             mark("intake.written-down")
             # Crash here: written down or not, it is in no log, and the source has no receipt: it sends the same again.
-        if row is not None and row.envelope_digest != digest:  # somebody was faster with the same id and other bytes
+
+    async def _insert(
+        self,
+        tx: Transaction,
+        one: _Arrived,
+        verified: VerifiedDeclaration,
+        subject: SubjectRef,
+        *,
+        at: Instant,
+        signer: PrivateKey,
+    ) -> None:
+        manifest = verified.manifest
+        await self._check_correction(tx, verified, subject)
+        new = await tx.insert_new(
+            submissions,
+            {
+                "source": manifest.source,
+                "declaration_id": manifest.declaration_id,
+                "event_type": manifest.event_type,
+                "envelope_digest": one.digest,
+                "subject": subject,
+                "received_at": at,
+                "receipt": _receipt(verified, at, self._party, signer),
+            },
+        )
+        row = await _submission(tx, manifest.source, manifest.declaration_id)
+        if row is None:
+            raise Corrupt("intake.lost-row")
+        if row.envelope_digest != one.digest:  # somebody was faster with the same id and other bytes
             raise Refused("intake.id-reused", "/payload/declaration_id")
-        return row, not new
+        one.row, one.repeated = row, not new
 
     def _subject(self, verified: VerifiedDeclaration, at: Instant) -> SubjectRef:
         try:
@@ -184,13 +251,10 @@ class Intake:
         if original is None or original.subject != subject or not same_type:
             raise Refused("intake.unknown-original", "/payload/corrects")
 
-    async def _record_refusal(self, envelope: bytes, fault: Refused, at: Instant) -> None:
-        """That something was refused, when, and why; a digest of the bytes, so that the sender can prove it was
-        theirs.
-        """
-        reason = _REASONS.get(fault.code) or _FAMILIES.get(fault.code.partition(".")[0], Reason.INVALID_ENVELOPE)
-        async with self._store.begin() as tx:
-            self._recorder.record(tx, EntryKind.REFUSED, at, reason=reason, detail=sha256(envelope).digest())
+
+def _reason(fault: Refused) -> Reason:
+    """What the ledger says about a refusal: a family of reasons, never the details."""
+    return _REASONS.get(fault.code) or _FAMILIES.get(fault.code.partition(".")[0], Reason.INVALID_ENVELOPE)
 
 
 async def _submission(tx: Transaction, source: PartyId, declaration_id: DeclarationId) -> Row[Any] | None:
@@ -198,11 +262,11 @@ async def _submission(tx: Transaction, source: PartyId, declaration_id: Declarat
     return (await tx.execute(select(submissions).where(*where))).one_or_none()
 
 
-def _order_key(subject: SubjectRef) -> bytes:
+def _order_key(row: Row[Any]) -> bytes:
     """The log's key: one for each citizen, so that their declarations stay in order; tells nothing to who reads the
     log.
     """
-    return sha256(b"unefois/log-key/v1\x00" + subject).digest()[:16]
+    return sha256(b"unefois/log-key/v1\x00" + row.subject).digest()[:16]
 
 
 def _receipt(verified: VerifiedDeclaration, at: Instant, broker: PartyId, signer: PrivateKey) -> bytes:

@@ -7,7 +7,7 @@ Keeps: the public methods below are final; an adapter fills in the underscored o
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from types import MappingProxyType
@@ -58,6 +58,15 @@ class Record:
     at: Instant
 
 
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """What a writer gives: the key decides the partition."""
+
+    key: bytes = field(repr=False)
+    value: bytes = field(repr=False)
+    headers: Mapping[str, bytes] = field(repr=False, default_factory=lambda: MappingProxyType({}))
+
+
 class Log(ABC):
     """A durable, partitioned log.
 
@@ -76,14 +85,21 @@ class Log(ABC):
 
         Raises Refused: `log.topic`, `log.key`, `log.header`, `log.too-large`. Raises Unavailable.
         """
+        return (await self.append_all(topic, [Outgoing(key, value, headers)]))[0]
+
+    @final
+    async def append_all(self, topic: str, records: Sequence[Outgoing]) -> tuple[Position, ...]:
+        """Add records, at most 1,000, in this order; all durable once it returns.
+
+        Raises as `append`, before anything is added when one of them is refused. After Unavailable any of them may be
+        there or not.
+        """
         _check_topic(topic)
-        if not 0 < len(key) <= KEY_BYTES:
-            raise Refused("log.key", "/key", length=len(key), limit=KEY_BYTES)
-        _check_headers(headers)
-        size = len(key) + len(value) + sum(len(name) + len(told) for name, told in headers.items())
-        if size > RECORD_BYTES:
-            raise Refused("log.too-large", size=size, limit=RECORD_BYTES)
-        return await self._append(topic, key, value, MappingProxyType(dict(headers)))
+        if len(records) > READ_RECORDS:
+            raise Refused("log.too-many", "/records", count=len(records), limit=READ_RECORDS)
+        for record in records:
+            _check_record(record)
+        return await self._append_all(topic, records) if records else ()
 
     @final
     async def read(self, topic: str, partition: int, offset: int, limit: int) -> tuple[Record, ...]:
@@ -114,7 +130,7 @@ class Log(ABC):
             raise Refused("log.partition", partition=partition, count=count)
 
     @abstractmethod
-    async def _append(self, topic: str, key: bytes, value: bytes, headers: Mapping[str, bytes]) -> Position: ...
+    async def _append_all(self, topic: str, records: Sequence[Outgoing]) -> tuple[Position, ...]: ...
 
     @abstractmethod
     async def _read(self, topic: str, partition: int, offset: int, limit: int) -> tuple[Record, ...]: ...
@@ -129,6 +145,15 @@ class Log(ABC):
 def _check_topic(topic: str) -> None:
     if not _TOPIC.fullmatch(topic):
         raise Refused("log.topic", length=len(topic))
+
+
+def _check_record(record: Outgoing) -> None:
+    if not 0 < len(record.key) <= KEY_BYTES:
+        raise Refused("log.key", "/key", length=len(record.key), limit=KEY_BYTES)
+    _check_headers(record.headers)
+    size = len(record.key) + len(record.value) + sum(len(name) + len(told) for name, told in record.headers.items())
+    if size > RECORD_BYTES:
+        raise Refused("log.too-large", size=size, limit=RECORD_BYTES)
 
 
 def _check_headers(headers: Mapping[str, bytes]) -> None:

@@ -8,13 +8,14 @@ partition by SHA-256, which no version of Python or of a library changes.
 import hashlib
 import json
 from base64 import b64decode, b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, select
 
 from broker.crashpoints import mark
-from broker.ports import READ_BYTES, Clock, Log, Position, Record
+from broker.ports import READ_BYTES, Clock, Log, Outgoing, Position, Record
 from broker.store.engine import Store, Transaction
 from broker.store.tables import log_record
 from schemas.errors import Corrupt, Refused
@@ -37,26 +38,28 @@ class SqlLog(Log):
         self._counts = dict(partitions)
         self._default = default_partitions
 
-    async def _append(self, topic: str, key: bytes, value: bytes, headers: Mapping[str, bytes]) -> Position:
-        partition = partition_of(key, await self._partitions(topic))
+    async def _append_all(self, topic: str, records: Sequence[Outgoing]) -> tuple[Position, ...]:
+        count = await self._partitions(topic)
+        places = [partition_of(record.key, count) for record in records]
+        positions = []
         async with self._store.begin() as tx:
-            await tx.lock_exclusive([f"log/{topic}/{partition}".encode()])
-            offset = await _next_offset(tx, topic, partition)
-            row = {
-                "topic": topic,
-                "partition": partition,
-                "offset": offset,
-                "key": key,
-                "value": value,
-                "headers": _pack(headers),
-                "at": self._clock(),
-            }
-            await tx.execute(insert(log_record), row)
+            await tx.lock_exclusive(sorted({f"log/{topic}/{partition}".encode() for partition in places}))
+            ends = {partition: await _next_offset(tx, topic, partition) for partition in set(places)}
+            for record, partition in zip(records, places, strict=True):
+                positions.append(Position(topic, partition, ends[partition]))
+                ends[partition] += 1
+                tx.add(log_record, self._row(record, positions[-1]))
+            await tx.flush()
             mark("log.append")
             # Crash here: the transaction is gone; the caller got no answer and appends again.
         mark("log.appended")
-        # Crash here: the record is there, the caller does not know and appends again; readers drop what they have seen.
-        return Position(topic, partition, offset)
+        # Crash here: they are there, the caller does not know and appends again; readers drop what they have seen.
+        return tuple(positions)
+
+    def _row(self, record: Outgoing, at: Position) -> dict[str, Any]:
+        place = {"topic": at.topic, "partition": at.partition, "offset": at.offset}
+        content = {"key": record.key, "value": record.value, "headers": _pack(record.headers)}
+        return {**place, **content, "at": self._clock()}
 
     async def _read(self, topic: str, partition: int, offset: int, limit: int) -> tuple[Record, ...]:
         mine = (log_record.c.topic == topic) & (log_record.c.partition == partition)

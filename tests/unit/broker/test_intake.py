@@ -173,12 +173,12 @@ class _Away:
     def __init__(self, log: Any) -> None:
         self._log, self.failures = log, 1
 
-    async def append(self, *record: Any) -> Any:
-        position = await self._log.append(*record)
+    async def append_all(self, topic: str, records: Any) -> Any:
+        positions = await self._log.append_all(topic, records)
         if self.failures:
             self.failures -= 1
             raise Unavailable("store.away")
-        return position
+        return positions
 
 
 async def test_an_append_that_persisted_but_failed_is_repeated_and_routed_once(here: World) -> None:
