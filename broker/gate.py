@@ -2,7 +2,8 @@
 
 Refuses: to answer before the ledger entry is committed; to open a field that the grant does not name today; a delivery
 that is another's, or that was not handed out.
-Keeps: for one grant, no `released` entry after its `revoked` entry; every answer has its entry, committed before it.
+Keeps: for one grant, no `released` entry after its `revoked` entry; every answer has its entry, committed before it;
+one delivery that cannot be opened does not close the others.
 Source: docs/protocol.md, section 6; docs/architecture.md, "Transactions that matter".
 """
 
@@ -17,6 +18,7 @@ from broker.identity import Identity
 from broker.keyring import Keyring
 from broker.ledger import Recorder
 from broker.lookup import Lookup
+from broker.mailbox import Mailbox, Rejection
 from broker.ports import Clock
 from broker.store.engine import Store, Transaction
 from broker.store.tables import deliveries, gate_epochs, parties
@@ -69,11 +71,13 @@ class Gate:
         identity: Identity,
         catalogue: Catalogue,
         recorder: Recorder,
+        mailbox: Mailbox,
         party: PartyId,
         clock: Clock,
     ) -> None:
         self._store = store
         self._lookup = lookup
+        self._mailbox = mailbox
         self._keyring = keyring
         self._identity = identity
         self._catalogue = catalogue
@@ -84,7 +88,8 @@ class Gate:
     async def release(self, recipient: PartyId, ids: Sequence[DeliveryId]) -> Released:
         """Take the locks, check each consent, record, commit, then seal the keys to the recipient.
 
-        Deliveries whose consent does not stand come back in `withheld` with the reason that the citizen sees too.
+        Deliveries whose consent does not stand come back in `withheld` with the reason that the citizen sees too, and
+        so do those that do not open: they are parked, for no repetition would help.
         Raises Refused: `gate.too-many`, `gate.repeated`, `gate.unknown-delivery`, `gate.not-handed`, `gate.ended`,
         `directory.no-sealing-key`. Raises Corrupt and Unavailable.
         """
@@ -107,8 +112,14 @@ class Gate:
                         await withhold(tx, self._recorder, [delivery], reason, ground.at)
                     withheld.append((delivery.id, reason))
                     continue
-                opened = LockedDelivery.decode(delivery.locked)
-                releases.append(self._open(tx, delivery, opened, ground))
+                try:
+                    opened, dek = self._opened(delivery, ground)
+                except Refused as fault:  # 3 sealed to nobody's key by a faulty source: it must not close the others
+                    why = Rejection(fault.code, Reason.INVALID_ENVELOPE)
+                    await self._mailbox.park(tx, delivery, why, ground.at)
+                    withheld.append((delivery.id, why.reason))
+                    continue
+                releases.append(self._release(tx, delivery, opened, dek, ground))
                 locked.append(opened)
             await self._mark_released(tx, [one.delivery_id for one in locked], ground.at)
             mark("gate.recorded")
@@ -160,12 +171,14 @@ class Gate:
             raise Corrupt("gate.grant-missing", delivery=delivery.id.hex())
         if grant.subject != delivery.subject or grant.recipient != delivery.recipient:
             raise Corrupt("gate.grant-of-another", delivery=delivery.id.hex())
-        if ground.subscriptions[delivery.subscription].status is SubscriptionStatus.ENDED:
+        event = self._catalogue.by_id(delivery.schema)
+        names = [event.names[index] for index in indices(delivery.fields, len(event.names))]
+        subscription = ground.subscriptions[delivery.subscription]
+        # Asked for anew after its end, or approved anew for less: what it was planned under has ended.
+        if subscription.status is not SubscriptionStatus.APPROVED or not subscription.fields.issuperset(names):
             return Reason.ENDED
         if delivery.gate_kid in ground.destroyed:
             return Reason.EPOCH_DESTROYED
-        event = self._catalogue.by_id(delivery.schema)
-        names = [event.names[index] for index in indices(delivery.fields, len(event.names))]
         facts = DeclarationFacts(
             declaration_id=delivery.declaration_id,
             source=delivery.source,
@@ -182,14 +195,20 @@ class Gate:
         released = {"state": DeliveryState.RELEASED.value, "released_at": at}
         await tx.execute(update(deliveries).where(deliveries.c.id.in_(ids)).values(**released))
 
-    def _open(self, tx: Transaction, delivery: Delivery, locked: LockedDelivery, ground: _Ground) -> Release:
-        """Record first, then unlock with the consent's key and open with the gate's; both in this transaction."""
-        leaf = record(tx, self._recorder, EntryKind.RELEASED, delivery, ground.at)
+    def _opened(self, delivery: Delivery, ground: _Ground) -> tuple[LockedDelivery, bytes]:
+        """Unlock with the consent's key, open with the gate's: the declaration's DEK, 32 bytes, still in our hands."""
         consent_key = ground.consent_keys.get(delivery.grant_id)
         gate_key = self._keyring.gate(ground.directory.sealing_key(delivery.gate_kid))
         if consent_key is None or gate_key is None:  # the consent stands and the epoch lives, so both must be there
             raise Corrupt("gate.key-missing", delivery=delivery.id.hex())
-        dek = open_locked(locked, consent_key, gate_key)
+        locked = LockedDelivery.decode(delivery.locked)
+        return locked, open_locked(locked, consent_key, gate_key)
+
+    def _release(
+        self, tx: Transaction, delivery: Delivery, locked: LockedDelivery, dek: bytes, ground: _Ground
+    ) -> Release:
+        """The record, and the answer that names it; it leaves after the commit."""
+        leaf = record(tx, self._recorder, EntryKind.RELEASED, delivery, ground.at)
         pseudonym, version = self._identity.pseudonym(delivery.subject, ground.sector)
         statement = Statement.of(
             locked,

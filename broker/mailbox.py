@@ -76,7 +76,8 @@ class Mailbox:
         leased = []
         for delivery in free:
             if delivery.attempts >= self._patience.attempts:
-                await self.park(tx, delivery, delivery.code or "mailbox.attempts-exhausted", at)
+                code = delivery.code or "mailbox.attempts-exhausted"
+                await self.park(tx, delivery, Rejection(code, Reason.PARKED), at)
             else:
                 leased.append(delivery)
         if leased:
@@ -147,7 +148,7 @@ class Mailbox:
         if delivery.state not in ACTIVE:
             return
         if delivery.attempts >= self._patience.attempts:
-            await self.park(tx, delivery, code, at)
+            await self.park(tx, delivery, Rejection(code, Reason.PARKED), at)
             return
         wait = max(after_ms or 0, self._patience.wait_ms(delivery.attempts))
         await tx.execute(
@@ -158,9 +159,8 @@ class Mailbox:
         mark("mailbox.later")
         # Crash here: the lease runs out by itself, and the delivery comes again, only without the reason.
 
-    async def park(self, tx: Transaction, delivery: Delivery, code: str, at: Instant) -> None:
+    async def park(self, tx: Transaction, delivery: Delivery, why: Rejection, at: Instant) -> None:
         """Set a delivery aside with its reason; the citizen's next one goes on."""
-        why = Rejection(code, Reason.PARKED)
         await self._finish(tx, [delivery], DeliveryState.PARKED, at, why)
         self._bury(tx, delivery, why, at)
         record(tx, self._recorder, EntryKind.REJECTED, delivery, at, reason=why.reason)

@@ -10,21 +10,22 @@ import json
 from dataclasses import replace
 from hashlib import sha256
 
-from sqlalchemy import select, update
+from sqlalchemy import and_, or_, select, update
 
 from broker import directory
 from broker.crashpoints import mark
+from broker.deliveries import UNRELEASED, DeliveryState, in_states, load, withhold
 from broker.directory import row_of, subscription_of
 from broker.ledger import Recorder
 from broker.registrar import changing
 from broker.store.engine import Transaction
-from broker.store.tables import subscriptions
+from broker.store.tables import deliveries, subscriptions, withholdings
 from consent import purposes
 from consent.policy import Subscription, SubscriptionStatus
 from schemas.catalogue import Catalogue
 from schemas.entry import EntryKind
 from schemas.errors import Refused
-from schemas.names import EventType, Instant, PartyId, Purpose
+from schemas.names import EventType, Instant, PartyId, Purpose, Reason
 
 
 class Subscribing:
@@ -102,7 +103,7 @@ class Subscribing:
             before, status=SubscriptionStatus.APPROVED, approved_at=at, legal_reference=legal_reference.strip()
         )
         await self._write(tx, approved)
-        await self._record(tx, EntryKind.SUBSCRIPTION_APPROVED, approved, at)
+        self._record(tx, EntryKind.SUBSCRIPTION_APPROVED, approved, at)
         return approved
 
     async def end(self, tx: Transaction, subscription_id: bytes, at: Instant) -> Subscription:
@@ -115,8 +116,17 @@ class Subscribing:
             raise Refused("subscribing.ended", "/status")
         ended = replace(before, status=SubscriptionStatus.ENDED, ended_at=at)
         await self._write(tx, ended)
-        await self._record(tx, EntryKind.SUBSCRIPTION_ENDED, ended, at)
+        self._record(tx, EntryKind.SUBSCRIPTION_ENDED, ended, at)
+        await self._close(tx, subscription_id, at)
         return ended
+
+    async def _close(self, tx: Transaction, subscription_id: bytes, at: Instant) -> None:
+        """What was not released, and what a citizen's pause holds back, does not wait for another approval."""
+        held_back = and_(deliveries.c.state == DeliveryState.WITHHELD.value, deliveries.c.reason == Reason.PAUSED.value)
+        mine = (deliveries.c.subscription == subscription_id, or_(in_states(UNRELEASED), held_back))
+        await withhold(tx, self._recorder, await load(tx, *mine), Reason.ENDED, at)
+        paused = (withholdings.c.subscription == subscription_id, withholdings.c.reason == Reason.PAUSED.value)
+        await tx.execute(update(withholdings).where(*paused).values(reason=Reason.ENDED.value))
 
     async def _one(self, tx: Transaction, subscription_id: bytes) -> Subscription:
         row = (await tx.execute(select(subscriptions).where(subscriptions.c.id == subscription_id))).one_or_none()
@@ -129,7 +139,7 @@ class Subscribing:
         await tx.execute(update(subscriptions).where(subscriptions.c.id == subscription.id).values(**row))
         mark("subscribing.changed")
 
-    async def _record(self, tx: Transaction, kind: EntryKind, subscription: Subscription, at: Instant) -> None:
+    def _record(self, tx: Transaction, kind: EntryKind, subscription: Subscription, at: Instant) -> None:
         self._recorder.record(
             tx,
             kind,

@@ -151,6 +151,7 @@ def assemble(settings: Settings, *, store: Store, keys: KeyStore, clock: Clock, 
         clock=clock,
         entropy=entropy,
     )
+    mailbox = Mailbox(recorder, _patience(settings))
     ledger = Ledger(store, settings.ledger_origin, _ledger_key(keys), clock)
     return Home(
         settings=settings,
@@ -183,9 +184,10 @@ def assemble(settings: Settings, *, store: Store, keys: KeyStore, clock: Clock, 
             entropy=entropy,
         ),
         router=router,
-        mailbox=Mailbox(recorder, _patience(settings)),
+        mailbox=mailbox,
         gate=Gate(
             store=store,
+            mailbox=mailbox,
             lookup=lookup,
             keyring=keyring,
             identity=identity,
