@@ -1,6 +1,7 @@
 """Lookup: the directory and the subscriptions as the flows need them, read once for each version of the tables.
 
-Refuses: to answer from what another process has changed: the version is asked in every transaction.
+Refuses: to answer from what another process has changed: the version is asked once in every transaction. Whoever
+changes the directory in a transaction does not ask here in the same one.
 Keeps: a revoked key and an ended subscription count from the transaction after the one that said so.
 """
 
@@ -32,6 +33,7 @@ class Lookup:
     def __init__(self, broker: PartyId) -> None:
         self._broker = broker
         self._picture: _Picture | None = None
+        self._asked: Transaction | None = None
 
     async def directory(self, tx: Transaction) -> Directory:
         """Who holds which key, with which rights, as of this transaction."""
@@ -69,9 +71,11 @@ class Lookup:
         return await tables.party(tx, party)
 
     async def _current(self, tx: Transaction) -> _Picture:
-        version = await tables.version(tx)
-        if self._picture is None or self._picture.version != version:
-            self._picture = await self._draw(tx, version)
+        if self._picture is None or self._asked is not tx:
+            version = await tables.version(tx)
+            if self._picture is None or self._picture.version != version:
+                self._picture = await self._draw(tx, version)
+            self._asked = tx
         return self._picture
 
     async def _draw(self, tx: Transaction, version: int) -> _Picture:
