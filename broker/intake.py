@@ -229,9 +229,9 @@ class Intake:
             },
         )
         row = await _submission(tx, manifest.source, manifest.declaration_id)
-        if row is None:
-            raise Corrupt("intake.lost-row")
-        if row.envelope_digest != one.digest:  # somebody was faster with the same id and other bytes
+        # Another source's id, or somebody was faster with other bytes. An id is one declaration's, whoever made it: the
+        # ids of its deliveries are derived from it, and a citizen follows by it.
+        if row is None or row.envelope_digest != one.digest:
             raise Refused("intake.id-reused", "/payload/declaration_id")
         one.row, one.repeated = row, not new
 

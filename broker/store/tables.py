@@ -160,7 +160,7 @@ submissions = Table(
     "submissions",
     metadata,
     Column("source", Text, nullable=False),
-    Column("declaration_id", LargeBinary, nullable=False),
+    Column("declaration_id", LargeBinary, nullable=False, unique=True),
     Column("event_type", Text, nullable=False),
     Column("envelope_digest", LargeBinary, nullable=False, index=True),
     Column("subject", LargeBinary, nullable=False),

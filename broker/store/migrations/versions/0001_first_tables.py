@@ -184,6 +184,7 @@ def upgrade() -> None:
         sa.Column("received_at", sa.BigInteger(), nullable=False),
         sa.Column("receipt", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("source", "declaration_id", name=op.f("pk_submissions")),
+        sa.UniqueConstraint("declaration_id", name=op.f("uq_submissions_declaration_id")),
     )
     with op.batch_alter_table("submissions", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_submissions_envelope_digest"), ["envelope_digest"], unique=False)
