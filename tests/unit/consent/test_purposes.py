@@ -12,7 +12,7 @@ def test_the_catalogue_has_about_a_dozen_purposes() -> None:
     assert 10 <= len(CATALOGUE) <= 20
 
 
-@pytest.mark.parametrize("entry", CATALOGUE.values(), ids=str)
+@pytest.mark.parametrize("entry", CATALOGUE.values(), ids=CATALOGUE.keys())
 def test_a_purpose_has_a_label_and_one_sentence_in_both_languages(entry: purposes.PurposeEntry) -> None:
     assert {"fr", "en"} == set(entry.label) == set(entry.sentence)
     for text in (*entry.label.values(), *entry.sentence.values()):
@@ -24,7 +24,7 @@ def test_a_purpose_has_a_label_and_one_sentence_in_both_languages(entry: purpose
     assert entry.sentence["fr"] != entry.sentence["en"]
 
 
-@pytest.mark.parametrize("entry", CATALOGUE.values(), ids=str)
+@pytest.mark.parametrize("entry", CATALOGUE.values(), ids=CATALOGUE.keys())
 def test_a_purpose_rests_on_at_least_one_family_of_law(entry: purposes.PurposeEntry) -> None:
     assert entry.families
     assert entry.allows_consent or entry.allows_law
