@@ -3,9 +3,9 @@
 import asyncio
 import sqlite3
 import stat
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -361,8 +361,8 @@ async def test_a_folder_in_the_place_of_the_file_cannot_be_opened(tmp_path: Path
     assert "store.cannot-open" == raised.value.code
 
 
-@pytest.mark.skipif(find_spec("asyncpg") is not None, reason="asyncpg is installed here")
-async def test_postgresql_without_its_driver_is_refused_by_name() -> None:
+async def test_postgresql_without_its_driver_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "asyncpg", None)  # as if it were not installed
     with pytest.raises(Refused) as raised:
         Store.open("postgresql+asyncpg://host/name")
     assert ("store.no-driver", "asyncpg") == (raised.value.code, raised.value.details["driver"])
