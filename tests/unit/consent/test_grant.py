@@ -245,7 +245,7 @@ def test_resuming_and_ending_a_mandate_follow_too(grant_of: GrantOf) -> None:
         {"expires_at": None},
         {"scope": Scope.STANDING, "once_for": None},
     ],
-    ids=str,
+    ids="-".join,
 )
 def test_a_version_that_changes_what_never_changes_does_not_follow(grant_of: GrantOf, changes: dict[str, Any]) -> None:
     old = grant_of(scope=Scope.ONCE, once_for=DeclarationId(b"d" * 16), changed_at=NOW)

@@ -121,7 +121,7 @@ def test_one_thing_wrong_denies_with_its_reason(ask: Ask, reason: Reason, change
         {"facts": {"corrects": FIRST}, "received": {CAF}},
         {"received": frozenset()},
     ],
-    ids=str,
+    ids="-".join,
 )
 def test_the_edge_of_what_is_allowed_is_permitted(ask: Ask, changes: dict[str, Any]) -> None:
     assert ("new_address", "household") == permitted(ask(**changes)).fields
