@@ -2,7 +2,7 @@
 
 Refuses: nothing of its own.
 Keeps: `check` and `verify DIR` need no home, no network and no database; of our packages, `check` needs `schemas` alone
-(`tests/unit/broker/cli/test_audits.py` looks).
+(`tests/unit/broker/cli/test_cli_audits.py` looks).
 """
 
 from dataclasses import fields

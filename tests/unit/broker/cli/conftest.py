@@ -1,46 +1,18 @@
-"""A home with a small cast, made once and copied for each test, and short words for calling the program."""
+"""A home with a small cast, made once and copied for each test."""
 
 import asyncio
 import json
 import os
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
 
-from broker.cli.app import app
 from broker.settings import load
 from broker.wiring import create_home, open_home
 from tests.announced import announce
+from tests.program import Program
 from tests.world import ELISE, Clock, World, populate
-
-
-@dataclass
-class Program:
-    """The program `unefois` with one home."""
-
-    home: Path
-
-    def run(self, *words: object, typed: str | None = None) -> Result:
-        """Call it."""
-        return CliRunner().invoke(app, [str(word) for word in words], input=typed)
-
-    def told(self, *words: object) -> dict[str, Any]:
-        """Its answer as JSON; it has to succeed."""
-        result = self.run(*words, "--json")
-        assert (0, "") == (result.exit_code, result.stderr), result.output
-        answer: dict[str, Any] = json.loads(result.stdout)
-        return answer
-
-    def error(self, *words: object, code: int) -> dict[str, Any]:
-        """Its error as JSON; it has to end with this exit code."""
-        result = self.run(*words, "--json")
-        assert (code, "") == (result.exit_code, result.stdout), result.output
-        error: dict[str, Any] = json.loads(result.stderr)["error"]
-        return error
 
 
 @pytest.fixture(scope="session")

@@ -12,8 +12,7 @@ from schemas import receipt
 from schemas.entry import EntryKind
 from schemas.note import VerifierKey
 from schemas.signing import Algorithm, PrivateKey
-from tests.unit.broker.cli.conftest import Program
-from tests.unit.broker.cli.test_machine import FIELDS, grant_and_declare, host
+from tests.program import FIELDS, Program, grant_and_declare, host
 from tests.world import RENNES
 
 ROOT = Path(__file__).parents[4]

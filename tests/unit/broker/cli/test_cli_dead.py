@@ -4,8 +4,7 @@ import json
 import sqlite3
 from pathlib import Path
 
-from tests.unit.broker.cli.conftest import Program
-from tests.unit.broker.cli.test_machine import grant_and_declare, host
+from tests.program import Program, grant_and_declare, host
 from tests.world import RENNES
 
 
@@ -55,6 +54,12 @@ def test_a_replay_obeys_today_s_consent(unefois: Program, elise: Path, move: Pat
     assert [] == unefois.told("dead", "list")["dead_letters"]
     assert 1 == len(unefois.told("dead", "list", "--replayed")["dead_letters"])
     assert unefois.told("fsck")["clean"]
+
+
+def test_what_stays_withheld_is_told_in_words(unefois: Program, elise: Path, move: Path, tmp_path: Path) -> None:
+    unefois.told("revoke", rejected(unefois, elise, move, tmp_path))
+
+    assert "Withheld: revoked.\n" == unefois.run("dead", "replay", "1").stdout
 
 
 def test_what_is_allowed_meanwhile_goes_on_its_way(unefois: Program, elise: Path, move: Path, tmp_path: Path) -> None:

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.unit.broker.cli.conftest import Program
-from tests.unit.broker.cli.test_machine import FIELDS, grant_and_declare, host
+from tests.program import FIELDS, Program, grant_and_declare, host
 from tests.world import BANK, CAF, CPAM, ELISE, MOVED, PORTAL, RENNES
 
 PEOPLE = Path(__file__).parents[4] / "../shared/vectors/people"

@@ -5,8 +5,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-from tests.unit.broker.cli.conftest import Program
-from tests.unit.broker.cli.test_machine import grant_and_declare
+from tests.program import Program, grant_and_declare
 
 
 def epochs(unefois: Program) -> dict[str, Any]:
@@ -42,6 +41,11 @@ def test_the_consents_next_key_ends_the_one_before(unefois: Program, elise: Path
     assert (0, 1) == (first["keys"], second["keys"])
     assert first["destroyed_at"] is not None
     assert unefois.told("fsck")["clean"]
+
+
+def test_a_rotation_is_told_in_words(unefois: Program) -> None:
+    assert "Keys wrapped anew: 0\n" == unefois.run("epoch", "rotate", "consent").stdout
+    assert unefois.run("epoch", "rotate", "gate", "--lang", "fr").stdout.startswith("Nouvelle clé : ")
 
 
 def test_a_key_that_sources_still_seal_to_is_not_destroyed(unefois: Program) -> None:

@@ -14,7 +14,7 @@ from broker.cli.app import app
 from broker.cli.exits import Exit
 from broker.cli.frame import Root, command, say
 from schemas.errors import Corrupt, Fault, Refused, Unavailable
-from tests.unit.broker.cli.conftest import Program
+from tests.program import Program
 
 FAULTS: dict[str, Fault | Exception] = {
     "refused": Refused("values.too-long", "/name", length=120, limit=100),
@@ -186,6 +186,21 @@ class TestChoices:
 
         assert "hello\n" == CliRunner().invoke(small, ["say"]).stdout
         assert not CliRunner().invoke(small, ["raise", "refused"]).stderr.startswith("{")
+
+
+def test_the_demo_gets_the_language_and_its_end_is_the_program_s(
+    bare: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[dict[str, object]] = []
+
+    def run(**options: object) -> int:
+        told.append(options)
+        return 1
+
+    monkeypatch.setattr("broker.cli.demo.run", run)
+
+    assert 1 == bare.run("demo", "--lang", "fr", "--keep").exit_code
+    assert [{"lang": "fr", "keep": True}] == told
 
 
 def test_the_version_is_shown(bare: Program, monkeypatch: pytest.MonkeyPatch) -> None:

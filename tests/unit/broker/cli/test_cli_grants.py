@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.broker.cli.conftest import Program
+from tests.program import Program
 from tests.world import CAF, ELISE, RENNES, YANN
 
 GIVE = ("grant", "--recipient", CAF, "--type", "address.changed", "--purpose", "family-benefits")
@@ -171,6 +171,14 @@ class TestChanges:
         assert {("consent", "revoked"), ("law:CSS, art. L583-3", "active")} == {
             (each["basis"], each["status"]) for each in shown(unefois, elise)
         }
+
+    def test_everything_revoked_is_told_in_words(self, unefois: Program, elise: Path) -> None:
+        grant = give(unefois, elise)["grant"]["id"]
+
+        shown = unefois.run("revoke", "--all", "--person", elise).stdout
+
+        assert shown.startswith("Consents withdrawn: 1\n")
+        assert grant in shown
 
     @pytest.mark.parametrize("words", [(), ("--all",), ("0" * 32, "--all", "--person", "-")])
     def test_what_to_revoke_has_to_be_said_once(self, unefois: Program, words: tuple[str, ...]) -> None:

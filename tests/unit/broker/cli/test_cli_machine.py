@@ -3,14 +3,16 @@
 import json
 import sqlite3
 import stat
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.unit.broker.cli.conftest import Program
+from broker import observe, turns
+from broker.turns import Trouble, Turn
+from tests.program import FIELDS, Program, grant_and_declare, host
 from tests.world import RENNES
-
-FIELDS = ("subject", "new_address", "effective_date")
 
 
 class TestInit:
@@ -45,30 +47,6 @@ class TestInit:
 
     def test_it_says_what_comes_next(self, bare: Program) -> None:
         assert "Ensuite : unefois party add --help" in bare.run("init", "--lang", "fr").stdout
-
-
-def host(unefois: Program, tmp_path: Path) -> None:
-    """Let Rennes be hosted, with a table of its own."""
-    folder = unefois.home / "agencies"
-    folder.mkdir()
-    settings = {"url": f"sqlite+aiosqlite:///{tmp_path / 'town.db'}", "table": "t", "create": True}
-    (folder / "small.mapping").write_text(
-        "{name: small, version: 1, event_type: fr.unefois.address.changed.v1, direction: out,"
-        " fields: {nom: record.subject.family_name, rue: record.new_address.street}}"
-    )
-    route = {"mapping": "./small.mapping", "connector": "table", "settings": settings}
-    (folder / "rennes.yaml").write_text(json.dumps({"party": RENNES, "routes": [route]}))
-
-
-def grant_and_declare(unefois: Program, elise: Path, move: Path, *fields: str) -> str:
-    """Élise lets Rennes know, and declares. Returns the declaration's id."""
-    words = [word for field in fields for word in ("--field", field)]
-    unefois.told(
-        *("grant", "--person", elise, "--recipient", RENNES, "--type", "address.changed"),
-        *("--purpose", "local-services", *words),
-    )
-    declared: str = unefois.told("declare", move, "--type", "address.changed")["declaration"]
-    return declared
 
 
 class TestRun:
@@ -130,6 +108,35 @@ class TestRun:
         error = unefois.error("run", "--once", code=3)
 
         assert ("yaml.malformed", "rennes.yaml") == (error["code"], error["details"]["file"])
+
+
+class TestServe:
+    @pytest.fixture(autouse=True)
+    def three_turns(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The machine runs for three turns, and nobody's logging is changed."""
+
+        async def run(home: Any, agencies: Any, stop: Any, heard: Callable[[Turn], None]) -> None:
+            trouble = Trouble(RENNES, "table.away", "", {}, retriable=True)
+            foreign = Trouble(RENNES, "soap.fault", "/x", {}, retriable=True)
+            for done in (Turn(routed=3, applied=2), Turn(troubles=[trouble]), Turn(troubles=[foreign])):
+                heard(done)
+
+        monkeypatch.setattr(turns, "run", run)
+        monkeypatch.setattr(observe, "configure", lambda *_: None)
+
+    def test_each_turn_that_did_something_is_a_line(self, unefois: Program) -> None:
+        shown = unefois.run("run").stdout
+
+        assert shown.startswith("Running, 0 hosted administrations.\n3 routed, 2 applied\n")
+        assert f"! table.away  {RENNES}\n" in shown
+        assert shown.endswith(f"! soap.fault  {RENNES} /x\n")
+
+    def test_with_json_each_is_a_line_of_json(self, unefois: Program) -> None:
+        lines = [json.loads(line) for line in unefois.run("run", "--json").stdout.splitlines()]
+
+        assert [(3, 2, []), (0, 0, ["table.away"]), (0, 0, ["soap.fault"])] == [
+            (told["routed"], told["applied"], [each["code"] for each in told["troubles"]]) for told in lines
+        ]
 
 
 class TestFsck:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from connectors.mapping import packaged
-from tests.unit.broker.cli.conftest import Program
+from tests.program import Program
 
 OWN = """
 name: own

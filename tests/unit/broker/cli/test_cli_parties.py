@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.unit.broker.cli.conftest import Program
+from tests.program import Program
 from tests.world import CAF, PORTAL
 
 NEW = "urn:fr:siret:21440109300015"

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.broker.cli.conftest import Program
+from tests.program import Program
 from tests.world import CAF, CPAM
 
 ASK = ("subscribe", "--recipient", CPAM, "--type", "bank-account.changed", "--purpose", "health-insurance")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from schemas.catalogue import builtin
-from tests.unit.broker.cli.conftest import Program
+from tests.program import Program
 
 MOVED = builtin().schemas[0].schema.raw
 
