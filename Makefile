@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test check lint types layers clean
+.PHONY: demo test check lint types layers bench bench-growth docs clean
 
 demo: $(VENV)/runtime
 	@$(BIN)/unefois demo
@@ -26,6 +26,18 @@ types: $(VENV)/dev
 layers: $(VENV)/dev
 	$(BIN)/lint-imports
 
+# What the machine does in a second, beside its cryptography alone; `make bench-growth` takes an hour or so.
+bench: $(VENV)/dev
+	$(BIN)/python -m tests.bench.bench
+
+bench-growth: $(VENV)/dev
+	$(BIN)/python -m tests.bench.bench --growth 1000,3000,10000,30000,100000 --plot docs/images/growth.svg
+
+# The site in build/docs; a warning is an error. What its pages show is run by the tests (tests/docs).
+docs: $(VENV)/docs
+	$(BIN)/sphinx-build --fresh-env --fail-on-warning --quiet -b html docs build/docs
+	@echo "build/docs/index.html"
+
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed: install it, or say make PYTHON=/path/to/python3"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
@@ -41,5 +53,9 @@ $(VENV)/dev: requirements/dev.txt pyproject.toml | $(VENV)/bin/python
 	$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $(VENV)/runtime $@
 
+$(VENV)/docs: requirements/docs.txt | $(VENV)/runtime
+	$(PIP) install --require-hashes -r requirements/docs.txt
+	@touch $@
+
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
+	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage

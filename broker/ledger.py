@@ -9,7 +9,7 @@ Source: docs/protocol.md, section 8; RFC 9162; C2SP tlog-tiles and tlog-checkpoi
 import json
 from hashlib import sha256
 
-from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
 from broker.crashpoints import mark
 from broker.ports import Clock, Entropy
@@ -154,22 +154,23 @@ class Ledger:
 
     async def _sequence_batch(self, tx: Transaction) -> int:
         old = await size_of(tx)
-        waiting = (
-            await tx.execute(
-                select(ledger_entries.c.id, ledger_entries.c.entry)
-                .where(ledger_entries.c.position.is_(None))
-                .order_by(ledger_entries.c.id)
-                .limit(BATCH)
-            )
-        ).all()
+        rank = func.row_number().over(order_by=ledger_entries.c.id) - 1
+        ranked = (
+            select(ledger_entries.c.id, rank.label("rank"))
+            .where(ledger_entries.c.position.is_(None))
+            .order_by(ledger_entries.c.id)
+            .limit(BATCH)
+            .subquery()
+        )
+        placed = await tx.execute(
+            update(ledger_entries)
+            .where(ledger_entries.c.id == ranked.c.id)
+            .values(position=ranked.c.rank + old)
+            .returning(ledger_entries.c.position, ledger_entries.c.entry)
+        )
+        waiting = sorted(placed.all())
         if not waiting:
             return 0
-        await tx.execute(
-            update(ledger_entries)
-            .where(ledger_entries.c.id == bindparam("number"))
-            .values(position=bindparam("place")),
-            [{"number": row.id, "place": old + offset} for offset, row in enumerate(waiting)],
-        )
         new = old + len(waiting)
         root = await tx.conn.run_sync(_grow, old, [row.entry for row in waiting])
         note = checkpoint.sign(Checkpoint(self._origin, new, root), self._key)
