@@ -18,6 +18,7 @@ import pytest
 
 from broker.checks.finding import Finding
 from broker.cli import demo
+from broker.cli.app import app
 from broker.cli.demo import cast, stranger, theatre
 from broker.cli.demo.claims import Book, marks
 from broker.cli.demo.facts import Fact, facts_of
@@ -285,6 +286,26 @@ def test_the_language_is_that_of_the_environment_unless_it_is_told(
     told: str | None, environment: dict[str, str], expected: str
 ) -> None:
     assert expected == language_of(told, environment)
+
+
+@pytest.mark.usefixtures("announced")
+def test_a_kept_folder_is_told_and_opens_with_the_commands_that_are_told(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def nothing_more(stage: Stage) -> AsyncIterator[str]:
+        stage.claim("stage.fsck", held=True)
+        yield "allow"
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(theatre, "play", nothing_more)
+    assert 0 == demo.run(lang="en", keep=True)
+    told = capsys.readouterr().out
+    commands = [line.partition("#")[0].split()[1:] for line in told.splitlines() if line.startswith("  unefois ")]
+    assert 3 == len(commands)
+    for command in commands:
+        with pytest.raises(SystemExit) as ended:
+            app(command)
+        assert 0 == ended.value.code, command
 
 
 async def _nothing(*_: object) -> None:

@@ -168,6 +168,6 @@ class Telling:
         told = list(commands)
         width = max(len(command) for command, _ in told)
         for command, does in told:
-            line = Text.assemble((command.ljust(width), "bold cyan"), (f"   # {_joined(does)}", "dim"))
-            self._console.print(Padding(line, (0, 0, 0, 2), expand=False), soft_wrap=True)
+            line = Text.assemble("  ", (command.ljust(width), "bold cyan"), (f"   # {_joined(does)}", "dim"))
+            self._console.print(line, soft_wrap=True)
         self._console.print()
