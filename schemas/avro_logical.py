@@ -48,11 +48,10 @@ def _two_s_complement(number: int, kind: Type) -> bytes:
 
 
 def _lift_decimal(plain: Any, kind: Type) -> Decimal:
+    """Long ones are refused before the arithmetic; whether the digits fit is asked when the value is encoded again."""
     if len(plain) > max(kind.size, (10**kind.precision).bit_length() // 8 + 1):
         raise Refused("avro.out-of-range")
     number = int.from_bytes(plain, "big", signed=True)
-    if abs(number) >= 10**kind.precision:
-        raise Refused("avro.out-of-range")
     return Decimal((int(number < 0), tuple(map(int, str(abs(number)))), -kind.scale))
 
 

@@ -52,6 +52,10 @@ def test_a_logical_value_is_written_and_read_exactly(name):
         assert {"f0": value} == avro.decode(schema, bytes.fromhex(head + encoded))
 
 
+def test_zero_has_its_digits_and_no_sign():
+    assert "0.00" == str(avro.decode(schema_of(MONEY), b"\x02\x00")["f0"])
+
+
 def test_a_logical_value_inside_others_is_converted_there():
     inner = {"type": "record", "name": "S", "fields": [{"name": "on", "type": DATE}, {"name": "n", "type": "int"}]}
     schema = schema_of({"type": "array", "items": inner}, {"type": "map", "values": MONEY}, ["null", "S"])
@@ -92,6 +96,7 @@ BAD_BYTES = {
     "decimal-with-a-spare-byte": (MONEY, "040001", "avro.not-canonical", ""),
     "decimal-of-no-byte": (MONEY, "00", "avro.not-canonical", ""),
     "decimal-beyond-its-precision": (MONEY, "060186a0", "avro.out-of-range", "/f0"),
+    "decimal-below-its-precision": (MONEY, "06fe7960", "avro.out-of-range", "/f0"),
     "decimal-of-a-thousand-bytes": (MONEY, "d00f" + "00" * 1000, "avro.out-of-range", "/f0"),
     "fixed-decimal-beyond": (FIXED_MONEY, "7fffff", "avro.out-of-range", "/f0"),
     "day-after-the-calendar": (DATE, "feffffff0f", "avro.out-of-range", "/f0"),

@@ -175,6 +175,11 @@ BAD = {
         "catalogue.no-label",
         "/fields/0/type/items/fields/0",
     ),
+    "no-label-deep-inside": (
+        small(inner(inner({"label": None}) | {"type": {**inner({"label": None})["type"], "name": "Deep"}})),
+        "catalogue.no-label",
+        "/fields/0/type/fields/0/type/fields/0",
+    ),
     "symbol-without-label": (
         small({"type": {**ENUM, "labels": {"A": LABEL}}}),
         "catalogue.no-label",
@@ -262,6 +267,11 @@ def test_the_small_schema_itself_is_taken_and_says_what_it_means():
         field.sensitivity,
     )
     assert ("http://example.org/a", True) == (field.iri, field.nullable)
+
+
+def test_a_record_format_needs_its_fields_and_no_more():
+    fields = [{"name": name, "type": "string", "doc": "B.", "label": LABEL} for name in ("birthplace", "birthcountry")]
+    assert event_schema(avro.parse(small({"type": IDENTITY | {"fields": fields}}))).names == ("a",)
 
 
 def test_references_reach_through_nullable_records():

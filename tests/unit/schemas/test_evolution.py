@@ -98,6 +98,10 @@ BREAKS: dict[str, tuple[Callable[[dict[str, Any]], Any], list[Break]]] = {
         put("extra", type=["string", "null"], default=""),
         [Break("evolution.type-changed", "/extra")],
     ),
+    "third-branch": (
+        put("extra", type=["null", "string", "int"]),
+        [Break("catalogue.union", "/fields/8/type"), Break("evolution.type-changed", "/extra")],
+    ),
     "symbol-added": (put("kind", type=ENUM | {"symbols": ["A", "B", "C"]}), [Break("evolution.symbol-added", "/kind")]),
     "symbol-removed": (put("kind", type=ENUM | {"symbols": ["A"]}), [Break("evolution.symbol-removed", "/kind")]),
     "enum-renamed": (put("kind", type=ENUM | {"name": "G"}), [Break("evolution.type-renamed", "/kind")]),
