@@ -8,6 +8,7 @@ from sqlalchemy import select
 
 from broker.consents import Wish, _unless_over
 from broker.deliveries import DeliveryState, load
+from broker.intake import Accepted
 from broker.ports import KeyKind
 from broker.store.tables import withholdings
 from connectors.contract import Applied
@@ -49,6 +50,11 @@ async def all_taken(here: World, party: PartyId = CAF) -> list[VerifiedDelivery]
     while one := await here.take(party):
         got += one
     return got
+
+
+async def corrected(here: World, wrong: DeclarationId) -> Accepted:
+    """The move was to Brest."""
+    return await here.declare(MOVED, here.moved(new_commune="29019", new_address=BREST_ADDRESS), corrects=wrong)
 
 
 async def test_a_revocation_destroys_the_key_and_withholds_what_is_on_its_way(here: World) -> None:

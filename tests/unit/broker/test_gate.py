@@ -1,15 +1,21 @@
 """The gate: nothing opens unless its consent stands at that moment, and every answer has its entry before it."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
+from sqlalchemy import select, text, update
 
 from broker.gate import MOST
+from broker.store.tables import declarations, deliveries
 from connectors.contract import Applied
 from consent.grant import Scope
 from schemas.delivery import WITHHELD
 from schemas.entry import EntryKind
-from schemas.errors import Refused
-from schemas.names import DeliveryId, Reason
-from tests.world import BANK, CAF, CPAM, DAY, FAMILY, HEALTH, MOVED, VOICE, World
+from schemas.envelope import SignedDeclaration
+from schemas.errors import Corrupt, Refused
+from schemas.names import DeclarationId, DeliveryId, Reason
+from tests.world import BANK, CAF, CPAM, DAY, FAMILY, HEALTH, MOVED, PORTAL, VOICE, YANN, World, world
 
 pytestmark = pytest.mark.asyncio
 
@@ -98,6 +104,126 @@ async def test_a_delivery_of_an_ended_subscription_stays_closed(here: World) -> 
     pulled = await here.inbox(CAF).release([leased.id])
 
     assert [Reason.ENDED] == [one.reason for one in pulled.withheld]
+
+
+async def end_and_ask_again(here: World) -> bytes:
+    """CAF's subscription to moves ends, and is asked for anew, for the identity alone."""
+    subscription = here.subscriptions[CAF, MOVED]
+    async with here.home.store.begin() as tx:
+        await here.home.subscribing.end(tx, subscription.id, here.clock())
+        again = await here.home.subscribing.ask(
+            tx,
+            here.home.entropy(16),
+            recipient=CAF,
+            event_type=MOVED,
+            purpose=FAMILY,
+            fields=frozenset({"subject"}),
+            territories=None,
+        )
+    return again.id
+
+
+async def test_an_end_withholds_what_is_on_its_way_and_what_a_pause_holds_back(here: World) -> None:
+    grant = await here.give(CAF, MOVED, FAMILY, ["subject", "new_address"])
+    await here.declare(MOVED, here.moved())
+    await here.home.consents.pause(grant.grant.id, VOICE)
+    await here.declare(MOVED, here.moved())
+
+    again = await end_and_ask_again(here)
+    async with here.home.store.begin() as tx:
+        await here.home.subscribing.approve(tx, again, "CSS, art. L583-3", here.clock())
+    await here.home.consents.resume(grant.grant.id, VOICE)
+
+    assert [] == await here.take(CAF)
+    track = [await here.home.tracking.track(entry_id) for entry_id in await declared(here)]
+    assert [Reason.ENDED, Reason.ENDED] == [step.reason for one in track for step in one.steps if step.recipient == CAF]
+
+
+async def test_what_was_asked_for_anew_opens_nothing_before_it_is_approved(here: World) -> None:
+    await here.give(CAF, MOVED, FAMILY, ["subject"])
+    await here.declare(MOVED, here.moved())
+    (first,) = await here.open(CAF, await here.inbox(CAF).pull(1))
+
+    await end_and_ask_again(here)
+
+    assert [Reason.ENDED] == [one.reason for one in (await here.inbox(CAF).release([first.delivery_id])).withheld]
+
+
+async def test_an_approval_for_less_closes_what_was_released_under_the_one_before(here: World) -> None:
+    await here.give(CAF, MOVED, FAMILY, ["subject", "new_address"])
+    await here.declare(MOVED, here.moved())
+    (first,) = await here.open(CAF, await here.inbox(CAF).pull(1))
+    again = await end_and_ask_again(here)
+    async with here.home.store.begin() as tx:
+        await here.home.subscribing.approve(tx, again, "CSS, art. L583-3", here.clock())
+
+    pulled = await here.inbox(CAF).release([first.delivery_id])
+
+    assert [Reason.ENDED] == [one.reason for one in pulled.withheld]
+
+
+async def test_what_a_faulty_source_sealed_to_nobody_is_parked_and_closes_nothing_else(here: World) -> None:
+    await here.give(CAF, MOVED, FAMILY, ["subject"])
+    await here.give(CAF, MOVED, FAMILY, ["subject"], person=YANN)
+    signed = SignedDeclaration.decode(await here.home.desk.envelope(PORTAL, MOVED, here.moved()))
+    noise = bytes(len(signed.sealed_dek))
+    await here.home.intake.accept(replace(signed, sealed_dek=noise).encode())
+    await here.declare(MOVED, here.moved(YANN))
+    await here.declare(MOVED, here.moved())
+
+    pulled = await here.inbox(CAF).pull(10)
+
+    assert [Reason.INVALID_ENVELOPE] == [one.reason for one in pulled.withheld]
+    assert 1 == len(await here.open(CAF, pulled))
+    assert 1 == len(await here.entries(EntryKind.RELEASED))
+    (letter,) = await here.home.dead_letters.list()
+    assert ("sealing.cannot-open-dek", CAF, Reason.INVALID_ENVELOPE) == (letter.code, letter.recipient, letter.reason)
+    assert 1 == len(await here.take(CAF))  # the citizen's next one flows
+
+
+async def test_a_lock_that_was_damaged_is_parked_and_a_replay_makes_another(here: World) -> None:
+    await here.give(CAF, MOVED, FAMILY, ["subject"])
+    await here.declare(MOVED, here.moved())
+    async with here.home.store.begin() as tx:
+        locked = (await tx.execute(select(deliveries.c.locked))).scalar_one()
+        await tx.execute(update(deliveries).values(locked=locked[:-1] + bytes([locked[-1] ^ 1])))
+
+    pulled = await here.inbox(CAF).pull(10)
+    assert [Reason.INVALID_ENVELOPE] == [one.reason for one in pulled.withheld]
+    (letter,) = await here.home.dead_letters.list()
+    assert "release.cannot-unlock" == letter.code
+    await here.home.dead_letters.replay(letter.id)
+
+    assert 1 == len(await here.take(CAF))
+
+
+@pytest.mark.parametrize(
+    ("statement", "code"),
+    [
+        ("UPDATE deliveries SET subject = zeroblob(32)", "gate.grant-of-another"),
+        ("UPDATE deliveries SET grant_id = zeroblob(16)", "gate.grant-missing"),
+        ("DELETE FROM consent_keys", "gate.key-missing"),
+    ],
+)
+async def test_a_contradiction_stops_the_machine_and_nothing_leaves(tmp_path: Path, statement: str, code: str) -> None:
+    async with world(tmp_path) as here:
+        await here.give(CAF, MOVED, FAMILY, ["subject"])
+        await here.declare(MOVED, here.moved())
+        async with here.home.store.begin() as tx:
+            await tx.conn.execute(text(statement))
+
+        with pytest.raises(Corrupt) as stopped:
+            await here.inbox(CAF).pull(1)
+
+        assert code == stopped.value.code
+        assert [] == await here.entries(EntryKind.RELEASED)
+
+
+async def declared(here: World) -> list[DeclarationId]:
+    """Every declaration, in order."""
+    async with here.home.store.read() as tx:
+        rows = await tx.execute(select(declarations.c.declaration_id).order_by(declarations.c.seq))
+        return [DeclarationId(row.declaration_id) for row in rows]
 
 
 async def test_a_delivery_of_a_destroyed_epoch_stays_closed(here: World) -> None:

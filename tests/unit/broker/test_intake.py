@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 
+from broker.directory import Party, PartyKind
 from broker.intake import ENVELOPE_BYTES, RECEIPT_TYPE
+from broker.parties import Enrolment
 from broker.router import TOPIC
 from schemas.entry import EntryKind
 from schemas.envelope import SignedDeclaration
 from schemas.errors import Refused, Unavailable
-from schemas.names import DeclarationId, Reason, uuid7
+from schemas.names import DeclarationId, PartyId, Reason, uuid7
 from schemas.signing import pae, verify
 from tests.world import BANK, CAF, FAMILY, MINUTE, MOVED, PORTAL, YANN, World
 
@@ -21,6 +23,21 @@ pytestmark = pytest.mark.asyncio
 async def envelope(here: World, **more: Any) -> bytes:
     """A signed envelope of a move, not handed in."""
     return await here.home.desk.envelope(PORTAL, MOVED, here.moved(), **more)
+
+
+async def enrol_source(here: World, party: PartyId) -> None:
+    """Another party that may declare moves."""
+    office = Party(
+        id=party,
+        name="État civil",
+        sector="registry",
+        kind=PartyKind.ADMINISTRATION,
+        address="1 place de la République",
+        contact="contact@example.fr",
+        retention="un an",
+        created_at=here.clock(),
+    )
+    await here.home.parties.enrol(Enrolment(office, 1, None, (MOVED,)))
 
 
 async def in_log(here: World) -> int:
@@ -85,6 +102,20 @@ async def test_the_same_id_with_other_bytes_is_refused(here: World) -> None:
 
     assert ("intake.id-reused", "/payload/declaration_id") == (refused.code, refused.pointer)
     assert Reason.REPLAYED == (await here.entries(EntryKind.REFUSED))[-1].reason
+
+
+async def test_an_id_that_another_source_has_used_is_refused(here: World) -> None:
+    other = PartyId("urn:unefois:registry-office")
+    await enrol_source(here, other)
+    one = DeclarationId(uuid7(here.clock(), bytes(10)))
+    await here.give(CAF, MOVED, FAMILY, ["subject"])
+    await here.home.desk.declare(PORTAL, MOVED, here.moved(), declaration_id=one)
+
+    refused = await refusal(here, await here.home.desk.envelope(other, MOVED, here.moved(), declaration_id=one))
+    await here.home.router.route()
+
+    assert ("intake.id-reused", "/payload/declaration_id") == (refused.code, refused.pointer)
+    assert [PORTAL] == [delivery.source for delivery in await here.take(CAF)]
 
 
 async def test_a_token_that_has_expired_is_refused_at_its_place(here: World) -> None:

@@ -14,10 +14,11 @@ from tests.world import BANK, CAF, CPAM, FAMILY, HEALTH, MINUTE, MOVED, VOICE, Y
 pytestmark = pytest.mark.asyncio
 
 LEASE = MINUTE
+APPLIED = Applied(None)
 REFUSED = Rejected("table.refused", Reason.SYSTEM_REFUSED)
 
 
-async def acknowledge(here: World, delivery: DeliveryId, outcome: Applied | Rejected = Applied(None)) -> None:
+async def acknowledge(here: World, delivery: DeliveryId, outcome: Applied | Rejected = APPLIED) -> None:
     """One end; raises what the mailbox does not take."""
     for fault in (await here.inbox(CAF).acknowledge_all({delivery: outcome})).values():
         raise fault
@@ -33,7 +34,7 @@ async def states(here: World) -> list[DeliveryState]:
     return [delivery.state for delivery in await mailbox(here)]
 
 
-async def refusal(here: World, delivery: DeliveryId, outcome: Applied | Rejected = Applied(None)) -> str:
+async def refusal(here: World, delivery: DeliveryId, outcome: Applied | Rejected = APPLIED) -> str:
     """The code with which an end is refused; nothing changes by it."""
     before = await mailbox(here)
     with pytest.raises(Refused) as refused:
