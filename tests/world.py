@@ -1,4 +1,4 @@
-"""A small world for tests: a broker on a SQLite file, a clock that moves when told, and a cast of administrations.
+"""A small world for tests: a broker on SQLite or PostgreSQL, a clock that moves when told, a cast of administrations.
 
 Every `step` ends with fsck: a test that leaves the state in contradiction fails where it did so.
 """
@@ -94,9 +94,15 @@ class Entropy:
         return out[:size]
 
 
-def settings(folder: Path) -> Settings:
+def settings(folder: Path, database_url: str | None = None) -> Settings:
     """A home in a folder, with one partition so that one call routes all."""
-    return load(home=folder, log_partitions=1, address="1 rue d'Essai, Rennes", contact="contact@unefois.example")
+    return load(
+        home=folder,
+        database_url=database_url,
+        log_partitions=1,
+        address="1 rue d'Essai, Rennes",
+        contact="contact@unefois.example",
+    )
 
 
 def blank(home: Home, event_type: EventType) -> dict[str, Any]:
@@ -273,15 +279,19 @@ class World:
 
 
 @asynccontextmanager
-async def world(folder: Path) -> AsyncIterator[World]:
-    """A furnished home with the portal (publishes all), three recipients and their approved subscriptions."""
+async def world(folder: Path, database_url: str | None = None) -> AsyncIterator[World]:
+    """A furnished home with the portal (publishes all), three recipients and their approved subscriptions.
+
+    `database_url`: a database that has its tables; without it, a SQLite file in the folder.
+    """
     clock, entropy, keys = Clock(), Entropy(), MemoryKeys()
-    chosen = settings(folder)
+    chosen = settings(folder, database_url)
     identity.make_secrets(keys, entropy)
     keys.write(KeyKind.LEDGER, "ledger", PrivateKey.generate(Algorithm.ED25519).to_raw())
     async with Store.open(chosen.database_url) as store:
-        async with store.begin() as tx:
-            await tx.conn.run_sync(metadata.create_all)
+        if database_url is None:
+            async with store.begin() as tx:
+                await tx.conn.run_sync(metadata.create_all)
         home = assemble(chosen, store=store, keys=keys, clock=clock, entropy=entropy)
         await furnish(home)
         here = World(home, clock, folder)

@@ -9,9 +9,9 @@ from tests.world import World, world
 
 
 @pytest_asyncio.fixture
-async def here(tmp_path: Path) -> AsyncIterator[World]:
+async def here(tmp_path: Path, home_url: str | None) -> AsyncIterator[World]:
     """A furnished broker; fsck is clean before and after the test."""
-    async with world(tmp_path) as made:
+    async with world(tmp_path, home_url) as made:
         await made.step()
         yield made
         await made.step()
