@@ -10,7 +10,7 @@ import pytest
 
 from broker import turns
 from broker.hosting import Hosted, load
-from broker.turns import Turn, run, turn
+from broker.turns import Trouble, Turn, run, turn
 from schemas.errors import Corrupt, Unavailable
 from tests.announced import announce
 from tests.world import CAF, DAY, FAMILY, MOVED, RENNES, TOWN, World
@@ -200,7 +200,30 @@ async def test_asked_to_stop_between_two_agencies_the_second_is_left_for_later(
     assert done.sequenced > 0
 
 
-async def test_an_idle_machine_waits_and_wakes_up_when_it_is_asked_to_stop(
+async def test_the_machine_waits_after_a_turn_that_moved_nothing_or_met_trouble_and_after_no_other(
+    here: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trouble = Trouble(CAF, "table.away", "", {}, retriable=True)
+    to_come = [Turn(routed=1), Turn(), Turn(routed=1, troubles=[trouble]), Turn(applied=1)]
+    stop, waited = asyncio.Event(), []
+
+    async def next_turn(*_: object) -> Turn:
+        if len(to_come) == 1:
+            stop.set()
+        return to_come.pop(0)
+
+    async def idle(_: asyncio.Event) -> None:
+        waited.append(len(to_come))
+
+    monkeypatch.setattr(turns, "turn", next_turn)
+    monkeypatch.setattr(turns, "_idle", idle)
+
+    await run(here.home, (), stop, lambda _: None)
+
+    assert [2, 1] == waited
+
+
+async def test_a_machine_that_waits_wakes_up_by_itself_and_when_it_is_asked_to_stop(
     here: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stop, turned = asyncio.Event(), []
@@ -209,7 +232,8 @@ async def test_an_idle_machine_waits_and_wakes_up_when_it_is_asked_to_stop(
     async def counted(*arguments: Any) -> Turn:
         turned.append(True)
         if len(turned) == 3:
-            stop.set()
+            monkeypatch.setattr(turns, "IDLE_MS", 3_600_000)
+            asyncio.get_running_loop().call_soon(stop.set)
         return await ordinary(*arguments)
 
     monkeypatch.setattr(turns, "IDLE_MS", 1)

@@ -163,6 +163,7 @@ class TestChoices:
             ({"LANG": "en_GB.UTF-8", "LC_ALL": "fr_FR"}, [], "bonjour"),
             ({"LANG": "en_GB.UTF-8"}, ["--lang", "fr"], "bonjour"),
             ({"LANG": "fr_FR.UTF-8"}, ["--lang=en"], "hello"),
+            ({"LANG": "en_GB.UTF-8"}, ["--lang", "fr", "--lang", "en"], "hello"),
         ],
     )
     def test_the_language_is_the_option_s_or_the_environment_s(
