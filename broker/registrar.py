@@ -6,7 +6,10 @@ change takes the directory's lock and counts its version up, so nobody decides f
 its revocation have their ledger entries: `recipient` is the party, `detail` the key's id.
 """
 
+import json
 import unicodedata
+from collections.abc import Callable, Mapping
+from hashlib import sha256
 from typing import Any
 
 from sqlalchemy import ColumnElement, Table, or_, select, update
@@ -55,11 +58,13 @@ class Registrar:
             others = select(parties.c.id).where(parties.c.kind == PartyKind.BROKER.value)
             if (await tx.execute(others)).first() is not None:
                 raise Refused("registrar.broker-exists", "/kind")
-        row = {name: getattr(party, name) for name in ("id", "name", "sector", "address", "contact", "retention")}
-        if not await tx.insert_new(parties, row | {"kind": party.kind.value, "created_at": party.created_at}):
+        row = party_row(party)
+        if not await tx.insert_new(parties, row):
             raise Refused("registrar.party-exists", "/id", party=party.id)
         mark("registrar.party")
         # Crash here: the transaction is gone; whoever registers the party does it again. So too for every change below.
+        digest = row_digest(row)
+        self._recorder.record(tx, EntryKind.PARTY_ADDED, party.created_at, recipient=party.id, detail=digest)
 
     async def add_signing_key(
         self,
@@ -72,7 +77,7 @@ class Registrar:
         at: Instant,
     ) -> Kid:
         """List a public signing key (raw, protocol 1). Raises Refused: `signing.*`, `registrar.key-exists`."""
-        signing.check_public(algorithm, public)
+        _check_public(lambda: signing.check_public(algorithm, public))
         kid = signing.kid_of(algorithm, public)
         await self._add_key(
             tx, signing_keys, _key_row(kid, party, public, valid_from) | {"algorithm": int(algorithm)}, at
@@ -83,7 +88,7 @@ class Registrar:
         self, tx: Transaction, party: PartyId, *, suite: hpke.Suite, public: bytes, valid_from: Instant, at: Instant
     ) -> Kid:
         """List a public HPKE key (raw, protocol 1). Raises Refused: `hpke.*`, `registrar.key-exists`."""
-        hpke.check_public(suite, public)
+        _check_public(lambda: hpke.check_public(suite, public))
         kid = hpke.kid_of(suite, public)
         await self._add_key(tx, sealing_keys, _key_row(kid, party, public, valid_from) | {"suite": int(suite)}, at)
         return kid
@@ -162,6 +167,7 @@ class Registrar:
         if not await tx.insert_new(publishing_rights, row):
             raise Refused("registrar.right-exists", "/event_type", party=party, event_type=event_type)
         mark("registrar.right")
+        self._record_right(tx, EntryKind.RIGHT_GRANTED, row, valid_from)
 
     async def end_publishing(self, tx: Transaction, party: PartyId, event_type: EventType, at: Instant) -> None:
         """The party's rights to this type end now. Raises Refused `registrar.no-right`."""
@@ -169,10 +175,13 @@ class Registrar:
         table = publishing_rights
         running = or_(table.c.valid_to.is_(None), table.c.valid_to > at)
         mine = (table.c.party == party) & (table.c.event_type == event_type) & running & (table.c.valid_from <= at)
-        ended = await tx.execute(update(table).where(mine).values(valid_to=at))
-        if ended.rowcount == 0:
+        ended = (await tx.execute(select(table).where(mine))).all()
+        if not ended:
             raise Refused("registrar.no-right", "/event_type", party=party, event_type=event_type)
+        await tx.execute(update(table).where(mine).values(valid_to=at))
         mark("registrar.right-ended")
+        for row in ended:
+            self._record_right(tx, EntryKind.RIGHT_ENDED, dict(row._mapping) | {"valid_to": at}, at)
 
     async def set_policy(self, tx: Transaction, party: PartyId, policy: int, valid_from: Instant) -> None:
         """Which signatures the party's declarations need from this instant (`signing.POLICIES`).
@@ -192,6 +201,11 @@ class Registrar:
         if not await tx.insert_new(signature_policies, row):
             raise Refused("registrar.policy-exists", "/valid_from", party=party)
         mark("registrar.policy")
+        self._recorder.record(tx, EntryKind.POLICY_SET, valid_from, recipient=party, detail=row_digest(row))
+
+    def _record_right(self, tx: Transaction, kind: EntryKind, row: Mapping[str, Any], at: Instant) -> None:
+        party, event_type = PartyId(row["party"]), EventType(row["event_type"])
+        self._recorder.record(tx, kind, at, recipient=party, event_type=event_type, detail=row_digest(row))
 
     async def _add_key(self, tx: Transaction, table: Table, row: dict[str, Any], at: Instant) -> None:
         await changing(tx)
@@ -212,9 +226,27 @@ class Registrar:
         mark("registrar.rotated")
 
 
+def party_row(party: Party) -> dict[str, Any]:
+    """The row of a party."""
+    names = ("id", "name", "sector", "address", "contact", "retention", "created_at")
+    return {name: getattr(party, name) for name in names} | {"kind": party.kind.value}
+
+
+def row_digest(row: Mapping[str, Any]) -> bytes:
+    """SHA-256 of a whole row, 32 bytes: what its ledger entry commits to and `fsck` compares."""
+    return sha256(json.dumps(dict(row), sort_keys=True, separators=(",", ":")).encode()).digest()
+
+
 def _key_row(kid: Kid, party: PartyId, public: bytes, valid_from: Instant) -> dict[str, Any]:
     dates = {"valid_from": valid_from, "valid_to": None, "revoked_at": None}
     return {"kid": kid, "party": party, "public": public, **dates}
+
+
+def _check_public(look: Callable[[], None]) -> None:
+    try:
+        look()
+    except Refused as fault:
+        raise fault.under("/public") from None
 
 
 def _check_overlap(overlap_ms: int) -> None:

@@ -56,6 +56,10 @@ class EntryKind(Enum):
     EPOCH_DESTROYED = "epoch_destroyed"
     VIEWED = "viewed"
     REPLAYED = "replayed"
+    PARTY_ADDED = "party_added"
+    RIGHT_GRANTED = "right_granted"
+    RIGHT_ENDED = "right_ended"
+    POLICY_SET = "policy_set"
 
 
 _DELIVERY = ("recipient", "event_type", "purpose", "declaration", "delivery", "grant", "grant_version", "fields")
@@ -75,6 +79,10 @@ REQUIRED: Final[Mapping[EntryKind, tuple[str, ...]]] = {
     EntryKind.CORRECTED: ("declaration",),
     EntryKind.SUBSCRIPTION_APPROVED: ("recipient", "event_type", "purpose"),
     EntryKind.SUBSCRIPTION_ENDED: ("recipient", "event_type", "purpose"),
+    EntryKind.PARTY_ADDED: ("recipient", "detail"),
+    EntryKind.RIGHT_GRANTED: ("recipient", "event_type", "detail"),
+    EntryKind.RIGHT_ENDED: ("recipient", "event_type", "detail"),
+    EntryKind.POLICY_SET: ("recipient", "detail"),
 }
 """What a kind cannot go without: the invariants of the ledger (no release after its revocation) are read from these."""
 

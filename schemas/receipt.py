@@ -80,6 +80,10 @@ _MEANINGS: Final[Mapping[EntryKind, tuple[str, str]]] = {
     EntryKind.EPOCH_DESTROYED: ("les clés d'une époque ont été détruites", "the keys of an epoch were destroyed"),
     EntryKind.VIEWED: ("un dossier a été consulté", "a file was looked at"),
     EntryKind.REPLAYED: ("une livraison en attente a été relancée", "a parked delivery was tried again"),
+    EntryKind.PARTY_ADDED: ("une administration a été inscrite", "an administration was registered"),
+    EntryKind.RIGHT_GRANTED: ("une source peut déclarer ce type", "a source may declare this type"),
+    EntryKind.RIGHT_ENDED: ("une source ne peut plus déclarer ce type", "a source may declare this type no more"),
+    EntryKind.POLICY_SET: ("des signatures sont exigées d'une source", "signatures are demanded of a source"),
 }
 _COLUMN: Final = max(len(label) for pair in _LABELS.values() for label in pair) + 2
 

@@ -1,15 +1,18 @@
-"""Directory checks: the ledger tells of every key and subscription that counts, as it counts: whose key it is, whether
-it was revoked, what was approved last. So none can be slipped in, handed to another, or brought back.
+"""Directory checks: the ledger tells of every party, key, right, policy and subscription that counts, as it counts:
+whose key it is, whether it was revoked, what was approved last. So none can be slipped in, handed to another, or brought
+back.
 """
 
 from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import asdict
 
 from broker import directory as tables
 from broker.checks.finding import Finding
+from broker.registrar import party_row, row_digest
 from broker.store.engine import Transaction
 from broker.subscribing import subscription_digest
 from consent.policy import Subscription, SubscriptionStatus
-from schemas.directory import SealingKeyEntry, SigningKeyEntry
+from schemas.directory import PolicyEntry, PublishingRight, SealingKeyEntry, SigningKeyEntry
 from schemas.entry import Entry, EntryKind
 from schemas.errors import Corrupt
 
@@ -28,12 +31,53 @@ async def check(tx: Transaction, entries: list[Entry]) -> AsyncIterator[Finding]
         wrong = str(fault.details.get("wrong", fault.code))
         yield Finding("directory.unreadable", fault.pointer or "directory", wrong)
         return
+    for finding in _parties(await tables.all_parties(tx), entries):
+        yield finding
+    for finding in _policies(directory.policies, entries):
+        yield finding
+    for finding in _rights(directory.rights, entries):
+        yield finding
     for finding in _keys([*directory.signing, *directory.sealing], entries):
         yield finding
     last = {(entry.recipient, entry.event_type, entry.purpose): entry for entry in entries if entry.kind in _STATUS}
     for one in subscriptions:
         for finding in _subscription(one, last.get((one.recipient, one.event_type, one.purpose))):
             yield finding
+
+
+def _parties(parties: Sequence[tables.Party], entries: Sequence[Entry]) -> Iterator[Finding]:
+    """Name, sector (which decides pseudonyms) and all: as they were when the party was registered."""
+    told = {entry.recipient: entry.detail for entry in entries if entry.kind is EntryKind.PARTY_ADDED}
+    for party in parties:
+        if told.pop(party.id, None) != row_digest(party_row(party)):
+            yield Finding("parties.edited", f"parties/{party.id}", "the row is not what the ledger says was registered")
+    for gone in told:
+        yield Finding("parties.lost", f"parties/{gone}", "the ledger tells of a party that is not there")
+
+
+def _policies(policies: Sequence[PolicyEntry], entries: Sequence[Entry]) -> Iterator[Finding]:
+    """A policy slipped in, or taken away, would let a source's declarations pass with fewer signatures."""
+    told = {(entry.recipient, entry.detail) for entry in entries if entry.kind is EntryKind.POLICY_SET}
+    held = {(one.party, row_digest(asdict(one))) for one in policies}
+    for party, _ in held ^ told:
+        yield Finding("policies.edited", f"signature_policies/{party}", "the rows are not what the ledger says was set")
+
+
+def _rights(rights: Sequence[PublishingRight], entries: Sequence[Entry]) -> Iterator[Finding]:
+    """A right is as it was granted, or as it was ended; none lives on with the row it had before its end."""
+    granted = {entry.detail for entry in entries if entry.kind is EntryKind.RIGHT_GRANTED}
+    ended = [entry for entry in entries if entry.kind is EntryKind.RIGHT_ENDED]
+    for right in rights:
+        digest = row_digest(asdict(right))
+        over = any(
+            (entry.recipient, entry.event_type) == (right.party, right.event_type)
+            and right.valid_from <= entry.at
+            and (right.valid_to is None or right.valid_to > entry.at)
+            for entry in ended
+        )
+        if over or digest not in granted | {entry.detail for entry in ended}:
+            place = f"publishing_rights/{right.party}/{right.event_type}"
+            yield Finding("rights.edited", place, "the row is not what the ledger says was granted or ended")
 
 
 def _keys(keys: Sequence[SigningKeyEntry | SealingKeyEntry], entries: Sequence[Entry]) -> Iterator[Finding]:

@@ -39,6 +39,18 @@ SET = {
         "UPDATE declarations SET event_type = 'moved'",
         ("deliveries.unreadable", "deliveries/1"),
     ),
+    "a party moved to another sector": (
+        f"UPDATE parties SET sector = 'tax' WHERE id = '{CAF}'",
+        ("parties.edited", "parties/"),
+    ),
+    "a policy that demands less": (
+        f"UPDATE signature_policies SET policy = 2 WHERE party = '{PORTAL}'",
+        ("policies.edited", "signature_policies/"),
+    ),
+    "a right that nobody granted": (
+        f"UPDATE publishing_rights SET party = '{CAF}' WHERE event_type LIKE '%address%'",
+        ("rights.edited", "publishing_rights/"),
+    ),
     "a lock that was damaged": (
         DAMAGE,
         ("deliveries.lock", "deliveries/"),

@@ -103,7 +103,7 @@ def test_every_kind_has_its_sentence(language: Language) -> None:
 
 
 FACT: dict[Language, str] = {"fr": "fait", "en": "fact"}
-WHOLE = replace(ENTRY, reason=Reason.NO_GRANT)
+WHOLE = replace(ENTRY, reason=Reason.NO_GRANT, detail=bytes(32))
 
 
 def test_line_ends_and_a_mark_that_an_editor_added_are_forgiven() -> None:
