@@ -122,6 +122,7 @@ class Desk:
     ) -> bytes:
         """The signed and sealed envelope, not handed in. Raises as `declare`."""
         event: EventSchema = self._catalogue.by_type(event_type)
+        subject = self._subject_of(event, record)
         at = self._clock()
         async with self._store.read() as tx:
             directory = await self._lookup.directory(tx)
@@ -129,7 +130,7 @@ class Desk:
             Source(source, self._keyring.signers(directory, source, at), directory.policy(source, at)),
             event,
             record,
-            subject_token=self._identity.token(self.subject(record), source, Instant(at + self._token_ms)),
+            subject_token=self._identity.token(subject, source, Instant(at + self._token_ms)),
             territories=territories_of(event, record),
             gate=directory.current_sealing_key(directory.broker, at),
             at=at,
@@ -139,6 +140,14 @@ class Desk:
             corrects=corrects,
         )
         return signed.encode()
+
+    def _subject_of(self, event: EventSchema, record: Mapping[str, Any]) -> SubjectRef:
+        """Whom a record is about; one that is wrong is refused with the words of the dry run, which reads it first."""
+        try:
+            return self.subject(record)
+        except Refused:
+            values.check(event, record)
+            raise
 
 
 def pivot_of(person: Mapping[str, Any]) -> PivotIdentity:

@@ -25,7 +25,7 @@ class Patience:
     """How long a lease lasts, how often to try, and how long to wait between: doubling from `first_ms` to `most_ms`."""
 
     lease_ms: int = 60_000
-    attempts: int = 12
+    attempts: int = 48
     first_ms: int = 5_000
     most_ms: int = 6 * 3_600_000
 

@@ -81,7 +81,8 @@ class Settings(BaseSettings):
     """Never changes once there are declarations: a citizen's would lose their order."""
 
     lease_seconds: int = Field(60, ge=5, le=3600)
-    delivery_attempts: int = Field(12, ge=1, le=1000)
+    delivery_attempts: int = Field(48, ge=1, le=1000)
+    """With the waits below these are nine days: a system that is away over a long weekend needs nobody's help."""
     retry_first_seconds: int = Field(5, ge=1, le=3600)
     """The wait after the first attempt; it doubles up to `retry_most_seconds`."""
     retry_most_seconds: int = Field(21600, ge=1, le=604800)

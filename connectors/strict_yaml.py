@@ -10,6 +10,7 @@ Source: YAML 1.2.2, section 10.3 (core schema). JSON documents read the same way
 import re
 
 import yaml
+from yaml.reader import ReaderError
 
 from schemas.errors import Refused
 
@@ -47,8 +48,12 @@ def read(document: bytes) -> object:
     """
     if len(document) > MAX_BYTES:
         raise Refused("yaml.too-large", bytes=len(document), limit=MAX_BYTES)
+    text = _text(document)
     try:
-        loader = _CoreLoader(document.decode("utf-8-sig"))
+        loader = _CoreLoader(text)
+    except ReaderError as error:  # a control character
+        raise Refused("yaml.malformed", line=text.count("\n", 0, error.position) + 1) from None
+    try:
         root = loader.get_single_node()
         if root is None:
             return None
@@ -57,9 +62,18 @@ def read(document: bytes) -> object:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = 0 if mark is None else mark.line + 1
-    except (yaml.YAMLError, ValueError, RecursionError):
+    except RecursionError:
+        raise Refused("yaml.too-deep", line=loader.line + 1, limit=MAX_DEPTH) from None
+    except (yaml.YAMLError, ValueError):
         line = 0
     raise Refused("yaml.malformed", line=line)
+
+
+def _text(document: bytes) -> str:
+    try:
+        return document.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise Refused("yaml.malformed", line=document.count(b"\n", 0, error.start) + 1) from None
 
 
 def _measure(node: yaml.Node, known: dict[int, int], depth: int) -> int:

@@ -57,7 +57,8 @@ class _Codec:
     def write(self, value: Any, limits: Limits) -> bytes:
         self._within(limits)
         out = BytesIO()
-        fastavro.schemaless_writer(out, self.plain, self.check(value, Room(limits.max_items)), strict=True)
+        plain = self.check(value, Room(limits.max_items, limits.max_bytes))
+        fastavro.schemaless_writer(out, self.plain, plain, strict=True)
         encoded = out.getvalue()
         if len(encoded) > limits.max_bytes:
             raise Refused("avro.too-large", size=len(encoded), limit=limits.max_bytes)
@@ -67,7 +68,7 @@ class _Codec:
         self._within(limits)
         if len(encoded) > limits.max_bytes:
             raise Refused("avro.too-large", size=len(encoded), limit=limits.max_bytes)
-        end = self.scan(encoded, 0, Room(limits.max_items))
+        end = self.scan(encoded, 0, Room(limits.max_items, limits.max_bytes))
         if end != len(encoded):
             raise Refused("avro.trailing-bytes", size=len(encoded) - end)
         value = fastavro.schemaless_reader(BytesIO(encoded), self.plain, None)

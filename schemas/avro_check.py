@@ -82,12 +82,14 @@ def _float(value: Any, room: Room) -> float:
 def _bytes(value: Any, room: Room) -> bytes:
     if not isinstance(value, bytes):
         raise wrong(value, "bytes")
+    room.weigh(len(value))
     return value
 
 
 def _string(value: Any, room: Room) -> str:
     if not isinstance(value, str):
         raise wrong(value, "string")
+    room.weigh(len(value))  # characters: never more than the bytes, and the exact sum is asked when it is written
     if not value.isascii():
         try:
             value.encode("utf-8")

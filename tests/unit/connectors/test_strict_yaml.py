@@ -71,10 +71,13 @@ LAUGHS = b"a: &a [x,x,x,x,x,x,x,x,x,x]\n" + b"".join(
         ("yaml.malformed", b"a: 1\n  b: [\n", 2),
         ("yaml.malformed", b"---\na: 1\n---\nb: 2\n", 3),
         ("yaml.malformed", b"a: *nowhere\n", 1),
-        ("yaml.malformed", b"\xff\xfe\x00", 0),
-        ("yaml.malformed", b"a: \x00\n", 0),
+        ("yaml.malformed", b"\xff\xfe\x00", 1),
+        ("yaml.malformed", b"a: 1\nb: \xff\n", 2),
+        ("yaml.malformed", b"a: \x00\n", 1),
+        ("yaml.malformed", b"a: 1\nb: \x00\n", 2),
         ("yaml.malformed", b"a: !!int x\n", 0),
-        ("yaml.malformed", b"[" * 2_000, 0),
+        ("yaml.too-deep", b"[" * 2_000, 1),
+        ("yaml.too-deep", b"a: 1\nb: " + b"[" * 2_000, 2),
     ],
 )
 def test_what_is_not_plain_is_refused_with_its_line(code: str, document: bytes, line: int) -> None:
