@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 from sqlalchemy import select
 
-from broker.checks import consents, declarations, directory, keys, ledger, locks
+from broker.checks import consents, declarations, deliveries, directory, keys, ledger, locks
 from broker.checks.finding import Finding
 from broker.keyring import Keyring
 from broker.lookup import Lookup
@@ -64,8 +64,12 @@ class Fsck:
             pinned = await Lookup(self._party).directory(tx)
         except Corrupt:  # said already, as directory.unreadable; no signature can be judged without it
             return
-        told = declarations.told_by(entries)
-        async for finding in declarations.check(tx, self._log, pinned, self._catalogue, told):
+        rows = await declarations.rows(tx)
+        async for finding in declarations.check(
+            tx, self._log, entries, kept=rows, directory=pinned, catalogue=self._catalogue
+        ):
+            yield finding
+        async for finding in deliveries.check(tx, entries, rows, self._catalogue):
             yield finding
 
 

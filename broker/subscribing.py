@@ -19,13 +19,13 @@ from broker.directory import row_of, subscription_of
 from broker.ledger import Recorder
 from broker.registrar import changing
 from broker.store.engine import Transaction
-from broker.store.tables import deliveries, subscriptions, withholdings
+from broker.store.tables import declarations, deliveries, subscriptions, withholdings
 from consent import purposes
 from consent.policy import Subscription, SubscriptionStatus
 from schemas.catalogue import Catalogue
 from schemas.entry import EntryKind
 from schemas.errors import Refused
-from schemas.names import EventType, Instant, PartyId, Purpose, Reason
+from schemas.names import EventType, Instant, ManifestDigest, PartyId, Purpose, Reason, SubjectRef
 
 
 class Subscribing:
@@ -126,7 +126,24 @@ class Subscribing:
         mine = (deliveries.c.subscription == subscription_id, or_(in_states(UNRELEASED), held_back))
         await withhold(tx, self._recorder, await load(tx, *mine), Reason.ENDED, at)
         paused = (withholdings.c.subscription == subscription_id, withholdings.c.reason == Reason.PAUSED.value)
-        await tx.execute(update(withholdings).where(*paused).values(reason=Reason.ENDED.value))
+        rows = await tx.execute(
+            select(withholdings, declarations.c.subject, declarations.c.event_type, declarations.c.manifest_digest)
+            .join(declarations, declarations.c.seq == withholdings.c.declaration)
+            .where(*paused)
+        )
+        for row in rows.all():
+            self._recorder.record(
+                tx,
+                EntryKind.WITHHELD,
+                at,
+                about=SubjectRef(row.subject),
+                recipient=PartyId(row.recipient),
+                event_type=EventType(row.event_type),
+                purpose=Purpose(row.purpose),
+                declaration=ManifestDigest(row.manifest_digest),
+                reason=Reason.ENDED,
+            )
+        await tx.execute(update(withholdings).where(*paused).values(reason=Reason.ENDED.value, at=at))
 
     async def _one(self, tx: Transaction, subscription_id: bytes) -> Subscription:
         row = (await tx.execute(select(subscriptions).where(subscriptions.c.id == subscription_id))).one_or_none()

@@ -5,7 +5,7 @@ Keeps: a delivery that was taken away, set back, or given other fields than were
 what it holds were changed together.
 """
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,21 +43,29 @@ class _Story:
     released: Entry | None = None
 
 
-async def check(tx: Transaction, entries: Iterable[Entry], catalogue: Catalogue) -> AsyncIterator[Finding]:
-    """Every check of deliveries and their dead letters; `entries` in the order of the ledger."""
+async def check(
+    tx: Transaction, entries: Iterable[Entry], rows: Mapping[int, Row[Any]], catalogue: Catalogue
+) -> AsyncIterator[Finding]:
+    """Every check of deliveries and their dead letters; `entries` in the order of the ledger, `rows` the declarations'
+    by number.
+    """
     told = _stories(entries)
     planned, unreadable = await _planned(tx)
     for seq in unreadable:
         yield Finding("deliveries.unreadable", f"deliveries/{seq}", "the row, or its declaration's, cannot be read")
     asked = {row.id: row for row in await tx.execute(select(subscriptions))}
     for delivery in planned:
-        for finding in (*_against_the_ledger(delivery, told.pop(delivery.id, None)), *_asked(delivery, asked)):
+        for finding in (
+            *_against_the_ledger(delivery, told.pop(delivery.id, None)),
+            *_asked(delivery, asked),
+            *_contents(delivery, rows[delivery.declaration], catalogue),
+        ):
             yield finding
     if not unreadable:
         for gone in told:
-            yield Finding("deliveries.missing", f"deliveries/{gone.hex()}", "the ledger tells of it, but it is not there")
-    async for finding in _contents(tx, planned, catalogue):
-        yield finding
+            yield Finding(
+                "deliveries.missing", f"deliveries/{gone.hex()}", "the ledger tells of it, but it is not there"
+            )
     async for finding in _dead(tx, {delivery.id: delivery for delivery in planned}):
         yield finding
 
@@ -112,16 +120,10 @@ def _against_the_ledger(delivery: Delivery, story: _Story | None) -> Iterator[Fi
     if state in {DeliveryState.HANDED, DeliveryState.RELEASED} and delivery.handed_at is None:
         yield Finding("deliveries.times", place, f"{state.value}, but never handed out")
     plan = story.planned
-    said = (plan.recipient, plan.event_type, plan.purpose, plan.declaration, plan.grant, plan.grant_version, plan.fields)
-    if said != (
-        delivery.recipient,
-        delivery.event_type,
-        delivery.purpose,
-        delivery.manifest,
-        delivery.grant_id,
-        delivery.grant_version,
-        delivery.fields,
-    ):
+    what = (plan.recipient, plan.event_type, plan.purpose, plan.declaration)
+    under = (plan.grant, plan.grant_version, plan.fields)
+    row_says = (delivery.recipient, delivery.event_type, delivery.purpose, delivery.manifest)
+    if what != row_says or under != (delivery.grant_id, delivery.grant_version, delivery.fields):
         yield Finding("deliveries.edited", place, "it is not what the ledger says was planned last")
 
 
@@ -132,15 +134,58 @@ def _asked(delivery: Delivery, asked: Mapping[bytes, Row[Any]]) -> Iterator[Find
         yield Finding("deliveries.orphan", _place(delivery), "its subscription is unknown, or another's")
 
 
-async def _contents(tx: Transaction, planned: Sequence[Delivery], catalogue: Catalogue) -> AsyncIterator[Finding]:
-    """What a delivery holds is what its row and its declaration say; the key inside is the business of `locks`."""
-    for delivery in planned:
-        declaration = (await tx.execute(_DECLARATION.where(declarations.c.seq == delivery.declaration))).one()
-        try:
-            if not _same(delivery, declaration.envelope, catalogue):
-                wrong = "the locked delivery says other than its row or its declaration"
-                yield Finding("deliveries.differs", _place(delivery), wrong)
-        except (Fault, IndexError):
-            yield Finding("deliveries.unreadable", _place(delivery), "the locked delivery cannot be read")
-        if delivery.subject != declaration.subject:
-            yield Finding("deliveries.differs", _place(delivery), "it is about another citizen than its declaration")
+def _contents(delivery: Delivery, row: Row[Any], catalogue: Catalogue) -> Iterator[Finding]:
+    """What it holds is what its row and its declaration say; whether it unlocks is the business of `locks`."""
+    place = _place(delivery)
+    if delivery.subject != row.subject:
+        yield Finding("deliveries.differs", place, "it is about another citizen than its declaration")
+    try:
+        if not _agrees(delivery, SignedDeclaration.decode(row.envelope), catalogue):
+            yield Finding("deliveries.differs", place, "the lock says other than its row or its declaration")
+    except (Fault, IndexError):
+        yield Finding("deliveries.unreadable", place, "the locked delivery cannot be read")
+
+
+def _agrees(delivery: Delivery, envelope: SignedDeclaration, catalogue: Catalogue) -> bool:
+    locked = LockedDelivery.decode(delivery.locked)
+    carried = bitmap(len(catalogue.by_id(delivery.schema).fields), [one.index for one in locked.fields])
+    row_says = (
+        delivery_id_of(delivery.declaration_id, delivery.recipient, delivery.grant_id),
+        delivery.recipient,
+        delivery.purpose,
+        delivery.grant_id,
+        delivery.grant_version,
+        delivery.fields,
+    )
+    lock_says = (locked.delivery_id, locked.recipient, locked.purpose, locked.grant_id, locked.grant_version, carried)
+    source_says = (envelope.payload, envelope.signatures, envelope.gate_kid)
+    return (
+        row_says == lock_says
+        and locked.delivery_id == delivery.id
+        and source_says == (locked.payload, locked.signatures, locked.gate_kid)
+        and all(one.sealed == envelope.sealed_fields[one.index] for one in locked.fields)
+    )
+
+
+async def _dead(tx: Transaction, planned: Mapping[DeliveryId, Delivery]) -> AsyncIterator[Finding]:
+    """A dead delivery has one letter that waits, and it says why; a letter has its delivery."""
+    waiting: dict[DeliveryId, Row[Any]] = {}
+    for row in await tx.execute(select(dead_letters).order_by(dead_letters.c.id)):
+        if row.delivery is None:
+            continue
+        if DeliveryId(row.delivery) not in planned:
+            yield Finding("dead-letters.orphan", f"dead_letters/{row.id}", "its delivery is unknown")
+        elif row.replayed_at is None:
+            waiting[DeliveryId(row.delivery)] = row
+    for delivery in planned.values():
+        if delivery.state not in DEAD:
+            continue
+        letter = waiting.get(delivery.id)
+        reason = delivery.reason.value if delivery.reason is not None else None
+        if letter is None:
+            wrong = f"{delivery.state.value}, but no dead letter waits for it"
+            yield Finding("deliveries.lost", _place(delivery), wrong)
+        elif (letter.reason, letter.code, letter.at) != (reason, delivery.code, delivery.done_at):
+            yield Finding(
+                "dead-letters.differs", f"dead_letters/{letter.id}", "it tells of another end than its delivery"
+            )
