@@ -42,6 +42,8 @@ _REASONS: Final = {
     "envelope.payload-type": Reason.INVALID_SIGNATURE,
     "intake.id-reused": Reason.REPLAYED,
     "directory.not-entitled": Reason.NOT_ENTITLED,
+    "manifest.too-late": Reason.STALE,
+    "manifest.ahead": Reason.STALE,
 }
 _FAMILIES: Final = {
     "signing": Reason.INVALID_SIGNATURE,

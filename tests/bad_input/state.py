@@ -1,0 +1,48 @@
+"""What is kept, before and after: nothing may be lost, and nothing added but the note that something was refused."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from schemas.entry import Entry, EntryKind
+
+LEDGER = "ledger_entries"
+
+Rows = dict[str, list[tuple[Any, ...]]]
+
+
+def rows_of(database: Path) -> Rows:
+    """Every row of every table, as another process would read them now."""
+    if not database.exists():
+        return {}
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+        names = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        ours = sorted(name for name in names if not name.startswith("sqlite_"))
+        rows = {name: connection.execute(f'SELECT * FROM "{name}"').fetchall() for name in ours}
+        if LEDGER in rows:
+            rows[LEDGER] = connection.execute(f"SELECT entry FROM {LEDGER} ORDER BY id").fetchall()
+        return rows
+
+
+def files_of(folder: Path) -> dict[str, tuple[int, bytes]]:
+    """Mode and content of every file below a folder, the database's own apart."""
+    return {
+        str(path.relative_to(folder)): (path.stat().st_mode, path.read_bytes())
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and ".db" not in path.name
+    }
+
+
+@contextmanager
+def unchanged(database: Path, *, refusals: int = 0) -> Iterator[None]:
+    """What happens inside changes no row, except that the ledger notes so many refusals, without a citizen in them."""
+    before = rows_of(database)
+    yield
+    after = rows_of(database)
+    old, new = before.pop(LEDGER, []), after.pop(LEDGER, [])
+    assert before == after
+    assert old == new[: len(old)]
+    entries = [Entry.decode(entry) for (entry,) in new[len(old) :]]
+    assert [(EntryKind.REFUSED, None)] * refusals == [(entry.kind, entry.subject) for entry in entries]
