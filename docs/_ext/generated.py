@@ -1,0 +1,252 @@
+"""Generated: the parts of the pages that the code itself tells: error codes, event types, settings, ledger entries.
+
+A page holds a line `<!-- generated: errors -->`; when the site is built the table made from the code takes its place.
+Refuses: a name that is not in TABLES, so that a misspelled line does not leave a hole in the page.
+Keeps: nothing generated is committed, so no table can be older than the code (docs/adr/0013). `tests/docs` makes every
+table and looks whether all codes, types and settings are in it.
+"""
+
+import ast
+import inspect
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from enum import Enum
+from typing import Any, Final
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from broker.cli.exits import MEANINGS
+from broker.settings import PREFIX, SECRETS, Settings
+from connectors.file import FileSettings
+from connectors.functions import LIBRARY
+from connectors.table_shape import TableSettings
+from connectors.webhook import WebhookSettings
+from consent import purposes
+from consent.explain import explain_reason
+from consent.purposes import LegalFamily
+from schemas import catalogue, messages
+from schemas.entry import REQUIRED, Entry, EntryKind
+from schemas.names import (
+    DeliveryId,
+    EventType,
+    GrantId,
+    Instant,
+    ManifestDigest,
+    PartyId,
+    Purpose,
+    Reason,
+)
+from schemas.receipt import meaning
+
+MARKER: Final = re.compile(r"^<!-- generated: ([a-z-]+) -->$", re.MULTILINE)
+"""The line of a page that a table replaces."""
+
+
+def rows(columns: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
+    """A Markdown table; what would end a cell is escaped."""
+    head = f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}\n"
+    return head + "".join(f"| {' | '.join(_cell(each) for each in line)} |\n" for line in lines)
+
+
+def _cell(told: object) -> str:
+    return str(told).replace("|", "\\|").replace("\n", " ")
+
+
+def errors() -> str:
+    """Every code that a fault can carry, by family, each under a heading of its own: `errors.html#name-party`."""
+    table = messages.table()
+    families: dict[str, list[str]] = {}
+    for code in sorted(table):
+        families.setdefault(code.partition(".")[0], []).append(code)
+    return "\n".join(f"## {family}\n\n" + "\n".join(map(_error, codes)) for family, codes in families.items())
+
+
+def _error(code: str) -> str:
+    told = messages.table()[code]
+    lines = [(language, told[language], told[f"do_{language}"]) for language in ("en", "fr")]
+    return f"### `{code}`\n\n" + rows(("", "what is wrong", "what to do"), lines)
+
+
+def event_types() -> str:
+    """Every event type with its fields."""
+    return "\n".join(map(_event_type, catalogue.builtin()))
+
+
+def _event_type(event: catalogue.EventSchema) -> str:
+    places = "yes: communes or countries travel in clear" if event.uses_territories else "no"
+    facts = rows(
+        ("", ""),
+        [
+            ("type", f"`{event.event_type}`"),
+            ("label", f"{event.label['en']} · *{event.label['fr']}*"),
+            ("schema", f"`{event.schema.id.hex()}`"),
+            ("uses territories", places),
+        ],
+    )
+    lines = [
+        (
+            each.index,
+            f"`{each.name}`",
+            f"{each.label['en']} · *{each.label['fr']}*",
+            each.sensitivity.value,
+            "yes" if each.nullable else "",
+            each.doc if each.iri is None else f"{each.doc} [same as]({each.iri})",
+        )
+        for each in event.fields
+    ]
+    table = rows(("no", "field", "label en · fr", "sensitivity", "may be null", "meaning"), lines)
+    return f"## {event.label['en']}\n\n{event.doc}\n\n{facts}\n{table}"
+
+
+def settings() -> str:
+    """Every setting of the broker."""
+    docs = _docs(Settings)
+    lines = []
+    for name, field in Settings.model_fields.items():
+        variable = f"`{PREFIX}{name.upper()}`" + (", or `..._FILE`" if name in SECRETS else "")
+        lines.append((f"`{name}`", _default(name, field), _bounds(field), variable, docs.get(name, "")))
+    return rows(("setting", "default", "from–to", "environment", ""), lines)
+
+
+def _default(name: str, field: FieldInfo) -> str:
+    """What counts where nobody says anything; for the paths, where they are by default."""
+    derived = {"home": "`~/.local/share/unefois`", "database_url": "SQLite, `<home>/unefois.db`"}
+    derived |= {"keys_folder": "`<home>/keys`"}
+    if name in derived:
+        return derived[name]
+    if field.default is None or field.default is PydanticUndefined:
+        return "—"
+    told = field.default.name.lower() if isinstance(field.default, Enum) else field.default
+    return f"`{told}`"
+
+
+def _bounds(field: FieldInfo) -> str:
+    """The least and the most that a number may be."""
+    found = {word: getattr(each, word) for each in field.metadata for word in ("ge", "gt", "le") if hasattr(each, word)}
+    least = str(found.get("ge", found.get("gt", "")))
+    return f"{least}–{found['le']}" if "le" in found else least
+
+
+def _docs(model: type[BaseModel]) -> dict[str, str]:
+    """The text below each attribute of a model's class."""
+    (node,) = ast.parse(inspect.getsource(model)).body
+    if not isinstance(node, ast.ClassDef):
+        raise TypeError("not a class")
+    found = {}
+    for before, after in zip(node.body, node.body[1:], strict=False):
+        text = after.value.value if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant) else None
+        if isinstance(before, ast.AnnAssign) and isinstance(before.target, ast.Name) and isinstance(text, str):
+            found[before.target.id] = " ".join(text.split())
+    return found
+
+
+def _connector(model: type[BaseModel]) -> str:
+    docs = _docs(model)
+    lines = [
+        (f"`{name}`", "needed" if field.is_required() else _connector_default(field), docs.get(name, ""))
+        for name, field in model.model_fields.items()
+    ]
+    return rows(("setting", "default", ""), lines)
+
+
+def _connector_default(field: FieldInfo) -> str:
+    default: Any = field.get_default(call_default_factory=True)
+    if default is None or default in ({}, ()):
+        return "—"
+    return f"`{str(default).lower() if isinstance(default, bool) else default}`"
+
+
+def entry_kinds() -> str:
+    """Every kind of ledger entry with what it must name, in the order of the encoding."""
+    lines = [
+        (number, f"`{kind.value}`", _said(kind), ", ".join(f"`{name}`" for name in REQUIRED.get(kind, ())))
+        for number, kind in enumerate(EntryKind)
+    ]
+    return rows(("no", "kind", "what it says", "must name"), lines)
+
+
+def _said(kind: EntryKind) -> str:
+    """The words of a receipt for a kind, taken from an entry that names everything."""
+    entry = Entry(
+        at=Instant(0),
+        kind=kind,
+        actor=PartyId("urn:unefois:broker"),
+        recipient=PartyId("urn:unefois:agency"),
+        event_type=EventType("fr.unefois.any.v1"),
+        purpose=Purpose("any-purpose"),
+        declaration=ManifestDigest(bytes(32)),
+        delivery=DeliveryId(bytes(16)),
+        grant=GrantId(bytes(16)),
+        grant_version=1,
+        fields=b"\x80",
+        reason=Reason.REVOKED,
+        subject=bytes(32),
+        detail=bytes(32),
+    )
+    return dict(meaning(entry, "en"))["fact"].partition(": ")[2]
+
+
+def reasons() -> str:
+    """Every reason as it stands in an entry, with its sentence to a citizen."""
+    lines = [
+        (number, f"`{reason.value.replace('-', '_')}`", explain_reason(reason, "en"), explain_reason(reason, "fr"))
+        for number, reason in enumerate(Reason)
+    ]
+    return rows(("no", "symbol", "en", "fr"), lines)
+
+
+def purposes_listed() -> str:
+    """The closed catalogue of purposes."""
+    lines = [
+        (
+            f"`{one.id}`",
+            f"{one.label['en']}. {one.sentence['en']}",
+            f"{one.label['fr']}. {one.sentence['fr']}",
+            ", ".join(family.value for family in LegalFamily if family in one.families),
+        )
+        for one in purposes.CATALOGUE.values()
+    ]
+    return rows(("purpose", "en", "fr", "may rest on"), lines)
+
+
+def exit_codes() -> str:
+    """What a command line's exit code says."""
+    return rows(("code", "meaning"), [(code.value, meaning) for code, meaning in MEANINGS.items()])
+
+
+def functions() -> str:
+    """Every function that a mapping may call."""
+    return rows(("function", "what it gives"), [(f"`{name}`", each.says) for name, each in LIBRARY.items()])
+
+
+TABLES: Final[Mapping[str, Callable[[], str]]] = {
+    "entry-kinds": entry_kinds,
+    "errors": errors,
+    "event-types": event_types,
+    "exit-codes": exit_codes,
+    "file-settings": lambda: _connector(FileSettings),
+    "functions": functions,
+    "purposes": purposes_listed,
+    "reasons": reasons,
+    "settings": settings,
+    "table-settings": lambda: _connector(TableSettings),
+    "webhook-settings": lambda: _connector(WebhookSettings),
+}
+"""The tables by the name that a page gives."""
+
+
+def filled(text: str) -> str:
+    """A page's text with its tables in it. Raises KeyError for a name that is none."""
+    return MARKER.sub(lambda found: TABLES[found[1]](), text)
+
+
+def _on_source_read(app: Any, docname: str, source: list[str]) -> None:
+    source[0] = filled(source[0])
+
+
+def setup(app: Any) -> dict[str, bool]:
+    """Sphinx asks for this by its name."""
+    app.connect("source-read", _on_source_read)
+    return {"parallel_read_safe": True}

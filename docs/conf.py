@@ -1,0 +1,25 @@
+"""Sphinx: how the pages of this folder become a site. `make docs` builds it, and a warning is an error."""
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "docs" / "_ext")]
+
+project = "Unefois"
+author = "The Unefois contributors"
+project_copyright = "The Unefois contributors, EUPL-1.2"
+language = "en"
+
+extensions = ["myst_parser", "generated"]
+exclude_patterns = ["_ext"]
+myst_heading_anchors = 3
+# Names of options and of domains keep their dashes: no typographic rewriting.
+smartquotes = False
+nitpicky = True
+
+html_theme = "furo"
+html_title = "Unefois"
+html_show_sphinx = False
+html_copy_source = False
+html_theme_options = {"navigation_with_keys": True, "top_of_page_buttons": []}

@@ -1,0 +1,102 @@
+"""What the site makes from the code is complete: every code, type, field, setting, kind and reason is in its table."""
+
+import importlib.util
+import re
+from types import ModuleType
+
+import pytest
+
+from broker.settings import Settings
+from connectors.functions import LIBRARY
+from consent import purposes
+from schemas import catalogue, messages
+from schemas.entry import EntryKind
+from schemas.names import Reason
+from tests.docs.pages import DOCS, pages
+
+
+def _extension() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("generated", DOCS / "_ext" / "generated.py")
+    if spec is None or spec.loader is None:
+        pytest.fail("docs/_ext/generated.py is not there")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+GENERATED = _extension()
+
+
+@pytest.mark.parametrize("code", messages.table())
+def test_a_code_has_its_heading_and_its_sentences_in_both_languages(code: str) -> None:
+    _, found, below = GENERATED.errors().partition(f"\n### `{code}`\n")
+    section = below.partition("\n### ")[0]
+    told = {key: sentence.replace("|", "\\|") for key, sentence in messages.table()[code].items()}
+
+    assert found
+    assert f"| en | {told['en']} | {told['do_en']} |" in section
+    assert f"| fr | {told['fr']} | {told['do_fr']} |" in section
+
+
+def test_no_two_codes_have_one_anchor() -> None:
+    anchors = [re.sub(r"[^a-z0-9]+", "-", code) for code in messages.table()]
+
+    assert len(set(anchors)) == len(anchors)
+
+
+@pytest.mark.parametrize("event", list(catalogue.builtin()), ids=lambda event: event.event_type)
+def test_an_event_type_is_there_with_its_schema_and_every_field(event: catalogue.EventSchema) -> None:
+    section = GENERATED.event_types().partition(f"\n| type | `{event.event_type}` |\n")[2].partition("\n## ")[0]
+
+    assert event.schema.id.hex() in section
+    for each in event.fields:
+        row = next(line for line in section.splitlines() if f"| `{each.name}` |" in line)
+        assert each.label["fr"] in row
+        assert each.label["en"] in row
+        assert each.sensitivity.value in row
+        assert (each.iri or "") in row
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_a_setting_is_there_with_its_variable_and_its_default(name: str) -> None:
+    row = next(line for line in GENERATED.settings().splitlines() if line.startswith(f"| `{name}` |"))
+
+    assert f"`UNEFOIS_{name.upper()}`" in row
+    default = Settings.model_fields[name].default
+    if isinstance(default, int) and not isinstance(default, bool) and name != "hpke_suite":
+        assert f"| `{default}` |" in row
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ("entry-kinds", [kind.value for kind in EntryKind]),
+        ("reasons", [reason.value.replace("-", "_") for reason in Reason]),
+        ("purposes", list(purposes.CATALOGUE)),
+        ("functions", list(LIBRARY)),
+        ("table-settings", ["url", "table", "mode", "key", "create", "reference"]),
+        ("file-settings", ["folder", "name", "encoding", "journal"]),
+        ("webhook-settings", ["url", "keys", "timeout_s", "ca_file"]),
+        ("exit-codes", []),
+    ],
+)
+def test_a_table_has_a_row_for_each(table: str, words: list[str]) -> None:
+    made = GENERATED.TABLES[table]()
+
+    assert [] == [word for word in words if f"| `{word}` |" not in made]
+    assert len(made.splitlines()) > 3
+
+
+def test_every_table_stands_in_a_page_and_every_line_names_a_table() -> None:
+    named = [name for page in pages() for name in GENERATED.MARKER.findall(page.read_text("utf-8"))]
+
+    assert sorted(GENERATED.TABLES) == sorted(named)
+
+
+def test_a_line_that_names_no_table_does_not_leave_a_hole() -> None:
+    with pytest.raises(KeyError):
+        GENERATED.filled("<!-- generated: erorrs -->\n")
+
+
+def test_what_would_end_a_cell_is_escaped() -> None:
+    assert "| a\\|b c |" in GENERATED.rows(("x",), [("a|b\nc",)])

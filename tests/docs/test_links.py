@@ -1,0 +1,69 @@
+"""What pages and code say of each other exists: codes, files, decisions, sections."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from schemas import messages
+from tests.docs.pages import DOCS, ROOT, pages
+
+FAMILIES = {code.partition(".")[0] for code in messages.table()}
+SUFFIXES = (".py", ".md", ".toml", ".yaml", ".yml", ".db", ".json", ".v1")
+SOURCES = [path for folder in ("schemas", "consent", "broker", "connectors") for path in (ROOT / folder).rglob("*.py")]
+DECISIONS = sorted((DOCS / "adr").glob("[0-9]*.md"))
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: page.stem)
+def test_a_code_that_a_page_names_exists(page: Path) -> None:
+    named = re.findall(r"`([a-z-]+)\.([a-z0-9-]+)`", page.read_text("utf-8"))
+    codes = [f"{family}.{rest}" for family, rest in named if family in FAMILIES]
+
+    assert [] == [code for code in codes if code not in messages.table() and not code.endswith(SUFFIXES)]
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: page.stem)
+def test_a_file_that_a_page_names_exists(page: Path) -> None:
+    named = re.findall(
+        r"`((?:schemas|consent|broker|connectors|tests|docs)/[a-z0-9_/.-]+\.[a-z]+)(?:::[^`]*)?`",
+        page.read_text("utf-8"),
+    )
+
+    assert [] == [name for name in named if not (ROOT / name).exists()]
+
+
+def test_a_page_that_the_code_names_exists() -> None:
+    named = {page for path in SOURCES for page in re.findall(r"docs/[a-z0-9/-]+\.md", path.read_text("utf-8"))}
+
+    assert named
+    assert [] == sorted(page for page in named if not (ROOT / page).exists())
+
+
+def test_a_section_of_the_protocol_that_the_code_names_exists() -> None:
+    pattern = r"docs/protocol\.md,? (?:sections? )?([0-9]+(?:(?: to |, | and )[0-9]+)*)"
+    numbers = {
+        int(number)
+        for path in SOURCES
+        for found in re.findall(pattern, path.read_text("utf-8"))
+        for number in re.findall(r"[0-9]+", found)
+    }
+    sections = {
+        int(number) for number in re.findall(r"^## ([0-9]+)\. ", (DOCS / "protocol.md").read_text("utf-8"), re.M)
+    }
+
+    assert len(numbers) > 5
+    assert [] == sorted(numbers - sections)
+
+
+@pytest.mark.parametrize("decision", DECISIONS, ids=lambda path: path.stem)
+def test_a_decision_is_in_the_index_and_says_what_why_and_at_what_cost(decision: Path) -> None:
+    number = int(decision.stem[:4])
+    text = decision.read_text("utf-8")
+
+    assert f"| [{number}]({decision.name}) |" in (DOCS / "adr" / "README.md").read_text("utf-8")
+    assert text.startswith(f"# {number}. ")
+    assert ["**Decided.**", "**Why.**", "**Costs.**"] == re.findall(r"\*\*(?:Decided|Why|Costs)\.\*\*", text)
+
+
+def test_decisions_are_numbered_without_a_gap() -> None:
+    assert [int(path.stem[:4]) for path in DECISIONS] == [*range(1, len(DECISIONS) + 1)]

@@ -1,0 +1,62 @@
+"""Every page of docs/ is true: its sessions and its commands are run, and must print what the page shows."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.docs.pages import KINDS, Block, Reader, blocks, pages
+
+
+def _name(page: Path) -> str:
+    return page.stem
+
+
+@pytest.mark.parametrize("page", [page for page in pages() if blocks(page)], ids=_name)
+def test_what_a_page_shows_is_what_happens(page: Path, tmp_path: Path) -> None:
+    reader = Reader(tmp_path)
+
+    for block in blocks(page):
+        reader.follow(block)
+
+
+@pytest.mark.parametrize("page", pages(), ids=_name)
+def test_every_block_is_of_a_kind_that_is_run(page: Path) -> None:
+    assert [] == [block.place for block in blocks(page) if block.kind not in KINDS]
+
+
+class TestTheReader:
+    """A reader who believes everything would prove nothing."""
+
+    def _block(self, tmp_path: Path, kind: str, text: str) -> Block:
+        return Block(Path(__file__), kind, text, 1)
+
+    @pytest.mark.parametrize(
+        ("kind", "text"),
+        [
+            ("python", ">>> 1 + 1\n3\n"),
+            ("python", "1 + 1\n"),
+            ("console", "$ echo one\ntwo\n"),
+            ("console", "$ false\n"),
+            ("console", "$ true\n[exit code 1]\n"),
+            ("console", "$ unefois type show nothing.here --lang en\n"),
+            ("yaml", "a: file without a name\n"),
+        ],
+    )
+    def test_what_does_not_happen_is_found(self, kind: str, text: str, tmp_path: Path) -> None:
+        with pytest.raises(AssertionError):
+            Reader(tmp_path).follow(self._block(tmp_path, kind, text))
+
+    def test_an_id_that_was_printed_is_the_one_that_is_given_later(self, tmp_path: Path) -> None:
+        told, real = "0192f3a1-0000-7000-8000-000000000001", "01999999-1111-7111-8111-111111111111"
+        (tmp_path / "id").write_text(f"{real}\n")
+        text = f"$ cat id\n{told}\n$ test {told} = {real}\n"
+
+        Reader(tmp_path).follow(self._block(tmp_path, "console", text))
+
+    def test_one_id_of_a_page_is_not_two_of_a_run(self, tmp_path: Path) -> None:
+        told = "0192f3a1-0000-7000-8000-000000000001"
+        first, second = (f"01999999-{n}-7{n[1:]}-8{n[1:]}-{n * 3}" for n in ("1111", "2222"))
+        text = f"$ echo {first}\n{told}\n$ echo {second}\n{told}\n"
+
+        with pytest.raises(AssertionError, match="before"):
+            Reader(tmp_path).follow(self._block(tmp_path, "console", text))
