@@ -5,7 +5,6 @@ Keeps: each partition's offsets are dense and their order is the order of the co
 partition by SHA-256, which no version of Python or of a library changes.
 """
 
-import hashlib
 import json
 from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,7 @@ from typing import Any
 from sqlalchemy import func, select
 
 from broker.crashpoints import mark
+from broker.log.partitioning import partition_of
 from broker.ports import READ_BYTES, Clock, Log, Outgoing, Position, Record
 from broker.store.engine import Store, Transaction
 from broker.store.tables import log_record
@@ -88,11 +88,6 @@ class SqlLog(Log):
     async def _end(self, topic: str, partition: int) -> int:
         async with self._store.read() as tx:
             return await _next_offset(tx, topic, partition)
-
-
-def partition_of(key: bytes, count: int) -> int:
-    """Which of `count` partitions a key belongs to: the first 8 bytes of its SHA-256, modulo the count."""
-    return int.from_bytes(hashlib.sha256(key).digest()[:8], "big") % count
 
 
 async def _next_offset(tx: Transaction, topic: str, partition: int) -> int:

@@ -1,50 +1,102 @@
 """The promises of the log port, held against every adapter."""
 
 import asyncio
+import secrets
 import subprocess
 import sys
+import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable
+from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
 from broker import ports
-from broker.log import sql
-from broker.log.sql import SqlLog, partition_of
+from broker.log import kafka_reader, sql
+from broker.log.kafka import KafkaLog
+from broker.log.kafka_cluster import Cluster
+from broker.log.partitioning import partition_of
+from broker.log.sql import SqlLog
 from broker.ports import HEADERS, KEY_BYTES, READ_BYTES, READ_RECORDS, RECORD_BYTES, Log, Position, Record
 from broker.store.engine import Store
 from broker.store.tables import log_record, metadata
 from schemas.errors import Corrupt, Fault, Refused
 from schemas.names import Instant
+from tests.services.databases import Databases
 
 TOPIC = "declarations"
 AT = Instant(1_700_000_000_000)
 
 
-class Bench:
-    """One adapter under test: `log` now, and `reopened()` as another process would find it."""
+PARTITIONS = {TOPIC: 4, "single": 1}
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+
+class SqlBench:
+    """The table under test: `log` now, and `reopened()` as another process would find it."""
+
+    def __init__(self, url: str) -> None:
+        self.appender = ["sql", url]
+        self.url = url
         self.stores: list[Store] = []
         self.log = self.reopened()
 
     def reopened(self) -> Log:
-        store = Store.open(f"sqlite+aiosqlite:///{self.folder / 'log.db'}")
+        store = Store.open(self.url)
         self.stores.append(store)
-        return SqlLog(store, lambda: AT, {TOPIC: 4, "single": 1})
+        return SqlLog(store, lambda: AT, PARTITIONS)
+
+    async def make(self) -> None:
+        async with self.stores[0].begin() as tx:
+            await tx.conn.run_sync(metadata.create_all)
+
+    async def close(self) -> None:
+        for store in self.stores:
+            await store.dispose()
 
 
-@pytest_asyncio.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    opened = Bench(tmp_path)
-    async with opened.stores[0].begin() as tx:
-        await tx.conn.run_sync(metadata.create_all)
-    yield opened
-    for store in opened.stores:
-        await store.dispose()
+class KafkaBench:
+    """Kafka under test, on topics of this test's own."""
+
+    def __init__(self, address: str) -> None:
+        self.prefix = f"t{secrets.token_hex(6)}."
+        self.appender = ["kafka", address, self.prefix]
+        self.cluster = Cluster((address,), "PLAINTEXT")
+        self.logs: list[KafkaLog] = []
+        self.log = self.reopened()
+
+    def reopened(self) -> Log:
+        self.logs.append(KafkaLog(self.cluster, PARTITIONS, self.prefix))
+        return self.logs[-1]
+
+    async def make(self) -> None:
+        for topic, count in PARTITIONS.items():
+            await self.cluster.make_topic(self.prefix + topic, count, 1)
+
+    async def close(self) -> None:
+        for log in self.logs:
+            await log.close()
+
+
+Bench = SqlBench | KafkaBench
+
+
+@pytest_asyncio.fixture(params=["sqlite", "postgres", "kafka"])
+async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bench]:
+    async with AsyncExitStack() as ending:
+        opened: Bench
+        if request.param == "kafka":
+            opened = KafkaBench(request.getfixturevalue("kafka"))
+        elif request.param == "postgres":
+            server: Databases = request.getfixturevalue("postgres")
+            opened = SqlBench(await ending.enter_async_context(server.empty()))
+        else:
+            opened = SqlBench(f"sqlite+aiosqlite:///{tmp_path / 'log.db'}")
+        ending.push_async_callback(opened.close)
+        await opened.make()
+        yield opened
 
 
 async def everything(log: Log, topic: str = TOPIC) -> list[Record]:
@@ -69,7 +121,16 @@ class TestLog:
         headers = {"ce_type": b"fr.unefois.address.changed.v1", "ce_id": bytes(range(256))}
         position = await bench.log.append(TOPIC, b"key", b"\x00value\xff", headers)
         (record,) = await bench.log.read(TOPIC, position.partition, position.offset, 10)
-        assert Record(position, b"key", b"\x00value\xff", headers, AT) == record
+        assert Record(position, b"key", b"\x00value\xff", headers, AT) == replace(record, at=AT)
+
+    async def test_a_record_tells_when_the_log_took_it(self, bench: Bench) -> None:
+        before = time.time_ns() // 1_000_000
+        position = await bench.log.append(TOPIC, b"key", b"", {})
+        (record,) = await bench.log.read(TOPIC, position.partition, position.offset, 10)
+        if isinstance(bench, SqlBench):
+            assert AT == record.at
+        else:
+            assert before <= record.at <= time.time_ns() // 1_000_000
 
     async def test_the_first_record_of_a_partition_has_offset_0_and_the_next_ones_count_on(self, bench: Bench) -> None:
         positions = [await bench.log.append("single", b"k", b"v", {}) for _ in range(3)]
@@ -97,12 +158,12 @@ class TestLog:
         assert (position, b"v") == (found.position, found.value)
 
     async def test_an_appended_record_survives_the_kill_of_its_process(self, bench: Bench) -> None:
-        ended = run_appender(bench.folder, "killed", 3, crash_at="log.appended:3")
+        ended = run_appender(bench.appender, "killed", 3, crash_at="log.appended:3")
         assert -9 == ended.returncode
         assert {b"killed-0", b"killed-1", b"killed-2"} == {record.value for record in await everything(bench.log)}
 
     async def test_a_process_killed_before_the_commit_leaves_nothing_of_it(self, bench: Bench) -> None:
-        ended = run_appender(bench.folder, "killed", 3, crash_at="log.append:3")
+        ended = run_appender(bench.appender, "killed", 3, crash_at="log.append:3")
         assert -9 == ended.returncode
         assert {b"killed-0", b"killed-1"} == {record.value for record in await everything(bench.log)}
 
@@ -119,7 +180,7 @@ class TestLog:
         assert_dense(found)
 
     async def test_two_processes_append_side_by_side(self, bench: Bench) -> None:
-        appenders = [start_appender(bench.folder, name, 25) for name in ("left", "right")]
+        appenders = [start_appender(bench.appender, name, 25) for name in ("left", "right")]
         outcomes = [(appender.communicate(timeout=60)[1], appender.returncode) for appender in appenders]
         assert [(b"", 0), (b"", 0)] == outcomes
         found = await everything(bench.log)
@@ -158,7 +219,8 @@ class TestLog:
     async def test_a_record_larger_than_one_read_is_given_all_the_same(
         self, bench: Bench, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(sql, "READ_BYTES", 10)
+        for adapter in (sql, kafka_reader):
+            monkeypatch.setattr(adapter, "READ_BYTES", 10)
         for _ in range(2):
             await bench.log.append("single", b"k", bytes(100), {})
         assert [0] == [record.position.offset for record in await bench.log.read("single", 0, 0, 10)]
@@ -228,26 +290,31 @@ class TestLog:
 class TestSqlLog:
     """What is the table adapter's own."""
 
-    async def test_damaged_headers_stop_the_reader(self, bench: Bench) -> None:
+    async def test_damaged_headers_stop_the_reader(self, tmp_path: Path) -> None:
+        table = SqlBench(f"sqlite+aiosqlite:///{tmp_path / 'log.db'}")
+        await table.make()
         for damaged in (b"", b"[]", b'{"a": 1}', b'{"a": "*"}', b"\xff"):
-            async with bench.stores[0].begin() as tx:
+            async with table.stores[0].begin() as tx:
                 await tx.execute(log_record.delete())
-            await bench.log.append("single", b"k", b"v", {"a": b"1"})
-            async with bench.stores[0].begin() as tx:
+            await table.log.append("single", b"k", b"v", {"a": b"1"})
+            async with table.stores[0].begin() as tx:
                 await tx.execute(log_record.update().values(headers=damaged))
             with pytest.raises(Corrupt) as raised:
-                await bench.log.read("single", 0, 0, 1)
+                await table.log.read("single", 0, 0, 1)
             assert "log.damaged" == raised.value.code
+        await table.close()
 
     @pytest.mark.parametrize("count", [0, -1, 1025])
-    async def test_a_topic_has_a_bounded_number_of_partitions(self, bench: Bench, count: int) -> None:
+    async def test_a_topic_has_a_bounded_number_of_partitions(self, tmp_path: Path, count: int) -> None:
+        table = SqlBench(f"sqlite+aiosqlite:///{tmp_path / 'log.db'}")
         for arguments in (({"a": count}, 8), ({}, count)):
             with pytest.raises(Refused) as raised:
-                SqlLog(bench.stores[0], lambda: AT, *arguments)
+                SqlLog(table.stores[0], lambda: AT, *arguments)
             assert "log.partitions" == raised.value.code
 
-    async def test_a_keys_partition_never_changes_between_versions(self, bench: Bench) -> None:
-        assert [4, 6, 0] == [partition_of(key, 8) for key in (b"", b"k", b"\x00")]
+
+def test_a_keys_partition_never_changes_between_versions() -> None:
+    assert [4, 6, 0] == [partition_of(key, 8) for key in (b"", b"k", b"\x00")]
 
 
 def assert_dense(records: list[Record]) -> None:
@@ -258,31 +325,36 @@ def assert_dense(records: list[Record]) -> None:
 
 
 APPENDER = """
-import asyncio, sys
-from broker.log import sql
+import asyncio, contextlib, sys
+from broker.log.kafka import KafkaLog
+from broker.log.kafka_cluster import Cluster
 from broker.log.sql import SqlLog
 from broker.store.engine import Store
 
-async def main(url, name, count):
-    async with Store.open(url) as store:
-        log = SqlLog(store, lambda: 0, {"declarations": 4})
-        for number in range(count):
+async def main(name, count, kind, address, prefix=""):
+    async with contextlib.AsyncExitStack() as ending:
+        if kind == "kafka":
+            log = await ending.enter_async_context(KafkaLog(Cluster((address,), "PLAINTEXT"), {}, prefix))
+        else:
+            store = await ending.enter_async_context(Store.open(address))
+            log = SqlLog(store, lambda: 0, {"declarations": 4})
+        for number in range(int(count)):
             await log.append("declarations", name.encode(), f"{name}-{number}".encode(), {})
 
-asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3])))
+asyncio.run(main(*sys.argv[1:]))
 """
 
 
-def start_appender(folder: Path, name: str, count: int, crash_at: str = "") -> "subprocess.Popen[bytes]":
+def start_appender(appender: list[str], name: str, count: int, crash_at: str = "") -> "subprocess.Popen[bytes]":
     return subprocess.Popen(
-        [sys.executable, "-c", APPENDER, f"sqlite+aiosqlite:///{folder / 'log.db'}", name, str(count)],
+        [sys.executable, "-c", APPENDER, name, str(count), *appender],
         stderr=subprocess.PIPE,
         env={"UNEFOIS_CRASH_AT": crash_at},
         cwd=Path(ports.__file__).parents[1],
     )
 
 
-def run_appender(folder: Path, name: str, count: int, crash_at: str) -> "subprocess.Popen[bytes]":
-    appender = start_appender(folder, name, count, crash_at)
-    appender.communicate(timeout=60)
-    return appender
+def run_appender(appender: list[str], name: str, count: int, crash_at: str) -> "subprocess.Popen[bytes]":
+    started = start_appender(appender, name, count, crash_at)
+    started.communicate(timeout=60)
+    return started

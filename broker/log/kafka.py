@@ -1,0 +1,159 @@
+"""The log on Apache Kafka: cluster mode.
+
+Refuses: Kafka's transactions (docs/adr/0003), its consumer groups and its committed offsets; a topic whose number of
+partitions is not the one that was agreed, for a citizen's declarations would change partition and lose their order.
+Keeps: `append` returns when every in-sync replica has the records (acks=all, idempotent, so a repeated request adds
+nothing twice); what was not answered in time is Unavailable and may be there; the partition of a key is ours, by
+SHA-256, the same as in the table.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Self
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from broker.crashpoints import mark
+from broker.log.kafka_cluster import BATCH_BYTES, Cluster, faults
+from broker.log.kafka_reader import Reader
+from broker.log.partitioning import partition_of
+from broker.ports import Log, Outgoing, Position, Record
+from schemas.errors import Unavailable
+
+APPEND_SECONDS: Final = 20
+"""After that an append is Unavailable. The idempotent client itself never gives up."""
+LINGER_MS: Final = 2
+"""How long the client waits for company: one acknowledged record takes 3 ms with it, 6 ms with 5."""
+CLOSE_SECONDS: Final = 5
+
+
+class KafkaLog(Log):
+    """Connects at first use: a process that only appends never reads, and the other way round."""
+
+    def __init__(self, cluster: Cluster, partitions: Mapping[str, int], prefix: str = "") -> None:
+        """`partitions` by topic as agreed: a topic that is not named has what Kafka says.
+
+        `prefix` is put before each topic's name in Kafka, so that several brokers can share a cluster.
+        """
+        self._cluster = cluster
+        self._agreed = dict(partitions)
+        self._prefix = prefix
+        self._counts: dict[str, int] = {}
+        self._producer: AIOKafkaProducer | None = None
+        self._readers: dict[str, Reader] = {}
+        self._opening = asyncio.Lock()
+        self._leaving: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """End every connection. Appends that nobody waits for any more may be there or not."""
+        async with self._opening:
+            if self._producer is not None:
+                self._leave(self._producer)
+            readers, self._readers = self._readers, {}
+        for reader in readers.values():
+            await reader.close()
+        if self._leaving:
+            await asyncio.wait(self._leaving)
+
+    async def _append_all(self, topic: str, records: Sequence[Outgoing]) -> tuple[Position, ...]:
+        count = await self._partitions(topic)
+        producer = await self._started()
+        mark("log.append")
+        # Crash here: nothing was sent; the caller got no answer and appends again.
+        try:
+            with faults(topic):
+                async with asyncio.timeout(APPEND_SECONDS):
+                    sent = [await self._send(producer, topic, record, count) for record in records]
+                    await asyncio.wait(sent)  # for all, whatever becomes of the first
+                answers = [one.result() for one in sent]
+        except Unavailable:
+            # A client that failed once may have lost count of its sequence numbers: the next append gets a new one.
+            self._leave(producer)
+            raise
+        positions = tuple(Position(topic, answer.partition, answer.offset) for answer in answers)
+        if any(position.offset < 0 for position in positions):
+            # Kafka had the batch already and no longer knows where: readers drop what they have seen.
+            raise Unavailable("kafka.unknown-offset", topic=topic)
+        mark("log.appended")
+        # Crash here: they are there, the caller does not know and appends again; readers drop what they have seen.
+        return positions
+
+    async def _send(
+        self, producer: AIOKafkaProducer, topic: str, record: Outgoing, count: int
+    ) -> "asyncio.Future[Any]":
+        future: asyncio.Future[Any] = await producer.send(
+            self._prefix + topic,
+            key=record.key,
+            value=record.value,
+            partition=partition_of(record.key, count),
+            headers=list(record.headers.items()),
+        )
+        return future
+
+    async def _read(self, topic: str, partition: int, offset: int, limit: int) -> tuple[Record, ...]:
+        return await (await self._reader(topic)).read(partition, offset, limit)
+
+    async def _partitions(self, topic: str) -> int:
+        """Asked once: who adds partitions to a topic that holds records must restart every process, and cannot."""
+        if topic not in self._counts:
+            found = (await self._cluster.topic(self._prefix + topic)).partitions
+            if found != self._agreed.get(topic, found):
+                raise Unavailable(
+                    "kafka.partitions", topic=self._prefix + topic, count=found, needed=self._agreed[topic]
+                )
+            self._counts[topic] = found
+        return self._counts[topic]
+
+    async def _end(self, topic: str, partition: int) -> int:
+        return await (await self._reader(topic)).end(partition)
+
+    async def _reader(self, topic: str) -> Reader:
+        count = await self._partitions(topic)
+        async with self._opening:
+            if topic not in self._readers:
+                self._readers[topic] = await Reader.open(self._cluster, topic, self._prefix + topic, count)
+            return self._readers[topic]
+
+    async def _started(self) -> AIOKafkaProducer:
+        async with self._opening:
+            if self._producer is None:
+                producer = AIOKafkaProducer(
+                    **self._cluster.options(),
+                    acks="all",
+                    enable_idempotence=True,
+                    linger_ms=LINGER_MS,
+                    max_batch_size=BATCH_BYTES // 2,
+                    max_request_size=BATCH_BYTES,
+                )
+                try:
+                    await producer.start()
+                except (OSError, TimeoutError, KafkaError):
+                    await producer.stop()
+                    raise await self._cluster.reason() from None
+                self._producer = producer
+            return self._producer
+
+    def _leave(self, producer: AIOKafkaProducer) -> None:
+        """Close it beside what goes on; others who use it get an answer, or Unavailable."""
+        if self._producer is producer:
+            self._producer = None
+            task = asyncio.create_task(_closed(producer))
+            self._leaving.add(task)
+            task.add_done_callback(self._leaving.discard)
+
+
+async def _closed(producer: AIOKafkaProducer) -> None:
+    """Send what waits, for a while. Its own `stop` would wait for ever for a Kafka that is away."""
+    try:
+        async with asyncio.timeout(CLOSE_SECONDS):
+            await producer.stop()
+    except TimeoutError:
+        await producer._sender.close()  # the only way to end its endless repeating
+        await producer.client.close()
