@@ -8,7 +8,7 @@ from typing import Any
 from typer.testing import CliRunner, Result
 
 from broker.cli.app import app
-from tests.world import RENNES
+from tests.world import ELISE, RENNES
 
 FIELDS = ("subject", "new_address", "effective_date")
 """What Rennes asks for, and needs."""
@@ -37,6 +37,33 @@ class Program:
         assert (code, "") == (result.exit_code, result.stdout), result.output
         error: dict[str, Any] = json.loads(result.stderr)["error"]
         return error
+
+
+def elise_in(folder: Path) -> Path:
+    """A file with a citizen's pivot identity."""
+    path = folder / "elise.json"
+    path.write_text(json.dumps(ELISE))
+    return path
+
+
+def move_in(folder: Path) -> Path:
+    """A file with Élise's move from Nantes to Rennes, without the fields that may be left out."""
+    address = {"housenumber": "12", "street": "rue de la Monnaie", "postcode": "35000", "city": "Rennes"}
+    record = {
+        "subject": ELISE,
+        "capacity": "self",
+        "effective_date": "2026-12-01",
+        "new_address": {**address, "commune": "35238", "country": "99100", "lines": []},
+        "old_commune": "44109",
+        "new_commune": "35238",
+        "new_country": "99100",
+        "household": [],
+        "vehicles": [],
+        "occupants": 1,
+    }
+    path = folder / "move.json"
+    path.write_text(json.dumps(record))
+    return path
 
 
 def host(unefois: Program, tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """A home with a small cast, made once and copied for each test."""
 
 import asyncio
-import json
 import os
 import shutil
 from pathlib import Path
@@ -11,8 +10,8 @@ import pytest
 from broker.settings import load
 from broker.wiring import create_home, open_home
 from tests.announced import announce
-from tests.program import Program
-from tests.world import ELISE, Clock, World, populate
+from tests.program import Program, elise_in, move_in
+from tests.world import Clock, World, populate
 
 
 @pytest.fixture(scope="session")
@@ -57,27 +56,10 @@ def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
 @pytest.fixture
 def elise(tmp_path: Path) -> Path:
     """A file with a citizen's pivot identity."""
-    path = tmp_path / "elise.json"
-    path.write_text(json.dumps(ELISE))
-    return path
+    return elise_in(tmp_path)
 
 
 @pytest.fixture
 def move(tmp_path: Path) -> Path:
     """A file with a declaration of a move, without the fields that may be left out."""
-    address = {"housenumber": "12", "street": "rue de la Monnaie", "postcode": "35000", "city": "Rennes"}
-    record = {
-        "subject": ELISE,
-        "capacity": "self",
-        "effective_date": "2026-12-01",
-        "new_address": {**address, "commune": "35238", "country": "99100", "lines": []},
-        "old_commune": "44109",
-        "new_commune": "35238",
-        "new_country": "99100",
-        "household": [],
-        "vehicles": [],
-        "occupants": 1,
-    }
-    path = tmp_path / "move.json"
-    path.write_text(json.dumps(record))
-    return path
+    return move_in(tmp_path)

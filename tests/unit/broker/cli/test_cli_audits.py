@@ -2,8 +2,10 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -12,34 +14,61 @@ from schemas import receipt
 from schemas.entry import EntryKind
 from schemas.note import VerifierKey
 from schemas.signing import Algorithm, PrivateKey
-from tests.program import FIELDS, Program, grant_and_declare, host
+from tests.announced import announce
+from tests.program import FIELDS, Program, elise_in, grant_and_declare, host, move_in
 from tests.world import RENNES
 
 ROOT = Path(__file__).parents[4]
 
 
-@pytest.fixture
-def lived(unefois: Program, elise: Path, move: Path, tmp_path: Path) -> str:
-    """A declaration that arrived in Rennes."""
-    host(unefois, tmp_path)
-    declared = grant_and_declare(unefois, elise, move, *FIELDS)
-    unefois.told("run", "--once")
-    return declared
+@dataclass(frozen=True)
+class Life:
+    """A declaration that arrived in Rennes: the home where it did, its id, the ledger exported, a receipt."""
+
+    home: Path
+    declared: str
+    log: Path
+    proof: Path
+
+
+@pytest.fixture(scope="module")
+def life(furnished: Path, tmp_path_factory: pytest.TempPathFactory) -> Life:
+    """Lived once; each test has a copy."""
+    folder = tmp_path_factory.mktemp("life")
+    shutil.copytree(furnished, folder / "home")
+    program = Program(folder / "home")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("UNEFOIS_HOME", str(program.home))
+        patched.setenv("LANG", "C.UTF-8")
+        announce(patched)
+        host(program, folder)
+        declared = grant_and_declare(program, elise_in(folder), move_in(folder), *FIELDS)
+        program.told("run", "--once")
+        program.told("audit", "export", folder / "log")
+        proof = program.run("audit", "prove", declared, "--kind", "applied").stdout
+    (folder / "receipt.txt").write_text(proof)
+    return Life(program.home, declared, folder / "log", folder / "receipt.txt")
 
 
 @pytest.fixture
-def log(unefois: Program, lived: str, tmp_path: Path) -> Path:
+def lived(bare: Program, life: Life) -> str:
+    """The declaration's id, and the home is one where it arrived."""
+    shutil.copytree(life.home, bare.home)
+    return life.declared
+
+
+@pytest.fixture
+def log(life: Life, tmp_path: Path) -> Path:
     """The ledger, exported."""
-    unefois.told("audit", "export", tmp_path / "log")
+    shutil.copytree(life.log, tmp_path / "log")
     return tmp_path / "log"
 
 
 @pytest.fixture
-def proof(unefois: Program, lived: str, tmp_path: Path) -> Path:
+def proof(life: Life, tmp_path: Path) -> Path:
     """The receipt of the declaration's application in Rennes."""
-    path = tmp_path / "receipt.txt"
-    path.write_text(unefois.run("audit", "prove", lived, "--kind", "applied").stdout)
-    return path
+    shutil.copy(life.proof, tmp_path / "receipt.txt")
+    return tmp_path / "receipt.txt"
 
 
 def key_of(unefois: Program) -> VerifierKey:
@@ -47,26 +76,26 @@ def key_of(unefois: Program) -> VerifierKey:
 
 
 class TestProve:
-    def test_what_is_printed_is_the_receipt_and_nothing_else(self, unefois: Program, log: Path, proof: Path) -> None:
+    def test_what_is_printed_is_the_receipt_and_nothing_else(self, log: Path, proof: Path) -> None:
         checked = receipt.check(proof.read_text(), VerifierKey.parse((log / "vkey").read_text().strip()))
 
         assert (EntryKind.APPLIED, RENNES) == (checked.entry.kind, checked.entry.recipient)
 
-    def test_declaration_delivery_and_grant_can_be_proven(self, unefois: Program, lived: str) -> None:
-        (step,) = [each for each in unefois.told("track", lived)["steps"] if each["recipient"] == RENNES]
+    def test_declaration_delivery_and_grant_can_be_proven(self, bare: Program, lived: str) -> None:
+        (step,) = [each for each in bare.told("track", lived)["steps"] if each["recipient"] == RENNES]
 
         for id_, kind in ((lived, "applied"), (step["delivery"], "applied"), (step["grant"], "granted")):
-            proof = unefois.told("audit", "prove", id_)["receipt"]
-            assert kind == receipt.check(proof, key_of(unefois)).entry.kind.value
+            proof = bare.told("audit", "prove", id_)["receipt"]
+            assert kind == receipt.check(proof, key_of(bare)).entry.kind.value
 
-    def test_the_receipt_is_in_the_chosen_language(self, unefois: Program, lived: str) -> None:
-        assert unefois.run("audit", "prove", lived, "--lang", "fr").stdout.startswith("Reçu Unefois, version 1\n")
+    def test_the_receipt_is_in_the_chosen_language(self, bare: Program, lived: str) -> None:
+        assert bare.run("audit", "prove", lived, "--lang", "fr").stdout.startswith("Reçu Unefois, version 1\n")
 
-    def test_what_cannot_be_proven_is_refused(self, unefois: Program, lived: str) -> None:
-        assert "proofs.unknown-id" == unefois.error("audit", "prove", "0" * 32, code=3)["code"]
-        assert "proofs.no-such-fact" == unefois.error("audit", "prove", lived, "--kind", "revoked", code=3)["code"]
-        assert "cli.usage" == unefois.error("audit", "prove", lived, "--kind", "lost", code=2)["code"]
-        assert "cli.usage" == unefois.error("audit", "prove", "mine", code=2)["code"]
+    def test_what_cannot_be_proven_is_refused(self, bare: Program, lived: str) -> None:
+        assert "proofs.unknown-id" == bare.error("audit", "prove", "0" * 32, code=3)["code"]
+        assert "proofs.no-such-fact" == bare.error("audit", "prove", lived, "--kind", "revoked", code=3)["code"]
+        assert "cli.usage" == bare.error("audit", "prove", lived, "--kind", "lost", code=2)["code"]
+        assert "cli.usage" == bare.error("audit", "prove", "mine", code=2)["code"]
 
 
 class TestCheck:
@@ -137,8 +166,8 @@ class TestCheck:
 
 
 class TestVerify:
-    def test_the_home_s_own_ledger_is_verified(self, unefois: Program, lived: str) -> None:
-        told = unefois.told("audit", "verify")
+    def test_the_home_s_own_ledger_is_verified(self, bare: Program, lived: str) -> None:
+        told = bare.told("audit", "verify")
 
         assert (True, True, "unefois.example/ledger", []) == (
             told["valid"],
@@ -173,36 +202,36 @@ class TestVerify:
 
 
 class TestExport:
-    def test_it_is_brought_up_to_date(self, unefois: Program, log: Path, elise: Path, tmp_path: Path) -> None:
-        unefois.told("grants", "--person", elise)
+    def test_it_is_brought_up_to_date(self, bare: Program, lived: str, log: Path, elise: Path, tmp_path: Path) -> None:
+        bare.told("grants", "--person", elise)
 
-        told = unefois.told("audit", "export", log)
+        told = bare.told("audit", "export", log)
 
         assert told["before"] + 1 == told["size"]
         assert (log / "vkey").read_text() == f"{told['key']}\n"
-        shown = unefois.run("audit", "export", tmp_path / "other").stdout
+        shown = bare.run("audit", "export", tmp_path / "other").stdout
         assert told["key"] in shown
 
 
 class TestConsistency:
     def test_the_ledger_only_grew_since_the_checkpoint_before_a_size_or_a_file(
-        self, unefois: Program, log: Path, elise: Path
+        self, bare: Program, lived: str, log: Path, elise: Path
     ) -> None:
-        unefois.told("grants", "--person", elise)
+        bare.told("grants", "--person", elise)
 
         for words in ((), ("3",), (log / "checkpoint",)):
-            told = unefois.told("audit", "consistency", *words)
+            told = bare.told("audit", "consistency", *words)
             assert told["consistent"]
             assert told["old"]["size"] < told["new"]["size"]
-        assert "The ledger only grew.\n" in unefois.run("audit", "consistency").stdout
+        assert "The ledger only grew.\n" in bare.run("audit", "consistency").stdout
 
-    def test_another_past_is_code_1(self, unefois: Program, log: Path) -> None:
+    def test_another_past_is_code_1(self, bare: Program, lived: str, log: Path) -> None:
         text = (log / "checkpoint").read_text()
         (log / "checkpoint").write_text(text.replace("unefois.example/ledger\n", "unefois.example/log\n", 1))
 
-        result = unefois.run("audit", "consistency", log / "checkpoint")
+        result = bare.run("audit", "consistency", log / "checkpoint")
 
         assert (1, "") == (result.exit_code, result.stdout)
 
-    def test_a_size_that_never_was_is_refused(self, unefois: Program, lived: str) -> None:
-        assert "proofs.size" == unefois.error("audit", "consistency", "100000", code=3)["code"]
+    def test_a_size_that_never_was_is_refused(self, bare: Program, lived: str) -> None:
+        assert "proofs.size" == bare.error("audit", "consistency", "100000", code=3)["code"]
