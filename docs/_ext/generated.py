@@ -66,7 +66,7 @@ def errors() -> str:
 def _error(code: str) -> str:
     told = messages.table()[code]
     lines = [(language, told[language], told[f"do_{language}"]) for language in ("en", "fr")]
-    return f"### `{code}`\n\n" + rows(("", "what is wrong", "what to do"), lines)
+    return f"### `{code}`\n\n" + rows(("language", "what is wrong", "what to do"), lines)
 
 
 def event_types() -> str:
@@ -77,7 +77,7 @@ def event_types() -> str:
 def _event_type(event: catalogue.EventSchema) -> str:
     places = "yes: communes or countries travel in clear" if event.uses_territories else "no"
     facts = rows(
-        ("", ""),
+        ("property", "value"),
         [
             ("type", f"`{event.event_type}`"),
             ("label", f"{event.label['en']} · *{event.label['fr']}*"),
@@ -107,7 +107,7 @@ def settings() -> str:
     for name, field in Settings.model_fields.items():
         variable = f"`{PREFIX}{name.upper()}`" + (", or `..._FILE`" if name in SECRETS else "")
         lines.append((f"`{name}`", _default(name, field), _bounds(field), variable, docs.get(name, "")))
-    return rows(("setting", "default", "from–to", "environment", ""), lines)
+    return rows(("setting", "default", "from–to", "environment", "meaning"), lines)
 
 
 def _default(name: str, field: FieldInfo) -> str:
@@ -148,7 +148,7 @@ def _connector(model: type[BaseModel]) -> str:
         (f"`{name}`", "needed" if field.is_required() else _connector_default(field), docs.get(name, ""))
         for name, field in model.model_fields.items()
     ]
-    return rows(("setting", "default", ""), lines)
+    return rows(("setting", "default", "meaning"), lines)
 
 
 def _connector_default(field: FieldInfo) -> str:
