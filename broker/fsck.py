@@ -49,28 +49,35 @@ class Fsck:
 
     async def _all(self, tx: Transaction) -> AsyncIterator[Finding]:
         entries = await _entries(tx)
-        async for finding in ledger.check(tx, self._verifier):
-            yield finding
-        async for finding in keys.check(tx, self._keys):
-            yield finding
         epochs = Keyring(self._keys).consent_epochs()
-        async for finding in consents.check(tx, entries, epochs):
-            yield finding
-        async for finding in locks.check(tx, epochs):
-            yield finding
-        async for finding in directory.check(tx, entries):
-            yield finding
+        checks = {
+            "ledger": ledger.check(tx, self._verifier),
+            "keys": keys.check(tx, self._keys),
+            "consents": consents.check(tx, entries, epochs),
+            "locks": locks.check(tx, epochs),
+            "directory": directory.check(tx, entries),
+        }
         try:
             pinned = await Lookup(self._party).directory(tx)
-        except Corrupt:  # said already, as directory.unreadable; no signature can be judged without it
-            return
-        rows = await declarations.rows(tx)
-        async for finding in declarations.check(
-            tx, self._log, entries, kept=rows, directory=pinned, catalogue=self._catalogue
-        ):
+            rows = await declarations.rows(tx)
+            checks["declarations"] = declarations.check(
+                tx, self._log, entries, kept=rows, directory=pinned, catalogue=self._catalogue
+            )
+            checks["deliveries"] = deliveries.check(tx, entries, rows, self._catalogue)
+        except (Corrupt, ValueError):
+            pass  # said by the directory's own check; no signature can be judged without a directory
+        for name, check in checks.items():
+            async for finding in _guarded(name, check):
+                yield finding
+
+
+async def _guarded(name: str, findings: AsyncIterator[Finding]) -> AsyncIterator[Finding]:
+    """What a check finds; where it meets a row that no broker can have written, that is what it found."""
+    try:
+        async for finding in findings:
             yield finding
-        async for finding in deliveries.check(tx, entries, rows, self._catalogue):
-            yield finding
+    except (Refused, Corrupt, ValueError, TypeError, KeyError) as error:
+        yield Finding("fsck.stopped", name, f"this check met a row that no broker writes: {type(error).__name__}")
 
 
 async def _entries(tx: Transaction) -> list[Entry]:

@@ -1,6 +1,6 @@
 """Consent checks: heads, history, keys and ledger agree; nothing lives under a dead grant or a dead epoch."""
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Container, Iterator, Mapping
 
 from sqlalchemy import select
 
@@ -22,9 +22,11 @@ async def check(tx: Transaction, entries: list[Entry], epoch_keys: Mapping[int, 
     """Every check of grants and consent keys."""
     told = {(entry.grant, entry.grant_version): entry for entry in entries if entry.kind in _KINDS}
     heads: dict[GrantId, Grant] = {}
+    unreadable: set[bytes] = set()  # what follows from such a row cannot be judged
     for row in await tx.execute(select(grants)):
         found = rows.read(row)
         if isinstance(found, rows.Unreadable):
+            unreadable.add(found.id)
             yield Finding("grants.unreadable", f"grants/{found.id.hex()}", found.code)
         else:
             heads[found.id] = found
@@ -34,14 +36,17 @@ async def check(tx: Transaction, entries: list[Entry], epoch_keys: Mapping[int, 
         place = f"grant_versions/{row.id.hex()}/{row.version}"
         version = rows.read(row)
         if isinstance(version, rows.Unreadable):
+            unreadable.add(version.id)
             yield Finding("grants.unreadable", place, version.code)
             continue
-        for finding in _version(version, before, told, place):
-            yield finding
+        if version.id not in unreadable:
+            for finding in _version(version, before, told, place):
+                yield finding
         before = last[version.id] = version
-    for finding in _against_the_ledger(heads, last, told):
+    readable = {entry: told[entry] for entry in told if entry[0] not in unreadable}
+    for finding in _against_the_ledger({one: heads[one] for one in heads if one not in unreadable}, last, readable):
         yield finding
-    async for finding in _keys(tx, heads, epoch_keys):
+    async for finding in _keys(tx, heads, unreadable, epoch_keys):
         yield finding
 
 
@@ -79,7 +84,7 @@ def _version(version: Grant, before: Grant | None, told: _Told, place: str) -> l
 
 
 async def _keys(
-    tx: Transaction, heads: Mapping[GrantId, Grant], epoch_keys: Mapping[int, bytes]
+    tx: Transaction, heads: Mapping[GrantId, Grant], unreadable: Container[bytes], epoch_keys: Mapping[int, bytes]
 ) -> AsyncIterator[Finding]:
     destroyed = {row.epoch for row in await tx.execute(select(consent_epochs)) if row.destroyed_at is not None}
     held = set()
@@ -87,7 +92,7 @@ async def _keys(
         grant_id = GrantId(row.grant_id)
         place = f"consent_keys/{grant_id.hex()}"
         held.add(grant_id)
-        if grant_id not in heads or heads[grant_id].status.over:
+        if grant_id not in unreadable and (grant_id not in heads or heads[grant_id].status.over):
             yield Finding("consent-keys.outlived", place, "a key without a living grant")
         if row.epoch in destroyed:
             yield Finding("consent-keys.dead-epoch", place, f"wrapped under epoch {row.epoch}, which was destroyed")

@@ -137,9 +137,8 @@ async def _withholdings(tx: Transaction, entries: Iterable[Entry], kept: Rows) -
     asked = {row.id: (row.recipient, row.purpose) for row in await tx.execute(select(subscriptions))}
     for row in await tx.execute(select(withholdings)):
         place = f"withholdings/{row.declaration}/{row.recipient}"
-        if row.declaration not in kept or asked.get(row.subscription) != (row.recipient, row.purpose):
-            yield Finding("withholdings.orphan", place, "its declaration or its subscription is unknown, or another's")
-            continue
+        if asked.get(row.subscription) != (row.recipient, row.purpose):
+            yield Finding("withholdings.orphan", place, "its subscription is unknown, or another's")
         reason, at = told.pop((kept[row.declaration].manifest_digest, row.recipient, row.purpose), (None, None))
         if (row.reason, row.at) != (reason.value if reason is not None else None, at):
             yield Finding("withholdings.untold", place, "the ledger does not give this reason at that time")

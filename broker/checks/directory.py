@@ -1,5 +1,5 @@
 """Directory checks: the ledger tells of every party, key, right, policy and subscription that counts, as it counts:
-whose key it is, whether it was revoked, what was approved last. So none can be slipped in, handed to another, or brought
+whose key it is, whether it was revoked, what was approved last. So none can be slipped in, handed on, or brought
 back.
 """
 
@@ -25,6 +25,7 @@ _STATUS = {
 async def check(tx: Transaction, entries: list[Entry]) -> AsyncIterator[Finding]:
     """Every check of keys and subscriptions."""
     try:
+        await tables.version(tx)
         directory = await tables.snapshot(tx)
         subscriptions = await tables.subscriptions(tx)
     except Corrupt as fault:

@@ -1,0 +1,463 @@
+"""fsck: one thing is changed behind the broker's back, and the check whose business it is says so.
+
+The table holds a tampering for every check, which it alone finds, and touches every table that the broker keeps.
+"""
+
+import ast
+import asyncio
+import copy
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import insert, update
+
+import broker.checks
+from broker.checks.finding import Finding
+from broker.declared import known
+from broker.deliveries import load
+from broker.keys.memory import MemoryKeys
+from broker.ports import KeyKind
+from broker.router import TOPIC
+from broker.store.engine import Store
+from broker.store.tables import deliveries, ledger_entries, metadata, signing_keys
+from broker.wiring import assemble
+from connectors.contract import Rejected
+from consent import keyring, registry
+from consent.grant import law
+from consent.tables import consent_keys
+from schemas import merkle
+from schemas.entry import Entry, EntryKind
+from schemas.errors import Corrupt
+from schemas.names import LeafHash, ManifestDigest, Reason
+from schemas.release import LockedDelivery, SealedField, bitmap
+from schemas.signing import Algorithm, PrivateKey
+from tests.world import (
+    BANK,
+    CAF,
+    DAY,
+    ELISE,
+    FAMILY,
+    MOVED,
+    PORTAL,
+    RENNES,
+    START,
+    TOWN,
+    VOICE,
+    Clock,
+    Entropy,
+    World,
+    settings,
+    world,
+)
+
+CHECKS = Path(broker.checks.__file__).parent
+PEOPLE = {name: ELISE | {"given_names": [name]} for name in ("applied", "handed", "released", "rejected", "revoked")}
+
+
+class DamagedKeys(MemoryKeys):
+    """A key store one of whose files cannot be read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.damaged: tuple[KeyKind, str] | None = None
+
+    def _read(self, kind: KeyKind, name: str) -> bytes:
+        if (kind, name) == self.damaged:
+            raise Corrupt("keys.damaged", kind=kind.value)
+        return super()._read(kind, name)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A whole home, closed: its database's bytes and its secrets."""
+
+    database: bytes
+    secrets: dict[tuple[KeyKind, str], bytes]
+
+
+async def lived_in(here: World) -> None:
+    """Something of everything: each state, both kinds of dead letter, corrections, ends, rotated and dead epochs."""
+    home = here.home
+    (old,) = await home.epochs.gate_epochs()
+    await home.epochs.open_gate(home.settings.hpke_suite, 0)
+    here.clock.pass_(1)
+    await home.epochs.destroy_gate(old.kid)
+    await home.epochs.rotate_consent()
+    for person in PEOPLE.values():
+        await here.give(CAF, MOVED, FAMILY, ["subject", "new_address"], person=person)
+    first = await here.declare(MOVED, here.moved(PEOPLE["applied"]))
+    await here.take(CAF)
+    await here.declare(MOVED, here.moved(PEOPLE["applied"]), corrects=first.declaration_id)
+    for name in ("handed", "released", "rejected", "revoked"):
+        await here.declare(MOVED, here.moved(PEOPLE[name]))
+    leased = {one.subject: one.id for one in await here.inbox(CAF).lease(10)}
+    await here.inbox(CAF).release([leased[here.subject(PEOPLE["released"])]])
+    refused = Rejected("table.refused", Reason.SYSTEM_REFUSED)
+    await here.inbox(CAF).acknowledge_all({leased[here.subject(PEOPLE["rejected"])]: refused})
+    await home.consents.revoke_all(here.subject(PEOPLE["revoked"]), VOICE)
+    # grants without deliveries: a mandate, one narrowed, one revoked
+    await here.give(RENNES, BANK, TOWN, ["holder"], basis=law("CGCT, art. L2121-29"))
+    narrowed = await here.give(CAF, BANK, FAMILY, ["iban", "bic"])
+    await home.consents.narrow(narrowed.grant.id, frozenset({"iban"}), VOICE)
+    over = await here.give(CAF, BANK, FAMILY, ["iban"], person=PEOPLE["revoked"])
+    await home.consents.revoke(over.grant.id, VOICE)
+    await home.log.append(TOPIC, b"anybody", b"noise", {})
+    await home.router.route()
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Kept:
+    """The home, lived in, closed and kept in memory."""
+    folder = tmp_path_factory.mktemp("fsck")
+    secrets: dict[tuple[KeyKind, str], bytes] = {}
+
+    async def build() -> None:
+        async with world(folder) as here:
+            await lived_in(here)
+            await here.step()
+            secrets.update(here.home.keys._secrets)  # type: ignore[attr-defined]
+
+    asyncio.run(build())
+    (database,) = folder.glob("*.db")
+    assert not list(folder.glob("*-wal"))
+    return Kept(database.read_bytes(), secrets)
+
+
+@asynccontextmanager
+async def reopened(folder: Path, kept: Kept) -> AsyncIterator[World]:
+    """A copy of the home in a folder of its own."""
+    chosen, keys, clock = settings(folder), DamagedKeys(), Clock()
+    keys._secrets = copy.copy(kept.secrets)
+    clock.pass_(DAY)
+    Path(chosen.database_url.partition("///")[2]).write_bytes(kept.database)
+    async with Store.open(chosen.database_url) as store:
+        home = assemble(chosen, store=store, keys=keys, clock=clock, entropy=Entropy(b"again"))
+        yield World(home, clock, folder)
+
+
+# ── what somebody with the database, or with the keys, may do ───────────────────────────────────────────────────────
+
+Tampering = str | Callable[[World], Awaitable[None]]
+
+
+async def insert_entry(here: World, entry: Entry) -> None:
+    await raw_entry(here, entry.encode(), merkle.leaf_hash(entry.encode()))
+
+
+async def raw_entry(here: World, entry: bytes, leaf: LeafHash) -> None:
+    async with here.home.store.begin() as tx:
+        await tx.execute(insert(ledger_entries).values(entry=entry, leaf=leaf))
+
+
+async def an_entry_that_is_none(here: World) -> None:
+    await raw_entry(here, b"noise", merkle.leaf_hash(b"noise"))
+
+
+async def a_grant_told_twice(here: World) -> None:
+    await insert_entry(here, (await here.entries(EntryKind.GRANTED))[0])
+
+
+async def a_declaration_told_and_not_kept(here: World) -> None:
+    (told, *_) = await here.entries(EntryKind.RECEIVED)
+    await insert_entry(here, replace(told, declaration=ManifestDigest(bytes(32))))
+
+
+async def a_dead_key_brought_back(here: World) -> None:
+    (old, _) = await here.home.epochs.gate_epochs()
+    here.home.keys.write(KeyKind.GATE, old.kid.hex(), bytes(32))
+
+
+async def the_gates_key_lost(here: World) -> None:
+    (_, kid) = await here.home.epochs.gate_epochs()
+    here.home.keys.destroy(KeyKind.GATE, kid.kid.hex())
+
+
+async def a_key_of_no_epoch(here: World) -> None:
+    here.home.keys.write(KeyKind.CONSENT_EPOCH, "9", bytes(32))
+
+
+async def a_key_file_damaged(here: World) -> None:
+    keys = here.home.keys
+    assert isinstance(keys, DamagedKeys)
+    keys.damaged = (KeyKind.SEALING, keys.names(KeyKind.SEALING)[0])
+
+
+async def a_change_that_nobody_recorded(here: World) -> None:
+    (grant,) = [
+        one for one in await here.home.consents.of(here.subject()) if one.event_type == BANK and one.version == 2
+    ]
+    async with here.home.store.begin() as tx:
+        await registry.change(tx.conn, grant.pause(here.clock(), VOICE))
+
+
+async def a_key_for_a_dead_consent(here: World) -> None:
+    (over,) = [one for one in await here.home.consents.of(here.subject(PEOPLE["revoked"])) if one.event_type == BANK]
+    ((epoch, key),) = here.home.keyring.consent_epochs().items()
+    wrapped = keyring.wrap(bytes(32), over.id, epoch, key, bytes(12))
+    async with here.home.store.begin() as tx:
+        await tx.execute(insert(consent_keys).values(grant_id=over.id, epoch=epoch, wrapped=wrapped))
+
+
+async def a_signing_key_slipped_in(here: World) -> None:
+    key = PrivateKey.generate(Algorithm.ED25519)
+    row = {"kid": key.kid, "party": PORTAL, "algorithm": 1, "public": key.public, "valid_from": START}
+    async with here.home.store.begin() as tx:
+        await tx.execute(insert(signing_keys).values(**row))
+
+
+async def a_source_whose_key_was_stolen_before_it_declared(here: World) -> None:
+    async with here.home.store.begin() as tx:
+        directory = await here.home.lookup.directory(tx)
+        (kid,) = [one.kid for one in directory.signing if one.party == PORTAL]
+        await here.home.registrar.revoke_key(tx, kid, here.clock(), START)
+
+
+class Silent:
+    """A recorder that records nothing."""
+
+    def record(self, *args: Any, **more: Any) -> LeafHash:
+        return LeafHash(bytes(32))
+
+
+async def a_delivery_planned_in_silence(here: World) -> None:
+    home = here.home
+    grant = await here.give(CAF, MOVED, FAMILY, ["household"], person=PEOPLE["applied"])
+    async with home.store.begin() as tx:
+        subscriptions = await home.lookup.subscriptions_by_id(tx)
+        (mine,) = [one for one in subscriptions.values() if (one.recipient, one.event_type) == (CAF, MOVED)]
+        declaration = [one for one in await known(tx) if one.corrects is None][-1]
+        planner, epochs = copy.copy(home.consents._planner), home.keyring.consent_epochs()
+        planner._recorder = Silent()  # type: ignore[assignment]
+        await planner.replan(tx, declaration, mine, epochs, here.clock(), newer=grant.grant.id)
+
+
+async def a_field_slipped_into_a_delivery_and_its_row(here: World) -> None:
+    async with here.home.store.begin() as tx:
+        one = next(each for each in await load(tx) if each.state.value == "handed")
+        locked = LockedDelivery.decode(one.locked)
+        declaration = next(each for each in await known(tx) if each.seq == one.declaration)
+        sealed = declaration.verified.signed.sealed_fields
+        event = here.home.catalogue.by_type(MOVED)
+        index = event.field("phone").index
+        fields = sorted([*locked.fields, SealedField(index, sealed[index])], key=lambda each: each.index)
+        wider = replace(locked, fields=tuple(fields)).encode()
+        bits = bitmap(len(event.fields), [each.index for each in fields])
+        await tx.execute(update(deliveries).where(deliveries.c.seq == one.seq).values(locked=wider, fields=bits))
+
+
+def on_first(table: str, change: str, where: str = "1") -> str:
+    """A change of one row."""
+    return f"UPDATE {table} SET {change} WHERE rowid = (SELECT min(rowid) FROM {table} WHERE {where})"
+
+
+def drop_first(table: str, where: str = "1") -> str:
+    return f"DELETE FROM {table} WHERE rowid = (SELECT min(rowid) FROM {table} WHERE {where})"
+
+
+def of(name: str, event: str = MOVED) -> str:
+    """A condition on grants: whose, by a delivery's state; those without deliveries by their type."""
+    return f"id IN (SELECT grant_id FROM deliveries WHERE state = '{name}') AND event_type = '{event}'"
+
+
+NO_DELIVERY = f"event_type = '{BANK}' AND version = 2 AND status = 'active'"
+OF_NARROWED = f"grant_id IN (SELECT id FROM grants WHERE {NO_DELIVERY})"
+OF_HEAD = f"id IN (SELECT id FROM grants WHERE {NO_DELIVERY})"
+
+ALONE: dict[str, Tampering] = {
+    "consent-keys.damaged": f"UPDATE consent_keys SET wrapped = zeroblob(60) WHERE {OF_NARROWED}",
+    "consent-keys.dead-epoch": f"UPDATE consent_keys SET epoch = 1 WHERE {OF_NARROWED}",
+    "consent-keys.missing": f"DELETE FROM consent_keys WHERE {OF_NARROWED}",
+    "consent-keys.no-epoch": f"UPDATE consent_keys SET epoch = 99 WHERE {OF_NARROWED}",
+    "consent-keys.outlived": a_key_for_a_dead_consent,
+    "dead-letters.differs": on_first("dead_letters", "code = 'table.other'", "delivery IS NOT NULL"),
+    "dead-letters.orphan": (
+        "INSERT INTO dead_letters (stage, delivery, reason, code, attempts, at) "
+        "VALUES ('delivery', zeroblob(16), 'parked', 'table.away', 1, 1)"
+    ),
+    "dead-letters.untold": (
+        "INSERT INTO dead_letters (stage, topic, partition, offset, record, reason, code, attempts, at) "
+        "VALUES ('router', 'declarations', 0, 0, x'00', 'invalid-envelope', 'avro.too-short', 1, 1)"
+    ),
+    "declarations.differs": on_first("declarations", "root = zeroblob(16)", "corrects IS NOT NULL"),
+    "declarations.invalid": a_source_whose_key_was_stolen_before_it_declared,
+    "declarations.missing": a_declaration_told_and_not_kept,
+    "declarations.not-accepted": drop_first("submissions"),
+    "declarations.untold": on_first("declarations", "routed_at = routed_at + 1"),
+    "deliveries.differs": "UPDATE deliveries SET subject = zeroblob(32) WHERE state = 'handed'",
+    "deliveries.edited": a_field_slipped_into_a_delivery_and_its_row,
+    "deliveries.lock": (
+        "UPDATE deliveries SET locked = CAST(substr(locked, 1, length(locked) - 1) || x'00' AS BLOB) "
+        "WHERE state = 'handed'"
+    ),
+    "deliveries.lost": "DELETE FROM dead_letters WHERE delivery IS NOT NULL",
+    "deliveries.missing": "DELETE FROM deliveries WHERE state = 'handed'",
+    "deliveries.orphan": (
+        f"UPDATE deliveries SET subscription = (SELECT id FROM subscriptions WHERE event_type = '{BANK}') "
+        "WHERE state = 'handed'"
+    ),
+    "deliveries.state": "UPDATE deliveries SET state = 'pending' WHERE state = 'applied'",
+    "deliveries.times": "UPDATE deliveries SET released_at = NULL WHERE state = 'released'",
+    "deliveries.unreadable": "UPDATE deliveries SET state = 'opened' WHERE state = 'handed'",
+    "deliveries.untold": a_delivery_planned_in_silence,
+    "directory.unreadable": f"UPDATE parties SET kind = 'king' WHERE id = '{CAF}'",
+    "directory.untold": a_signing_key_slipped_in,
+    "fsck.stopped": "UPDATE meta SET value = 'many'",
+    "grants.edited": (
+        f"UPDATE grants SET text_hash = zeroblob(32) WHERE {of('handed')}; "
+        f"UPDATE grant_versions SET text_hash = zeroblob(32) WHERE {of('handed')}"
+    ),
+    "grants.head": f"UPDATE grants SET changed_at = changed_at + 1 WHERE {of('handed')}",
+    "grants.history": f"DELETE FROM grant_versions WHERE version = 1 AND {OF_HEAD}",
+    "grants.lost": (
+        f"DELETE FROM consent_keys WHERE {OF_NARROWED}; "
+        f"DELETE FROM grant_versions WHERE {OF_HEAD}; "
+        f"DELETE FROM grants WHERE {NO_DELIVERY}"
+    ),
+    "grants.unreadable": f"UPDATE grants SET status = 'asleep' WHERE {NO_DELIVERY}",
+    "grants.untold": a_change_that_nobody_recorded,
+    "keys.lost": the_gates_key_lost,
+    "keys.orphan": a_key_of_no_epoch,
+    "keys.outlived": a_dead_key_brought_back,
+    "keys.unreadable": a_key_file_damaged,
+    "ledger.checkpoint": on_first("ledger_checkpoints", "note = 'signed'"),
+    "ledger.entry": an_entry_that_is_none,
+    "ledger.gap": "UPDATE ledger_entries SET position = position + 1 WHERE id = (SELECT max(id) FROM ledger_entries)",
+    "ledger.invariant": a_grant_told_twice,
+    "ledger.leaf": on_first("ledger_entries", "leaf = zeroblob(32)", "leaf NOT IN (SELECT leaf FROM ledger_salts)"),
+    "ledger.salt": on_first("ledger_salts", "salt = zeroblob(16)"),
+    "ledger.tile": on_first("ledger_tiles", "hashes = zeroblob(length(hashes))"),
+    "log.lost": "DELETE FROM dead_letters WHERE record IS NOT NULL",
+    "log.offset": "UPDATE consumed SET next_offset = next_offset + 1",
+    "parties.edited": f"UPDATE parties SET sector = 'health' WHERE id = '{CAF}'",
+    "parties.lost": f"DELETE FROM parties WHERE id = '{RENNES}'",
+    "policies.edited": f"UPDATE signature_policies SET policy = 4 WHERE party = '{CAF}'",
+    "rights.edited": f"UPDATE publishing_rights SET valid_to = 9000000000000 WHERE party = '{PORTAL}'",
+    "submissions.receipt": on_first("submissions", "receipt = '{}'"),
+    "subscriptions.edited": on_first("subscriptions", "legal_reference = 'none'"),
+    "withholdings.missing": drop_first("withholdings"),
+    "withholdings.orphan": on_first("withholdings", "subscription = zeroblob(16)"),
+    "withholdings.untold": on_first("withholdings", "reason = 'paused'"),
+}
+"""check -> what it alone finds."""
+
+TOO: list[tuple[str, set[str]]] = [
+    # the rest of what a hand can do, with every check that must see it
+    ("UPDATE signing_keys SET revoked_at = 1", {"directory.untold"}),
+    (f"UPDATE sealing_keys SET party = '{PORTAL}' WHERE party = '{CAF}'", {"directory.untold"}),
+    ("UPDATE gate_epochs SET destroyed_at = NULL", {"keys.lost"}),
+    ("UPDATE consent_epochs SET destroyed_at = NULL", {"keys.lost"}),
+    ("UPDATE consent_epochs SET destroyed_at = 1", {"keys.outlived", "consent-keys.dead-epoch"}),
+    (on_first("log_record", "value = zeroblob(8)"), {"log.lost"}),
+    (on_first("submissions", "subject = zeroblob(32)"), {"declarations.differs"}),
+    (on_first("submissions", "received_at = received_at + 1"), {"declarations.differs", "submissions.receipt"}),
+    (on_first("submissions", "receipt = (SELECT max(receipt) FROM submissions)"), {"submissions.receipt"}),
+    (on_first("declarations", "manifest_digest = zeroblob(32)"), {"declarations.differs", "declarations.untold"}),
+    (on_first("declarations", "subject = zeroblob(32)"), {"declarations.differs", "deliveries.differs"}),
+    (on_first("declarations", "gate_kid = zeroblob(32)"), {"declarations.differs"}),
+    (
+        f"UPDATE deliveries SET recipient = '{RENNES}' WHERE state = 'handed'",
+        {"deliveries.edited", "deliveries.differs"},
+    ),
+    ("UPDATE deliveries SET state = 'applied' WHERE state = 'handed'", {"deliveries.state"}),
+    ("UPDATE deliveries SET state = 'pending' WHERE state = 'withheld'", {"deliveries.state"}),
+    ("UPDATE deliveries SET reason = 'paused' WHERE state = 'withheld'", {"deliveries.state"}),
+    ("UPDATE deliveries SET handed_at = NULL WHERE state = 'handed'", {"deliveries.times"}),
+    ("UPDATE deliveries SET done_at = 1 WHERE state = 'applied'", {"deliveries.times"}),
+    ("UPDATE deliveries SET locked = x'00' WHERE state = 'handed'", {"deliveries.unreadable", "deliveries.lock"}),
+    ("UPDATE dead_letters SET replayed_at = 1 WHERE delivery IS NOT NULL", {"deliveries.lost"}),
+    ("UPDATE dead_letters SET replayed_at = 1 WHERE record IS NOT NULL", {"log.lost"}),
+    ("UPDATE dead_letters SET record = x'00' WHERE record IS NOT NULL", {"log.lost", "dead-letters.untold"}),
+    (on_first("ledger_salts", "subject = zeroblob(32)"), {"ledger.salt"}),
+    ("DELETE FROM ledger_tiles", {"ledger.tile"}),
+    ("DELETE FROM ledger_checkpoints", {"ledger.checkpoint"}),
+    (f'UPDATE grants SET fields = \'["phone","subject"]\' WHERE {of("handed")}', {"grants.head"}),
+    (f"UPDATE grant_versions SET status = 'paused' WHERE {of('handed')}", {"grants.head", "grants.edited"}),
+    (f"UPDATE grants SET status = 'active' WHERE {of('withheld')}", {"grants.head", "consent-keys.missing"}),
+    (f"UPDATE grant_versions SET purpose = '-' WHERE {NO_DELIVERY}", {"grants.unreadable"}),
+    (f"UPDATE consent_keys SET grant_id = x'00' WHERE {OF_NARROWED}", {"fsck.stopped"}),
+    (f"DELETE FROM publishing_rights WHERE party = '{PORTAL}'", {"declarations.invalid"}),
+    ("UPDATE ledger_entries SET entry = x'00' WHERE id = 1", {"ledger.entry", "ledger.leaf", "ledger.tile"}),
+    (
+        "DELETE FROM ledger_entries WHERE id = (SELECT max(id) FROM ledger_entries)",
+        {"ledger.checkpoint", "ledger.tile"},
+    ),
+]
+
+
+async def tampered(here: World, tampering: Tampering) -> list[Finding]:
+    """What fsck finds after it; clean before."""
+    assert [] == await here.home.fsck.check()
+    if callable(tampering):
+        await tampering(here)
+    else:
+        (database,) = here.folder.glob("*.db")
+        with sqlite3.connect(database) as connection:
+            before = connection.total_changes
+            connection.executescript(tampering)
+            assert connection.total_changes > before, "nothing was changed"
+        connection.close()
+    return await here.home.fsck.check()
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("check", sorted(ALONE))
+async def test_each_check_finds_alone_what_is_its_own_business(kept: Kept, tmp_path: Path, check: str) -> None:
+    async with reopened(tmp_path, kept) as here:
+        found = await tampered(here, ALONE[check])
+
+    assert {check} == {finding.check for finding in found}, found
+    assert all(finding.place and finding.wrong for finding in found)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(("statement", "checks"), TOO, ids=[statement[:70] for statement, _ in TOO])
+async def test_what_else_a_hand_can_do_is_found(kept: Kept, tmp_path: Path, statement: str, checks: set[str]) -> None:
+    async with reopened(tmp_path, kept) as here:
+        found = await tampered(here, statement)
+
+    assert checks <= {finding.check for finding in found}, found
+
+
+def test_every_check_has_a_tampering_that_it_alone_finds() -> None:
+    named = set()
+    for file in [*CHECKS.glob("*.py"), CHECKS.parent / "fsck.py"]:
+        for call in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "Finding":
+                assert isinstance(call.args[0], ast.Constant), f"{file.name}:{call.lineno}: a name that is no literal"
+                named.add(call.args[0].value)
+
+    assert named == set(ALONE)
+
+
+def test_every_table_is_touched() -> None:
+    statements = " ".join([one for one in ALONE.values() if isinstance(one, str)] + [one for one, _ in TOO])
+
+    assert set() == {table for table in metadata.tables if f" {table} " not in statements}
+
+
+@pytest.mark.asyncio
+async def test_nothing_is_wrong_where_nothing_was_changed(kept: Kept, tmp_path: Path) -> None:
+    async with reopened(tmp_path, kept) as here:
+        assert [] == await here.home.fsck.check()
+
+
+@pytest.mark.asyncio
+async def test_an_erased_salt_is_no_finding_for_erasing_is_what_it_is_for(kept: Kept, tmp_path: Path) -> None:
+    async with reopened(tmp_path, kept) as here:
+        assert [] == await tampered(here, "DELETE FROM ledger_salts")
+
+
+@pytest.mark.asyncio
+async def test_no_finding_shows_a_citizen(kept: Kept, tmp_path: Path) -> None:
+    async with reopened(tmp_path, kept) as here:
+        secret = {here.subject(person).hex() for person in PEOPLE.values()}
+        found = await tampered(here, "UPDATE deliveries SET subject = zeroblob(32), purpose = 'town-planning'")
+
+    told = " ".join(f"{one.place} {one.wrong}" for one in found)
+    assert found
+    assert not any(reference in told for reference in secret)
