@@ -20,6 +20,8 @@ nitpicky = True
 
 html_theme = "furo"
 html_title = "Unefois"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_show_sphinx = False
 html_copy_source = False
 html_theme_options = {"navigation_with_keys": True, "top_of_page_buttons": []}
