@@ -23,6 +23,7 @@ from schemas.hpke import Suite
 from schemas.messages import Language
 from schemas.names import PartyId
 from schemas.signing import POLICIES
+from schemas.text import from_utf8
 
 PREFIX: Final = "UNEFOIS_"
 FILE: Final = "unefois.toml"
@@ -191,11 +192,12 @@ def _secret_file(name: str, environment: Mapping[str, str]) -> str | None:
         raise Refused("settings.twice", f"/{name}", key=variable)
     try:
         content = Path(path).read_bytes()
-        if len(content) > SECRET_FILE_BYTES:
-            raise Refused("settings.secret-file", f"/{name}", key=f"{variable}_FILE")
-        return content.decode().removesuffix("\n").removesuffix("\r")
-    except (OSError, UnicodeDecodeError):
+    except OSError:
         raise Refused("settings.secret-file", f"/{name}", key=f"{variable}_FILE") from None
+    secret = from_utf8(content)
+    if secret is None or len(content) > SECRET_FILE_BYTES:
+        raise Refused("settings.secret-file", f"/{name}", key=f"{variable}_FILE")
+    return secret.removesuffix("\n").removesuffix("\r")
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

@@ -73,7 +73,9 @@ def _text(document: bytes) -> str:
     try:
         return document.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise Refused("yaml.malformed", line=document.count(b"\n", 0, error.start) + 1) from None
+        start = error.start
+    # Outside of the handler: Python's error holds the whole document, and would hang on what is raised there.
+    raise Refused("yaml.malformed", line=document.count(b"\n", 0, start) + 1)
 
 
 def _measure(node: yaml.Node, known: dict[int, int], depth: int) -> int:

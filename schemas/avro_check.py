@@ -20,6 +20,7 @@ from schemas.avro_logical import LOWER, wrong
 from schemas.avro_scan import Room
 from schemas.avro_types import Kind, Logical, Type
 from schemas.errors import Refused
+from schemas.text import is_unicode
 
 Check = Callable[[Any, Room], Any]
 """Takes a value and the room for items, gives the plain value."""
@@ -90,11 +91,8 @@ def _string(value: Any, room: Room) -> str:
     if not isinstance(value, str):
         raise wrong(value, "string")
     room.weigh(len(value))  # characters: never more than the bytes, and the exact sum is asked when it is written
-    if not value.isascii():
-        try:
-            value.encode("utf-8")
-        except UnicodeEncodeError:
-            raise Refused("avro.not-unicode") from None
+    if not value.isascii() and not is_unicode(value):
+        raise Refused("avro.not-unicode")
     return value
 
 

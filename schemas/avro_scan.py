@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from schemas.avro_types import Kind, Type
 from schemas.errors import Refused
+from schemas.text import from_utf8
 
 
 class Room:
@@ -97,11 +98,8 @@ def _blob(data: bytes, place: int, room: Room) -> int:
 def _string(data: bytes, place: int, room: Room) -> int:
     end = _blob(data, place, room)
     text = data[_varint(data, place)[1] : end]
-    if not text.isascii():
-        try:
-            text.decode("utf-8")
-        except UnicodeDecodeError:
-            raise Refused("avro.not-unicode") from None
+    if not text.isascii() and from_utf8(text) is None:
+        raise Refused("avro.not-unicode")
     return end
 
 

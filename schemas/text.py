@@ -11,3 +11,23 @@ import unicodedata
 def is_plain(text: str, limit: int) -> bool:
     """Is this text of 1 to `limit` bytes in NFC, without control, format, private or unassigned characters?"""
     return text.isprintable() and 1 <= len(text.encode()) <= limit and unicodedata.is_normalized("NFC", text)
+
+
+def from_utf8(raw: bytes) -> str | None:
+    """The text of these bytes, or None when they are no UTF-8.
+
+    Python's own error holds every byte, and would hang on whatever is raised while it is in hand: a value in a log.
+    """
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+
+
+def is_unicode(text: str) -> bool:
+    """Whether a text can be written as UTF-8: no lone surrogate. A question, for the same reason as `from_utf8`."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True

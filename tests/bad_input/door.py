@@ -38,7 +38,7 @@ class Door:
 
     def move(self, **changes: Any) -> dict[str, Any]:
         """The citizen's move."""
-        return self.here.moved(CITIZEN, **MOVE | changes)
+        return self.here.moved(**{"subject": CITIZEN} | MOVE | changes)
 
     async def allow(self) -> None:
         """The citizen's consents."""

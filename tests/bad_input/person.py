@@ -13,7 +13,7 @@ from tests.bad_input.telling import CITIZEN, LANGUAGES, assert_told, leaks, sent
 from tests.program import Program
 from tests.world import RENNES
 
-KINDS: Mapping[int, type[Fault]] = {3: Refused, 4: Unavailable, 5: Corrupt}
+KINDS: Mapping[int, type[Fault]] = {1: Refused, 3: Refused, 4: Unavailable, 5: Corrupt}
 """What an exit code says of the fault."""
 
 
@@ -45,7 +45,9 @@ class Person:
         path.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
         return path
 
-    def is_told(self, words: tuple[object, ...], code: str, pointer: str = "", *, exit_code: int, notes: int = 0) -> Fault:
+    def is_told(
+        self, words: tuple[object, ...], code: str, pointer: str = "", *, exit_code: int, notes: int = 0
+    ) -> Fault:
         """The command ends in this fault, in French, in English and as JSON, and changes nothing; no trace is shown.
 
         `notes`: how many refusals the ledger notes each time.

@@ -59,9 +59,7 @@ async def test_a_revoked_key_is_refused_and_a_new_one_is_taken(door: Door, ago: 
 async def test_the_key_of_another_party_is_refused(door: Door) -> None:
     thief = await door.keys(CAF)
 
-    await door.refuses(
-        await door.envelope(keys=thief), "directory.key-of-another-party", "/signatures/0/kid"
-    )
+    await door.refuses(await door.envelope(keys=thief), "directory.key-of-another-party", "/signatures/0/kid")
 
     await door.arrives()
 

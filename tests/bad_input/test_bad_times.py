@@ -3,8 +3,9 @@
 import pytest
 
 from schemas.names import Reason
+from schemas.signing import Algorithm, PrivateKey
 from tests.bad_input.door import Door
-from tests.world import DAY, MINUTE
+from tests.world import DAY, MINUTE, PORTAL
 
 AHEAD = 5 * MINUTE
 """How far a source's clock may be ahead (protocol 7, step 5)."""
@@ -43,9 +44,6 @@ async def test_a_manifest_from_the_future_is_refused_and_taken_when_its_time_has
 
 @pytest.mark.asyncio
 async def test_a_key_that_is_good_from_tomorrow_does_not_sign_today(door: Door) -> None:
-    from schemas.signing import Algorithm, PrivateKey
-    from tests.world import PORTAL
-
     home, new = door.here.home, PrivateKey.generate(Algorithm.ED25519)
     now = home.clock()
     async with home.store.begin() as tx:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from schemas.text import is_plain
+from schemas.text import from_utf8, is_plain, is_unicode
 
 
 @pytest.mark.parametrize("text", ["a", "family benefits", "Sécurité sociale, art. L114-8", "x" * 64])
@@ -16,3 +16,13 @@ def test_composed_printable_text_within_the_limit_is_plain(text: str) -> None:
 )
 def test_anything_else_is_not(text: str) -> None:
     assert not is_plain(text, 64)
+
+
+def test_bytes_are_read_as_utf_8_or_not_at_all() -> None:
+    assert "é" == from_utf8(b"\xc3\xa9")
+    assert from_utf8(b"\xe9") is None
+
+
+def test_a_lone_surrogate_is_no_unicode() -> None:
+    assert is_unicode("Élise")
+    assert not is_unicode("\ud800")
