@@ -25,6 +25,8 @@ from schemas.names import Instant, Kid, PartyId
 
 LOCK = b"epochs"
 """Held exclusively by whoever opens or ends an epoch, shared by whoever wraps a key under the newest one."""
+ROTATION = b"epochs/rotation"
+"""Held exclusively by whoever wraps keys anew, and by whoever ends the epoch that they come from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,9 +145,7 @@ class Epochs:
     async def living_consent(self) -> list[tuple[int, Instant]]:
         """The consent epochs that are not destroyed and when each was opened, oldest first. One, between rotations."""
         async with self._store.read() as tx:
-            living = select(consent_epochs).where(consent_epochs.c.destroyed_at.is_(None))
-            rows = await tx.execute(living.order_by(consent_epochs.c.epoch))
-            return [(row.epoch, Instant(row.opened_at)) for row in rows]
+            return await _living_consent(tx)
 
     async def rotate_consent(self) -> int:
         """Wrap every living consent key anew and destroy the older epoch keys: no backup from before opens any more.
@@ -161,17 +161,20 @@ class Epochs:
         May be interrupted anywhere and called again.
         """
         moved = 0
-        *older, newest = [epoch for epoch, _ in await self.living_consent()]
-        for epoch in older:
-            keys = {number: self._keys.read(KeyKind.CONSENT_EPOCH, str(number)) for number in (epoch, newest)}
-            count = None
-            while count != 0:
-                async with self._store.begin() as tx:
-                    count = await registry.rewrap(tx.conn, epoch, newest, epoch_keys=keys, entropy=self._entropy)
-                    mark("epochs.rewrapped")
-                    # Crash here: this batch is still under the old key, which lives; the next turn takes it up.
-                moved += count
-            await self._destroy_consent(epoch)
+        while True:
+            async with self._store.begin() as tx:
+                await tx.lock_exclusive([ROTATION])  # the books do not end an epoch whose keys are in our hands
+                oldest, *younger = [epoch for epoch, _ in await _living_consent(tx)]
+                if not younger:
+                    break
+                newest = younger[-1]
+                keys = {number: self._keys.read(KeyKind.CONSENT_EPOCH, str(number)) for number in (oldest, newest)}
+                count = await registry.rewrap(tx.conn, oldest, newest, epoch_keys=keys, entropy=self._entropy)
+                mark("epochs.rewrapped")
+                # Crash here: this batch is still under the old key, which lives; the next turn takes it up.
+            moved += count
+            if count == 0:
+                await self._destroy_consent(oldest)
         await self._store.forget()
         return moved
 
@@ -205,7 +208,7 @@ class Epochs:
 
     async def _destroy_consent(self, epoch: int) -> None:
         async with self._store.begin() as tx:
-            await tx.lock_exclusive([LOCK])
+            await tx.lock_exclusive([LOCK, ROTATION])
             if (await registry.epochs_in_use(tx.conn)).get(epoch):
                 raise Refused("epochs.in-use", "/epoch", epoch=epoch)
             at = self._clock()
@@ -216,6 +219,11 @@ class Epochs:
         mark("epochs.consent-destruction-written")
         # Crash here: nothing is wrapped under it any more; `finish` destroys the key.
         self._keys.destroy(KeyKind.CONSENT_EPOCH, str(epoch))
+
+
+async def _living_consent(tx: Transaction) -> list[tuple[int, Instant]]:
+    living = select(consent_epochs).where(consent_epochs.c.destroyed_at.is_(None)).order_by(consent_epochs.c.epoch)
+    return [(row.epoch, Instant(row.opened_at)) for row in await tx.execute(living)]
 
 
 def _instant(value: int | None) -> Instant | None:

@@ -18,7 +18,8 @@ from broker.settings import FILE, PREFIX, SECRETS, UNSET, Settings, refusals
 from schemas.errors import Refused
 
 # Read by others than these settings: where a test finds its services, and where it may not skip.
-_ELSEWHERE = frozenset({f"{PREFIX}REQUIRE", f"{PREFIX}HOME", f"{PREFIX}DEBUG", CRASH})
+_TESTS = {f"{PREFIX}{name}" for name in ("REQUIRE", "TEST_POSTGRES", "TEST_KAFKA", "TEST_DATABASE")}
+_ELSEWHERE = frozenset({*_TESTS, f"{PREFIX}HOME", f"{PREFIX}DEBUG", CRASH})
 
 
 @dataclass(frozen=True, slots=True)

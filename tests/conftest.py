@@ -1,7 +1,8 @@
 """Services for tests: PostgreSQL and Kafka where they can be had, else a skip with its reason.
 
 UNEFOIS_REQUIRE=postgres,kafka makes such a skip a failure. UNEFOIS_TEST_DATABASE=postgres runs every test that takes a
-`here` or a `store_url` on PostgreSQL; without it, on SQLite, and the marked ones on both.
+`here`, `empty_url` or `home_url` on PostgreSQL. Without it they run on SQLite, and those marked `databases`, or in a
+module of ON_BOTH, on PostgreSQL too; those marked `sqlite` look into its file.
 """
 
 import os
@@ -16,21 +17,30 @@ from tests.services.absent import Absent
 from tests.services.databases import Databases, databases
 
 DATABASES = ("sqlite", "postgres")
+ON_BOTH = frozenset({"test_router", "test_gate", "test_planner"})
+"""The flows that lean on locks and on the order of commits."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """The mark of a test that runs on every database."""
+    """The marks that choose a database."""
     config.addinivalue_line("markers", "databases: runs on SQLite and, where it can be had, on PostgreSQL")
+    config.addinivalue_line("markers", "sqlite: looks into SQLite's own file")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test that takes `database` runs on the one that was asked for, or on all when it is marked."""
+    """The databases of a test that takes one."""
     if "database" in metafunc.fixturenames:
-        asked = os.environ.get("UNEFOIS_TEST_DATABASE", "sqlite")
-        marked = metafunc.definition.get_closest_marker("databases") is not None
-        metafunc.parametrize(
-            "database", DATABASES if marked else (asked,), ids=None if marked else (pytest.HIDDEN_PARAM,)
-        )
+        chosen = _databases(metafunc)
+        metafunc.parametrize("database", chosen, ids=None if len(chosen) > 1 else (pytest.HIDDEN_PARAM,))
+
+
+def _databases(metafunc: pytest.Metafunc) -> tuple[str, ...]:
+    marked = {mark.name for mark in metafunc.definition.iter_markers()}
+    if "sqlite" in marked:
+        return ("sqlite",)
+    if "databases" in marked or metafunc.module.__name__.rpartition(".")[2] in ON_BOTH:
+        return DATABASES
+    return (os.environ.get("UNEFOIS_TEST_DATABASE", "sqlite"),)
 
 
 @pytest.fixture(scope="session")

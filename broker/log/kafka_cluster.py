@@ -2,11 +2,11 @@
 
 Refuses: nothing by itself; every error of the client leaves here as Unavailable with a code that says what to mend, for
 no declaration is wrong because Kafka is.
-Keeps: the security protocol is always told, never guessed; the client logs no record, at whatever level.
+Keeps: the security protocol is always told, never guessed.
 Source: kafka.apache.org, "Producer configs", "Topic configs"; KIP-98 (idempotence).
 """
 
-import logging
+import asyncio
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,8 +28,6 @@ REQUEST_MS: Final = 10_000
 """How long one request to Kafka may take."""
 BATCH_BYTES: Final = RECORD_BYTES + 16 * 1024
 """What a topic must take in one batch: the largest record, and Kafka's own framing of it and of its headers."""
-
-logging.getLogger("aiokafka").setLevel(logging.WARNING)  # at DEBUG it writes each record's key and value
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +72,7 @@ class Cluster:
     async def make_topic(self, name: str, partitions: int, replicas: int) -> bool:
         """Make a topic that keeps what it holds and never loses what it acknowledged; False when it is there already.
 
-        Raises Unavailable.
+        Returns when it can be asked for, which is a moment after the controller has made it. Raises Unavailable.
         """
         kept = {
             "cleanup.policy": "delete",
@@ -92,7 +90,19 @@ class Cluster:
         if code == errors.TopicAlreadyExistsError.errno:
             return False
         _check(code, name)
-        return True
+        for _ in range(REQUEST_MS // 50):
+            if await self._knows(name):
+                return True
+            await asyncio.sleep(0.05)
+        raise Unavailable("kafka.timeout")
+
+    async def _knows(self, topic: str) -> bool:
+        try:
+            return (await self.topic(topic)).partitions > 0
+        except Unavailable as fault:
+            if fault.code != "kafka.topic-missing":
+                raise
+            return False
 
     async def reason(self) -> Unavailable:
         """Why no broker of the list could be reached: the client itself says no more than that."""

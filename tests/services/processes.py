@@ -1,21 +1,25 @@
 """Processes: what starting a server takes. A free port, a command that dies with its parent, a wait for its answer."""
 
 import os
+import random
 import shutil
 import socket
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from tests.services.absent import Absent
 
 
 def free_port() -> int:
-    """A TCP port of the loopback address that nobody uses now."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
+    """A TCP port of the loopback address that nobody uses now, below those that outgoing connections are given."""
+    for _ in range(100):
+        port = random.randrange(15_000, 30_000)
+        with socket.socket() as attempt, suppress(OSError):
+            attempt.bind(("127.0.0.1", port))
+            return port
+    raise Absent("no TCP port is free")
 
 
 def bound_to_parent(command: Sequence[str], user: str | None = None) -> list[str]:

@@ -103,6 +103,7 @@ async def test_the_homes_own_ledger_is_audited_with_the_key_of_the_key_store(her
     assert len(await here.entries()) == audited.tree.size
 
 
+@pytest.mark.sqlite
 async def test_one_byte_changed_in_the_database_is_found(here: World) -> None:
     await here.home.ledger.sequence()
     database = sqlite3.connect(here.folder / "unefois.db")
