@@ -1,8 +1,8 @@
 """Audit: what anyone can conclude from a ledger's entries alone, without the broker and without its database.
 
 Refuses: nothing; it reports. The entries are already verified against a checkpoint (`tiles.verified_entries`).
-Keeps: the invariants of the house, each with its own name: no release after a revocation, no application without a
-release, no release without a plan, no version of a grant out of order, no declaration received twice.
+Keeps: the invariants of the house, each with its own name: no release after a revocation, none but what was planned
+last, no application without a release or twice, no version of a grant out of order, no declaration received twice.
 Source: docs/protocol.md, section 8; architecture, "Transactions that matter".
 """
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
-from schemas.entry import Entry, EntryKind
+from schemas.entry import REQUIRED, Entry, EntryKind
 from schemas.names import DeliveryId, GrantId, ManifestDigest
 
 
@@ -28,10 +28,12 @@ class _Seen:
     """What the entries before have said."""
 
     received: set[ManifestDigest] = field(default_factory=set)
-    planned: dict[DeliveryId, set[bytes]] = field(default_factory=dict)
+    planned: dict[DeliveryId, Entry] = field(default_factory=dict)
+    """The last plan of each delivery that is on its way."""
     released: set[DeliveryId] = field(default_factory=set)
+    applied: set[DeliveryId] = field(default_factory=set)
     versions: dict[GrantId, int] = field(default_factory=dict)
-    ended: dict[GrantId, int] = field(default_factory=dict)
+    ended: set[GrantId] = field(default_factory=set)
 
 
 def violations(entries: Iterable[Entry]) -> Iterator[Violation]:
@@ -52,32 +54,52 @@ def _received(entry: Entry, seen: _Seen) -> str | None:
 
 
 def _planned(entry: Entry, seen: _Seen) -> str | None:
-    if entry.delivery is not None and entry.fields is not None:
-        seen.planned.setdefault(entry.delivery, set()).add(entry.fields)
+    if entry.delivery is None or entry.grant is None:
+        return "planned-incomplete"
+    seen.planned[entry.delivery] = entry
     if entry.declaration not in seen.received:
         return "planned-before-received"
+    if entry.delivery in seen.applied:
+        return "planned-after-applied"
     if entry.grant not in seen.versions:
         return "planned-without-grant"
-    return "planned-after-end" if entry.grant in seen.ended else None
+    if entry.grant in seen.ended:
+        return "planned-after-end"
+    return None if entry.grant_version == seen.versions[entry.grant] else "planned-other-version"
 
 
-def _released(entry: Entry, seen: _Seen) -> str | None:
-    if entry.delivery is None or entry.grant is None or entry.grant_version is None:
-        return "released-incomplete"
-    seen.released.add(entry.delivery)
-    if entry.delivery not in seen.planned:
-        return "released-without-plan"
-    if entry.fields not in seen.planned[entry.delivery]:
-        return "released-other-fields"
-    if entry.grant not in seen.versions:
-        return "released-without-grant"
-    if entry.grant in seen.ended and entry.grant_version <= seen.ended[entry.grant]:
-        return "released-after-end"
+def _withheld(entry: Entry, seen: _Seen) -> str | None:
+    """A delivery that was withheld is on its way no more, until it is planned again."""
+    if entry.delivery is not None:
+        seen.planned.pop(entry.delivery, None)
     return None
 
 
+def _released(entry: Entry, seen: _Seen) -> str | None:
+    """No version number makes good for an end: what was revoked or has expired never comes back."""
+    if entry.delivery is None or entry.grant is None:
+        return "released-incomplete"
+    seen.released.add(entry.delivery)
+    if entry.grant in seen.ended:
+        return "released-after-end"
+    if entry.delivery not in seen.planned:
+        return "released-without-plan"
+    return None if _same(entry, seen.planned[entry.delivery]) else "released-other-than-planned"
+
+
+def _same(released: Entry, planned: Entry) -> bool:
+    """To whom, of what, for what, on what ground, which fields: as it was planned last, after every narrowing."""
+    return all(getattr(released, name) == getattr(planned, name) for name in REQUIRED[EntryKind.PLANNED])
+
+
 def _applied(entry: Entry, seen: _Seen) -> str | None:
-    return None if entry.delivery in seen.released else "applied-without-release"
+    if entry.delivery not in seen.released:
+        return "applied-without-release"
+    if entry.delivery in seen.applied:
+        return "applied-twice"
+    seen.applied.add(entry.delivery)
+    seen.planned.pop(entry.delivery, None)
+    return None
 
 
 def _granted(entry: Entry, seen: _Seen) -> str | None:
@@ -94,13 +116,10 @@ def _changed(entry: Entry, seen: _Seen) -> str | None:
         return "grant-incomplete"
     before = seen.versions.get(entry.grant)
     seen.versions[entry.grant] = entry.grant_version
-    if entry.kind in {EntryKind.REVOKED, EntryKind.EXPIRED}:
-        seen.ended.setdefault(entry.grant, entry.grant_version)
-        ended_before = seen.ended[entry.grant] != entry.grant_version
-    else:
-        ended_before = entry.grant in seen.ended
-    if ended_before:
+    if entry.grant in seen.ended:
         return "grant-changed-after-end"
+    if entry.kind in {EntryKind.REVOKED, EntryKind.EXPIRED}:
+        seen.ended.add(entry.grant)
     return None if before is not None and entry.grant_version == before + 1 else "grant-version-out-of-order"
 
 
@@ -110,6 +129,7 @@ _RULES: Final[Mapping[EntryKind, tuple[_Rule, ...]]] = MappingProxyType(
         EntryKind.RECEIVED: (_received,),
         EntryKind.CORRECTED: (_received,),
         EntryKind.PLANNED: (_planned,),
+        EntryKind.WITHHELD: (_withheld,),
         EntryKind.RELEASED: (_released,),
         EntryKind.APPLIED: (_applied,),
         EntryKind.GRANTED: (_granted,),
