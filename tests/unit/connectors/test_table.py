@@ -1,4 +1,4 @@
-"""The table connector: inbox row and business row together, once for ever, in the agency's own database."""
+"""The table connector: inbox row and business row together, once for ever, in the agency's own town."""
 
 import asyncio
 import sqlite3
@@ -70,7 +70,7 @@ class Database:
 
 
 @pytest.fixture
-def database(tmp_path: Path, ground: Ground) -> Database:
+def town(tmp_path: Path, ground: Ground) -> Database:
     return Database(tmp_path / "town.db", ground)
 
 
@@ -82,12 +82,12 @@ async def fault_of(awaitable: Any) -> Fault:
 
 @pytest.mark.asyncio
 async def test_a_delivery_is_a_row_and_its_inbox_row(
-    database: Database, declared: Callable[..., VerifiedDelivery]
+    town: Database, declared: Callable[..., VerifiedDelivery]
 ) -> None:
     delivery = declared()
-    assert "1" == await database.write(delivery, ROW, reference="id")
-    assert [("A1", "Aubépin", "2026-11-02", 3, "+33600000000")] == database.rows()
-    (inbox,) = database.rows("SELECT * FROM unefois_inbox")
+    assert "1" == await town.write(delivery, ROW, reference="id")
+    assert [("A1", "Aubépin", "2026-11-02", 3, "+33600000000")] == town.rows()
+    (inbox,) = town.rows("SELECT * FROM unefois_inbox")
     assert (
         delivery.delivery_id.hex(),
         "urn:unefois:rehearsal-source",
@@ -100,13 +100,13 @@ async def test_a_delivery_is_a_row_and_its_inbox_row(
 
 @pytest.mark.asyncio
 async def test_a_delivery_that_comes_again_changes_nothing_and_gets_the_same_reference(
-    database: Database, declared: Callable[..., VerifiedDelivery]
+    town: Database, declared: Callable[..., VerifiedDelivery]
 ) -> None:
     delivery = declared()
-    first = await database.write(delivery, ROW, reference="id")
-    again = await database.write(delivery, ROW | {"ref": "B2", "name": None}, reference="id")
-    assert (first, 1) == (again, len(database.rows()))
-    connector = await database.open()
+    first = await town.write(delivery, ROW, reference="id")
+    again = await town.write(delivery, ROW | {"ref": "B2", "name": None}, reference="id")
+    assert (first, 1) == (again, len(town.rows()))
+    connector = await town.open()
     assert Applied(first) == await connector.find(delivery.delivery_id)
     assert delivery.manifest_digest == await connector.seen(delivery.source, delivery.declaration_id)
     await connector.close()
@@ -114,9 +114,9 @@ async def test_a_delivery_that_comes_again_changes_nothing_and_gets_the_same_ref
 
 @pytest.mark.asyncio
 async def test_what_was_never_written_is_not_found(
-    database: Database, declared: Callable[..., VerifiedDelivery]
+    town: Database, declared: Callable[..., VerifiedDelivery]
 ) -> None:
-    delivery, connector = declared(), await database.open()
+    delivery, connector = declared(), await town.open()
     assert (None, None) == (
         await connector.find(delivery.delivery_id),
         await connector.seen(delivery.source, delivery.declaration_id),
@@ -127,57 +127,57 @@ async def test_what_was_never_written_is_not_found(
 
 @pytest.mark.asyncio
 async def test_no_reference_is_told_unless_the_agency_names_its_column(
-    database: Database, declared: Callable[..., VerifiedDelivery]
+    town: Database, declared: Callable[..., VerifiedDelivery]
 ) -> None:
-    assert None is await database.write(declared(), ROW)
+    assert None is await town.write(declared(), ROW)
 
 
 @pytest.mark.asyncio
 async def test_the_same_delivery_from_two_sides_at_once_is_one_row(
-    database: Database, declared: Callable[..., VerifiedDelivery]
+    town: Database, declared: Callable[..., VerifiedDelivery]
 ) -> None:
     delivery = declared()
-    references = await asyncio.gather(*(database.write(delivery, ROW, reference="id") for _ in range(4)))
-    assert (["1"] * 4, 1) == (references, len(database.rows()))
+    references = await asyncio.gather(*(town.write(delivery, ROW, reference="id") for _ in range(4)))
+    assert (["1"] * 4, 1) == (references, len(town.rows()))
 
 
 @pytest.mark.asyncio
 async def test_an_upsert_changes_the_row_with_its_key_or_adds_it(
-    database: Database, declared: Callable[..., VerifiedDelivery]
+    town: Database, declared: Callable[..., VerifiedDelivery]
 ) -> None:
     settings = {"mode": "upsert", "key": ["ref"], "reference": "id"}
-    await database.write(declared(), ROW, **settings)
-    assert "2" == await database.write(declared(), ROW | {"ref": "B2", "name": "Brocélys"}, **settings)
-    assert "1" == await database.write(declared(), {"ref": "A1", "name": "Orsenne", "people": 1}, **settings)
+    await town.write(declared(), ROW, **settings)
+    assert "2" == await town.write(declared(), ROW | {"ref": "B2", "name": "Brocélys"}, **settings)
+    assert "1" == await town.write(declared(), {"ref": "A1", "name": "Orsenne", "people": 1}, **settings)
     assert [
         ("A1", "Orsenne", "2026-11-02", 1, "+33600000000"),
         ("B2", "Brocélys", "2026-11-02", 3, "+33600000000"),
-    ] == (database.rows())
-    assert [(3,)] == database.rows("SELECT count(*) FROM unefois_inbox")
+    ] == (town.rows())
+    assert [(3,)] == town.rows("SELECT count(*) FROM unefois_inbox")
 
 
 @pytest.mark.asyncio
 async def test_an_upsert_of_a_key_alone_keeps_the_row(
-    database: Database, declared: Callable[..., VerifiedDelivery]
+    town: Database, declared: Callable[..., VerifiedDelivery]
 ) -> None:
     settings = {"mode": "upsert", "key": ["ref"]}
-    await database.write(declared(), ROW, **settings)
-    await database.write(declared(), {"ref": "A1"}, **settings)
-    assert 1 == len(database.rows())
+    await town.write(declared(), ROW, **settings)
+    await town.write(declared(), {"ref": "A1"}, **settings)
+    assert 1 == len(town.rows())
 
 
 @pytest.mark.asyncio
 async def test_a_key_without_value_or_with_several_rows_is_rejected_and_nothing_changes(
-    database: Database, declared: Callable[..., VerifiedDelivery]
+    town: Database, declared: Callable[..., VerifiedDelivery]
 ) -> None:
     settings = {"mode": "upsert", "key": ["name"]}
-    await database.write(declared(), ROW)
-    await database.write(declared(), ROW | {"ref": "B2"})
-    before = database.rows()
-    null = await fault_of(database.write(declared(), ROW | {"name": None}, **settings))
-    several = await fault_of(database.write(declared(), {"name": "Aubépin", "people": 9}, **settings))
+    await town.write(declared(), ROW)
+    await town.write(declared(), ROW | {"ref": "B2"})
+    before = town.rows()
+    null = await fault_of(town.write(declared(), ROW | {"name": None}, **settings))
+    several = await fault_of(town.write(declared(), {"name": "Aubépin", "people": 9}, **settings))
     assert [("table.key-null", "/name"), ("table.key-ambiguous", "")] == [(f.code, f.pointer) for f in (null, several)]
-    assert (before, [(2,)]) == (database.rows(), database.rows("SELECT count(*) FROM unefois_inbox"))
+    assert (before, [(2,)]) == (town.rows(), town.rows("SELECT count(*) FROM unefois_inbox"))
 
 
 @pytest.mark.asyncio
@@ -194,24 +194,24 @@ async def test_a_key_without_value_or_with_several_rows_is_rejected_and_nothing_
     ],
 )
 async def test_a_row_against_the_agencys_rules_is_rejected_and_leaves_nothing(
-    code: str, pointer: str, over: dict[str, object], database: Database, declared: Callable[..., VerifiedDelivery]
+    code: str, pointer: str, over: dict[str, object], town: Database, declared: Callable[..., VerifiedDelivery]
 ) -> None:
-    await database.write(declared(), ROW | {"ref": "TAKEN"})
+    await town.write(declared(), ROW | {"ref": "TAKEN"})
     delivery = declared()
-    fault = await fault_of(database.write(delivery, ROW | over))
+    fault = await fault_of(town.write(delivery, ROW | over))
     assert (Reject, code, pointer) == (type(fault), fault.code, fault.pointer)
     assert [(1,), (1,)] == [
-        *database.rows("SELECT count(*) FROM residents"),
-        *database.rows("SELECT count(*) FROM unefois_inbox"),
+        *town.rows("SELECT count(*) FROM residents"),
+        *town.rows("SELECT count(*) FROM unefois_inbox"),
     ]
-    await database.write(delivery, ROW)
+    await town.write(delivery, ROW)
 
 
 @pytest.mark.asyncio
 async def test_an_error_repeats_no_value_of_a_citizen(
-    database: Database, declared: Callable[..., VerifiedDelivery]
+    town: Database, declared: Callable[..., VerifiedDelivery]
 ) -> None:
-    fault = await fault_of(database.write(declared(), ROW | {"people": 0}))
+    fault = await fault_of(town.write(declared(), ROW | {"people": 0}))
     assert "Aub" not in repr(fault) + str(fault)
     assert fault.__suppress_context__ or fault.__context__ is None
 
@@ -224,8 +224,8 @@ def settle() -> None:
 
 
 @pytest.mark.asyncio
-async def test_the_engines_own_errors_hide_the_values_too(database: Database) -> None:
-    engine = engine_of(database.url)
+async def test_the_engines_own_errors_hide_the_values_too(town: Database) -> None:
+    engine = engine_of(town.url)
     async with engine.connect() as connection:
         with pytest.raises(DBAPIError) as caught:
             await connection.execute(text("INSERT INTO nowhere VALUES (:name)"), {"name": "Aubépin"})
@@ -235,18 +235,18 @@ async def test_the_engines_own_errors_hide_the_values_too(database: Database) ->
 
 @pytest.mark.asyncio
 async def test_a_database_that_does_not_answer_is_a_retry(
-    database: Database, declared: Callable[..., VerifiedDelivery]
+    town: Database, declared: Callable[..., VerifiedDelivery]
 ) -> None:
-    connector = await database.open()
-    database.path.unlink()
-    database.path.mkdir()
+    connector = await town.open()
+    town.path.unlink()
+    town.path.mkdir()
     await connector.close()
     delivery = declared()
     faults = [
         await fault_of(connector.write(delivery, ROW)),
         await fault_of(connector.find(delivery.delivery_id)),
         await fault_of(connector.seen(delivery.source, delivery.declaration_id)),
-        await fault_of(database.open()),
+        await fault_of(town.open()),
     ]
     settle()
     assert [(Retry, "table.away")] * 4 == [(type(fault), fault.code) for fault in faults]
@@ -254,10 +254,10 @@ async def test_a_database_that_does_not_answer_is_a_retry(
 
 @pytest.mark.asyncio
 async def test_a_table_that_is_gone_is_a_retry_and_not_the_deliverys_fault(
-    database: Database, declared: Callable[..., VerifiedDelivery]
+    town: Database, declared: Callable[..., VerifiedDelivery]
 ) -> None:
-    connector = await database.open()
-    database.execute("DROP TABLE residents")
+    connector = await town.open()
+    town.execute("DROP TABLE residents")
     fault = await fault_of(connector.write(declared(), ROW))
     await connector.close()
     assert (Retry, "table.failed", "OperationalError") == (type(fault), fault.code, fault.details["kind"])
@@ -292,14 +292,14 @@ async def test_a_drivers_error_is_the_rows_or_the_databases_fault(
     kind: type[Fault],
     code: str,
     error: Exception,
-    database: Database,
+    town: Database,
     declared: Callable[..., VerifiedDelivery],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def both_rows(*_: object) -> str | None:
         raise error
 
-    connector = await database.open()
+    connector = await town.open()
     monkeypatch.setattr(TableConnector, "_both_rows", both_rows)
     fault = await fault_of(connector.write(declared(), ROW))
     await connector.close()
@@ -321,34 +321,34 @@ def broken(monkeypatch: pytest.MonkeyPatch, *, done: bool, error: DBAPIError) ->
 @pytest.mark.asyncio
 @pytest.mark.parametrize("done", [False, True])
 async def test_a_commit_that_nobody_answered_is_unknown_and_asking_again_tells(
-    done: bool, database: Database, declared: Callable[..., VerifiedDelivery], monkeypatch: pytest.MonkeyPatch
+    done: bool, town: Database, declared: Callable[..., VerifiedDelivery], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    delivery, connector = declared(), await database.open()
+    delivery, connector = declared(), await town.open()
     with monkeypatch.context() as patch:
         broken(patch, done=done, error=OperationalError("COMMIT", {}, Exception("gone")))
         fault = await fault_of(connector.write(delivery, ROW))
     assert (Unknown, "table.commit") == (type(fault), fault.code)
     await connector.write(delivery, ROW)
     await connector.close()
-    assert 1 == len(database.rows())
+    assert 1 == len(town.rows())
 
 
 @pytest.mark.asyncio
 async def test_a_constraint_that_is_checked_at_the_commit_is_a_rejection(
     tmp_path: Path, ground: Ground, declared: Callable[..., VerifiedDelivery]
 ) -> None:
-    database = Database(tmp_path / "late.db", ground)
-    database.execute(
+    town = Database(tmp_path / "late.db", ground)
+    town.execute(
         "CREATE TABLE late (name TEXT REFERENCES names (name) DEFERRABLE INITIALLY DEFERRED);"
         "CREATE TABLE names (name TEXT PRIMARY KEY);"
     )
-    connector = await database.open("name", table="late")
+    connector = await town.open("name", table="late")
     await connector._engine.dispose()
     event.listen(connector._engine.sync_engine, "connect", lambda raw, _: raw.cursor().execute(PRAGMA))
     fault = await fault_of(connector.write(declared(), {"name": "a"}))
     await connector.close()
     assert (Reject, "table.constraint") == (type(fault), fault.code)
-    assert [] == database.rows("SELECT * FROM late")
+    assert [] == town.rows("SELECT * FROM late")
 
 
 @pytest.mark.asyncio
@@ -371,22 +371,22 @@ async def test_a_constraint_that_is_checked_at_the_commit_is_a_rejection(
     ],
 )
 async def test_a_mapping_that_does_not_fit_the_table_is_refused_before_the_first_row(
-    code: str, pointer: str, near: str | None, targets: tuple[str, ...], settings: dict[str, Any], database: Database
+    code: str, pointer: str, near: str | None, targets: tuple[str, ...], settings: dict[str, Any], town: Database
 ) -> None:
-    fault = await fault_of(database.open(*targets, **settings))
+    fault = await fault_of(town.open(*targets, **settings))
     assert (Refused, code, pointer) == (type(fault), fault.code, fault.pointer)
     assert near is None or str(fault.details["near"]).startswith(near)
 
 
 @pytest.mark.asyncio
 async def test_a_column_with_a_default_needs_no_target(
-    database: Database, declared: Callable[..., VerifiedDelivery]
+    town: Database, declared: Callable[..., VerifiedDelivery]
 ) -> None:
-    database.execute("CREATE TABLE d (id INTEGER PRIMARY KEY, a TEXT NOT NULL DEFAULT 'x', b TEXT)")
-    connector = await database.open("b", table="d")
+    town.execute("CREATE TABLE d (id INTEGER PRIMARY KEY, a TEXT NOT NULL DEFAULT 'x', b TEXT)")
+    connector = await town.open("b", table="d")
     await connector.write(declared(), {"b": "y"})
     await connector.close()
-    assert [(1, "x", "y")] == database.rows("SELECT * FROM d")
+    assert [(1, "x", "y")] == town.rows("SELECT * FROM d")
 
 
 @pytest.mark.asyncio
