@@ -116,7 +116,7 @@ def _default(name: str, field: FieldInfo) -> str:
     derived |= {"keys_folder": "`<home>/keys`"}
     if name in derived:
         return derived[name]
-    if field.default is None or field.default is PydanticUndefined:
+    if field.default in (None, PydanticUndefined, "", ()):
         return "—"
     told = field.default.name.lower() if isinstance(field.default, Enum) else field.default
     return f"`{told}`"
