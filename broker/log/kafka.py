@@ -65,7 +65,7 @@ class KafkaLog(Log):
     async def _append_all(self, topic: str, records: Sequence[Outgoing]) -> tuple[Position, ...]:
         count = await self._partitions(topic)
         producer = await self._started()
-        mark("log.append")
+        mark("kafka.append")
         # Crash here: nothing was sent; the caller got no answer and appends again.
         try:
             with faults(topic):
@@ -81,7 +81,7 @@ class KafkaLog(Log):
         if any(position.offset < 0 for position in positions):
             # Kafka had the batch already and no longer knows where: readers drop what they have seen.
             raise Unavailable("kafka.unknown-offset", topic=topic)
-        mark("log.appended")
+        mark("kafka.appended")
         # Crash here: they are there, the caller does not know and appends again; readers drop what they have seen.
         return positions
 
