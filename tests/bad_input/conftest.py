@@ -16,6 +16,7 @@ import pytest_asyncio
 import structlog
 
 from broker import observe
+from broker.home_file import write_settings
 from broker.settings import load
 from broker.wiring import create_home, open_home
 from tests.announced import announce
@@ -64,6 +65,7 @@ def furnished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bad-input") / "home"
 
     async def furnish() -> None:
+        write_settings(folder, {})
         await create_home(load(home=folder))
         async with open_home(load(home=folder)) as home:
             await populate(World(home, Clock(), folder))

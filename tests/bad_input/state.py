@@ -27,11 +27,11 @@ def rows_of(database: Path) -> Rows:
 
 
 def files_of(folder: Path) -> dict[str, tuple[int, bytes]]:
-    """Mode and content of every file below a folder, the database's own apart."""
+    """Mode and content of every file below a folder; the database's own and those without a name yet apart."""
     return {
         str(path.relative_to(folder)): (path.stat().st_mode, path.read_bytes())
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and ".db" not in path.name
+        if path.is_file() and ".db" not in path.name and not path.name.startswith(".")
     }
 
 
