@@ -1,0 +1,335 @@
+"""A day at the broker, in steps: each does what is left of it, as whoever does it would after a power cut.
+
+An operator looks whether the party is there before registering it again; a source sends the same bytes until it has its
+receipt; an agency writes into its own system once for each delivery; a citizen looks at the list of consents.
+"""
+
+import json
+import os
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import func, select
+
+from broker import viewing
+from broker.directory import Party, PartyKind
+from broker.export import export
+from broker.parties import Enrolment
+from broker.ports import KeyKind
+from broker.router import TOPIC
+from broker.store.tables import dead_letters, declarations, deliveries, log_record, submissions, withholdings
+from broker.wiring import create_home, open_home
+from connectors.contract import Applied, Rejected
+from consent.grant import Status
+from consent.tables import consent_keys, grants
+from schemas.entry import EntryKind
+from schemas.hpke import Suite
+from schemas.names import PartyId, Reason
+from tests.world import (
+    BANK,
+    CAF,
+    CPAM,
+    DAY,
+    ELISE,
+    FAMILY,
+    HEALTH,
+    MINUTE,
+    MOVED,
+    PORTAL,
+    VOICE,
+    YANN,
+    Clock,
+    World,
+    populate,
+    settings,
+)
+
+NEW: Final = PartyId("urn:unefois:registry-office")
+NOISE: Final = b"written behind the intake's back"
+ENVELOPES: Final = "envelopes"
+HEIR: Final = ELISE | {"given_names": ["Anna"]}
+
+
+@asynccontextmanager
+async def opened(folder: Path, at: int = 0) -> AsyncIterator[World]:
+    """The home in a folder, some milliseconds after the start."""
+    clock = Clock()
+    clock.pass_(at)
+    async with open_home(settings(folder, hpke_suite=Suite.X25519), clock) as home:
+        here = World(home, clock, folder)
+        async with home.store.read() as tx:
+            for one in (await home.lookup.subscriptions_by_id(tx)).values():
+                here.subscriptions[one.recipient, one.event_type] = one
+        yield here
+
+
+async def found(folder: Path) -> None:
+    """A home with the cast, and three envelopes that the portal has made and not handed in."""
+    await create_home(settings(folder, hpke_suite=Suite.X25519), Clock())
+    async with opened(folder) as here:
+        await populate(here)
+        (folder / ENVELOPES).mkdir()
+        for number, record in enumerate((here.moved(), here.moved(YANN), here.moved(HEIR))):
+            (folder / ENVELOPES / str(number)).write_bytes(await here.home.desk.envelope(PORTAL, MOVED, record))
+
+
+# ── the steps ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def create(here: World) -> None:
+    """Somebody else begins: a home beside this one."""
+    other = here.folder / "other"
+    other.mkdir(exist_ok=True)
+    await create_home(settings(other, hpke_suite=Suite.X25519), here.clock)
+    async with opened(other) as beside:
+        await beside.step()
+
+
+async def enrol(here: World) -> None:
+    """An administration is registered and subscribes."""
+    home = here.home
+    async with home.store.read() as tx:
+        known = NEW in {party.id for party in await home.lookup.parties(tx)}
+    if not known:
+        told = {"address": "1 rue d'Essai", "contact": "a@b.example", "retention": "un an", "created_at": here.clock()}
+        office = Party(id=NEW, name="État civil", sector="registry", kind=PartyKind.ADMINISTRATION, **told)
+        await home.parties.enrol(Enrolment(office, 1, Suite.X25519, (BANK,)))
+    if (NEW, MOVED) not in here.subscriptions:
+        async with home.store.begin() as tx:
+            asked = await home.subscribing.ask(
+                tx,
+                home.entropy(16),
+                recipient=NEW,
+                event_type=MOVED,
+                purpose=HEALTH,
+                fields=frozenset({"subject"}),
+                territories=None,
+            )
+        here.subscriptions[NEW, MOVED] = asked
+    if here.subscriptions[NEW, MOVED].approved_at is None:
+        async with home.store.begin() as tx:
+            await home.subscribing.approve(tx, here.subscriptions[NEW, MOVED].id, "CSS, art. L1", here.clock())
+
+
+async def rotate(here: World) -> None:
+    """Its keys are renewed, the first signing key is revoked, its right to publish ends."""
+    home = here.home
+    async with home.store.read() as tx:
+        directory = await home.lookup.directory(tx)
+    mine = sorted((key for key in directory.signing if key.party == NEW), key=lambda key: key.valid_from)
+    if len(mine) == 1:
+        await home.parties.rotate(NEW, DAY)
+    async with home.store.begin() as tx:
+        if mine[0].revoked_at is None:
+            await home.registrar.revoke_key(tx, mine[0].kid, here.clock())
+    async with home.store.begin() as tx:
+        if any(right.party == NEW and right.valid_to is None for right in directory.rights):
+            await home.registrar.end_publishing(tx, NEW, BANK, here.clock())
+
+
+WISHES: Final = ((CAF, FAMILY, ELISE), (CPAM, HEALTH, ELISE), (CAF, FAMILY, YANN), (CAF, FAMILY, HEIR))
+
+
+async def allow(here: World) -> None:
+    """Citizens give their consents."""
+    for party, purpose, person in WISHES:
+        given = await here.home.consents.of(here.subject(person))
+        if party not in {grant.recipient for grant in given}:
+            await here.give(party, MOVED, purpose, ["subject", "new_address"], person=person)
+
+
+async def declare(here: World) -> None:
+    """The portal hands in what it has made, until it has a receipt for each."""
+    for envelope in sorted((here.folder / ENVELOPES).iterdir()):
+        receipt = here.folder / f"receipt-{envelope.name}"
+        if not receipt.exists():
+            accepted = await here.home.intake.accept(envelope.read_bytes())
+            receipt.write_bytes(accepted.receipt)
+
+
+async def forge(here: World) -> None:
+    """Somebody writes into the log; nobody does it again."""
+    if not await count(here, log_record, log_record.c.value == NOISE):
+        await here.home.log.append(TOPIC, b"anybody", NOISE, {})
+
+
+async def route(here: World) -> None:
+    """The router does what waits."""
+    await here.home.router.route()
+
+
+async def pull(here: World) -> None:
+    """CPAM's connector fetches and writes, and dies before it acknowledges."""
+    await work(here, CPAM, lambda _: None)
+
+
+async def later(here: World) -> None:
+    """CAF's system is away for the first of what it was handed."""
+    if not (here.folder / "retried").exists():
+        leased, *_ = await here.inbox(CAF).lease(1)
+        await here.inbox(CAF).retry_later(leased.id, "table.away")
+        (here.folder / "retried").touch()
+
+
+async def refuse(here: World) -> None:
+    """It refuses one, and takes the others."""
+    wrong = here.subject(YANN).hex()
+    await work(here, CAF, lambda one: Rejected("table.refused", Reason.SYSTEM_REFUSED) if one == wrong else Applied())
+
+
+async def replay(here: World) -> None:
+    """The operator tries again what an agency refused."""
+    for letter in await here.home.dead_letters.list():
+        if letter.delivery is not None:
+            await here.home.dead_letters.replay(letter.id)
+
+
+async def change(here: World) -> None:
+    """One citizen narrows, one revokes, an agent has a look."""
+    for person, wanted in ((ELISE, "narrow"), (YANN, "revoke")):
+        for grant in await here.home.consents.of(here.subject(person)):
+            if wanted == "narrow" and grant.recipient == CPAM and len(grant.fields) > 1:
+                await here.home.consents.narrow(grant.id, frozenset({"subject"}), VOICE)
+            if wanted == "revoke" and grant.status is not Status.REVOKED:
+                await here.home.consents.revoke(grant.id, VOICE)
+    if not await here.entries(EntryKind.VIEWED):
+        await viewing.grants_of(here.home, here.subject(ELISE), CAF)
+
+
+async def take(here: World) -> None:
+    """Everybody takes what waits."""
+    for party in (CAF, CPAM, NEW):
+        await work(here, party, lambda _: Applied())
+
+
+async def keep(here: World) -> None:
+    """The machine keeps itself: what is due, and what a crash before it has left."""
+    await here.home.upkeep.turn()
+
+
+async def litter(here: World) -> None:
+    """What a crash of long ago left: a key that no book knows. The machine keeps itself."""
+    if not (here.folder / "littered").exists():
+        here.home.keys.write(KeyKind.CONSENT_EPOCH, "77", bytes(32))
+        (here.folder / "littered").touch()
+    await here.home.upkeep.turn()
+
+
+async def publish(here: World) -> None:
+    """The ledger goes out as files."""
+    await here.home.ledger.sequence()
+    await export(here.home.store, here.home.ledger.verifier_key, here.folder / "log")
+
+
+Step = Callable[[World], Awaitable[None]]
+STEPS: Final[Mapping[str, tuple[int, Step]]] = {
+    "create": (0, create),
+    "enrol": (1, enrol),
+    "rotate": (2 * MINUTE, rotate),
+    "allow": (4 * MINUTE, allow),
+    "declare": (6 * MINUTE, declare),
+    "forge": (8 * MINUTE, forge),
+    "route": (10 * MINUTE, route),
+    "pull": (12 * MINUTE, pull),
+    "later": (14 * MINUTE, later),
+    "refuse": (18 * MINUTE, refuse),
+    "replay": (30 * MINUTE, replay),
+    "change": (32 * MINUTE, change),
+    "take": (34 * MINUTE, take),
+    "publish": (36 * MINUTE, publish),
+    "litter": (38 * MINUTE, litter),
+    "month": (31 * DAY, keep),
+    "years": (801 * DAY, keep),
+}
+"""Each with its time after the start, milliseconds, in the order of the day."""
+
+AFTER: Final = 90_000
+"""How long after a crash the machine is back: longer than a lease."""
+
+
+async def run(folder: Path, name: str, late: int = 0) -> None:
+    """One step in a home of this folder."""
+    at, step = STEPS[name]
+    async with opened(folder, at + late) as here:
+        await step(here)
+
+
+# ── the agency's own system, and what there is to compare ───────────────────────────────────────────────────────────
+
+
+def rows(here: World, party: PartyId) -> list[dict[str, Any]]:
+    """What an agency has written into its own system."""
+    file = here.folder / f"{party.rpartition(':')[2]}.rows"
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def write_once(here: World, party: PartyId, row: dict[str, Any]) -> None:
+    """Durable, and once for each delivery."""
+    if row["delivery"] in {one["delivery"] for one in rows(here, party)}:
+        return
+    with (here.folder / f"{party.rpartition(':')[2]}.rows").open("a") as file:
+        file.write(json.dumps(row) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+async def work(here: World, party: PartyId, ends: Callable[[str], Applied | Rejected | None]) -> None:
+    """Pull, write, acknowledge, until nothing comes; `ends` is asked with the citizen's reference."""
+    while True:
+        leased = await here.inbox(party).lease(10)
+        if not leased:
+            return
+        whose = {one.id: one.subject.hex() for one in leased}
+        outcomes: dict[Any, Applied | Rejected] = {}
+        for one in await here.open(party, await here.inbox(party).release([one.id for one in leased])):
+            end = ends(whose[one.delivery_id])
+            if not isinstance(end, Rejected):
+                told = {"delivery": one.delivery_id.hex(), "of": one.declaration_id.hex(), "fields": one.disclosed}
+                write_once(here, party, told)
+            if end is not None:
+                outcomes[one.delivery_id] = end
+        await here.inbox(party).acknowledge_all(outcomes)
+
+
+async def count(here: World, table: Any, *where: Any) -> int:
+    async with here.home.store.read() as tx:
+        return int((await tx.execute(select(func.count()).select_from(table).where(*where))).scalar_one())
+
+
+async def grouped(here: World, *columns: Any) -> dict[Any, int]:
+    """How many rows have each combination of these values."""
+    async with here.home.store.read() as tx:
+        return dict(Counter(tuple(row) for row in await tx.execute(select(*columns))))
+
+
+async def summary(here: World) -> dict[str, Any]:
+    """All that a step has done, without what chance decides: ids, keys, instants."""
+    home, folder = here.home, here.folder
+    async with home.store.read() as tx:
+        directory = await home.lookup.directory(tx)
+        asked = Counter((one.recipient, one.status) for one in (await home.lookup.subscriptions_by_id(tx)).values())
+    listed = [*directory.signing, *directory.sealing]
+    return {
+        "keys": Counter((key.party, key.revoked_at is None, key.valid_to is None) for key in listed),
+        "rights": Counter((right.party, right.valid_to is None) for right in directory.rights),
+        "policies": Counter(one.party for one in directory.policies),
+        "subscriptions": asked,
+        "secrets": {kind: len(home.keys.names(kind)) for kind in KeyKind},
+        "epochs": len(await home.epochs.living_consent()),
+        "gates": Counter((one.closed_at is None, one.destroyed_at is None) for one in await home.epochs.gate_epochs()),
+        "grants": await grouped(here, grants.c.recipient, grants.c.status, grants.c.version, grants.c.fields),
+        "consent keys": await count(here, consent_keys),
+        "submissions": await count(here, submissions),
+        "log": await home.log.end(TOPIC, 0),
+        "declarations": await count(here, declarations),
+        "deliveries": await grouped(here, deliveries.c.recipient, deliveries.c.state, deliveries.c.reason),
+        "withheld": await grouped(here, withholdings.c.recipient, withholdings.c.reason),
+        "letters": await grouped(here, dead_letters.c.stage, dead_letters.c.code, dead_letters.c.replayed_at.is_(None)),
+        "entries": Counter(entry.kind.value for entry in await here.entries()),
+        "rows": {party: len(rows(here, party)) for party in (CAF, CPAM, NEW)},
+        "receipts": len(list(folder.glob("receipt-*"))),
+        "files": sorted(str(path.relative_to(folder)) for path in (folder / "log").rglob("*") if path.is_file()),
+    }

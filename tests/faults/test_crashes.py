@@ -1,0 +1,216 @@
+"""SIGKILL at every crash point: what was interrupted is done again by the normal path; nothing is lost or repeated."""
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import broker
+from broker import crashpoints
+from broker.crashpoints import marked
+from schemas.entry import EntryKind
+from tests.faults import day
+from tests.faults.day import AFTER, NEW, STEPS, opened, rows, run, summary
+from tests.world import CAF, CPAM, DAY
+
+MARKS = tuple(name for name in marked(Path(broker.__file__).parent) if not name.startswith("kafka."))
+"""Those of the Kafka adapter are passed where a Kafka runs: `tests/contract/test_log.py`."""
+EVERY_PASSAGE = os.environ.get("UNEFOIS_FAULTS") == "all"
+"""Kill at every passage of every mark, not only at the first."""
+
+# mark -> the step of the day that passes there
+SCENARIOS = {
+    "consents.changed": "change",
+    "consents.given": "allow",
+    "dead.replayed": "replay",
+    "epochs.consent-destruction-written": "years",
+    "epochs.consent-key-written": "month",
+    "epochs.gate-destruction-written": "years",
+    "epochs.gate-key-written": "month",
+    "epochs.gate-opened": "month",
+    "epochs.leftovers-written": "litter",
+    "epochs.rewrapped": "month",
+    "export.done": "publish",
+    "export.tile": "publish",
+    "gate.committed": "pull",
+    "gate.recorded": "pull",
+    "intake.appended": "declare",
+    "intake.written-down": "declare",
+    "keys.overwritten": "litter",
+    "keys.shredded": "litter",
+    "keys.unfinished": "enrol",
+    "keys.written": "enrol",
+    "ledger.sequenced": "publish",
+    "log.append": "forge",
+    "log.appended": "forge",
+    "mailbox.finished": "refuse",
+    "mailbox.later": "later",
+    "mailbox.leased": "pull",
+    "migrate.upgraded": "create",
+    "parties.enrolled": "enrol",
+    "parties.keys-written": "enrol",
+    "parties.rotated": "rotate",
+    "planner.delivery": "route",
+    "planner.withholding": "route",
+    "registrar.key-added": "enrol",
+    "registrar.key-revoked": "rotate",
+    "registrar.party": "enrol",
+    "registrar.policy": "enrol",
+    "registrar.right": "enrol",
+    "registrar.right-ended": "rotate",
+    "registrar.rotated": "rotate",
+    "router.batch": "route",
+    "router.parked": "route",
+    "subscribing.asked": "enrol",
+    "subscribing.changed": "enrol",
+    "viewing.recorded": "change",
+}
+
+# What an interruption may leave behind, by the step: each was told beside its mark
+LEFT = {
+    # private keys that nobody knows of, and that nothing is sealed to
+    "enrol": {"secrets"},
+    "rotate": {"secrets"},
+    # the same bytes twice in the log: the router drops the second
+    "declare": {"log"},
+    "forge": {"log"},
+    # released, and the answer never came: the agency asks again, and the ledger says that too
+    "pull": {"entries"},
+    "refuse": {"entries"},
+}
+
+
+@dataclass
+class Golden:
+    """The day without a crash: the home before each step, what it is after it, and how often each mark was passed."""
+
+    before: dict[str, Path] = field(default_factory=dict)
+    after: dict[str, dict[str, Any]] = field(default_factory=dict)
+    passed: dict[tuple[str, str], int] = field(default_factory=dict)
+
+
+class Watching:
+    """A trap that never closes, and counts who passes."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+        self.left = 0
+
+    @property
+    def name(self) -> "Watching":
+        return self
+
+    def __eq__(self, passing: object) -> bool:
+        self.seen.append(str(passing))
+        return False
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+@pytest.fixture(scope="module")
+def golden(tmp_path_factory: pytest.TempPathFactory) -> Golden:
+    """The whole day, once."""
+    told, home = Golden(), tmp_path_factory.mktemp("golden") / "home"
+    home.mkdir(mode=0o700)
+    asyncio.run(day.found(home))
+    for name in STEPS:
+        told.before[name] = home.parent / name
+        shutil.copytree(home, told.before[name])
+        watching = Watching()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(crashpoints, "_trap", watching)
+            asyncio.run(run(home, name))
+        for mark in set(watching.seen):
+            told.passed[name, mark] = watching.seen.count(mark)
+        told.after[name] = asyncio.run(_look(home, name))
+    return told
+
+
+async def _look(home: Path, name: str) -> dict[str, Any]:
+    async with opened(home, STEPS[name][0]) as here:
+        return await summary(here)
+
+
+@pytest.fixture(scope="module")
+def forker() -> Iterator["subprocess.Popen[str]"]:
+    """The process that has the broker imported and forks."""
+    command = [sys.executable, "-m", "tests.faults.forker"]
+    root = Path(__file__).parents[2]
+    with subprocess.Popen(command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield process
+
+
+def killed(forker: "subprocess.Popen[str]", home: Path, step: str, setting: str) -> int:
+    """How a child ended that ran a step with a trap set: the signal."""
+    assert forker.stdin is not None
+    assert forker.stdout is not None
+    print(home, step, setting, file=forker.stdin, flush=True)
+    return int(forker.stdout.readline())
+
+
+def passages(golden: Golden, mark: str) -> list[int]:
+    """At which passages to kill."""
+    last = golden.passed.get((SCENARIOS[mark], mark), 0)
+    return list(range(1, last + 1 if EVERY_PASSAGE else 2))
+
+
+def test_every_crash_point_has_its_scenario_and_every_scenario_passes_there(golden: Golden) -> None:
+    assert sorted(MARKS) == sorted(SCENARIOS)
+    assert [] == [mark for mark in MARKS if (SCENARIOS[mark], mark) not in golden.passed]
+
+
+@pytest.mark.parametrize("mark", sorted(SCENARIOS))
+def test_what_a_power_cut_interrupts_is_done_again_once(
+    golden: Golden, forker: "subprocess.Popen[str]", tmp_path: Path, mark: str
+) -> None:
+    step = SCENARIOS[mark]
+    for passage in passages(golden, mark):
+        home = tmp_path / str(passage)
+        shutil.copytree(golden.before[step], home)
+
+        assert signal.SIGKILL == killed(forker, home, step, f"{mark}:{passage}")
+
+        asyncio.run(_again(home, step, golden.after[step]))
+
+
+async def _again(home: Path, step: str, expected: dict[str, Any]) -> None:
+    """The same step by the normal path; then everything that waits, to its end."""
+    await run(home, step, AFTER)
+    async with opened(home, STEPS[step][0] + AFTER) as here:
+        await here.home.epochs.finish()
+        found = await summary(here)
+        left = LEFT.get(step, set())
+        assert {name: told for name, told in expected.items() if name not in left} == {
+            name: told for name, told in found.items() if name not in left
+        }
+        if "entries" in left:
+            again = found["entries"] - expected["entries"]
+            assert set(again) <= {EntryKind.RELEASED.value}, again
+        await here.step()
+        await _close_of_business(here)
+
+
+async def _close_of_business(here: Any) -> None:
+    """Everything that was declared and allowed has reached who may have it, once."""
+    await here.home.router.route()
+    await day.take(here)
+    here.clock.pass_(DAY)
+    await day.take(here)
+    await here.step()
+    told = {
+        kind: [entry.delivery for entry in await here.entries(kind)] for kind in (EntryKind.APPLIED, EntryKind.RECEIVED)
+    }
+    written = [row["delivery"] for party in (CAF, CPAM, NEW) for row in rows(here, party)]
+    assert len(written) == len(set(written))
+    assert sorted(written) == sorted(one.hex() for one in told[EntryKind.APPLIED] if one is not None)
+    assert len(list(here.folder.glob("receipt-*"))) <= len(told[EntryKind.RECEIVED])
+    states = (await summary(here))["deliveries"]
+    assert not [state for _, state, _ in states if state in {"pending", "handed", "released"}]
