@@ -11,11 +11,17 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 from sqlalchemy import URL
 
 from schemas.errors import Refused
@@ -27,11 +33,12 @@ from schemas.text import from_utf8
 
 PREFIX: Final = "UNEFOIS_"
 FILE: Final = "unefois.toml"
-SECRETS: Final = ("keys_passphrase", "database_url")
+SECRETS: Final = ("keys_passphrase", "database_url", "kafka_password")
 """These may also be given as a file: UNEFOIS_<NAME>_FILE."""
 SECRET_FILE_BYTES: Final = 16384
 UNSET: Final = "(to be completed)"
 
+_ADDRESS: Final = re.compile(r"[A-Za-z0-9.-]+:[0-9]{1,5}")
 _ORIGIN: Final = re.compile(r"[a-z0-9][a-z0-9.-]*(?:/[a-z0-9._-]+)*")
 
 
@@ -81,6 +88,23 @@ class Settings(BaseSettings):
     log_partitions: int = Field(8, ge=1, le=1024)
     """Never changes once there are declarations: a citizen's would lose their order."""
 
+    log: Literal["sql", "kafka"] = "sql"
+    """Where accepted declarations wait for the router: in the database, or on Apache Kafka."""
+    kafka_bootstrap: Annotated[tuple[str, ...], NoDecode] = ()
+    """Some of Kafka's brokers, as `host:port`, separated by commas."""
+    kafka_security: Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"] | None = None
+    """There is no default: who sends in clear has said so."""
+    kafka_mechanism: Literal["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"] = "SCRAM-SHA-512"
+    kafka_username: str | None = None
+    kafka_password: SecretStr | None = None
+    kafka_ca_file: Path | None = None
+    """Who signs the brokers' certificates (PEM); without it, the system's list."""
+    kafka_certificate_file: Path | None = None
+    """The certificate of this broker, where Kafka asks for one (PEM), with `kafka_key_file`."""
+    kafka_key_file: Path | None = None
+    kafka_topic_prefix: str = Field("", pattern=r"^([a-z0-9][a-z0-9-]{0,30}\.)?$")
+    """Before the name of each topic, as `unefois.`, where several brokers share a cluster."""
+
     lease_seconds: int = Field(60, ge=5, le=3600)
     delivery_attempts: int = Field(48, ge=1, le=1000)
     """With the waits below these are nine days: a system that is away over a long weekend needs nobody's help."""
@@ -91,6 +115,36 @@ class Settings(BaseSettings):
     def secret_passphrase(self) -> str | None:
         """The passphrase that locks the key store, in clear."""
         return None if self.keys_passphrase is None else self.keys_passphrase.get_secret_value()
+
+    def secret_kafka_password(self) -> str | None:
+        """Kafka's password, in clear."""
+        return None if self.kafka_password is None else self.kafka_password.get_secret_value()
+
+    @field_validator("kafka_bootstrap", mode="before")
+    @classmethod
+    def _are_addresses(cls, told: object) -> object:
+        addresses = tuple(part.strip() for part in told.split(",")) if isinstance(told, str) else told
+        if isinstance(addresses, tuple | list) and not all(_ADDRESS.fullmatch(str(each)) for each in addresses):
+            raise ValueError("addresses as host:port, separated by commas")
+        return addresses
+
+    @field_validator("kafka_bootstrap", "kafka_security")
+    @classmethod
+    def _is_told_with_kafka(cls, value: object, info: ValidationInfo) -> object:
+        """`log` is read first: pydantic goes by the order above."""
+        if info.data.get("log") == "kafka" and not value:
+            raise ValueError("needed with log = kafka")
+        return value
+
+    @field_validator("kafka_username", "kafka_password")
+    @classmethod
+    def _is_told_with_sasl(cls, value: object, info: ValidationInfo) -> object:
+        asked = str(info.data.get("kafka_security")).startswith("sasl")
+        if asked != (value is not None) and info.data.get("log") == "kafka":
+            raise ValueError(
+                "needed with kafka_security = sasl_..." if asked else "used with kafka_security = sasl_... only"
+            )
+        return value
 
     @field_validator("party")
     @classmethod
@@ -120,11 +174,11 @@ class Settings(BaseSettings):
         """By its name, `mlkem768_x25519` or `x25519`, as an operator would write it."""
         return Suite.__members__.get(told.upper().replace("-", "_"), told) if isinstance(told, str) else told
 
-    @field_validator("home", "keys_folder")
+    @field_validator("home", "keys_folder", "kafka_ca_file", "kafka_certificate_file", "kafka_key_file")
     @classmethod
-    def _is_absolute(cls, path: Path) -> Path:
+    def _is_absolute(cls, path: Path | None) -> Path | None:
         """From here on it does not matter where the process stands."""
-        return path.expanduser().absolute()
+        return None if path is None else path.expanduser().absolute()
 
     @classmethod
     def settings_customise_sources(

@@ -50,7 +50,7 @@ def check_all(environment: Mapping[str, str], **chosen: Any) -> tuple[Problem, .
 
 def check(settings: Settings) -> tuple[Problem, ...]:
     """What is wrong or unwise with settings that could be read."""
-    return tuple(problem for look in (*_RELATIONS, _home, _placeholders, _keys) for problem in look(settings))
+    return tuple(problem for look in (*_RELATIONS, _home, _placeholders, _keys, _kafka) for problem in look(settings))
 
 
 def _variables(environment: Mapping[str, str]) -> list[Problem]:
@@ -117,3 +117,13 @@ def _keys(settings: Settings) -> list[Problem]:
             key = f"{PREFIX}{name.upper()}_FILE"
             found.append(Problem(key, Refused("settings.readable-by-others", key=key), serious=True))
     return found
+
+
+def _kafka(settings: Settings) -> list[Problem]:
+    """On this machine nobody else listens; beyond it, who writes to whom is worth hiding, and a password even more."""
+    hosts = {address.rpartition(":")[0] for address in settings.kafka_bootstrap}
+    clear = settings.kafka_security in ("plaintext", "sasl_plaintext")
+    if settings.log != "kafka" or not clear or hosts <= {"localhost", "127.0.0.1"}:
+        return []
+    serious = settings.kafka_security == "sasl_plaintext"
+    return [Problem("kafka_security", Refused("settings.kafka-in-clear", "/kafka_security"), serious=serious)]

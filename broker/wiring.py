@@ -31,7 +31,7 @@ from broker.parties import Enrolment, Parties
 from broker.planner import Planner
 from broker.ports import Clock, Entropy, KeyKind, KeyStore, Log
 from broker.registrar import Registrar
-from broker.router import Router
+from broker.router import TOPIC, Router
 from broker.settings import Settings
 from broker.store import migrate
 from broker.store.engine import Store
@@ -40,6 +40,7 @@ from broker.tracking import Tracking
 from broker.upkeep import Schedule, Upkeep
 from schemas import catalogue
 from schemas.catalogue import Catalogue
+from schemas.errors import Refused
 from schemas.names import Instant, PartyId
 from schemas.signing import Algorithm, PrivateKey
 
@@ -95,16 +96,40 @@ async def open_home(
     Raises Refused: `store.newer-version`, `store.not-migrated`, `keys.*`. Raises Unavailable.
     """
     keys = FileKeys.open(settings.keys_folder, entropy, settings.secret_passphrase())
-    async with Store.open(settings.database_url) as store:
+    async with Store.open(settings.database_url) as store, open_log(settings, store, clock) as log:
         await migrate.check(store)
-        yield assemble(settings, store=store, keys=keys, clock=clock, entropy=entropy)
+        yield assemble(settings, store=store, log=log, keys=keys, clock=clock, entropy=entropy)
 
 
-def assemble(settings: Settings, *, store: Store, keys: KeyStore, clock: Clock, entropy: Entropy) -> Home:
+@asynccontextmanager
+async def open_log(settings: Settings, store: Store, clock: Clock) -> AsyncIterator[Log]:
+    """The log of the settings: the one place that knows which. Raises Refused `log.no-driver`."""
+    if settings.log == "sql":
+        yield SqlLog(store, clock, {}, settings.log_partitions)
+        return
+    try:
+        from broker.log.kafka import KafkaLog
+        from broker.log.kafka_cluster import Cluster
+    except ModuleNotFoundError as error:
+        raise Refused("log.no-driver", driver=error.name or "aiokafka") from None
+    cluster = Cluster(
+        bootstrap=settings.kafka_bootstrap,
+        protocol=settings.kafka_security or "sasl_ssl",
+        username=settings.kafka_username,
+        password=settings.secret_kafka_password(),
+        mechanism=settings.kafka_mechanism,
+        ca_file=settings.kafka_ca_file,
+        certificate_file=settings.kafka_certificate_file,
+        key_file=settings.kafka_key_file,
+    )
+    async with KafkaLog(cluster, {TOPIC: settings.log_partitions}, settings.kafka_topic_prefix) as log:
+        yield log
+
+
+def assemble(settings: Settings, *, store: Store, log: Log, keys: KeyStore, clock: Clock, entropy: Entropy) -> Home:
     """Every part, made of these adapters."""
     party = PartyId(settings.party)
     events = catalogue.builtin()
-    log = SqlLog(store, clock, {}, settings.log_partitions)
     lookup = Lookup(party)
     keyring = Keyring(keys)
     identity = Identity(keys, entropy)
@@ -225,8 +250,8 @@ async def create_home(settings: Settings, clock: Clock = system_clock, entropy: 
     if not keys.names(KeyKind.LEDGER):
         keys.write(KeyKind.LEDGER, "ledger", PrivateKey.generate(Algorithm.ED25519).to_raw())
     await migrate.upgrade(settings.database_url)
-    async with Store.open(settings.database_url) as store:
-        home = assemble(settings, store=store, keys=keys, clock=clock, entropy=entropy)
+    async with Store.open(settings.database_url) as store, open_log(settings, store, clock) as log:
+        home = assemble(settings, store=store, log=log, keys=keys, clock=clock, entropy=entropy)
         await furnish(home)
 
 

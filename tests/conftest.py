@@ -1,24 +1,32 @@
 """Services for tests: PostgreSQL and Kafka where they can be had, else a skip with its reason.
 
 UNEFOIS_REQUIRE=postgres,kafka makes such a skip a failure. UNEFOIS_TEST_DATABASE=postgres runs every test that takes a
-`here`, `empty_url` or `home_url` on PostgreSQL. Without it they run on SQLite, and those marked `databases`, or in a
-module of ON_BOTH, on PostgreSQL too; those marked `sqlite` look into its file.
+`here`, an `empty_url` or `home_settings` on PostgreSQL, and =cluster with the log on Kafka beside it. Without it they
+run on SQLite, and those marked `databases`, or of a module in ON_MORE, on others too; those marked `sqlite` look into
+its file.
 """
 
 import os
+import secrets
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
 
+from broker.log.kafka_cluster import Cluster
 from tests.services import shared
 from tests.services.absent import Absent
 from tests.services.databases import Databases, databases
 
 DATABASES = ("sqlite", "postgres")
-ON_BOTH = frozenset({"test_router", "test_gate", "test_planner"})
-"""The flows that lean on locks and on the order of commits."""
+ON_MORE = {
+    "test_router": (*DATABASES, "cluster"),
+    "test_gate": DATABASES,
+    "test_planner": DATABASES,
+}
+"""The flows that lean on locks, on the order of commits and on the log."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -38,9 +46,10 @@ def _databases(metafunc: pytest.Metafunc) -> tuple[str, ...]:
     marked = {mark.name for mark in metafunc.definition.iter_markers()}
     if "sqlite" in marked:
         return ("sqlite",)
-    if "databases" in marked or metafunc.module.__name__.rpartition(".")[2] in ON_BOTH:
+    if "databases" in marked:
         return DATABASES
-    return (os.environ.get("UNEFOIS_TEST_DATABASE", "sqlite"),)
+    asked = os.environ.get("UNEFOIS_TEST_DATABASE")
+    return (asked,) if asked else ON_MORE.get(metafunc.module.__name__.rpartition(".")[2], ("sqlite",))
 
 
 @pytest.fixture(scope="session")
@@ -86,11 +95,21 @@ async def empty_url(database: str, tmp_path: Path, request: pytest.FixtureReques
 
 
 @pytest_asyncio.fixture
-async def home_url(database: str, request: pytest.FixtureRequest) -> AsyncIterator[str | None]:
-    """The URL of a PostgreSQL database with this code's tables; None where the home's own SQLite file is to be used."""
+async def home_settings(database: str, request: pytest.FixtureRequest) -> AsyncIterator[dict[str, Any]]:
+    """Where a home keeps what it knows: a PostgreSQL database with this code's tables, a Kafka topic; {} on SQLite."""
     if database == "sqlite":
-        yield None
+        yield {}
         return
     server: Databases = request.getfixturevalue("postgres")
+    chosen: dict[str, Any] = {}
+    if database == "cluster":
+        address, prefix = request.getfixturevalue("kafka"), f"t{secrets.token_hex(6)}."
+        await Cluster((address,), "plaintext").make_topic(f"{prefix}declarations", 1, 1)
+        chosen = {
+            "log": "kafka",
+            "kafka_bootstrap": address,
+            "kafka_security": "plaintext",
+            "kafka_topic_prefix": prefix,
+        }
     async with server.migrated() as url:
-        yield url
+        yield {"database_url": url, **chosen}

@@ -23,7 +23,7 @@ from broker.ports import KeyKind
 from broker.settings import Settings, load
 from broker.store.engine import Store
 from broker.store.tables import ledger_entries, metadata
-from broker.wiring import Home, assemble, furnish
+from broker.wiring import Home, assemble, furnish, open_log
 from connectors.contract import Applied, Pulled
 from consent.grant import CONSENT, Basis, Scope, Voice
 from consent.policy import Subscription
@@ -94,14 +94,14 @@ class Entropy:
         return out[:size]
 
 
-def settings(folder: Path, database_url: str | None = None) -> Settings:
+def settings(folder: Path, **more: Any) -> Settings:
     """A home in a folder, with one partition so that one call routes all."""
     return load(
         home=folder,
-        database_url=database_url,
         log_partitions=1,
         address="1 rue d'Essai, Rennes",
         contact="contact@unefois.example",
+        **more,
     )
 
 
@@ -279,20 +279,20 @@ class World:
 
 
 @asynccontextmanager
-async def world(folder: Path, database_url: str | None = None) -> AsyncIterator[World]:
+async def world(folder: Path, **more: Any) -> AsyncIterator[World]:
     """A furnished home with the portal (publishes all), three recipients and their approved subscriptions.
 
-    `database_url`: a database that has its tables; without it, a SQLite file in the folder.
+    `more`: settings; a `database_url` is one of a database that has its tables, without it a SQLite file is made.
     """
     clock, entropy, keys = Clock(), Entropy(), MemoryKeys()
-    chosen = settings(folder, database_url)
+    chosen = settings(folder, **more)
     identity.make_secrets(keys, entropy)
     keys.write(KeyKind.LEDGER, "ledger", PrivateKey.generate(Algorithm.ED25519).to_raw())
-    async with Store.open(chosen.database_url) as store:
-        if database_url is None:
+    async with Store.open(chosen.database_url) as store, open_log(chosen, store, clock) as log:
+        if "database_url" not in more:
             async with store.begin() as tx:
                 await tx.conn.run_sync(metadata.create_all)
-        home = assemble(chosen, store=store, keys=keys, clock=clock, entropy=entropy)
+        home = assemble(chosen, store=store, log=log, keys=keys, clock=clock, entropy=entropy)
         await furnish(home)
         here = World(home, clock, folder)
         await populate(here)

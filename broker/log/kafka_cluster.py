@@ -21,7 +21,7 @@ from aiokafka.conn import create_conn
 from broker.ports import RECORD_BYTES
 from schemas.errors import Unavailable
 
-Protocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
+Protocol = Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"]
 Mechanism = Literal["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"]
 
 REQUEST_MS: Final = 10_000
@@ -123,10 +123,10 @@ class Cluster:
         return found
 
     def _security(self) -> dict[str, Any]:
-        security: dict[str, Any] = {"security_protocol": self.protocol}
-        if self.protocol in ("SSL", "SASL_SSL"):
+        security: dict[str, Any] = {"security_protocol": self.protocol.upper()}
+        if self.protocol in ("ssl", "sasl_ssl"):
             security["ssl_context"] = self._context()
-        if self.protocol.startswith("SASL"):
+        if self.protocol.startswith("sasl"):
             security["sasl_mechanism"] = self.mechanism
             security["sasl_plain_username"] = self.username
             security["sasl_plain_password"] = self.password

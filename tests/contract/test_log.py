@@ -63,7 +63,7 @@ class KafkaBench:
     def __init__(self, address: str) -> None:
         self.prefix = f"t{secrets.token_hex(6)}."
         self.appender = ["kafka", address, self.prefix]
-        self.cluster = Cluster((address,), "PLAINTEXT")
+        self.cluster = Cluster((address,), "plaintext")
         self.logs: list[KafkaLog] = []
         self.log = self.reopened()
 
@@ -334,7 +334,7 @@ from broker.store.engine import Store
 async def main(name, count, kind, address, prefix=""):
     async with contextlib.AsyncExitStack() as ending:
         if kind == "kafka":
-            log = await ending.enter_async_context(KafkaLog(Cluster((address,), "PLAINTEXT"), {}, prefix))
+            log = await ending.enter_async_context(KafkaLog(Cluster((address,), "plaintext"), {}, prefix))
         else:
             store = await ending.enter_async_context(Store.open(address))
             log = SqlLog(store, lambda: 0, {"declarations": 4})

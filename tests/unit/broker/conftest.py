@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest_asyncio
 
@@ -9,9 +10,9 @@ from tests.world import World, world
 
 
 @pytest_asyncio.fixture
-async def here(tmp_path: Path, home_url: str | None) -> AsyncIterator[World]:
+async def here(tmp_path: Path, home_settings: dict[str, Any]) -> AsyncIterator[World]:
     """A furnished broker; fsck is clean before and after the test."""
-    async with world(tmp_path, home_url) as made:
+    async with world(tmp_path, **home_settings) as made:
         await made.step()
         yield made
         await made.step()

@@ -25,7 +25,7 @@ from broker.ports import KeyKind
 from broker.router import TOPIC
 from broker.store.engine import Store
 from broker.store.tables import deliveries, ledger_entries, metadata, signing_keys
-from broker.wiring import assemble
+from broker.wiring import assemble, open_log
 from connectors.contract import Rejected
 from consent import keyring, registry
 from consent.grant import law
@@ -135,8 +135,8 @@ async def reopened(folder: Path, kept: Kept) -> AsyncIterator[World]:
     keys._secrets = copy.copy(kept.secrets)
     clock.pass_(DAY)
     Path(chosen.database_url.partition("///")[2]).write_bytes(kept.database)
-    async with Store.open(chosen.database_url) as store:
-        home = assemble(chosen, store=store, keys=keys, clock=clock, entropy=Entropy(b"again"))
+    async with Store.open(chosen.database_url) as store, open_log(chosen, store, clock) as log:
+        home = assemble(chosen, store=store, log=log, keys=keys, clock=clock, entropy=Entropy(b"again"))
         yield World(home, clock, folder)
 
 

@@ -15,6 +15,13 @@ from schemas.hpke import Suite
 from schemas.messages import explain, table
 
 CANARY = "CANARY-passphrase"
+KAFKA = {
+    "log": "kafka",
+    "kafka_bootstrap": "one.example:9092, two.example:9092",
+    "kafka_security": "sasl_ssl",
+    "kafka_username": "unefois",
+    "kafka_password": CANARY,
+}
 
 
 @pytest.fixture(autouse=True)
@@ -99,8 +106,12 @@ class TestWhereFrom:
         (tmp_path / "secret").write_bytes(f" {CANARY} {ending}".encode())
         monkeypatch.setenv(f"UNEFOIS_{name.upper()}_FILE", str(tmp_path / "secret"))
         settings = load()
-        told = settings.secret_passphrase() if name == "keys_passphrase" else settings.database_url
-        assert f" {CANARY} " == told
+        told = {
+            "keys_passphrase": settings.secret_passphrase(),
+            "database_url": settings.database_url,
+            "kafka_password": settings.secret_kafka_password(),
+        }
+        assert f" {CANARY} " == told[name]
         assert CANARY not in f"{settings} {settings!r}"
 
     def test_an_ordinary_setting_does_not_come_from_a_file(
@@ -140,6 +151,36 @@ class TestRefused:
     def test_a_setting_out_of_its_bounds_is_refused_by_its_name_without_its_value(self, name: str, told: Any) -> None:
         fault = refused(**{name: told})
         assert ("settings.invalid", name) == (fault.code, fault.details["key"])
+
+    @pytest.mark.parametrize(
+        ("left_out", "changed", "name"),
+        [
+            ("kafka_bootstrap", {}, "kafka_bootstrap"),
+            ("kafka_security", {}, "kafka_security"),
+            ("kafka_username", {}, "kafka_username"),
+            ("kafka_password", {}, "kafka_password"),
+            (None, {"kafka_bootstrap": "host"}, "kafka_bootstrap"),
+            (None, {"kafka_bootstrap": "host:9092,,other:9092"}, "kafka_bootstrap"),
+            (None, {"kafka_bootstrap": "kafka://host:9092"}, "kafka_bootstrap"),
+            (None, {"kafka_security": "SASL"}, "kafka_security"),
+            (None, {"kafka_security": "ssl"}, "kafka_username"),
+            (None, {"kafka_mechanism": "GSSAPI"}, "kafka_mechanism"),
+            (None, {"kafka_topic_prefix": "no dot"}, "kafka_topic_prefix"),
+            (None, {"log": "rabbit"}, "log"),
+        ],
+    )
+    def test_a_log_on_kafka_needs_to_know_where_and_as_whom(
+        self, left_out: str | None, changed: dict[str, Any], name: str
+    ) -> None:
+        whole = KAFKA | changed
+        fault = refused(**{key: told for key, told in whole.items() if key != left_out})
+        assert ("settings.invalid", name) == (fault.code, fault.details["key"])
+
+    def test_kafkas_brokers_are_separated_by_commas_and_its_password_is_in_no_repr(self) -> None:
+        settings = load(**KAFKA)
+        assert ("one.example:9092", "two.example:9092") == settings.kafka_bootstrap
+        assert CANARY == settings.secret_kafka_password()
+        assert CANARY not in f"{settings} {settings!r}"
 
     def test_a_secret_given_twice_is_refused(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("UNEFOIS_KEYS_PASSPHRASE", CANARY)
@@ -197,6 +238,19 @@ class TestCheck:
     )
     def test_settings_that_contradict_each_other_are_serious(self, changed: dict[str, Any], code: str) -> None:
         assert [code] == [problem.fault.code for problem in check(load(**changed)) if problem.serious]
+
+    @pytest.mark.parametrize(
+        ("changed", "serious"),
+        [
+            ({"kafka_security": "sasl_plaintext"}, [True]),
+            ({"kafka_security": "plaintext", "kafka_username": None, "kafka_password": None}, [False]),
+            ({"kafka_bootstrap": "localhost:9092,127.0.0.1:9093", "kafka_security": "sasl_plaintext"}, []),
+            ({}, []),
+        ],
+    )
+    def test_kafka_in_clear_beyond_this_machine_is_told(self, changed: dict[str, Any], serious: list[bool]) -> None:
+        problems = check(load(**(KAFKA | changed)))
+        assert serious == [each.serious for each in problems if each.fault.code == "settings.kafka-in-clear"]
 
     @pytest.mark.parametrize(
         "changed",
