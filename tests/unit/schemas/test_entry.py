@@ -122,7 +122,7 @@ def test_the_kinds_are_those_of_protocol_8_in_its_order() -> None:
         "corrected, key_added, key_revoked, subscription_approved, subscription_ended, epoch_destroyed, viewed, "
         "replayed"
     )
-    later = "party_added, right_granted, right_ended, policy_set"  # added at the end, where they change no other's bytes
+    later = "party_added, right_granted, right_ended, policy_set"  # at the end, where they change no other's bytes
     assert f"{protocol}, {later}".split(", ") == [kind.value for kind in EntryKind]
 
 
