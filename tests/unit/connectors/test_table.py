@@ -81,9 +81,7 @@ async def fault_of(awaitable: Any) -> Fault:
 
 
 @pytest.mark.asyncio
-async def test_a_delivery_is_a_row_and_its_inbox_row(
-    town: Database, declared: Callable[..., VerifiedDelivery]
-) -> None:
+async def test_a_delivery_is_a_row_and_its_inbox_row(town: Database, declared: Callable[..., VerifiedDelivery]) -> None:
     delivery = declared()
     assert "1" == await town.write(delivery, ROW, reference="id")
     assert [("A1", "Aubépin", "2026-11-02", 3, "+33600000000")] == town.rows()
@@ -113,9 +111,7 @@ async def test_a_delivery_that_comes_again_changes_nothing_and_gets_the_same_ref
 
 
 @pytest.mark.asyncio
-async def test_what_was_never_written_is_not_found(
-    town: Database, declared: Callable[..., VerifiedDelivery]
-) -> None:
+async def test_what_was_never_written_is_not_found(town: Database, declared: Callable[..., VerifiedDelivery]) -> None:
     delivery, connector = declared(), await town.open()
     assert (None, None) == (
         await connector.find(delivery.delivery_id),
