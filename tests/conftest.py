@@ -25,6 +25,9 @@ ON_MORE = {
     "test_router": (*DATABASES, "cluster"),
     "test_gate": DATABASES,
     "test_planner": DATABASES,
+    "test_registry": DATABASES,
+    "test_engine": DATABASES,
+    "test_migrate": DATABASES,
 }
 """The flows that lean on locks, on the order of commits and on the log."""
 

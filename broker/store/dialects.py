@@ -54,6 +54,9 @@ class Dialect(Protocol):
     def fault_of(self, error: DBAPIError) -> Fault | None:
         """The error as one of ours, or None when it is the caller's (a broken constraint, a wrong statement)."""
 
+    def without_values(self, error: DBAPIError) -> DBAPIError:
+        """The caller's own error, saying what was broken and nothing of what the statement carried."""
+
     async def forget(self, writer: AsyncEngine) -> None:
         """Make deleted rows unreadable in the database's files, as far as the database can."""
 
@@ -95,6 +98,10 @@ class Sqlite:
         if code is None:
             return Unavailable("store.away", error="closed") if error.connection_invalidated else None
         return _sqlite_fault(code & 0xFF, str(getattr(error.orig, "sqlite_errorname", "")))
+
+    def without_values(self, error: DBAPIError) -> DBAPIError:
+        """SQLite names the constraint and its columns, no more."""
+        return error
 
     async def forget(self, writer: AsyncEngine) -> None:
         """secure_delete overwrites a row in its page, but the page as it was may still lie in the write-ahead log."""
@@ -175,6 +182,10 @@ def _sqlite_file_fault(primary: int, name: str) -> Fault | None:
     return None
 
 
+class PostgresError(Exception):
+    """What is told of a driver's error."""
+
+
 class Postgres:
     """Writers side by side, kept apart by advisory locks."""
 
@@ -202,6 +213,12 @@ class Postgres:
         if error.connection_invalidated or isinstance(error, InterfaceError):
             return Unavailable("store.away", error="closed")
         return _postgres_fault(str(getattr(error.orig, "sqlstate", None) or ""))
+
+    def without_values(self, error: DBAPIError) -> DBAPIError:
+        """The server quotes the row ("Failing row contains ..."), the driver the argument that it could not send."""
+        state = str(getattr(error.orig, "sqlstate", None) or "none")
+        told = PostgresError(f"{type(error.orig).__name__}, SQLSTATE {state}")
+        return type(error)(error.statement, None, told, hide_parameters=True)
 
     async def forget(self, writer: AsyncEngine) -> None:
         """PostgreSQL gives no such promise: old row versions stay until vacuum, and in its write-ahead log. What bounds

@@ -157,7 +157,7 @@ class Store:
         except DBAPIError as error:
             fault = self._dialect.fault_of(error)
             if fault is None:
-                raise
+                raise self._dialect.without_values(error) from None
             raise fault from None
         except PoolTimeout:
             raise Unavailable("store.locked") from None

@@ -43,7 +43,7 @@ async def upgrade(url: str) -> str:
     except DBAPIError as error:
         fault = dialect.fault_of(error)
         if fault is None:
-            raise
+            raise dialect.without_values(error) from None
         raise fault from None
     finally:
         await engine.dispose()

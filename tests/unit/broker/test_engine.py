@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from sqlalchemy import Column, ForeignKey, Integer, LargeBinary, MetaData, Table, delete, insert, select, text
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from broker.store import dialects
@@ -31,8 +31,8 @@ def url_of(folder: Path) -> str:
 
 
 @pytest_asyncio.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    async with Store.open(url_of(tmp_path)) as opened:
+async def store(empty_url: str) -> AsyncIterator[Store]:
+    async with Store.open(empty_url) as opened:
         async with opened.begin() as tx:
             await tx.conn.run_sync(METADATA.create_all)
         yield opened
@@ -48,10 +48,10 @@ async def write(store: Store, number: int, body: bytes = b"x") -> None:
         await tx.execute(insert(NOTES), {"id": number, "body": body})
 
 
-async def test_what_was_committed_is_there_after_reopening(store: Store, tmp_path: Path) -> None:
+async def test_what_was_committed_is_there_after_reopening(store: Store, empty_url: str) -> None:
     await write(store, 1, b"kept")
     await store.dispose()
-    async with Store.open(url_of(tmp_path)) as reopened:
+    async with Store.open(empty_url) as reopened:
         assert [b"kept"] == await bodies(reopened)
 
 
@@ -95,6 +95,7 @@ async def test_a_writer_cancelled_while_it_queues_never_takes_its_turn(store: St
     assert [b"first"] == await bodies(store)
 
 
+@pytest.mark.sqlite
 async def test_writers_of_one_process_take_turns_in_the_order_in_which_they_came(store: Store) -> None:
     order: list[int] = []
 
@@ -108,10 +109,10 @@ async def test_writers_of_one_process_take_turns_in_the_order_in_which_they_came
 
 
 async def test_a_writer_waits_for_its_turn_however_long_the_others_take(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: Store, empty_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dialects, "CONNECTION_WAIT_SECONDS", 0)
-    async with Store.open(url_of(tmp_path)) as patient:
+    async with Store.open(empty_url) as patient:
         await asyncio.gather(*(write(patient, number) for number in range(5)))
         assert [b"x"] * 5 == await bodies(patient)
 
@@ -121,6 +122,7 @@ async def test_a_writer_sees_what_the_writer_before_it_left(store: Store) -> Non
 
     async def add() -> None:
         async with store.begin() as tx:
+            await tx.lock_exclusive([b"note"])
             body = (await tx.execute(select(NOTES.c.body))).scalar_one()
             await tx.execute(NOTES.update().values(body=bytes([body[0] + 1])))
 
@@ -228,6 +230,7 @@ async def test_foreign_keys_are_enforced(store: Store) -> None:
 @pytest.mark.parametrize(
     ("pragma", "expected"), [("journal_mode", "wal"), ("synchronous", 2), ("secure_delete", 1), ("foreign_keys", 1)]
 )
+@pytest.mark.sqlite
 async def test_a_connection_is_set_up_to_lose_nothing(store: Store, pragma: str, expected: str | int) -> None:
     async with store.begin() as tx:
         assert expected == (await tx.execute(text(f"PRAGMA {pragma}"))).scalar_one()
@@ -235,6 +238,7 @@ async def test_a_connection_is_set_up_to_lose_nothing(store: Store, pragma: str,
         assert expected == (await tx.execute(text(f"PRAGMA {pragma}"))).scalar_one()
 
 
+@pytest.mark.sqlite
 async def test_a_writing_transaction_holds_the_write_lock_before_its_first_statement(
     store: Store, tmp_path: Path
 ) -> None:
@@ -256,6 +260,7 @@ class closing_sqlite(closing[sqlite3.Connection]):
         self.thing.close()
 
 
+@pytest.mark.sqlite
 async def test_a_database_held_by_another_process_is_unavailable(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -269,6 +274,7 @@ async def test_a_database_held_by_another_process_is_unavailable(
     assert "store.locked" == raised.value.code
 
 
+@pytest.mark.sqlite
 async def test_a_full_disk_is_unavailable_and_leaves_nothing(store: Store) -> None:
     async def fill() -> None:
         async with store.begin() as tx:
@@ -280,6 +286,7 @@ async def test_a_full_disk_is_unavailable_and_leaves_nothing(store: Store) -> No
     assert ("store.disk-full", []) == (raised.value.code, await bodies(store))
 
 
+@pytest.mark.sqlite
 async def test_a_damaged_page_is_corrupt(store: Store, tmp_path: Path) -> None:
     await write(store, 1, bytes(100_000))
     await store.dispose()
@@ -301,12 +308,14 @@ async def test_a_file_that_is_no_database_is_corrupt(tmp_path: Path) -> None:
     assert "store.corrupt" == raised.value.code
 
 
+@pytest.mark.sqlite
 async def test_the_file_is_made_for_its_owner_alone(store: Store, tmp_path: Path) -> None:
     await write(store, 1)
     modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in tmp_path.iterdir()}
     assert {"store.db": 0o600, "store.db-wal": 0o600, "store.db-shm": 0o600} == modes
 
 
+@pytest.mark.sqlite
 async def test_what_is_forgotten_is_in_no_file_of_the_database(store: Store, tmp_path: Path) -> None:
     secret = b"a consent key that shall be gone"
     await write(store, 1, secret)
@@ -369,18 +378,41 @@ async def test_postgresql_without_its_driver_is_refused_by_name(monkeypatch: pyt
 
 
 async def test_an_error_says_nothing_of_the_values_in_the_statement(store: Store) -> None:
-    async def repeat(title: str) -> None:
+    async def repeat(title: bytes) -> None:
         async with store.begin() as tx:
             await tx.execute(text("INSERT INTO notes (id, body) VALUES (1, :title)"), {"title": title})
 
-    await repeat("first")
+    await repeat(b"first")
     with pytest.raises(IntegrityError) as raised:
-        await repeat("CANARY-DUPONT")
+        await repeat(b"CANARY-DUPONT")
     assert "CANARY" not in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("statement", "told"),
+    [
+        ("INSERT INTO names (name, age) VALUES (:name, NULL)", {"name": "CANARY"}),
+        ("INSERT INTO names (name, age) VALUES (:name, 1), (:name, 2)", {"name": "CANARY"}),
+        ("INSERT INTO names (name, age) VALUES ('a', :age)", {"age": ["CANARY"]}),
+    ],
+)
+async def test_neither_server_nor_driver_quotes_a_value_in_an_error(
+    store: Store, statement: str, told: dict[str, object]
+) -> None:
+    async with store.begin() as tx:
+        await tx.execute(text("CREATE TABLE names (name VARCHAR(9) PRIMARY KEY, age INTEGER NOT NULL)"))
+
+    async def insert_row() -> None:
+        async with store.begin() as tx:
+            await tx.execute(text(statement), told)
+
+    with pytest.raises(DBAPIError) as raised:
+        await insert_row()
+    assert "CANARY" not in f"{raised.value} {raised.value!r} {raised.value.orig!r}"
+
+
 async def test_a_wrong_statement_is_the_callers_own_error(store: Store) -> None:
-    with pytest.raises(OperationalError):
+    with pytest.raises(DBAPIError):
         async with store.read() as tx:
             await tx.execute(text("SELECT nonsense"))
 
@@ -413,6 +445,7 @@ async def test_an_error_of_the_callers_own_is_not_taken_for_the_databases(store:
             raise ConnectionResetError
 
 
+@pytest.mark.sqlite
 async def test_a_commit_that_fails_leaves_nothing_for_the_next_who_takes_the_connection(store: Store) -> None:
     orphan = text("INSERT INTO child VALUES (1, 99)")
     async with store.begin() as tx:

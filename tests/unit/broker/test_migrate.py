@@ -46,9 +46,9 @@ async def test_the_revisions_make_exactly_the_tables_of_the_code(tmp_path: Path)
     assert {f"table {name}" for name in METADATA.tables} <= set(made)
 
 
-async def test_alembic_sees_no_difference_either(tmp_path: Path) -> None:
-    await migrate.upgrade(url_of(tmp_path))
-    async with Store.open(url_of(tmp_path)) as store, store.read() as tx:
+async def test_alembic_sees_no_difference_either(empty_url: str) -> None:
+    await migrate.upgrade(empty_url)
+    async with Store.open(empty_url) as store, store.read() as tx:
         assert [] == await tx.conn.run_sync(
             lambda connection: compare_metadata(
                 MigrationContext.configure(connection, opts={"compare_type": True}), METADATA
@@ -56,46 +56,46 @@ async def test_alembic_sees_no_difference_either(tmp_path: Path) -> None:
         )
 
 
-async def test_an_upgraded_database_is_current_and_upgrading_again_keeps_its_rows(tmp_path: Path) -> None:
-    assert migrate.head() == await migrate.upgrade(url_of(tmp_path))
-    async with Store.open(url_of(tmp_path)) as store:
+async def test_an_upgraded_database_is_current_and_upgrading_again_keeps_its_rows(empty_url: str) -> None:
+    assert migrate.head() == await migrate.upgrade(empty_url)
+    async with Store.open(empty_url) as store:
         await migrate.check(store)
         assert migrate.head() == await migrate.current(store)
         async with store.begin() as tx:
             await tx.execute(insert(tables.meta), {"name": "kept", "value": "yes"})
-    assert migrate.head() == await migrate.upgrade(url_of(tmp_path))
-    async with Store.open(url_of(tmp_path)) as store, store.read() as tx:
+    assert migrate.head() == await migrate.upgrade(empty_url)
+    async with Store.open(empty_url) as store, store.read() as tx:
         assert "yes" == (await tx.execute(text("SELECT value FROM meta"))).scalar_one()
 
 
-async def test_an_empty_database_is_not_run_on(tmp_path: Path) -> None:
-    async with Store.open(url_of(tmp_path)) as store:
+async def test_an_empty_database_is_not_run_on(empty_url: str) -> None:
+    async with Store.open(empty_url) as store:
         assert await migrate.current(store) is None
         with pytest.raises(Refused) as raised:
             await migrate.check(store)
     assert ("store.not-migrated", migrate.head()) == (raised.value.code, raised.value.details["needed"])
 
 
-async def test_an_older_database_is_not_run_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    await migrate.upgrade(url_of(tmp_path))
+async def test_an_older_database_is_not_run_on(empty_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    await migrate.upgrade(empty_url)
     found = migrate.head()
     monkeypatch.setattr(migrate, "head", lambda: "9999")
-    async with Store.open(url_of(tmp_path)) as store:
+    async with Store.open(empty_url) as store:
         with pytest.raises(Refused) as raised:
             await migrate.check(store)
     assert ("store.not-migrated", found) == (raised.value.code, raised.value.details["found"])
 
 
-async def test_a_newer_database_is_neither_run_on_nor_upgraded(tmp_path: Path) -> None:
-    await migrate.upgrade(url_of(tmp_path))
-    async with Store.open(url_of(tmp_path)) as store:
+async def test_a_newer_database_is_neither_run_on_nor_upgraded(empty_url: str) -> None:
+    await migrate.upgrade(empty_url)
+    async with Store.open(empty_url) as store:
         async with store.begin() as tx:
             await tx.execute(text("UPDATE alembic_version SET version_num = '9999'"))
         with pytest.raises(Refused) as raised:
             await migrate.check(store)
         assert ("store.newer-version", "9999") == (raised.value.code, raised.value.details["found"])
         with pytest.raises(Refused) as raised:
-            await migrate.upgrade(url_of(tmp_path))
+            await migrate.upgrade(empty_url)
         assert "store.newer-version" == raised.value.code
         assert "9999" == await migrate.current(store)
 
@@ -128,8 +128,8 @@ async def test_a_row_that_lost_what_it_refers_to_is_counted(tmp_path: Path) -> N
     assert ("store.broken-references", 1) == (raised.value.code, raised.value.details["count"])
 
 
-async def test_two_upgrades_at_once_make_the_tables_once(tmp_path: Path) -> None:
-    assert [migrate.head()] * 2 == await asyncio.gather(*(migrate.upgrade(url_of(tmp_path)) for _ in range(2)))
+async def test_two_upgrades_at_once_make_the_tables_once(empty_url: str) -> None:
+    assert [migrate.head()] * 2 == await asyncio.gather(*(migrate.upgrade(empty_url) for _ in range(2)))
 
 
 async def test_an_upgrade_of_a_locked_database_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,6 @@
 """Grants, their history and their keys in SQL."""
 
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,8 +27,8 @@ GrantOf = Callable[..., Grant]
 
 
 @pytest_asyncio.fixture
-async def conn(tmp_path: Path) -> AsyncIterator[AsyncConnection]:
-    engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path}/registry.db")
+async def conn(empty_url: str) -> AsyncIterator[AsyncConnection]:
+    engine = create_async_engine(empty_url)
     async with engine.begin() as setup:
         await setup.run_sync(metadata.create_all)
     async with engine.connect() as connection:
