@@ -60,7 +60,14 @@ class Reader:
 
     async def close(self) -> None:
         """Nothing is lost: what was fetched ahead is fetched again."""
-        await self._consumer.stop()
+        stopping = asyncio.create_task(self._consumer.stop())
+        await asyncio.wait([stopping])
+        if stopping.cancelled():
+            # With Kafka away its own fetches are asleep, and the end of their sleep escapes from its `stop`, which then
+            # has closed all but the connections.
+            await self._consumer._client.close()
+        else:
+            stopping.result()
 
     async def end(self, partition: int) -> int:
         """The offset of the next record to come. Raises Unavailable."""
