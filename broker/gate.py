@@ -114,7 +114,7 @@ class Gate:
                     continue
                 try:
                     opened, dek = self._opened(delivery, ground)
-                except Refused as fault:  # 3 sealed to nobody's key by a faulty source: it must not close the others
+                except Refused as fault:  # 3 faulty at its source, or changed in the mailbox: it closes no other
                     why = Rejection(fault.code, Reason.INVALID_ENVELOPE)
                     await self._mailbox.park(tx, delivery, why, ground.at)
                     withheld.append((delivery.id, why.reason))
@@ -202,7 +202,21 @@ class Gate:
         if consent_key is None or gate_key is None:  # the consent stands and the epoch lives, so both must be there
             raise Corrupt("gate.key-missing", delivery=delivery.id.hex())
         locked = LockedDelivery.decode(delivery.locked)
+        self._check_planned(locked, delivery)
         return locked, open_locked(locked, consent_key, gate_key)
+
+    def _check_planned(self, locked: LockedDelivery, delivery: Delivery) -> None:
+        """What is locked is what was planned: else whoever writes into a mailbox has us sign another purpose, or stops
+        us with fields that the plan does not know.
+        """
+        for name in ("recipient", "purpose", "grant_id", "grant_version", "gate_kid"):
+            if getattr(locked, name) != getattr(delivery, name):
+                raise Refused("gate.not-as-planned", f"/{name}")
+        if locked.delivery_id != delivery.id:
+            raise Refused("gate.not-as-planned", "/delivery_id")
+        planned = indices(delivery.fields, len(self._catalogue.by_id(delivery.schema).names))
+        if tuple(each.index for each in locked.fields) != planned:
+            raise Refused("gate.not-as-planned", "/fields")
 
     def _release(
         self, tx: Transaction, delivery: Delivery, locked: LockedDelivery, dek: bytes, ground: _Ground

@@ -133,7 +133,7 @@ def _opened(envelope: Any) -> tuple[str, bytes, str, bytes]:
     """Payload type, payload, key id, signature. A receipt has one signature: the broker's."""
     try:
         (signature,) = envelope["signatures"]
-        payload, sig = b64decode(envelope["payload"], validate=True), b64decode(signature["sig"], validate=True)
+        payload, sig = _unbase64(envelope["payload"]), _unbase64(signature["sig"])
         return str(envelope["payloadType"]), payload, str(signature["keyid"]), sig
     except (KeyError, TypeError, ValueError):
         raise Refused("consent-receipt.envelope") from None
@@ -141,3 +141,11 @@ def _opened(envelope: Any) -> tuple[str, bytes, str, bytes]:
 
 def _base64(raw: bytes) -> str:
     return b64encode(raw).decode()
+
+
+def _unbase64(text: str) -> bytes:
+    """The bytes that are spelled so and not otherwise: base64 leaves bits unused at the end, which nobody signed."""
+    raw = b64decode(text, validate=True)
+    if _base64(raw) != text:
+        raise ValueError
+    return raw
