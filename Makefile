@@ -6,13 +6,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test check lint types layers bench bench-growth docs clean
+.PHONY: demo test test-proof check lint types layers bench bench-growth docs clean
 
 demo: $(VENV)/runtime
 	@$(BIN)/unefois demo
 
 test: check
-	$(BIN)/python -m pytest -n 2 --durations=10 --cov --cov-report=term:skip-covered
+	$(BIN)/python -m pytest -n 2 --durations=10
+
+# The same tests longer: a thousand revocation races, every byte mutated, more examples of each property; with coverage.
+test-proof: $(VENV)/dev
+	UNEFOIS_PROOF=1 $(BIN)/python -m pytest -n 2 --durations=10 --cov --cov-report=term:skip-covered
 
 check: lint types layers
 
