@@ -11,20 +11,21 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Self
 
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from broker.crashpoints import mark
 from broker.log.kafka_cluster import BATCH_BYTES, Cluster, faults
-from broker.log.kafka_reader import Reader
+from broker.log.kafka_reader import Ends, Reader
 from broker.log.partitioning import partition_of
 from broker.ports import Log, Outgoing, Position, Record
 from schemas.errors import Unavailable
 
 APPEND_SECONDS: Final = 20
 """After that an append is Unavailable. The idempotent client itself never gives up."""
-LINGER_MS: Final = 2
-"""How long the client waits for company: one acknowledged record takes 3 ms with it, 6 ms with 5."""
+LINGER_MS: Final = 0
+"""No wait for company: while one request is under way the next batch gathers. Measured on one node: one record
+acknowledged in 2.0 ms (6.1 with 5), and no fewer records a second from many writers."""
 CLOSE_SECONDS: Final = 5
 
 
@@ -41,7 +42,8 @@ class KafkaLog(Log):
         self._prefix = prefix
         self._counts: dict[str, int] = {}
         self._producer: AIOKafkaProducer | None = None
-        self._readers: dict[str, Reader] = {}
+        self._ends: Ends | None = None
+        self._readers: dict[TopicPartition, Reader] = {}
         self._opening = asyncio.Lock()
         self._leaving: set[asyncio.Task[None]] = set()
 
@@ -57,8 +59,11 @@ class KafkaLog(Log):
             if self._producer is not None:
                 self._leave(self._producer)
             readers, self._readers = self._readers, {}
+            ends, self._ends = self._ends, None
         for reader in readers.values():
             await reader.close()
+        if ends is not None:
+            await ends.close()
         if self._leaving:
             await asyncio.wait(self._leaving)
 
@@ -98,7 +103,13 @@ class KafkaLog(Log):
         return future
 
     async def _read(self, topic: str, partition: int, offset: int, limit: int) -> tuple[Record, ...]:
-        return await (await self._reader(topic)).read(partition, offset, limit)
+        place = TopicPartition(self._prefix + topic, partition)
+        ends = await self._opened_ends()
+        async with self._opening:
+            if place not in self._readers:
+                self._readers[place] = await Reader.open(self._cluster, topic, place, ends)
+            reader = self._readers[place]
+        return await reader.read(offset, limit)
 
     async def _partitions(self, topic: str) -> int:
         """Asked once: who adds partitions to a topic that holds records must restart every process, and cannot."""
@@ -112,14 +123,15 @@ class KafkaLog(Log):
         return self._counts[topic]
 
     async def _end(self, topic: str, partition: int) -> int:
-        return await (await self._reader(topic)).end(partition)
+        ends = await self._opened_ends()
+        with faults(topic):
+            return await ends.next(TopicPartition(self._prefix + topic, partition))
 
-    async def _reader(self, topic: str) -> Reader:
-        count = await self._partitions(topic)
+    async def _opened_ends(self) -> Ends:
         async with self._opening:
-            if topic not in self._readers:
-                self._readers[topic] = await Reader.open(self._cluster, topic, self._prefix + topic, count)
-            return self._readers[topic]
+            if self._ends is None:
+                self._ends = await Ends.open(self._cluster)
+            return self._ends
 
     async def _started(self) -> AIOKafkaProducer:
         async with self._opening:

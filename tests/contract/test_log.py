@@ -38,7 +38,7 @@ class SqlBench:
     """The table under test: `log` now, and `reopened()` as another process would find it."""
 
     def __init__(self, url: str) -> None:
-        self.appender = ["sql", url]
+        self.appender = ["log", url]
         self.url = url
         self.stores: list[Store] = []
         self.log = self.reopened()
@@ -158,12 +158,12 @@ class TestLog:
         assert (position, b"v") == (found.position, found.value)
 
     async def test_an_appended_record_survives_the_kill_of_its_process(self, bench: Bench) -> None:
-        ended = run_appender(bench.appender, "killed", 3, crash_at="log.appended:3")
+        ended = run_appender(bench.appender, "killed", 3, crash_at=f"{bench.appender[0]}.appended:3")
         assert -9 == ended.returncode
         assert {b"killed-0", b"killed-1", b"killed-2"} == {record.value for record in await everything(bench.log)}
 
     async def test_a_process_killed_before_the_commit_leaves_nothing_of_it(self, bench: Bench) -> None:
-        ended = run_appender(bench.appender, "killed", 3, crash_at="log.append:3")
+        ended = run_appender(bench.appender, "killed", 3, crash_at=f"{bench.appender[0]}.append:3")
         assert -9 == ended.returncode
         assert {b"killed-0", b"killed-1"} == {record.value for record in await everything(bench.log)}
 
