@@ -6,14 +6,18 @@ error's text, a repr: in the recipients' own systems alone.
 
 import io
 import json
+import logging
 import sqlite3
+import sys
+import threading
 import traceback
 from base64 import b64encode
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from broker import observe, proofs
 from broker.consent_receipts import receipt_of
@@ -181,11 +185,23 @@ async def a_whole_life(here: World, agencies: tuple[Hosted, ...]) -> list[str]:
     return said + await refusals(here)
 
 
+@pytest.fixture
+def lines() -> Iterator[io.StringIO]:
+    """What `observe` writes; afterwards the process's own loggers and hooks are as they were."""
+    root = logging.getLogger()
+    before = (root.handlers[:], root.level, sys.excepthook, threading.excepthook)
+    yield io.StringIO()
+    structlog.reset_defaults()
+    logging.captureWarnings(False)
+    root.handlers[:], level, sys.excepthook, threading.excepthook = before
+    root.setLevel(level)
+
+
 async def test_what_was_declared_is_in_the_recipients_systems_and_nowhere_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], lines: io.StringIO
 ) -> None:
     announce(monkeypatch)
-    folder, systems, lines = tmp_path / "home", tmp_path / "systems", io.StringIO()
+    folder, systems = tmp_path / "home", tmp_path / "systems"
     folder.mkdir(mode=0o700)
     await day.found(folder)
     agencies = hosted(folder, systems)
