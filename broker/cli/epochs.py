@@ -31,7 +31,7 @@ def list_epochs() -> None:
     def text() -> None:
         columns = [say("ouverte", "opened"), say("close", "closed"), say("détruite", "destroyed")]
         table(
-            [say("clé de la porte", "gate key"), *columns],
+            [say("clé du guichet", "gate key"), *columns],
             [(one["kid"], one["opened_at"], one["closed_at"], one["destroyed_at"]) for one in told["gate"]],
         )
         line("")
