@@ -12,7 +12,7 @@ demo: $(VENV)/runtime
 	@$(BIN)/unefois demo
 
 test: check
-	$(BIN)/python -m pytest -n 2 --durations=10
+	$(BIN)/python -m pytest -n 2 --durations=10 -rs
 
 # The same tests longer: a thousand revocation races, every byte mutated, more examples of each property; with coverage.
 test-proof: $(VENV)/dev
