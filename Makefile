@@ -16,7 +16,7 @@ test: check
 
 # The same tests longer: a thousand revocation races, every byte mutated, more examples of each property; with coverage.
 test-proof: $(VENV)/dev
-	UNEFOIS_PROOF=1 $(BIN)/python -m pytest -n 2 --durations=10 --cov --cov-report=term:skip-covered
+	UNEFOIS_PROOF=1 UNEFOIS_RACE_ROUNDS=1000 $(BIN)/python -m pytest -n 2 --durations=10 --cov --cov-report=term:skip-covered
 
 check: lint types layers
 
