@@ -186,6 +186,20 @@ async def test_a_rotation_leaves_no_old_wrapping_in_the_databases_files(here: Wo
     assert not any(wrapped in path.read_bytes() for path in tmp_path.glob("*.db*"))
 
 
+@pytest.mark.sqlite
+async def test_a_revoked_consents_wrapped_key_is_overwritten_not_only_let_go(here: World, tmp_path: Path) -> None:
+    grants = [(await here.give(CAF, MOVED, FAMILY, ["subject"])).grant.id for _ in range(3)]
+    async with here.home.store.read() as tx:
+        rows = await tx.execute(select(registry.consent_keys.c.grant_id, registry.consent_keys.c.wrapped))
+        wrapped = {GrantId(row.grant_id): row.wrapped for row in rows}
+
+    await here.home.consents.revoke(grants[1], VOICE)
+    await here.home.store.forget()
+
+    left = b"".join(path.read_bytes() for path in tmp_path.glob("*.db*"))
+    assert [True, False, True] == [wrapped[grant] in left for grant in grants]
+
+
 async def test_two_rotations_at_once_lose_no_key_and_tell_each_end_once(here: World) -> None:
     for _ in range(5):
         await here.give(CAF, MOVED, FAMILY, ["subject"])
