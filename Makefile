@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-proof check lint types layers bench bench-growth docs clean
+.PHONY: demo test test-proof coverage check lint types layers bench bench-growth docs clean
 
 demo: $(VENV)/runtime
 	@$(BIN)/unefois demo
@@ -14,9 +14,14 @@ demo: $(VENV)/runtime
 test: check
 	$(BIN)/python -m pytest -n 2 --durations=10 -rs
 
-# The same tests longer: a thousand revocation races, every byte mutated, more examples of each property; with coverage.
+# The long proofs: a thousand revocation races, every byte mutated, more examples of each property, crashes, bad input.
 test-proof: $(VENV)/dev
-	UNEFOIS_PROOF=1 UNEFOIS_RACE_ROUNDS=1000 $(BIN)/python -m pytest -n 2 --durations=10 --cov --cov-report=term:skip-covered
+	UNEFOIS_PROOF=1 UNEFOIS_RACE_ROUNDS=1000 $(BIN)/python -m pytest -n 2 --durations=10 -rs \
+		tests/faults tests/properties tests/bad_input tests/vectors
+
+# The tests of `make test` again, and which lines and branches they pass.
+coverage: $(VENV)/dev
+	$(BIN)/python -m pytest -n 2 --cov --cov-report=term:skip-covered
 
 check: lint types layers
 
