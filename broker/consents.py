@@ -14,7 +14,7 @@ from sqlalchemy import func, select
 from broker import epochs
 from broker.crashpoints import mark
 from broker.declared import known, latest
-from broker.deliveries import ACTIVE, UNRELEASED, DeliveryState, in_states, load, withhold
+from broker.deliveries import ACTIVE, UNRELEASED, DeliveryState, citizen_lock, in_states, load, mailbox_lock, withhold
 from broker.keyring import Keyring
 from broker.ledger import Recorder
 from broker.lookup import Lookup
@@ -115,6 +115,7 @@ class Consents:
             grant.check_names(event.schema.id, frozenset(event.names))
             await self._lookup.party(tx, wish.recipient)
             epoch, epoch_key = await self._newest_epoch(tx)
+            await tx.lock_exclusive([citizen_lock(wish.subject)])
             wrapped = wrapping.wrap(self._entropy(32), grant.id, epoch, epoch_key, self._entropy(12))
             await registry.add(tx.conn, grant, epoch, wrapped)
             entry = self._recorder.grant(tx, EntryKind.GRANTED, grant, at)
@@ -176,10 +177,12 @@ class Consents:
         it.
         """
         async with self._store.begin() as tx:
-            await tx.lock_exclusive([grant_id])
-            head = (await registry.current(tx.conn, [grant_id])).get(grant_id)
-            if head is None:
+            there = (await registry.current(tx.conn, [grant_id])).get(grant_id)
+            if there is None:
                 raise Refused("consents.unknown-grant", "/grant")
+            await tx.lock_exclusive([citizen_lock(there.subject)])
+            await tx.lock_exclusive([grant_id])
+            head = (await registry.current(tx.conn, [grant_id]))[grant_id]
             at = self._clock()
             changed = transition(head, at)
             await registry.change(tx.conn, changed)
@@ -193,6 +196,7 @@ class Consents:
         """What a change means for what is on its way."""
         under = deliveries.c.grant_id == new.id
         if new.status.over or new.status is Status.PAUSED:
+            await tx.lock_exclusive([mailbox_lock(new.recipient)])
             reason = {Status.REVOKED: Reason.REVOKED, Status.EXPIRED: Reason.EXPIRED, Status.PAUSED: Reason.PAUSED}
             await withhold(tx, self._recorder, await load(tx, under, in_states(UNRELEASED)), reason[new.status], at)
         if old.status is Status.PAUSED and new.status is not Status.PAUSED:

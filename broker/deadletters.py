@@ -26,6 +26,8 @@ from schemas.entry import EntryKind
 from schemas.errors import Refused
 from schemas.names import DeliveryId, Instant, Reason
 
+LOCK = b"dead-letters"
+
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
@@ -86,6 +88,7 @@ class DeadLetters:
         Raises Refused: `dead.unknown`, `dead.replayed`, `dead.applied`, or the code of the check that fails again.
         """
         async with self._store.begin() as tx:
+            await tx.lock_exclusive([LOCK])
             row = await self._row(tx, number)
             if row.replayed_at is not None:
                 raise Refused("dead.replayed", "/id")

@@ -8,7 +8,10 @@
                                                └──► WITHHELD    the consent does not stand any more
 
 Refuses: nothing; the moves are made by `planner`, `mailbox`, `gate` and `consents`.
-Keeps: a citizen's next delivery to an agency waits while one is ACTIVE; what is not ACTIVE never blocks.
+Keeps: a citizen's next delivery to an agency waits while one is ACTIVE; what is not ACTIVE never blocks. Whoever moves
+a delivery holds its mailbox's lock and has read it under that lock.
+
+Locks are taken in this order, so nobody waits in a circle: directory, dead letters, epochs, citizens, grants, mailbox.
 """
 
 from collections.abc import Sequence
@@ -104,6 +107,16 @@ class Delivery(Planned):
     done_at: Instant | None
     reason: Reason | None
     code: str | None
+
+
+def citizen_lock(subject: SubjectRef) -> bytes:
+    """Exclusive for whoever gives or changes a citizen's consents, shared for whoever plans by them."""
+    return b"citizen/" + subject
+
+
+def mailbox_lock(recipient: PartyId) -> bytes:
+    """Exclusive for whoever moves one of an agency's deliveries."""
+    return f"mailbox/{recipient}".encode()
 
 
 def in_states(states: frozenset[DeliveryState]) -> ColumnElement[bool]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import select, update
 
 from broker.crashpoints import mark
-from broker.deliveries import ACTIVE, Delivery, DeliveryState, load, record, withhold
+from broker.deliveries import ACTIVE, Delivery, DeliveryState, load, mailbox_lock, record, withhold
 from broker.identity import Identity
 from broker.keyring import Keyring
 from broker.ledger import Recorder
@@ -101,9 +101,9 @@ class Gate:
         releases: list[Release] = []
         withheld: list[tuple[DeliveryId, Reason]] = []
         async with self._store.begin() as tx:
-            wanted = await self._wanted(tx, recipient, ids)
             # 1 the lock before the look: a revocation that waits for us is seen after us, one before us is seen by us
-            await tx.lock_shared(sorted({delivery.grant_id for delivery in wanted}))
+            await self._lock(tx, recipient, ids)
+            wanted = await self._wanted(tx, recipient, ids)
             ground = await self._ground(tx, recipient, wanted)
             for delivery in wanted:
                 reason = self._why_not(delivery, ground)  # 2 paused, narrowed, revoked, expired: nothing opens
@@ -129,6 +129,13 @@ class Gate:
         key = ground.recipient
         answer = seal_releases(releases, key.suite, key.public, [one.delivery_id for one in locked])
         return Released(tuple(locked), answer.encode(), tuple(withheld))
+
+    async def _lock(self, tx: Transaction, recipient: PartyId, ids: Sequence[DeliveryId]) -> None:
+        """The grants, which a delivery never changes, shared; then the mailbox, whose rows are read after this."""
+        mine = (deliveries.c.id.in_(ids), deliveries.c.recipient == recipient)
+        grants = await tx.execute(select(deliveries.c.grant_id).where(*mine).distinct())
+        await tx.lock_shared(sorted(row.grant_id for row in grants))
+        await tx.lock_exclusive([mailbox_lock(recipient)])
 
     async def _wanted(self, tx: Transaction, recipient: PartyId, ids: Sequence[DeliveryId]) -> list[Delivery]:
         """The recipient's deliveries, in the order asked. Another agency's is as unknown as one that never was."""

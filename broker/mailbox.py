@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, and_, exists, or_, tuple_, update
 
 from broker.crashpoints import mark
-from broker.deliveries import ACTIVE, Delivery, DeliveryState, Stage, in_states, load, record
+from broker.deliveries import ACTIVE, Delivery, DeliveryState, Stage, in_states, load, mailbox_lock, record
 from broker.ledger import Recorder
 from broker.store.engine import Transaction
 from broker.store.tables import dead_letters, deliveries
@@ -72,6 +72,7 @@ class Mailbox:
 
     async def lease(self, tx: Transaction, recipient: PartyId, limit: int, at: Instant) -> list[Delivery]:
         """Take up to `limit` deliveries for one lease. What was tried too often is parked instead, and not returned."""
+        await tx.lock_exclusive([mailbox_lock(recipient)])
         free = await load(tx, _free(recipient, at), limit=limit)
         leased = []
         for delivery in free:
@@ -106,6 +107,7 @@ class Mailbox:
         Returns those that cannot be, each with its Refused: `mailbox.unknown-delivery` (another agency's is as
         unknown as one that never was), `mailbox.not-released`, `mailbox.already-applied`, `mailbox.not-handed`.
         """
+        await tx.lock_exclusive([mailbox_lock(recipient)])
         found = await self._of(tx, recipient, list(ends))
         refused: dict[DeliveryId, Refused] = {}
         applied = []
@@ -142,6 +144,7 @@ class Mailbox:
 
         An ended delivery stays as it is. Raises Refused `mailbox.unknown-delivery`.
         """
+        await tx.lock_exclusive([mailbox_lock(recipient)])
         delivery = (await self._of(tx, recipient, [of])).get(of)
         if delivery is None:
             raise Refused("mailbox.unknown-delivery", "/delivery")
@@ -160,7 +163,7 @@ class Mailbox:
         # Crash here: the lease runs out by itself, and the delivery comes again, only without the reason.
 
     async def park(self, tx: Transaction, delivery: Delivery, why: Rejection, at: Instant) -> None:
-        """Set a delivery aside with its reason; the citizen's next one goes on."""
+        """Set a delivery aside with its reason; the citizen's next one goes on. The caller holds the mailbox's lock."""
         await self._finish(tx, [delivery], DeliveryState.PARKED, at, why)
         self._bury(tx, delivery, why, at)
         record(tx, self._recorder, EntryKind.REJECTED, delivery, at, reason=why.reason)

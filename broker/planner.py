@@ -12,7 +12,18 @@ from dataclasses import dataclass, replace
 from sqlalchemy import delete, update
 
 from broker.crashpoints import mark
-from broker.deliveries import ACTIVE, DEAD, Delivery, DeliveryState, Planned, load, record, withhold
+from broker.deliveries import (
+    ACTIVE,
+    DEAD,
+    Delivery,
+    DeliveryState,
+    Planned,
+    citizen_lock,
+    load,
+    mailbox_lock,
+    record,
+    withhold,
+)
 from broker.ledger import Recorder
 from broker.ports import Entropy
 from broker.store.engine import Transaction
@@ -79,6 +90,7 @@ async def standing_of(
     tx: Transaction, subjects: Collection[SubjectRef], event_type: EventType, keys: EpochKeys
 ) -> Standing:
     """Take the locks, then read: a revocation that waits for us is seen after us, one before us is seen by us."""
+    await tx.lock_shared([citizen_lock(subject) for subject in subjects])
     there = await registry.for_routing(tx.conn, subjects, event_type)
     await tx.lock_exclusive(sorted(grant.id for grant in there if grant.unbound))  # planning may bind these
     await tx.lock_shared(sorted(grant.id for grant in there if not grant.unbound))
@@ -147,8 +159,9 @@ class Planner:
         pair = (withholdings.c.declaration == known.seq, withholdings.c.subscription == subscription.id)
         await tx.execute(delete(withholdings).where(*pair))
         planned = (deliveries.c.declaration == known.seq, deliveries.c.subscription == subscription.id)
-        before = _Before({delivery.id: delivery for delivery in await load(tx, *planned)}, replayed)
         standing = await standing_of(tx, [known.subject], known.verified.manifest.event_type, keys)
+        await tx.lock_exclusive([mailbox_lock(subscription.recipient)])
+        before = _Before({delivery.id: delivery for delivery in await load(tx, *planned)}, replayed)
         reached = {newer, *(delivery.grant_id for delivery in before.by_id.values())}
         grants = {
             grant.id: grant

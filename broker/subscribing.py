@@ -14,7 +14,7 @@ from sqlalchemy import and_, or_, select, update
 
 from broker import directory
 from broker.crashpoints import mark
-from broker.deliveries import UNRELEASED, DeliveryState, in_states, load, withhold
+from broker.deliveries import UNRELEASED, DeliveryState, in_states, load, mailbox_lock, withhold
 from broker.directory import row_of, subscription_of
 from broker.ledger import Recorder
 from broker.registrar import changing
@@ -117,11 +117,12 @@ class Subscribing:
         ended = replace(before, status=SubscriptionStatus.ENDED, ended_at=at)
         await self._write(tx, ended)
         self._record(tx, EntryKind.SUBSCRIPTION_ENDED, ended, at)
-        await self._close(tx, subscription_id, at)
+        await self._close(tx, subscription_id, ended.recipient, at)
         return ended
 
-    async def _close(self, tx: Transaction, subscription_id: bytes, at: Instant) -> None:
+    async def _close(self, tx: Transaction, subscription_id: bytes, recipient: PartyId, at: Instant) -> None:
         """What was not released, and what a citizen's pause holds back, does not wait for another approval."""
+        await tx.lock_exclusive([mailbox_lock(recipient)])
         held_back = and_(deliveries.c.state == DeliveryState.WITHHELD.value, deliveries.c.reason == Reason.PAUSED.value)
         mine = (deliveries.c.subscription == subscription_id, or_(in_states(UNRELEASED), held_back))
         await withhold(tx, self._recorder, await load(tx, *mine), Reason.ENDED, at)
