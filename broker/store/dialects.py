@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.sql.dml import Insert
 
+from broker.store import near
 from broker.store.locks import Locks, PostgresLocks, SqliteLocks
 from schemas.errors import Corrupt, Fault, Refused, Unavailable
 
@@ -121,7 +122,11 @@ class Sqlite:
             max_overflow=0,
             pool_timeout=CONNECTION_WAIT_SECONDS,
             # None: the driver begins nothing by itself, and a transaction is exactly what we began.
-            connect_args={"isolation_level": None, "timeout": BUSY_SECONDS},
+            connect_args={
+                "isolation_level": None,
+                "timeout": BUSY_SECONDS,
+                "async_creator_fn": near.connector(writes=begin == "BEGIN IMMEDIATE"),
+            },
         )
 
         @event.listens_for(engine.sync_engine, "connect")
