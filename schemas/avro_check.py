@@ -201,8 +201,9 @@ def _union(kind: Type) -> Check:
         branch = branches.get(type(value))
         if branch is None:  # a subclass; the branch itself refuses a bool among ints, a datetime among dates
             branch = next((branches[look] for look in branches if isinstance(value, look)), None)
-        if branch is None:
-            raise wrong(value, expected)
+            if branch is None:
+                raise wrong(value, expected)
+            branches[type(value)] = branch  # a program has few classes, and each value of one goes the same way
         return branch(value, room)
 
     return check

@@ -1,6 +1,7 @@
 """The bounded scan: is this exactly one encoding of that type, within the limits? Asked before anything is built.
 
-Whether a number is in its range and finite is asked of the value (`avro_check`), when it is encoded again.
+Whether an int or a floating number is in its range and finite is asked of the value (`avro_check`), when it is encoded
+again; of all else nothing is left to ask.
 
 Refuses: what a lenient reader lets pass (long varints, boolean 2, several or sized blocks, negative positions) and what
     would make it work for nothing (a count beyond the bytes that are there, items beyond the limit).
@@ -49,8 +50,18 @@ def scanner(kind: Type) -> Scan:
     return _MADE[kind.kind](kind)
 
 
+def leaves_open(kind: Type) -> bool:
+    """Whether a value of this type that was scanned may still be outside its range."""
+    return kind.kind in _OPEN or any(leaves_open(child) for child in kind.children())
+
+
+_OPEN = frozenset({Kind.INT, Kind.FLOAT, Kind.DOUBLE})
+
+
 def _varint(data: bytes, place: int) -> tuple[int, int]:
     """The shortest unsigned varint at a place, and the place after it."""
+    if place < len(data) and data[place] < 0x80:
+        return data[place], place + 1
     number = shift = 0
     for offset, byte in enumerate(data[place : place + 10]):
         number |= (byte & 0x7F) << shift

@@ -23,6 +23,7 @@ from typing import Any
 
 from sqlalchemy import insert, select
 
+from broker.cli.session import collect_less
 from broker.directory import Party, PartyKind
 from broker.parties import Enrolment
 from broker.store.tables import ledger_entries
@@ -71,7 +72,10 @@ def person(number: int) -> dict[str, Any]:
 
 
 async def enrol(here: World) -> list[PartyId]:
-    """The recipients of the bench, with post-quantum keys."""
+    """The recipients of the bench, with post-quantum keys; nobody else subscribes."""
+    async with here.home.store.begin() as tx:
+        for other in here.subscriptions.values():
+            await here.home.subscribing.end(tx, other.id, here.clock())
     parties = [PartyId(f"urn:unefois:bench{number}") for number in range(RECIPIENTS)]
     for party in parties:
         row = Party(
@@ -339,6 +343,7 @@ def main() -> None:
     parser.add_argument("--growth", default="", help="sizes, comma-separated; a long run")
     parser.add_argument("--plot", type=Path, default=None)
     chosen = parser.parse_args()
+    collect_less()
     figures = asyncio.run(run(chosen.count, chosen.entries))
     if chosen.growth:
         points = asyncio.run(growth([int(size) for size in chosen.growth.split(",")]))
