@@ -32,31 +32,51 @@ Prepared = list[tuple[GrantId, Delivery]]
 pytestmark = pytest.mark.asyncio
 
 
+class Edge:
+    """How many turns of the loop the revocation begins after the requests, or before them when it is negative.
+
+    It moves towards the moment at which the outcome changes, wherever the machine and the database put that, and
+    wavers about it: that is where a gate with a gap in it is caught.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._chance = random.Random(seed)
+        self._late = 0
+
+    async def reached(self, *, by_revocation: bool) -> None:
+        """Wait for this side's turn."""
+        turns = max(0, self._late if by_revocation else -self._late) + self._chance.randrange(6)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+
+    def moved(self, opened: int) -> None:
+        """After a round: where all was closed the next revocation begins later, where something opened sooner."""
+        self._late += self._chance.randrange(12) * (-1 if opened else 1)
+
+
 async def race(here: World, gate: Gate, prepared: Prepared, seed: int) -> Counter[str]:
-    """Every round, the revocation and two requests for the keys begin together, in an order of chance.
+    """Every round, the revocation and two requests for the keys begin about together.
 
     Whatever came first: once the revocation is acknowledged, a further request gets nothing.
     """
-    chance, outcomes = random.Random(seed), Counter[str]()
+    edge, outcomes = Edge(seed), Counter[str]()
 
-    async def ask(delivery: Delivery, *, early: bool) -> None:
-        for _ in range(chance.randrange(6)):
-            await asyncio.sleep(0)
-        released = await gate.release(CAF, [delivery.id])
-        outcomes["open" if released.locked else "closed"] += 1
-        assert early or not released.locked, "opened after the revocation was acknowledged"
+    async def ask(delivery: Delivery) -> bool:
+        await edge.reached(by_revocation=False)
+        return bool((await gate.release(CAF, [delivery.id])).locked)
 
-    async def revoke(grant: GrantId) -> None:
-        for _ in range(chance.randrange(6)):
-            await asyncio.sleep(0)
+    async def revoke(grant: GrantId) -> bool:
+        await edge.reached(by_revocation=True)
         await here.home.consents.revoke(grant, VOICE)
+        return False
 
     for grant, delivery in prepared:
-        together = [revoke(grant), ask(delivery, early=True), ask(delivery, early=True)]
-        chance.shuffle(together)
-        await asyncio.gather(*together)
+        opened = sum(await asyncio.gather(ask(delivery), revoke(grant), ask(delivery)))
+        outcomes.update(open=opened, closed=2 - opened)
+        edge.moved(opened)
         if gate is here.home.gate:
-            await ask(delivery, early=False)
+            late = await gate.release(CAF, [delivery.id])
+            assert not late.locked, "opened after the revocation was acknowledged"
     return outcomes
 
 
@@ -72,7 +92,7 @@ async def test_in_one_process_nothing_is_released_after_the_acknowledged_revocat
     outcomes = await race(here, here.home.gate, await prepare(here, ROUNDS), seed=1)
 
     assert (0, []) == (await released_after_revocation(here), await breaches(here))
-    assert min(outcomes["open"], outcomes["closed"] - ROUNDS) > ROUNDS // 10, f"no race: {outcomes}"
+    assert min(outcomes["open"], outcomes["closed"]) > ROUNDS // 10, f"no race: {outcomes}"
     await here.step()
 
 
