@@ -282,21 +282,49 @@ class World:
 async def world(folder: Path, **more: Any) -> AsyncIterator[World]:
     """A furnished home with the portal (publishes all), three recipients and their approved subscriptions.
 
-    `more`: settings; a `database_url` is one of a database that has its tables, without it a SQLite file is made.
+    `more`: settings; a `database_url` is one of a database that has its tables, without it a SQLite file is made. That
+    one is furnished once in a process and copied for each test, with its secrets.
     """
     clock, entropy, keys = Clock(), Entropy(), MemoryKeys()
     chosen = settings(folder, **more)
-    identity.make_secrets(keys, entropy)
-    keys.write(KeyKind.LEDGER, "ledger", PrivateKey.generate(Algorithm.ED25519).to_raw())
+    file = None if "database_url" in more else Path(chosen.database_url.partition("///")[2])
+    furnished = _FURNISHED.get(repr(more)) if file is not None else None
+    if furnished is not None and file is not None:
+        file.touch(mode=0o600)
+        file.write_bytes(furnished.database)
+        keys._secrets, entropy._count = dict(furnished.secrets), furnished.drawn
+    else:
+        identity.make_secrets(keys, entropy)
+        keys.write(KeyKind.LEDGER, "ledger", PrivateKey.generate(Algorithm.ED25519).to_raw())
     async with Store.open(chosen.database_url) as store, open_log(chosen, store, clock) as log:
-        if "database_url" not in more:
-            async with store.begin() as tx:
-                await tx.conn.run_sync(metadata.create_all)
         home = assemble(chosen, store=store, log=log, keys=keys, clock=clock, entropy=entropy)
-        await furnish(home)
         here = World(home, clock, folder)
-        await populate(here)
+        if furnished is not None:
+            here.subscriptions.update(furnished.subscriptions)
+        else:
+            if file is not None:
+                async with store.begin() as tx:
+                    await tx.conn.run_sync(metadata.create_all)
+            await furnish(home)
+            await populate(here)
+            if file is not None:
+                await store.forget()  # all of it is in the one file now
+                told = (file.read_bytes(), dict(keys._secrets), entropy._count, dict(here.subscriptions))
+                _FURNISHED[repr(more)] = _Furnished(*told)
         yield here
+
+
+@dataclass(frozen=True)
+class _Furnished:
+    """A home before its first day: the database, the secrets, how often chance was asked."""
+
+    database: bytes
+    secrets: dict[tuple[KeyKind, str], bytes]
+    drawn: int
+    subscriptions: dict[tuple[PartyId, EventType], Subscription]
+
+
+_FURNISHED: dict[str, _Furnished] = {}
 
 
 async def populate(here: World) -> None:
