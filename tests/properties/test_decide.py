@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from hypothesis import assume, event, given, settings
+from hypothesis import assume, event, given
 from hypothesis import strategies as st
 
 from consent.explain import dry_run
@@ -32,6 +32,7 @@ from schemas.names import (
     SchemaId,
     SubjectRef,
 )
+from tests.examples import examples
 
 NOW = Instant(1_000_000)
 NAMES = ("a", "b", "c", "d", "e")
@@ -144,7 +145,7 @@ recipients = st.sampled_from([frozenset(PARTIES), frozenset(PARTIES[:1]), frozen
 cases = st.tuples(some_facts(), a_subscription(), some_grants(), recipients)
 Case = tuple[DeclarationFacts, Subscription, list[Grant], frozenset[PartyId] | None]
 
-checked = settings(max_examples=150, deadline=None)
+checked = examples(150)
 
 
 def permitted(decision: Permit | Deny) -> frozenset[str]:

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from broker.directory import Party, PartyKind
-from broker.intake import ENVELOPE_BYTES, RECEIPT_TYPE
+from broker.intake import ENVELOPE_BYTES, RECEIPT_TYPE, _Arrived
 from broker.parties import Enrolment
 from broker.router import TOPIC
 from schemas.entry import EntryKind
 from schemas.envelope import SignedDeclaration
-from schemas.errors import Refused, Unavailable
+from schemas.errors import Corrupt, Refused, Unavailable
 from schemas.names import DeclarationId, PartyId, Reason, uuid7
 from schemas.signing import pae, verify
 from tests.world import BANK, CAF, FAMILY, MINUTE, MOVED, PORTAL, YANN, World
@@ -232,3 +232,10 @@ async def test_an_unknown_type_is_refused_before_anything_is_sealed(here: World)
         await here.home.desk.declare(PORTAL, BANK, here.bank(iban="FR7630006000011234567890188"))
 
     assert "/iban" == refused.value.pointer
+
+
+async def test_an_envelope_that_came_to_neither_row_nor_fault_is_a_contradiction_and_no_answer(here: World) -> None:
+    with pytest.raises(Corrupt) as stopped:
+        _Arrived.of(await envelope(here)).answer()
+
+    assert "intake.lost-row" == stopped.value.code

@@ -5,13 +5,14 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.expression import Root, World, evaluate, parse
 from connectors.functions import FieldWithheld
 from schemas.delivery import WITHHELD
 from schemas.errors import Refused
+from tests.examples import examples
 
 TABLES: dict[str, dict[str, object]] = {"sexe": {"F": "female"}}
 OUT = World({"record": Root.RECORD, "delivery": Root.NAMED}, {"delivery": frozenset({"id", "basis"})}, TABLES)
@@ -291,7 +292,7 @@ class Watched(Mapping[str, Any]):
         return name in self.inner
 
 
-@settings(max_examples=400)
+@examples(400)
 @given(EXPRESSIONS)
 def test_nothing_is_ever_read_that_was_not_foretold(text: str) -> None:
     try:

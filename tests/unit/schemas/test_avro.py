@@ -6,11 +6,12 @@ from typing import Any
 
 import fastavro
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas import avro
 from schemas.errors import Refused
+from tests.examples import examples
 
 
 def schema_of(*types: Any, **extra: Any) -> avro.Schema:
@@ -221,7 +222,7 @@ def schemas_with_values(draw: st.DrawFn) -> tuple[avro.Schema, Any]:
     return schema_of(_renamed(kind, [])), {"f0": draw(values)}
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(schemas_with_values())
 def test_every_value_of_every_schema_survives_unchanged(pair):
     schema, value = pair
@@ -230,7 +231,7 @@ def test_every_value_of_every_schema_survives_unchanged(pair):
     assert encoded == avro.encode_field(schema, 0, value["f0"])
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(schemas_with_values(), st.data())
 def test_bytes_that_are_read_are_the_bytes_that_are_written(pair, data):
     schema, value = pair
@@ -244,7 +245,7 @@ def test_bytes_that_are_read_are_the_bytes_that_are_written(pair, data):
     assert bytes(encoded) == avro.encode(schema, read)
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(st.binary(max_size=64))
 def test_arbitrary_bytes_are_read_or_refused_and_nothing_else(noise):
     schema = schema_of(

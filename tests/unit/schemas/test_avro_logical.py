@@ -5,11 +5,12 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas import avro
 from schemas.errors import Refused
+from tests.examples import examples
 
 
 def schema_of(*types: Any) -> avro.Schema:
@@ -124,7 +125,7 @@ def test_the_decimal_context_of_the_caller_changes_nothing():
         assert value == avro.decode(schema, avro.encode(schema, {"f0": value}))["f0"]
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(
     st.integers(-99999, 99999).map(lambda cents: Decimal((int(cents < 0), tuple(map(int, str(abs(cents)))), -2))),
     st.dates(),
@@ -137,7 +138,7 @@ def test_every_logical_value_survives_unchanged(money, day, instant, uuid):
     assert value == avro.decode(schema, avro.encode(schema, value))
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(st.binary(max_size=6))
 def test_a_decimal_that_is_read_is_written_back(noise):
     schema = schema_of(MONEY)

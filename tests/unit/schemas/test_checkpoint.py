@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PublicKey
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas import checkpoint, merkle, note
@@ -18,6 +18,7 @@ from schemas.errors import Refused
 from schemas.names import Instant
 from schemas.note import KeyType, Note, SignatureLine, VerifierKey
 from schemas.signing import Algorithm, PrivateKey
+from tests.examples import examples
 
 LOG = Path(__file__).parents[3] / "../shared/vectors/tlog/log"
 ORIGIN = "example.org/ledger"
@@ -59,7 +60,7 @@ def test_a_checkpoint_is_three_lines() -> None:
     st.binary(min_size=32, max_size=32),
     st.lists(st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=9), max_size=3),
 )
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_checkpoints_round_trip(origin: str, size: int, root: bytes, extensions: list[str]) -> None:
     made = Checkpoint(origin, size, root, tuple(extensions))
     assert made == Checkpoint.parse(made.body)

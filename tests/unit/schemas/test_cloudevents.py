@@ -12,13 +12,14 @@ import pytest
 from cloudevents.core.bindings import http, kafka
 from cloudevents.core.formats.json import JSONFormat
 from cloudevents.core.v1.event import CloudEvent as SdkEvent
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas import cloudevents
 from schemas.cloudevents import CloudEvent, from_http, from_kafka, to_http, to_http_structured, to_kafka
 from schemas.errors import Refused
 from schemas.names import DeclarationId, DeliveryId, EventType, Instant, PartyId, SchemaId
+from tests.examples import examples
 
 VECTORS = Path(__file__).parents[3] / "../shared/vectors/cloudevents"
 SCHEMA = SchemaId(bytes(range(32)))
@@ -94,7 +95,7 @@ TEXT = st.from_regex(r"[ -~é€😀]{1,30}", fullmatch=True).filter(lambda text
 
 
 @given(TEXT, TEXT, st.from_regex(r"[a-z/:._-]{1,20}", fullmatch=True), st.binary(max_size=60))
-@settings(max_examples=80, deadline=None)
+@examples(80)
 def test_any_printable_attribute_survives_every_binding_and_the_sdk(
     id_: str, type_: str, uri: str, data: bytes
 ) -> None:

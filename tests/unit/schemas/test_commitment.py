@@ -3,10 +3,11 @@
 from hashlib import sha256
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.commitment import commit
+from tests.examples import examples
 
 SALT = bytes(range(16))
 parts = st.tuples(
@@ -20,7 +21,7 @@ def test_the_bytes_are_those_of_the_protocol() -> None:
 
 
 @given(parts, parts)
-@settings(max_examples=200, deadline=None)
+@examples(200)
 def test_another_part_gives_another_commitment(
     one: tuple[bytes, int, str, bytes], two: tuple[bytes, int, str, bytes]
 ) -> None:

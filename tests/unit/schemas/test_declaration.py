@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas import avro, catalogue, sealing
@@ -21,6 +21,7 @@ from schemas.locked import bitmap, lock, open_locked
 from schemas.names import DeclarationId, Instant, LeafHash
 from schemas.release import Statement, make_release, seal_releases
 from schemas.signing import POLICIES, Algorithm
+from tests.examples import examples
 
 
 @cache
@@ -129,7 +130,7 @@ records = st.fixed_dictionaries(
 
 
 @given(records, st.sets(st.integers(0, 3)))
-@settings(max_examples=40, deadline=None)
+@examples(40)
 def test_any_record_arrives_with_exactly_the_chosen_fields(world: Any, record: Any, chosen: set[int]) -> None:
     source, gate = source_of(world), world.sealing_key("gate")
     found = travelled(world, declared(world, record), gate, source, chosen)

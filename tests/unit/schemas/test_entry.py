@@ -6,7 +6,7 @@ from hashlib import sha256
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas import entry as entries
@@ -14,6 +14,7 @@ from schemas.entry import REQUIRED, Entry, EntryKind, subject_commitment
 from schemas.errors import Refused
 from schemas.instants import INSTANT_MAX
 from schemas.names import DeliveryId, EventType, GrantId, Instant, ManifestDigest, PartyId, Purpose, Reason, SubjectRef
+from tests.examples import examples
 
 AT = Instant(1_790_000_000_123)
 ACTOR = PartyId("urn:unefois:gate")
@@ -100,7 +101,7 @@ def test_decoding_gives_every_field_its_own_type() -> None:
 
 
 @given(st.data())
-@settings(max_examples=80, deadline=None)
+@examples(80)
 def test_entries_round_trip(data: st.DataObject) -> None:
     kind = data.draw(st.sampled_from(EntryKind))
     needed = {*REQUIRED.get(kind, ()), "at", "kind", "actor"}

@@ -1,11 +1,12 @@
 """Instants as text: one spelling out, RFC 3339 in."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.instants import INSTANT_MAX, from_rfc3339, is_instant, rfc3339
 from schemas.names import Instant
+from tests.examples import examples
 
 
 def test_an_instant_is_written_in_utc_with_milliseconds() -> None:
@@ -15,7 +16,7 @@ def test_an_instant_is_written_in_utc_with_milliseconds() -> None:
 
 
 @given(st.integers(0, INSTANT_MAX))
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_instants_round_trip(at: int) -> None:
     assert at == from_rfc3339(rfc3339(Instant(at)))
 

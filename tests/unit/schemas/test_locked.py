@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas import locked as module
@@ -14,6 +14,7 @@ from schemas.envelope import VerifiedDeclaration, verify_declaration
 from schemas.errors import Refused
 from schemas.locked import LockedDelivery, SealedField, bitmap, delivery_id_of, indices, lock, open_locked, unlock
 from schemas.names import DeclarationId, DeliveryId, GrantId, Kid, PartyId
+from tests.examples import examples
 
 NONCE = bytes(range(12))
 
@@ -52,7 +53,7 @@ def test_field_i_is_bit_7_minus_i_mod_8_of_byte_i_div_8(count: int, places: list
 
 
 @given(st.integers(1, 40).flatmap(lambda n: st.tuples(st.just(n), st.sets(st.integers(0, n - 1)))))
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_a_bitmap_gives_back_its_fields(chosen: tuple[int, set[int]]) -> None:
     count, places = chosen
     assert tuple(sorted(places)) == indices(bitmap(count, places), count)

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas import merkle
 from schemas.errors import Refused
+from tests.examples import examples
 
 VECTORS = Path(__file__).parents[3] / "../shared/vectors/merkle"
 
@@ -105,7 +106,7 @@ def test_roots_and_proofs_are_those_of_the_rfc(size: int) -> None:
 
 
 @given(st.lists(st.integers(0, 70), max_size=5))
-@settings(max_examples=40, deadline=None)
+@examples(40)
 def test_however_the_entries_come_in_batches_the_tree_is_the_same(batches: list[int]) -> None:
     frontier, leaves = merkle.Frontier(), leaves_of(sum(batches))
     for count in batches:
@@ -123,7 +124,7 @@ def test_one_entry_appended_is_a_batch_of_one() -> None:
 
 
 @given(st.integers(1, 300), st.data())
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_no_changed_proof_passes(size: int, data: st.DataObject) -> None:
     leaves = leaves_of(size)
     read, root = reader(leaves), mth(leaves)

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas import note
 from schemas.errors import Refused
 from schemas.note import KeyType, Note, SignatureLine, VerifierKey
 from schemas.signing import Algorithm, PrivateKey
+from tests.examples import examples
 
 LOG = Path(__file__).parents[3] / "../shared/vectors/tlog/log"
 
@@ -71,7 +72,7 @@ def test_a_note_is_signed_as_another_library_would() -> None:
     st.text(st.characters(exclude_categories=["Cs"], min_codepoint=0x20), max_size=40),
     st.lists(st.sampled_from(["", "one", "— x y"]), max_size=4),
 )
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_whatever_a_note_says_it_reads_as_it_was_written(first: str, more: list[str]) -> None:
     text = "\n".join([first, *more]) + "\n"
     signed = note.sign(text, NAME, KEY)

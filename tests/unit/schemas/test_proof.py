@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas import checkpoint, merkle, proof
@@ -15,6 +15,7 @@ from schemas.names import Instant
 from schemas.note import KeyType, VerifierKey
 from schemas.proof import Proof
 from schemas.signing import Algorithm, PrivateKey
+from tests.examples import examples
 
 ORIGIN = "example.org/ledger"
 LOG_KEY, WITNESS = (PrivateKey.from_raw(Algorithm.ED25519, bytes([seed] * 32)) for seed in (1, 2))
@@ -51,7 +52,7 @@ def test_a_proof_is_the_lines_of_the_specification() -> None:
     st.lists(st.binary(min_size=32, max_size=32), max_size=63),
     st.binary(max_size=80),
 )
-@settings(max_examples=50, deadline=None)
+@examples(50)
 def test_proofs_round_trip(index: int, hashes: list[bytes], extra: bytes) -> None:
     made = Proof(index, tuple(hashes), SIGNED, extra)
     assert made == Proof.parse(made.encode())

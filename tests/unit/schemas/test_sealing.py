@@ -4,12 +4,13 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas import hpke, sealing
 from schemas.hpke import Suite
 from schemas.names import DeclarationId
+from tests.examples import examples
 
 DEK = bytes(range(32))
 SALT = bytes(range(16))
@@ -29,7 +30,7 @@ def test_lengths_are_padded_to_the_steps_of_the_protocol(length: int, padded: in
 
 
 @given(st.binary(max_size=9000))
-@settings(max_examples=50, deadline=None)
+@examples(50)
 def test_what_is_padded_is_unpadded(plaintext: bytes) -> None:
     assert plaintext == sealing.unpad(sealing.pad(plaintext))
 

@@ -5,11 +5,12 @@ from hashlib import sha256
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas import signing
 from schemas.signing import POLICIES, PUBLIC_SIZE, SIGNATURE_SIZE, Algorithm, PrivateKey
+from tests.examples import examples
 
 P = 2**255 - 19
 N_P256 = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
@@ -212,6 +213,6 @@ def test_lengths_in_the_encoding_count_bytes() -> None:
 
 
 @given(st.tuples(st.text(max_size=8), st.binary(max_size=8)), st.tuples(st.text(max_size=8), st.binary(max_size=8)))
-@settings(max_examples=200, deadline=None)
+@examples(200)
 def test_two_documents_never_have_one_encoding(one: tuple[str, bytes], two: tuple[str, bytes]) -> None:
     assert (one == two) == (signing.pae(*one) == signing.pae(*two))

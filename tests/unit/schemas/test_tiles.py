@@ -6,12 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas import merkle, tiles
 from schemas.errors import Refused
 from schemas.tiles import ENTRIES, Tile
+from tests.examples import examples
 
 LOG = Path(__file__).parents[3] / "../shared/vectors/tlog/log"
 SPOKEN = "one two three four five six seven eit nain ten ileven twelf threeten fourten fivten"
@@ -59,7 +60,7 @@ def test_paths_are_those_of_the_specification(tile: Tile, path: str) -> None:
 
 
 @given(st.integers(-1, 7), st.integers(0, 10**21 - 1), st.integers(1, 256))
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_every_tile_comes_back_from_its_path(level: int, index: int, width: int) -> None:
     assert Tile(level, index, width) == Tile.parse(Tile(level, index, width).path)
 
@@ -146,7 +147,7 @@ def test_a_log_grows_into_its_highest_level() -> None:
 
 
 @given(st.lists(st.integers(0, 900), max_size=5))
-@settings(max_examples=25, deadline=None)
+@examples(25)
 def test_however_the_log_grew_the_files_of_its_size_are_the_same(steps: list[int]) -> None:
     sizes = sorted(steps)
     files = grown(*sizes)
@@ -212,7 +213,7 @@ def test_a_bundle_with_more_or_less_than_its_entries_is_refused(content: bytes, 
 
 
 @given(st.lists(st.binary(max_size=40), min_size=1, max_size=20))
-@settings(max_examples=40, deadline=None)
+@examples(40)
 def test_bundles_round_trip(entries: list[bytes]) -> None:
     assert tuple(entries) == tiles.decode_bundle(tiles.encode_bundle(entries), len(entries))
 

@@ -9,7 +9,7 @@ from typing import Any
 import avro.io as avro_io
 import avro.schema as avro_schema
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas import avro, places, values
@@ -18,6 +18,7 @@ from schemas.catalogue import EventSchema, builtin, event_schema
 from schemas.errors import Refused
 from schemas.formats import Warning
 from schemas.names import EventType
+from tests.examples import examples
 
 
 def identity(**told: Any) -> dict[str, Any]:
@@ -390,7 +391,7 @@ def _of(kind: Type) -> st.SearchStrategy[Any]:
 _ANY = {name: _of(event(name).schema.type) for name in RECORDS}
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.sampled_from(sorted(RECORDS)).flatmap(lambda name: st.tuples(st.just(name), _ANY[name])))
 def test_any_record_of_any_type_is_taken_or_refused_and_survives_if_taken(pair):
     name, record = pair
