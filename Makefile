@@ -36,7 +36,7 @@ types: $(VENV)/dev
 layers: $(VENV)/dev
 	$(BIN)/lint-imports
 
-# What the machine does in a second, beside its cryptography alone; `make bench-growth` takes an hour or so.
+# What the machine does in a second, beside its cryptography alone; `make bench-growth` takes half an hour or so.
 bench: $(VENV)/dev
 	$(BIN)/python -m tests.bench.bench
 
