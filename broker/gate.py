@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import select, update
 
 from broker.crashpoints import mark
-from broker.deliveries import ACTIVE, Delivery, DeliveryState, load, mailbox_lock, record, withhold
+from broker.deliveries import ACTIVE, Delivery, DeliveryState, load_own, mailbox_lock, record, withhold
 from broker.identity import Identity
 from broker.keyring import Keyring
 from broker.ledger import Recorder
@@ -132,14 +132,13 @@ class Gate:
 
     async def _lock(self, tx: Transaction, recipient: PartyId, ids: Sequence[DeliveryId]) -> None:
         """The grants, which a delivery never changes, shared; then the mailbox, whose rows are read after this."""
-        mine = (deliveries.c.id.in_(ids), deliveries.c.recipient == recipient)
-        grants = await tx.execute(select(deliveries.c.grant_id).where(*mine).distinct())
-        await tx.lock_shared(sorted(row.grant_id for row in grants))
+        grants = await tx.execute(select(deliveries.c.grant_id, deliveries.c.recipient).where(deliveries.c.id.in_(ids)))
+        await tx.lock_shared(sorted({row.grant_id for row in grants if row.recipient == recipient}))
         await tx.lock_exclusive([mailbox_lock(recipient)])
 
     async def _wanted(self, tx: Transaction, recipient: PartyId, ids: Sequence[DeliveryId]) -> list[Delivery]:
         """The recipient's deliveries, in the order asked. Another agency's is as unknown as one that never was."""
-        found = {d.id: d for d in await load(tx, deliveries.c.id.in_(ids), deliveries.c.recipient == recipient)}
+        found = await load_own(tx, recipient, ids)
         wanted = []
         for number, one in enumerate(ids):
             delivery = found.get(one)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, and_, exists, or_, tuple_, update
 
 from broker.crashpoints import mark
-from broker.deliveries import ACTIVE, Delivery, DeliveryState, Stage, in_states, load, mailbox_lock, record
+from broker.deliveries import ACTIVE, Delivery, DeliveryState, Stage, in_states, load, load_own, mailbox_lock, record
 from broker.ledger import Recorder
 from broker.store.engine import Transaction
 from broker.store.tables import dead_letters, deliveries
@@ -108,7 +108,7 @@ class Mailbox:
         unknown as one that never was), `mailbox.not-released`, `mailbox.already-applied`, `mailbox.not-handed`.
         """
         await tx.lock_exclusive([mailbox_lock(recipient)])
-        found = await self._of(tx, recipient, list(ends))
+        found = await load_own(tx, recipient, list(ends))
         refused: dict[DeliveryId, Refused] = {}
         applied = []
         for of, rejected in ends.items():
@@ -145,7 +145,7 @@ class Mailbox:
         An ended delivery stays as it is. Raises Refused `mailbox.unknown-delivery`.
         """
         await tx.lock_exclusive([mailbox_lock(recipient)])
-        delivery = (await self._of(tx, recipient, [of])).get(of)
+        delivery = (await load_own(tx, recipient, [of])).get(of)
         if delivery is None:
             raise Refused("mailbox.unknown-delivery", "/delivery")
         if delivery.state not in ACTIVE:
@@ -167,11 +167,6 @@ class Mailbox:
         await self._finish(tx, [delivery], DeliveryState.PARKED, at, why)
         self._bury(tx, delivery, why, at)
         record(tx, self._recorder, EntryKind.REJECTED, delivery, at, reason=why.reason)
-
-    async def _of(self, tx: Transaction, recipient: PartyId, ids: Sequence[DeliveryId]) -> dict[DeliveryId, Delivery]:
-        """The recipient's own deliveries among these."""
-        found = await load(tx, deliveries.c.id.in_(ids), deliveries.c.recipient == recipient)
-        return {delivery.id: delivery for delivery in found}
 
     async def _finish(
         self,

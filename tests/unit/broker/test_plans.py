@@ -1,0 +1,124 @@
+"""The plan of every statement of the main flow: by an index, and by one that leads to what is asked for."""
+
+import re
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import pytest_asyncio
+from sqlalchemy import Engine, event
+
+from broker.store.engine import Transaction
+from connectors.contract import Applied
+from schemas.entry import EntryKind
+from tests.world import CAF, ELISE, FAMILY, MOVED, VOICE, World, world
+
+pytestmark = [pytest.mark.asyncio, pytest.mark.databases]
+
+GROWING: Final = (
+    "consent_keys",
+    "dead_letters",
+    "declarations",
+    "deliveries",
+    "grant_versions",
+    "grants",
+    "ledger_entries",
+    "ledger_salts",
+    "ledger_tiles",
+    "log_record",
+    "submissions",
+    "withholdings",
+)
+"""Tables with a row, or several, for each declaration or consent."""
+
+WIDE: Final = ("recipient=?", "event_type=?", "state=?", "source=?", "subscription=?")
+"""Conditions that alone lead to a good part of a table, however little of it is wanted."""
+
+
+@pytest_asyncio.fixture
+async def here(tmp_path: Path, home_settings: dict[str, Any]) -> AsyncIterator[World]:
+    """A furnished broker."""
+    async with world(tmp_path, **home_settings) as made:
+        yield made
+
+
+@contextmanager
+def statements() -> Iterator[dict[str, Any]]:
+    """Every statement that is run meanwhile, once, with parameters that it had."""
+    seen: dict[str, Any] = {}
+
+    def note(_conn: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, many: bool) -> None:
+        if not many and re.match(r"\s*(SELECT|UPDATE|DELETE|INSERT)", statement):
+            seen.setdefault(statement, parameters)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        yield seen
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+
+
+async def flow(here: World) -> None:
+    """A day of some citizens, from consent to revocation: as many as make a planner think of another way."""
+    grants = []
+    for number in range(40):
+        person = ELISE | {"birthdate": f"19{50 + number}-01-01"}
+        grants.append(
+            await here.give(CAF, MOVED, FAMILY, ["subject", "new_address"], person=person, include_latest=True)
+        )
+        await here.declare(MOVED, here.moved(person), route=False)
+    await here.home.router.route()
+    pulled = await here.inbox(CAF).pull(100)
+    opened = await here.open(CAF, pulled)
+    await here.inbox(CAF).acknowledge_all({one.delivery_id: Applied() for one in opened})
+    await here.home.consents.revoke(grants[0].grant.id, VOICE)
+    await here.home.ledger.sequence()
+
+
+async def plans_of(tx: Transaction, statement: str, parameters: Any) -> list[str]:
+    """The lines of a statement's plan, in the database's own words."""
+    if "sqlite" in tx.conn.dialect.name:
+        rows = (await tx.conn.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)).all()
+        return [row[3] for row in rows]
+    await tx.conn.exec_driver_sql("SET LOCAL enable_seqscan = off")  # the tables are small, where reading all is right
+    return [row[0] for row in (await tx.conn.exec_driver_sql(f"EXPLAIN {statement}", parameters)).all()]
+
+
+def too_wide(line: str) -> bool:
+    """Whether a line of a plan reads a growing table whole, or as much of it as the agency or the type ever had."""
+    for table in GROWING:
+        if re.search(rf"(SCAN|Seq Scan on) {table}\b", line):
+            return True
+        if re.search(rf"SEARCH {table}\b.*\((?:{'|'.join(map(re.escape, WIDE))})\)", line):
+            return True
+    return False
+
+
+async def test_no_statement_of_the_main_flow_reads_what_only_grows(here: World) -> None:
+    with statements() as seen:
+        await flow(here)
+    entry, *_ = await here.entries(EntryKind.RELEASED)
+    with statements() as proving:
+        await here.home.ledger.prove(entry.leaf_hash())
+
+    seen |= proving
+    assert len(seen) > 30
+    wide = []
+    async with here.home.store.read() as tx:
+        for statement, parameters in seen.items():
+            wide += [(line, statement) for line in await plans_of(tx, statement, parameters) if too_wide(line)]
+    assert [] == wide
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "SCAN deliveries",
+        "SEARCH deliveries USING INDEX deliveries_by_recipient (recipient=?)",
+        "  ->  Seq Scan on ledger_entries  (cost=0.00..1.00 rows=1 width=8)",
+    ],
+)
+async def test_a_plan_that_reads_too_much_is_seen(line: str) -> None:
+    assert too_wide(line)
