@@ -1,6 +1,7 @@
 """Ledger: every fact that can be proven, written in the transaction that makes it a fact, then ordered once.
 
-Refuses: an entry outside a transaction; two sequencers at once (the second fails on the unique positions).
+Refuses: an entry outside a transaction; two sequencers at once (the second waits, and goes on from where the first
+ended).
 Keeps: an entry is committed with its effect or not at all; committed entries get dense positions in the order of
 their ids, which for one grant is the order of its locks; no checkpoint covers an entry that is not stored.
 Source: docs/protocol.md, section 8; RFC 9162; C2SP tlog-tiles and tlog-checkpoint.
@@ -41,6 +42,9 @@ from schemas.tiles import Tile
 
 BATCH = 4096
 """Entries that one turn of the sequencer orders."""
+
+ORDER = b"ledger/order"
+"""The lock of whoever orders: another reads where the ledger ends only after this one's checkpoint is there."""
 
 
 def record(tx: Transaction, entry: Entry) -> LeafHash:
@@ -153,6 +157,7 @@ class Ledger:
         return total
 
     async def _sequence_batch(self, tx: Transaction) -> int:
+        await tx.lock_exclusive([ORDER])
         old = await size_of(tx)
         rank = func.row_number().over(order_by=ledger_entries.c.id) - 1
         ranked = (

@@ -102,6 +102,7 @@ async def test_entries_get_their_order_batch_by_batch(here: World, monkeypatch: 
     assert 0 == await here.home.ledger.sequence()
 
 
+@pytest.mark.databases
 async def test_any_number_of_sequencers_give_each_entry_one_place(here: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ledgers, "BATCH", 3)
     await add(here, map(entry, range(40)))
