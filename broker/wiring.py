@@ -93,7 +93,7 @@ async def open_home(
 ) -> AsyncIterator[Home]:
     """The machine of a home that `create_home` made.
 
-    Raises Refused: `store.newer-version`, `store.not-migrated`, `keys.*`. Raises Unavailable.
+    Raises Refused: `store.newer-version`, `store.not-migrated`, `store.moved`, `keys.*`. Raises Unavailable.
     """
     keys = FileKeys.open(settings.keys_folder, entropy, settings.secret_passphrase())
     async with Store.open(settings.database_url) as store, open_log(settings, store, clock) as log:
@@ -242,7 +242,7 @@ async def create_home(settings: Settings, clock: Clock = system_clock, entropy: 
     """A new home: its secrets, its tables, the broker as a party, its first epochs. Calling it again finishes what a
     crash left.
 
-    Raises Refused: `keys.*`, `store.newer-version`. Raises Unavailable.
+    Raises Refused: `keys.*`, `store.newer-version`, `store.moved`. Raises Unavailable.
     """
     settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
     keys = FileKeys.open(settings.keys_folder, entropy, settings.secret_passphrase())
@@ -251,6 +251,7 @@ async def create_home(settings: Settings, clock: Clock = system_clock, entropy: 
         keys.write(KeyKind.LEDGER, "ledger", PrivateKey.generate(Algorithm.ED25519).to_raw())
     await migrate.upgrade(settings.database_url)
     async with Store.open(settings.database_url) as store, open_log(settings, store, clock) as log:
+        await migrate.check(store)
         home = assemble(settings, store=store, log=log, keys=keys, clock=clock, entropy=entropy)
         await furnish(home)
 

@@ -9,7 +9,19 @@ from typing import Annotated
 
 import typer
 
-from broker.cli import audits, dead, declarations, epochs, grants, machine, mappings, parties, subscriptions, types
+from broker.cli import (
+    audits,
+    dead,
+    declarations,
+    epochs,
+    grants,
+    machine,
+    mappings,
+    move,
+    parties,
+    subscriptions,
+    types,
+)
 from broker.cli.frame import EXIT_CODES, Root, chosen, command, with_choices
 
 app = typer.Typer(
@@ -58,6 +70,7 @@ def demo(
 
 
 machine.register(app)
+move.register(app)
 app.add_typer(parties.app, name="party")
 app.add_typer(types.app, name="type")
 app.add_typer(subscriptions.app, name="subscribe")

@@ -11,11 +11,11 @@ import sqlite3
 from pathlib import Path
 from typing import Protocol
 
-from sqlalchemy import URL, Connection, Table, event
+from sqlalchemy import URL, Connection, Table, event, func, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, InterfaceError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.sql.dml import Insert
 
@@ -51,6 +51,9 @@ class Dialect(Protocol):
 
     def broken_references(self, connection: Connection) -> int:
         """How many rows refer to one that is not there, after tables were changed."""
+
+    async def resume_numbers(self, connection: AsyncConnection, table: Table) -> None:
+        """After rows were copied with their numbers: the next row gets a number that none of them has."""
 
     def fault_of(self, error: DBAPIError) -> Fault | None:
         """The error as one of ours, or None when it is the caller's (a broken constraint, a wrong statement)."""
@@ -93,6 +96,9 @@ class Sqlite:
 
     def broken_references(self, connection: Connection) -> int:
         return len(connection.exec_driver_sql("PRAGMA foreign_key_check").all())
+
+    async def resume_numbers(self, connection: AsyncConnection, table: Table) -> None:
+        """SQLite remembers the highest by itself."""
 
     def fault_of(self, error: DBAPIError) -> Fault | None:
         code = getattr(error.orig, "sqlite_errorcode", None)
@@ -187,6 +193,10 @@ def _sqlite_file_fault(primary: int, name: str) -> Fault | None:
     return None
 
 
+_SEQUENCE = text("SELECT pg_get_serial_sequence(:of_table, :of_column)")
+_RESUME = text("SELECT setval(CAST(:name AS regclass), :next, false)")
+
+
 class PostgresError(Exception):
     """What is told of a driver's error."""
 
@@ -213,6 +223,17 @@ class Postgres:
     def broken_references(self, connection: Connection) -> int:
         """PostgreSQL changes a table in place and never stops checking."""
         return 0
+
+    async def resume_numbers(self, connection: AsyncConnection, table: Table) -> None:
+        """A sequence counts what it gave, not what a row brought along."""
+        column = table.autoincrement_column
+        if column is None:
+            return
+        of = {"of_table": table.name, "of_column": column.name}
+        name = (await connection.execute(_SEQUENCE, of)).scalar()
+        if name is not None:
+            newest = (await connection.execute(select(func.max(column)))).scalar() or 0
+            await connection.execute(_RESUME, {"name": name, "next": newest + 1})
 
     def fault_of(self, error: DBAPIError) -> Fault | None:
         if error.connection_invalidated or isinstance(error, InterfaceError):

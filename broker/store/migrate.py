@@ -14,16 +14,19 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import Connection, inspect, make_url
+from sqlalchemy import Connection, inspect, make_url, select
 from sqlalchemy.exc import DBAPIError
 
 from broker.crashpoints import mark
 from broker.store.dialects import Dialect, dialect_of
 from broker.store.engine import Store
+from broker.store.tables import meta
 from schemas.errors import Corrupt, Refused
 
 _SCRIPTS = Path(__file__).parent / "migrations"
 _LOCK = b"migrate"
+MOVED = "moved"
+"""The row of `meta` that says: this database's home lives in another one now."""
 
 
 async def upgrade(url: str) -> str:
@@ -57,13 +60,22 @@ async def current(store: Store) -> str | None:
 
 
 async def check(store: Store) -> None:
-    """Raises Refused unless the database is what this code knows: `store.not-migrated`, `store.newer-version`."""
+    """Raises Refused unless the database is what this code knows, and the home's own: `store.not-migrated`,
+    `store.newer-version`, `store.moved`.
+    """
     found = await current(store)
     if found == head():
+        await _check_not_moved(store)
         return
     if found is not None:
         _check_known(found)
     raise Refused("store.not-migrated", found=found or "-", needed=head())
+
+
+async def _check_not_moved(store: Store) -> None:
+    async with store.read() as tx:
+        if (await tx.execute(select(meta.c.name).where(meta.c.name == MOVED))).scalar() is not None:
+            raise Refused("store.moved")
 
 
 def head() -> str:

@@ -8,10 +8,11 @@ import json
 import os
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
+import pytest
 from sqlalchemy import func, select
 
 from broker import viewing
@@ -20,12 +21,14 @@ from broker.export import export
 from broker.parties import Enrolment
 from broker.ports import KeyKind
 from broker.router import TOPIC
+from broker.store import move as relocation
 from broker.store.tables import dead_letters, declarations, deliveries, log_record, submissions, withholdings
 from broker.wiring import create_home, open_home
 from connectors.contract import Applied, Rejected
 from consent.grant import Status
 from consent.tables import consent_keys, grants
 from schemas.entry import EntryKind
+from schemas.errors import Refused
 from schemas.hpke import Suite
 from schemas.names import PartyId, Reason
 from tests.world import (
@@ -218,6 +221,22 @@ async def litter(here: World) -> None:
     await here.home.upkeep.turn()
 
 
+async def move(here: World) -> None:
+    """Another home's database goes to another file, as it would to another server."""
+    folder = here.folder / "mover"
+    old = settings(folder, hpke_suite=Suite.X25519)
+    new = old.model_copy(update={"database_url": f"sqlite+aiosqlite:///{folder / 'new.db'}"})
+    with suppress(Refused):  # moved already
+        folder.mkdir(exist_ok=True)
+        await create_home(old, here.clock)
+        await relocation.move(old.database_url, new.database_url)
+    async with open_home(new, here.clock) as home:
+        await World(home, here.clock, folder).step()
+    with pytest.raises(Refused, match=r"store\.moved"):
+        async with open_home(old, here.clock):
+            pass
+
+
 async def publish(here: World) -> None:
     """The ledger goes out as files."""
     await here.home.ledger.sequence()
@@ -240,6 +259,7 @@ STEPS: Final[Mapping[str, tuple[int, Step]]] = {
     "change": (32 * MINUTE, change),
     "take": (34 * MINUTE, take),
     "publish": (36 * MINUTE, publish),
+    "move": (37 * MINUTE, move),
     "litter": (38 * MINUTE, litter),
     "month": (31 * DAY, keep),
     "years": (801 * DAY, keep),

@@ -55,6 +55,8 @@ SCENARIOS = {
     "mailbox.later": "later",
     "mailbox.leased": "pull",
     "migrate.upgraded": "create",
+    "move.closing": "move",
+    "move.copied": "move",
     "parties.enrolled": "enrol",
     "parties.keys-written": "enrol",
     "parties.rotated": "rotate",

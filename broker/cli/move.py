@@ -1,0 +1,45 @@
+"""Command `move`: this home's database to another one.
+
+Refuses: nothing of its own.
+Keeps: the settings are the operator's to change; until then the home says where its database went.
+"""
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from broker.cli.frame import command, say
+from broker.cli.session import settings
+from broker.cli.show import answer, line
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the root."""
+    command(app, "move")(move)
+
+
+def move(
+    to: Annotated[str, typer.Argument(metavar="URL", help="The new one's: postgresql+asyncpg://...")],
+) -> None:
+    """Move the database to another one, checked row by row; keys and files stay. Stop every process of the home first.
+
+    Afterwards the old database refuses to be opened: give database_url the new address. Killed, call it again.
+
+    Example: unefois move postgresql+asyncpg://unefois@db.nantes.example/unefois
+    """
+    from broker.store.move import move as moved
+
+    rows = asyncio.run(moved(settings().database_url, to)).rows
+    total = sum(rows.values())
+
+    def text() -> None:
+        line(say(f"{total} lignes déplacées et comparées.", f"{total} rows moved and compared."))
+        line(
+            say(
+                "Écrivez maintenant la nouvelle adresse dans unefois.toml (database_url), puis : unefois fsck",
+                "Now write the new address into unefois.toml (database_url), then: unefois fsck",
+            )
+        )
+
+    answer({"rows": dict(rows)}, text)
