@@ -2,7 +2,7 @@
 //
 //	readlog DIR [OLDER-CHECKPOINT]
 //
-// DIR holds `vkey`, `checkpoint` and `tile/...`. It opens the checkpoint with the key, proves every entry of every bundle
+// DIR, a directory or an http:// address, holds `vkey`, `checkpoint` and `tile/...`. It opens the checkpoint with the key, proves every entry of every bundle
 // to be in the tree, and the older checkpoint to be its beginning. It exits 1, with a reason, at the first thing that is wrong.
 package main
 
@@ -10,6 +10,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -36,7 +38,7 @@ func main() {
 }
 
 func read(dir string, older []string) error {
-	vkey, err := os.ReadFile(filepath.Join(dir, "vkey"))
+	vkey, err := load(dir, "vkey")
 	if err != nil {
 		return err
 	}
@@ -44,7 +46,11 @@ func read(dir string, older []string) error {
 	if err != nil {
 		return err
 	}
-	tree, err := open(filepath.Join(dir, "checkpoint"), key)
+	signed, err := load(dir, "checkpoint")
+	if err != nil {
+		return err
+	}
+	tree, err := open(signed, key)
 	if err != nil {
 		return fmt.Errorf("checkpoint: %w", err)
 	}
@@ -55,7 +61,11 @@ func read(dir string, older []string) error {
 	}
 	from := "nothing"
 	for _, path := range older {
-		old, err := open(path, key)
+		signed, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		old, err := open(signed, key)
 		if err != nil {
 			return fmt.Errorf("older checkpoint: %w", err)
 		}
@@ -68,12 +78,24 @@ func read(dir string, older []string) error {
 	return nil
 }
 
-// open verifies a signed checkpoint: origin, size, root. Its origin is the key's name.
-func open(path string, key note.Verifier) (tlog.Tree, error) {
-	signed, err := os.ReadFile(path)
-	if err != nil {
-		return tlog.Tree{}, err
+// load reads one file of the log, from a directory or over HTTP.
+func load(dir, path string) ([]byte, error) {
+	if !strings.HasPrefix(dir, "http://") {
+		return os.ReadFile(filepath.Join(dir, filepath.FromSlash(path)))
 	}
+	answer, err := http.Get(dir + "/" + path)
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("%s: %s", path, answer.Status)
+	}
+	return io.ReadAll(answer.Body)
+}
+
+// open verifies a signed checkpoint: origin, size, root. Its origin is the key's name.
+func open(signed []byte, key note.Verifier) (tlog.Tree, error) {
 	opened, err := note.Open(signed, note.VerifierList(key))
 	if err != nil {
 		return tlog.Tree{}, err
@@ -96,7 +118,7 @@ func open(path string, key note.Verifier) (tlog.Tree, error) {
 func proveEntries(dir string, tree tlog.Tree, hashes *hashReader) error {
 	for first := int64(0); first < tree.N; first += width {
 		bundle := tlog.Tile{H: height, L: -1, N: first / width, W: int(min(tree.N-first, width))}
-		content, err := os.ReadFile(filepath.Join(dir, filepath.FromSlash(path(bundle))))
+		content, err := load(dir, path(bundle))
 		if err != nil {
 			return err
 		}
@@ -206,7 +228,7 @@ func (r *tileReader) ReadTiles(tiles []tlog.Tile) ([][]byte, error) {
 			contents[at] = content
 			continue
 		}
-		content, err := os.ReadFile(filepath.Join(r.dir, filepath.FromSlash(path(tile))))
+		content, err := load(r.dir, path(tile))
 		if err != nil {
 			return nil, err
 		}

@@ -1,0 +1,1 @@
+"""The broker over HTTP: thin edges that call what the command line calls."""

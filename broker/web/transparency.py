@@ -1,0 +1,83 @@
+"""Transparency: the ledger's checkpoint and tiles over HTTP, for anyone, exactly as C2SP tlog-tiles has them.
+
+Refuses: a path in any spelling but the one (percent signs included), a file that the newest checkpoint does not reach.
+Keeps: the bytes are those of `unefois audit export`; what a path holds never changes, so full tiles are cached for
+ever; a request reads one tile, or the entries of one bundle, whatever the size of the log.
+Source: c2sp.org/tlog-tiles.
+"""
+
+from hashlib import sha256
+from typing import Final
+
+from fastapi import APIRouter, Request, Response
+
+from broker.ledger import files_of, newest_checkpoint
+from broker.store.engine import Store
+from broker.web.problems import problem
+from schemas.errors import Refused
+from schemas.note import VerifierKey
+from schemas.tiles import Tile
+
+PREFIX: Final = "/log"
+FOR_EVER: Final = "public, max-age=31536000, immutable"
+A_WHILE: Final = "public, max-age=300"
+"""A partial tile never changes either, but is asked for no more once the log has grown past it."""
+A_MOMENT: Final = "public, max-age=5"
+"""The checkpoint: a reader sees the ledger grow within seconds, and a thousand readers are one request to us."""
+BYTES: Final = "application/octet-stream"
+TEXT: Final = "text/plain; charset=utf-8"
+
+
+def router(store: Store, key: VerifierKey) -> APIRouter:
+    """`GET` and `HEAD` of checkpoint, verifier key and tiles below `/log`, without authentication."""
+    made = APIRouter(prefix=PREFIX, tags=["transparency"])
+
+    async def get_checkpoint(request: Request) -> Response:
+        """The newest signed checkpoint, a C2SP signed note."""
+        try:
+            async with store.read() as tx:
+                _, signed = await newest_checkpoint(tx)
+        except Refused as fault:
+            return problem(fault, 404, request)
+        return _answer(request, signed.encode(), TEXT, A_MOMENT)
+
+    async def get_key(request: Request) -> Response:
+        """The ledger's verifier key. Pin it once: a key fetched beside the log that it should prove proves little."""
+        return _answer(request, f"{key.text}\n".encode(), TEXT, A_WHILE)
+
+    async def get_tile(request: Request, path: str) -> Response:
+        """A tile of hashes (`<L>/<N>[.p/<W>]`) or a bundle of entries (`entries/<N>[.p/<W>]`)."""
+        try:
+            tile = Tile.parse(_as_sent(request, path))
+            content = await _content(store, tile)
+        except Refused as fault:
+            return problem(fault, 404, request)
+        return _answer(request, content, BYTES, FOR_EVER if tile == tile.full else A_WHILE)
+
+    for path, endpoint in (("/checkpoint", get_checkpoint), ("/vkey", get_key), ("/tile/{path:path}", get_tile)):
+        made.add_api_route(path, endpoint, methods=["GET"], response_class=Response)
+        made.add_api_route(path, endpoint, methods=["HEAD"], include_in_schema=False)
+    return made
+
+
+def _as_sent(request: Request, path: str) -> str:
+    """The tile's path; nothing that is a path, where a character was escaped: caches would hold one file twice."""
+    raw: bytes = request.scope.get("raw_path") or b""
+    return "" if b"%" in raw else f"tile/{path}"
+
+
+async def _content(store: Store, tile: Tile) -> bytes:
+    async with store.read() as tx:
+        try:
+            return await tx.conn.run_sync(lambda conn: files_of(conn)(tile.path))
+        except LookupError:
+            raise Refused("tiles.absent", level=tile.level, index=tile.index) from None
+
+
+def _answer(request: Request, content: bytes, kind: str, caching: str) -> Response:
+    tag = f'"{sha256(content).hexdigest()[:32]}"'
+    headers = {"Cache-Control": caching, "ETag": tag, "X-Content-Type-Options": "nosniff"}
+    known = [each.strip().removeprefix("W/") for each in request.headers.get("If-None-Match", "").split(",")]
+    if tag in known or "*" in known:
+        return Response(status_code=304, headers=headers)
+    return Response(content, media_type=kind, headers=headers)
