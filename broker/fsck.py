@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 from sqlalchemy import select
 
-from broker.checks import consents, declarations, deliveries, directory, keys, ledger, locks
+from broker.checks import consents, credentials, declarations, deliveries, directory, keys, ledger, locks
 from broker.checks.finding import Finding
 from broker.keyring import Keyring
 from broker.lookup import Lookup
@@ -56,6 +56,7 @@ class Fsck:
             "consents": consents.check(tx, entries, epochs),
             "locks": locks.check(tx, epochs),
             "directory": directory.check(tx, entries),
+            "credentials": credentials.check(tx, entries),
         }
         try:
             pinned = await Lookup(self._party).directory(tx)

@@ -85,6 +85,8 @@ class Settings(BaseSettings):
     declaration_days: int = Field(366, ge=1, le=3660)
     """How long a declaration made here may be delivered: a late subscriber and a parked delivery need it, too."""
     subject_token_minutes: int = Field(60, ge=1, le=10080)
+    api_tokens: bool = True
+    """Let administrations in with tokens that `unefois token issue` made; a production of one's own may forbid them."""
     log_partitions: int = Field(8, ge=1, le=1024)
     """Never changes once there are declarations: a citizen's would lose their order."""
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from broker import identity as identities
 from broker.consents import Consents
+from broker.credentials import Credentials
 from broker.deadletters import DeadLetters
 from broker.desk import Desk
 from broker.directory import Party, PartyKind
@@ -69,6 +70,7 @@ class Home:
     registrar: Registrar
     subscribing: Subscribing
     parties: Parties
+    credentials: Credentials
     epochs: Epochs
     intake: Intake
     desk: Desk
@@ -194,6 +196,7 @@ def assemble(settings: Settings, *, store: Store, log: Log, keys: KeyStore, cloc
         registrar=registrar,
         subscribing=Subscribing(recorder, events),
         parties=Parties(store, keys, registrar, clock),
+        credentials=Credentials(recorder, entropy, allowed=settings.api_tokens),
         epochs=epochs,
         intake=intake,
         desk=Desk(

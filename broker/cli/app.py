@@ -20,6 +20,7 @@ from broker.cli import (
     move,
     parties,
     subscriptions,
+    tokens,
     types,
 )
 from broker.cli.frame import EXIT_CODES, Root, chosen, command, with_choices
@@ -72,6 +73,7 @@ def demo(
 machine.register(app)
 move.register(app)
 app.add_typer(parties.app, name="party")
+app.add_typer(tokens.app, name="token")
 app.add_typer(types.app, name="type")
 app.add_typer(subscriptions.app, name="subscribe")
 grants.register(app)

@@ -111,6 +111,20 @@ subscriptions = Table(
     Index("subscriptions_by_type", "event_type", "status"),
 )
 
+# ── API tokens: the digest of each secret, never the secret ─────────────────────────────────────────────────────────
+
+api_tokens = Table(
+    "api_tokens",
+    metadata,
+    Column("id", LargeBinary, primary_key=True),
+    Column("party", Text, ForeignKey("parties.id"), nullable=False, index=True),
+    Column("digest", LargeBinary, nullable=False),  # SHA-256 of 32 random bytes
+    Column("scopes", Text, nullable=False),
+    Column("issued_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("revoked_at", BigInteger),
+)
+
 # ── epochs: the gate's HPKE keys and the consent epoch keys; the private halves live in the key store ──────────────
 
 gate_epochs = Table(

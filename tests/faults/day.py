@@ -16,6 +16,7 @@ import pytest
 from sqlalchemy import func, select
 
 from broker import viewing
+from broker.credentials import Scope
 from broker.directory import Party, PartyKind
 from broker.export import export
 from broker.parties import Enrolment
@@ -30,7 +31,7 @@ from consent.tables import consent_keys, grants
 from schemas.entry import EntryKind
 from schemas.errors import Refused
 from schemas.hpke import Suite
-from schemas.names import PartyId, Reason
+from schemas.names import Instant, PartyId, Reason
 from tests.world import (
     BANK,
     CAF,
@@ -115,6 +116,10 @@ async def enrol(here: World) -> None:
     if here.subscriptions[NEW, MOVED].approved_at is None:
         async with home.store.begin() as tx:
             await home.subscribing.approve(tx, here.subscriptions[NEW, MOVED].id, "CSS, art. L1", here.clock())
+    async with home.store.begin() as tx:
+        if not await home.credentials.list(tx, NEW):
+            at = here.clock()
+            await home.credentials.issue(tx, NEW, [Scope.READ], expires_at=Instant(at + DAY), at=at)
 
 
 async def rotate(here: World) -> None:
@@ -131,6 +136,10 @@ async def rotate(here: World) -> None:
     async with home.store.begin() as tx:
         if any(right.party == NEW and right.valid_to is None for right in directory.rights):
             await home.registrar.end_publishing(tx, NEW, BANK, here.clock())
+    async with home.store.begin() as tx:
+        for token in await home.credentials.list(tx, NEW):
+            if token.revoked_at is None:
+                await home.credentials.revoke(tx, token.id, here.clock())
 
 
 WISHES: Final = ((CAF, FAMILY, ELISE), (CPAM, HEALTH, ELISE), (CAF, FAMILY, YANN), (CAF, FAMILY, HEIR))

@@ -30,6 +30,8 @@ EVERY_PASSAGE = os.environ.get("UNEFOIS_FAULTS") == "all"
 SCENARIOS = {
     "consents.changed": "change",
     "consents.given": "allow",
+    "credentials.issued": "enrol",
+    "credentials.revoked": "rotate",
     "dead.replayed": "replay",
     "epochs.consent-destruction-written": "years",
     "epochs.consent-key-written": "month",

@@ -18,6 +18,7 @@ from sqlalchemy import insert, update
 
 import broker.checks
 from broker.checks.finding import Finding
+from broker.credentials import Scope
 from broker.declared import known
 from broker.deliveries import load
 from broker.keys.memory import MemoryKeys
@@ -33,7 +34,7 @@ from consent.tables import consent_keys
 from schemas import merkle
 from schemas.entry import Entry, EntryKind
 from schemas.errors import Corrupt
-from schemas.names import LeafHash, ManifestDigest, Reason
+from schemas.names import Instant, LeafHash, ManifestDigest, Reason
 from schemas.release import LockedDelivery, SealedField, bitmap
 from schemas.signing import Algorithm, PrivateKey
 from tests.world import (
@@ -100,6 +101,9 @@ async def lived_in(here: World) -> None:
     refused = Rejected("table.refused", Reason.SYSTEM_REFUSED)
     await here.inbox(CAF).acknowledge_all({leased[here.subject(PEOPLE["rejected"])]: refused})
     await home.consents.revoke_all(here.subject(PEOPLE["revoked"]), VOICE)
+    async with home.store.begin() as tx:
+        at = home.clock()
+        await home.credentials.issue(tx, CAF, [Scope.READ], expires_at=Instant(at + DAY), at=at)
     # grants without deliveries: a mandate, one narrowed, one revoked
     await here.give(RENNES, BANK, TOWN, ["holder"], basis=law("CGCT, art. L2121-29"))
     narrowed = await here.give(CAF, BANK, FAMILY, ["iban", "bic"])
@@ -269,6 +273,7 @@ OF_NARROWED = f"grant_id IN (SELECT id FROM grants WHERE {NO_DELIVERY})"
 OF_HEAD = f"id IN (SELECT id FROM grants WHERE {NO_DELIVERY})"
 
 ALONE: dict[str, Tampering] = {
+    "credentials.untold": """UPDATE api_tokens SET scopes = '["publish"]'""",
     "consent-keys.damaged": f"UPDATE consent_keys SET wrapped = zeroblob(60) WHERE {OF_NARROWED}",
     "consent-keys.dead-epoch": f"UPDATE consent_keys SET epoch = 1 WHERE {OF_NARROWED}",
     "consent-keys.missing": f"DELETE FROM consent_keys WHERE {OF_NARROWED}",

@@ -1,0 +1,137 @@
+"""Commands about API tokens: `unefois token ...`.
+
+Refuses: nothing of its own.
+Keeps: nothing of its own; `broker.credentials` decides. A token is printed when it is issued and never again.
+"""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from broker.cli.frame import command, say
+from broker.cli.session import at_home
+from broker.cli.show import answer, line, pairs, table
+
+if TYPE_CHECKING:
+    from broker.credentials import Credential
+    from broker.wiring import Home
+
+app = typer.Typer(no_args_is_help=True, help="API tokens: what an administration shows to be let in, the easy start.")
+
+DAY_MS = 86_400_000
+
+
+@command(app, "issue")
+def issue(
+    party: Annotated[str, typer.Argument(metavar="PARTY", help="Whose token it is.")],
+    *,
+    scopes: Annotated[
+        list[str] | None, typer.Option("--scope", help="publish, receive, subscribe or read. Repeatable.")
+    ] = None,
+    days: Annotated[int, typer.Option("--days", min=1, max=400, help="How long it is good.")] = 90,
+) -> None:
+    """A new token. It is shown now and never again: send it to the administration by a way that nobody reads.
+
+    Example: unefois token issue urn:fr:siret:21440109300015 --scope receive --scope read --days 30
+    """
+    told = at_home(lambda home: _issue(home, party, scopes or [], days))
+
+    def text() -> None:
+        _show(told)
+        line(say("Il ne sera plus montré.", "It will not be shown again."))
+
+    answer(told, text)
+
+
+@command(app, "list")
+def list_tokens(
+    party: Annotated[str | None, typer.Option("--party", metavar="ID", help="Those of one administration.")] = None,
+) -> None:
+    """Every token, without its secret.
+
+    Example: unefois token list --party urn:fr:siret:21440109300015
+    """
+    found = at_home(lambda home: _list(home, party))
+    columns = [say("jeton", "token"), say("administration", "party"), say("droits", "scopes")]
+    columns += [say("échéance", "expires"), say("révoqué", "revoked")]
+    names = ("id", "party", "scopes", "expires_at", "revoked_at")
+
+    def text() -> None:
+        table(columns, [[_words(one[name]) for name in names] for one in found])
+
+    answer({"tokens": found}, text)
+
+
+@command(app, "revoke")
+def revoke(token: Annotated[str, typer.Argument(metavar="ID", help="As `unefois token list` shows it.")]) -> None:
+    """Take a token no more, from the next request on.
+
+    Example: unefois token revoke 3f9c2b7a10d4e5f6
+    """
+    told = at_home(lambda home: _revoke(home, _id(token)))
+    answer(told, lambda: _show(told))
+
+
+async def _issue(home: "Home", party: str, scopes: list[str], days: int) -> dict[str, Any]:
+    from broker.credentials import Scope
+    from schemas.names import Instant, PartyId
+
+    known = {scope.value: scope for scope in Scope}
+    for scope in scopes:
+        if scope not in known:
+            raise typer.BadParameter("publish, receive, subscribe or read", param_hint="--scope")
+    async with home.store.begin() as tx:
+        at = home.clock()
+        issued = await home.credentials.issue(
+            tx, PartyId(party), [known[scope] for scope in scopes], expires_at=Instant(at + days * DAY_MS), at=at
+        )
+    return _shape(issued.credential) | {"token": issued.token}
+
+
+async def _list(home: "Home", party: str | None) -> list[dict[str, Any]]:
+    from schemas.names import PartyId
+
+    async with home.store.read() as tx:
+        found = await home.credentials.list(tx, None if party is None else PartyId(party))
+    return [_shape(one) for one in found]
+
+
+async def _revoke(home: "Home", token: bytes) -> dict[str, Any]:
+    async with home.store.begin() as tx:
+        return _shape(await home.credentials.revoke(tx, token, home.clock()))
+
+
+def _shape(one: "Credential") -> dict[str, Any]:
+    from broker.cli.shapes import time_of
+
+    return {
+        "id": one.id.hex(),
+        "party": one.party,
+        "scopes": sorted(scope.value for scope in one.scopes),
+        "issued_at": time_of(one.issued_at),
+        "expires_at": time_of(one.expires_at),
+        "revoked_at": time_of(one.revoked_at),
+    }
+
+
+def _id(text: str) -> bytes:
+    """Also from a whole token, as it was once shown: whoever finds one can have it revoked."""
+    parts = text.split("_")
+    try:
+        raw = bytes.fromhex(parts[1] if len(parts) > 1 else parts[0])
+    except ValueError:
+        raw = b""
+    if len(raw) != 8:
+        raise typer.BadParameter("16 hexadecimal digits are needed, as `unefois token list` shows them")
+    return raw
+
+
+def _show(told: dict[str, Any]) -> None:
+    words = {"id": say("identifiant", "id"), "party": say("administration", "party"), "scopes": say("droits", "scopes")}
+    words |= {"expires_at": say("échéance", "expires"), "revoked_at": say("révoqué", "revoked")}
+    words |= {"token": say("jeton", "token")}
+    pairs([(word, _words(told[name])) for name, word in words.items() if name in told])
+
+
+def _words(told: Any) -> Any:
+    return ", ".join(told) if isinstance(told, list) else told

@@ -1,0 +1,32 @@
+"""token: shown once, listed without its secret, revoked by its id."""
+
+from broker.cli.exits import Exit
+from tests.program import Program
+from tests.world import CAF, CPAM
+
+
+def test_a_token_is_shown_once_and_listed_without_its_secret(unefois: Program) -> None:
+    issued = unefois.told("token", "issue", CAF, "--scope", "receive", "--scope", "read", "--days", 30)
+    listed = unefois.told("token", "list", "--party", CAF)["tokens"]
+    token = issued.pop("token")
+
+    assert [issued] == listed
+    assert ["read", "receive"] == issued["scopes"]
+    assert token.startswith(f"unefois_{issued['id']}_")
+    assert token.rpartition("_")[2] not in unefois.run("token", "list").stdout
+    assert [] == unefois.told("token", "list", "--party", CPAM)["tokens"]
+
+
+def test_a_token_is_revoked_by_its_id_or_by_the_token_that_somebody_found(unefois: Program) -> None:
+    first, second = (unefois.told("token", "issue", CAF, "--scope", "read") for _ in range(2))
+
+    assert unefois.told("token", "revoke", first["id"])["revoked_at"] is not None
+    assert second["id"] == unefois.told("token", "revoke", second["token"])["id"]
+    assert "credentials.already-revoked" == unefois.error("token", "revoke", first["id"], code=Exit.REFUSED)["code"]
+    assert unefois.told("fsck")["clean"]
+
+
+def test_a_scope_that_is_none_and_an_id_that_is_none_are_errors_of_usage(unefois: Program) -> None:
+    assert "cli.usage" == unefois.error("token", "issue", CAF, "--scope", "everything", code=Exit.USAGE)["code"]
+    assert "cli.usage" == unefois.error("token", "revoke", "nonsense", code=Exit.USAGE)["code"]
+    assert "credentials.no-scope" == unefois.error("token", "issue", CAF, code=Exit.REFUSED)["code"]
