@@ -1,0 +1,250 @@
+"""Registry: the catalogue through the REST API of Confluent's Schema Registry, where tools look for schemas.
+
+Refuses: every write: the catalogue is part of the program. A schema that is there already is told by the id it has, so
+that a serializer that registers before it sends works; one that is not is refused.
+Keeps: ids follow from the schemas (`schemas.confluent`), so they are the same in every process and version; a schema is
+given as its registered bytes; answers hold Confluent's fields and no others, unknown fields of a request are ignored.
+Source: Confluent Schema Registry API, v1. A subject is the record's full name; with `-value` behind it, it is the same.
+"""
+
+import asyncio
+import json
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+
+from fastapi import APIRouter, Request, Response
+
+from broker.web.problems import language_of
+from schemas import avro, evolution
+from schemas.avro_schema import MAX_SCHEMA_BYTES
+from schemas.catalogue import Catalogue, EventSchema
+from schemas.confluent import ID_MAX, registry_id, registry_ids
+from schemas.errors import Refused
+from schemas.messages import Language, explain
+
+KIND: Final = "application/vnd.schemaregistry.v1+json"
+LEVEL: Final = "FULL_TRANSITIVE"
+"""The nearest of Confluent's words; `schemas.evolution` asks for more."""
+BODY_BYTES: Final = 2 * MAX_SCHEMA_BYTES + 4096
+"""A schema as a JSON text, whose quotes and newlines take two bytes each."""
+
+_ERRORS: Final[Mapping[str, tuple[int, int]]] = {
+    "registry.unknown-subject": (404, 40401),
+    "registry.unknown-version": (404, 40402),
+    "registry.unknown-schema": (404, 40403),
+    "registry.no-such-address": (404, 404),
+    "registry.version": (422, 42202),
+    "registry.read-only": (422, 42205),
+}
+"""Status and Confluent's `error_code`; whatever else is refused is an invalid schema."""
+_INVALID: Final = (422, 42201)
+
+
+class Subjects:
+    """The catalogue as subjects and versions: version n is the n-th schema registered for the type."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._by_id = registry_ids(catalogue)
+        self._versions: dict[str, list[EventSchema]] = {}
+        for each in catalogue:
+            self._versions.setdefault(each.schema.name, []).append(each)
+
+    @property
+    def names(self) -> list[str]:
+        """Every subject once."""
+        return list(self._versions)
+
+    def versions(self, subject: str) -> list[EventSchema]:
+        """The schemas of a subject, oldest first. Raises Refused `registry.unknown-subject`."""
+        found = self._versions.get(subject.removesuffix("-value"))
+        if found is None:
+            raise Refused("registry.unknown-subject")
+        return found
+
+    def version(self, subject: str, word: str) -> int:
+        """The number that a word means: itself, or the newest. Raises Refused `registry.*`."""
+        count = len(self.versions(subject))
+        if word in {"latest", "-1"}:
+            return count
+        number = int(word) if word.isascii() and word.isdigit() and len(word) <= 10 else 0
+        if not 0 < number <= ID_MAX:
+            raise Refused("registry.version")
+        if number > count:
+            raise Refused("registry.unknown-version", version=number, count=count)
+        return number
+
+    def by_id(self, word: str) -> EventSchema:
+        """The schema with an id. Raises Refused `registry.unknown-schema`."""
+        found = self._by_id.get(int(word)) if word.isascii() and word.isdigit() and len(word) <= 10 else None
+        if found is None:
+            raise Refused("registry.unknown-schema")
+        return found
+
+    def number(self, subject: str, text: bytes) -> int:
+        """The version whose schema this is, byte for byte or in another spelling of the same JSON.
+
+        Raises Refused: `registry.unknown-subject`, `registry.unknown-schema`, `avro.schema-*`.
+        """
+        known, asked = self.versions(subject), avro.parse(text)
+        for number, each in enumerate(known, 1):
+            if each.schema.id == asked.id or each.schema.type == asked.type:
+                return number
+        raise Refused("registry.unknown-schema")
+
+    def registered(self, subject: str, number: int) -> dict[str, Any]:
+        """One version as Confluent tells it."""
+        schema = self.versions(subject)[number - 1].schema
+        told = {"subject": subject, "version": number, "id": registry_id(schema.id)}
+        return told | {"schema": schema.raw.decode("utf-8")}
+
+    def pairs(self, word: str) -> list[dict[str, Any]]:
+        """The subject and version of an id, in a list. Raises Refused `registry.unknown-schema`."""
+        wanted = self.by_id(word)
+        return [{"subject": wanted.schema.name, "version": self.versions(wanted.schema.name).index(wanted) + 1}]
+
+
+def router(catalogue: Catalogue) -> APIRouter:
+    """Everything below `/registry`, without authentication: the catalogue is public."""
+    made, subjects = APIRouter(prefix="/registry", tags=["registry"]), Subjects(catalogue)
+    for path, read in _reads(subjects).items():
+        made.add_api_route(path, _endpoint(read), methods=["GET"], **_described(path))
+    for path, ask in _asks(subjects).items():
+        made.add_api_route(path, _endpoint(ask), methods=["POST"], **_described(path, _BODY))
+    every = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+    made.add_api_route("/{rest:path}", _endpoint(_nothing), methods=every, include_in_schema=False)
+    return made
+
+
+def _described(path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What OpenAPI is told of a route: its endpoint takes the request whole."""
+    kind = {"required": True, "in": "path", "schema": {"type": "string"}}
+    extra: dict[str, Any] = {"parameters": [{"name": name, **kind} for name in re.findall(r"\{(\w+)\}", path)]}
+    if body is not None:
+        extra["requestBody"] = {"required": True, "content": {KIND: {"schema": body}}}
+    problems = {"description": "Confluent's error", "content": {KIND: {"schema": _ERROR}}}
+    answers = {200: {"content": {KIND: {}}}, 404: problems, 422: problems}
+    return {"response_class": Response, "name": path, "openapi_extra": extra, "responses": answers}
+
+
+_TEXT: Final = {"type": "string"}
+_BODY: Final = {"type": "object", "required": ["schema"], "properties": {"schema": _TEXT, "schemaType": _TEXT}}
+_ERROR: Final = {"type": "object", "properties": {"error_code": {"type": "integer"}, "message": _TEXT}}
+
+
+Told = Awaitable[Any]
+Answer = Callable[[Request], Told]
+
+
+def _reads(subjects: Subjects) -> dict[str, Answer]:
+    """What can be read, by address."""
+
+    def give(tell: Callable[[Mapping[str, str]], Any]) -> Answer:
+        async def answer(request: Request) -> Any:
+            return tell(request.path_params)
+
+        return answer
+
+    def one(at: Mapping[str, str]) -> dict[str, Any]:
+        return subjects.registered(at["subject"], subjects.version(at["subject"], at["version"]))
+
+    def all_of(at: Mapping[str, str]) -> list[int]:
+        return [number for number, _ in enumerate(subjects.versions(at["subject"]), 1)]
+
+    def of_subject(what: dict[str, str]) -> Callable[[Mapping[str, str]], Any]:
+        return lambda at: subjects.versions(at["subject"]) and what
+
+    level, mode = {"compatibilityLevel": LEVEL}, {"mode": "READONLY"}
+    told: dict[str, Callable[[Mapping[str, str]], Any]] = {
+        "/subjects": lambda _: subjects.names,
+        "/subjects/{subject}/versions": all_of,
+        "/subjects/{subject}/versions/{version}": one,
+        "/subjects/{subject}/versions/{version}/schema": lambda at: json.loads(one(at)["schema"]),
+        "/subjects/{subject}/versions/{version}/referencedby": lambda at: one(at) and [],
+        "/schemas/types": lambda _: ["AVRO"],
+        "/schemas/ids/{id}": lambda at: {"schema": subjects.by_id(at["id"]).schema.raw.decode("utf-8")},
+        "/schemas/ids/{id}/schema": lambda at: json.loads(subjects.by_id(at["id"]).schema.raw),
+        "/schemas/ids/{id}/subjects": lambda at: [each["subject"] for each in subjects.pairs(at["id"])],
+        "/schemas/ids/{id}/versions": lambda at: subjects.pairs(at["id"]),
+        "/config": lambda _: level,
+        "/config/{subject}": of_subject(level),
+        "/mode": lambda _: mode,
+        "/mode/{subject}": of_subject(mode),
+    }
+    return {path: give(tell) for path, tell in told.items()}
+
+
+def _asks(subjects: Subjects) -> dict[str, Answer]:
+    """What is asked with a schema in the body."""
+
+    async def look_up(request: Request) -> Any:
+        subject, text = request.path_params["subject"], await _schema_text(request)
+        return subjects.registered(subject, await asyncio.to_thread(subjects.number, subject, text))
+
+    async def register(request: Request) -> Any:
+        try:
+            return {"id": (await look_up(request))["id"]}
+        except Refused as fault:
+            known = fault.code not in {"registry.unknown-schema", "registry.unknown-subject"}
+            raise (fault if known else Refused("registry.read-only")) from None
+
+    async def compatible(request: Request) -> Any:
+        subject, word = request.path_params["subject"], request.path_params.get("version")
+        history = subjects.versions(subject)
+        chosen = history if word is None else [history[subjects.version(subject, word) - 1]]
+        text = await _schema_text(request)
+        breaks = await asyncio.to_thread(evolution.check_all, [each.schema for each in chosen], text)
+        told: dict[str, Any] = {"is_compatible": not breaks}
+        if request.query_params.get("verbose", "").lower() == "true":
+            told["messages"] = [_sentence(each, language_of(request)) for each in breaks]
+        return told
+
+    return {
+        "/subjects/{subject}": look_up,
+        "/subjects/{subject}/versions": register,
+        "/compatibility/subjects/{subject}/versions": compatible,
+        "/compatibility/subjects/{subject}/versions/{version}": compatible,
+    }
+
+
+async def _nothing(request: Request) -> Any:
+    raise Refused("registry.no-such-address" if request.method in {"GET", "POST"} else "registry.read-only")
+
+
+async def _schema_text(request: Request) -> bytes:
+    """The schema of the body. Raises Refused: `registry.body`, `registry.only-avro`."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > BODY_BYTES:
+            raise Refused("registry.body", limit=BODY_BYTES)
+    try:
+        told = json.loads(body)
+        text = told["schema"].encode("utf-8")
+    except (ValueError, RecursionError, TypeError, KeyError, AttributeError):
+        raise Refused("registry.body", limit=BODY_BYTES) from None
+    if told.get("schemaType") not in {None, "AVRO"} or told.get("references"):
+        raise Refused("registry.only-avro")
+    return bytes(text)
+
+
+def _endpoint(answer: Answer) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        try:
+            return _json(200, await answer(request))
+        except Refused as fault:
+            status, code = _ERRORS.get(fault.code, _INVALID)
+            return _json(status, {"error_code": code, "message": _sentence(fault, language_of(request))})
+
+    return endpoint
+
+
+def _sentence(coded: Refused | evolution.Break, language: Language) -> str:
+    """What is wrong, where, and what to do."""
+    place = coded.pointer if isinstance(coded, Refused) else coded.place
+    message = explain(coded, language)
+    return f"{coded.code}{f' at {place}' if place else ''}: {message.wrong} {message.remedy}"
+
+
+def _json(status: int, told: Any) -> Response:
+    return Response(json.dumps(told, ensure_ascii=False), status, media_type=KIND)
