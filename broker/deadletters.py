@@ -24,7 +24,7 @@ from broker.store.tables import dead_letters, declarations, deliveries
 from consent.policy import Deny
 from schemas.entry import EntryKind
 from schemas.errors import Refused
-from schemas.names import DeliveryId, Instant, Reason
+from schemas.names import DeliveryId, Instant, PartyId, Reason
 
 LOCK = b"dead-letters"
 
@@ -69,12 +69,19 @@ class DeadLetters:
         self._recorder = recorder
         self._clock = clock
 
-    async def list(self, *, replayed: bool = False, limit: int = 200) -> list[DeadLetter]:
-        """Those that wait, oldest first; with `replayed` the others too, and those that were applied after all."""
+    async def list(
+        self, *, replayed: bool = False, recipient: PartyId | None = None, after: int = 0, limit: int = 200
+    ) -> list[DeadLetter]:
+        """Those that wait, oldest first; with `replayed` the others too, and those that were applied after all.
+
+        `recipient`: those of one administration; `after`: those with a greater number.
+        """
         applied = deliveries.c.state.is_not_distinct_from(DeliveryState.APPLIED.value)
         waiting = [] if replayed else [dead_letters.c.replayed_at.is_(None), ~applied]
+        mine = [] if recipient is None else [deliveries.c.recipient == recipient]
+        later = dead_letters.c.id > after
         async with self._store.read() as tx:
-            rows = await tx.execute(_SELECT.where(*waiting).order_by(dead_letters.c.id).limit(limit))
+            rows = await tx.execute(_SELECT.where(*waiting, *mine, later).order_by(dead_letters.c.id).limit(limit))
             return [_dead_letter(row) for row in rows]
 
     async def show(self, number: int) -> DeadLetter:
@@ -102,6 +109,17 @@ class DeadLetters:
             mark("dead.replayed")
             # Crash here: nothing was planned and the letter still waits; the operator replays it again.
         return reason
+
+    async def replay_own(self, recipient: PartyId, of: DeliveryId) -> Reason | None:
+        """As `replay`, for an administration that tries its own again. Raises Refused as `replay` does: another's is as
+        unknown as one that never was.
+        """
+        mine = (dead_letters.c.delivery == of, deliveries.c.recipient == recipient)
+        async with self._store.read() as tx:
+            row = (await tx.execute(_SELECT.where(*mine).order_by(dead_letters.c.id.desc()).limit(1))).one_or_none()
+        if row is None:
+            raise Refused("dead.unknown", "/delivery")
+        return await self.replay(row.id)
 
     async def _replay_record(self, tx: Transaction, row: Row[Any]) -> None:
         place = Position(row.topic, row.partition, row.offset)

@@ -5,7 +5,8 @@ Keeps: a problem is never cached; `type` opens the documentation at the code's h
 """
 
 import json
-from typing import Final
+from collections.abc import Sequence
+from typing import Any, Final
 
 from fastapi import Request, Response
 
@@ -16,21 +17,36 @@ KIND: Final = "application/problem+json"
 DOCUMENTED: Final = "/docs/errors.html#"
 
 
-def problem(fault: Fault, status: int, request: Request) -> Response:
-    """The fault as problem details with this status."""
+def problem(fault: Fault, status: int, request: Request, *, also: Sequence[Fault] = ()) -> Response:
+    """The fault as problem details with this status; `also` are further fields that are wrong."""
+    headers = {
+        "Cache-Control": "no-store",
+        "Content-Language": language_of(request),
+        "Vary": "Accept-Language",
+    }
+    body = told(fault, status, request, also=also)
+    return Response(json.dumps(body, ensure_ascii=False), status, headers, KIND)
+
+
+def told(fault: Fault, status: int, request: Request, *, also: Sequence[Fault] = ()) -> dict[str, Any]:
+    """The members of the problem: a whole answer, or the part of a batch that one item gets."""
     language = language_of(request)
     message = explain(fault, language)
-    told = {
+    members: dict[str, Any] = {
         "type": f"{DOCUMENTED}{fault.code.replace('.', '-')}",
         "title": message.wrong,
         "status": status,
         "detail": message.remedy,
         "code": fault.code,
     }
-    if fault.pointer:
-        told["errors"] = [{"pointer": fault.pointer, "code": fault.code, "detail": message.wrong}]
-    headers = {"Cache-Control": "no-store", "Content-Language": language, "Vary": "Accept-Language"}
-    return Response(json.dumps(told, ensure_ascii=False), status, headers, KIND)
+    wrong = [each for each in (fault, *also) if each.pointer]
+    if wrong:
+        members["errors"] = [
+            {"pointer": each.pointer, "code": each.code, "detail": explain(each, language).wrong} for each in wrong
+        ]
+    if "unefois.trace" in request.scope:
+        members["trace_id"] = request.scope["unefois.trace"]
+    return members
 
 
 def language_of(request: Request) -> Language:

@@ -1,0 +1,1 @@
+"""The agencies' API: what administrations publish and receive through, below `/v1`."""

@@ -1,0 +1,44 @@
+"""The agencies' API as one app below `/v1`: its own errors, limits and headers, whatever else the process serves.
+
+Refuses: what its frame and its routes refuse.
+Keeps: version in the path; every route of `ROUTES` is below it, and no other.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from fastapi import FastAPI
+
+from broker.web.agencies import faults, receiving
+from broker.web.agencies.frame import Frame
+from broker.web.agencies.waiting import Waiting
+from broker.wiring import Home
+
+PREFIX: Final = "/v1"
+ROUTES: Final = (receiving.routes,)
+BODIES: Final[Mapping[str, int]] = {"/deliveries:ack": 262_144}
+"""Bytes of the bodies that may weigh more than the others."""
+
+
+def mount(app: FastAPI, home: Home) -> None:
+    """Serve the API below `/v1` of this app."""
+    app.mount(PREFIX, agencies(home))
+
+
+def agencies(home: Home, waiting: Waiting | None = None) -> FastAPI:
+    """The API itself; its paths begin after `/v1`."""
+    made = FastAPI(
+        title="Unefois: the agencies' API",
+        version="1",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        openapi_url="/openapi.json",
+    )
+    made.state.home = home
+    made.state.waiting = waiting or Waiting()
+    for routes in ROUTES:
+        made.include_router(routes)
+    faults.register(made)
+    made.add_middleware(Frame, entropy=home.entropy, bodies=BODIES)
+    return made

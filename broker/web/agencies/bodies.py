@@ -1,0 +1,117 @@
+"""Bodies: what the agencies' API takes and gives, as JSON with keys that stay.
+
+Refuses: a member that is not asked for, a type that is not the one asked for (`"1"` is no number), more than a batch.
+Keeps: identifiers of 16 bytes are UUIDs, digests hexadecimal, bytes base64url without padding, instants RFC 3339; a
+field of a citizen is in no repr.
+"""
+
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from typing import Annotated, Any, Final, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from broker.gate import MOST
+from schemas.errors import Refused
+from schemas.instants import rfc3339
+from schemas.names import Instant
+
+WAIT_SECONDS: Final = 20
+BATCH: Final = 100
+"""Declarations in one request."""
+
+Json = dict[str, Any]
+Uuid = Annotated[str, Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
+Bytes = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
+
+
+class Body(BaseModel):
+    """Whatever an agency sends as JSON."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Pull(Body):
+    """How much, and how long to wait for the first one."""
+
+    max: int = Field(100, ge=1, le=MOST)
+    wait: int = Field(0, ge=0, le=WAIT_SECONDS, description="Seconds to wait when nothing is there.")
+
+
+class Acknowledgement(Body):
+    """The end of one delivery. `code` is the agency's own, for its operator; never a value."""
+
+    delivery: Uuid
+    outcome: Literal["applied", "rejected"]
+    code: str | None = Field(None, max_length=64, pattern=r"^[a-z][a-z0-9-]*(\.[a-z0-9-]+)+$")
+    reason: Literal["invalid-delivery", "mapping", "system-refused"] | None = None
+
+
+class Acknowledge(Body):
+    """The ends of deliveries."""
+
+    acknowledgements: list[Acknowledgement] = Field(min_length=1, max_length=MOST)
+
+
+class Replay(Body):
+    """Own dead letters to be tried again."""
+
+    deliveries: list[Uuid] = Field(min_length=1, max_length=BATCH)
+
+
+class Person(Body):
+    """A citizen's pivot identity, as FranceConnect gives it."""
+
+    family_name: str = Field(max_length=200, repr=False)
+    given_names: list[Annotated[str, Field(max_length=200)]] = Field(max_length=20, repr=False)
+    birthdate: str = Field(max_length=10, repr=False)
+    gender: str = Field(max_length=20, repr=False)
+    birthplace: str | None = Field(None, max_length=5, repr=False)
+    birthcountry: str = Field(max_length=5, repr=False)
+
+
+class Resolve(Body):
+    """Whom a declaration will be about."""
+
+    subject: Person = Field(repr=False)
+
+
+class Declarations(Body):
+    """Signed envelopes, each in base64url."""
+
+    declarations: list[Bytes] = Field(min_length=1, max_length=BATCH, repr=False)
+
+
+class Ask(Body):
+    """What an administration wants to receive."""
+
+    event_type: str = Field(max_length=200)
+    purpose: str = Field(max_length=64)
+    fields: list[Annotated[str, Field(max_length=64)]] = Field(min_length=1, max_length=200)
+    territories: list[Annotated[str, Field(max_length=5)]] | None = Field(None, min_length=1, max_length=40_000)
+
+
+def b64u(raw: bytes) -> str:
+    """Bytes in base64url, without padding."""
+    return urlsafe_b64encode(raw).decode().rstrip("=")
+
+
+def from_b64u(text: str, pointer: str) -> bytes:
+    """The bytes that this text is, exactly. Raises Refused `api.base64`."""
+    try:
+        raw = urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except ValueError:
+        raw = b""
+    if b64u(raw) != text:
+        raise Refused("api.base64", pointer)
+    return raw
+
+
+def uuid_of(raw: bytes) -> str:
+    """16 bytes as a UUID."""
+    return str(UUID(bytes=bytes(raw)))
+
+
+def time_of(at: Instant | None) -> str | None:
+    """An instant in RFC 3339."""
+    return None if at is None else rfc3339(at)

@@ -1,0 +1,120 @@
+"""Frame: what surrounds every request of the agencies' API, before any route is looked for.
+
+Refuses: headers and bodies beyond their limits, before anything reads them; a body that is compressed, for its size
+cannot be known.
+Keeps: every answer has its trace id and the security headers, and nothing of an unexpected fault but that it happened.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from fastapi import Request
+from starlette._utils import get_route_path
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from broker.observe import logger
+from broker.ports import Entropy
+from broker.web.agencies.faults import answer
+from schemas.errors import Fault, Refused
+
+HEADER_BYTES: Final = 16 * 1024
+HEADERS: Final = 64
+BODY_BYTES: Final = 256 * 1024
+"""What a body may weigh where its route does not say more."""
+
+ALWAYS: Final[Mapping[str, str]] = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "Strict-Transport-Security": "max-age=31536000",
+    "X-Content-Type-Options": "nosniff",
+}
+"""On every answer, unless the route says otherwise itself: what is not said to be public is kept by nobody."""
+
+_TRACEPARENT: Final = re.compile(r"00-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+class Frame:
+    """ASGI middleware; `bodies` holds the limits of paths that take more than BODY_BYTES."""
+
+    def __init__(self, app: ASGIApp, entropy: Entropy, bodies: Mapping[str, int]) -> None:
+        self._app = app
+        self._entropy = entropy
+        self._bodies = bodies
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        scope["unefois.trace"] = self._trace(headers.get("traceparent", ""))
+        limit = scope["unefois.body"] = self._bodies.get(get_route_path(scope), BODY_BYTES)
+        reply = _Reply(send, scope["unefois.trace"])
+        fault = _too_much(scope, headers, limit)
+        if fault is not None:
+            await answer(fault, Request(scope))(scope, receive, reply.send)
+            return
+        try:
+            await self._app(scope, _counted(receive, limit), reply.send)
+        except Exception as error:
+            # Broad on purpose: here a fault of the program becomes an answer, without the exception's own words, which
+            # may hold a value.
+            logger().error("api.unexpected", exc_info=error)
+            if reply.started:
+                raise
+            await answer(Fault("api.unexpected"), Request(scope))(scope, receive, reply.send)
+
+    def _trace(self, told: str) -> str:
+        """The caller's trace id (W3C Trace Context), or one of ours."""
+        found = _TRACEPARENT.fullmatch(told)
+        return found[1] if found else self._entropy(16).hex()
+
+
+class _Reply:
+    """What goes out: it adds the headers, and knows whether anything went out."""
+
+    def __init__(self, send: Send, trace: str) -> None:
+        self._send = send
+        self._trace = trace
+        self.started = False
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.started = True
+            headers = MutableHeaders(scope=message)
+            for name, value in ALWAYS.items():
+                headers.setdefault(name, value)
+            headers["Trace-Id"] = self._trace
+        await self._send(message)
+
+
+def _too_much(scope: Scope, headers: Headers, limit: int) -> Refused | None:
+    size = sum(len(name) + len(value) for name, value in scope["headers"])
+    if len(scope["headers"]) > HEADERS or size > HEADER_BYTES:
+        return Refused("api.headers", size=size, limit=HEADER_BYTES)
+    length = headers.get("content-length", "0")
+    if not length.isascii() or not length.isdigit() or int(length[:20]) > limit:
+        return Refused("api.too-large", limit=limit)
+    if headers.get("content-encoding", "identity").strip().lower() != "identity":
+        return Refused("api.encoded")
+    return None
+
+
+def _counted(receive: Receive, limit: int) -> Receive:
+    """What comes in, until it is more than its limit: a length that was not told is counted."""
+    came = 0
+
+    async def counting() -> Message:
+        nonlocal came
+        message = await receive()
+        came += len(message.get("body", b""))
+        if came > limit:
+            raise HTTPException(413)
+        return message
+
+    return counting

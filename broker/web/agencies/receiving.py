@@ -1,0 +1,160 @@
+"""Receiving: an administration takes its deliveries, says what became of them, and sees what waits.
+
+Refuses: another administration's delivery, which is as unknown as one that never was.
+Keeps: nothing of its own: mailbox, gate and dead letters decide, as they do for a hosted administration. One pull has
+one sealed key release; what leaves is ciphertext and keys sealed to the recipient.
+"""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+
+from broker import backlog
+from broker.credentials import Credential, Scope
+from broker.deliveries import Delivery
+from broker.gate import Released
+from broker.mailbox import Rejection
+from broker.web.agencies.bodies import Acknowledge, Acknowledgement, Json, Pull, Replay, b64u, time_of, uuid_of
+from broker.web.agencies.faults import status_of
+from broker.web.agencies.strict import Access, StrictRoute
+from broker.web.agencies.waiting import Waiting
+from broker.web.problems import told
+from broker.wiring import Home
+from schemas.errors import Fault, Refused
+from schemas.names import DeliveryId, Reason
+
+routes = APIRouter(route_class=StrictRoute, tags=["receive"])
+
+Receiver = Annotated[Credential, Depends(Access(Scope.RECEIVE))]
+
+
+@routes.post("/deliveries:pull")
+async def pull(request: Request, caller: Receiver, wanted: Pull) -> Json:
+    """Take deliveries for one lease, with the keys to open them: one key release, sealed to your current key.
+
+    `deliveries` is in the order that the key release was sealed for: open them together, in this order. What is not
+    acknowledged before the lease ends comes again.
+    """
+    home: Home = request.app.state.home
+    waiting: Waiting = request.app.state.waiting
+    inbox = home.inbox(caller.party)
+    if wanted.wait:
+        await waiting.until(caller.party, lambda: inbox.ready(1), wanted.wait)
+    leased = await inbox.lease(wanted.max)
+    # Crash here, and at every line below: the lease runs out by itself, and the deliveries come again.
+    released = await home.gate.release(caller.party, [delivery.id for delivery in leased])
+    return _pulled(released, leased, home.settings.lease_seconds)
+
+
+@routes.post("/deliveries:ack")
+async def acknowledge(request: Request, caller: Receiver, ends: Acknowledge) -> Json:
+    """Say what became of deliveries. Durable once it is answered; the same end again changes nothing.
+
+    Each has its own result: one that cannot be acknowledged does not hinder the others.
+    """
+    outcomes: dict[DeliveryId, Rejection | None] = {}
+    for number, one in enumerate(ends.acknowledgements):
+        delivery = DeliveryId.parse(one.delivery)
+        if delivery in outcomes:
+            raise Refused("api.repeated", f"/acknowledgements/{number}/delivery")
+        outcomes[delivery] = _outcome(one, f"/acknowledgements/{number}")
+    home: Home = request.app.state.home
+    async with home.store.begin() as tx:
+        refused = await home.mailbox.acknowledge(tx, caller.party, outcomes, home.clock())
+    return {"results": [_result(request, delivery, refused.get(delivery)) for delivery in outcomes]}
+
+
+@routes.post("/deliveries:replay")
+async def replay(request: Request, caller: Receiver, wanted: Replay) -> Json:
+    """Try own dead letters again, under the consent of today: on their way, or withheld for a reason."""
+    home: Home = request.app.state.home
+    results = []
+    for text in dict.fromkeys(wanted.deliveries):
+        delivery = DeliveryId.parse(text)
+        try:
+            reason = await home.dead_letters.replay_own(caller.party, delivery)
+        except Refused as fault:
+            results.append(_result(request, delivery, fault))
+        else:
+            results.append(_result(request, delivery, None) | {"withheld": None if reason is None else reason.value})
+    return {"results": results}
+
+
+@routes.get("/dead-letters")
+async def dead_letters(
+    request: Request,
+    response: Response,
+    caller: Receiver,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    cursor: Annotated[str | None, Query(max_length=20, pattern="^[0-9]+$")] = None,
+) -> Json:
+    """What you rejected, or what was tried too often, oldest first. The next page is in the header `Link`."""
+    home: Home = request.app.state.home
+    after = min(int(cursor or 0), 2**62)
+    found = await home.dead_letters.list(recipient=caller.party, after=after, limit=limit + 1)
+    if len(found) > limit:
+        query = f"limit={limit}&cursor={found[limit - 1].id}"
+        response.headers["Link"] = f'<{request.url.path}?{query}>; rel="next"'
+    return {
+        "dead_letters": [
+            {
+                "delivery": uuid_of(one.delivery) if one.delivery is not None else None,
+                "event_type": one.event_type,
+                "reason": one.reason.value,
+                "code": one.code,
+                "attempts": one.attempts,
+                "at": time_of(one.at),
+            }
+            for one in found[:limit]
+        ]
+    }
+
+
+@routes.get("/status")
+async def status(request: Request, caller: Receiver) -> Json:
+    """How much waits for you, and since when."""
+    home: Home = request.app.state.home
+    async with home.store.read() as tx:
+        now = await backlog.of(tx, caller.party)
+    return {
+        "party": caller.party,
+        "waiting": now.waiting,
+        "handed": now.handed,
+        "oldest_at": time_of(now.oldest_at),
+        "dead_letters": now.dead_letters,
+        "at": time_of(home.clock()),
+    }
+
+
+def _pulled(taken: Released, leased: Sequence[Delivery], lease_seconds: int) -> Json:
+    attempts = {delivery.id: delivery.attempts for delivery in leased}
+    return {
+        "deliveries": [
+            {
+                "id": uuid_of(one.delivery_id),
+                "attempts": attempts[one.delivery_id],
+                "locked": b64u(one.encode()),
+            }
+            for one in taken.locked
+        ],
+        "key_release": b64u(taken.key_release) if taken.locked else None,
+        "withheld": [{"id": uuid_of(delivery), "reason": reason.value} for delivery, reason in taken.withheld],
+        "lease_seconds": lease_seconds,
+    }
+
+
+def _outcome(one: Acknowledgement, pointer: str) -> Rejection | None:
+    if one.outcome == "applied":
+        if one.code is not None or one.reason is not None:
+            raise Refused("api.applied-with-code", pointer)
+        return None
+    if one.code is None or one.reason is None:
+        raise Refused("api.rejected-without-code", pointer)
+    return Rejection(one.code, Reason(one.reason))
+
+
+def _result(request: Request, delivery: DeliveryId, fault: Fault | None) -> dict[str, Any]:
+    if fault is None:
+        return {"delivery": uuid_of(delivery), "ok": True}
+    return {"delivery": uuid_of(delivery), "ok": False, "problem": told(fault, status_of(fault), request)}

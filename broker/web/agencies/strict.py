@@ -1,0 +1,91 @@
+"""Strict: a route that lets in who may come before it reads what they send, and reads only what it was made for.
+
+Refuses: a request without a credential or without the route's scope; a query parameter that the route does not have, or
+twice; a body of another media type.
+Keeps: who is not let in learns nothing about what they sent, and nothing of it was parsed.
+"""
+
+import re
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+from fastapi.security import HTTPBearer
+from starlette.requests import HTTPConnection
+
+from broker.credentials import Credential, Scope
+from schemas.errors import Refused
+
+_BEARER: Final = re.compile(r"(?i:bearer) +([A-Za-z0-9._~+/=-]{1,4096})")
+
+
+class Access(HTTPBearer):
+    """The dependency that names a route's scope and gives the route its caller."""
+
+    def __init__(self, scope: Scope) -> None:
+        super().__init__(scheme_name="token", description="An API token: `unefois token issue`.", auto_error=False)
+        self.scope = scope
+
+    async def __call__(self, request: HTTPConnection) -> Any:
+        """The caller, whom `admit` let in before the body was read."""
+        return request.scope["unefois.caller"]
+
+    async def admit(self, request: Request) -> None:
+        """Raises Refused `api.no-credential`, `credentials.*`, `api.scope`."""
+        told = request.headers.getlist("authorization")
+        found = _BEARER.fullmatch(told[0]) if len(told) == 1 else None
+        if found is None:
+            raise Refused("api.no-credential")
+        home = request.app.state.home
+        async with home.store.read() as tx:
+            caller: Credential = await home.credentials.verify(tx, found[1], home.clock())
+        if self.scope not in caller.scopes:
+            raise Refused("api.scope", scope=self.scope.value)
+        request.scope["unefois.caller"] = caller
+
+
+class StrictRoute(APIRoute):
+    """A route of the agencies' API."""
+
+    @property
+    def access(self) -> Access | None:
+        """Who may come; None for everybody."""
+        calls = (each.call for each in self.dependant.dependencies)
+        return next((call for call in calls if isinstance(call, Access)), None)
+
+    @property
+    def media(self) -> str | None:
+        """The one media type that the route takes, or None when it takes no body."""
+        told = (self.openapi_extra or {}).get("requestBody", {}).get("content", {})
+        return next(iter(told), "application/json" if self.body_field is not None else None)
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """FastAPI's own, behind our checks."""
+        answered = super().get_route_handler()
+        query = {field.alias for field in self.dependant.query_params}
+        access, media = self.access, self.media
+
+        async def strict(request: Request) -> Response:
+            if access is not None:
+                await access.admit(request)
+            _check_query(request, query)
+            _check_media(request, media)
+            return await answered(request)
+
+        return strict
+
+
+def _check_query(request: Request, known: set[str]) -> None:
+    told = [name for name, _ in request.query_params.multi_items()]
+    if not known.issuperset(told):
+        raise Refused("api.query-unknown", known=", ".join(sorted(known)) or "-")
+    if len(set(told)) < len(told):
+        raise Refused("api.query-twice")
+
+
+def _check_media(request: Request, media: str | None) -> None:
+    told = request.headers.getlist("content-type")
+    sent = told[0].partition(";")[0].strip().lower() if told else ""
+    if media is not None and (len(told) != 1 or sent != media):
+        raise Refused("api.media-type", media=media)
