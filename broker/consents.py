@@ -18,6 +18,7 @@ from broker.deliveries import ACTIVE, UNRELEASED, DeliveryState, citizen_lock, i
 from broker.keyring import Keyring
 from broker.ledger import Recorder
 from broker.lookup import Lookup
+from broker.measures import REVOCATION
 from broker.planner import Planner
 from broker.ports import Clock, Entropy
 from broker.store.engine import Store, Transaction
@@ -130,7 +131,8 @@ class Consents:
 
         Raises Refused: `consents.unknown-grant`, `grant.mandate`, `grant.over`.
         """
-        return await self._change(grant_id, EntryKind.REVOKED, lambda grant, at: grant.revoke(at, voice))
+        with REVOCATION.time():
+            return await self._change(grant_id, EntryKind.REVOKED, lambda grant, at: grant.revoke(at, voice))
 
     async def end_mandate(self, grant_id: GrantId, voice: Voice) -> Recorded:
         """End a mandate by law, on an operator's word. Raises Refused: `consents.unknown-grant`, `grant.*`."""

@@ -107,6 +107,9 @@ class Settings(BaseSettings):
     kafka_topic_prefix: str = Field("", pattern=r"^([a-z0-9][a-z0-9-]{0,30}\.)?$")
     """Before the name of each topic, as `unefois.`, where several brokers share a cluster."""
 
+    listen: str = "127.0.0.1:8470"
+    """Where `unefois serve` answers over HTTP, as `host:port`; port 0 takes a free one, `none` answers nobody."""
+
     lease_seconds: int = Field(60, ge=5, le=3600)
     delivery_attempts: int = Field(48, ge=1, le=1000)
     """With the waits below these are nine days: a system that is away over a long weekend needs nobody's help."""
@@ -129,6 +132,13 @@ class Settings(BaseSettings):
         if isinstance(addresses, tuple | list) and not all(_ADDRESS.fullmatch(str(each)) for each in addresses):
             raise ValueError("addresses as host:port, separated by commas")
         return addresses
+
+    @field_validator("listen")
+    @classmethod
+    def _is_place(cls, text: str) -> str:
+        if text != "none" and (not _ADDRESS.fullmatch(text) or int(text.rpartition(":")[2]) > 65_535):
+            raise ValueError("an address as host:port, or none")
+        return text
 
     @field_validator("kafka_bootstrap", "kafka_security")
     @classmethod

@@ -64,14 +64,14 @@ def _never() -> bool:
 async def turn(home: Home, agencies: Sequence[Hosted], stopping: Callable[[], bool] = _never) -> Turn:
     """One turn of everything. Raises Corrupt."""
     done = Turn()
-    await _attempt(done, None, _upkeep(home, done))
-    await _attempt(done, None, _route(home, done))
+    await attempt(done, None, keep(home, done))
+    await attempt(done, None, _route(home, done))
     for hosted in agencies:
         if stopping():
             break
-        await _attempt(done, hosted.party, _tell(home, hosted, done))
-        await _attempt(done, hosted.party, _deliver(home, hosted, done, stopping))
-    await _attempt(done, None, _sequence(home, done))
+        await attempt(done, hosted.party, tell(home, hosted, done))
+        await attempt(done, hosted.party, deliver(home, hosted, done, stopping))
+    await attempt(done, None, sequence(home, done))
     return done
 
 
@@ -92,16 +92,23 @@ async def _idle(stop: asyncio.Event) -> None:
         return
 
 
-async def _attempt(done: Turn, party: PartyId | None, step: Coroutine[Any, Any, None]) -> None:
+async def attempt(done: Turn, party: PartyId | None, step: Coroutine[Any, Any, None]) -> None:
+    """One step of a turn; a fault becomes its trouble. Raises Corrupt."""
     try:
         await step
     except Corrupt:
         raise
     except Fault as fault:
-        done.troubles.append(Trouble(party, fault.code, fault.pointer, fault.details, fault.retriable))
+        done.troubles.append(trouble(party, fault))
 
 
-async def _upkeep(home: Home, done: Turn) -> None:
+def trouble(party: PartyId | None, fault: Fault) -> Trouble:
+    """A fault that stops nobody, as a turn tells it."""
+    return Trouble(party, fault.code, fault.pointer, fault.details, fault.retriable)
+
+
+async def keep(home: Home, done: Turn) -> None:
+    """What is due because time passed."""
     kept = await home.upkeep.turn()
     done.expired += kept.expired
     done.epochs += kept.finished + kept.gates_opened + kept.gates_destroyed + (kept.rewrapped is not None)
@@ -112,14 +119,15 @@ async def _route(home: Home, done: Turn) -> None:
     done.routed = await home.router.route()
 
 
-async def _tell(home: Home, hosted: Hosted, done: Turn) -> None:
+async def tell(home: Home, hosted: Hosted, done: Turn) -> None:
+    """Tell an agency that deliveries wait."""
     report = await tell_hosted(home, hosted)
     if report is not None:
         done.told += len(report.told)
         _note(done, hosted, (code for _, code in report.unheard))
 
 
-async def _deliver(home: Home, hosted: Hosted, done: Turn, stopping: Callable[[], bool]) -> None:
+async def deliver(home: Home, hosted: Hosted, done: Turn, stopping: Callable[[], bool]) -> None:
     """Pull until the mailbox is empty: a citizen's next delivery comes only after the one before is acknowledged."""
     for _ in range(PULLS):
         report = await run_hosted(home, hosted)
@@ -137,5 +145,6 @@ def _note(done: Turn, hosted: Hosted, codes: Iterable[str]) -> None:
     done.troubles += [Trouble(hosted.party, code, "", {}, retriable=True) for code in sorted(set(codes))]
 
 
-async def _sequence(home: Home, done: Turn) -> None:
+async def sequence(home: Home, done: Turn) -> None:
+    """Order the ledger."""
     done.sequenced += await home.ledger.sequence()

@@ -95,11 +95,23 @@ async def open_home(
 ) -> AsyncIterator[Home]:
     """The machine of a home that `create_home` made.
 
-    Raises Refused: `store.newer-version`, `store.not-migrated`, `store.moved`, `keys.*`. Raises Unavailable.
+    Raises Refused: `store.newer-version`, `store.not-migrated`, `keys.*`. Raises Unavailable.
+    """
+    async with open_unchecked(settings, clock, entropy) as home:
+        await migrate.check(home.store)
+        yield home
+
+
+@asynccontextmanager
+async def open_unchecked(
+    settings: Settings, clock: Clock = system_clock, entropy: Entropy = secrets.token_bytes
+) -> AsyncIterator[Home]:
+    """The machine before anybody has looked whether its database is there and ours: whoever opens it so does that.
+
+    Raises Refused `keys.*`.
     """
     keys = FileKeys.open(settings.keys_folder, entropy, settings.secret_passphrase())
     async with Store.open(settings.database_url) as store, open_log(settings, store, clock) as log:
-        await migrate.check(store)
         yield assemble(settings, store=store, log=log, keys=keys, clock=clock, entropy=entropy)
 
 

@@ -19,6 +19,7 @@ from broker.cli import (
     mappings,
     move,
     parties,
+    serve,
     subscriptions,
     tokens,
     types,
@@ -71,6 +72,7 @@ def demo(
 
 
 machine.register(app)
+serve.register(app)
 move.register(app)
 app.add_typer(parties.app, name="party")
 app.add_typer(tokens.app, name="token")

@@ -214,11 +214,11 @@ async def _serve(home: "Home") -> int:
     count = len(agencies)
     if not chosen().json:
         line(say(f"En marche, {count} administrations hébergées.", f"Running, {count} hosted administrations."))
-    await turns.run(home, agencies, stop, _tell_turn)
+    await turns.run(home, agencies, stop, tell_turn)
     return Exit.OK
 
 
-def _tell_turn(done: "Turn") -> None:
+def tell_turn(done: "Turn") -> None:
     """One line for each turn that did something; with --json a line of JSON."""
     from broker.cli import shapes
 

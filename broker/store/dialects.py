@@ -9,14 +9,14 @@ Source: sqlite.org/pragma.html, sqlite.org/rescode.html; PostgreSQL, appendix A 
 import os
 import sqlite3
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from sqlalchemy import URL, Connection, Table, event, func, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, InterfaceError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 from sqlalchemy.sql.dml import Insert
 
 from broker.store import near
@@ -28,6 +28,10 @@ BUSY_SECONDS = 10
 CONNECTIONS = 8
 """Connections of one kind, at most; who needs one more waits."""
 CONNECTION_WAIT_SECONDS = 30
+ABSENT_SECONDS = 60
+"""A process that stands still inside a transaction (SIGSTOP, a paused machine) holds its locks no longer than this:
+then the server ends the transaction, and what it writes when it comes back is not written.
+"""
 
 
 class Dialect(Protocol):
@@ -54,6 +58,9 @@ class Dialect(Protocol):
 
     async def resume_numbers(self, connection: AsyncConnection, table: Table) -> None:
         """After rows were copied with their numbers: the next row gets a number that none of them has."""
+
+    def bare(self, url: URL) -> AsyncEngine | None:
+        """Connects as any program would, without our own settings; None where there is no server."""
 
     def fault_of(self, error: DBAPIError) -> Fault | None:
         """The error as one of ours, or None when it is the caller's (a broken constraint, a wrong statement)."""
@@ -93,6 +100,9 @@ class Sqlite:
 
     def insert_new(self, table: Table) -> Insert:
         return sqlite.insert(table).on_conflict_do_nothing()
+
+    def bare(self, url: URL) -> AsyncEngine | None:
+        return None
 
     def broken_references(self, connection: Connection) -> int:
         return len(connection.exec_driver_sql("PRAGMA foreign_key_check").all())
@@ -193,6 +203,8 @@ def _sqlite_file_fault(primary: int, name: str) -> Fault | None:
     return None
 
 
+_DENIED = ("28", "3D")
+"""Invalid authorization, no such database."""
 _SEQUENCE = text("SELECT pg_get_serial_sequence(:of_table, :of_column)")
 _RESUME = text("SELECT setval(CAST(:name AS regclass), :next, false)")
 
@@ -217,6 +229,9 @@ class Postgres:
     def migrator(self, url: URL) -> AsyncEngine:
         return self._engine(url, isolation_level="READ COMMITTED")
 
+    def bare(self, url: URL) -> AsyncEngine | None:
+        return _postgres(url, poolclass=NullPool)
+
     def insert_new(self, table: Table) -> Insert:
         return postgresql.insert(table).on_conflict_do_nothing()
 
@@ -238,7 +253,8 @@ class Postgres:
     def fault_of(self, error: DBAPIError) -> Fault | None:
         if error.connection_invalidated or isinstance(error, InterfaceError):
             return Unavailable("store.away", error="closed")
-        return _postgres_fault(str(getattr(error.orig, "sqlstate", None) or ""))
+        state = str(getattr(error.orig, "sqlstate", None) or "")
+        return Refused("store.denied", error=state) if state[:2] in _DENIED else _postgres_fault(state)
 
     def without_values(self, error: DBAPIError) -> DBAPIError:
         """The server quotes the row ("Failing row contains ..."), the driver the argument that it could not send."""
@@ -252,19 +268,28 @@ class Postgres:
         """
 
     def _engine(self, url: URL, isolation_level: str) -> AsyncEngine:
-        try:
-            return create_async_engine(
-                url,
-                hide_parameters=True,
-                isolation_level=isolation_level,
-                pool_size=CONNECTIONS,
-                max_overflow=0,
-                pool_timeout=CONNECTION_WAIT_SECONDS,
-                pool_pre_ping=True,
-                connect_args={"server_settings": {"synchronous_commit": "on", "lock_timeout": f"{BUSY_SECONDS}s"}},
-            )
-        except ModuleNotFoundError as error:
-            raise Refused("store.no-driver", driver=error.name or url.drivername) from None
+        return _postgres(
+            url,
+            isolation_level=isolation_level,
+            pool_size=CONNECTIONS,
+            max_overflow=0,
+            pool_timeout=CONNECTION_WAIT_SECONDS,
+            pool_pre_ping=True,
+            connect_args={
+                "server_settings": {
+                    "synchronous_commit": "on",
+                    "lock_timeout": f"{BUSY_SECONDS}s",
+                    "idle_in_transaction_session_timeout": f"{ABSENT_SECONDS}s",
+                }
+            },
+        )
+
+
+def _postgres(url: URL, **more: Any) -> AsyncEngine:
+    try:
+        return create_async_engine(url, hide_parameters=True, **more)
+    except ModuleNotFoundError as error:
+        raise Refused("store.no-driver", driver=error.name or url.drivername) from None
 
 
 def _postgres_fault(state: str) -> Fault | None:
@@ -275,7 +300,7 @@ def _postgres_fault(state: str) -> Fault | None:
             return Unavailable("store.disk-full")
         case _, "25006":
             return Unavailable("store.read-only")
-        case "08" | "53" | "57" | "58", _:
+        case ("08" | "53" | "57" | "58", _) | (_, "25P03"):
             return Unavailable("store.away", error=state)
         case "XX", _:
             return Corrupt("store.corrupt", error=state)

@@ -19,6 +19,7 @@ from broker import viewing
 from broker.credentials import Scope
 from broker.directory import Party, PartyKind
 from broker.export import export
+from broker.members import Members
 from broker.parties import Enrolment
 from broker.ports import KeyKind
 from broker.router import TOPIC
@@ -173,6 +174,13 @@ async def route(here: World) -> None:
     await here.home.router.route()
 
 
+async def meet(here: World) -> None:
+    """A router process comes and goes."""
+    member = Members(here.home.store, here.clock, here.home.entropy)
+    await member.beat()
+    await member.leave()
+
+
 async def pull(here: World) -> None:
     """CPAM's connector fetches and writes, and dies before it acknowledges."""
     await work(here, CPAM, lambda _: None)
@@ -261,6 +269,7 @@ STEPS: Final[Mapping[str, tuple[int, Step]]] = {
     "declare": (6 * MINUTE, declare),
     "forge": (8 * MINUTE, forge),
     "route": (10 * MINUTE, route),
+    "meet": (11 * MINUTE, meet),
     "pull": (12 * MINUTE, pull),
     "later": (14 * MINUTE, later),
     "refuse": (18 * MINUTE, refuse),

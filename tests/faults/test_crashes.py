@@ -56,6 +56,8 @@ SCENARIOS = {
     "mailbox.finished": "refuse",
     "mailbox.later": "later",
     "mailbox.leased": "pull",
+    "members.beaten": "meet",
+    "members.left": "meet",
     "migrate.upgraded": "create",
     "move.closing": "move",
     "move.copied": "move",

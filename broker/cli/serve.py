@@ -1,0 +1,117 @@
+"""Command serve: the machine for good, one role or all, with its answers over HTTP.
+
+Refuses: an address that is taken; a database that is not ours.
+Keeps: asked to stop once, it finishes what it has begun and ends with 0; asked twice, it ends at once, and nothing is
+lost by that either.
+"""
+
+import asyncio
+import json
+import signal
+import socket
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from broker.cli.frame import chosen, command, say
+from broker.cli.machine import tell_turn
+from broker.cli.session import collect_less, settings
+from broker.cli.show import line
+from schemas.errors import Refused
+
+if TYPE_CHECKING:
+    from broker.serving import Role, Serving
+    from broker.settings import Settings
+    from broker.turns import Turn
+    from broker.wiring import Home
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the root."""
+    command(app, "serve")(serve)
+
+
+def serve(
+    role: Annotated[
+        Literal["all", "router", "ledger", "connectors", "notify", "api"],
+        typer.Option("--role", help="What this process is for."),
+    ] = "all",
+    listen: Annotated[
+        str | None, typer.Option("--listen", metavar="HOST:PORT", help="Where it answers over HTTP, or none.")
+    ] = None,
+) -> None:
+    """Run for good, beside any number of others. A database or a log that is away is waited for.
+
+    SIGTERM or SIGINT: finish what has begun, end with 0. A second one: end at once.
+
+    Example: unefois serve --role router --listen 127.0.0.1:8471
+    """
+    from broker.serving import Role
+
+    here = settings(listen=listen)
+    if not here.keys_folder.is_dir():
+        raise Refused("cli.no-home", file=str(here.home))
+    asyncio.run(_serve(here, Role(role)))
+
+
+async def _serve(here: "Settings", role: "Role") -> None:
+    from broker import observe
+    from broker.hosting import FOLDER, load
+    from broker.serving import Serving
+    from broker.web import server
+    from broker.wiring import open_unchecked
+
+    agencies = load(here.home / FOLDER)
+    taken = server.bound(here)
+    async with open_unchecked(here) as home:
+        observe.configure(here.log_level, home.clock, sys.stderr)
+        collect_less()
+        stop = asyncio.Event()
+        _heed(stop)
+        serving = Serving(home, role, agencies, stop, _tell)
+        _greet(role, None if taken is None else server.address_of(taken))
+        await _beside(home, serving, taken)
+
+
+async def _beside(home: "Home", serving: "Serving", taken: socket.socket | None) -> None:
+    """The work, and the answers for as long as it lasts: who asks while it ends is told that it ends."""
+    from broker.web.app import build
+    from broker.web.server import serve_http
+
+    ended = asyncio.Event()
+    answering = None if taken is None else asyncio.create_task(serve_http(build(home, serving), taken, ended))
+    try:
+        await serving.run()
+    finally:
+        ended.set()
+        if answering is not None:
+            await answering
+
+
+def _heed(stop: asyncio.Event) -> None:
+    """The first signal asks to stop; after it, signals do again what they always do."""
+    loop, both = asyncio.get_running_loop(), (signal.SIGINT, signal.SIGTERM)
+
+    def asked() -> None:
+        stop.set()
+        for number in both:
+            with suppress(ValueError):
+                loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_DFL)
+
+    for number in both:
+        loop.add_signal_handler(number, asked)
+
+
+def _greet(role: "Role", address: str | None) -> None:
+    if chosen().json:
+        print(json.dumps({"serving": role.value, "listen": address}), flush=True)
+    else:
+        line(say(f"En marche : {role.value}. {address or ''}", f"Running: {role.value}. {address or ''}").rstrip())
+        sys.stdout.flush()
+
+
+def _tell(role: "Role", done: "Turn") -> None:
+    tell_turn(done)

@@ -1,0 +1,133 @@
+"""Figures: how a broker is doing, in numbers: for `unefois top`, for metrics, for whoever is woken at night.
+
+Refuses: anything about one citizen; a figure counts or tells an age.
+Keeps: every question is answered by an index, whatever the tables have grown to; what is counted is counted from the
+ledger, where only what was committed stands.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import func, select
+
+from broker.deliveries import ACTIVE
+from broker.ledger import size_of
+from broker.members import living
+from broker.router import TOPIC
+from broker.store.engine import Store, Transaction
+from broker.store.tables import consumed, dead_letters, deliveries, ledger_checkpoints, ledger_entries, parties
+from broker.wiring import Home
+from schemas.entry import Entry, EntryKind
+from schemas.names import Instant, Reason
+
+READ: Final = 200
+READS: Final = 100
+"""One call reads so many entries so many times at most: 20,000; what is left, the next call reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """One look. Ages in milliseconds; None where there is nothing that could have an age."""
+
+    at: Instant
+    lag: Mapping[int, int]
+    """Records that are accepted and not routed yet, by partition."""
+    undelivered_age: int | None
+    """Since the oldest delivery was planned that is still on its way."""
+    letters: int
+    """Dead letters that nobody replayed yet."""
+    ledger_size: int
+    ledger_age: int | None
+    """Since the newest checkpoint was signed."""
+    waiting: int
+    """Entries that are committed and not in a checkpoint yet."""
+    waiting_age: int | None
+    """Since the oldest of them was written."""
+    routers: int
+
+
+async def take(home: Home) -> Figures:
+    """Look now. Raises Unavailable."""
+    ends = [await home.log.end(TOPIC, each) for each in range(await home.log.partitions(TOPIC))]
+    at = home.clock()
+    async with home.store.read() as tx:
+        offsets = await _offsets(tx)
+        planned = await _oldest_planned(tx)
+        size = await size_of(tx)
+        signed = await _scalar(tx, select(ledger_checkpoints.c.at).where(ledger_checkpoints.c.size == size))
+        unordered = ledger_entries.c.position.is_(None)
+        return Figures(
+            at=at,
+            lag={partition: max(0, end - offsets.get(partition, 0)) for partition, end in enumerate(ends)},
+            undelivered_age=_age(at, planned),
+            letters=await _scalar(tx, select(func.count()).where(dead_letters.c.replayed_at.is_(None))) or 0,
+            ledger_size=size,
+            ledger_age=_age(at, signed),
+            waiting=await _scalar(tx, select(func.count()).select_from(ledger_entries).where(unordered)) or 0,
+            waiting_age=_age(at, await oldest_waiting(tx)),
+            routers=len(await living(tx, at)),
+        )
+
+
+async def oldest_waiting(tx: Transaction) -> int | None:
+    """When the oldest entry was written that no checkpoint covers yet."""
+    waiting = select(ledger_entries.c.entry).where(ledger_entries.c.position.is_(None))
+    raw = (await tx.execute(waiting.order_by(ledger_entries.c.id).limit(1))).scalar()
+    return None if raw is None else Entry.decode(raw).at
+
+
+async def _scalar(tx: Transaction, question: object) -> int | None:
+    found: int | None = (await tx.execute(question)).scalar()  # type: ignore[arg-type]
+    return found
+
+
+async def _offsets(tx: Transaction) -> dict[int, int]:
+    rows = await tx.execute(select(consumed.c.partition, consumed.c.next_offset).where(consumed.c.topic == TOPIC))
+    return {row.partition: row.next_offset for row in rows}
+
+
+async def _oldest_planned(tx: Transaction) -> int | None:
+    """By way of each mailbox, for that is what the index knows."""
+    found: list[int] = []
+    for state in sorted(state.value for state in ACTIVE):
+        first = (
+            select(func.min(deliveries.c.seq))
+            .where(deliveries.c.recipient == parties.c.id, deliveries.c.state == state)
+            .scalar_subquery()
+        )
+        oldest = await _scalar(tx, select(func.min(select(first.label("seq")).subquery().c.seq)))
+        if oldest is not None:
+            found.append(oldest)
+    if not found:
+        return None
+    return await _scalar(tx, select(deliveries.c.planned_at).where(deliveries.c.seq == min(found)))
+
+
+def _age(at: Instant, since: int | None) -> int | None:
+    return None if since is None else max(0, at - since)
+
+
+class Tally:
+    """Counts the ledger's entries by kind and reason, from where the ledger ends at the first call."""
+
+    def __init__(self) -> None:
+        self.counted: Counter[tuple[EntryKind, Reason | None]] = Counter()
+        self._next: int | None = None
+
+    async def follow(self, store: Store) -> None:
+        """Count what was ordered since the last call. Raises Unavailable."""
+        if self._next is None:
+            async with store.read() as tx:
+                self._next = await size_of(tx)
+        for _ in range(READS):
+            ordered = select(ledger_entries.c.entry).where(ledger_entries.c.position >= self._next)
+            async with store.read() as tx:
+                rows = (await tx.execute(ordered.order_by(ledger_entries.c.position).limit(READ))).all()
+            for row in rows:
+                entry = Entry.decode(row.entry)
+                self.counted[entry.kind, entry.reason] += 1
+            self._next += len(rows)
+            if len(rows) < READ:
+                return

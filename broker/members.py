@@ -1,0 +1,78 @@
+"""Members: the router processes of one home, and which partitions each of them takes.
+
+Refuses: to guard anything. Who is slow, stopped or wrong about the time may believe that a partition is its own; the
+offset, compared and set in the transaction of the effects, is what keeps a record from having its effects twice.
+Keeps: living members that have seen each other share the partitions, each partition to one, none to two more than
+another; a member that is gone without a word is forgotten after LEASE_MS.
+
+A member is a row of `meta`: its name, and when it was last heard of. Sorted by name, member k of n takes the partitions
+p with p mod n = k. Nobody elects and nobody waits.
+"""
+
+from typing import Final
+
+from sqlalchemy import delete, select, update
+
+from broker.crashpoints import mark
+from broker.ports import Clock, Entropy
+from broker.store.engine import Store, Transaction
+from broker.store.tables import meta
+from schemas.names import Instant
+
+LEASE_MS: Final = 15_000
+"""Not heard of for so long: its partitions are the others'."""
+BEAT_MS: Final = 3_000
+"""How often a member says that it is there."""
+
+_PREFIX: Final = "router/"
+
+
+async def living(tx: Transaction, at: Instant) -> tuple[str, ...]:
+    """The names of the members that were heard of lately, sorted.
+
+    A clock that is ahead of ours is as far from it as one that is behind.
+    """
+    rows = await tx.execute(select(meta.c.name, meta.c.value).where(meta.c.name.startswith(_PREFIX, autoescape=True)))
+    heard = [row.name for row in rows if row.value.isdecimal() and abs(at - int(row.value)) <= LEASE_MS]
+    return tuple(sorted(heard))
+
+
+class Members:
+    """One member, and what it knows of the others."""
+
+    def __init__(self, store: Store, clock: Clock, entropy: Entropy) -> None:
+        self._store = store
+        self._clock = clock
+        self._name = f"{_PREFIX}{entropy(16).hex()}"
+        self._living: tuple[str, ...] = (self._name,)
+        self._beaten_at: int | None = None
+
+    async def share(self, partitions: int) -> tuple[int, ...]:
+        """The partitions that are this member's now; says that it is there, when it is time. Raises Unavailable."""
+        at = self._clock()
+        if self._beaten_at is None or not 0 <= at - self._beaten_at < BEAT_MS:
+            await self.beat()
+        mine, count = self._living.index(self._name), len(self._living)
+        return tuple(range(mine, partitions, count))
+
+    async def beat(self) -> None:
+        """Be there for another LEASE_MS, and look who else is. Raises Unavailable."""
+        at = self._clock()
+        async with self._store.begin() as tx:
+            if not await tx.insert_new(meta, {"name": self._name, "value": str(at)}):
+                await tx.execute(update(meta).where(meta.c.name == self._name).values(value=str(at)))
+            there = await living(tx, at)
+            others = meta.c.name.startswith(_PREFIX, autoescape=True) & meta.c.name.not_in(there)
+            await tx.execute(delete(meta).where(others))
+            mark("members.beaten")
+            # Crash here: as if it had not been there; the others wait until its last word is too old.
+        self._living = there
+        self._beaten_at = at
+
+    async def leave(self) -> None:
+        """Go, so that the others take over at their next beat. Raises Unavailable."""
+        async with self._store.begin() as tx:
+            await tx.execute(delete(meta).where(meta.c.name == self._name))
+            mark("members.left")
+            # Crash here: it is forgotten a little later.
+        self._living, self._beaten_at = (self._name,), None

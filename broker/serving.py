@@ -1,0 +1,219 @@
+"""Serving: the roles of a broker that runs for good, alone or in many processes side by side.
+
+    router       routes its share of the partitions        connectors   writes into the systems of agencies hosted here
+    ledger       upkeep, and the order of the ledger        notify       tells agencies that deliveries wait
+    api          answers over HTTP, and nothing else        all          every one of them
+
+Refuses: to die of what passes. A database or a log that is away means waiting, longer each time, and saying so; only a
+contradiction of our own state stops everything.
+Keeps: each loop's step may be killed anywhere and done again. Asked to stop, each loop ends the step that it has begun,
+and the ledger is ordered once more. How many processes there are of a role changes nothing but how fast it goes.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import partial
+from typing import Any, Final
+
+from broker import surroundings, turns
+from broker.hosting import Hosted
+from broker.measures import TURN
+from broker.members import Members
+from broker.router import TOPIC, LostOwnership
+from broker.turns import Trouble, Turn
+from broker.wiring import Home
+from schemas.errors import Unavailable
+from schemas.names import PartyId
+
+IDLE_MS: Final = (25, 1000)
+"""The wait after a step that moved nothing: it doubles from the first to the second."""
+TROUBLE_MS: Final = (500, 30_000)
+"""The wait after a step that met trouble, likewise; up to half of it less by chance, so that not all come at once."""
+
+
+class Role(Enum):
+    """What a process is for."""
+
+    ALL = "all"
+    ROUTER = "router"
+    LEDGER = "ledger"
+    CONNECTORS = "connectors"
+    NOTIFY = "notify"
+    API = "api"
+
+
+@dataclass(slots=True)
+class Loop:
+    """One thing that is done again and again. `trouble` is what its last step met, for whoever asks how we are."""
+
+    role: Role
+    party: PartyId | None
+    step: Callable[[Turn], Coroutine[Any, Any, None]]
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    trouble: tuple[Trouble, ...] = ()
+    wait_ms: int = 0
+
+
+Heard = Callable[[Role, Turn], None]
+"""Gets each turn that moved something, and each trouble once for as long as it lasts."""
+
+
+class Serving:
+    """The loops of one process, from `run` until `stop` is set."""
+
+    def __init__(self, home: Home, role: Role, agencies: Sequence[Hosted], stop: asyncio.Event, heard: Heard) -> None:
+        self.role = role
+        self.begun = False
+        """Whether the database has been seen to be ours: before that nothing is done."""
+        self._home = home
+        self._stop = stop
+        self._heard = heard
+        self._members = Members(home.store, home.clock, home.entropy)
+        self._beginning = Loop(role, None, _nothing)
+        self._loops = self._made(role, agencies)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it was asked to stop: what has begun is being finished."""
+        return self._stop.is_set()
+
+    @property
+    def troubles(self) -> tuple[Trouble, ...]:
+        """What the broker itself is in now, of all loops; an agency's own trouble is not ours."""
+        return tuple(one for loop in (self._beginning, *self._loops) for one in loop.trouble if one.party is None)
+
+    async def run(self) -> None:
+        """Until asked to stop, and what was begun is done. Raises Refused at the start only; Corrupt at any time."""
+        awakening = asyncio.create_task(self._awaken())
+        try:
+            await self._begin()
+            if self.begun:
+                await self._all()
+        finally:
+            awakening.cancel()
+
+    async def _begin(self) -> None:
+        """Until the database is there, and is seen to be ours. Raises Refused `store.*`: waiting would not mend it."""
+        loop = self._beginning
+        while not (self.begun or self.stopping):
+            done = Turn()
+            try:
+                await surroundings.check(self._home)
+                self.begun = True
+            except Unavailable as fault:
+                done.troubles.append(turns.trouble(None, fault))
+            self._tell(loop, done)
+            if not self.begun:
+                await self._wait(loop, done)
+
+    async def _all(self) -> None:
+        tasks = [asyncio.create_task(self._repeat(loop), name=loop.role.value) for loop in self._loops]
+        tasks.append(asyncio.create_task(self._until_stopped()))
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        self._stop.set()  # one of them met a contradiction: the others end what they are at
+        await asyncio.wait(tasks)
+        for task in tasks:
+            task.result()
+        await self._last()
+
+    async def _until_stopped(self) -> None:
+        await self._stop.wait()
+
+    async def _last(self) -> None:
+        """What others would have to wait for, or find undone."""
+        done = Turn()
+        if self.role in {Role.ALL, Role.ROUTER}:
+            await turns.attempt(done, None, self._members.leave())
+        if self.role in {Role.ALL, Role.LEDGER}:
+            await turns.attempt(done, None, turns.sequence(self._home, done))
+        if done.moved:
+            self._heard(Role.LEDGER, done)
+
+    async def _awaken(self) -> None:
+        """Nobody sleeps through the end."""
+        await self._stop.wait()
+        for loop in (self._beginning, *self._loops):
+            loop.wake.set()
+
+    async def _repeat(self, loop: Loop) -> None:
+        while not self.stopping:
+            await self._once(loop)
+
+    async def _once(self, loop: Loop) -> None:
+        """One step, and the wait that it asks for."""
+        done, began = Turn(), asyncio.get_running_loop().time()
+        await turns.attempt(done, loop.party, loop.step(done))
+        if done.moved or done.troubles:
+            TURN.labels(loop.role.value).observe(asyncio.get_running_loop().time() - began)
+        self._tell(loop, done)
+        if done.moved:
+            self._stir(loop)
+        await self._wait(loop, done)
+
+    def _tell(self, loop: Loop, done: Turn) -> None:
+        """A trouble that lasts is told once."""
+        news = {(one.party, one.code) for one in done.troubles} - {(one.party, one.code) for one in loop.trouble}
+        loop.trouble = tuple(done.troubles)
+        if done.moved or news:
+            self._heard(loop.role, done)
+
+    def _stir(self, mover: Loop) -> None:
+        """What one has moved, the next may go on with at once."""
+        for loop in self._loops:
+            if loop is not mover and not loop.trouble:
+                loop.wake.set()
+
+    async def _wait(self, loop: Loop, done: Turn) -> None:
+        if done.moved and not done.troubles:
+            loop.wait_ms = 0
+            return
+        first, most = TROUBLE_MS if done.troubles else IDLE_MS
+        loop.wait_ms = min(most, max(first, loop.wait_ms * 2))
+        sooner = self._home.entropy(1)[0] / 512 if done.troubles else 0
+        try:
+            await asyncio.wait_for(loop.wake.wait(), loop.wait_ms * (1 - sooner) / 1000)
+            loop.wait_ms = 0
+        except TimeoutError:
+            pass
+        if not self.stopping:
+            loop.wake.clear()
+
+    # ── the steps ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _made(self, role: Role, agencies: Sequence[Hosted]) -> list[Loop]:
+        made = {
+            Role.ROUTER: [Loop(Role.ROUTER, None, self._route)],
+            Role.LEDGER: [Loop(Role.LEDGER, None, partial(turns.keep, self._home))],
+            Role.CONNECTORS: [Loop(Role.CONNECTORS, one.party, partial(self._deliver, one)) for one in agencies],
+            Role.NOTIFY: [
+                Loop(Role.NOTIFY, one.party, partial(turns.tell, self._home, one))
+                for one in agencies
+                if one.notify is not None
+            ],
+        }
+        wanted: Mapping[Role, list[Loop]] = made if role is Role.ALL else {role: made.get(role, [])}
+        return [loop for loops in wanted.values() for loop in loops]
+
+    async def _route(self, done: Turn) -> None:
+        """A batch of each partition of our share; one that is in trouble does not keep the others waiting."""
+        trouble: Unavailable | None = None
+        for number in await self._members.share(await self._home.log.partitions(TOPIC)):
+            if self.stopping:
+                break
+            try:
+                done.routed += await self._home.router.route_batch(number)
+            except LostOwnership:
+                continue  # another has it, and this batch of it is done
+            except Unavailable as fault:
+                trouble = fault
+        if trouble is not None:
+            raise trouble
+
+    async def _deliver(self, hosted: Hosted, done: Turn) -> None:
+        await turns.deliver(self._home, hosted, done, lambda: self.stopping)
+
+
+async def _nothing(_: Turn) -> None:
+    return

@@ -1,0 +1,22 @@
+"""App: everything that a broker answers over HTTP, put together in one place.
+
+Refuses: what nobody here has a route for; to tell what it is made with.
+Keeps: a fault becomes an answer where it happened; what is left over becomes a 500 without a word.
+"""
+
+from fastapi import FastAPI
+
+from broker.serving import Serving
+from broker.web import health, registry, transparency
+from broker.web.agencies import app as agencies
+from broker.wiring import Home
+
+
+def build(home: Home, serving: Serving | None = None) -> FastAPI:
+    """The application of a home; `serving`: the work that is done in the same process, for its health."""
+    app = FastAPI(title="Unefois", docs_url=None, redoc_url=None, openapi_url=None)
+    app.include_router(health.routes(home, serving))
+    app.include_router(transparency.router(home.store, home.ledger.verifier_key))
+    app.include_router(registry.router(home.catalogue))
+    agencies.mount(app, home)
+    return app

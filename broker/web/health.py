@@ -1,0 +1,180 @@
+"""Health: what a supervisor, a load balancer and Prometheus ask for.
+
+    GET /health/live     200 as long as this process answers
+    GET /health/ready    200 when work can be done here, else 503; each check by its name, with code and sentences
+    GET /metrics         Prometheus text; of this process, and of the whole broker as this process sees it
+
+Refuses: to guess. A check that does not end within CHECK_SECONDS has failed.
+Keeps: nothing here changes anything, and no label or sentence tells of a citizen.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from typing import Any, Final
+
+from fastapi import APIRouter, Request
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+
+from broker import measures
+from broker.figures import Figures, Tally, oldest_waiting, take
+from broker.router import TOPIC
+from broker.serving import Serving
+from broker.store import migrate
+from broker.wiring import Home
+from schemas.entry import EntryKind
+from schemas.errors import Corrupt, Fault, Unavailable
+from schemas.messages import Language, explain, table
+
+CHECK_SECONDS: Final = 5
+LATE_MS: Final = 60_000
+"""An entry that waits longer for its place in the ledger says that nobody orders it."""
+
+REFUSALS: Final = (EntryKind.REFUSED, EntryKind.WITHHELD, EntryKind.REJECTED)
+
+
+def routes(home: Home, serving: Serving | None = None) -> APIRouter:
+    """The three answers; `serving`: the work that is done in this process, if any."""
+    router = APIRouter()
+    exposition = _Exposition()
+
+    @router.get("/health/live", include_in_schema=False)
+    async def live() -> Response:
+        return JSONResponse({"live": True})
+
+    @router.get("/health/ready", include_in_schema=False)
+    async def ready(request: Request) -> Response:
+        language: Language = "fr" if request.headers.get("accept-language", "").lower().startswith("fr") else "en"
+        checks = await checked(home, serving)
+        told = {name: _told(fault, language) for name, fault in checks.items()}
+        good = not any(checks.values())
+        return JSONResponse({"ready": good, "checks": told}, 200 if good else 503, {"Cache-Control": "no-store"})
+
+    @router.get("/metrics", include_in_schema=False)
+    async def metrics() -> Response:
+        return PlainTextResponse(await exposition.text(home), media_type=CONTENT_TYPE_LATEST)
+
+    return router
+
+
+async def checked(home: Home, serving: Serving | None) -> Mapping[str, Fault | None]:
+    """Every check by its name: None when it is well, else what is wrong."""
+    looks = {"database": _database, "log": _log, "ledger": _ledger}
+    found = await asyncio.gather(*(_answer(look(home)) for look in looks.values()))
+    work = None if serving is None else _work(serving)
+    return {**dict(zip(looks, found, strict=True)), "work": work}
+
+
+async def _answer(look: Awaitable[None]) -> Fault | None:
+    try:
+        async with asyncio.timeout(CHECK_SECONDS):
+            await look
+    except Fault as fault:
+        return fault
+    except TimeoutError:
+        return Unavailable("health.no-answer", seconds=CHECK_SECONDS)
+    return None
+
+
+async def _database(home: Home) -> None:
+    await migrate.check(home.store)
+
+
+async def _log(home: Home) -> None:
+    await home.log.end(TOPIC, 0)
+
+
+async def _ledger(home: Home) -> None:
+    """Well as long as nothing waits, however long nothing has come."""
+    async with home.store.read() as tx:
+        oldest = await oldest_waiting(tx)
+    age = 0 if oldest is None else home.clock() - oldest
+    if age > LATE_MS:
+        raise Unavailable("health.ledger-late", seconds=age // 1000)
+
+
+def _work(serving: Serving) -> Fault | None:
+    """The loops of this process: a contradiction stopped them, or they wait, or they are about to end."""
+    if serving.stopping:
+        return Unavailable("health.stopping")
+    for one in serving.troubles:
+        kind: Callable[..., Fault] = Unavailable if one.retriable else Corrupt
+        return kind(one.code, one.pointer, **one.details)
+    return None if serving.begun else Unavailable("health.not-begun")
+
+
+def _told(fault: Fault | None, language: Language) -> dict[str, Any]:
+    if fault is None:
+        return {"ok": True}
+    message = explain(fault, language) if fault.code in table() else None
+    sentences = {"message": message.wrong, "remedy": message.remedy} if message is not None else {}
+    return {"ok": False, "code": fault.code, **sentences}
+
+
+class _Exposition(Collector):
+    """What Prometheus is told: a registry of our own, so that no library adds to it."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self._tally = Tally()
+        self._figures: Figures | None = None
+        self._turn = asyncio.Lock()
+        for measure in measures.ALL:
+            self._registry.register(measure)
+        self._registry.register(self)
+
+    async def text(self, home: Home) -> bytes:
+        """The whole page; without the broker's figures when the database or the log is away."""
+        async with self._turn:
+            try:
+                async with asyncio.timeout(CHECK_SECONDS):
+                    await self._tally.follow(home.store)
+                    self._figures = await take(home)
+            except (Fault, TimeoutError):
+                self._figures = None
+            return generate_latest(self._registry)
+
+    def describe(self) -> list[Metric]:
+        """Nothing yet: the registry must not ask for figures before there are some."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """Figures and counts."""
+        yield GaugeMetricFamily("unefois_up", "1 when database and log answered.", int(self._figures is not None))
+        if self._figures is not None:
+            yield from _gauges(self._figures)
+        yield from _counters(self._tally)
+
+
+def _gauges(figures: Figures) -> Iterator[Metric]:
+    lag = GaugeMetricFamily("unefois_lag_records", "Accepted and not routed yet.", labels=["partition"])
+    for partition, count in figures.lag.items():
+        lag.add_metric([str(partition)], count)
+    yield lag
+    for name, told, figure in (
+        ("unefois_undelivered_age_seconds", "Of the oldest delivery on its way; 0: none.", _s(figures.undelivered_age)),
+        ("unefois_dead_letters", "Dead letters that nobody replayed yet.", figures.letters),
+        ("unefois_ledger_entries", "Entries that the newest checkpoint covers.", figures.ledger_size),
+        ("unefois_ledger_head_age_seconds", "Since the newest checkpoint was signed.", _s(figures.ledger_age)),
+        ("unefois_ledger_waiting_entries", "Committed, and not in a checkpoint yet.", figures.waiting),
+        ("unefois_ledger_waiting_age_seconds", "Of the oldest of them; 0: none.", _s(figures.waiting_age)),
+        ("unefois_routers", "Router processes that were heard of lately.", figures.routers),
+    ):
+        yield GaugeMetricFamily(name, told, figure)
+
+
+def _counters(tally: Tally) -> Iterator[Metric]:
+    released = tally.counted[EntryKind.RELEASED, None]
+    yield CounterMetricFamily("unefois_releases", "Deliveries opened, since this process was first asked.", released)
+    refusals = CounterMetricFamily("unefois_refusals", "By kind and reason, likewise.", labels=["kind", "reason"])
+    for (kind, reason), count in sorted(tally.counted.items(), key=lambda one: (one[0][0].value, str(one[0][1]))):
+        if kind in REFUSALS and reason is not None:
+            refusals.add_metric([kind.value, reason.value], count)
+    yield refusals
+
+
+def _s(milliseconds: int | None) -> float:
+    return 0.0 if milliseconds is None else milliseconds / 1000

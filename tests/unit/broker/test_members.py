@@ -1,0 +1,101 @@
+"""Members: router processes that share the partitions of a home, and are forgotten when they are gone."""
+
+import pytest
+from sqlalchemy import select, update
+
+from broker.members import BEAT_MS, LEASE_MS, Members, living
+from broker.store.tables import meta
+from tests.world import World
+
+pytestmark = [pytest.mark.asyncio, pytest.mark.databases]
+
+PARTITIONS = 8
+
+
+def member(here: World) -> Members:
+    return Members(here.home.store, here.clock, here.home.entropy)
+
+
+async def shares(*members: Members) -> list[tuple[int, ...]]:
+    for one in members:
+        await one.beat()
+    for one in members:
+        await one.beat()
+    return [await one.share(PARTITIONS) for one in members]
+
+
+async def test_one_alone_has_every_partition(here: World) -> None:
+    assert tuple(range(PARTITIONS)) == await member(here).share(PARTITIONS)
+
+
+async def test_several_have_each_partition_once_and_as_many_as_the_others(here: World) -> None:
+    taken = await shares(*(member(here) for _ in range(3)))
+
+    assert list(range(PARTITIONS)) == sorted(each for share in taken for each in share)
+    assert [2, 3, 3] == sorted(map(len, taken))
+
+
+async def test_one_more_than_there_are_partitions_has_none(here: World) -> None:
+    taken = await shares(*(member(here) for _ in range(PARTITIONS + 1)))
+
+    assert [0] + [1] * PARTITIONS == sorted(map(len, taken))
+
+
+async def test_what_one_leaves_the_other_takes_at_its_next_beat(here: World) -> None:
+    first, second = member(here), member(here)
+    await shares(first, second)
+
+    await first.leave()
+    here.clock.pass_(BEAT_MS)
+
+    assert tuple(range(PARTITIONS)) == await second.share(PARTITIONS)
+
+
+async def test_one_that_says_nothing_any_more_is_forgotten_after_its_lease_and_not_before(here: World) -> None:
+    silent, other = member(here), member(here)
+    await shares(silent, other)
+
+    here.clock.pass_(LEASE_MS)
+    assert PARTITIONS // 2 == len(await other.share(PARTITIONS))
+
+    here.clock.pass_(BEAT_MS)
+    assert PARTITIONS == len(await other.share(PARTITIONS))
+    async with here.home.store.read() as tx:
+        assert 1 == len((await tx.execute(select(meta).where(meta.c.name.startswith("router/")))).all())
+
+
+async def test_one_that_was_forgotten_comes_back_with_its_next_word(here: World) -> None:
+    silent, other = member(here), member(here)
+    await shares(silent, other)
+    here.clock.pass_(LEASE_MS + 1)
+    await other.beat()
+
+    assert PARTITIONS // 2 == len(await silent.share(PARTITIONS))
+
+
+async def test_a_member_whose_clock_is_far_ahead_does_not_keep_its_share_for_ever(here: World) -> None:
+    ahead = member(here)
+    await ahead.beat()
+    async with here.home.store.begin() as tx:
+        later = str(here.clock() + LEASE_MS + 1)
+        await tx.execute(update(meta).where(meta.c.name.startswith("router/")).values(value=later))
+
+    assert PARTITIONS == len(await member(here).share(PARTITIONS))
+
+
+async def test_what_is_no_time_is_no_member(here: World) -> None:
+    await member(here).beat()
+    async with here.home.store.begin() as tx:
+        await tx.execute(update(meta).where(meta.c.name.startswith("router/")).values(value="soon"))
+
+    async with here.home.store.read() as tx:
+        assert () == await living(tx, here.clock())
+
+
+async def test_between_two_beats_nobody_asks_the_database(here: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = member(here)
+    await one.beat()
+    monkeypatch.setattr(Members, "beat", None)
+    here.clock.pass_(BEAT_MS - 1)
+
+    assert PARTITIONS == len(await one.share(PARTITIONS))

@@ -1,0 +1,302 @@
+"""Serving: each role does its part, waits for what is away, ends what it has begun, and stops for a contradiction."""
+
+import asyncio
+import json
+import sqlite3
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from broker import serving as servings
+from broker import surroundings, turns
+from broker.hosting import Hosted, load
+from broker.members import living
+from broker.router import LostOwnership, Router
+from broker.serving import Role, Serving
+from broker.turns import Turn
+from schemas.entry import EntryKind
+from schemas.errors import Corrupt, Refused, Unavailable
+from tests.announced import announce
+from tests.world import CAF, FAMILY, MOVED, RENNES, TOWN, World
+
+pytestmark = pytest.mark.asyncio
+
+MAPPING = (
+    "{name: small, version: 1, event_type: fr.unefois.address.changed.v1, direction: out,"
+    " fields: {nom: record.subject.family_name}}"
+)
+
+
+async def _well(_: object) -> None:
+    return
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    announce(monkeypatch)
+    monkeypatch.setattr(surroundings, "check", _well)  # the world's tables are made without a revision
+    monkeypatch.setattr(servings, "TROUBLE_MS", (1, 1))
+    monkeypatch.setattr(servings, "IDLE_MS", (1, 1))
+
+
+@pytest.fixture
+def agencies(tmp_path: Path) -> tuple[Hosted, ...]:
+    """Two agencies with a table each."""
+    folder = tmp_path / "agencies"
+    folder.mkdir()
+    (folder / "small.mapping").write_text(MAPPING)
+    for party, name in ((CAF, "caf"), (RENNES, "rennes")):
+        settings = {"url": f"sqlite+aiosqlite:///{tmp_path / name}.db", "table": "t", "create": True}
+        route = {"mapping": "./small.mapping", "connector": "table", "settings": settings}
+        (folder / f"{name}.yaml").write_text(json.dumps({"party": party, "routes": [route]}))
+    return load(folder)
+
+
+def count(tmp_path: Path, name: str) -> int:
+    database = sqlite3.connect(tmp_path / f"{name}.db")
+    try:
+        return int(database.execute("SELECT count(*) FROM t").fetchone()[0])
+    finally:
+        database.close()
+
+
+async def waiting(here: World) -> None:
+    await here.give(CAF, MOVED, FAMILY, ["subject"])
+    await here.give(RENNES, MOVED, TOWN, ["subject"])
+    await here.declare(MOVED, here.moved(), route=False)
+
+
+class Running:
+    """A process of one role, in a task; stops when a turn is what a test waits for."""
+
+    def __init__(self, here: World, role: Role, agencies: tuple[Hosted, ...] = ()) -> None:
+        self.stop = asyncio.Event()
+        self.heard: list[tuple[Role, Turn]] = []
+        self.until: Callable[[Turn], bool] = lambda _: False
+        self.serving = Serving(here.home, role, agencies, self.stop, self._hear)
+
+    def _hear(self, role: Role, done: Turn) -> None:
+        self.heard.append((role, done))
+        if self.until(done):
+            self.stop.set()
+
+    def total(self, name: str) -> int:
+        return sum(getattr(done, name) for _, done in self.heard)
+
+    @property
+    def codes(self) -> list[str]:
+        return [trouble.code for _, done in self.heard for trouble in done.troubles]
+
+    async def run(self, until: Callable[[Turn], bool]) -> None:
+        self.until = until
+        await self.serving.run()
+
+
+async def test_all_roles_bring_what_was_declared_to_everybody_and_into_the_ledger(
+    here: World, agencies: tuple[Hosted, ...], tmp_path: Path
+) -> None:
+    await waiting(here)
+    running = Running(here, Role.ALL, agencies)
+
+    await running.run(lambda _: running.total("applied") == 2)
+
+    assert (1, 2) == (running.total("routed"), running.total("applied"))
+    assert (1, 1) == (count(tmp_path, "caf"), count(tmp_path, "rennes"))
+    assert 0 == await here.home.ledger.sequence()
+
+
+async def test_a_router_routes_and_leaves_the_rest_to_others(here: World, agencies: tuple[Hosted, ...]) -> None:
+    await waiting(here)
+    running = Running(here, Role.ROUTER, agencies)
+
+    await running.run(lambda done: done.routed > 0)
+
+    assert {(Role.ROUTER, 1, 0, 0)} == {(role, one.routed, one.applied, one.sequenced) for role, one in running.heard}
+    assert [] == await here.entries(EntryKind.APPLIED)
+
+
+async def test_each_other_role_does_its_own_part_and_no_other(here: World, agencies: tuple[Hosted, ...]) -> None:
+    await waiting(here)
+    await here.home.router.route()
+
+    ledger = Running(here, Role.LEDGER, agencies)
+    await ledger.run(lambda done: done.sequenced > 0)
+    assert [] == await here.entries(EntryKind.APPLIED)
+
+    connectors = Running(here, Role.CONNECTORS, agencies)
+    await connectors.run(lambda _: connectors.total("applied") == 2)
+    assert 0 == connectors.total("sequenced")
+    assert {Role.CONNECTORS} == {role for role, _ in connectors.heard}
+
+
+async def test_a_router_that_ends_leaves_its_share_to_the_others_at_once(here: World) -> None:
+    await waiting(here)
+    running = Running(here, Role.ROUTER)
+
+    await running.run(lambda done: done.routed > 0)
+
+    async with here.home.store.read() as tx:
+        assert () == await living(tx, here.clock())
+
+
+async def test_a_database_that_is_away_at_the_start_is_waited_for_and_told_once(
+    here: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await waiting(here)
+    away = [Unavailable("store.away", error="closed")] * 3
+    running = Running(here, Role.ROUTER)
+    seen: list[tuple[bool, list[str]]] = []
+
+    async def check(_: object) -> None:
+        seen.append((running.serving.begun, [one.code for one in running.serving.troubles]))
+        if away:
+            raise away.pop()
+
+    monkeypatch.setattr(surroundings, "check", check)
+
+    await running.run(lambda done: done.routed > 0)
+
+    assert ["store.away"] == running.codes
+    assert [(False, []), *[(False, ["store.away"])] * 3] == seen
+    assert () == running.serving.troubles
+
+
+async def test_asked_to_stop_while_it_waits_for_the_database_it_ends(
+    here: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def check(_: object) -> None:
+        raise Unavailable("store.away", error="closed")
+
+    monkeypatch.setattr(surroundings, "check", check)
+    monkeypatch.setattr(servings, "TROUBLE_MS", (3_600_000, 3_600_000))
+
+    await Running(here, Role.ALL).run(lambda done: bool(done.troubles))
+
+
+async def test_a_database_that_is_not_ours_is_refused_at_the_start(
+    here: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def check(_: object) -> None:
+        raise Refused("store.newer-version", found="9")
+
+    monkeypatch.setattr(surroundings, "check", check)
+
+    with pytest.raises(Refused, match=r"store\.newer-version"):
+        await Running(here, Role.ALL).run(lambda _: False)
+
+
+async def test_what_goes_away_while_it_runs_is_told_once_and_waited_for(
+    here: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await waiting(here)
+    ordinary, left = Router.route_batch, [Unavailable("store.away", error="closed")] * 3
+
+    async def route_batch(self: Router, partition: int) -> int:
+        if left:
+            raise left.pop()
+        return await ordinary(self, partition)
+
+    monkeypatch.setattr(Router, "route_batch", route_batch)
+    running = Running(here, Role.ROUTER)
+
+    await running.run(lambda done: done.routed > 0)
+
+    assert ["store.away"] == running.codes
+
+
+async def test_a_wait_doubles_up_to_its_bound_and_begins_anew_after_what_worked(
+    here: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(servings, "TROUBLE_MS", (1, 6))
+    serving = Running(here, Role.ROUTER).serving
+    (loop,), waits = serving._loops, []
+    trouble = turns.trouble(None, Unavailable("store.locked"))
+
+    for done in (*[Turn(troubles=[trouble])] * 4, Turn(routed=1), Turn(troubles=[trouble])):
+        await serving._wait(loop, done)
+        waits.append(loop.wait_ms)
+
+    assert [1, 2, 4, 6, 0, 1] == waits
+
+
+async def test_a_partition_in_trouble_or_anothers_does_not_keep_the_others_waiting(
+    here: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    async def route_batch(_: Router, partition: int) -> int:
+        asked.append(partition)
+        if partition == 0:
+            raise LostOwnership("router.lost-ownership", partition=0)
+        if partition == 1:
+            raise Unavailable("kafka.timeout")
+        return 1
+
+    monkeypatch.setattr(Router, "route_batch", route_batch)
+    monkeypatch.setattr(type(here.home.log), "partitions", _four)
+    running = Running(here, Role.ROUTER)
+
+    await running.run(lambda done: bool(done.troubles))
+
+    assert [0, 1, 2, 3] == asked
+    assert (["kafka.timeout"], 2) == (running.codes, running.total("routed"))
+
+
+async def _four(*_: object) -> int:
+    return 4
+
+
+async def test_a_contradiction_stops_every_loop_and_comes_out(
+    here: World, agencies: tuple[Hosted, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def route_batch(*_: object) -> int:
+        raise Corrupt("store.corrupt")
+
+    monkeypatch.setattr(Router, "route_batch", route_batch)
+    running = Running(here, Role.ALL, agencies)
+
+    with pytest.raises(Corrupt):
+        await running.run(lambda _: False)
+
+    assert running.stop.is_set()
+
+
+async def test_asked_to_stop_it_ends_the_step_that_it_has_begun(here: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    await waiting(here)
+    ordinary = Router.route_batch
+    running = Running(here, Role.ROUTER)
+
+    async def route_batch(self: Router, partition: int) -> int:
+        running.stop.set()
+        return await ordinary(self, partition)
+
+    monkeypatch.setattr(Router, "route_batch", route_batch)
+
+    await running.run(lambda _: False)
+
+    assert 1 == running.total("routed")
+
+
+async def test_what_one_loop_moved_wakes_the_others(
+    here: World, agencies: tuple[Hosted, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(servings, "IDLE_MS", (3_600_000, 3_600_000))
+    running = Running(here, Role.ALL, agencies)
+    ordinary: Callable[..., Awaitable[None]] = turns.deliver
+    idle = asyncio.Event()
+
+    async def deliver(*arguments: Any) -> None:
+        await ordinary(*arguments)
+        idle.set()
+
+    monkeypatch.setattr(turns, "deliver", deliver)
+    task = asyncio.create_task(running.run(lambda _: running.total("applied") == 2))
+    await idle.wait()
+    await waiting(here)
+    running.serving._loops[0].wake.set()  # the router alone is told
+
+    await task
+
+    assert 2 == running.total("applied")

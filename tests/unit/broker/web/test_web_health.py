@@ -1,0 +1,217 @@
+"""Health: alive while it answers, ready while work can be done, and figures that tell of nobody."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx2
+import pytest
+import pytest_asyncio
+
+from broker.log.sql import SqlLog
+from broker.serving import Role, Serving
+from broker.store import migrate
+from broker.web import health
+from broker.web.app import build
+from schemas.errors import Corrupt, Refused, Unavailable
+from tests.world import CAF, CPAM, ELISE, FAMILY, MOVED, VOICE, World, world
+
+pytestmark = pytest.mark.asyncio
+
+
+async def _current(_: object) -> None:
+    return
+
+
+@pytest_asyncio.fixture
+async def here(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    """A furnished broker, whose tables are taken for those of this version."""
+    monkeypatch.setattr(migrate, "check", _current)
+    async with world(tmp_path) as made:
+        await made.step()
+        yield made
+
+
+class Asking:
+    """Somebody who asks one process."""
+
+    def __init__(self, here: World) -> None:
+        self.stop = asyncio.Event()
+        self.serving = Serving(here.home, Role.API, (), self.stop, lambda *_: None)
+        self.serving.begun = True
+        app = build(here.home, self.serving)
+        self._client = httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://broker.example")
+
+    async def get(self, path: str, **headers: str) -> httpx2.Response:
+        return await self._client.get(path, headers=headers)
+
+    async def ready(self) -> tuple[int, dict[str, Any]]:
+        answer = await self.get("/health/ready")
+        told = answer.json()
+        assert told["ready"] is (answer.status_code == 200)
+        return answer.status_code, {
+            name: check.get("code", "ok") for name, check in told["checks"].items() if not check["ok"]
+        }
+
+    async def metrics(self) -> dict[str, float]:
+        lines = (await self.get("/metrics")).text.splitlines()
+        return {name: float(told) for name, _, told in (one.rpartition(" ") for one in lines if one[0] != "#")}
+
+
+@pytest.fixture
+def asking(here: World) -> Asking:
+    return Asking(here)
+
+
+async def test_a_process_that_answers_is_alive_whatever_else(
+    asking: Asking, here: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrate, "check", _raising(Unavailable("store.away", error="closed")))
+
+    assert (200, {"live": True}) == ((await asking.get("/health/live")).status_code, {"live": True})
+
+
+async def test_where_all_is_well_each_check_says_so_by_its_name(asking: Asking) -> None:
+    answer = await asking.get("/health/ready")
+
+    assert {"database", "log", "ledger", "work"} == set(answer.json()["checks"])
+    assert (200, "no-store") == (answer.status_code, answer.headers["cache-control"])
+
+
+def _raising(fault: BaseException) -> Any:
+    async def raises(*_: object) -> None:
+        raise fault
+
+    return raises
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Unavailable("store.away", error="closed"),
+        Refused("store.newer-version", found="9"),
+        Corrupt("store.corrupt", error="XX000"),
+    ],
+)
+async def test_a_database_that_is_away_or_of_another_version_is_not_ready(
+    asking: Asking, monkeypatch: pytest.MonkeyPatch, fault: Any
+) -> None:
+    monkeypatch.setattr(migrate, "check", _raising(fault))
+
+    assert (503, {"database": fault.code}) == await asking.ready()
+
+
+async def test_a_log_that_is_away_is_not_ready(asking: Asking, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SqlLog, "_end", _raising(Unavailable("kafka.timeout")))
+
+    assert (503, {"log": "kafka.timeout"}) == await asking.ready()
+
+
+async def test_what_does_not_answer_in_time_is_not_ready(asking: Asking, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def never(_: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(health, "CHECK_SECONDS", 0)
+    monkeypatch.setattr(migrate, "check", never)
+
+    _, wrong = await asking.ready()
+
+    assert "health.no-answer" == wrong["database"]
+
+
+async def test_entries_that_nobody_orders_are_told_after_a_minute_and_not_before(asking: Asking, here: World) -> None:
+    await here.give(CAF, MOVED, FAMILY, ["subject"])
+    here.clock.pass_(health.LATE_MS)
+    assert 200 == (await asking.ready())[0]
+
+    here.clock.pass_(1)
+    assert (503, {"ledger": "health.ledger-late"}) == await asking.ready()
+
+    await here.home.ledger.sequence()
+    here.clock.pass_(10 * health.LATE_MS)
+    assert 200 == (await asking.ready())[0]
+
+
+async def test_a_process_that_has_not_begun_or_is_ending_sends_others_away(asking: Asking) -> None:
+    asking.serving.begun = False
+    assert (503, {"work": "health.not-begun"}) == await asking.ready()
+
+    asking.stop.set()
+    assert (503, {"work": "health.stopping"}) == await asking.ready()
+
+
+async def test_what_a_loop_waits_for_is_told_with_its_sentences_in_the_language_asked_for(asking: Asking) -> None:
+    from broker.turns import Turn, trouble
+
+    done = Turn(troubles=[trouble(None, Unavailable("store.locked")), trouble(CAF, Unavailable("table.away"))])
+    asking.serving._tell(asking.serving._beginning, done)
+
+    told = (await asking.get("/health/ready", **{"Accept-Language": "fr-FR"})).json()["checks"]["work"]
+
+    assert ("store.locked", True) == (told["code"], "base" in told["message"])
+
+
+async def test_metrics_tell_what_waits_where_and_for_how_long(asking: Asking, here: World) -> None:
+    await here.give(CAF, MOVED, FAMILY, ["subject"])
+    await here.declare(MOVED, here.moved())
+    await here.home.ledger.sequence()
+    await here.declare(MOVED, here.moved(), route=False)
+    here.clock.pass_(7_000)
+    await here.give(CPAM, MOVED, FAMILY, ["subject"])
+    here.clock.pass_(3_000)
+
+    told = await asking.metrics()
+
+    assert (1, 1) == (told["unefois_up"], told['unefois_lag_records{partition="0"}'])
+    assert (10, 10) == (told["unefois_undelivered_age_seconds"], told["unefois_ledger_head_age_seconds"])
+    assert (1, 3) == (told["unefois_ledger_waiting_entries"], told["unefois_ledger_waiting_age_seconds"])
+
+
+async def test_metrics_count_from_the_ledger_what_was_released_and_what_was_refused_and_why(
+    asking: Asking, here: World
+) -> None:
+    before = (await asking.metrics())["unefois_releases_total"]
+    granted = await here.give(CAF, MOVED, FAMILY, ["subject"])
+    await here.declare(MOVED, here.moved())
+    await here.take(CAF)
+    await here.declare(MOVED, here.moved())
+    await here.home.consents.revoke(granted.grant.id, VOICE)
+    await here.home.ledger.sequence()
+
+    told = await asking.metrics()
+
+    assert (0, 1) == (before, told["unefois_releases_total"])
+    assert 1 == told['unefois_refusals_total{kind="withheld",reason="revoked"}']
+    assert told == told | await asking.metrics()  # what was counted is not counted again
+
+
+async def test_metrics_tell_how_long_revocations_took(asking: Asking, here: World) -> None:
+    before = (await asking.metrics())["unefois_revocation_seconds_count"]
+    granted = await here.give(CAF, MOVED, FAMILY, ["subject"])
+    await here.home.consents.revoke(granted.grant.id, VOICE)
+
+    assert before + 1 == (await asking.metrics())["unefois_revocation_seconds_count"]
+
+
+async def test_without_a_database_metrics_say_so_and_tell_no_old_figures(
+    asking: Asking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await asking.metrics()
+    monkeypatch.setattr(SqlLog, "_end", _raising(Unavailable("kafka.timeout")))
+
+    told = await asking.metrics()
+
+    assert 0 == told["unefois_up"]
+    assert "unefois_dead_letters" not in told
+
+
+async def test_no_answer_tells_of_a_citizen_or_of_an_administration(asking: Asking, here: World) -> None:
+    await here.give(CAF, MOVED, FAMILY, ["subject"])
+    await here.declare(MOVED, here.moved())
+    await here.take(CAF)
+    await here.home.ledger.sequence()
+
+    text = (await asking.get("/metrics")).text + (await asking.get("/health/ready")).text
+
+    for secret in (str(ELISE["family_name"]), here.subject().hex(), "urn:", str(CAF)):
+        assert secret not in text
