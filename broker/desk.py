@@ -73,6 +73,14 @@ class Desk:
         except Refused as fault:
             raise fault.under("/subject") from None
 
+    def token(self, source: PartyId, record: Mapping[str, Any]) -> tuple[bytes, Instant]:
+        """A token that this source alone can put into its declarations about this person, and when it expires.
+
+        Raises as `subject`.
+        """
+        expires_at = Instant(self._clock() + self._token_ms)
+        return self._identity.token(self.subject(record), source, expires_at), expires_at
+
     async def explain(self, source: PartyId, event_type: EventType, record: Mapping[str, Any]) -> DryRun:
         """Who would get what, and who would get nothing and why; nothing is written. Raises as `declare`."""
         event = self._catalogue.by_type(event_type)

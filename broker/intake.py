@@ -80,14 +80,17 @@ class _Arrived:
     fault: Refused | None = None
 
     @classmethod
-    def of(cls, envelope: bytes) -> Self:
+    def of(cls, envelope: bytes, sender: PartyId | None = None) -> Self:
         """Decoded, or with the fault that stands against it."""
         one = cls(envelope, sha256(envelope).digest())
         try:
             if len(envelope) > ENVELOPE_BYTES:
                 raise Refused("intake.too-large", size=len(envelope), limit=ENVELOPE_BYTES)
             one.signed = SignedDeclaration.decode(envelope)
-            one.manifest = Manifest.decode(one.signed.payload)
+            manifest = Manifest.decode(one.signed.payload)
+            if sender is not None and manifest.source != sender:  # else a receipt tells what another has declared
+                raise Refused("intake.other-source", "/payload/source")
+            one.manifest = manifest
         except Refused as fault:
             one.fault = fault
         return one
@@ -144,10 +147,13 @@ class Intake:
             raise answer
         return answer
 
-    async def accept_all(self, envelopes: Sequence[bytes]) -> list[Accepted | Refused]:
-        """Each on its own merits, kept together: an answer for each, in order. Raises Unavailable, as `accept`."""
+    async def accept_all(self, envelopes: Sequence[bytes], sender: PartyId | None = None) -> list[Accepted | Refused]:
+        """Each on its own merits, kept together: an answer for each, in order. Raises Unavailable, as `accept`.
+
+        `sender`, where it is known who hands them in: what another source has signed is refused.
+        """
         at = self._clock()
-        batch = [_Arrived.of(envelope) for envelope in envelopes]
+        batch = [_Arrived.of(envelope, sender) for envelope in envelopes]
         await self._look(batch, at)
         await self._write_down(batch, at)
         waiting = [(one, one.row) for one in batch if one.row is not None and one.fault is None and not one.routed]

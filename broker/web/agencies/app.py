@@ -9,14 +9,14 @@ from typing import Final
 
 from fastapi import FastAPI
 
-from broker.web.agencies import faults, receiving
+from broker.web.agencies import faults, publishing, reading, receiving
 from broker.web.agencies.frame import Frame
 from broker.web.agencies.waiting import Waiting
 from broker.wiring import Home
 
 PREFIX: Final = "/v1"
-ROUTES: Final = (receiving.routes,)
-BODIES: Final[Mapping[str, int]] = {"/deliveries:ack": 262_144}
+ROUTES: Final = (publishing.routes, receiving.routes, reading.routes)
+BODIES: Final[Mapping[str, int]] = {"/declarations": 1_048_576, "/declarations:batch": 8 * 1_048_576}
 """Bytes of the bodies that may weigh more than the others."""
 
 

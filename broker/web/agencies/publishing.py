@@ -1,0 +1,104 @@
+"""Publishing: a source asks for a subject's token, hands in what it has signed, and follows what it handed in.
+
+Refuses: what another source has signed; to tell a source who received: whom a citizen lets know is theirs to tell.
+Keeps: a 202 says that the declaration is durable, and carries the signed receipt; the same bytes again get the same
+receipt, the same id with other bytes is refused. The intake decides, as it does for the command line.
+"""
+
+import json
+from collections import Counter
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from broker.credentials import Credential, Scope
+from broker.intake import Accepted
+from broker.tracking import Progress
+from broker.web.agencies.bodies import Declarations, Json, Resolve, b64u, from_b64u, time_of, uuid_of
+from broker.web.agencies.faults import status_of
+from broker.web.agencies.strict import Access, StrictRoute
+from broker.web.problems import told
+from broker.wiring import Home
+from schemas.errors import Refused
+from schemas.names import DeclarationId
+
+routes = APIRouter(route_class=StrictRoute, tags=["publish"])
+
+Publisher = Annotated[Credential, Depends(Access(Scope.PUBLISH))]
+
+ENVELOPE: Final = "application/avro"
+_BINARY: Final[dict[str, Any]] = {
+    "requestBody": {"required": True, "content": {ENVELOPE: {"schema": {"type": "string", "format": "binary"}}}}
+}
+
+
+@routes.post("/subjects:resolve")
+async def resolve(request: Request, caller: Publisher, wanted: Resolve) -> Json:
+    """A token for the person that a declaration will be about: opaque, good for you alone, and soon expired.
+
+    The same person gives another token each time; nothing tells whether anybody has declared about them before.
+    """
+    home: Home = request.app.state.home
+    token, expires_at = home.desk.token(caller.party, wanted.model_dump())
+    return {"subject_token": b64u(token), "expires_at": time_of(expires_at)}
+
+
+@routes.post("/declarations", status_code=202, openapi_extra=_BINARY)
+async def declare(request: Request, response: Response, caller: Publisher) -> Json:
+    """Hand in one signed envelope (protocol 4), as it is. Durable once it is answered, with the signed receipt."""
+    home: Home = request.app.state.home
+    (accepted,) = await home.intake.accept_all([await request.body()], caller.party)
+    if isinstance(accepted, Refused):
+        raise accepted
+    response.headers["Location"] = (
+        f"{request.scope.get('root_path', '')}/declarations/{uuid_of(accepted.declaration_id)}"
+    )
+    return _accepted(accepted)
+
+
+@routes.post("/declarations:batch")
+async def declare_all(request: Request, caller: Publisher, sent: Declarations) -> Json:
+    """Hand in several signed envelopes, each in base64url: a result for each, in the same order."""
+    envelopes = [from_b64u(text, f"/declarations/{number}") for number, text in enumerate(sent.declarations)]
+    home: Home = request.app.state.home
+    answers = await home.intake.accept_all(envelopes, caller.party)
+    return {
+        "results": [
+            {"ok": True, **_accepted(one)}
+            if isinstance(one, Accepted)
+            else {"ok": False, "problem": told(one, status_of(one), request)}
+            for one in answers
+        ]
+    }
+
+
+@routes.get("/declarations/{declaration}")
+async def follow(request: Request, caller: Publisher, declaration: str) -> Json:
+    """How far a declaration of yours got: how many administrations have it in which state, never which."""
+    home: Home = request.app.state.home
+    try:
+        of = DeclarationId.parse(declaration)
+    except Refused:
+        raise Refused("tracking.unknown", "/id") from None
+    track = await home.tracking.track(of)
+    if track.source != caller.party:  # as unknown as one that never was
+        raise Refused("tracking.unknown", "/id")
+    steps = Counter(step.progress for step in track.steps if step.progress is not Progress.WITHHELD)
+    return {
+        "declaration": uuid_of(track.declaration_id),
+        "event_type": track.event_type,
+        "corrects": None if track.corrects is None else uuid_of(track.corrects),
+        "received_at": time_of(track.received_at),
+        "routed_at": time_of(track.routed_at),
+        "deliveries": {each.value: steps[each] for each in Progress if each is not Progress.WITHHELD},
+    }
+
+
+def _accepted(one: Accepted) -> Json:
+    return {
+        "declaration": uuid_of(one.declaration_id),
+        "manifest": one.digest.hex(),
+        "received_at": time_of(one.received_at),
+        "repeated": one.repeated,
+        "receipt": json.loads(one.receipt),
+    }
