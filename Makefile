@@ -6,10 +6,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-proof coverage check lint types layers bench bench-growth docs clean
+.PHONY: demo demo-cluster test test-proof coverage check lint types layers bench bench-growth docs clean
 
 demo: $(VENV)/runtime
 	@$(BIN)/unefois demo
+
+# The same story on a real PostgreSQL and a real Kafka, which are started for it (Docker, or their packages and Java).
+demo-cluster: $(VENV)/dev
+	@$(BIN)/python -m tests.services.demo
 
 test: check
 	$(BIN)/python -m pytest -n 2 --durations=10 -rs

@@ -76,7 +76,7 @@ class Played:
 async def performed(root: Path) -> Played:
     """Play every act in French, with fsck from outside after each."""
     played, out = Played(root), io.StringIO()
-    async with set_up(root, Words("fr"), Telling(console_of(out)), played.book) as stage:
+    async with set_up(root, Words("fr"), Telling(console_of(out)), played.book, {}) as stage:
         async for act in play(stage):
             played.acts.append(act)
             played.fsck[act] = await stage.home.fsck.check()

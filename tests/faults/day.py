@@ -246,6 +246,7 @@ async def move(here: World) -> None:
     with suppress(Refused):  # moved already
         folder.mkdir(exist_ok=True)
         await create_home(old, here.clock)
+        await relocation.copy(old.database_url, f"sqlite+aiosqlite:///{folder / 'backup.db'}")
         await relocation.move(old.database_url, new.database_url)
     async with open_home(new, here.clock) as home:
         await World(home, here.clock, folder).step()

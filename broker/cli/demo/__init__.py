@@ -8,11 +8,14 @@ takes time to import is imported after it.
 import os
 import sys
 import textwrap
+from collections.abc import Mapping
 from io import TextIOWrapper
+from typing import Any
 
 
-def run(*, lang: str | None = None, keep: bool = False) -> int:
-    """Tell the story on standard output. `lang`: `fr`, `en`, or by the environment; `keep`: leave the folder.
+def run(*, lang: str | None = None, keep: bool = False, servers: Mapping[str, Any] | None = None) -> int:
+    """Tell the story on standard output. `lang`: `fr`, `en`, or by the environment; `keep`: leave the folder;
+    `servers`: settings of an empty database, and of a log, elsewhere.
 
     Returns 0 if every claim held, else 1.
     """
@@ -32,5 +35,5 @@ def run(*, lang: str | None = None, keep: bool = False) -> int:
     from broker.cli.demo.telling import Telling, console_of
     from broker.cli.demo.theatre import perform
 
-    book = asyncio.run(perform(words, Telling(console_of()), keep))
+    book = asyncio.run(perform(words, Telling(console_of()), keep, servers or {}))
     return 1 if book.failing else 0

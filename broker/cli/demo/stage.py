@@ -32,6 +32,7 @@ from broker.home_file import Setting, write_settings
 from broker.hosting import Hosted
 from broker.parties import Enrolment
 from broker.settings import Settings
+from broker.store.move import copy
 from broker.wiring import Home, system_clock
 from connectors.runner import RunReport
 from connectors.webhook import public_key_of
@@ -80,6 +81,16 @@ class Stage:
         """An administration's own folder."""
         return self.root / key
 
+    async def back_up(self, file: Path) -> Path:
+        """A copy of the broker's database in one new file, as a nightly backup would make it."""
+        self._clear(file)
+        await copy(self.settings.database_url, f"sqlite+aiosqlite:///{file}")
+        return file
+
+    @staticmethod
+    def _clear(file: Path) -> None:
+        file.unlink(missing_ok=True)
+
     async def run(self, key: str) -> RunReport:
         """One turn of a hosted administration's connectors."""
         return await hosting.run_hosted(self.home, self.hosted[cast.by_key(key).party])
@@ -100,10 +111,15 @@ class Stage:
 
 
 @asynccontextmanager
-async def set_up(root: Path, words: Words, telling: Telling, book: Book) -> AsyncIterator[Stage]:
-    """A new home below `root`, everybody enrolled and subscribed, nobody granted anything yet."""
+async def set_up(
+    root: Path, words: Words, telling: Telling, book: Book, servers: Mapping[str, Any]
+) -> AsyncIterator[Stage]:
+    """A new home below `root`, everybody enrolled and subscribed, nobody granted anything yet.
+
+    `servers`: settings of a database and a log elsewhere; without, both are in the home.
+    """
     write_settings(root / "home", _written_down(words))
-    chosen = _settings(root / "home", words)
+    chosen = _settings(root / "home", words, servers)
     await wiring.create_home(chosen)
     webhook_key = f"whsk_{b64encode(secrets.token_bytes(32)).decode()}"
     doorbell = Doorbell(public_key_of(webhook_key), system_clock)
@@ -142,11 +158,11 @@ def _written_down(words: Words) -> dict[str, Setting]:
     }
 
 
-def _settings(home: Path, words: Words) -> Settings:
+def _settings(home: Path, words: Words, servers: Mapping[str, Any]) -> Settings:
     """Everything that an environment could say of another home is said here, so that it does not count."""
     return settings.load(
+        **{"database_url": f"sqlite+aiosqlite:///{home / 'unefois.db'}", "log": "sql", **servers},
         home=home,
-        database_url=f"sqlite+aiosqlite:///{home / 'unefois.db'}",
         keys_folder=home / "keys",
         signature_policy=1,
         hpke_suite=Suite.MLKEM768_X25519,

@@ -8,7 +8,9 @@ import os
 import shutil
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from broker.cli.demo.claims import Book, Claim
 from broker.cli.demo.stage import set_up
@@ -19,13 +21,13 @@ from broker.cli.frame import DEBUG
 from schemas.errors import Fault
 
 
-async def perform(words: Words, telling: Telling, keep: bool) -> Book:
+async def perform(words: Words, telling: Telling, keep: bool, servers: Mapping[str, Any]) -> Book:
     """Play the story in a new temporary folder. Returns every claim with its verdict."""
     began = time.monotonic()
     book = Book()
     root = Path(tempfile.mkdtemp(prefix="unefois-demo-"))
     try:
-        async with set_up(root, words, telling, book) as stage:
+        async with set_up(root, words, telling, book, servers) as stage:
             async for _ in play(stage):
                 pass
     except Fault as fault:

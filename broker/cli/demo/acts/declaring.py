@@ -47,13 +47,19 @@ async def declare(stage: Stage, dry: DryRun) -> Declared:
     track = await home.tracking.track(declared.accepted.declaration_id)
     planned = sum(step.delivery is not None for step in track.steps)
     stage.claim("declare.as_rehearsed", held=_planned(track) == _rehearsed(dry), count=planned, total=len(track.steps))
-    claim_unreadable(stage)
+    await claim_unreadable(stage)
     return declared
 
 
-def claim_unreadable(stage: Stage) -> None:
-    """Look for every name, street, number and account in every file of the broker's home."""
-    found, size = readable(stage.root / "home", cast.SECRETS)
+async def claim_unreadable(stage: Stage) -> None:
+    """Look for every name, street, number and account in every file of the broker's home, and in its database, wherever
+    that is.
+    """
+    copied = stage.folder("searched")
+    copied.mkdir(exist_ok=True)
+    await stage.back_up(copied / "unefois.db")
+    looked = [readable(folder, cast.SECRETS) for folder in (stage.root / "home", copied)]
+    found, size = set().union(*(words for words, _ in looked)), sum(size for _, size in looked)
     evidence = ", ".join(sorted(found)) or stage.words("declare.searched", count=len(cast.SECRETS), kib=size // 1024)
     stage.claim("declare.unreadable", held=not found, evidence=evidence)
 

@@ -15,8 +15,6 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import make_url
-
 import schemas
 from broker import export, proofs, wiring
 from broker.checks.finding import Finding
@@ -119,9 +117,9 @@ async def tamper(stage: Stage) -> None:
         rows.append((stage.words(f"tamper.{change.key}"), f"{offset:,}".replace(",", " "), told))
     stage.telling.table([stage.words(f"tamper.{name}") for name in ("what", "byte", "found")], rows)
     stage.claim("tamper.all_found", held=all(right), count=sum(right), total=len(CHANGES))
-    untouched = await _fsck_of(stage, _copy(stage))
+    untouched = await _fsck_of(stage, await _copy(stage))
     stage.claim("tamper.copy_clean", held=not untouched)
-    claim_unreadable(stage)
+    await claim_unreadable(stage)
 
 
 def _short(finding: Finding) -> str:
@@ -163,15 +161,15 @@ async def _child(script: Path, *arguments: Path) -> Answer:
 
 async def _changed(stage: Stage, change: Change) -> tuple[int, Sequence[Finding]]:
     """The offset in the file of the byte that was changed, and what fsck says of that copy."""
-    copy = _copy(stage)
-    with closing(sqlite3.connect(copy)) as database:
+    file = await _copy(stage)
+    with closing(sqlite3.connect(file)) as database:
         value = database.execute(change.query).fetchone()[0]
     raw = value.encode() if isinstance(value, str) else bytes(value)
-    content = copy.read_bytes()
+    content = file.read_bytes()
     piece = raw[change.at :][:24] if change.at < 0 else raw[: change.at + 24]
     offset = content.index(piece) + max(change.at, 0)
-    copy.write_bytes(_flipped(content, offset))
-    return offset, await _fsck_of(stage, copy)
+    file.write_bytes(_flipped(content, offset))
+    return offset, await _fsck_of(stage, file)
 
 
 def _flipped(content: bytes, offset: int) -> bytes:
@@ -181,20 +179,16 @@ def _flipped(content: bytes, offset: int) -> bytes:
     return bytes(changed)
 
 
-def _copy(stage: Stage) -> Path:
-    """A copy of the broker's database in a folder of its own."""
+async def _copy(stage: Stage) -> Path:
+    """A copy of the broker's database in one file of a folder of its own."""
     folder = stage.folder("copy")
     folder.mkdir(exist_ok=True)
     for old in folder.iterdir():
         old.unlink()
-    copy = folder / "unefois.db"
-    with (
-        closing(sqlite3.connect(make_url(stage.settings.database_url).database or "")) as database,
-        closing(sqlite3.connect(copy)) as target,
-    ):
-        database.backup(target)
-        target.execute("PRAGMA journal_mode = DELETE")
-    return copy
+    file = await stage.back_up(folder / "unefois.db")
+    with closing(sqlite3.connect(file)) as database:
+        database.execute("PRAGMA journal_mode = DELETE")
+    return file
 
 
 async def _fsck_of(stage: Stage, database: Path) -> Sequence[Finding]:

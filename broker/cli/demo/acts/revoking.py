@@ -11,8 +11,6 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import make_url
-
 from broker.cli.demo import cast, systems
 from broker.cli.demo.acts.allowing import Allowed
 from broker.cli.demo.facts import facts_of, of_kind
@@ -45,7 +43,7 @@ async def revoke(stage: Stage, allowed: Allowed) -> Revoked:
     inbox = home.inbox(cast.by_key("family").party)
     (leased,) = await inbox.lease(10)
     grant = allowed.grants["family", cast.BANK].grant.id
-    backup = _back_up(stage)
+    backup = await stage.back_up(stage.root / "backup.db")
     before = home.clock()
     recorded = await home.consents.revoke(grant, allowed.voice)
     took = home.clock() - before
@@ -120,17 +118,6 @@ def _opens(locked: LockedDelivery, consent_key: bytes, gate: SealingKey) -> bool
     except Refused:
         return False
     return True
-
-
-def _back_up(stage: Stage) -> Path:
-    """A copy of the broker's database, as a nightly backup would make it."""
-    copy = stage.root / "backup.db"
-    with (
-        closing(sqlite3.connect(make_url(stage.settings.database_url).database or "")) as database,
-        closing(sqlite3.connect(copy)) as target,
-    ):
-        database.backup(target)
-    return copy
 
 
 def _from_backup(backup: Path, grant: GrantId, epochs: Mapping[int, bytes]) -> bytes | None:
