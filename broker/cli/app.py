@@ -17,11 +17,13 @@ from broker.cli import (
     grants,
     machine,
     mappings,
+    migrate,
     move,
     parties,
     serve,
     subscriptions,
     tokens,
+    top,
     types,
 )
 from broker.cli.frame import EXIT_CODES, Root, chosen, command, with_choices
@@ -73,6 +75,8 @@ def demo(
 
 machine.register(app)
 serve.register(app)
+migrate.register(app)
+top.register(app)
 move.register(app)
 app.add_typer(parties.app, name="party")
 app.add_typer(tokens.app, name="token")

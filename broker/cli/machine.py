@@ -133,18 +133,22 @@ def fsck() -> None:
 
 @command(config, "check")
 def check() -> None:
-    """What is wrong or unwise with the settings, the environment, and the agencies' files. Exit code 1 if serious.
+    """What is wrong or unwise with settings, environment, agencies' files and database. Exit code 1 if serious.
 
     Example: unefois config check
     """
     from broker.cli import shapes
     from broker.hosting import FOLDER, load
     from broker.settings_check import check_all
+    from broker.surroundings import look
     from schemas.errors import Refused
 
+    found = check_all(os.environ, home=chosen().home)
+    if not any(one.serious for one in found):
+        found += asyncio.run(look(settings()))
     problems = [
         {"key": one.key, "serious": one.serious, **shapes.coded(one.fault, one.fault.pointer, chosen().language)}
-        for one in check_all(os.environ, home=chosen().home)
+        for one in found
     ]
     agencies: list[str] = []
     try:

@@ -59,6 +59,14 @@ async def current(store: Store) -> str | None:
         return await tx.conn.run_sync(_current)
 
 
+async def known(store: Store) -> str | None:
+    """As `current`, of a database that this version can upgrade. Raises Refused `store.newer-version`."""
+    found = await current(store)
+    if found is not None:
+        _check_known(found)
+    return found
+
+
 async def check(store: Store) -> None:
     """Raises Refused unless the database is what this code knows, and the home's own: `store.not-migrated`,
     `store.newer-version`, `store.moved`.
