@@ -1,0 +1,139 @@
+"""What is deployed is what there is: commands, settings and packages exist, and no process may more than it needs."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import yaml
+
+from broker.serving import Role
+from broker.settings import PREFIX, SECRETS, Settings
+
+ROOT: Final = Path(__file__).parents[2]
+DEPLOY: Final = ROOT / "deploy"
+COMPOSE: Final[dict[str, Any]] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+SERVICES: Final[dict[str, Any]] = COMPOSE["services"]
+OURS: Final = [name for name, told in SERVICES.items() if "build" in told]
+
+
+def test_the_roles_that_are_started_are_those_that_there_are() -> None:
+    started = [told["command"] for name, told in SERVICES.items() if name in OURS and name != "init"]
+
+    assert ["init"] == SERVICES["init"]["command"]
+    assert {"serve"} == {command[0] for command in started}
+    assert {role.value for role in Role} - {"all"} == {command[2] for command in started}
+
+
+def test_every_setting_that_is_given_exists() -> None:
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    known |= {f"{PREFIX}{name.upper()}_FILE" for name in SECRETS}
+    given = {name for service in OURS for name in SERVICES[service]["environment"]}
+    given |= set(re.findall(rf"Environment=({PREFIX}\w+)=", (DEPLOY / "systemd/unefois@.service").read_text()))
+
+    assert set() == given - known
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_no_process_is_root_or_keeps_a_capability(name: str) -> None:
+    told = SERVICES[name]
+
+    assert ["ALL"] == told["cap_drop"]
+    assert name in OURS or told["user"] not in {"root", "0"}
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_ours_write_into_their_home_only(name: str) -> None:
+    told = SERVICES[name]
+
+    assert told["read_only"] is True
+    assert ["no-new-privileges:true"] == told["security_opt"]
+    assert ["home:/var/lib/unefois"] == told["volumes"]
+
+
+def test_no_secret_is_written_into_the_file() -> None:
+    assert {"database-url", "keys-passphrase", "postgres-password"} == set(COMPOSE["secrets"])
+    assert all(list(told) == ["file"] for told in COMPOSE["secrets"].values())
+    for told in SERVICES.values():
+        for name, value in (told.get("environment") or {}).items():
+            assert ("PASS" not in name and "URL" not in name) or str(value).startswith("/run/secrets/")
+
+
+def test_only_the_api_is_reached_from_outside_and_from_the_machine_itself_only() -> None:
+    assert ["api"] == [name for name, told in SERVICES.items() if "ports" in told]
+    assert all(port.startswith("127.0.0.1:") for port in SERVICES["api"]["ports"])
+    assert COMPOSE["networks"]["inside"] == {"internal": True}
+
+
+def test_images_of_others_have_a_version() -> None:
+    images = [told["image"] for name, told in SERVICES.items() if name not in OURS]
+    bases = re.findall(r"^FROM (\S+)", (DEPLOY / "Dockerfile").read_text(), re.MULTILINE)
+
+    assert all(re.fullmatch(r"[a-z/]+:[0-9][0-9.a-z-]*", image) for image in images + bases)
+
+
+def test_a_topic_has_as_many_partitions_as_the_settings_say() -> None:
+    (partitions,) = [word for word in SERVICES["topics"]["command"] if word.startswith("--partitions=")]
+
+    assert f"--partitions={Settings.model_fields['log_partitions'].default}" == partitions
+
+
+def test_the_image_is_made_of_what_there_is_and_ends_as_nobody() -> None:
+    steps = (DEPLOY / "Dockerfile").read_text().splitlines()
+    copied = [word for step in steps if step.startswith("COPY ") for word in step.split()[1:-1] if "=" not in word]
+    kept = (ROOT / ".dockerignore").read_text()
+
+    assert [] == [path for path in copied if not path.startswith("/") and not (ROOT / path).exists()]
+    assert [] == [path for path in copied if not path.startswith("/") and f"!{path}\n" not in kept]
+    assert steps.index("USER unefois") < steps.index('ENTRYPOINT ["unefois"]')
+    assert any("--require-hashes -r requirements/server.txt" in step for step in steps)
+
+
+def test_systemd_understands_the_unit(tmp_path: Path) -> None:
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("systemd-analyze is not there")
+    unit = (DEPLOY / "systemd/unefois@.service").read_text()
+    (tmp_path / "unefois@.service").write_text(unit.replace("/opt/unefois/bin/unefois", "/bin/true"))
+    verify = ["systemd-analyze", "verify", "--man=no", str(tmp_path / "unefois@router.service")]
+
+    told = subprocess.run(verify, capture_output=True, text=True, check=False)
+
+    ours = [line for line in told.stderr.splitlines() if "unefois" in line]
+    assert (0, []) == (told.returncode, ours)
+
+
+def test_nginx_understands_its_part(tmp_path: Path) -> None:
+    nginx = shutil.which("nginx") or shutil.which("/usr/sbin/nginx")
+    if nginx is None:
+        pytest.skip("nginx is not there")
+    (tmp_path / "tls").mkdir()
+    key, certificate = tmp_path / "tls/privkey.pem", tmp_path / "tls/fullchain.pem"
+    made = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ed25519",
+        "-nodes",
+        "-subj",
+        "/CN=x",
+        "-keyout",
+        key,
+        "-out",
+        certificate,
+    ]
+    subprocess.run(made, check=True, capture_output=True)
+    shutil.copy(certificate, tmp_path / "tls/administrations-ca.pem")
+    part = (DEPLOY / "nginx/unefois.conf").read_text().replace("/etc/unefois/tls", str(tmp_path / "tls"))
+    (tmp_path / "part.conf").write_text(part)
+    temporary = "".join(
+        f"{kind}_temp_path {tmp_path}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    whole = f"pid {tmp_path}/pid; error_log stderr; events {{}} http {{ {temporary} include {tmp_path}/part.conf; }}"
+    (tmp_path / "nginx.conf").write_text(whole)
+
+    told = subprocess.run([nginx, "-t", "-c", tmp_path / "nginx.conf"], capture_output=True, text=True, check=False)
+
+    assert (0, []) == (told.returncode, re.findall(r"\[(?:warn|emerg|error)\].*", told.stderr))
