@@ -3,6 +3,7 @@
     python     a session with `>>>`, run as a doctest; all blocks of a page share their names
     console    commands behind `$ `, run in a folder that the page calls /srv; what follows is what they must print
     yaml toml  a file, whose path is its first line: `# agencies/rennes.yaml`
+               `unefois serve &` is the broker itself, on a port that is free; the page calls it 127.0.0.1:8470
     text       bytes, formulas, pictures: nothing to run; neither is there in Sphinx's own `{toctree}`
 
 Keeps: what a page shows is what happens. Ids, keys, digests and instants differ in each run; a page's own stand for
@@ -15,8 +16,10 @@ import io
 import os
 import re
 import shlex
+import socket
 import subprocess
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from unittest.mock import patch
@@ -27,6 +30,8 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 FOLDER = "/srv"
 """Where a page's commands are run, as the page tells it."""
+SERVED = "127.0.0.1:8470"
+"""Where a page's broker answers, as the page tells it."""
 
 _FENCE = re.compile(r"^(`{3,})(\S*)\n(.*?)^\1$", re.MULTILINE | re.DOTALL)
 _FILE = re.compile(r"# (\S+)\n")
@@ -75,6 +80,20 @@ class Reader:
     known: dict[str, str] = field(default_factory=dict)
     """What the page calls something -> what it is in this run."""
     exported: dict[str, str] = field(default_factory=dict)
+    address: str = SERVED
+    started: list["subprocess.Popen[str]"] = field(default_factory=list)
+
+    @classmethod
+    @contextlib.contextmanager
+    def reading(cls, folder: Path) -> Iterator["Reader"]:
+        """Somebody who ends at the end of the page what it has started."""
+        reader = cls(folder)
+        try:
+            yield reader
+        finally:
+            for process in reader.started:
+                process.terminate()
+                process.communicate()
 
     def follow(self, block: Block) -> None:
         """Do one block. Raises AssertionError where something else happens than the page says."""
@@ -112,14 +131,17 @@ class Reader:
             name, _, told = line.removeprefix("export ").partition("=")
             self.exported[name] = told
             return ""
-        printed, code = self._unefois(line) if line.startswith("unefois ") else self._shell(line)
-        printed = printed.replace(str(self.folder), FOLDER)
+        if line.startswith("unefois ") and line.endswith(" &"):
+            printed, code = self._start(line.removesuffix(" &")), 0
+        else:
+            printed, code = self._unefois(line) if line.startswith("unefois ") else self._shell(line)
+        printed = printed.replace(str(self.folder), FOLDER).replace(self.address, SERVED)
         plain = "".join(f"{each.rstrip()}\n" for each in printed.splitlines())
         return plain + (f"[exit code {code}]\n" if code else "")
 
     def here(self, text: str) -> str:
         """What a page says, as it is in this run."""
-        moved = text.replace(FOLDER, str(self.folder))
+        moved = text.replace(FOLDER, str(self.folder)).replace(SERVED, self.address)
         return _CHANGING.sub(lambda found: self.known.get(found[0], found[0]), moved)
 
     def compare(self, place: str, expected: str, printed: str) -> None:
@@ -162,6 +184,22 @@ class Reader:
             (self.folder / into).write_text(told.getvalue(), "utf-8")
             return errors.getvalue(), int(code or 0)
         return told.getvalue(), int(code or 0)
+
+    def _start(self, line: str) -> str:
+        """The first line that a command prints which goes on; it ends with the page."""
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.address = f"127.0.0.1:{free.getsockname()[1]}"
+        process = subprocess.Popen(
+            [sys.executable, "-m", "broker", *shlex.split(line)[1:]],
+            cwd=self.folder,
+            env=self.environment() | {"PYTHONPATH": str(ROOT), "UNEFOIS_LISTEN": self.address},
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        self.started.append(process)
+        assert process.stdout is not None
+        return process.stdout.readline()
 
     def _shell(self, line: str) -> tuple[str, int]:
         done = subprocess.run(
