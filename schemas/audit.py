@@ -36,14 +36,27 @@ class _Seen:
     ended: set[GrantId] = field(default_factory=set)
 
 
-def violations(entries: Iterable[Entry]) -> Iterator[Violation]:
-    """Every invariant that is broken, in the order of the entries. Memory grows with grants and deliveries."""
-    seen = _Seen()
-    for index, entry in enumerate(entries):
+class Auditor:
+    """The rules applied to one entry after the other. Memory grows with grants and deliveries."""
+
+    def __init__(self) -> None:
+        self._seen = _Seen()
+        self._count = 0
+
+    def take(self, entry: Entry) -> Iterator[Violation]:
+        """Every invariant that the next entry breaks."""
+        index, self._count = self._count, self._count + 1
         for rule in _RULES.get(entry.kind, ()):
-            broken = rule(entry, seen)
+            broken = rule(entry, self._seen)
             if broken is not None:
                 yield Violation(broken, index)
+
+
+def violations(entries: Iterable[Entry]) -> Iterator[Violation]:
+    """Every invariant that is broken, in the order of the entries."""
+    auditor = Auditor()
+    for entry in entries:
+        yield from auditor.take(entry)
 
 
 def _received(entry: Entry, seen: _Seen) -> str | None:

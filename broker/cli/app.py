@@ -25,6 +25,7 @@ from broker.cli import (
     tokens,
     top,
     types,
+    watch,
 )
 from broker.cli.frame import EXIT_CODES, Root, chosen, command, with_choices
 
@@ -88,6 +89,7 @@ app.add_typer(dead.app, name="dead")
 app.add_typer(mappings.app, name="mapping")
 app.add_typer(epochs.app, name="epoch")
 app.add_typer(audits.app, name="audit")
+watch.register(app)
 
 
 def main() -> None:

@@ -47,7 +47,7 @@ def verify(
     else:
         from broker.audits import audit_folder
 
-        audited = audit_folder(folder, None if key is None else _verifier_key(key))
+        audited = audit_folder(folder, None if key is None else verifier_key(key))
     told = _audited(audited)
     answer(told, lambda: _show_audited(told))
     if audited.findings:
@@ -97,7 +97,7 @@ def check(
     from schemas.receipt import check as check_receipt
     from schemas.receipt import meaning
 
-    log, others = _verifier_key(key), [_verifier_key(one) for one in witnesses or ()]
+    log, others = verifier_key(key), [verifier_key(one) for one in witnesses or ()]
     try:
         checked = check_receipt(read_file(receipt).decode("utf-8", "replace"), log, others, needed)
     except Refused as fault:
@@ -190,7 +190,8 @@ async def _audit_home(home: "Home") -> "Audited":
     return await audit_home(home)
 
 
-def _verifier_key(text: str) -> "VerifierKey":
+def verifier_key(text: str) -> "VerifierKey":
+    """A verifier key from its text, or from a file that holds it. Raises Refused `note.*`."""
     from schemas.note import VerifierKey
 
     path = Path(text)

@@ -21,8 +21,10 @@ from tests.faults import day
 from tests.faults.day import AFTER, NEW, STEPS, opened, rows, run, summary
 from tests.world import CAF, CPAM, DAY
 
-MARKS = tuple(name for name in marked(Path(broker.__file__).parent) if not name.startswith("kafka."))
-"""Those of the Kafka adapter are passed where a Kafka runs: `tests/contract/test_log.py`."""
+MARKS = tuple(name for name in marked(Path(broker.__file__).parent) if not name.startswith(("kafka.", "witness.")))
+"""Those of the Kafka adapter are passed where a Kafka runs: `tests/contract/test_log.py`; a witness has no home and no
+day: `tests/unit/broker/test_witness.py`.
+"""
 EVERY_PASSAGE = os.environ.get("UNEFOIS_FAULTS") == "all"
 """Kill at every passage of every mark, not only at the first."""
 

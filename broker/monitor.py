@@ -1,0 +1,151 @@
+"""Monitor: follows a log that somebody else runs, over HTTP, and says when it contradicts itself.
+
+Refuses: a checkpoint that the pinned key has not signed; a log smaller than it was, another tree of the same size, one
+that its own entries do not give; an entry that breaks a rule of the house, such as a release after its revocation.
+Keeps: the last checkpoint that was found good, in a file, written whole; every entry is hashed by us from its first
+byte, so that nothing is believed that the log says of its tiles; after the first turn only new entries are read.
+Source: c2sp.org/tlog-tiles; RFC 9162, section 2.1; the rules: `schemas.audit`.
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import httpx2
+
+from schemas import checkpoint, merkle, tiles
+from schemas.audit import Auditor
+from schemas.checkpoint import Checkpoint
+from schemas.entry import Entry
+from schemas.errors import Refused, Unavailable
+from schemas.note import Note, VerifierKey
+
+FILE_BYTES: Final = tiles.WIDTH * (tiles.ENTRY_MAX + 2)
+"""The largest bundle."""
+TIMEOUT_SECONDS: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """One turn without a fault: the tree now, and how many entries of it are new since the turn before."""
+
+    tree: Checkpoint
+    fresh: int
+
+
+class Remote:
+    """A log's files over HTTP. Redirects are not followed: an auditor reads what it was pointed at."""
+
+    def __init__(self, url: str, client: httpx2.Client) -> None:
+        self._url = url.rstrip("/")
+        self._client = client
+
+    def read(self, path: str) -> bytes:
+        """A file's bytes. Raises LookupError where there is none, Unavailable `monitor.away`, Refused `monitor.url`."""
+        try:
+            with self._client.stream("GET", f"{self._url}/{path}") as answer:
+                if answer.status_code in {404, 410}:
+                    raise LookupError(path)
+                if answer.status_code != 200:
+                    raise Unavailable("monitor.away", error=f"HTTP {answer.status_code}")
+                return _limited(answer)
+        except (httpx2.InvalidURL, httpx2.UnsupportedProtocol):
+            raise Refused("monitor.url") from None
+        except httpx2.HTTPError as error:
+            raise Unavailable("monitor.away", error=type(error).__name__) from None
+
+
+def _limited(answer: httpx2.Response) -> bytes:
+    content = bytearray()
+    for chunk in answer.iter_bytes():
+        content += chunk
+        if len(content) > FILE_BYTES:
+            raise Refused("monitor.too-long", limit=FILE_BYTES)
+    return bytes(content)
+
+
+class Monitor:
+    """What was seen of one log. `file` keeps the last good checkpoint over restarts; None: not at all."""
+
+    def __init__(self, read: tiles.Read, key: VerifierKey, file: Path | None) -> None:
+        self._read = read
+        self._key = key
+        self._file = file
+        self._auditor = Auditor()
+        self._frontier = merkle.Frontier()
+        self._last = self._kept()
+
+    def turn(self) -> Watched:
+        """Read the newest checkpoint and the entries that are new, and check all of it.
+
+        Raises Refused: `monitor.rolled-back`, `monitor.forked`, `audits.rule`, `monitor.no-log`, and what a checkpoint
+        or an entry refuses; after one, this monitor is of no more use. Raises Unavailable `monitor.away`: try again.
+        """
+        try:
+            signed = Note.parse(self._read("checkpoint"))
+        except LookupError:
+            raise Refused("monitor.no-log") from None
+        tree = checkpoint.verify(signed, self._key).checkpoint  # 1 a checkpoint that anybody wrote
+        if tree.size < self._last.size:  # 2 a log that forgets
+            raise Refused("monitor.rolled-back", seen=self._last.size, size=tree.size)
+        before = self._frontier.size
+        self._follow(tree)
+        self._keep(signed)
+        self._last = tree
+        return Watched(tree, tree.size - before)
+
+    def _follow(self, tree: Checkpoint) -> None:
+        """Extend what we hashed ourselves to the new size; it has to give every root that the log signed.
+
+        A turn that an absence cut short is taken up where it stopped: the next root judges all of it.
+        """
+        if self._frontier.size <= self._last.size:  # after a restart, what was good before has to come out again
+            self._extend(self._last.size, tree.size)
+            self._check(self._last)  # 3 another history below what was seen
+        self._extend(tree.size, tree.size)
+        self._check(tree)  # 4 another tree of the same size, or entries that are not those of the tree
+
+    def _check(self, signed: Checkpoint) -> None:
+        if self._frontier.root() != signed.root:
+            raise Refused("monitor.forked", seen=self._last.size, size=signed.size)
+
+    def _extend(self, size: int, of: int) -> None:
+        """The entries up to `size`, from the files of a log of `of` entries."""
+        for entries in self._bundles(size, of):
+            self._frontier = self._frontier.extend(map(merkle.leaf_hash, entries))
+            for raw in entries:
+                for broken in self._auditor.take(Entry.decode(raw)):  # 5 a rule of the house
+                    raise Refused("audits.rule", f"/{broken.index}", rule=broken.invariant, number=broken.index)
+
+    def _bundles(self, size: int, of: int) -> Iterator[tuple[bytes, ...]]:
+        while (first := self._frontier.size) < size:
+            tile = tiles.tile_at(tiles.ENTRIES, first // tiles.WIDTH, of)
+            start = tile.index * tiles.WIDTH
+            yield tiles.entries_at(tile, self._read)[first - start : size - start]
+
+    def _kept(self) -> Checkpoint:
+        nothing = Checkpoint(self._key.name, 0, merkle.EMPTY_ROOT)
+        if self._file is None or not self._file.exists():
+            return nothing
+        try:
+            kept = self._file.read_bytes()
+        except OSError as error:
+            raise Unavailable("monitor.cannot-keep", error=type(error).__name__) from None
+        return checkpoint.verify(Note.parse(kept), self._key).checkpoint
+
+    def _keep(self, signed: Note) -> None:
+        """Whole or not at all, and durable."""
+        if self._file is None:
+            return
+        unfinished = self._file.with_name(f"{self._file.name}.unfinished")
+        try:
+            with unfinished.open("wb") as file:
+                file.write(signed.encode())
+                file.flush()
+                os.fsync(file.fileno())
+            # Crash here: the checkpoint before is kept; the next turn reads a little more.
+            unfinished.replace(self._file)
+        except OSError as error:
+            raise Unavailable("monitor.cannot-keep", error=type(error).__name__) from None
