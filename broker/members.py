@@ -19,9 +19,9 @@ from broker.store.engine import Store, Transaction
 from broker.store.tables import meta
 from schemas.names import Instant
 
-LEASE_MS: Final = 15_000
+LEASE_MS: Final = 4_000
 """Not heard of for so long: its partitions are the others'."""
-BEAT_MS: Final = 3_000
+BEAT_MS: Final = 1_000
 """How often a member says that it is there."""
 
 _PREFIX: Final = "router/"

@@ -199,9 +199,12 @@ class Serving:
     async def _route(self, done: Turn) -> None:
         """A batch of each partition of our share; one that is in trouble does not keep the others waiting."""
         trouble: Unavailable | None = None
-        for number in await self._members.share(await self._home.log.partitions(TOPIC)):
+        count = await self._home.log.partitions(TOPIC)
+        for number in await self._members.share(count):
             if self.stopping:
                 break
+            if number not in await self._members.share(count):
+                continue  # a batch takes its time: we are heard of between two, and others may have come
             try:
                 done.routed += await self._home.router.route_batch(number)
             except LostOwnership:
