@@ -7,7 +7,7 @@ Keeps: a fault becomes an answer where it happened; what is left over becomes a 
 from fastapi import FastAPI
 
 from broker.serving import Serving
-from broker.web import health, registry, transparency
+from broker.web import asyncapi, health, registry, transparency
 from broker.web.agencies import app as agencies
 from broker.wiring import Home
 
@@ -18,5 +18,6 @@ def build(home: Home, serving: Serving | None = None) -> FastAPI:
     app.include_router(health.routes(home, serving))
     app.include_router(transparency.router(home.store, home.ledger.verifier_key))
     app.include_router(registry.router(home.catalogue))
+    app.include_router(asyncapi.router(home.catalogue))
     agencies.mount(app, home)
     return app

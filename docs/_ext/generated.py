@@ -8,9 +8,12 @@ table and looks whether all codes, types and settings are in it.
 
 import ast
 import inspect
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any, Final
 
 from pydantic import BaseModel
@@ -26,7 +29,8 @@ from connectors.webhook import WebhookSettings
 from consent import purposes
 from consent.explain import explain_reason
 from consent.purposes import LegalFamily
-from schemas import catalogue, messages
+from schemas import asyncapi, catalogue, messages, samples
+from schemas.confluent import registry_id
 from schemas.entry import REQUIRED, Entry, EntryKind
 from schemas.names import (
     DeliveryId,
@@ -82,6 +86,7 @@ def _event_type(event: catalogue.EventSchema) -> str:
             ("type", f"`{event.event_type}`"),
             ("label", f"{event.label['en']} · *{event.label['fr']}*"),
             ("schema", f"`{event.schema.id.hex()}`"),
+            ("registry", f"subject `{event.schema.name}`, id `{registry_id(event.schema.id)}`"),
             ("uses territories", places),
         ],
     )
@@ -97,7 +102,9 @@ def _event_type(event: catalogue.EventSchema) -> str:
         for each in event.fields
     ]
     table = rows(("no", "field", "label en · fr", "sensitivity", "may be null", "meaning"), lines)
-    return f"## {event.label['en']}\n\n{event.doc}\n\n{facts}\n{table}"
+    sample = json.dumps(samples.as_json(samples.sample(event.event_type)), ensure_ascii=False, indent=2)
+    shown = f"A sample, of people who do not exist; what is null is left out:\n\n```json\n{sample}\n```\n"
+    return f"## {event.label['en']}\n\n{event.doc}\n\n{facts}\n{table}\n{shown}"
 
 
 def settings() -> str:
@@ -246,7 +253,19 @@ def _on_source_read(app: Any, docname: str, source: list[str]) -> None:
     source[0] = filled(source[0])
 
 
+def write_asyncapi(folder: Path) -> None:
+    """The event types as an AsyncAPI document, beside the site's pages: `asyncapi.json`."""
+    told = json.dumps(asyncapi.document(catalogue.builtin(), version("unefois")), ensure_ascii=False, indent=1)
+    (folder / "asyncapi.json").write_text(f"{told}\n", "utf-8")
+
+
+def _on_build_finished(app: Any, exception: Exception | None) -> None:
+    if exception is None:
+        write_asyncapi(Path(app.outdir))
+
+
 def setup(app: Any) -> dict[str, bool]:
     """Sphinx asks for this by its name."""
     app.connect("source-read", _on_source_read)
+    app.connect("build-finished", _on_build_finished)
     return {"parallel_read_safe": True}

@@ -1,7 +1,9 @@
 """What the site makes from the code is complete: every code, type, field, setting, kind and reason is in its table."""
 
 import importlib.util
+import json
 import re
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -9,7 +11,8 @@ import pytest
 from broker.settings import Settings
 from connectors.functions import LIBRARY
 from consent import purposes
-from schemas import catalogue, messages
+from schemas import catalogue, messages, samples
+from schemas.confluent import registry_id
 from schemas.entry import EntryKind
 from schemas.names import Reason
 from tests.docs.pages import DOCS, pages
@@ -55,6 +58,16 @@ def test_an_event_type_is_there_with_its_schema_and_every_field(event: catalogue
         assert each.label["en"] in row
         assert each.sensitivity.value in row
         assert (each.iri or "") in row
+    sample = json.loads(section.partition("```json\n")[2].partition("```")[0])
+    assert samples.as_json(samples.sample(event.event_type)) == sample
+    assert f"id `{registry_id(event.schema.id)}`" in section
+
+
+def test_the_site_has_the_asyncapi_document(tmp_path: Path) -> None:
+    GENERATED.write_asyncapi(tmp_path)
+
+    told = json.loads((tmp_path / "asyncapi.json").read_text("utf-8"))
+    assert [f"receive.{event.event_type}" for event in catalogue.builtin()] == list(told["operations"])
 
 
 @pytest.mark.parametrize("name", Settings.model_fields)
