@@ -37,7 +37,8 @@ Signer = Callable[[bytes], str]
 """Bytes to one entry of `webhook-signature`."""
 
 
-def _endpoint(url: str) -> str:
+def endpoint(url: str) -> str:
+    """The address of a server to call. Raises ValueError: no https (except to this machine), credentials in it."""
     if not url.isprintable() or " " in url:
         raise ValueError("not a URL")
     try:
@@ -54,7 +55,7 @@ def _endpoint(url: str) -> str:
 class WebhookSettings(Settings):
     """Settings of a `webhook`. `keys`: `whsk_` (Ed25519) or `whsec_` (shared) secrets, the current one first."""
 
-    url: Annotated[str, AfterValidator(_endpoint)]
+    url: Annotated[str, AfterValidator(endpoint)]
     keys: Annotated[tuple[SecretStr, ...], Field(min_length=1, max_length=4)]
     timeout_s: Annotated[float, Field(gt=0, le=30)] = 15
     ca_file: str | None = None
@@ -78,7 +79,7 @@ class WebhookConnector:
         client = httpx2.AsyncClient(
             timeout=chosen.timeout_s,
             follow_redirects=False,
-            verify=_trust(chosen.ca_file),
+            verify=trust(chosen.ca_file),
             trust_env=False,  # a proxy of the environment would see who is told what
             headers={"user-agent": "unefois-webhook/1", "content-type": "application/json"},
         )
@@ -163,7 +164,8 @@ def _base64(raw: bytes) -> str:
     return base64.b64encode(raw).decode()
 
 
-def _trust(ca_file: str | None) -> ssl.SSLContext:
+def trust(ca_file: str | None) -> ssl.SSLContext:
+    """The system's certificates, and those of a file (PEM). Raises Refused `webhook.ca-file`."""
     context = ssl.create_default_context()
     if ca_file is not None:
         try:

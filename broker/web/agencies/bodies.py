@@ -53,6 +53,12 @@ class Acknowledge(Body):
     acknowledgements: list[Acknowledgement] = Field(min_length=1, max_length=MOST)
 
 
+class Release(Body):
+    """Deliveries whose keys are wanted once more."""
+
+    deliveries: list[Uuid] = Field(min_length=1, max_length=MOST)
+
+
 class Replay(Body):
     """Own dead letters to be tried again."""
 

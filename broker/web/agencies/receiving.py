@@ -15,7 +15,7 @@ from broker.credentials import Credential, Scope
 from broker.deliveries import Delivery
 from broker.gate import Released
 from broker.mailbox import Rejection
-from broker.web.agencies.bodies import Acknowledge, Acknowledgement, Json, Pull, Replay, b64u, time_of, uuid_of
+from broker.web.agencies.bodies import Acknowledge, Acknowledgement, Json, Pull, Release, Replay, b64u, time_of, uuid_of
 from broker.web.agencies.faults import status_of
 from broker.web.agencies.strict import Access, StrictRoute
 from broker.web.agencies.waiting import Waiting
@@ -45,6 +45,16 @@ async def pull(request: Request, caller: Receiver, wanted: Pull) -> Json:
     # Crash here, and at every line below: the lease runs out by itself, and the deliveries come again.
     released = await home.gate.release(caller.party, [delivery.id for delivery in leased])
     return _pulled(released, leased, home.settings.lease_seconds)
+
+
+@routes.post("/deliveries:release")
+async def release(request: Request, caller: Receiver, wanted: Release) -> Json:
+    """The keys of deliveries that you hold, once more, under one key release of their own and under today's consent."""
+    home: Home = request.app.state.home
+    ids = [DeliveryId.parse(text) for text in wanted.deliveries]
+    if len(set(ids)) < len(ids):
+        raise Refused("api.repeated", "/deliveries")
+    return _pulled(await home.gate.release(caller.party, ids), (), home.settings.lease_seconds)
 
 
 @routes.post("/deliveries:ack")
@@ -133,7 +143,7 @@ def _pulled(taken: Released, leased: Sequence[Delivery], lease_seconds: int) -> 
         "deliveries": [
             {
                 "id": uuid_of(one.delivery_id),
-                "attempts": attempts[one.delivery_id],
+                "attempts": attempts.get(one.delivery_id, 0),
                 "locked": b64u(one.encode()),
             }
             for one in taken.locked

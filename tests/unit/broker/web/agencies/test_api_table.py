@@ -29,6 +29,7 @@ TABLE: dict[tuple[str, str], tuple[Scope, Any, int]] = {
     ("GET", "/declarations/{declaration}"): (Scope.PUBLISH, None, 404),
     ("POST", "/deliveries:pull"): (Scope.RECEIVE, {}, 200),
     ("POST", "/deliveries:ack"): (Scope.RECEIVE, ACK, 200),
+    ("POST", "/deliveries:release"): (Scope.RECEIVE, {"deliveries": [NOBODY]}, 404),
     ("POST", "/deliveries:replay"): (Scope.RECEIVE, {"deliveries": [NOBODY]}, 200),
     ("GET", "/dead-letters"): (Scope.RECEIVE, None, 200),
     ("GET", "/status"): (Scope.RECEIVE, None, 200),
@@ -104,6 +105,7 @@ async def test_what_is_anothers_gives_the_answer_of_what_never_was(served: Serve
         ("GET", "/declarations/{declaration}", None),
         ("POST", "/subscriptions/{subscription}:end", None),
         ("POST", "/deliveries:ack", ACK),
+        ("POST", "/deliveries:release", {"deliveries": [NOBODY]}),
         ("POST", "/deliveries:replay", {"deliveries": [NOBODY]}),
     ):
         name = next((name for name in own if name in path), "delivery")
