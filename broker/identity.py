@@ -30,17 +30,20 @@ REFERENCE: Final = "reference"
 OPAQUE: Final = "token"
 """The key of the tokens. It may be replaced at any time: tokens of the old one are refused, sources ask again."""
 
+ACCESS: Final = "access"
+"""The seed of the key that signs access tokens. It may be replaced at any time: clients ask for another token."""
+
 _VERSION: Final = b"\x01"
 _AAD: Final = b"unefois/subject-token/v1\x00" + _VERSION
 _SECRET_BYTES: Final = 32
 
 
 def make_secrets(keys: KeyStore, entropy: Entropy) -> None:
-    """Write the secrets that are not there yet: reference, token, and the first pseudonym master key.
+    """Write the secrets that are not there yet: reference, token, access, and the first pseudonym master key.
 
     Crash here: some are there and some are not; calling it again makes those that are missing.
     """
-    for kind, name in ((KeyKind.IDENTITY, REFERENCE), (KeyKind.IDENTITY, OPAQUE)):
+    for kind, name in ((KeyKind.IDENTITY, REFERENCE), (KeyKind.IDENTITY, OPAQUE), (KeyKind.IDENTITY, ACCESS)):
         if name not in keys.names(kind):
             keys.write(kind, name, entropy(_SECRET_BYTES))
     if not keys.names(KeyKind.PSEUDONYM):
@@ -54,8 +57,8 @@ class Identity:
         """Reads the secrets. Raises Refused `keys.missing` before `make_secrets` ran; Corrupt `identity.secret`."""
         self._keys = keys
         self._entropy = entropy
-        self._reference = _secret(keys, REFERENCE)
-        self._cipher = AESGCM(_secret(keys, OPAQUE))
+        self._reference = secret(keys, REFERENCE)
+        self._cipher = AESGCM(secret(keys, OPAQUE))
         self._sectors: dict[tuple[int, str], bytes] = {}
 
     def reference(self, identity: PivotIdentity) -> SubjectRef:
@@ -99,8 +102,9 @@ class Identity:
         return pseudonym.pseudonym(self._sectors[chosen, sector], subject), chosen
 
 
-def _secret(keys: KeyStore, name: str) -> bytes:
-    secret = keys.read(KeyKind.IDENTITY, name)
-    if len(secret) != _SECRET_BYTES:
-        raise Corrupt("identity.secret", length=len(secret), expected=_SECRET_BYTES)
-    return secret
+def secret(keys: KeyStore, name: str) -> bytes:
+    """One of the secrets of `make_secrets`, 32 bytes. Raises Refused `keys.missing`; Corrupt `identity.secret`."""
+    found = keys.read(KeyKind.IDENTITY, name)
+    if len(found) != _SECRET_BYTES:
+        raise Corrupt("identity.secret", length=len(found), expected=_SECRET_BYTES)
+    return found

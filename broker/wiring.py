@@ -28,6 +28,7 @@ from broker.ledger import Ledger, Recorder
 from broker.log.sql import SqlLog
 from broker.lookup import Lookup
 from broker.mailbox import Mailbox, Patience
+from broker.oauth import OAuth
 from broker.parties import Enrolment, Parties
 from broker.planner import Planner
 from broker.ports import Clock, Entropy, KeyKind, KeyStore, Log
@@ -71,6 +72,7 @@ class Home:
     subscribing: Subscribing
     parties: Parties
     credentials: Credentials
+    oauth: OAuth
     epochs: Epochs
     intake: Intake
     desk: Desk
@@ -209,6 +211,7 @@ def assemble(settings: Settings, *, store: Store, log: Log, keys: KeyStore, cloc
         subscribing=Subscribing(recorder, events),
         parties=Parties(store, keys, registrar, clock),
         credentials=Credentials(recorder, entropy, allowed=settings.api_tokens),
+        oauth=OAuth(recorder, entropy, broker=party, seed=identities.secret(keys, identities.ACCESS)),
         epochs=epochs,
         intake=intake,
         desk=Desk(

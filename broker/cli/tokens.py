@@ -4,19 +4,23 @@ Refuses: nothing of its own.
 Keeps: nothing of its own; `broker.credentials` decides. A token is printed when it is issued and never again.
 """
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from broker.cli.frame import command, say
-from broker.cli.session import at_home
+from broker.cli.session import at_home, read_file
 from broker.cli.show import answer, line, pairs, table
 
 if TYPE_CHECKING:
-    from broker.credentials import Credential
+    from broker.credentials import Credential, Scope
+    from broker.oauth import ClientKey
     from broker.wiring import Home
 
-app = typer.Typer(no_args_is_help=True, help="API tokens: what an administration shows to be let in, the easy start.")
+app = typer.Typer(
+    no_args_is_help=True, help="How administrations are let in: API tokens, and pinned keys of OAuth2 clients."
+)
 
 DAY_MS = 86_400_000
 
@@ -72,18 +76,104 @@ def revoke(token: Annotated[str, typer.Argument(metavar="ID", help="As `unefois 
     answer(told, lambda: _show(told))
 
 
-async def _issue(home: "Home", party: str, scopes: list[str], days: int) -> dict[str, Any]:
+@command(app, "pin")
+def pin(
+    party: Annotated[str, typer.Argument(metavar="PARTY", help="For whom the key speaks.")],
+    key: Annotated[Path, typer.Argument(metavar="JWK", help="Its public key, Ed25519 or P-256, one JWK in a file.")],
+    *,
+    scopes: Annotated[
+        list[str] | None, typer.Option("--scope", help="publish, receive, subscribe or read. Repeatable.")
+    ] = None,
+) -> None:
+    """Trust a client's public key: with it, the administration gets access tokens at /oauth2/token.
+
+    Example: unefois token pin urn:fr:siret:21440109300015 client.jwk --scope receive --scope read
+    """
+    told = at_home(lambda home: _pin(home, party, read_file(key), scopes or []))
+    answer(told, lambda: _show(told))
+
+
+@command(app, "keys")
+def keys(
+    party: Annotated[str | None, typer.Option("--party", metavar="ID", help="Those of one administration.")] = None,
+) -> None:
+    """Every pinned key, by its RFC 7638 thumbprint in hexadecimal.
+
+    Example: unefois token keys
+    """
+    found = at_home(lambda home: _keys(home, party))
+
+    def text() -> None:
+        for number, one in enumerate(found):
+            if number:
+                line("")
+            _show(one)
+        if not found:
+            line(say("(rien)", "(nothing)"))
+
+    answer({"keys": found}, text)
+
+
+@command(app, "unpin")
+def unpin(kid: Annotated[str, typer.Argument(metavar="KID", help="As `unefois token keys` shows it.")]) -> None:
+    """Trust a client's key no more. What it got before ends within ten minutes.
+
+    Example: unefois token unpin 8f0c...
+    """
+    told = at_home(lambda home: _unpin(home, kid))
+    answer(told, lambda: _show(told))
+
+
+async def _pin(home: "Home", party: str, key: bytes, scopes: list[str]) -> dict[str, Any]:
+    from schemas.names import PartyId
+
+    async with home.store.begin() as tx:
+        return _key(await home.oauth.pin(tx, PartyId(party), key, _wanted(scopes), home.clock()))
+
+
+async def _keys(home: "Home", party: str | None) -> list[dict[str, Any]]:
+    from schemas.names import PartyId
+
+    async with home.store.read() as tx:
+        return [_key(one) for one in await home.oauth.keys(tx, None if party is None else PartyId(party))]
+
+
+async def _unpin(home: "Home", kid: str) -> dict[str, Any]:
+    from schemas.names import Kid
+
+    async with home.store.begin() as tx:
+        return _key(await home.oauth.unpin(tx, Kid.parse(kid), home.clock()))
+
+
+def _key(one: "ClientKey") -> dict[str, Any]:
+    from broker.cli.shapes import time_of
+
+    return {
+        "id": one.kid.hex(),
+        "party": one.party,
+        "scopes": sorted(scope.value for scope in one.scopes),
+        "added_at": time_of(one.added_at),
+        "revoked_at": time_of(one.revoked_at),
+    }
+
+
+def _wanted(scopes: list[str]) -> "list[Scope]":
     from broker.credentials import Scope
-    from schemas.names import Instant, PartyId
 
     known = {scope.value: scope for scope in Scope}
     for scope in scopes:
         if scope not in known:
             raise typer.BadParameter("publish, receive, subscribe or read", param_hint="--scope")
+    return [known[scope] for scope in scopes]
+
+
+async def _issue(home: "Home", party: str, scopes: list[str], days: int) -> dict[str, Any]:
+    from schemas.names import Instant, PartyId
+
     async with home.store.begin() as tx:
         at = home.clock()
         issued = await home.credentials.issue(
-            tx, PartyId(party), [known[scope] for scope in scopes], expires_at=Instant(at + days * DAY_MS), at=at
+            tx, PartyId(party), _wanted(scopes), expires_at=Instant(at + days * DAY_MS), at=at
         )
     return _shape(issued.credential) | {"token": issued.token}
 

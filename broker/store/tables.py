@@ -125,6 +125,28 @@ api_tokens = Table(
     Column("revoked_at", BigInteger),
 )
 
+# ── OAuth2 clients: their pinned public keys, and what they have used ──────────────────────────────────────────────
+
+client_keys = Table(
+    "client_keys",
+    metadata,
+    Column("kid", LargeBinary, primary_key=True),  # RFC 7638 thumbprint
+    Column("party", Text, ForeignKey("parties.id"), nullable=False, index=True),
+    Column("jwk", Text, nullable=False),
+    Column("scopes", Text, nullable=False),
+    Column("added_at", BigInteger, nullable=False),
+    Column("revoked_at", BigInteger),
+)
+
+spent_assertions = Table(
+    "spent_assertions",
+    metadata,
+    Column("party", Text, nullable=False),
+    Column("jti", LargeBinary, nullable=False),  # SHA-256
+    Column("expires_at", BigInteger, nullable=False, index=True),
+    PrimaryKeyConstraint("party", "jti"),
+)
+
 # ── epochs: the gate's HPKE keys and the consent epoch keys; the private halves live in the key store ──────────────
 
 gate_epochs = Table(

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from joserfc.jwk import OKPKey
 from sqlalchemy import func, select
 
 from broker import viewing
@@ -24,7 +26,15 @@ from broker.parties import Enrolment
 from broker.ports import KeyKind
 from broker.router import TOPIC
 from broker.store import move as relocation
-from broker.store.tables import dead_letters, declarations, deliveries, log_record, submissions, withholdings
+from broker.store.tables import (
+    dead_letters,
+    declarations,
+    deliveries,
+    log_record,
+    spent_assertions,
+    submissions,
+    withholdings,
+)
 from broker.wiring import create_home, open_home
 from connectors.contract import Applied, Rejected
 from consent.grant import Status
@@ -33,6 +43,7 @@ from schemas.entry import EntryKind
 from schemas.errors import Refused
 from schemas.hpke import Suite
 from schemas.names import Instant, PartyId, Reason
+from tests.clients import Client
 from tests.world import (
     BANK,
     CAF,
@@ -53,6 +64,8 @@ from tests.world import (
 )
 
 NEW: Final = PartyId("urn:unefois:registry-office")
+CLIENT: Final = OKPKey.import_key(Ed25519PrivateKey.from_private_bytes(bytes([9] * 32)))
+"""The key of its OAuth2 client, the same in every process of the day."""
 NOISE: Final = b"written behind the intake's back"
 ENVELOPES: Final = "envelopes"
 HEIR: Final = ELISE | {"given_names": ["Anna"]}
@@ -121,6 +134,13 @@ async def enrol(here: World) -> None:
         if not await home.credentials.list(tx, NEW):
             at = here.clock()
             await home.credentials.issue(tx, NEW, [Scope.READ], expires_at=Instant(at + DAY), at=at)
+    client = Client(here, NEW, CLIENT)
+    async with home.store.read() as tx:
+        known = bool(await home.oauth.keys(tx, NEW))
+    if not known:
+        await client.pin()
+    if not await count(here, spent_assertions):
+        await client.redeem()
 
 
 async def rotate(here: World) -> None:
@@ -141,6 +161,10 @@ async def rotate(here: World) -> None:
         for token in await home.credentials.list(tx, NEW):
             if token.revoked_at is None:
                 await home.credentials.revoke(tx, token.id, here.clock())
+    async with home.store.begin() as tx:
+        for client in await home.oauth.keys(tx, NEW):
+            if client.revoked_at is None:
+                await home.oauth.unpin(tx, client.kid, here.clock())
 
 
 WISHES: Final = ((CAF, FAMILY, ELISE), (CPAM, HEALTH, ELISE), (CAF, FAMILY, YANN), (CAF, FAMILY, HEIR))

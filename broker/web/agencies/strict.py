@@ -15,6 +15,7 @@ from fastapi.security import HTTPBearer
 from starlette.requests import HTTPConnection
 
 from broker.credentials import Credential, Scope
+from broker.wiring import Home
 from schemas.errors import Refused
 
 _BEARER: Final = re.compile(r"(?i:bearer) +([A-Za-z0-9._~+/=-]{1,4096})")
@@ -24,7 +25,11 @@ class Access(HTTPBearer):
     """The dependency that names a route's scope and gives the route its caller."""
 
     def __init__(self, scope: Scope) -> None:
-        super().__init__(scheme_name="token", description="An API token: `unefois token issue`.", auto_error=False)
+        super().__init__(
+            scheme_name="token",
+            description="An access token, or an API token: `unefois token issue`.",
+            auto_error=False,
+        )
         self.scope = scope
 
     async def __call__(self, request: HTTPConnection) -> Any:
@@ -32,17 +37,23 @@ class Access(HTTPBearer):
         return request.scope["unefois.caller"]
 
     async def admit(self, request: Request) -> None:
-        """Raises Refused `api.no-credential`, `credentials.*`, `api.scope`."""
+        """Raises Refused `api.no-credential`, `credentials.*`, `oauth.*`, `api.scope`."""
         told = request.headers.getlist("authorization")
         found = _BEARER.fullmatch(told[0]) if len(told) == 1 else None
         if found is None:
             raise Refused("api.no-credential")
-        home = request.app.state.home
-        async with home.store.read() as tx:
-            caller: Credential = await home.credentials.verify(tx, found[1], home.clock())
+        caller = await _caller(request.app.state.home, found[1])
         if self.scope not in caller.scopes:
             raise Refused("api.scope", scope=self.scope.value)
         request.scope["unefois.caller"] = caller
+
+
+async def _caller(home: Home, token: str) -> Credential:
+    """An access token is verified as it is, an API token in the database."""
+    if token.count(".") == 2:
+        return home.oauth.verify(token, home.clock())
+    async with home.store.read() as tx:
+        return await home.credentials.verify(tx, token, home.clock())
 
 
 class StrictRoute(APIRoute):

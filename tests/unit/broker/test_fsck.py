@@ -37,6 +37,7 @@ from schemas.errors import Corrupt
 from schemas.names import Instant, LeafHash, ManifestDigest, Reason
 from schemas.release import LockedDelivery, SealedField, bitmap
 from schemas.signing import Algorithm, PrivateKey
+from tests.clients import Client
 from tests.world import (
     BANK,
     CAF,
@@ -104,6 +105,9 @@ async def lived_in(here: World) -> None:
     async with home.store.begin() as tx:
         at = home.clock()
         await home.credentials.issue(tx, CAF, [Scope.READ], expires_at=Instant(at + DAY), at=at)
+    client = Client(here, CAF)
+    await client.pin()
+    await client.redeem()
     # grants without deliveries: a mandate, one narrowed, one revoked
     await here.give(RENNES, BANK, TOWN, ["holder"], basis=law("CGCT, art. L2121-29"))
     narrowed = await here.give(CAF, BANK, FAMILY, ["iban", "bic"])
@@ -273,6 +277,8 @@ OF_NARROWED = f"grant_id IN (SELECT id FROM grants WHERE {NO_DELIVERY})"
 OF_HEAD = f"id IN (SELECT id FROM grants WHERE {NO_DELIVERY})"
 
 ALONE: dict[str, Tampering] = {
+    "oauth.spent": "UPDATE spent_assertions SET jti = zeroblob(31)",
+    "oauth.untold": """UPDATE client_keys SET scopes = '["publish"]'""",
     "credentials.untold": """UPDATE api_tokens SET scopes = '["publish"]'""",
     "consent-keys.damaged": f"UPDATE consent_keys SET wrapped = zeroblob(60) WHERE {OF_NARROWED}",
     "consent-keys.dead-epoch": f"UPDATE consent_keys SET epoch = 1 WHERE {OF_NARROWED}",

@@ -1,5 +1,10 @@
 """token: shown once, listed without its secret, revoked by its id."""
 
+import json
+from pathlib import Path
+
+from joserfc.jwk import OKPKey
+
 from broker.cli.exits import Exit
 from tests.program import Program
 from tests.world import CAF, CPAM
@@ -30,3 +35,16 @@ def test_a_scope_that_is_none_and_an_id_that_is_none_are_errors_of_usage(unefois
     assert "cli.usage" == unefois.error("token", "issue", CAF, "--scope", "everything", code=Exit.USAGE)["code"]
     assert "cli.usage" == unefois.error("token", "revoke", "nonsense", code=Exit.USAGE)["code"]
     assert "credentials.no-scope" == unefois.error("token", "issue", CAF, code=Exit.REFUSED)["code"]
+
+
+def test_a_clients_key_is_pinned_listed_and_revoked(unefois: Program, tmp_path: Path) -> None:
+    file = tmp_path / "client.jwk"
+    file.write_text(json.dumps(OKPKey.generate_key("Ed25519").as_dict(private=False)))
+
+    pinned = unefois.told("token", "pin", CAF, file, "--scope", "receive")
+
+    assert [pinned] == unefois.told("token", "keys", "--party", CAF)["keys"]
+    assert unefois.told("token", "unpin", pinned["id"])["revoked_at"] is not None
+    assert "oauth.already-revoked" == unefois.error("token", "unpin", pinned["id"], code=Exit.REFUSED)["code"]
+    assert "oauth.key-exists" == unefois.error("token", "pin", CAF, file, "--scope", "read", code=Exit.REFUSED)["code"]
+    assert unefois.told("fsck")["clean"]

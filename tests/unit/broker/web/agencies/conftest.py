@@ -8,7 +8,7 @@ import httpx2
 import pytest_asyncio
 from fastapi import FastAPI
 
-from broker.web.agencies.app import PREFIX, agencies
+from broker.web.agencies.app import mount
 from broker.web.agencies.waiting import Waiting
 from tests.unit.broker.web.agencies.calls import Served
 from tests.world import world
@@ -20,7 +20,7 @@ async def served(tmp_path: Path, home_settings: dict[str, Any]) -> AsyncIterator
     async with world(tmp_path, **home_settings) as here:
         await here.step()
         app, waiting = FastAPI(), Waiting()
-        app.mount(PREFIX, agencies(here.home, waiting))
+        mount(app, here.home, waiting)
         transport = httpx2.ASGITransport(app)
         async with httpx2.AsyncClient(transport=transport, base_url="http://broker.example") as client:
             yield Served(here, app, client, waiting)

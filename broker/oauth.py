@@ -1,0 +1,265 @@
+"""OAuth: an administration proves who it is with a key of its own and gets an access token for ten minutes.
+
+    assertion, signed by the client's pinned key ──redeem──► access token, signed by us ──verify──► who, for what
+
+Refuses: an assertion by a key that was not pinned, for somebody else's party, for another audience, without an end or
+far from it, or used before; any algorithm but the one of the key's own kind; a token that we did not sign for us.
+Keeps: an assertion counts once, in every process; an access token is verified without the database. What is pinned, for
+which scopes, is in the ledger.
+Source: RFC 7523 (private_key_jwt), RFC 7638 (thumbprints), RFC 9068 (at+jwt), RFC 9864 (Ed25519).
+
+Issuer and audience are the broker's own name, a URN: no host name that a request brings along can change them.
+A key that is revoked gets no token from then on; what it got before ends within ten minutes.
+"""
+
+import json
+from base64 import urlsafe_b64decode
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any, Final
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from joserfc import jws, jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import ECKey, OKPKey
+from sqlalchemy import Row, delete, select, update
+
+from broker import directory
+from broker.crashpoints import mark
+from broker.credentials import Credential, Scope
+from broker.ledger import Recorder
+from broker.ports import Entropy
+from broker.registrar import row_digest
+from broker.store.engine import Transaction
+from broker.store.tables import client_keys, spent_assertions
+from schemas.entry import EntryKind
+from schemas.errors import Refused
+from schemas.names import Instant, Kid, PartyId
+
+TOKEN_SECONDS: Final = 600
+ASSERTION_SECONDS: Final = 300
+"""How far ahead an assertion may end."""
+SKEW_SECONDS: Final = 30
+"""How far another's clock may be from ours."""
+ASSERTION_BYTES: Final = 8192
+KEY_BYTES: Final = 4096
+JTI_CHARACTERS: Final = 128
+TYPE: Final = "at+jwt"
+
+_ALGORITHM: Final = {"Ed25519": "Ed25519", "P-256": "ES256"}
+"""Curve -> the one algorithm that its keys sign with: what a header says about it is compared, never followed."""
+
+Claims = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ClientKey:
+    """A pinned public key, for which scopes."""
+
+    kid: Kid
+    party: PartyId
+    scopes: frozenset[Scope]
+    added_at: Instant
+    revoked_at: Instant | None
+
+
+class OAuth:
+    """The authorization server, inside the caller's transaction; `seed` is 32 secret bytes."""
+
+    def __init__(self, recorder: Recorder, entropy: Entropy, *, broker: PartyId, seed: bytes) -> None:
+        self._recorder = recorder
+        self._entropy = entropy
+        self._broker = broker
+        self._key = OKPKey.import_key(Ed25519PrivateKey.from_private_bytes(seed))
+
+    async def pin(self, tx: Transaction, party: PartyId, jwk: bytes, scopes: Iterable[Scope], at: Instant) -> ClientKey:
+        """Trust a public key (a JWK, Ed25519 or P-256) to speak for a party.
+
+        Raises Refused: `oauth.key`, `oauth.key-exists`, `credentials.no-scope`, `directory.unknown-party`.
+        """
+        wanted = frozenset(scopes)
+        if not wanted:
+            raise Refused("credentials.no-scope", "/scopes")
+        key = _public(jwk)
+        await directory.party(tx, party)
+        kid = Kid(urlsafe_b64decode(f"{key.thumbprint()}="))
+        row = {
+            "kid": kid,
+            "party": party,
+            "jwk": json.dumps(key.as_dict(private=False), sort_keys=True),
+            "scopes": json.dumps(sorted(scope.value for scope in wanted)),
+            "added_at": at,
+            "revoked_at": None,
+        }
+        if not await tx.insert_new(client_keys, row):
+            raise Refused("oauth.key-exists", "/key", kid=kid.hex())
+        mark("oauth.pinned")
+        # Crash here: the transaction is gone; the key is pinned again.
+        self._recorder.record(tx, EntryKind.KEY_ADDED, at, recipient=party, detail=client_digest(row))
+        return ClientKey(kid, party, wanted, at, None)
+
+    async def unpin(self, tx: Transaction, kid: Kid, at: Instant) -> ClientKey:
+        """Trust a key no more. Raises Refused: `oauth.unknown-key`, `oauth.already-revoked`."""
+        row = await _row(tx, kid)
+        if row is None:
+            raise Refused("oauth.unknown-key", "/kid")
+        if row.revoked_at is not None:
+            raise Refused("oauth.already-revoked", "/kid")
+        await tx.execute(update(client_keys).where(client_keys.c.kid == kid).values(revoked_at=at))
+        mark("oauth.unpinned")
+        # Crash here: the key still counts, and nobody was told that it does not; it is revoked again.
+        detail = client_digest(row._mapping)
+        self._recorder.record(tx, EntryKind.KEY_REVOKED, at, recipient=PartyId(row.party), detail=detail)
+        return ClientKey(kid, PartyId(row.party), _scopes(row), Instant(row.added_at), at)
+
+    async def keys(self, tx: Transaction, party: PartyId | None = None) -> list[ClientKey]:
+        """Every pinned key, or a party's; revoked ones too."""
+        mine = [] if party is None else [client_keys.c.party == party]
+        rows = await tx.execute(select(client_keys).where(*mine).order_by(client_keys.c.added_at, client_keys.c.kid))
+        return [
+            ClientKey(Kid(row.kid), PartyId(row.party), _scopes(row), Instant(row.added_at), _instant(row.revoked_at))
+            for row in rows
+        ]
+
+    async def redeem(self, tx: Transaction, assertion: str, scopes: Sequence[str], at: Instant) -> tuple[str, str]:
+        """An access token for an assertion, and its scopes; without any asked for, all that the key may have.
+
+        Raises Refused: `oauth.assertion` for whatever is wrong with it, `oauth.replayed`, `oauth.scope`.
+        """
+        row = await self._client(tx, assertion)
+        claims = _verified(assertion, _stored(row))
+        if claims.get("iss") != row.party or claims.get("sub") != row.party or claims.get("aud") != self._broker:
+            raise Refused("oauth.assertion")
+        _check_times(claims, at, ASSERTION_SECONDS)
+        granted = _granted(_scopes(row), scopes)
+        await self._spend(tx, row.party, claims, at)
+        seconds = at // 1000
+        token = {
+            "iss": self._broker,
+            "aud": self._broker,
+            "sub": row.party,
+            "client_id": row.party,
+            "scope": granted,
+            "iat": seconds,
+            "exp": seconds + TOKEN_SECONDS,
+            "jti": self._entropy(16).hex(),
+        }
+        return jwt.encode({"alg": "Ed25519", "typ": TYPE}, token, self._key, algorithms=["Ed25519"]), granted
+
+    def verify(self, token: str, at: Instant) -> Credential:
+        """Whose access token this is. Raises Refused `oauth.token`, `oauth.expired`."""
+        try:
+            header, claims = _decoded(token, self._key, "Ed25519")
+            mine = (claims["iss"], claims["aud"]) == (self._broker, self._broker)
+            if header.get("typ") != TYPE or not mine:
+                raise Refused("oauth.token")
+            credential = Credential(
+                id=bytes.fromhex(claims["jti"])[:8],
+                party=PartyId(claims["sub"]),
+                scopes=frozenset(Scope(scope) for scope in claims["scope"].split()),
+                issued_at=Instant(claims["iat"] * 1000),
+                expires_at=Instant(claims["exp"] * 1000),
+                revoked_at=None,
+            )
+        except (Refused, KeyError, ValueError, TypeError, AttributeError):
+            raise Refused("oauth.token") from None
+        if at >= credential.expires_at:
+            raise Refused("oauth.expired")
+        return credential
+
+    async def _client(self, tx: Transaction, assertion: str) -> Row[Any]:
+        """The pinned key that the header names by its thumbprint. It proves nothing yet."""
+        try:
+            if len(assertion) > ASSERTION_BYTES:
+                raise Refused("oauth.assertion")
+            named = jws.extract_compact(assertion.encode("ascii")).headers()["kid"]
+            row = await _row(tx, Kid(urlsafe_b64decode(f"{named}=")))
+        except (JoseError, Refused, KeyError, ValueError, TypeError):
+            raise Refused("oauth.assertion") from None
+        if row is None or row.revoked_at is not None:
+            raise Refused("oauth.assertion")
+        return row
+
+    async def _spend(self, tx: Transaction, party: str, claims: Claims, at: Instant) -> None:
+        """An assertion counts once; it is remembered for as long as it could count."""
+        jti = claims.get("jti")
+        if not isinstance(jti, str) or not 1 <= len(jti) <= JTI_CHARACTERS:
+            raise Refused("oauth.assertion")
+        await tx.execute(delete(spent_assertions).where(spent_assertions.c.expires_at < at))
+        expires_at = (claims["exp"] + SKEW_SECONDS) * 1000
+        row = {"party": party, "jti": sha256(jti.encode()).digest(), "expires_at": expires_at}
+        if not await tx.insert_new(spent_assertions, row):
+            raise Refused("oauth.replayed")
+        mark("oauth.spent")
+        # Crash here: the transaction is gone and nobody has a token; the client asks again with the same assertion.
+
+
+def client_digest(row: Mapping[Any, Any]) -> bytes:
+    """SHA-256 of what never changes in a pinned key's row, 32 bytes: what its entries commit to."""
+    kept = {name: row[name] for name in ("kid", "party", "jwk", "scopes", "added_at")}
+    return row_digest(kept | {"kid": bytes(row["kid"]).hex()})
+
+
+def _public(jwk: bytes) -> OKPKey | ECKey:
+    try:
+        told = json.loads(jwk) if len(jwk) <= KEY_BYTES else None
+        if not isinstance(told, dict) or "d" in told or told.get("crv") not in _ALGORITHM:
+            raise Refused("oauth.key", "/key")
+        kept = {name: told[name] for name in ("kty", "crv", "x", "y") if name in told}
+        return OKPKey.import_key(kept) if told["crv"] == "Ed25519" else ECKey.import_key(kept)
+    except (JoseError, ValueError, KeyError, TypeError, RecursionError):
+        raise Refused("oauth.key", "/key") from None
+
+
+def _stored(row: Row[Any]) -> OKPKey | ECKey:
+    return _public(row.jwk.encode())
+
+
+def _verified(assertion: str, key: OKPKey | ECKey) -> Claims:
+    try:
+        header, claims = _decoded(assertion, key, _ALGORITHM[str(key.as_dict(private=False)["crv"])])
+    except Refused:
+        raise Refused("oauth.assertion") from None
+    if str(header.get("typ", "JWT")).lower().endswith(TYPE):  # an access token is no proof of who shows it
+        raise Refused("oauth.assertion")
+    return claims
+
+
+def _decoded(token: str, key: OKPKey | ECKey, algorithm: str) -> tuple[Mapping[str, Any], Claims]:
+    try:
+        decoded = jwt.decode(token.encode("ascii"), key, algorithms=[algorithm])
+    except (JoseError, ValueError, TypeError, RecursionError):
+        raise Refused("oauth.token") from None
+    if not isinstance(decoded.claims, dict) or "crit" in decoded.header or "b64" in decoded.header:
+        raise Refused("oauth.token")
+    return decoded.header, decoded.claims
+
+
+def _check_times(claims: Claims, at: Instant, longest: int) -> None:
+    now = at // 1000
+    expires, begins, issued = claims.get("exp"), claims.get("nbf", now), claims.get("iat", now)
+    if not all(type(each) is int for each in (expires, begins, issued)):
+        raise Refused("oauth.assertion")
+    early = max(begins, issued) > now + SKEW_SECONDS
+    if early or not now - SKEW_SECONDS < claims["exp"] <= now + longest + SKEW_SECONDS:
+        raise Refused("oauth.assertion")
+
+
+def _granted(may: frozenset[Scope], wanted: Sequence[str]) -> str:
+    allowed = {scope.value for scope in may}
+    if not allowed.issuperset(wanted):
+        raise Refused("oauth.scope")
+    return " ".join(sorted(set(wanted) or allowed))
+
+
+async def _row(tx: Transaction, kid: Kid) -> Row[Any] | None:
+    return (await tx.execute(select(client_keys).where(client_keys.c.kid == kid))).one_or_none()
+
+
+def _scopes(row: Row[Any]) -> frozenset[Scope]:
+    return frozenset(Scope(scope) for scope in json.loads(row.scopes))
+
+
+def _instant(at: int | None) -> Instant | None:
+    return None if at is None else Instant(at)

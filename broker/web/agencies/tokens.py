@@ -1,0 +1,69 @@
+"""Tokens: the OAuth2 token endpoint, for administrations that hold a key of their own.
+
+Refuses: every grant but client_credentials, every proof but a signed assertion; a parameter twice, or one too many.
+Keeps: what is wrong is told in the words of RFC 6749, section 5.2, and not which of the checks it was.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import parse_qsl
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+
+from broker.oauth import TOKEN_SECONDS
+from broker.web.agencies.strict import StrictRoute
+from broker.wiring import Home
+from schemas.errors import Refused
+
+FORM: Final = "application/x-www-form-urlencoded"
+ASSERTION: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+_FORM: Final[dict[str, Any]] = {"requestBody": {"required": True, "content": {FORM: {"schema": {"type": "object"}}}}}
+_KNOWN: Final = frozenset({"grant_type", "client_id", "client_assertion_type", "client_assertion", "scope"})
+_ERRORS: Final[Mapping[str, tuple[int, str]]] = {
+    "oauth.assertion": (401, "invalid_client"),
+    "oauth.replayed": (401, "invalid_client"),
+    "oauth.scope": (400, "invalid_scope"),
+    "oauth.request": (400, "invalid_request"),
+    "oauth.grant": (400, "unsupported_grant_type"),
+}
+
+routes = APIRouter(route_class=StrictRoute, tags=["oauth2"])
+
+
+@routes.post("/token", openapi_extra=_FORM)
+async def token(request: Request) -> Response:
+    """client_credentials with private_key_jwt (RFC 7523): an access token of ten minutes for a signed assertion.
+
+    `iss` and `sub` of the assertion are your own identifier, `aud` is the broker's, `jti` is new each time, and it ends
+    within five minutes. Its header names the pinned key by its RFC 7638 thumbprint in `kid`.
+    """
+    home: Home = request.app.state.home
+    try:
+        form = _form(await request.body())
+        async with home.store.begin() as tx:
+            made, scope = await home.oauth.redeem(
+                tx, form["client_assertion"], form.get("scope", "").split(), home.clock()
+            )
+    except Refused as fault:
+        status, error = _ERRORS.get(fault.code, (400, "invalid_request"))
+        return JSONResponse({"error": error, "code": fault.code}, status)
+    return JSONResponse(
+        {"access_token": made, "token_type": "Bearer", "expires_in": TOKEN_SECONDS, "scope": scope},
+        headers={"Pragma": "no-cache"},
+    )
+
+
+def _form(body: bytes) -> Mapping[str, str]:
+    try:
+        pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, strict_parsing=True, max_num_fields=10)
+    except ValueError:
+        raise Refused("oauth.request") from None
+    form = dict(pairs)
+    if len(form) < len(pairs) or not _KNOWN.issuperset(form) or "client_assertion" not in form:
+        raise Refused("oauth.request")
+    if form.get("grant_type") != "client_credentials":
+        raise Refused("oauth.grant")
+    if form.get("client_assertion_type") != ASSERTION:
+        raise Refused("oauth.request")
+    return form

@@ -1,0 +1,54 @@
+"""An OAuth2 client of an administration, with joserfc: its key, and the assertions that it signs, right or wrong."""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from joserfc import jwt
+from joserfc.jwk import ECKey, OKPKey
+
+from broker.credentials import Scope
+from schemas.names import PartyId
+from tests.world import World
+
+
+@dataclass
+class Client:
+    """Who asks for access tokens."""
+
+    here: World
+    party: PartyId
+    key: OKPKey | ECKey = field(default_factory=lambda: OKPKey.generate_key("Ed25519"))
+    made: int = 0
+
+    @property
+    def public(self) -> bytes:
+        """The JWK to pin."""
+        return json.dumps(self.key.as_dict(private=False)).encode()
+
+    async def pin(self, *scopes: Scope) -> None:
+        """Let the operator pin the key."""
+        async with self.here.home.store.begin() as tx:
+            wanted = scopes or (Scope.RECEIVE, Scope.READ)
+            await self.here.home.oauth.pin(tx, self.party, self.public, wanted, self.here.clock())
+
+    def claims(self, **changes: Any) -> dict[str, Any]:
+        """What an assertion says; a change to None leaves the claim out."""
+        self.made += 1
+        now = self.here.clock() // 1000
+        told = {"iss": self.party, "sub": self.party, "aud": self.here.home.party, "iat": now, "exp": now + 60}
+        told |= {"jti": f"{self.party}/{self.made}", **changes}
+        return {name: value for name, value in told.items() if value is not None}
+
+    def assertion(self, header: dict[str, Any] | None = None, key: Any = None, **changes: Any) -> str:
+        """A signed assertion."""
+        algorithm = "Ed25519" if isinstance(self.key, OKPKey) else "ES256"
+        head = {"alg": algorithm, "kid": self.key.thumbprint(), **(header or {})}
+        algorithms = [head["alg"]]
+        return jwt.encode(head, self.claims(**changes), key or self.key, algorithms=algorithms)
+
+    async def redeem(self, assertion: str | None = None, *scopes: str) -> str:
+        """An access token. Raises as the broker does."""
+        async with self.here.home.store.begin() as tx:
+            told = assertion if assertion is not None else self.assertion()
+            return (await self.here.home.oauth.redeem(tx, told, scopes, self.here.clock()))[0]
