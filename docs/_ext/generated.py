@@ -10,9 +10,9 @@ import ast
 import inspect
 import json
 import re
+import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
@@ -255,7 +255,8 @@ def _on_source_read(app: Any, docname: str, source: list[str]) -> None:
 
 def write_asyncapi(folder: Path) -> None:
     """The event types as an AsyncAPI document, beside the site's pages: `asyncapi.json`."""
-    told = json.dumps(asyncapi.document(catalogue.builtin(), version("unefois")), ensure_ascii=False, indent=1)
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8"))["project"]
+    told = json.dumps(asyncapi.document(catalogue.builtin(), project["version"]), ensure_ascii=False, indent=1)
     (folder / "asyncapi.json").write_text(f"{told}\n", "utf-8")
 
 
