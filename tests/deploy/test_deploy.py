@@ -1,5 +1,6 @@
 """What is deployed is what there is: commands, settings and packages exist, and no process may more than it needs."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -137,3 +138,52 @@ def test_nginx_understands_its_part(tmp_path: Path) -> None:
     told = subprocess.run([nginx, "-t", "-c", tmp_path / "nginx.conf"], capture_output=True, text=True, check=False)
 
     assert (0, []) == (told.returncode, re.findall(r"\[(?:warn|emerg|error)\].*", told.stderr))
+
+
+ALERTS: Final = yaml.safe_load((DEPLOY / "prometheus/alerts.yaml").read_text())["groups"][0]["rules"]
+DASHBOARD: Final = json.loads((DEPLOY / "grafana/unefois.json").read_text())
+
+
+def told() -> set[str]:
+    """Every name of a metric that the code has, as Prometheus stores it."""
+    broker = "".join(path.read_text() for path in (ROOT / "broker").rglob("*.py"))
+    found = set(re.findall(r'"(unefois_[a-z_]+)"', broker))
+    return found | {f"{name}{end}" for name in found for end in ("_total", "_bucket")}
+
+
+def asked(expression: str) -> set[str]:
+    """The metrics that an expression asks for."""
+    return set(re.findall(r"\bunefois_[a-z_]+", expression))
+
+
+@pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: str(alert["alert"]))
+def test_an_alert_asks_for_metrics_that_there_are_and_has_its_page(alert: dict[str, Any]) -> None:
+    page, _, place = alert["annotations"]["runbook"].partition("#")
+
+    assert set() == asked(alert["expr"]) - told()
+    assert alert["alert"].lower() == place
+    assert f"\n## {alert['alert']}\n" in (ROOT / page).read_text()
+
+
+def test_a_page_is_there_for_no_other_alert() -> None:
+    headings = re.findall(r"^## (\w+)$", (ROOT / "docs/runbook.md").read_text(), re.MULTILINE)
+
+    assert [alert["alert"] for alert in ALERTS] == headings
+
+
+def test_the_dashboard_asks_for_metrics_that_there_are() -> None:
+    expressions = [target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
+
+    assert all(asked(expression) for expression in expressions)
+    assert set() == {name for expression in expressions for name in asked(expression)} - told()
+
+
+def test_promtool_understands_alerts_and_scraping() -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is not there")
+    for check, file in (("rules", "alerts.yaml"), ("config", "prometheus.yaml")):
+        done = subprocess.run(
+            [promtool, "check", check, DEPLOY / "prometheus" / file], capture_output=True, text=True, check=False
+        )
+        assert 0 == done.returncode, done.stdout + done.stderr
