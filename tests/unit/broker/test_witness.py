@@ -1,7 +1,9 @@
 """A witness signs one past of each log, whatever happens to it: forks, races, restarts, crashes."""
 
+import contextlib
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
@@ -97,6 +99,24 @@ def test_of_many_trees_at_once_one_is_signed_and_the_others_are_not(folder: Path
 
     with opened(folder) as first, opened(folder) as second, ThreadPoolExecutor(8) as pool:
         assert ["signed"] + 15 * ["witnessing.other-size"] == sorted(pool.map(answer, range(16)))
+
+
+def test_while_it_judges_nobody_else_can_write(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    judge, told = witnessing.judge, []
+
+    def watched(*args):
+        with contextlib.closing(sqlite3.connect(folder / STORE, timeout=0, isolation_level=None)) as other:
+            try:
+                other.execute("begin immediate")
+            except sqlite3.OperationalError as error:
+                told.append(str(error))
+        return judge(*args)
+
+    monkeypatch.setattr(witnessing, "judge", watched)
+    with opened(folder) as witness:
+        witness.add(submission(0, 3))
+
+    assert ["database is locked"] == told
 
 
 CRASHING = """

@@ -214,6 +214,13 @@ def test_a_body_that_holds_no_schema_is_an_invalid_schema(http: httpx2.Client, p
     assert (422, 42201) == (told.status_code, told.json()["error_code"])
 
 
+def test_a_body_is_read_no_further_than_a_schema_can_be_long(http: httpx2.Client):
+    told = http.post(f"/subjects/{NAME}", content=json.dumps({"schema": TEXT}) + " " * 600_000)
+
+    assert (422, 42201) == (told.status_code, told.json()["error_code"])
+    assert told.json()["message"].startswith("registry.body: ")
+
+
 def test_a_schema_written_otherwise_is_the_same_schema_and_one_that_means_more_is_not(http: httpx2.Client):
     tree = json.loads(TEXT)
     reordered = dict(reversed(tree.items())) | {"name": "v1", "namespace": NAME.rpartition(".")[0]}
