@@ -51,8 +51,6 @@ STATUS: Final[Mapping[str, int]] = {
     "mailbox.unknown-delivery": 404,
     "oauth.expired": 401,
     "oauth.token": 401,
-    "oauth.expired": 401,
-    "oauth.token": 401,
     "subscribing.ended": 409,
     "subscribing.running": 409,
     "subscribing.unknown": 404,
