@@ -66,6 +66,7 @@ SCENARIOS = {
     "migrate.upgraded": "create",
     "move.closing": "move",
     "move.copied": "move",
+    "move.copy": "move",
     "parties.enrolled": "enrol",
     "parties.keys-written": "enrol",
     "parties.rotated": "rotate",
