@@ -1,7 +1,7 @@
 """App: everything that a broker answers over HTTP, put together in one place.
 
 Refuses: what nobody here has a route for; to tell what it is made with.
-Keeps: a fault becomes an answer where it happened; what is left over becomes a 500 without a word.
+Keeps: limits, headers, trace id and the form of a problem are the same at every address.
 """
 
 from fastapi import FastAPI
@@ -9,6 +9,8 @@ from fastapi import FastAPI
 from broker.serving import Serving
 from broker.web import asyncapi, health, registry, transparency
 from broker.web.agencies import app as agencies
+from broker.web.agencies import faults
+from broker.web.agencies.frame import Frame
 from broker.wiring import Home
 
 
@@ -20,4 +22,8 @@ def build(home: Home, serving: Serving | None = None) -> FastAPI:
     app.include_router(registry.router(home.catalogue))
     app.include_router(asyncapi.router(home.catalogue))
     agencies.mount(app, home)
+    faults.register(app)
+    app.add_middleware(
+        Frame, entropy=home.entropy, bodies={f"{agencies.PREFIX}{path}": most for path, most in agencies.BODIES.items()}
+    )
     return app
