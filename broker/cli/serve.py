@@ -72,16 +72,21 @@ async def _serve(here: "Settings", role: "Role") -> None:
         _heed(stop)
         serving = Serving(home, role, agencies, stop, _tell)
         _greet(role, None if taken is None else server.address_of(taken))
-        await _beside(home, serving, taken)
+        await _beside(home, serving, taken, stop)
 
 
-async def _beside(home: "Home", serving: "Serving", taken: socket.socket | None) -> None:
-    """The work, and the answers for as long as it lasts: who asks while it ends is told that it ends."""
+async def _beside(home: "Home", serving: "Serving", taken: socket.socket | None, stop: asyncio.Event) -> None:
+    """The work, and the answers for as long as it lasts: who asks while it ends is told that it ends.
+
+    A process that cannot answer any more stops: nobody could tell whether it works.
+    """
     from broker.web.app import build
     from broker.web.server import serve_http
 
     ended = asyncio.Event()
     answering = None if taken is None else asyncio.create_task(serve_http(build(home, serving), taken, ended))
+    if answering is not None:
+        answering.add_done_callback(lambda _: stop.set())
     try:
         await serving.run()
     finally:

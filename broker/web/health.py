@@ -5,11 +5,13 @@
     GET /metrics         Prometheus text; of this process, and of the whole broker as this process sees it
 
 Refuses: to guess. A check that does not end within CHECK_SECONDS has failed.
-Keeps: nothing here changes anything, and no label or sentence tells of a citizen.
+Keeps: nothing here changes anything, and no label or sentence tells of a citizen. However often somebody asks, each
+question is put to database and log once at a time: what does not answer is not asked again before it has.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from functools import partial
 from typing import Any, Final
 
 from fastapi import APIRouter, Request
@@ -38,8 +40,8 @@ REFUSALS: Final = (EntryKind.REFUSED, EntryKind.WITHHELD, EntryKind.REJECTED)
 
 def routes(home: Home, serving: Serving | None = None) -> APIRouter:
     """The three answers; `serving`: the work that is done in this process, if any."""
-    router = APIRouter()
-    exposition = _Exposition()
+    router, asked = APIRouter(), _Asked()
+    exposition = _Exposition(asked)
 
     @router.get("/health/live", include_in_schema=False)
     async def live() -> Response:
@@ -48,7 +50,7 @@ def routes(home: Home, serving: Serving | None = None) -> APIRouter:
     @router.get("/health/ready", include_in_schema=False)
     async def ready(request: Request) -> Response:
         language: Language = "fr" if request.headers.get("accept-language", "").lower().startswith("fr") else "en"
-        checks = await checked(home, serving)
+        checks = await _checked(home, serving, asked)
         told = {name: _told(fault, language) for name, fault in checks.items()}
         good = not any(checks.values())
         return JSONResponse({"ready": good, "checks": told}, 200 if good else 503, {"Cache-Control": "no-store"})
@@ -60,23 +62,36 @@ def routes(home: Home, serving: Serving | None = None) -> APIRouter:
     return router
 
 
-async def checked(home: Home, serving: Serving | None) -> Mapping[str, Fault | None]:
+class _Asked:
+    """Questions that are under way, by name."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    async def answer(self, name: str, ask: Callable[[], Coroutine[Any, Any, None]]) -> Fault | None:
+        """None when it is well; else what is wrong, if only that no answer came in time.
+
+        It is not cancelled then: a client that is broken off in the middle of connecting leaves its connection behind.
+        """
+        task = self._tasks.get(name)
+        if task is None or task.done():
+            task = self._tasks[name] = asyncio.create_task(ask())
+        await asyncio.wait((task,), timeout=CHECK_SECONDS)
+        if not task.done():
+            return Unavailable("health.no-answer", seconds=CHECK_SECONDS)
+        try:
+            task.result()
+        except Fault as fault:
+            return fault
+        return None
+
+
+async def _checked(home: Home, serving: Serving | None, asked: _Asked) -> Mapping[str, Fault | None]:
     """Every check by its name: None when it is well, else what is wrong."""
     looks = {"database": _database, "log": _log, "ledger": _ledger}
-    found = await asyncio.gather(*(_answer(look(home)) for look in looks.values()))
+    found = await asyncio.gather(*(asked.answer(name, partial(look, home)) for name, look in looks.items()))
     work = None if serving is None else _work(serving)
     return {**dict(zip(looks, found, strict=True)), "work": work}
-
-
-async def _answer(look: Awaitable[None]) -> Fault | None:
-    try:
-        async with asyncio.timeout(CHECK_SECONDS):
-            await look
-    except Fault as fault:
-        return fault
-    except TimeoutError:
-        return Unavailable("health.no-answer", seconds=CHECK_SECONDS)
-    return None
 
 
 async def _database(home: Home) -> None:
@@ -117,25 +132,24 @@ def _told(fault: Fault | None, language: Language) -> dict[str, Any]:
 class _Exposition(Collector):
     """What Prometheus is told: a registry of our own, so that no library adds to it."""
 
-    def __init__(self) -> None:
+    def __init__(self, asked: _Asked) -> None:
         self._registry = CollectorRegistry()
+        self._asked = asked
         self._tally = Tally()
         self._figures: Figures | None = None
-        self._turn = asyncio.Lock()
         for measure in measures.ALL:
             self._registry.register(measure)
         self._registry.register(self)
 
     async def text(self, home: Home) -> bytes:
         """The whole page; without the broker's figures when the database or the log is away."""
-        async with self._turn:
-            try:
-                async with asyncio.timeout(CHECK_SECONDS):
-                    await self._tally.follow(home.store)
-                    self._figures = await take(home)
-            except (Fault, TimeoutError):
-                self._figures = None
-            return generate_latest(self._registry)
+        if await self._asked.answer("figures", partial(self._look, home)) is not None:
+            self._figures = None
+        return generate_latest(self._registry)
+
+    async def _look(self, home: Home) -> None:
+        await self._tally.follow(home.store)
+        self._figures = await take(home)
 
     def describe(self) -> list[Metric]:
         """Nothing yet: the registry must not ask for figures before there are some."""

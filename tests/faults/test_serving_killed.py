@@ -4,14 +4,15 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import asyncpg
 import pytest
 import pytest_asyncio
-from sqlalchemy import select
+from sqlalchemy import make_url, select
 
 from broker.figures import take
 from broker.settings import Settings, load
@@ -21,7 +22,7 @@ from schemas.entry import EntryKind
 from schemas.hpke import Suite
 from schemas.names import SubjectRef
 from tests.faults.races import breaches
-from tests.services.databases import Databases
+from tests.services.databases import Databases, plain
 from tests.world import CAF, ELISE, FAMILY, MOVED, PORTAL, Clock, Entropy, World, populate
 
 pytestmark = pytest.mark.asyncio
@@ -59,11 +60,11 @@ class Town:
         armed = {} if crash is None else {"UNEFOIS_CRASH_AT": crash}
         return subprocess.Popen(command, cwd=ROOT, env={**self.environment, **armed}, stdout=subprocess.DEVNULL)
 
-    async def routed(self) -> None:
-        """Return when nothing waits any more."""
+    async def routed(self, *routers: "subprocess.Popen[bytes]") -> None:
+        """Return when nothing waits any more; they have to live until then."""
         async with self.opened() as here:
             while sum((await take(here.home)).lag.values()):
-                pass
+                assert [None] * len(routers) == [each.poll() for each in routers]
 
     async def check(self) -> None:
         """Everything that was declared has its effects, once, and each citizen's in their order."""
@@ -112,17 +113,50 @@ async def declared(here: World, town: Town) -> None:
     assert PARTITIONS == sum(count > 0 for count in (await take(here.home)).lag.values())
 
 
+@contextmanager
+def running(*processes: "subprocess.Popen[bytes]") -> Iterator[tuple["subprocess.Popen[bytes]", ...]]:
+    """None of them outlives the block."""
+    try:
+        yield processes
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
 async def test_routers_killed_two_at_a_time_lose_nothing_and_repeat_nothing(town: Town) -> None:
-    for pair in KILLS:
-        both = [town.router(mark) for mark in pair]
-        assert [-signal.SIGKILL] * 2 == [process.wait(timeout=60) for process in both], pair
+    for first, second in KILLS:
+        with running(town.router(first), town.router(second)) as both:
+            assert [-signal.SIGKILL] * 2 == [process.wait(timeout=60) for process in both], (first, second)
 
-    both = [town.router(), town.router()]
-    await town.routed()
-    for process in both:
-        process.send_signal(signal.SIGTERM)
-    assert [0, 0] == [process.wait(timeout=60) for process in both]
+    with running(town.router(), town.router()) as both:
+        await town.routed(*both)
+        for process in both:
+            process.send_signal(signal.SIGTERM)
+        assert [0, 0] == [process.wait(timeout=60) for process in both]
 
+    await town.check()
+
+
+async def test_a_router_whose_connection_is_cut_in_the_middle_of_a_batch_does_it_again_and_lives(town: Town) -> None:
+    waiting = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    holder, watcher = [await asyncpg.connect(plain(make_url(town.settings.database_url))) for _ in range(2)]
+    held = holder.transaction()
+    await held.start()
+    await holder.execute("LOCK TABLE deliveries IN EXCLUSIVE MODE")
+
+    with running(town.router()) as (router,):
+        try:
+            while (pid := await watcher.fetchval(waiting)) is None:
+                assert router.poll() is None
+            await watcher.execute("SELECT pg_terminate_backend($1)", pid)
+            await held.rollback()
+            await town.routed(router)
+            router.send_signal(signal.SIGTERM)
+            assert 0 == router.wait(timeout=60)
+        finally:
+            await holder.close()
+            await watcher.close()
     await town.check()
 
 

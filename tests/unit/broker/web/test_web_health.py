@@ -107,16 +107,25 @@ async def test_a_log_that_is_away_is_not_ready(asking: Asking, monkeypatch: pyte
     assert (503, {"log": "kafka.timeout"}) == await asking.ready()
 
 
-async def test_what_does_not_answer_in_time_is_not_ready(asking: Asking, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def never(_: object) -> None:
-        await asyncio.Event().wait()
+async def test_what_does_not_answer_in_time_is_not_ready_and_is_not_asked_again_before_it_has(
+    asking: Asking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, answer = [], asyncio.Event()
+
+    async def slow(_: object) -> None:
+        asked.append(True)
+        await answer.wait()
 
     monkeypatch.setattr(health, "CHECK_SECONDS", 0)
-    monkeypatch.setattr(migrate, "check", never)
+    monkeypatch.setattr(migrate, "check", slow)
+    for _ in range(3):
+        _, wrong = await asking.ready()
+        assert "health.no-answer" == wrong["database"]
+    assert [True] == asked
 
-    _, wrong = await asking.ready()
-
-    assert "health.no-answer" == wrong["database"]
+    monkeypatch.setattr(health, "CHECK_SECONDS", 5)
+    answer.set()
+    assert (200, {}) == await asking.ready()
 
 
 async def test_entries_that_nobody_orders_are_told_after_a_minute_and_not_before(asking: Asking, here: World) -> None:
