@@ -104,14 +104,14 @@ async def test_a_body_of_unknown_length_is_counted(served: Served) -> None:
     caf = await served.caller(CAF)
     came = 0
 
-    async def endless() -> AsyncIterator[bytes]:
+    async def long() -> AsyncIterator[bytes]:
         nonlocal came
-        while True:
+        for _ in range(64):
             came += 1
             yield b" " * 65_536
 
     headers = {"authorization": f"Bearer {caf.token}", "content-type": "application/json"}
-    response = await served.client.post(PULL, content=endless(), headers=headers)
+    response = await served.client.post(PULL, content=long(), headers=headers)
 
     assert (413, "api.too-large") == (response.status_code, response.json()["code"])
     assert BODY_BYTES // 65_536 + 2 >= came

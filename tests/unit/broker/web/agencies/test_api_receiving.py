@@ -57,6 +57,10 @@ async def test_a_rejected_delivery_is_a_dead_letter_and_is_tried_again_when_aske
 
     (letter,) = (await caf.told("GET", "/v1/dead-letters"))["dead_letters"]
     assert (delivery["id"], "crm.no-such-file", MOVED) == (letter["delivery"], letter["code"], letter["event_type"])
+    cpam = await served.caller(CPAM)
+    (foreign,) = (await cpam.told("POST", "/v1/deliveries:replay", {"deliveries": [delivery["id"]]}))["results"]
+    assert (False, "dead.unknown") == (foreign["ok"], foreign["problem"]["code"])
+    assert [] == (await cpam.told("GET", "/v1/dead-letters"))["dead_letters"]
     again = {"results": [{"delivery": delivery["id"], "ok": True, "withheld": None}]}
     assert again == await caf.told("POST", "/v1/deliveries:replay", {"deliveries": [delivery["id"]]})
     assert [] == (await caf.told("GET", "/v1/dead-letters"))["dead_letters"]
