@@ -150,6 +150,7 @@ async def test_a_grant_given_later_is_asked_where_it_is_named_or_an_operator_rep
 
 async def test_a_share_that_another_grant_took_over_is_withdrawn_with_its_own_reason(here: World) -> None:
     older = await here.give(CAF, MOVED, FAMILY, BOTH, expires_at=here.clock() + DAY)
+    here.clock.pass_(1)
     younger = await here.give(CAF, MOVED, FAMILY, BOTH)
     await here.declare(MOVED, here.moved())
     here.clock.pass_(DAY)

@@ -94,6 +94,7 @@ async def test_a_subscription_that_was_only_asked_for_gets_nothing(here: World) 
 
 async def test_several_grants_for_one_purpose_share_the_fields_and_none_comes_twice(here: World) -> None:
     await here.give(CAF, MOVED, FAMILY, ["subject", "new_address"])
+    here.clock.pass_(1)
     await here.give(CAF, MOVED, FAMILY, ["new_address", "household"])
     await here.declare(MOVED, here.moved())
 

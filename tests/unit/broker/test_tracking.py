@@ -113,6 +113,7 @@ async def test_a_correction_names_what_it_corrects(here: World) -> None:
 async def test_two_grants_show_as_two_lines_in_order(here: World) -> None:
     await here.give(CPAM, MOVED, HEALTH, ["subject"])
     await here.give(CAF, MOVED, FAMILY, ["subject"], expires_at=here.clock() + DAY)
+    here.clock.pass_(1)
     await here.give(CAF, MOVED, FAMILY, ["new_address"])
     declaration = (await here.declare(MOVED, here.moved())).declaration_id
 
