@@ -189,7 +189,7 @@ class TestVersion:
         fault = person.is_told(("fsck",), "store.not-migrated", exit_code=3)
 
         assert "-" == fault.details["found"]
-        assert all("unefois init" in sentences_of(fault, language)[1] for language in LANGUAGES)
+        assert all("unefois migrate" in sentences_of(fault, language)[1] for language in LANGUAGES)
 
     def test_a_setting_of_a_newer_version_is_told_by_its_name(self, person: Person) -> None:
         file = person.home / "unefois.toml"

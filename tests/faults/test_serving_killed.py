@@ -58,7 +58,7 @@ class Town:
         """A process of its own."""
         command = [sys.executable, "-m", "broker", "serve", "--role", "router", "--listen", "none"]
         armed = {} if crash is None else {"UNEFOIS_CRASH_AT": crash}
-        return subprocess.Popen(command, cwd=ROOT, env={**self.environment, **armed}, stdout=subprocess.DEVNULL)
+        return subprocess.Popen(command, cwd=ROOT, env={**self.environment, **armed}, stdout=subprocess.PIPE)
 
     async def routed(self, *routers: "subprocess.Popen[bytes]") -> None:
         """Return when nothing waits any more; they have to live until then."""
@@ -121,7 +121,7 @@ def running(*processes: "subprocess.Popen[bytes]") -> Iterator[tuple["subprocess
     finally:
         for process in processes:
             process.kill()
-            process.wait()
+            process.communicate()
 
 
 async def test_routers_killed_two_at_a_time_lose_nothing_and_repeat_nothing(town: Town) -> None:
@@ -132,6 +132,10 @@ async def test_routers_killed_two_at_a_time_lose_nothing_and_repeat_nothing(town
     with running(town.router(), town.router()) as both:
         await town.routed(*both)
         for process in both:
+            assert process.stdout is not None
+            assert (
+                process.stdout.readline()
+            )  # it says that it runs once it heeds signals; the other may have been faster
             process.send_signal(signal.SIGTERM)
         assert [0, 0] == [process.wait(timeout=60) for process in both]
 
