@@ -12,7 +12,7 @@ import json
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from hashlib import sha256
 from hmac import compare_digest
@@ -122,10 +122,9 @@ class Credentials:
         await tx.execute(update(api_tokens).where(api_tokens.c.id == token_id).values(revoked_at=at))
         mark("credentials.revoked")
         # Crash here: the token still counts, and nobody was told that it does not; it is revoked again.
-        party = PartyId(row.party)
-        self._recorder.record(tx, EntryKind.KEY_REVOKED, at, recipient=party, detail=token_digest(row._mapping))
-        revoked = await _row(tx, token_id)
-        return _credential(row if revoked is None else revoked)
+        revoked = replace(_credential(row), revoked_at=at)
+        self._recorder.record(tx, EntryKind.KEY_REVOKED, at, recipient=revoked.party, detail=token_digest(row._mapping))
+        return revoked
 
     async def list(self, tx: Transaction, party: PartyId | None = None) -> list[Credential]:
         """Every token, or a party's, oldest first; ended ones too."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import func, select
+from sqlalchemy import Executable, func, select
 
 from broker.deliveries import ACTIVE
 from broker.ledger import size_of
@@ -78,8 +78,8 @@ async def oldest_waiting(tx: Transaction) -> int | None:
     return None if raw is None else Entry.decode(raw).at
 
 
-async def _scalar(tx: Transaction, question: object) -> int | None:
-    found: int | None = (await tx.execute(question)).scalar()  # type: ignore[arg-type]
+async def _scalar(tx: Transaction, question: Executable) -> int | None:
+    found: int | None = (await tx.execute(question)).scalar()
     return found
 
 

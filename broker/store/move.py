@@ -4,7 +4,8 @@ Refuses: a target that holds anything else; a source that was moved already, or 
 Keeps: the target has every row or none; it is compared with the source before it counts; afterwards the source refuses
 to be opened, for two databases that both go on would be two ledgers under one name.
 
-Whoever runs a broker on the source stops it first: this holds its write lock, not the processes that wait for it.
+Whoever runs a broker on the source stops it first. On SQLite this holds the write lock meanwhile; PostgreSQL has none
+for a whole database, so the source is read once more at the end, and a move during which it changed does not count.
 """
 
 from collections.abc import Mapping
@@ -48,8 +49,9 @@ async def move(source: str, target: str) -> Moved:
     """Copy everything from one database URL to another, then close the source for good.
 
     Called again after a crash it finishes what was begun.
-    Raises Refused: `move.same`, `move.not-empty`, `store.moved`, `store.not-migrated`, `store.newer-version`, what
-    opening refuses. Raises Unavailable, and Corrupt `move.differs` when the target does not hold what was sent.
+    Raises Refused: `move.same`, `move.not-empty`, `move.changed`, `store.moved`, `store.not-migrated`,
+    `store.newer-version`, what opening refuses. Raises Unavailable, and Corrupt `move.differs` when the target does not
+    hold what was sent.
     """
     if source == target:
         raise Refused("move.same")
@@ -60,6 +62,7 @@ async def move(source: str, target: str) -> Moved:
             async with new.begin() as arriving:
                 contents = await _arrived(leaving, arriving)
                 mark("move.copied")
+                await _check_unchanged(leaving, contents)
                 # Crash here: the target's transaction is gone; it is empty, and the source is as it was.
             await leaving.execute(insert(tables.meta), {"name": MOVED, "value": "1"})
             mark("move.closing")
@@ -99,6 +102,12 @@ async def _arrived(leaving: Transaction, arriving: Transaction) -> dict[str, _Co
 def _all() -> list[Table]:
     """Every table, those that are referred to before those that refer."""
     return list(metadata.sorted_tables)
+
+
+async def _check_unchanged(leaving: Transaction, contents: Mapping[str, _Content]) -> None:
+    for table in _all():
+        if await _read(leaving, table, into=None) != contents[table.name]:
+            raise Refused("move.changed", table=table.name)
 
 
 async def _count(tx: Transaction, table: Table) -> int:

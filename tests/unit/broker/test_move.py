@@ -9,8 +9,9 @@ import pytest_asyncio
 from sqlalchemy import func, insert, select
 
 from broker.settings import Settings
+from broker.store import move as relocation
 from broker.store import tables
-from broker.store.engine import Store
+from broker.store.engine import Store, Transaction
 from broker.store.migrate import upgrade
 from broker.store.move import _Content, move
 from broker.wiring import create_home, open_home
@@ -141,3 +142,28 @@ async def test_a_target_that_lost_something_on_the_way_stays_empty(
         assert 0 == (await tx.execute(select(func.count()).select_from(tables.meta))).scalar()
     async with open_home(lived) as home:
         assert [] == await home.fsck.check()
+
+
+async def test_a_source_that_was_written_to_meanwhile_is_not_closed_and_the_target_stays_empty(
+    lived: Settings, postgres: Databases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with postgres.empty() as url:
+        await move(lived.database_url, url)
+        whole = relocation._arrived
+
+        async def then_somebody_writes(leaving: Transaction, arriving: Transaction) -> dict[str, _Content]:
+            contents = await whole(leaving, arriving)
+            async with Store.open(url) as other, other.begin() as tx:
+                await tx.execute(insert(tables.meta), {"name": "late", "value": "1"})
+            return contents
+
+        monkeypatch.setattr(relocation, "_arrived", then_somebody_writes)
+        target = f"sqlite+aiosqlite:///{tmp_path / 'new.db'}"
+        with pytest.raises(Refused) as refused:
+            await move(url, target)
+
+        assert ("move.changed", "meta") == (refused.value.code, refused.value.details["table"])
+        async with Store.open(target) as store, store.read() as tx:
+            assert 0 == (await tx.execute(select(func.count()).select_from(tables.meta))).scalar()
+        async with open_home(elsewhere(lived, url)) as home:
+            assert [] == await home.fsck.check()
