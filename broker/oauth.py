@@ -64,6 +64,20 @@ class ClientKey:
     revoked_at: Instant | None
 
 
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """An assertion that holds, and was not spent yet as far as anybody looked."""
+
+    kid: Kid
+    party: PartyId
+    scope: str
+    """What a token for it is good for, separated by spaces."""
+    jti: bytes
+    """SHA-256 of its id."""
+    until: Instant
+    """When it could not count any more."""
+
+
 class OAuth:
     """The authorization server, inside the caller's transaction; `seed` is 32 secret bytes."""
 
@@ -122,30 +136,43 @@ class OAuth:
             for row in rows
         ]
 
-    async def redeem(self, tx: Transaction, assertion: str, scopes: Sequence[str], at: Instant) -> tuple[str, str]:
-        """An access token for an assertion, and its scopes; without any asked for, all that the key may have.
+    async def prove(self, tx: Transaction, assertion: str, scopes: Sequence[str], at: Instant) -> Proven:
+        """Whose assertion this is, and the scopes of a token for it; without any asked for, all that the key may have.
 
-        Raises Refused: `oauth.assertion` for whatever is wrong with it, `oauth.replayed`, `oauth.scope`.
+        Writes nothing, so `tx` may be one that reads: whoever sends what proves nothing keeps no writer waiting.
+        Raises Refused: `oauth.assertion` for whatever is wrong with it, `oauth.scope`.
         """
         row = await self._client(tx, assertion)
         claims = _verified(assertion, _stored(row))
         if claims.get("iss") != row.party or claims.get("sub") != row.party or claims.get("aud") != self._broker:
             raise Refused("oauth.assertion")
         _check_times(claims, at, ASSERTION_SECONDS)
-        granted = _granted(_scopes(row), scopes)
-        await self._spend(tx, row.party, claims, at)
+        granted, jti = _granted(_scopes(row), scopes), claims.get("jti")
+        if not isinstance(jti, str) or not 1 <= len(jti) <= JTI_CHARACTERS:
+            raise Refused("oauth.assertion")
+        until = Instant((claims["exp"] + SKEW_SECONDS) * 1000)
+        return Proven(Kid(row.kid), PartyId(row.party), granted, sha256(jti.encode()).digest(), until)
+
+    async def redeem(self, tx: Transaction, proven: Proven, at: Instant) -> tuple[str, str]:
+        """An access token for what was proven, and its scopes. Raises Refused: `oauth.replayed`; `oauth.assertion` when
+        the key was unpinned since.
+        """
+        row = await _row(tx, proven.kid)
+        if row is None or row.revoked_at is not None:
+            raise Refused("oauth.assertion")
+        await self._spend(tx, proven, at)
         seconds = at // 1000
         token = {
             "iss": self._broker,
             "aud": self._broker,
-            "sub": row.party,
-            "client_id": row.party,
-            "scope": granted,
+            "sub": proven.party,
+            "client_id": proven.party,
+            "scope": proven.scope,
             "iat": seconds,
             "exp": seconds + TOKEN_SECONDS,
             "jti": self._entropy(16).hex(),
         }
-        return jwt.encode({"alg": "Ed25519", "typ": TYPE}, token, self._key, algorithms=["Ed25519"]), granted
+        return jwt.encode({"alg": "Ed25519", "typ": TYPE}, token, self._key, algorithms=["Ed25519"]), proven.scope
 
     def verify(self, token: str, at: Instant) -> Credential:
         """Whose access token this is. Raises Refused `oauth.token`, `oauth.expired`."""
@@ -181,14 +208,10 @@ class OAuth:
             raise Refused("oauth.assertion")
         return row
 
-    async def _spend(self, tx: Transaction, party: str, claims: Claims, at: Instant) -> None:
+    async def _spend(self, tx: Transaction, proven: Proven, at: Instant) -> None:
         """An assertion counts once; it is remembered for as long as it could count."""
-        jti = claims.get("jti")
-        if not isinstance(jti, str) or not 1 <= len(jti) <= JTI_CHARACTERS:
-            raise Refused("oauth.assertion")
         await tx.execute(delete(spent_assertions).where(spent_assertions.c.expires_at < at))
-        expires_at = (claims["exp"] + SKEW_SECONDS) * 1000
-        row = {"party": party, "jti": sha256(jti.encode()).digest(), "expires_at": expires_at}
+        row = {"party": proven.party, "jti": proven.jti, "expires_at": proven.until}
         if not await tx.insert_new(spent_assertions, row):
             raise Refused("oauth.replayed")
         mark("oauth.spent")

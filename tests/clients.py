@@ -8,6 +8,7 @@ from joserfc import jwt
 from joserfc.jwk import ECKey, OKPKey
 
 from broker.credentials import Scope
+from broker.oauth import Proven
 from schemas.names import PartyId
 from tests.world import World
 
@@ -49,6 +50,12 @@ class Client:
 
     async def redeem(self, assertion: str | None = None, *scopes: str) -> str:
         """An access token. Raises as the broker does."""
+        proven = await self.prove(assertion, *scopes)
         async with self.here.home.store.begin() as tx:
-            told = assertion if assertion is not None else self.assertion()
-            return (await self.here.home.oauth.redeem(tx, told, scopes, self.here.clock()))[0]
+            return (await self.here.home.oauth.redeem(tx, proven, self.here.clock()))[0]
+
+    async def prove(self, assertion: str | None = None, *scopes: str) -> Proven:
+        """The first half of it, with nothing but a look at the database."""
+        told = assertion if assertion is not None else self.assertion()
+        async with self.here.home.store.read() as tx:
+            return await self.here.home.oauth.prove(tx, told, scopes, self.here.clock())

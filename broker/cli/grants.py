@@ -13,7 +13,7 @@ import typer
 from broker.cli.frame import chosen, command, say
 from broker.cli.parties import full_type
 from broker.cli.session import at_home, instant, read_file, write_file
-from broker.cli.show import answer, line, pairs
+from broker.cli.show import answer, each, line, pairs
 
 if TYPE_CHECKING:
     from broker.consents import Recorded, Wish
@@ -233,15 +233,7 @@ def grants(
 
     found = at_home(work)
 
-    def text() -> None:
-        for number, one in enumerate(found):
-            if number:
-                line("")
-            _show(one)
-        if not found:
-            line(say("(rien)", "(nothing)"))
-
-    answer({"grants": found}, text)
+    answer({"grants": found}, lambda: each(found, _show))
 
 
 def _revoke_all(document: object, voice: "Voice") -> None:

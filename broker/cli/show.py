@@ -7,9 +7,11 @@ Keeps: what goes through a pipe is not cut to a terminal's width; JSON keys are 
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from broker.cli.frame import chosen, say
+
+Shown = TypeVar("Shown")
 
 PIPE_COLUMNS: Final = 400
 """Where there is no terminal, whose width would cut an identifier in two."""
@@ -26,6 +28,16 @@ def answer(document: Mapping[str, Any], text: Callable[[], None]) -> None:
 def line(text: str) -> None:
     """One line."""
     print(text)
+
+
+def each(found: Sequence[Shown], show: Callable[[Shown], None]) -> None:
+    """One after another, an empty line between two; a word where there is none."""
+    for number, one in enumerate(found):
+        if number:
+            line("")
+        show(one)
+    if not found:
+        line(say("(rien)", "(nothing)"))
 
 
 def pairs(rows: Sequence[tuple[str, object]], indent: int = 0) -> None:

@@ -11,7 +11,7 @@ import typer
 from broker.cli.frame import command, say, with_choices
 from broker.cli.parties import full_type
 from broker.cli.session import at_home
-from broker.cli.show import answer, line, pairs
+from broker.cli.show import answer, each, pairs
 
 if TYPE_CHECKING:
     from broker.wiring import Home
@@ -85,15 +85,7 @@ def list_subscriptions() -> None:
     """
     found = at_home(_list)
 
-    def text() -> None:
-        for number, one in enumerate(found):
-            if number:
-                line("")
-            _show(one)
-        if not found:
-            line(say("(rien)", "(nothing)"))
-
-    answer({"subscriptions": found}, text)
+    answer({"subscriptions": found}, lambda: each(found, _show))
 
 
 @command(app, "end")

@@ -11,7 +11,7 @@ import typer
 
 from broker.cli.frame import command, say
 from broker.cli.session import at_home, read_file
-from broker.cli.show import answer, line, pairs, table
+from broker.cli.show import answer, each, line, pairs, table
 
 if TYPE_CHECKING:
     from broker.credentials import Credential, Scope
@@ -103,15 +103,7 @@ def keys(
     """
     found = at_home(lambda home: _keys(home, party))
 
-    def text() -> None:
-        for number, one in enumerate(found):
-            if number:
-                line("")
-            _show(one)
-        if not found:
-            line(say("(rien)", "(nothing)"))
-
-    answer({"keys": found}, text)
+    answer({"keys": found}, lambda: each(found, _show))
 
 
 @command(app, "unpin")

@@ -267,6 +267,8 @@ withholdings = Table(
     PrimaryKeyConstraint("declaration", "subscription"),
 )
 
+_UNREPLAYED = text("replayed_at IS NULL")
+
 dead_letters = Table(
     "dead_letters",
     metadata,
@@ -283,6 +285,7 @@ dead_letters = Table(
     Column("at", BigInteger, nullable=False),
     Column("replayed_at", BigInteger),
     Index("dead_letters_by_delivery", "delivery"),
+    Index("dead_letters_waiting", "id", sqlite_where=_UNREPLAYED, postgresql_where=_UNREPLAYED),
 )
 
 # ── the ledger ──────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -26,6 +26,7 @@ from broker.figures import Figures, Tally, oldest_waiting, take
 from broker.router import TOPIC
 from broker.serving import Serving
 from broker.store import migrate
+from broker.web.problems import language_of
 from broker.wiring import Home
 from schemas.entry import EntryKind
 from schemas.errors import Corrupt, Fault, Unavailable
@@ -49,9 +50,8 @@ def routes(home: Home, serving: Serving | None = None) -> APIRouter:
 
     @router.get("/health/ready", include_in_schema=False)
     async def ready(request: Request) -> Response:
-        language: Language = "fr" if request.headers.get("accept-language", "").lower().startswith("fr") else "en"
         checks = await _checked(home, serving, asked)
-        told = {name: _told(fault, language) for name, fault in checks.items()}
+        told = {name: _told(fault, language_of(request)) for name, fault in checks.items()}
         good = not any(checks.values())
         return JSONResponse({"ready": good, "checks": told}, 200 if good else 503, {"Cache-Control": "no-store"})
 

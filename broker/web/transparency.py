@@ -6,13 +6,13 @@ ever; a request reads one tile, or the entries of one bundle, whatever the size 
 Source: c2sp.org/tlog-tiles.
 """
 
-from hashlib import sha256
 from typing import Final
 
 from fastapi import APIRouter, Request, Response
 
 from broker.ledger import files_of, newest_checkpoint
 from broker.store.engine import Store
+from broker.web.caching import exact
 from broker.web.problems import problem
 from schemas.errors import Refused
 from schemas.note import VerifierKey
@@ -39,11 +39,11 @@ def router(store: Store, key: VerifierKey) -> APIRouter:
                 _, signed = await newest_checkpoint(tx)
         except Refused as fault:
             return problem(fault, 404, request)
-        return _answer(request, signed.encode(), TEXT, A_MOMENT)
+        return exact(request, signed.encode(), TEXT, A_MOMENT)
 
     async def get_key(request: Request) -> Response:
         """The ledger's verifier key. Pin it once: a key fetched beside the log that it should prove proves little."""
-        return _answer(request, f"{key.text}\n".encode(), TEXT, A_WHILE)
+        return exact(request, f"{key.text}\n".encode(), TEXT, A_WHILE)
 
     async def get_tile(request: Request, path: str) -> Response:
         """A tile of hashes (`<L>/<N>[.p/<W>]`) or a bundle of entries (`entries/<N>[.p/<W>]`)."""
@@ -52,7 +52,7 @@ def router(store: Store, key: VerifierKey) -> APIRouter:
             content = await _content(store, tile)
         except Refused as fault:
             return problem(fault, 404, request)
-        return _answer(request, content, BYTES, FOR_EVER if tile == tile.full else A_WHILE)
+        return exact(request, content, BYTES, FOR_EVER if tile == tile.full else A_WHILE)
 
     for path, endpoint in (("/checkpoint", get_checkpoint), ("/vkey", get_key), ("/tile/{path:path}", get_tile)):
         made.add_api_route(path, endpoint, methods=["GET"], response_class=Response)
@@ -72,12 +72,3 @@ async def _content(store: Store, tile: Tile) -> bytes:
             return await tx.conn.run_sync(lambda conn: files_of(conn)(tile.path))
         except LookupError:
             raise Refused("tiles.absent", level=tile.level, index=tile.index) from None
-
-
-def _answer(request: Request, content: bytes, kind: str, caching: str) -> Response:
-    tag = f'"{sha256(content).hexdigest()[:32]}"'
-    headers = {"Cache-Control": caching, "ETag": tag, "X-Content-Type-Options": "nosniff"}
-    known = [each.strip().removeprefix("W/") for each in request.headers.get("If-None-Match", "").split(",")]
-    if tag in known or "*" in known:
-        return Response(status_code=304, headers=headers)
-    return Response(content, media_type=kind, headers=headers)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from broker.deliveries import Delivery, DeliveryState, load
+from broker.deliveries import Delivery, DeliveryState, citizen_lock, load
 from connectors.contract import Applied, Rejected
 from consent.grant import Scope
 from schemas.entry import EntryKind
@@ -119,6 +119,21 @@ async def test_a_once_consent_is_spent_once_by_two_who_plan_at_once(here: World)
         under = [one for one in await mailbox(here) if one.grant_id == grant.grant.id]
         assert {head.once_for} == {one.declaration_id for one in under}
         await here.home.router.route()
+
+
+async def test_no_consent_is_given_between_the_look_and_the_plan_of_whoever_routes_for_that_citizen(
+    here: World,
+) -> None:
+    """Else neither would see the other: the router not the consent, `include_latest` not the declaration."""
+    store = here.home.store
+    async with store.begin() as routing:
+        await routing.lock_shared([citizen_lock(here.subject())])
+        giving = asyncio.create_task(here.give(CAF, MOVED, FAMILY, ["subject"], include_latest=True))
+        for _ in range(200):  # far more turns than giving takes when nothing is in its way
+            async with store.read() as looking:
+                await load(looking)
+        assert not giving.done()
+    await giving
 
 
 async def test_everybody_at_once_leaves_no_contradiction(here: World) -> None:

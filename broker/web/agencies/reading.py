@@ -5,7 +5,6 @@ operator's, with the law's name.
 Keeps: the directory and the schemas are the exact bytes that their digests are of, with an ETag.
 """
 
-from hashlib import sha256
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -13,6 +12,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from broker.credentials import Credential, Scope
 from broker.web.agencies.bodies import Ask, Json, time_of, uuid_of
 from broker.web.agencies.strict import Access, StrictRoute
+from broker.web.caching import exact
 from broker.wiring import Home
 from consent.policy import Subscription
 from schemas.errors import Refused
@@ -32,7 +32,7 @@ async def directory(request: Request, _caller: Reader) -> Response:
     home: Home = request.app.state.home
     async with home.store.read() as tx:
         content = (await home.lookup.directory(tx)).to_json().encode()
-    return _exact(request, content, sha256(content).hexdigest(), "no-cache")
+    return exact(request, content, JSON, "no-cache")
 
 
 @routes.get("/schemas")
@@ -55,7 +55,7 @@ async def schema(request: Request, _caller: Reader, schema: str) -> Response:
         found = home.catalogue.by_id(SchemaId.parse(schema)).schema
     except Refused:
         raise Refused("api.not-found") from None
-    return _exact(request, found.raw, found.id.hex(), "private, max-age=31536000, immutable")
+    return exact(request, found.raw, JSON, "private, max-age=31536000, immutable")
 
 
 @routes.get("/subscriptions")
@@ -95,15 +95,6 @@ async def end(request: Request, caller: Subscriber, subscription: str) -> Json:
         raise Refused("subscribing.unknown", "/subscription")
     async with home.store.begin() as tx:
         return _subscription(await home.subscribing.end(tx, mine[subscription].id, home.clock()))
-
-
-def _exact(request: Request, content: bytes, digest: str, caching: str) -> Response:
-    tag = f'"{digest}"'
-    headers = {"ETag": tag, "Cache-Control": caching}
-    asked = [each.strip().removeprefix("W/") for each in request.headers.get("if-none-match", "").split(",")]
-    if tag in asked or "*" in asked:
-        return Response(status_code=304, headers=headers)
-    return Response(content, headers=headers, media_type=JSON)
 
 
 def _subscription(one: Subscription) -> Json:

@@ -41,10 +41,11 @@ async def token(request: Request) -> Response:
     home: Home = request.app.state.home
     try:
         form = _form(await request.body())
+        scopes, at = form.get("scope", "").split(), home.clock()
+        async with home.store.read() as tx:
+            proven = await home.oauth.prove(tx, form["client_assertion"], scopes, at)
         async with home.store.begin() as tx:
-            made, scope = await home.oauth.redeem(
-                tx, form["client_assertion"], form.get("scope", "").split(), home.clock()
-            )
+            made, scope = await home.oauth.redeem(tx, proven, at)
     except Refused as fault:
         status, error = _ERRORS.get(fault.code, (400, "invalid_request"))
         return JSONResponse({"error": error, "code": fault.code}, status)

@@ -176,6 +176,27 @@ async def test_a_revoked_key_gets_no_token_and_is_revoked_once(here: World) -> N
     assert [EntryKind.KEY_ADDED, EntryKind.KEY_REVOKED] == kinds
 
 
+async def test_a_key_that_is_unpinned_meanwhile_gets_no_token_for_what_it_proved(here: World) -> None:
+    client = await pinned(here)
+    proven = await client.prove()
+    async with here.home.store.begin() as tx:
+        await here.home.oauth.unpin(tx, proven.kid, here.clock())
+    with pytest.raises(Refused, match=r"oauth\.assertion"):
+        async with here.home.store.begin() as tx:
+            await here.home.oauth.redeem(tx, proven, here.clock())
+
+
+async def test_the_same_proof_made_twice_at_once_counts_once(here: World) -> None:
+    client = await pinned(here)
+    assertion = client.assertion()
+    proofs = [await client.prove(assertion), await client.prove(assertion)]
+    async with here.home.store.begin() as tx:
+        await here.home.oauth.redeem(tx, proofs[0], here.clock())
+    with pytest.raises(Refused, match=r"oauth\.replayed"):
+        async with here.home.store.begin() as tx:
+            await here.home.oauth.redeem(tx, proofs[1], here.clock())
+
+
 async def _keys(here: World) -> list[Any]:
     async with here.home.store.read() as tx:
         return await here.home.oauth.keys(tx)

@@ -62,6 +62,12 @@ BAD = {
     "map-in-two-blocks": (MAP, b"\x02\x02a\x02\x02\x02b\x02\x00", "avro.several-blocks", "/f0"),
     "map-block-with-size": (MAP, b"\x01\x06\x02a\x02\x00", "avro.several-blocks", "/f0"),
     "map-of-2-to-60": (MAP, b"\x80\x80\x80\x80\x80\x80\x80\x80\x20", "avro.too-many-items", "/f0"),
+    "map-with-a-key-twice": (
+        {"type": "map", "values": "boolean"},
+        b"\x04\x02a\x01\x02a\x00\x00",
+        "avro.not-canonical",
+        "",
+    ),
     "map-with-latin-1-key": (MAP, b"\x02\x02\xe9\x02\x00", "avro.not-unicode", "/f0"),
     "inner-field": ({"type": "array", "items": PERSON}, b"\x04\x02a\x00\x02b\x06", "avro.unknown-branch", "/f0/1/age"),
     "map-value-without-its-key": (

@@ -89,4 +89,5 @@ def test_the_list_for_people_tells_everything(unefois: Program) -> None:
 
     for one in listed(unefois):
         assert one["id"] in shown
+    assert len(listed(unefois)) - 1 == shown.count("\n\n")
     assert "partout" in shown
