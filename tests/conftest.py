@@ -22,7 +22,7 @@ from tests.services.absent import Absent
 from tests.services.databases import Databases, databases
 
 settings.register_profile("test", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("proof", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=500)
+settings.register_profile("proof", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=1000)
 settings.load_profile("proof" if os.environ.get("UNEFOIS_PROOF") else "test")
 
 DATABASES = ("sqlite", "postgres")

@@ -6,7 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.main import get_command
 
+from broker.cli.app import app
+from broker.settings import PREFIX, Settings
 from schemas import catalogue
 from schemas.declaration import Source, declare
 from schemas.delivery import WITHHELD, open_release, verify_delivery
@@ -123,3 +126,39 @@ def test_the_readmes_example_has_at_most_fifteen_lines_of_code() -> None:
     code = [line for line in _block().splitlines() if line.strip() and not line.strip().startswith("#")]
 
     assert len(code) <= 15
+
+
+def _console() -> str:
+    """What the README tells to type, without the words beside it."""
+    blocks = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
+    return "\n".join(re.split(r"\s{2,}", line)[0] for block in blocks for line in block.splitlines())
+
+
+def _commands(typed: str) -> set[tuple[str, ...]]:
+    """Each command with its subcommand, where one is named."""
+    found: set[tuple[str, ...]] = set()
+    for words in re.findall(r"unefois ((?:[a-z]+)(?: [a-z]+)?)", typed):
+        found.add(tuple(words.split()))
+    return found | {(word,) for word in re.findall(r"\| ([a-z]+)", typed)}
+
+
+def test_every_command_and_setting_that_is_named_exists() -> None:
+    commands = get_command(app)
+    for words in _commands(_console()):
+        here = commands
+        for word in words:
+            assert word in here.commands, words
+            here = here.commands[word]
+            if not hasattr(here, "commands"):
+                break
+    named = {name.removesuffix("_FILE") for name in re.findall(rf"{PREFIX}([A-Z_]+)=", _console())}
+    assert {"DATABASE_URL", "LOG", "KAFKA_BOOTSTRAP"} == named
+    assert named <= {name.upper() for name in Settings.model_fields}
+
+
+def test_every_make_target_that_is_named_exists() -> None:
+    makefile = (Path(__file__).parents[2] / "Makefile").read_text("utf-8")
+    named = set(re.findall(r"(?:^|`)make ([a-z][a-z-]+)", README, re.MULTILINE))
+
+    assert {"demo", "test", "demo-cluster", "test-proof", "bench", "docs"} <= named
+    assert [] == [name for name in sorted(named) if not re.search(rf"^{name}:", makefile, re.MULTILINE)]

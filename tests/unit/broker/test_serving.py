@@ -1,8 +1,6 @@
 """Serving: each role does its part, waits for what is away, ends what it has begun, and stops for a contradiction."""
 
 import asyncio
-import json
-import sqlite3
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,7 @@ import pytest
 
 from broker import serving as servings
 from broker import surroundings, turns
-from broker.hosting import Hosted, load
+from broker.hosting import Hosted
 from broker.members import living
 from broker.router import LostOwnership, Router
 from broker.serving import Role, Serving
@@ -19,14 +17,10 @@ from broker.turns import Turn
 from schemas.entry import EntryKind
 from schemas.errors import Corrupt, Refused, Unavailable
 from tests.announced import announce
+from tests.two_agencies import count, two_agencies
 from tests.world import CAF, FAMILY, MOVED, RENNES, TOWN, World
 
 pytestmark = pytest.mark.asyncio
-
-MAPPING = (
-    "{name: small, version: 1, event_type: fr.unefois.address.changed.v1, direction: out,"
-    " fields: {nom: record.subject.family_name}}"
-)
 
 
 async def _well(_: object) -> None:
@@ -43,23 +37,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def agencies(tmp_path: Path) -> tuple[Hosted, ...]:
-    """Two agencies with a table each."""
-    folder = tmp_path / "agencies"
-    folder.mkdir()
-    (folder / "small.mapping").write_text(MAPPING)
-    for party, name in ((CAF, "caf"), (RENNES, "rennes")):
-        settings = {"url": f"sqlite+aiosqlite:///{tmp_path / name}.db", "table": "t", "create": True}
-        route = {"mapping": "./small.mapping", "connector": "table", "settings": settings}
-        (folder / f"{name}.yaml").write_text(json.dumps({"party": party, "routes": [route]}))
-    return load(folder)
-
-
-def count(tmp_path: Path, name: str) -> int:
-    database = sqlite3.connect(tmp_path / f"{name}.db")
-    try:
-        return int(database.execute("SELECT count(*) FROM t").fetchone()[0])
-    finally:
-        database.close()
+    return two_agencies(tmp_path)
 
 
 async def waiting(here: World) -> None:

@@ -1,29 +1,20 @@
 """Turns: the machine at work, which goes on when one agency is in trouble and stops when it is asked to."""
 
 import asyncio
-import json
-import sqlite3
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from broker import turns
-from broker.hosting import Hosted, load
+from broker.hosting import Hosted
 from broker.turns import Trouble, Turn, run, turn
 from schemas.errors import Corrupt, Unavailable
 from tests.announced import announce
+from tests.two_agencies import count, two_agencies
 from tests.world import CAF, DAY, FAMILY, MOVED, RENNES, TOWN, World
 
 pytestmark = pytest.mark.asyncio
-
-MAPPING = """
-name: small
-version: 1
-event_type: fr.unefois.address.changed.v1
-direction: out
-fields: {nom: record.subject.family_name}
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -33,23 +24,7 @@ def announced(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def agencies(tmp_path: Path) -> tuple[Hosted, ...]:
-    """Two agencies with a table each."""
-    folder = tmp_path / "agencies"
-    folder.mkdir()
-    (folder / "small.mapping").write_text(MAPPING)
-    for party, name in ((CAF, "caf"), (RENNES, "rennes")):
-        settings = {"url": f"sqlite+aiosqlite:///{tmp_path / name}.db", "table": "t", "create": True}
-        route = {"mapping": "./small.mapping", "connector": "table", "settings": settings}
-        (folder / f"{name}.yaml").write_text(json.dumps({"party": party, "routes": [route]}))
-    return load(folder)
-
-
-def count(tmp_path: Path, name: str) -> int:
-    database = sqlite3.connect(tmp_path / f"{name}.db")
-    try:
-        return int(database.execute("SELECT count(*) FROM t").fetchone()[0])
-    finally:
-        database.close()
+    return two_agencies(tmp_path)
 
 
 async def granted(here: World) -> None:
