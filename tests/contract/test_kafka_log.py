@@ -141,16 +141,14 @@ async def own_kafka(
     if os.environ.get("UNEFOIS_TEST_KAFKA"):
         pytest.skip("the Kafka of the environment is not ours to stop")
     run = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
-    address = await asyncio.to_thread(shared.address, "kafka", tmp_path, run.pid)
-    port = address.rpartition(":")[2]
-    pids = [
-        int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit() and _is_node(path, tmp_path, port)
-    ]
-    if not pids:
-        run.kill()
-        run.communicate()
-        pytest.skip("Kafka runs in a container")
+    pids: list[int] = []
     try:
+        address = await asyncio.to_thread(shared.address, "kafka", tmp_path, run.pid)
+        port = address.rpartition(":")[2]
+        processes = [path for path in Path("/proc").iterdir() if path.name.isdigit()]
+        pids += [int(path.name) for path in processes if _is_node(path, tmp_path, port)]
+        if not pids:
+            pytest.skip("Kafka runs in a container")
         yield Cluster((address,), "plaintext"), pids
     finally:
         for pid in pids:

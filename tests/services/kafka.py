@@ -137,12 +137,13 @@ def _node(java: str, libs: Path, folder: Path) -> Iterator[str]:
             "log.dirs": str(folder / "log"),
         },
     )
+    # One id in 64 begins with a dash: as a word of its own it would be taken for an option.
     cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
     quick = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", f"{libs}/*"]
-    tool = [java, *quick, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties)]
+    tool = [java, *quick, "kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "-c", str(properties)]
     made = subprocess.run(bound_to_parent(tool), capture_output=True, check=False, text=True, cwd=folder)
     if made.returncode != 0:
-        raise Absent(f"Kafka's storage could not be formatted: {made.stdout[-300:]}")
+        raise Absent(f"Kafka's storage could not be formatted: {(made.stdout + made.stderr)[-300:]}")
     command = [java, "-Xms128m", "-Xmx512m", *quick, "kafka.Kafka", str(properties)]
     with log.open("wb") as output:
         server = subprocess.Popen(bound_to_parent(command), stdout=output, stderr=output, cwd=folder)
