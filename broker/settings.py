@@ -39,6 +39,7 @@ SECRET_FILE_BYTES: Final = 16384
 UNSET: Final = "(to be completed)"
 
 _ADDRESS: Final = re.compile(r"[A-Za-z0-9.-]+:[0-9]{1,5}")
+_NAME: Final = re.compile(r"(?:[a-z0-9._-]{1,253}|\[[0-9a-f:.]{2,45}\])(?::[0-9]{1,5})?")
 _ORIGIN: Final = re.compile(r"[a-z0-9][a-z0-9.-]*(?:/[a-z0-9._-]+)*")
 
 
@@ -110,6 +111,13 @@ class Settings(BaseSettings):
     listen: str = "127.0.0.1:8470"
     """Where `unefois serve` answers over HTTP, as `host:port`; port 0 takes a free one, `none` answers nobody."""
 
+    outbound_allowed: Annotated[tuple[str, ...], NoDecode] = ()
+    """Names, each with or without a port, that this broker may call at an address inside, as `hooks.example.lan:8443`,
+    separated by commas; https is still needed, except to this machine itself.
+    """
+    outbound_ca_file: Path | None = None
+    """Who signs certificates of those whom this broker calls (PEM), besides those whom the system trusts."""
+
     lease_seconds: int = Field(60, ge=5, le=3600)
     delivery_attempts: int = Field(48, ge=1, le=1000)
     """With the waits below these are nine days: a system that is away over a long weekend needs nobody's help."""
@@ -132,6 +140,17 @@ class Settings(BaseSettings):
         if isinstance(addresses, tuple | list) and not all(_ADDRESS.fullmatch(str(each)) for each in addresses):
             raise ValueError("addresses as host:port, separated by commas")
         return addresses
+
+    @field_validator("outbound_allowed", mode="before")
+    @classmethod
+    def _are_names(cls, told: object) -> object:
+        parts = told.split(",") if isinstance(told, str) else told
+        if not isinstance(parts, tuple | list):
+            return told
+        names = tuple(name for part in parts if (name := str(part).strip().lower()))
+        if not all(map(_NAME.fullmatch, names)):
+            raise ValueError("host names, with or without a port, separated by commas")
+        return names
 
     @field_validator("listen")
     @classmethod
@@ -186,7 +205,9 @@ class Settings(BaseSettings):
         """By its name, `mlkem768_x25519` or `x25519`, as an operator would write it."""
         return Suite.__members__.get(told.upper().replace("-", "_"), told) if isinstance(told, str) else told
 
-    @field_validator("home", "keys_folder", "kafka_ca_file", "kafka_certificate_file", "kafka_key_file")
+    @field_validator(
+        "home", "keys_folder", "kafka_ca_file", "kafka_certificate_file", "kafka_key_file", "outbound_ca_file"
+    )
     @classmethod
     def _is_absolute(cls, path: Path | None) -> Path | None:
         """From here on it does not matter where the process stands."""

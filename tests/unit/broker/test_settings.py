@@ -212,6 +212,15 @@ class TestRefused:
         with pytest.raises(ValueError, match="frozen"):
             load().lease_seconds = 99
 
+    def test_names_that_may_be_called_inside_are_a_list(self) -> None:
+        told = " Hooks.example.lan:8443, [::1],127.0.0.1 ,"
+        assert ("hooks.example.lan:8443", "[::1]", "127.0.0.1") == load(outbound_allowed=told).outbound_allowed
+
+    @pytest.mark.parametrize("told", ["https://a.example", "a.example/", "a b", "::1", "a.example:port", "*"])
+    def test_what_is_no_name_may_not_be_called_inside(self, told: str) -> None:
+        fault = refused(outbound_allowed=told)
+        assert ("settings.invalid", "/outbound_allowed") == (fault.code, fault.pointer)
+
     @pytest.mark.parametrize("told", ["x25519", "X25519", 0x20, Suite.X25519])
     def test_a_suite_is_told_by_its_name_or_number(self, told: Any) -> None:
         assert Suite.X25519 is load(hpke_suite=told).hpke_suite
