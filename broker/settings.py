@@ -91,6 +91,17 @@ class Settings(BaseSettings):
     log_partitions: int = Field(8, ge=1, le=1024)
     """Never changes once there are declarations: a citizen's would lose their order."""
 
+    log_retention_days: int = Field(30, ge=1, le=3660)
+    """How long a record stays that the router has read in the database's own log; Kafka's topics have theirs."""
+    sealed_retention_days: int = Field(30, ge=1, le=3660)
+    """How long a delivery keeps its sealed bytes after its end; the row itself stays."""
+    letter_retention_days: int = Field(366, ge=1, le=3660)
+    """How long a dead letter stays after somebody replayed it; one that waits stays."""
+    token_retention_days: int = Field(366, ge=1, le=3660)
+    """How long an API token stays in the list after it expired."""
+    checkpoint_retention_days: int = Field(30, ge=1, le=3660)
+    """How long a signed checkpoint stays that is not the newest."""
+
     log: Literal["sql", "kafka"] = "sql"
     """Where accepted declarations wait for the router: in the database, or on Apache Kafka."""
     kafka_bootstrap: Annotated[tuple[str, ...], NoDecode] = ()

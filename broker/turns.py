@@ -48,13 +48,15 @@ class Turn:
     retried: int = 0
     withheld: int = 0
     sequenced: int = 0
+    pruned: int = 0
+    """Rows whose time was over, or that were made smaller."""
     troubles: list[Trouble] = field(default_factory=list)
 
     @property
     def moved(self) -> bool:
         """Whether anything happened that the next turn may go on with."""
         told = (self.expired, self.epochs, self.routed, self.applied, self.rejected, self.withheld, self.sequenced)
-        return any(told)
+        return any((*told, self.pruned))
 
 
 def _never() -> bool:
@@ -113,6 +115,7 @@ async def keep(home: Home, done: Turn) -> None:
     done.expired += kept.expired
     done.epochs += kept.finished + kept.gates_opened + kept.gates_destroyed + (kept.rewrapped is not None)
     done.sequenced += kept.sequenced
+    done.pruned += kept.pruned
 
 
 async def _route(home: Home, done: Turn) -> None:

@@ -1,5 +1,5 @@
 """Upkeep: what has to happen because time passes: grants end, epochs are opened, rotated and destroyed, entries
-ordered.
+ordered, what has served its time is pruned.
 
 Refuses: nothing; each turn does what is due and may be interrupted anywhere, for every part of it can be called again.
 Keeps: the bounds that `docs/trust.md` states: how long a backup can open what was revoked, when an epoch is gone for
@@ -12,9 +12,13 @@ from broker.consents import Consents
 from broker.epochs import Epochs
 from broker.ledger import Ledger
 from broker.ports import Clock
+from broker.pruning import Pruning
 from schemas.hpke import Suite
+from schemas.names import Instant
 
 DAY_MS = 86_400_000
+PRUNE_MS = 3_600_000
+"""From one pass of pruning to the next; sooner while more waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +43,29 @@ class Turn:
     rewrapped: int | None
     """Consent keys wrapped anew; None when no rotation was due."""
     sequenced: int
+    pruned: int
 
 
 class Upkeep:
     """Called by the ledger's process, and by `unefois run`."""
 
-    def __init__(self, *, consents: Consents, epochs: Epochs, ledger: Ledger, schedule: Schedule, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        consents: Consents,
+        epochs: Epochs,
+        ledger: Ledger,
+        pruning: Pruning,
+        schedule: Schedule,
+        clock: Clock,
+    ) -> None:
         self._consents = consents
         self._epochs = epochs
         self._ledger = ledger
+        self._pruning = pruning
         self._schedule = schedule
         self._clock = clock
+        self._pruned_at: Instant | None = None
 
     async def turn(self) -> Turn:
         """Do what is due. Raises Unavailable, Corrupt."""
@@ -57,7 +73,17 @@ class Upkeep:
         finished = await self._epochs.finish()
         opened, destroyed = await self._gates()
         rewrapped = await self._consent_epoch()
-        return Turn(expired, finished, opened, destroyed, rewrapped, await self._ledger.sequence())
+        pruned = await self._prune()
+        return Turn(expired, finished, opened, destroyed, rewrapped, await self._ledger.sequence(), pruned)
+
+    async def _prune(self) -> int:
+        """Once an hour, and at once when this process begins; again at the next turn while more waits."""
+        at = self._clock()
+        if self._pruned_at is not None and 0 <= at - self._pruned_at < PRUNE_MS:
+            return 0
+        done = await self._pruning.prune()
+        self._pruned_at = None if done.more else at
+        return done.total
 
     async def _gates(self) -> tuple[int, int]:
         """A new gate key when the newest has served its time; the end of those whose retention is over."""

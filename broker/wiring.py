@@ -32,6 +32,7 @@ from broker.oauth import OAuth
 from broker.parties import Enrolment, Parties
 from broker.planner import Planner
 from broker.ports import Clock, Entropy, KeyKind, KeyStore, Log
+from broker.pruning import Pruning, Retention
 from broker.registrar import Registrar
 from broker.router import TOPIC, Router
 from broker.settings import Settings
@@ -82,6 +83,7 @@ class Home:
     consents: Consents
     dead_letters: DeadLetters
     ledger: Ledger
+    pruning: Pruning
     upkeep: Upkeep
     tracking: Tracking
     fsck: Fsck
@@ -194,6 +196,7 @@ def assemble(settings: Settings, *, store: Store, log: Log, keys: KeyStore, cloc
     )
     mailbox = Mailbox(recorder, _patience(settings))
     ledger = Ledger(store, settings.ledger_origin, _ledger_key(keys), clock)
+    pruning = Pruning(store, _retention(settings), clock)
     return Home(
         settings=settings,
         party=party,
@@ -250,7 +253,15 @@ def assemble(settings: Settings, *, store: Store, log: Log, keys: KeyStore, cloc
             clock=clock,
         ),
         ledger=ledger,
-        upkeep=Upkeep(consents=consents, epochs=epochs, ledger=ledger, schedule=_schedule(settings), clock=clock),
+        pruning=pruning,
+        upkeep=Upkeep(
+            consents=consents,
+            epochs=epochs,
+            ledger=ledger,
+            pruning=pruning,
+            schedule=_schedule(settings),
+            clock=clock,
+        ),
         tracking=Tracking(store, events),
         fsck=Fsck(store=store, log=log, key_store=keys, catalogue=events, party=party, verifier=ledger.verifier_key),
     )
@@ -318,4 +329,14 @@ def _schedule(settings: Settings) -> Schedule:
         gate_overlap_days=settings.gate_overlap_days,
         gate_retention_days=settings.gate_retention_days,
         consent_days=settings.consent_epoch_days,
+    )
+
+
+def _retention(settings: Settings) -> Retention:
+    return Retention(
+        log_days=settings.log_retention_days,
+        sealed_days=settings.sealed_retention_days,
+        letter_days=settings.letter_retention_days,
+        token_days=settings.token_retention_days,
+        checkpoint_days=settings.checkpoint_retention_days,
     )

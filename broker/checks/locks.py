@@ -23,10 +23,11 @@ from schemas.names import GrantId
 async def check(tx: Transaction, epoch_keys: Mapping[int, bytes]) -> AsyncIterator[Finding]:
     """Every lock that can be tried; `epoch_keys` are the consent epoch keys that are alive."""
     keys = await _living_keys(tx, epoch_keys)
+    pruned = (deliveries.c.locked == b"") & deliveries.c.done_at.is_not(None)
     rows = await tx.execute(
-        select(deliveries.c.id, deliveries.c.grant_id, deliveries.c.locked, declarations.c.envelope).join(
-            declarations, declarations.c.seq == deliveries.c.declaration
-        )
+        select(deliveries.c.id, deliveries.c.grant_id, deliveries.c.locked, declarations.c.envelope)
+        .join(declarations, declarations.c.seq == deliveries.c.declaration)
+        .where(~pruned)
     )
     for row in rows:
         key = keys.get(GrantId(row.grant_id))

@@ -20,6 +20,7 @@ from broker.cli import (
     migrate,
     move,
     parties,
+    prune,
     serve,
     subscriptions,
     tokens,
@@ -78,6 +79,7 @@ machine.register(app)
 serve.register(app)
 migrate.register(app)
 top.register(app)
+prune.register(app)
 move.register(app)
 app.add_typer(parties.app, name="party")
 app.add_typer(tokens.app, name="token")

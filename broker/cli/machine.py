@@ -244,6 +244,7 @@ def _show_turn(done: "Turn") -> None:
         (done.expired, say("consentements échus", "grants expired")),
         (done.epochs, say("clés renouvelées ou détruites", "keys renewed or destroyed")),
         (done.sequenced, say("entrées au registre", "ledger entries")),
+        (done.pruned, say("lignes retirées", "rows pruned")),
     ]
     line(", ".join(f"{count} {word}" for count, word in words if count) or say("Rien à faire.", "Nothing to do."))
     for each in done.troubles:

@@ -1,6 +1,7 @@
 """The log as a table: embedded and server modes.
 
-Refuses: to delete; offsets are the table's own counting, so a record taken away would give its number to another.
+Refuses: to delete; offsets are the table's own counting, so whoever does (`broker/pruning.py`) leaves the newest record
+of each partition, or its number would be another's.
 Keeps: each partition's offsets are dense and their order is the order of the commits; a record's key decides its
 partition by SHA-256, which no version of Python or of a library changes.
 """

@@ -19,6 +19,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    literal_column,
     text,
 )
 
@@ -226,6 +227,9 @@ declarations = Table(
     Index("declarations_by_id", "declaration_id"),
 )
 
+LOCKED = literal_column("length(locked)", Integer) > literal_column("0")
+"""A delivery whose lock was not pruned yet: as the index below has it, word for word."""
+
 deliveries = Table(
     "deliveries",
     metadata,
@@ -253,6 +257,7 @@ deliveries = Table(
     Index("deliveries_by_recipient", "recipient", "state", "seq"),
     Index("deliveries_in_order", "recipient", "subject", "seq"),
     Index("deliveries_by_grant", "grant_id", "state"),
+    Index("deliveries_locked", "done_at", sqlite_where=LOCKED, postgresql_where=LOCKED),
 )
 
 withholdings = Table(
@@ -268,6 +273,7 @@ withholdings = Table(
 )
 
 _UNREPLAYED = text("replayed_at IS NULL")
+_REPLAYED = text("replayed_at IS NOT NULL")
 
 dead_letters = Table(
     "dead_letters",
@@ -286,6 +292,7 @@ dead_letters = Table(
     Column("replayed_at", BigInteger),
     Index("dead_letters_by_delivery", "delivery"),
     Index("dead_letters_waiting", "id", sqlite_where=_UNREPLAYED, postgresql_where=_UNREPLAYED),
+    Index("dead_letters_replayed", "replayed_at", sqlite_where=_REPLAYED, postgresql_where=_REPLAYED),
 )
 
 # ── the ledger ──────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -21,6 +21,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from broker.cli.exits import MEANINGS
+from broker.retention import KEPT
 from broker.settings import PREFIX, SECRETS, Settings
 from connectors.file import FileSettings
 from connectors.functions import LIBRARY
@@ -115,6 +116,12 @@ def settings() -> str:
         variable = f"`{PREFIX}{name.upper()}`" + (", or `..._FILE`" if name in SECRETS else "")
         lines.append((f"`{name}`", _default(name, field), _bounds(field), variable, docs.get(name, "")))
     return rows(("setting", "default", "from–to", "environment", "meaning"), lines)
+
+
+def retention() -> str:
+    """Every table, what makes it grow, how long a row stays, and who takes it away."""
+    lines = [(f"`{name}`", kept.grows, kept.stays, kept.removes) for name, kept in KEPT.items()]
+    return rows(("table", "a row for each", "stays", "taken away by"), lines)
 
 
 def _default(name: str, field: FieldInfo) -> str:
@@ -237,6 +244,7 @@ TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "functions": functions,
     "purposes": purposes_listed,
     "reasons": reasons,
+    "retention": retention,
     "settings": settings,
     "table-settings": lambda: _connector(TableSettings),
     "webhook-settings": lambda: _connector(WebhookSettings),

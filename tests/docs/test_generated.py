@@ -8,6 +8,7 @@ from types import ModuleType
 
 import pytest
 
+from broker.retention import KEPT
 from broker.settings import Settings
 from connectors.functions import LIBRARY
 from consent import purposes
@@ -91,6 +92,7 @@ def test_a_setting_is_there_with_its_variable_and_its_default(name: str) -> None
         ("file-settings", ["folder", "name", "encoding", "journal"]),
         ("webhook-settings", ["url", "keys", "timeout_s", "ca_file"]),
         ("exit-codes", []),
+        ("retention", list(KEPT)),
     ],
 )
 def test_a_table_has_a_row_for_each(table: str, words: list[str]) -> None:

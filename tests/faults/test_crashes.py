@@ -72,6 +72,7 @@ SCENARIOS = {
     "parties.rotated": "rotate",
     "planner.delivery": "route",
     "planner.withholding": "route",
+    "pruning.batch": "month",
     "registrar.key-added": "enrol",
     "registrar.key-revoked": "rotate",
     "registrar.party": "enrol",

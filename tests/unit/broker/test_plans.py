@@ -15,7 +15,7 @@ from broker.figures import take
 from broker.store.engine import Transaction
 from connectors.contract import Applied
 from schemas.entry import EntryKind
-from tests.world import CAF, ELISE, FAMILY, MOVED, VOICE, World, world
+from tests.world import CAF, DAY, ELISE, FAMILY, MOVED, VOICE, World, world
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.databases]
 
@@ -102,6 +102,10 @@ async def test_no_statement_of_the_main_flow_reads_what_only_grows(here: World) 
     with statements() as seen:
         await flow(here)
     entry, *_ = await here.entries(EntryKind.RELEASED)
+    here.clock.pass_(500 * DAY)
+    with statements() as pruning:
+        assert (await here.home.pruning.prune()).rows["deliveries"]
+    seen |= pruning
     with statements() as proving:
         await here.home.ledger.prove(entry.leaf_hash())
         await take(here.home)

@@ -12,7 +12,7 @@ from tests.world import CAF, DAY, FAMILY, MOVED, World
 
 pytestmark = pytest.mark.asyncio
 
-IDLE = Turn(expired=0, finished=0, gates_opened=0, gates_destroyed=0, rewrapped=None, sequenced=0)
+IDLE = Turn(expired=0, finished=0, gates_opened=0, gates_destroyed=0, rewrapped=None, sequenced=0, pruned=0)
 
 
 async def turn(here: World) -> Turn:
@@ -115,3 +115,19 @@ async def test_leftovers_of_crashes_are_finished(here: World) -> None:
     here.home.keys.write(KeyKind.CONSENT_EPOCH, "2", bytes(32))
 
     assert 1 == (await turn(here)).finished
+
+
+async def test_what_has_served_its_time_is_pruned_once_an_hour(here: World) -> None:
+    await here.home.upkeep.turn()
+    await here.give(CAF, MOVED, FAMILY, ["subject"])
+    await here.home.ledger.sequence()
+    here.clock.pass_(here.home.settings.checkpoint_retention_days * DAY)
+    await here.home.upkeep.turn()
+    here.clock.pass_(1)
+    await here.declare(MOVED, here.moved())
+    await here.home.ledger.sequence()
+    here.clock.pass_(here.home.settings.checkpoint_retention_days * DAY)
+
+    assert (await here.home.upkeep.turn()).pruned
+    await here.declare(MOVED, here.moved())
+    assert 0 == (await here.home.upkeep.turn()).pruned

@@ -1,0 +1,61 @@
+"""Retention: for each table what makes it grow, how long a row stays, and who takes it away.
+
+Refuses: nothing; it is what the page for operators shows, and what a test holds against the tables that there are.
+Keeps: a table without a line here fails that test, so nothing can begin to grow without somebody having said how long.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """One table, in words."""
+
+    grows: str
+    stays: str
+    removes: str = "nobody"
+
+
+_FEW: Final = "an operator's act"
+_EVER: Final = "for ever: the ledger tells of it, and fsck compares"
+
+KEPT: Final[Mapping[str, Kept]] = {
+    "grants": Kept("a consent", _EVER),
+    "grant_versions": Kept("a change of a consent", "for ever: it proves what was allowed and when"),
+    "consent_keys": Kept("a consent", "until the consent ends", "the revocation, or upkeep at its end date"),
+    "submissions": Kept("a declaration", "for ever: the same id sent again gets the same receipt"),
+    "declarations": Kept("a declaration", "for ever; it opens until its gate key is destroyed (`gate_retention_days`)"),
+    "deliveries": Kept(
+        "a declaration and recipient",
+        "the row for ever; its sealed bytes until `sealed_retention_days` after its end",
+        "pruning",
+    ),
+    "withholdings": Kept("a declaration and recipient that got nothing", _EVER),
+    "dead_letters": Kept("a failure", "while it waits; then `letter_retention_days` after its replay", "pruning"),
+    "log_record": Kept(
+        "a declaration", "until the router has read it, and `log_retention_days`; Kafka has its own", "pruning"
+    ),
+    "consumed": Kept("a partition", "for ever: one row each"),
+    "ledger_entries": Kept("every fact", "for ever: it is the ledger"),
+    "ledger_tiles": Kept("256 entries", "for ever: the proofs are made of them"),
+    "ledger_salts": Kept("an entry about a citizen", "as long as the entry has to be provable for its citizen"),
+    "ledger_checkpoints": Kept(
+        "a batch of entries",
+        "`checkpoint_retention_days`, the newest always; any root follows from the tiles",
+        "pruning",
+    ),
+    "parties": Kept(_FEW, _EVER),
+    "signing_keys": Kept(_FEW, "for ever: old signatures are verified with them"),
+    "sealing_keys": Kept(_FEW, _EVER),
+    "publishing_rights": Kept(_FEW, _EVER),
+    "signature_policies": Kept(_FEW, _EVER),
+    "subscriptions": Kept(_FEW, _EVER),
+    "client_keys": Kept(_FEW, _EVER),
+    "gate_epochs": Kept("a gate key, one a month", _EVER),
+    "consent_epochs": Kept("a consent epoch, one a week", "for ever: a number is never used twice"),
+    "api_tokens": Kept("a token that is issued", "`token_retention_days` after it expired", "pruning"),
+    "spent_assertions": Kept("an access token by OAuth2", "until the assertion has expired", "its next use, pruning"),
+    "meta": Kept("a router process", "until it is not heard of for four seconds", "the other routers"),
+}
