@@ -10,6 +10,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -128,6 +129,12 @@ class Settings(BaseSettings):
     """
     outbound_ca_file: Path | None = None
     """Who signs certificates of those whom this broker calls (PEM), besides those whom the system trusts."""
+    requests_per_minute: int = Field(6000, ge=0, le=10_000_000)
+    """What one administration may ask each process that answers; 0: no limit."""
+    address_requests_per_minute: int = Field(6000, ge=0, le=10_000_000)
+    """What one address may ask each process that answers, without proving who it is; 0: no limit."""
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ()
+    """Addresses or networks, separated by commas, of proxies of one's own: their `X-Forwarded-For` is believed."""
 
     lease_seconds: int = Field(60, ge=5, le=3600)
     delivery_attempts: int = Field(48, ge=1, le=1000)
@@ -162,6 +169,15 @@ class Settings(BaseSettings):
         if not all(map(_NAME.fullmatch, names)):
             raise ValueError("host names, with or without a port, separated by commas")
         return names
+
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _are_networks(cls, told: object) -> object:
+        places = tuple(part.strip() for part in told.split(",") if part.strip()) if isinstance(told, str) else told
+        try:
+            return tuple(str(ip_network(each)) for each in places) if isinstance(places, tuple | list) else places
+        except ValueError:
+            raise ValueError("addresses or networks, separated by commas") from None
 
     @field_validator("listen")
     @classmethod

@@ -4,6 +4,9 @@ Refuses: what nobody here has a route for; to tell what it is made with.
 Keeps: limits, headers, trace id and the form of a problem are the same at every address.
 """
 
+from collections.abc import Mapping
+from typing import Final
+
 from fastapi import FastAPI
 
 from broker.serving import Serving
@@ -11,19 +14,30 @@ from broker.web import asyncapi, health, registry, transparency
 from broker.web.agencies import app as agencies
 from broker.web.agencies import faults
 from broker.web.agencies.frame import Frame
+from broker.web.agencies.waiting import Waiting
+from broker.web.limits import Limits
+from broker.web.proxies import Proxies
 from broker.wiring import Home
 
+BODIES: Final[Mapping[str, int]] = {**agencies.BODIES, f"{registry.PREFIX}/": 2 * registry.BODY_BYTES}
+"""The registry tells by itself, in its own words, that a schema is too large; this is for what never ends."""
 
-def build(home: Home, serving: Serving | None = None) -> FastAPI:
+
+def build(home: Home, serving: Serving | None = None, waiting: Waiting | None = None) -> FastAPI:
     """The application of a home; `serving`: the work that is done in the same process, for its health."""
-    app = FastAPI(title="Unefois", docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(title="Unefois", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.include_router(health.routes(home, serving))
     app.include_router(transparency.router(home.store, home.ledger.verifier_key))
     app.include_router(registry.router(home.catalogue))
     app.include_router(asyncapi.router(home.catalogue))
-    agencies.mount(app, home)
+    agencies.mount(app, home, waiting)
     faults.register(app)
+    chosen = home.settings
     app.add_middleware(
-        Frame, entropy=home.entropy, bodies={f"{agencies.PREFIX}{path}": most for path, most in agencies.BODIES.items()}
+        Frame,
+        entropy=home.entropy,
+        bodies=BODIES,
+        proxies=Proxies(chosen.trusted_proxies),
+        limits=Limits(home.clock, client=chosen.requests_per_minute, address=chosen.address_requests_per_minute),
     )
     return app

@@ -23,6 +23,7 @@ from schemas.confluent import ID_MAX, registry_id, registry_ids
 from schemas.errors import Refused
 from schemas.messages import Language, explain
 
+PREFIX: Final = "/registry"
 KIND: Final = "application/vnd.schemaregistry.v1+json"
 LEVEL: Final = "FULL_TRANSITIVE"
 """The nearest of Confluent's words; `schemas.evolution` asks for more."""
@@ -106,7 +107,7 @@ class Subjects:
 
 def router(catalogue: Catalogue) -> APIRouter:
     """Everything below `/registry`, without authentication: the catalogue is public."""
-    made, subjects = APIRouter(prefix="/registry", tags=["registry"]), Subjects(catalogue)
+    made, subjects = APIRouter(prefix=PREFIX, tags=["registry"]), Subjects(catalogue)
     for path, read in _reads(subjects).items():
         made.add_api_route(path, _endpoint(read), methods=["GET"], **_described(path))
     for path, ask in _asks(subjects).items():

@@ -8,11 +8,10 @@ from pathlib import Path
 import httpx2
 import pytest
 import pytest_asyncio
-from fastapi import FastAPI
 
 from broker.credentials import Scope
 from broker.hosting import agency_of
-from broker.web.agencies.app import PREFIX, agencies
+from broker.web.app import build
 from connectors import mapping_files
 from connectors.client import Client
 from connectors.contract import Agency, Applied, Ground, Rejected
@@ -50,9 +49,7 @@ async def client_of(here: World, party: PartyId, *scopes: Scope) -> AsyncIterato
         issued = await here.home.credentials.issue(
             tx, party, scopes or tuple(Scope), expires_at=Instant(at + DAY), at=at
         )
-    app = FastAPI()
-    app.mount(PREFIX, agencies(here.home))
-    transport = httpx2.ASGITransport(app)
+    transport = httpx2.ASGITransport(build(here.home))
     async with Client.open("http://localhost", issued.token, transport=transport, clock=here.clock) as client:
         yield client
 

@@ -1,50 +1,62 @@
-"""The agencies' API as one app below `/v1`: its own errors, limits and headers, whatever else the process serves.
+"""The agencies' API below `/v1`, with the token endpoint beside it and the description of both.
 
-Refuses: what its frame and its routes refuse.
-Keeps: version in the path; every route of `ROUTES` is below it, and no other.
+Refuses: what its routes refuse.
+Keeps: version in the path; every route of `ROUTES` is below it, and no other. Limits, headers and the form of a problem
+are those of the whole app (`broker.web.app`).
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Iterable, Mapping
+from functools import cache
+from typing import Any, Final
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, Response
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import JSONResponse
 
-from broker.web.agencies import faults, publishing, reading, receiving, tokens
-from broker.web.agencies.frame import Frame
+from broker.web.agencies import publishing, reading, receiving, tokens
 from broker.web.agencies.waiting import Waiting
 from broker.wiring import Home
 
 PREFIX: Final = "/v1"
+OAUTH: Final = "/oauth2"
 ROUTES: Final = (publishing.routes, receiving.routes, reading.routes)
-BODIES: Final[Mapping[str, int]] = {"/declarations": 1_048_576, "/declarations:batch": 8 * 1_048_576}
+BODIES: Final[Mapping[str, int]] = {
+    f"{PREFIX}/declarations": 1_048_576,
+    f"{PREFIX}/declarations:batch": 8 * 1_048_576,
+}
 """Bytes of the bodies that may weigh more than the others."""
 
 
 def mount(app: FastAPI, home: Home, waiting: Waiting | None = None) -> None:
     """Serve the API below `/v1` of this app, and the token endpoint beside it."""
-    app.mount(PREFIX, agencies(home, waiting))
-    app.mount("/oauth2", _made(home, "Unefois: OAuth2", (tokens.routes,)))
+    app.state.home = home
+    app.state.waiting = waiting or Waiting()
+    for routes in ROUTES:
+        app.include_router(routes, prefix=PREFIX)
+    app.include_router(tokens.routes, prefix=OAUTH)
+    for prefix, described in ((PREFIX, describe), (OAUTH, describe_oauth)):
+        app.add_api_route(f"{prefix}/openapi.json", _telling(described), include_in_schema=False)
 
 
-def agencies(home: Home, waiting: Waiting | None = None) -> FastAPI:
-    """The API itself; its paths begin after `/v1`."""
-    made = _made(home, "Unefois: the agencies' API", ROUTES)
-    made.state.waiting = waiting or Waiting()
-    return made
+@cache
+def describe() -> dict[str, Any]:
+    """The API as an OpenAPI 3.1 document; its paths begin after `/v1`."""
+    return _described("Unefois: the agencies' API", PREFIX, ROUTES)
 
 
-def _made(home: Home, title: str, included: Sequence[APIRouter]) -> FastAPI:
-    made = FastAPI(
-        title=title,
-        version="1",
-        docs_url=None,
-        redoc_url=None,
-        redirect_slashes=False,
-        openapi_url="/openapi.json",
-    )
-    made.state.home = home
-    for routes in included:
-        made.include_router(routes)
-    faults.register(made)
-    made.add_middleware(Frame, entropy=home.entropy, bodies=BODIES)
-    return made
+@cache
+def describe_oauth() -> dict[str, Any]:
+    """The token endpoint, likewise; its path begins after `/oauth2`."""
+    return _described("Unefois: OAuth2", OAUTH, (tokens.routes,))
+
+
+def _described(title: str, prefix: str, included: Iterable[APIRouter]) -> dict[str, Any]:
+    routes = [route for router in included for route in router.routes]
+    return get_openapi(title=title, version="1", openapi_version="3.1.0", routes=routes, servers=[{"url": prefix}])
+
+
+def _telling(described: Any) -> Any:
+    async def openapi() -> Response:
+        return JSONResponse(described())
+
+    return openapi

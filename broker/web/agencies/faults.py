@@ -28,6 +28,7 @@ STATUS: Final[Mapping[str, int]] = {
     "api.too-large": 413,
     "api.media-type": 415,
     "api.encoded": 415,
+    "api.rate": 429,
     "api.too-many-waiting": 429,
     "api.headers": 431,
     "catalogue.unknown-schema": 404,
@@ -80,7 +81,7 @@ def answer(fault: Fault, request: Request, also: Sequence[Fault] = ()) -> Respon
     if status == 403 and fault.code == "api.scope":
         response.headers["WWW-Authenticate"] = f'Bearer error="insufficient_scope", scope="{fault.details["scope"]}"'
     if status in {429, 503}:
-        response.headers["Retry-After"] = _LATER
+        response.headers["Retry-After"] = str(fault.details.get("after", _LATER))
     return response
 
 

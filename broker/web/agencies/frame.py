@@ -1,7 +1,7 @@
 """Frame: what surrounds every request of the agencies' API, before any route is looked for.
 
 Refuses: headers and bodies beyond their limits, before anything reads them; a body that is compressed, for its size
-cannot be known.
+cannot be known; an address that has spent its quota without proving anything.
 Keeps: every answer has its trace id and the security headers, and nothing of an unexpected fault but that it happened.
 """
 
@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from typing import Final
 
 from fastapi import Request
-from starlette._utils import get_route_path
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -18,6 +17,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from broker.observe import logger
 from broker.ports import Entropy
 from broker.web.agencies.faults import answer
+from broker.web.limits import Limits, Passage
+from broker.web.proxies import Proxies
 from schemas.errors import Fault, Refused
 
 HEADER_BYTES: Final = 16 * 1024
@@ -35,28 +36,40 @@ ALWAYS: Final[Mapping[str, str]] = {
 }
 """On every answer, unless the route says otherwise itself: what is not said to be public is kept by nobody."""
 
+UNCOUNTED: Final = ("/health/", "/metrics")
+"""Who watches the machine is never told to wait."""
+
 _TRACEPARENT: Final = re.compile(r"00-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 class Frame:
-    """ASGI middleware; `bodies` holds the limits of paths that take more than BODY_BYTES."""
+    """ASGI middleware; `bodies` holds the limits of paths that take more than BODY_BYTES, and of all below a path that
+    ends with a slash.
+    """
 
-    def __init__(self, app: ASGIApp, entropy: Entropy, bodies: Mapping[str, int]) -> None:
+    def __init__(
+        self, app: ASGIApp, entropy: Entropy, bodies: Mapping[str, int], proxies: Proxies, limits: Limits
+    ) -> None:
         self._app = app
         self._entropy = entropy
         self._bodies = bodies
+        self._proxies = proxies
+        self._limits = limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        if scope["type"] != "http" or "unefois.trace" in scope:  # another frame around this one has seen to it
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
         scope["unefois.trace"] = self._trace(headers.get("traceparent", ""))
-        limit = scope["unefois.body"] = self._bodies.get(get_route_path(scope), BODY_BYTES)
+        limit = scope["unefois.body"] = self._limit(scope["path"])
         reply = _Reply(send, scope["unefois.trace"])
-        fault = _too_much(scope, headers, limit)
-        if fault is not None:
+        try:
+            _check_size(scope, headers, limit)
+            if not scope["path"].startswith(UNCOUNTED):
+                scope["unefois.passage"] = reply.passage = self._limits.passage(self._proxies.address(scope))
+        except Refused as fault:
             await answer(fault, Request(scope))(scope, receive, reply.send)
             return
         try:
@@ -68,6 +81,12 @@ class Frame:
             if reply.started:
                 raise
             await answer(Fault("api.unexpected"), Request(scope))(scope, receive, reply.send)
+
+    def _limit(self, path: str) -> int:
+        """Bytes that a body for this path may have."""
+        exact = self._bodies.get(path)
+        above = (most for place, most in self._bodies.items() if place.endswith("/") and path.startswith(place))
+        return exact or next(above, BODY_BYTES)
 
     def _trace(self, told: str) -> str:
         """The caller's trace id (W3C Trace Context), or one of ours."""
@@ -82,6 +101,7 @@ class _Reply:
         self._send = send
         self._trace = trace
         self.started = False
+        self.passage: Passage | None = None
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -90,19 +110,21 @@ class _Reply:
             for name, value in ALWAYS.items():
                 headers.setdefault(name, value)
             headers["Trace-Id"] = self._trace
+            standing = None if self.passage is None else self.passage.standing
+            if standing is not None and not headers["Cache-Control"].startswith("public"):  # else others would read it
+                headers.update(standing.headers())
         await self._send(message)
 
 
-def _too_much(scope: Scope, headers: Headers, limit: int) -> Refused | None:
+def _check_size(scope: Scope, headers: Headers, limit: int) -> None:
     size = sum(len(name) + len(value) for name, value in scope["headers"])
     if len(scope["headers"]) > HEADERS or size > HEADER_BYTES:
-        return Refused("api.headers", size=size, limit=HEADER_BYTES)
+        raise Refused("api.headers", size=size, limit=HEADER_BYTES)
     length = headers.get("content-length", "0")
     if not length.isascii() or not length.isdigit() or int(length[:20]) > limit:
-        return Refused("api.too-large", limit=limit)
+        raise Refused("api.too-large", limit=limit)
     if headers.get("content-encoding", "identity").strip().lower() != "identity":
-        return Refused("api.encoded")
-    return None
+        raise Refused("api.encoded")
 
 
 def _counted(receive: Receive, limit: int) -> Receive:

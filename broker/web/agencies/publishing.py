@@ -50,9 +50,7 @@ async def declare(request: Request, response: Response, caller: Publisher) -> Js
     (accepted,) = await home.intake.accept_all([await request.body()], caller.party)
     if isinstance(accepted, Refused):
         raise accepted
-    response.headers["Location"] = (
-        f"{request.scope.get('root_path', '')}/declarations/{uuid_of(accepted.declaration_id)}"
-    )
+    response.headers["Location"] = f"{request.url.path}/{uuid_of(accepted.declaration_id)}"
     return _accepted(accepted)
 
 

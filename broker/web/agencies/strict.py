@@ -15,6 +15,7 @@ from fastapi.security import HTTPBearer
 from starlette.requests import HTTPConnection
 
 from broker.credentials import Credential, Scope
+from broker.web.limits import Passage
 from broker.wiring import Home
 from schemas.errors import Refused
 
@@ -37,12 +38,14 @@ class Access(HTTPBearer):
         return request.scope["unefois.caller"]
 
     async def admit(self, request: Request) -> None:
-        """Raises Refused `api.no-credential`, `credentials.*`, `oauth.*`, `api.scope`."""
+        """Raises Refused `api.no-credential`, `credentials.*`, `oauth.*`, `api.rate`, `api.scope`."""
         told = request.headers.getlist("authorization")
         found = _BEARER.fullmatch(told[0]) if len(told) == 1 else None
         if found is None:
             raise Refused("api.no-credential")
         caller = await _caller(request.app.state.home, found[1])
+        passage: Passage = request.scope["unefois.passage"]
+        passage.admit(caller.party)
         if self.scope not in caller.scopes:
             raise Refused("api.scope", scope=self.scope.value)
         request.scope["unefois.caller"] = caller

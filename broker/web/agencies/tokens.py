@@ -46,6 +46,7 @@ async def token(request: Request) -> Response:
             proven = await home.oauth.prove(tx, form["client_assertion"], scopes, at)
         async with home.store.begin() as tx:
             made, scope = await home.oauth.redeem(tx, proven, at)
+        request.scope["unefois.passage"].proven()
     except Refused as fault:
         status, error = _ERRORS.get(fault.code, (400, "invalid_request"))
         return JSONResponse({"error": error, "code": fault.code}, status)

@@ -46,7 +46,7 @@ async def test_every_answer_has_the_headers(client: httpx2.AsyncClient, path: st
     assert 32 == len(answer.headers["trace-id"])
 
 
-@pytest.mark.parametrize("path", ["/nothing", "/registry/subjects/x", "/v1/deliveries:pull"])
+@pytest.mark.parametrize("path", ["/nothing", "/v1/nothing", "/v1/deliveries:pull"])
 async def test_a_body_beyond_the_limit_is_refused_before_anything_reads_it(
     client: httpx2.AsyncClient, path: str
 ) -> None:
@@ -59,3 +59,10 @@ async def test_a_batch_may_weigh_what_its_route_says(client: httpx2.AsyncClient)
     answer = await client.post("/v1/declarations:batch", content=b" " * (BODY_BYTES + 1))
 
     assert 401 == answer.status_code
+
+
+async def test_the_registry_says_by_itself_that_a_schema_is_too_large(client: httpx2.AsyncClient) -> None:
+    large = b'{"schema": "' + b" " * (2 * BODY_BYTES) + b'"}'
+    path = "/registry/subjects/x/versions"
+    assert 422 == (await client.post(path, content=large)).status_code
+    assert 413 == (await client.post(path, content=large * 3)).status_code

@@ -6,10 +6,9 @@ from typing import Any
 
 import httpx2
 import pytest_asyncio
-from fastapi import FastAPI
 
-from broker.web.agencies.app import mount
 from broker.web.agencies.waiting import Waiting
+from broker.web.app import build
 from tests.unit.broker.web.agencies.calls import Served
 from tests.world import world
 
@@ -19,8 +18,8 @@ async def served(tmp_path: Path, home_settings: dict[str, Any]) -> AsyncIterator
     """A furnished broker with its API; fsck is clean after the test."""
     async with world(tmp_path, **home_settings) as here:
         await here.step()
-        app, waiting = FastAPI(), Waiting()
-        mount(app, here.home, waiting)
+        waiting = Waiting()
+        app = build(here.home, waiting=waiting)
         transport = httpx2.ASGITransport(app)
         async with httpx2.AsyncClient(transport=transport, base_url="http://broker.example") as client:
             yield Served(here, app, client, waiting)

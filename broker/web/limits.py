@@ -1,0 +1,129 @@
+"""Limits: how many requests a minute an administration may make, and an address before anybody knows who it is.
+
+Refuses: a request beyond its quota, with the seconds to wait.
+Keeps: a quota refills evenly, so no two bursts meet at a full minute. What an address is charged is given back once the
+request was let in: the quota is for those who prove nothing. Counts are of this process alone, and bounded: no request
+writes to the database to be counted.
+Source: draft-ietf-httpapi-ratelimit-headers-11 (`RateLimit-Policy`, `RateLimit`); RFC 9110, 10.2.3 (`Retry-After`).
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Final
+
+from broker.ports import Clock
+from schemas.errors import Refused
+from schemas.names import PartyId
+
+WINDOW_SECONDS: Final = 60
+KEYS: Final = 10_000
+"""Who is remembered by each policy; beyond it, who has not come for the longest time is forgotten."""
+
+_WINDOW_MS: Final = WINDOW_SECONDS * 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What is left of a quota, and the seconds until all of it is there again."""
+
+    policy: str
+    quota: int
+    left: int
+    full_in: int
+
+    def headers(self) -> dict[str, str]:
+        """As the answer tells it."""
+        return {
+            "RateLimit-Policy": f'"{self.policy}";q={self.quota};w={WINDOW_SECONDS}',
+            "RateLimit": f'"{self.policy}";r={self.left};t={self.full_in}',
+        }
+
+
+class Quota:
+    """One policy: `quota` requests for each key in WINDOW_SECONDS.
+
+    A key has one number: the instant at which all of its quota is there again, in milliseconds times the quota, so that
+    nothing is rounded. One request moves it by the window.
+    """
+
+    def __init__(self, policy: str, quota: int, clock: Clock) -> None:
+        self._policy = policy
+        self._quota = quota
+        self._clock = clock
+        self._full_at: OrderedDict[str, int] = OrderedDict()
+
+    def take(self, key: str) -> Standing:
+        """Charge one request. Raises Refused `api.rate` with the seconds to wait."""
+        now = self._clock() * self._quota
+        most = now + _WINDOW_MS * self._quota
+        full_at = min(max(self._full_at.get(key, now), now), most)  # a clock that went back keeps nobody out for long
+        if full_at + _WINDOW_MS > most:
+            self._keep(key, full_at)
+            wait = -(-(full_at + _WINDOW_MS - most) // (self._quota * 1000))
+            raise Refused("api.rate", policy=self._policy, limit=self._quota, after=max(1, wait))
+        self._keep(key, full_at + _WINDOW_MS)
+        return self.standing(key)
+
+    def give_back(self, key: str) -> None:
+        """One request was not for this quota to count."""
+        if key in self._full_at:
+            self._full_at[key] -= _WINDOW_MS
+
+    def standing(self, key: str) -> Standing:
+        """What is left, without a charge."""
+        now = self._clock() * self._quota
+        used = max(0, self._full_at.get(key, now) - now)
+        left = max(0, (_WINDOW_MS * self._quota - used) // _WINDOW_MS)
+        return Standing(self._policy, self._quota, left, -(-used // (self._quota * 1000)))
+
+    def _keep(self, key: str, full_at: int) -> None:
+        self._full_at[key] = full_at
+        self._full_at.move_to_end(key)
+        if len(self._full_at) > KEYS:
+            self._full_at.popitem(last=False)
+
+
+class Limits:
+    """The quotas of one process. 0 requests a minute: no limit."""
+
+    def __init__(self, clock: Clock, *, client: int, address: int) -> None:
+        self._client = Quota("client", client, clock) if client else None
+        self._address = Quota("address", address, clock) if address else None
+
+    def passage(self, address: str) -> "Passage":
+        """One request on its way in. Raises Refused `api.rate` when its address has spent its quota."""
+        made = Passage(self._client, self._address, address)
+        made.enter()
+        return made
+
+
+class Passage:
+    """One request: charged to its address, or, once it is known whose it is, to them."""
+
+    def __init__(self, client: Quota | None, address: Quota | None, key: str) -> None:
+        self._client = client
+        self._address = address
+        self._key = key
+        self.standing: Standing | None = None
+        """Of the quota that the request was charged to in the end."""
+
+    def enter(self) -> None:
+        """Raises Refused `api.rate`."""
+        if self._address is not None:
+            self.standing = self._address.take(self._key)
+
+    def proven(self) -> None:
+        """Whoever it is, they proved it: nothing for the address."""
+        if self._address is not None:
+            self._address.give_back(self._key)
+        self.standing = None
+
+    def admit(self, party: PartyId) -> None:
+        """Charge it to an administration. Raises Refused `api.rate`."""
+        self.proven()
+        if self._client is not None:
+            try:
+                self.standing = self._client.take(party)
+            except Refused:
+                self.standing = self._client.standing(party)
+                raise

@@ -1,0 +1,29 @@
+"""docs/agency/api.md tells the limits that the code has."""
+
+from broker.gate import MOST
+from broker.settings import Settings
+from broker.web.agencies.app import BODIES
+from broker.web.agencies.bodies import BATCH, WAIT_SECONDS
+from broker.web.agencies.frame import BODY_BYTES, HEADER_BYTES, HEADERS
+from broker.web.agencies.waiting import ONCE
+from broker.web.limits import WINDOW_SECONDS
+from tests.docs.pages import DOCS
+
+PAGE = (DOCS / "agency" / "api.md").read_text("utf-8")
+
+
+def test_the_limits_are_those_of_the_code() -> None:
+    fields = Settings.model_fields
+    for sentence in (
+        f"| {HEADERS} headers, {HEADER_BYTES // 1024} KiB |",
+        f"| body of a request | {BODY_BYTES // 1024} KiB |",
+        f"| body of `POST /v1/declarations` | {BODIES['/v1/declarations'] >> 20} MiB |",
+        f"| {BODIES['/v1/declarations:batch'] >> 20} MiB, {BATCH} declarations |",
+        f"| deliveries in a pull, an acknowledgement or a release | {MOST} |",
+        f"| deliveries in a replay | {BATCH} |",
+        f"| {ONCE}, of {WAIT_SECONDS} seconds |",
+        f"| requests of one administration | {fields['requests_per_minute'].default:,} a minute |",
+        f"prove nothing | {fields['address_requests_per_minute'].default:,} a minute |",
+        f"w={WINDOW_SECONDS}\n",
+    ):
+        assert sentence in PAGE, sentence
