@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo demo-cluster test test-proof coverage check lint types layers bench bench-growth docs clean
+.PHONY: demo demo-cluster test test-proof test-cluster coverage check lint types layers bench bench-growth docs clean
 
 demo: $(VENV)/runtime
 	@$(BIN)/unefois demo
@@ -22,6 +22,10 @@ test: check
 test-proof: $(VENV)/dev
 	UNEFOIS_PROOF=1 UNEFOIS_RACE_ROUNDS=1000 UNEFOIS_FAULTS=all $(BIN)/python -m pytest -n 2 --durations=10 -rs \
 		tests/faults tests/properties tests/bad_input tests/vectors tests/unit/schemas tests/unit/connectors/test_expression.py
+
+# Real processes on three real Kafka nodes with TLS, SCRAM and access lists, and a real PostgreSQL.
+test-cluster: $(VENV)/dev
+	$(BIN)/python -m pytest -n 0 --durations=10 -rs tests/cluster
 
 # The tests of `make test` again, and which lines and branches they pass; contract and decision must stay above 95%.
 coverage: $(VENV)/dev

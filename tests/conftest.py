@@ -25,6 +25,7 @@ settings.register_profile("test", derandomize=True, deadline=None, suppress_heal
 settings.register_profile("proof", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=1000)
 settings.load_profile("proof" if os.environ.get("UNEFOIS_PROOF") else "test")
 
+LONGER = {Path(__file__).parent / name for name in ("cluster", "fire")}
 DATABASES = ("sqlite", "postgres")
 ON_MORE = {
     "test_router": (*DATABASES, "cluster"),
@@ -41,6 +42,14 @@ def pytest_configure(config: pytest.Config) -> None:
     """The marks that choose a database."""
     config.addinivalue_line("markers", "databases: runs on SQLite and, where it can be had, on PostgreSQL")
     config.addinivalue_line("markers", "sqlite: looks into SQLite's own file")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """The longer suites run when they are named: `make test-cluster`, `make test-faults`."""
+    if collection_path not in LONGER:
+        return None
+    asked = [Path(word.partition("::")[0]).absolute() for word in config.args]
+    return not any(path.is_relative_to(collection_path) for path in asked) or None
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -15,7 +15,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from broker.crashpoints import mark
-from broker.log.kafka_cluster import BATCH_BYTES, Cluster, faults
+from broker.log.kafka_cluster import BATCH_BYTES, Cluster, fault_of, faults
 from broker.log.kafka_reader import Ends, Reader
 from broker.log.partitioning import partition_of
 from broker.ports import Log, Outgoing, Position, Record
@@ -69,7 +69,7 @@ class KafkaLog(Log):
 
     async def _append_all(self, topic: str, records: Sequence[Outgoing]) -> tuple[Position, ...]:
         count = await self._partitions(topic)
-        producer = await self._started()
+        producer = await self._started(topic)
         mark("kafka.append")
         # Crash here: nothing was sent; the caller got no answer and appends again.
         try:
@@ -133,7 +133,7 @@ class KafkaLog(Log):
                 self._ends = await Ends.open(self._cluster)
             return self._ends
 
-    async def _started(self) -> AIOKafkaProducer:
+    async def _started(self, topic: str) -> AIOKafkaProducer:
         async with self._opening:
             if self._producer is None:
                 producer = AIOKafkaProducer(
@@ -146,9 +146,11 @@ class KafkaLog(Log):
                 )
                 try:
                     await producer.start()
-                except (OSError, TimeoutError, KafkaError):
+                except (OSError, TimeoutError, KafkaError) as error:
                     await producer.stop()
-                    raise await self._cluster.reason() from None
+                    # Who may write nowhere is told so before anything is sent, and can be reached all the same.
+                    told = fault_of(error, topic)
+                    raise (told if told.code == "kafka.not-allowed" else await self._cluster.reason()) from None
                 self._producer = producer
             return self._producer
 

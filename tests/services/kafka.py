@@ -48,10 +48,10 @@ def running() -> Iterator[str]:
         with docker.kafka(IMAGE, ONE_NODE) as address:
             yield address
         return
-    java, libs = _java(), jars()
+    program, libs = java(), jars()
     folder = Path(tempfile.mkdtemp(prefix="unefois-kafka-"))
     try:
-        with _node(java, libs, folder) as address:
+        with _node(program, libs, folder) as address:
             yield address
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -107,15 +107,16 @@ def _check(folder: Path) -> None:
         raise Absent(f"Kafka's jars in {folder} are not those that were pinned: {', '.join(wrong)[:200]}")
 
 
-def _java() -> str:
-    java = shutil.which("java")
-    if java is None:
+def java() -> str:
+    """The Java program, new enough. Raises Absent."""
+    program = shutil.which("java")
+    if program is None:
         raise Absent("no Docker engine, and no Java to run Kafka on")
-    told = subprocess.run([java, "-version"], capture_output=True, check=False, text=True).stderr
+    told = subprocess.run([program, "-version"], capture_output=True, check=False, text=True).stderr
     version = re.search(r'version "(\d+)', told)
     if version is None or int(version[1]) < 17:
         raise Absent("no Docker engine, and Kafka needs Java 17 or later")
-    return java
+    return program
 
 
 def write_properties(path: Path, settings: Mapping[str, str]) -> None:
