@@ -1,6 +1,6 @@
 """CloudEvents: how declarations and deliveries travel, binary on Kafka and HTTP, structured as JSON on HTTP.
 
-Refuses: batches, formats other than JSON, the `subject` attribute and every extension: attributes are read by brokers,
+Refuses: formats other than JSON, the `subject` attribute and every extension: attributes are read by brokers,
     proxies and logs that no citizen agreed to. Refuses what is said twice, and what is said in two modes at once.
 Keeps: an attribute is an identifier of ours or nothing; attributes are signed by nobody, so whoever has verified the
     data calls `agree` to compare them with what the data says.
@@ -24,6 +24,7 @@ from schemas.text import is_plain
 DECLARATION_MEDIA_TYPE: Final = "application/vnd.unefois.declaration.v1+avro"
 DELIVERY_MEDIA_TYPE: Final = "application/vnd.unefois.delivery.v1+avro"
 STRUCTURED_MEDIA_TYPE: Final = "application/cloudevents+json"
+BATCH_MEDIA_TYPE: Final = "application/cloudevents-batch+json"
 BODY_BYTES: Final = 1_500_000
 """A message's body: a megabyte of Avro in base64, and the attributes."""
 ATTRIBUTE_BYTES: Final = 1_024
@@ -172,6 +173,23 @@ def from_http(headers: Iterable[tuple[str, str]], body: bytes) -> CloudEvent:
     return _event(told, body)
 
 
+def from_http_batch(body: bytes, most: int) -> list[CloudEvent]:
+    """From the body of an HTTP message in batched mode (JSON format, section 4): a list of events, at most `most`.
+
+    Raises Refused; of an event in the list, below its number.
+    """
+    members = _json_value(body)
+    if not isinstance(members, list) or not 1 <= len(members) <= most:
+        raise Refused("cloudevents.batch-size", most=most)
+    events = []
+    for number, each in enumerate(members):
+        try:
+            events.append(_structured(each))
+        except Refused as fault:
+            raise fault.under(f"/{number}") from None
+    return events
+
+
 def _event(told: Mapping[str, str], body: bytes | None) -> CloudEvent:
     """Decide the mode by the content type, as both bindings say."""
     if body is None or len(body) > BODY_BYTES:
@@ -188,21 +206,23 @@ def _event(told: Mapping[str, str], body: bytes | None) -> CloudEvent:
         raise Refused("cloudevents.format")
     if len(told) > 1:
         raise Refused("cloudevents.two-modes")
-    return _structured(body)
+    return _structured(_json_value(body))
 
 
-def _structured(body: bytes) -> CloudEvent:
-    members = _json(body)
+def _structured(value: object) -> CloudEvent:
+    if not isinstance(value, dict):
+        raise Refused("cloudevents.json")
+    members: dict[str, Any] = dict(value)
     nothing = object()
     data, encoded = members.pop("data", nothing), members.pop("data_base64", None)
     told: dict[str, str] = {}
-    for name, value in members.items():
+    for name, text in members.items():
         known = _attribute(name)
-        if value is None:  # null is the same as absent
+        if text is None:  # null is the same as absent
             continue
-        if not isinstance(value, str):
+        if not isinstance(text, str):
             raise Refused("cloudevents.attribute", f"/{known}")
-        told[known] = value
+        told[known] = text
     if (data is nothing) == (encoded is None):
         raise Refused("cloudevents.json-data")
     _check_needed(told)  # before the data, whose meaning hangs on its type
@@ -225,16 +245,14 @@ def _plain(data: object, media_type: str) -> bytes:
     return data.encode()
 
 
-def _json(body: bytes) -> dict[str, Any]:
-    """A JSON object without repeated names, numbers that are none, or lone surrogates."""
+def _json_value(body: bytes) -> object:
+    """A JSON value without repeated names, numbers that are none, or lone surrogates."""
     try:
-        members = json.loads(body.decode("utf-8"), object_pairs_hook=_once, parse_constant=_not_a_number)
-        json.dumps(members, ensure_ascii=False, allow_nan=False).encode()
+        value: object = json.loads(body.decode("utf-8"), object_pairs_hook=_once, parse_constant=_not_a_number)
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError):
         raise Refused("cloudevents.json") from None
-    if not isinstance(members, dict):
-        raise Refused("cloudevents.json")
-    return members
+    return value
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

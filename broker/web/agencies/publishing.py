@@ -2,19 +2,22 @@
 
 Refuses: what another source has signed; to tell a source who received: whom a citizen lets know is theirs to tell.
 Keeps: a 202 says that the declaration is durable, and carries the signed receipt; the same bytes again get the same
-receipt, the same id with other bytes is refused. The intake decides, as it does for the command line.
+receipt, also while the first are under way, and the same id with other bytes is refused: the declaration's id is the
+idempotency key. The intake decides, as it does for the command line.
 """
 
 import json
 from collections import Counter
-from typing import Annotated, Any, Final
+from collections.abc import Sequence
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
 from broker.credentials import Credential, Scope
 from broker.intake import Accepted
 from broker.tracking import Progress
-from broker.web.agencies.bodies import Declarations, Json, Resolve, b64u, from_b64u, time_of, uuid_of
+from broker.web.agencies import arriving
+from broker.web.agencies.bodies import Json, Resolve, b64u, time_of, uuid_of
 from broker.web.agencies.faults import status_of
 from broker.web.agencies.strict import Access, StrictRoute
 from broker.web.problems import told
@@ -25,11 +28,6 @@ from schemas.names import DeclarationId
 routes = APIRouter(route_class=StrictRoute, tags=["publish"])
 
 Publisher = Annotated[Credential, Depends(Access(Scope.PUBLISH))]
-
-ENVELOPE: Final = "application/avro"
-_BINARY: Final[dict[str, Any]] = {
-    "requestBody": {"required": True, "content": {ENVELOPE: {"schema": {"type": "string", "format": "binary"}}}}
-}
 
 
 @routes.post("/subjects:resolve")
@@ -43,23 +41,28 @@ async def resolve(request: Request, caller: Publisher, wanted: Resolve) -> Json:
     return {"subject_token": b64u(token), "expires_at": time_of(expires_at)}
 
 
-@routes.post("/declarations", status_code=202, openapi_extra=_BINARY)
+@routes.post("/declarations", status_code=202, openapi_extra=arriving.ONE)
 async def declare(request: Request, response: Response, caller: Publisher) -> Json:
-    """Hand in one signed envelope (protocol 4), as it is. Durable once it is answered, with the signed receipt."""
+    """Hand in one signed envelope (protocol 4). Durable once it is answered, with the signed receipt.
+
+    As it is, or as a CloudEvent in binary or structured mode. `Idempotency-Key` may be left out: it is the
+    declaration's id, or refused.
+    """
     home: Home = request.app.state.home
-    (accepted,) = await home.intake.accept_all([await request.body()], caller.party)
+    (accepted,) = await home.intake.accept_all([await arriving.one(request)], caller.party)
     if isinstance(accepted, Refused):
         raise accepted
     response.headers["Location"] = f"{request.url.path}/{uuid_of(accepted.declaration_id)}"
     return _accepted(accepted)
 
 
-@routes.post("/declarations:batch")
-async def declare_all(request: Request, caller: Publisher, sent: Declarations) -> Json:
-    """Hand in several signed envelopes, each in base64url: a result for each, in the same order."""
-    envelopes = [from_b64u(text, f"/declarations/{number}") for number, text in enumerate(sent.declarations)]
+@routes.post("/declarations:batch", openapi_extra=arriving.MANY)
+async def declare_all(request: Request, caller: Publisher) -> Json:
+    """Hand in several signed envelopes, each in base64url, or a batch of CloudEvents: a result for each, in the same
+    order.
+    """
     home: Home = request.app.state.home
-    answers = await home.intake.accept_all(envelopes, caller.party)
+    answers = await _accept_all(home, await arriving.many(request), caller)
     return {
         "results": [
             {"ok": True, **_accepted(one)}
@@ -90,6 +93,12 @@ async def follow(request: Request, caller: Publisher, declaration: str) -> Json:
         "routed_at": time_of(track.routed_at),
         "deliveries": {each.value: steps[each] for each in Progress if each is not Progress.WITHHELD},
     }
+
+
+async def _accept_all(home: Home, sent: Sequence[bytes | Refused], caller: Credential) -> list[Accepted | Refused]:
+    """Those that could be read, together; each answer in its place."""
+    answers = iter(await home.intake.accept_all([one for one in sent if isinstance(one, bytes)], caller.party))
+    return [next(answers) if isinstance(one, bytes) else one for one in sent]
 
 
 def _accepted(one: Accepted) -> Json:

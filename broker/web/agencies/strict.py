@@ -69,10 +69,10 @@ class StrictRoute(APIRoute):
         return next((call for call in calls if isinstance(call, Access)), None)
 
     @property
-    def media(self) -> str | None:
-        """The one media type that the route takes, or None when it takes no body."""
+    def media(self) -> tuple[str, ...]:
+        """The media types that the route takes; none when it takes no body."""
         told = (self.openapi_extra or {}).get("requestBody", {}).get("content", {})
-        return next(iter(told), "application/json" if self.body_field is not None else None)
+        return tuple(told) or (("application/json",) if self.body_field is not None else ())
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """FastAPI's own, behind our checks."""
@@ -98,8 +98,8 @@ def _check_query(request: Request, known: set[str]) -> None:
         raise Refused("api.query-twice")
 
 
-def _check_media(request: Request, media: str | None) -> None:
+def _check_media(request: Request, media: tuple[str, ...]) -> None:
     told = request.headers.getlist("content-type")
     sent = told[0].partition(";")[0].strip().lower() if told else ""
-    if media is not None and (len(told) != 1 or sent != media):
-        raise Refused("api.media-type", media=media)
+    if media and (len(told) != 1 or sent not in media):
+        raise Refused("api.media-type", media=", ".join(media))

@@ -1,0 +1,139 @@
+"""Arriving: the forms in which a signed envelope may come over HTTP, and the bytes that are in it.
+
+    application/avro                                 the envelope itself
+    application/vnd.unefois.declaration.v1+avro      a CloudEvent in binary mode: attributes in `ce-` headers
+    application/cloudevents+json                     a CloudEvent in structured mode
+    application/json, application/cloudevents-batch+json      several
+
+Refuses: attributes that say anything else than the envelope does: whoever reads only the outside would be misled.
+Keeps: nothing here is verified; the intake does that with the same bytes.
+Source: CloudEvents 1.0.2, HTTP binding, section 3; draft-ietf-httpapi-idempotency-key-header-07.
+"""
+
+import json
+from typing import Any, Final
+from uuid import UUID
+
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+
+from broker.web.agencies.bodies import BATCH, Declarations, from_b64u, uuid_of
+from schemas import cloudevents
+from schemas.cloudevents import BATCH_MEDIA_TYPE, DECLARATION_MEDIA_TYPE, STRUCTURED_MEDIA_TYPE, CloudEvent
+from schemas.envelope import SignedDeclaration
+from schemas.errors import Refused
+from schemas.manifest import Manifest
+
+ENVELOPE: Final = "application/avro"
+JSON: Final = "application/json"
+KEY: Final = "idempotency-key"
+
+_BYTES: Final = {"schema": {"type": "string", "format": "binary"}}
+_EVENT: Final = {
+    "type": "object",
+    "required": ["specversion", "id", "source", "type", "time", "dataschema", "datacontenttype", "data_base64"],
+    "properties": {
+        "specversion": {"const": "1.0"},
+        "id": {"type": "string", "format": "uuid"},
+        "source": {"type": "string"},
+        "type": {"type": "string"},
+        "time": {"type": "string", "format": "date-time"},
+        "dataschema": {"type": "string"},
+        "datacontenttype": {"const": DECLARATION_MEDIA_TYPE},
+        "data_base64": {"type": "string"},
+    },
+}
+
+
+def _taken(forms: dict[str, Any]) -> dict[str, Any]:
+    return {"requestBody": {"required": True, "content": forms}}
+
+
+ONE: Final = _taken({ENVELOPE: _BYTES, DECLARATION_MEDIA_TYPE: _BYTES, STRUCTURED_MEDIA_TYPE: {"schema": _EVENT}})
+"""What OpenAPI, and `strict`, are told of a route that takes one."""
+MANY: Final = _taken(
+    {
+        JSON: {"schema": Declarations.model_json_schema()},
+        BATCH_MEDIA_TYPE: {"schema": {"type": "array", "items": _EVENT, "minItems": 1, "maxItems": BATCH}},
+    }
+)
+
+
+async def one(request: Request) -> bytes:
+    """The envelope of a request. Raises Refused `cloudevents.*`, `api.idempotency-key`."""
+    body = await request.body()
+    media = _media(request)
+    envelope = body if media == ENVELOPE else _told_by(cloudevents.from_http(request.headers.items(), body))
+    _check_key(request, envelope)
+    return envelope
+
+
+async def many(request: Request) -> list[bytes | Refused]:
+    """The envelopes of a request, each by itself where it can be told. Raises Refused `cloudevents.*`, `api.*`."""
+    body = await request.body()
+    if KEY in request.headers:
+        raise Refused("api.idempotency-key")
+    if _media(request) == BATCH_MEDIA_TYPE:
+        return [_or_fault(event) for event in cloudevents.from_http_batch(body, BATCH)]
+    told = _declarations(body).declarations
+    return [from_b64u(text, f"/declarations/{number}") for number, text in enumerate(told)]
+
+
+def _media(request: Request) -> str:
+    return request.headers["content-type"].partition(";")[0].strip().lower()
+
+
+def _declarations(body: bytes) -> Declarations:
+    """As FastAPI reads a body, which cannot choose among media types."""
+    try:
+        return Declarations.model_validate(json.loads(body))
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError):
+        raise Refused("api.json") from None
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_context=False, include_input=False)
+        raise RequestValidationError([{**each, "loc": ("body", *each["loc"])} for each in found]) from None
+
+
+def _or_fault(event: CloudEvent) -> bytes | Refused:
+    try:
+        return _told_by(event)
+    except Refused as fault:
+        return fault
+
+
+def _told_by(event: CloudEvent) -> bytes:
+    """The data of an event whose attributes repeat it. What cannot be read is for the intake to refuse."""
+    manifest = _manifest(event.data)
+    if manifest is not None:
+        expected = cloudevents.declaration(
+            manifest.source,
+            manifest.event_type,
+            manifest.schema,
+            declaration_id=manifest.declaration_id,
+            issued_at=manifest.issued_at,
+            envelope=event.data,
+        )
+        cloudevents.agree(event, expected)
+    return event.data
+
+
+def _manifest(envelope: bytes) -> Manifest | None:
+    try:
+        return Manifest.decode(SignedDeclaration.decode(envelope).payload)
+    except Refused:
+        return None
+
+
+def _check_key(request: Request, envelope: bytes) -> None:
+    """The one key that makes sending again safe is signed: a header that says another one promises too much."""
+    told = request.headers.getlist(KEY)
+    manifest = _manifest(envelope) if told else None
+    if manifest is None:
+        return
+    try:
+        same = len(told) == 1 and str(UUID(told[0].strip().strip('"'))) == uuid_of(manifest.declaration_id)
+    except ValueError:
+        same = False
+    if not same:
+        raise Refused("api.idempotency-key")
