@@ -23,6 +23,7 @@ from broker.ledger import Recorder
 from broker.lookup import Lookup
 from broker.ports import Clock, Log, Outgoing
 from broker.router import TOPIC
+from broker.store.bell import DECLARED
 from broker.store.engine import Store, Transaction
 from broker.store.tables import declarations, submissions
 from schemas.catalogue import Catalogue
@@ -158,6 +159,7 @@ class Intake:
         await self._write_down(batch, at)
         waiting = [(one, one.row) for one in batch if one.row is not None and one.fault is None and not one.routed]
         await self._log.append_all(TOPIC, [Outgoing(_order_key(row), one.envelope) for one, row in waiting])
+        self._store.bell.ring(DECLARED)
         if waiting:
             mark("intake.appended")
             # Crash here: in the log, and routed; the source has no receipt and sends again: the same receipt, no

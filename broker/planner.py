@@ -26,6 +26,7 @@ from broker.deliveries import (
 )
 from broker.ledger import Recorder
 from broker.ports import Entropy
+from broker.store.bell import planned_for
 from broker.store.engine import Transaction
 from broker.store.tables import deliveries, withholdings
 from consent import registry
@@ -279,6 +280,7 @@ class Planner:
         mark("planner.delivery")
         # Crash here: the transaction is gone, the offset with it; the batch is read and planned again.
         record(tx, self._recorder, EntryKind.PLANNED, planned, at)
+        tx.ring(planned_for(planned.recipient))
 
     def _write_withholding(
         self, tx: Transaction, known: Known, subscription: Subscription, reason: Reason, at: Instant

@@ -12,6 +12,7 @@ and the ledger is ordered once more. How many processes there are of a role chan
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
@@ -22,6 +23,7 @@ from broker.hosting import Hosted
 from broker.measures import TURN
 from broker.members import Members
 from broker.router import TOPIC, LostOwnership
+from broker.store.bell import DECLARED, planned_for
 from broker.turns import Trouble, Turn
 from broker.wiring import Home
 from schemas.errors import Unavailable
@@ -51,6 +53,8 @@ class Loop:
     role: Role
     party: PartyId | None
     step: Callable[[Turn], Coroutine[Any, Any, None]]
+    bell: str | None = None
+    """What rings when there may be something to do."""
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     trouble: tuple[Trouble, ...] = ()
     wait_ms: int = 0
@@ -138,8 +142,11 @@ class Serving:
             loop.wake.set()
 
     async def _repeat(self, loop: Loop) -> None:
-        while not self.stopping:
-            await self._once(loop)
+        with ExitStack() as hearing:
+            if loop.bell is not None:
+                hearing.enter_context(self._home.store.bell.heard(loop.bell, loop.wake))
+            while not self.stopping:
+                await self._once(loop)
 
     async def _once(self, loop: Loop) -> None:
         """One step, and the wait that it asks for."""
@@ -173,7 +180,8 @@ class Serving:
         loop.wait_ms = min(most, max(first, loop.wait_ms * 2))
         sooner = self._home.entropy(1)[0] / 512 if done.troubles else 0
         try:
-            await asyncio.wait_for(loop.wake.wait(), loop.wait_ms * (1 - sooner) / 1000)
+            awaited = self._stop if done.troubles else loop.wake  # who is in trouble is not hurried by what comes in
+            await asyncio.wait_for(awaited.wait(), loop.wait_ms * (1 - sooner) / 1000)
             loop.wait_ms = 0
         except TimeoutError:
             pass
@@ -184,11 +192,14 @@ class Serving:
 
     def _made(self, role: Role, agencies: Sequence[Hosted]) -> list[Loop]:
         made = {
-            Role.ROUTER: [Loop(Role.ROUTER, None, self._route)],
+            Role.ROUTER: [Loop(Role.ROUTER, None, self._route, DECLARED)],
             Role.LEDGER: [Loop(Role.LEDGER, None, partial(turns.keep, self._home))],
-            Role.CONNECTORS: [Loop(Role.CONNECTORS, one.party, partial(self._deliver, one)) for one in agencies],
+            Role.CONNECTORS: [
+                Loop(Role.CONNECTORS, one.party, partial(self._deliver, one), planned_for(one.party))
+                for one in agencies
+            ],
             Role.NOTIFY: [
-                Loop(Role.NOTIFY, one.party, partial(turns.tell, self._home, one))
+                Loop(Role.NOTIFY, one.party, partial(turns.tell, self._home, one), planned_for(one.party))
                 for one in agencies
                 if one.notify is not None
             ],

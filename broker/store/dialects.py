@@ -20,6 +20,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 from sqlalchemy.sql.dml import Insert
 
 from broker.store import near
+from broker.store.bell import Bell
 from broker.store.locks import Locks, PostgresLocks, SqliteLocks
 from schemas.errors import Corrupt, Fault, Refused, Unavailable
 
@@ -58,6 +59,9 @@ class Dialect(Protocol):
 
     async def resume_numbers(self, connection: AsyncConnection, table: Table) -> None:
         """After rows were copied with their numbers: the next row gets a number that none of them has."""
+
+    def bell(self, url: URL) -> Bell:
+        """How processes that share this database wake one another."""
 
     def bare(self, url: URL) -> AsyncEngine | None:
         """Connects as any program would, without our own settings; None where there is no server."""
@@ -100,6 +104,9 @@ class Sqlite:
 
     def insert_new(self, table: Table) -> Insert:
         return sqlite.insert(table).on_conflict_do_nothing()
+
+    def bell(self, url: URL) -> Bell:
+        return Bell()
 
     def bare(self, url: URL) -> AsyncEngine | None:
         return None
@@ -228,6 +235,12 @@ class Postgres:
 
     def migrator(self, url: URL) -> AsyncEngine:
         return self._engine(url, isolation_level="READ COMMITTED")
+
+    def bell(self, url: URL) -> Bell:
+        engine = _postgres(url, poolclass=NullPool)  # first: it says when the driver is not there
+        from broker.store.postgres_bell import PostgresBell
+
+        return PostgresBell(engine)
 
     def bare(self, url: URL) -> AsyncEngine | None:
         return _postgres(url, poolclass=NullPool)

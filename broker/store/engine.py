@@ -16,6 +16,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from broker.store.bell import Bell
 from broker.store.dialects import Dialect, dialect_of
 from schemas.errors import Refused, Unavailable
 
@@ -30,6 +31,7 @@ class Transaction:
     dialect: Dialect
     writes: bool
     _added: dict[Table, list[Mapping[str, Any]]] = field(default_factory=dict, repr=False)
+    _rung: set[str] = field(default_factory=set, repr=False)
 
     def add(self, table: Table, row: Mapping[str, Any]) -> None:
         """Insert a row when this transaction commits, with all others of its table at once, in the order of the calls.
@@ -38,6 +40,11 @@ class Transaction:
         """
         self._must_write()
         self._added.setdefault(table, []).append(row)
+
+    def ring(self, name: str) -> None:
+        """Ring this bell once this transaction is committed."""
+        self._must_write()
+        self._rung.add(name)
 
     async def flush(self) -> None:
         """Insert now what was added: one statement for each table, in the order in which tables were first added to."""
@@ -80,7 +87,8 @@ class Transaction:
 class Store:
     """One database. `begin()` to change, `read()` to look."""
 
-    def __init__(self, dialect: Dialect, writer: AsyncEngine, reader: AsyncEngine) -> None:
+    def __init__(self, dialect: Dialect, writer: AsyncEngine, reader: AsyncEngine, bell: Bell) -> None:
+        self.bell = bell
         self._dialect = dialect
         self._writer = writer
         self._reader = reader
@@ -99,10 +107,11 @@ class Store:
         except ArgumentError:
             raise Refused("store.url", driver="?") from None
         dialect = dialect_of(parsed)
-        return cls(dialect, dialect.writer(parsed), dialect.reader(parsed))
+        return cls(dialect, dialect.writer(parsed), dialect.reader(parsed), dialect.bell(parsed))
 
     async def dispose(self) -> None:
         """Close every connection. Nothing is lost: what was not committed never happened."""
+        await self.bell.close()
         await self._reader.dispose()
         await self._writer.dispose()
 
@@ -125,6 +134,9 @@ class Store:
                 tx = Transaction(connection, self._dialect, writes=True)
                 yield tx
                 await tx.flush()
+        for name in tx._rung:
+            self.bell.ring(name)
+        # Crash before this: nobody is woken; who waits looks now and then.
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Transaction]:

@@ -1,14 +1,16 @@
-"""Waiting: a long poll that asks the database now and then, for whoever routes may be in another process.
+"""Waiting: a long poll that asks the database when the bell rings, and now and then without.
 
 Refuses: more than a few at once for one administration, which would hold connections and ask for the same.
-Keeps: no clock is read: so many questions, so far apart; one that is given up costs nothing.
+Keeps: one that is given up costs nothing; a question that was asked is answered before the wait ends.
 """
 
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sized
+from contextlib import suppress
 from typing import Final
 
+from broker.store.bell import Bell, planned_for
 from schemas.errors import Refused
 from schemas.names import PartyId
 
@@ -17,21 +19,26 @@ ONCE: Final = 8
 
 
 class Waiting:
-    """Counts who waits; `apart` is the seconds between two questions."""
+    """Counts who waits; `apart` is the seconds between two questions when nobody rings."""
 
-    def __init__(self, apart: float = 0.25) -> None:
+    def __init__(self, apart: float = 1.0) -> None:
         self._apart = apart
         self._here: Counter[PartyId] = Counter()
 
-    async def until(self, party: PartyId, ready: Callable[[], Awaitable[Sized]], seconds: int) -> None:
+    async def until(self, party: PartyId, bell: Bell, ready: Callable[[], Awaitable[Sized]], seconds: int) -> None:
         """Return when something is ready, or after so many seconds. Raises Refused `api.too-many-waiting`."""
         if self._here[party] >= ONCE:
             raise Refused("api.too-many-waiting", limit=ONCE)
         self._here[party] += 1
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds
         try:
-            for _ in range(int(seconds / self._apart)):
-                if await ready():
-                    return
-                await asyncio.sleep(self._apart)
+            with bell.heard(planned_for(party)) as rung:
+                while (left := end - loop.time()) > 0:
+                    rung.clear()
+                    if await ready():
+                        return
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(rung.wait(), min(self._apart, left))
         finally:
             self._here[party] -= 1

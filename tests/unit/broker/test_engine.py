@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from broker.store import dialects
+from broker.store.bell import Bell
 from broker.store.dialects import Sqlite
 from broker.store.engine import Store
 from schemas.errors import Corrupt, Refused, Unavailable
@@ -431,7 +432,7 @@ class Unreached(AsyncEngine):
 
 
 async def test_a_server_that_is_not_reached_is_unavailable() -> None:
-    away = Store(Sqlite(), Unreached(), Unreached())
+    away = Store(Sqlite(), Unreached(), Unreached(), Bell())
     for attempt in (away.begin, away.read):
         with pytest.raises(Unavailable) as raised:
             async with attempt():

@@ -278,3 +278,42 @@ async def test_what_one_loop_moved_wakes_the_others(
     await task
 
     assert 2 == running.total("applied")
+
+
+async def test_a_router_that_idles_is_woken_by_what_is_declared(here: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(servings, "IDLE_MS", (3_600_000, 3_600_000))
+    running = Running(here, Role.ROUTER)
+    (loop,) = running.serving._loops
+    serving = asyncio.create_task(running.run(lambda done: done.routed > 0))
+    while not loop.wait_ms:
+        await asyncio.sleep(0)
+
+    await waiting(here)
+
+    await asyncio.wait_for(serving, 20)
+    assert 1 == running.total("routed")
+
+
+async def test_who_is_in_trouble_is_not_hurried_by_what_comes_in(
+    here: World, agencies: tuple[Hosted, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(servings, "TROUBLE_MS", (3_600_000, 3_600_000))
+    asked = []
+
+    async def away(*_: object) -> None:
+        asked.append(True)
+        raise Unavailable("store.away", error="closed")
+
+    monkeypatch.setattr(turns, "deliver", away)
+    running = Running(here, Role.CONNECTORS, agencies[:1])
+    (loop,) = running.serving._loops
+    serving = asyncio.create_task(running.run(lambda _: False))
+    while not loop.trouble:
+        await asyncio.sleep(0)
+    await waiting(here)
+    await here.home.router.route()
+
+    assert loop.wake.is_set()
+    running.stop.set()
+    await asyncio.wait_for(serving, 20)
+    assert [True] == asked
