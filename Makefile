@@ -8,8 +8,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .PHONY: demo demo-cluster test test-proof test-cluster coverage check lint types layers bench bench-growth docs clean
 
+# With SERVE=1 it ends with a live sandbox, until Ctrl-C.
 demo: $(VENV)/runtime
-	@$(BIN)/unefois demo
+	@$(BIN)/unefois demo $(if $(SERVE),--serve)
 
 # The same story on a real PostgreSQL and a real Kafka, which are started for it (Docker, or their packages and Java).
 demo-cluster: $(VENV)/dev

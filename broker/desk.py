@@ -23,7 +23,7 @@ from schemas import values
 from schemas.catalogue import Catalogue, EventSchema
 from schemas.declaration import Source, declare
 from schemas.errors import Refused
-from schemas.names import DeclarationId, EventType, Instant, PartyId, SubjectRef, uuid7
+from schemas.names import DeclarationId, EventType, Instant, PartyId, SchemaId, SubjectRef, uuid7
 from schemas.territories import territories_of
 
 
@@ -127,9 +127,13 @@ class Desk:
         *,
         corrects: DeclarationId | None = None,
         declaration_id: DeclarationId | None = None,
+        schema: SchemaId | None = None,
     ) -> bytes:
-        """The signed and sealed envelope, not handed in. Raises as `declare`."""
-        event: EventSchema = self._catalogue.by_type(event_type)
+        """The signed and sealed envelope, not handed in; by the type's newest schema, or by `schema`.
+
+        Raises as `declare`, and `catalogue.unknown-schema`.
+        """
+        event: EventSchema = self._catalogue.by_type(event_type) if schema is None else self._catalogue.by_id(schema)
         subject = self._subject_of(event, record)
         at = self._clock()
         async with self._store.read() as tx:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from broker import directory
 from broker.crashpoints import mark
-from broker.directory import Party
+from broker.directory import Party, PartyKind
 from broker.ports import Clock, KeyKind, KeyStore
 from broker.registrar import Registrar
 from broker.store.engine import Store, Transaction
@@ -96,12 +96,14 @@ class Parties:
         mark("parties.keys-written")
 
     async def _kinds(self, tx: Transaction, party: PartyId) -> tuple[list[Algorithm], list[Suite]]:
-        """The kinds of keys that the party uses now: one new key of each."""
-        await directory.party(tx, party)
+        """The kinds of keys that the party uses now: one new key of each. What is sealed to the broker is sealed to its
+        gate, whose keys `epochs` opens and destroys: one made here would never be found by the gate.
+        """
+        receives = (await directory.party(tx, party)).kind is not PartyKind.BROKER
         pinned = await directory.snapshot(tx)
         at = self._clock()
         signing = {one.algorithm for one in pinned.signing if one.party == party and _lives(one.valid_to, at)}
-        sealing = {one.suite for one in pinned.sealing if one.party == party and _lives(one.valid_to, at)}
+        sealing = {one.suite for one in pinned.sealing if receives and one.party == party and _lives(one.valid_to, at)}
         return sorted(signing), sorted(sealing)
 
 

@@ -95,20 +95,26 @@ class Home:
 
 @asynccontextmanager
 async def open_home(
-    settings: Settings, clock: Clock = system_clock, entropy: Entropy = secrets.token_bytes
+    settings: Settings,
+    clock: Clock = system_clock,
+    entropy: Entropy = secrets.token_bytes,
+    events: Catalogue | None = None,
 ) -> AsyncIterator[Home]:
-    """The machine of a home that `create_home` made.
+    """The machine of a home that `create_home` made. `events`: other event types than those of the package.
 
     Raises Refused: `store.newer-version`, `store.not-migrated`, `keys.*`. Raises Unavailable.
     """
-    async with open_unchecked(settings, clock, entropy) as home:
+    async with open_unchecked(settings, clock, entropy, events) as home:
         await migrate.check(home.store)
         yield home
 
 
 @asynccontextmanager
 async def open_unchecked(
-    settings: Settings, clock: Clock = system_clock, entropy: Entropy = secrets.token_bytes
+    settings: Settings,
+    clock: Clock = system_clock,
+    entropy: Entropy = secrets.token_bytes,
+    events: Catalogue | None = None,
 ) -> AsyncIterator[Home]:
     """The machine before anybody has looked whether its database is there and ours: whoever opens it so does that.
 
@@ -116,7 +122,7 @@ async def open_unchecked(
     """
     keys = FileKeys.open(settings.keys_folder, entropy, settings.secret_passphrase())
     async with Store.open(settings.database_url) as store, open_log(settings, store, clock) as log:
-        yield assemble(settings, store=store, log=log, keys=keys, clock=clock, entropy=entropy)
+        yield assemble(settings, store=store, log=log, keys=keys, clock=clock, entropy=entropy, events=events)
 
 
 @asynccontextmanager
@@ -144,10 +150,19 @@ async def open_log(settings: Settings, store: Store, clock: Clock) -> AsyncItera
         yield log
 
 
-def assemble(settings: Settings, *, store: Store, log: Log, keys: KeyStore, clock: Clock, entropy: Entropy) -> Home:
-    """Every part, made of these adapters."""
+def assemble(
+    settings: Settings,
+    *,
+    store: Store,
+    log: Log,
+    keys: KeyStore,
+    clock: Clock,
+    entropy: Entropy,
+    events: Catalogue | None = None,
+) -> Home:
+    """Every part, made of these adapters. `events`: the event types; without, those of the package."""
     party = PartyId(settings.party)
-    events = catalogue.builtin()
+    events = events or catalogue.builtin()
     lookup = Lookup(party)
     keyring = Keyring(keys)
     identity = Identity(keys, entropy)

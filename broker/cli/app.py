@@ -21,6 +21,7 @@ from broker.cli import (
     move,
     parties,
     prune,
+    sandbox,
     serve,
     subscriptions,
     tokens,
@@ -65,6 +66,7 @@ def unefois(
 @command(app, "demo")
 def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Leave its folder, to look around.")] = False,
+    serve: Annotated[bool, typer.Option("--serve", help="End with a live sandbox; Ctrl-C ends it.")] = False,
 ) -> None:
     """A family moves from Nantes to Rennes: the whole story, on the real code, in a home of its own. A minute.
 
@@ -72,11 +74,15 @@ def demo(
     """
     from broker.cli.demo import run
 
-    raise typer.Exit(run(lang=chosen().language, keep=keep))
+    ended = run(lang=chosen().language, keep=keep)
+    if serve and ended == 0:
+        sandbox.sandbox(listen="127.0.0.1:0")
+    raise typer.Exit(ended)
 
 
 machine.register(app)
 serve.register(app)
+sandbox.register(app)
 migrate.register(app)
 top.register(app)
 prune.register(app)

@@ -69,7 +69,7 @@ async def _serve(here: "Settings", role: "Role") -> None:
         observe.configure(here.log_level, home.clock, sys.stderr)
         collect_less()
         stop = asyncio.Event()
-        _heed(stop)
+        heed(stop)
         serving = Serving(home, role, agencies, stop, _tell)
         _greet(role, None if taken is None else server.address_of(taken))
         await _beside(home, serving, taken, stop)
@@ -95,7 +95,7 @@ async def _beside(home: "Home", serving: "Serving", taken: socket.socket | None,
             await answering
 
 
-def _heed(stop: asyncio.Event) -> None:
+def heed(stop: asyncio.Event) -> None:
     """The first signal asks to stop; after it, signals do again what they always do."""
     loop, both = asyncio.get_running_loop(), (signal.SIGINT, signal.SIGTERM)
 

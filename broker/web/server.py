@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Final
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from broker.settings import Settings
 from schemas.errors import Refused
@@ -59,7 +59,7 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def serve_http(app: FastAPI, taken: socket.socket, stop: asyncio.Event) -> None:
+async def serve_http(app: ASGIApp, taken: socket.socket, stop: asyncio.Event) -> None:
     """Answer at a socket that `bound` took, until `stop` is set; closes it."""
     config = uvicorn.Config(
         app,

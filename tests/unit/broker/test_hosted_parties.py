@@ -174,3 +174,15 @@ async def test_an_overlap_without_end_is_refused_and_the_old_keys_go_on(here: Wo
 
     assert "registrar.overlap" == refused.value.code
     assert before == await directory(here)
+
+
+async def test_the_broker_gets_new_signing_keys_and_its_gate_goes_on_opening(here: World) -> None:
+    await here.give(CAF, MOVED, FAMILY, ["subject"])
+    (signing,) = await here.home.parties.rotate(here.home.party, 0)
+    here.clock.pass_(1)
+    await here.declare(MOVED, here.moved())
+
+    assert 1 == len(await here.take(CAF))
+    pinned = await directory(here)
+    assert here.home.party == pinned.signing_key(signing).party
+    await here.step()
