@@ -162,7 +162,7 @@ class Gate:
             directory=directory,
             recipient=directory.current_sealing_key(recipient, at),
             sector=sector,
-            grants=await registry.current(tx.conn, grant_ids),
+            grants=await registry.of_pairs(tx.conn, {one.grant_id: one.subject for one in wanted}),
             consent_keys=await registry.consent_keys_of(tx.conn, grant_ids, self._keyring.consent_epochs()),
             subscriptions=await self._lookup.subscriptions_by_id(tx),
             destroyed=frozenset(Kid(row.kid) for row in gone),

@@ -12,10 +12,10 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterable, Itera
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Column, Row, Table, delete, func, insert, select, tuple_, update
+from sqlalchemy import Column, Row, Select, Table, delete, func, insert, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from consent import keyring, rows
+from consent import asking, keyring, rows
 from consent.grant import Grant, Status, follows
 from consent.tables import consent_keys, grant_versions, grants
 from schemas.errors import Corrupt, Refused, Unavailable
@@ -32,7 +32,7 @@ async def add(conn: AsyncConnection, grant: Grant, epoch: int, wrapped: bytes) -
     """
     if grant.version != 1 or grant.status is not Status.ACTIVE:
         raise Refused("registry.not-new", "/version", version=grant.version, status=grant.status.value)
-    if await current(conn, [grant.id]):
+    if await of_pairs(conn, {grant.id: grant.subject}):
         raise Refused("registry.exists", "/id", grant=grant.id.hex())
     row = rows.row_of(grant)
     await conn.execute(insert(grants).values(row))
@@ -48,7 +48,7 @@ async def change(conn: AsyncConnection, new: Grant) -> None:
     Raises Refused `registry.unknown-grant`; `registry.changed-meanwhile` (read again and decide again); Corrupt
     `registry.not-a-successor` (made otherwise than by a transition of the head).
     """
-    head = (await current(conn, [new.id])).get(new.id)
+    head = (await of_pairs(conn, {new.id: new.subject})).get(new.id)
     if head is None:
         raise Refused("registry.unknown-grant", "/id", grant=new.id.hex())
     if head.version != new.version - 1:
@@ -56,9 +56,8 @@ async def change(conn: AsyncConnection, new: Grant) -> None:
     if not follows(head, new):
         raise Corrupt("registry.not-a-successor", grant=new.id.hex(), version=new.version)
     row = rows.row_of(new)
-    moved = await conn.execute(
-        update(grants).where(grants.c.id == new.id, grants.c.version == head.version).values(row)
-    )
+    same = (grants.c.id == new.id, grants.c.subject == new.subject, grants.c.version == head.version)
+    moved = await conn.execute(update(grants).where(*same).values(row))
     if moved.rowcount != 1:  # a writer without the lock came between our reading and our writing
         raise Refused("registry.changed-meanwhile", "/version", head=head.version, version=new.version)
     await conn.execute(insert(grant_versions).values(row))
@@ -77,6 +76,23 @@ async def current(conn: AsyncConnection, ids: Iterable[GrantId]) -> dict[GrantId
     return heads
 
 
+async def of_pairs(conn: AsyncConnection, wanted: Mapping[GrantId, SubjectRef]) -> dict[GrantId, Grant]:
+    """As `current`, where it is known whose grants they are: each is looked for in one partition only.
+
+    A grant of another citizen is absent where the table is partitioned, and found where it is not: callers compare.
+    """
+    heads: dict[GrantId, Grant] = {}
+    for chunk in _chunks(sorted(wanted)):
+        found = await conn.execute(heads_of({GrantId(one): wanted[GrantId(one)] for one in chunk}))
+        heads |= {grant.id: grant for grant in map(rows.grant_of, found)}
+    return heads
+
+
+def heads_of(wanted: Mapping[GrantId, SubjectRef]) -> Select[Any]:
+    """The statement of `of_pairs`, for up to CHUNK grants."""
+    return select(grants).where(asking.one_of_pairs(grants.c.id, grants.c.subject, wanted))
+
+
 async def of_subject(conn: AsyncConnection, subject: SubjectRef) -> tuple[Grant, ...]:
     """Every grant of one citizen, ended ones too, oldest first."""
     found = await conn.execute(select(grants).where(grants.c.subject == subject).order_by(grants.c.id))
@@ -92,10 +108,14 @@ async def for_routing(
     """
     found: list[Grant] = []
     for chunk in _chunks(sorted(set(subjects))):
-        wanted = (grants.c.event_type == event_type) & grants.c.subject.in_(chunk)
-        in_order = select(grants).where(wanted).order_by(grants.c.subject, grants.c.id)
-        found += map(rows.grant_of, await conn.execute(in_order))
+        found += map(rows.grant_of, await conn.execute(routing(chunk, event_type)))
     return tuple(found)
+
+
+def routing(subjects: Collection[bytes], event_type: EventType) -> Select[Any]:
+    """The statement of `for_routing`, for up to CHUNK citizens."""
+    wanted = (asking.one_of(grants.c.subject, subjects), grants.c.event_type == event_type)
+    return select(grants).where(*wanted).order_by(grants.c.subject, grants.c.id)
 
 
 async def history(conn: AsyncConnection, grant_id: GrantId) -> tuple[Grant, ...]:

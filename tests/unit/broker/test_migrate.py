@@ -4,6 +4,7 @@ import asyncio
 import re
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -49,11 +50,17 @@ async def test_the_revisions_make_exactly_the_tables_of_the_code(tmp_path: Path)
 async def test_alembic_sees_no_difference_either(empty_url: str) -> None:
     await migrate.upgrade(empty_url)
     async with Store.open(empty_url) as store, store.read() as tx:
+        options = {"compare_type": True, "include_object": is_ours}
         assert [] == await tx.conn.run_sync(
-            lambda connection: compare_metadata(
-                MigrationContext.configure(connection, opts={"compare_type": True}), METADATA
-            )
+            lambda connection: compare_metadata(MigrationContext.configure(connection, opts=options), METADATA)
         )
+
+
+def is_ours(part: Any, name: str | None, kind: str, *_: object) -> bool:
+    """Partitions, and the references to a partitioned table, differ on purpose: revision 0006."""
+    partition = kind == "table" and re.fullmatch(r"grants_p\d\d", str(name))
+    refers = kind == "foreign_key_constraint" and part.parent.name in {"grant_versions", "consent_keys"}
+    return not (partition or refers)
 
 
 async def test_an_upgraded_database_is_current_and_upgrading_again_keeps_its_rows(empty_url: str) -> None:
