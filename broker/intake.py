@@ -7,8 +7,6 @@ id with other bytes is refused.
 Source: docs/architecture.md, steps 2 to 4; docs/protocol.md, sections 4 and 7.
 """
 
-import json
-from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -30,11 +28,10 @@ from schemas.catalogue import Catalogue
 from schemas.entry import EntryKind
 from schemas.envelope import SignedDeclaration, VerifiedDeclaration, verify_declaration
 from schemas.errors import Corrupt, Refused
+from schemas.intake_receipt import IntakeReceipt
 from schemas.manifest import Manifest
 from schemas.names import DeclarationId, Instant, ManifestDigest, PartyId, Reason, SubjectRef
-from schemas.signing import PrivateKey, pae
-
-RECEIPT_TYPE: Final = "application/vnd.unefois.intake-receipt.v1+json"
+from schemas.signing import PrivateKey
 
 ENVELOPE_BYTES: Final = 1_000_000
 """What one declaration may weigh; the log's records hold it with its key and headers."""
@@ -280,19 +277,6 @@ def _order_key(row: Row[Any]) -> bytes:
 
 
 def _receipt(verified: VerifiedDeclaration, at: Instant, broker: PartyId, signer: PrivateKey) -> bytes:
-    """What the source keeps: the broker says that it has this manifest since this instant. DSSE, JSON."""
-    body = {
-        "broker": broker,
-        "declaration": verified.manifest.declaration_id.hex(),
-        "manifest": verified.digest.hex(),
-        "received_at": at,
-        "source": verified.manifest.source,
-    }
-    payload = json.dumps(body, sort_keys=True, separators=(",", ":")).encode()
-    signature = b64encode(signer.sign(pae(RECEIPT_TYPE, payload))).decode()
-    envelope = {
-        "payload": b64encode(payload).decode(),
-        "payloadType": RECEIPT_TYPE,
-        "signatures": [{"keyid": signer.kid.hex(), "sig": signature}],
-    }
-    return json.dumps(envelope, sort_keys=True, separators=(",", ":")).encode()
+    """What the source keeps: the broker says that it has this manifest since this instant."""
+    manifest = verified.manifest
+    return IntakeReceipt(broker, manifest.source, manifest.declaration_id, verified.digest, at).sign(signer)

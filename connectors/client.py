@@ -1,142 +1,220 @@
 """Client: a broker's HTTP API from an administration's side: hand in, resolve, receive, acknowledge.
 
     async with Client.open("https://broker.example.fr", token) as broker:
-        directory = await broker.directory()
-        inbox = broker.inbox()                       # an `Inbox`: connectors and `run_routes` take it as it is
+        async for delivery in broker.deliveries(agency, ends):      # verified, typed, in order for each citizen
+            ...
+            await delivery.applied()
+
+`connectors.blocking` has the same without `async`; `broker.inbox()` is an `Inbox` for `run_routes`.
 
 Refuses: plain http except to this machine, a redirect, an answer that is too large or not what the API promises.
 Keeps: the token is in no error and no repr; what may have been done is never said to have failed: a call whose answer
-did not come is Unavailable, and every call may be made again (a declaration by its id, an end by its delivery).
-Source: RFC 9457 (problems), RFC 6750 (bearer tokens); docs/protocol.md for the bytes.
+did not come is Unavailable, after it was made again where that is safe.
+Source: docs/agency/sdk.md; docs/protocol.md for the bytes.
 """
 
-import json
+import asyncio
+import ssl
 import time
-from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Any, Final, NoReturn, Self
+from dataclasses import dataclass, field
+from secrets import token_bytes
+from typing import Any, Final, Self, TypeVar
 
 import httpx2
 
-from connectors.contract import Applied, Outcome, Pulled, Ready, WithheldDelivery
-from connectors.plain import uuid_text
-from connectors.retry import retry_after_ms
+from connectors import calls
+from connectors.access import Access, ApiToken
+from connectors.calls import Call, Json, Receipt
+from connectors.contract import Agency, Applied, Outcome, Pulled, Ready, Rejected
+from connectors.conversation import Conversation, Failed, Reply, Send, Wait
+from connectors.ends import Ends
+from connectors.pins import Pins
+from connectors.receiving import Give, Receiving, Steps, Watch, unwatched
+from connectors.retry import Backoff
 from connectors.webhook import endpoint, trust
+from schemas.delivery import VerifiedDelivery
 from schemas.directory import Directory
-from schemas.errors import Refused, Unavailable
-from schemas.locked import LockedDelivery
+from schemas.errors import Fault, Refused
 from schemas.names import DeclarationId, DeliveryId, Instant, Reason
+from schemas.record_base import Event
 
 ANSWER_BYTES: Final = 64 * 1024 * 1024
 WAIT_SECONDS: Final = 20
 """The longest that one pull waits for something to come."""
+TRIES: Final = 4
+TIMEOUT: Final = httpx2.Timeout(30, read=WAIT_SECONDS + 30)
+BACKOFF: Final = Backoff(token_bytes, base_ms=500, cap_ms=20_000)
 
-Json = dict[str, Any]
+T = TypeVar("T")
 
 
-def _now() -> Instant:
+def now() -> Instant:
+    """This machine's clock."""
     return Instant(time.time_ns() // 1_000_000)
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """What a broker answers to a declaration. `signed`: a DSSE envelope by the broker's own key, to keep."""
-
-    declaration_id: DeclarationId
-    repeated: bool
-    signed: Mapping[str, Any]
-
-
 class Client:
-    """One administration at one broker. Made by `open`."""
+    """One administration at one broker. Made by `open`. Its methods may be called concurrently."""
 
-    def __init__(self, http: httpx2.AsyncClient, token: str, clock: Callable[[], Instant]) -> None:
+    def __init__(
+        self,
+        http: httpx2.AsyncClient,
+        conversation: Conversation,
+        clock: Callable[[], Instant],
+        sleep: Callable[[float], Awaitable[None]],
+    ) -> None:
         self._http = http
-        self._token = token
+        self._conversation = conversation
         self._clock = clock
+        self._sleep = sleep
 
     @classmethod
     @asynccontextmanager
     async def open(
         cls,
         url: str,
-        token: str,
+        access: str | Access,
         *,
         ca_file: str | None = None,
-        clock: Callable[[], Instant] = _now,
+        clock: Callable[[], Instant] = now,
         transport: httpx2.AsyncBaseTransport | None = None,
+        tries: int = TRIES,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> AsyncIterator[Self]:
-        """A client until the block ends. `ca_file`: who signed the broker's certificate (PEM), if the system lacks it.
+        """A client until the block ends. `access`: an API token, or an `Access`; `tries`: of one call, at most.
 
-        Raises Refused `client.url`.
+        `ca_file`: who signed the broker's certificate (PEM), if the system lacks it. Raises Refused `client.url`.
         """
-        try:
-            endpoint(url)
-        except ValueError as wrong:
-            raise Refused("client.url", "/url", wrong=str(wrong)) from None
-        http = httpx2.AsyncClient(
-            base_url=url,
-            timeout=httpx2.Timeout(30, read=WAIT_SECONDS + 30),
-            follow_redirects=False,
-            trust_env=False,
-            verify=trust(ca_file),
-            transport=transport,
-        )
+        http = httpx2.AsyncClient(transport=transport, **settings(url, ca_file))
         async with http:
-            yield cls(http, token, clock)
+            yield cls(http, talk(access, clock, tries), clock, sleep)
 
-    async def directory(self) -> Directory:
-        """Who holds which key and may publish what, as the broker says; pin it. Raises as all of these do:
+    async def ask(self, call: Call[T]) -> T:
+        """Make one call of `connectors.calls`. Raises as all of these do:
 
         Refused `client.refused` (the broker's own code and pointer are in it), `client.not-let-in`, `client.answer`;
         Unavailable `client.away`.
         """
-        return Directory.from_json((await self._ask("GET", "/v1/directory")).decode())
+        steps = self._conversation.of(call)
+        told: Reply | Failed | None = None
+        while True:
+            try:
+                step = steps.send(told)
+            except StopIteration as end:
+                answer: T = end.value
+                return answer
+            if isinstance(step, Send):
+                told = await self._send(step)
+            else:
+                told = None
+                await self._sleep(step.milliseconds / 1000)
+
+    async def directory(self) -> Directory:
+        """Who holds which key and may publish what, as the broker says; pin it."""
+        return await self.ask(calls.directory())
 
     async def resolve(self, person: Mapping[str, Any]) -> bytes:
         """A token for the person that a declaration will be about, good for this source and for an hour or so."""
-        told = await self._json("POST", "/v1/subjects:resolve", {"subject": dict(person)})
-        return _bytes(told, "subject_token")
+        return await self.ask(calls.resolve(person))
 
     async def declare(self, envelope: bytes) -> Receipt:
         """Hand in a signed envelope. Durable once this returns; the same bytes again give the same receipt."""
-        told = _object(await self._ask("POST", "/v1/declarations", envelope, media="application/avro"))
-        try:
-            return Receipt(DeclarationId.parse(told["declaration"]), bool(told["repeated"]), told["receipt"])
-        except (KeyError, Refused):
-            raise Refused("client.answer", "/receipt") from None
+        return await self.ask(calls.declare(envelope))
+
+    async def follow(self, declaration_id: DeclarationId) -> Json:
+        """How far an own declaration got."""
+        return await self.ask(calls.follow(declaration_id))
 
     async def status(self) -> Json:
         """How much waits, and since when."""
-        return _object(await self._ask("GET", "/v1/status"))
+        return await self.ask(calls.status())
 
     async def replay(self, deliveries: Sequence[DeliveryId]) -> Mapping[DeliveryId, Refused]:
         """Try own dead letters again; those that cannot be come back, each with its reason."""
-        told = await self._json("POST", "/v1/deliveries:replay", {"deliveries": [uuid_text(one) for one in deliveries]})
-        return _failed(told)
+        return await self.ask(calls.replay(deliveries))
 
     def inbox(self, wait: int = 0) -> "HttpInbox":
         """The mailbox. `wait`: seconds, at most 20, that a pull stays when nothing is there."""
         return HttpInbox(self, wait)
 
-    async def _json(self, method: str, path: str, body: Json) -> Json:
-        return _object(await self._ask(method, path, json.dumps(body).encode()))
+    async def deliveries(
+        self,
+        agency: Agency,
+        ends: Ends,
+        *,
+        pins: Pins | None = None,
+        limit: int = 20,
+        once: bool = False,
+        watch: Watch = unwatched,
+    ) -> "AsyncIterator[Delivery]":
+        """Every delivery, verified and typed, as it comes; see `receiving.Receiving` for what is asked for.
 
-    async def _ask(self, method: str, path: str, body: bytes | None = None, media: str = "application/json") -> bytes:
-        """The body of a good answer."""
-        headers = {"Authorization": f"Bearer {self._token}"}
-        if body is not None:
-            headers["Content-Type"] = media
+        What is not decided (`applied`, `rejected`) comes again. Raises Refused where the agency itself is refused.
+        """
+        core = Receiving(
+            agency, ends, self._clock, BACKOFF, pins=pins, limit=limit, wait=WAIT_SECONDS, once=once, watch=watch
+        )
+        steps, told = core.steps(), None
+        while True:
+            # In a thread: it verifies signatures and writes to the disk.
+            step, told = await asyncio.to_thread(advance, steps, told), None
+            if step is None:
+                return
+            if isinstance(step, Give):
+                yield Delivery(step.facts, step.record, core, self)
+            else:
+                told = await self._answer(step)
+
+    async def drive(self, steps: Steps) -> None:
+        """Take every step of a core that gives nothing."""
+        told = None
+        while (step := await asyncio.to_thread(advance, steps, told)) is not None:
+            told = None if isinstance(step, Give) else await self._answer(step)
+
+    async def _answer(self, step: Call[Any] | Wait) -> Any:
+        if isinstance(step, Wait):
+            return await self._sleep(step.milliseconds / 1000)
         try:
-            async with self._http.stream(method, path, content=body, headers=headers) as answer:
-                content = await _read(answer)
+            return await self.ask(step)
+        except Fault as fault:
+            return fault
+
+    async def _send(self, step: Send) -> Reply | Failed:
+        try:
+            async with self._http.stream(step.method, step.path, content=step.body, headers=step.headers) as answer:
+                content = bytearray()
+                async for part in answer.aiter_bytes():
+                    content += part
+                    within(content)
         except (httpx2.TransportError, httpx2.DecodingError) as error:
-            raise Unavailable("client.away", error=type(error).__name__) from None
-        if answer.status_code not in {200, 201, 202}:
-            _raise(answer, content, self._clock())
-        return content
+            return failed(error)
+        return Reply(answer.status_code, answer.headers.get("Retry-After"), bytes(content))
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A verified delivery and its decision. `facts` has everything; `record` the typed fields, None for a type without
+    a class.
+    """
+
+    facts: VerifiedDelivery
+    record: Event | None = field(repr=False)
+    _core: Receiving = field(repr=False)
+    _client: Client = field(repr=False)
+
+    async def applied(self) -> None:
+        """The agency's system has it. On the disk once this returns; the broker hears it now, or when it is there.
+
+        Call it after your own write is durable, which must be idempotent by `facts.delivery_id`: a crash in between
+        shows the delivery again.
+        """
+        await self._client.drive(self._core.decide(self.facts, Applied()))
+
+    async def rejected(self, code: str, reason: Reason = Reason.SYSTEM_REFUSED) -> None:
+        """The agency will not take it: a code of its own (`crm.no-such-file`), never a value."""
+        await self._client.drive(self._core.decide(self.facts, Rejected(code, reason)))
 
 
 class HttpInbox:
@@ -148,17 +226,15 @@ class HttpInbox:
 
     async def pull(self, limit: int) -> Pulled:
         """Lease and release at most `limit` deliveries. Crash after it: the lease ends, and they come again."""
-        return _pulled(await self._client._json("POST", "/v1/deliveries:pull", {"max": limit, "wait": self._wait}))
+        return await self._client.ask(calls.pull(limit, self._wait))
 
     async def release(self, ids: Sequence[DeliveryId]) -> Pulled:
         """The keys of these deliveries alone, which were handed out before."""
-        told = {"deliveries": [uuid_text(one) for one in ids]}
-        return _pulled(await self._client._json("POST", "/v1/deliveries:release", told))
+        return await self._client.ask(calls.release(ids))
 
     async def acknowledge_all(self, ended: Mapping[DeliveryId, Outcome]) -> Mapping[DeliveryId, Refused]:
         """Record the ends of deliveries. `Applied.reference` stays here: it is the agency's own number."""
-        ends = [_end(delivery, outcome) for delivery, outcome in ended.items()]
-        return _failed(await self._client._json("POST", "/v1/deliveries:ack", {"acknowledgements": ends}))
+        return await self._client.ask(calls.acknowledge(ended))
 
     async def retry_later(self, delivery_id: DeliveryId, code: str, after_ms: int | None = None) -> None:
         """Nothing is sent: an unacknowledged delivery comes again when its lease ends."""
@@ -168,82 +244,36 @@ class HttpInbox:
         return ()
 
 
-def _end(delivery: DeliveryId, outcome: Outcome) -> Json:
-    if isinstance(outcome, Applied):
-        return {"delivery": uuid_text(delivery), "outcome": "applied"}
-    told = {"code": outcome.code, "reason": outcome.reason.value}
-    return {"delivery": uuid_text(delivery), "outcome": "rejected", **told}
-
-
-async def _read(answer: httpx2.Response) -> bytes:
-    content = bytearray()
-    async for part in answer.aiter_bytes():
-        content += part
-        if len(content) > ANSWER_BYTES:
-            raise Refused("client.answer", limit=ANSWER_BYTES)
-    return bytes(content)
-
-
-def _raise(answer: httpx2.Response, content: bytes, at: Instant) -> NoReturn:
-    status = answer.status_code
-    if status == 429 or status >= 500:
-        wait = retry_after_ms(answer.headers.get("Retry-After"), at)
-        raise Unavailable("client.away", error=str(status), after_ms=wait or 0)
-    if status in {401, 403}:
-        raise Refused("client.not-let-in", status=status)
-    code, pointer = _problem(content)
-    raise Refused("client.refused", pointer, status=status, told=code)
-
-
-def _problem(content: bytes) -> tuple[str, str]:
-    """The broker's code, and the place that it points to in what was sent."""
+def advance(steps: Steps, told: Any) -> Any:
+    """The next step of a core that was answered, or raised at; None at its end."""
     try:
-        told = _object(content)
-    except Refused:
-        return "-", ""
-    errors = told.get("errors")
-    first = errors[0] if isinstance(errors, list) and errors and isinstance(errors[0], dict) else {}
-    return str(told.get("code", "-"))[:64], str(first.get("pointer", ""))[:200]
+        return steps.throw(told) if isinstance(told, Fault) else steps.send(told)
+    except StopIteration:
+        return None
 
 
-def _object(content: bytes) -> Json:
+def talk(access: str | Access, clock: Callable[[], Instant], tries: int) -> Conversation:
+    """How a client talks: a text is an API token."""
+    return Conversation(ApiToken(access) if isinstance(access, str) else access, clock, BACKOFF, tries)
+
+
+def settings(url: str, ca_file: str | None) -> dict[str, Any]:
+    """What clients of both kinds have in common. Raises Refused `client.url`."""
     try:
-        told = json.loads(content)
-    except ValueError:
-        told = None
-    if not isinstance(told, dict):
-        raise Refused("client.answer")
-    return told
+        endpoint(url)
+    except ValueError as wrong:
+        raise Refused("client.url", "/url", wrong=str(wrong)) from None
+    verify: ssl.SSLContext = trust(ca_file)
+    return {"base_url": url, "timeout": TIMEOUT, "follow_redirects": False, "trust_env": False, "verify": verify}
 
 
-def _bytes(told: Json, name: str) -> bytes:
-    text = told.get(name)
-    try:
-        raw = urlsafe_b64decode(f"{text}{'=' * (-len(text) % 4)}") if isinstance(text, str) else b""
-    except ValueError:
-        raw = b""
-    if not raw or urlsafe_b64encode(raw).decode().rstrip("=") != text:
-        raise Refused("client.answer", f"/{name}")
-    return raw
+def failed(error: Exception) -> Failed:
+    """A request without an answer; some errors say that it cannot have arrived."""
+    unsent = isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout)
+    return Failed(type(error).__name__, unsent)
 
 
-def _pulled(told: Json) -> Pulled:
-    try:
-        taken, withheld = told["deliveries"], told["withheld"]
-        locked = tuple(LockedDelivery.decode(_bytes(one, "locked")) for one in taken)
-        attempts = {DeliveryId.parse(one["id"]): int(one["attempts"]) for one in taken}
-        held = tuple(WithheldDelivery(DeliveryId.parse(one["id"]), Reason(one["reason"])) for one in withheld)
-    except (KeyError, TypeError, ValueError):
-        raise Refused("client.answer", "/deliveries") from None
-    return Pulled(locked, _bytes(told, "key_release") if locked else b"", held, attempts)
-
-
-def _failed(told: Json) -> dict[DeliveryId, Refused]:
-    try:
-        bad = [(DeliveryId.parse(one["delivery"]), one["problem"]) for one in told["results"] if not one["ok"]]
-        return {
-            delivery: Refused("client.refused", status=int(problem["status"]), told=str(problem["code"])[:64])
-            for delivery, problem in bad
-        }
-    except (KeyError, TypeError, ValueError):
-        raise Refused("client.answer", "/results") from None
+def within(content: bytes | bytearray) -> None:
+    """Raises Refused `client.answer` for an answer without end."""
+    if len(content) > ANSWER_BYTES:
+        raise Refused("client.answer", limit=ANSWER_BYTES)

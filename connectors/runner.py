@@ -33,12 +33,13 @@ from connectors.contract import (
     WithheldDelivery,
 )
 from connectors.mapping import Mapping
+from connectors.opening import open_pulled
 from connectors.retry import Backoff
-from schemas.delivery import ReleasedDelivery, VerifiedDelivery, open_release, verify_delivery
+from schemas.delivery import ReleasedDelivery, VerifiedDelivery, verify_delivery
 from schemas.errors import Corrupt, Refused, Unavailable
 from schemas.manifest import Manifest
 from schemas.names import DeliveryId, EventType, Instant, ManifestDigest, Reason
-from schemas.release import KeyRelease, LockedDelivery
+from schemas.release import LockedDelivery
 
 ASKED_AGAIN = 2
 """How often a write whose end is unknown is asked for again at once, before it waits like any other."""
@@ -145,7 +146,7 @@ async def run(
 async def _opened(inbox: Inbox, agency: Agency, pulled: Pulled, work: _Round) -> list[ReleasedDelivery]:
     """Every delivery that opens. One that does not must not close the others, so they are then asked for singly."""
     try:
-        return list(_open(agency, pulled)) if pulled.locked else []
+        return list(open_pulled(agency, pulled)) if pulled.locked else []
     except Unavailable as fault:
         work.later.update({locked.delivery_id: fault for locked in pulled.locked})
         return []
@@ -157,21 +158,12 @@ async def _opened(inbox: Inbox, agency: Agency, pulled: Pulled, work: _Round) ->
             alone = await inbox.release([locked.delivery_id])
             # Its consent may have died in between: then it is withheld, and nothing is locked.
             work.withheld += alone.withheld
-            found += _open(agency, alone) if alone.locked else ()
+            found += open_pulled(agency, alone) if alone.locked else ()
         except Unavailable as fault:
             work.later[locked.delivery_id] = fault
         except Refused as fault:
             work.ended[locked.delivery_id] = Rejected(fault.code, Reason.INVALID_DELIVERY)
     return found
-
-
-def _open(agency: Agency, pulled: Pulled) -> tuple[ReleasedDelivery, ...]:
-    kid = KeyRelease.decode(pulled.key_release).recipient_kid
-    key = agency.sealing_keys.get(kid)
-    if key is None:
-        # A key that this machine lacks is its operator's matter, and no fault of the deliveries.
-        raise Retry("runner.no-such-key", kid=kid.hex())
-    return open_release(pulled.locked, pulled.key_release, key)
 
 
 async def _bring(released: ReleasedDelivery, agency: Agency, routes: Routes, clock: Clock, work: _Round) -> None:

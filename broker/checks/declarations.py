@@ -9,7 +9,6 @@ from typing import Any
 from sqlalchemy import Row, select
 
 from broker.checks.finding import Finding
-from broker.intake import RECEIPT_TYPE
 from broker.ports import Log
 from broker.router import TOPIC
 from broker.store.engine import Transaction
@@ -28,6 +27,7 @@ from schemas.directory import Directory
 from schemas.entry import Entry, EntryKind
 from schemas.envelope import SignedDeclaration, verify_declaration
 from schemas.errors import Refused
+from schemas.intake_receipt import RECEIPT_TYPE
 from schemas.names import Instant, Kid
 
 Rows = Mapping[int, Row[Any]]

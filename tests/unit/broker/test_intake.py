@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 
 from broker.directory import Party, PartyKind
-from broker.intake import ENVELOPE_BYTES, RECEIPT_TYPE, _Arrived
+from broker.intake import ENVELOPE_BYTES, _Arrived
 from broker.parties import Enrolment
 from broker.router import TOPIC
 from schemas.entry import EntryKind
 from schemas.envelope import SignedDeclaration
 from schemas.errors import Corrupt, Refused, Unavailable
+from schemas.intake_receipt import RECEIPT_TYPE
 from schemas.names import DeclarationId, PartyId, Reason, uuid7
 from schemas.signing import pae, verify
 from tests.world import BANK, CAF, FAMILY, MINUTE, MOVED, PORTAL, YANN, World

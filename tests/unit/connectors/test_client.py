@@ -20,7 +20,8 @@ Answer = Callable[[httpx2.Request], httpx2.Response]
 @asynccontextmanager
 async def client(answer: Answer, url: str = "https://broker.example") -> AsyncIterator[Client]:
     transport = httpx2.MockTransport(answer)
-    async with Client.open(url, TOKEN, transport=transport, clock=lambda: Instant(1_700_000_000_000)) as made:
+    at = Instant(1_700_000_000_000)
+    async with Client.open(url, TOKEN, transport=transport, clock=lambda: at, tries=1) as made:
         yield made
 
 

@@ -14,12 +14,13 @@ from pathlib import Path
 from broker.cli.demo import cast
 from broker.cli.demo.stage import Stage
 from broker.desk import DryRun
-from broker.intake import RECEIPT_TYPE, Accepted
+from broker.intake import Accepted
 from broker.tracking import Track
 from consent.policy import Permit
 from schemas import signing
 from schemas.directory import Directory
 from schemas.envelope import SignedDeclaration
+from schemas.intake_receipt import RECEIPT_TYPE
 from schemas.locked import manifest_of
 from schemas.names import Kid
 

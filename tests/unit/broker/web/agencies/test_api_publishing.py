@@ -5,10 +5,10 @@ from base64 import b64decode
 
 import pytest
 
-from broker.intake import RECEIPT_TYPE
 from broker.web.agencies.bodies import b64u
 from schemas import signing
 from schemas.entry import EntryKind
+from schemas.intake_receipt import RECEIPT_TYPE
 from schemas.names import DeclarationId, Instant, Kid, PartyId
 from tests.unit.broker.web.agencies.calls import Caller, Served, raw
 from tests.world import BANK, CAF, CPAM, DAY, ELISE, FAMILY, HEALTH, MOVED, PORTAL

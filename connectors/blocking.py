@@ -1,0 +1,168 @@
+"""The client of `connectors.client` without `async`, for programs that have no event loop: the same calls, one core.
+
+    with BlockingClient.open("https://broker.example.fr", token) as broker:
+        for delivery in broker.deliveries(agency, ends):
+            ...
+            delivery.applied()
+
+Refuses and keeps: what `connectors.client` does; what is said there is not said again here.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Self, TypeVar
+
+import httpx2
+
+from connectors import calls
+from connectors.access import Access
+from connectors.calls import Call, Json, Receipt
+from connectors.client import BACKOFF, TRIES, WAIT_SECONDS, advance, failed, now, settings, talk, within
+from connectors.contract import Agency, Applied, Rejected
+from connectors.conversation import Conversation, Failed, Reply, Send, Wait
+from connectors.ends import Ends
+from connectors.pins import Pins
+from connectors.receiving import Give, Receiving, Steps, Watch, unwatched
+from schemas.delivery import VerifiedDelivery
+from schemas.directory import Directory
+from schemas.errors import Fault, Refused
+from schemas.names import DeclarationId, DeliveryId, Instant, Reason
+from schemas.record_base import Event
+
+T = TypeVar("T")
+
+
+class BlockingClient:
+    """One administration at one broker, for one thread at a time. Made by `open`."""
+
+    def __init__(
+        self,
+        http: httpx2.Client,
+        conversation: Conversation,
+        clock: Callable[[], Instant],
+        sleep: Callable[[float], None],
+    ) -> None:
+        self._http = http
+        self._conversation = conversation
+        self._clock = clock
+        self._sleep = sleep
+
+    @classmethod
+    @contextmanager
+    def open(
+        cls,
+        url: str,
+        access: str | Access,
+        *,
+        ca_file: str | None = None,
+        clock: Callable[[], Instant] = now,
+        transport: httpx2.BaseTransport | None = None,
+        tries: int = TRIES,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> Iterator[Self]:
+        """A client until the block ends."""
+        with httpx2.Client(transport=transport, **settings(url, ca_file)) as http:
+            yield cls(http, talk(access, clock, tries), clock, sleep)
+
+    def ask(self, call: Call[T]) -> T:
+        """Make one call of `connectors.calls`."""
+        steps = self._conversation.of(call)
+        told: Reply | Failed | None = None
+        while True:
+            try:
+                step = steps.send(told)
+            except StopIteration as end:
+                answer: T = end.value
+                return answer
+            told = self._send(step) if isinstance(step, Send) else self._sleep(step.milliseconds / 1000)
+
+    def directory(self) -> Directory:
+        """Who holds which key and may publish what, as the broker says; pin it."""
+        return self.ask(calls.directory())
+
+    def resolve(self, person: Mapping[str, Any]) -> bytes:
+        """A token for the person that a declaration will be about."""
+        return self.ask(calls.resolve(person))
+
+    def declare(self, envelope: bytes) -> Receipt:
+        """Hand in a signed envelope."""
+        return self.ask(calls.declare(envelope))
+
+    def follow(self, declaration_id: DeclarationId) -> Json:
+        """How far an own declaration got."""
+        return self.ask(calls.follow(declaration_id))
+
+    def status(self) -> Json:
+        """How much waits, and since when."""
+        return self.ask(calls.status())
+
+    def replay(self, deliveries: Sequence[DeliveryId]) -> Mapping[DeliveryId, Refused]:
+        """Try own dead letters again."""
+        return self.ask(calls.replay(deliveries))
+
+    def deliveries(
+        self,
+        agency: Agency,
+        ends: Ends,
+        *,
+        pins: Pins | None = None,
+        limit: int = 20,
+        once: bool = False,
+        watch: Watch = unwatched,
+    ) -> "Iterator[BlockingDelivery]":
+        """Every delivery, verified and typed, as it comes."""
+        core = Receiving(
+            agency, ends, self._clock, BACKOFF, pins=pins, limit=limit, wait=WAIT_SECONDS, once=once, watch=watch
+        )
+        steps, told = core.steps(), None
+        while (step := advance(steps, told)) is not None:
+            told = None
+            if isinstance(step, Give):
+                yield BlockingDelivery(step.facts, step.record, core, self)
+            else:
+                told = self._answer(step)
+
+    def drive(self, steps: Steps) -> None:
+        """Take every step of a core that gives nothing."""
+        told = None
+        while (step := advance(steps, told)) is not None:
+            told = None if isinstance(step, Give) else self._answer(step)
+
+    def _answer(self, step: Call[Any] | Wait) -> Any:
+        if isinstance(step, Wait):
+            return self._sleep(step.milliseconds / 1000)
+        try:
+            return self.ask(step)
+        except Fault as fault:
+            return fault
+
+    def _send(self, step: Send) -> Reply | Failed:
+        try:
+            with self._http.stream(step.method, step.path, content=step.body, headers=step.headers) as answer:
+                content = bytearray()
+                for part in answer.iter_bytes():
+                    content += part
+                    within(content)
+        except (httpx2.TransportError, httpx2.DecodingError) as error:
+            return failed(error)
+        return Reply(answer.status_code, answer.headers.get("Retry-After"), bytes(content))
+
+
+@dataclass(frozen=True, slots=True)
+class BlockingDelivery:
+    """As `client.Delivery`."""
+
+    facts: VerifiedDelivery
+    record: Event | None = field(repr=False)
+    _core: Receiving = field(repr=False)
+    _client: BlockingClient = field(repr=False)
+
+    def applied(self) -> None:
+        """The agency's system has it, durably, under `facts.delivery_id`."""
+        self._client.drive(self._core.decide(self.facts, Applied()))
+
+    def rejected(self, code: str, reason: Reason = Reason.SYSTEM_REFUSED) -> None:
+        """The agency will not take it: a code of its own, never a value."""
+        self._client.drive(self._core.decide(self.facts, Rejected(code, reason)))

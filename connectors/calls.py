@@ -1,0 +1,180 @@
+"""Calls: what a client asks of a broker's API, each with what its answer means. No network, no clock.
+
+Refuses: an answer that is not what the API promises.
+Keeps: one description for every client, waiting or not; whether a call may be made twice is a fact about the call.
+Source: docs/agency/sdk.md; the broker's OpenAPI document at `/v1/openapi.json`.
+"""
+
+import json
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any, Final, Generic, TypeVar
+
+from connectors.contract import Applied, Outcome, Pulled, WithheldDelivery
+from connectors.plain import uuid_text
+from schemas.directory import Directory
+from schemas.errors import Refused
+from schemas.intake_receipt import IntakeReceipt, verify
+from schemas.locked import LockedDelivery
+from schemas.names import DeclarationId, DeliveryId, Reason, SchemaId
+
+T = TypeVar("T")
+Json = dict[str, Any]
+JSON: Final = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a broker answers to a declaration. `signed`: a DSSE envelope by the broker's own key, to keep."""
+
+    declaration_id: DeclarationId
+    repeated: bool
+    signed: Mapping[str, Any]
+
+    def verify(self, directory: Directory) -> IntakeReceipt:
+        """What the broker signed. Raises Refused `intake-receipt.*`, `directory.*`, and `.other` for another's."""
+        receipt = verify(self.signed, directory)
+        if receipt.declaration_id != self.declaration_id:
+            raise Refused("intake-receipt.other", "/payload/declaration")
+        return receipt
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[T]):
+    """One request. `read`: the body of a good answer to what it says. `again`: done twice it is as done once."""
+
+    method: str
+    path: str
+    read: Callable[[bytes], T] = field(repr=False)
+    body: bytes | None = field(default=None, repr=False)
+    media: str = JSON
+    again: bool = True
+
+
+def directory() -> Call[Directory]:
+    """Who holds which key and may publish what, as the broker says; pin it."""
+    return Call("GET", "/v1/directory", _directory)
+
+
+def schema(schema_id: SchemaId) -> Call[bytes]:
+    """The exact bytes of a schema. What is not its SHA-256 is refused: `client.answer`."""
+
+    def read(content: bytes) -> bytes:
+        if sha256(content).digest() != schema_id:
+            raise Refused("client.answer", "/schema")
+        return content
+
+    return Call("GET", f"/v1/schemas/{schema_id.hex()}", read)
+
+
+def resolve(person: Mapping[str, Any]) -> Call[bytes]:
+    """A token for the person that a declaration will be about, good for this source and for an hour or so."""
+    return _posted("/v1/subjects:resolve", {"subject": dict(person)}, lambda told: _bytes(told, "subject_token"))
+
+
+def declare(envelope: bytes) -> Call[Receipt]:
+    """Hand in a signed envelope. Durable once it is answered; the same bytes again give the same receipt."""
+    return Call("POST", "/v1/declarations", _receipt, envelope, "application/avro")
+
+
+def follow(declaration_id: DeclarationId) -> Call[Json]:
+    """How far an own declaration got: how many administrations have it in which state."""
+    return Call("GET", f"/v1/declarations/{uuid_text(declaration_id)}", _object)
+
+
+def status() -> Call[Json]:
+    """How much waits, and since when."""
+    return Call("GET", "/v1/status", _object)
+
+
+def pull(limit: int, wait: int = 0) -> Call[Pulled]:
+    """Lease and release at most `limit` deliveries. Made again after a lost answer, it gives others first."""
+    return _posted("/v1/deliveries:pull", {"max": limit, "wait": wait}, _pulled)
+
+
+def release(ids: Sequence[DeliveryId]) -> Call[Pulled]:
+    """The keys of these deliveries alone, which were handed out before."""
+    return _posted("/v1/deliveries:release", {"deliveries": [uuid_text(one) for one in ids]}, _pulled)
+
+
+def acknowledge(ended: Mapping[DeliveryId, Outcome]) -> Call[dict[DeliveryId, Refused]]:
+    """Record the ends of deliveries; those that are not taken come back. `Applied.reference` stays here."""
+    ends = [_end(delivery, outcome) for delivery, outcome in ended.items()]
+    return _posted("/v1/deliveries:ack", {"acknowledgements": ends}, _failed)
+
+
+def replay(deliveries: Sequence[DeliveryId]) -> Call[dict[DeliveryId, Refused]]:
+    """Try own dead letters again; those that cannot be come back. Done twice, the second says that it was done."""
+    body = json.dumps({"deliveries": [uuid_text(one) for one in deliveries]}).encode()
+    return Call("POST", "/v1/deliveries:replay", lambda content: _failed(_object(content)), body, again=False)
+
+
+def _posted(path: str, body: Json, read: Callable[[Json], T]) -> Call[T]:
+    return Call("POST", path, lambda content: read(_object(content)), json.dumps(body).encode())
+
+
+def _directory(content: bytes) -> Directory:
+    try:
+        return Directory.from_json(content.decode())
+    except UnicodeDecodeError:
+        raise Refused("client.answer", "/directory") from None
+
+
+def _end(delivery: DeliveryId, outcome: Outcome) -> Json:
+    if isinstance(outcome, Applied):
+        return {"delivery": uuid_text(delivery), "outcome": "applied"}
+    told = {"code": outcome.code, "reason": outcome.reason.value}
+    return {"delivery": uuid_text(delivery), "outcome": "rejected", **told}
+
+
+def _object(content: bytes) -> Json:
+    try:
+        told = json.loads(content)
+    except ValueError:
+        told = None
+    if not isinstance(told, dict):
+        raise Refused("client.answer")
+    return told
+
+
+def _receipt(content: bytes) -> Receipt:
+    told = _object(content)
+    try:
+        return Receipt(DeclarationId.parse(told["declaration"]), bool(told["repeated"]), dict(told["receipt"]))
+    except (KeyError, TypeError, ValueError, AttributeError, Refused):
+        raise Refused("client.answer", "/receipt") from None
+
+
+def _bytes(told: Json, name: str) -> bytes:
+    text = told.get(name)
+    try:
+        raw = urlsafe_b64decode(f"{text}{'=' * (-len(text) % 4)}") if isinstance(text, str) else b""
+    except ValueError:
+        raw = b""
+    if not raw or urlsafe_b64encode(raw).decode().rstrip("=") != text:
+        raise Refused("client.answer", f"/{name}")
+    return raw
+
+
+def _pulled(told: Json) -> Pulled:
+    try:
+        taken, withheld = told["deliveries"], told["withheld"]
+        locked = tuple(LockedDelivery.decode(_bytes(one, "locked")) for one in taken)
+        attempts = {DeliveryId.parse(one["id"]): int(one["attempts"]) for one in taken}
+        held = tuple(WithheldDelivery(DeliveryId.parse(one["id"]), Reason(one["reason"])) for one in withheld)
+    except (KeyError, TypeError, ValueError):
+        raise Refused("client.answer", "/deliveries") from None
+    return Pulled(locked, _bytes(told, "key_release") if locked else b"", held, attempts)
+
+
+def _failed(told: Json) -> dict[DeliveryId, Refused]:
+    try:
+        bad = [(DeliveryId.parse(one["delivery"]), one["problem"]) for one in told["results"] if not one["ok"]]
+        return {
+            delivery: Refused("client.refused", status=int(problem["status"]), told=str(problem["code"])[:64])
+            for delivery, problem in bad
+        }
+    except (KeyError, TypeError, ValueError):
+        raise Refused("client.answer", "/results") from None

@@ -1,0 +1,134 @@
+"""Ends: what an agency decided about each delivery, kept until the broker has heard it, and after.
+
+Refuses: a second process (it holds the file's lock as long as it is open), and a file of another version.
+Keeps: a decision is on the disk before the broker hears of it, so a crash or a broker that is away loses none; what was
+applied stays applied, and is not shown to the agency again; no value of a citizen.
+
+Whoever reads it: learns which declarations came from whom, by number. Whoever changes it: can make a delivery be shown
+twice or never. Whoever deletes it: makes what is handed out again be shown again.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final, Self
+
+from connectors.contract import Applied, Outcome, Rejected
+from schemas.delivery import VerifiedDelivery
+from schemas.errors import Refused, Unavailable
+from schemas.names import DeclarationId, DeliveryId, Instant, ManifestDigest, PartyId, Reason
+
+_VERSION: Final = 1
+_TABLES: Final = """
+CREATE TABLE ended (
+  delivery_id BLOB PRIMARY KEY, source TEXT, declaration_id BLOB, manifest_digest BLOB, code TEXT, reason TEXT,
+  heard INTEGER NOT NULL, at INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX ended_declaration ON ended (source, declaration_id);
+CREATE INDEX ended_unheard ON ended (at) WHERE heard = 0;
+"""
+
+
+class Ends:
+    """An open file of ends. Its methods block for a few milliseconds; call them from a thread."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    @classmethod
+    def open(cls, path: Path | None) -> Self:
+        """Open or create it, and keep others out until `close`; None: in memory, for tests.
+
+        Raises Unavailable("ends.in-use") while another process has it, Refused("ends.unreadable") for what is none.
+        """
+        connection = None
+        try:
+            name = ":memory:" if path is None else path
+            connection = sqlite3.connect(name, timeout=0.2, isolation_level=None, check_same_thread=False)
+            # EXCLUSIVE keeps the lock of the first write until the connection ends, even by kill -9.
+            connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+            connection.execute("PRAGMA journal_mode = DELETE")
+            connection.execute("PRAGMA synchronous = EXTRA")
+            connection.execute("BEGIN EXCLUSIVE")
+            version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+            if version == 0:
+                for statement in _TABLES.split(";"):
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {_VERSION}")
+            connection.execute("COMMIT")
+        except sqlite3.DatabaseError as error:
+            locked = error.sqlite_errorcode & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+        else:
+            if version in {0, _VERSION}:
+                return cls(connection)
+            locked = False
+        if connection is not None:
+            connection.close()
+        if locked:
+            raise Unavailable("ends.in-use")
+        raise Refused("ends.unreadable")
+
+    def close(self) -> None:
+        """Let others in. Safe to call twice."""
+        self._connection.close()
+
+    def of(self, delivery_id: DeliveryId) -> Outcome | None:
+        """How a delivery ended here, or None."""
+        query = "SELECT code, reason FROM ended WHERE delivery_id = ?"
+        row = self._connection.execute(query, (delivery_id,)).fetchone()
+        return None if row is None else _outcome(*row)
+
+    def seen(self, source: PartyId, declaration_id: DeclarationId) -> ManifestDigest | None:
+        """The manifest under which a declaration is known, or None: what `verify_delivery` asks, step 10."""
+        row = self._connection.execute(
+            "SELECT manifest_digest FROM ended WHERE source = ? AND declaration_id = ? LIMIT 1",
+            (str(source), declaration_id),
+        ).fetchone()
+        return None if row is None else ManifestDigest(row[0])
+
+    def decide(self, delivery: VerifiedDelivery, outcome: Outcome, at: Instant) -> None:
+        """Write down an end, durable on return; the same again changes nothing.
+
+        Crash before the commit: the delivery is shown again. After: the broker is told by whoever runs next.
+        Raises Refused("ends.applied") for another end of what was applied.
+        """
+        known = (str(delivery.source), delivery.declaration_id, delivery.manifest_digest)
+        self._write(delivery.delivery_id, known, outcome, at)
+
+    def refuse(self, delivery_id: DeliveryId, code: str, reason: Reason, at: Instant) -> None:
+        """Write down that a delivery could not be believed. Nothing that it says of itself is kept."""
+        self._write(delivery_id, (None, None, None), Rejected(code, reason), at)
+
+    def unheard(self, limit: int = 100) -> Mapping[DeliveryId, Outcome]:
+        """Ends that the broker may not have heard, oldest first."""
+        rows = self._connection.execute(
+            "SELECT delivery_id, code, reason FROM ended WHERE heard = 0 ORDER BY at LIMIT ?", (limit,)
+        )
+        return {DeliveryId(row[0]): _outcome(row[1], row[2]) for row in rows}
+
+    def heard(self, ids: Iterable[DeliveryId]) -> None:
+        """The broker has answered. Crash before: it is told again, which changes nothing there."""
+        rows = [(each,) for each in ids]
+        self._connection.execute("BEGIN IMMEDIATE")
+        self._connection.executemany("UPDATE ended SET heard = 1 WHERE delivery_id = ?", rows)
+        self._connection.execute("COMMIT")
+
+    def _write(
+        self, delivery_id: DeliveryId, known: tuple[str | None, bytes | None, bytes | None], end: Outcome, at: Instant
+    ) -> None:
+        code, reason = (end.code, end.reason.value) if isinstance(end, Rejected) else (None, None)
+        done = self._connection.execute(
+            "INSERT INTO ended VALUES (?, ?, ?, ?, ?, ?, 0, ?) ON CONFLICT (delivery_id) DO UPDATE SET"
+            " code = excluded.code, reason = excluded.reason, heard = 0, at = excluded.at,"
+            " source = coalesce(excluded.source, source),"
+            " declaration_id = coalesce(excluded.declaration_id, declaration_id),"
+            " manifest_digest = coalesce(excluded.manifest_digest, manifest_digest)"
+            # What was applied stays so. What was rejected may come again, replayed, and be applied then.
+            " WHERE ended.code IS NOT NULL OR excluded.code IS NULL",
+            (delivery_id, *known, code, reason, at),
+        )
+        if done.rowcount == 0:
+            raise Refused("ends.applied")
+
+
+def _outcome(code: str | None, reason: str | None) -> Outcome:
+    return Applied() if code is None else Rejected(code, Reason(reason))
