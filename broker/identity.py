@@ -33,19 +33,22 @@ OPAQUE: Final = "token"
 ACCESS: Final = "access"
 """The seed of the key that signs access tokens. It may be replaced at any time: clients ask for another token."""
 
+WEBHOOKS: Final = "webhooks"
+"""What the keys of every webhook are made from. Replaced, every agency needs its webhook's new keys at once."""
+
 _VERSION: Final = b"\x01"
 _AAD: Final = b"unefois/subject-token/v1\x00" + _VERSION
 _SECRET_BYTES: Final = 32
 
 
 def make_secrets(keys: KeyStore, entropy: Entropy) -> None:
-    """Write the secrets that are not there yet: reference, token, access, and the first pseudonym master key.
+    """Write the secrets that are not there yet: reference, token, access, webhooks, and the first pseudonym master key.
 
     Crash here: some are there and some are not; calling it again makes those that are missing.
     """
-    for kind, name in ((KeyKind.IDENTITY, REFERENCE), (KeyKind.IDENTITY, OPAQUE), (KeyKind.IDENTITY, ACCESS)):
-        if name not in keys.names(kind):
-            keys.write(kind, name, entropy(_SECRET_BYTES))
+    for name in (REFERENCE, OPAQUE, ACCESS, WEBHOOKS):
+        if name not in keys.names(KeyKind.IDENTITY):
+            keys.write(KeyKind.IDENTITY, name, entropy(_SECRET_BYTES))
     if not keys.names(KeyKind.PSEUDONYM):
         keys.write(KeyKind.PSEUDONYM, "1", entropy(pseudonym.MASTER_SIZE))
 

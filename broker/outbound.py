@@ -66,33 +66,45 @@ class _Place:
 
 
 class Outbound:
-    """The client. Made by `open`; may be called concurrently."""
+    """The client; may be called concurrently."""
 
-    def __init__(self, transport: httpx2.AsyncHTTPTransport, allowed: Iterable[str], resolve: Resolve) -> None:
-        self._transport = transport
+    def __init__(
+        self, allowed: Iterable[str] = (), *, ca_file: Path | None = None, resolve: Resolve | None = None
+    ) -> None:
+        """`allowed`: names, each with or without its port, that may be inside. `ca_file`: who else signs certificates
+        (PEM), besides those whom the system trusts. Nothing is opened before the first call.
+        """
         self._allowed = frozenset(allowed)
-        self._resolve = resolve
+        self._ca_file = ca_file
+        # Threads of its own: a name server that does not answer holds up other calls, and nothing else.
+        self._threads = ThreadPoolExecutor(AT_ONCE // 4, "outbound-names")
+        self._resolve = resolve or partial(_addresses, self._threads)
         self._turn = asyncio.Semaphore(AT_ONCE)
+        self._transport: httpx2.AsyncHTTPTransport | None = None
 
     @classmethod
     @asynccontextmanager
     async def open(
         cls, allowed: Iterable[str] = (), *, ca_file: Path | None = None, resolve: Resolve | None = None
     ) -> "AsyncIterator[Outbound]":
-        """A client while the block runs. `allowed`: names, each with or without its port, that may be inside.
-
-        `ca_file`: who else signs certificates (PEM), besides those whom the system trusts.
-        Raises Refused `outbound.ca-file`.
-        """
-        limits = httpx2.Limits(max_connections=AT_ONCE, max_keepalive_connections=0)
-        transport = httpx2.AsyncHTTPTransport(verify=_trust(ca_file), limits=limits, trust_env=False)
-        # Threads of its own: a name server that does not answer holds up other calls, and nothing else.
-        threads = ThreadPoolExecutor(AT_ONCE // 4, "outbound-names")
+        """A client while the block runs. Raises Refused `outbound.ca-file`."""
+        made = cls(allowed, ca_file=ca_file, resolve=resolve)
         try:
-            async with transport:
-                yield cls(transport, allowed, resolve or partial(_addresses, threads))
+            made.ready()
+            yield made
         finally:
-            threads.shutdown(wait=False, cancel_futures=True)
+            made.close()
+
+    def ready(self) -> httpx2.AsyncHTTPTransport:
+        """What calls go through, made at the first call or before. Raises Refused `outbound.ca-file`."""
+        if self._transport is None:
+            limits = httpx2.Limits(max_connections=AT_ONCE, max_keepalive_connections=0)
+            self._transport = httpx2.AsyncHTTPTransport(verify=_trust(self._ca_file), limits=limits, trust_env=False)
+        return self._transport
+
+    def close(self) -> None:
+        """Ask no more names. No connection is left: each is closed with its call."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
     def check(self, url: str) -> None:
         """Whether this could be called, before anything is asked of the network. Raises Refused `outbound.url`."""
@@ -160,7 +172,7 @@ class Outbound:
         for left, address in zip(range(len(addresses) - 1, -1, -1), addresses, strict=True):
             request.url = place.url.copy_with(host=str(address))
             try:
-                return await self._transport.handle_async_request(request)
+                return await self.ready().handle_async_request(request)
             except httpx2.TransportError as error:
                 if not left or not isinstance(error, httpx2.ConnectError):
                     raise Unavailable("outbound.away", error=type(error).__name__) from None

@@ -56,6 +56,8 @@ KEPT: Final[Mapping[str, Kept]] = {
     "gate_epochs": Kept("a gate key, one a month", _EVER),
     "consent_epochs": Kept("a consent epoch, one a week", "for ever: a number is never used twice"),
     "api_tokens": Kept("a token that is issued", "`token_retention_days` after it expired", "pruning"),
+    "webhooks": Kept(_FEW, _EVER),
+    "webhook_attempts": Kept("a message that is sent", "the newest 500 of each webhook", "the next one, or its end"),
     "spent_assertions": Kept("an access token by OAuth2", "until the assertion has expired", "its next use, pruning"),
     "meta": Kept("a router process", "until it is not heard of for four seconds", "the other routers"),
 }

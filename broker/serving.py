@@ -130,6 +130,8 @@ class Serving:
         done = Turn()
         if self.role in {Role.ALL, Role.ROUTER}:
             await turns.attempt(done, None, self._members.leave())
+        if self.role in {Role.ALL, Role.NOTIFY}:
+            await turns.attempt(done, None, turns.finish_webhooks(self._home, done))
         if self.role in {Role.ALL, Role.LEDGER}:
             await turns.attempt(done, None, turns.sequence(self._home, done))
         if done.moved:
@@ -199,9 +201,12 @@ class Serving:
                 for one in agencies
             ],
             Role.NOTIFY: [
-                Loop(Role.NOTIFY, one.party, partial(turns.tell, self._home, one), planned_for(one.party))
-                for one in agencies
-                if one.notify is not None
+                Loop(Role.NOTIFY, None, partial(turns.tell_webhooks, self._home, stopping=lambda: self.stopping)),
+                *(
+                    Loop(Role.NOTIFY, one.party, partial(turns.tell, self._home, one), planned_for(one.party))
+                    for one in agencies
+                    if one.notify is not None
+                ),
             ],
         }
         wanted: Mapping[Role, list[Loop]] = made if role is Role.ALL else {role: made.get(role, [])}

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from broker.hosting import Hosted, run_hosted, tell_hosted
+from broker.telling import Outcome
 from broker.wiring import Home
 from schemas.errors import Corrupt, Detail, Fault
 from schemas.names import PartyId
@@ -68,6 +69,8 @@ async def turn(home: Home, agencies: Sequence[Hosted], stopping: Callable[[], bo
     done = Turn()
     await attempt(done, None, keep(home, done))
     await attempt(done, None, _route(home, done))
+    await attempt(done, None, tell_webhooks(home, done))
+    await attempt(done, None, finish_webhooks(home, done))
     for hosted in agencies:
         if stopping():
             break
@@ -128,6 +131,26 @@ async def tell(home: Home, hosted: Hosted, done: Turn) -> None:
     if report is not None:
         done.told += len(report.told)
         _note(done, hosted, (code for _, code in report.unheard))
+
+
+async def tell_webhooks(home: Home, done: Turn, stopping: Callable[[], bool] = _never) -> None:
+    """Tell administrations at their own addresses, until nothing is due; what is slow is noted at a later turn."""
+    while not stopping():
+        outcomes, began = await home.telling.step()
+        _note_told(done, outcomes)
+        if not outcomes and not began:
+            return
+
+
+async def finish_webhooks(home: Home, done: Turn) -> None:
+    """Wait for what is being told."""
+    _note_told(done, await home.telling.finish())
+
+
+def _note_told(done: Turn, outcomes: Sequence[Outcome]) -> None:
+    done.told += sum(one.code is None for one in outcomes)
+    failed = {(one.message.to.party, one.code) for one in outcomes if one.code is not None}
+    done.troubles += [Trouble(party, code, "", {}, retriable=True) for party, code in sorted(failed)]
 
 
 async def deliver(home: Home, hosted: Hosted, done: Turn, stopping: Callable[[], bool]) -> None:

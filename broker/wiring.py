@@ -29,6 +29,7 @@ from broker.log.sql import SqlLog
 from broker.lookup import Lookup
 from broker.mailbox import Mailbox, Patience
 from broker.oauth import OAuth
+from broker.outbound import Outbound
 from broker.parties import Enrolment, Parties
 from broker.planner import Planner
 from broker.ports import Clock, Entropy, KeyKind, KeyStore, Log
@@ -39,8 +40,10 @@ from broker.settings import Settings
 from broker.store import migrate
 from broker.store.engine import Store
 from broker.subscribing import Subscribing
+from broker.telling import Telling
 from broker.tracking import Tracking
 from broker.upkeep import Schedule, Upkeep
+from broker.webhooks import Webhooks
 from schemas import catalogue
 from schemas.catalogue import Catalogue
 from schemas.errors import Refused
@@ -74,6 +77,9 @@ class Home:
     parties: Parties
     credentials: Credentials
     oauth: OAuth
+    outbound: Outbound
+    webhooks: Webhooks
+    telling: Telling
     epochs: Epochs
     intake: Intake
     desk: Desk
@@ -212,6 +218,8 @@ def assemble(
     mailbox = Mailbox(recorder, _patience(settings))
     ledger = Ledger(store, settings.ledger_origin, _ledger_key(keys), clock)
     pruning = Pruning(store, _retention(settings), clock)
+    outbound = Outbound(settings.outbound_allowed, ca_file=settings.outbound_ca_file)
+    hooks = Webhooks(recorder, entropy, outbound, identities.secret(keys, identities.WEBHOOKS))
     return Home(
         settings=settings,
         party=party,
@@ -230,6 +238,9 @@ def assemble(
         parties=Parties(store, keys, registrar, clock),
         credentials=Credentials(recorder, entropy, allowed=settings.api_tokens),
         oauth=OAuth(recorder, entropy, broker=party, seed=identities.secret(keys, identities.ACCESS)),
+        outbound=outbound,
+        webhooks=hooks,
+        telling=Telling(store=store, hooks=hooks, outbound=outbound, clock=clock, entropy=entropy),
         epochs=epochs,
         intake=intake,
         desk=Desk(

@@ -3,18 +3,15 @@
 Refuses: to read a clock or to sleep. Instants and randomness are arguments; the caller waits.
 Keeps: many agencies that lost the same dependency do not come back at the same instant (full jitter), and one that
        is away for a week is asked at least every `cap_ms`.
-Source: M. Brooker, "Exponential Backoff and Jitter", AWS Architecture Blog, 2015; Retry-After is RFC 9110, 10.2.3.
+Source: M. Brooker, "Exponential Backoff and Jitter", AWS Architecture Blog, 2015.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 
-from schemas.names import Instant
+from schemas.retry_after import LONGEST_MS, retry_after_ms
 
-LONGEST_MS = 24 * 3_600_000
-"""What another system may make us wait at most, in milliseconds: a day."""
+__all__ = ["LONGEST_MS", "Backoff", "retry_after_ms"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,19 +34,3 @@ class Backoff:
         if asked_ms is None:
             return max(self.floor_ms, jitter)
         return min(LONGEST_MS, max(0, asked_ms)) + jitter
-
-
-def retry_after_ms(header: str | None, now: Instant) -> int | None:
-    """A Retry-After header in milliseconds from now; None when absent, malformed or in the past."""
-    if header is None:
-        return None
-    text = header.strip()
-    if text.isascii() and text.isdigit():
-        return min(LONGEST_MS, int(text[:9]) * 1000)
-    try:
-        moment = parsedate_to_datetime(text)
-    except (ValueError, OverflowError):
-        return None
-    # An HTTP date is always GMT; "-0000" parses as naive and must not become this machine's own zone.
-    wait = int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000) - now
-    return min(LONGEST_MS, wait) if wait > 0 else None

@@ -1,40 +1,30 @@
 """The webhook: tells an agency's server that a delivery waits. A Standard Webhooks message, thin by construction.
 
     POST  {"type":"delivery.ready","timestamp":"...","data":{"delivery_id":"...","event_type":"..."}}
-    webhook-id         the delivery's id, the same at every attempt: the receiver's idempotency key
-    webhook-timestamp  seconds, of this attempt
-    webhook-signature  one for each key, new and old while keys rotate: `v1a,` Ed25519 or `v1,` HMAC-SHA-256,
-                       over `id.timestamp.body`
+    webhook-id: the delivery's id, the same at every attempt; how it is signed: `schemas.webhooks`
 
 Refuses: plain http except to this machine, credentials in the URL, redirects, keys that are none, more than 4 keys.
 Keeps: nothing about a citizen in body, headers or URL; the answer's body is not read.
 Source: Standard Webhooks 1.0.0, "Signature scheme" and "Delivery success and failure".
 """
 
-import base64
-import binascii
-import hashlib
-import hmac
 import json
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
 import httpx2
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pydantic import AfterValidator, Field, SecretStr
 
 from connectors.contract import Ground, Ready, Reject, Retry, Settings, checked
 from connectors.plain import uuid_text
-from connectors.retry import retry_after_ms
+from schemas import webhooks
 from schemas.errors import Refused
 from schemas.instants import rfc3339
+from schemas.retry_after import retry_after_ms
+from schemas.webhooks import Signer, signer_of
 
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
-
-Signer = Callable[[bytes], str]
-"""Bytes to one entry of `webhook-signature`."""
 
 
 def endpoint(url: str) -> str:
@@ -92,14 +82,8 @@ class WebhookConnector:
         is passed on.
         """
         now = self._ground.clock()
-        message_id, seconds = uuid_text(ready.delivery_id), str(now // 1000)
         body = _body(ready, rfc3339(now))
-        signed = f"{message_id}.{seconds}.".encode() + body
-        headers = {
-            "webhook-id": message_id,
-            "webhook-timestamp": seconds,
-            "webhook-signature": " ".join(sign(signed) for sign in self._signers),
-        }
+        headers = webhooks.headers(uuid_text(ready.delivery_id), now, body, self._signers)
         try:
             async with self._client.stream("POST", self._url, content=body, headers=headers) as answer:
                 status, wait = answer.status_code, retry_after_ms(answer.headers.get("retry-after"), now)
@@ -123,45 +107,6 @@ def _body(ready: Ready, moment: str) -> bytes:
     told = {"delivery_id": uuid_text(ready.delivery_id), "event_type": str(ready.event_type)}
     message = {"type": "delivery.ready", "timestamp": moment, "data": told}
     return json.dumps(message, separators=(",", ":")).encode()
-
-
-def signer_of(key: str, pointer: str = "") -> Signer:
-    """How a key signs: `whsk_` and base64 of 32 bytes (seed) or 64 (seed and public key), `whsec_` and 24 to 64 bytes.
-
-    Raises Refused("webhook.key").
-    """
-    prefix, _, encoded = key.partition("_")
-    try:
-        raw = base64.b64decode(encoded, validate=True)
-    except (binascii.Error, ValueError):
-        raw = b""
-    if prefix == "whsk" and len(raw) in {32, 64}:
-        return _ed25519(raw, pointer)
-    if prefix == "whsec" and 24 <= len(raw) <= 64:
-        return lambda signed: f"v1,{_base64(hmac.new(raw, signed, hashlib.sha256).digest())}"
-    raise Refused("webhook.key", pointer)
-
-
-def public_key_of(key: str) -> str:
-    """What the agency gets to verify with: `whpk_` and base64 of the public key. Raises Refused("webhook.key")."""
-    signer_of(key)
-    if not key.startswith("whsk_"):
-        raise Refused("webhook.key")
-    private = Ed25519PrivateKey.from_private_bytes(base64.b64decode(key.removeprefix("whsk_"))[:32])
-    return f"whpk_{_base64(private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw))}"
-
-
-def _ed25519(raw: bytes, pointer: str) -> Signer:
-    private = Ed25519PrivateKey.from_private_bytes(raw[:32])
-    public = private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
-    if raw[32:] not in {b"", public}:
-        # Signing under another public key than the seed's own gives the seed away.
-        raise Refused("webhook.key", pointer)
-    return lambda signed: f"v1a,{_base64(private.sign(signed))}"
-
-
-def _base64(raw: bytes) -> str:
-    return base64.b64encode(raw).decode()
 
 
 def trust(ca_file: str | None) -> ssl.SSLContext:

@@ -1,5 +1,6 @@
-"""Credential checks: the ledger tells of every API token and of every client's pinned key as it counts: whose it is,
-for what, until when, and whether it was revoked. So none can be slipped in, widened, prolonged, or brought back.
+"""Credential checks: the ledger tells of every API token, of every client's pinned key and of every webhook's address
+as it counts: whose it is, for what, until when, and whether it was revoked. So none can be slipped in, widened,
+prolonged, or brought back.
 """
 
 from collections.abc import AsyncIterator, Iterator
@@ -11,13 +12,24 @@ from broker.checks.finding import Finding
 from broker.credentials import token_digest
 from broker.oauth import client_digest
 from broker.store.engine import Transaction
-from broker.store.tables import api_tokens, client_keys, spent_assertions
+from broker.store.tables import api_tokens, client_keys, spent_assertions, webhook_attempts, webhooks
+from broker.webhooks import Status, webhook_digest
 from schemas.entry import Entry, EntryKind
 from schemas.names import PartyId
 
+_MESSAGES = {
+    Status.PROVING: {True},
+    Status.ACTIVE: {True, False},
+    Status.DISABLED: {False},
+    Status.ENDED: {False},
+}
+"""Whether a message is on its way to a webhook of this status."""
+
+Told = set[tuple[EntryKind, PartyId | None, bytes | None]]
+
 
 async def check(tx: Transaction, entries: list[Entry]) -> AsyncIterator[Finding]:
-    """Every check of the API tokens and of the clients' pinned keys."""
+    """Every check of the API tokens, of the clients' pinned keys, and of the webhooks."""
     told = {(entry.kind, entry.recipient, entry.detail) for entry in entries}
     for row in await tx.execute(select(api_tokens)):
         for wrong in _wrong(row, token_digest(row._mapping), told):
@@ -29,10 +41,30 @@ async def check(tx: Transaction, entries: list[Entry]) -> AsyncIterator[Finding]
     for row in await tx.execute(select(spent_assertions)):
         if row.party not in pinned or len(row.jti) != 32:
             yield Finding("oauth.spent", f"spent_assertions/{row.party}", "no client of ours can have used it")
+    async for finding in _webhooks(tx, told):
+        yield finding
 
 
-def _wrong(row: Row[Any], digest: bytes, told: set[tuple[EntryKind, PartyId | None, bytes | None]]) -> Iterator[str]:
-    if (EntryKind.KEY_ADDED, row.party, digest) not in told:
+async def _webhooks(tx: Transaction, told: Told) -> AsyncIterator[Finding]:
+    """No address that nobody registered, and none that lives on after its end; a message only where one may be due."""
+    for row in await tx.execute(select(webhooks)):
+        place, ended = f"webhooks/{row.id.hex()}", row.status == Status.ENDED.value
+        for wrong in _untold(row.party, webhook_digest(row._mapping), told, revoked=ended):
+            yield Finding("webhooks.untold", place, wrong)
+        there = {row.message is not None, row.message_at is not None, row.next_at is not None}
+        if len(there) > 1 or not there <= _MESSAGES[Status(row.status)]:
+            yield Finding("webhooks.message", place, "a message that is half there, or there where none may be")
+    orphan = select(webhook_attempts.c.seq).join(webhooks, webhooks.c.id == webhook_attempts.c.webhook, isouter=True)
+    for row in await tx.execute(orphan.where(webhooks.c.id.is_(None))):
+        yield Finding("webhooks.attempt", f"webhook_attempts/{row.seq}", "of a webhook that is not there")
+
+
+def _wrong(row: Row[Any], digest: bytes, told: Told) -> Iterator[str]:
+    return _untold(row.party, digest, told, revoked=row.revoked_at is not None)
+
+
+def _untold(party: str, digest: bytes, told: Told, *, revoked: bool) -> Iterator[str]:
+    if (EntryKind.KEY_ADDED, party, digest) not in told:
         yield "the row is not what the ledger says was issued"
-    if ((EntryKind.KEY_REVOKED, row.party, digest) in told) is not (row.revoked_at is not None):
+    if ((EntryKind.KEY_REVOKED, party, digest) in told) is not revoked:
         yield "revoked in the ledger and not here, or the other way round"

@@ -148,6 +148,49 @@ spent_assertions = Table(
     PrimaryKeyConstraint("party", "jti"),
 )
 
+# ── webhooks: endpoints of administrations, the message that is on its way to each, and what came of every attempt ──
+
+_DUE = text("next_at IS NOT NULL")
+
+webhooks = Table(
+    "webhooks",
+    metadata,
+    Column("id", LargeBinary, primary_key=True),
+    Column("party", Text, ForeignKey("parties.id"), nullable=False, index=True),
+    Column("url", Text, nullable=False),
+    Column("symmetric", Integer, nullable=False),  # 1: signed with a shared secret, too
+    Column("created_at", BigInteger, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("reason", Text),  # why it is disabled: a code
+    Column("changed_at", BigInteger, nullable=False),  # when the status was last another
+    Column("version", Integer, nullable=False),  # of its keys, which are made from the broker's secret
+    Column("previous_until", BigInteger),  # until then the version before signs, too
+    Column("told_seq", BigInteger, nullable=False),  # the newest delivery that a message was made for
+    Column("message", LargeBinary),  # on its way; null: none
+    Column("message_at", BigInteger),
+    Column("waiting", Integer, nullable=False),  # what that message tells
+    Column("attempts", Integer, nullable=False),  # of that message, without success
+    Column("next_at", BigInteger),
+    Column("remind_at", BigInteger),  # what still waits is told again
+    Column("reminders", Integer, nullable=False),
+    Column("lease_until", BigInteger),  # one process sends
+    Index("webhooks_due", "next_at", sqlite_where=_DUE, postgresql_where=_DUE),
+)
+
+webhook_attempts = Table(
+    "webhook_attempts",
+    metadata,
+    Column("seq", Sequence, primary_key=True, autoincrement=True),
+    Column("webhook", LargeBinary, ForeignKey("webhooks.id"), nullable=False),
+    Column("message", LargeBinary, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("duration_ms", BigInteger, nullable=False),
+    Column("status", Integer),  # null: no answer
+    Column("code", Text),  # null: heard
+    Index("webhook_attempts_of", "webhook", "seq"),
+)
+
 # ── epochs: the gate's HPKE keys and the consent epoch keys; the private halves live in the key store ──────────────
 
 gate_epochs = Table(

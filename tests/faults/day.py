@@ -33,6 +33,8 @@ from broker.store.tables import (
     log_record,
     spent_assertions,
     submissions,
+    webhook_attempts,
+    webhooks,
     withholdings,
 )
 from broker.wiring import create_home, open_home
@@ -44,6 +46,7 @@ from schemas.errors import Refused
 from schemas.hpke import Suite
 from schemas.names import Instant, PartyId, Reason
 from tests.clients import Client
+from tests.endpoints import Endpoints, send
 from tests.world import (
     BANK,
     CAF,
@@ -134,6 +137,9 @@ async def enrol(here: World) -> None:
         if not await home.credentials.list(tx, NEW):
             at = here.clock()
             await home.credentials.issue(tx, NEW, [Scope.READ], expires_at=Instant(at + DAY), at=at)
+    async with home.store.begin() as tx:
+        if not await home.webhooks.list(tx, NEW):
+            await home.webhooks.add(tx, NEW, "https://office.example/", here.clock())
     client = Client(here, NEW, CLIENT)
     async with home.store.read() as tx:
         known = bool(await home.oauth.keys(tx, NEW))
@@ -165,6 +171,10 @@ async def rotate(here: World) -> None:
         for client in await home.oauth.keys(tx, NEW):
             if client.revoked_at is None:
                 await home.oauth.unpin(tx, client.kid, here.clock())
+    async with home.store.begin() as tx:
+        for hook in await home.webhooks.list(tx, NEW):
+            if hook.version == 1:
+                await home.webhooks.rotate(tx, NEW, hook.id, here.clock(), DAY)
 
 
 WISHES: Final = ((CAF, FAMILY, ELISE), (CPAM, HEALTH, ELISE), (CAF, FAMILY, YANN), (CAF, FAMILY, HEIR))
@@ -208,6 +218,11 @@ async def meet(here: World) -> None:
 async def pull(here: World) -> None:
     """CPAM's connector fetches and writes, and dies before it acknowledges."""
     await work(here, CPAM, lambda _: None)
+
+
+async def tell(here: World) -> None:
+    """A process tells the webhooks what is theirs: the new one its challenge."""
+    await send(here, Endpoints())
 
 
 async def later(here: World) -> None:
@@ -296,6 +311,7 @@ STEPS: Final[Mapping[str, tuple[int, Step]]] = {
     "route": (10 * MINUTE, route),
     "meet": (11 * MINUTE, meet),
     "pull": (12 * MINUTE, pull),
+    "tell": (13 * MINUTE, tell),
     "later": (14 * MINUTE, later),
     "refuse": (18 * MINUTE, refuse),
     "replay": (30 * MINUTE, replay),
@@ -393,6 +409,10 @@ async def summary(here: World) -> dict[str, Any]:
         "letters": await grouped(here, dead_letters.c.stage, dead_letters.c.code, dead_letters.c.replayed_at.is_(None)),
         "entries": Counter(entry.kind.value for entry in await here.entries()),
         "rows": {party: len(rows(here, party)) for party in (CAF, CPAM, NEW)},
+        "webhooks": await grouped(
+            here, webhooks.c.party, webhooks.c.status, webhooks.c.version, webhooks.c.message.is_(None)
+        ),
+        "attempts": await grouped(here, webhook_attempts.c.kind, webhook_attempts.c.code),
         "receipts": len(list(folder.glob("receipt-*"))),
         "files": sorted(str(path.relative_to(folder)) for path in (folder / "log").rglob("*") if path.is_file()),
     }

@@ -82,9 +82,13 @@ SCENARIOS = {
     "registrar.rotated": "rotate",
     "router.batch": "route",
     "router.parked": "route",
+    "telling.claimed": "tell",
+    "telling.noted": "tell",
     "subscribing.asked": "enrol",
     "subscribing.changed": "enrol",
     "viewing.recorded": "change",
+    "webhooks.added": "enrol",
+    "webhooks.changed": "rotate",
 }
 
 # What an interruption may leave behind, by the step: each was told beside its mark

@@ -35,9 +35,9 @@ from broker.settings import Settings
 from broker.store.move import copy
 from broker.wiring import Home, system_clock
 from connectors.runner import RunReport
-from connectors.webhook import public_key_of
 from schemas.hpke import Suite
 from schemas.names import PartyId
+from schemas.webhooks import public_key_of
 
 ORIGIN = "unefois.example/demo"
 """The name of the demo's ledger."""

@@ -13,13 +13,13 @@ from fastapi import APIRouter, FastAPI, Response
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
 
-from broker.web.agencies import publishing, reading, receiving, tokens
+from broker.web.agencies import hooks, publishing, reading, receiving, tokens
 from broker.web.agencies.waiting import Waiting
 from broker.wiring import Home
 
 PREFIX: Final = "/v1"
 OAUTH: Final = "/oauth2"
-ROUTES: Final = (publishing.routes, receiving.routes, reading.routes)
+ROUTES: Final = (publishing.routes, receiving.routes, reading.routes, hooks.routes)
 BODIES: Final[Mapping[str, int]] = {
     f"{PREFIX}/declarations": 1_048_576,
     f"{PREFIX}/declarations:batch": 8 * 1_048_576,

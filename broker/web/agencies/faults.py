@@ -56,6 +56,10 @@ STATUS: Final[Mapping[str, int]] = {
     "subscribing.running": 409,
     "subscribing.unknown": 404,
     "tracking.unknown": 404,
+    "webhooks.ended": 409,
+    "webhooks.too-many": 409,
+    "webhooks.unknown": 404,
+    "webhooks.url-twice": 409,
 }
 """What is not here follows from the fault's type: 422 refused, 503 unavailable, 500 a contradiction of our own."""
 

@@ -20,6 +20,7 @@ from broker.web.agencies.faults import status_of
 from broker.web.agencies.strict import Access, StrictRoute
 from broker.web.agencies.waiting import Waiting
 from broker.web.problems import told
+from broker.webhooks import Status
 from broker.wiring import Home
 from schemas.errors import Fault, Refused
 from schemas.names import DeliveryId, Reason
@@ -123,16 +124,18 @@ async def dead_letters(
 
 @routes.get("/status")
 async def status(request: Request, caller: Receiver) -> Json:
-    """How much waits for you, and since when."""
+    """How much waits for you, and since when; how your webhooks are."""
     home: Home = request.app.state.home
     async with home.store.read() as tx:
         now = await backlog.of(tx, caller.party)
+        hooks = [one for one in await home.webhooks.list(tx, caller.party) if one.status is not Status.ENDED]
     return {
         "party": caller.party,
         "waiting": now.waiting,
         "handed": now.handed,
         "oldest_at": time_of(now.oldest_at),
         "dead_letters": now.dead_letters,
+        "webhooks": [{"id": uuid_of(one.id), "status": one.status.value, "reason": one.reason} for one in hooks],
         "at": time_of(home.clock()),
     }
 

@@ -38,9 +38,11 @@ from schemas.names import Instant, LeafHash, ManifestDigest, Reason
 from schemas.release import LockedDelivery, SealedField, bitmap
 from schemas.signing import Algorithm, PrivateKey
 from tests.clients import Client
+from tests.endpoints import Endpoints, send, status
 from tests.world import (
     BANK,
     CAF,
+    CPAM,
     DAY,
     ELISE,
     FAMILY,
@@ -108,6 +110,9 @@ async def lived_in(here: World) -> None:
     client = Client(here, CAF)
     await client.pin()
     await client.redeem()
+    async with home.store.begin() as tx:
+        await home.webhooks.add(tx, CPAM, "https://cpam.example/", home.clock())
+    await send(here, Endpoints(status(500)))
     # grants without deliveries: a mandate, one narrowed, one revoked
     await here.give(RENNES, BANK, TOWN, ["holder"], basis=law("CGCT, art. L2121-29"))
     narrowed = await here.give(CAF, BANK, FAMILY, ["iban", "bic"])
@@ -350,6 +355,9 @@ ALONE: dict[str, Tampering] = {
     "rights.edited": f"UPDATE publishing_rights SET valid_to = 9000000000000 WHERE party = '{PORTAL}'",
     "submissions.receipt": on_first("submissions", "receipt = '{}'"),
     "subscriptions.edited": on_first("subscriptions", "legal_reference = 'none'"),
+    "webhooks.attempt": "UPDATE webhook_attempts SET webhook = zeroblob(16)",
+    "webhooks.message": "UPDATE webhooks SET next_at = NULL",
+    "webhooks.untold": "UPDATE webhooks SET url = 'https://thief.example/'",
     "withholdings.missing": drop_first("withholdings"),
     "withholdings.orphan": on_first("withholdings", "subscription = zeroblob(16)"),
     "withholdings.untold": on_first("withholdings", "reason = 'paused'"),
@@ -360,6 +368,8 @@ TOO: list[tuple[str, set[str]]] = [
     # the rest of what a hand can do, with every check that must see it
     ("UPDATE signing_keys SET revoked_at = 1", {"directory.untold"}),
     (f"UPDATE sealing_keys SET party = '{PORTAL}' WHERE party = '{CAF}'", {"directory.untold"}),
+    ("UPDATE webhooks SET status = 'disabled'", {"webhooks.message"}),
+    ("UPDATE webhooks SET status = 'ended'", {"webhooks.message", "webhooks.untold"}),
     ("UPDATE gate_epochs SET destroyed_at = NULL", {"keys.lost"}),
     ("UPDATE consent_epochs SET destroyed_at = NULL", {"keys.lost"}),
     ("UPDATE consent_epochs SET destroyed_at = 1", {"keys.outlived", "consent-keys.dead-epoch"}),

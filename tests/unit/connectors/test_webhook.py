@@ -17,9 +17,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from standardwebhooks import Webhook
 
 from connectors.contract import Ground, Ready, Reject, Retry
-from connectors.webhook import WebhookConnector, public_key_of, signer_of
+from connectors.webhook import WebhookConnector
 from schemas.errors import Fault, Refused
 from schemas.names import DeliveryId, EventType, Instant
+from schemas.webhooks import public_key_of, signer_of
 
 SEED = bytes(range(32))
 PUBLIC = Ed25519PrivateKey.from_private_bytes(SEED).public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)

@@ -33,6 +33,13 @@ TABLE: dict[tuple[str, str], tuple[Scope, Any, int]] = {
     ("POST", "/deliveries:replay"): (Scope.RECEIVE, {"deliveries": [NOBODY]}, 200),
     ("GET", "/dead-letters"): (Scope.RECEIVE, None, 200),
     ("GET", "/status"): (Scope.RECEIVE, None, 200),
+    ("POST", "/webhooks"): (Scope.RECEIVE, {"url": "http://a.example/"}, 422),
+    ("GET", "/webhooks"): (Scope.RECEIVE, None, 200),
+    ("GET", "/webhooks/{webhook}"): (Scope.RECEIVE, None, 404),
+    ("POST", "/webhooks/{webhook}:prove"): (Scope.RECEIVE, None, 404),
+    ("POST", "/webhooks/{webhook}:rotate"): (Scope.RECEIVE, {}, 404),
+    ("POST", "/webhooks/{webhook}:end"): (Scope.RECEIVE, None, 404),
+    ("GET", "/webhooks/{webhook}/attempts"): (Scope.RECEIVE, None, 404),
     ("GET", "/directory"): (Scope.READ, None, 200),
     ("GET", "/schemas"): (Scope.READ, None, 200),
     ("GET", "/schemas/{schema}"): (Scope.READ, None, 404),
@@ -96,7 +103,10 @@ async def test_what_is_anothers_gives_the_answer_of_what_never_was(served: Serve
     await here.give(CAF, MOVED, FAMILY, ["subject"])
     declared = await here.declare(MOVED, here.moved())
     (delivery,) = await here.inbox(CAF).lease(1)
+    async with here.home.store.begin() as tx:
+        hook = await here.home.webhooks.add(tx, CAF, "https://caf.example/", here.clock())
     own = {
+        "{webhook}": (CAF, hook.id),
         "{declaration}": (PORTAL, declared.declaration_id),
         "{subscription}": (CAF, here.subscriptions[CAF, MOVED].id),
         "delivery": (CAF, delivery.id),
@@ -105,6 +115,11 @@ async def test_what_is_anothers_gives_the_answer_of_what_never_was(served: Serve
     for method, path, body in (
         ("GET", "/declarations/{declaration}", None),
         ("POST", "/subscriptions/{subscription}:end", None),
+        ("GET", "/webhooks/{webhook}", None),
+        ("GET", "/webhooks/{webhook}/attempts", None),
+        ("POST", "/webhooks/{webhook}:prove", None),
+        ("POST", "/webhooks/{webhook}:rotate", {}),
+        ("POST", "/webhooks/{webhook}:end", None),
         ("POST", "/deliveries:ack", ACK),
         ("POST", "/deliveries:release", {"deliveries": [NOBODY]}),
         ("POST", "/deliveries:replay", {"deliveries": [NOBODY]}),

@@ -1,0 +1,269 @@
+"""Telling: sends webhooks what is theirs: a challenge, or that deliveries wait; never a delivery, never a citizen.
+
+    {"type":"webhook.challenge","timestamp":"...","data":{"webhook":"...","challenge":"..."}}
+    {"type":"deliveries.ready","timestamp":"...","data":{"webhook":"...","waiting":3}}
+
+Refuses: to send twice at once to one webhook, however many processes send; to follow a redirect; to try for ever.
+Keeps: what is sent is written down before it is sent, with a lease: a message that a crash interrupts comes again, with
+the same id, when the lease is over. News that come meanwhile are one more message, not one each. What still waits after
+it was told is told again, after five minutes and then ever more seldom.
+Source: Standard Webhooks 1.0.0, "Delivery success and failure": its schedule, 410, Retry-After.
+"""
+
+import asyncio
+import hmac
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, and_, case, delete, exists, func, insert, or_, select, update
+
+from broker.crashpoints import mark
+from broker.deliveries import DeliveryState
+from broker.outbound import Outbound, Reply
+from broker.ports import Clock, Entropy
+from broker.store.engine import Store, Transaction
+from broker.store.tables import deliveries, webhook_attempts, webhooks
+from broker.webhooks import ID_BYTES, LOCK, Kind, Status, Webhook, Webhooks, webhook_of
+from schemas.errors import Fault
+from schemas.instants import rfc3339
+from schemas.names import Instant
+from schemas.retry_after import retry_after_ms
+from schemas.webhooks import headers, signer_of
+
+_MINUTE, _HOUR = 60_000, 3_600_000
+SCHEDULE: Final = (5_000, *(5 * _MINUTE, 30 * _MINUTE), *(hours * _HOUR for hours in (2, 5, 10, 14, 20, 24)))
+"""Milliseconds between one attempt and the next, as the standard has them: ten attempts in three days."""
+CHALLENGES: Final = 5
+"""Attempts of a challenge: within three hours somebody has mended the endpoint, or looks at what went wrong."""
+REMINDERS: Final = SCHEDULE[1:]
+CALL_SECONDS: Final = 15
+LEASE_MS: Final = 60_000
+"""Longer than a call and its bookkeeping: whoever takes over finds nobody at it."""
+AT_ONCE: Final = 512
+"""Messages under way in one process."""
+MOST_TOLD: Final = 1000
+"""`waiting` counts up to here."""
+KEPT: Final = 500
+"""Attempts kept of one webhook."""
+ECHO_BYTES: Final = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message to one webhook, under the lease that its sender holds."""
+
+    to: Webhook
+    kind: Kind
+    id: bytes
+    made_at: Instant
+    waiting: int
+    lease_until: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one attempt. `code` is None where it was heard; `after_ms`: what the endpoint asked for."""
+
+    message: Message
+    at: Instant
+    duration_ms: int
+    status: int | None
+    code: str | None
+    after_ms: int | None
+
+
+class Telling:
+    """The sender of one process. `step` is called again and again, by one task."""
+
+    def __init__(self, *, store: Store, hooks: Webhooks, outbound: Outbound, clock: Clock, entropy: Entropy) -> None:
+        self._store = store
+        self._hooks = hooks
+        self._outbound = outbound
+        self._clock = clock
+        self._entropy = entropy
+        self._under_way: set[asyncio.Task[Outcome]] = set()
+
+    async def step(self) -> tuple[Sequence[Outcome], bool]:
+        """Begin to send what is due, note what came back. Returns what came back, and whether anything began.
+
+        What is slow does not hold up the others: it is noted at a later step. Raises Unavailable.
+        """
+        due = await self._claim(AT_ONCE - len(self._under_way))
+        self._under_way |= {asyncio.create_task(self._send(message)) for message in due}
+        if not self._under_way:
+            return (), False
+        done, self._under_way = await asyncio.wait(
+            self._under_way, timeout=0 if due else 0.05, return_when=asyncio.FIRST_COMPLETED
+        )
+        return await self._note(done), bool(due)
+
+    async def finish(self) -> Sequence[Outcome]:
+        """Wait for what is under way, and note it. Raises Unavailable."""
+        if not self._under_way:
+            return ()
+        done, self._under_way = await asyncio.wait(self._under_way)
+        return await self._note(done)
+
+    # ── what is due ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _claim(self, limit: int) -> list[Message]:
+        """Messages that are due, each under a lease. Nothing is written where nothing is due."""
+        at = self._clock()
+        due = select(webhooks.c.id).where(_due(at)).limit(max(0, limit))
+        async with self._store.read() as tx:
+            if (await tx.execute(due)).first() is None:
+                return []
+        async with self._store.begin() as tx:
+            await tx.lock_exclusive([LOCK])  # two senders see the same ones due; the second finds the first's leases
+            rows = (await tx.execute(select(webhooks).where(webhooks.c.id.in_(due)).order_by(webhooks.c.id))).all()
+            claimed = [await self._claimed(tx, row, at) for row in rows]
+            mark("telling.claimed")
+            # Crash here: nothing was sent; the message is there or not, and is due when its lease is over.
+        return claimed
+
+    async def _claimed(self, tx: Transaction, row: Any, at: Instant) -> Message:
+        """Write down what is going to be sent: a message that is on its way already, or a new one."""
+        values: dict[str, Any] = {"lease_until": at + LEASE_MS, "next_at": at}
+        if row.message is None:
+            newest, waiting = await _waiting(tx, row.party)
+            fresh = newest > row.told_seq
+            values |= {"message": self._entropy(ID_BYTES), "message_at": at, "waiting": waiting}
+            values |= {"told_seq": max(newest, row.told_seq), "reminders": 0 if fresh else row.reminders + 1}
+        await tx.execute(update(webhooks).where(webhooks.c.id == row.id).values(**values))
+        told = {**row._mapping, **values}
+        kind = Kind.CHALLENGE if row.status == Status.PROVING.value else Kind.READY
+        made_at, lease = Instant(told["message_at"]), Instant(told["lease_until"])
+        return Message(webhook_of(row), kind, bytes(told["message"]), made_at, told["waiting"], lease)
+
+    # ── one attempt ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _send(self, message: Message) -> Outcome:
+        """Never raises: whatever happens is an outcome, for a task that dies would hold its lease for nothing."""
+        at = self._clock()
+        body = self.body(message)
+        signers = [signer_of(key) for key in self._hooks.signing(message.to, at)]
+        told = headers(uuid_text(message.id), at, body, signers)
+        try:
+            reply = await self._outbound.call(
+                "POST",
+                message.to.url,
+                headers={"content-type": "application/json", "user-agent": "unefois-webhook/1", **told},
+                body=body,
+                limit=ECHO_BYTES,
+                seconds=CALL_SECONDS,
+            )
+        except Fault as fault:
+            return Outcome(message, at, self._clock() - at, None, fault.code, None)
+        now = self._clock()
+        asked = retry_after_ms(reply.headers.get("retry-after"), now)
+        return Outcome(message, at, now - at, reply.status, self._judged(message, reply), asked)
+
+    def body(self, message: Message) -> bytes:
+        """The exact bytes that are signed and sent, the same at every attempt."""
+        told: dict[str, Any] = {"webhook": uuid_text(message.to.id)}
+        if message.kind is Kind.CHALLENGE:
+            told["challenge"] = self._hooks.challenge(message.to.id, message.id)
+        else:
+            told["waiting"] = message.waiting
+        whole = {"type": message.kind.value, "timestamp": rfc3339(message.made_at), "data": told}
+        return json.dumps(whole, separators=(",", ":")).encode()
+
+    def _judged(self, message: Message, reply: Reply) -> str | None:
+        """The code of what was wrong with an answer, or None."""
+        if reply.status == 410:
+            return "webhooks.gone"
+        if not 200 <= reply.status < 300:
+            return "webhooks.answer"
+        if message.kind is Kind.READY:
+            return None
+        expected = self._hooks.challenge(message.to.id, message.id)
+        return None if reply.whole and hmac.compare_digest(_echoed(reply.body), expected.encode()) else "webhooks.echo"
+
+    # ── what came of it ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _note(self, done: Iterable[asyncio.Task[Outcome]]) -> Sequence[Outcome]:
+        """All of them in one transaction: five hundred agencies that answer at once are one write."""
+        outcomes = [task.result() for task in done]
+        if not outcomes:
+            return ()
+        async with self._store.begin() as tx:
+            await tx.lock_exclusive([LOCK])
+            for outcome in outcomes:
+                await self._noted(tx, outcome)
+            mark("telling.noted")
+            # Crash here, or above it: sent and not noted; the same message comes again when its lease is over.
+        return outcomes
+
+    async def _noted(self, tx: Transaction, outcome: Outcome) -> None:
+        """The attempt, and what follows from it, if this process still holds the lease."""
+        message, table = outcome.message, webhook_attempts
+        held = and_(webhooks.c.id == message.to.id, webhooks.c.lease_until == message.lease_until)
+        values = self._failed(outcome) if outcome.code is not None else self._heard(outcome)
+        changed = await tx.execute(update(webhooks).where(held).values(**values, lease_until=None))
+        if changed.rowcount == 0:
+            return  # ended, or proven anew meanwhile, or another has taken over: it is not ours to say
+        row = {"webhook": message.to.id, "message": message.id, "kind": message.kind.value, "at": outcome.at}
+        came = {"duration_ms": outcome.duration_ms, "status": outcome.status, "code": outcome.code}
+        await tx.execute(insert(table).values(**row, **came))
+        mine = table.c.webhook == message.to.id
+        oldest = select(table.c.seq).where(mine).order_by(table.c.seq.desc()).offset(KEPT - 1).limit(1)
+        await tx.execute(delete(table).where(mine, table.c.seq < oldest.scalar_subquery()))
+
+    def _heard(self, outcome: Outcome) -> dict[str, Any]:
+        values: dict[str, Any] = {"message": None, "message_at": None, "attempts": 0, "next_at": None}
+        if outcome.message.kind is Kind.CHALLENGE:
+            return values | {"status": Status.ACTIVE.value, "changed_at": outcome.at}
+        at = [outcome.at + wait for wait in REMINDERS]
+        return values | {"remind_at": case(dict(enumerate(at)), value=webhooks.c.reminders, else_=at[-1])}
+
+    def _failed(self, outcome: Outcome) -> dict[str, Any]:
+        """Tried again later, or given up: then somebody has to look, and prove it anew."""
+        message = outcome.message
+        failures = message.to.attempts + 1
+        challenge = message.kind is Kind.CHALLENGE
+        most = CHALLENGES if challenge else len(SCHEDULE) + 1
+        if outcome.code == "webhooks.gone" or failures >= most:
+            reason = "webhooks.gone" if outcome.code == "webhooks.gone" else "webhooks.failed"
+            ended = {"message": None, "message_at": None, "next_at": None, "remind_at": None, "attempts": failures}
+            return ended | {"status": Status.DISABLED.value, "reason": reason, "changed_at": outcome.at}
+        wait = max(SCHEDULE[failures - 1], outcome.after_ms or 0)
+        # Up to a tenth more by chance: those who lost the same server do not all come back to it at once.
+        wait += wait // 10 * self._entropy(1)[0] // 256
+        return {"attempts": failures, "next_at": outcome.at + wait}
+
+
+def uuid_text(raw: bytes) -> str:
+    """16 bytes as a UUID."""
+    return str(UUID(bytes=raw))
+
+
+def _due(at: Instant) -> ColumnElement[bool]:
+    """A message that is on its way and due; or news, or what still waits, for an active one without a message."""
+    free = or_(webhooks.c.lease_until.is_(None), webhooks.c.lease_until <= at)
+    waits = exists().where(
+        deliveries.c.recipient == webhooks.c.party, deliveries.c.state == DeliveryState.PENDING.value
+    )
+    news = waits.where(deliveries.c.seq > webhooks.c.told_seq)
+    idle = and_(webhooks.c.status == Status.ACTIVE.value, webhooks.c.message.is_(None))
+    return and_(free, or_(webhooks.c.next_at <= at, and_(idle, or_(news, and_(webhooks.c.remind_at <= at, waits)))))
+
+
+async def _waiting(tx: Transaction, party: str) -> tuple[int, int]:
+    """The number of the newest delivery that was never handed out, and how many there are, up to MOST_TOLD."""
+    waits = (deliveries.c.recipient == party, deliveries.c.state == DeliveryState.PENDING.value)
+    newest = (await tx.execute(select(func.max(deliveries.c.seq)).where(*waits))).scalar() or 0
+    some = select(deliveries.c.seq).where(*waits).limit(MOST_TOLD).subquery()
+    return newest, (await tx.execute(select(func.count()).select_from(some))).scalar_one()
+
+
+def _echoed(body: bytes) -> bytes:
+    """The challenge in an answer: the JSON member `challenge`, or the whole text."""
+    try:
+        told = json.loads(body)
+    except (ValueError, RecursionError):
+        return body.strip()
+    echoed = told.get("challenge") if isinstance(told, dict) else told
+    return echoed.encode("utf-8", "replace") if isinstance(echoed, str) else b""
