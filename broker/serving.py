@@ -23,7 +23,7 @@ from broker.hosting import Hosted
 from broker.measures import TURN
 from broker.members import Members
 from broker.router import TOPIC, LostOwnership
-from broker.store.bell import DECLARED, planned_for
+from broker.store.bell import DECLARED, PLANNED, planned_for
 from broker.turns import Trouble, Turn
 from broker.wiring import Home
 from schemas.errors import Unavailable
@@ -201,7 +201,9 @@ class Serving:
                 for one in agencies
             ],
             Role.NOTIFY: [
-                Loop(Role.NOTIFY, None, partial(turns.tell_webhooks, self._home, stopping=lambda: self.stopping)),
+                Loop(
+                    Role.NOTIFY, None, partial(turns.tell_webhooks, self._home, stopping=lambda: self.stopping), PLANNED
+                ),
                 *(
                     Loop(Role.NOTIFY, one.party, partial(turns.tell, self._home, one), planned_for(one.party))
                     for one in agencies
