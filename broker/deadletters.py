@@ -27,6 +27,7 @@ from schemas.errors import Refused
 from schemas.names import DeliveryId, Instant, PartyId, Reason
 
 LOCK = b"dead-letters"
+EPOCH = Instant(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,18 +71,25 @@ class DeadLetters:
         self._clock = clock
 
     async def list(
-        self, *, replayed: bool = False, recipient: PartyId | None = None, after: int = 0, limit: int = 200
+        self,
+        *,
+        replayed: bool = False,
+        recipient: PartyId | None = None,
+        after: int = 0,
+        since: Instant = EPOCH,
+        limit: int = 200,
     ) -> list[DeadLetter]:
         """Those that wait, oldest first; with `replayed` the others too, and those that were applied after all.
 
-        `recipient`: those of one administration; `after`: those with a greater number.
+        `recipient`: those of one administration; `after`: those with a greater number; `since`: those that died then or
+        later.
         """
         applied = deliveries.c.state.is_not_distinct_from(DeliveryState.APPLIED.value)
         waiting = [] if replayed else [dead_letters.c.replayed_at.is_(None), ~applied]
         mine = [] if recipient is None else [deliveries.c.recipient == recipient]
-        later = dead_letters.c.id > after
+        later = (dead_letters.c.id > after, dead_letters.c.at >= since)
         async with self._store.read() as tx:
-            rows = await tx.execute(_SELECT.where(*waiting, *mine, later).order_by(dead_letters.c.id).limit(limit))
+            rows = await tx.execute(_SELECT.where(*waiting, *mine, *later).order_by(dead_letters.c.id).limit(limit))
             return [_dead_letter(row) for row in rows]
 
     async def show(self, number: int) -> DeadLetter:

@@ -1,6 +1,7 @@
 """Mailbox: each agency's deliveries, handed out in order for each citizen, kept until they are acknowledged or parked.
 
-Refuses: to hand out a citizen's next delivery while one before it is on its way; an acknowledgement without a release.
+Refuses: to hand out a citizen's next delivery while one before it is on its way, or what its recipient has paused; an
+acknowledgement without a release.
 Keeps: a leased delivery comes again when its lease runs out; one tried too often is parked with its reason, never
 dropped; the same acknowledgement twice changes nothing.
 """
@@ -8,13 +9,13 @@ dropped; the same acknowledgement twice changes nothing.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, and_, exists, or_, tuple_, update
+from sqlalchemy import ColumnElement, and_, exists, or_, select, tuple_, update
 
 from broker.crashpoints import mark
 from broker.deliveries import ACTIVE, Delivery, DeliveryState, Stage, in_states, load, load_own, mailbox_lock, record
 from broker.ledger import Recorder
 from broker.store.engine import Transaction
-from broker.store.tables import dead_letters, deliveries
+from broker.store.tables import dead_letters, deliveries, paused_subscriptions
 from schemas.entry import EntryKind
 from schemas.errors import Refused
 from schemas.names import DeliveryId, Instant, PartyId, Reason
@@ -43,18 +44,23 @@ class Rejection:
 
 
 def _free(recipient: PartyId, at: Instant) -> ColumnElement[bool]:
-    """What may be handed out now: due, not under a lease, and first in line for its citizen."""
+    """What may be handed out now: due, not under a lease, not paused, and first in line for its citizen among what is
+    not paused.
+    """
+    paused = select(paused_subscriptions.c.subscription)
     before = deliveries.alias("before")  # declared before, whenever it was planned: a resumed one comes late
     return and_(
         deliveries.c.recipient == recipient,
         in_states(ACTIVE),
         deliveries.c.available_at <= at,
+        deliveries.c.subscription.not_in(paused),
         or_(deliveries.c.lease_until.is_(None), deliveries.c.lease_until <= at),
         ~exists().where(
             before.c.recipient == deliveries.c.recipient,
             before.c.subject == deliveries.c.subject,
             tuple_(before.c.declaration, before.c.seq) < tuple_(deliveries.c.declaration, deliveries.c.seq),
             before.c.state.in_(sorted(state.value for state in ACTIVE)),
+            before.c.subscription.not_in(paused),
         ),
     )
 

@@ -2,24 +2,27 @@
 
 Refuses: fields, purposes and territories that do not exist; an approval without a legal reference, or for an
 administration without a key to seal to; a second subscription for the same purpose while one runs.
-Keeps: nothing is received before the approval. Approval and end have their ledger entries; `detail` is SHA-256 of the
-subscription's row, so that nobody widens one afterwards unseen.
+Keeps: nothing is received before the approval, and nothing is handed out while its recipient pauses it. Approval and
+end have their ledger entries; `detail` is SHA-256 of the subscription's row, so that nobody widens one afterwards
+unseen.
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from hashlib import sha256
 
-from sqlalchemy import and_, or_, select, update
+from sqlalchemy import and_, delete, or_, select, update
 
 from broker import directory
 from broker.crashpoints import mark
 from broker.deliveries import UNRELEASED, DeliveryState, in_states, load, mailbox_lock, withhold
 from broker.directory import row_of, subscription_of
 from broker.ledger import Recorder
-from broker.registrar import changing
+from broker.observe import logger
+from broker.registrar import LOCK, changing
 from broker.store.engine import Transaction
-from broker.store.tables import declarations, deliveries, subscriptions, withholdings
+from broker.store.tables import declarations, deliveries, paused_subscriptions, subscriptions, withholdings
 from consent import purposes
 from consent.policy import Subscription, SubscriptionStatus
 from schemas.catalogue import Catalogue
@@ -120,9 +123,54 @@ class Subscribing:
         await self._close(tx, subscription_id, ended.recipient, at)
         return ended
 
+    async def claim(self, tx: Transaction, recipient: PartyId, subscription_id: bytes) -> Subscription:
+        """A recipient's own, which nobody else changes before the caller has. Raises Refused `subscribing.unknown`:
+        another's is as unknown as one that never was.
+        """
+        await tx.lock_exclusive([LOCK])
+        found = await self._one(tx, subscription_id)
+        if found.recipient != recipient:
+            raise Refused("subscribing.unknown", "/subscription")
+        return found
+
+    async def pause(self, tx: Transaction, subscription_id: bytes, at: Instant) -> None:
+        """Hand out nothing of it until `resume`; deliveries are planned, and wait. Once more changes nothing.
+
+        Raises Refused: `subscribing.unknown`, `subscribing.ended`.
+        """
+        await tx.lock_exclusive([LOCK])
+        found = await self._one(tx, subscription_id)
+        if found.status is SubscriptionStatus.ENDED:
+            raise Refused("subscribing.ended", "/status")
+        await tx.lock_exclusive([mailbox_lock(found.recipient)])
+        if await tx.insert_new(paused_subscriptions, {"subscription": subscription_id, "paused_at": at}):
+            mark("subscribing.paused")
+            # Crash here: the transaction is gone, and deliveries go on; the administration pauses again.
+            logger().info("subscribing.paused", party=found.recipient, event_type=found.event_type)
+
+    async def resume(self, tx: Transaction, subscription_id: bytes) -> None:
+        """Hand out what waited, and what comes. Once more changes nothing. Raises Refused `subscribing.unknown`."""
+        await tx.lock_exclusive([LOCK])
+        found = await self._one(tx, subscription_id)
+        if (await self.paused(tx, [found])).get(found.id) is None:
+            return
+        await tx.execute(delete(paused_subscriptions).where(paused_subscriptions.c.subscription == subscription_id))
+        mark("subscribing.resumed")
+        # Crash here: the transaction is gone, and nothing was handed out; the administration resumes again.
+        logger().info("subscribing.resumed", party=found.recipient, event_type=found.event_type)
+
+    async def paused(self, tx: Transaction, among: Sequence[Subscription]) -> dict[bytes, Instant]:
+        """Since when those of these are paused that are, by their ids."""
+        table = paused_subscriptions
+        rows = await tx.execute(select(table).where(table.c.subscription.in_([one.id for one in among])))
+        return {bytes(row.subscription): Instant(row.paused_at) for row in rows}
+
     async def _close(self, tx: Transaction, subscription_id: bytes, recipient: PartyId, at: Instant) -> None:
-        """What was not released, and what a citizen's pause holds back, does not wait for another approval."""
+        """What was not released, and what a pause holds back, the citizen's or the agency's own, does not wait for
+        another approval.
+        """
         await tx.lock_exclusive([mailbox_lock(recipient)])
+        await tx.execute(delete(paused_subscriptions).where(paused_subscriptions.c.subscription == subscription_id))
         held_back = and_(deliveries.c.state == DeliveryState.WITHHELD.value, deliveries.c.reason == Reason.PAUSED.value)
         mine = (deliveries.c.subscription == subscription_id, or_(in_states(UNRELEASED), held_back))
         await withhold(tx, self._recorder, await load(tx, *mine), Reason.ENDED, at)

@@ -6,10 +6,13 @@ back.
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import asdict
 
+from sqlalchemy import select
+
 from broker import directory as tables
 from broker.checks.finding import Finding
 from broker.registrar import party_row, row_digest
 from broker.store.engine import Transaction
+from broker.store.tables import paused_subscriptions
 from broker.subscribing import subscription_digest
 from consent.policy import Subscription, SubscriptionStatus
 from schemas.directory import PolicyEntry, PublishingRight, SealingKeyEntry, SigningKeyEntry
@@ -44,6 +47,11 @@ async def check(tx: Transaction, entries: list[Entry]) -> AsyncIterator[Finding]
     for one in subscriptions:
         for finding in _subscription(one, last.get((one.recipient, one.event_type, one.purpose))):
             yield finding
+    ended = {one.id for one in subscriptions if one.status is SubscriptionStatus.ENDED}
+    for row in await tx.execute(select(paused_subscriptions)):
+        if bytes(row.subscription) in ended:
+            place = f"paused_subscriptions/{row.subscription.hex()}"
+            yield Finding("subscriptions.paused-ended", place, "it is paused, and has ended")
 
 
 def _parties(parties: Sequence[tables.Party], entries: Sequence[Entry]) -> Iterator[Finding]:

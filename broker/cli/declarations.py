@@ -213,7 +213,7 @@ async def _explain(home: "Home", draft: "Draft", source: str | None) -> dict[str
 async def _declare(
     home: "Home", draft: "Draft", source: str | None, corrects: str | None, declaration: str | None
 ) -> tuple[dict[str, Any], bytes]:
-    from broker.cli import shapes
+    from broker import shapes
     from broker.publishers import publisher_of
     from schemas.names import DeclarationId, PartyId
 

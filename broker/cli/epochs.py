@@ -100,7 +100,7 @@ def destroy(
 
 
 async def _list(home: "Home") -> dict[str, Any]:
-    from broker.cli import shapes
+    from broker import shapes
 
     return {
         "gate": [

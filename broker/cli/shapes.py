@@ -9,35 +9,20 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, TypeVar
-from uuid import UUID
 
 from broker.consents import Recorded
 from broker.deadletters import DeadLetter
 from broker.directory import Party
+from broker.shapes import Json, time_of, uuid_of
 from broker.tracking import Track
 from broker.turns import Turn
 from consent.grant import Grant
-from consent.policy import Subscription
 from schemas.catalogue import EventSchema
 from schemas.directory import Directory
 from schemas.errors import Detail, Fault
-from schemas.instants import rfc3339
 from schemas.messages import Coded, Language, Message, explain, table
-from schemas.names import Instant
-
-Json = dict[str, Any]
 
 T = TypeVar("T")
-
-
-def uuid_of(raw: bytes | None) -> str | None:
-    """16 bytes as a UUID."""
-    return None if raw is None else str(UUID(bytes=bytes(raw)))
-
-
-def time_of(at: Instant | None) -> str | None:
-    """An instant in RFC 3339."""
-    return None if at is None else rfc3339(at)
 
 
 def coded(told: Coded, pointer: str, language: Language) -> Json:
@@ -118,22 +103,6 @@ def event(one: EventSchema) -> Json:
             }
             for each in one.fields
         ],
-    }
-
-
-def subscription(one: Subscription) -> Json:
-    """What an administration asks to receive."""
-    return {
-        "id": uuid_of(one.id),
-        "recipient": one.recipient,
-        "event_type": one.event_type,
-        "purpose": one.purpose,
-        "fields": sorted(one.fields),
-        "territories": None if one.territories is None else sorted(one.territories),
-        "status": one.status.value,
-        "legal_reference": one.legal_reference or None,
-        "approved_at": time_of(one.approved_at),
-        "ended_at": time_of(one.ended_at),
     }
 
 

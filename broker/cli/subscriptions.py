@@ -108,7 +108,7 @@ async def _ask(
     territories: list[str] | None,
     legal_reference: str | None,
 ) -> dict[str, Any]:
-    from broker.cli import shapes
+    from broker import shapes
     from schemas.names import EventType, PartyId, Purpose
 
     async with home.store.begin() as tx:
@@ -127,21 +127,21 @@ async def _ask(
 
 
 async def _approve(home: "Home", subscription: bytes, legal_reference: str) -> dict[str, Any]:
-    from broker.cli import shapes
+    from broker import shapes
 
     async with home.store.begin() as tx:
         return shapes.subscription(await home.subscribing.approve(tx, subscription, legal_reference, home.clock()))
 
 
 async def _end(home: "Home", subscription: bytes) -> dict[str, Any]:
-    from broker.cli import shapes
+    from broker import shapes
 
     async with home.store.begin() as tx:
         return shapes.subscription(await home.subscribing.end(tx, subscription, home.clock()))
 
 
 async def _list(home: "Home") -> list[dict[str, Any]]:
-    from broker.cli import shapes
+    from broker import shapes
 
     async with home.store.read() as tx:
         found = await home.lookup.subscriptions_by_id(tx)

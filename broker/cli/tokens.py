@@ -138,7 +138,7 @@ async def _unpin(home: "Home", kid: str) -> dict[str, Any]:
 
 
 def _key(one: "ClientKey") -> dict[str, Any]:
-    from broker.cli.shapes import time_of
+    from broker.shapes import time_of
 
     return {
         "id": one.kid.hex(),
@@ -184,7 +184,7 @@ async def _revoke(home: "Home", token: bytes) -> dict[str, Any]:
 
 
 def _shape(one: "Credential") -> dict[str, Any]:
-    from broker.cli.shapes import time_of
+    from broker.shapes import time_of
 
     return {
         "id": one.id.hex(),

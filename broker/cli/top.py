@@ -75,7 +75,7 @@ async def _watch(home: "Home", every: float) -> None:
 
 
 def _shape(figures: "Figures") -> dict[str, Any]:
-    from broker.cli.shapes import time_of
+    from broker.shapes import time_of
 
     return {
         "at": time_of(figures.at),
@@ -91,7 +91,7 @@ def _shape(figures: "Figures") -> dict[str, Any]:
 
 
 def _rows(figures: "Figures") -> Rows:
-    from broker.cli.shapes import time_of
+    from broker.shapes import time_of
 
     behind = ", ".join(f"{partition}: {count}" for partition, count in figures.lag.items() if count)
     lag = f"{sum(figures.lag.values())}" + (f"  ({behind})" if behind else "")

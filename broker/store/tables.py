@@ -112,6 +112,13 @@ subscriptions = Table(
     Index("subscriptions_by_type", "event_type", "status"),
 )
 
+paused_subscriptions = Table(
+    "paused_subscriptions",  # by the recipient itself: what is planned waits; the approval stays as the ledger has it
+    metadata,
+    Column("subscription", LargeBinary, ForeignKey("subscriptions.id"), primary_key=True),
+    Column("paused_at", BigInteger, nullable=False),
+)
+
 # ── API tokens: the digest of each secret, never the secret ─────────────────────────────────────────────────────────
 
 api_tokens = Table(

@@ -31,6 +31,7 @@ from broker.store.tables import (
     declarations,
     deliveries,
     log_record,
+    paused_subscriptions,
     spent_assertions,
     submissions,
     webhook_attempts,
@@ -134,6 +135,8 @@ async def enrol(here: World) -> None:
         async with home.store.begin() as tx:
             await home.subscribing.approve(tx, here.subscriptions[NEW, MOVED].id, "CSS, art. L1", here.clock())
     async with home.store.begin() as tx:
+        await home.subscribing.pause(tx, here.subscriptions[NEW, MOVED].id, here.clock())
+    async with home.store.begin() as tx:
         if not await home.credentials.list(tx, NEW):
             at = here.clock()
             await home.credentials.issue(tx, NEW, [Scope.READ], expires_at=Instant(at + DAY), at=at)
@@ -150,8 +153,10 @@ async def enrol(here: World) -> None:
 
 
 async def rotate(here: World) -> None:
-    """Its keys are renewed, the first signing key is revoked, its right to publish ends."""
+    """Its keys are renewed, the first signing key is revoked, its right to publish ends; it receives again."""
     home = here.home
+    async with home.store.begin() as tx:
+        await home.subscribing.resume(tx, here.subscriptions[NEW, MOVED].id)
     async with home.store.read() as tx:
         directory = await home.lookup.directory(tx)
     mine = sorted((key for key in directory.signing if key.party == NEW), key=lambda key: key.valid_from)
@@ -396,6 +401,7 @@ async def summary(here: World) -> dict[str, Any]:
         "rights": Counter((right.party, right.valid_to is None) for right in directory.rights),
         "policies": Counter(one.party for one in directory.policies),
         "subscriptions": asked,
+        "paused": await count(here, paused_subscriptions),
         "secrets": {kind: len(home.keys.names(kind)) for kind in KeyKind},
         "epochs": len(await home.epochs.living_consent()),
         "gates": Counter((one.closed_at is None, one.destroyed_at is None) for one in await home.epochs.gate_epochs()),

@@ -86,6 +86,8 @@ SCENARIOS = {
     "telling.noted": "tell",
     "subscribing.asked": "enrol",
     "subscribing.changed": "enrol",
+    "subscribing.paused": "enrol",
+    "subscribing.resumed": "rotate",
     "viewing.recorded": "change",
     "webhooks.added": "enrol",
     "webhooks.changed": "rotate",

@@ -18,7 +18,8 @@ from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 
-from broker.web.agencies.bodies import BATCH, Declarations, from_b64u, uuid_of
+from broker.shapes import uuid_of
+from broker.web.agencies.bodies import BATCH, Declarations, from_b64u
 from schemas import cloudevents
 from schemas.cloudevents import BATCH_MEDIA_TYPE, DECLARATION_MEDIA_TYPE, STRUCTURED_MEDIA_TYPE, CloudEvent
 from schemas.envelope import SignedDeclaration

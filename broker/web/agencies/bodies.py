@@ -6,22 +6,19 @@ field of a citizen is in no repr.
 """
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from typing import Annotated, Any, Final, Literal
-from uuid import UUID
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from broker.gate import MOST
 from schemas.errors import Refused
-from schemas.instants import rfc3339
-from schemas.names import Instant
 
 WAIT_SECONDS: Final = 20
 BATCH: Final = 100
 """Declarations in one request."""
 
-Json = dict[str, Any]
-Uuid = Annotated[str, Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
+UUID: Final = r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
+Uuid = Annotated[str, Field(pattern=UUID)]
 Bytes = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
 
 
@@ -60,9 +57,10 @@ class Release(Body):
 
 
 class Replay(Body):
-    """Own dead letters to be tried again."""
+    """Own dead letters to be tried again: these, or those that died at an instant or later, the oldest first."""
 
-    deliveries: list[Uuid] = Field(min_length=1, max_length=BATCH)
+    deliveries: list[Uuid] | None = Field(None, min_length=1, max_length=BATCH)
+    since: str | None = Field(None, max_length=40, description="An instant, RFC 3339.")
 
 
 class Person(Body):
@@ -111,13 +109,3 @@ def from_b64u(text: str, pointer: str) -> bytes:
     if b64u(raw) != text:
         raise Refused("api.base64", pointer)
     return raw
-
-
-def uuid_of(raw: bytes) -> str:
-    """16 bytes as a UUID."""
-    return str(UUID(bytes=bytes(raw)))
-
-
-def time_of(at: Instant | None) -> str | None:
-    """An instant in RFC 3339."""
-    return None if at is None else rfc3339(at)

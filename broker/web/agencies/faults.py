@@ -25,6 +25,7 @@ STATUS: Final[Mapping[str, int]] = {
     "api.scope": 403,
     "api.not-found": 404,
     "api.method": 405,
+    "api.changed-meanwhile": 412,
     "api.too-large": 413,
     "api.media-type": 415,
     "api.encoded": 415,

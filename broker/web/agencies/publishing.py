@@ -15,9 +15,10 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from broker.credentials import Credential, Scope
 from broker.intake import Accepted
+from broker.shapes import Json, time_of, uuid_of
 from broker.tracking import Progress
 from broker.web.agencies import arriving
-from broker.web.agencies.bodies import Json, Resolve, b64u, time_of, uuid_of
+from broker.web.agencies.bodies import Resolve, b64u
 from broker.web.agencies.faults import status_of
 from broker.web.agencies.strict import Access, StrictRoute
 from broker.web.problems import told

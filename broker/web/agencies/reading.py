@@ -5,18 +5,25 @@ operator's, with the law's name.
 Keeps: the directory and the schemas are the exact bytes that their digests are of, with an ETag.
 """
 
+import json
+import re
+from collections.abc import Awaitable, Callable
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
+from broker import shapes
 from broker.credentials import Credential, Scope
-from broker.web.agencies.bodies import Ask, Json, time_of, uuid_of
+from broker.shapes import Json, time_of, uuid_of
+from broker.store.engine import Transaction
+from broker.web.agencies.bodies import UUID, Ask
+from broker.web.agencies.pages import MOST, Limit, page
 from broker.web.agencies.strict import Access, StrictRoute
-from broker.web.caching import exact
+from broker.web.caching import check_match, exact, tag_of
 from broker.wiring import Home
 from consent.policy import Subscription
 from schemas.errors import Refused
-from schemas.names import EventType, Purpose, SchemaId
+from schemas.names import EventType, Instant, Purpose, SchemaId
 
 routes = APIRouter(route_class=StrictRoute, tags=["read"])
 
@@ -59,12 +66,34 @@ async def schema(request: Request, _caller: Reader, schema: str) -> Response:
 
 
 @routes.get("/subscriptions")
-async def subscriptions(request: Request, caller: Reader) -> Json:
-    """Your own: asked for, approved, ended."""
+async def subscriptions(
+    request: Request,
+    response: Response,
+    caller: Reader,
+    limit: Limit = MOST,
+    cursor: Annotated[str | None, Query(pattern=UUID)] = None,
+) -> Json:
+    """Your own: asked for, approved, ended. The next page is in the header `Link`."""
     home: Home = request.app.state.home
     async with home.store.read() as tx:
-        found = await home.lookup.subscriptions_by_id(tx)
-    return {"subscriptions": [_subscription(one) for one in found.values() if one.recipient == caller.party]}
+        known = (await home.lookup.subscriptions_by_id(tx)).values()
+        mine = sorted((one for one in known if one.recipient == caller.party), key=lambda one: uuid_of(one.id))
+        found = [one for one in mine if uuid_of(one.id) > (cursor or "")][: limit + 1]
+        shown = page(request, response, found, limit, lambda one: uuid_of(one.id))
+        paused = await home.subscribing.paused(tx, shown)
+    return {"subscriptions": [_subscription(one, paused.get(one.id)) for one in shown]}
+
+
+@routes.get("/subscriptions/{subscription}", response_class=Response)
+async def one_subscription(request: Request, caller: Reader, subscription: str) -> Response:
+    """One of your own, with an ETag: send it back as `If-Match` with what changes it."""
+    home: Home = request.app.state.home
+    async with home.store.read() as tx:
+        found = (await home.lookup.subscriptions_by_id(tx)).get(_id(subscription))
+        if found is None or found.recipient != caller.party:
+            raise Refused("subscribing.unknown", "/subscription")
+        content = await _content(home, tx, found)
+    return exact(request, content, JSON, "private, no-cache")
 
 
 @routes.post("/subscriptions", status_code=201)
@@ -81,31 +110,58 @@ async def ask(request: Request, caller: Subscriber, wanted: Ask) -> Json:
             fields=frozenset(wanted.fields),
             territories=None if wanted.territories is None else frozenset(wanted.territories),
         )
-    return _subscription(asked)
+    return _subscription(asked, None)
 
 
-@routes.post("/subscriptions/{subscription}:end")
-async def end(request: Request, caller: Subscriber, subscription: str) -> Json:
+@routes.post("/subscriptions/{subscription}:end", response_class=Response)
+async def end(request: Request, caller: Subscriber, subscription: str) -> Response:
     """Receive no more; what was not released stays closed."""
     home: Home = request.app.state.home
-    async with home.store.read() as tx:
-        found = await home.lookup.subscriptions_by_id(tx)
-    mine = {uuid_of(one.id): one for one in found.values() if one.recipient == caller.party}
-    if subscription not in mine:
-        raise Refused("subscribing.unknown", "/subscription")
+    return await _change(request, caller, subscription, lambda tx, one: home.subscribing.end(tx, one, home.clock()))
+
+
+@routes.post("/subscriptions/{subscription}:pause", response_class=Response)
+async def pause(request: Request, caller: Subscriber, subscription: str) -> Response:
+    """Receive nothing of it for a while: deliveries are planned, and wait. Once more changes nothing."""
+    home: Home = request.app.state.home
+    return await _change(request, caller, subscription, lambda tx, one: home.subscribing.pause(tx, one, home.clock()))
+
+
+@routes.post("/subscriptions/{subscription}:resume", response_class=Response)
+async def resume(request: Request, caller: Subscriber, subscription: str) -> Response:
+    """Receive what waited, oldest first, and what comes. Once more changes nothing."""
+    home: Home = request.app.state.home
+    return await _change(request, caller, subscription, home.subscribing.resume)
+
+
+async def _change(
+    request: Request, caller: Credential, told: str, change: Callable[[Transaction, bytes], Awaitable[object]]
+) -> Response:
+    """Change one's own, if it is as `If-Match` says; in one transaction, so nobody comes between."""
+    home: Home = request.app.state.home
     async with home.store.begin() as tx:
-        return _subscription(await home.subscribing.end(tx, mine[subscription].id, home.clock()))
+        before = await home.subscribing.claim(tx, caller.party, _id(told))
+        check_match(request, await _content(home, tx, before))
+        await change(tx, before.id)
+        after = await home.subscribing.claim(tx, caller.party, before.id)
+        content = await _content(home, tx, after)
+    return Response(content, media_type=JSON, headers={"ETag": tag_of(content)})
 
 
-def _subscription(one: Subscription) -> Json:
-    return {
-        "id": uuid_of(one.id),
-        "event_type": one.event_type,
-        "purpose": one.purpose,
-        "fields": sorted(one.fields),
-        "territories": None if one.territories is None else sorted(one.territories),
-        "status": one.status.value,
-        "legal_reference": one.legal_reference or None,
-        "approved_at": time_of(one.approved_at),
-        "ended_at": time_of(one.ended_at),
+def _id(told: str) -> bytes:
+    """An id; what is none is as unknown as one that never was."""
+    if re.fullmatch(UUID, told) is None:
+        raise Refused("subscribing.unknown", "/subscription")
+    return bytes.fromhex(told.replace("-", ""))
+
+
+async def _content(home: Home, tx: Transaction, one: Subscription) -> bytes:
+    """A subscription as exact bytes, which its tag is of."""
+    paused = await home.subscribing.paused(tx, [one])
+    return json.dumps(_subscription(one, paused.get(one.id)), ensure_ascii=False).encode()
+
+
+def _subscription(one: Subscription, paused_at: Instant | None) -> Json:
+    return {name: told for name, told in shapes.subscription(one).items() if name != "recipient"} | {
+        "paused_at": time_of(paused_at)
     }

@@ -15,15 +15,18 @@ from broker.credentials import Credential, Scope
 from broker.deliveries import Delivery
 from broker.gate import Released
 from broker.mailbox import Rejection
-from broker.web.agencies.bodies import Acknowledge, Acknowledgement, Json, Pull, Release, Replay, b64u, time_of, uuid_of
+from broker.shapes import Json, time_of, uuid_of
+from broker.web.agencies.bodies import BATCH, Acknowledge, Acknowledgement, Pull, Release, Replay, b64u
 from broker.web.agencies.faults import status_of
+from broker.web.agencies.pages import Limit, page
 from broker.web.agencies.strict import Access, StrictRoute
 from broker.web.agencies.waiting import Waiting
 from broker.web.problems import told
 from broker.webhooks import Status
 from broker.wiring import Home
 from schemas.errors import Fault, Refused
-from schemas.names import DeliveryId, Reason
+from schemas.instants import from_rfc3339
+from schemas.names import DeliveryId, PartyId, Reason
 
 routes = APIRouter(route_class=StrictRoute, tags=["receive"])
 
@@ -78,11 +81,13 @@ async def acknowledge(request: Request, caller: Receiver, ends: Acknowledge) -> 
 
 @routes.post("/deliveries:replay")
 async def replay(request: Request, caller: Receiver, wanted: Replay) -> Json:
-    """Try own dead letters again, under the consent of today: on their way, or withheld for a reason."""
+    """Try own dead letters again, under the consent of today: on their way, or withheld for a reason.
+
+    Name them, or the instant since when they died: then the hundred oldest; ask again while some of them went.
+    """
     home: Home = request.app.state.home
     results = []
-    for text in dict.fromkeys(wanted.deliveries):
-        delivery = DeliveryId.parse(text)
+    for delivery in await _to_replay(home, caller.party, wanted):
         try:
             reason = await home.dead_letters.replay_own(caller.party, delivery)
         except Refused as fault:
@@ -92,21 +97,30 @@ async def replay(request: Request, caller: Receiver, wanted: Replay) -> Json:
     return {"results": results}
 
 
+async def _to_replay(home: Home, party: PartyId, wanted: Replay) -> list[DeliveryId]:
+    if (wanted.deliveries is None) == (wanted.since is None):
+        raise Refused("api.replay-which")
+    if wanted.deliveries is not None:
+        return [DeliveryId.parse(text) for text in dict.fromkeys(wanted.deliveries)]
+    since = from_rfc3339(wanted.since or "")
+    if since is None:
+        raise Refused("api.instant", "/since")
+    found = await home.dead_letters.list(recipient=party, since=since, limit=BATCH)
+    return list(dict.fromkeys(one.delivery for one in found if one.delivery is not None))
+
+
 @routes.get("/dead-letters")
 async def dead_letters(
     request: Request,
     response: Response,
     caller: Receiver,
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    limit: Limit = 50,
     cursor: Annotated[str | None, Query(max_length=20, pattern="^[0-9]+$")] = None,
 ) -> Json:
     """What you rejected, or what was tried too often, oldest first. The next page is in the header `Link`."""
     home: Home = request.app.state.home
     after = min(int(cursor or 0), 2**62)
     found = await home.dead_letters.list(recipient=caller.party, after=after, limit=limit + 1)
-    if len(found) > limit:
-        query = f"limit={limit}&cursor={found[limit - 1].id}"
-        response.headers["Link"] = f'<{request.url.path}?{query}>; rel="next"'
     return {
         "dead_letters": [
             {
@@ -117,7 +131,7 @@ async def dead_letters(
                 "attempts": one.attempts,
                 "at": time_of(one.at),
             }
-            for one in found[:limit]
+            for one in page(request, response, found, limit, lambda one: one.id)
         ]
     }
 

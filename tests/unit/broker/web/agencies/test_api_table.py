@@ -44,6 +44,9 @@ TABLE: dict[tuple[str, str], tuple[Scope, Any, int]] = {
     ("GET", "/schemas"): (Scope.READ, None, 200),
     ("GET", "/schemas/{schema}"): (Scope.READ, None, 404),
     ("GET", "/subscriptions"): (Scope.READ, None, 200),
+    ("GET", "/subscriptions/{subscription}"): (Scope.READ, None, 404),
+    ("POST", "/subscriptions/{subscription}:pause"): (Scope.SUBSCRIBE, None, 404),
+    ("POST", "/subscriptions/{subscription}:resume"): (Scope.SUBSCRIBE, None, 404),
     ("POST", "/subscriptions"): (Scope.SUBSCRIBE, WISH, 422),
     ("POST", "/subscriptions/{subscription}:end"): (Scope.SUBSCRIBE, None, 404),
 }
@@ -114,12 +117,15 @@ async def test_what_is_anothers_gives_the_answer_of_what_never_was(served: Serve
     cpam = await served.caller(CPAM)
     for method, path, body in (
         ("GET", "/declarations/{declaration}", None),
+        ("GET", "/subscriptions/{subscription}", None),
         ("POST", "/subscriptions/{subscription}:end", None),
         ("GET", "/webhooks/{webhook}", None),
         ("GET", "/webhooks/{webhook}/attempts", None),
         ("POST", "/webhooks/{webhook}:prove", None),
         ("POST", "/webhooks/{webhook}:rotate", {}),
         ("POST", "/webhooks/{webhook}:end", None),
+        ("POST", "/subscriptions/{subscription}:pause", None),
+        ("POST", "/subscriptions/{subscription}:resume", None),
         ("POST", "/deliveries:ack", ACK),
         ("POST", "/deliveries:release", {"deliveries": [NOBODY]}),
         ("POST", "/deliveries:replay", {"deliveries": [NOBODY]}),

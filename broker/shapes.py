@@ -1,0 +1,48 @@
+"""Shapes: what the command line and the API tell in the same words.
+
+Refuses: to show a value of a citizen; nothing here has one.
+Keeps: identifiers of 16 bytes are written as UUIDs, instants in RFC 3339; what does not apply is null, not absent.
+"""
+
+from typing import Any, overload
+from uuid import UUID
+
+from consent.policy import Subscription
+from schemas.instants import rfc3339
+from schemas.names import Instant
+
+Json = dict[str, Any]
+
+
+@overload
+def uuid_of(raw: bytes) -> str: ...
+
+
+@overload
+def uuid_of(raw: bytes | None) -> str | None: ...
+
+
+def uuid_of(raw: bytes | None) -> str | None:
+    """16 bytes as a UUID."""
+    return None if raw is None else str(UUID(bytes=bytes(raw)))
+
+
+def time_of(at: Instant | None) -> str | None:
+    """An instant in RFC 3339."""
+    return None if at is None else rfc3339(at)
+
+
+def subscription(one: Subscription) -> Json:
+    """What an administration asks to receive."""
+    return {
+        "id": uuid_of(one.id),
+        "recipient": one.recipient,
+        "event_type": one.event_type,
+        "purpose": one.purpose,
+        "fields": sorted(one.fields),
+        "territories": None if one.territories is None else sorted(one.territories),
+        "status": one.status.value,
+        "legal_reference": one.legal_reference or None,
+        "approved_at": time_of(one.approved_at),
+        "ended_at": time_of(one.ended_at),
+    }
