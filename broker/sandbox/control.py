@@ -17,8 +17,9 @@ from broker.deliveries import Delivery
 from broker.sandbox import people
 from broker.sandbox.mischief import MOST
 from broker.sandbox.playground import SOURCE, News, Playground
+from broker.shapes import Json, time_of, uuid_of
 from broker.web.agencies import faults
-from broker.web.agencies.bodies import Body, Json, Uuid, time_of, uuid_of
+from broker.web.agencies.bodies import Body, Uuid
 from broker.web.agencies.strict import StrictRoute
 from schemas.errors import Refused
 from schemas.names import DeclarationId, EventType
