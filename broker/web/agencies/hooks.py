@@ -11,7 +11,8 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import Field
 
 from broker.credentials import Credential, Scope
-from broker.web.agencies.bodies import Body, Json, time_of, uuid_of
+from broker.shapes import Json, time_of, uuid_of
+from broker.web.agencies.bodies import Body
 from broker.web.agencies.strict import Access, StrictRoute
 from broker.webhooks import Webhook
 from broker.wiring import Home
