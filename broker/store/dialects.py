@@ -9,7 +9,7 @@ Source: sqlite.org/pragma.html, sqlite.org/rescode.html; PostgreSQL, appendix A 
 import os
 import sqlite3
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from sqlalchemy import URL, Connection, Table, event, func, select, text
 from sqlalchemy.dialects import postgresql, sqlite
@@ -237,6 +237,9 @@ class Postgres:
         return self._engine(url, isolation_level="READ COMMITTED")
 
     def bell(self, url: URL) -> Bell:
+        """Behind a pooler only that of this process: a LISTEN would stay with a connection that is anybody's."""
+        if _pooled(url):
+            return Bell()
         engine = _postgres(url, poolclass=NullPool)  # first: it says when the driver is not there
         from broker.store.postgres_bell import PostgresBell
 
@@ -281,24 +284,50 @@ class Postgres:
         """
 
     def _engine(self, url: URL, isolation_level: str) -> AsyncEngine:
-        return _postgres(
+        pooled = _pooled(url)
+        engine = _postgres(
             url,
             isolation_level=isolation_level,
             pool_size=CONNECTIONS,
             max_overflow=0,
             pool_timeout=CONNECTION_WAIT_SECONDS,
             pool_pre_ping=True,
-            connect_args={
-                "server_settings": {
-                    "synchronous_commit": "on",
-                    "lock_timeout": f"{BUSY_SECONDS}s",
-                    "idle_in_transaction_session_timeout": f"{ABSENT_SECONDS}s",
-                }
-            },
+            connect_args={} if pooled else {"server_settings": dict(_SESSION)},
         )
+        if pooled:
+
+            @event.listens_for(engine.sync_engine, "begin")
+            def start(connection: Connection) -> None:
+                connection.execute(_FOR_THIS_TRANSACTION)
+
+        return engine
+
+
+POOLER: Final = "pooler"
+"""In the query of a PostgreSQL URL: `?pooler=transaction` says that each transaction may get another connection."""
+_SESSION: Final = {
+    "synchronous_commit": "on",
+    "lock_timeout": f"{BUSY_SECONDS}s",
+    "idle_in_transaction_session_timeout": f"{ABSENT_SECONDS}s",
+}
+"""What our sessions ask for; behind a pooler, which has no sessions of ours, each of our transactions."""
+_FOR_THIS_TRANSACTION: Final = select(*(func.set_config(name, told, True) for name, told in _SESSION.items()))
+
+
+def _pooled(url: URL) -> bool:
+    """Raises Refused `store.url` for a pooler that gives less than whole transactions, or that we do not know."""
+    told = url.query.get(POOLER)
+    if told not in (None, "transaction"):
+        raise Refused("store.url", driver=url.drivername)
+    return told is not None
 
 
 def _postgres(url: URL, **more: Any) -> AsyncEngine:
+    """Behind a pooler no statement is kept under a name: the connection that knows it is another's the next time."""
+    if _pooled(url):
+        url = url.difference_update_query([POOLER])
+        unnamed = {"statement_cache_size": 0, "prepared_statement_cache_size": 0, "prepared_statement_name_func": str}
+        more["connect_args"] = {**more.get("connect_args", {}), **unnamed}
     try:
         return create_async_engine(url, hide_parameters=True, **more)
     except ModuleNotFoundError as error:
