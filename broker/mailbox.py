@@ -105,6 +105,24 @@ class Mailbox:
             # Crash here: nobody was answered; the transaction is gone, or the lease runs out by itself.
         return leased
 
+    async def hold(self, tx: Transaction, recipient: PartyId, ids: Sequence[DeliveryId], until: Instant) -> None:
+        """These, leased before, lie where their recipient finds them, and are not handed out again before `until`.
+
+        One that ended meanwhile, or that the consent took back, stays as it is.
+        """
+        await tx.lock_exclusive([mailbox_lock(recipient)])
+        await tx.execute(update(deliveries).where(_still(ids)).values(lease_until=until))
+        mark("mailbox.held")
+        # Crash here: the short lease runs out, and they are handed out once more.
+
+    async def give_back(self, tx: Transaction, recipient: PartyId, ids: Sequence[DeliveryId]) -> None:
+        """They could not be handed out, for no reason of theirs: due at once, and that attempt does not count."""
+        await tx.lock_exclusive([mailbox_lock(recipient)])
+        values = {"attempts": deliveries.c.attempts - 1, "lease_until": None}
+        await tx.execute(update(deliveries).where(_still(ids), deliveries.c.attempts > 0).values(values))
+        mark("mailbox.given-back")
+        # Crash here: the lease runs out by itself, and one attempt of many is spent.
+
     async def acknowledge(
         self, tx: Transaction, recipient: PartyId, ends: Mapping[DeliveryId, Rejection | None], at: Instant
     ) -> dict[DeliveryId, Refused]:
@@ -198,6 +216,11 @@ class Mailbox:
     def _bury(self, tx: Transaction, delivery: Delivery, why: Rejection, at: Instant) -> None:
         letter = {"stage": Stage.DELIVERY.value, "delivery": delivery.id, "reason": why.reason.value, "code": why.code}
         tx.add(dead_letters, {**letter, "attempts": delivery.attempts, "at": at})
+
+
+def _still(ids: Sequence[DeliveryId]) -> ColumnElement[bool]:
+    """Those of these that are on their way. By their ids alone, as in `load_own`."""
+    return and_(deliveries.c.id.in_(ids), in_states(ACTIVE))
 
 
 def _why_not(rejected: Rejection | None, delivery: Delivery | None) -> Refused | None:

@@ -32,7 +32,7 @@ READ_BYTES = 8 * RECORD_BYTES
 """One read ends with the record that would pass this; the first is always given, so a reader always advances."""
 SECRET_BYTES = 8192
 
-_TOPIC = re.compile(r"[a-z][a-z0-9-]{0,62}(?:\.[a-z0-9-]{1,127})?")
+_TOPIC = re.compile(r"[a-z][a-z0-9-]{0,62}(?:\.[a-z0-9-]{1,127}){0,2}")
 _HEADER = re.compile(r"[a-z0-9][a-z0-9_.-]*")
 _KEY_NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,126}[a-z0-9])?")
 _OFFSET_LIMIT = 2**63 - 1
@@ -78,6 +78,9 @@ class Log(ABC):
       other. Offsets of a partition only grow, and a record that was read is never replaced.
     * Partition counts of a topic never change while it holds records.
     """
+
+    for_others = False
+    """Whether others reach its topics with credentials of their own: only then may what is theirs be put there."""
 
     @final
     async def append(self, topic: str, key: bytes, value: bytes, headers: Mapping[str, bytes]) -> Position:
@@ -147,13 +150,17 @@ def _check_topic(topic: str) -> None:
         raise Refused("log.topic", length=len(topic))
 
 
+def size_of(record: Outgoing) -> int:
+    """What a record weighs: at most RECORD_BYTES may be appended."""
+    return len(record.key) + len(record.value) + sum(len(name) + len(told) for name, told in record.headers.items())
+
+
 def _check_record(record: Outgoing) -> None:
     if not 0 < len(record.key) <= KEY_BYTES:
         raise Refused("log.key", "/key", length=len(record.key), limit=KEY_BYTES)
     _check_headers(record.headers)
-    size = len(record.key) + len(record.value) + sum(len(name) + len(told) for name, told in record.headers.items())
-    if size > RECORD_BYTES:
-        raise Refused("log.too-large", size=size, limit=RECORD_BYTES)
+    if size_of(record) > RECORD_BYTES:
+        raise Refused("log.too-large", size=size_of(record), limit=RECORD_BYTES)
 
 
 def _check_headers(headers: Mapping[str, bytes]) -> None:

@@ -53,6 +53,7 @@ KEPT: Final[Mapping[str, Kept]] = {
     "signature_policies": Kept(_FEW, _EVER),
     "subscriptions": Kept(_FEW, _EVER),
     "client_keys": Kept(_FEW, _EVER),
+    "topic_users": Kept(_FEW, _EVER),
     "gate_epochs": Kept("a gate key, one a month", _EVER),
     "consent_epochs": Kept("a consent epoch, one a week", "for ever: a number is never used twice"),
     "api_tokens": Kept("a token that is issued", "`token_retention_days` after it expired", "pruning"),

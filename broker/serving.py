@@ -2,7 +2,8 @@
 
     router       routes its share of the partitions        connectors   writes into the systems of agencies hosted here
     ledger       upkeep, and the order of the ledger        notify       tells agencies that deliveries wait
-    api          answers over HTTP, and nothing else        all          every one of them
+    relay        puts deliveries on agencies' topics        api          answers over HTTP, and nothing else
+    all          every one of them
 
 Refuses: to die of what passes. A database or a log that is away means waiting, longer each time, and saying so; only a
 contradiction of our own state stops everything.
@@ -22,6 +23,7 @@ from broker import surroundings, turns
 from broker.hosting import Hosted
 from broker.measures import TURN
 from broker.members import Members
+from broker.rounds import Rounds, Step
 from broker.router import TOPIC, LostOwnership
 from broker.store.bell import DECLARED, PLANNED, planned_for
 from broker.turns import Trouble, Turn
@@ -43,6 +45,7 @@ class Role(Enum):
     LEDGER = "ledger"
     CONNECTORS = "connectors"
     NOTIFY = "notify"
+    RELAY = "relay"
     API = "api"
 
 
@@ -58,6 +61,8 @@ class Loop:
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     trouble: tuple[Trouble, ...] = ()
     wait_ms: int = 0
+    rounds: Rounds | None = None
+    """Of many administrations, each of which waits by itself when it is in trouble."""
 
 
 Heard = Callable[[Role, Turn], None]
@@ -171,16 +176,17 @@ class Serving:
     def _stir(self, mover: Loop) -> None:
         """What one has moved, the next may go on with at once."""
         for loop in self._loops:
-            if loop is not mover and not loop.trouble:
+            if loop is not mover and (loop.rounds is not None or not loop.trouble):
                 loop.wake.set()
 
     async def _wait(self, loop: Loop, done: Turn) -> None:
-        if done.moved and not done.troubles:
+        if done.moved and (loop.rounds is not None or not done.troubles):
             loop.wait_ms = 0
             return
-        first, most = TROUBLE_MS if done.troubles else IDLE_MS
+        held_up = bool(done.troubles) and loop.rounds is None
+        first, most = TROUBLE_MS if held_up else IDLE_MS
         loop.wait_ms = min(most, max(first, loop.wait_ms * 2))
-        sooner = self._home.entropy(1)[0] / 512 if done.troubles else 0
+        sooner = self._home.entropy(1)[0] / 512 if held_up else 0
         try:
             awaited = self._stop if done.troubles else loop.wake  # who is in trouble is not hurried by what comes in
             await asyncio.wait_for(awaited.wait(), loop.wait_ms * (1 - sooner) / 1000)
@@ -210,6 +216,7 @@ class Serving:
                     if one.notify is not None
                 ),
             ],
+            Role.RELAY: [self._for_each(Role.RELAY, self._home.relay.relay, self._relay)],
         }
         wanted: Mapping[Role, list[Loop]] = made if role is Role.ALL else {role: made.get(role, [])}
         return [loop for loops in wanted.values() for loop in loops]
@@ -231,6 +238,18 @@ class Serving:
                 trouble = fault
         if trouble is not None:
             raise trouble
+
+    def _for_each(self, role: Role, step: Step, turn: Callable[[Rounds, Turn], Coroutine[Any, Any, None]]) -> Loop:
+        first, most = (each / 1000 for each in TROUBLE_MS)
+        rounds = Rounds(step, self._home.entropy, first=first, most=most)
+        return Loop(role, None, partial(turn, rounds), rounds=rounds)
+
+    async def _relay(self, rounds: Rounds, done: Turn) -> None:
+        """What waits for the agencies that are served by topics."""
+        parties = [user.party for user in await self._home.relay.served()]
+        now = asyncio.get_running_loop().time()
+        done.relayed, troubles = await rounds.round(parties, now, lambda: self.stopping)
+        done.troubles += troubles
 
     async def _deliver(self, hosted: Hosted, done: Turn) -> None:
         await turns.deliver(self._home, hosted, done, lambda: self.stopping)

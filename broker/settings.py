@@ -120,6 +120,9 @@ class Settings(BaseSettings):
     kafka_topic_prefix: str = Field("", pattern=r"^([a-z0-9][a-z0-9-]{0,30}\.)?$")
     """Before the name of each topic, as `unefois.`, where several brokers share a cluster."""
 
+    relay_repeat_hours: int = Field(24, ge=1, le=720)
+    """A delivery that lies on its agency's topic, unacknowledged, is put there again after so long."""
+
     listen: str = "127.0.0.1:8470"
     """Where `unefois serve` answers over HTTP, as `host:port`; port 0 takes a free one, `none` answers nobody."""
 

@@ -12,8 +12,9 @@ from typing import Any, Final
 
 from broker.hosting import Hosted, run_hosted, tell_hosted
 from broker.telling import Outcome
+from broker.topics import TopicUser
 from broker.wiring import Home
-from schemas.errors import Corrupt, Detail, Fault
+from schemas.errors import Corrupt, Detail, Fault, Unavailable
 from schemas.names import PartyId
 
 IDLE_MS: Final = 1000
@@ -42,7 +43,11 @@ class Turn:
     expired: int = 0
     epochs: int = 0
     """Keys that were opened, rotated or destroyed because it was time."""
+    taken: int = 0
+    """Records that sources handed in by topic, refused ones too."""
     routed: int = 0
+    relayed: int = 0
+    """Deliveries put on their agencies' topics."""
     told: int = 0
     applied: int = 0
     rejected: int = 0
@@ -56,8 +61,8 @@ class Turn:
     @property
     def moved(self) -> bool:
         """Whether anything happened that the next turn may go on with."""
-        told = (self.expired, self.epochs, self.routed, self.applied, self.rejected, self.withheld, self.sequenced)
-        return any((*told, self.pruned))
+        ours = (self.expired, self.epochs, self.taken, self.routed, self.relayed, self.sequenced, self.pruned)
+        return any(ours) or any((self.applied, self.rejected, self.withheld))
 
 
 def _never() -> bool:
@@ -71,6 +76,8 @@ async def turn(home: Home, agencies: Sequence[Hosted], stopping: Callable[[], bo
     await attempt(done, None, _route(home, done))
     await attempt(done, None, tell_webhooks(home, done))
     await attempt(done, None, finish_webhooks(home, done))
+    for user in await _served(home, done):
+        await attempt(done, None, relay(home, user.party, done))
     for hosted in agencies:
         if stopping():
             break
@@ -123,6 +130,20 @@ async def keep(home: Home, done: Turn) -> None:
 
 async def _route(home: Home, done: Turn) -> None:
     done.routed = await home.router.route()
+
+
+async def _served(home: Home, done: Turn) -> Sequence[TopicUser]:
+    try:
+        return await home.relay.served()
+    except Unavailable as fault:
+        done.troubles.append(trouble(None, fault))
+        return ()
+
+
+async def relay(home: Home, agency: PartyId, done: Turn) -> None:
+    """Put what waits for an agency on its topic."""
+    while count := await home.relay.relay(agency):
+        done.relayed += count
 
 
 async def tell(home: Home, hosted: Hosted, done: Turn) -> None:

@@ -35,12 +35,14 @@ from broker.planner import Planner
 from broker.ports import Clock, Entropy, KeyKind, KeyStore, Log
 from broker.pruning import Pruning, Retention
 from broker.registrar import Registrar
+from broker.relay import Relay
 from broker.router import TOPIC, Router
 from broker.settings import Settings
 from broker.store import migrate
 from broker.store.engine import Store
 from broker.subscribing import Subscribing
 from broker.telling import Telling
+from broker.topics import TopicUsers
 from broker.tracking import Tracking
 from broker.upkeep import Schedule, Upkeep
 from broker.webhooks import Webhooks
@@ -80,11 +82,13 @@ class Home:
     outbound: Outbound
     webhooks: Webhooks
     telling: Telling
+    topic_users: TopicUsers
     epochs: Epochs
     intake: Intake
     desk: Desk
     router: Router
     mailbox: Mailbox
+    relay: Relay
     gate: Gate
     consents: Consents
     dead_letters: DeadLetters
@@ -241,6 +245,7 @@ def assemble(
         outbound=outbound,
         webhooks=hooks,
         telling=Telling(store=store, hooks=hooks, outbound=outbound, clock=clock, entropy=entropy),
+        topic_users=TopicUsers(recorder),
         epochs=epochs,
         intake=intake,
         desk=Desk(
@@ -257,6 +262,14 @@ def assemble(
         ),
         router=router,
         mailbox=mailbox,
+        relay=Relay(
+            store=store,
+            log=log,
+            mailbox=mailbox,
+            party=party,
+            repeat_ms=settings.relay_repeat_hours * 3_600_000,
+            clock=clock,
+        ),
         gate=Gate(
             store=store,
             mailbox=mailbox,

@@ -1,6 +1,6 @@
-"""Credential checks: the ledger tells of every API token, of every client's pinned key and of every webhook's address
-as it counts: whose it is, for what, until when, and whether it was revoked. So none can be slipped in, widened,
-prolonged, or brought back.
+"""Credential checks: the ledger tells of every API token, of every client's pinned key, of every webhook's address and
+of everybody who is served by topics as it counts: whose it is, for what, until when, and whether it was revoked. So
+none can be slipped in, widened, prolonged, or brought back.
 """
 
 from collections.abc import AsyncIterator, Iterator
@@ -12,7 +12,8 @@ from broker.checks.finding import Finding
 from broker.credentials import token_digest
 from broker.oauth import client_digest
 from broker.store.engine import Transaction
-from broker.store.tables import api_tokens, client_keys, spent_assertions, webhook_attempts, webhooks
+from broker.store.tables import api_tokens, client_keys, spent_assertions, topic_users, webhook_attempts, webhooks
+from broker.topics import user_digest
 from broker.webhooks import Status, webhook_digest
 from schemas.entry import Entry, EntryKind
 from schemas.names import PartyId
@@ -37,6 +38,8 @@ async def check(tx: Transaction, entries: list[Entry]) -> AsyncIterator[Finding]
     for row in await tx.execute(select(client_keys)):
         for wrong in _wrong(row, client_digest(row._mapping), told):
             yield Finding("oauth.untold", f"client_keys/{row.kid.hex()}", wrong)
+    async for finding in _users(tx, told):
+        yield finding
     pinned = {row.party for row in await tx.execute(select(client_keys.c.party))}
     for row in await tx.execute(select(spent_assertions)):
         if row.party not in pinned or len(row.jti) != 32:
@@ -68,3 +71,13 @@ def _untold(party: str, digest: bytes, told: Told, *, revoked: bool) -> Iterator
         yield "the row is not what the ledger says was issued"
     if ((EntryKind.KEY_REVOKED, party, digest) in told) is not revoked:
         yield "revoked in the ledger and not here, or the other way round"
+
+
+async def _users(tx: Transaction, told: Told) -> AsyncIterator[Finding]:
+    """Who is served by topics, as which user of Kafka."""
+    for row in await tx.execute(select(topic_users)):
+        digest, place = user_digest(row._mapping), f"topic_users/{row.party}/{row.since}"
+        if (EntryKind.KEY_ADDED, row.party, digest) not in told:
+            yield Finding("topics.untold", place, "the row is not what the ledger says was allowed")
+        if ((EntryKind.KEY_REVOKED, row.party, digest) in told) is not (row.ended_at is not None):
+            yield Finding("topics.untold", place, "ended in the ledger and not here, or the other way round")

@@ -26,6 +26,7 @@ from broker.cli import (
     subscriptions,
     tokens,
     top,
+    topics,
     types,
     watch,
 )
@@ -89,6 +90,7 @@ prune.register(app)
 move.register(app)
 app.add_typer(parties.app, name="party")
 app.add_typer(tokens.app, name="token")
+app.add_typer(topics.app, name="topics")
 app.add_typer(types.app, name="type")
 app.add_typer(subscriptions.app, name="subscribe")
 grants.register(app)

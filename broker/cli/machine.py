@@ -235,7 +235,9 @@ def tell_turn(done: "Turn") -> None:
 
 def _show_turn(done: "Turn") -> None:
     words = [
+        (done.taken, say("reçues par sujet", "taken from topics")),
         (done.routed, say("routées", "routed")),
+        (done.relayed, say("mises sur les sujets", "put on topics")),
         (done.told, say("annoncées", "told")),
         (done.applied, say("traitées", "applied")),
         (done.rejected, say("rejetées", "rejected")),

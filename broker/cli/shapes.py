@@ -190,18 +190,8 @@ def dead(one: DeadLetter) -> Json:
 
 def turn(one: Turn, language: Language) -> Json:
     """What one turn of the machine moved."""
-    numbers = (
-        "expired",
-        "epochs",
-        "routed",
-        "told",
-        "applied",
-        "rejected",
-        "retried",
-        "withheld",
-        "sequenced",
-        "pruned",
-    )
+    ours = ("expired", "epochs", "taken", "routed", "relayed", "told")
+    numbers = (*ours, "applied", "rejected", "retried", "withheld", "sequenced", "pruned")
     troubles = [{"party": each.party, **coded(each, each.pointer, language)} for each in one.troubles]
     return {**{name: getattr(one, name) for name in numbers}, "troubles": troubles}
 

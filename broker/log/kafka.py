@@ -32,6 +32,8 @@ CLOSE_SECONDS: Final = 5
 class KafkaLog(Log):
     """Connects at first use: a process that only appends never reads, and the other way round."""
 
+    for_others = True
+
     def __init__(self, cluster: Cluster, partitions: Mapping[str, int], prefix: str = "") -> None:
         """`partitions` by topic as agreed: a topic that is not named has what Kafka says.
 

@@ -133,6 +133,20 @@ api_tokens = Table(
     Column("revoked_at", BigInteger),
 )
 
+# ── who is served by topics on Kafka: the name that Kafka knows them by, never their credential ─────────────────────
+
+topic_users = Table(
+    "topic_users",
+    metadata,
+    Column("party", Text, ForeignKey("parties.id"), nullable=False),
+    Column("principal", Text, nullable=False),
+    Column("receives", Integer, nullable=False),  # 0 or 1: sealed deliveries go to its topic
+    Column("declares", Integer, nullable=False),  # 0 or 1: its declarations come by its topic
+    Column("since", BigInteger, nullable=False),
+    Column("ended_at", BigInteger),
+    PrimaryKeyConstraint("party", "since"),
+)
+
 # ── OAuth2 clients: their pinned public keys, and what they have used ──────────────────────────────────────────────
 
 client_keys = Table(

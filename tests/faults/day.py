@@ -7,7 +7,7 @@ receipt; an agency writes into its own system once for each delivery; a citizen 
 import json
 import os
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -21,9 +21,11 @@ from broker import viewing
 from broker.credentials import Scope
 from broker.directory import Party, PartyKind
 from broker.export import export
+from broker.log.sql import SqlLog
 from broker.members import Members
 from broker.parties import Enrolment
-from broker.ports import KeyKind
+from broker.ports import KeyKind, Outgoing, Position
+from broker.relay import Relay
 from broker.router import TOPIC
 from broker.store import move as relocation
 from broker.store.tables import (
@@ -38,12 +40,13 @@ from broker.store.tables import (
     webhooks,
     withholdings,
 )
+from broker.topics import users
 from broker.wiring import create_home, open_home
 from connectors.contract import Applied, Rejected
 from consent.grant import Status
 from consent.tables import consent_keys, grants
 from schemas.entry import EntryKind
-from schemas.errors import Refused
+from schemas.errors import Refused, Unavailable
 from schemas.hpke import Suite
 from schemas.names import Instant, PartyId, Reason
 from tests.clients import Client
@@ -143,6 +146,9 @@ async def enrol(here: World) -> None:
     async with home.store.begin() as tx:
         if not await home.webhooks.list(tx, NEW):
             await home.webhooks.add(tx, NEW, "https://office.example/", here.clock())
+    async with home.store.begin() as tx:
+        served = {"receives": True, "declares": True, "at": here.clock()}
+        await home.topic_users.allow(tx, NEW, "registry-office", **served)
     client = Client(here, NEW, CLIENT)
     async with home.store.read() as tx:
         known = bool(await home.oauth.keys(tx, NEW))
@@ -168,6 +174,9 @@ async def rotate(here: World) -> None:
     async with home.store.begin() as tx:
         if any(right.party == NEW and right.valid_to is None for right in directory.rights):
             await home.registrar.end_publishing(tx, NEW, BANK, here.clock())
+    async with home.store.begin() as tx:
+        if await users(tx):
+            await home.topic_users.end(tx, NEW, here.clock())
     async with home.store.begin() as tx:
         for token in await home.credentials.list(tx, NEW):
             if token.revoked_at is None:
@@ -218,6 +227,22 @@ async def meet(here: World) -> None:
     member = Members(here.home.store, here.clock, here.home.entropy)
     await member.beat()
     await member.leave()
+
+
+class Away(SqlLog):
+    """A log that takes nothing."""
+
+    async def _append_all(self, topic: str, records: Sequence[Outgoing]) -> tuple[Position, ...]:
+        raise Unavailable("kafka.timeout")
+
+
+async def relay(here: World) -> None:
+    """What waits for CPAM goes to its topic: Kafka is away, and then it is there."""
+    home = here.home
+    parts: dict[str, Any] = {"store": home.store, "mailbox": home.mailbox, "party": home.party, "clock": here.clock}
+    with suppress(Unavailable):
+        await Relay(log=Away(home.store, here.clock, {}), repeat_ms=1_000, **parts).relay(CPAM)
+    await Relay(log=home.log, repeat_ms=1_000, **parts).relay(CPAM)
 
 
 async def pull(here: World) -> None:
@@ -315,6 +340,7 @@ STEPS: Final[Mapping[str, tuple[int, Step]]] = {
     "forge": (8 * MINUTE, forge),
     "route": (10 * MINUTE, route),
     "meet": (11 * MINUTE, meet),
+    "relay": (11 * MINUTE + 20_000, relay),
     "pull": (12 * MINUTE, pull),
     "tell": (13 * MINUTE, tell),
     "later": (14 * MINUTE, later),

@@ -59,6 +59,8 @@ SCENARIOS = {
     "log.append": "forge",
     "log.appended": "forge",
     "mailbox.finished": "refuse",
+    "mailbox.given-back": "relay",
+    "mailbox.held": "relay",
     "mailbox.later": "later",
     "mailbox.leased": "pull",
     "members.beaten": "meet",
@@ -80,6 +82,8 @@ SCENARIOS = {
     "registrar.right": "enrol",
     "registrar.right-ended": "rotate",
     "registrar.rotated": "rotate",
+    "relay.appended": "relay",
+    "relay.leased": "relay",
     "router.batch": "route",
     "router.parked": "route",
     "telling.claimed": "tell",
@@ -88,6 +92,8 @@ SCENARIOS = {
     "subscribing.changed": "enrol",
     "subscribing.paused": "enrol",
     "subscribing.resumed": "rotate",
+    "topics.allowed": "enrol",
+    "topics.ended": "rotate",
     "viewing.recorded": "change",
     "webhooks.added": "enrol",
     "webhooks.changed": "rotate",
@@ -101,6 +107,8 @@ LEFT = {
     # the same bytes twice in the log: the router drops the second
     "declare": {"log"},
     "forge": {"log"},
+    # the same delivery twice on its topic, under the same id: its reader drops the second
+    "relay": {"log"},
     # released, and the answer never came: the agency asks again, and the ledger says that too
     "pull": {"entries"},
     "refuse": {"entries"},

@@ -107,6 +107,7 @@ async def lived_in(here: World) -> None:
     async with home.store.begin() as tx:
         at = home.clock()
         await home.credentials.issue(tx, CAF, [Scope.READ], expires_at=Instant(at + DAY), at=at)
+        await home.topic_users.allow(tx, CAF, "caf", receives=True, declares=False, at=at)
     client = Client(here, CAF)
     await client.pin()
     await client.redeem()
@@ -284,6 +285,7 @@ OF_HEAD = f"id IN (SELECT id FROM grants WHERE {NO_DELIVERY})"
 ALONE: dict[str, Tampering] = {
     "oauth.spent": "UPDATE spent_assertions SET jti = zeroblob(31)",
     "oauth.untold": """UPDATE client_keys SET scopes = '["publish"]'""",
+    "topics.untold": "UPDATE topic_users SET principal = 'thief'",
     "credentials.untold": """UPDATE api_tokens SET scopes = '["publish"]'""",
     "consent-keys.damaged": f"UPDATE consent_keys SET wrapped = zeroblob(60) WHERE {OF_NARROWED}",
     "consent-keys.dead-epoch": f"UPDATE consent_keys SET epoch = 1 WHERE {OF_NARROWED}",

@@ -10,10 +10,12 @@ import pytest
 from broker import serving as servings
 from broker import surroundings, turns
 from broker.hosting import Hosted
+from broker.log.sql import SqlLog
 from broker.members import living
 from broker.router import LostOwnership, Router
 from broker.serving import Role, Serving
 from broker.turns import Turn
+from schemas import topics
 from schemas.entry import EntryKind
 from schemas.errors import Corrupt, Refused, Unavailable
 from tests.announced import announce
@@ -107,6 +109,53 @@ async def test_each_other_role_does_its_own_part_and_no_other(here: World, agenc
     await connectors.run(lambda _: connectors.total("applied") == 2)
     assert 0 == connectors.total("sequenced")
     assert {Role.CONNECTORS} == {role for role, _ in connectors.heard}
+
+
+class _ForOthers(SqlLog):
+    for_others = True
+
+
+async def served_by_topic(here: World, monkeypatch: pytest.MonkeyPatch, log: SqlLog | None = None) -> None:
+    """CAF and Rennes are served by topics, and both have a delivery that waits."""
+    monkeypatch.setattr(here.home.relay, "_log", log or _ForOthers(here.home.store, here.clock, {}, 1))
+    async with here.home.store.begin() as tx:
+        for party in (CAF, RENNES):
+            await here.home.topic_users.allow(
+                tx, party, party.rpartition(":")[2], receives=True, declares=False, at=here.clock()
+            )
+    await waiting(here)
+    await here.home.router.route()
+
+
+async def test_a_relay_puts_what_waits_on_the_topics_of_those_who_are_served_so(
+    here: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await served_by_topic(here, monkeypatch)
+    running = Running(here, Role.RELAY)
+
+    await running.run(lambda _: running.total("relayed") == 2)
+
+    assert {Role.RELAY} == {role for role, _ in running.heard}
+    assert [1, 1] == [await here.home.log.end(topics.deliveries(party), 0) for party in (CAF, RENNES)]
+
+
+async def test_a_topic_that_is_away_keeps_no_other_agency_waiting_and_the_process_is_not_ready(
+    here: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Half(_ForOthers):
+        async def _partitions(self, topic: str) -> int:
+            if topic == topics.deliveries(CAF):
+                raise Unavailable("kafka.topic-missing", topic=topic)
+            return 1
+
+    await served_by_topic(here, monkeypatch, Half(here.home.store, here.clock, {}, 1))
+    running = Running(here, Role.RELAY)
+
+    await running.run(lambda _: running.total("relayed") == 1)
+
+    assert ["kafka.topic-missing"] == running.codes
+    assert ["kafka.topic-missing"] == [one.code for one in running.serving.troubles]
+    assert 1 == await here.home.log.end(topics.deliveries(RENNES), 0)
 
 
 async def test_a_router_that_ends_leaves_its_share_to_the_others_at_once(here: World) -> None:

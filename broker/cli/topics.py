@@ -1,0 +1,113 @@
+"""Commands about topics on Kafka: `unefois topics ...`.
+
+Refuses: nothing of its own.
+Keeps: nothing of its own; `broker.topics` decides.
+"""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from broker.cli.frame import command, say
+from broker.cli.session import at_home
+from broker.cli.show import answer, pairs, table
+
+if TYPE_CHECKING:
+    from broker.topics import TopicUser
+    from broker.wiring import Home
+
+app = typer.Typer(no_args_is_help=True, help="Administrations that are served by topics on Kafka.")
+
+
+@command(app, "allow")
+def allow(
+    party: Annotated[str, typer.Argument(metavar="PARTY", help="Who is served.")],
+    *,
+    principal: Annotated[str, typer.Option("--principal", metavar="USER", help="As Kafka knows it, without User:.")],
+    receives: Annotated[bool, typer.Option("--receives", help="Its sealed deliveries go to its topic.")] = False,
+    declares: Annotated[bool, typer.Option("--declares", help="It declares by its topic.")] = False,
+) -> None:
+    """Serve an administration by topics, from now on and as said here. Then: unefois topics plan.
+
+    Example: unefois topics allow urn:fr:siret:21350238800019 --principal rennes --receives
+    """
+    told = at_home(lambda home: _allow(home, party, principal, receives, declares))
+    answer(told, lambda: _show(told))
+
+
+@command(app, "end")
+def end(party: Annotated[str, typer.Argument(metavar="PARTY", help="Who is served no more.")]) -> None:
+    """Serve an administration by topics no more. Its deliveries wait in its mailbox; no topic is deleted.
+
+    Example: unefois topics end urn:fr:siret:21350238800019
+    """
+    told = at_home(lambda home: _end(home, party))
+    answer(told, lambda: _show(told))
+
+
+@command(app, "list")
+def list_users() -> None:
+    """Who is served by topics, and who was.
+
+    Example: unefois topics list
+    """
+    found = at_home(_list)
+    columns = ["party", "principal", say("reçoit", "receives"), say("déclare", "declares"), say("depuis", "since")]
+
+    def text() -> None:
+        names = ("party", "principal", "receives", "declares", "since", "ended_at")
+        table([*columns, say("fin", "ended")], [[one[name] for name in names] for one in found])
+
+    answer({"users": found}, text)
+
+
+async def _allow(home: "Home", party: str, principal: str, receives: bool, declares: bool) -> dict[str, Any]:
+    from schemas.names import PartyId
+
+    async with home.store.begin() as tx:
+        return _told(
+            await home.topic_users.allow(
+                tx, PartyId(party), principal, receives=receives, declares=declares, at=home.clock()
+            )
+        )
+
+
+async def _end(home: "Home", party: str) -> dict[str, Any]:
+    from schemas.names import PartyId
+
+    async with home.store.begin() as tx:
+        return _told(await home.topic_users.end(tx, PartyId(party), home.clock()))
+
+
+async def _list(home: "Home") -> list[dict[str, Any]]:
+    from broker.topics import users
+
+    async with home.store.read() as tx:
+        return [_told(user) for user in await users(tx, ended=True)]
+
+
+def _told(user: "TopicUser") -> dict[str, Any]:
+    from broker.shapes import time_of
+    from broker.topics import own_topics
+
+    return {
+        "party": user.party,
+        "principal": user.principal,
+        "receives": user.receives,
+        "declares": user.declares,
+        "topics": list(own_topics(user)),
+        "since": time_of(user.since),
+        "ended_at": time_of(user.ended_at),
+    }
+
+
+def _show(told: dict[str, Any]) -> None:
+    pairs(
+        [
+            (say("administration", "party"), told["party"]),
+            (say("utilisateur", "principal"), told["principal"]),
+            (say("sujets", "topics"), ", ".join(told["topics"])),
+            (say("depuis", "since"), told["since"]),
+            (say("fin", "ended"), told["ended_at"]),
+        ]
+    )
