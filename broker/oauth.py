@@ -47,8 +47,11 @@ KEY_BYTES: Final = 4096
 JTI_CHARACTERS: Final = 128
 TYPE: Final = "at+jwt"
 
-_ALGORITHM: Final = {"Ed25519": "Ed25519", "P-256": "ES256"}
-"""Curve -> the one algorithm that its keys sign with: what a header says about it is compared, never followed."""
+_ALGORITHMS: Final = {"Ed25519": ("Ed25519", "EdDSA"), "P-256": ("ES256",)}
+"""Curve -> the names of the one algorithm that its keys sign with: what a header says about it is compared, never
+followed. RFC 9864 deprecates the name EdDSA, which leaves the curve open; clients still send it, and the pinned key has
+its curve.
+"""
 
 Claims = Mapping[str, Any]
 
@@ -177,7 +180,7 @@ class OAuth:
     def verify(self, token: str, at: Instant) -> Credential:
         """Whose access token this is. Raises Refused `oauth.token`, `oauth.expired`."""
         try:
-            header, claims = _decoded(token, self._key, "Ed25519")
+            header, claims = _decoded(token, self._key, ("Ed25519",))
             mine = (claims["iss"], claims["aud"]) == (self._broker, self._broker)
             if header.get("typ") != TYPE or not mine:
                 raise Refused("oauth.token")
@@ -227,7 +230,7 @@ def client_digest(row: Mapping[Any, Any]) -> bytes:
 def _public(jwk: bytes) -> OKPKey | ECKey:
     try:
         told = json.loads(jwk) if len(jwk) <= KEY_BYTES else None
-        if not isinstance(told, dict) or "d" in told or told.get("crv") not in _ALGORITHM:
+        if not isinstance(told, dict) or "d" in told or told.get("crv") not in _ALGORITHMS:
             raise Refused("oauth.key", "/key")
         kept = {name: told[name] for name in ("kty", "crv", "x", "y") if name in told}
         return OKPKey.import_key(kept) if told["crv"] == "Ed25519" else ECKey.import_key(kept)
@@ -241,7 +244,7 @@ def _stored(row: Row[Any]) -> OKPKey | ECKey:
 
 def _verified(assertion: str, key: OKPKey | ECKey) -> Claims:
     try:
-        header, claims = _decoded(assertion, key, _ALGORITHM[str(key.as_dict(private=False)["crv"])])
+        header, claims = _decoded(assertion, key, _ALGORITHMS[str(key.as_dict(private=False)["crv"])])
     except Refused:
         raise Refused("oauth.assertion") from None
     if str(header.get("typ", "JWT")).lower().endswith(TYPE):  # an access token is no proof of who shows it
@@ -249,9 +252,18 @@ def _verified(assertion: str, key: OKPKey | ECKey) -> Claims:
     return claims
 
 
-def _decoded(token: str, key: OKPKey | ECKey, algorithm: str) -> tuple[Mapping[str, Any], Claims]:
+class _Algorithms(jws.JWSRegistry):
+    """The allowed algorithms; the older name of Ed25519 means Ed25519, and nothing that another curve could do."""
+
+    def get_alg(self, name: str) -> Any:
+        """Raises JoseError for what is not allowed."""
+        older = name == "EdDSA" and "EdDSA" in (self.allowed or ())
+        return super().get_alg("Ed25519" if older else name)
+
+
+def _decoded(token: str, key: OKPKey | ECKey, algorithms: Sequence[str]) -> tuple[Mapping[str, Any], Claims]:
     try:
-        decoded = jwt.decode(token.encode("ascii"), key, algorithms=[algorithm])
+        decoded = jwt.decode(token.encode("ascii"), key, registry=_Algorithms(algorithms=algorithms))
     except (JoseError, ValueError, TypeError, RecursionError):
         raise Refused("oauth.token") from None
     if not isinstance(decoded.claims, dict) or "crit" in decoded.header or "b64" in decoded.header:

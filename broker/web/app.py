@@ -10,7 +10,7 @@ from typing import Final
 from fastapi import FastAPI
 
 from broker.serving import Serving
-from broker.web import asyncapi, health, registry, transparency
+from broker.web import asyncapi, documentation, health, registry, transparency
 from broker.web.agencies import app as agencies
 from broker.web.agencies import faults
 from broker.web.agencies.frame import Frame
@@ -30,6 +30,7 @@ def build(home: Home, serving: Serving | None = None, waiting: Waiting | None = 
     app.include_router(transparency.router(home.store, home.ledger.verifier_key))
     app.include_router(registry.router(home.catalogue))
     app.include_router(asyncapi.router(home.catalogue))
+    app.include_router(documentation.router())
     agencies.mount(app, home, waiting)
     faults.register(app)
     chosen = home.settings

@@ -33,7 +33,7 @@ def told(fault: Fault, status: int, request: Request, *, also: Sequence[Fault] =
     language = language_of(request)
     message = explain(fault, language)
     members: dict[str, Any] = {
-        "type": f"{DOCUMENTED}{fault.code.replace('.', '-')}",
+        "type": f"{DOCUMENTED}{anchor(fault.code)}",
         "title": message.wrong,
         "status": status,
         "detail": message.remedy,
@@ -47,6 +47,11 @@ def told(fault: Fault, status: int, request: Request, *, also: Sequence[Fault] =
     if "unefois.trace" in request.scope:
         members["trace_id"] = request.scope["unefois.trace"]
     return members
+
+
+def anchor(code: str) -> str:
+    """Where a code's heading is, in the page that is served and in the site."""
+    return code.replace(".", "-")
 
 
 def language_of(request: Request) -> Language:

@@ -136,6 +136,16 @@ async def test_no_algorithm_but_that_of_the_keys_kind_counts(here: World) -> Non
         assert "oauth.assertion" == await code_of(client, forged), algorithm
 
 
+async def test_the_older_name_of_the_algorithm_is_taken_for_an_ed25519_key_alone(here: World) -> None:
+    client, other = await pinned(here), await pinned(here, key=ECKey.generate_key("P-256"))
+    sign = client.key.raw_value.sign  # type: ignore[union-attr]
+    old = compact({"alg": "EdDSA", "kid": client.key.thumbprint()}, client.claims(), sign)
+    swapped = compact({"alg": "EdDSA", "kid": other.key.thumbprint()}, other.claims(), sign)
+
+    assert CAF == here.home.oauth.verify(await client.redeem(old), here.clock()).party
+    assert "oauth.assertion" == await code_of(other, swapped)
+
+
 async def test_a_key_that_the_assertion_brings_along_is_not_looked_at(here: World) -> None:
     client, thief = await pinned(here), Client(here, CAF)
     mine = thief.key.as_dict(private=False)
