@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, case, delete, exists, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, delete, exists, func, insert, or_, select, update
 
 from broker.crashpoints import mark
 from broker.deliveries import DeliveryState
@@ -44,8 +44,6 @@ LEASE_MS: Final = 60_000
 """Longer than a call and its bookkeeping: whoever takes over finds nobody at it."""
 AT_ONCE: Final = 512
 """Messages under way in one process."""
-MOST_TOLD: Final = 1000
-"""`waiting` counts up to here."""
 KEPT: Final = 500
 """Attempts kept of one webhook."""
 ECHO_BYTES: Final = 4096
@@ -60,6 +58,7 @@ class Message:
     id: bytes
     made_at: Instant
     waiting: int
+    reminders: int
     lease_until: Instant
 
 
@@ -119,24 +118,35 @@ class Telling:
         async with self._store.begin() as tx:
             await tx.lock_exclusive([LOCK])  # two senders see the same ones due; the second finds the first's leases
             rows = (await tx.execute(select(webhooks).where(webhooks.c.id.in_(due)).order_by(webhooks.c.id))).all()
-            claimed = [await self._claimed(tx, row, at) for row in rows]
+            if not rows:
+                return []
+            waiting = await _waiting(tx, [row.party for row in rows if row.message is None])
+            claimed = [self._claimed(row, waiting.get(row.party, (0, 0)), at) for row in rows]
+            await tx.execute(_CHANGE, [told for _, told in claimed])
             mark("telling.claimed")
             # Crash here: nothing was sent; the message is there or not, and is due when its lease is over.
-        return claimed
+        return [message for message, _ in claimed]
 
-    async def _claimed(self, tx: Transaction, row: Any, at: Instant) -> Message:
-        """Write down what is going to be sent: a message that is on its way already, or a new one."""
-        values: dict[str, Any] = {"lease_until": at + LEASE_MS, "next_at": at}
+    def _claimed(self, row: Any, waiting: tuple[int, int], at: Instant) -> tuple[Message, dict[str, Any]]:
+        """What is going to be sent, and how it is written down: a message on its way already, or a new one."""
+        told = {name: row._mapping[name] for name in ("message", "message_at", "waiting", "told_seq", "reminders")}
         if row.message is None:
-            newest, waiting = await _waiting(tx, row.party)
-            fresh = newest > row.told_seq
-            values |= {"message": self._entropy(ID_BYTES), "message_at": at, "waiting": waiting}
-            values |= {"told_seq": max(newest, row.told_seq), "reminders": 0 if fresh else row.reminders + 1}
-        await tx.execute(update(webhooks).where(webhooks.c.id == row.id).values(**values))
-        told = {**row._mapping, **values}
+            newest, count = waiting
+            told |= {"message": self._entropy(ID_BYTES), "message_at": at, "waiting": count}
+            told |= {"reminders": 0 if newest > row.told_seq else row.reminders + 1}
+            told |= {"told_seq": max(newest, row.told_seq)}
+        lease = Instant(at + LEASE_MS)
         kind = Kind.CHALLENGE if row.status == Status.PROVING.value else Kind.READY
-        made_at, lease = Instant(told["message_at"]), Instant(told["lease_until"])
-        return Message(webhook_of(row), kind, bytes(told["message"]), made_at, told["waiting"], lease)
+        message = Message(
+            webhook_of(row),
+            kind,
+            bytes(told["message"]),
+            Instant(told["message_at"]),
+            waiting=told["waiting"],
+            reminders=told["reminders"],
+            lease_until=lease,
+        )
+        return message, {"of": row.id, **told, "lease_until": lease, "next_at": at}
 
     # ── one attempt ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -191,48 +201,80 @@ class Telling:
             return ()
         async with self._store.begin() as tx:
             await tx.lock_exclusive([LOCK])
-            for outcome in outcomes:
-                await self._noted(tx, outcome)
+            held = await self._held(tx, outcomes)
+            if held:
+                await tx.execute(_CHANGE, [self._changed(one) for one in held])
+                await tx.execute(insert(webhook_attempts), [_row(one) for one in held])
+                await tx.execute(_PRUNE, [{"of": one.message.to.id} for one in held])
             mark("telling.noted")
             # Crash here, or above it: sent and not noted; the same message comes again when its lease is over.
         return outcomes
 
-    async def _noted(self, tx: Transaction, outcome: Outcome) -> None:
-        """The attempt, and what follows from it, if this process still holds the lease."""
-        message, table = outcome.message, webhook_attempts
-        held = and_(webhooks.c.id == message.to.id, webhooks.c.lease_until == message.lease_until)
-        values = self._failed(outcome) if outcome.code is not None else self._heard(outcome)
-        changed = await tx.execute(update(webhooks).where(held).values(**values, lease_until=None))
-        if changed.rowcount == 0:
-            return  # ended, or proven anew meanwhile, or another has taken over: it is not ours to say
-        row = {"webhook": message.to.id, "message": message.id, "kind": message.kind.value, "at": outcome.at}
-        came = {"duration_ms": outcome.duration_ms, "status": outcome.status, "code": outcome.code}
-        await tx.execute(insert(table).values(**row, **came))
-        mine = table.c.webhook == message.to.id
-        oldest = select(table.c.seq).where(mine).order_by(table.c.seq.desc()).offset(KEPT - 1).limit(1)
-        await tx.execute(delete(table).where(mine, table.c.seq < oldest.scalar_subquery()))
+    async def _held(self, tx: Transaction, outcomes: Sequence[Outcome]) -> list[Outcome]:
+        """Those whose lease is still this process's. The others were ended, or proven anew meanwhile, or another has
+        taken over: what became of them is not ours to say.
+        """
+        mine = webhooks.c.id.in_([one.message.to.id for one in outcomes])
+        rows = await tx.execute(select(webhooks.c.id, webhooks.c.lease_until).where(mine))
+        leases = {bytes(row.id): row.lease_until for row in rows}
+        return [one for one in outcomes if leases.get(one.message.to.id) == one.message.lease_until]
+
+    def _changed(self, outcome: Outcome) -> dict[str, Any]:
+        """What follows from an attempt."""
+        to = outcome.message.to
+        before = {"status": to.status.value, "reason": to.reason, "changed_at": to.changed_at}
+        silence = {"message": None, "message_at": None, "next_at": None, "remind_at": None, "lease_until": None}
+        follows = self._heard(outcome) if outcome.code is None else self._failed(outcome)
+        return {"of": to.id, **before, **silence, **follows}
 
     def _heard(self, outcome: Outcome) -> dict[str, Any]:
-        values: dict[str, Any] = {"message": None, "message_at": None, "attempts": 0, "next_at": None}
         if outcome.message.kind is Kind.CHALLENGE:
-            return values | {"status": Status.ACTIVE.value, "changed_at": outcome.at}
-        at = [outcome.at + wait for wait in REMINDERS]
-        return values | {"remind_at": case(dict(enumerate(at)), value=webhooks.c.reminders, else_=at[-1])}
+            return {"attempts": 0, "status": Status.ACTIVE.value, "changed_at": outcome.at}
+        wait = REMINDERS[min(outcome.message.reminders, len(REMINDERS) - 1)]
+        return {"attempts": 0, "remind_at": outcome.at + wait}
 
     def _failed(self, outcome: Outcome) -> dict[str, Any]:
         """Tried again later, or given up: then somebody has to look, and prove it anew."""
         message = outcome.message
         failures = message.to.attempts + 1
-        challenge = message.kind is Kind.CHALLENGE
-        most = CHALLENGES if challenge else len(SCHEDULE) + 1
+        most = CHALLENGES if message.kind is Kind.CHALLENGE else len(SCHEDULE) + 1
         if outcome.code == "webhooks.gone" or failures >= most:
             reason = "webhooks.gone" if outcome.code == "webhooks.gone" else "webhooks.failed"
-            ended = {"message": None, "message_at": None, "next_at": None, "remind_at": None, "attempts": failures}
-            return ended | {"status": Status.DISABLED.value, "reason": reason, "changed_at": outcome.at}
+            ended = {"status": Status.DISABLED.value, "reason": reason, "changed_at": outcome.at}
+            return ended | {"attempts": failures}
         wait = max(SCHEDULE[failures - 1], outcome.after_ms or 0)
         # Up to a tenth more by chance: those who lost the same server do not all come back to it at once.
         wait += wait // 10 * self._entropy(1)[0] // 256
-        return {"attempts": failures, "next_at": outcome.at + wait}
+        later = {"attempts": failures, "next_at": outcome.at + wait}
+        return later | {"message": message.id, "message_at": message.made_at}
+
+
+_CHANGE: Final = update(webhooks).where(webhooks.c.id == bindparam("of"))
+_OLDEST: Final = (
+    select(webhook_attempts.c.seq)
+    .where(webhook_attempts.c.webhook == bindparam("of"))
+    .order_by(webhook_attempts.c.seq.desc())
+    .offset(KEPT - 1)
+    .limit(1)
+    .scalar_subquery()
+)
+_PRUNE: Final = delete(webhook_attempts).where(
+    webhook_attempts.c.webhook == bindparam("of"), webhook_attempts.c.seq < _OLDEST
+)
+"""Made once: five hundred webhooks are three statements, each run for all of them."""
+
+
+def _row(outcome: Outcome) -> dict[str, Any]:
+    message = outcome.message
+    return {
+        "webhook": message.to.id,
+        "message": message.id,
+        "kind": message.kind.value,
+        "at": outcome.at,
+        "duration_ms": outcome.duration_ms,
+        "status": outcome.status,
+        "code": outcome.code,
+    }
 
 
 def uuid_text(raw: bytes) -> str:
@@ -251,12 +293,12 @@ def _due(at: Instant) -> ColumnElement[bool]:
     return and_(free, or_(webhooks.c.next_at <= at, and_(idle, or_(news, and_(webhooks.c.remind_at <= at, waits)))))
 
 
-async def _waiting(tx: Transaction, party: str) -> tuple[int, int]:
-    """The number of the newest delivery that was never handed out, and how many there are, up to MOST_TOLD."""
-    waits = (deliveries.c.recipient == party, deliveries.c.state == DeliveryState.PENDING.value)
-    newest = (await tx.execute(select(func.max(deliveries.c.seq)).where(*waits))).scalar() or 0
-    some = select(deliveries.c.seq).where(*waits).limit(MOST_TOLD).subquery()
-    return newest, (await tx.execute(select(func.count()).select_from(some))).scalar_one()
+async def _waiting(tx: Transaction, parties: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """By party, the number of the newest delivery that was never handed out, and how many there are."""
+    waits = (deliveries.c.recipient.in_(parties), deliveries.c.state == DeliveryState.PENDING.value)
+    counted = select(deliveries.c.recipient, func.max(deliveries.c.seq).label("newest"), func.count().label("number"))
+    rows = await tx.execute(counted.where(*waits).group_by(deliveries.c.recipient)) if parties else ()
+    return {row.recipient: (row.newest, row.number) for row in rows}
 
 
 def _echoed(body: bytes) -> bytes:

@@ -29,6 +29,7 @@ from broker.cli import (
     topics,
     types,
     watch,
+    webhooks,
 )
 from broker.cli.frame import EXIT_CODES, Root, chosen, command, with_choices
 
@@ -91,6 +92,7 @@ move.register(app)
 app.add_typer(parties.app, name="party")
 app.add_typer(tokens.app, name="token")
 app.add_typer(topics.app, name="topics")
+app.add_typer(webhooks.app, name="webhook")
 app.add_typer(types.app, name="type")
 app.add_typer(subscriptions.app, name="subscribe")
 grants.register(app)

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from sqlalchemy import func, select
+from sqlalchemy import func, insert, select
 from standardwebhooks import Webhook as Standard
 
 from broker import telling as tellings
 from broker.outbound import Reply
 from broker.store.tables import webhook_attempts, webhooks
-from broker.telling import LEASE_MS, REMINDERS, SCHEDULE
+from broker.telling import KEPT, LEASE_MS, REMINDERS, SCHEDULE
 from broker.webhooks import LIVING, OVERLAP_MS, Kind, Status, Webhook
 from schemas.entry import EntryKind
 from schemas.errors import Fault, Refused, Unavailable
@@ -335,18 +335,20 @@ class TestTrying:
         assert (0, Status.ACTIVE) == ((await now(here, hook)).attempts, (await now(here, hook)).status)
         assert [None, "webhooks.answer", "webhooks.answer", None] == await codes(here, hook)
 
-    async def test_the_newest_attempts_are_kept_and_no_more(self, here: World, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(tellings, "KEPT", 3)
+    async def test_the_newest_attempts_are_kept_and_no_more(self, here: World) -> None:
         hook, other = await active(here), await active(here, party=CPAM)
-        for number in range(4):
-            await news(here, first=number)
-            await send(here, Endpoints())
+        old = {"webhook": hook.id, "message": bytes(16), "kind": "deliveries.ready", "at": 1, "duration_ms": 1}
+        async with here.home.store.begin() as tx:
+            await tx.execute(insert(webhook_attempts), [old | {"status": 200, "code": None}] * (KEPT + 5))
+        await news(here)
+        await send(here, Endpoints())
         async with here.home.store.read() as tx:
             found = [
                 (await tx.execute(select(func.count()).where(webhook_attempts.c.webhook == one.id))).scalar_one()
                 for one in (hook, other)
             ]
-        assert [3, 1] == found
+            newest = (await here.home.webhooks.attempts(tx, CAF, hook.id))[0]
+        assert ([KEPT, 1], here.clock()) == (found, newest.at)
 
 
 class TestSideBySide:
