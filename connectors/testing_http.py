@@ -15,12 +15,12 @@ import httpx2
 
 from connectors.contract import Applied, Rejected
 from connectors.plain import uuid_text
+from connectors.problems import KIND, problem
 from connectors.testing_mail import Mailboxes
 from schemas.catalogue import Catalogue
 from schemas.directory import Directory
 from schemas.envelope import VerifiedDeclaration
 from schemas.errors import Refused
-from schemas.messages import explain
 from schemas.names import DeclarationId, DeliveryId, Instant, PartyId, Reason, SchemaId
 from schemas.release import seal_releases
 
@@ -270,11 +270,8 @@ def _status_of(fault: Refused) -> int:
 
 
 def _problem(fault: Refused) -> httpx2.Response:
-    told = explain(fault, "en")
-    body: Json = {"title": told.wrong, "detail": told.remedy, "status": _status_of(fault), "code": fault.code}
-    if fault.pointer:
-        body["errors"] = [{"pointer": fault.pointer, "code": fault.code, "detail": told.wrong}]
-    return httpx2.Response(_status_of(fault), json=body, headers={"Content-Type": "application/problem+json"})
+    status = _status_of(fault)
+    return httpx2.Response(status, json=problem(fault, fault.pointer, status), headers={"Content-Type": KIND})
 
 
 def _object(body: bytes) -> Json:

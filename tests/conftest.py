@@ -25,7 +25,7 @@ settings.register_profile("test", derandomize=True, deadline=None, suppress_heal
 settings.register_profile("proof", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=1000)
 settings.load_profile("proof" if os.environ.get("UNEFOIS_PROOF") else "test")
 
-LONGER = {Path(__file__).parent / name for name in ("cluster", "fire")}
+LONGER = {Path(__file__).parent / name for name in ("agency", "cluster", "fire")}
 DATABASES = ("sqlite", "postgres")
 ON_MORE = {
     "test_router": (*DATABASES, "cluster"),
@@ -45,7 +45,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """The longer suites run when they are named: `make test-cluster`, `make test-faults`."""
+    """The longer suites run when they are named: `make test-cluster`, `make test-faults`, `make test-agency`."""
     if collection_path not in LONGER:
         return None
     asked = [Path(word.partition("::")[0]).absolute() for word in config.args]

@@ -23,6 +23,7 @@ from broker.cli import (
     prune,
     sandbox,
     serve,
+    source,
     subscriptions,
     tokens,
     top,
@@ -100,6 +101,7 @@ declarations.register(app)
 app.add_typer(dead.app, name="dead")
 app.add_typer(mappings.app, name="mapping")
 app.add_typer(epochs.app, name="epoch")
+app.add_typer(source.app, name="source")
 app.add_typer(audits.app, name="audit")
 watch.register(app)
 

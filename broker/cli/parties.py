@@ -99,6 +99,38 @@ def rotate(
     answer({"party": party, "keys": kids}, lambda: pairs([(say("nouvelle clé", "new key"), kid) for kid in kids]))
 
 
+@command(app, "add-key")
+def add_key(
+    party: Annotated[str, typer.Argument(metavar="ID")],
+    key: Annotated[str, typer.Argument(metavar="KEY", help="Kind and hexadecimal public key, as its owner gives it.")],
+) -> None:
+    """List a public key that a party made itself and keeps: nothing private of it comes here.
+
+    Its newest sealing key is the one that is sealed to. A key made here by `party add` can be revoked then.
+
+    Example: unefois party add-key urn:fr:siret:21440109300015 "x25519 6f2c..."
+    """
+    from connectors.key_files import parse_public
+    from schemas.names import PartyId
+    from schemas.signing import Algorithm
+
+    kind, public = parse_public(key)
+
+    async def work(home: "Home") -> str:
+        at, owner = home.clock(), PartyId(party)
+        async with home.store.begin() as tx:
+            await home.lookup.party(tx, owner)
+            add = home.registrar
+            if isinstance(kind, Algorithm):
+                kid = await add.add_signing_key(tx, owner, algorithm=kind, public=public, valid_from=at, at=at)
+            else:
+                kid = await add.add_sealing_key(tx, owner, suite=kind, public=public, valid_from=at, at=at)
+        return kid.hex()
+
+    kid = at_home(work)
+    answer({"party": party, "key": kid}, lambda: pairs([(say("nouvelle clé", "new key"), kid)]))
+
+
 @command(app, "revoke-key")
 def revoke_key(
     kid: Annotated[str, typer.Argument(metavar="KID", help="64 hexadecimal digits, as `party list` shows them.")],

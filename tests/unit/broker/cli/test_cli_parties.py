@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from connectors import key_files
 from tests.program import Program
 from tests.world import CAF, PORTAL
 
@@ -53,6 +54,34 @@ class TestAdd:
         assert code == unefois.error("party", "add", *words, *WORDS, code=3)["code"]
 
         assert before == by_id(unefois)
+
+
+class TestAddKey:
+    @pytest.mark.parametrize("kind", ["ed25519", "x25519", "mlkem768_x25519"])
+    def test_a_key_of_a_partys_own_is_listed_and_its_private_half_is_not_here(
+        self, unefois: Program, kind: str
+    ) -> None:
+        public = key_files.public(key_files.new(kind))
+
+        told = unefois.told("party", "add-key", CAF, public)
+
+        assert (told["key"], kind) in [(key["kid"], key["kind"]) for key in by_id(unefois)[CAF]["keys"]]  # type: ignore[attr-defined]
+        assert not list(unefois.home.rglob(f"*{told['key']}*"))
+        assert unefois.told("fsck")["clean"]
+        assert "registrar.key-exists" == unefois.error("party", "add-key", CAF, public, code=3)["code"]
+
+    @pytest.mark.parametrize(
+        ("party", "key", "code"),
+        [
+            (NEW, "ed25519 " + "11" * 32, "directory.unknown-party"),
+            (CAF, "ed25519", "key-file.public"),
+            (CAF, "rsa 00", "key-file.public"),
+            (CAF, "ed25519 zz", "key-file.public"),
+            (CAF, "ed25519 00", "signing.public-key-length"),
+        ],
+    )
+    def test_what_is_no_key_is_refused(self, unefois: Program, party: str, key: str, code: str) -> None:
+        assert code == unefois.error("party", "add-key", party, key, code=3)["code"]
 
 
 class TestKeys:

@@ -1,0 +1,96 @@
+"""`unefois-agency`: the agency's side on a command line of its own, where the broker is not installed.
+
+    unefois-agency key new FILE --kind x25519        a private key, and the line for the broker's operator
+    unefois-agency key show FILE                     that line again
+    unefois-agency source serve FILE                 the signing sidecar
+    unefois-agency receipt check FILE --key KEY      verify a receipt of the ledger, offline
+
+Refuses: nothing of its own.
+Keeps: an error is its code and its place, what is wrong and what to do, on stderr, in the language of the machine.
+"""
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from connectors import key_files, source_serve
+from schemas import receipt
+from schemas.errors import Fault, Refused
+from schemas.messages import Language, explain
+from schemas.note import VerifierKey
+
+USAGE: Final = 2
+REFUSED: Final = 1
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Run a command line to its end; raises SystemExit with 0, 1 (refused, or away) or 2 (not understood)."""
+    told = _parser().parse_args(words)
+    try:
+        told.run(told)
+    except Fault as fault:
+        message = explain(fault, _language())
+        place = " ".join(str(part) for part in (fault.details.get("file"), fault.pointer) if part)
+        sys.stderr.write(f"{fault.code}  {place}".rstrip() + f"\n  {message.wrong}\n  {message.remedy}\n")
+        sys.exit(REFUSED)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("unefois-agency", description="Unefois, the agency's side.")
+    groups = parser.add_subparsers(required=True, metavar="GROUP")
+    key = groups.add_parser("key", help="private keys in files").add_subparsers(required=True, metavar="COMMAND")
+    new = key.add_parser("new", help="make one; the line for the broker's operator is printed")
+    new.add_argument("file", type=Path)
+    new.add_argument("--kind", choices=sorted(key_files.KINDS), required=True)
+    new.set_defaults(run=_key_new)
+    show = key.add_parser("show", help="the line for the broker's operator")
+    show.add_argument("file", type=Path)
+    show.set_defaults(run=_key_show)
+    source = groups.add_parser("source", help="declare").add_subparsers(required=True, metavar="COMMAND")
+    serve = source.add_parser("serve", help="the signing sidecar, on this machine alone")
+    serve.add_argument("file", type=Path)
+    serve.set_defaults(run=_serve)
+    checks = groups.add_parser("receipt", help="proofs").add_subparsers(required=True, metavar="COMMAND")
+    check = checks.add_parser("check", help="verify a receipt of the ledger, offline")
+    check.add_argument("file", type=Path)
+    check.add_argument("--key", required=True, help="the ledger's key, as the operator gives it")
+    check.set_defaults(run=_check)
+    return parser
+
+
+def _key_new(told: argparse.Namespace) -> None:
+    key = key_files.new(told.kind)
+    key_files.write(told.file, key)
+    _say(key_files.public(key))
+
+
+def _key_show(told: argparse.Namespace) -> None:
+    _say(key_files.public(key_files.read(told.file)))
+
+
+def _serve(told: argparse.Namespace) -> None:
+    asyncio.run(source_serve.serve(told.file, lambda address: _say(f"Running: source. {address}")))
+
+
+def _check(told: argparse.Namespace) -> None:
+    try:
+        text = told.file.read_text("utf-8")
+    except (OSError, UnicodeDecodeError):
+        raise Refused("source.no-file", file=told.file.name) from None
+    checked = receipt.check(text, VerifierKey.parse(told.key))
+    for label, words in receipt.meaning(checked.entry, _language()):
+        _say(f"{label}: {words}")
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def _language() -> Language:
+    locale = next((told for name in ("LC_ALL", "LC_MESSAGES", "LANG") if (told := os.environ.get(name))), "")
+    return "fr" if locale.lower().startswith("fr") else "en"

@@ -1,0 +1,79 @@
+"""The SDK by one import: what an agency's own program needs to receive, to publish and to test itself.
+
+    from unefois_agency.connectors.sdk import AddressChanged, Agency, BlockingClient, Ends, PartyId, Pins, builtin
+
+Refuses: nothing of its own.
+Keeps: it only names what other modules make; docs/agency/sdk.md shows each of them at work.
+"""
+
+from connectors.access import KeyAccess
+from connectors.blocking import BlockingClient, BlockingDelivery
+from connectors.client import Client, Delivery
+from connectors.contract import Agency, Applied, Rejected
+from connectors.ends import Ends
+from connectors.key_files import sealing_key, signing_key
+from connectors.pins import Pins
+from connectors.testing import TestBroker
+from schemas.catalogue import builtin
+from schemas.declaration import Source, declare
+from schemas.delivery import WITHHELD
+from schemas.errors import Corrupt, Fault, Refused, Unavailable
+from schemas.names import DeclarationId, DeliveryId, EventType, PartyId, Reason, uuid7
+from schemas.record_base import PartialDate
+from schemas.record_parts import Address, Capacity, Gender, HouseholdMember, Identity
+from schemas.record_types import (
+    AddressChanged,
+    BankAccountChanged,
+    ContactChanged,
+    NameChanged,
+    PersonBorn,
+    PersonDied,
+    UnionDissolved,
+    UnionRegistered,
+)
+from schemas.records import plain
+
+__all__ = [
+    "WITHHELD",
+    "Address",
+    "AddressChanged",
+    "Agency",
+    "Applied",
+    "BankAccountChanged",
+    "BlockingClient",
+    "BlockingDelivery",
+    "Capacity",
+    "Client",
+    "ContactChanged",
+    "Corrupt",
+    "DeclarationId",
+    "Delivery",
+    "DeliveryId",
+    "Ends",
+    "EventType",
+    "Fault",
+    "Gender",
+    "HouseholdMember",
+    "Identity",
+    "KeyAccess",
+    "NameChanged",
+    "PartialDate",
+    "PartyId",
+    "PersonBorn",
+    "PersonDied",
+    "Pins",
+    "Reason",
+    "Refused",
+    "Rejected",
+    "Source",
+    "TestBroker",
+    "Unavailable",
+    "UnionDissolved",
+    "UnionRegistered",
+    "builtin",
+    "declare",
+    "plain",
+    "sealing_key",
+    "signing_key",
+    "uuid7",
+]

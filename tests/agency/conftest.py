@@ -1,0 +1,217 @@
+"""What these tests share: the agency's wheel in an environment of its own, and a served broker, a town and a portal.
+
+The environment holds the wheel and what it says that it needs, and nothing else: what it imports besides is missing.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import venv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+ROOT = Path(__file__).parents[2]
+TOWN, PORTAL = "urn:fr:siret:21350238800019", "urn:unefois:portal"
+ABOUT = ("--address", "1 place de l'Exemple", "--contact", "c@example.fr", "--retention", "two years")
+ELISE = {
+    "family_name": "Martin",
+    "given_names": ["Élise"],
+    "birthdate": "1985-04-12",
+    "gender": "female",
+    "birthplace": "44109",
+    "birthcountry": "99100",
+}
+FIELDS = ("subject", "effective_date", "new_address")
+
+
+@dataclass(frozen=True)
+class Environment:
+    """A Python of its own."""
+
+    folder: Path
+
+    @property
+    def python(self) -> Path:
+        """Its interpreter."""
+        return self.folder / "bin" / "python"
+
+    @property
+    def program(self) -> Path:
+        """`unefois-agency`."""
+        return self.folder / "bin" / "unefois-agency"
+
+    def run(self, *words: object, cwd: Path, code: int = 0) -> str:
+        """What a program of it prints; it has to end with this code."""
+        done = subprocess.run(
+            [str(word) for word in words], cwd=cwd, env=plain(), capture_output=True, text=True, check=False
+        )
+        assert code == done.returncode, done.stdout + done.stderr
+        return done.stdout + (done.stderr if code else "")
+
+
+def plain() -> dict[str, str]:
+    """An agency's own shell: nothing of this checkout is in it."""
+    kept = {
+        name: told for name, told in os.environ.items() if not name.startswith(("UNEFOIS_", "PYTHON", "LC_", "VIRTUAL"))
+    }
+    return kept | {"LANG": "C.UTF-8"}
+
+
+def needed(wanted: list[str], extras: frozenset[str] = frozenset()) -> Iterator[Path]:
+    """The files of every distribution that these requirements lead to, as they are installed here."""
+    waiting, seen = [(Requirement(one), extras) for one in wanted], set()
+    while waiting:
+        requirement, active = waiting.pop()
+        if requirement.marker and not any(requirement.marker.evaluate({"extra": extra}) for extra in ("", *active)):
+            continue
+        name = canonicalize_name(requirement.name)
+        if (name, frozenset(requirement.extras)) in seen:
+            continue
+        seen.add((name, frozenset(requirement.extras)))
+        try:
+            found = distribution(name)
+        except PackageNotFoundError:
+            continue  # a marker of another platform
+        assert Version(found.version) in requirement.specifier, name
+        waiting += [(Requirement(one), frozenset(requirement.extras)) for one in found.requires or ()]
+        yield from {Path(str(found.locate_file(each.parts[0]))) for each in found.files or () if ".." not in each.parts}
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The agency's wheel, built from this checkout without a network."""
+    folder = tmp_path_factory.mktemp("wheel")
+    words = ["wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", str(folder)]
+    subprocess.run([sys.executable, "-m", "pip", *words, str(ROOT / "agency")], check=True, env=plain())
+    (made,) = folder.glob("*.whl")
+    return made
+
+
+@pytest.fixture(scope="session")
+def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    """The wheel with the extra `source`, and what that needs."""
+    made = Environment(tmp_path_factory.mktemp("agency") / "venv")
+    venv.create(made.folder, symlinks=True)
+    words = ["--python", str(made.python), "install", "--quiet", "--no-deps", "--no-index"]
+    line = [sys.executable, "-m", "pip", "--disable-pip-version-check", *words, str(wheel)]
+    subprocess.run(line, check=True, env=plain())
+    (packages,) = made.folder.glob("lib/python*/site-packages")
+    (metadata,) = packages.glob("unefois_agency-*.dist-info/METADATA")
+    wanted = [line.removeprefix("Requires-Dist: ") for line in metadata.read_text("utf-8").splitlines()
+              if line.startswith("Requires-Dist: ")]  # fmt: skip
+    for path in needed(wanted, frozenset({"source"})):
+        if not (packages / path.name).exists():
+            (packages / path.name).symlink_to(path)
+    return made
+
+
+@dataclass(frozen=True)
+class Served:
+    """A broker that runs, its home, and the town's folder: `town.key`, `api.token`."""
+
+    home: Path
+    address: str
+    town: Path
+
+    def unefois(self, *words: object) -> Any:
+        """The broker's program, as its operator has it; the answer as JSON."""
+        return told(self.home, *words)
+
+    def token(self, party: str, *scopes: str) -> str:
+        """A token for a party."""
+        named = [word for scope in scopes for word in ("--scope", scope)]
+        issued: str = self.unefois("token", "issue", party, *named, "--days", 1)["token"]
+        return issued
+
+    def declare(self, name: str = "Martin") -> str:
+        """Somebody of this name moves from Nantes to Rennes, and lets the town know. Returns the declaration's id."""
+        person = ELISE | {"family_name": name}
+        (self.home.parent / "person.json").write_text(json.dumps(person))
+        (self.home.parent / "move.json").write_text(json.dumps({"event_type": MOVED, "record": moved(person)}))
+        self.allow(self.home.parent / "person.json")
+        declared: str = self.unefois("declare", self.home.parent / "move.json")["declaration"]
+        return declared
+
+    def arrived(self) -> None:
+        """Return once something waits for the town: the router is another process."""
+        headers = {"Authorization": f"Bearer {(self.town / 'api.token').read_text()}"}
+        for _ in range(2_000):
+            if httpx2.get(f"{self.address}/v1/status", headers=headers).json()["waiting"]:
+                return
+        pytest.fail("nothing arrived")
+
+    def allow(self, person: Path) -> None:
+        """A person lets the town know of moves."""
+        fields = [word for field in FIELDS for word in ("--field", field)]
+        self.unefois("grant", "--person", person, "--recipient", TOWN, "--type", "address.changed",
+                     "--purpose", "local-services", *fields)  # fmt: skip
+
+
+MOVED = "fr.unefois.address.changed.v1"
+
+
+def moved(person: dict[str, Any]) -> dict[str, Any]:
+    """A move, without the fields that may be left out."""
+    address = {"housenumber": "12", "street": "rue de la Monnaie", "postcode": "35000", "city": "Rennes"}
+    return {
+        "subject": person,
+        "capacity": "self",
+        "effective_date": "2026-12-01",
+        "new_address": {**address, "commune": "35238", "country": "99100", "lines": []},
+        "old_commune": "44109",
+        "new_commune": "35238",
+        "new_country": "99100",
+        "household": [],
+        "vehicles": [],
+        "occupants": 1,
+    }
+
+
+def told(home: Path, *words: object) -> Any:
+    """An answer of the broker's program."""
+    line = [sys.executable, "-m", "broker", *map(str, words), "--json"]
+    env = plain() | {"UNEFOIS_HOME": str(home), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(line, env=env, capture_output=True, text=True, check=False)
+    assert 0 == done.returncode, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="session")
+def served(environment: Environment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """`unefois serve`, with a portal that declares and a town whose key was made, and stays, at the town's."""
+    folder = tmp_path_factory.mktemp("broker")
+    home, town = folder / "home", folder / "town"
+    town.mkdir()
+    public = environment.run(environment.program, "key", "new", "town.key", "--kind", "x25519", cwd=town).strip()
+    told(home, "init", "--address", "1 rue X", "--contact", "u@example.fr", "--ledger-origin", "log.example.fr/unefois")
+    told(home, "party", "add", PORTAL, "--name", "Portal", "--kind", "portal", "--sector", "portal", "--suite", "none",
+         "--publishes", "address.changed", *ABOUT)  # fmt: skip
+    told(home, "party", "add", TOWN, "--name", "Rennes", "--sector", "commune", "--suite", "none", *ABOUT)
+    told(home, "party", "add-key", TOWN, public)
+    fields = [word for field in FIELDS for word in ("--field", field)]
+    told(home, "subscribe", "--recipient", TOWN, "--type", "address.changed", "--purpose", "local-services", *fields,
+         "--legal-reference", "CGCT, art. L2121-29")  # fmt: skip
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        listen = f"127.0.0.1:{free.getsockname()[1]}"
+    env = plain() | {"UNEFOIS_HOME": str(home), "PYTHONPATH": str(ROOT), "UNEFOIS_LISTEN": listen}
+    process = subprocess.Popen([sys.executable, "-m", "broker", "serve"], env=env, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        assert "Running" in process.stdout.readline()
+        made = Served(home, f"http://{listen}", town)
+        (town / "api.token").write_text(made.token(TOWN, "receive", "read"))
+        yield made
+    finally:
+        process.terminate()
+        process.communicate()

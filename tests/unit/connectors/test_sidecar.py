@@ -1,0 +1,183 @@
+"""The sidecar answers programs of this machine that show its token, and nobody else."""
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+import pytest_asyncio
+
+from connectors.sidecar import BODY_BYTES, Sidecar
+from schemas.errors import Refused
+from schemas.names import PartyId
+from tests.unit.connectors.test_source_desk import Portal, asked
+
+pytestmark = pytest.mark.asyncio
+TOKEN = "local-secret"
+SHOWN = {"Authorization": f"Bearer {TOKEN}", "Idempotency-Key": "crm-1"}
+
+
+class Client:
+    """Calls the app as if from an address."""
+
+    def __init__(self, app: Sidecar) -> None:
+        self.app = app
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        host: str = "127.0.0.1:8471",
+        client: str = "127.0.0.1",
+        **more: str,
+    ) -> httpx2.Response:
+        headers = {**SHOWN, **{name.replace("_", "-"): value for name, value in more.items()}}
+        content = body if isinstance(body, bytes) else None if body is None else json.dumps(body).encode()
+        if content is not None:
+            headers = {"Content-Type": "application/json"} | headers
+        transport = httpx2.ASGITransport(self.app, client=(client, 40_000))
+        async with httpx2.AsyncClient(transport=transport, base_url=f"http://{host}") as http:
+            return await http.request(method, path, content=content, headers=headers)
+
+
+@pytest_asyncio.fixture
+async def sidecar(portal: Portal) -> AsyncIterator[Client]:
+    async with portal.desk() as desk:
+        yield Client(Sidecar(desk, TOKEN, 8471))
+
+
+@pytest.fixture
+def portal(tmp_path: Path) -> Portal:
+    return Portal(tmp_path / "outbox.db")
+
+
+async def test_a_declaration_is_answered_with_its_receipt_and_found_again(sidecar: Client, portal: Portal) -> None:
+    answer = await sidecar.send("POST", "/v1/declarations", asked())
+    told = answer.json()
+
+    assert (201, "received") == (answer.status_code, told["state"])
+    assert {"payload", "payloadType", "signatures"} == set(told["receipt"])
+    assert 1 == len(portal.broker.kept)
+    assert told == (await sidecar.send("GET", f"/v1/declarations/{told['declaration']}")).json()
+    assert told == (await sidecar.send("POST", "/v1/declarations", asked())).json()
+    assert {"waiting": 0} == (await sidecar.send("GET", "/v1/status")).json()
+
+
+async def test_while_the_broker_is_away_it_is_kept_and_said_so(sidecar: Client, portal: Portal) -> None:
+    portal.broker.answers.fail(503)
+
+    answer = await sidecar.send("POST", "/v1/declarations", asked())
+
+    assert (202, "waiting", "client.away") == (answer.status_code, answer.json()["state"], answer.json()["code"])
+    assert {"waiting": 1} == (await sidecar.send("GET", "/v1/status")).json()
+
+
+async def test_a_wrong_field_is_told_by_its_place_in_the_callers_language(sidecar: Client) -> None:
+    for language, word in (("fr", "date"), ("en", "date")):
+        answer = await sidecar.send("POST", "/v1/declarations", asked(effective_date="soon"), accept_language=language)
+        assert (422, "application/problem+json") == (answer.status_code, answer.headers["content-type"])
+        assert [("/record/effective_date", "values.date")] == [
+            (one["pointer"], one["code"]) for one in answer.json()["errors"]
+        ]
+        assert word in answer.json()["title"]
+        assert "soon" not in answer.text
+
+
+async def test_what_the_broker_refuses_is_told_as_it_told_it(sidecar: Client, portal: Portal) -> None:
+    def accept(envelope: bytes, sender: PartyId) -> Any:
+        raise Refused("intake.unknown-original", "/payload/corrects")
+
+    portal.broker.accept = accept  # type: ignore[method-assign]
+
+    answer = await sidecar.send("POST", "/v1/declarations", asked())
+
+    assert (422, "intake.unknown-original") == (answer.status_code, answer.json()["code"])
+    assert "/payload/corrects" == answer.json()["errors"][0]["pointer"]
+    assert answer.json()["title"]
+
+
+@pytest.mark.parametrize(
+    ("more", "status", "code"),
+    [
+        ({"client": "192.0.2.1"}, 403, "sidecar.not-local"),
+        ({"host": "portal.example"}, 403, "sidecar.host"),
+        ({"host": "127.0.0.1:9999"}, 403, "sidecar.host"),
+        ({"host": "127.0.0.1"}, 403, "sidecar.host"),
+        ({"origin": "https://evil.example"}, 403, "sidecar.browser"),
+        ({"origin": "null"}, 403, "sidecar.browser"),
+        ({"sec_fetch_site": "same-origin"}, 403, "sidecar.browser"),
+        ({"Authorization": "Bearer wrong"}, 401, "sidecar.token"),
+        ({"Authorization": f"Basic {TOKEN}"}, 401, "sidecar.token"),
+        ({"Authorization": ""}, 401, "sidecar.token"),
+    ],
+)
+async def test_nobody_else_is_answered_and_nothing_is_kept(
+    sidecar: Client, portal: Portal, more: dict[str, str], status: int, code: str
+) -> None:
+    answer = await sidecar.send("POST", "/v1/declarations", asked(), **more)
+
+    assert (status, code) == (answer.status_code, answer.json()["code"])
+    assert 0 == len(portal.broker.kept)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8471", "localhost:8471", "[::1]:8471"])
+async def test_this_machine_has_three_names(sidecar: Client, host: str) -> None:
+    assert 200 == (await sidecar.send("GET", "/v1/status", host=host)).status_code
+
+
+@pytest.mark.parametrize(
+    ("body", "more", "status", "code"),
+    [
+        (b"{}", {"Content-Type": "text/plain"}, 415, "sidecar.media-type"),
+        (b"{}", {"Content-Type": "application/x-www-form-urlencoded"}, 415, "sidecar.media-type"),
+        (b"{", {}, 400, "sidecar.json"),
+        (b"\xff", {}, 400, "sidecar.json"),
+        (b'{"record": 1, "record": 2}', {}, 400, "sidecar.json"),
+        (b'{"record": NaN}', {}, 400, "sidecar.json"),
+        (b"[" * 100_000, {}, 400, "sidecar.json"),
+        (b"[]", {}, 422, "source.members"),
+        (b" " * (BODY_BYTES + 1), {}, 413, "sidecar.too-large"),
+        (b"{}", {"Idempotency-Key": ""}, 400, "sidecar.key"),
+        (b"{}", {"Idempotency-Key": "x" * 129}, 400, "sidecar.key"),
+        (b"{}", {"Idempotency-Key": "two words"}, 400, "sidecar.key"),
+    ],
+)
+async def test_a_body_or_header_that_is_none_is_refused(
+    sidecar: Client, body: bytes, more: dict[str, str], status: int, code: str
+) -> None:
+    answer = await sidecar.send("POST", "/v1/declarations", body, **more)
+
+    assert (status, code) == (answer.status_code, answer.json()["code"])
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "code"),
+    [
+        ("GET", "/", "sidecar.no-route"),
+        ("PUT", "/v1/declarations", "sidecar.no-route"),
+        ("GET", "/v1/declarations/zz", "source.unknown"),
+        ("GET", f"/v1/declarations/{'00' * 16}", "source.unknown"),
+    ],
+)
+async def test_other_addresses_are_not_there(sidecar: Client, method: str, path: str, code: str) -> None:
+    answer = await sidecar.send(method, path)
+
+    assert (404, code) == (answer.status_code, answer.json()["code"])
+
+
+async def test_an_unexpected_fault_says_its_kind_and_nothing_else(
+    sidecar: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise RuntimeError("Aubépin, 1987-05-19")
+
+    monkeypatch.setattr("connectors.source_desk.SourceDesk.accept", fails)
+
+    answer = await sidecar.send("POST", "/v1/declarations", asked())
+
+    assert (500, "sidecar.unexpected") == (answer.status_code, answer.json()["code"])
+    assert "Aub" not in answer.text
