@@ -17,7 +17,7 @@ demo-cluster: $(VENV)/dev
 	@$(BIN)/python -m tests.services.demo
 
 test: check
-	$(BIN)/python -m pytest -n 2 --durations=10 -rs
+	$(BIN)/python -m pytest -n 2 -m "not proof" --durations=10 -rs
 
 # The long proofs: a thousand revocation races, every byte mutated, more examples of each property, crashes, bad input.
 test-proof: $(VENV)/dev
@@ -34,7 +34,7 @@ test-agency: $(VENV)/dev
 
 # The tests of `make test` again, and which lines and branches they pass; contract and decision must stay above 95%.
 coverage: $(VENV)/dev
-	$(BIN)/python -m pytest -n 2 --cov --cov-report=term:skip-covered
+	$(BIN)/python -m pytest -n 2 -m "not proof" --cov --cov-report=term:skip-covered
 	$(BIN)/python -m coverage report --include='schemas/*,consent/*' --skip-covered --fail-under=95
 
 check: lint types layers

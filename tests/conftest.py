@@ -42,6 +42,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """The marks that choose a database."""
     config.addinivalue_line("markers", "databases: runs on SQLite and, where it can be had, on PostgreSQL")
     config.addinivalue_line("markers", "sqlite: looks into SQLite's own file")
+    config.addinivalue_line("markers", "proof: takes too long for `make test`, runs in `make test-proof`")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -14,6 +14,8 @@ import pytest
 
 from tests.faults.weakened import VARIABLE, WEAKNESSES
 
+pytestmark = pytest.mark.proof
+
 ROOT = Path(__file__).parents[2]
 FIRST, DURABLE, LAST = (
     "tests/faults/test_record_first.py",

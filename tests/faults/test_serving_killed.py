@@ -25,7 +25,7 @@ from tests.faults.races import breaches
 from tests.services.databases import Databases, plain
 from tests.world import CAF, ELISE, FAMILY, MOVED, PORTAL, Clock, Entropy, World, populate
 
-pytestmark = pytest.mark.asyncio
+pytestmark = [pytest.mark.asyncio, pytest.mark.proof]
 
 ROOT = Path(__file__).parents[2]
 PARTITIONS = 4
