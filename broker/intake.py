@@ -7,7 +7,7 @@ id with other bytes is refused.
 Source: docs/architecture.md, steps 2 to 4; docs/protocol.md, sections 4 and 7.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final, Self
@@ -150,10 +150,26 @@ class Intake:
 
         `sender`, where it is known who hands them in: what another source has signed is refused.
         """
+        return await self._accept(envelopes, sender, told=True)
+
+    async def take_all(self, envelopes: Sequence[bytes], sender: PartyId) -> list[Accepted | Refused]:
+        """As `accept_all`, for who reads them from where they can be read again: each refusal is the caller's to enter,
+        with `record_refusals`, in the transaction that moves on.
+        """
+        return await self._accept(envelopes, sender, told=False)
+
+    def record_refusals(self, tx: Transaction, refused: Iterable[tuple[bytes, Refused]], at: Instant) -> None:
+        """The ledger's entries of what was refused: SHA-256 of what came, and why."""
+        for digest, fault in refused:
+            self._recorder.record(tx, EntryKind.REFUSED, at, reason=_reason(fault), detail=digest)
+
+    async def _accept(
+        self, envelopes: Sequence[bytes], sender: PartyId | None, *, told: bool
+    ) -> list[Accepted | Refused]:
         at = self._clock()
         batch = [_Arrived.of(envelope, sender) for envelope in envelopes]
         await self._look(batch, at)
-        await self._write_down(batch, at)
+        await self._write_down(batch, at, told=told)
         waiting = [(one, one.row) for one in batch if one.row is not None and one.fault is None and not one.routed]
         await self._log.append_all(TOPIC, [Outgoing(_order_key(row), one.envelope) for one, row in waiting])
         self._store.bell.ring(DECLARED)
@@ -193,9 +209,9 @@ class Intake:
         one.row, one.repeated = row, True
         one.routed = (await tx.execute(select(declarations.c.seq).where(*where))).first() is not None
 
-    async def _write_down(self, batch: Sequence[_Arrived], at: Instant) -> None:
-        """Write the intent before the act, and every refusal, in one transaction."""
-        if all(one.row is not None for one in batch):
+    async def _write_down(self, batch: Sequence[_Arrived], at: Instant, *, told: bool) -> None:
+        """Write the intent before the act, and every refusal where it is to be told here, in one transaction."""
+        if all(one.row is not None or (one.fault is not None and not told) for one in batch):
             return
         async with self._store.begin() as tx:
             signer = self._keyring.signer(await self._lookup.directory(tx), self._party, at)
@@ -205,9 +221,8 @@ class Intake:
                         await self._insert(tx, one, one.verified, one.subject, at=at, signer=signer)
                     except Refused as fault:
                         one.fault = fault
-                if one.fault is not None:
-                    reason = _reason(one.fault)
-                    self._recorder.record(tx, EntryKind.REFUSED, at, reason=reason, detail=one.digest)
+            if told:
+                self.record_refusals(tx, [(one.digest, one.fault) for one in batch if one.fault is not None], at)
             mark("intake.written-down")
             # Crash here: written down or not, it is in no log, and the source has no receipt: it sends the same again.
 

@@ -127,6 +127,12 @@ class Log(ABC):
         await self._check_partition(topic, partition)
         return await self._end(topic, partition)
 
+    @final
+    async def first(self, topic: str, partition: int) -> int:
+        """The offset of the oldest record that is kept; as `end` when there is none. Raises as `end` does."""
+        await self._check_partition(topic, partition)
+        return await self._first(topic, partition)
+
     async def _check_partition(self, topic: str, partition: int) -> None:
         count = await self.partitions(topic)
         if not 0 <= partition < count:
@@ -144,6 +150,9 @@ class Log(ABC):
     @abstractmethod
     async def _end(self, topic: str, partition: int) -> int: ...
 
+    @abstractmethod
+    async def _first(self, topic: str, partition: int) -> int: ...
+
 
 def _check_topic(topic: str) -> None:
     if not _TOPIC.fullmatch(topic):
@@ -153,6 +162,11 @@ def _check_topic(topic: str) -> None:
 def size_of(record: Outgoing) -> int:
     """What a record weighs: at most RECORD_BYTES may be appended."""
     return len(record.key) + len(record.value) + sum(len(name) + len(told) for name, told in record.headers.items())
+
+
+def is_header(name: str) -> bool:
+    """Whether a header may be called so."""
+    return len(name) <= HEADER_NAME_CHARACTERS and _HEADER.fullmatch(name) is not None
 
 
 def _check_record(record: Outgoing) -> None:
@@ -167,7 +181,7 @@ def _check_headers(headers: Mapping[str, bytes]) -> None:
     if len(headers) > HEADERS:
         raise Refused("log.header", count=len(headers), limit=HEADERS)
     for name in headers:
-        if len(name) > HEADER_NAME_CHARACTERS or not _HEADER.fullmatch(name):
+        if not is_header(name):
             raise Refused("log.header", count=len(headers), limit=HEADERS)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 
-from sqlalchemy import select, update
+from sqlalchemy import select
 
 from broker.crashpoints import mark
 from broker.declared import recipients_of_chain
@@ -19,14 +19,15 @@ from broker.deliveries import Stage
 from broker.keyring import Keyring
 from broker.ledger import Recorder
 from broker.lookup import Lookup
+from broker.offsets import advance, next_offset
 from broker.planner import Known, Planner, Standing, standing_of
 from broker.ports import Clock, Log, Record
 from broker.store.engine import Store, Transaction
-from broker.store.tables import consumed, dead_letters, declarations, submissions
+from broker.store.tables import dead_letters, declarations, submissions
 from schemas.catalogue import Catalogue
 from schemas.entry import EntryKind
 from schemas.envelope import SignedDeclaration, VerifiedDeclaration, verify_declaration
-from schemas.errors import Refused, Unavailable
+from schemas.errors import Refused
 from schemas.names import DeclarationId, EventType, Instant, PartyId, Reason, SubjectRef
 
 TOPIC = "declarations"
@@ -45,10 +46,6 @@ class _Checked:
     verified: VerifiedDeclaration | None
     subject: SubjectRef | None
     received_at: Instant | None
-
-
-class LostOwnership(Unavailable):
-    """Another router moved the offset of this partition first: nothing was done, read again."""
 
 
 class Router:
@@ -90,14 +87,14 @@ class Router:
         Raises LostOwnership: somebody else routed it. Raises Unavailable, Corrupt.
         """
         async with self._store.read() as tx:
-            offset = await self._offset(tx, partition)
+            offset = await next_offset(tx, TOPIC, partition)
         records = await self._log.read(TOPIC, partition, offset, limit)
         if not records:
             return 0
         async with self._store.read() as tx:
             checked = await self._check(tx, records)
         async with self._store.begin() as tx:
-            await self._advance(tx, partition, offset, records[-1].position.offset + 1)
+            await advance(tx, TOPIC, partition, offset, records[-1].position.offset + 1)
             await self._write_effects(tx, checked)
             mark("router.batch")
             # Crash here: effects and offset are gone together; whoever owns the partition next reads the same records.
@@ -109,22 +106,6 @@ class Router:
         if checked.fault is not None:
             raise checked.fault
         await self._write_effects(tx, [checked])
-
-    async def _offset(self, tx: Transaction, partition: int) -> int:
-        where = (consumed.c.topic == TOPIC, consumed.c.partition == partition)
-        return (await tx.execute(select(consumed.c.next_offset).where(*where))).scalar() or 0
-
-    async def _advance(self, tx: Transaction, partition: int, expected: int, to: int) -> None:
-        """Compare and set: only who read from where the partition stands may write its effects."""
-        if expected == 0 and await tx.insert_new(consumed, {"topic": TOPIC, "partition": partition, "next_offset": to}):
-            return
-        moved = await tx.execute(
-            update(consumed)
-            .where(consumed.c.topic == TOPIC, consumed.c.partition == partition, consumed.c.next_offset == expected)
-            .values(next_offset=to)
-        )
-        if moved.rowcount != 1:
-            raise LostOwnership("router.lost-ownership", partition=partition)
 
     async def _check(self, tx: Transaction, records: Sequence[Record]) -> list[_Checked]:
         """The intake's checks again, as of the instant of receipt: whoever writes to the log forges nothing by that."""

@@ -2,8 +2,8 @@
 
     router       routes its share of the partitions        connectors   writes into the systems of agencies hosted here
     ledger       upkeep, and the order of the ledger        notify       tells agencies that deliveries wait
-    relay        puts deliveries on agencies' topics        api          answers over HTTP, and nothing else
-    all          every one of them
+    relay        puts deliveries on agencies' topics        intake       takes declarations from sources' topics
+    api          answers over HTTP, and nothing else        all          every one of them
 
 Refuses: to die of what passes. A database or a log that is away means waiting, longer each time, and saying so; only a
 contradiction of our own state stops everything.
@@ -23,8 +23,9 @@ from broker import surroundings, turns
 from broker.hosting import Hosted
 from broker.measures import TURN
 from broker.members import Members
+from broker.offsets import LostOwnership
 from broker.rounds import Rounds, Step
-from broker.router import TOPIC, LostOwnership
+from broker.router import TOPIC
 from broker.store.bell import DECLARED, PLANNED, planned_for
 from broker.turns import Trouble, Turn
 from broker.wiring import Home
@@ -46,6 +47,7 @@ class Role(Enum):
     CONNECTORS = "connectors"
     NOTIFY = "notify"
     RELAY = "relay"
+    INTAKE = "intake"
     API = "api"
 
 
@@ -216,7 +218,8 @@ class Serving:
                     if one.notify is not None
                 ),
             ],
-            Role.RELAY: [self._for_each(Role.RELAY, self._home.relay.relay, self._relay)],
+            Role.RELAY: [self._for_each(Role.RELAY, self._home.relay.relay, self._relay, PLANNED)],
+            Role.INTAKE: [self._for_each(Role.INTAKE, self._home.inlet.take, self._take)],
         }
         wanted: Mapping[Role, list[Loop]] = made if role is Role.ALL else {role: made.get(role, [])}
         return [loop for loops in wanted.values() for loop in loops]
@@ -239,10 +242,19 @@ class Serving:
         if trouble is not None:
             raise trouble
 
-    def _for_each(self, role: Role, step: Step, turn: Callable[[Rounds, Turn], Coroutine[Any, Any, None]]) -> Loop:
+    def _for_each(
+        self, role: Role, step: Step, turn: Callable[[Rounds, Turn], Coroutine[Any, Any, None]], bell: str | None = None
+    ) -> Loop:
         first, most = (each / 1000 for each in TROUBLE_MS)
         rounds = Rounds(step, self._home.entropy, first=first, most=most)
-        return Loop(role, None, partial(turn, rounds), rounds=rounds)
+        return Loop(role, None, partial(turn, rounds), bell, rounds=rounds)
+
+    async def _take(self, rounds: Rounds, done: Turn) -> None:
+        """What sources have written to their topics."""
+        parties = [user.party for user in await self._home.inlet.served()]
+        now = asyncio.get_running_loop().time()
+        done.taken, troubles = await rounds.round(parties, now, lambda: self.stopping)
+        done.troubles += troubles
 
     async def _relay(self, rounds: Rounds, done: Turn) -> None:
         """What waits for the agencies that are served by topics."""

@@ -6,7 +6,7 @@ the ledger is ordered once more.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -73,10 +73,12 @@ async def turn(home: Home, agencies: Sequence[Hosted], stopping: Callable[[], bo
     """One turn of everything. Raises Corrupt."""
     done = Turn()
     await attempt(done, None, keep(home, done))
+    for user in await _served(home.inlet.served, done):
+        await attempt(done, None, take(home, user.party, done))
     await attempt(done, None, _route(home, done))
     await attempt(done, None, tell_webhooks(home, done))
     await attempt(done, None, finish_webhooks(home, done))
-    for user in await _served(home, done):
+    for user in await _served(home.relay.served, done):
         await attempt(done, None, relay(home, user.party, done))
     for hosted in agencies:
         if stopping():
@@ -132,12 +134,18 @@ async def _route(home: Home, done: Turn) -> None:
     done.routed = await home.router.route()
 
 
-async def _served(home: Home, done: Turn) -> Sequence[TopicUser]:
+async def _served(who: Callable[[], Awaitable[Sequence[TopicUser]]], done: Turn) -> Sequence[TopicUser]:
     try:
-        return await home.relay.served()
+        return await who()
     except Unavailable as fault:
         done.troubles.append(trouble(None, fault))
         return ()
+
+
+async def take(home: Home, source: PartyId, done: Turn) -> None:
+    """Take what a source has written to its topic."""
+    while count := await home.inlet.take(source):
+        done.taken += count
 
 
 async def relay(home: Home, agency: PartyId, done: Turn) -> None:

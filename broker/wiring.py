@@ -21,6 +21,7 @@ from broker.fsck import Fsck
 from broker.gate import Gate
 from broker.hosted import HostedInbox
 from broker.identity import Identity
+from broker.inlet import Inlet
 from broker.intake import Intake
 from broker.keyring import Keyring
 from broker.keys.file import FileKeys
@@ -85,6 +86,7 @@ class Home:
     topic_users: TopicUsers
     epochs: Epochs
     intake: Intake
+    inlet: Inlet
     desk: Desk
     router: Router
     mailbox: Mailbox
@@ -248,6 +250,7 @@ def assemble(
         topic_users=TopicUsers(recorder),
         epochs=epochs,
         intake=intake,
+        inlet=Inlet(store=store, log=log, intake=intake, clock=clock),
         desk=Desk(
             store=store,
             lookup=lookup,

@@ -5,7 +5,8 @@
     receipts.<party>         what the intake answered to them            key: the declaration's id
 
 Refuses: nothing; a party's identifier was checked when it was made.
-Keeps: two parties never share a name. Records are CloudEvents in binary mode (`schemas.cloudevents`).
+Keeps: two parties never share a name. Declarations and deliveries are CloudEvents in binary mode
+(`schemas.cloudevents`), receipts the same signed JSON as over HTTP.
 Source: docs/protocol.md, section 1 (parties); kafka.apache.org, "Topics" (249 characters of `[a-zA-Z0-9._-]`).
 """
 

@@ -35,7 +35,7 @@ def register(app: typer.Typer) -> None:
 
 def serve(
     role: Annotated[
-        Literal["all", "router", "ledger", "connectors", "notify", "relay", "api"],
+        Literal["all", "router", "ledger", "connectors", "notify", "relay", "intake", "api"],
         typer.Option("--role", help="What this process is for."),
     ] = "all",
     listen: Annotated[

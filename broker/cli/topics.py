@@ -10,7 +10,7 @@ import typer
 
 from broker.cli.frame import command, say
 from broker.cli.session import at_home
-from broker.cli.show import answer, pairs, table
+from broker.cli.show import answer, line, pairs, table
 
 if TYPE_CHECKING:
     from broker.topics import TopicUser
@@ -45,6 +45,16 @@ def end(party: Annotated[str, typer.Argument(metavar="PARTY", help="Who is serve
     answer(told, lambda: _show(told))
 
 
+@command(app, "begin-again")
+def begin_again(party: Annotated[str, typer.Argument(metavar="PARTY", help="The source.")]) -> None:
+    """Read a source's topic from its beginning: after records were lost, or it was made anew. Nothing counts twice.
+
+    Example: unefois topics begin-again urn:unefois:portal
+    """
+    at_home(lambda home: _begin_again(home, party))
+    answer({"party": party}, lambda: line(say("Relu depuis le début.", "Read from its beginning again.")))
+
+
 @command(app, "list")
 def list_users() -> None:
     """Who is served by topics, and who was.
@@ -77,6 +87,12 @@ async def _end(home: "Home", party: str) -> dict[str, Any]:
 
     async with home.store.begin() as tx:
         return _told(await home.topic_users.end(tx, PartyId(party), home.clock()))
+
+
+async def _begin_again(home: "Home", party: str) -> None:
+    from schemas.names import PartyId
+
+    await home.inlet.begin_again(PartyId(party))
 
 
 async def _list(home: "Home") -> list[dict[str, Any]]:

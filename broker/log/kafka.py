@@ -129,6 +129,11 @@ class KafkaLog(Log):
         with faults(topic):
             return await ends.next(TopicPartition(self._prefix + topic, partition))
 
+    async def _first(self, topic: str, partition: int) -> int:
+        ends = await self._opened_ends()
+        with faults(topic):
+            return await ends.first(TopicPartition(self._prefix + topic, partition))
+
     async def _opened_ends(self) -> Ends:
         async with self._opening:
             if self._ends is None:

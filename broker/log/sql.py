@@ -90,6 +90,12 @@ class SqlLog(Log):
         async with self._store.read() as tx:
             return await _next_offset(tx, topic, partition)
 
+    async def _first(self, topic: str, partition: int) -> int:
+        mine = (log_record.c.topic == topic, log_record.c.partition == partition)
+        async with self._store.read() as tx:
+            oldest = (await tx.execute(select(func.min(log_record.c.offset)).where(*mine))).scalar_one()
+            return await _next_offset(tx, topic, partition) if oldest is None else int(oldest)
+
 
 async def _next_offset(tx: Transaction, topic: str, partition: int) -> int:
     last = select(func.max(log_record.c.offset)).where(log_record.c.topic == topic, log_record.c.partition == partition)

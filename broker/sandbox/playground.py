@@ -14,7 +14,7 @@ from sqlalchemy import update
 from broker.consents import Recorded, Wish
 from broker.deliveries import ACTIVE, Delivery, in_states, load
 from broker.mailbox import Rejection
-from broker.router import LostOwnership
+from broker.offsets import LostOwnership
 from broker.sandbox import news, people, tampering
 from broker.sandbox.clock import MovedClock
 from broker.sandbox.door import DECLARE, PULL, Door, Json

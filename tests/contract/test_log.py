@@ -225,6 +225,12 @@ class TestLog:
             await bench.log.append("single", b"k", bytes(100), {})
         assert [0] == [record.position.offset for record in await bench.log.read("single", 0, 0, 10)]
 
+    async def test_the_first_record_that_is_kept_is_told_and_without_one_the_end(self, bench: Bench) -> None:
+        assert 0 == await bench.log.first("single", 0)
+        await bench.log.append("single", b"k", b"v", {})
+        assert 0 == await bench.log.first("single", 0)
+        assert "log.partition" == await code_of(bench.log.first("single", 1))
+
     async def test_topics_do_not_mix(self, bench: Bench) -> None:
         await bench.log.append("single", b"k", b"v", {})
         assert ([], 0) == (await everything(bench.log), await bench.log.end(TOPIC, 0))

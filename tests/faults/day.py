@@ -45,10 +45,14 @@ from broker.wiring import create_home, open_home
 from connectors.contract import Applied, Rejected
 from consent.grant import Status
 from consent.tables import consent_keys, grants
+from schemas import cloudevents
 from schemas.entry import EntryKind
+from schemas.envelope import SignedDeclaration
 from schemas.errors import Refused, Unavailable
 from schemas.hpke import Suite
+from schemas.manifest import Manifest
 from schemas.names import Instant, PartyId, Reason
+from schemas.topics import declarations as declarations_topic
 from tests.clients import Client
 from tests.endpoints import Endpoints, send
 from tests.world import (
@@ -75,6 +79,7 @@ CLIENT: Final = OKPKey.import_key(Ed25519PrivateKey.from_private_bytes(bytes([9]
 """The key of its OAuth2 client, the same in every process of the day."""
 NOISE: Final = b"written behind the intake's back"
 ENVELOPES: Final = "envelopes"
+TOPICAL: Final = "by-topic"
 HEIR: Final = ELISE | {"given_names": ["Anna"]}
 
 
@@ -99,6 +104,8 @@ async def found(folder: Path) -> None:
         (folder / ENVELOPES).mkdir()
         for number, record in enumerate((here.moved(), here.moved(YANN), here.moved(HEIR))):
             (folder / ENVELOPES / str(number)).write_bytes(await here.home.desk.envelope(PORTAL, MOVED, record))
+        stranger = here.moved(ELISE | {"given_names": ["Rozenn"]})
+        (folder / TOPICAL).write_bytes(await here.home.desk.envelope(PORTAL, MOVED, stranger))
 
 
 # ── the steps ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -215,6 +222,23 @@ async def forge(here: World) -> None:
     """Somebody writes into the log; nobody does it again."""
     if not await count(here, log_record, log_record.c.value == NOISE):
         await here.home.log.append(TOPIC, b"anybody", NOISE, {})
+
+
+async def write(here: World) -> None:
+    """The portal writes to its topic, and noise beside it; the inlet takes both, as it would again from the start."""
+    topic = declarations_topic(PORTAL)
+    if not await count(here, log_record, log_record.c.topic == topic):
+        envelope = (here.folder / TOPICAL).read_bytes()
+        manifest = Manifest.decode(SignedDeclaration.decode(envelope).payload)
+        about = {"declaration_id": manifest.declaration_id, "issued_at": manifest.issued_at, "envelope": envelope}
+        event = cloudevents.declaration(PORTAL, MOVED, manifest.schema, **about)
+        headers, value = cloudevents.to_kafka(event)
+        told = [Outgoing(b"k", value, dict(headers)), Outgoing(b"k", b"noise", {})]
+        await here.home.log.append_all(topic, told)
+    await here.home.inlet.take(PORTAL)
+    if not (here.folder / "begun-again").exists():
+        await here.home.inlet.begin_again(CAF)
+        (here.folder / "begun-again").touch()
 
 
 async def route(here: World) -> None:
@@ -345,6 +369,7 @@ STEPS: Final[Mapping[str, tuple[int, Step]]] = {
     "tell": (13 * MINUTE, tell),
     "later": (14 * MINUTE, later),
     "refuse": (18 * MINUTE, refuse),
+    "write": (20 * MINUTE, write),
     "replay": (30 * MINUTE, replay),
     "change": (32 * MINUTE, change),
     "take": (34 * MINUTE, take),

@@ -49,6 +49,9 @@ SCENARIOS = {
     "export.tile": "publish",
     "gate.committed": "pull",
     "gate.recorded": "pull",
+    "inlet.answered": "write",
+    "inlet.begun": "write",
+    "inlet.taken": "write",
     "intake.appended": "declare",
     "intake.written-down": "declare",
     "keys.overwritten": "litter",
@@ -109,6 +112,8 @@ LEFT = {
     "forge": {"log"},
     # the same delivery twice on its topic, under the same id: its reader drops the second
     "relay": {"log"},
+    # a receipt or a dead record twice, with the same offset in its headers; what was accepted, twice in the log
+    "write": {"log"},
     # released, and the answer never came: the agency asks again, and the ledger says that too
     "pull": {"entries"},
     "refuse": {"entries"},

@@ -3,7 +3,8 @@
 import pytest
 from sqlalchemy import delete, select, update
 
-from broker.router import TOPIC, LostOwnership
+from broker.offsets import LostOwnership
+from broker.router import TOPIC
 from broker.store.tables import consumed, dead_letters, deliveries, submissions, withholdings
 from consent.grant import law
 from schemas.entry import EntryKind

@@ -12,7 +12,8 @@ from broker import surroundings, turns
 from broker.hosting import Hosted
 from broker.log.sql import SqlLog
 from broker.members import living
-from broker.router import LostOwnership, Router
+from broker.offsets import LostOwnership
+from broker.router import Router
 from broker.serving import Role, Serving
 from broker.turns import Turn
 from schemas import topics
@@ -20,7 +21,7 @@ from schemas.entry import EntryKind
 from schemas.errors import Corrupt, Refused, Unavailable
 from tests.announced import announce
 from tests.two_agencies import count, two_agencies
-from tests.world import CAF, FAMILY, MOVED, RENNES, TOWN, World
+from tests.world import CAF, FAMILY, MOVED, PORTAL, RENNES, TOWN, World
 
 pytestmark = pytest.mark.asyncio
 
@@ -137,6 +138,20 @@ async def test_a_relay_puts_what_waits_on_the_topics_of_those_who_are_served_so(
 
     assert {Role.RELAY} == {role for role, _ in running.heard}
     assert [1, 1] == [await here.home.log.end(topics.deliveries(party), 0) for party in (CAF, RENNES)]
+
+
+async def test_an_intake_takes_what_sources_wrote_to_their_topics(here: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = _ForOthers(here.home.store, here.clock, {}, 1)
+    monkeypatch.setattr(here.home.inlet, "_log", log)
+    async with here.home.store.begin() as tx:
+        users = here.home.topic_users
+        await users.allow(tx, PORTAL, "portal", receives=False, declares=True, at=here.clock())
+    await log.append(topics.declarations(PORTAL), b"k", b"noise", {})
+    running = Running(here, Role.INTAKE)
+
+    await running.run(lambda _: running.total("taken") == 1)
+
+    assert 1 == len(await here.entries(EntryKind.REFUSED))
 
 
 async def test_a_topic_that_is_away_keeps_no_other_agency_waiting_and_the_process_is_not_ready(
