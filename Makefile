@@ -22,7 +22,8 @@ test: check
 # The long proofs: a thousand revocation races, every byte mutated, more examples of each property, crashes, bad input.
 test-proof: $(VENV)/dev
 	UNEFOIS_PROOF=1 UNEFOIS_RACE_ROUNDS=1000 UNEFOIS_FAULTS=all $(BIN)/python -m pytest -n 2 --durations=10 -rs \
-		tests/faults tests/properties tests/bad_input tests/vectors tests/unit/schemas tests/unit/connectors/test_expression.py
+		tests/faults tests/properties tests/bad_input tests/vectors tests/unit/schemas tests/unit/connectors/test_expression.py \
+		tests/unit/broker/web/agencies/test_api_described.py
 
 # Real processes on three real Kafka nodes with TLS, SCRAM and access lists, and a real PostgreSQL.
 test-cluster: $(VENV)/dev

@@ -15,13 +15,12 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from broker.settings import Settings
+from broker.web.connections import Connection, most
 from schemas.errors import Refused
 
 GRACE_SECONDS: Final = 10
 KEEP_ALIVE_SECONDS: Final = 15
-CONNECTIONS: Final = 512
-"""At once; one more is answered 503."""
-BACKLOG: Final = 256
+BACKLOG: Final = 1024
 
 
 def bound(settings: Settings) -> socket.socket | None:
@@ -63,6 +62,8 @@ async def serve_http(app: ASGIApp, taken: socket.socket, stop: asyncio.Event) ->
     """Answer at a socket that `bound` took, until `stop` is set; closes it."""
     config = uvicorn.Config(
         app,
+        http=Connection,
+        ws="none",
         log_config=None,
         access_log=False,
         server_header=False,
@@ -70,8 +71,8 @@ async def serve_http(app: ASGIApp, taken: socket.socket, stop: asyncio.Event) ->
         proxy_headers=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=GRACE_SECONDS,
-        limit_concurrency=CONNECTIONS,
     )
+    Connection.limit = most()
     server = _Server(config)
     serving = asyncio.create_task(server.serve(sockets=[taken]))
     stopping = asyncio.create_task(stop.wait())

@@ -4,9 +4,11 @@ from broker.gate import MOST
 from broker.settings import Settings
 from broker.web.agencies.app import BODIES
 from broker.web.agencies.bodies import BATCH, WAIT_SECONDS
-from broker.web.agencies.frame import BODY_BYTES, HEADER_BYTES, HEADERS
+from broker.web.agencies.frame import BODY_BYTES, HEADER_BYTES, HEADERS, REQUESTS
 from broker.web.agencies.waiting import ONCE
+from broker.web.connections import SLOW_SECONDS, SLOWEST_BYTES
 from broker.web.limits import WINDOW_SECONDS
+from broker.web.server import KEEP_ALIVE_SECONDS
 from tests.docs.pages import DOCS
 
 PAGE = (DOCS / "agency" / "api.md").read_text("utf-8")
@@ -24,6 +26,9 @@ def test_the_limits_are_those_of_the_code() -> None:
         f"| {ONCE}, of {WAIT_SECONDS} seconds |",
         f"| requests of one administration | {fields['requests_per_minute'].default:,} a minute |",
         f"prove nothing | {fields['address_requests_per_minute'].default:,} a minute |",
+        f"| {SLOW_SECONDS} seconds; a large body longer, at {SLOWEST_BYTES // 1024} KiB a second |",
+        f"| between two requests on a connection | {KEEP_ALIVE_SECONDS} seconds |",
+        f"| requests that a process answers at once | {REQUESTS} |",
         f"w={WINDOW_SECONDS}\n",
     ):
         assert sentence in PAGE, sentence

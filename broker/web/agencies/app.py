@@ -5,15 +5,15 @@ Keeps: version in the path; every route of `ROUTES` is below it, and no other. L
 are those of the whole app (`broker.web.app`).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from typing import Any, Final
 
-from fastapi import APIRouter, FastAPI, Response
-from fastapi.openapi.utils import get_openapi
+from fastapi import FastAPI, Response
 from fastapi.responses import JSONResponse
 
 from broker.web.agencies import hooks, publishing, reading, receiving, tokens
+from broker.web.agencies.described import document
 from broker.web.agencies.waiting import Waiting
 from broker.wiring import Home
 
@@ -41,18 +41,13 @@ def mount(app: FastAPI, home: Home, waiting: Waiting | None = None) -> None:
 @cache
 def describe() -> dict[str, Any]:
     """The API as an OpenAPI 3.1 document; its paths begin after `/v1`."""
-    return _described("Unefois: the agencies' API", PREFIX, ROUTES)
+    return document("Unefois: the agencies' API", PREFIX, ROUTES)
 
 
 @cache
 def describe_oauth() -> dict[str, Any]:
     """The token endpoint, likewise; its path begins after `/oauth2`."""
-    return _described("Unefois: OAuth2", OAUTH, (tokens.routes,))
-
-
-def _described(title: str, prefix: str, included: Iterable[APIRouter]) -> dict[str, Any]:
-    routes = [route for router in included for route in router.routes]
-    return get_openapi(title=title, version="1", openapi_version="3.1.0", routes=routes, servers=[{"url": prefix}])
+    return document("Unefois: OAuth2", OAUTH, (tokens.routes,))
 
 
 def _telling(described: Any) -> Any:

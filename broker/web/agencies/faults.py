@@ -21,6 +21,7 @@ STATUS: Final[Mapping[str, int]] = {
     "api.json": 400,
     "api.query-unknown": 400,
     "api.query-twice": 400,
+    "api.two-lengths": 400,
     "api.no-credential": 401,
     "api.scope": 403,
     "api.not-found": 404,

@@ -19,12 +19,15 @@ from broker.ports import Entropy
 from broker.web.agencies.faults import answer
 from broker.web.limits import Limits, Passage
 from broker.web.proxies import Proxies
-from schemas.errors import Fault, Refused
+from schemas.errors import Fault, Refused, Unavailable
 
 HEADER_BYTES: Final = 16 * 1024
 HEADERS: Final = 64
 BODY_BYTES: Final = 256 * 1024
 """What a body may weigh where its route does not say more."""
+
+REQUESTS: Final = 512
+"""Under way at once in one process; one more is told to come again."""
 
 ALWAYS: Final[Mapping[str, str]] = {
     "Cache-Control": "no-store",
@@ -55,6 +58,7 @@ class Frame:
         self._bodies = bodies
         self._proxies = proxies
         self._limits = limits
+        self._under_way = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -67,11 +71,17 @@ class Frame:
         reply = _Reply(send, scope["unefois.trace"])
         try:
             _check_size(scope, headers, limit)
+            if self._under_way >= REQUESTS:
+                raise Unavailable("api.busy", limit=REQUESTS)
             if not scope["path"].startswith(UNCOUNTED):
                 scope["unefois.passage"] = reply.passage = self._limits.passage(self._proxies.address(scope))
-        except Refused as fault:
-            await answer(fault, Request(scope))(scope, receive, reply.send)
+        except (Refused, Unavailable) as fault:
+            response = answer(fault, Request(scope))
+            if fault.code == "api.two-lengths":  # RFC 9112, 6.3: what follows on this connection may be anybody's
+                response.headers["Connection"] = "close"
+            await response(scope, receive, reply.send)
             return
+        self._under_way += 1
         try:
             await self._app(scope, _counted(receive, limit), reply.send)
         except Exception as error:
@@ -81,6 +91,8 @@ class Frame:
             if reply.started:
                 raise
             await answer(Fault("api.unexpected"), Request(scope))(scope, receive, reply.send)
+        finally:
+            self._under_way -= 1
 
     def _limit(self, path: str) -> int:
         """Bytes that a body for this path may have."""
@@ -120,6 +132,8 @@ def _check_size(scope: Scope, headers: Headers, limit: int) -> None:
     size = sum(len(name) + len(value) for name, value in scope["headers"])
     if len(scope["headers"]) > HEADERS or size > HEADER_BYTES:
         raise Refused("api.headers", size=size, limit=HEADER_BYTES)
+    if "content-length" in headers and "transfer-encoding" in headers:
+        raise Refused("api.two-lengths")
     length = headers.get("content-length", "0")
     if not length.isascii() or not length.isdigit() or int(length[:20]) > limit:
         raise Refused("api.too-large", limit=limit)

@@ -11,14 +11,26 @@ from urllib.parse import parse_qsl
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
-from broker.oauth import TOKEN_SECONDS
+from broker.oauth import ASSERTION_BYTES, TOKEN_SECONDS
 from broker.web.agencies.strict import StrictRoute
 from broker.wiring import Home
 from schemas.errors import Refused
 
 FORM: Final = "application/x-www-form-urlencoded"
 ASSERTION: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
-_FORM: Final[dict[str, Any]] = {"requestBody": {"required": True, "content": {FORM: {"schema": {"type": "object"}}}}}
+_FIELDS: Final = {
+    "type": "object",
+    "required": ["grant_type", "client_assertion_type", "client_assertion"],
+    "additionalProperties": False,
+    "properties": {
+        "grant_type": {"const": "client_credentials"},
+        "client_assertion_type": {"const": ASSERTION},
+        "client_assertion": {"type": "string", "maxLength": ASSERTION_BYTES},
+        "client_id": {"type": "string"},
+        "scope": {"type": "string"},
+    },
+}
+_FORM: Final[dict[str, Any]] = {"requestBody": {"required": True, "content": {FORM: {"schema": _FIELDS}}}}
 _KNOWN: Final = frozenset({"grant_type", "client_id", "client_assertion_type", "client_assertion", "scope"})
 _ERRORS: Final[Mapping[str, tuple[int, str]]] = {
     "oauth.assertion": (401, "invalid_client"),

@@ -1,0 +1,101 @@
+"""Connections: how long one may take to say what it wants, and how many there may be.
+
+Refuses: a request whose head and body do not come in time (slowloris); more connections than the process has files for:
+the oldest that waits for its client makes room.
+Keeps: a client's byte now and then buys no time, only as much as SLOWEST_BYTES a second would; who sends nothing holds
+a file and nothing else; a connection whose request is being answered is never closed for another's sake.
+Source: RFC 9112, section 9.5.
+"""
+
+import asyncio
+import resource
+from typing import Any, Final
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+SLOW_SECONDS: Final = 30
+"""For a head and a small body, from the first moment that they are waited for."""
+SLOWEST_BYTES: Final = 16_384
+"""A second: what a large body may come at."""
+LINGER_SECONDS: Final = 1
+"""For the answer to arrive, where it was given before the request had ended."""
+SPARE_FILES: Final = 128
+"""Of the process's files, for everything that is not a connection from outside."""
+
+
+def most() -> int:
+    """How many connections this process can take; its limit of open files is raised to what it may be."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        soft = hard
+    return max(64, min(soft, 65_536) - SPARE_FILES)
+
+
+class Connection(H11Protocol):
+    """One connection: uvicorn's own, watched while its client is to say something."""
+
+    slow_seconds: float = SLOW_SECONDS
+    limit: int = 896
+
+    def __init__(self, *args: Any, **named: Any) -> None:
+        super().__init__(*args, **named)
+        self._began: float | None = None
+        self._came = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Wait for its first request; where there are too many, the one that has waited longest goes."""
+        super().connection_made(transport)
+        self._watch()
+        if len(self.connections) > self.limit:
+            waiting = [one for one in self.connections if isinstance(one, Connection) and one._began is not None]
+            min(waiting, key=lambda one: one._began or 0.0).transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Watch it no more."""
+        self._rest()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Whatever came: is the request whole now?"""
+        self._came += len(data)
+        super().data_received(data)
+        if self.cycle is None or not self.cycle.response_complete or self.conn.their_state is not h11.SEND_BODY:
+            self._look()
+
+    def on_response_complete(self) -> None:
+        """What came meanwhile is the next request, or its beginning. What was answered unread is not read on."""
+        super().on_response_complete()
+        if self.conn.their_state is h11.SEND_BODY:
+            self._rest()
+            self._timer = self.loop.call_later(LINGER_SECONDS, self.transport.abort)
+        else:
+            self._look()
+
+    def _look(self) -> None:
+        state = self.conn.their_state
+        if state is h11.SEND_BODY or (state is h11.IDLE and self.conn.trailing_data[0]):
+            if self._began is None:
+                self._watch()
+        else:
+            self._rest()
+
+    def _watch(self) -> None:
+        self._began, self._came = self.loop.time(), 0
+        self._timer = self.loop.call_later(self.slow_seconds, self._late)
+
+    def _late(self) -> None:
+        """Time is up, unless a large body comes fast enough."""
+        more = (self._began or 0.0) + self.slow_seconds + self._came / SLOWEST_BYTES - self.loop.time()
+        if more > 0:
+            self._timer = self.loop.call_later(more, self._late)
+        else:
+            self.transport.abort()
+
+    def _rest(self) -> None:
+        self._began = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

@@ -1,0 +1,192 @@
+"""The OpenAPI document against a running server: every example does what it shows, and what nobody thought of is
+refused as the document says, with no fault of the server's (schemathesis).
+"""
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import httpx2
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, seed, settings
+from schemathesis import GenerationMode
+from schemathesis.specs.openapi import checks
+
+from broker.shapes import uuid_of
+from broker.web.agencies.app import PREFIX, describe, describe_oauth
+from broker.web.agencies.bodies import b64u
+from broker.web.agencies.described import operations
+from broker.web.agencies.examples import DECLARATION, DELIVERY, EXAMPLES, SUBSCRIPTION, WEBHOOK
+from broker.web.agencies.waiting import Waiting
+from connectors.contract import Rejected
+from schemas.names import Reason
+from tests.answering import Answering, answering
+from tests.world import CAF, FAMILY, MOVED, PORTAL, World
+
+EXAMPLES_EACH: Final = 60 if os.environ.get("UNEFOIS_PROOF") else 2
+"""Requests that are made up for each operation and kind."""
+
+# The order in which the examples are sent; each finds what those before have left
+STORY: Final = (
+    "POST /v1/subjects:resolve",
+    "POST /v1/declarations",
+    "POST /v1/declarations:batch",
+    "GET /v1/declarations/{declaration}",
+    "GET /v1/status",
+    "POST /v1/deliveries:pull",
+    "POST /v1/deliveries:release",
+    "POST /v1/deliveries:ack",
+    "GET /v1/dead-letters",
+    "POST /v1/deliveries:replay",
+    "GET /v1/directory",
+    "GET /v1/schemas",
+    "GET /v1/schemas/{schema}",
+    "POST /v1/subscriptions",
+    "GET /v1/subscriptions",
+    "GET /v1/subscriptions/{subscription}",
+    "POST /v1/subscriptions/{subscription}:pause",
+    "POST /v1/subscriptions/{subscription}:resume",
+    "POST /v1/subscriptions/{subscription}:end",
+    "POST /v1/webhooks",
+    "GET /v1/webhooks",
+    "GET /v1/webhooks/{webhook}",
+    "POST /v1/webhooks/{webhook}:prove",
+    "POST /v1/webhooks/{webhook}:rotate",
+    "GET /v1/webhooks/{webhook}/attempts",
+    "POST /v1/webhooks/{webhook}:end",
+)
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Answering]:
+    """A broker that answers, with a citizen who allows."""
+    with answering(tmp_path_factory.mktemp("described"), Waiting(apart=1e9)) as made:
+        made.inside(lambda here: here.give(CAF, MOVED, FAMILY, ["subject"]))
+        yield made
+
+
+def test_every_operation_has_its_example_and_is_sent() -> None:
+    described = {f"{method} {PREFIX}{path}" for method, path, _ in operations(describe())}
+    assert set(STORY) == described
+    assert set(STORY) == {f"{method} {path}" for method, path in EXAMPLES}
+
+
+async def _envelope(here: World) -> bytes:
+    return await here.home.desk.envelope(PORTAL, MOVED, here.moved())
+
+
+async def _rejected(here: World) -> None:
+    await here.home.router.route()
+    for one in (await here.inbox(CAF).pull(10)).locked:
+        await here.inbox(CAF).acknowledge(one.delivery_id, Rejected("crm.closed", Reason.SYSTEM_REFUSED))
+        await here.home.router.route()
+
+
+def _members(told: Any) -> Any:
+    """The members and types of an example or an answer; of a list, those of its first."""
+    if isinstance(told, Mapping):
+        return {name: _members(value) for name, value in told.items()}
+    if isinstance(told, list):
+        return [_members(told[0])] if told else []
+    return None if told is None else type(told).__name__
+
+
+def _same(expected: Any, found: Any) -> bool:
+    """As the example shows; null and an empty list may stand for anything."""
+    if expected is None or found is None or [] in (expected, found):
+        return True
+    if isinstance(expected, Mapping) and isinstance(found, Mapping):
+        return set(expected) == set(found) and all(_same(expected[name], found[name]) for name in expected)
+    if isinstance(expected, list) and isinstance(found, list):
+        return _same(expected[0], found[0])
+    return bool(expected == found)
+
+
+def test_every_example_does_what_it_shows(running: Answering) -> None:
+    tokens = {party: running.token(party) for party in (CAF, PORTAL)}
+    (mine,) = [one for one in running.here.subscriptions.values() if (one.recipient, one.event_type) == (CAF, MOVED)]
+    real = {"TG9ja2Vk": b64u(running.inside(_envelope)), SUBSCRIPTION: uuid_of(mine.id)}
+    sent, received = [], set()
+    with httpx2.Client(base_url=running.url) as client:
+        for name in STORY:
+            method, path = name.split(" ")
+            example = EXAMPLES[method, path]
+            for parameter, value in example.get("path", {}).items():
+                path = path.replace(f"{{{parameter}}}", value)
+            body = json.dumps(example.get("request"))
+            for shown, now in real.items():
+                body, path = body.replace(shown, now), path.replace(shown, now)
+            party = PORTAL if "declarations" in name or "subjects" in name else CAF
+            headers = {"authorization": f"Bearer {tokens[party]}", "content-type": "application/json"}
+            content: bytes | None = body.encode() if "request" in example else None
+            if name == "POST /v1/declarations":
+                content, headers["content-type"] = running.inside(_envelope), "application/avro"
+            answer = client.request(method, path, content=content, headers=headers)
+            assert answer.is_success, (name, answer.text)
+            if "response" in example:
+                expected, found = _members(example["response"]), _members(answer.json())
+                assert _same(expected, found), (name, expected, found)
+            real |= _learned(name, answer)
+            if name == "POST /v1/declarations:batch":
+                running.inside(lambda here: here.home.router.route())
+            if name == "POST /v1/deliveries:ack":
+                running.inside(_rejected)
+            sent.append(name)
+            received.add(str(answer.status_code))
+    assert {"200", "201", "202"} == received
+    assert list(STORY) == sent
+
+
+def _learned(name: str, answer: httpx2.Response) -> dict[str, str]:
+    """Ids that later examples name."""
+    if name == "POST /v1/declarations":
+        return {DECLARATION: answer.json()["declaration"]}
+    if name == "POST /v1/deliveries:pull":
+        return {DELIVERY: answer.json()["deliveries"][0]["id"]}
+    return {WEBHOOK: answer.json()["id"]} if name == "POST /v1/webhooks" else {}
+
+
+CHECKS: Final = [
+    schemathesis.checks.not_a_server_error,
+    checks.status_code_conformance,
+    checks.content_type_conformance,
+    checks.response_schema_conformance,
+    checks.negative_data_rejection,
+    checks.ignored_auth,
+]
+"""Not asked: that whatever fits the schema is taken. A name that is none, a field that does not exist are refused."""
+
+
+@pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.name.lower())
+@pytest.mark.parametrize(
+    ("document", "path", "method"),
+    [
+        (described, path, method)
+        for described in (describe, describe_oauth)
+        for method, path, _ in operations(described())
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_nobody_thought_of_is_answered_as_the_document_says(
+    running: Answering, document: Any, path: str, method: str, mode: GenerationMode
+) -> None:
+    schema = schemathesis.openapi.from_dict(document())
+    operation = schema[path][method]
+    headers = {"Authorization": f"Bearer {running.token(CAF)}"}
+    base = f"{running.url}{document()['servers'][0]['url']}"
+
+    @seed(6)
+    @settings(max_examples=EXAMPLES_EACH, database=None, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(case=operation.as_strategy(generation_mode=mode))
+    def asked(case: schemathesis.Case) -> None:
+        response = case.call(base_url=base, headers=headers)
+        case.validate_response(response, checks=CHECKS)
+        assert not re.search(r"Traceback|\.py\b", response.text)
+
+    try:
+        asked()
+    except schemathesis.errors.SchemathesisError as none:
+        pytest.skip(str(none))
