@@ -12,6 +12,7 @@ from broker.deliveries import DeliveryState
 from broker.planner import Known
 from broker.store.engine import Transaction
 from broker.store.tables import declarations, deliveries, withholdings
+from broker.tracing import stored
 from schemas.envelope import VerifiedDeclaration
 from schemas.names import DeclarationId, Instant, PartyId, Reason, SubjectRef
 
@@ -72,6 +73,7 @@ async def _known(tx: Transaction, row: Row[Any]) -> Known:
         verified=VerifiedDeclaration.stored(row.envelope),
         subject=SubjectRef(row.subject),
         routed_at=Instant(row.routed_at),
+        trace=stored(row.trace, DeclarationId(row.declaration_id)),
         corrects=root,
         original_recipients=await recipients_of_chain(tx, PartyId(row.source), root) if root is not None else None,
     )

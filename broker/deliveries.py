@@ -21,9 +21,12 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Row, select, update
 
+from broker import spans
 from broker.ledger import Recorder
+from broker.observe import logger
 from broker.store.engine import Transaction
 from broker.store.tables import declarations, deliveries
+from broker.tracing import TraceId, stored
 from schemas.entry import EntryKind
 from schemas.names import (
     DeclarationId,
@@ -87,6 +90,7 @@ class Planned:
     grant_version: int
     fields: bytes
     locked: bytes = field(repr=False)
+    trace: TraceId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +140,7 @@ async def load(tx: Transaction, *conditions: ColumnElement[bool], limit: int | N
             declarations.c.manifest_digest,
             declarations.c.event_type,
             declarations.c.gate_kid,
+            declarations.c.trace,
         )
         .join(declarations, declarations.c.seq == deliveries.c.declaration)
         .where(*conditions)
@@ -175,6 +180,7 @@ def _delivery(row: Row[Any]) -> Delivery:
         fields=row.fields,
         locked=row.locked,
         gate_kid=Kid(row.gate_kid),
+        trace=stored(row.trace, DeclarationId(row.declaration_id)),
         state=DeliveryState(row.state),
         attempts=row.attempts,
         planned_at=row.planned_at,
@@ -196,7 +202,11 @@ def record(
     actor: PartyId | None = None,
     reason: Reason | None = None,
 ) -> LeafHash:
-    """Write a delivery's step into the ledger, in the transaction that makes it true. Returns the leaf hash."""
+    """Write a delivery's step into the ledger, in the transaction that makes it true. Returns the leaf hash.
+
+    Once it is committed it is said in the log, too, and is a span: since when it was planned.
+    """
+    tx.after(lambda: _say(kind, planned, at, reason))
     return recorder.record(
         tx,
         kind,
@@ -213,6 +223,13 @@ def record(
         fields=planned.fields,
         reason=reason,
     )
+
+
+def _say(kind: EntryKind, planned: Planned, at: Instant, reason: Reason | None) -> None:
+    to, trace = planned.recipient, planned.trace
+    logger().info("delivery.recorded", kind=kind, delivery=planned.id, recipient=to, reason=reason, trace_id=trace)
+    since = planned.planned_at if isinstance(planned, Delivery) else at
+    spans.ended(f"delivery.{kind.value}", trace, since, at, delivery=planned.id, recipient=to, reason=reason)
 
 
 async def withhold(

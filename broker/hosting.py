@@ -20,6 +20,9 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from broker import spans
+from broker.deliveries import load_own
+from broker.observe import logger
 from broker.wiring import Home
 from connectors import mapping_check, registry, strict_yaml
 from connectors.contract import Agency, Ground
@@ -138,7 +141,7 @@ async def tell_hosted(home: Home, hosted: Hosted, limit: int = 100) -> TellRepor
     try:
         journal = Journal.open(hosted.notify.journal)
         try:
-            return await tell_ready(
+            report = await tell_ready(
                 home.inbox(hosted.party),
                 notifier,
                 journal,
@@ -146,10 +149,23 @@ async def tell_hosted(home: Home, hosted: Hosted, limit: int = 100) -> TellRepor
                 limit=limit,
                 backoff=Backoff(home.entropy),
             )
+            await _say_told(home, hosted.party, report)
+            return report
         finally:
             journal.close()
     finally:
         await notifier.close()
+
+
+async def _say_told(home: Home, party: PartyId, report: TellReport) -> None:
+    """Each by the trace id of its declaration."""
+    if not report.told:
+        return
+    async with home.store.read() as tx:
+        found = await load_own(tx, party, report.told)
+    for one in found.values():
+        logger().info("notify.told", delivery=one.id, recipient=party, trace_id=one.trace)
+        spans.ended("notify.told", one.trace, one.planned_at, home.clock(), delivery=one.id, recipient=party)
 
 
 @asynccontextmanager

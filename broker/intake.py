@@ -7,18 +7,20 @@ id with other bytes is refused.
 Source: docs/architecture.md, steps 2 to 4; docs/protocol.md, sections 4 and 7.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final, Self
 
 from sqlalchemy import Row, select
 
+from broker import spans, tracing
 from broker.crashpoints import mark
 from broker.identity import Identity
 from broker.keyring import Keyring
 from broker.ledger import Recorder
 from broker.lookup import Lookup
+from broker.observe import logger
 from broker.ports import Clock, Log, Outgoing
 from broker.router import TOPIC
 from broker.store.bell import DECLARED
@@ -30,7 +32,7 @@ from schemas.envelope import SignedDeclaration, VerifiedDeclaration, verify_decl
 from schemas.errors import Corrupt, Refused
 from schemas.intake_receipt import IntakeReceipt
 from schemas.manifest import Manifest
-from schemas.names import DeclarationId, Instant, ManifestDigest, PartyId, Reason, SubjectRef
+from schemas.names import DeclarationId, EventType, Instant, ManifestDigest, PartyId, Reason, SubjectRef
 from schemas.signing import PrivateKey
 
 ENVELOPE_BYTES: Final = 1_000_000
@@ -171,13 +173,25 @@ class Intake:
         await self._look(batch, at)
         await self._write_down(batch, at, told=told)
         waiting = [(one, one.row) for one in batch if one.row is not None and one.fault is None and not one.routed]
-        await self._log.append_all(TOPIC, [Outgoing(_order_key(row), one.envelope) for one, row in waiting])
+        headers = _headers()
+        await self._log.append_all(TOPIC, [Outgoing(_order_key(row), one.envelope, headers) for one, row in waiting])
         self._store.bell.ring(DECLARED)
         if waiting:
             mark("intake.appended")
             # Crash here: in the log, and routed; the source has no receipt and sends again: the same receipt, no
             # effect.
+            self._say([row for _, row in waiting], at)
         return [one.answer() for one in batch]
+
+    def _say(self, rows: Sequence[Row[Any]], at: Instant) -> None:
+        """What is durable now, with the trace id that everything after it will have."""
+        for row in rows:
+            of = DeclarationId(row.declaration_id)
+            trace = tracing.CURRENT.get() or tracing.TraceId.of(of)
+            source, event_type = PartyId(row.source), EventType(row.event_type)
+            logger().info("intake.accepted", declaration=of, source=source, event_type=event_type, trace_id=trace)
+            until = self._clock()
+            spans.ended("intake.accepted", trace, at, until, declaration=of, source=source, event_type=event_type)
 
     async def _look(self, batch: Sequence[_Arrived], at: Instant) -> None:
         """What was written down before under the same source and id, and whether it was routed; the others are
@@ -282,6 +296,12 @@ def _reason(fault: Refused) -> Reason:
 async def _submission(tx: Transaction, source: PartyId, declaration_id: DeclarationId) -> Row[Any] | None:
     where = (submissions.c.source == source, submissions.c.declaration_id == declaration_id)
     return (await tx.execute(select(submissions).where(*where))).one_or_none()
+
+
+def _headers() -> Mapping[str, bytes]:
+    """The caller's trace goes with the record; without one the router finds the same id by itself."""
+    trace = tracing.CURRENT.get()
+    return {} if trace is None else {tracing.HEADER: trace.header}
 
 
 def _order_key(row: Row[Any]) -> bytes:

@@ -8,14 +8,17 @@ Source: docs/protocol.md, section 8; RFC 9162; C2SP tlog-tiles and tlog-checkpoi
 """
 
 import json
+from collections.abc import Sequence
 from hashlib import sha256
 
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from broker.crashpoints import mark
+from broker.observe import every_detail, logger
 from broker.ports import Clock, Entropy
 from broker.store.engine import Store, Transaction
-from broker.store.tables import ledger_checkpoints, ledger_entries, ledger_salts, ledger_tiles
+from broker.store.tables import declarations, ledger_checkpoints, ledger_entries, ledger_salts, ledger_tiles
+from broker.tracing import stored
 from consent.grant import Grant
 from consent.rows import row_of
 from schemas import checkpoint, merkle, receipt, tiles
@@ -24,6 +27,7 @@ from schemas.entry import Entry, EntryKind, subject_commitment
 from schemas.errors import Refused
 from schemas.messages import Language
 from schemas.names import (
+    DeclarationId,
     DeliveryId,
     EventType,
     GrantId,
@@ -183,6 +187,8 @@ class Ledger:
         await tx.execute(insert(ledger_checkpoints).values(**values))
         mark("ledger.sequenced")
         # Crash here: no position, no tile, no checkpoint; the next turn orders the same entries again.
+        if every_detail():
+            await _say_ordered(tx, [(row.position, Entry.decode(row.entry)) for row in waiting])
         return len(waiting)
 
     async def prove(self, leaf: LeafHash, language: Language = "fr") -> str:
@@ -286,3 +292,19 @@ def _grow(conn: Connection, old: int, entries: list[bytes]) -> bytes:
         # Crash here: tiles, positions and checkpoint are one transaction.
     size = old + len(entries)
     return merkle.root_at(size, tiles.hash_reader(size, files_of(conn)))
+
+
+async def _say_ordered(tx: Transaction, ordered: Sequence[tuple[int, Entry]]) -> None:
+    """Each entry that names a declaration, with its trace id; for whoever looks for one, as it is a line an entry."""
+    named = {entry.declaration for _, entry in ordered if entry.declaration is not None}
+    query = select(declarations.c.manifest_digest, declarations.c.declaration_id, declarations.c.trace)
+    rows = await tx.execute(query.where(declarations.c.manifest_digest.in_(named)))
+    traces = {row.manifest_digest: stored(row.trace, DeclarationId(row.declaration_id)) for row in rows}
+
+    def say() -> None:
+        for position, entry in ordered:
+            if entry.declaration in traces:
+                of, trace = entry.declaration, traces[entry.declaration]
+                logger().debug("ledger.ordered", position=position, kind=entry.kind, declaration=of, trace_id=trace)
+
+    tx.after(say)

@@ -16,7 +16,8 @@ import re
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import Enum
 from types import TracebackType
@@ -26,6 +27,7 @@ import structlog
 from structlog.typing import FilteringBoundLogger
 
 from broker.ports import Clock
+from broker.tracing import TraceId
 from schemas import messages
 from schemas.errors import Fault
 from schemas.names import (
@@ -100,6 +102,7 @@ KEYS: Final[Mapping[str, Callable[[object], Json]]] = {
     "grant": _only(GrantId),
     "kid": _only(Kid),
     "entry": _only(LeafHash),
+    "trace_id": _only(TraceId),
     "code": _code,
     "error": _error,
 }
@@ -107,9 +110,29 @@ KEYS: Final[Mapping[str, Callable[[object], Json]]] = {
 
 
 def logger() -> FilteringBoundLogger:
-    """A logger: `log.info("router.batch-planned", count=12)`. The event is a literal; keys are those of KEYS."""
-    made: FilteringBoundLogger = structlog.get_logger()
+    """A logger: `log.info("router.batch-planned", count=12)`. The event is a literal; keys are those of KEYS.
+
+    In a process that nobody configured (a command, a test) what is below `warning` is not said at all.
+    """
+    made: FilteringBoundLogger = structlog.get_logger() if structlog.is_configured() else _QUIET
     return made
+
+
+def every_detail() -> bool:
+    """Whether lines of the level `debug` are said: to make one may cost a query."""
+    return structlog.is_configured() and logger().is_enabled_for(logging.DEBUG)
+
+
+@contextmanager
+def bound(trace_id: TraceId) -> Iterator[None]:
+    """Every line that is said inside tells this trace id, too."""
+    with structlog.contextvars.bound_contextvars(trace_id=trace_id):
+        yield
+
+
+_QUIET: Final[FilteringBoundLogger] = structlog.wrap_logger(
+    structlog.PrintLogger(sys.stderr), wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING)
+)
 
 
 def configure(level: str, clock: Clock, stream: TextIO) -> None:
@@ -150,6 +173,8 @@ class _Line:
         line |= _foreign(told.pop("_library", None))
         dropped = 0
         for key, value in told.items():
+            if value is None and key in KEYS:
+                continue  # there is none of it, and nothing to tell
             allowed = KEYS[key](value) if key in KEYS else None
             if allowed is None:
                 dropped += 1

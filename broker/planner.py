@@ -25,10 +25,12 @@ from broker.deliveries import (
     withhold,
 )
 from broker.ledger import Recorder
+from broker.observe import logger
 from broker.ports import Entropy
 from broker.store.bell import planned_for
 from broker.store.engine import Transaction
 from broker.store.tables import deliveries, withholdings
+from broker.tracing import TraceId
 from consent import registry
 from consent.grant import Grant
 from consent.policy import DeclarationFacts, Deny, Permit, Share, Subscription, decide
@@ -55,6 +57,7 @@ class Known:
     verified: VerifiedDeclaration
     subject: SubjectRef
     routed_at: Instant
+    trace: TraceId
     corrects: DeclarationId | None
     original_recipients: frozenset[PartyId] | None
 
@@ -259,6 +262,7 @@ class Planner:
             grant_version=version,
             fields=bitmap(len(event.fields), indices),
             locked=locked.encode(),
+            trace=known.trace,
         )
 
     async def _write_delivery(self, tx: Transaction, planned: Planned, at: Instant, *, again: bool) -> None:
@@ -296,6 +300,8 @@ class Planner:
                 "at": at,
             },
         )
+        to, trace = subscription.recipient, known.trace
+        tx.after(lambda: logger().info("planner.withheld", recipient=to, reason=reason, trace_id=trace))
         mark("planner.withholding")
         # Crash here: as above; nobody got anything, and the batch is planned again.
         self._recorder.record(

@@ -17,10 +17,11 @@ loses nothing; after as many times as anything is tried it is parked.
 from collections.abc import Sequence
 from hashlib import sha256
 
-from broker import topics
+from broker import spans, topics
 from broker.crashpoints import mark
 from broker.deliveries import Delivery
 from broker.mailbox import Mailbox, Rejection
+from broker.observe import logger
 from broker.ports import RECORD_BYTES, Clock, Log, Outgoing, size_of
 from broker.store.engine import Store
 from broker.topics import TopicUser
@@ -76,6 +77,9 @@ class Relay:
         # Crash here: they are there, and the mailbox does not know: the lease runs out, and they are put there again.
         async with self._store.begin() as tx:
             await self._mailbox.hold(tx, agency, ids, Instant(at + self._repeat_ms))
+        for one in leased:
+            logger().info("relay.relayed", delivery=one.id, recipient=agency, trace_id=one.trace)
+            spans.ended("relay.relayed", one.trace, one.planned_at, at, delivery=one.id, recipient=agency)
         return len(leased)
 
     async def _lease(self, agency: PartyId) -> Sequence[Delivery]:

@@ -13,21 +13,25 @@ from hashlib import sha256
 
 from sqlalchemy import select
 
+from broker import spans, tracing
 from broker.crashpoints import mark
 from broker.declared import recipients_of_chain
 from broker.deliveries import Stage
 from broker.keyring import Keyring
 from broker.ledger import Recorder
 from broker.lookup import Lookup
+from broker.observe import logger
 from broker.offsets import advance, next_offset
 from broker.planner import Known, Planner, Standing, standing_of
 from broker.ports import Clock, Log, Record
 from broker.store.engine import Store, Transaction
 from broker.store.tables import dead_letters, declarations, submissions
+from broker.tracing import TraceId
 from schemas.catalogue import Catalogue
 from schemas.entry import EntryKind
 from schemas.envelope import SignedDeclaration, VerifiedDeclaration, verify_declaration
 from schemas.errors import Refused
+from schemas.manifest import Manifest
 from schemas.names import DeclarationId, EventType, Instant, PartyId, Reason, SubjectRef
 
 TOPIC = "declarations"
@@ -135,7 +139,8 @@ class Router:
             if one.fault is not None:
                 self._park(tx, one.record, one.fault, at)
             elif one.verified is not None and one.subject is not None and one.received_at is not None:
-                known = await self._write(tx, one.verified, one.subject, one.received_at, at)
+                trace = tracing.carried(one.record.headers)
+                known = await self._write(tx, one.verified, one.subject, one.received_at, at=at, carried=trace)
                 if known is not None:
                     by_type.setdefault(one.verified.manifest.event_type, []).append(known)
         for event_type, waiting in by_type.items():
@@ -145,7 +150,14 @@ class Router:
                 await self._plan(tx, known, standing, at)
 
     async def _write(
-        self, tx: Transaction, verified: VerifiedDeclaration, subject: SubjectRef, received_at: Instant, at: Instant
+        self,
+        tx: Transaction,
+        verified: VerifiedDeclaration,
+        subject: SubjectRef,
+        received_at: Instant,
+        *,
+        at: Instant,
+        carried: TraceId | None,
     ) -> Known | None:
         """The declaration's row and its `received` entry; None when it has them already (appended twice)."""
         manifest = verified.manifest
@@ -165,6 +177,7 @@ class Router:
                 "gate_kid": verified.signed.gate_kid,
                 "received_at": received_at,
                 "routed_at": at,
+                "trace": carried,
             },
             declarations.c.seq,
         )
@@ -180,7 +193,9 @@ class Router:
             declaration=verified.digest,
             detail=await self._manifest_of(tx, manifest.source, manifest.corrects),
         )
-        return Known(seq, verified, subject, at, root, None)
+        trace = tracing.stored(carried, manifest.declaration_id)
+        tx.after(lambda: _say(manifest, trace, received_at, at))
+        return Known(seq, verified, subject, at, trace, root, None)
 
     async def _root(self, tx: Transaction, source: PartyId, corrects: DeclarationId) -> DeclarationId:
         """The first declaration of the chain that `corrects` belongs to."""
@@ -224,3 +239,10 @@ class Router:
         self._recorder.record(
             tx, EntryKind.REFUSED, at, reason=Reason.INVALID_ENVELOPE, detail=sha256(record.value).digest()
         )
+
+
+def _say(manifest: Manifest, trace: TraceId, since: Instant, at: Instant) -> None:
+    """Once it is committed. The span is how long it waited in the log."""
+    of, source, event_type = manifest.declaration_id, manifest.source, manifest.event_type
+    logger().info("router.routed", declaration=of, source=source, event_type=event_type, trace_id=trace)
+    spans.ended("router.routed", trace, since, at, declaration=of, source=source, event_type=event_type)

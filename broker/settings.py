@@ -123,6 +123,9 @@ class Settings(BaseSettings):
     relay_repeat_hours: int = Field(24, ge=1, le=720)
     """A delivery that lies on its agency's topic, unacknowledged, is put there again after so long."""
 
+    otel_endpoint: str | None = Field(None, pattern=r"^https?://[^\s]+$")
+    """Where `unefois serve` sends OpenTelemetry spans, an OTLP address over HTTP; needs the extra `otel`."""
+
     listen: str = "127.0.0.1:8470"
     """Where `unefois serve` answers over HTTP, as `host:port`; port 0 takes a free one, `none` answers nobody."""
 

@@ -78,6 +78,8 @@ def _accepted(row: Row[Any], submission: Row[Any] | None) -> Iterator[Finding]:
     kept = (submission.subject, submission.received_at, submission.event_type)
     if kept != (row.subject, row.received_at, row.event_type):
         yield Finding("declarations.differs", place, "subject, time or type differ from what the intake wrote down")
+    if row.trace is not None and (len(row.trace) != 16 or not any(row.trace)):
+        yield Finding("declarations.trace", place, "its trace id is not one")
 
 
 def _signed(row: Row[Any], directory: Directory, catalogue: Catalogue) -> Iterator[Finding]:

@@ -4,6 +4,7 @@ Refuses: to show a value of the file that it reads.
 Keeps: nothing of its own; `connectors.draft` reads, `broker.desk` explains and declares, `broker.tracking` follows.
 """
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -213,11 +214,12 @@ async def _explain(home: "Home", draft: "Draft", source: str | None) -> dict[str
 async def _declare(
     home: "Home", draft: "Draft", source: str | None, corrects: str | None, declaration: str | None
 ) -> tuple[dict[str, Any], bytes]:
-    from broker import shapes
+    from broker import shapes, tracing
     from broker.publishers import publisher_of
     from schemas.names import DeclarationId, PartyId
 
     who = await publisher_of(home, draft.event_type, None if source is None else PartyId(source))
+    tracing.CURRENT.set(tracing.TraceId.read(os.environ.get("TRACEPARENT")))  # as OpenTelemetry has it for commands
     accepted = await home.desk.declare(
         who,
         draft.event_type,

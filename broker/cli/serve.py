@@ -57,7 +57,7 @@ def serve(
 
 
 async def _serve(here: "Settings", role: "Role") -> None:
-    from broker import observe
+    from broker import observe, spans
     from broker.hosting import FOLDER, load
     from broker.serving import Serving
     from broker.web import server
@@ -67,12 +67,17 @@ async def _serve(here: "Settings", role: "Role") -> None:
     taken = server.bound(here)
     async with open_unchecked(here) as home:
         observe.configure(here.log_level, home.clock, sys.stderr)
+        traced = None if here.otel_endpoint is None else spans.export_to(here.otel_endpoint)
         collect_less()
         stop = asyncio.Event()
         heed(stop)
         serving = Serving(home, role, agencies, stop, _tell)
         _greet(role, None if taken is None else server.address_of(taken))
-        await _beside(home, serving, taken, stop)
+        try:
+            await _beside(home, serving, taken, stop)
+        finally:
+            if traced is not None:
+                traced.shutdown()  # what waits goes out, or is given up after a while
 
 
 async def _beside(home: "Home", serving: "Serving", taken: socket.socket | None, stop: asyncio.Event) -> None:

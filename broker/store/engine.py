@@ -6,7 +6,7 @@ turns in the order in which they came; no driver error and no parameter of a sta
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -32,6 +32,7 @@ class Transaction:
     writes: bool
     _added: dict[Table, list[Mapping[str, Any]]] = field(default_factory=dict, repr=False)
     _rung: set[str] = field(default_factory=set, repr=False)
+    _after: list[Callable[[], None]] = field(default_factory=list, repr=False)
 
     def add(self, table: Table, row: Mapping[str, Any]) -> None:
         """Insert a row when this transaction commits, with all others of its table at once, in the order of the calls.
@@ -45,6 +46,11 @@ class Transaction:
         """Ring this bell once this transaction is committed."""
         self._must_write()
         self._rung.add(name)
+
+    def after(self, say: Callable[[], None]) -> None:
+        """Say this once this transaction is committed: a line that would be a lie before."""
+        self._must_write()
+        self._after.append(say)
 
     async def flush(self) -> None:
         """Insert now what was added: one statement for each table, in the order in which tables were first added to."""
@@ -136,7 +142,9 @@ class Store:
                 await tx.flush()
         for name in tx._rung:
             self.bell.ring(name)
-        # Crash before this: nobody is woken; who waits looks now and then.
+        for say in tx._after:
+            say()
+        # Crash before this: nobody is woken, nothing is said; who waits looks now and then.
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Transaction]:

@@ -286,6 +286,9 @@ declarations = Table(
     Column("gate_kid", LargeBinary, nullable=False),
     Column("received_at", BigInteger, nullable=False),
     Column("routed_at", BigInteger, nullable=False),
+    Column(
+        "trace", LargeBinary
+    ),  # the trace id that its sender brought along; null: it follows from the declaration_id
     UniqueConstraint("source", "declaration_id", name="one_declaration_per_id"),
     Index("declarations_by_subject", "subject", "event_type", "seq"),
     Index("declarations_by_id", "declaration_id"),

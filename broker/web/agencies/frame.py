@@ -5,7 +5,6 @@ cannot be known; an address that has spent its quota without proving anything.
 Keeps: every answer has its trace id and the security headers, and nothing of an unexpected fault but that it happened.
 """
 
-import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -14,8 +13,9 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from broker.observe import logger
+from broker.observe import bound, logger
 from broker.ports import Entropy
+from broker.tracing import CURRENT, HEADER, TraceId
 from broker.web.agencies.faults import answer
 from broker.web.limits import Limits, Passage
 from broker.web.proxies import Proxies
@@ -42,8 +42,6 @@ ALWAYS: Final[Mapping[str, str]] = {
 UNCOUNTED: Final = ("/health/", "/metrics")
 """Who watches the machine is never told to wait."""
 
-_TRACEPARENT: Final = re.compile(r"00-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
-
 
 class Frame:
     """ASGI middleware; `bodies` holds the limits of paths that take more than BODY_BYTES, and of all below a path that
@@ -66,7 +64,16 @@ class Frame:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        scope["unefois.trace"] = self._trace(headers.get("traceparent", ""))
+        trace = TraceId.read(headers.get(HEADER)) or TraceId(self._entropy(16))
+        scope["unefois.trace"] = trace.hex()
+        token = CURRENT.set(trace)
+        try:
+            with bound(trace):
+                await self._framed(scope, headers, receive, send)
+        finally:
+            CURRENT.reset(token)
+
+    async def _framed(self, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
         limit = scope["unefois.body"] = self._limit(scope["path"])
         reply = _Reply(send, scope["unefois.trace"])
         try:
@@ -99,11 +106,6 @@ class Frame:
         exact = self._bodies.get(path)
         above = (most for place, most in self._bodies.items() if place.endswith("/") and path.startswith(place))
         return exact or next(above, BODY_BYTES)
-
-    def _trace(self, told: str) -> str:
-        """The caller's trace id (W3C Trace Context), or one of ours."""
-        found = _TRACEPARENT.fullmatch(told)
-        return found[1] if found else self._entropy(16).hex()
 
 
 class _Reply:

@@ -4,7 +4,9 @@ import json
 from base64 import b64decode
 
 import pytest
+from sqlalchemy import select
 
+from broker.store.tables import declarations
 from broker.web.agencies.bodies import b64u
 from schemas import signing
 from schemas.entry import EntryKind
@@ -149,3 +151,14 @@ async def test_a_type_that_may_not_be_published_is_refused(served: Served) -> No
     portal = await served.caller(PORTAL)
     content = await served.here.home.desk.envelope(PORTAL, BANK, served.here.bank())
     assert (403, "directory.not-entitled") == await portal.problem("POST", "/v1/declarations", content, **AVRO)
+
+
+async def test_a_declaration_keeps_the_trace_id_of_its_request(served: Served) -> None:
+    portal = await served.caller(PORTAL)
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    sent = {**AVRO, "traceparent": f"00-{trace}-b7ad6b7169203331-01"}
+    told = await portal.asks("POST", "/v1/declarations", await envelope(served), **sent)
+    await served.here.home.router.route()
+    async with served.here.home.store.read() as tx:
+        kept = (await tx.execute(select(declarations.c.trace))).scalar_one()
+    assert (202, trace, trace) == (told.status_code, told.headers["trace-id"], kept.hex())
