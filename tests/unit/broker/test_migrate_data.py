@@ -78,9 +78,9 @@ async def made_at(url: str, revision: str, source: Path) -> None:
 
 def _tables(connection: Connection) -> list[Table]:
     """As they are there, those that are referred to first; partitions and Alembic's own left out."""
-    found = MetaData()
-    found.reflect(connection, only=lambda name, _: name in migrate.meta.metadata.tables)
-    return list(found.sorted_tables)
+    found, known = MetaData(), migrate.meta.metadata.tables
+    found.reflect(connection, only=lambda name, _: name in known)  # and the partitions that are referred to
+    return [table for table in found.sorted_tables if table.name in known]
 
 
 async def _copied(source: AsyncConnection, target: AsyncConnection, table: Table) -> None:
