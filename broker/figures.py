@@ -7,7 +7,7 @@ ledger, where only what was committed stands.
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from sqlalchemy import Executable, func, select
@@ -20,6 +20,7 @@ from broker.store.engine import Store, Transaction
 from broker.store.tables import consumed, dead_letters, deliveries, ledger_checkpoints, ledger_entries, parties
 from broker.wiring import Home
 from schemas.entry import Entry, EntryKind
+from schemas.errors import Refused
 from schemas.names import Instant, Reason
 
 READ: Final = 200
@@ -46,6 +47,10 @@ class Figures:
     waiting_age: int | None
     """Since the oldest of them was written."""
     routers: int
+    witnessed: int = 0
+    """Entries that the newest checkpoint covers that a quorum of witnesses cosigned."""
+    witnesses: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """By name: entries of the newest checkpoint that it cosigned, and how long ago."""
 
 
 async def take(home: Home) -> Figures:
@@ -57,6 +62,7 @@ async def take(home: Home) -> Figures:
         planned = await _oldest_planned(tx)
         size = await size_of(tx)
         signed = await _scalar(tx, select(ledger_checkpoints.c.at).where(ledger_checkpoints.c.size == size))
+        seen = await home.cosigning.seen(tx)
         unordered = ledger_entries.c.position.is_(None)
         return Figures(
             at=at,
@@ -68,7 +74,16 @@ async def take(home: Home) -> Figures:
             waiting=await _scalar(tx, select(func.count()).select_from(ledger_entries).where(unordered)) or 0,
             waiting_age=_age(at, await oldest_waiting(tx)),
             routers=len(await living(tx, at)),
+            witnessed=await _witnessed(home, tx),
+            witnesses={name: (entries, max(0, at - when)) for name, (entries, when) in seen.items()},
         )
+
+
+async def _witnessed(home: Home, tx: Transaction) -> int:
+    try:
+        return (await home.cosigning.witnessed(tx))[0]
+    except Refused:  # none yet
+        return 0
 
 
 async def oldest_waiting(tx: Transaction) -> int | None:

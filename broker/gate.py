@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import select, update
 
+from broker.cosigning import Cosigning
 from broker.crashpoints import mark
 from broker.deliveries import ACTIVE, Delivery, DeliveryState, load_own, mailbox_lock, record, withhold
 from broker.identity import Identity
@@ -72,6 +73,7 @@ class Gate:
         catalogue: Catalogue,
         recorder: Recorder,
         mailbox: Mailbox,
+        cosigning: Cosigning,
         party: PartyId,
         clock: Clock,
     ) -> None:
@@ -82,6 +84,7 @@ class Gate:
         self._identity = identity
         self._catalogue = catalogue
         self._recorder = recorder
+        self._cosigning = cosigning
         self._party = party
         self._clock = clock
 
@@ -91,7 +94,7 @@ class Gate:
         Deliveries whose consent does not stand come back in `withheld` with the reason that the citizen sees too, and
         so do those that do not open: they are parked, for no repetition would help.
         Raises Refused: `gate.too-many`, `gate.repeated`, `gate.unknown-delivery`, `gate.not-handed`, `gate.ended`,
-        `directory.no-sealing-key`. Raises Corrupt and Unavailable.
+        `directory.no-sealing-key`. Raises Corrupt and Unavailable (`cosigning.stale` among them).
         """
         if len(ids) > MOST:
             raise Refused("gate.too-many", "/deliveries", count=len(ids), most=MOST)
@@ -103,6 +106,7 @@ class Gate:
         async with self._store.begin() as tx:
             # 1 the lock before the look: a revocation that waits for us is seen after us, one before us is seen by us
             await self._lock(tx, recipient, ids)
+            await self._cosigning.check(tx, self._clock())  # where the settings say so, nothing opens unwitnessed
             wanted = await self._wanted(tx, recipient, ids)
             ground = await self._ground(tx, recipient, wanted)
             for delivery in wanted:

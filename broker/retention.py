@@ -46,6 +46,9 @@ KEPT: Final[Mapping[str, Kept]] = {
         "`checkpoint_retention_days`, the newest always; any root follows from the tiles",
         "pruning",
     ),
+    "cosignatures": Kept(
+        "a checkpoint and witness", "the newest 100 of each, and those of the newest witnessed one", "the next one"
+    ),
     "parties": Kept(_FEW, _EVER),
     "signing_keys": Kept(_FEW, "for ever: old signatures are verified with them"),
     "sealing_keys": Kept(_FEW, _EVER),

@@ -201,9 +201,13 @@ class Serving:
     # ── the steps ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _made(self, role: Role, agencies: Sequence[Hosted]) -> list[Loop]:
+        witnessed = bool(self._home.settings.witnesses)
         made = {
             Role.ROUTER: [Loop(Role.ROUTER, None, self._route, DECLARED)],
-            Role.LEDGER: [Loop(Role.LEDGER, None, partial(turns.keep, self._home))],
+            Role.LEDGER: [
+                Loop(Role.LEDGER, None, partial(turns.keep, self._home)),
+                *([Loop(Role.LEDGER, None, partial(turns.cosign, self._home))] if witnessed else []),
+            ],
             Role.CONNECTORS: [
                 Loop(Role.CONNECTORS, one.party, partial(self._deliver, one), planned_for(one.party))
                 for one in agencies

@@ -31,6 +31,7 @@ from schemas.messages import Language
 from schemas.names import PartyId
 from schemas.signing import POLICIES
 from schemas.text import from_utf8
+from schemas.witnessing import Known
 
 PREFIX: Final = "UNEFOIS_"
 FILE: Final = "unefois.toml"
@@ -129,6 +130,13 @@ class Settings(BaseSettings):
     listen: str = "127.0.0.1:8470"
     """Where `unefois serve` answers over HTTP, as `host:port`; port 0 takes a free one, `none` answers nobody."""
 
+    witnesses: Annotated[tuple[str, ...], NoDecode] = ()
+    """Who cosigns the ledger's checkpoints: each `<verifier key> <address>`, separated by commas."""
+    witness_quorum: int = Field(0, ge=0, le=50)
+    """How many of them make a checkpoint a witnessed one."""
+    witness_minutes: int = Field(0, ge=0, le=10080)
+    """Release nothing while a checkpoint has waited for its witnesses for longer; 0: release whatever they do."""
+
     outbound_allowed: Annotated[tuple[str, ...], NoDecode] = ()
     """Names, each with or without a port, that this broker may call at an address inside, as `hooks.example.lan:8443`,
     separated by commas; https is still needed, except to this machine itself.
@@ -164,6 +172,17 @@ class Settings(BaseSettings):
         if isinstance(addresses, tuple | list) and not all(_ADDRESS.fullmatch(str(each)) for each in addresses):
             raise ValueError("addresses as host:port, separated by commas")
         return addresses
+
+    @field_validator("witnesses", mode="before")
+    @classmethod
+    def _are_witnesses(cls, told: object) -> object:
+        parts = told.split(",") if isinstance(told, str) else told
+        if not isinstance(parts, tuple | list):
+            return told
+        try:
+            return tuple(f"{one.key.text} {one.url}" for part in parts if (one := Known.parse(str(part))))
+        except Refused:
+            raise ValueError("each a witness's verifier key, a space and its address, separated by commas") from None
 
     @field_validator("outbound_allowed", mode="before")
     @classmethod

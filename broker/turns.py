@@ -54,6 +54,7 @@ class Turn:
     retried: int = 0
     withheld: int = 0
     sequenced: int = 0
+    cosigned: int = 0
     pruned: int = 0
     """Rows whose time was over, or that were made smaller."""
     troubles: list[Trouble] = field(default_factory=list)
@@ -86,6 +87,7 @@ async def turn(home: Home, agencies: Sequence[Hosted], stopping: Callable[[], bo
         await attempt(done, hosted.party, tell(home, hosted, done))
         await attempt(done, hosted.party, deliver(home, hosted, done, stopping))
     await attempt(done, None, sequence(home, done))
+    await attempt(done, None, cosign(home, done))
     return done
 
 
@@ -198,6 +200,11 @@ async def deliver(home: Home, hosted: Hosted, done: Turn, stopping: Callable[[],
 def _note(done: Turn, hosted: Hosted, codes: Iterable[str]) -> None:
     """What comes again later, and why."""
     done.troubles += [Trouble(hosted.party, code, "", {}, retriable=True) for code in sorted(set(codes))]
+
+
+async def cosign(home: Home, done: Turn) -> None:
+    """Ask the witnesses; what is wrong with one of them holds nothing up."""
+    done.cosigned += await home.cosigning.step()
 
 
 async def sequence(home: Home, done: Turn) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from broker import identity as identities
 from broker.consents import Consents
+from broker.cosigning import Cosigning
 from broker.credentials import Credentials
 from broker.deadletters import DeadLetters
 from broker.desk import Desk
@@ -52,6 +53,7 @@ from schemas.catalogue import Catalogue
 from schemas.errors import Refused
 from schemas.names import Instant, PartyId
 from schemas.signing import Algorithm, PrivateKey
+from schemas.witnessing import Known
 
 
 def system_clock() -> Instant:
@@ -95,6 +97,7 @@ class Home:
     consents: Consents
     dead_letters: DeadLetters
     ledger: Ledger
+    cosigning: Cosigning
     pruning: Pruning
     upkeep: Upkeep
     tracking: Tracking
@@ -225,6 +228,16 @@ def assemble(
     ledger = Ledger(store, settings.ledger_origin, _ledger_key(keys), clock)
     pruning = Pruning(store, _retention(settings), clock)
     outbound = Outbound(settings.outbound_allowed, ca_file=settings.outbound_ca_file)
+    cosigning = Cosigning(
+        store=store,
+        outbound=outbound,
+        log=ledger.verifier_key,
+        witnesses=[Known.parse(each) for each in settings.witnesses],
+        quorum=settings.witness_quorum,
+        stale_ms=settings.witness_minutes * 60_000,
+        clock=clock,
+        entropy=entropy,
+    )
     hooks = Webhooks(recorder, entropy, outbound, identities.secret(keys, identities.WEBHOOKS))
     return Home(
         settings=settings,
@@ -281,6 +294,7 @@ def assemble(
             identity=identity,
             catalogue=events,
             recorder=recorder,
+            cosigning=cosigning,
             party=party,
             clock=clock,
         ),
@@ -295,6 +309,7 @@ def assemble(
             clock=clock,
         ),
         ledger=ledger,
+        cosigning=cosigning,
         pruning=pruning,
         upkeep=Upkeep(
             consents=consents,

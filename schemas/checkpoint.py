@@ -111,7 +111,7 @@ def verify(
     `checkpoint.other-log`, `checkpoint.not-signed`, `note.bad-signature`, `checkpoint.bad-cosignature`,
     `checkpoint.quorum`, what `Checkpoint.parse` raises.
     """
-    _check_quorum(
+    check_quorum(
         log, witnesses, needed
     )  # 1 a key under two names would be counted twice; a log is no witness of itself
     checkpoint = Checkpoint.parse(signed.text)  # 2
@@ -129,7 +129,8 @@ def verify(
     return VerifiedCheckpoint(checkpoint, seen)
 
 
-def _check_quorum(log: VerifierKey, witnesses: Sequence[VerifierKey], needed: int) -> None:
+def check_quorum(log: VerifierKey, witnesses: Sequence[VerifierKey], needed: int) -> None:
+    """Raises Refused `checkpoint.witness-repeated`, `.quorum-impossible`, `.cosignature-type`."""
     if len({log.public, *(witness.public for witness in witnesses)}) != len(witnesses) + 1:
         raise Refused("checkpoint.witness-repeated")
     if not 0 <= needed <= len(witnesses):

@@ -13,7 +13,7 @@ from typing import Final, Self
 from schemas import checkpoint, merkle, note
 from schemas.checkpoint import Checkpoint, from_decimal
 from schemas.errors import Refused
-from schemas.note import Note, SignatureLine, VerifierKey
+from schemas.note import KeyType, Note, SignatureLine, VerifierKey
 
 HASHES: Final = 63
 BODY_BYTES: Final = 65_536
@@ -51,6 +51,25 @@ class Submission:
         """What `parse` reads."""
         proof = "".join(f"{note.base64_of(each)}\n" for each in self.proof)
         return f"old {self.old}\n{proof}\n".encode() + self.signed.encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A witness of the settings."""
+
+    key: VerifierKey
+    url: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """`<vkey> <address>`. Raises Refused `note.*`, `checkpoint.cosignature-type`, `cosigning.address`."""
+        told, _, url = text.strip().partition(" ")
+        key = VerifierKey.parse(told)
+        if key.type is KeyType.ED25519:
+            raise Refused("checkpoint.cosignature-type", type=int(key.type))
+        if not url.startswith(("https://", "http://")):
+            raise Refused("cosigning.address")
+        return cls(key, url.strip().rstrip("/"))
 
 
 def origin_of(submission: Submission) -> str:

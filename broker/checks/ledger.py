@@ -9,12 +9,12 @@ from sqlalchemy import Row, select
 
 from broker.checks.finding import Finding
 from broker.store.engine import Transaction
-from broker.store.tables import ledger_checkpoints, ledger_entries, ledger_salts, ledger_tiles
+from broker.store.tables import cosignatures, ledger_checkpoints, ledger_entries, ledger_salts, ledger_tiles
 from schemas import audit, checkpoint, merkle, tiles
 from schemas.entry import Entry, subject_commitment
 from schemas.errors import Refused
 from schemas.names import SubjectRef
-from schemas.note import Note, VerifierKey
+from schemas.note import Note, SignatureLine, VerifierKey
 
 
 async def check(tx: Transaction, key: VerifierKey) -> AsyncIterator[Finding]:
@@ -29,6 +29,8 @@ async def check(tx: Transaction, key: VerifierKey) -> AsyncIterator[Finding]:
     async for finding in _tiles(tx, leaves):
         yield finding
     async for finding in _checkpoints(tx, leaves, key):
+        yield finding
+    async for finding in _cosignatures(tx, key):
         yield finding
     async for finding in _salts(tx, {row.leaf: row.entry for row in rows}):
         yield finding
@@ -94,6 +96,20 @@ async def _checkpoints(tx: Transaction, leaves: Sequence[bytes], key: VerifierKe
             yield Finding("ledger.checkpoint", place, "the root signed is not the root of the entries")
     if newest != len(leaves):
         yield Finding("ledger.checkpoint", f"ledger_checkpoints/{newest}", f"{len(leaves)} entries have positions")
+
+
+async def _cosignatures(tx: Transaction, key: VerifierKey) -> AsyncIterator[Finding]:
+    """What witnesses signed is what the ledger signed; of a checkpoint that was pruned since, nothing can be said."""
+    notes = select(cosignatures, ledger_checkpoints.c.note).join(
+        ledger_checkpoints, ledger_checkpoints.c.size == cosignatures.c.size
+    )
+    for row in await tx.execute(notes):
+        try:
+            signed = Note.parse(row.note.encode()).plus([SignatureLine.parse(row.line)])
+            checkpoint.verify(signed, key, (VerifierKey.parse(row.witness),), 1)
+        except Refused as fault:
+            place = f"cosignatures/{row.size}"
+            yield Finding("ledger.cosignature", place, f"the cosignature does not verify: {fault.code}")
 
 
 async def _salts(tx: Transaction, entries: dict[bytes, bytes]) -> AsyncIterator[Finding]:

@@ -402,3 +402,14 @@ ledger_checkpoints = Table(
     Column("note", Text, nullable=False),
     Column("at", BigInteger, nullable=False),
 )
+
+cosignatures = Table(
+    "cosignatures",
+    metadata,
+    Column("size", BigInteger, nullable=False),  # of the checkpoint that was cosigned
+    Column("witness", Text, nullable=False),  # its verifier key
+    Column("line", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    PrimaryKeyConstraint("size", "witness"),
+    Index("cosignatures_of", "witness", "size"),
+)

@@ -27,7 +27,7 @@ def build(home: Home, serving: Serving | None = None, waiting: Waiting | None = 
     """The application of a home; `serving`: the work that is done in the same process, for its health."""
     app = FastAPI(title="Unefois", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.include_router(health.routes(home, serving))
-    app.include_router(transparency.router(home.store, home.ledger.verifier_key))
+    app.include_router(transparency.router(home.store, home.ledger.verifier_key, home.cosigning))
     app.include_router(registry.router(home.catalogue))
     app.include_router(asyncapi.router(home.catalogue))
     app.include_router(documentation.router())

@@ -168,6 +168,14 @@ def _gauges(figures: Figures) -> Iterator[Metric]:
     for partition, count in figures.lag.items():
         lag.add_metric([str(partition)], count)
     yield lag
+    of, ages = (
+        GaugeMetricFamily("unefois_witness_entries", "Of the newest checkpoint that it cosigned.", labels=["witness"]),
+        GaugeMetricFamily("unefois_witness_age_seconds", "Since it cosigned one.", labels=["witness"]),
+    )
+    for witness, (entries, age) in figures.witnesses.items():
+        of.add_metric([witness], entries)
+        ages.add_metric([witness], _s(age))
+    yield from (of, ages)
     for name, told, figure in (
         ("unefois_undelivered_age_seconds", "Of the oldest delivery on its way; 0: none.", _s(figures.undelivered_age)),
         ("unefois_dead_letters", "Dead letters that nobody replayed yet.", figures.letters),
@@ -175,6 +183,7 @@ def _gauges(figures: Figures) -> Iterator[Metric]:
         ("unefois_ledger_head_age_seconds", "Since the newest checkpoint was signed.", _s(figures.ledger_age)),
         ("unefois_ledger_waiting_entries", "Committed, and not in a checkpoint yet.", figures.waiting),
         ("unefois_ledger_waiting_age_seconds", "Of the oldest of them; 0: none.", _s(figures.waiting_age)),
+        ("unefois_witnessed_entries", "Of the newest checkpoint that a quorum cosigned.", figures.witnessed),
         ("unefois_routers", "Router processes that were heard of lately.", figures.routers),
     ):
         yield GaugeMetricFamily(name, told, figure)

@@ -10,6 +10,7 @@ from typing import Final
 
 from fastapi import APIRouter, Request, Response
 
+from broker.cosigning import Cosigning
 from broker.ledger import files_of, newest_checkpoint
 from broker.store.engine import Store
 from broker.web.caching import exact
@@ -19,6 +20,10 @@ from schemas.note import VerifierKey
 from schemas.tiles import Tile
 
 PREFIX: Final = "/log"
+WITNESSED: Final = "/witnessed"
+"""Below it is the same log for a reader that believes only what a quorum of witnesses has seen. Two places and not one:
+a checkpoint there may be smaller than the newest, and no place ever goes back.
+"""
 FOR_EVER: Final = "public, max-age=31536000, immutable"
 A_WHILE: Final = "public, max-age=300"
 """A partial tile never changes either, but is asked for no more once the log has grown past it."""
@@ -28,15 +33,24 @@ BYTES: Final = "application/octet-stream"
 TEXT: Final = "text/plain; charset=utf-8"
 
 
-def router(store: Store, key: VerifierKey) -> APIRouter:
+def router(store: Store, key: VerifierKey, cosigning: Cosigning) -> APIRouter:
     """`GET` and `HEAD` of checkpoint, verifier key and tiles below `/log`, without authentication."""
     made = APIRouter(prefix=PREFIX, tags=["transparency"])
 
     async def get_checkpoint(request: Request) -> Response:
-        """The newest signed checkpoint, a C2SP signed note."""
+        """The newest signed checkpoint, a C2SP signed note, with the cosignatures that there are."""
         try:
             async with store.read() as tx:
-                _, signed = await newest_checkpoint(tx)
+                signed = await cosigning.cosigned(tx, *await newest_checkpoint(tx))
+        except Refused as fault:
+            return problem(fault, 404, request)
+        return exact(request, signed.encode(), TEXT, A_MOMENT)
+
+    async def get_witnessed(request: Request) -> Response:
+        """The newest checkpoint that a quorum of witnesses cosigned."""
+        try:
+            async with store.read() as tx:
+                _, signed = await cosigning.witnessed(tx)
         except Refused as fault:
             return problem(fault, 404, request)
         return exact(request, signed.encode(), TEXT, A_MOMENT)
@@ -54,7 +68,14 @@ def router(store: Store, key: VerifierKey) -> APIRouter:
             return problem(fault, 404, request)
         return exact(request, content, BYTES, FOR_EVER if tile == tile.full else A_WHILE)
 
-    for path, endpoint in (("/checkpoint", get_checkpoint), ("/vkey", get_key), ("/tile/{path:path}", get_tile)):
+    answered = (
+        ("/checkpoint", get_checkpoint),
+        ("/vkey", get_key),
+        ("/tile/{path:path}", get_tile),
+        (f"{WITNESSED}/checkpoint", get_witnessed),
+        (f"{WITNESSED}/tile/{{path:path}}", get_tile),
+    )
+    for path, endpoint in answered:
         made.add_api_route(path, endpoint, methods=["GET"], response_class=Response)
         made.add_api_route(path, endpoint, methods=["HEAD"], include_in_schema=False)
     return made

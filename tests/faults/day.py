@@ -29,6 +29,7 @@ from broker.relay import Relay
 from broker.router import TOPIC
 from broker.store import move as relocation
 from broker.store.tables import (
+    cosignatures,
     dead_letters,
     declarations,
     deliveries,
@@ -55,6 +56,7 @@ from schemas.names import Instant, PartyId, Reason
 from schemas.topics import declarations as declarations_topic
 from tests.clients import Client
 from tests.endpoints import Endpoints, send
+from tests.witnesses import witnessed
 from tests.world import (
     BANK,
     CAF,
@@ -349,8 +351,10 @@ async def move(here: World) -> None:
 
 
 async def publish(here: World) -> None:
-    """The ledger goes out as files."""
+    """The ledger is cosigned, and goes out as files."""
     await here.home.ledger.sequence()
+    with witnessed(here.folder / "witness", here) as cosigning:
+        await cosigning.step()
     await export(here.home.store, here.home.ledger.verifier_key, here.folder / "log")
 
 
@@ -470,6 +474,7 @@ async def summary(here: World) -> dict[str, Any]:
             here, webhooks.c.party, webhooks.c.status, webhooks.c.version, webhooks.c.message.is_(None)
         ),
         "attempts": await grouped(here, webhook_attempts.c.kind, webhook_attempts.c.code),
+        "cosigned": await count(here, cosignatures),
         "receipts": len(list(folder.glob("receipt-*"))),
         "files": sorted(str(path.relative_to(folder)) for path in (folder / "log").rglob("*") if path.is_file()),
     }

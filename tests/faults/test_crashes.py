@@ -37,6 +37,7 @@ SCENARIOS = {
     "oauth.pinned": "enrol",
     "oauth.spent": "enrol",
     "oauth.unpinned": "rotate",
+    "cosigning.kept": "publish",
     "dead.replayed": "replay",
     "epochs.consent-destruction-written": "years",
     "epochs.consent-key-written": "month",

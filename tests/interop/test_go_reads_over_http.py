@@ -18,6 +18,7 @@ from schemas.entry import Entry, EntryKind
 from schemas.names import Instant, PartyId
 from schemas.signing import Algorithm, PrivateKey
 from tests.served import served
+from tests.witnesses import unwitnessed
 
 pytestmark = pytest.mark.asyncio
 Readlog = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -44,7 +45,7 @@ async def test_a_go_program_proves_every_entry_of_a_served_log(readlog: Readlog,
     @asynccontextmanager
     async def opened(app: FastAPI) -> AsyncIterator[None]:
         async with Store.open(url) as store:
-            app.include_router(transparency.router(store, ledger.verifier_key))
+            app.include_router(transparency.router(store, ledger.verifier_key, unwitnessed(store, ledger.verifier_key)))
             yield
 
     with served(FastAPI(lifespan=opened)) as address:

@@ -39,6 +39,7 @@ from schemas.release import LockedDelivery, SealedField, bitmap
 from schemas.signing import Algorithm, PrivateKey
 from tests.clients import Client
 from tests.endpoints import Endpoints, send, status
+from tests.witnesses import witnessed
 from tests.world import (
     BANK,
     CAF,
@@ -114,6 +115,9 @@ async def lived_in(here: World) -> None:
     async with home.store.begin() as tx:
         await home.webhooks.add(tx, CPAM, "https://cpam.example/", home.clock())
     await send(here, Endpoints(status(500)))
+    await home.ledger.sequence()
+    with witnessed(here.folder / "witness", here) as cosigning:
+        await cosigning.step()
     # grants without deliveries: a mandate, one narrowed, one revoked
     await here.give(RENNES, BANK, TOWN, ["holder"], basis=law("CGCT, art. L2121-29"))
     narrowed = await here.give(CAF, BANK, FAMILY, ["iban", "bic"])
@@ -342,6 +346,7 @@ ALONE: dict[str, Tampering] = {
     "keys.orphan": a_key_of_no_epoch,
     "keys.outlived": a_dead_key_brought_back,
     "keys.unreadable": a_key_file_damaged,
+    "ledger.cosignature": "UPDATE cosignatures SET line = (SELECT note FROM ledger_checkpoints)",
     "ledger.checkpoint": on_first("ledger_checkpoints", "note = 'signed'"),
     "ledger.entry": an_entry_that_is_none,
     "ledger.gap": "UPDATE ledger_entries SET position = position + 1 WHERE id = (SELECT max(id) FROM ledger_entries)",

@@ -20,6 +20,7 @@ from schemas import merkle
 from schemas.entry import Entry, EntryKind
 from schemas.names import Instant, PartyId
 from schemas.signing import Algorithm, PrivateKey
+from tests.witnesses import unwitnessed
 
 pytestmark = pytest.mark.asyncio
 KEY = PrivateKey.from_raw(Algorithm.ED25519, bytes([7] * 32))
@@ -38,7 +39,8 @@ class Log:
         self.ledger = Ledger(store, ORIGIN, KEY, lambda: Instant(1))
         self.size = 0
         app = FastAPI()
-        app.include_router(transparency.router(store, self.ledger.verifier_key))
+        key = self.ledger.verifier_key
+        app.include_router(transparency.router(store, key, unwitnessed(store, key)))
         self.app = app
         self.client = httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://log.example")
 
