@@ -15,13 +15,16 @@ Keeps: a hosted agency goes through mailbox and gate like a remote one, and open
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
+from platform import node
 from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from broker import spans
 from broker.deliveries import load_own
+from broker.members import claim
 from broker.observe import logger
 from broker.wiring import Home
 from connectors import mapping_check, registry, strict_yaml
@@ -134,8 +137,16 @@ async def agency_of(home: Home, party: PartyId) -> Agency:
 
 
 async def tell_hosted(home: Home, hosted: Hosted, limit: int = 100) -> TellReport | None:
-    """Tell what waits; None where nobody wants to be told. Raises Refused, Unavailable as `run_hosted` does."""
+    """Tell what waits; None where nobody wants to be told, or another place does it.
+
+    Who was told stands in a journal, and the journal in one place: two places would tell everything twice, so one of
+    them claims it. Processes of one place share the journal, which lets in one at a time.
+    Raises Refused, Unavailable as `run_hosted` does.
+    """
     if hosted.notify is None or not await home.inbox(hosted.party).ready(1):
+        return None
+    place = sha256(f"{node()}\0{hosted.notify.journal.absolute()}".encode()).hexdigest()[:32]
+    if not await claim(home.store, f"notify/{hosted.party}", place, home.clock):
         return None
     notifier = await registry.notifier(hosted.notify.kind).open(hosted.notify.settings, _ground(home))
     try:

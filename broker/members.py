@@ -5,6 +5,8 @@ offset, compared and set in the transaction of the effects, is what keeps a reco
 Keeps: living members that have seen each other share the partitions, each partition to one, none to two more than
 another; a member that is gone without a word is forgotten after LEASE_MS.
 
+What only one may do at a time, from what it remembers itself, is claimed in the same way.
+
 A member is a row of `meta`: its name, and when it was last heard of. Sorted by name, member k of n takes the partitions
 p with p mod n = k. Nobody elects and nobody waits.
 """
@@ -35,6 +37,43 @@ async def living(tx: Transaction, at: Instant) -> tuple[str, ...]:
     rows = await tx.execute(select(meta.c.name, meta.c.value).where(meta.c.name.startswith(_PREFIX, autoescape=True)))
     heard = [row.name for row in rows if row.value.isdecimal() and abs(at - int(row.value)) <= LEASE_MS]
     return tuple(sorted(heard))
+
+
+CLAIM_MS: Final = 60_000
+"""How long what was claimed stays its holder's who says nothing more."""
+
+_CLAIM: Final = "claim/"
+
+
+async def claim(store: Store, what: str, holder: str, clock: Clock) -> bool:
+    """Whether this is the holder's now: it was already, or nobody's, or its holder was silent for CLAIM_MS.
+
+    For what two would do twice, each from what it remembers itself. Raises Unavailable.
+    """
+    name, at = _CLAIM + what, clock()
+    async with store.read() as tx:
+        until = await _held(tx, name, holder)
+    if until is not None and until - at > CLAIM_MS // 2:
+        return True
+    async with store.begin() as tx:
+        await tx.lock_exclusive([name.encode()])
+        found = (await tx.execute(select(meta.c.value).where(meta.c.name == name))).scalar()
+        who, _, last = (found or "").partition(" ")
+        if found is not None and who != holder and last.isdecimal() and at < int(last) <= at + CLAIM_MS:
+            return False
+        value = f"{holder} {at + CLAIM_MS}"
+        if not await tx.insert_new(meta, {"name": name, "value": value}):
+            await tx.execute(update(meta).where(meta.c.name == name).values(value=value))
+        mark("members.claimed")
+        # Crash here: nobody's, or its own of before; whoever asks next gets it, at once or when the claim is over.
+    return True
+
+
+async def _held(tx: Transaction, name: str, holder: str) -> int | None:
+    """Until when the holder has it; None when it has not."""
+    found = (await tx.execute(select(meta.c.value).where(meta.c.name == name))).scalar()
+    who, _, last = (found or "").partition(" ")
+    return int(last) if who == holder and last.isdecimal() else None
 
 
 class Members:

@@ -22,7 +22,7 @@ from broker.credentials import Scope
 from broker.directory import Party, PartyKind
 from broker.export import export
 from broker.log.sql import SqlLog
-from broker.members import Members
+from broker.members import Members, claim
 from broker.parties import Enrolment
 from broker.ports import KeyKind, Outgoing, Position
 from broker.relay import Relay
@@ -253,6 +253,7 @@ async def meet(here: World) -> None:
     member = Members(here.home.store, here.clock, here.home.entropy)
     await member.beat()
     await member.leave()
+    assert await claim(here.home.store, "notify/one", "here", here.clock)
 
 
 class Away(SqlLog):

@@ -68,6 +68,7 @@ SCENARIOS = {
     "mailbox.later": "later",
     "mailbox.leased": "pull",
     "members.beaten": "meet",
+    "members.claimed": "meet",
     "members.left": "meet",
     "migrate.upgraded": "create",
     "move.closing": "move",

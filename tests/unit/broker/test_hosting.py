@@ -346,6 +346,21 @@ class TestTelling:
         assert ["webhook.answer"] == [code for _, code in missed.unheard]
         assert 1 == len(heard.told)
 
+    async def test_an_agency_that_is_hosted_in_two_places_is_told_from_one(
+        self, here: World, agencies: Path, doorbell: str, tmp_path: Path
+    ) -> None:
+        notified(agencies, doorbell)
+        (tmp_path / "elsewhere").mkdir()
+        notified(tmp_path / "elsewhere", doorbell)
+        await here.give(CAF, MOVED, FAMILY, ["subject"])
+        await here.declare(MOVED, here.moved())
+
+        first = await tell_hosted(here.home, one(agencies))
+        other = await tell_hosted(here.home, one(tmp_path / "elsewhere"))
+
+        assert first is not None
+        assert (1, None, 1) == (len(first.told), other, len(Doorbell.heard))
+
     async def test_two_processes_do_not_tell_at_once(self, here: World, agencies: Path, doorbell: str) -> None:
         from connectors.journal import Journal
 

@@ -1,9 +1,11 @@
 """Members: router processes that share the partitions of a home, and are forgotten when they are gone."""
 
-import pytest
-from sqlalchemy import select, update
+import asyncio
 
-from broker.members import BEAT_MS, LEASE_MS, Members, living
+import pytest
+from sqlalchemy import insert, select, update
+
+from broker.members import BEAT_MS, CLAIM_MS, LEASE_MS, Members, claim, living
 from broker.store.tables import meta
 from tests.world import World
 
@@ -99,3 +101,33 @@ async def test_between_two_beats_nobody_asks_the_database(here: World, monkeypat
     here.clock.pass_(BEAT_MS - 1)
 
     assert PARTITIONS == len(await one.share(PARTITIONS))
+
+
+async def test_what_is_claimed_is_one_holders_for_as_long_as_it_says_so(here: World) -> None:
+    store, clock = here.home.store, here.clock
+
+    assert await claim(store, "notify/a", "one", clock)
+    assert not await claim(store, "notify/a", "other", clock)
+    assert await claim(store, "notify/b", "other", clock)
+    clock.pass_(CLAIM_MS - 1)
+    assert await claim(store, "notify/a", "one", clock)  # said again: another CLAIM_MS from now
+    clock.pass_(CLAIM_MS - 1)
+    assert not await claim(store, "notify/a", "other", clock)
+    clock.pass_(1)
+    assert await claim(store, "notify/a", "other", clock)
+    assert not await claim(store, "notify/a", "one", clock)
+
+
+@pytest.mark.databases
+async def test_of_two_that_claim_at_once_one_has_it(here: World) -> None:
+    had = await asyncio.gather(*(claim(here.home.store, "notify/a", str(number), here.clock) for number in range(6)))
+
+    assert 1 == sum(had)
+
+
+@pytest.mark.parametrize("value", ["", "other", "other soon", "other 99999999999999"])
+async def test_a_claim_that_no_holder_can_have_written_holds_nothing(here: World, value: str) -> None:
+    async with here.home.store.begin() as tx:
+        await tx.execute(insert(meta), {"name": "claim/notify/a", "value": value})
+
+    assert await claim(here.home.store, "notify/a", "one", here.clock)

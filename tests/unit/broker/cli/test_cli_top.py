@@ -1,5 +1,11 @@
 """top: what waits, where and since when."""
 
+import os
+import pty
+import signal
+import subprocess
+import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -34,3 +40,25 @@ def test_an_age_is_told_in_the_unit_that_is_read_at_once(milliseconds: int | Non
     frame.choose(None, False, "en")
 
     assert words == top._age(milliseconds)
+
+
+def test_in_a_terminal_it_looks_again_and_again_until_it_is_asked_to_stop(unefois: Program) -> None:
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "broker", "top", "--every", "0.2", "--lang", "en"]
+    environment = {**os.environ, "TERM": "xterm", "UNEFOIS_HOME": str(unefois.home), "COLUMNS": "100", "LINES": "30"}
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=subprocess.PIPE, env=environment) as process:
+        os.close(theirs)
+        shown = b""
+        while shown.count(b"dead letters") < 2:  # drawn, and drawn again
+            shown += os.read(ours, 65_536)
+        process.send_signal(signal.SIGINT)
+        with suppress(OSError):  # the end of a terminal that nobody holds any more
+            while part := os.read(ours, 65_536):
+                shown += part
+        assert process.stderr is not None
+        assert (b"", 0) == (process.stderr.read(), process.wait(30))
+    os.close(ours)
+
+    assert b"unefois top" in shown
+    assert b"\x1b[?1049h" in shown  # a screen of its own,
+    assert b"\x1b[?1049l" in shown  # which is given back
