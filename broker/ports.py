@@ -13,7 +13,7 @@ from enum import Enum
 from types import MappingProxyType
 from typing import final
 
-from schemas.errors import Refused
+from schemas.errors import Fault, Refused
 from schemas.names import Instant
 
 Clock = Callable[[], Instant]
@@ -81,6 +81,16 @@ class Log(ABC):
 
     for_others = False
     """Whether others reach its topics with credentials of their own: only then may what is theirs be put there."""
+
+    async def look(self, topic: str, needed: frozenset[str]) -> tuple[Fault, ...]:
+        """What is wrong with the surroundings of a topic; `needed`: `read`, `write`, `describe`. A log in the database
+        has none of its own.
+        """
+        return ()
+
+    async def cluster(self) -> str | None:
+        """The identity of what keeps it, for ever the same; None: the database itself. Raises Unavailable."""
+        return None
 
     @final
     async def append(self, topic: str, key: bytes, value: bytes, headers: Mapping[str, bytes]) -> Position:

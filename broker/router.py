@@ -30,7 +30,7 @@ from broker.tracing import TraceId
 from schemas.catalogue import Catalogue
 from schemas.entry import EntryKind
 from schemas.envelope import SignedDeclaration, VerifiedDeclaration, verify_declaration
-from schemas.errors import Refused
+from schemas.errors import Corrupt, Refused
 from schemas.manifest import Manifest
 from schemas.names import DeclarationId, EventType, Instant, PartyId, Reason, SubjectRef
 
@@ -94,6 +94,9 @@ class Router:
             offset = await next_offset(tx, TOPIC, partition)
         records = await self._log.read(TOPIC, partition, offset, limit)
         if not records:
+            end = await self._log.end(TOPIC, partition)
+            if offset > end:  # made anew under our feet: what comes now would be taken for what was read
+                raise Corrupt("log.shorter", topic=TOPIC, partition=partition, offset=offset, end=end)
             return 0
         async with self._store.read() as tx:
             checked = await self._check(tx, records)

@@ -51,6 +51,15 @@ class Role(Enum):
     API = "api"
 
 
+_NEEDED: Final = {
+    Role.ALL: surroundings.NEEDED,
+    Role.ROUTER: frozenset({"read", "describe"}),
+    Role.API: frozenset({"write", "describe"}),
+    Role.INTAKE: frozenset({"write", "describe"}),
+}
+"""What a role does with the log; every one of them looks how long it is."""
+
+
 @dataclass(slots=True)
 class Loop:
     """One thing that is done again and again. `trouble` is what its last step met, for whoever asks how we are."""
@@ -112,6 +121,7 @@ class Serving:
             done = Turn()
             try:
                 await surroundings.check(self._home)
+                await surroundings.check_log(self._home, _NEEDED.get(self.role, frozenset({"describe"})))
                 self.begun = True
             except Unavailable as fault:
                 done.troubles.append(turns.trouble(None, fault))

@@ -121,6 +121,15 @@ class Settings(BaseSettings):
     kafka_topic_prefix: str = Field("", pattern=r"^([a-z0-9][a-z0-9-]{0,30}\.)?$")
     """Before the name of each topic, as `unefois.`, where several brokers share a cluster."""
 
+    kafka_replicas: int = Field(3, ge=1, le=9)
+    """The fewest copies of each topic; 1 says that a dead disk may lose everything, as for a try on one node."""
+    kafka_partitions: int = Field(4, ge=1, le=256)
+    """Of each topic of an administration; the log's own are `log_partitions`."""
+    kafka_principals: dict[Literal["api", "router", "relay", "intake", "ledger", "connectors", "notify"], str] = Field(
+        default_factory=dict
+    )
+    """As whom each role comes to Kafka, for `unefois topics`; who is not named comes as `kafka_username`."""
+
     relay_repeat_hours: int = Field(24, ge=1, le=720)
     """A delivery that lies on its agency's topic, unacknowledged, is put there again after so long."""
 

@@ -9,18 +9,26 @@ not pass them on.
 from collections.abc import Mapping
 from typing import Final
 
+from broker.crashpoints import mark
+from broker.home_log import CLUSTER, pinned
+from broker.offsets import next_offset
+from broker.ports import Clock, Log
+from broker.router import TOPIC
 from broker.settings import Settings
 from broker.settings_check import Problem
 from broker.store import migrate
-from broker.store.engine import Store
+from broker.store.engine import Store, Transaction
 from broker.store.server import server_settings
-from broker.wiring import Home
-from schemas.errors import Fault, Refused
+from broker.store.tables import meta
+from broker.wiring import Home, open_log, system_clock
+from schemas.errors import Corrupt, Fault, Refused
 
 OLDEST: Final = 140_000
 """PostgreSQL 14, as `server_version_num` writes it."""
 
 _KEY: Final = "database_url"
+NEEDED: Final = frozenset({"read", "write", "describe"})
+"""What a process of every role does with the log."""
 
 
 async def check(home: Home) -> None:
@@ -31,6 +39,58 @@ async def check(home: Home) -> None:
         if problem.serious:
             raise problem.fault
     await migrate.check(home.store)
+
+
+async def check_log(home: Home, needed: frozenset[str] = NEEDED) -> None:
+    """Whether the log is this home's, whole, and such that it keeps what it promises; its cluster is remembered the
+    first time. `needed`: what this process does there.
+
+    Raises Refused `kafka.*`, `log.moved`; Unavailable where it is away; Corrupt `log.shorter`.
+    """
+    for fault in await home.log.look(TOPIC, needed):
+        raise fault
+    cluster = await home.log.cluster()
+    async with home.store.begin() as tx:
+        await _pin(tx, cluster)
+    await _check_length(home.store, home.log)
+
+
+async def _pin(tx: Transaction, cluster: str | None) -> None:
+    if cluster is None:
+        return
+    if await tx.insert_new(meta, {"name": CLUSTER, "value": cluster}):
+        mark("surroundings.pinned")
+        # Crash here: not remembered; the next process to begin does it.
+        return
+    if await pinned(tx) != cluster:
+        raise Refused("kafka.other-cluster", "/kafka_bootstrap")
+
+
+async def _check_length(store: Store, log: Log) -> None:
+    """Who made the log anew would have the router wait in silence until it is as long as it was."""
+    for partition in range(await log.partitions(TOPIC)):
+        async with store.read() as tx:
+            offset = await next_offset(tx, TOPIC, partition)
+        end = await log.end(TOPIC, partition)
+        if offset > end:
+            raise Corrupt("log.shorter", topic=TOPIC, partition=partition, offset=offset, end=end)
+
+
+async def look_log(settings: Settings, clock: Clock = system_clock) -> tuple[Problem, ...]:
+    """Everything that is wrong with the log of these settings; one that is away is told, too. Changes nothing."""
+    try:
+        async with Store.open(settings.database_url) as store, open_log(settings, store, clock) as log:
+            found = list(await log.look(TOPIC, NEEDED))
+            if not found:
+                async with store.read() as tx:
+                    known, cluster = await pinned(tx), await log.cluster()
+                if known is not None and cluster is not None and known != cluster:
+                    found.append(Refused("kafka.other-cluster"))
+                await _check_length(store, log)
+    except Fault as fault:
+        found = [fault]
+    key = "kafka_bootstrap"
+    return tuple(Problem(key, Refused(one.code, f"/{key}", **one.details), serious=True) for one in found)
 
 
 async def look(settings: Settings) -> tuple[Problem, ...]:

@@ -9,7 +9,9 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from broker import home_log
 from broker import identity as identities
 from broker.consents import Consents
 from broker.cosigning import Cosigning
@@ -54,6 +56,9 @@ from schemas.errors import Refused
 from schemas.names import Instant, PartyId
 from schemas.signing import Algorithm, PrivateKey
 from schemas.witnessing import Known
+
+if TYPE_CHECKING:
+    from broker.log.kafka_cluster import Cluster
 
 
 def system_clock() -> Instant:
@@ -121,6 +126,7 @@ async def open_home(
     """
     async with open_unchecked(settings, clock, entropy, events) as home:
         await migrate.check(home.store)
+        await home_log.check(home.store, home.log)
         yield home
 
 
@@ -148,12 +154,22 @@ async def open_log(settings: Settings, store: Store, clock: Clock) -> AsyncItera
         return
     try:
         from broker.log.kafka import KafkaLog
-        from broker.log.kafka_cluster import Cluster
     except ModuleNotFoundError as error:
         raise Refused("log.no-driver", driver=error.name or "aiokafka") from None
-    cluster = Cluster(
+    agreed = {TOPIC: settings.log_partitions}
+    async with KafkaLog(cluster_of(settings), agreed, settings.kafka_topic_prefix, settings.kafka_replicas) as log:
+        yield log
+
+
+def cluster_of(settings: Settings) -> "Cluster":
+    """The Kafka of the settings, also where the log is not there (yet). Raises Refused `topics.no-kafka`."""
+    from broker.log.kafka_cluster import Cluster
+
+    if not settings.kafka_bootstrap or settings.kafka_security is None:
+        raise Refused("topics.no-kafka", "/kafka_bootstrap")
+    return Cluster(
         bootstrap=settings.kafka_bootstrap,
-        protocol=settings.kafka_security or "sasl_ssl",
+        protocol=settings.kafka_security,
         username=settings.kafka_username,
         password=settings.secret_kafka_password(),
         mechanism=settings.kafka_mechanism,
@@ -161,8 +177,6 @@ async def open_log(settings: Settings, store: Store, clock: Clock) -> AsyncItera
         certificate_file=settings.kafka_certificate_file,
         key_file=settings.kafka_key_file,
     )
-    async with KafkaLog(cluster, {TOPIC: settings.log_partitions}, settings.kafka_topic_prefix) as log:
-        yield log
 
 
 def assemble(

@@ -127,6 +127,7 @@ async def home_settings(database: str, request: pytest.FixtureRequest) -> AsyncI
             "log": "kafka",
             "kafka_bootstrap": address,
             "kafka_security": "plaintext",
+            "kafka_replicas": 1,
             "kafka_topic_prefix": prefix,
         }
     async with server.migrated() as url:

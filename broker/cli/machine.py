@@ -140,12 +140,14 @@ def check() -> None:
     from broker.cli import shapes
     from broker.hosting import FOLDER, load
     from broker.settings_check import check_all
-    from broker.surroundings import look
+    from broker.surroundings import look, look_log
     from schemas.errors import Refused
 
     found = check_all(os.environ, home=chosen().home)
     if not any(one.serious for one in found):
         found += asyncio.run(look(settings()))
+    if not any(one.serious for one in found):
+        found += asyncio.run(look_log(settings()))
     problems = [
         {"key": one.key, "serious": one.serious, **shapes.coded(one.fault, one.fault.pointer, chosen().language)}
         for one in found

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from broker.cli.frame import command, say
+from broker.cli.exits import Exit
+from broker.cli.frame import chosen, command, say
 from broker.cli.session import at_home
 from broker.cli.show import answer, line, pairs, table
 
 if TYPE_CHECKING:
+    from broker.log.kafka_plan import Step
+    from broker.topic_plan import Looked
     from broker.topics import TopicUser
     from broker.wiring import Home
 
@@ -43,6 +46,41 @@ def end(party: Annotated[str, typer.Argument(metavar="PARTY", help="Who is serve
     """
     told = at_home(lambda home: _end(home, party))
     answer(told, lambda: _show(told))
+
+
+@command(app, "plan")
+def plan() -> None:
+    """What topics and rights lack on Kafka, or have too much. Changes nothing; exit code 1 when there is something.
+
+    Example: unefois topics plan
+    """
+    looked = at_home(_plan)
+    steps = [_step(one) for one in looked.steps]
+    answer({"steps": steps, "access_lists": looked.access_lists}, lambda: _show_steps(steps, looked.access_lists))
+    if steps:
+        raise typer.Exit(Exit.FINDINGS)
+
+
+@command(app, "apply")
+def apply() -> None:
+    """Make the topics and rights that the plan lacks. Deletes no topic, takes no partition away, adds none to the log.
+
+    Run it as a user of Kafka that may: UNEFOIS_KAFKA_USERNAME. Exit code 1 when something is left to a person.
+
+    Example: UNEFOIS_KAFKA_USERNAME=admin unefois topics apply
+    """
+    done, left = at_home(_apply)
+    told = {"done": [_step(one) for one in done], "left": [_step(one) for one in left]}
+
+    def text() -> None:
+        _show_steps(told["done"], True)
+        if left:
+            line(say("Reste à faire par quelqu'un :", "Left to a person:"))
+            _show_steps(told["left"], True)
+
+    answer(told, text)
+    if left:
+        raise typer.Exit(Exit.FINDINGS)
 
 
 @command(app, "begin-again")
@@ -87,6 +125,39 @@ async def _end(home: "Home", party: str) -> dict[str, Any]:
 
     async with home.store.begin() as tx:
         return _told(await home.topic_users.end(tx, PartyId(party), home.clock()))
+
+
+async def _plan(home: "Home") -> "Looked":
+    from broker import topic_plan
+    from broker.wiring import cluster_of
+
+    return await topic_plan.plan(home.store, cluster_of(home.settings), topic_plan.shape_of(home.settings))
+
+
+async def _apply(home: "Home") -> "tuple[tuple[Step, ...], tuple[Step, ...]]":
+    from broker import topic_plan
+    from broker.wiring import cluster_of
+
+    looked = await _plan(home)
+    return await topic_plan.apply(cluster_of(home.settings), looked), topic_plan.left(looked.steps)
+
+
+def _step(one: "Step") -> dict[str, Any]:
+    from broker.cli import shapes
+
+    told = {"what": one.what, "name": one.name, "told": one.told}
+    return told | {"problem": None if one.code is None else shapes.code(one.code, chosen().language)}
+
+
+def _show_steps(steps: list[dict[str, Any]], access_lists: bool) -> None:
+    for one in steps:
+        line(f"{'!' if one['problem'] else '+'} {one['what']:<10} {one['name']}  {one['told']}")
+        if one["problem"]:
+            line(f"    {one['problem']['code']}: {one['problem']['message']} {one['problem']['remedy']}")
+    if not steps:
+        line(say("Rien à faire.", "Nothing to do."))
+    if not access_lists:
+        line(say("Ce Kafka n'a pas de listes de droits.", "This Kafka has no access lists."))
 
 
 async def _begin_again(home: "Home", party: str) -> None:

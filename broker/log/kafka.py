@@ -19,7 +19,7 @@ from broker.log.kafka_cluster import BATCH_BYTES, Cluster, fault_of, faults
 from broker.log.kafka_reader import Ends, Reader
 from broker.log.partitioning import partition_of
 from broker.ports import Log, Outgoing, Position, Record
-from schemas.errors import Unavailable
+from schemas.errors import Fault, Unavailable
 
 APPEND_SECONDS: Final = 20
 """After that an append is Unavailable. The idempotent client itself never gives up."""
@@ -34,14 +34,16 @@ class KafkaLog(Log):
 
     for_others = True
 
-    def __init__(self, cluster: Cluster, partitions: Mapping[str, int], prefix: str = "") -> None:
+    def __init__(self, cluster: Cluster, partitions: Mapping[str, int], prefix: str = "", replicas: int = 1) -> None:
         """`partitions` by topic as agreed: a topic that is not named has what Kafka says.
 
+        `replicas`: the fewest copies that `look` is content with.
         `prefix` is put before each topic's name in Kafka, so that several brokers can share a cluster.
         """
         self._cluster = cluster
         self._agreed = dict(partitions)
         self._prefix = prefix
+        self._replicas = replicas
         self._counts: dict[str, int] = {}
         self._producer: AIOKafkaProducer | None = None
         self._ends: Ends | None = None
@@ -68,6 +70,19 @@ class KafkaLog(Log):
             await ends.close()
         if self._leaving:
             await asyncio.wait(self._leaving)
+
+    async def look(self, topic: str, needed: frozenset[str]) -> tuple[Fault, ...]:
+        """Whether we get in, the topic is there as it must be, and we may do what is `needed` there."""
+        from broker.log.kafka_look import look
+
+        name = self._prefix + topic
+        return await look(self._cluster, name, self._agreed.get(topic), self._replicas, needed)
+
+    async def cluster(self) -> str | None:
+        """The id that the cluster was formatted with."""
+        from broker.log.kafka_admin import Admin
+
+        return await Admin(self._cluster).cluster_id()
 
     async def _append_all(self, topic: str, records: Sequence[Outgoing]) -> tuple[Position, ...]:
         count = await self._partitions(topic)

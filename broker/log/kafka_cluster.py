@@ -26,8 +26,23 @@ Mechanism = Literal["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"]
 
 REQUEST_MS: Final = 10_000
 """How long one request to Kafka may take."""
+PROBE_SECONDS: Final = 3
 BATCH_BYTES: Final = RECORD_BYTES + 16 * 1024
 """What a topic must take in one batch: the largest record, and Kafka's own framing of it and of its headers."""
+
+
+def lasting(replicas: int) -> dict[str, str]:
+    """The settings of a topic that keeps what it holds and never loses what it acknowledged."""
+    return {
+        "cleanup.policy": "delete",
+        "retention.ms": "-1",
+        "retention.bytes": "-1",
+        "min.insync.replicas": str(max(1, replicas - 1)),
+        "unclean.leader.election.enable": "false",
+        "max.message.bytes": str(BATCH_BYTES),
+        # The broker's clock, so that a writer whose clock is wrong cannot make Kafka think that a record is old.
+        "message.timestamp.type": "LogAppendTime",
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,18 +89,8 @@ class Cluster:
 
         Returns when it can be asked for, which is a moment after the controller has made it. Raises Unavailable.
         """
-        kept = {
-            "cleanup.policy": "delete",
-            "retention.ms": "-1",
-            "retention.bytes": "-1",
-            "min.insync.replicas": str(max(1, replicas - 1)),
-            "unclean.leader.election.enable": "false",
-            "max.message.bytes": str(BATCH_BYTES),
-            # The broker's clock, so that a writer whose clock is wrong cannot make Kafka think that a record is old.
-            "message.timestamp.type": "LogAppendTime",
-        }
         async with _Admin(self) as admin:
-            answer = await admin.create_topics([NewTopic(name, partitions, replicas, topic_configs=kept)])
+            answer = await admin.create_topics([NewTopic(name, partitions, replicas, topic_configs=lasting(replicas))])
         ((_, code, *_),) = answer.topic_errors
         if code == errors.TopicAlreadyExistsError.errno:
             return False
@@ -118,9 +123,38 @@ class Cluster:
                 )
             except (OSError, TimeoutError, errors.KafkaError) as error:
                 found = fault_of(error)
+                if found.code == "kafka.away" and not self.protocol.endswith("ssl"):
+                    found = await self._spoken(host, int(port)) or found
             else:
                 connection.close()
+                if self.protocol in ("plaintext", "ssl"):
+                    found = await self._spoken(host, int(port)) or found
         return found
+
+    async def _spoken(self, host: str, port: int) -> Unavailable | None:
+        """Whether the port answers, and only speaks another protocol than ours; None when that is not it."""
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # to hear TLS, not to trust it
+        if not self.protocol.endswith("ssl"):
+            try:
+                async with asyncio.timeout(PROBE_SECONDS):
+                    _, writer = await asyncio.open_connection(host, port, ssl=context)
+                    writer.close()
+                return Unavailable("kafka.speaks-tls")
+            except (OSError, TimeoutError):
+                pass
+        if self.protocol.startswith("sasl"):
+            return None
+        # Nobody is called so, and the password is none: whoever says no to it asks for one.
+        nobody = {"sasl_mechanism": "PLAIN", "sasl_plain_username": "-", "sasl_plain_password": "-"}
+        sasl = {"security_protocol": f"SASL_{self.protocol.upper()}", **nobody}
+        more = {"ssl_context": self._context()} if self.protocol == "ssl" else {}
+        try:
+            connection = await create_conn(host, port, request_timeout_ms=PROBE_SECONDS * 1000, **sasl, **more)
+        except (OSError, TimeoutError, errors.KafkaError) as error:
+            return Unavailable("kafka.asks-credential") if fault_of(error).code == "kafka.credential" else None
+        connection.close()
+        return None
 
     def _security(self) -> dict[str, Any]:
         security: dict[str, Any] = {"security_protocol": self.protocol.upper()}

@@ -289,6 +289,7 @@ def servers(mode: str) -> Iterator[dict[str, Any]]:
                 "log": "kafka",
                 "kafka_bootstrap": address,
                 "kafka_security": "plaintext",
+                "kafka_replicas": "1",
                 "kafka_topic_prefix": prefix,
             }
         yield told

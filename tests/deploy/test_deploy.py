@@ -21,7 +21,7 @@ OURS: Final = [name for name, told in SERVICES.items() if "build" in told]
 
 
 def test_the_roles_that_are_started_are_those_that_there_are() -> None:
-    started = [told["command"] for name, told in SERVICES.items() if name in OURS and name != "init"]
+    started = [told["command"] for name, told in SERVICES.items() if name in OURS and name not in {"init", "topics"}]
 
     assert ["init"] == SERVICES["init"]["command"]
     assert {"serve"} == {command[0] for command in started}
@@ -75,10 +75,11 @@ def test_images_of_others_have_a_version() -> None:
     assert all(re.fullmatch(r"[a-z/]+:[0-9][0-9.a-z-]*", image) for image in images + bases)
 
 
-def test_a_topic_has_as_many_partitions_as_the_settings_say() -> None:
-    (partitions,) = [word for word in SERVICES["topics"]["command"] if word.startswith("--partitions=")]
-
-    assert f"--partitions={Settings.model_fields['log_partitions'].default}" == partitions
+def test_topics_are_made_by_the_plan_before_anything_serves() -> None:
+    assert ["topics", "apply"] == SERVICES["topics"]["command"]
+    assert {"init": {"condition": "service_completed_successfully"}} == SERVICES["topics"]["depends_on"]
+    serving = [told for name, told in SERVICES.items() if name in OURS and told["command"][0] == "serve"]
+    assert all("topics" in told["depends_on"] for told in serving)
 
 
 def test_the_image_is_made_of_what_there_is_and_ends_as_nobody() -> None:

@@ -15,12 +15,13 @@ from typing import Any, Final
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from joserfc.jwk import OKPKey
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 
-from broker import viewing
+from broker import surroundings, viewing
 from broker.credentials import Scope
 from broker.directory import Party, PartyKind
 from broker.export import export
+from broker.home_log import CLUSTER
 from broker.log.sql import SqlLog
 from broker.members import Members, claim
 from broker.parties import Enrolment
@@ -34,6 +35,7 @@ from broker.store.tables import (
     declarations,
     deliveries,
     log_record,
+    meta,
     paused_subscriptions,
     spent_assertions,
     submissions,
@@ -249,7 +251,11 @@ async def route(here: World) -> None:
 
 
 async def meet(here: World) -> None:
-    """A router process comes and goes."""
+    """A home sees its Kafka for the first time, which then it never saw. A router process comes and goes."""
+    async with here.home.store.begin() as tx:
+        await surroundings._pin(tx, "a cluster")
+    async with here.home.store.begin() as tx:
+        await tx.execute(delete(meta).where(meta.c.name == CLUSTER))
     member = Members(here.home.store, here.clock, here.home.entropy)
     await member.beat()
     await member.leave()

@@ -97,6 +97,7 @@ SCENARIOS = {
     "subscribing.changed": "enrol",
     "subscribing.paused": "enrol",
     "subscribing.resumed": "rotate",
+    "surroundings.pinned": "meet",
     "topics.allowed": "enrol",
     "topics.ended": "rotate",
     "viewing.recorded": "change",

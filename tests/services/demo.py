@@ -36,7 +36,12 @@ def play(lang: str | None) -> int:
         asyncio.run(topic(address, prefix))
         url = database.server.render_as_string(hide_password=False)
         print(f"{database.server}, {address}", flush=True)
-        told = {"kafka_bootstrap": address, "kafka_security": "plaintext", "kafka_topic_prefix": prefix}
+        told = {
+            "kafka_bootstrap": address,
+            "kafka_security": "plaintext",
+            "kafka_topic_prefix": prefix,
+            "kafka_replicas": "1",
+        }
         return run(lang=lang, servers={"database_url": url, "log": "kafka", **told})
 
 

@@ -11,6 +11,7 @@ from sqlalchemy import make_url
 from broker import surroundings
 from broker.settings import Settings, load
 from broker.store.server import NAMES, server_settings
+from broker.wiring import create_home, open_home
 from schemas.errors import Refused, Unavailable
 from tests.services.databases import Databases, plain
 from tests.services.processes import free_port
@@ -114,3 +115,13 @@ async def test_a_server_that_is_away_is_a_matter_of_waiting(tmp_path: Path) -> N
 
 async def test_without_a_server_there_is_nothing_to_judge(tmp_path: Path) -> None:
     assert {} == await server_settings(f"sqlite+aiosqlite:///{tmp_path / 'a.db'}")
+
+
+async def test_a_home_whose_log_went_to_kafka_refuses_the_table(tmp_path: Path) -> None:
+    chosen = load(home=tmp_path, ledger_origin="log.example/x")
+    await create_home(chosen)
+    async with open_home(chosen) as home, home.store.begin() as tx:
+        await surroundings._pin(tx, "a cluster")
+    with pytest.raises(Refused, match=r"log\.moved"):
+        async with open_home(chosen):
+            pass
