@@ -6,12 +6,12 @@ Keeps: no other module names a concrete adapter, reads a setting, a clock or the
 
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from broker import home_log
+from broker import home_log, log_move
 from broker import identity as identities
 from broker.consents import Consents
 from broker.cosigning import Cosigning
@@ -159,6 +159,31 @@ async def open_log(settings: Settings, store: Store, clock: Clock) -> AsyncItera
     agreed = {TOPIC: settings.log_partitions}
     async with KafkaLog(cluster_of(settings), agreed, settings.kafka_topic_prefix, settings.kafka_replicas) as log:
         yield log
+
+
+async def move_log(settings: Settings, clock: Clock = system_clock) -> Mapping[int, int]:
+    """The log of a home from its database to the Kafka of its settings. Returns how many records of each partition.
+
+    Raises Refused: `topics.no-kafka`, `log.moved`, `log.no-driver`, and what `broker.log_move.move` raises.
+    """
+    try:
+        from broker.log.kafka import KafkaLog
+        from broker.log.kafka_admin import Admin
+    except ModuleNotFoundError as error:
+        raise Refused("log.no-driver", driver=error.name or "aiokafka") from None
+    cluster, prefix = cluster_of(settings), settings.kafka_topic_prefix
+    admin, agreed = Admin(cluster), {TOPIC: settings.log_partitions}
+
+    async def forget(partition: int, offset: int) -> None:
+        await admin.delete_before(prefix + TOPIC, partition, offset)
+
+    async with Store.open(settings.database_url) as store:
+        await migrate.check(store)
+        old = SqlLog(store, clock, {}, settings.log_partitions)
+        async with KafkaLog(cluster, agreed, prefix, settings.kafka_replicas) as new:
+            for fault in await new.look(TOPIC, frozenset({"read", "write", "describe"})):
+                raise fault
+            return await log_move.move(store, old, new, await admin.cluster_id(), forget)
 
 
 def cluster_of(settings: Settings) -> "Cluster":

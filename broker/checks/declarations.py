@@ -168,7 +168,7 @@ async def _log(tx: Transaction, log: Log, entries: Iterable[Entry], kept: Rows) 
         if row.next_offset > await log.end(row.topic, row.partition):
             yield Finding("log.offset", place, "read further than the log goes: the log is another one, or was cut")
             continue
-        at = 0
+        at = await log.first(row.topic, row.partition)
         while at < row.next_offset:
             records = await log.read(row.topic, row.partition, at, min(500, row.next_offset - at))
             for record in records:

@@ -1,4 +1,4 @@
-"""Command `move`: this home's database to another one.
+"""Commands `move` and `move-log`: this home's database to another one; its log from the database to Kafka.
 
 Refuses: nothing of its own.
 Keeps: the settings are the operator's to change; until then the home says where its database went.
@@ -17,6 +17,7 @@ from broker.cli.show import answer, line
 def register(app: typer.Typer) -> None:
     """Add the command to the root."""
     command(app, "move")(move)
+    command(app, "move-log")(move_log)
 
 
 def move(
@@ -43,3 +44,28 @@ def move(
         )
 
     answer({"rows": dict(rows)}, text)
+
+
+def move_log() -> None:
+    """Move the log from the database to the Kafka of the settings, compared record by record; each keeps its offset.
+
+    Make the topic first: unefois topics apply. Stop every process of the home. Afterwards the table takes nothing any
+    more: write log = "kafka". Killed, call it again.
+
+    Example: unefois move-log
+    """
+    from broker.wiring import move_log as moved
+
+    records = asyncio.run(moved(settings()))
+    total = sum(records.values())
+
+    def text() -> None:
+        line(say(f"{total} enregistrements déplacés et comparés.", f"{total} records moved and compared."))
+        line(
+            say(
+                'Écrivez maintenant log = "kafka" dans unefois.toml, puis : unefois fsck',
+                'Now write log = "kafka" into unefois.toml, then: unefois fsck',
+            )
+        )
+
+    answer({"records": {str(partition): count for partition, count in records.items()}}, text)

@@ -14,7 +14,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import (
     AclBinding,
     AclBindingFilter,
@@ -151,6 +151,11 @@ class Admin:
         """Up to so many; never fewer than there are. Raises Unavailable."""
         more = self._client.create_partitions([NewPartitions(name, total)], request_timeout=ANSWER_SECONDS)
         await _answers(more, name)
+
+    async def delete_before(self, name: str, partition: int, offset: int) -> None:
+        """Nobody reads what is before `offset` any more; the offsets of what comes after stay. Raises Unavailable."""
+        place = TopicPartition(name, partition, offset)
+        await _answers(self._client.delete_records([place], request_timeout=ANSWER_SECONDS), name)
 
     async def allow(self, rule: Rule) -> None:
         """Raises Unavailable."""

@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import func, select
 
 from broker.crashpoints import mark
+from broker.home_log import pinned
 from broker.log.partitioning import partition_of
 from broker.ports import READ_BYTES, Clock, Log, Outgoing, Position, Record
 from broker.store.engine import Store, Transaction
@@ -45,6 +46,8 @@ class SqlLog(Log):
         positions = []
         async with self._store.begin() as tx:
             await tx.lock_exclusive(sorted({f"log/{topic}/{partition}".encode() for partition in places}))
+            if await pinned(tx) is not None:  # moved meanwhile: what is appended here nobody would read
+                raise Refused("log.moved", "/log")
             ends = {partition: await _next_offset(tx, topic, partition) for partition in set(places)}
             for record, partition in zip(records, places, strict=True):
                 positions.append(Position(topic, partition, ends[partition]))

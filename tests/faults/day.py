@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from joserfc.jwk import OKPKey
 from sqlalchemy import delete, func, select
 
-from broker import surroundings, viewing
+from broker import log_move, surroundings, viewing
 from broker.credentials import Scope
 from broker.directory import Party, PartyKind
 from broker.export import export
@@ -29,6 +29,7 @@ from broker.ports import KeyKind, Outgoing, Position
 from broker.relay import Relay
 from broker.router import TOPIC
 from broker.store import move as relocation
+from broker.store.engine import Store
 from broker.store.tables import (
     cosignatures,
     dead_letters,
@@ -357,6 +358,34 @@ async def move(here: World) -> None:
             pass
 
 
+async def carry(here: World) -> None:
+    """Another home's log goes elsewhere, as it would to Kafka."""
+    folder = here.folder / "carrier"
+    chosen = settings(folder, hpke_suite=Suite.X25519)
+    folder.mkdir(exist_ok=True)
+    with suppress(Refused):  # moved already
+        await create_home(chosen, here.clock)
+        async with opened(folder) as beside:
+            if not await count(beside, log_record):
+                await beside.home.log.append_all(TOPIC, [Outgoing(b"k", b"one"), Outgoing(b"k", b"two")])
+    async with (
+        Store.open(chosen.database_url) as store,
+        Store.open(f"sqlite+aiosqlite:///{folder / 'new.db'}") as other,
+    ):
+        async with other.begin() as tx:
+            await tx.conn.run_sync(log_record.metadata.create_all)
+        old, new = SqlLog(store, here.clock, {}, 1), SqlLog(other, here.clock, {}, 1)
+        with suppress(Refused):
+            await log_move.move(store, old, new, "a cluster", _forget_nothing)
+        assert [b"one", b"two"] == [record.value for record in await new.read(TOPIC, 0, 0, 10)]
+        with pytest.raises(Refused, match=r"log\.moved"):
+            await old.append(TOPIC, b"k", b"three", {})
+
+
+async def _forget_nothing(partition: int, offset: int) -> None:
+    raise AssertionError
+
+
 async def publish(here: World) -> None:
     """The ledger is cosigned, and goes out as files."""
     await here.home.ledger.sequence()
@@ -386,6 +415,7 @@ STEPS: Final[Mapping[str, tuple[int, Step]]] = {
     "take": (34 * MINUTE, take),
     "publish": (36 * MINUTE, publish),
     "move": (37 * MINUTE, move),
+    "carry": (37 * MINUTE + 30_000, carry),
     "litter": (38 * MINUTE, litter),
     "month": (31 * DAY, keep),
     "years": (801 * DAY, keep),

@@ -72,6 +72,8 @@ SCENARIOS = {
     "members.left": "meet",
     "migrate.upgraded": "create",
     "move.closing": "move",
+    "move.log-closing": "carry",
+    "move.log-copied": "carry",
     "move.copied": "move",
     "move.copy": "move",
     "parties.enrolled": "enrol",
