@@ -51,12 +51,14 @@ class Figures:
     """Entries that the newest checkpoint covers that a quorum of witnesses cosigned."""
     witnesses: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """By name: entries of the newest checkpoint that it cosigned, and how long ago."""
+    relay_age: int | None = None
+    """Since the oldest delivery was planned that should lie on its agency's topic and does not."""
 
 
 async def take(home: Home) -> Figures:
     """Look now. Raises Unavailable."""
     ends = [await home.log.end(TOPIC, each) for each in range(await home.log.partitions(TOPIC))]
-    at = home.clock()
+    at, relayed = home.clock(), await home.relay.waiting_since()
     async with home.store.read() as tx:
         offsets = await _offsets(tx)
         planned = await _oldest_planned(tx)
@@ -76,6 +78,7 @@ async def take(home: Home) -> Figures:
             routers=len(await living(tx, at)),
             witnessed=await _witnessed(home, tx),
             witnesses={name: (entries, max(0, at - when)) for name, (entries, when) in seen.items()},
+            relay_age=_age(at, relayed),
         )
 
 

@@ -54,6 +54,14 @@ class Relay:
         async with self._store.read() as tx:
             return tuple(user for user in await topics.users(tx) if user.receives)
 
+    async def waiting_since(self) -> Instant | None:
+        """When the oldest delivery was planned that is not on its topic, and should be. Raises Unavailable."""
+        found: list[Instant] = []
+        for user in await self.served():
+            async with self._store.read() as tx:
+                found += [one.planned_at for one in await self._mailbox.ready(tx, user.party, 1, self._clock())]
+        return min(found, default=None)
+
     async def relay(self, agency: PartyId) -> int:
         """Put what may be handed out now on the agency's topic. Returns how many. Raises Unavailable: nothing is lost,
         and no attempt is spent.

@@ -184,6 +184,11 @@ def _gauges(figures: Figures) -> Iterator[Metric]:
         ("unefois_ledger_waiting_entries", "Committed, and not in a checkpoint yet.", figures.waiting),
         ("unefois_ledger_waiting_age_seconds", "Of the oldest of them; 0: none.", _s(figures.waiting_age)),
         ("unefois_witnessed_entries", "Of the newest checkpoint that a quorum cosigned.", figures.witnessed),
+        (
+            "unefois_relay_age_seconds",
+            "Of the oldest delivery not on its agency's topic; 0: none.",
+            _s(figures.relay_age),
+        ),
         ("unefois_routers", "Router processes that were heard of lately.", figures.routers),
     ):
         yield GaugeMetricFamily(name, told, figure)

@@ -224,6 +224,22 @@ async def test_only_those_are_served_who_may_and_where_they_can_reach_the_log(he
     assert [CAF] == [user.party for user in await relay_of(here, log).served()]
 
 
+async def test_how_long_a_delivery_waits_for_its_topic_is_told(here: World) -> None:
+    log = SqlLog(here.home.store, here.clock, {})
+    log.for_others = True
+    relay = relay_of(here, log)
+    await allowed(here)
+    assert None is await relay.waiting_since()
+    async with here.home.store.begin() as tx:
+        at = here.clock()
+        await here.home.topic_users.allow(tx, CAF, "caf", receives=True, declares=False, at=at)
+    await here.declare(MOVED, here.moved())
+    here.clock.pass_(5_000)
+    assert at == await relay.waiting_since()
+    await relay.relay(CAF)
+    assert None is await relay.waiting_since()
+
+
 @pytest.mark.parametrize(
     ("principal", "wanted", "code"),
     [
