@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo demo-cluster test test-proof test-cluster test-agency coverage check lint types layers bench bench-growth bench-consents docs clean
+.PHONY: demo demo-cluster test test-proof test-cluster test-agency test-conformance coverage check lint types layers bench bench-growth bench-consents docs clean
 
 # With SERVE=1 it ends with a live sandbox, until Ctrl-C.
 demo: $(VENV)/runtime
@@ -32,6 +32,10 @@ test-cluster: $(VENV)/dev
 # The agency's wheel, built and installed alone, its sidecar and the examples in four languages, against a served broker.
 test-agency: $(VENV)/dev
 	$(BIN)/python -m pytest -n 0 --durations=10 -rs tests/agency
+
+# The conformance kit on real programs: the sample agency in every case, and each careless one in every case.
+test-conformance: $(VENV)/dev
+	UNEFOIS_CONFORMANCE=1 $(BIN)/python -m pytest -n 2 --durations=10 -rs tests/conformance
 
 # The tests of `make test` again, and which lines and branches they pass; contract and decision must stay above 95%.
 coverage: $(VENV)/dev

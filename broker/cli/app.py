@@ -11,6 +11,7 @@ import typer
 
 from broker.cli import (
     audits,
+    conformance,
     dead,
     declarations,
     epochs,
@@ -100,6 +101,7 @@ grants.register(app)
 declarations.register(app)
 app.add_typer(dead.app, name="dead")
 app.add_typer(mappings.app, name="mapping")
+app.add_typer(conformance.app, name="conformance")
 app.add_typer(epochs.app, name="epoch")
 app.add_typer(source.app, name="source")
 app.add_typer(audits.app, name="audit")

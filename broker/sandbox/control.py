@@ -212,7 +212,11 @@ async def deliveries(play: Play) -> Json:
 @routes.get("/requests")
 async def requests(play: Play) -> Json:
     """What the agencies' API was asked lately. Status 0: the answer was lost on purpose."""
-    return {"requests": [{"method": one.method, "path": one.path, "status": one.status} for one in play.door.seen]}
+    return {
+        "requests": [
+            {"method": one.method, "path": one.path, "status": one.status, "code": one.code} for one in play.door.seen
+        ]
+    }
 
 
 def _type(play: Playground, name: str | None) -> EventType:

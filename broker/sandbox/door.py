@@ -8,7 +8,8 @@ It remembers which addresses were asked, with which status; no body, no header.
 import asyncio
 import json
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -57,6 +58,8 @@ class Asked:
     method: str
     path: str
     status: int
+    code: str | None = None
+    """Ours, where it was refused."""
 
 
 @dataclass(slots=True)
@@ -77,6 +80,11 @@ class _Answer:
         """The body of a good answer, if it is an object."""
         told = json.loads(self.body) if self.status in {200, 202} and self.body[:1] == b"{" else None
         return told if isinstance(told, dict) else None
+
+    def code(self) -> str | None:
+        """The code of a refusal."""
+        told = json.loads(self.body) if self.status >= 400 and self.body[:1] == b"{" else None
+        return str(told["code"]) if isinstance(told, dict) and "code" in told else None
 
     def replace(self, told: Json) -> None:
         self.body = json.dumps(told).encode()
@@ -101,12 +109,15 @@ class Door:
         self._mischiefs = mischiefs
         self._behind = behind
         self._stirred = asyncio.Condition()
+        self._asking = asyncio.Lock()
         self._last_pull: Json | None = None
         self.queued: deque[Json] = deque()
         """Answers that the next pulls get, whatever waits."""
         self.seen: deque[Asked] = deque(maxlen=REMEMBERED)
         self.before: dict[str, Hook] = {}
         """Path -> what is done when it is asked for; the request goes on if it says so, else it is never answered."""
+        self.losing: set[str] = set()
+        """Paths whose next answer is lost."""
         self.idle_pulls = 0
         """How often somebody came to pull when nothing waited: they had finished with what they had got before."""
 
@@ -115,11 +126,11 @@ class Door:
         if scope["type"] != "http" or not scope["path"].startswith(API):
             await self.app(scope, receive, send)
             return
-        status = 0
+        status, code = 0, None
         try:
-            status = await self._answer(scope, receive, send)
+            status, code = await self._answer(scope, receive, send)
         finally:
-            self.seen.append(Asked(scope["method"], scope["path"], status))
+            self.seen.append(Asked(scope["method"], scope["path"], status, code))
             await self.stir()
 
     async def stir(self) -> None:
@@ -145,32 +156,33 @@ class Door:
             except TimeoutError:
                 return
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> int:
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> tuple[int, str | None]:
         path, made = scope["path"], self._mischiefs
         if made.slow_ms:
             await asyncio.sleep(made.slow_ms / 1000)
         hook = self.before.get(path)
         if hook is not None and not await hook():
             await _Answer(200, [(b"content-length", b"9")], b"{").lose(send)
-            return 0
+            return 0, None
         fault = await self._fault(path)
         if fault is not None:
             response = answer(fault, Request(scope))
             if response.status_code == 503:
                 response.headers["Retry-After"] = "1"
             await response(scope, receive, send)
-            return response.status_code
+            return response.status_code, fault.code
         held = await (self._pulled(scope, receive) if path == PULL else self._asked(scope, receive))
         told = held.json() if path in CHANGED else None
         if told is not None and (changed := await self._behind.change(path, told)) is not told:
             held.replace(changed)
         if path == ACK:
             await self._behind.settled()
-        if scope["method"] == "POST" and made.take(Mischief.LOST_ANSWER):
+        if path in self.losing or (scope["method"] == "POST" and made.take(Mischief.LOST_ANSWER)):
+            self.losing.discard(path)
             await held.lose(send)
-            return 0
+            return 0, None
         await held.give(send)
-        return held.status
+        return held.status, held.code()
 
     async def _fault(self, path: str) -> Fault | None:
         if self._mischiefs.take(Mischief.SERVER_ERROR):
@@ -187,32 +199,62 @@ class Door:
         await self.app(scope, receive, held.take)
         return held
 
+    @asynccontextmanager
+    async def held(self) -> AsyncIterator[None]:
+        """Nobody pulls while the block runs; who comes waits until it ends."""
+        async with self._asking:
+            yield
+        await self.stir()
+
     async def _pulled(self, scope: Scope, receive: Receive) -> _Answer:
         """One pull. It waits here and not at the API, so that it ends when an answer is queued."""
         body = await _body(receive)
+        gone = asyncio.ensure_future(receive())
+        try:
+            return await self._looked(scope, body, gone)
+        finally:
+            gone.cancel()
+
+    async def _looked(self, scope: Scope, body: bytes, gone: "asyncio.Future[Message]") -> _Answer:
+        """Look until something is there, or the wait is over. Who has hung up takes nothing from who comes next."""
         wait = _waits(body)
-        if not self.queued and not self._mischiefs.wanted(Mischief.DUPLICATE) and not await self._behind.waiting():
-            self.idle_pulls += 1
-            await self.stir()
         loop = asyncio.get_running_loop()
-        end = loop.time() + (wait or 0)
+        end, first = loop.time() + (wait or 0), True
         while True:
-            held = await self._asked(*_at_once(scope, receive, body, waits=wait is not None))
-            told = held.json()
-            left = end - loop.time()
-            if told is None:
-                return held
-            if self.queued and not told["deliveries"]:
-                told = self.queued.popleft()
-            elif self._last_pull is not None and not told["deliveries"] and self._mischiefs.take(Mischief.DUPLICATE):
-                told = self._last_pull
-            if told["deliveries"] or told["withheld"] or left <= 0:
-                if told["deliveries"]:
-                    self._last_pull = told
-                if told is not held.json():
-                    held.replace(told)
+            async with self._asking:
+                if gone.done():
+                    return _Answer(200, [(b"content-length", b"2")], b"{}")
+                if first:
+                    await self._count_idle()
+                held = await self._asked(*_at_once(scope, gone, body, waits=wait is not None))
+                told = self._instead(held)
+            left, first = end - loop.time(), False
+            if told is None or told["deliveries"] or told["withheld"] or left <= 0:
                 return held
             await self._wait(min(left, LOOK_SECONDS))
+
+    async def _count_idle(self) -> None:
+        if not (self.queued or self._mischiefs.wanted(Mischief.DUPLICATE) or await self._behind.waiting()):
+            self.idle_pulls += 1
+            await self.stir()
+
+    def _instead(self, held: _Answer) -> Json | None:
+        """What is answered: what the API says, or what is queued, or what it said before. None: it refuses."""
+        told = held.json()
+        if told is None:
+            return None
+        other = None
+        if not told["deliveries"]:
+            if self.queued:
+                other = self.queued.popleft()
+            elif self._last_pull is not None and self._mischiefs.take(Mischief.DUPLICATE):
+                other = self._last_pull
+        if other is not None:
+            held.replace(other)
+            told = other
+        if told["deliveries"]:
+            self._last_pull = told
+        return told
 
 
 async def _body(receive: Receive) -> bytes:
@@ -234,7 +276,7 @@ def _waits(body: bytes) -> int | None:
     return wait if type(wait) is int and 0 <= wait <= 20 else None
 
 
-def _at_once(scope: Scope, receive: Receive, body: bytes, *, waits: bool) -> tuple[Scope, Receive]:
+def _at_once(scope: Scope, gone: "asyncio.Future[Message]", body: bytes, *, waits: bool) -> tuple[Scope, Receive]:
     """The same request once more; if it `waits`, without the wait."""
     sent = json.dumps({**json.loads(body), "wait": 0}).encode() if waits else body
     headers = Headers(scope=scope).mutablecopy()
@@ -244,7 +286,7 @@ def _at_once(scope: Scope, receive: Receive, body: bytes, *, waits: bool) -> tup
     async def once() -> Message:
         nonlocal given
         if given:
-            return await receive()
+            return await asyncio.shield(gone)
         given = True
         return {"type": "http.request", "body": sent, "more_body": False}
 

@@ -36,14 +36,18 @@ Json = dict[str, Any]
 
 
 @asynccontextmanager
-async def opened(folder: Path, wanted: Wanted, listen: str) -> AsyncIterator[Playground]:
-    """A sandbox in this folder, new or as it was left. Raises Refused `sandbox.*`, `settings.*`, `subscribing.*`."""
+async def opened(folder: Path, wanted: Wanted, listen: str, aged_ms: int = 0) -> AsyncIterator[Playground]:
+    """A sandbox in this folder, new or as it was left. `aged_ms`: how old a new one and its keys are, so that
+    the clock can go back. Raises Refused `sandbox.*`, `settings.*`, `subscribing.*`.
+    """
     chosen = settings_of(folder, listen)
     _prepare(folder, chosen.keys_folder)
     clock = MovedClock(system_clock)
+    clock.set(-aged_ms)
     await wiring.create_home(chosen, clock)
     async with wiring.open_home(chosen, clock, events=news.events()) as home:
         await enrol(home, wanted)
+        clock.set(0)
         yield Playground(home, clock, wanted)
 
 

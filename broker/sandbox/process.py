@@ -59,13 +59,15 @@ def check_listen(listen: str) -> str:
 
 
 @asynccontextmanager
-async def live(folder: Path, wanted: Wanted, listen: str, stop: asyncio.Event, *, works: bool) -> AsyncIterator[Live]:
+async def live(
+    folder: Path, wanted: Wanted, listen: str, stop: asyncio.Event, *, works: bool, aged_ms: int = 0
+) -> AsyncIterator[Live]:
     """A sandbox that answers as long as the block runs. `works`: its machine's loops run, too; else who opened it
-    routes. Raises Refused `sandbox.*`, `serving.listen`; and what opening raises.
+    routes. `aged_ms`: see `opening.opened`. Raises Refused `sandbox.*`, `serving.listen`; and what opening raises.
     """
     # A connection that is cut on purpose is no news.
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
-    async with opening.opened(folder, wanted, check_listen(listen)) as play:
+    async with opening.opened(folder, wanted, check_listen(listen), aged_ms) as play:
         taken = server.bound(play.home.settings)
         if taken is None:
             raise Refused("sandbox.listen", "/listen", listen=listen)

@@ -201,6 +201,21 @@ async def test_a_pull_that_waits_ends_when_something_comes(trial: Trial) -> None
     assert ids == _ids(await waiting)
 
 
+async def test_who_has_hung_up_takes_nothing_from_who_comes_next(trial: Trial) -> None:
+    import asyncio
+
+    comes = _comes(trial)
+    waiting = asyncio.create_task(trial.pull(wait=20))
+    assert await trial.live.play.door.until(comes, 10)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    await trial.asked("GET", "/v1/status")
+    ids = await trial.event(citizen="hangsup")
+
+    assert ids == _ids(await trial.pull())
+
+
 async def test_who_may_not_come_is_not_let_in_by_the_door(trial: Trial) -> None:
     await trial.event(citizen="doors")
     trial.live.play.door.queued.append({"deliveries": [], "withheld": []})
