@@ -5,11 +5,11 @@ Keeps: a case has failed if something was found, and no other way; evidence is a
 status, never what a person declared.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from broker.conformance.finding import Finding
 from broker.conformance.words import Words
 
 
@@ -19,14 +19,6 @@ class Verdict(Enum):
     PASSED = "passed"
     FAILED = "failed"
     SKIPPED = "skipped"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was wrong: its key in the words, and what fills the sentence."""
-
-    key: str
-    details: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

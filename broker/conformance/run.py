@@ -14,8 +14,9 @@ from typing import Final
 
 from broker.conformance import cases, source_cases
 from broker.conformance.config import NEEDED, Config
+from broker.conformance.finding import Finding
 from broker.conformance.program import Program, Tried, environment_of
-from broker.conformance.report import Finding, Report, Result
+from broker.conformance.report import Report, Result
 from broker.conformance.source import SourceTrial
 from broker.conformance.trial import MOVED, Stop, Trial, Words
 from broker.sandbox.playground import Wanted

@@ -20,8 +20,8 @@ from typing import Any
 
 from sqlalchemy import select
 
+from broker.conformance.finding import Finding
 from broker.conformance.program import run
-from broker.conformance.report import Finding
 from broker.conformance.trial import MOVED, Stop, Words
 from broker.sandbox import people
 from broker.sandbox.playground import Playground

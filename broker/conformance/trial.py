@@ -11,9 +11,9 @@ from typing import Any, Final
 
 import httpx2
 
+from broker.conformance.finding import Finding
 from broker.conformance.observed import Observed
 from broker.conformance.program import Tried
-from broker.conformance.report import Finding
 from broker.deliveries import ACTIVE, Delivery, DeliveryState
 from broker.sandbox import people
 from broker.sandbox.mischief import Mischief

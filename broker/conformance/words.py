@@ -7,12 +7,10 @@ Keeps: the cases hold no sentence, so what is told in one language is told in th
 import tomllib
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from broker.conformance.finding import Finding
 from schemas.messages import Language
-
-if TYPE_CHECKING:
-    from broker.conformance.report import Finding
 
 
 @cache
@@ -31,7 +29,7 @@ class Words:
         """Title, proves or remedy of a case."""
         return str(table()["case"][name][part][self.language])
 
-    def finding(self, finding: "Finding") -> str:
+    def finding(self, finding: Finding) -> str:
         """What was wrong."""
         return str(table()["finding"][finding.key][self.language].format(**finding.details))
 

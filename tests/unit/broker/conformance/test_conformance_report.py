@@ -7,7 +7,8 @@ from xml.etree import ElementTree
 import pytest
 
 from broker.conformance import cases, render, source_cases
-from broker.conformance.report import Finding, Report, Result
+from broker.conformance.finding import Finding
+from broker.conformance.report import Report, Result
 from broker.conformance.words import Words, table
 from schemas.messages import Language
 
