@@ -290,11 +290,12 @@ CASES: Final[Mapping[str, Case]] = {
     "unknown-enum": new_symbol,
     "withheld-or-null": withheld_or_null,
     "correction": correction,
-    "key-rotation": key_rotation,
     "bad-signature": bad_signature,
     "wrong-statement": wrong_statement,
     "slow-acknowledge": slow_acknowledge,
     "crash": crash,
     "huge-batch": huge_batch,
     "clock-skew": clock_skew,
+    # The last one: who does not know the new keys can do nothing after it.
+    "key-rotation": key_rotation,
 }

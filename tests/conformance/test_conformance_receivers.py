@@ -27,7 +27,12 @@ CARELESS: dict[type[Careful], dict[str, set[str]]] = {
         "slow-acknowledge": {"applied-twice"},
         "crash": {"applied-twice"},
     },
-    agencies.AcknowledgesFirst: {"crash": {"acknowledged-before-writing"}},
+    agencies.AcknowledgesFirst: {
+        "crash": {"acknowledged-before-writing"},
+        "bad-signature": {"ended"},
+        "wrong-statement": {"ended"},
+        "clock-skew": {"ended"},
+    },
     agencies.WritesWithheldAsNull: {"withheld-or-null": {"withheld-erased"}},
     agencies.KeepsWhatBecameNull: {"withheld-or-null": {"null-kept"}},
     agencies.StopsAtUnknownValues: {"unknown-enum": {"ended"}},
