@@ -9,6 +9,7 @@ Source: docs/architecture.md, steps 5 to 9 and "Transactions that matter".
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import sha256
 
 from sqlalchemy import select
@@ -50,6 +51,35 @@ class _Checked:
     verified: VerifiedDeclaration | None
     subject: SubjectRef | None
     received_at: Instant | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Accepted:
+    """A declaration that gets its row."""
+
+    verified: VerifiedDeclaration
+    subject: SubjectRef
+    received_at: Instant
+    trace: TraceId | None
+
+    def row(self, root: DeclarationId | None, at: Instant) -> dict[str, object]:
+        """As the table has it."""
+        manifest = self.verified.manifest
+        return {
+            "source": manifest.source,
+            "declaration_id": manifest.declaration_id,
+            "event_type": manifest.event_type,
+            "schema_id": manifest.schema,
+            "manifest_digest": self.verified.digest,
+            "subject": self.subject,
+            "corrects": manifest.corrects,
+            "root": root,
+            "envelope": self.verified.signed.encode(),
+            "gate_kid": self.verified.signed.gate_kid,
+            "received_at": self.received_at,
+            "routed_at": at,
+            "trace": self.trace,
+        }
 
 
 class Router:
@@ -135,73 +165,65 @@ class Router:
         return found
 
     async def _write_effects(self, tx: Transaction, batch: Sequence[_Checked]) -> None:
-        """Rows first, then the decisions by type, so that a batch asks once for all its grants."""
+        """Rows first, then the decisions by type, so that a batch asks once for all its grants.
+
+        What waits for its row is written before a correction, whose original may be among it.
+        """
         at = self._clock()
-        by_type: dict[EventType, list[Known]] = {}
+        written: list[Known] = []
+        ahead: list[_Accepted] = []
         for one in batch:
             if one.fault is not None:
                 self._park(tx, one.record, one.fault, at)
             elif one.verified is not None and one.subject is not None and one.received_at is not None:
                 trace = tracing.carried(one.record.headers)
-                known = await self._write(tx, one.verified, one.subject, one.received_at, at=at, carried=trace)
-                if known is not None:
-                    by_type.setdefault(one.verified.manifest.event_type, []).append(known)
+                if one.verified.manifest.corrects is not None:
+                    written += await self._write(tx, ahead, at)
+                    ahead = []
+                ahead.append(_Accepted(one.verified, one.subject, one.received_at, trace))
+        written += await self._write(tx, ahead, at)
+        by_type: dict[EventType, list[Known]] = {}
+        for known in written:
+            by_type.setdefault(known.verified.manifest.event_type, []).append(known)
         for event_type, waiting in by_type.items():
             subjects = {known.subject for known in waiting}
             standing = await standing_of(tx, subjects, event_type, self._keyring.consent_epochs())
             for known in waiting:
                 await self._plan(tx, known, standing, at)
 
-    async def _write(
-        self,
-        tx: Transaction,
-        verified: VerifiedDeclaration,
-        subject: SubjectRef,
-        received_at: Instant,
-        *,
-        at: Instant,
-        carried: TraceId | None,
-    ) -> Known | None:
-        """The declaration's row and its `received` entry; None when it has them already (appended twice)."""
-        manifest = verified.manifest
-        root = await self._root(tx, manifest.source, manifest.corrects) if manifest.corrects is not None else None
-        seq = await tx.insert_numbered(
-            declarations,
-            {
-                "source": manifest.source,
-                "declaration_id": manifest.declaration_id,
-                "event_type": manifest.event_type,
-                "schema_id": manifest.schema,
-                "manifest_digest": verified.digest,
-                "subject": subject,
-                "corrects": manifest.corrects,
-                "root": root,
-                "envelope": verified.signed.encode(),
-                "gate_kid": verified.signed.gate_kid,
-                "received_at": received_at,
-                "routed_at": at,
-                "trace": carried,
-            },
-            declarations.c.seq,
-        )
-        if seq is None:
-            return None
-        self._recorder.record(
-            tx,
-            EntryKind.RECEIVED if root is None else EntryKind.CORRECTED,
-            at,
-            actor=manifest.source,
-            about=subject,
-            event_type=manifest.event_type,
-            declaration=verified.digest,
-            detail=await self._manifest_of(tx, manifest.source, manifest.corrects),
-        )
-        trace = tracing.stored(carried, manifest.declaration_id)
-        tx.after(lambda: _say(manifest, trace, received_at, at))
-        return Known(seq, verified, subject, at, trace, root, None)
+    async def _write(self, tx: Transaction, some: Sequence[_Accepted], at: Instant) -> list[Known]:
+        """The declarations' rows, all at once and in the log's order, and their `received` entries. One that has them
+        already (appended twice) is not among the answers.
+        """
+        roots = [await self._root(tx, one.verified.manifest.source, one.verified.manifest.corrects) for one in some]
+        rows = [one.row(root, at) for one, root in zip(some, roots, strict=True)]
+        key = (declarations.c.source, declarations.c.declaration_id)
+        numbers = await tx.insert_numbered(declarations, rows, declarations.c.seq, key)
+        found = []
+        for one, root in zip(some, roots, strict=True):
+            manifest = one.verified.manifest
+            seq = numbers.pop((manifest.source, manifest.declaration_id), None)
+            if seq is None:
+                continue
+            self._recorder.record(
+                tx,
+                EntryKind.RECEIVED if root is None else EntryKind.CORRECTED,
+                at,
+                actor=manifest.source,
+                about=one.subject,
+                event_type=manifest.event_type,
+                declaration=one.verified.digest,
+                detail=await self._manifest_of(tx, manifest.source, manifest.corrects),
+            )
+            trace = tracing.stored(one.trace, manifest.declaration_id)
+            tx.after(partial(_say, manifest, trace, one.received_at, at))
+            found.append(Known(seq, one.verified, one.subject, at, trace, root, None))
+        return found
 
-    async def _root(self, tx: Transaction, source: PartyId, corrects: DeclarationId) -> DeclarationId:
-        """The first declaration of the chain that `corrects` belongs to."""
+    async def _root(self, tx: Transaction, source: PartyId, corrects: DeclarationId | None) -> DeclarationId | None:
+        """The first declaration of the chain that `corrects` belongs to; None for what corrects nothing."""
+        if corrects is None:
+            return None
         where = (declarations.c.source == source, declarations.c.declaration_id == corrects)
         before = (await tx.execute(select(declarations.c.root).where(*where))).one_or_none()
         return DeclarationId(before.root) if before is not None and before.root is not None else corrects

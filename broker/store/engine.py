@@ -67,13 +67,17 @@ class Transaction:
         result = await self.conn.execute(self.dialect.insert_new(table), dict(row))
         return result.rowcount == 1
 
-    async def insert_numbered(self, table: Table, row: Mapping[str, Any], number: Column[int]) -> int | None:
-        """Insert one row and return the number it got; None, and nothing changed, when one with a unique key is
-        there.
+    async def insert_numbered(
+        self, table: Table, rows: Sequence[Mapping[str, Any]], number: Column[int], key: tuple[Column[Any], ...]
+    ) -> dict[tuple[Any, ...], int]:
+        """Insert rows, numbered in their order, in one statement where they fit. Returns the number of each by its key;
+        one of which a unique key is there already, or is in a row before it, changes nothing and is absent.
         """
-        result = await self.conn.execute(self.dialect.insert_new(table).returning(number), dict(row))
-        found: int | None = result.scalar()
-        return found
+        if not rows:
+            return {}
+        statement = self.dialect.insert_new(table).returning(number, *key)
+        found = await self.conn.execute(statement, [dict(row) for row in rows])
+        return {tuple(row[1:]): row[0] for row in found}
 
     async def lock_shared(self, keys: Iterable[bytes]) -> None:
         """Wait for whoever holds one of these exclusively. Read what they guard only after this returned."""

@@ -216,10 +216,13 @@ async def test_a_reading_transaction_cannot_add(store: Store) -> None:
             tx.add(NOTES, {"id": 1, "body": b"x"})
 
 
-async def test_a_numbered_row_tells_its_number_unless_it_is_there(store: Store) -> None:
+async def test_numbered_rows_tell_their_numbers_unless_they_are_there(store: Store) -> None:
+    key = (NOTES.c.id,)
+    rows = [{"id": 7, "body": b"x"}, {"id": 9, "body": b"y"}, {"id": 7, "body": b"z"}]
     async with store.begin() as tx:
-        numbers = [await tx.insert_numbered(NOTES, {"id": 7, "body": b"x"}, NOTES.c.id) for _ in range(2)]
-    assert ([7, None], [b"x"]) == (numbers, await bodies(store))
+        numbers = [await tx.insert_numbered(NOTES, some, NOTES.c.id, key) for some in (rows, rows[:1], [])]
+    assert [{(7,): 7, (9,): 9}, {}, {}] == numbers
+    assert [b"x", b"y"] == sorted(await bodies(store))
 
 
 async def test_foreign_keys_are_enforced(store: Store) -> None:

@@ -5,7 +5,7 @@ from sqlalchemy import delete, select, update
 
 from broker.offsets import LostOwnership
 from broker.router import TOPIC
-from broker.store.tables import consumed, dead_letters, deliveries, submissions, withholdings
+from broker.store.tables import consumed, dead_letters, declarations, deliveries, submissions, withholdings
 from consent.grant import law
 from schemas.entry import EntryKind
 from schemas.errors import Refused
@@ -232,3 +232,23 @@ async def test_fsck_finds_a_delivery_that_lost_its_submission(here: World) -> No
     async with here.home.store.begin() as tx:
         await tx.execute(submissions.insert().values(**kept._mapping))
         assert 1 == len((await tx.execute(select(deliveries))).all())
+
+
+async def test_a_batch_keeps_the_order_of_the_log_and_takes_what_came_twice_once(here: World) -> None:
+    await here.give(CAF, MOVED, FAMILY, ["subject"])
+    envelopes = [await here.home.desk.envelope(PORTAL, MOVED, here.moved()) for _ in range(30)]
+    accepted = [await here.home.intake.accept(envelope) for envelope in envelopes]
+    await here.home.log.append(TOPIC, b"again", envelopes[3], {})
+    first = await here.declare(MOVED, here.moved(YANN), route=False)
+    again = await here.declare(MOVED, here.moved(YANN), route=False, corrects=first.declaration_id)
+    await here.declare(MOVED, here.moved(YANN), route=False, corrects=again.declaration_id)
+
+    assert 34 == await here.home.router.route()
+
+    async with here.home.store.read() as tx:
+        rows = (await tx.execute(select(declarations).order_by(declarations.c.seq))).all()
+    expected = [one.declaration_id for one in accepted]
+    assert expected == [row.declaration_id for row in rows[: len(expected)]]
+    assert [None, first.declaration_id, first.declaration_id] == [row.root for row in rows[len(expected) :]]
+    assert 31 == len(await here.entries(EntryKind.RECEIVED))
+    assert 2 == len(await here.entries(EntryKind.CORRECTED))
