@@ -18,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final
+from weakref import WeakValueDictionary
 
 from connectors import draft
 from connectors.client import Client
@@ -75,7 +76,7 @@ class SourceDesk:
         self._entropy = entropy
         self._backoff = backoff
         self._directory: Directory | None = None
-        self._one = asyncio.Lock()
+        self._busy: WeakValueDictionary[DeclarationId, asyncio.Lock] = WeakValueDictionary()
 
     def accept(self, asked: object, key: str) -> Item:
         """Check what a system of the source's wants declared, and keep it. `key`: its own, for asking again.
@@ -89,7 +90,9 @@ class SourceDesk:
 
     async def publish(self, declaration_id: DeclarationId) -> Item:
         """Bring a kept one to the broker, as far as it gets now. Nothing is raised for what the broker says of it."""
-        async with self._one:  # the worker and a request would both send the same
+        # The worker and a request would both send the same; other declarations need not wait for it.
+        lock = self._busy.setdefault(declaration_id, asyncio.Lock())
+        async with lock:
             item = await asyncio.to_thread(self._outbox.of, declaration_id)
             if item is None:
                 raise Refused("source.unknown", "/id")

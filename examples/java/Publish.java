@@ -3,7 +3,7 @@
 // The schema is found by the id in the record's header, at the broker's registry, by Confluent's own client (as the jar
 // flink-sql-avro-confluent-registry carries it); the record is handed to the signing sidecar on this machine.
 //
-//     java -cp flink-sql-avro-confluent-registry.jar Publish.java REGISTRY RECORD-FILE SIDECAR LOCAL-TOKEN-FILE
+//     java -cp "jars/*" Publish.java REGISTRY RECORD-FILE SIDECAR LOCAL-TOKEN-FILE
 import java.io.ByteArrayInputStream;
 import java.net.URI;
 import java.net.http.HttpClient;

@@ -22,8 +22,13 @@ from tests.agency.conftest import ELISE, MOVED, ROOT, TOWN, Environment, Served,
 
 EXAMPLES = ROOT / "examples"
 SOURCE = "urn:unefois:sidecar"
-JAR = "org.apache.flink:flink-sql-avro-confluent-registry:2.2.0"
-JAR_SHA256 = "dc331e14107ded6e07f5f77321aa06d8019aa9f33654d0658e49648409b5b80d"
+JARS = {
+    "org.apache.flink:flink-sql-avro-confluent-registry:2.2.0": (
+        "dc331e14107ded6e07f5f77321aa06d8019aa9f33654d0658e49648409b5b80d"
+    ),
+    "org.slf4j:slf4j-api:1.7.36": "d3ef575e3e4979678dc01bf1dcce51021493b4d11fb7f1be8ad982877c16a1c0",
+}
+COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy"
 
 
 def needs(*tools: str) -> None:
@@ -100,10 +105,12 @@ def receive_nothing(served: Served) -> str:
     return "" if status["waiting"] + status["handed"] == 0 else str(status)
 
 
-@pytest.mark.parametrize("step", ["source", "broker"])
-def test_javascript_believes_neither_a_false_source_nor_a_false_broker(served: Served, folder: Path, step: str) -> None:
+@pytest.mark.parametrize(("step", "name"), [("source", "Abgrall"), ("broker", "Bozec")])
+def test_javascript_believes_neither_a_false_source_nor_a_false_broker(
+    served: Served, folder: Path, step: str, name: str
+) -> None:
     needs("node")
-    served.declare("Le Goff")
+    served.declare(name)
     served.arrived()
     directory = json.loads(httpx2.get(
         f"{served.address}/v1/directory", headers={"Authorization": f"Bearer {(folder / 'api.token').read_text()}"}
@@ -146,24 +153,24 @@ def test_bash_says_which_field_is_wrong(served: Served, sidecar: str, tmp_path: 
 
 
 @pytest.fixture(scope="session")
-def jar(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Confluent's client and Flink's reader of its format, from their published jar."""
+def jars(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Confluent's client and Flink's reader of its format, from their published jars: a class path."""
     needs("java", "mvn")
-    folder = tmp_path_factory.mktemp("jar")
-    line = ["mvn", "-q", "-B", "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy", f"-Dartifact={JAR}",
-            f"-DoutputDirectory={folder}"]  # fmt: skip
-    done = subprocess.run(line, capture_output=True, text=True, check=False, cwd=folder)
-    if done.returncode:
-        if "examples" in os.environ.get("UNEFOIS_REQUIRE", "").split(","):
+    folder = tmp_path_factory.mktemp("jars")
+    for jar, digest in JARS.items():
+        line = ["mvn", "-q", "-B", COPY, f"-Dartifact={jar}", f"-DoutputDirectory={folder}"]
+        done = subprocess.run(line, capture_output=True, text=True, check=False, cwd=folder)
+        if done.returncode and "examples" in os.environ.get("UNEFOIS_REQUIRE", "").split(","):
             pytest.fail(done.stdout[-2000:], pytrace=False)
-        pytest.skip("the jar cannot be had")
-    (found,) = folder.glob("*.jar")
-    assert JAR_SHA256 == hashlib.sha256(found.read_bytes()).hexdigest()
-    return found
+        if done.returncode:
+            pytest.skip("the jars cannot be had")
+        (found,) = folder.glob(f"{jar.split(':')[1]}-*.jar")
+        assert digest == hashlib.sha256(found.read_bytes()).hexdigest()
+    return f"{folder}/*"
 
 
 def test_java_reads_a_topics_record_with_confluents_client_and_declares_it(
-    served: Served, sidecar: str, jar: Path, tmp_path: Path
+    served: Served, sidecar: str, jars: str, tmp_path: Path
 ) -> None:
     event = catalogue.builtin().by_type(EventType(MOVED))
     written = avro.encode(event.schema, samples.sample(event.event_type))
@@ -171,7 +178,7 @@ def test_java_reads_a_topics_record_with_confluents_client_and_declares_it(
     (tmp_path / "record-7").write_bytes(confluent.frame(number, written))
     words = (f"{served.address}/registry", "record-7", sidecar, "local.token")
 
-    printed = run("java", "-cp", jar, EXAMPLES / "java/Publish.java", *words, cwd=tmp_path)
+    printed = run("java", "-cp", jars, EXAMPLES / "java/Publish.java", *words, cwd=tmp_path)
 
     name = samples.sample(event.event_type)["subject"]["family_name"]
     assert f"{event.schema.name} of {name}" == printed.splitlines()[0]

@@ -13,6 +13,7 @@ from broker.credentials import Scope
 from broker.hosting import agency_of
 from broker.web.app import build
 from connectors import mapping_files
+from connectors.access import KeyAccess
 from connectors.client import Client
 from connectors.contract import Agency, Applied, Ground, Rejected
 from connectors.retry import Backoff
@@ -20,6 +21,7 @@ from connectors.runner import Route, run_routes
 from connectors.table import TableConnector
 from schemas.errors import Refused
 from schemas.names import DeliveryId, Instant, PartyId, Reason
+from schemas.signing import Algorithm, PrivateKey
 from tests.world import CAF, CPAM, DAY, FAMILY, MOVED, PORTAL, World, world
 
 pytestmark = pytest.mark.asyncio
@@ -127,3 +129,38 @@ async def test_a_source_resolves_a_person_to_a_token_of_its_own(here: World) -> 
         token = await portal.resolve(here.moved()["subject"])
 
     assert here.subject() == here.home.identity.resolve(token, PORTAL, here.clock())
+
+
+async def test_a_receipt_is_verified_against_the_directory_that_is_pinned(here: World) -> None:
+    envelope = await here.home.desk.envelope(PORTAL, MOVED, here.moved())
+    async with client_of(here, PORTAL, Scope.PUBLISH, Scope.READ) as portal:
+        receipt = await portal.declare(envelope)
+        told = receipt.verify(await portal.directory())
+        await here.home.router.route()
+        followed = await portal.follow(receipt.declaration_id)
+
+    assert (PORTAL, receipt.declaration_id, here.clock()) == (told.source, told.declaration_id, told.received_at)
+    assert MOVED == followed["event_type"]
+
+
+async def test_a_key_of_ones_own_gets_tokens_and_replaces_them_before_their_end(here: World) -> None:
+    access = KeyAccess(
+        CAF, PrivateKey.generate(Algorithm.ED25519), PartyId(here.home.settings.party), here.home.entropy
+    )
+    async with here.home.store.begin() as tx:
+        await here.home.oauth.pin(tx, CAF, access.public_jwk.encode(), [Scope.RECEIVE, Scope.READ], here.clock())
+    asked: list[str] = []
+
+    class Counting(httpx2.ASGITransport):
+        async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+            asked.append(request.url.path)
+            return await super().handle_async_request(request)
+
+    transport = Counting(build(here.home))
+    async with Client.open("http://localhost", access, transport=transport, clock=here.clock) as caf:
+        for minutes in (0, 8, 2, 11):
+            here.clock.pass_(minutes * 60_000)
+            assert CAF == (await caf.status())["party"]
+
+    assert 3 == asked.count("/oauth2/token")
+    assert 4 == asked.count("/v1/status")

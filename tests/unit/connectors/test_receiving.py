@@ -107,6 +107,17 @@ def test_several_of_one_citizen_come_in_order_and_are_applied_once(town: Town) -
     assert [] == town.take()
 
 
+def test_the_broker_is_told_each_end_once(town: Town) -> None:
+    town.broker.declare(somebody("Martin"), MOVED)
+    town.broker.declare(somebody("Le Goff"), MOVED)
+
+    town.take()
+    town.take()
+
+    assert 2 == town.broker.answers.asked.count("POST /v1/deliveries:ack")
+    assert {} == dict(town.ends.unheard())
+
+
 def test_what_is_not_decided_comes_again_after_its_lease(town: Town) -> None:
     town.broker.declare(somebody("Martin"), MOVED)
     with town.client() as client:
