@@ -4,17 +4,13 @@ import ast
 import shutil
 import subprocess
 import sys
-import tomllib
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.agency.conftest import ROOT, Environment, Served, plain
 
-AGENCY: dict[str, Any] = tomllib.loads((ROOT / "agency" / "pyproject.toml").read_text("utf-8"))["project"]
-OURS: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 BROKERS = (
     "alembic",
     "fastapi",
@@ -72,6 +68,7 @@ def test_nothing_of_the_broker_is_needed(environment: Environment, tmp_path: Pat
     printed = environment.run(environment.python, "-c", code, *BROKERS, cwd=tmp_path)
 
     assert [
+        "unefois_agency.connectors.kafka aiokafka",
         "unefois_agency.connectors.table sqlalchemy",
         "unefois_agency.connectors.table_shape sqlalchemy",
         "unefois_agency.schemas.evolution avro",
@@ -137,12 +134,3 @@ def test_a_wheel_from_a_source_distribution_is_the_same(wheel: Path, tmp_path: P
 def _names(path: Path) -> dict[str, int]:
     with zipfile.ZipFile(path) as opened:
         return {each.filename: each.CRC for each in opened.infolist() if "dist-info" not in each.filename}
-
-
-def test_its_version_and_needs_are_those_of_the_whole() -> None:
-    ours = {one.split(">=")[0]: one for one in OURS["dependencies"]}
-    theirs = [*AGENCY["dependencies"], *(one for extra in AGENCY["optional-dependencies"].values() for one in extra)]
-
-    assert OURS["version"] == AGENCY["version"]
-    assert [] == [one for one in theirs if one not in ours.values()]
-    assert set(OURS["entry-points"]["unefois.connectors"]) == set(AGENCY["entry-points"]["unefois_agency.connectors"])
