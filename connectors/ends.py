@@ -8,6 +8,7 @@ Whoever reads it: learns which declarations came from whom, by number. Whoever c
 twice or never. Whoever deletes it: makes what is handed out again be shown again.
 """
 
+import re
 import sqlite3
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -19,6 +20,10 @@ from schemas.errors import Refused, Unavailable
 from schemas.names import DeclarationId, DeliveryId, Instant, ManifestDigest, PartyId, Reason
 
 _VERSION: Final = 1
+_CODE: Final = re.compile(r"[a-z][a-z0-9-]*(\.[a-z0-9-]+)+")
+_CODE_CHARACTERS: Final = 64
+REASONS: Final = frozenset({Reason.INVALID_DELIVERY, Reason.MAPPING, Reason.SYSTEM_REFUSED})
+"""Why a recipient may reject."""
 _TABLES: Final = """
 CREATE TABLE ended (
   delivery_id BLOB PRIMARY KEY, source TEXT, declaration_id BLOB, manifest_digest BLOB, code TEXT, reason TEXT,
@@ -26,6 +31,15 @@ CREATE TABLE ended (
 CREATE INDEX ended_declaration ON ended (source, declaration_id);
 CREATE INDEX ended_unheard ON ended (at) WHERE heard = 0;
 """
+
+
+def check_rejection(end: Rejected) -> None:
+    """Is this a rejection that a broker takes? One that is not would be told again and again, and hold up the others.
+
+    Raises Refused("ends.code").
+    """
+    if not _CODE.fullmatch(end.code) or len(end.code) > _CODE_CHARACTERS or end.reason not in REASONS:
+        raise Refused("ends.code", limit=_CODE_CHARACTERS)
 
 
 class Ends:

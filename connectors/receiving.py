@@ -17,9 +17,9 @@ from typing import Any, Final
 
 from connectors import calls
 from connectors.calls import Call
-from connectors.contract import Agency, Applied, Outcome, Pulled
+from connectors.contract import Agency, Applied, Outcome, Pulled, Rejected
 from connectors.conversation import Wait
-from connectors.ends import Ends
+from connectors.ends import Ends, check_rejection
 from connectors.opening import open_pulled
 from connectors.pins import Pins
 from connectors.retry import Backoff
@@ -116,8 +116,10 @@ class Receiving:
     def decide(self, facts: VerifiedDelivery, outcome: Outcome) -> Steps:
         """The agency's decision: durable once the first step comes; the broker hears it now, or as soon as it is there.
 
-        Raises Refused("ends.applied") for another end of what was applied.
+        Raises Refused("ends.applied") for another end of what was applied, "ends.code" for a wrong code or reason.
         """
+        if isinstance(outcome, Rejected):
+            check_rejection(outcome)
         self._ends.decide(facts, outcome, self._clock())
         try:
             yield from self.tell()
@@ -152,7 +154,11 @@ class Receiving:
             pass
         found: list[ReleasedDelivery] = []
         for locked in pulled.locked:
-            alone: Pulled = yield calls.release([locked.delivery_id])
+            try:
+                alone: Pulled = yield calls.release([locked.delivery_id])
+            except Refused as fault:  # it has ended meanwhile, or its lease has: that is no fault of the delivery
+                self._watch(locked.delivery_id, fault.code)
+                continue
             for one in alone.withheld:
                 self._watch(one.delivery_id, one.reason.value)
             try:
@@ -204,7 +210,17 @@ class Receiving:
         )
 
     def _learn(self, wrong: Refused, released: ReleasedDelivery) -> Generator[Step, Any, bool]:
-        """Ask the broker for what was missing: a newer directory, as far as it is pinned, or a schema by its hash."""
+        """Ask the broker for what was missing: a newer directory, as far as it is pinned, or a schema by its hash.
+
+        A broker that does not give it ends nothing but this delivery's turn.
+        """
+        try:
+            return (yield from self._asked_for(wrong, released))
+        except Refused as fault:
+            self._watch(released.locked.delivery_id, fault.code)
+            return False
+
+    def _asked_for(self, wrong: Refused, released: ReleasedDelivery) -> Generator[Step, Any, bool]:
         if wrong.code in _UNKNOWN_KEYS and self._pins is not None and not self._learned:
             self._learned = True
             newer: Directory = yield calls.directory()

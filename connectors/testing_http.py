@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 import httpx2
 
 from connectors.contract import Applied, Rejected
+from connectors.ends import check_rejection
 from connectors.plain import uuid_text
 from connectors.problems import KIND, problem
 from connectors.testing_mail import Mailboxes
@@ -218,12 +219,21 @@ def _handed(broker: Behind, caller: PartyId, ids: list[DeliveryId]) -> Json:
 
 
 def _acknowledge(broker: Behind, caller: PartyId, body: bytes) -> tuple[int, Json]:
-    results = []
+    results: list[Json] = []
     for one in _object(body)["acknowledgements"]:
         of = DeliveryId.parse(one["delivery"])
-        end = Applied() if one["outcome"] == "applied" else Rejected(one["code"], Reason(one["reason"]))
+        end = Applied() if one["outcome"] == "applied" else _rejected(one, f"/acknowledgements/{len(results)}")
         results.append(_result(of, broker.mail.acknowledge(caller, of, end)))
     return 200, {"results": results}
+
+
+def _rejected(one: Json, pointer: str) -> Rejected:
+    end = Rejected(str(one["code"]), Reason(one["reason"]))
+    try:
+        check_rejection(end)
+    except Refused:
+        raise Refused("api.field", f"{pointer}/code", expected="string_pattern_mismatch") from None
+    return end
 
 
 def _replay(broker: Behind, caller: PartyId, body: bytes) -> tuple[int, Json]:

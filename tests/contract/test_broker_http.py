@@ -188,6 +188,17 @@ async def test_a_rejected_one_is_replayed_and_an_applied_one_is_not(broker: Brok
         assert one.delivery_id in await caf.replay([one.delivery_id])
 
 
+async def test_a_code_that_has_not_its_form_is_refused_with_its_place(broker: Broker) -> None:
+    await broker.grant()
+    await broker.declare(ELISE)
+    async with broker.client(CAF) as caf:
+        (one,) = (await caf.inbox().pull(10)).locked
+        with pytest.raises(Refused) as refused:
+            await caf.inbox().acknowledge_all({one.delivery_id: Rejected("No file", Reason.SYSTEM_REFUSED)})
+
+    assert ("api.field", "/acknowledgements/0/code") == (refused.value.details["told"], refused.value.pointer)
+
+
 async def test_anothers_delivery_is_as_unknown_as_none(broker: Broker) -> None:
     await broker.grant()
     await broker.declare(ELISE)

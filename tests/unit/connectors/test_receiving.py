@@ -8,8 +8,10 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
+from connectors import calls
 from connectors.blocking import BlockingClient, BlockingDelivery
 from connectors.client import Client
 from connectors.contract import Agency, Applied, Rejected
@@ -370,6 +372,64 @@ def test_a_decision_on_what_was_applied_is_refused(town: Town) -> None:
             delivery.rejected("crm.no")
 
     assert "ends.applied" == refused.value.code
+
+
+@pytest.mark.parametrize("code", ["", "No.", "crm", "crm.No", "crm.no file", "a." + "b" * 63])
+def test_a_code_that_a_broker_would_not_take_is_refused_before_it_holds_up_the_others(town: Town, code: str) -> None:
+    town.broker.declare(somebody("Martin"), MOVED)
+    with town.client() as client:
+        (delivery,) = town.loop(client)
+        with pytest.raises(Refused) as refused:
+            delivery.rejected(code)
+        with pytest.raises(Refused):
+            delivery.rejected("crm.no", Reason.REVOKED)
+        with pytest.raises(Refused) as told:
+            client.ask(calls.acknowledge({delivery.facts.delivery_id: Rejected(code, Reason.MAPPING)}))
+        delivery.applied()
+
+    assert "ends.code" == refused.value.code
+    assert "/acknowledgements/0/code" == told.value.pointer
+    assert ["applied"] == list(town.broker.deliveries(TOWN).values())
+
+
+def test_what_does_not_open_is_asked_for_singly_and_a_refusal_of_that_ends_nothing(town: Town) -> None:
+    for name in ("Martin", "Le Goff"):
+        town.broker.declare(somebody(name), MOVED)
+    first, second = town.broker.deliveries(TOWN)
+    ordinary, answer = town.broker.mail.release, town.broker.answers.answer
+
+    def mixed_up(request: Any) -> Any:
+        reply = answer(request)
+        if request.url.path.endswith(":pull") and (told := json.loads(reply.content))["deliveries"]:
+            told["deliveries"].reverse()  # another order than the keys were sealed for
+            return httpx2.Response(200, json=told)
+        return reply
+
+    def release(recipient: PartyId, ids: Any, at: Instant) -> Any:
+        if list(ids) == [first]:
+            raise Refused("gate.ended", "/deliveries/0", state="withheld")
+        return ordinary(recipient, ids, at)
+
+    town.broker.answers.answer = mixed_up  # type: ignore[method-assign]
+    town.broker.mail.release = release  # type: ignore[method-assign]
+
+    assert ["Le Goff"] == town.take()
+    assert [(first, "client.refused")] == town.told
+    assert {first: "handed", second: "applied"} == dict(town.broker.deliveries(TOWN))
+
+
+def test_a_broker_that_does_not_give_its_directory_ends_nothing(town: Town) -> None:
+    town.pins = Pins.of(town.broker.directory())
+    town.broker.rotate_source()
+    town.broker.declare(somebody("Martin"), MOVED)
+    answer = town.broker.answers.answer
+    town.broker.answers.answer = (  # type: ignore[method-assign]
+        lambda request: httpx2.Response(403) if request.url.path.endswith("/directory") else answer(request)
+    )
+
+    assert [] == town.take()
+    assert ["client.not-let-in", "directory.unknown-key"] == [code for _, code in town.told]
+    assert ["handed"] == list(town.broker.deliveries(TOWN).values())
 
 
 def test_a_type_without_a_class_comes_with_its_facts_alone() -> None:
