@@ -6,7 +6,8 @@ Refuses: an assertion by a key that was not pinned, for somebody else's party, f
 far from it, or used before; any algorithm but the one of the key's own kind; a token that we did not sign for us.
 Keeps: an assertion counts once, in every process; an access token is verified without the database. What is pinned, for
 which scopes, is in the ledger.
-Source: RFC 7523 (private_key_jwt), RFC 7638 (thumbprints), RFC 9068 (at+jwt), RFC 9864 (Ed25519).
+Source: RFC 7523 (private_key_jwt), RFC 7638 (thumbprints), RFC 9068 (at+jwt), RFC 9864 (Ed25519),
+RFC 8705, section 3 (tokens bound to a certificate).
 
 Issuer and audience are the broker's own name, a URN: no host name that a request brings along can change them.
 A key that is revoked gets no token from then on; what it got before ends within ten minutes.
@@ -17,6 +18,7 @@ from base64 import urlsafe_b64decode
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from hmac import compare_digest
 from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -156,16 +158,18 @@ class OAuth:
         until = Instant((claims["exp"] + SKEW_SECONDS) * 1000)
         return Proven(Kid(row.kid), PartyId(row.party), granted, sha256(jti.encode()).digest(), until)
 
-    async def redeem(self, tx: Transaction, proven: Proven, at: Instant) -> tuple[str, str]:
-        """An access token for what was proven, and its scopes. Raises Refused: `oauth.replayed`; `oauth.assertion` when
-        the key was unpinned since.
+    async def redeem(
+        self, tx: Transaction, proven: Proven, at: Instant, certificate: str | None = None
+    ) -> tuple[str, str]:
+        """An access token for what was proven, and its scopes. `certificate`: the thumbprint of the client's, which the
+        token is bound to. Raises Refused: `oauth.replayed`; `oauth.assertion` when the key was unpinned since.
         """
         row = await _row(tx, proven.kid)
         if row is None or row.revoked_at is not None:
             raise Refused("oauth.assertion")
         await self._spend(tx, proven, at)
         seconds = at // 1000
-        token = {
+        token: dict[str, Any] = {
             "iss": self._broker,
             "aud": self._broker,
             "sub": proven.party,
@@ -175,15 +179,21 @@ class OAuth:
             "exp": seconds + TOKEN_SECONDS,
             "jti": self._entropy(16).hex(),
         }
+        if certificate is not None:
+            token["cnf"] = {"x5t#S256": certificate}
         return jwt.encode({"alg": "Ed25519", "typ": TYPE}, token, self._key, algorithms=["Ed25519"]), proven.scope
 
-    def verify(self, token: str, at: Instant) -> Credential:
-        """Whose access token this is. Raises Refused `oauth.token`, `oauth.expired`."""
+    def verify(self, token: str, at: Instant, certificate: str | None = None) -> Credential:
+        """Whose access token this is; `certificate`: the thumbprint of the one that came with it.
+
+        Raises Refused `oauth.token`, `oauth.expired`, `oauth.bound`.
+        """
         try:
             header, claims = _decoded(token, self._key, ("Ed25519",))
             mine = (claims["iss"], claims["aud"]) == (self._broker, self._broker)
             if header.get("typ") != TYPE or not mine:
                 raise Refused("oauth.token")
+            bound = claims["cnf"]["x5t#S256"] if "cnf" in claims else None
             credential = Credential(
                 id=bytes.fromhex(claims["jti"])[:8],
                 party=PartyId(claims["sub"]),
@@ -196,6 +206,8 @@ class OAuth:
             raise Refused("oauth.token") from None
         if at >= credential.expires_at:
             raise Refused("oauth.expired")
+        if bound is not None and not (certificate is not None and compare_digest(str(bound), certificate)):
+            raise Refused("oauth.bound")
         return credential
 
     async def _client(self, tx: Transaction, assertion: str) -> Row[Any]:

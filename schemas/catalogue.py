@@ -8,16 +8,16 @@ Source: docs/protocol.md, section 2.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 
 from schemas import avro
 from schemas.avro_types import Kind, Type
 from schemas.errors import Refused
 from schemas.formats import FORMATS
-from schemas.names import EventType, SchemaId, Sensitivity
+from schemas.names import EventType, Instant, SchemaId, Sensitivity
 
 Label = Mapping[Literal["fr", "en"], str]
 
@@ -73,10 +73,24 @@ class EventSchema:
 
 
 @dataclass(frozen=True, slots=True)
+class Retirement:
+    """An event type on its way out: since when nobody should begin with it, when it may be gone, what follows it."""
+
+    deprecated_at: Instant
+    sunset_at: Instant | None = None
+    successor: EventType | None = None
+
+
+RETIREMENTS: Final[Mapping[EventType, Retirement]] = {}
+"""Not in the schemas: their bytes never change. Sources and recipients are told over HTTP, each time."""
+
+
+@dataclass(frozen=True, slots=True)
 class Catalogue:
     """Every registered schema, oldest first."""
 
     schemas: tuple[EventSchema, ...]
+    retirements: Mapping[EventType, Retirement] = field(default_factory=dict, hash=False)
     _by_id: Mapping[SchemaId, EventSchema] = field(init=False, repr=False, compare=False)
     _by_type: Mapping[EventType, EventSchema] = field(init=False, repr=False, compare=False)
 
@@ -111,7 +125,8 @@ class Catalogue:
 def builtin() -> Catalogue:
     """The eight event types that come with the package."""
     folder = files("schemas").joinpath("events")
-    return Catalogue.of(folder.joinpath(f"{name}.v1.avsc").read_bytes() for name in _ORDER)
+    made = Catalogue.of(folder.joinpath(f"{name}.v1.avsc").read_bytes() for name in _ORDER)
+    return replace(made, retirements=RETIREMENTS)
 
 
 def event_schema(schema: avro.Schema) -> EventSchema:

@@ -1,18 +1,26 @@
-"""Proxies: whose word counts about where a request came from: that of a proxy that the settings name, no other's.
+"""Proxies: whose word counts about where a request came from, and which certificate its client showed: that of a proxy
+that the settings name, and no other's.
 
 Refuses: nothing; what a stranger says about themselves is not looked at.
 Keeps: the address of a request is that of its connection, unless a trusted proxy has made it; then the last address in
-`X-Forwarded-For` that is not a trusted proxy's own. What stands before it was written by whoever came.
+`X-Forwarded-For` that is not a trusted proxy's own. What stands before it was written by whoever came. Whether a
+certificate is good is for the proxy to decide, which has seen its key used.
+Source: RFC 9440 (`Client-Cert`), RFC 8705, section 3.1 (its thumbprint).
 """
 
+import ssl
+from base64 import b64decode, urlsafe_b64encode
 from collections.abc import Sequence
+from hashlib import sha256
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
+from urllib.parse import unquote
 
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
 FORWARDED: Final = "x-forwarded-for"
+CERTIFICATE: Final = "client-cert"
 UNKNOWN: Final = "?"
 """Of a connection without an address; all of them are one."""
 
@@ -43,6 +51,22 @@ class Proxies:
                 if not self._is_proxy(at):
                     return _counted(at)
         return UNKNOWN if peer is None else _counted(peer)
+
+    def certificate(self, scope: Scope) -> str | None:
+        """The thumbprint of the certificate that the client showed to a trusted proxy: SHA-256 in base64url.
+
+        The header is RFC 9440's, or the certificate in PEM, percent-encoded, as nginx has it.
+        """
+        told = Headers(scope=scope).getlist(CERTIFICATE) if self.trusts(scope) else []
+        if len(told) != 1:
+            return None
+        try:
+            text = told[0].strip()
+            inside = len(text) > 2 and text[0] == text[-1] == ":"
+            der = b64decode(text[1:-1], validate=True) if inside else ssl.PEM_cert_to_DER_cert(unquote(text))
+        except ValueError:
+            return None
+        return urlsafe_b64encode(sha256(der).digest()).decode().rstrip("=")
 
     def _is_proxy(self, at: IPv4Address | IPv6Address) -> bool:
         return any(at.version == each.version and at in each for each in self._trusted)

@@ -25,6 +25,7 @@ from schemas.cloudevents import BATCH_MEDIA_TYPE, DECLARATION_MEDIA_TYPE, STRUCT
 from schemas.envelope import SignedDeclaration
 from schemas.errors import Refused
 from schemas.manifest import Manifest
+from schemas.names import EventType
 
 ENVELOPE: Final = "application/avro"
 JSON: Final = "application/json"
@@ -79,6 +80,11 @@ async def many(request: Request) -> list[bytes | Refused]:
         return [_or_fault(event) for event in cloudevents.from_http_batch(body, BATCH)]
     told = _declarations(body).declarations
     return [from_b64u(text, f"/declarations/{number}") for number, text in enumerate(told)]
+
+
+def event_type_of(envelope: bytes) -> EventType:
+    """Of an envelope that was accepted. Raises Refused for one that could not have been."""
+    return Manifest.decode(SignedDeclaration.decode(envelope).payload).event_type
 
 
 def _media(request: Request) -> str:

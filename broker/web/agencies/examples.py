@@ -132,6 +132,9 @@ EXAMPLES: Final[Mapping[tuple[str, str], Mapping[str, Any]]] = {
                     "event_type": "fr.unefois.address.changed.v1",
                     "schema": SCHEMA,
                     "label": {"fr": "Changement d'adresse", "en": "Change of address"},
+                    "deprecated_at": None,
+                    "sunset_at": None,
+                    "successor": None,
                 }
             ]
         }

@@ -52,6 +52,7 @@ STATUS: Final[Mapping[str, int]] = {
     "mailbox.not-handed": 409,
     "mailbox.not-released": 409,
     "mailbox.unknown-delivery": 404,
+    "oauth.bound": 401,
     "oauth.expired": 401,
     "oauth.token": 401,
     "subscribing.ended": 409,

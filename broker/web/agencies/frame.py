@@ -78,6 +78,7 @@ class Frame:
         reply = _Reply(send, scope["unefois.trace"])
         try:
             _check_size(scope, headers, limit)
+            scope["unefois.certificate"] = self._proxies.certificate(scope)
             if self._under_way >= REQUESTS:
                 raise Unavailable("api.busy", limit=REQUESTS)
             if not scope["path"].startswith(UNCOUNTED):

@@ -17,7 +17,7 @@ from broker.credentials import Credential, Scope
 from broker.intake import Accepted
 from broker.shapes import Json, time_of, uuid_of
 from broker.tracking import Progress
-from broker.web.agencies import arriving
+from broker.web.agencies import arriving, retiring
 from broker.web.agencies.bodies import Resolve, b64u
 from broker.web.agencies.faults import status_of
 from broker.web.agencies.strict import Access, StrictRoute
@@ -50,9 +50,11 @@ async def declare(request: Request, response: Response, caller: Publisher) -> Js
     declaration's id, or refused.
     """
     home: Home = request.app.state.home
-    (accepted,) = await home.intake.accept_all([await arriving.one(request)], caller.party)
+    envelope = await arriving.one(request)
+    (accepted,) = await home.intake.accept_all([envelope], caller.party)
     if isinstance(accepted, Refused):
         raise accepted
+    response.headers.update(retiring.headers(home.catalogue, arriving.event_type_of(envelope)))
     response.headers["Location"] = f"{request.url.path}/{uuid_of(accepted.declaration_id)}"
     return _accepted(accepted)
 

@@ -16,6 +16,7 @@ from broker import shapes
 from broker.credentials import Credential, Scope
 from broker.shapes import Json, time_of, uuid_of
 from broker.store.engine import Transaction
+from broker.web.agencies import retiring
 from broker.web.agencies.bodies import UUID, Ask
 from broker.web.agencies.pages import MOST, Limit, page
 from broker.web.agencies.strict import Access, StrictRoute
@@ -48,7 +49,12 @@ async def schemas(request: Request, _caller: Reader) -> Json:
     home: Home = request.app.state.home
     return {
         "schemas": [
-            {"event_type": one.event_type, "schema": one.schema.id.hex(), "label": dict(one.label)}
+            {
+                "event_type": one.event_type,
+                "schema": one.schema.id.hex(),
+                "label": dict(one.label),
+                **retiring.members(home.catalogue, one.event_type),
+            }
             for one in home.catalogue
         ]
     }
@@ -59,10 +65,12 @@ async def schema(request: Request, _caller: Reader, schema: str) -> Response:
     """The exact bytes of one schema."""
     home: Home = request.app.state.home
     try:
-        found = home.catalogue.by_id(SchemaId.parse(schema)).schema
+        found = home.catalogue.by_id(SchemaId.parse(schema))
     except Refused:
         raise Refused("api.not-found") from None
-    return exact(request, found.raw, JSON, "private, max-age=31536000, immutable")
+    answer = exact(request, found.schema.raw, JSON, "private, max-age=31536000, immutable")
+    answer.headers.update(retiring.headers(home.catalogue, found.event_type))
+    return answer
 
 
 @routes.get("/subscriptions")
@@ -97,7 +105,7 @@ async def one_subscription(request: Request, caller: Reader, subscription: str) 
 
 
 @routes.post("/subscriptions", status_code=201)
-async def ask(request: Request, caller: Subscriber, wanted: Ask) -> Json:
+async def ask(request: Request, response: Response, caller: Subscriber, wanted: Ask) -> Json:
     """Ask for an event type. Nothing is received before an operator has approved it with its legal reference."""
     home: Home = request.app.state.home
     async with home.store.begin() as tx:
@@ -110,6 +118,7 @@ async def ask(request: Request, caller: Subscriber, wanted: Ask) -> Json:
             fields=frozenset(wanted.fields),
             territories=None if wanted.territories is None else frozenset(wanted.territories),
         )
+    response.headers.update(retiring.headers(home.catalogue, asked.event_type))
     return _subscription(asked, None)
 
 

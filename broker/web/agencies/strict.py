@@ -43,7 +43,7 @@ class Access(HTTPBearer):
         found = _BEARER.fullmatch(told[0]) if len(told) == 1 else None
         if found is None:
             raise Refused("api.no-credential")
-        caller = await _caller(request.app.state.home, found[1])
+        caller = await _caller(request.app.state.home, found[1], request.scope["unefois.certificate"])
         passage: Passage = request.scope["unefois.passage"]
         passage.admit(caller.party)
         if self.scope not in caller.scopes:
@@ -51,10 +51,10 @@ class Access(HTTPBearer):
         request.scope["unefois.caller"] = caller
 
 
-async def _caller(home: Home, token: str) -> Credential:
+async def _caller(home: Home, token: str, certificate: str | None) -> Credential:
     """An access token is verified as it is, an API token in the database."""
     if token.count(".") == 2:
-        return home.oauth.verify(token, home.clock())
+        return home.oauth.verify(token, home.clock(), certificate)
     async with home.store.read() as tx:
         return await home.credentials.verify(tx, token, home.clock())
 

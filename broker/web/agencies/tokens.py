@@ -48,7 +48,8 @@ async def token(request: Request) -> Response:
     """client_credentials with private_key_jwt (RFC 7523): an access token of ten minutes for a signed assertion.
 
     `iss` and `sub` of the assertion are your own identifier, `aud` is the broker's, `jti` is new each time, and it ends
-    within five minutes. Its header names the pinned key by its RFC 7638 thumbprint in `kid`.
+    within five minutes. Its header names the pinned key by its RFC 7638 thumbprint in `kid`. Where your client shows a
+    certificate to a proxy that the broker trusts, the token is good with that certificate alone (RFC 8705).
     """
     home: Home = request.app.state.home
     try:
@@ -57,7 +58,7 @@ async def token(request: Request) -> Response:
         async with home.store.read() as tx:
             proven = await home.oauth.prove(tx, form["client_assertion"], scopes, at)
         async with home.store.begin() as tx:
-            made, scope = await home.oauth.redeem(tx, proven, at)
+            made, scope = await home.oauth.redeem(tx, proven, at, request.scope["unefois.certificate"])
         request.scope["unefois.passage"].proven()
     except Refused as fault:
         status, error = _ERRORS.get(fault.code, (400, "invalid_request"))

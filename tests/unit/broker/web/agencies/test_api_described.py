@@ -60,10 +60,17 @@ STORY: Final = (
 )
 
 
+class Impatient(Waiting):
+    """Nobody waits: what waits is another test's."""
+
+    async def until(self, *_: Any) -> None:
+        """At once."""
+
+
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Answering]:
     """A broker that answers, with a citizen who allows."""
-    with answering(tmp_path_factory.mktemp("described"), Waiting(apart=1e9)) as made:
+    with answering(tmp_path_factory.mktemp("described"), Impatient()) as made:
         made.inside(lambda here: here.give(CAF, MOVED, FAMILY, ["subject"]))
         yield made
 
