@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo demo-cluster test test-proof test-cluster test-agency test-conformance coverage check lint types layers bench bench-growth bench-consents docs clean
+.PHONY: demo demo-cluster test test-proof test-cluster test-agency test-faults test-conformance coverage check lint types layers bench bench-growth bench-consents docs clean
 
 # With SERVE=1 it ends with a live sandbox, until Ctrl-C.
 demo: $(VENV)/runtime
@@ -36,6 +36,10 @@ test-agency: $(VENV)/dev
 # The conformance kit on real programs: the sample agency in every case, and each careless one in every case.
 test-conformance: $(VENV)/dev
 	UNEFOIS_CONFORMANCE=1 $(BIN)/python -m pytest -n 2 --durations=10 -rs tests/conformance
+
+# Tried by fire: a thousand kills, servers that die, a network that loses, three thousand races (UNEFOIS_RACE_ROUNDS).
+test-faults: $(VENV)/dev
+	$(BIN)/python -m pytest -n 0 --durations=10 -rs tests/fire
 
 # The tests of `make test` again, and which lines and branches they pass; contract and decision must stay above 95%.
 coverage: $(VENV)/dev

@@ -10,7 +10,7 @@ import os
 import secrets
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_asyncio
@@ -20,6 +20,9 @@ from broker.log.kafka_cluster import Cluster
 from tests.services import shared
 from tests.services.absent import Absent
 from tests.services.databases import Databases, databases
+
+if TYPE_CHECKING:
+    from tests.services.three import Three
 
 settings.register_profile("test", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("proof", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=1000)
@@ -99,6 +102,26 @@ def postgres(services_folder: Path, request: pytest.FixtureRequest) -> Iterator[
 def kafka(services_folder: Path, request: pytest.FixtureRequest) -> str:
     """`host:port` of a Kafka cluster, plain text."""
     return service("kafka", services_folder, request.config)
+
+
+@pytest.fixture(scope="session")
+def nodes() -> Iterator["Three"]:
+    """Three Kafka nodes with TLS, SCRAM and access lists, started once for the run."""
+    from tests.services import three
+
+    try:
+        with three.running() as made:
+            yield made
+    except Absent as absent:
+        if "kafka" in os.environ.get("UNEFOIS_REQUIRE", "").split(","):
+            pytest.fail(f"kafka is required: {absent}", pytrace=False)
+        pytest.skip(f"kafka: {absent}")
+
+
+@pytest.fixture
+def prefix() -> str:
+    """Of the topics of one test."""
+    return f"t{secrets.token_hex(6)}."
 
 
 @pytest_asyncio.fixture

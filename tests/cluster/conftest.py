@@ -1,29 +1,17 @@
 """Three Kafka nodes for all tests of this folder, whole again before each of them; `make test-cluster` runs it."""
 
-import os
-import secrets
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
+from pathlib import Path
 
-import pytest
+import pytest_asyncio
 
-from tests.services import three
-from tests.services.absent import Absent
+from tests.fire.town import Town, on_three
+from tests.services.databases import Databases
 from tests.services.three import Three
 
 
-@pytest.fixture(scope="session")
-def nodes() -> Iterator[Three]:
-    """Started once for the run; UNEFOIS_REQUIRE=kafka makes its absence a failure."""
-    try:
-        with three.running() as made:
-            yield made
-    except Absent as absent:
-        if "kafka" in os.environ.get("UNEFOIS_REQUIRE", "").split(","):
-            pytest.fail(f"kafka is required: {absent}", pytrace=False)
-        pytest.skip(f"kafka: {absent}")
-
-
-@pytest.fixture
-def prefix() -> str:
-    """Of the topics of one test."""
-    return f"t{secrets.token_hex(6)}."
+@pytest_asyncio.fixture
+async def town(nodes: Three, prefix: str, postgres: Databases, tmp_path: Path) -> AsyncIterator[Town]:
+    """A home on PostgreSQL and on these nodes, as an account that may read and write its own topics and no more."""
+    async with postgres.migrated() as url, on_three(nodes, prefix, tmp_path, url) as made:
+        yield made

@@ -57,6 +57,18 @@ def running() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@contextmanager
+def behind(port: int) -> Iterator[str]:
+    """The address of a node of the caller's own that tells its clients to come to another port. Raises Absent."""
+    program, libs = java(), jars()
+    folder = Path(tempfile.mkdtemp(prefix="unefois-kafka-"))
+    try:
+        with _node(program, libs, folder, port) as address:
+            yield address
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def jars() -> Path:
     """The folder of Kafka's jars, fetched with Maven at first use. Raises Absent."""
     key = hashlib.sha256(POM.read_bytes() + HASHES.read_bytes()).hexdigest()[:16]
@@ -125,7 +137,7 @@ def write_properties(path: Path, settings: Mapping[str, str]) -> None:
 
 
 @contextmanager
-def _node(java: str, libs: Path, folder: Path) -> Iterator[str]:
+def _node(java: str, libs: Path, folder: Path, advertised: int | None = None) -> Iterator[str]:
     clients, controller = free_port(), free_port()
     properties, log = folder / "server.properties", folder / "server.log"
     write_properties(
@@ -133,7 +145,7 @@ def _node(java: str, libs: Path, folder: Path) -> Iterator[str]:
         ONE_NODE
         | {
             "listeners": f"CLIENTS://127.0.0.1:{clients},CONTROLLER://127.0.0.1:{controller}",
-            "advertised.listeners": f"CLIENTS://127.0.0.1:{clients}",
+            "advertised.listeners": f"CLIENTS://127.0.0.1:{advertised or clients}",
             "controller.quorum.voters": f"1@127.0.0.1:{controller}",
             "log.dirs": str(folder / "log"),
         },

@@ -6,6 +6,7 @@ Keeps: settings that a careful operator would have (fsync and synchronous_commit
 import os
 import re
 import secrets
+import select
 import shutil
 import signal
 import subprocess
@@ -32,15 +33,8 @@ def running() -> Iterator[str]:
         with docker.postgres(IMAGE) as address:
             yield address
         return
-    binaries = _binaries()
-    if shutil.which("setpriv") is None and os.geteuid() == 0:
-        raise Absent("PostgreSQL does not run as root, and setpriv is missing")
-    folder = Path(tempfile.mkdtemp(prefix="unefois-postgres-"))
-    try:
-        with _cluster(binaries, folder) as address:
-            yield address
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with own() as server:
+        yield server.address
 
 
 def _binaries() -> Path:
@@ -58,37 +52,100 @@ def _binaries() -> Path:
     return Path(named).resolve().parent
 
 
+class Server:
+    """A private cluster of ours, that may be killed and started again with what is on its disk."""
+
+    def __init__(self, binaries: Path, folder: Path) -> None:
+        """Raises Absent."""
+        self._binaries = binaries
+        self._folder = folder
+        self._user = "postgres" if os.geteuid() == 0 else None
+        self.password = secrets.token_urlsafe(18)
+        self.port = free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._initialise()
+
+    @property
+    def address(self) -> str:
+        """A URL of its maintenance database, for a user who may make databases."""
+        return f"postgresql+asyncpg://unefois:{self.password}@127.0.0.1:{self.port}/postgres"
+
+    def start(self) -> None:
+        """Return once it answers. Raises Absent."""
+        options = {
+            "listen_addresses": "127.0.0.1",
+            "port": str(self.port),
+            "unix_socket_directories": str(self._folder),
+            "max_connections": "200",
+            "shared_buffers": "128MB",
+            "jit": "off",
+        }
+        command = [str(self._binaries / "postgres"), "-D", str(self._folder / "cluster")]
+        for name, told in options.items():
+            command += ["-c", f"{name}={told}"]
+        log = self._folder / "server.log"
+        with log.open("ab") as output:
+            server = subprocess.Popen(
+                bound_to_parent(command, self._user), stdout=output, stderr=output, cwd=self._folder
+            )
+        self._process = server
+        ready = [str(self._binaries / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+        wait_for(lambda: subprocess.run(ready, check=False).returncode == 0, server, 60, str(log))
+
+    def kill(self) -> None:
+        """kill -9 of every one of its processes, in the middle of whatever they do; returns when they are gone."""
+        server = self._running()
+        server.send_signal(signal.SIGSTOP)  # so that it makes no further ones
+        family = [server.pid, *_children(server.pid)]
+        gone = [os.pidfd_open(pid) for pid in family]
+        for pid in family:
+            os.kill(pid, signal.SIGKILL)
+        server.wait()
+        for one in gone:
+            with open(one) as end_of:
+                select.select([end_of], [], [])
+
+    def end(self) -> None:
+        """As an operator ends it."""
+        if self._process is not None:
+            end(self._process, signal.SIGINT)
+
+    def _running(self) -> "subprocess.Popen[bytes]":
+        if self._process is None:
+            raise Absent("it was not started")
+        return self._process
+
+    def _initialise(self) -> None:
+        (self._folder / "password").write_text(self.password)
+        if self._user is not None:
+            for path in (self._folder, self._folder / "password"):
+                shutil.chown(path, self._user, self._user)
+        initdb = [str(self._binaries / "initdb"), "-D", str(self._folder / "cluster"), "-U", "unefois", "-E", "UTF8"]
+        secure = ["--locale=C", "--auth=scram-sha-256", f"--pwfile={self._folder / 'password'}", "--no-instructions"]
+        command = bound_to_parent([*initdb, *secure], self._user)
+        made = subprocess.run(command, capture_output=True, cwd=self._folder, check=False, text=True)
+        if made.returncode != 0:
+            raise Absent(f"initdb failed: {made.stderr[-300:].strip()}")
+
+
+def _children(pid: int) -> list[int]:
+    """The processes that this one started."""
+    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 @contextmanager
-def _cluster(binaries: Path, folder: Path) -> Iterator[str]:
-    user = "postgres" if os.geteuid() == 0 else None
-    password, port, log = secrets.token_urlsafe(18), free_port(), folder / "server.log"
-    (folder / "password").write_text(password)
-    if user is not None:
-        for path in (folder, folder / "password"):
-            shutil.chown(path, user, user)
-    initdb = [str(binaries / "initdb"), "-D", str(folder / "cluster"), "-U", "unefois", "-E", "UTF8", "--locale=C"]
-    secure = ["--auth=scram-sha-256", f"--pwfile={folder / 'password'}", "--no-instructions"]
-    made = subprocess.run(
-        bound_to_parent([*initdb, *secure], user), capture_output=True, cwd=folder, check=False, text=True
-    )
-    if made.returncode != 0:
-        raise Absent(f"initdb failed: {made.stderr[-300:].strip()}")
-    options = {
-        "listen_addresses": "127.0.0.1",
-        "port": str(port),
-        "unix_socket_directories": str(folder),
-        "max_connections": "200",
-        "shared_buffers": "128MB",
-        "jit": "off",
-    }
-    command = [str(binaries / "postgres"), "-D", str(folder / "cluster")]
-    for name, told in options.items():
-        command += ["-c", f"{name}={told}"]
-    with log.open("wb") as output:
-        server = subprocess.Popen(bound_to_parent(command, user), stdout=output, stderr=output, cwd=folder)
+def own(at: Path | None = None) -> Iterator[Server]:
+    """A server that the caller may kill; `at`: below which folder it keeps its data. Raises Absent."""
+    binaries = _binaries()
+    if shutil.which("setpriv") is None and os.geteuid() == 0:
+        raise Absent("PostgreSQL does not run as root, and setpriv is missing")
+    folder = Path(tempfile.mkdtemp(prefix="unefois-postgres-", dir=at))
     try:
-        ready = [str(binaries / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
-        wait_for(lambda: subprocess.run(ready, check=False).returncode == 0, server, 30, str(log))
-        yield f"postgresql+asyncpg://unefois:{password}@127.0.0.1:{port}/postgres"
+        server = Server(binaries, folder)
+        try:
+            server.start()
+            yield server
+        finally:
+            server.end()
     finally:
-        end(server, signal.SIGINT)
+        shutil.rmtree(folder, ignore_errors=True)

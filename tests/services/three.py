@@ -293,17 +293,17 @@ def _made(java: str, libs: Path, folder: Path) -> Three:
         command = [java, *HEAP, "-cp", f"{libs}/*", "kafka.Kafka", str(place / "server.properties")]
         nodes.append(Node(number, clients, place, command))
     scram = f"SCRAM-SHA-512=[name={ADMIN},password={passwords[ADMIN]}]"
-    _format([java, *HEAP, "-cp", f"{libs}/*", "kafka.tools.StorageTool", "format"], nodes, identity, scram)
+    _format(
+        [java, *HEAP, "-cp", f"{libs}/*", "kafka.tools.StorageTool", "format"], nodes, identity, "--add-scram", scram
+    )
     return Three(tuple(nodes), authority, passwords)
 
 
-def _format(tool: Sequence[str], nodes: Sequence[Node], identity: str, scram: str) -> None:
+def _format(tool: Sequence[str], nodes: Sequence[Node], identity: str, *more: str) -> None:
     """All at once. Raises Absent."""
     started = [
         subprocess.Popen(
-            bound_to_parent(
-                [*tool, f"--cluster-id={identity}", "-c", str(node.folder / "server.properties"), "--add-scram", scram]
-            ),
+            bound_to_parent([*tool, f"--cluster-id={identity}", "-c", str(node.folder / "server.properties"), *more]),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             cwd=node.folder,

@@ -1,0 +1,72 @@
+"""Mutants: mistakes planted in the code of a shift, which has to notice; for `test_mutants.py` alone.
+
+Each looks as if it worked, for as long as nobody dies at the wrong moment.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+
+from broker.crashpoints import mark
+from broker.offsets import advance, next_offset
+from broker.router import BATCH, TOPIC, Router
+from tests.faults import weakened
+
+VARIABLE = "UNEFOIS_TEST_MUTANT"
+
+
+def offset_after_the_effects(patch: pytest.MonkeyPatch) -> None:
+    """Effects in one transaction, the offset in the next: who dies between them does the batch again."""
+
+    async def route_batch(self: Any, partition: int, limit: int = BATCH) -> int:
+        offset, records, checked = await _read(self, partition, limit)
+        if not records:
+            return 0
+        async with self._store.begin() as tx:
+            await self._write_effects(tx, checked)
+        mark("mutant.between")
+        async with self._store.begin() as tx:
+            await advance(tx, TOPIC, partition, offset, records[-1].position.offset + 1)
+        return len(records)
+
+    patch.setattr(Router, "route_batch", route_batch)
+
+
+def auto_commit(patch: pytest.MonkeyPatch) -> None:
+    """What is read counts as done, as a consumer with auto-commit has it: who dies then leaves it undone for ever."""
+
+    async def route_batch(self: Any, partition: int, limit: int = BATCH) -> int:
+        offset, records, checked = await _read(self, partition, limit)
+        if not records:
+            return 0
+        async with self._store.begin() as tx:
+            await advance(tx, TOPIC, partition, offset, records[-1].position.offset + 1)
+        mark("mutant.between")
+        async with self._store.begin() as tx:
+            await self._write_effects(tx, checked)
+        return len(records)
+
+    patch.setattr(Router, "route_batch", route_batch)
+
+
+async def _read(self: Any, partition: int, limit: int) -> tuple[int, Any, Any]:
+    """As `route_batch` begins."""
+    async with self._store.read() as tx:
+        offset = await next_offset(tx, TOPIC, partition)
+    records = await self._log.read(TOPIC, partition, offset, limit)
+    async with self._store.read() as tx:
+        return offset, records, await self._check(tx, records) if records else []
+
+
+MUTANTS: Mapping[str, Callable[[pytest.MonkeyPatch], None]] = {
+    "offset_after_the_effects": offset_after_the_effects,
+    "auto_commit": auto_commit,
+    "entry_after_the_answer": weakened.entry_after_the_answer,
+}
+
+
+def plant(name: str | None) -> None:
+    """For the rest of this process."""
+    if name is not None:
+        MUTANTS[name](pytest.MonkeyPatch())

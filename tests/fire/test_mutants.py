@@ -1,0 +1,47 @@
+"""Tests of the tests: a shift with a mistake planted in it does not come to its end.
+
+(Those of the lock and of `acks=1` stand beside the trials that catch them: `test_race.py`, `test_kafka_fails.py`.)
+"""
+
+import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.fire import mutants, shift
+from tests.fire.town import DEADLINE, ROOT
+
+KILLS = 70
+"""As many as each shift of `test_kills.py` has."""
+
+SIGNS = {
+    "offset_after_the_effects": ("IntegrityError", "len(letters)"),
+    "auto_commit": ("sorted(receipts) == sorted(routed)", "fsck: "),
+    "entry_after_the_answer": ("fsck: ", "set(written) <= set(released)", "[] == wrong"),
+}
+"""What is said of each: one of these."""
+
+
+def test_every_mutant_has_its_signs() -> None:
+    assert set(mutants.MUTANTS) == set(SIGNS)
+
+
+@pytest.mark.parametrize("mutant", SIGNS)
+def test_a_shift_notices(quick: Path, mutant: str) -> None:
+    asyncio.run(shift.ready(quick / "a"))
+    command = [sys.executable, "-m", "tests.fire.shift", str(quick / "a"), "0", str(KILLS)]
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=os.environ | {mutants.VARIABLE: mutant},
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE * 2,
+        check=False,
+    )
+
+    assert 1 == done.returncode, done.stdout
+    assert any(sign in done.stderr for sign in SIGNS[mutant]), done.stderr[-3000:]
