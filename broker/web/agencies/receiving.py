@@ -44,7 +44,10 @@ async def pull(request: Request, caller: Receiver, wanted: Pull) -> Json:
     waiting: Waiting = request.app.state.waiting
     inbox = home.inbox(caller.party)
     if wanted.wait:
-        await waiting.until(caller.party, home.store.bell, lambda: inbox.ready(1), wanted.wait)
+        gone = request.is_disconnected
+        await waiting.until(caller.party, home.store.bell, lambda: inbox.ready(1), gone, wanted.wait)
+        if await gone():  # what it would take would come again only when its lease is over
+            return _pulled(Released((), b"", ()), (), home.settings.lease_seconds)
     leased = await inbox.lease(wanted.max)
     # Crash here, and at every line below: the lease runs out by itself, and the deliveries come again.
     released = await home.gate.release(caller.party, [delivery.id for delivery in leased])

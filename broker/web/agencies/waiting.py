@@ -25,8 +25,18 @@ class Waiting:
         self._apart = apart
         self._here: Counter[PartyId] = Counter()
 
-    async def until(self, party: PartyId, bell: Bell, ready: Callable[[], Awaitable[Sized]], seconds: int) -> None:
-        """Return when something is ready, or after so many seconds. Raises Refused `api.too-many-waiting`."""
+    async def until(
+        self,
+        party: PartyId,
+        bell: Bell,
+        ready: Callable[[], Awaitable[Sized]],
+        gone: Callable[[], Awaitable[bool]],
+        seconds: int,
+    ) -> None:
+        """Return when something is ready, when who waits has gone, or after so many seconds.
+
+        Raises Refused `api.too-many-waiting`.
+        """
         if self._here[party] >= ONCE:
             raise Refused("api.too-many-waiting", limit=ONCE)
         self._here[party] += 1
@@ -36,7 +46,7 @@ class Waiting:
             with bell.heard(planned_for(party)) as rung:
                 while (left := end - loop.time()) > 0:
                     rung.clear()
-                    if await ready():
+                    if await gone() or await ready():
                         return
                     with suppress(TimeoutError):
                         await asyncio.wait_for(rung.wait(), min(self._apart, left))

@@ -112,6 +112,31 @@ async def test_a_long_poll_ends_when_something_comes(served: Served) -> None:
     assert 0 == served.waiting._here[CAF]
 
 
+async def test_a_long_poll_whose_caller_has_hung_up_takes_nothing(served: Served) -> None:
+    caf, hung_up = await served.caller(CAF), asyncio.Event()
+    bodies = iter([b'{"wait": 20}'])
+    headers = [(b"authorization", f"Bearer {caf.token}".encode()), (b"content-type", b"application/json")]
+    scope = {"type": "http", "method": "POST", "path": "/v1/deliveries:pull", "query_string": b"", "headers": headers}
+
+    async def receive() -> dict[str, object]:
+        for body in bodies:
+            return {"type": "http.request", "body": body}
+        await hung_up.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(_: object) -> None:
+        return
+
+    polling = asyncio.create_task(served.app({**scope, "http_version": "1.1", "client": ("::1", 1)}, receive, send))
+    while not served.waiting._here[CAF]:
+        await asyncio.sleep(0)
+    hung_up.set()
+    await moved(served)
+    await polling
+
+    assert 1 == len((await caf.told("POST", "/v1/deliveries:pull", {}))["deliveries"])
+
+
 async def test_more_than_a_few_long_polls_of_one_administration_are_refused(served: Served) -> None:
     caf, cpam = await served.caller(CAF), await served.caller(CPAM)
     served.waiting._here[CAF] = 8
