@@ -156,6 +156,11 @@ def configure(level: str, clock: Clock, stream: TextIO) -> None:
     threading.excepthook = lambda told: _uncaught(told.exc_type, told.exc_value, told.exc_traceback)
 
 
+def hush(library: str) -> None:
+    """Hear no more of a library's logger, whatever it has to say."""
+    logging.getLogger(library).setLevel(logging.CRITICAL)
+
+
 class _Line:
     """The last processor: makes the line, and lets through only what is named and typed."""
 

@@ -55,6 +55,9 @@ KEPT: Final[Mapping[str, Kept]] = {
     "publishing_rights": Kept(_FEW, _EVER),
     "signature_policies": Kept(_FEW, _EVER),
     "subscriptions": Kept(_FEW, _EVER),
+    "paused_subscriptions": Kept(
+        "a subscription that is paused", "until it goes on, or ends", "whoever resumes or ends it"
+    ),
     "client_keys": Kept(_FEW, _EVER),
     "topic_users": Kept(_FEW, _EVER),
     "gate_epochs": Kept("a gate key, one a month", _EVER),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_asyncio
+import structlog
 from hypothesis import HealthCheck, settings
 
 from broker.log.kafka_cluster import Cluster
@@ -54,6 +55,12 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
         return None
     asked = [Path(word.partition("::")[0]).absolute() for word in config.args]
     return not any(path.is_relative_to(collection_path) for path in asked) or None
+
+
+def pytest_runtest_teardown() -> None:
+    """Who ran a command in this process has turned its log to a stream that is closed by now."""
+    if structlog.is_configured():
+        structlog.reset_defaults()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

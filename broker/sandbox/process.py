@@ -6,12 +6,12 @@ Keeps: the machine of `unefois serve`, all roles, behind the door; when it ends,
 
 import asyncio
 import ipaddress
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from broker import observe
 from broker.sandbox import control, opening
 from broker.sandbox.playground import Playground, Wanted
 from broker.serving import Role, Serving
@@ -65,8 +65,7 @@ async def live(
     """A sandbox that answers as long as the block runs. `works`: its machine's loops run, too; else who opened it
     routes. `aged_ms`: see `opening.opened`. Raises Refused `sandbox.*`, `serving.listen`; and what opening raises.
     """
-    # A connection that is cut on purpose is no news.
-    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+    observe.hush("uvicorn.error")  # a connection that is cut on purpose is no news
     async with opening.opened(folder, wanted, check_listen(listen), aged_ms) as play:
         taken = server.bound(play.home.settings)
         if taken is None:

@@ -118,6 +118,9 @@ async def lived_in(here: World) -> None:
     await home.ledger.sequence()
     with witnessed(here.folder / "witness", here) as cosigning:
         await cosigning.step()
+    over_with = await here.subscribe(CPAM, BANK, FAMILY, ["iban"])
+    async with home.store.begin() as tx:
+        await home.subscribing.end(tx, over_with.id, home.clock())
     # grants without deliveries: a mandate, one narrowed, one revoked
     await here.give(RENNES, BANK, TOWN, ["holder"], basis=law("CGCT, art. L2121-29"))
     narrowed = await here.give(CAF, BANK, FAMILY, ["iban", "bic"])
@@ -309,6 +312,7 @@ ALONE: dict[str, Tampering] = {
     "declarations.invalid": a_source_whose_key_was_stolen_before_it_declared,
     "declarations.missing": a_declaration_told_and_not_kept,
     "declarations.not-accepted": drop_first("submissions"),
+    "declarations.trace": on_first("declarations", "trace = zeroblob(16)"),
     "declarations.untold": on_first("declarations", "routed_at = routed_at + 1"),
     "deliveries.differs": "UPDATE deliveries SET subject = zeroblob(32) WHERE state = 'handed'",
     "deliveries.edited": a_field_slipped_into_a_delivery_and_its_row,
@@ -361,6 +365,9 @@ ALONE: dict[str, Tampering] = {
     "policies.edited": f"UPDATE signature_policies SET policy = 4 WHERE party = '{CAF}'",
     "rights.edited": f"UPDATE publishing_rights SET valid_to = 9000000000000 WHERE party = '{PORTAL}'",
     "submissions.receipt": on_first("submissions", "receipt = '{}'"),
+    "subscriptions.paused-ended": (
+        "INSERT INTO paused_subscriptions SELECT id, 1 FROM subscriptions WHERE status = 'ended'"
+    ),
     "subscriptions.edited": on_first("subscriptions", "legal_reference = 'none'"),
     "webhooks.attempt": "UPDATE webhook_attempts SET webhook = zeroblob(16)",
     "webhooks.message": "UPDATE webhooks SET next_at = NULL",

@@ -74,11 +74,11 @@ def test_a_database_of_a_newer_version_is_refused(unefois: Program) -> None:
 
 HANGING = """
 import asyncio
-from broker.cli.serve import _heed
+from broker.cli.serve import heed
 
 async def main():
     stop = asyncio.Event()
-    _heed(stop)
+    heed(stop)
     print("heeding", flush=True)
     await stop.wait()
     print("asked", flush=True)
