@@ -67,7 +67,7 @@ def apply() -> None:
 
     Run it as a user of Kafka that may: UNEFOIS_KAFKA_USERNAME. Exit code 1 when something is left to a person.
 
-    Example: UNEFOIS_KAFKA_USERNAME=admin unefois topics apply
+    Example: unefois topics apply
     """
     done, left = at_home(_apply)
     told = {"done": [_step(one) for one in done], "left": [_step(one) for one in left]}

@@ -10,6 +10,7 @@ from typing import Final
 SIGNERS, TIMES, REPLAYS, SCHEMAS = "test_bad_signers.py", "test_bad_times.py", "test_replays.py", "test_bad_schemas.py"
 BYTES, DOWNGRADES, WEAK, VALUES = "test_bad_bytes.py", "test_downgrades.py", "test_weak_keys.py", "test_bad_values.py"
 MAPPINGS, AWAY, DISKS, HOMES = "test_bad_mappings.py", "test_away.py", "test_bad_disks.py", "test_bad_homes.py"
+HTTP = "test_bad_http.py"
 
 _AT_THE_DESK = f"{VALUES}::test_a_wrong_value_is_refused_at_its_place_before_anything_is_written"
 _AT_THE_COMMAND_LINE = f"{VALUES}::test_a_person_reads_what_is_wrong_with_a_value_where_and_what_to_do"
@@ -183,6 +184,22 @@ ROWS: Final[Mapping[str, tuple[str, ...]]] = {
         "TestVersion::test_a_setting_of_a_newer_version_is_told_by_its_name",
         "TestVersion::test_a_key_store_of_a_newer_version_is_told",
         "TestVersion::test_a_database_of_another_program_is_told",
+    ),
+    "requests that are none, or whose end is in doubt": _tests(
+        HTTP,
+        "test_a_message_whose_end_is_in_doubt_is_refused_and_what_follows_is_no_request",
+        "test_a_chunk_that_is_none_ends_the_connection",
+        "test_chunks_without_an_end_are_counted",
+        "test_a_body_that_would_have_to_be_unpacked_is_refused_unread",
+        "test_what_is_no_request_is_refused_and_the_next_client_is_answered",
+    ),
+    "clients that dawdle, or are too many": _tests(
+        HTTP,
+        "test_who_does_not_end_what_they_began_is_cut_off",
+        "test_a_body_that_drips_is_cut_off_however_long_it_drips",
+        "test_where_connections_are_too_many_the_oldest_that_waits_for_its_client_makes_room",
+        "test_more_requests_at_once_than_it_answers_are_told_to_come_again",
+        "test_ten_thousand_who_say_nothing_keep_nobody_from_being_answered",
     ),
 }
 """What is bad -> node ids below `tests/bad_input`; a function without brackets means all its cases."""

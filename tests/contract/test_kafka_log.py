@@ -188,6 +188,7 @@ async def test_a_kafka_that_hangs_ends_the_wait_and_what_was_asked_for_may_be_th
     assert values in ([b"first", b"third"], [b"first", b"second", b"third"], [b"first", b"third", b"second"])
 
 
+@pytest.mark.proof
 async def test_a_kafka_that_dies_is_unavailable_in_bounded_time(
     own_kafka: tuple[Cluster, list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

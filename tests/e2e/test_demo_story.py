@@ -204,6 +204,7 @@ def test_the_stranger_says_so_where_there_is_no_log(tmp_path: Path, capsys: pyte
 
 
 @pytest.mark.usefixtures("announced")
+@pytest.mark.proof
 def test_the_performance_in_english_says_the_same_ends_well_and_leaves_nothing(
     played: Played, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -165,6 +165,7 @@ async def home(tmp_path: Path) -> AsyncIterator[World]:
         yield made
 
 
+@pytest.mark.proof
 async def test_between_two_processes_nothing_is_released_after_the_acknowledged_revocation(home: World) -> None:
     prepared = await prepare(home, ROUNDS)
     async with Agency(home.folder) as agency:

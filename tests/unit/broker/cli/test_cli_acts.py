@@ -21,7 +21,7 @@ LOOKS: Final = {
     *("audit check", "audit consistency", "audit export", "audit prove", "audit verify", "config check", "config show"),
     *("dead list", "dead show", "epoch list", "explain", "fsck", "mapping list", "mapping test", "monitor"),
     *("party list", "subscribe list", "token keys", "token list", "top", "track", "type check", "type list"),
-    *("type show", "webhook attempts", "webhook list", "topics list"),
+    *("type show", "webhook attempts", "webhook list", "topics list", "topics plan"),
 }
 """They change nothing; the look at a citizen's file is an act."""
 
@@ -40,9 +40,11 @@ WITHOUT: Final = {
     "prune": "the retentions of the settings, which upkeep obeys every hour as well",
     "webhook prove": "a challenge to a server; the attempt is kept beside it",
     "webhook rotate": "keys that are derived from the webhook's id and a number",
-    "topics allow": "who may read which topic at Kafka: that cluster's own record",
-    "topics begin-again": "where a topic goes on: each delivery has its entries",
-    "topics end": "at Kafka, likewise",
+    "topics apply": "at Kafka: what it makes follows from entries that are there",
+    "topics begin-again": "where a source's topic goes on: each declaration has its entries",
+    "move-log": "another place with the same records",
+    "conformance cases": "at an administration's side",
+    "conformance run": "sandboxes of its own, which it throws away",
     "declare": "received when it is routed; the source has the signed receipt",
 }
 """Acts without an entry of their own, and why."""
@@ -67,6 +69,8 @@ ACTS: Final = {
     "resume": {"changed"},
     "narrow": {"changed"},
     "revoke": {"revoked"},
+    "topics allow": {"key_added"},
+    "topics end": {"key_revoked"},
     "webhook add": {"key_added"},
     "webhook end": {"key_revoked"},
 }
@@ -134,6 +138,8 @@ def test_an_act_leaves_the_entries_that_the_table_names(unefois: Program, elise:
     act("subscribe end", asked["id"])
     hook = act("webhook add", NEW, "https://archive.example.fr/unefois")
     act("webhook end", hook["id"])
+    act("topics allow", NEW, "--principal", "archive", "--receives")
+    act("topics end", NEW)
     act("epoch rotate", "gate")
     assert 0 == unefois.run("fsck").exit_code
     assert set(ACTS) - ELSEWHERE == seen

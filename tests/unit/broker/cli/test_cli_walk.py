@@ -52,6 +52,7 @@ def stranger(tmp_path: Path) -> Stranger:
     return Stranger(tmp_path)
 
 
+@pytest.mark.proof
 def test_the_first_walk(stranger: Stranger, elise: Path, move: Path, tmp_path: Path) -> None:
     key = stranger.told("init", "--name", "Essai", "--ledger-origin", "log.essai.example/unefois")["key"]
     stranger.types(
