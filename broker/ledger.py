@@ -40,6 +40,7 @@ from schemas.names import (
     SubjectRef,
 )
 from schemas.note import Note, VerifierKey
+from schemas.note import sign as sign_note
 from schemas.proof import Proof
 from schemas.signing import PrivateKey
 from schemas.tiles import Tile
@@ -147,6 +148,14 @@ class Ledger:
     def verifier_key(self) -> VerifierKey:
         """What anyone needs to check our checkpoints."""
         return VerifierKey.of(self._origin, self._key)
+
+    def attest(self, text: str) -> Note:
+        """A note of another kind with the ledger's signature. Raises ValueError for what could pass as a checkpoint."""
+        try:
+            Checkpoint.parse(text)
+        except Refused:
+            return sign_note(text, self._origin, self._key)
+        raise ValueError("a checkpoint is signed by the sequencer alone")
 
     async def sequence(self) -> int:
         """Order what is committed and not yet ordered, grow the tiles, sign a checkpoint. Returns how many entries.

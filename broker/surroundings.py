@@ -9,6 +9,7 @@ not pass them on.
 from collections.abc import Mapping
 from typing import Final
 
+from broker import home_log
 from broker.crashpoints import mark
 from broker.home_log import CLUSTER, pinned
 from broker.offsets import next_offset
@@ -47,6 +48,7 @@ async def check_log(home: Home, needed: frozenset[str] = NEEDED) -> None:
 
     Raises Refused `kafka.*`, `log.moved`; Unavailable where it is away; Corrupt `log.shorter`.
     """
+    await home_log.check(home.store, home.log)
     for fault in await home.log.look(TOPIC, needed):
         raise fault
     cluster = await home.log.cluster()
@@ -80,6 +82,7 @@ async def look_log(settings: Settings, clock: Clock = system_clock) -> tuple[Pro
     """Everything that is wrong with the log of these settings; one that is away is told, too. Changes nothing."""
     try:
         async with Store.open(settings.database_url) as store, open_log(settings, store, clock) as log:
+            await home_log.check(store, log)
             found = list(await log.look(TOPIC, NEEDED))
             if not found:
                 async with store.read() as tx:

@@ -125,6 +125,7 @@ EXAMPLES: Final[Mapping[tuple[str, str], Mapping[str, Any]]] = {
         }
     },
     ("GET", "/v1/directory"): {},
+    ("GET", "/v1/directory:signed"): {},
     ("GET", "/v1/schemas"): {
         "response": {
             "schemas": [

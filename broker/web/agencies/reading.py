@@ -12,6 +12,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
+from broker import directory as tables
 from broker import shapes
 from broker.credentials import Credential, Scope
 from broker.shapes import Json, time_of, uuid_of
@@ -23,6 +24,7 @@ from broker.web.agencies.strict import Access, StrictRoute
 from broker.web.caching import check_match, exact, tag_of
 from broker.wiring import Home
 from consent.policy import Subscription
+from schemas import directory_note
 from schemas.errors import Refused
 from schemas.names import EventType, Instant, Purpose, SchemaId
 
@@ -41,6 +43,18 @@ async def directory(request: Request, _caller: Reader) -> Response:
     async with home.store.read() as tx:
         content = (await home.lookup.directory(tx)).to_json().encode()
     return exact(request, content, JSON, "no-cache")
+
+
+@routes.get("/directory:signed", response_class=Response)
+async def signed_directory(request: Request, _caller: Reader) -> Response:
+    """The directory's exact JSON as text, and the note that the ledger's key signed for it: its version and digest."""
+    home: Home = request.app.state.home
+    async with home.store.read() as tx:
+        version = await tables.version(tx)
+        content = (await home.lookup.directory(tx)).to_json()
+    note = home.ledger.attest(directory_note.text_of(home.ledger.verifier_key.name, version, content))
+    told = {"directory": content, "note": note.encode().decode()}
+    return exact(request, json.dumps(told).encode(), JSON, "no-cache")
 
 
 @routes.get("/schemas")

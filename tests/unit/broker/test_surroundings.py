@@ -120,8 +120,14 @@ async def test_without_a_server_there_is_nothing_to_judge(tmp_path: Path) -> Non
 async def test_a_home_whose_log_went_to_kafka_refuses_the_table(tmp_path: Path) -> None:
     chosen = load(home=tmp_path, ledger_origin="log.example/x")
     await create_home(chosen)
-    async with open_home(chosen) as home, home.store.begin() as tx:
-        await surroundings._pin(tx, "a cluster")
+    async with open_home(chosen) as home:
+        await surroundings.check_log(home)
+        assert () == await surroundings.look_log(chosen)
+        async with home.store.begin() as tx:
+            await surroundings._pin(tx, "a cluster")
+        with pytest.raises(Refused, match=r"log\.moved"):
+            await surroundings.check_log(home)
+    assert ["log.moved"] == [one.fault.code for one in await surroundings.look_log(chosen)]
     with pytest.raises(Refused, match=r"log\.moved"):
         async with open_home(chosen):
             pass

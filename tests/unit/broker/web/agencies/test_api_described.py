@@ -42,6 +42,7 @@ STORY: Final = (
     "GET /v1/dead-letters",
     "POST /v1/deliveries:replay",
     "GET /v1/directory",
+    "GET /v1/directory:signed",
     "GET /v1/schemas",
     "GET /v1/schemas/{schema}",
     "POST /v1/subscriptions",

@@ -5,7 +5,10 @@ from hashlib import sha256
 import pytest
 
 from consent.policy import SubscriptionStatus
+from schemas import directory_note
 from schemas.directory import Directory
+from schemas.errors import Refused
+from schemas.note import Note
 from tests.unit.broker.web.agencies.calls import Served
 from tests.world import BANK, CAF, CPAM, HEALTH, MOVED
 
@@ -24,6 +27,21 @@ async def test_the_directory_is_what_a_recipient_pins_and_has_a_tag_that_changes
     assert here.home.party == Directory.from_json(first.text).broker
     assert (304, b"", tag) == (again.status_code, again.content, again.headers["etag"])
     assert (200, True) == (changed.status_code, changed.headers["etag"] != tag)
+
+
+async def test_the_signed_directory_is_believed_by_the_ledgers_key_and_its_version_only_rises(served: Served) -> None:
+    here, caf = served.here, await served.caller(CAF)
+    log = here.home.ledger.verifier_key
+    first = await caf.told("GET", "/v1/directory:signed")
+    _, pinned = directory_note.verify(first["directory"], Note.parse(first["note"].encode()), log, None)
+    await here.home.parties.rotate(CAF, 0)
+    second = await caf.told("GET", "/v1/directory:signed")
+    found, later = directory_note.verify(second["directory"], Note.parse(second["note"].encode()), log, pinned)
+
+    assert found.to_json() == (await caf.asks("GET", "/v1/directory")).text
+    assert later.version > pinned.version
+    with pytest.raises(Refused, match=r"directory\.rolled-back"):
+        directory_note.verify(first["directory"], Note.parse(first["note"].encode()), log, later)
 
 
 async def test_a_schema_is_the_bytes_that_its_id_is_the_digest_of(served: Served) -> None:

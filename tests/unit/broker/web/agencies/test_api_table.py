@@ -41,6 +41,7 @@ TABLE: dict[tuple[str, str], tuple[Scope, Any, int]] = {
     ("POST", "/webhooks/{webhook}:end"): (Scope.RECEIVE, None, 404),
     ("GET", "/webhooks/{webhook}/attempts"): (Scope.RECEIVE, None, 404),
     ("GET", "/directory"): (Scope.READ, None, 200),
+    ("GET", "/directory:signed"): (Scope.READ, None, 200),
     ("GET", "/schemas"): (Scope.READ, None, 200),
     ("GET", "/schemas/{schema}"): (Scope.READ, None, 404),
     ("GET", "/subscriptions"): (Scope.READ, None, 200),
@@ -52,7 +53,7 @@ TABLE: dict[tuple[str, str], tuple[Scope, Any, int]] = {
 }
 PUBLIC = {"/openapi.json"}
 """For everybody: no party's object is there."""
-KEPT = {"/directory", "/schemas/{schema}"}
+KEPT = {"/directory", "/directory:signed", "/schemas/{schema}"}
 """What may be kept by who asked: keys and schemas, no citizen."""
 
 
