@@ -162,6 +162,7 @@ def test_a_person_before_a_locked_database_is_told_to_try_again(
     person.declares()
 
 
+@pytest.mark.proof
 def test_a_person_whose_disk_is_full_is_told_loses_nothing_and_goes_on_when_there_is_room(
     person: Person, tmp_path: Path
 ) -> None:

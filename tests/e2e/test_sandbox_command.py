@@ -67,6 +67,7 @@ def test_what_it_tells_to_try_works_as_printed_and_ctrl_c_leaves_nothing(tmp_pat
     assert [] == list(tmp_path.iterdir())
 
 
+@pytest.mark.proof
 def test_the_demo_ends_with_a_live_sandbox_where_that_is_asked_for(tmp_path: Path) -> None:
     with started(tmp_path, "-c", DEMO, "demo", "--serve") as process:
         event = next(line for line in greeting(process) if line.startswith("  curl"))

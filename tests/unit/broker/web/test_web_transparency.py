@@ -63,7 +63,7 @@ async def log(tmp_path: Path) -> AsyncIterator[Log]:
         yield Log(store)
 
 
-@pytest.mark.parametrize("size", [1, 255, 256, 257, 70_000])
+@pytest.mark.parametrize("size", [1, 255, 256, 257, pytest.param(70_000, marks=pytest.mark.proof)])
 async def test_every_file_is_what_export_writes_and_the_whole_verifies(log: Log, tmp_path: Path, size: int) -> None:
     await log.grow(size)
     folder = tmp_path / "log"
