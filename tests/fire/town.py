@@ -283,7 +283,8 @@ async def on_three(nodes: Three, prefix: str, folder: Path, database_url: str) -
     nodes.whole()
     await nodes.cluster().make_topic(topic, PARTITIONS, 3)
     nodes.enlist(user)
-    nodes.allow(user, prefix, AclOperation.READ, AclOperation.WRITE, AclOperation.DESCRIBE)
+    needed = (AclOperation.READ, AclOperation.WRITE, AclOperation.DESCRIBE, AclOperation.DESCRIBE_CONFIGS)
+    nodes.allow(user, prefix, *needed)
     nodes.whole(topic)
     made = await found(folder, database_url=database_url, kafka_topic_prefix=prefix, **nodes.settings(user))
     with ended(made):
