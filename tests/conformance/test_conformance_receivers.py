@@ -24,6 +24,7 @@ CARELESS: dict[type[Careful], dict[str, set[str]]] = {
     agencies.IgnoresStatements: {"wrong-statement": {"applied-tampered"}},
     agencies.AppliesTwice: {
         "duplicate": {"applied-twice"},
+        "expired": {"applied-twice"},
         "slow-acknowledge": {"applied-twice"},
         "crash": {"applied-twice"},
     },
