@@ -46,7 +46,7 @@ def at_the_worst(moment: str, passed: list[str]) -> None:
 async def main() -> None:
     at_the_worst(sys.argv[2], [])
     if sys.argv[2] == "written":
-        dialects.ABSENT_SECONDS = 1  # it holds locks; what an operator's server waits a minute for
+        dialects._SESSION["idle_in_transaction_session_timeout"] = "1s"  # it holds locks; an operator's waits a minute
     async with open_home(load(home=Path(sys.argv[1]))) as home:
         try:
             print(await home.router.route_batch(0), flush=True)
