@@ -15,20 +15,22 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from broker.cli.session import collect_less
 from broker.hosted import HostedInbox
 from broker.settings import load
+from broker.store.bell import planned_for
 from broker.wiring import Home, open_home
-from connectors.contract import Applied
+from connectors.contract import Applied, Pulled
 from schemas.names import PartyId
 from tests.bench.spine import BATCH, FAMILY, MOVED, VOICE, person
 from tests.world import PORTAL, World
 
-POLL_SECONDS = 0.005
-"""How long a recipient of the bench waits that found nothing."""
+LOOK_SECONDS = 1.0
+"""How long a recipient of the bench waits that found nothing and hears no bell, as a long poll does."""
 
 
 def written(envelopes: Sequence[bytes]) -> bytes:
@@ -83,18 +85,32 @@ async def _receive(
     here: World, party: PartyId, left: list[int], handed: dict[str, list[float]], opening: list[float]
 ) -> None:
     inbox: HostedInbox = here.inbox(party)
-    while left[0] > 0:
-        pulled = await inbox.pull(BATCH)
-        if not pulled.locked:
-            await asyncio.sleep(POLL_SECONDS)
-            continue
-        at, began = time.time(), time.process_time()
-        opened = await here.open(party, pulled)
-        opening[0] += time.process_time() - began
-        for delivery in opened:
-            handed.setdefault(delivery.declaration_id.hex(), []).append(at)
-        await inbox.acknowledge_all({delivery.delivery_id: Applied() for delivery in opened})
-        left[0] -= len(opened)
+    with here.home.store.bell.heard(planned_for(party)) as rung:
+        while left[0] > 0:
+            rung.clear()
+            pulled = await inbox.pull(BATCH)
+            if pulled.locked:
+                await _take(here, party, pulled, left, handed, opening)
+                continue
+            with suppress(TimeoutError):
+                await asyncio.wait_for(rung.wait(), LOOK_SECONDS)
+
+
+async def _take(
+    here: World,
+    party: PartyId,
+    pulled: Pulled,
+    left: list[int],
+    handed: dict[str, list[float]],
+    opening: list[float],
+) -> None:
+    at, began = time.time(), time.process_time()
+    opened = await here.open(party, pulled)
+    opening[0] += time.process_time() - began
+    for delivery in opened:
+        handed.setdefault(delivery.declaration_id.hex(), []).append(at)
+    await here.inbox(party).acknowledge_all({delivery.delivery_id: Applied() for delivery in opened})
+    left[0] -= len(opened)
 
 
 async def revoke(here: World, first: str, count: str, party: str) -> dict[str, Any]:
