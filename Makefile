@@ -61,6 +61,8 @@ layers: $(VENV)/dev
 # What the machine does in a second, beside its cryptography alone; `make bench-growth` takes half an hour or so.
 bench: $(VENV)/dev
 	$(BIN)/python -m tests.bench.bench
+	$(BIN)/python -m tests.bench.api
+	$(BIN)/python -m tests.bench.hooks
 
 bench-growth: $(VENV)/dev
 	$(BIN)/python -m tests.bench.bench --growth 1000,3000,10000,30000,100000 --plot docs/images/growth.svg
