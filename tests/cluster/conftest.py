@@ -5,9 +5,12 @@ from pathlib import Path
 
 import pytest_asyncio
 
+from tests.fire.alive import pytest_runtest_call, pytest_runtest_setup
 from tests.fire.town import Town, on_three
 from tests.services.databases import Databases
 from tests.services.three import Three
+
+__all__ = ["pytest_runtest_call", "pytest_runtest_setup"]
 
 
 @pytest_asyncio.fixture

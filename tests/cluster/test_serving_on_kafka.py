@@ -9,7 +9,8 @@ import pytest
 from broker.credentials import Scope
 from connectors.client import Client
 from schemas.names import Instant
-from tests.fire.town import Serving, Town, until
+from tests.fire.alive import Serving, until
+from tests.fire.town import Town
 from tests.services.three import Three
 from tests.world import DAY, PORTAL, World
 
@@ -81,17 +82,17 @@ async def test_a_kafka_that_is_away_is_told_waited_for_and_costs_nothing(town: T
     async def all_is_well() -> bool:
         return all([all((await readiness(one)).values()) for one in running])
 
-    await until(log_is_away, "at the start")
+    await until(log_is_away, "at the start", town.look)
     nodes.whole(topic)
-    await until(all_is_well, "after the start")
+    await until(all_is_well, "after the start", town.look)
     async with town.opened() as here:
         async with town.declaring(here, here.home.intake.accept, 10) as progress:
             await progress.reached(20)
             for node in nodes.nodes:
                 node.kill()
-            await until(log_is_away, "in the middle")
+            await until(log_is_away, "in the middle", town.look)
             nodes.whole(topic)
-            await until(all_is_well, "after the middle")
+            await until(all_is_well, "after the middle", town.look)
         await town.settled(here)
         for one in running:
             one.end()

@@ -9,6 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.fire.alive import pytest_runtest_call, pytest_runtest_setup
+
+__all__ = ["pytest_runtest_call", "pytest_runtest_setup"]
+
 KILLS: pytest.StashKey[Counter[str]] = pytest.StashKey()
 
 

@@ -11,7 +11,8 @@ from aiokafka import AIOKafkaProducer
 from broker.log import kafka as adapter
 from broker.log.kafka import KafkaLog
 from schemas.errors import Unavailable
-from tests.fire.town import Town, on_three, until
+from tests.fire.alive import until
+from tests.fire.town import Town, on_three
 from tests.services.databases import Databases
 from tests.services.three import Three
 

@@ -13,7 +13,8 @@ import pytest
 
 from broker.log.kafka_cluster import Cluster
 from tests.fire import shift
-from tests.fire.town import DEADLINE, ROOT
+from tests.fire.alive import DEADLINE
+from tests.fire.town import ROOT
 from tests.services.databases import Databases
 
 EACH = 70

@@ -16,8 +16,9 @@ from broker.log.kafka_cluster import Cluster
 from broker.router import TOPIC
 from schemas.errors import Unavailable
 from tests.fire import proxy
+from tests.fire.alive import until
 from tests.fire.proxy import Api, Fate, Proxy
-from tests.fire.town import PARTITIONS, ended, found, until
+from tests.fire.town import PARTITIONS, ended, found
 from tests.services import kafka as servers
 from tests.services.databases import Databases
 from tests.services.processes import free_port

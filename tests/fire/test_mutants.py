@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.fire import mutants, shift
-from tests.fire.town import DEADLINE, ROOT
+from tests.fire.alive import DEADLINE
+from tests.fire.town import ROOT
 
 KILLS = 70
 """As many as each shift of `test_kills.py` has."""

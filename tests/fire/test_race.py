@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -17,7 +18,8 @@ import pytest_asyncio
 
 from schemas.entry import EntryKind
 from tests.faults.races import breaches, released_after_revocation
-from tests.fire.town import DEADLINE, ROOT, Town, ended, found
+from tests.fire.alive import DEADLINE, LOOK, Late
+from tests.fire.town import ROOT, Town, ended, found
 from tests.services import postgres as servers
 from tests.services.databases import Databases
 
@@ -52,7 +54,7 @@ def raced(town: Town, rounds: int, *more: str) -> Counter[str]:
     outcomes = Counter[str]()
     try:
         for process in running:
-            told, wrong = process.communicate(timeout=DEADLINE * 20)
+            told, wrong = ended_of(process, town, rounds)
             assert 0 == process.returncode, wrong[-3000:]
             outcomes.update(json.loads(told))
     finally:
@@ -60,6 +62,18 @@ def raced(town: Town, rounds: int, *more: str) -> Counter[str]:
             process.kill()
             process.communicate()
     return outcomes
+
+
+def ended_of(process: "subprocess.Popen[str]", town: Town, rounds: int) -> tuple[str, str]:
+    """What it said, once it ended; in the meantime the town has to live. Raises Dead, or Late."""
+    until = time.monotonic() + DEADLINE + rounds / 5
+    while True:
+        try:
+            return process.communicate(timeout=LOOK)
+        except subprocess.TimeoutExpired:
+            town.look()
+            if time.monotonic() > until:
+                raise Late("the races") from None
 
 
 async def test_over_many_processes_nothing_is_released_after_the_acknowledged_revocation(town: Town) -> None:

@@ -12,7 +12,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, closing, contextmanager
@@ -31,19 +30,15 @@ from broker.settings import Settings, load
 from broker.store.tables import dead_letters, declarations, deliveries
 from broker.wiring import create_home, open_home
 from schemas.entry import EntryKind
-from schemas.errors import Unavailable
 from schemas.names import DeclarationId, SubjectRef
 from tests.faults.races import breaches
+from tests.fire.alive import Progress, Serving, persistent, until
 from tests.services.three import Three
 from tests.world import CAF, ELISE, FAMILY, MOVED, PORTAL, RENNES_ADDRESS, Clock, Entropy, World, populate
 
 ROOT = Path(__file__).parents[2]
 PARTITIONS = 4
 PEOPLE = 8
-DEADLINE = 180
-"""Seconds for anything that is waited for: far more than it takes, on a machine with other things to do."""
-BACK_OFF = 0.05
-"""What a source waits, in seconds, before it sends the same bytes again."""
 
 MAPPING = """
 name: moves
@@ -55,81 +50,6 @@ fields: {citizen: record.subject.birthdate, number: record.new_address.housenumb
 
 Accept = Callable[[bytes], Awaitable[object]]
 """Hands in one envelope; raises Unavailable when it has to be sent again."""
-
-
-class Late(AssertionError):
-    """What was waited for did not come."""
-
-
-async def until(met: Callable[[], Awaitable[bool]], what: str) -> None:
-    """Return once it is so. What cannot be asked now is asked again."""
-    end = time.monotonic() + DEADLINE
-    while True:
-        try:
-            if await met():
-                return
-        except Unavailable:
-            pass
-        if time.monotonic() > end:
-            raise Late(what)
-        await asyncio.sleep(BACK_OFF)
-
-
-@dataclass
-class Serving:
-    """One process that serves, with its words kept in a file."""
-
-    process: "subprocess.Popen[bytes]"
-    told: Path
-
-    @property
-    def address(self) -> str:
-        """Where it answers over HTTP."""
-        end = time.monotonic() + DEADLINE
-        while not (lines := self.told.read_text().splitlines()):
-            if self.process.poll() is not None or time.monotonic() > end:
-                raise Late(f"it does not serve: {self.words()}")
-            time.sleep(BACK_OFF)
-        return str(json.loads(lines[0])["listen"])
-
-    def words(self) -> str:
-        """The end of what it wrote to its log."""
-        return self.told.with_suffix(".err").read_text(errors="replace")[-2000:]
-
-    def kill(self) -> None:
-        """kill -9."""
-        self.process.kill()
-        self.process.wait()
-
-    def end(self) -> None:
-        """Ask it to end, and see that it ends well."""
-        self.address  # noqa: B018 it heeds signals once it has told where it answers
-        self.process.send_signal(signal.SIGTERM)
-        assert 0 == self.process.wait(DEADLINE), self.words()
-
-
-@dataclass
-class Progress:
-    """How many declarations have their receipt."""
-
-    wanted: int
-    count: int = 0
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def one_more(self) -> None:
-        """Another."""
-        self.count += 1
-        self.changed.set()
-
-    async def reached(self, count: int) -> None:
-        """Return once so many have been acknowledged. Raises Late."""
-        try:
-            async with asyncio.timeout(DEADLINE):
-                while self.count < min(count, self.wanted):
-                    self.changed.clear()
-                    await self.changed.wait()
-        except TimeoutError:
-            raise Late(f"{count} declarations: {self.count} of {self.wanted}") from None
 
 
 @dataclass
@@ -162,13 +82,18 @@ class Town:
             process = subprocess.Popen(
                 command, cwd=ROOT, env={**self.environment, **armed, **named}, stdout=out, stderr=err
             )
-        self.started.append(Serving(process, told))
+        self.started.append(Serving(process, told, mortal=crash is not None))
         return self.started[-1]
+
+    def look(self) -> None:
+        """Raises Dead when one of its processes died by itself."""
+        for one in self.started:
+            one.look()
 
     @asynccontextmanager
     async def declaring(self, here: World, accept: Accept, each: int) -> AsyncIterator[Progress]:
         """Every citizen declares so often, one after the other, while the block runs; ends when all have receipts."""
-        progress = Progress(each * PEOPLE)
+        progress = Progress(each * PEOPLE, self.look)
         async with asyncio.TaskGroup() as group:
             for person in self.people:
                 group.create_task(self._declare(here, person, accept, each, progress))
@@ -181,18 +106,18 @@ class Town:
         mine = self.accepted.setdefault(here.subject(person), [])
         for _ in range(each):
             record = here.moved(person, new_address=RENNES_ADDRESS | {"housenumber": str(len(mine) + 1)})
-            envelope = await persistent(lambda record=record: here.home.desk.envelope(PORTAL, MOVED, record))
-            answer = await persistent(lambda envelope=envelope: accept(envelope))
+            envelope = await persistent(lambda record=record: here.home.desk.envelope(PORTAL, MOVED, record), self.look)
+            answer = await persistent(lambda envelope=envelope: accept(envelope), self.look)
             mine.append(answer.declaration_id)
             progress.one_more()
 
     async def settled(self, here: World) -> None:
-        """Return once nothing waits any more, neither in the log nor in a mailbox. Raises Late."""
+        """Return once nothing waits any more, neither in the log nor in a mailbox. Raises Late, or Dead."""
 
         async def met() -> bool:
             return not sum((await take(here.home)).lag.values()) and not await self.active(here)
 
-        await until(met, "everything is delivered")
+        await until(met, "everything is delivered", self.look)
 
     async def active(self, here: World) -> int:
         """How many deliveries are on their way."""
@@ -237,18 +162,6 @@ class Town:
             for citizen, number in connection.execute("SELECT citizen, number FROM moves ORDER BY rowid"):
                 found.setdefault(citizen, []).append(number)
         return found
-
-
-async def persistent(call: Callable[[], Awaitable[Any]]) -> Any:
-    """Again and again, as a source does, until there is an answer. Raises Late."""
-    end = time.monotonic() + DEADLINE
-    while True:
-        try:
-            return await call()
-        except Unavailable as fault:
-            if time.monotonic() > end:
-                raise Late(f"an answer: {fault.code}") from None
-            await asyncio.sleep(BACK_OFF)
 
 
 async def found(folder: Path, **told: Any) -> Town:
