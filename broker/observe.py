@@ -4,7 +4,8 @@ Refuses: free text. An event is a static name, a key is one of KEYS, a value is 
 member of a closed list, an identifier. Anything else is dropped and counted, in exceptions and in what other libraries
 say too.
 Keeps: whatever is thrown at a logger, what comes out holds nothing that a person typed. The tests throw canaries at it;
-that events are literals they read in the source, for here a literal looks like any other string.
+that events are literals they read in the source, for here a literal looks like any other string. And a logger never
+raises: a line that cannot be written is counted and gone, for what it tells of has happened.
 
 A pattern that scrubs text afterwards misses the name that it does not know. So nothing is scrubbed: it is named, typed,
 or gone.
@@ -15,16 +16,17 @@ import logging
 import re
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from enum import Enum
 from types import TracebackType
 from typing import Any, Final, TextIO
 
 import structlog
-from structlog.typing import FilteringBoundLogger
+from structlog.typing import FilteringBoundLogger, Processor
 
 from broker.ports import Clock
 from broker.tracing import TraceId
@@ -35,6 +37,7 @@ from schemas.names import (
     DeliveryId,
     EventType,
     GrantId,
+    Instant,
     Kid,
     LeafHash,
     ManifestDigest,
@@ -112,7 +115,8 @@ KEYS: Final[Mapping[str, Callable[[object], Json]]] = {
 def logger() -> FilteringBoundLogger:
     """A logger: `log.info("router.batch-planned", count=12)`. The event is a literal; keys are those of KEYS.
 
-    In a process that nobody configured (a command, a test) what is below `warning` is not said at all.
+    In a process that nobody configured (a command, a test) what is below `warning` is not said at all; the rest is, by
+    the same rule, to the standard error.
     """
     made: FilteringBoundLogger = structlog.get_logger() if structlog.is_configured() else _QUIET
     return made
@@ -130,9 +134,53 @@ def bound(trace_id: TraceId) -> Iterator[None]:
         yield
 
 
-_QUIET: Final[FilteringBoundLogger] = structlog.wrap_logger(
-    structlog.PrintLogger(sys.stderr), wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING)
-)
+class _Unheard:
+    """How many lines of this process nobody could hear."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.count = 0
+
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        """What fails inside for want of a stream that takes it (closed, full, a reader that went away) is counted."""
+        try:
+            yield
+        except (OSError, ValueError):  # of a file that was closed Python says ValueError
+            with self._lock:
+                self.count += 1
+
+
+_UNHEARD: Final = _Unheard()
+
+
+def unheard() -> int:
+    """Lines that this process could not write since it began: for `unefois_unheard_lines_total`."""
+    return _UNHEARD.count
+
+
+def unraised() -> AbstractContextManager[None]:
+    """For who prints lines of its own, around the printing alone: every OSError and ValueError inside is counted."""
+    return _UNHEARD.counted()
+
+
+class _Stream:
+    """Where lines go, one at a time and whole. Its methods are the levels, as structlog calls them.
+
+    Crash in the middle of a line: a part of it stands there; nothing of ours reads it.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._lock = threading.Lock()
+
+    def msg(self, line: str) -> None:
+        """Write one line, or count it."""
+        with self._lock, _UNHEARD.counted():
+            self._stream.write(line + "\n")
+            self._stream.flush()
+
+    debug = info = warning = error = critical = exception = msg
 
 
 def configure(level: str, clock: Clock, stream: TextIO) -> None:
@@ -141,11 +189,11 @@ def configure(level: str, clock: Clock, stream: TextIO) -> None:
     Other libraries are heard from `warning` on, without their text. An exception that nobody caught is told without its
     message too.
     """
-    number = logging.getLevelNamesMapping()[level.upper()]
+    number, lines = logging.getLevelNamesMapping()[level.upper()], _Stream(stream)
     structlog.configure(
-        processors=[structlog.contextvars.merge_contextvars, structlog.processors.add_log_level, _Line(clock)],
+        processors=_processors(clock),
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(file=stream),
+        logger_factory=lambda *_: lines,
         cache_logger_on_first_use=False,
     )
     root = logging.getLogger()
@@ -154,6 +202,10 @@ def configure(level: str, clock: Clock, stream: TextIO) -> None:
     logging.captureWarnings(True)
     sys.excepthook = _uncaught
     threading.excepthook = lambda told: _uncaught(told.exc_type, told.exc_value, told.exc_traceback)
+
+
+def _processors(clock: Clock) -> list[Processor]:
+    return [structlog.contextvars.merge_contextvars, structlog.processors.add_log_level, _Line(clock)]
 
 
 def hush(library: str) -> None:
@@ -230,3 +282,14 @@ def _uncaught(kind: type[BaseException], error: BaseException | None, trace: Tra
     if issubclass(kind, KeyboardInterrupt):
         return
     logger().critical("process.uncaught", exc_info=(kind, error, trace))
+
+
+def _now() -> Instant:
+    return Instant(time.time_ns() // 1_000_000)
+
+
+_QUIET: Final[FilteringBoundLogger] = structlog.wrap_logger(
+    _Stream(sys.stderr),
+    processors=_processors(_now),
+    wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+)

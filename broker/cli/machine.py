@@ -220,7 +220,12 @@ async def _serve(home: "Home") -> int:
     count = len(agencies)
     if not chosen().json:
         line(say(f"En marche, {count} administrations hébergées.", f"Running, {count} hosted administrations."))
-    await turns.run(home, agencies, stop, tell_turn)
+
+    def tell(done: "Turn") -> None:
+        with observe.unraised():  # a turn is done whether or not somebody can read of it
+            tell_turn(done)
+
+    await turns.run(home, agencies, stop, tell)
     return Exit.OK
 
 

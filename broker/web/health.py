@@ -21,7 +21,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from broker import measures
+from broker import measures, observe
 from broker.figures import Figures, Tally, oldest_waiting, take
 from broker.router import TOPIC
 from broker.serving import Serving
@@ -161,6 +161,7 @@ class _Exposition(Collector):
         if self._figures is not None:
             yield from _gauges(self._figures)
         yield from _counters(self._tally)
+        yield CounterMetricFamily("unefois_unheard_lines", "Log lines that could not be written.", observe.unheard())
 
 
 def _gauges(figures: Figures) -> Iterator[Metric]:

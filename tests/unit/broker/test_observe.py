@@ -2,25 +2,33 @@
 
 import ast
 import asyncio
+import contextlib
+import errno
 import io
 import json
 import logging
+import os
+import subprocess
 import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
 from enum import Enum
+from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pytest
 import structlog
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import select
 
 import broker
 from broker import observe
 from broker.observe import KEYS, configure, logger
+from broker.store.engine import Store
+from broker.store.tables import meta
 from schemas.errors import Corrupt, Refused
 from schemas.names import (
     Capacity,
@@ -279,6 +287,92 @@ def test_no_free_text_gets_out(lines: Lines, keys: dict[str, object]) -> None:
         key for key, value in keys.items() if key == "code" and value in observe.messages.table()
     }
     assert allowed >= set(lines()[-1])
+
+
+@pytest.fixture
+def broken_pipe() -> Iterator[TextIO]:
+    """What a log is when its reader has gone."""
+    reads, writes = os.pipe()
+    os.close(reads)
+    stream = os.fdopen(writes, "w", buffering=1)
+    yield stream
+    with contextlib.suppress(BrokenPipeError):
+        stream.close()
+
+
+@pytest.fixture
+def full_device() -> Iterator[TextIO]:
+    """What a log is on a disk that is full."""
+    stream = open("/dev/full", "w", buffering=1)  # noqa: SIM115
+    yield stream
+    with contextlib.suppress(OSError):
+        stream.close()
+
+
+@pytest.fixture
+def closed_file(tmp_path: Path) -> TextIO:
+    """What a log is when somebody closed it."""
+    with (tmp_path / "log").open("w") as stream:
+        return stream
+
+
+def speak_of_everything() -> None:
+    """Each way in which a line begins."""
+    logger().info("flow.step", count=1)
+    logging.getLogger("asyncio").error(CANARY)
+    sys.excepthook(ValueError, ValueError(CANARY), None)
+
+
+@pytest.mark.parametrize("stream", ["broken_pipe", "full_device", "closed_file"])
+def test_a_line_that_cannot_be_written_is_counted_and_raises_nothing(
+    stream: str, lines: Lines, request: pytest.FixtureRequest
+) -> None:
+    configure("info", lambda: Instant(0), request.getfixturevalue(stream))
+    before = observe.unheard()
+    speak_of_everything()
+    assert 3 == observe.unheard() - before
+
+
+def test_lines_are_heard_again_once_the_disk_has_room(lines: Lines, tmp_path: Path) -> None:
+    class Disk(io.StringIO):
+        full = True
+
+        def write(self, text: str) -> int:
+            if self.full:
+                raise OSError(errno.ENOSPC, CANARY)
+            return super().write(text)
+
+    disk = Disk()
+    configure("info", lambda: Instant(0), disk)
+    logger().info("flow.step", count=1)
+    disk.full = False
+    logger().info("flow.step", count=2)
+    assert [2] == [json.loads(line)["count"] for line in disk.getvalue().splitlines()]
+
+
+@pytest.mark.parametrize("stream", ["broken_pipe", "full_device"])
+@pytest.mark.asyncio
+async def test_what_is_committed_stands_though_nobody_can_hear_of_it(
+    stream: str, lines: Lines, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    configure("info", lambda: Instant(0), request.getfixturevalue(stream))
+    before = observe.unheard()
+    async with Store.open(f"sqlite+aiosqlite:///{tmp_path / 'store.db'}") as store:
+        async with store.begin() as tx:
+            await tx.conn.run_sync(meta.create)
+        async with store.begin() as tx:
+            tx.add(meta, {"name": "told", "value": "once"})
+            tx.after(lambda: logger().info("flow.step"))
+            tx.after(lambda: logger().info("flow.step"))
+        async with store.read() as tx:
+            assert ["once"] == list((await tx.execute(select(meta.c.value))).scalars())
+    assert 2 == observe.unheard() - before
+
+
+def test_a_process_that_nobody_configured_keeps_to_the_same_rule() -> None:
+    speak = f"from broker.observe import logger; logger().warning('flow.step', name='{CANARY}', count=3)"
+    told = subprocess.run([sys.executable, "-c", speak], capture_output=True, text=True, check=True, cwd=ROOT).stderr
+    assert ("flow.step", 3, 1) == itemgetter("event", "count", "dropped")(json.loads(told))
 
 
 SPEAKS = {"debug", "info", "warning", "error", "critical", "exception"}

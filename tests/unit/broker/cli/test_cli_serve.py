@@ -7,11 +7,16 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx2
+import pytest
 
+from broker import observe
+from broker.cli import frame, serve
+from broker.serving import Role
+from broker.turns import Turn
 from tests.program import FIELDS, Program, grant_and_declare
 
 ROOT = Path(__file__).parents[4]
@@ -44,6 +49,19 @@ def test_what_was_declared_is_routed_and_asked_to_stop_it_ends_well(unefois: Pro
 
     assert 1 == routed
     assert unefois.told("fsck")["clean"]
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_a_turn_that_cannot_be_told_is_done_all_the_same(as_json: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    frame.choose(None, as_json=as_json, lang="en")
+    before = observe.unheard()
+    with open("/dev/full", "w", buffering=1) as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        serve._tell(Role.ALL, Turn())
+        with suppress(OSError):
+            stream.close()
+
+    assert before + 1 == observe.unheard()
 
 
 def test_an_address_that_is_taken_is_refused_before_anything_begins(unefois: Program) -> None:

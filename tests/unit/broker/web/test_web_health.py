@@ -8,6 +8,7 @@ import httpx2
 import pytest
 import pytest_asyncio
 
+from broker import observe
 from broker.log.sql import SqlLog
 from broker.serving import Role, Serving
 from broker.store import migrate
@@ -200,6 +201,14 @@ async def test_metrics_tell_how_long_revocations_took(asking: Asking, here: Worl
     await here.home.consents.revoke(granted.grant.id, VOICE)
 
     assert before + 1 == (await asking.metrics())["unefois_revocation_seconds_count"]
+
+
+async def test_metrics_tell_how_many_lines_nobody_could_hear(asking: Asking) -> None:
+    before = (await asking.metrics())["unefois_unheard_lines_total"]
+    with observe.unraised():
+        raise BrokenPipeError
+
+    assert before + 1 == (await asking.metrics())["unefois_unheard_lines_total"]
 
 
 async def test_without_a_database_metrics_say_so_and_tell_no_old_figures(
