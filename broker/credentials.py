@@ -24,8 +24,8 @@ from broker import directory
 from broker.crashpoints import mark
 from broker.ledger import Recorder
 from broker.ports import Entropy
+from broker.store.access_tables import api_tokens
 from broker.store.engine import Transaction
-from broker.store.tables import api_tokens
 from schemas.entry import EntryKind
 from schemas.errors import Refused
 from schemas.names import Instant, PartyId

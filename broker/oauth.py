@@ -33,8 +33,8 @@ from broker.credentials import Credential, Scope
 from broker.ledger import Recorder
 from broker.ports import Entropy
 from broker.registrar import row_digest
+from broker.store.access_tables import client_keys, spent_assertions
 from broker.store.engine import Transaction
-from broker.store.tables import client_keys, spent_assertions
 from schemas.entry import EntryKind
 from schemas.errors import Refused
 from schemas.names import Instant, Kid, PartyId

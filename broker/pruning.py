@@ -14,16 +14,15 @@ from sqlalchemy import ColumnElement, Select, Table, delete, func, select, updat
 
 from broker.crashpoints import mark
 from broker.ports import Clock
+from broker.store.access_tables import api_tokens, spent_assertions
 from broker.store.engine import Store, Transaction
 from broker.store.tables import (
     LOCKED,
-    api_tokens,
     consumed,
     dead_letters,
     deliveries,
     ledger_checkpoints,
     log_record,
-    spent_assertions,
 )
 from schemas.names import Instant
 

@@ -8,14 +8,11 @@ no repr. Units are in the names. `broker.settings_check` says what is allowed bu
 
 import os
 import re
-import tomllib
-from collections.abc import Mapping
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
-from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -25,19 +22,14 @@ from pydantic_settings import (
 )
 from sqlalchemy import URL
 
+from broker.settings_sources import FILE, PREFIX, SecretFiles, read_toml
 from schemas.errors import Refused
 from schemas.hpke import Suite
 from schemas.messages import Language
 from schemas.names import PartyId
 from schemas.signing import POLICIES
-from schemas.text import from_utf8
 from schemas.witnessing import Known
 
-PREFIX: Final = "UNEFOIS_"
-FILE: Final = "unefois.toml"
-SECRETS: Final = ("keys_passphrase", "database_url", "kafka_password")
-"""These may also be given as a file: UNEFOIS_<NAME>_FILE."""
-SECRET_FILE_BYTES: Final = 16384
 UNSET: Final = "(to be completed)"
 
 _ADDRESS: Final = re.compile(r"[A-Za-z0-9.-]+:[0-9]{1,5}")
@@ -285,18 +277,8 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The order of the module's first page; nothing else is read, no `.env` and no secrets folder."""
         home = init_settings().get("home") or os.environ.get(f"{PREFIX}HOME") or default_home()
-        file = InitSettingsSource(settings_cls, _read_toml(Path(str(home)).expanduser() / FILE))
-        return init_settings, env_settings, _SecretFiles(settings_cls), file
-
-
-class _SecretFiles(PydanticBaseSettingsSource):
-    """Secrets from files that the environment names; one final line break is not part of a secret."""
-
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        return self().get(field_name), field_name, False
-
-    def __call__(self) -> dict[str, Any]:
-        return {name: told for name in SECRETS if (told := _secret_file(name, os.environ)) is not None}
+        file = InitSettingsSource(settings_cls, read_toml(Path(str(home)).expanduser() / FILE))
+        return init_settings, env_settings, SecretFiles(settings_cls), file
 
 
 def load(**chosen: Any) -> Settings:
@@ -329,34 +311,3 @@ def refusals(invalid: ValidationError) -> tuple[Refused, ...]:
 
 def _database_in(home: Path) -> str:
     return URL.create("sqlite+aiosqlite", database=str(home / "unefois.db")).render_as_string(hide_password=False)
-
-
-def _secret_file(name: str, environment: Mapping[str, str]) -> str | None:
-    variable = f"{PREFIX}{name.upper()}"
-    path = environment.get(f"{variable}_FILE")
-    if path is None:
-        return None
-    if variable in environment:
-        raise Refused("settings.twice", f"/{name}", key=variable)
-    try:
-        content = Path(path).read_bytes()
-    except OSError:
-        raise Refused("settings.secret-file", f"/{name}", key=f"{variable}_FILE") from None
-    secret = from_utf8(content)
-    if secret is None or len(content) > SECRET_FILE_BYTES:
-        raise Refused("settings.secret-file", f"/{name}", key=f"{variable}_FILE")
-    return secret.removesuffix("\n").removesuffix("\r")
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        text = path.read_text("utf-8")
-    except FileNotFoundError:
-        return {}
-    except (OSError, UnicodeDecodeError):
-        raise Refused("settings.not-toml", line=0) from None
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as wrong:
-        line = re.search(r"at line (\d+)", str(wrong))  # without it, the end of the file came too early
-        raise Refused("settings.not-toml", line=int(line[1]) if line else text.count("\n") + 1) from None

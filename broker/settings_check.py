@@ -14,7 +14,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from broker.crashpoints import VARIABLE as CRASH
-from broker.settings import FILE, PREFIX, SECRETS, UNSET, Settings, refusals
+from broker.settings import UNSET, Settings, refusals
+from broker.settings_sources import FILE, PREFIX, SECRETS
 from schemas.errors import Refused
 
 # Read by others than these settings: where a test finds its services, and where it may not skip.

@@ -24,8 +24,9 @@ from broker.crashpoints import mark
 from broker.deliveries import DeliveryState
 from broker.outbound import Outbound, Reply
 from broker.ports import Clock, Entropy
+from broker.store.access_tables import webhook_attempts, webhooks
 from broker.store.engine import Store, Transaction
-from broker.store.tables import deliveries, webhook_attempts, webhooks
+from broker.store.tables import deliveries
 from broker.webhooks import ID_BYTES, LOCK, Kind, Status, Webhook, Webhooks, webhook_of
 from schemas.errors import Fault
 from schemas.instants import rfc3339

@@ -20,8 +20,8 @@ from broker import directory
 from broker.crashpoints import mark
 from broker.ledger import Recorder
 from broker.registrar import LOCK, row_digest
+from broker.store.access_tables import topic_users
 from broker.store.engine import Transaction
-from broker.store.tables import topic_users
 from schemas.entry import EntryKind
 from schemas.errors import Refused
 from schemas.names import Instant, PartyId

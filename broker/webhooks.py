@@ -25,8 +25,8 @@ from broker.crashpoints import mark
 from broker.ledger import Recorder
 from broker.outbound import Outbound
 from broker.ports import Entropy
+from broker.store.access_tables import webhook_attempts, webhooks
 from broker.store.engine import Transaction
-from broker.store.tables import webhook_attempts, webhooks
 from schemas.entry import EntryKind
 from schemas.errors import Refused
 from schemas.names import Instant, PartyId

@@ -6,19 +6,18 @@ Keeps: no other module names a concrete adapter, reads a setting, a clock or the
 
 import secrets
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from broker import home_log, log_move
+from broker import home_log, settings_parts
 from broker import identity as identities
 from broker.consents import Consents
 from broker.cosigning import Cosigning
 from broker.credentials import Credentials
 from broker.deadletters import DeadLetters
 from broker.desk import Desk
-from broker.directory import Party, PartyKind
 from broker.epochs import Epochs
 from broker.fsck import Fsck
 from broker.gate import Gate
@@ -31,13 +30,13 @@ from broker.keys.file import FileKeys
 from broker.ledger import Ledger, Recorder
 from broker.log.sql import SqlLog
 from broker.lookup import Lookup
-from broker.mailbox import Mailbox, Patience
+from broker.mailbox import Mailbox
 from broker.oauth import OAuth
 from broker.outbound import Outbound
-from broker.parties import Enrolment, Parties
+from broker.parties import Parties
 from broker.planner import Planner
 from broker.ports import Clock, Entropy, KeyKind, KeyStore, Log
-from broker.pruning import Pruning, Retention
+from broker.pruning import Pruning
 from broker.registrar import Registrar
 from broker.relay import Relay
 from broker.router import TOPIC, Router
@@ -48,7 +47,7 @@ from broker.subscribing import Subscribing
 from broker.telling import Telling
 from broker.topics import TopicUsers
 from broker.tracking import Tracking
-from broker.upkeep import Schedule, Upkeep
+from broker.upkeep import Upkeep
 from broker.webhooks import Webhooks
 from schemas import catalogue
 from schemas.catalogue import Catalogue
@@ -161,31 +160,6 @@ async def open_log(settings: Settings, store: Store, clock: Clock) -> AsyncItera
         yield log
 
 
-async def move_log(settings: Settings, clock: Clock = system_clock) -> Mapping[int, int]:
-    """The log of a home from its database to the Kafka of its settings. Returns how many records of each partition.
-
-    Raises Refused: `topics.no-kafka`, `log.moved`, `log.no-driver`, and what `broker.log_move.move` raises.
-    """
-    try:
-        from broker.log.kafka import KafkaLog
-        from broker.log.kafka_admin import Admin
-    except ModuleNotFoundError as error:
-        raise Refused("log.no-driver", driver=error.name or "aiokafka") from None
-    cluster, prefix = cluster_of(settings), settings.kafka_topic_prefix
-    admin, agreed = Admin(cluster), {TOPIC: settings.log_partitions}
-
-    async def forget(partition: int, offset: int) -> None:
-        await admin.delete_before(prefix + TOPIC, partition, offset)
-
-    async with Store.open(settings.database_url) as store:
-        await migrate.check(store)
-        old = SqlLog(store, clock, {}, settings.log_partitions)
-        async with KafkaLog(cluster, agreed, prefix, settings.kafka_replicas) as new:
-            for fault in await new.look(TOPIC, frozenset({"read", "write", "describe"})):
-                raise fault
-            return await log_move.move(store, old, new, await admin.cluster_id(), forget)
-
-
 def cluster_of(settings: Settings) -> "Cluster":
     """The Kafka of the settings, also where the log is not there (yet). Raises Refused `topics.no-kafka`."""
     from broker.log.kafka_cluster import Cluster
@@ -263,9 +237,9 @@ def assemble(
         clock=clock,
         entropy=entropy,
     )
-    mailbox = Mailbox(recorder, _patience(settings))
+    mailbox = Mailbox(recorder, settings_parts.patience(settings))
     ledger = Ledger(store, settings.ledger_origin, _ledger_key(keys), clock)
-    pruning = Pruning(store, _retention(settings), clock)
+    pruning = Pruning(store, settings_parts.retention(settings), clock)
     outbound = Outbound(settings.outbound_allowed, ca_file=settings.outbound_ca_file)
     cosigning = Cosigning(
         store=store,
@@ -355,7 +329,7 @@ def assemble(
             epochs=epochs,
             ledger=ledger,
             pruning=pruning,
-            schedule=_schedule(settings),
+            schedule=settings_parts.schedule(settings),
             clock=clock,
         ),
         tracking=Tracking(store, events),
@@ -363,76 +337,5 @@ def assemble(
     )
 
 
-async def create_home(settings: Settings, clock: Clock = system_clock, entropy: Entropy = secrets.token_bytes) -> None:
-    """A new home: its secrets, its tables, the broker as a party, its first epochs. Calling it again finishes what a
-    crash left.
-
-    Raises Refused: `keys.*`, `store.newer-version`, `store.moved`. Raises Unavailable.
-    """
-    settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    keys = FileKeys.open(settings.keys_folder, entropy, settings.secret_passphrase())
-    identities.make_secrets(keys, entropy)
-    if not keys.names(KeyKind.LEDGER):
-        keys.write(KeyKind.LEDGER, "ledger", PrivateKey.generate(Algorithm.ED25519).to_raw())
-    await migrate.upgrade(settings.database_url)
-    async with Store.open(settings.database_url) as store, open_log(settings, store, clock) as log:
-        await migrate.check(store)
-        home = assemble(settings, store=store, log=log, keys=keys, clock=clock, entropy=entropy)
-        await furnish(home)
-
-
-async def furnish(home: Home) -> None:
-    """The broker's own party, its first gate epoch and its first consent epoch, where they are missing."""
-    async with home.store.read() as tx:
-        known = {party.id for party in await home.lookup.parties(tx)}
-    if home.party not in known:
-        broker = Party(
-            id=home.party,
-            name=home.settings.name,
-            sector="broker",
-            kind=PartyKind.BROKER,
-            address=home.settings.address,
-            contact=home.settings.contact,
-            retention="none: values are sealed",
-            created_at=home.clock(),
-        )
-        await home.parties.enrol(Enrolment(broker, home.settings.signature_policy, None))
-    if not await home.epochs.gate_epochs():
-        await home.epochs.open_gate(home.settings.hpke_suite, 0)
-    if not home.keyring.consent_epochs():
-        await home.epochs.open_consent()
-    await home.epochs.finish()
-    await home.ledger.sequence()
-
-
 def _ledger_key(keys: KeyStore) -> PrivateKey:
     return PrivateKey.from_raw(Algorithm.ED25519, keys.read(KeyKind.LEDGER, "ledger"))
-
-
-def _patience(settings: Settings) -> Patience:
-    return Patience(
-        lease_ms=settings.lease_seconds * 1000,
-        attempts=settings.delivery_attempts,
-        first_ms=settings.retry_first_seconds * 1000,
-        most_ms=settings.retry_most_seconds * 1000,
-    )
-
-
-def _schedule(settings: Settings) -> Schedule:
-    return Schedule(
-        suite=settings.hpke_suite,
-        gate_days=settings.gate_epoch_days,
-        gate_overlap_days=settings.gate_overlap_days,
-        gate_retention_days=settings.gate_retention_days,
-        consent_days=settings.consent_epoch_days,
-    )
-
-
-def _retention(settings: Settings) -> Retention:
-    return Retention(
-        log_days=settings.log_retention_days,
-        sealed_days=settings.sealed_retention_days,
-        letter_days=settings.letter_retention_days,
-        token_days=settings.token_retention_days,
-        checkpoint_days=settings.checkpoint_retention_days,
-    )

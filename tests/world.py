@@ -15,6 +15,7 @@ from sqlalchemy import select
 from broker import identity
 from broker.consents import Recorded, Wish
 from broker.directory import Party, PartyKind
+from broker.founding import furnish
 from broker.hosted import HostedInbox
 from broker.intake import Accepted
 from broker.keys.memory import MemoryKeys
@@ -23,7 +24,7 @@ from broker.ports import KeyKind
 from broker.settings import Settings, load
 from broker.store.engine import Store
 from broker.store.tables import ledger_entries, metadata
-from broker.wiring import Home, assemble, furnish, open_log
+from broker.wiring import Home, assemble, open_log
 from connectors.contract import Applied, Pulled
 from consent.grant import CONSENT, Basis, Scope, Voice
 from consent.policy import Subscription

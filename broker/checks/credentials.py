@@ -11,8 +11,15 @@ from sqlalchemy import Row, select
 from broker.checks.finding import Finding
 from broker.credentials import token_digest
 from broker.oauth import client_digest
+from broker.store.access_tables import (
+    api_tokens,
+    client_keys,
+    spent_assertions,
+    topic_users,
+    webhook_attempts,
+    webhooks,
+)
 from broker.store.engine import Transaction
-from broker.store.tables import api_tokens, client_keys, spent_assertions, topic_users, webhook_attempts, webhooks
 from broker.topics import user_digest
 from broker.webhooks import Status, webhook_digest
 from schemas.entry import Entry, EntryKind

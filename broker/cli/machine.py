@@ -57,8 +57,8 @@ def init(
 
     Example: unefois init --name "Ville de Nantes" --ledger-origin log.nantes.example/unefois
     """
+    from broker.founding import create_home
     from broker.home_file import write_settings
-    from broker.wiring import create_home
 
     given: dict[str, str | int | None] = {
         "party": party,
@@ -179,7 +179,7 @@ def show() -> None:
 
     Example: unefois config show --json
     """
-    from broker.settings import FILE, SECRETS
+    from broker.settings_sources import FILE, SECRETS
 
     here = settings()
     hidden = {name: "***" for name in SECRETS if getattr(here, name) is not None}

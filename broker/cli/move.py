@@ -54,7 +54,7 @@ def move_log() -> None:
 
     Example: unefois move-log
     """
-    from broker.wiring import move_log as moved
+    from broker.founding import move_log as moved
 
     records = asyncio.run(moved(settings()))
     total = sum(records.values())

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from broker import settings, wiring
+from broker import founding, settings, wiring
 from broker.credentials import Scope
 from broker.directory import Party, PartyKind
 from broker.parties import Enrolment
@@ -44,7 +44,7 @@ async def opened(folder: Path, wanted: Wanted, listen: str, aged_ms: int = 0) ->
     _prepare(folder, chosen.keys_folder)
     clock = MovedClock(system_clock)
     clock.set(-aged_ms)
-    await wiring.create_home(chosen, clock)
+    await founding.create_home(chosen, clock)
     async with wiring.open_home(chosen, clock, events=news.events()) as home:
         await enrol(home, wanted)
         clock.set(0)

@@ -1,6 +1,7 @@
 """Migrate: bring a database to the tables that this code knows, and refuse one that this code does not know.
 
-Refuses: a database that a newer version wrote, or that is not ours; to run on one that is not up to date.
+Refuses: a database that a newer version wrote, or that is not ours; to run on one that is not up to date; to go back
+(docs/adr/0022).
 Keeps: an upgrade happens whole or not at all, and once when two processes try; no row loses what it refers to.
 """
 

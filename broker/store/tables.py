@@ -1,5 +1,7 @@
 """Tables: everything the broker remembers, on one SQLAlchemy MetaData shared with `consent.tables`.
 
+Who comes in by the API and who is told stands in `access_tables.py`, which this module makes known.
+
 Refuses: a value. Columns hold ciphertext, commitments, identifiers, instants; the only content in clear are
 territories.
 Keeps: identifiers are unique where a repetition would be an effect twice; every queue has the index its query needs.
@@ -23,10 +25,11 @@ from sqlalchemy import (
     text,
 )
 
+from broker.store import access_tables
+from broker.store.columns import Sequence
 from consent.tables import metadata
 
-Sequence = BigInteger().with_variant(Integer, "sqlite")
-"""An autoincrementing key; SQLite only counts up for a column of type INTEGER."""
+ACCESS = access_tables.TABLES
 
 # ── meta: what this home is ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -117,99 +120,6 @@ paused_subscriptions = Table(
     metadata,
     Column("subscription", LargeBinary, ForeignKey("subscriptions.id"), primary_key=True),
     Column("paused_at", BigInteger, nullable=False),
-)
-
-# ── API tokens: the digest of each secret, never the secret ─────────────────────────────────────────────────────────
-
-api_tokens = Table(
-    "api_tokens",
-    metadata,
-    Column("id", LargeBinary, primary_key=True),
-    Column("party", Text, ForeignKey("parties.id"), nullable=False, index=True),
-    Column("digest", LargeBinary, nullable=False),  # SHA-256 of 32 random bytes
-    Column("scopes", Text, nullable=False),
-    Column("issued_at", BigInteger, nullable=False),
-    Column("expires_at", BigInteger, nullable=False),
-    Column("revoked_at", BigInteger),
-)
-
-# ── who is served by topics on Kafka: the name that Kafka knows them by, never their credential ─────────────────────
-
-topic_users = Table(
-    "topic_users",
-    metadata,
-    Column("party", Text, ForeignKey("parties.id"), nullable=False),
-    Column("principal", Text, nullable=False),
-    Column("receives", Integer, nullable=False),  # 0 or 1: sealed deliveries go to its topic
-    Column("declares", Integer, nullable=False),  # 0 or 1: its declarations come by its topic
-    Column("since", BigInteger, nullable=False),
-    Column("ended_at", BigInteger),
-    PrimaryKeyConstraint("party", "since"),
-)
-
-# ── OAuth2 clients: their pinned public keys, and what they have used ──────────────────────────────────────────────
-
-client_keys = Table(
-    "client_keys",
-    metadata,
-    Column("kid", LargeBinary, primary_key=True),  # RFC 7638 thumbprint
-    Column("party", Text, ForeignKey("parties.id"), nullable=False, index=True),
-    Column("jwk", Text, nullable=False),
-    Column("scopes", Text, nullable=False),
-    Column("added_at", BigInteger, nullable=False),
-    Column("revoked_at", BigInteger),
-)
-
-spent_assertions = Table(
-    "spent_assertions",
-    metadata,
-    Column("party", Text, nullable=False),
-    Column("jti", LargeBinary, nullable=False),  # SHA-256
-    Column("expires_at", BigInteger, nullable=False, index=True),
-    PrimaryKeyConstraint("party", "jti"),
-)
-
-# ── webhooks: endpoints of administrations, the message that is on its way to each, and what came of every attempt ──
-
-_DUE = text("next_at IS NOT NULL")
-
-webhooks = Table(
-    "webhooks",
-    metadata,
-    Column("id", LargeBinary, primary_key=True),
-    Column("party", Text, ForeignKey("parties.id"), nullable=False, index=True),
-    Column("url", Text, nullable=False),
-    Column("symmetric", Integer, nullable=False),  # 1: signed with a shared secret, too
-    Column("created_at", BigInteger, nullable=False),
-    Column("status", Text, nullable=False),
-    Column("reason", Text),  # why it is disabled: a code
-    Column("changed_at", BigInteger, nullable=False),  # when the status was last another
-    Column("version", Integer, nullable=False),  # of its keys, which are made from the broker's secret
-    Column("previous_until", BigInteger),  # until then the version before signs, too
-    Column("told_seq", BigInteger, nullable=False),  # the newest delivery that a message was made for
-    Column("message", LargeBinary),  # on its way; null: none
-    Column("message_at", BigInteger),
-    Column("waiting", Integer, nullable=False),  # what that message tells
-    Column("attempts", Integer, nullable=False),  # of that message, without success
-    Column("next_at", BigInteger),
-    Column("remind_at", BigInteger),  # what still waits is told again
-    Column("reminders", Integer, nullable=False),
-    Column("lease_until", BigInteger),  # one process sends
-    Index("webhooks_due", "next_at", sqlite_where=_DUE, postgresql_where=_DUE),
-)
-
-webhook_attempts = Table(
-    "webhook_attempts",
-    metadata,
-    Column("seq", Sequence, primary_key=True, autoincrement=True),
-    Column("webhook", LargeBinary, ForeignKey("webhooks.id"), nullable=False),
-    Column("message", LargeBinary, nullable=False),
-    Column("kind", Text, nullable=False),
-    Column("at", BigInteger, nullable=False),
-    Column("duration_ms", BigInteger, nullable=False),
-    Column("status", Integer),  # null: no answer
-    Column("code", Text),  # null: heard
-    Index("webhook_attempts_of", "webhook", "seq"),
 )
 
 # ── epochs: the gate's HPKE keys and the consent epoch keys; the private halves live in the key store ──────────────

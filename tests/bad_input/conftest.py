@@ -16,9 +16,10 @@ import pytest_asyncio
 import structlog
 
 from broker import observe
+from broker.founding import create_home
 from broker.home_file import write_settings
 from broker.settings import load
-from broker.wiring import create_home, open_home
+from broker.wiring import open_home
 from tests.announced import announce
 from tests.bad_input.door import Door
 from tests.bad_input.person import Person

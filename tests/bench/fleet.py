@@ -18,8 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from broker.founding import create_home
 from broker.settings import Settings, load
-from broker.wiring import create_home, open_home
+from broker.wiring import open_home
 from schemas.names import PartyId
 from tests.bench.figures import Figure, cost, percentile, rate
 from tests.bench.floor import Floor, measure

@@ -8,9 +8,10 @@ import pytest
 from sqlalchemy import text
 
 from broker import surroundings
+from broker.founding import move_log
 from broker.log.kafka_cluster import Cluster
 from broker.store.engine import Store
-from broker.wiring import assemble, move_log, open_log
+from broker.wiring import assemble, open_log
 from schemas.errors import Refused
 from tests.world import MOVED, YANN, settings, world
 

@@ -21,6 +21,7 @@ from broker import log_move, surroundings, viewing
 from broker.credentials import Scope
 from broker.directory import Party, PartyKind
 from broker.export import export
+from broker.founding import create_home
 from broker.home_log import CLUSTER
 from broker.log.sql import SqlLog
 from broker.members import Members, claim
@@ -29,6 +30,7 @@ from broker.ports import KeyKind, Outgoing, Position
 from broker.relay import Relay
 from broker.router import TOPIC
 from broker.store import move as relocation
+from broker.store.access_tables import spent_assertions, webhook_attempts, webhooks
 from broker.store.engine import Store
 from broker.store.tables import (
     cosignatures,
@@ -38,14 +40,11 @@ from broker.store.tables import (
     log_record,
     meta,
     paused_subscriptions,
-    spent_assertions,
     submissions,
-    webhook_attempts,
-    webhooks,
     withholdings,
 )
 from broker.topics import users
-from broker.wiring import create_home, open_home
+from broker.wiring import open_home
 from connectors.contract import Applied, Rejected
 from consent.grant import Status
 from consent.tables import consent_keys, grants

@@ -13,9 +13,10 @@ import pytest_asyncio
 from sqlalchemy import make_url, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from broker.founding import create_home
 from broker.settings import load
 from broker.store.dialects import CONNECTIONS, dialect_of
-from broker.wiring import Home, create_home, open_home
+from broker.wiring import Home, open_home
 
 pytestmark = pytest.mark.asyncio
 

@@ -15,9 +15,10 @@ import pytest_asyncio
 from sqlalchemy import make_url, select
 
 from broker.figures import take
+from broker.founding import create_home
 from broker.settings import Settings, load
 from broker.store.tables import declarations, deliveries
-from broker.wiring import create_home, open_home
+from broker.wiring import open_home
 from schemas.entry import EntryKind
 from schemas.hpke import Suite
 from schemas.names import SubjectRef

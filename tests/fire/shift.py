@@ -26,13 +26,14 @@ from sqlalchemy import select
 
 from broker import crashpoints
 from broker.crashpoints import mark
+from broker.founding import create_home
 from broker.hosting import FOLDER, Hosted
 from broker.hosting import load as hosted
 from broker.router import TOPIC
 from broker.settings import load
 from broker.store.tables import dead_letters, declarations, deliveries
 from broker.turns import turn
-from broker.wiring import create_home, open_home
+from broker.wiring import open_home
 from connectors.table import TableConnector
 from consent.grant import Status
 from schemas.entry import EntryKind

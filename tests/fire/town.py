@@ -24,11 +24,12 @@ from sqlalchemy import func, select
 
 from broker.deliveries import ACTIVE
 from broker.figures import take
+from broker.founding import create_home
 from broker.hosting import FOLDER
 from broker.router import TOPIC
 from broker.settings import Settings, load
 from broker.store.tables import dead_letters, declarations, deliveries
-from broker.wiring import create_home, open_home
+from broker.wiring import open_home
 from schemas.entry import EntryKind
 from schemas.names import DeclarationId, SubjectRef
 from tests.faults.races import breaches

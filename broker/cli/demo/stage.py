@@ -19,7 +19,7 @@ from typing import Any
 
 import yaml
 
-from broker import hosting, settings, wiring
+from broker import founding, hosting, settings, wiring
 from broker.cli.demo import cast
 from broker.cli.demo.cast import ADMINISTRATIONS, Administration, Wanted
 from broker.cli.demo.claims import Book, Claim
@@ -120,7 +120,7 @@ async def set_up(
     """
     write_settings(root / "home", _written_down(words))
     chosen = _settings(root / "home", words, servers)
-    await wiring.create_home(chosen)
+    await founding.create_home(chosen)
     webhook_key = f"whsk_{b64encode(secrets.token_bytes(32)).decode()}"
     doorbell = Doorbell(public_key_of(webhook_key), system_clock)
     try:

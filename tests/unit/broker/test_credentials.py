@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select, update
 
 from broker.credentials import LIFETIME_MS, Credentials, Issued, Scope
-from broker.store.tables import api_tokens
+from broker.store.access_tables import api_tokens
 from schemas.entry import EntryKind
 from schemas.errors import Refused
 from schemas.names import Instant, PartyId

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from broker.home_file import write_settings
-from broker.settings import FILE, load
+from broker.settings import load
+from broker.settings_sources import FILE
 from schemas.errors import Refused, Unavailable
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import insert, text
 
 from broker.store import dialects, migrate, tables
@@ -148,3 +149,8 @@ async def test_an_upgrade_of_a_locked_database_is_unavailable(tmp_path: Path, mo
         await migrate.upgrade(url_of(tmp_path))
     other.close()
     assert (Unavailable, "store.locked") == (type(raised.value), raised.value.code)
+
+
+async def test_a_revision_knows_no_way_back() -> None:
+    versions = ScriptDirectory(str(migrate._SCRIPTS)).walk_revisions()
+    assert [] == [one.revision for one in versions if hasattr(one.module, "downgrade")]

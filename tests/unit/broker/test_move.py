@@ -8,13 +8,14 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import func, insert, select
 
+from broker.founding import create_home
 from broker.settings import Settings
 from broker.store import move as relocation
 from broker.store import tables
 from broker.store.engine import Store, Transaction
 from broker.store.migrate import upgrade
 from broker.store.move import _Content, move
-from broker.wiring import create_home, open_home
+from broker.wiring import open_home
 from connectors.contract import Applied
 from schemas.entry import EntryKind
 from schemas.errors import Corrupt, Refused

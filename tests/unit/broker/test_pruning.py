@@ -9,14 +9,8 @@ from broker import pruning
 from broker.credentials import Scope
 from broker.retention import KEPT
 from broker.router import TOPIC
-from broker.store.tables import (
-    api_tokens,
-    dead_letters,
-    deliveries,
-    ledger_checkpoints,
-    log_record,
-    spent_assertions,
-)
+from broker.store.access_tables import api_tokens, spent_assertions
+from broker.store.tables import dead_letters, deliveries, ledger_checkpoints, log_record
 from connectors.contract import Applied, Rejected
 from consent.tables import metadata
 from schemas.names import Instant, Reason

@@ -9,9 +9,10 @@ import pytest_asyncio
 from sqlalchemy import make_url
 
 from broker import surroundings
+from broker.founding import create_home
 from broker.settings import Settings, load
 from broker.store.server import NAMES, server_settings
-from broker.wiring import create_home, open_home
+from broker.wiring import open_home
 from schemas.errors import Refused, Unavailable
 from tests.services.databases import Databases, plain
 from tests.services.processes import free_port

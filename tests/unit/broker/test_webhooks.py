@@ -15,7 +15,7 @@ from standardwebhooks import Webhook as Standard
 
 from broker import telling as tellings
 from broker.outbound import Reply
-from broker.store.tables import webhook_attempts, webhooks
+from broker.store.access_tables import webhook_attempts, webhooks
 from broker.telling import KEPT, LEASE_MS, REMINDERS, SCHEDULE
 from broker.webhooks import LIVING, OVERLAP_MS, Kind, Status, Webhook
 from schemas.entry import EntryKind

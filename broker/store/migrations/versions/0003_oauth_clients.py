@@ -36,14 +36,3 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("spent_assertions", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_spent_assertions_expires_at"), ["expires_at"], unique=False)
-
-
-def downgrade() -> None:
-    with op.batch_alter_table("spent_assertions", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_spent_assertions_expires_at"))
-
-    op.drop_table("spent_assertions")
-    with op.batch_alter_table("client_keys", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_client_keys_party"))
-
-    op.drop_table("client_keys")

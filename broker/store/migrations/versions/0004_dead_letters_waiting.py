@@ -18,7 +18,3 @@ def upgrade() -> None:
     op.create_index(
         "dead_letters_waiting", "dead_letters", ["id"], sqlite_where=_WAITING, postgresql_where=_WAITING
     )
-
-
-def downgrade() -> None:
-    op.drop_index("dead_letters_waiting", "dead_letters", sqlite_where=_WAITING, postgresql_where=_WAITING)

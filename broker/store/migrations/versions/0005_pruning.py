@@ -22,8 +22,3 @@ def upgrade() -> None:
     op.create_index(
         "dead_letters_replayed", "dead_letters", ["replayed_at"], sqlite_where=_REPLAYED, postgresql_where=_REPLAYED
     )
-
-
-def downgrade() -> None:
-    op.drop_index("dead_letters_replayed", "dead_letters", sqlite_where=_REPLAYED, postgresql_where=_REPLAYED)
-    op.drop_index("deliveries_locked", "deliveries", sqlite_where=_LOCKED, postgresql_where=_LOCKED)

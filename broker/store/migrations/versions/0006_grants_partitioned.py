@@ -46,22 +46,6 @@ def upgrade() -> None:
     )
 
 
-def downgrade() -> None:
-    if op.get_bind().dialect.name != "postgresql":
-        return
-    op.execute("ALTER TABLE grant_versions DROP CONSTRAINT fk_grant_versions_id_grants")
-    op.execute("ALTER TABLE grants RENAME TO grants_before")
-    op.execute("ALTER TABLE grants_before DROP CONSTRAINT pk_grants")
-    op.execute("CREATE TABLE grants (LIKE grants_before)")
-    op.execute(f"INSERT INTO grants ({_COLUMNS}) SELECT {_COLUMNS} FROM grants_before")
-    op.execute("DROP TABLE grants_before")
-    op.execute("ALTER TABLE grants ADD CONSTRAINT pk_grants PRIMARY KEY (id)")
-    _index()
-    for table, column in (("grant_versions", "id"), ("consent_keys", "grant_id")):
-        name = f"fk_{table}_{column}_grants"
-        op.execute(f"ALTER TABLE {table} ADD CONSTRAINT {name} FOREIGN KEY ({column}) REFERENCES grants (id)")
-
-
 def _leave() -> None:
     """Nothing refers to the table, and the names of its indexes are free."""
     op.execute("ALTER TABLE grant_versions DROP CONSTRAINT fk_grant_versions_id_grants")

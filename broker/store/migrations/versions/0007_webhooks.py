@@ -59,11 +59,3 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("seq", name=op.f("pk_webhook_attempts")),
     )
     op.create_index("webhook_attempts_of", "webhook_attempts", ["webhook", "seq"], unique=False)
-
-
-def downgrade() -> None:
-    op.drop_index("webhook_attempts_of", "webhook_attempts")
-    op.drop_table("webhook_attempts")
-    op.drop_index("webhooks_due", "webhooks", sqlite_where=_DUE, postgresql_where=_DUE)
-    op.drop_index(op.f("ix_webhooks_party"), "webhooks")
-    op.drop_table("webhooks")

@@ -22,7 +22,3 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("subscription", name=op.f("pk_paused_subscriptions")),
     )
-
-
-def downgrade() -> None:
-    op.drop_table("paused_subscriptions")

@@ -24,7 +24,3 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["party"], ["parties.id"], name=op.f("fk_topic_users_party_parties")),
         sa.PrimaryKeyConstraint("party", "since", name=op.f("pk_topic_users")),
     )
-
-
-def downgrade() -> None:
-    op.drop_table("topic_users")

@@ -14,8 +14,3 @@ depends_on = None
 
 def upgrade() -> None:
     op.add_column("declarations", sa.Column("trace", sa.LargeBinary(), nullable=True))
-
-
-def downgrade() -> None:
-    with op.batch_alter_table("declarations", schema=None) as batch_op:
-        batch_op.drop_column("trace")

@@ -22,8 +22,3 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("size", "witness", name=op.f("pk_cosignatures")),
     )
     op.create_index("cosignatures_of", "cosignatures", ["witness", "size"], unique=False)
-
-
-def downgrade() -> None:
-    op.drop_index("cosignatures_of", "cosignatures")
-    op.drop_table("cosignatures")

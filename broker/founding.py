@@ -1,0 +1,91 @@
+"""Founding: what happens once to a home: it gets its secrets, its tables, the broker as a party, its first epochs; and,
+if its operator wants so one day, its log moves to Kafka.
+
+Refuses: what opening a home refuses.
+Keeps: called again, it finishes what a crash left, and changes nothing of a home that is whole.
+"""
+
+import secrets
+from collections.abc import Mapping
+
+from broker import identity as identities
+from broker import log_move
+from broker.directory import Party, PartyKind
+from broker.keys.file import FileKeys
+from broker.log.sql import SqlLog
+from broker.parties import Enrolment
+from broker.ports import Clock, Entropy, KeyKind
+from broker.router import TOPIC
+from broker.settings import Settings
+from broker.store import migrate
+from broker.store.engine import Store
+from broker.wiring import Home, assemble, cluster_of, open_log, system_clock
+from schemas.errors import Refused
+from schemas.signing import Algorithm, PrivateKey
+
+
+async def create_home(settings: Settings, clock: Clock = system_clock, entropy: Entropy = secrets.token_bytes) -> None:
+    """A new home: its secrets, its tables, the broker as a party, its first epochs. Calling it again finishes what a
+    crash left.
+
+    Raises Refused: `keys.*`, `store.newer-version`, `store.moved`. Raises Unavailable.
+    """
+    settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    keys = FileKeys.open(settings.keys_folder, entropy, settings.secret_passphrase())
+    identities.make_secrets(keys, entropy)
+    if not keys.names(KeyKind.LEDGER):
+        keys.write(KeyKind.LEDGER, "ledger", PrivateKey.generate(Algorithm.ED25519).to_raw())
+    await migrate.upgrade(settings.database_url)
+    async with Store.open(settings.database_url) as store, open_log(settings, store, clock) as log:
+        await migrate.check(store)
+        home = assemble(settings, store=store, log=log, keys=keys, clock=clock, entropy=entropy)
+        await furnish(home)
+
+
+async def furnish(home: Home) -> None:
+    """The broker's own party, its first gate epoch and its first consent epoch, where they are missing."""
+    async with home.store.read() as tx:
+        known = {party.id for party in await home.lookup.parties(tx)}
+    if home.party not in known:
+        broker = Party(
+            id=home.party,
+            name=home.settings.name,
+            sector="broker",
+            kind=PartyKind.BROKER,
+            address=home.settings.address,
+            contact=home.settings.contact,
+            retention="none: values are sealed",
+            created_at=home.clock(),
+        )
+        await home.parties.enrol(Enrolment(broker, home.settings.signature_policy, None))
+    if not await home.epochs.gate_epochs():
+        await home.epochs.open_gate(home.settings.hpke_suite, 0)
+    if not home.keyring.consent_epochs():
+        await home.epochs.open_consent()
+    await home.epochs.finish()
+    await home.ledger.sequence()
+
+
+async def move_log(settings: Settings, clock: Clock = system_clock) -> Mapping[int, int]:
+    """The log of a home from its database to the Kafka of its settings. Returns how many records of each partition.
+
+    Raises Refused: `topics.no-kafka`, `log.moved`, `log.no-driver`, and what `broker.log_move.move` raises.
+    """
+    try:
+        from broker.log.kafka import KafkaLog
+        from broker.log.kafka_admin import Admin
+    except ModuleNotFoundError as error:
+        raise Refused("log.no-driver", driver=error.name or "aiokafka") from None
+    cluster, prefix = cluster_of(settings), settings.kafka_topic_prefix
+    admin, agreed = Admin(cluster), {TOPIC: settings.log_partitions}
+
+    async def forget(partition: int, offset: int) -> None:
+        await admin.delete_before(prefix + TOPIC, partition, offset)
+
+    async with Store.open(settings.database_url) as store:
+        await migrate.check(store)
+        old = SqlLog(store, clock, {}, settings.log_partitions)
+        async with KafkaLog(cluster, agreed, prefix, settings.kafka_replicas) as new:
+            for fault in await new.look(TOPIC, frozenset({"read", "write", "describe"})):
+                raise fault
+            return await log_move.move(store, old, new, await admin.cluster_id(), forget)

@@ -1,0 +1,38 @@
+"""Settings' parts: what the settings say to each part of the machine, in that part's own words and units."""
+
+from broker.mailbox import Patience
+from broker.pruning import Retention
+from broker.settings import Settings
+from broker.upkeep import Schedule
+
+
+def patience(settings: Settings) -> Patience:
+    """How long a delivery is leased, and how often and when it is tried again."""
+    return Patience(
+        lease_ms=settings.lease_seconds * 1000,
+        attempts=settings.delivery_attempts,
+        first_ms=settings.retry_first_seconds * 1000,
+        most_ms=settings.retry_most_seconds * 1000,
+    )
+
+
+def schedule(settings: Settings) -> Schedule:
+    """When keys are renewed and destroyed."""
+    return Schedule(
+        suite=settings.hpke_suite,
+        gate_days=settings.gate_epoch_days,
+        gate_overlap_days=settings.gate_overlap_days,
+        gate_retention_days=settings.gate_retention_days,
+        consent_days=settings.consent_epoch_days,
+    )
+
+
+def retention(settings: Settings) -> Retention:
+    """How long what is over is kept."""
+    return Retention(
+        log_days=settings.log_retention_days,
+        sealed_days=settings.sealed_retention_days,
+        letter_days=settings.letter_retention_days,
+        token_days=settings.token_retention_days,
+        checkpoint_days=settings.checkpoint_retention_days,
+    )
