@@ -18,12 +18,13 @@ from hashlib import sha256
 from hmac import compare_digest
 from typing import Any, Final
 
-from sqlalchemy import Row, select, update
+from sqlalchemy import Row, select
 
 from broker import directory
 from broker.crashpoints import mark
 from broker.ledger import Recorder
 from broker.ports import Entropy
+from broker.revoking import revoke
 from broker.store.access_tables import api_tokens
 from broker.store.engine import Transaction
 from schemas.entry import EntryKind
@@ -114,17 +115,17 @@ class Credentials:
 
         Raises Refused: `credentials.unknown-id`, `credentials.already-revoked`.
         """
-        row = await _row(tx, token_id)
-        if row is None:
-            raise Refused("credentials.unknown-id", "/id")
-        if row.revoked_at is not None:
-            raise Refused("credentials.already-revoked", "/id")
-        await tx.execute(update(api_tokens).where(api_tokens.c.id == token_id).values(revoked_at=at))
-        mark("credentials.revoked")
-        # Crash here: the token still counts, and nobody was told that it does not; it is revoked again.
-        revoked = replace(_credential(row), revoked_at=at)
-        self._recorder.record(tx, EntryKind.KEY_REVOKED, at, recipient=revoked.party, detail=token_digest(row._mapping))
-        return revoked
+        row = await revoke(
+            tx,
+            self._recorder,
+            api_tokens,
+            api_tokens.c.id == token_id,
+            token_digest,
+            at=at,
+            unknown=Refused("credentials.unknown-id", "/id"),
+            before=Refused("credentials.already-revoked", "/id"),
+        )
+        return replace(_credential(row), revoked_at=at)
 
     async def list(self, tx: Transaction, party: PartyId | None = None) -> list[Credential]:
         """Every token, or a party's, oldest first; ended ones too."""
@@ -166,6 +167,11 @@ def token_digest(row: Mapping[Any, Any]) -> bytes:
     return sha256(json.dumps(written, sort_keys=True, separators=(",", ":")).encode()).digest()
 
 
+def scopes_of(text: str) -> frozenset[Scope]:
+    """The scopes of a row, as they are kept."""
+    return frozenset(Scope(scope) for scope in json.loads(text))
+
+
 async def _row(tx: Transaction, token_id: bytes) -> Row[Any] | None:
     return (await tx.execute(select(api_tokens).where(api_tokens.c.id == token_id))).one_or_none()
 
@@ -179,7 +185,7 @@ def _credential(row: Row[Any]) -> Credential:
     return Credential(
         id=bytes(row.id),
         party=PartyId(row.party),
-        scopes=frozenset(Scope(scope) for scope in json.loads(row.scopes)),
+        scopes=scopes_of(row.scopes),
         issued_at=Instant(row.issued_at),
         expires_at=Instant(row.expires_at),
         revoked_at=Instant(row.revoked_at) if row.revoked_at is not None else None,

@@ -1,9 +1,11 @@
 """OAuth: an administration proves who it is with a key of its own and gets an access token for ten minutes.
 
-    assertion, signed by the client's pinned key ──redeem──► access token, signed by us ──verify──► who, for what
+    assertion, signed by the client's key ──redeem──► access token, signed by us ──verify──► who, for what
 
-Refuses: an assertion by a key that was not pinned, for somebody else's party, for another audience, without an end or
-far from it, or used before; any algorithm but the one of the key's own kind; a token that we did not sign for us.
+A client's key is pinned here by the operator, or published at an address that the operator follows (`broker.keysets`).
+
+Refuses: an assertion by any other key, for somebody else's party, for another audience, without an end or far from it,
+or used before; any algorithm but the one of the key's own kind; a token that we did not sign for us.
 Keeps: an assertion counts once, in every process; an access token is verified without the database. What is pinned, for
 which scopes, is in the ledger.
 Source: RFC 7523 (private_key_jwt), RFC 7638 (thumbprints), RFC 9068 (at+jwt), RFC 9864 (Ed25519),
@@ -24,15 +26,18 @@ from typing import Any, Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from joserfc import jws, jwt
 from joserfc.errors import JoseError
-from joserfc.jwk import ECKey, OKPKey
-from sqlalchemy import Row, delete, select, update
+from joserfc.jwk import OKPKey
+from sqlalchemy import Row, delete, select
 
-from broker import directory
+from broker import directory, keysets
 from broker.crashpoints import mark
-from broker.credentials import Credential, Scope
+from broker.credentials import Credential, Scope, scopes_of
+from broker.jwks import ALGORITHMS, Key, curve, public_key, thumbprint
+from broker.keysets import KeySet
 from broker.ledger import Recorder
 from broker.ports import Entropy
 from broker.registrar import row_digest
+from broker.revoking import revoke
 from broker.store.access_tables import client_keys, spent_assertions
 from broker.store.engine import Transaction
 from schemas.entry import EntryKind
@@ -45,15 +50,8 @@ ASSERTION_SECONDS: Final = 300
 SKEW_SECONDS: Final = 30
 """How far another's clock may be from ours."""
 ASSERTION_BYTES: Final = 8192
-KEY_BYTES: Final = 4096
 JTI_CHARACTERS: Final = 128
 TYPE: Final = "at+jwt"
-
-_ALGORITHMS: Final = {"Ed25519": ("Ed25519", "EdDSA"), "P-256": ("ES256",)}
-"""Curve -> the names of the one algorithm that its keys sign with: what a header says about it is compared, never
-followed. RFC 9864 deprecates the name EdDSA, which leaves the curve open; clients still send it, and the pinned key has
-its curve.
-"""
 
 Claims = Mapping[str, Any]
 
@@ -70,10 +68,24 @@ class ClientKey:
 
 
 @dataclass(frozen=True, slots=True)
+class Named:
+    """Whose key an assertion says that it was signed with. It proves nothing yet."""
+
+    party: PartyId
+    scopes: frozenset[Scope]
+    kid: str
+    source: Key | KeySet
+    """The pinned key itself, or where it has to be among those that are published."""
+
+
+@dataclass(frozen=True, slots=True)
 class Proven:
     """An assertion that holds, and was not spent yet as far as anybody looked."""
 
     kid: Kid
+    """The thumbprint of the key that it was signed with."""
+    followed: KeySet | None
+    """Where that key was published, when it was not pinned."""
     party: PartyId
     scope: str
     """What a token for it is good for, separated by spaces."""
@@ -100,9 +112,9 @@ class OAuth:
         wanted = frozenset(scopes)
         if not wanted:
             raise Refused("credentials.no-scope", "/scopes")
-        key = _public(jwk)
+        key = public_key(jwk)
         await directory.party(tx, party)
-        kid = Kid(urlsafe_b64decode(f"{key.thumbprint()}="))
+        kid = thumbprint(key)
         row = {
             "kid": kid,
             "party": party,
@@ -120,53 +132,84 @@ class OAuth:
 
     async def unpin(self, tx: Transaction, kid: Kid, at: Instant) -> ClientKey:
         """Trust a key no more. Raises Refused: `oauth.unknown-key`, `oauth.already-revoked`."""
-        row = await _row(tx, kid)
-        if row is None:
-            raise Refused("oauth.unknown-key", "/kid")
-        if row.revoked_at is not None:
-            raise Refused("oauth.already-revoked", "/kid")
-        await tx.execute(update(client_keys).where(client_keys.c.kid == kid).values(revoked_at=at))
-        mark("oauth.unpinned")
-        # Crash here: the key still counts, and nobody was told that it does not; it is revoked again.
-        detail = client_digest(row._mapping)
-        self._recorder.record(tx, EntryKind.KEY_REVOKED, at, recipient=PartyId(row.party), detail=detail)
-        return ClientKey(kid, PartyId(row.party), _scopes(row), Instant(row.added_at), at)
+        row = await revoke(
+            tx,
+            self._recorder,
+            client_keys,
+            client_keys.c.kid == kid,
+            client_digest,
+            at=at,
+            unknown=Refused("oauth.unknown-key", "/kid"),
+            before=Refused("oauth.already-revoked", "/kid"),
+        )
+        return ClientKey(kid, PartyId(row.party), scopes_of(row.scopes), Instant(row.added_at), at)
 
     async def keys(self, tx: Transaction, party: PartyId | None = None) -> list[ClientKey]:
         """Every pinned key, or a party's; revoked ones too."""
         mine = [] if party is None else [client_keys.c.party == party]
         rows = await tx.execute(select(client_keys).where(*mine).order_by(client_keys.c.added_at, client_keys.c.kid))
         return [
-            ClientKey(Kid(row.kid), PartyId(row.party), _scopes(row), Instant(row.added_at), _instant(row.revoked_at))
+            ClientKey(
+                Kid(row.kid), PartyId(row.party), scopes_of(row.scopes), Instant(row.added_at), _instant(row.revoked_at)
+            )
             for row in rows
         ]
 
-    async def prove(self, tx: Transaction, assertion: str, scopes: Sequence[str], at: Instant) -> Proven:
+    async def named(self, tx: Transaction, assertion: str) -> Named:
+        """The key that an assertion's header names: a pinned one by its thumbprint, else one that its `iss` publishes.
+
+        Raises Refused `oauth.assertion`.
+        """
+        try:
+            if len(assertion) > ASSERTION_BYTES:
+                raise Refused("oauth.assertion")
+            parts = jws.extract_compact(assertion.encode("ascii"))
+            kid = parts.headers()["kid"]
+            if not isinstance(kid, str):
+                raise Refused("oauth.assertion")
+            row = await _row(tx, _thumbprint(kid))
+            if row is None:
+                return await self._followed(tx, PartyId(json.loads(parts.payload)["iss"]), kid)
+        except (JoseError, Refused, KeyError, ValueError, TypeError, AttributeError, RecursionError):
+            raise Refused("oauth.assertion") from None
+        if row.revoked_at is not None:
+            raise Refused("oauth.assertion")
+        return Named(PartyId(row.party), scopes_of(row.scopes), kid, public_key(row.jwk))
+
+    async def _followed(self, tx: Transaction, party: PartyId, kid: str) -> Named:
+        """Only where the operator follows an address of that party: what the assertion says leads to no other."""
+        followed = await keysets.standing(tx, party)
+        if followed is None:
+            raise Refused("oauth.assertion")
+        return Named(party, followed.scopes, kid, followed)
+
+    def prove(self, named: Named, key: Key | None, assertion: str, scopes: Sequence[str], at: Instant) -> Proven:
         """Whose assertion this is, and the scopes of a token for it; without any asked for, all that the key may have.
 
-        Writes nothing, so `tx` may be one that reads: whoever sends what proves nothing keeps no writer waiting.
-        Raises Refused: `oauth.assertion` for whatever is wrong with it, `oauth.scope`.
+        `key`: the one that is named, or None when there is none. Raises Refused: `oauth.assertion` for whatever is
+        wrong with it, `oauth.scope`.
         """
-        row = await self._client(tx, assertion)
-        claims = _verified(assertion, _stored(row))
-        if claims.get("iss") != row.party or claims.get("sub") != row.party or claims.get("aud") != self._broker:
+        if key is None:
+            raise Refused("oauth.assertion")
+        claims = _verified(assertion, key)
+        if claims.get("iss") != named.party or claims.get("sub") != named.party or claims.get("aud") != self._broker:
             raise Refused("oauth.assertion")
         _check_times(claims, at, ASSERTION_SECONDS)
-        granted, jti = _granted(_scopes(row), scopes), claims.get("jti")
+        granted, jti = _granted(named.scopes, scopes), claims.get("jti")
         if not isinstance(jti, str) or not 1 <= len(jti) <= JTI_CHARACTERS:
             raise Refused("oauth.assertion")
         until = Instant((claims["exp"] + SKEW_SECONDS) * 1000)
-        return Proven(Kid(row.kid), PartyId(row.party), granted, sha256(jti.encode()).digest(), until)
+        followed = named.source if isinstance(named.source, KeySet) else None
+        return Proven(thumbprint(key), followed, named.party, granted, sha256(jti.encode()).digest(), until)
 
     async def redeem(
         self, tx: Transaction, proven: Proven, at: Instant, certificate: str | None = None
     ) -> tuple[str, str]:
         """An access token for what was proven, and its scopes. `certificate`: the thumbprint of the client's, which the
-        token is bound to. Raises Refused: `oauth.replayed`; `oauth.assertion` when the key was unpinned since.
+        token is bound to. Raises Refused: `oauth.replayed`; `oauth.assertion` when the key was unpinned since, or its
+        address is followed no more.
         """
-        row = await _row(tx, proven.kid)
-        if row is None or row.revoked_at is not None:
-            raise Refused("oauth.assertion")
+        await _check_still(tx, proven)
         await self._spend(tx, proven, at)
         seconds = at // 1000
         token: dict[str, Any] = {
@@ -210,19 +253,6 @@ class OAuth:
             raise Refused("oauth.bound")
         return credential
 
-    async def _client(self, tx: Transaction, assertion: str) -> Row[Any]:
-        """The pinned key that the header names by its thumbprint. It proves nothing yet."""
-        try:
-            if len(assertion) > ASSERTION_BYTES:
-                raise Refused("oauth.assertion")
-            named = jws.extract_compact(assertion.encode("ascii")).headers()["kid"]
-            row = await _row(tx, Kid(urlsafe_b64decode(f"{named}=")))
-        except (JoseError, Refused, KeyError, ValueError, TypeError):
-            raise Refused("oauth.assertion") from None
-        if row is None or row.revoked_at is not None:
-            raise Refused("oauth.assertion")
-        return row
-
     async def _spend(self, tx: Transaction, proven: Proven, at: Instant) -> None:
         """An assertion counts once; it is remembered for as long as it could count."""
         await tx.execute(delete(spent_assertions).where(spent_assertions.c.expires_at < at))
@@ -239,24 +269,9 @@ def client_digest(row: Mapping[Any, Any]) -> bytes:
     return row_digest(kept | {"kid": bytes(row["kid"]).hex()})
 
 
-def _public(jwk: bytes) -> OKPKey | ECKey:
+def _verified(assertion: str, key: Key) -> Claims:
     try:
-        told = json.loads(jwk) if len(jwk) <= KEY_BYTES else None
-        if not isinstance(told, dict) or "d" in told or told.get("crv") not in _ALGORITHMS:
-            raise Refused("oauth.key", "/key")
-        kept = {name: told[name] for name in ("kty", "crv", "x", "y") if name in told}
-        return OKPKey.import_key(kept) if told["crv"] == "Ed25519" else ECKey.import_key(kept)
-    except (JoseError, ValueError, KeyError, TypeError, RecursionError):
-        raise Refused("oauth.key", "/key") from None
-
-
-def _stored(row: Row[Any]) -> OKPKey | ECKey:
-    return _public(row.jwk.encode())
-
-
-def _verified(assertion: str, key: OKPKey | ECKey) -> Claims:
-    try:
-        header, claims = _decoded(assertion, key, _ALGORITHMS[str(key.as_dict(private=False)["crv"])])
+        header, claims = _decoded(assertion, key, ALGORITHMS[curve(key)])
     except Refused:
         raise Refused("oauth.assertion") from None
     if str(header.get("typ", "JWT")).lower().endswith(TYPE):  # an access token is no proof of who shows it
@@ -273,7 +288,7 @@ class _Algorithms(jws.JWSRegistry):
         return super().get_alg("Ed25519" if older else name)
 
 
-def _decoded(token: str, key: OKPKey | ECKey, algorithms: Sequence[str]) -> tuple[Mapping[str, Any], Claims]:
+def _decoded(token: str, key: Key, algorithms: Sequence[str]) -> tuple[Mapping[str, Any], Claims]:
     try:
         decoded = jwt.decode(token.encode("ascii"), key, registry=_Algorithms(algorithms=algorithms))
     except (JoseError, ValueError, TypeError, RecursionError):
@@ -300,12 +315,29 @@ def _granted(may: frozenset[Scope], wanted: Sequence[str]) -> str:
     return " ".join(sorted(set(wanted) or allowed))
 
 
-async def _row(tx: Transaction, kid: Kid) -> Row[Any] | None:
+async def _row(tx: Transaction, kid: bytes) -> Row[Any] | None:
     return (await tx.execute(select(client_keys).where(client_keys.c.kid == kid))).one_or_none()
 
 
-def _scopes(row: Row[Any]) -> frozenset[Scope]:
-    return frozenset(Scope(scope) for scope in json.loads(row.scopes))
+async def _check_still(tx: Transaction, proven: Proven) -> None:
+    """Whether the key still counts: nobody holds a lock while a published key is asked for. Raises `oauth.assertion`.
+
+    A key that an operator has revoked counts nowhere, published or not.
+    """
+    row = await _row(tx, proven.kid)
+    revoked = row is not None and row.revoked_at is not None
+    if revoked or (row is None and proven.followed is None):
+        raise Refused("oauth.assertion")
+    if proven.followed is not None and await keysets.standing(tx, proven.party) != proven.followed:
+        raise Refused("oauth.assertion")
+
+
+def _thumbprint(kid: str) -> bytes:
+    """What a name would be as a thumbprint; nobody's when it is none."""
+    try:
+        return urlsafe_b64decode(f"{kid}=")
+    except ValueError:
+        return b""
 
 
 def _instant(at: int | None) -> Instant | None:

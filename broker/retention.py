@@ -59,6 +59,7 @@ KEPT: Final[Mapping[str, Kept]] = {
         "a subscription that is paused", "until it goes on, or ends", "whoever resumes or ends it"
     ),
     "client_keys": Kept(_FEW, _EVER),
+    "client_key_sets": Kept(_FEW, _EVER),
     "topic_users": Kept(_FEW, _EVER),
     "gate_epochs": Kept("a gate key, one a month", _EVER),
     "consent_epochs": Kept("a consent epoch, one a week", "for ever: a number is never used twice"),

@@ -27,6 +27,7 @@ from broker.inlet import Inlet
 from broker.intake import Intake
 from broker.keyring import Keyring
 from broker.keys.file import FileKeys
+from broker.keysets import KeySets
 from broker.ledger import Ledger, Recorder
 from broker.log.sql import SqlLog
 from broker.lookup import Lookup
@@ -86,6 +87,7 @@ class Home:
     parties: Parties
     credentials: Credentials
     oauth: OAuth
+    key_sets: KeySets
     outbound: Outbound
     webhooks: Webhooks
     telling: Telling
@@ -270,6 +272,7 @@ def assemble(
         parties=Parties(store, keys, registrar, clock),
         credentials=Credentials(recorder, entropy, allowed=settings.api_tokens),
         oauth=OAuth(recorder, entropy, broker=party, seed=identities.secret(keys, identities.ACCESS)),
+        key_sets=KeySets(recorder, outbound, clock),
         outbound=outbound,
         webhooks=hooks,
         telling=Telling(store=store, hooks=hooks, outbound=outbound, clock=clock, entropy=entropy),

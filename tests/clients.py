@@ -8,6 +8,7 @@ from joserfc import jwt
 from joserfc.jwk import ECKey, OKPKey
 
 from broker.credentials import Scope
+from broker.keysets import KeySet
 from broker.oauth import Proven
 from schemas.names import PartyId
 from tests.world import World
@@ -57,5 +58,9 @@ class Client:
     async def prove(self, assertion: str | None = None, *scopes: str) -> Proven:
         """The first half of it, with nothing but a look at the database."""
         told = assertion if assertion is not None else self.assertion()
-        async with self.here.home.store.read() as tx:
-            return await self.here.home.oauth.prove(tx, told, scopes, self.here.clock())
+        home = self.here.home
+        async with home.store.read() as tx:
+            named = await home.oauth.named(tx, told)
+        source = named.source
+        key = await home.key_sets.key(source, named.kid) if isinstance(source, KeySet) else source
+        return home.oauth.prove(named, key, told, scopes, self.here.clock())

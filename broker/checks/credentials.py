@@ -1,6 +1,6 @@
-"""Credential checks: the ledger tells of every API token, of every client's pinned key, of every webhook's address and
-of everybody who is served by topics as it counts: whose it is, for what, until when, and whether it was revoked. So
-none can be slipped in, widened, prolonged, or brought back.
+"""Credential checks: the ledger tells of every API token, of every client's pinned key and followed key set, of every
+webhook's address and of everybody who is served by topics as it counts: whose it is, for what, until when, and whether
+it was revoked. So none can be slipped in, widened, prolonged, or brought back.
 """
 
 from collections.abc import AsyncIterator, Iterator
@@ -10,9 +10,11 @@ from sqlalchemy import Row, select
 
 from broker.checks.finding import Finding
 from broker.credentials import token_digest
+from broker.keysets import set_digest
 from broker.oauth import client_digest
 from broker.store.access_tables import (
     api_tokens,
+    client_key_sets,
     client_keys,
     spent_assertions,
     topic_users,
@@ -42,17 +44,27 @@ async def check(tx: Transaction, entries: list[Entry]) -> AsyncIterator[Finding]
     for row in await tx.execute(select(api_tokens)):
         for wrong in _wrong(row, token_digest(row._mapping), told):
             yield Finding("credentials.untold", f"api_tokens/{row.id.hex()}", wrong)
+    async for finding in _clients(tx, told):
+        yield finding
+    async for finding in _users(tx, told):
+        yield finding
+    async for finding in _webhooks(tx, told):
+        yield finding
+
+
+async def _clients(tx: Transaction, told: Told) -> AsyncIterator[Finding]:
+    """The keys that clients sign with, pinned or by their address, and what they have used."""
     for row in await tx.execute(select(client_keys)):
         for wrong in _wrong(row, client_digest(row._mapping), told):
             yield Finding("oauth.untold", f"client_keys/{row.kid.hex()}", wrong)
-    async for finding in _users(tx, told):
-        yield finding
-    pinned = {row.party for row in await tx.execute(select(client_keys.c.party))}
+    for row in await tx.execute(select(client_key_sets)):
+        for wrong in _wrong(row, set_digest(row._mapping), told):
+            yield Finding("oauth.untold", f"client_key_sets/{row.party}/{row.added_at}", wrong)
+    clients = select(client_keys.c.party).union(select(client_key_sets.c.party))
+    pinned = {row.party for row in await tx.execute(clients)}
     for row in await tx.execute(select(spent_assertions)):
         if row.party not in pinned or len(row.jti) != 32:
             yield Finding("oauth.spent", f"spent_assertions/{row.party}", "no client of ours can have used it")
-    async for finding in _webhooks(tx, told):
-        yield finding
 
 
 async def _webhooks(tx: Transaction, told: Told) -> AsyncIterator[Finding]:

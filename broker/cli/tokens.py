@@ -1,7 +1,8 @@
-"""Commands about API tokens: `unefois token ...`.
+"""Commands about credentials: API tokens, pinned and followed keys of OAuth2 clients: `unefois token ...`.
 
 Refuses: nothing of its own.
-Keeps: nothing of its own; `broker.credentials` decides. A token is printed when it is issued and never again.
+Keeps: nothing of its own; `broker.credentials`, `broker.oauth` and `broker.keysets` decide. A token is printed when
+it is issued and never again.
 """
 
 from pathlib import Path
@@ -15,6 +16,7 @@ from broker.cli.show import answer, each, line, pairs, table
 
 if TYPE_CHECKING:
     from broker.credentials import Credential, Scope
+    from broker.keysets import KeySet
     from broker.oauth import ClientKey
     from broker.wiring import Home
 
@@ -97,13 +99,13 @@ def pin(
 def keys(
     party: Annotated[str | None, typer.Option("--party", metavar="ID", help="Those of one administration.")] = None,
 ) -> None:
-    """Every pinned key, by its RFC 7638 thumbprint in hexadecimal.
+    """Every pinned key, by its RFC 7638 thumbprint in hexadecimal, and every address that is followed.
 
     Example: unefois token keys
     """
     found = at_home(lambda home: _keys(home, party))
 
-    answer({"keys": found}, lambda: each(found, _show))
+    answer(found, lambda: each([*found["keys"], *found["followed"]], _show))
 
 
 @command(app, "unpin")
@@ -116,6 +118,67 @@ def unpin(kid: Annotated[str, typer.Argument(metavar="KID", help="As `unefois to
     answer(told, lambda: _show(told))
 
 
+@command(app, "follow")
+def follow(
+    party: Annotated[str, typer.Argument(metavar="PARTY", help="For whom the keys speak.")],
+    url: Annotated[str, typer.Argument(metavar="URL", help="Where it publishes them, as a JWK Set; https.")],
+    *,
+    scopes: Annotated[
+        list[str] | None, typer.Option("--scope", help="publish, receive, subscribe or read. Repeatable.")
+    ] = None,
+) -> None:
+    """Trust the client keys that an administration publishes at an address: it renews them there without asking.
+
+    What is there now is looked at once, and told; what is wrong with it does not keep the address from being followed.
+
+    Example: unefois token follow urn:fr:siret:21440109300015 https://agency.example.fr/jwks.json --scope receive
+    """
+    told = at_home(lambda home: _follow(home, party, url, scopes or []))
+    answer(told, lambda: _show(told))
+
+
+@command(app, "unfollow")
+def unfollow(party: Annotated[str, typer.Argument(metavar="PARTY", help="For whom the keys spoke.")]) -> None:
+    """Trust the keys at its address no more. What it got before ends within ten minutes.
+
+    Example: unefois token unfollow urn:fr:siret:21440109300015
+    """
+    told = at_home(lambda home: _unfollow(home, party))
+    answer(told, lambda: _show(told))
+
+
+async def _follow(home: "Home", party: str, url: str, scopes: list[str]) -> dict[str, Any]:
+    from schemas.errors import Refused, Unavailable
+    from schemas.names import PartyId
+
+    async with home.store.begin() as tx:
+        made = await home.key_sets.follow(tx, PartyId(party), url, _wanted(scopes), home.clock())
+    told = _followed(made) | {"published": 0, "trouble": None}
+    try:
+        return told | {"published": await home.key_sets.look(made)}
+    except (Refused, Unavailable) as fault:
+        return told | {"trouble": fault.code}
+
+
+async def _unfollow(home: "Home", party: str) -> dict[str, Any]:
+    from schemas.names import PartyId
+
+    async with home.store.begin() as tx:
+        return _followed(await home.key_sets.unfollow(tx, PartyId(party), home.clock()))
+
+
+def _followed(one: "KeySet") -> dict[str, Any]:
+    from broker.shapes import time_of
+
+    return {
+        "party": one.party,
+        "url": one.url,
+        "scopes": sorted(scope.value for scope in one.scopes),
+        "added_at": time_of(one.added_at),
+        "revoked_at": time_of(one.revoked_at),
+    }
+
+
 async def _pin(home: "Home", party: str, key: bytes, scopes: list[str]) -> dict[str, Any]:
     from schemas.names import PartyId
 
@@ -123,11 +186,13 @@ async def _pin(home: "Home", party: str, key: bytes, scopes: list[str]) -> dict[
         return _key(await home.oauth.pin(tx, PartyId(party), key, _wanted(scopes), home.clock()))
 
 
-async def _keys(home: "Home", party: str | None) -> list[dict[str, Any]]:
+async def _keys(home: "Home", party: str | None) -> dict[str, list[dict[str, Any]]]:
     from schemas.names import PartyId
 
+    of = None if party is None else PartyId(party)
     async with home.store.read() as tx:
-        return [_key(one) for one in await home.oauth.keys(tx, None if party is None else PartyId(party))]
+        pinned, followed = await home.oauth.keys(tx, of), await home.key_sets.list(tx, of)
+    return {"keys": [_key(one) for one in pinned], "followed": [_followed(one) for one in followed]}
 
 
 async def _unpin(home: "Home", kid: str) -> dict[str, Any]:
@@ -211,7 +276,8 @@ def _id(text: str) -> bytes:
 def _show(told: dict[str, Any]) -> None:
     words = {"id": say("identifiant", "id"), "party": say("administration", "party"), "scopes": say("droits", "scopes")}
     words |= {"expires_at": say("échéance", "expires"), "revoked_at": say("révoqué", "revoked")}
-    words |= {"token": say("jeton", "token")}
+    words |= {"token": say("jeton", "token"), "url": say("adresse", "url")}
+    words |= {"published": say("noms de clés publiés", "key names published"), "trouble": say("ennui", "trouble")}
     pairs([(word, _words(told[name])) for name, word in words.items() if name in told])
 
 

@@ -63,6 +63,20 @@ client_keys = Table(
     Column("revoked_at", BigInteger),
 )
 
+_FOLLOWED = text("revoked_at IS NULL")
+
+client_key_sets = Table(
+    "client_key_sets",  # where an administration publishes its client keys; one address at a time
+    metadata,
+    Column("party", Text, ForeignKey("parties.id"), nullable=False),
+    Column("url", Text, nullable=False),
+    Column("scopes", Text, nullable=False),
+    Column("added_at", BigInteger, nullable=False),
+    Column("revoked_at", BigInteger),
+    PrimaryKeyConstraint("party", "added_at"),
+    Index("client_key_sets_standing", "party", unique=True, sqlite_where=_FOLLOWED, postgresql_where=_FOLLOWED),
+)
+
 spent_assertions = Table(
     "spent_assertions",
     metadata,

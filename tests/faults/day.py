@@ -167,6 +167,9 @@ async def enrol(here: World) -> None:
         await client.pin()
     if not await count(here, spent_assertions):
         await client.redeem()
+    async with home.store.begin() as tx:
+        if not await home.key_sets.list(tx, NEW):
+            await home.key_sets.follow(tx, NEW, "https://office.example/jwks.json", [Scope.READ], here.clock())
 
 
 async def rotate(here: World) -> None:
@@ -196,6 +199,10 @@ async def rotate(here: World) -> None:
         for client in await home.oauth.keys(tx, NEW):
             if client.revoked_at is None:
                 await home.oauth.unpin(tx, client.kid, here.clock())
+    async with home.store.begin() as tx:
+        for followed in await home.key_sets.list(tx, NEW):
+            if followed.revoked_at is None:
+                await home.key_sets.unfollow(tx, NEW, here.clock())
     async with home.store.begin() as tx:
         for hook in await home.webhooks.list(tx, NEW):
             if hook.version == 1:

@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
+from broker.keysets import KeySet
 from broker.oauth import ASSERTION_BYTES, TOKEN_SECONDS
 from broker.web.agencies.strict import StrictRoute
 from broker.wiring import Home
@@ -48,15 +49,21 @@ async def token(request: Request) -> Response:
     """client_credentials with private_key_jwt (RFC 7523): an access token of ten minutes for a signed assertion.
 
     `iss` and `sub` of the assertion are your own identifier, `aud` is the broker's, `jti` is new each time, and it ends
-    within five minutes. Its header names the pinned key by its RFC 7638 thumbprint in `kid`. Where your client shows a
+    within five minutes. Its header names the key in `kid`: a pinned one by its RFC 7638 thumbprint,
+    one that you publish by its name there. Where your client shows a
     certificate to a proxy that the broker trusts, the token is good with that certificate alone (RFC 8705).
     """
     home: Home = request.app.state.home
     try:
         form = _form(await request.body())
-        scopes, at = form.get("scope", "").split(), home.clock()
+        scopes, assertion = form.get("scope", "").split(), form["client_assertion"]
         async with home.store.read() as tx:
-            proven = await home.oauth.prove(tx, form["client_assertion"], scopes, at)
+            named = await home.oauth.named(tx, assertion)
+        # Nothing is open while a published key is asked for: a server that is slow keeps nobody waiting but its own.
+        source = named.source
+        key = await home.key_sets.key(source, named.kid) if isinstance(source, KeySet) else source
+        at = home.clock()
+        proven = home.oauth.prove(named, key, assertion, scopes, at)
         async with home.store.begin() as tx:
             made, scope = await home.oauth.redeem(tx, proven, at, request.scope["unefois.certificate"])
         request.scope["unefois.passage"].proven()

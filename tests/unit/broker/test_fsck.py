@@ -114,6 +114,7 @@ async def lived_in(here: World) -> None:
     await client.redeem()
     async with home.store.begin() as tx:
         await home.webhooks.add(tx, CPAM, "https://cpam.example/", home.clock())
+        await home.key_sets.follow(tx, CPAM, "https://cpam.example/jwks.json", [Scope.READ], home.clock())
     await send(here, Endpoints(status(500)))
     await home.ledger.sequence()
     with witnessed(here.folder / "witness", here) as cosigning:
@@ -382,6 +383,7 @@ TOO: list[tuple[str, set[str]]] = [
     # the rest of what a hand can do, with every check that must see it
     ("UPDATE signing_keys SET revoked_at = 1", {"directory.untold"}),
     (f"UPDATE sealing_keys SET party = '{PORTAL}' WHERE party = '{CAF}'", {"directory.untold"}),
+    ("UPDATE client_key_sets SET url = 'https://thief.example/'", {"oauth.untold"}),
     ("UPDATE webhooks SET status = 'disabled'", {"webhooks.message"}),
     ("UPDATE webhooks SET status = 'ended'", {"webhooks.message", "webhooks.untold"}),
     ("UPDATE gate_epochs SET destroyed_at = NULL", {"keys.lost"}),

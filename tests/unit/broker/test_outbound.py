@@ -2,8 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Sequence
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -17,8 +16,7 @@ from cryptography.x509.oid import NameOID
 
 from broker.outbound import Outbound, public
 from schemas.errors import Fault, Refused, Unavailable
-
-Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+from tests.speaking import Server, listening
 
 
 class Names:
@@ -36,47 +34,7 @@ class Names:
         return told.pop(0) if len(told) > 1 else told[0]
 
 
-class Server:
-    """What a server heard; it answers as it is told."""
-
-    def __init__(self, answer: bytes) -> None:
-        self.heard: list[bytes] = []
-        self._answer = answer
-
-    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = await reader.readuntil(b"\r\n\r\n")
-        length = next((int(line[15:]) for line in head.lower().split(b"\r\n") if line[:15] == b"content-length:"), 0)
-        self.heard.append(head + await reader.readexactly(length))
-        writer.write(self._answer)
-
-
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi"
-
-
-@asynccontextmanager
-async def listening(talk: Talk, context: ssl.SSLContext | None = None) -> AsyncIterator[int]:
-    """A port on loopback where this is spoken."""
-    talking: set[asyncio.Task[Any]] = set()
-
-    async def one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        talking.add(task)
-        try:
-            await talk(reader, writer)
-        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
-            pass
-        finally:
-            writer.close()
-
-    server = await asyncio.start_server(one, "127.0.0.1", 0, ssl=context)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        for task in talking:
-            task.cancel()
-        await asyncio.gather(*talking)
-        server.close()
 
 
 async def fault_of(call: Awaitable[Any]) -> Fault:

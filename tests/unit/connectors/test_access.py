@@ -7,6 +7,7 @@ from urllib.parse import parse_qs
 import pytest
 
 from broker.credentials import Scope
+from broker.keysets import KeySet
 from connectors.access import EARLY_MS, ApiToken, Ask, KeyAccess
 from schemas.errors import Refused
 from schemas.names import Instant, PartyId
@@ -33,7 +34,10 @@ async def test_the_broker_takes_the_assertion(algorithm: Algorithm, tmp_path: Pa
         mine = access(algorithm)
         async with store.begin() as tx:
             await oauth.pin(tx, CAF, mine.public_jwk.encode(), [Scope.RECEIVE], at)
-            proven = await oauth.prove(tx, form(mine.ask(at, False))["client_assertion"][0], ["receive"], at)
+            assertion = form(mine.ask(at, False))["client_assertion"][0]
+            named = await oauth.named(tx, assertion)
+    assert not isinstance(named.source, KeySet)
+    proven = oauth.prove(named, named.source, assertion, ["receive"], at)
 
     assert (CAF, "receive") == (proven.party, proven.scope)
 

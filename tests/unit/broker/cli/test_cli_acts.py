@@ -61,6 +61,8 @@ ACTS: Final = {
     "token revoke": {"key_revoked"},
     "token pin": {"key_added"},
     "token unpin": {"key_revoked"},
+    "token follow": {"key_added"},
+    "token unfollow": {"key_revoked"},
     "epoch rotate": {"key_added"},
     "epoch destroy": {"epoch_destroyed"},
     "grant": {"granted"},
@@ -124,6 +126,8 @@ def test_an_act_leaves_the_entries_that_the_table_names(unefois: Program, elise:
     jwk.write_text(json.dumps(OKPKey.generate_key("Ed25519").as_dict(private=False)))
     pinned = act("token pin", NEW, jwk, "--scope", "read")
     act("token unpin", pinned["id"])
+    act("token follow", NEW, "https://127.0.0.1/jwks.json", "--scope", "read")
+    act("token unfollow", NEW)
     issued = act("token issue", NEW, "--scope", "read", "--days", "1")
     act("token revoke", issued["id"])
     wish = ("--recipient", NEW, "--type", MOVED, "--purpose", "health-insurance")

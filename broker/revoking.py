@@ -1,0 +1,41 @@
+"""Revoking: the end of what lets somebody in, the same for API tokens, pinned keys and followed key sets.
+
+Refuses: what nobody issued, and what was revoked before.
+Keeps: the row stays, with its end; the entry commits to the same digest as the one of its beginning.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, Table, select, update
+
+from broker.crashpoints import mark
+from broker.ledger import Recorder
+from broker.store.engine import Transaction
+from schemas.entry import EntryKind
+from schemas.errors import Refused
+from schemas.names import Instant, PartyId
+
+
+async def revoke(
+    tx: Transaction,
+    recorder: Recorder,
+    table: Table,
+    mine: ColumnElement[bool],
+    digest: Callable[[Mapping[Any, Any]], bytes],
+    *,
+    at: Instant,
+    unknown: Refused,
+    before: Refused,
+) -> Row[Any]:
+    """Let in no more by this row of the table, from now on; the row as it was. Raises `unknown`, `before`."""
+    row = (await tx.execute(select(table).where(mine))).one_or_none()
+    if row is None:
+        raise unknown
+    if row.revoked_at is not None:
+        raise before
+    await tx.execute(update(table).where(mine).values(revoked_at=at))
+    mark("credentials.revoked")
+    # Crash here: it still lets in, and nobody was told that it does not; it is revoked again.
+    recorder.record(tx, EntryKind.KEY_REVOKED, at, recipient=PartyId(row.party), detail=digest(row._mapping))
+    return row
