@@ -18,7 +18,7 @@ from hashlib import sha256
 from hmac import compare_digest
 from typing import Any, Final
 
-from sqlalchemy import Row, select
+from sqlalchemy import Row, bindparam, select
 
 from broker import directory
 from broker.crashpoints import mark
@@ -172,8 +172,11 @@ def scopes_of(text: str) -> frozenset[Scope]:
     return frozenset(Scope(scope) for scope in json.loads(text))
 
 
+_BY_ID: Final = select(api_tokens).where(api_tokens.c.id == bindparam("id"))
+
+
 async def _row(tx: Transaction, token_id: bytes) -> Row[Any] | None:
-    return (await tx.execute(select(api_tokens).where(api_tokens.c.id == token_id))).one_or_none()
+    return (await tx.execute(_BY_ID, {"id": token_id})).one_or_none()
 
 
 def _secret(text: str) -> bytes:

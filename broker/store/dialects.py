@@ -9,14 +9,15 @@ Source: sqlite.org/pragma.html, sqlite.org/rescode.html; PostgreSQL, appendix A 
 import os
 import sqlite3
 from pathlib import Path
+from time import monotonic
 from typing import Any, Final, Protocol
 
 from sqlalchemy import URL, Connection, Table, event, func, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import DBAPIError, InterfaceError
+from sqlalchemy.exc import DBAPIError, InterfaceError, InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.pool import ConnectionPoolEntry, NullPool
+from sqlalchemy.pool import ConnectionPoolEntry, NullPool, PoolProxiedConnection
 from sqlalchemy.sql.dml import Insert
 
 from broker.store import near
@@ -29,6 +30,8 @@ BUSY_SECONDS = 10
 CONNECTIONS = 8
 """Connections of one kind, at most; who needs one more waits."""
 CONNECTION_WAIT_SECONDS = 30
+STILL_SECONDS = 1
+"""A connection to a server that was not used for longer is asked whether it is there, before it is used again."""
 ABSENT_SECONDS = 60
 """A process that stands still inside a transaction (SIGSTOP, a paused machine) holds its locks no longer than this:
 then the server ends the transaction, and what it writes when it comes back is not written.
@@ -47,6 +50,9 @@ class Dialect(Protocol):
 
     def reader(self, url: URL) -> AsyncEngine:
         """Its transactions see one snapshot and cannot write."""
+
+    def glancer(self, reader: AsyncEngine) -> AsyncEngine:
+        """The reader's connections, for one statement that is its own snapshot."""
 
     def migrator(self, url: URL) -> AsyncEngine:
         """Its transactions change tables, one at a time, whole or not at all."""
@@ -96,6 +102,9 @@ class Sqlite:
 
     def reader(self, url: URL) -> AsyncEngine:
         return self._engine(url, "BEGIN", (*_DURABLE, "PRAGMA query_only=ON"), connections=CONNECTIONS)
+
+    def glancer(self, reader: AsyncEngine) -> AsyncEngine:
+        return reader  # its BEGIN and its end ask nobody
 
     def migrator(self, url: URL) -> AsyncEngine:
         """Foreign keys are off: a table is changed by copying it, and dropping the old copy would drop its children."""
@@ -233,6 +242,10 @@ class Postgres:
     def reader(self, url: URL) -> AsyncEngine:
         return self._engine(url, isolation_level="REPEATABLE READ").execution_options(postgresql_readonly=True)
 
+    def glancer(self, reader: AsyncEngine) -> AsyncEngine:
+        """BEGIN and COMMIT would be two more questions to the server."""
+        return reader.execution_options(isolation_level="AUTOCOMMIT")
+
     def migrator(self, url: URL) -> AsyncEngine:
         return self._engine(url, isolation_level="READ COMMITTED")
 
@@ -291,9 +304,9 @@ class Postgres:
             pool_size=CONNECTIONS,
             max_overflow=0,
             pool_timeout=CONNECTION_WAIT_SECONDS,
-            pool_pre_ping=True,
             connect_args={} if pooled else {"server_settings": dict(_SESSION)},
         )
+        _replace_dead(engine)
         if pooled:
 
             @event.listens_for(engine.sync_engine, "begin")
@@ -312,6 +325,28 @@ _SESSION: Final = {
 }
 """What our sessions ask for; behind a pooler, which has no sessions of ours, each of our transactions."""
 _FOR_THIS_TRANSACTION: Final = select(*(func.set_config(name, told, True) for name, told in _SESSION.items()))
+
+
+def _replace_dead(engine: AsyncEngine) -> None:
+    """A connection that its server closed is not given out. One that nobody used for STILL_SECONDS is asked before, for
+    a network that went away closes nothing; to ask each time would be three questions more for each transaction.
+    """
+    dialect = engine.sync_engine.dialect
+
+    @event.listens_for(engine.sync_engine, "checkin")
+    def left(connection: DBAPIConnection | None, entry: ConnectionPoolEntry) -> None:
+        entry.info["left"] = monotonic()
+
+    @event.listens_for(engine.sync_engine, "checkout")
+    def lives(connection: DBAPIConnection, entry: ConnectionPoolEntry, proxy: PoolProxiedConnection) -> None:
+        if proxy.driver_connection is None or proxy.driver_connection.is_closed():
+            raise InvalidatePoolError
+        if monotonic() - entry.info.get("left", monotonic()) < STILL_SECONDS:
+            return
+        try:
+            dialect.do_ping(connection)
+        except (dialect.loaded_dbapi.Error, OSError):
+            raise InvalidatePoolError from None
 
 
 def _pooled(url: URL) -> bool:

@@ -30,9 +30,12 @@ class Transaction:
     conn: AsyncConnection
     dialect: Dialect
     writes: bool
+    whole: bool = True
+    """False: no transaction is around its one statement."""
     _added: dict[Table, list[Mapping[str, Any]]] = field(default_factory=dict, repr=False)
     _rung: set[str] = field(default_factory=set, repr=False)
     _after: list[Callable[[], None]] = field(default_factory=list, repr=False)
+    _asked: list[Executable] = field(default_factory=list, repr=False)
 
     def add(self, table: Table, row: Mapping[str, Any]) -> None:
         """Insert a row when this transaction commits, with all others of its table at once, in the order of the calls.
@@ -60,6 +63,8 @@ class Transaction:
 
     async def execute(self, statement: Executable, parameters: Parameters | None = None) -> CursorResult[Any]:
         """Run one statement, or one for each of several parameter sets."""
+        if not self.whole:
+            self._must_glance(statement)
         return await self.conn.execute(statement, parameters)
 
     async def insert_new(self, table: Table, row: Mapping[str, Any]) -> bool:
@@ -89,19 +94,25 @@ class Transaction:
         self._must_write()
         await self.dialect.locks.exclusive(self.conn, keys)
 
+    def _must_glance(self, statement: Executable) -> None:
+        if self._asked or not statement.is_select:
+            raise ValueError("a glance is one question: two would see two states, and nobody would undo a change")
+        self._asked.append(statement)
+
     def _must_write(self) -> None:
         if not self.writes:
             raise ValueError("a reading transaction sees an older snapshot, so a lock in it would guard nothing")
 
 
 class Store:
-    """One database. `begin()` to change, `read()` to look."""
+    """One database. `begin()` to change, `read()` to look, `glance()` to ask one thing."""
 
     def __init__(self, dialect: Dialect, writer: AsyncEngine, reader: AsyncEngine, bell: Bell) -> None:
         self.bell = bell
         self._dialect = dialect
         self._writer = writer
         self._reader = reader
+        self._glancer = dialect.glancer(reader)
         self._turn = asyncio.Semaphore(dialect.writers)
         self._inside: set[asyncio.Task[Any] | None] = set()
 
@@ -156,6 +167,13 @@ class Store:
         with self._faults():
             async with _begun(self._reader) as connection:
                 yield Transaction(connection, self._dialect, writes=False)
+
+    @asynccontextmanager
+    async def glance(self) -> AsyncIterator[Transaction]:
+        """For a single SELECT, which is a snapshot by itself: nothing begins or ends around it. Raises as `begin`."""
+        with self._faults():
+            async with _begun(self._glancer) as connection:
+                yield Transaction(connection, self._dialect, writes=False, whole=False)
 
     async def forget(self) -> None:
         """Make what was deleted unreadable in the database's own files. Raises Unavailable `store.locked`."""

@@ -7,10 +7,12 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
+from threading import Thread
 
+import asyncpg
 import pytest
 import pytest_asyncio
-from sqlalchemy import Column, ForeignKey, Integer, LargeBinary, MetaData, Table, delete, insert, select, text
+from sqlalchemy import Column, ForeignKey, Integer, LargeBinary, MetaData, Table, delete, insert, make_url, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -19,6 +21,7 @@ from broker.store.bell import Bell
 from broker.store.dialects import Sqlite
 from broker.store.engine import Store
 from schemas.errors import Corrupt, Refused, Unavailable
+from tests.services.databases import Databases, plain
 
 METADATA = MetaData()
 NOTES = Table("notes", METADATA, Column("id", Integer, primary_key=True), Column("body", LargeBinary, nullable=False))
@@ -137,6 +140,24 @@ async def test_a_reader_keeps_its_snapshot_while_others_commit(store: Store) -> 
         await asyncio.create_task(write(store, 1))
         assert before == (await tx.execute(select(NOTES))).all() == []
     assert [b"x"] == await bodies(store)
+
+
+async def test_a_glance_is_one_question(store: Store) -> None:
+    await write(store, 1)
+    async with store.glance() as tx:
+        assert [b"x"] == [row.body for row in await tx.execute(select(NOTES.c.body))]
+        with pytest.raises(ValueError, match="one question"):
+            await tx.execute(select(NOTES))
+    assert [b"x"] == await bodies(store)
+
+
+async def test_a_glance_changes_nothing(store: Store) -> None:
+    async with store.glance() as tx:
+        with pytest.raises(ValueError, match="undo"):
+            await tx.execute(insert(NOTES), {"id": 1, "body": b"x"})
+        with pytest.raises(ValueError, match="guard"):
+            tx.add(NOTES, {"id": 1, "body": b"x"})
+    assert [] == await bodies(store)
 
 
 async def test_readers_do_not_wait_for_a_writer(store: Store) -> None:
@@ -466,3 +487,58 @@ async def test_a_commit_that_fails_leaves_nothing_for_the_next_who_takes_the_con
 
     async with store.begin() as tx:
         assert 0 == (await tx.execute(text("SELECT count(*) FROM child"))).scalar_one()
+
+
+async def _cut(url: str) -> None:
+    """End every other connection to this database, and return once the server is rid of them."""
+    connection = await asyncpg.connect(plain(make_url(url)))
+    others = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = current_database()"
+    assert all(row[0] for row in await connection.fetch(f"{others} AND pid <> pg_backend_pid()"))
+    await connection.close()
+
+
+def cut_unheard(url: str) -> None:
+    """The same, while this thread's loop stands still: nothing tells it that its connections are gone."""
+    cutter = Thread(target=asyncio.run, args=(_cut(url),))
+    cutter.start()
+    cutter.join()
+
+
+async def ask(store: Store) -> int:
+    async with store.read() as tx:
+        return int((await tx.execute(text("SELECT 1"))).scalar_one())
+
+
+async def test_a_connection_that_its_server_closed_is_not_given_out(postgres: Databases) -> None:
+    async with postgres.empty() as url, Store.open(url) as store:
+        await ask(store)
+        await _cut(url)
+        assert 1 == await ask(store)
+
+
+async def test_a_connection_that_was_still_is_asked_whether_it_lives(
+    postgres: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dialects, "STILL_SECONDS", 0)
+    async with postgres.empty() as url, Store.open(url) as store:
+        await ask(store)
+        cut_unheard(url)
+        assert 1 == await ask(store)
+
+
+async def test_a_connection_lost_in_use_costs_one_answer(postgres: Databases, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dialects, "STILL_SECONDS", 3600)
+    async with postgres.empty() as url, Store.open(url) as store:
+        await ask(store)
+        cut_unheard(url)
+        with pytest.raises(Unavailable, match=r"store\.away"):
+            await ask(store)
+        assert 1 == await ask(store)
+
+
+async def test_a_glance_begins_nothing_and_a_reader_after_it_does(postgres: Databases) -> None:
+    async with postgres.empty() as url, Store.open(url) as store:
+        async with store.glance() as tx:
+            assert "autocommit" == (await tx.conn.get_raw_connection()).dbapi_connection.isolation_level
+        async with store.read() as tx:
+            assert "repeatable_read" == (await tx.conn.get_raw_connection()).dbapi_connection.isolation_level
