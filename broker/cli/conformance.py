@@ -4,7 +4,6 @@ Refuses: nothing of its own.
 Keeps: nothing of its own; `broker.conformance` plays. It ends with 0 only if every case that was played has passed.
 """
 
-import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -39,6 +38,7 @@ def run(
     Example: unefois conformance run --config kit.yaml --html report.html
     """
     from broker import observe
+    from broker.cli.serve import run_in_order
     from broker.conformance import render
     from broker.conformance import run as kit
     from broker.conformance.config import load
@@ -54,7 +54,7 @@ def run(
     _log_to_stderr(observe, system_clock)
     heard = _quiet if chosen().json else _teller(words)
     folder = config.absolute().parent
-    report = asyncio.run(kit.run(told, folder, (log or Path("/dev/null")).absolute(), only or (), heard))
+    report = run_in_order(kit.run(told, folder, (log or Path("/dev/null")).absolute(), only or (), heard))
     if junit is not None:
         write_file(junit, render.junit(report, words))
     if html is not None:

@@ -10,11 +10,13 @@ import json
 import signal
 import socket
 import sys
+from collections.abc import Coroutine
 from contextlib import suppress
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
 
 import typer
 
+from broker.cli.exits import Exit
 from broker.cli.frame import chosen, command, say
 from broker.cli.machine import tell_turn
 from broker.cli.session import collect_less, settings
@@ -26,6 +28,10 @@ if TYPE_CHECKING:
     from broker.settings import Settings
     from broker.turns import Turn
     from broker.wiring import Home
+
+T = TypeVar("T")
+_ENDING: Final = (signal.SIGINT, signal.SIGTERM)
+"""The signals that ask a process to end."""
 
 
 def register(app: typer.Typer) -> None:
@@ -102,17 +108,44 @@ async def _beside(home: "Home", serving: "Serving", taken: socket.socket | None,
 
 def heed(stop: asyncio.Event) -> None:
     """The first signal asks to stop; after it, signals do again what they always do."""
-    loop, both = asyncio.get_running_loop(), (signal.SIGINT, signal.SIGTERM)
+    loop = asyncio.get_running_loop()
 
     def asked() -> None:
         stop.set()
-        for number in both:
+        for number in _ENDING:
             with suppress(ValueError):
                 loop.remove_signal_handler(number)
             signal.signal(number, signal.SIG_DFL)
 
-    for number in both:
+    for number in _ENDING:
         loop.add_signal_handler(number, asked)
+
+
+def run_in_order(work: Coroutine[Any, Any, T]) -> T:
+    """What the work gives. A signal cancels it, so that it tidies up, and then ends this process as it always would.
+
+    Raises what the work raises, and SystemExit with 128 and the signal's number.
+    """
+    told: list[int] = []
+
+    async def cancellable() -> T:
+        loop, task = asyncio.get_running_loop(), asyncio.ensure_future(work)
+
+        def asked(number: int) -> None:
+            told.append(number)
+            for each in _ENDING:
+                with suppress(ValueError):
+                    loop.remove_signal_handler(each)
+            task.cancel()
+
+        for number in _ENDING:
+            loop.add_signal_handler(number, asked, number)
+        return await task
+
+    try:
+        return asyncio.run(cancellable())
+    except asyncio.CancelledError:
+        sys.exit(128 + told[0] if told else Exit.UNEXPECTED)
 
 
 def _greet(role: "Role", address: str | None) -> None:

@@ -33,6 +33,8 @@ async def duplicate(trial: Trial) -> None:
     """A delivery that was applied and acknowledged comes once more."""
     told = await trial.tell(await trial.person())
     await trial.settle()
+    await trial.acknowledged(told)
+    trial.sound()
     trial.play.mischiefs.set({Mischief.DUPLICATE.value: 1})
     await trial.settle()
     await trial.once(await trial.observe(), told)
@@ -67,6 +69,7 @@ async def paused(trial: Trial) -> None:
     seen = await trial.observe()
     await trial.never(seen, later)
     await trial.once(seen, kept)
+    trial.sound()
     await trial.play.decide(later.person, "resume")
     await trial.settle()
     await trial.once(await trial.observe(), later)
@@ -132,7 +135,7 @@ async def withheld_or_null(trial: Trial) -> None:
     await trial.once(seen, first)
     if not seen.shows(person, people.email(word)):
         trial.count("value-missing", 1, 1)
-        return
+    trial.sound()
     fields = trial.play.wanted.asked(MOVED) - {"email"}
     await trial.play.decide(person, "narrow", fields)
     second = await trial.tell(person, email=trial.words.new())
@@ -141,6 +144,7 @@ async def withheld_or_null(trial: Trial) -> None:
     await trial.once(seen, second)
     if not seen.shows(person, people.email(word)):
         trial.found("withheld-erased")
+    trial.sound()
     await trial.play.decide(person, "revoke")
     await trial.play.allow(person, MOVED)
     third = await trial.tell(person, email=None)
@@ -156,18 +160,22 @@ async def correction(trial: Trial) -> None:
     person = await trial.person()
     wrong = await trial.tell(person)
     await trial.settle()
+    await trial.acknowledged(wrong)
+    trial.sound()
     right = await trial.tell(person, corrects=wrong.declaration)
     await trial.settle()
     seen = await trial.observe()
     if seen.times(wrong.delivery) and not seen.shows(person, right.street):
         trial.found("correction-ignored")
-    await trial.acknowledged(wrong, right)
+    await trial.acknowledged(right)
 
 
 async def key_rotation(trial: Trial) -> None:
     """The source and the broker sign with new keys, which the directory lists."""
     before = await trial.tell(await trial.person())
     await trial.settle()
+    await trial.acknowledged(before)
+    trial.sound()
     for whose in (SOURCE, trial.play.home.party):
         await trial.play.rotate(whose, OVERLAP_MS)
     after = await trial.tell(await trial.person())
@@ -196,6 +204,8 @@ async def _tampered(trial: Trial, *how: Mischief) -> None:
                 answer.update(await trial.play.tampered(dict(answer)))
         bad.append(told)
         await trial.settle()
+        await trial.never(await trial.observe(), *bad, key="applied-tampered")
+        trial.sound()
     good = await trial.tell(await trial.person())
     await trial.settle()
     seen = await trial.observe()
@@ -232,10 +242,17 @@ async def crash(trial: Trial) -> None:
     if not tried.forever:
         await tried.start()
 
+    before = door.idle_pulls
+
     async def killed() -> bool:
         return ACK not in door.before or await tried.ended() is not None
 
-    if not await door.until(killed, trial.seconds) or ACK in door.before:
+    async def came() -> bool:
+        return door.idle_pulls > before or await killed()
+
+    await door.until(came, trial.seconds)
+    await door.until(killed, trial.grace)
+    if ACK in door.before:
         trial.found("no-acknowledgement")
         return
     async with door.held():
@@ -273,6 +290,9 @@ async def clock_skew(trial: Trial) -> None:
     seen = await trial.observe()
     if not seen.times(near.delivery):
         trial.found("refused-near-future")
+    else:
+        await trial.acknowledged(near)
+    trial.sound()
     trial.play.clock.set(10 * MINUTE)
     far = await trial.tell(await trial.person())
     await trial.settle()

@@ -71,6 +71,8 @@ class Config(_Part):
     listen: str = Field("127.0.0.1:0", pattern=r"^(127\.0\.0\.1|localhost):[0-9]{1,5}$")
     patience_seconds: float = Field(20, gt=0, le=600)
     """How long the program may take for what a case asks of it."""
+    acknowledge_seconds: float = Field(10, gt=0, le=600)
+    """How long a program that has come to pull again may still take to acknowledge what it was handed before."""
     environment: dict[str, str] = Field(default_factory=dict, repr=False)
     skip: dict[str, str] = Field(default_factory=dict)
     """Case -> why it is not played; the report says so."""

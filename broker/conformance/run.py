@@ -69,9 +69,11 @@ def wanted(config: Config) -> Wanted:
     return Wanted(PARTY, (MOVED,), Purpose(receiver.purpose), frozenset(receiver.fields), Suite[receiver.suite.upper()])
 
 
-async def receive(made: Live, tried: Tried, config: Config, only: Sequence[str], keep: Heard) -> None:
-    """Every case of a receiver."""
-    words = Words()
+async def receive(
+    made: Live, tried: Tried, config: Config, only: Sequence[str], keep: Heard, *, words: Words | None = None
+) -> None:
+    """Every case of a receiver. `words`: those of a sandbox in which others were tried before."""
+    words = words or Words()
     batch = config.receiver.batch if config.receiver is not None else 2
     try:
         for name, case in cases.CASES.items():
@@ -80,7 +82,7 @@ async def receive(made: Live, tried: Tried, config: Config, only: Sequence[str],
             if name in config.skip:
                 keep(Result(name, "receiver", skipped=config.skip[name]))
                 continue
-            trial = Trial(made, tried, words, config.patience_seconds, batch)
+            trial = Trial(made, tried, words, config.patience_seconds, config.acknowledge_seconds, batch)
             if tried.forever:
                 await tried.start()
             keep(await _played(name, "receiver", trial.findings, partial(case, trial), made))

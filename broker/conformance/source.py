@@ -89,13 +89,15 @@ class SourceTrial:
         async def ended() -> bool:
             return process.returncode is not None
 
-        if not await self.play.door.until(ended, self.seconds):
+        try:
+            if not await self.play.door.until(ended, self.seconds):
+                self.found("not-ending", seconds=f"{self.seconds:g}")
+                raise Stop
+        finally:  # also when the kit itself is asked to end
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
-            self.found("not-ending", seconds=f"{self.seconds:g}")
-            raise Stop
-        return await process.wait()
+            status = await process.wait()
+        return status
 
     async def arrived(self) -> list[Arrived]:
         """What is new at the broker since this was asked last."""

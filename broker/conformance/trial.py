@@ -64,12 +64,13 @@ class Words:
 
 @dataclass(slots=True)
 class Trial:
-    """One case of a receiver. `seconds`: its patience."""
+    """One case of a receiver. `seconds`: its patience; `grace`: seconds, for an acknowledgement after the next pull."""
 
     live: Live
     tried: Tried
     words: Words
     seconds: float
+    grace: float
     batch: int
     findings: list[Finding] = field(default_factory=list)
 
@@ -125,25 +126,23 @@ class Trial:
             await self._call(seconds or self.seconds)
 
     async def _until_idle(self, seconds: float) -> None:
-        door = self.play.door
+        door, tried = self.play.door, self.tried
         before = door.idle_pulls
 
-        async def idle() -> bool:
-            if await self.tried.ended() is not None:
-                return True
-            came = door.idle_pulls - before
-            return came >= 2 or (came == 1 and not await self._handed())
+        async def came() -> bool:
+            return door.idle_pulls > before or await tried.ended() is not None
 
-        if not await door.until(idle, seconds):
+        async def over() -> bool:
+            return not await self.play.handed() or await tried.ended() is not None
+
+        if not await door.until(came, seconds):
             self.found("not-asking", seconds=f"{seconds:g}")
             raise Stop
-        status = await self.tried.ended()
+        await door.until(over, self.grace)  # what is not acknowledged by then is found by who looks
+        status = await tried.ended()
         if status is not None:
             self.found("ended", status=status)
             raise Stop
-
-    async def _handed(self) -> bool:
-        return any(one.state is DeliveryState.RELEASED for one in await self.play.mail())
 
     async def _call(self, seconds: float) -> None:
         """Call it until nothing waits, or until a call changes nothing any more."""
@@ -221,6 +220,11 @@ class Trial:
     async def deliveries(self, *told: Told) -> list[Delivery]:
         """Their rows in the mailbox."""
         return await self.play.of([one.declaration for one in told])
+
+    def sound(self) -> None:
+        """Raises Stop where something was found already: what comes next would prove nothing."""
+        if self.findings:
+            raise Stop
 
     def count(self, key: str, number: int, of: int) -> None:
         """A finding if there is any."""

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import update
+from sqlalchemy import ColumnElement, update
 
 from broker.consents import Recorded, Wish
-from broker.deliveries import ACTIVE, Delivery, in_states, load
+from broker.deliveries import ACTIVE, Delivery, DeliveryState, in_states, load
 from broker.mailbox import Rejection
 from broker.offsets import LostOwnership
 from broker.sandbox import news, people, tampering
@@ -20,7 +20,7 @@ from broker.sandbox.clock import MovedClock
 from broker.sandbox.door import DECLARE, PULL, Door, Json
 from broker.sandbox.mischief import Mischief, Mischiefs
 from broker.store.engine import Transaction
-from broker.store.tables import deliveries
+from broker.store.tables import declarations, deliveries
 from broker.wiring import Home
 from consent.grant import CONSENT, Grant, Scope, Voice
 from schemas.errors import Refused
@@ -190,13 +190,16 @@ class Playground:
 
     async def of(self, declared: Iterable[DeclarationId]) -> list[Delivery]:
         """The administration's deliveries of these declarations, oldest first."""
-        wanted = set(declared)
-        return [one for one in await self.mail() if one.declaration_id in wanted]
+        return await self.mail(declarations.c.declaration_id.in_(list(declared)))
 
-    async def mail(self) -> list[Delivery]:
-        """All of its deliveries, oldest first."""
+    async def mail(self, *conditions: ColumnElement[bool]) -> list[Delivery]:
+        """Its deliveries that meet all conditions, oldest first."""
         async with self.home.store.read() as tx:
-            return await load(tx, deliveries.c.recipient == self.wanted.party)
+            return await load(tx, deliveries.c.recipient == self.wanted.party, *conditions)
+
+    async def handed(self) -> bool:
+        """Whether it has been given keys of deliveries whose end it has not told."""
+        return bool(await self.mail(in_states(frozenset({DeliveryState.RELEASED}))))
 
     async def set_aside(self, declared: Iterable[DeclarationId]) -> None:
         """Park what is on its way."""
@@ -235,9 +238,10 @@ class Playground:
 
     async def settled(self) -> None:
         """Hand out again what was to come after something that is done now."""
-        done = [one.id for one in await self.mail() if one.id in self.late and one.state not in ACTIVE]
-        for newer in done:
-            await self.home.dead_letters.replay_own(self.wanted.party, self.late.pop(newer))
+        newer = await self.mail(deliveries.c.id.in_(list(self.late))) if self.late else []
+        done = [one.id for one in newer if one.state not in ACTIVE]
+        for one in done:
+            await self.home.dead_letters.replay_own(self.wanted.party, self.late.pop(one))
 
     async def end_leases(self) -> None:
         """What is handed out comes again at once, as if its lease had run out."""

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from signal import SIGINT, SIGTERM, Signals
 from typing import Any
 from xml.etree import ElementTree
 
@@ -23,22 +24,24 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def kit(tmp_path: Path, config: Path, *words: str) -> tuple[int, dict[str, Any]]:
-    """Its exit status and its report."""
-    environment = {
+KIT = [sys.executable, "-m", "broker", "conformance", "run", "--json", "--config"]
+
+
+def environment(tmp_path: Path) -> dict[str, str]:
+    """Where the programs keep what they keep."""
+    return {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),
         "SAMPLE_FOLDER": str(tmp_path),
         "LANG": "C",
     }
-    done = subprocess.run(
-        [sys.executable, "-m", "broker", "conformance", "run", "--config", str(config), "--json", *words],
-        capture_output=True,
-        text=True,
-        env=environment,
-        check=False,
-    )
+
+
+def kit(tmp_path: Path, config: Path, *words: str) -> tuple[int, dict[str, Any]]:
+    """Its exit status and its report."""
+    line = [*KIT, str(config), *words]
+    done = subprocess.run(line, capture_output=True, text=True, env=environment(tmp_path), check=False)
     assert "" == done.stderr
     return done.returncode, json.loads(done.stdout)
 
@@ -116,6 +119,32 @@ def test_a_careless_source_fails_for_the_right_reason(tmp_path: Path, name: str,
 
     assert {case: {found}} == findings(report)
     assert 1 == code
+
+
+WITH_A_CHILD = "import os, subprocess, sys, time; told = os.open('alive', os.O_WRONLY); os.write(told, b'+');"
+WITH_A_CHILD += "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(900)'], pass_fds=[told]);"
+WITH_A_CHILD += "time.sleep(900)"
+
+
+@pytest.mark.parametrize("signal", [SIGTERM, SIGINT])
+@pytest.mark.parametrize("role", ["receiver", "source"])
+def test_a_signal_ends_the_kit_with_all_that_it_began(tmp_path: Path, role: str, signal: Signals) -> None:
+    program: dict[str, Any] = {"command": ["python", "-c", WITH_A_CHILD]}
+    seen = {"observe": {"file": "-"}} if role == "receiver" else {}
+    (tmp_path / "kit.yaml").write_text(yaml.safe_dump({"version": 1, role: {**program, **seen}}))
+    alive, temporary = tmp_path / "alive", tmp_path / "temporary"
+    os.mkfifo(alive)
+    temporary.mkdir()
+    env = environment(tmp_path) | {"TMPDIR": str(temporary)}
+    with subprocess.Popen([*KIT, str(tmp_path / "kit.yaml")], env=env, stderr=subprocess.PIPE) as process:
+        with alive.open("rb") as pipe:  # once somebody writes
+            assert b"+" == pipe.read(1)
+            assert [] != list(temporary.iterdir())
+            process.send_signal(signal)
+            assert b"" == pipe.read()  # nobody has it open any more: neither the program nor its child
+        assert b"" == process.stderr.read()  # type: ignore[union-attr]
+    assert 128 + signal == process.returncode
+    assert [] == list(temporary.iterdir())
 
 
 def test_every_careless_source_is_tried() -> None:

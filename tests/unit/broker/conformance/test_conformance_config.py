@@ -29,7 +29,8 @@ def test_a_small_file_is_enough(tmp_path: Path) -> None:
     config = load(path, KNOWN)
 
     assert config.receiver is not None
-    assert ("forever", 200, 20) == (config.receiver.runs, config.receiver.batch, config.patience_seconds)
+    assert ("forever", 200) == (config.receiver.runs, config.receiver.batch)
+    assert (20, 10) == (config.patience_seconds, config.acknowledge_seconds)
 
 
 @pytest.mark.parametrize(
@@ -39,6 +40,7 @@ def test_a_small_file_is_enough(tmp_path: Path) -> None:
         ({"receiver": None}, ""),
         ({"unknown": 1}, "/unknown"),
         ({"patience_seconds": 0}, "/patience_seconds"),
+        ({"acknowledge_seconds": 0}, "/acknowledge_seconds"),
         ({"listen": "0.0.0.0:80"}, "/listen"),
         ({"receiver": {"command": [], "observe": {"file": "x"}}}, "/receiver/command"),
         ({"receiver": {"command": ["x"]}}, "/receiver/observe"),
