@@ -12,9 +12,10 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Select, Table, delete, func, select, update
 
+from broker.answers import HOURS
 from broker.crashpoints import mark
 from broker.ports import Clock
-from broker.store.access_tables import api_tokens, spent_assertions
+from broker.store.access_tables import api_tokens, kept_answers, spent_assertions
 from broker.store.engine import Store, Transaction
 from broker.store.tables import (
     LOCKED,
@@ -67,12 +68,13 @@ class Pruning:
     def __init__(self, store: Store, retention: Retention, clock: Clock) -> None:
         self._store = store
         self._clock = clock
-        self._parts: Mapping[str, tuple[int, _Ahead]] = {
+        self._parts: Mapping[str, tuple[float, _Ahead]] = {
             "log_record": (retention.log_days, _log),
             "deliveries": (retention.sealed_days, _locks),
             "dead_letters": (retention.letter_days, _letters),
             "api_tokens": (retention.token_days, _tokens),
             "spent_assertions": (0, _assertions),
+            "kept_answers": (HOURS / 24, _answers),
             "ledger_checkpoints": (retention.checkpoint_days, _checkpoints),
         }
 
@@ -87,7 +89,7 @@ class Pruning:
         for name, (days, part) in self._parts.items():
             rows[name] = 0
             for _ in range(batches):
-                count = await self._batch(part, Instant(at - days * _DAY_MS))
+                count = await self._batch(part, Instant(at - int(days * _DAY_MS)))
                 rows[name] += count
                 if count == 0:
                     break
@@ -100,7 +102,7 @@ class Pruning:
         at, rows = self._clock(), {}
         async with self._store.read() as tx:
             for name, (days, _) in self._parts.items():
-                counted = _DUE[name](Instant(at - days * _DAY_MS))
+                counted = _DUE[name](Instant(at - int(days * _DAY_MS)))
                 rows[name] = int((await tx.execute(counted)).scalar_one())
         return Pruned(rows, any(rows.values()))
 
@@ -156,6 +158,11 @@ async def _assertions(tx: Transaction, before: Instant) -> int:
     return await _gone(tx, spent_assertions, spent_assertions.c.jti, spent_assertions.c.expires_at, before)
 
 
+async def _answers(tx: Transaction, before: Instant) -> int:
+    """Answers whose keys are free again."""
+    return await _gone(tx, kept_answers, kept_answers.c.key, kept_answers.c.at, before)
+
+
 async def _checkpoints(tx: Transaction, before: Instant) -> int:
     """Signed notes but the newest: whoever kept one can still prove it, for any tree's root follows from the tiles."""
     newest = (await tx.execute(select(func.max(ledger_checkpoints.c.size)))).scalar() or 0
@@ -209,6 +216,7 @@ _DUE: Final[Mapping[str, Callable[[Instant], Select[Any]]]] = {
     "dead_letters": lambda before: _count(dead_letters, dead_letters.c.replayed_at <= before),
     "api_tokens": lambda before: _count(api_tokens, api_tokens.c.expires_at <= before),
     "spent_assertions": lambda before: _count(spent_assertions, spent_assertions.c.expires_at <= before),
+    "kept_answers": lambda before: _count(kept_answers, kept_answers.c.at <= before),
     "ledger_checkpoints": lambda before: _count(
         ledger_checkpoints, ledger_checkpoints.c.at <= before, ledger_checkpoints.c.size < _NEWEST
     ),

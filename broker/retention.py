@@ -58,6 +58,7 @@ KEPT: Final[Mapping[str, Kept]] = {
     "paused_subscriptions": Kept(
         "a subscription that is paused", "until it goes on, or ends", "whoever resumes or ends it"
     ),
+    "kept_answers": Kept("a request with an `Idempotency-Key`", "24 hours", "pruning"),
     "client_keys": Kept(_FEW, _EVER),
     "client_key_sets": Kept(_FEW, _EVER),
     "topic_users": Kept(_FEW, _EVER),

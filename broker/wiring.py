@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from broker import home_log, settings_parts
 from broker import identity as identities
+from broker.answers import Answers
 from broker.consents import Consents
 from broker.cosigning import Cosigning
 from broker.credentials import Credentials
@@ -88,6 +89,7 @@ class Home:
     credentials: Credentials
     oauth: OAuth
     key_sets: KeySets
+    answers: Answers
     outbound: Outbound
     webhooks: Webhooks
     telling: Telling
@@ -273,6 +275,7 @@ def assemble(
         credentials=Credentials(recorder, entropy, allowed=settings.api_tokens),
         oauth=OAuth(recorder, entropy, broker=party, seed=identities.secret(keys, identities.ACCESS)),
         key_sets=KeySets(recorder, outbound, clock),
+        answers=Answers(store, clock),
         outbound=outbound,
         webhooks=hooks,
         telling=Telling(store=store, hooks=hooks, outbound=outbound, clock=clock, entropy=entropy),

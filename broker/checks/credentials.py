@@ -16,6 +16,7 @@ from broker.store.access_tables import (
     api_tokens,
     client_key_sets,
     client_keys,
+    kept_answers,
     spent_assertions,
     topic_users,
     webhook_attempts,
@@ -47,6 +48,8 @@ async def check(tx: Transaction, entries: list[Entry]) -> AsyncIterator[Finding]
     async for finding in _clients(tx, told):
         yield finding
     async for finding in _users(tx, told):
+        yield finding
+    async for finding in _answers(tx):
         yield finding
     async for finding in _webhooks(tx, told):
         yield finding
@@ -90,6 +93,14 @@ def _untold(party: str, digest: bytes, told: Told, *, revoked: bool) -> Iterator
         yield "the row is not what the ledger says was issued"
     if ((EntryKind.KEY_REVOKED, party, digest) in told) is not revoked:
         yield "revoked in the ledger and not here, or the other way round"
+
+
+async def _answers(tx: Transaction) -> AsyncIterator[Finding]:
+    """Each is given, or somebody is at it."""
+    for row in await tx.execute(select(kept_answers)):
+        given = {row.status is not None, row.headers is not None, row.answer is not None, row.lease_until is None}
+        if len(given) > 1 or (len(row.key), len(row.request)) != (32, 32):
+            yield Finding("answers.half", f"kept_answers/{row.party}", "an answer that is half there, or of no request")
 
 
 async def _users(tx: Transaction, told: Told) -> AsyncIterator[Finding]:

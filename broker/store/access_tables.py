@@ -86,6 +86,22 @@ spent_assertions = Table(
     PrimaryKeyConstraint("party", "jti"),
 )
 
+# ── what was answered to a request that said its Idempotency-Key ────────────────────────────────────────────────────
+
+kept_answers = Table(
+    "kept_answers",
+    metadata,
+    Column("party", Text, ForeignKey("parties.id"), nullable=False),
+    Column("key", LargeBinary, nullable=False),  # SHA-256
+    Column("request", LargeBinary, nullable=False),  # SHA-256 of all that was sent
+    Column("at", BigInteger, nullable=False, index=True),
+    Column("lease_until", BigInteger),  # null once it is answered
+    Column("status", Integer),
+    Column("headers", Text),
+    Column("answer", LargeBinary),
+    PrimaryKeyConstraint("party", "key"),
+)
+
 # ── webhooks: endpoints of administrations, the message that is on its way to each, and what came of every attempt ──
 
 _DUE = text("next_at IS NOT NULL")

@@ -18,6 +18,7 @@ from joserfc.jwk import OKPKey
 from sqlalchemy import delete, func, select
 
 from broker import log_move, surroundings, viewing
+from broker.answers import Answer, Claim
 from broker.credentials import Scope
 from broker.directory import Party, PartyKind
 from broker.export import export
@@ -227,6 +228,13 @@ async def declare(here: World) -> None:
         if not receipt.exists():
             accepted = await here.home.intake.accept(envelope.read_bytes())
             receipt.write_bytes(accepted.receipt)
+    answers = here.home.answers
+    first = await answers.claim(PORTAL, "a key", bytes(32))
+    if isinstance(first, Claim):
+        await answers.keep(first, Answer(202, "{}", b"{}"))
+    second = await answers.claim(PORTAL, "another", bytes(32))
+    if isinstance(second, Claim):
+        await answers.release(second)
 
 
 async def forge(here: World) -> None:

@@ -30,6 +30,9 @@ EVERY_PASSAGE = os.environ.get("UNEFOIS_FAULTS") == "all"
 
 # mark -> the step of the day that passes there
 SCENARIOS = {
+    "answers.claimed": "declare",
+    "answers.kept": "declare",
+    "answers.released": "declare",
     "consents.changed": "change",
     "consents.given": "allow",
     "credentials.issued": "enrol",

@@ -7,7 +7,7 @@
 
 Refuses: attributes that say anything else than the envelope does: whoever reads only the outside would be misled.
 Keeps: nothing here is verified; the intake does that with the same bytes.
-Source: CloudEvents 1.0.2, HTTP binding, section 3; draft-ietf-httpapi-idempotency-key-header-07.
+Source: CloudEvents 1.0.2, HTTP binding, section 3.
 """
 
 import json
@@ -29,7 +29,6 @@ from schemas.names import EventType
 
 ENVELOPE: Final = "application/avro"
 JSON: Final = "application/json"
-KEY: Final = "idempotency-key"
 
 _BYTES: Final = {"schema": {"type": "string", "format": "binary"}}
 _EVENT: Final = {
@@ -63,19 +62,15 @@ MANY: Final = _taken(
 
 
 async def one(request: Request) -> bytes:
-    """The envelope of a request. Raises Refused `cloudevents.*`, `api.idempotency-key`."""
+    """The envelope of a request. Raises Refused `cloudevents.*`."""
     body = await request.body()
     media = _media(request)
-    envelope = body if media == ENVELOPE else _told_by(cloudevents.from_http(request.headers.items(), body))
-    _check_key(request, envelope)
-    return envelope
+    return body if media == ENVELOPE else _told_by(cloudevents.from_http(request.headers.items(), body))
 
 
 async def many(request: Request) -> list[bytes | Refused]:
     """The envelopes of a request, each by itself where it can be told. Raises Refused `cloudevents.*`, `api.*`."""
     body = await request.body()
-    if KEY in request.headers:
-        raise Refused("api.idempotency-key")
     if _media(request) == BATCH_MEDIA_TYPE:
         return [_or_fault(event) for event in cloudevents.from_http_batch(body, BATCH)]
     told = _declarations(body).declarations
@@ -85,6 +80,15 @@ async def many(request: Request) -> list[bytes | Refused]:
 def event_type_of(envelope: bytes) -> EventType:
     """Of an envelope that was accepted. Raises Refused for one that could not have been."""
     return Manifest.decode(SignedDeclaration.decode(envelope).payload).event_type
+
+
+def is_id_of(key: str, envelope: bytes) -> bool:
+    """Whether a key is the id of the declaration that is in this envelope."""
+    manifest = _manifest(envelope)
+    try:
+        return manifest is not None and str(UUID(key)) == uuid_of(manifest.declaration_id)
+    except ValueError:
+        return False
 
 
 def _media(request: Request) -> str:
@@ -130,17 +134,3 @@ def _manifest(envelope: bytes) -> Manifest | None:
         return Manifest.decode(SignedDeclaration.decode(envelope).payload)
     except Refused:
         return None
-
-
-def _check_key(request: Request, envelope: bytes) -> None:
-    """The one key that makes sending again safe is signed: a header that says another one promises too much."""
-    told = request.headers.getlist(KEY)
-    manifest = _manifest(envelope) if told else None
-    if manifest is None:
-        return
-    try:
-        same = len(told) == 1 and str(UUID(told[0].strip().strip('"'))) == uuid_of(manifest.declaration_id)
-    except ValueError:
-        same = False
-    if not same:
-        raise Refused("api.idempotency-key")

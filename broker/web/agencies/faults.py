@@ -26,6 +26,8 @@ STATUS: Final[Mapping[str, int]] = {
     "api.scope": 403,
     "api.not-found": 404,
     "api.method": 405,
+    "api.idempotency-key": 400,
+    "api.idempotency-busy": 409,
     "api.changed-meanwhile": 412,
     "api.too-large": 413,
     "api.media-type": 415,
@@ -87,7 +89,7 @@ def answer(fault: Fault, request: Request, also: Sequence[Fault] = ()) -> Respon
         response.headers["WWW-Authenticate"] = f"Bearer{told}"
     if status == 403 and fault.code == "api.scope":
         response.headers["WWW-Authenticate"] = f'Bearer error="insufficient_scope", scope="{fault.details["scope"]}"'
-    if status in {429, 503}:
+    if status in {429, 503} or fault.code == "api.idempotency-busy":
         response.headers["Retry-After"] = str(fault.details.get("after", _LATER))
     return response
 

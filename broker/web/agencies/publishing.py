@@ -2,8 +2,9 @@
 
 Refuses: what another source has signed; to tell a source who received: whom a citizen lets know is theirs to tell.
 Keeps: a 202 says that the declaration is durable, and carries the signed receipt; the same bytes again get the same
-receipt, also while the first are under way, and the same id with other bytes is refused: the declaration's id is the
-idempotency key. The intake decides, as it does for the command line.
+receipt, also while the first are under way, and the same id with other bytes is refused: the declaration's id is an
+idempotency key. Under a key of the sender's own, the same request gets the same answer. The intake decides, as it does
+for the command line.
 """
 
 import json
@@ -12,12 +13,13 @@ from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import JSONResponse
 
 from broker.credentials import Credential, Scope
 from broker.intake import Accepted
 from broker.shapes import Json, time_of, uuid_of
 from broker.tracking import Progress
-from broker.web.agencies import arriving, retiring
+from broker.web.agencies import arriving, repeating, retiring
 from broker.web.agencies.bodies import Resolve, b64u
 from broker.web.agencies.faults import status_of
 from broker.web.agencies.strict import Access, StrictRoute
@@ -42,38 +44,47 @@ async def resolve(request: Request, caller: Publisher, wanted: Resolve) -> Json:
     return {"subject_token": b64u(token), "expires_at": time_of(expires_at)}
 
 
-@routes.post("/declarations", status_code=202, openapi_extra=arriving.ONE)
-async def declare(request: Request, response: Response, caller: Publisher) -> Json:
+@routes.post("/declarations", status_code=202, response_class=JSONResponse, openapi_extra=arriving.ONE)
+async def declare(request: Request, caller: Publisher) -> Response:
     """Hand in one signed envelope (protocol 4). Durable once it is answered, with the signed receipt.
 
-    As it is, or as a CloudEvent in binary or structured mode. `Idempotency-Key` may be left out: it is the
-    declaration's id, or refused.
+    As it is, or as a CloudEvent in binary or structured mode. `Idempotency-Key` may be left out: the declaration's id
+    is one.
     """
     home: Home = request.app.state.home
-    envelope = await arriving.one(request)
-    (accepted,) = await home.intake.accept_all([envelope], caller.party)
-    if isinstance(accepted, Refused):
-        raise accepted
-    response.headers.update(retiring.headers(home.catalogue, arriving.event_type_of(envelope)))
-    response.headers["Location"] = f"{request.url.path}/{uuid_of(accepted.declaration_id)}"
-    return _accepted(accepted)
+    key, envelope = repeating.key_of(request), await arriving.one(request)
+
+    async def declared() -> Response:
+        (accepted,) = await home.intake.accept_all([envelope], caller.party)
+        if isinstance(accepted, Refused):
+            raise accepted
+        headers = retiring.headers(home.catalogue, arriving.event_type_of(envelope))
+        headers |= {"Location": f"{request.url.path}/{uuid_of(accepted.declaration_id)}"}
+        return JSONResponse(_accepted(accepted), 202, headers)
+
+    own = key is None or arriving.is_id_of(key, envelope)
+    return await repeating.once(request, caller, None if own else key, declared)
 
 
-@routes.post("/declarations:batch", openapi_extra=arriving.MANY)
-async def declare_all(request: Request, caller: Publisher) -> Json:
+@routes.post("/declarations:batch", response_class=JSONResponse, openapi_extra=arriving.MANY)
+async def declare_all(request: Request, caller: Publisher) -> Response:
     """Hand in several signed envelopes, each in base64url, or a batch of CloudEvents: a result for each, in the same
-    order.
+    order. With an `Idempotency-Key` the same batch, sent again within a day, gets the same answer.
     """
     home: Home = request.app.state.home
-    answers = await _accept_all(home, await arriving.many(request), caller)
-    return {
-        "results": [
+    key, sent = repeating.key_of(request), await arriving.many(request)
+
+    async def declared() -> Response:
+        answers = await _accept_all(home, sent, caller)
+        results = [
             {"ok": True, **_accepted(one)}
             if isinstance(one, Accepted)
             else {"ok": False, "problem": told(one, status_of(one), request)}
             for one in answers
         ]
-    }
+        return JSONResponse({"results": results})
+
+    return await repeating.once(request, caller, key, declared)
 
 
 @routes.get("/declarations/{declaration}")

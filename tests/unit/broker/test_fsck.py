@@ -17,6 +17,7 @@ import pytest
 from sqlalchemy import insert, update
 
 import broker.checks
+from broker.answers import Answer, Claim
 from broker.checks.finding import Finding
 from broker.credentials import Scope
 from broker.declared import known
@@ -112,6 +113,9 @@ async def lived_in(here: World) -> None:
     client = Client(here, CAF)
     await client.pin()
     await client.redeem()
+    claim = await home.answers.claim(CAF, "a key", bytes(32))
+    assert isinstance(claim, Claim)
+    await home.answers.keep(claim, Answer(202, "{}", b"{}"))
     async with home.store.begin() as tx:
         await home.webhooks.add(tx, CPAM, "https://cpam.example/", home.clock())
         await home.key_sets.follow(tx, CPAM, "https://cpam.example/jwks.json", [Scope.READ], home.clock())
@@ -291,6 +295,7 @@ OF_NARROWED = f"grant_id IN (SELECT id FROM grants WHERE {NO_DELIVERY})"
 OF_HEAD = f"id IN (SELECT id FROM grants WHERE {NO_DELIVERY})"
 
 ALONE: dict[str, Tampering] = {
+    "answers.half": "UPDATE kept_answers SET answer = NULL",
     "oauth.spent": "UPDATE spent_assertions SET jti = zeroblob(31)",
     "oauth.untold": """UPDATE client_keys SET scopes = '["publish"]'""",
     "topics.untold": "UPDATE topic_users SET principal = 'thief'",

@@ -108,17 +108,6 @@ async def test_what_is_no_event_is_refused_whole(served: Served, path: str, medi
     assert (status, code) == await portal.problem("POST", path, body, content_type=media)
 
 
-async def test_the_idempotency_key_is_the_declarations_id_or_refused(served: Served) -> None:
-    portal, event = await served.caller(PORTAL), await made(served)
-    message = http.to_structured(event, JSONFormat())
-    assert 202 == (await sent(portal, message, idempotency_key=f'"{event.get_id()}"')).status_code
-    assert 202 == (await sent(portal, message, idempotency_key=event.get_id())).status_code
-    for other in (NOBODY, "x", "", f"{event.get_id()}, {event.get_id()}"):
-        answer = await sent(portal, message, idempotency_key=other)
-        assert (422, "api.idempotency-key") == (answer.status_code, answer.json()["code"])
-    assert (422, "api.idempotency-key") == await portal.problem("POST", MANY, [], idempotency_key="x", **BATCH)
-
-
 async def test_sent_again_while_the_first_is_under_way_it_is_one_declaration_with_one_receipt(served: Served) -> None:
     await served.here.give(CAF, MOVED, FAMILY, ["subject"])
     portal, event = await served.caller(PORTAL), await made(served)
