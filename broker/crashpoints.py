@@ -50,7 +50,8 @@ def marked(package: Path) -> tuple[str, ...]:
     """
     found: dict[str, str] = {}
     for file in sorted(package.rglob("*.py")):
-        for call in _marks(ast.parse(file.read_text("utf-8"))):
+        source = file.read_text("utf-8")
+        for call in _marks(ast.parse(source)) if "mark(" in source else ():
             name = call.args[0].value if call.args and isinstance(call.args[0], ast.Constant) else None
             place = f"{file.relative_to(package)}:{call.lineno}"
             if not isinstance(name, str) or not _NAME.fullmatch(name):

@@ -18,6 +18,7 @@ import structlog
 from hypothesis import HealthCheck, settings
 
 from broker.log.kafka_cluster import Cluster
+from tests import compiled
 from tests.services import shared
 from tests.services.absent import Absent
 from tests.services.databases import Databases, databases
@@ -25,9 +26,12 @@ from tests.services.databases import Databases, databases
 if TYPE_CHECKING:
     from tests.services.three import Three
 
-settings.register_profile("test", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("proof", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=1000)
+_ANY = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("test", derandomize=True, max_examples=40, **_ANY)
+settings.register_profile("proof", max_examples=1000, **_ANY)
 settings.load_profile("proof" if os.environ.get("UNEFOIS_PROOF") else "test")
+
+compiled.share()
 
 LONGER = {Path(__file__).parent / name for name in ("agency", "cluster", "fire")}
 DATABASES = ("sqlite", "postgres")
@@ -46,6 +50,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """The marks that choose a database."""
     config.addinivalue_line("markers", "databases: runs on SQLite and, where it can be had, on PostgreSQL")
     config.addinivalue_line("markers", "sqlite: looks into SQLite's own file")
+    config.addinivalue_line("markers", "more: does more in `make test-proof`, as every property does")
     config.addinivalue_line("markers", "proof: takes too long for `make test`, runs in `make test-proof`")
 
 

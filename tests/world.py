@@ -280,16 +280,17 @@ class World:
 
 
 @asynccontextmanager
-async def world(folder: Path, **more: Any) -> AsyncIterator[World]:
+async def world(folder: Path, *, stepped: bool = False, **more: Any) -> AsyncIterator[World]:
     """A furnished home with the portal (publishes all), three recipients and their approved subscriptions.
 
     `more`: settings; a `database_url` is one of a database that has its tables, without it a SQLite file is made. That
-    one is furnished once in a process and copied for each test, with its secrets.
+    one is furnished once in a process and copied for each test, with its secrets. `stepped`: its first step is done,
+    too, once for all copies.
     """
     clock, entropy, keys = Clock(), Entropy(), MemoryKeys()
     chosen = settings(folder, **more)
     file = None if "database_url" in more else Path(chosen.database_url.partition("///")[2])
-    furnished = _FURNISHED.get(repr(more)) if file is not None else None
+    furnished = _FURNISHED.get((stepped, repr(more))) if file is not None else None
     if furnished is not None and file is not None:
         file.touch(mode=0o600)
         file.write_bytes(furnished.database)
@@ -308,10 +309,12 @@ async def world(folder: Path, **more: Any) -> AsyncIterator[World]:
                     await tx.conn.run_sync(metadata.create_all)
             await furnish(home)
             await populate(here)
+            if stepped:
+                await here.step()
             if file is not None:
                 await store.forget()  # all of it is in the one file now
                 told = (file.read_bytes(), dict(keys._secrets), entropy._count, dict(here.subscriptions))
-                _FURNISHED[repr(more)] = _Furnished(*told)
+                _FURNISHED[stepped, repr(more)] = _Furnished(*told)
         yield here
 
 
@@ -325,7 +328,7 @@ class _Furnished:
     subscriptions: dict[tuple[PartyId, EventType], Subscription]
 
 
-_FURNISHED: dict[str, _Furnished] = {}
+_FURNISHED: dict[tuple[bool, str], _Furnished] = {}
 
 
 async def populate(here: World) -> None:

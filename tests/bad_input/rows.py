@@ -7,6 +7,11 @@ citizen is in a message, a log line or a chain of exceptions. `test_rows.py` hol
 from collections.abc import Mapping
 from typing import Final
 
+import pytest
+
+COLLECTED: Final = pytest.StashKey[set[str]]()
+"""The names of all tests in this folder that a run has looked at, those that it leaves out too."""
+
 SIGNERS, TIMES, REPLAYS, SCHEMAS = "test_bad_signers.py", "test_bad_times.py", "test_replays.py", "test_bad_schemas.py"
 BYTES, DOWNGRADES, WEAK, VALUES = "test_bad_bytes.py", "test_downgrades.py", "test_weak_keys.py", "test_bad_values.py"
 MAPPINGS, AWAY, DISKS, HOMES = "test_bad_mappings.py", "test_away.py", "test_bad_disks.py", "test_bad_homes.py"

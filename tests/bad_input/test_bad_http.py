@@ -3,7 +3,6 @@ holds nobody up, and nothing is left of any of them.
 """
 
 import json
-import os
 import resource
 import socket
 import subprocess
@@ -211,7 +210,7 @@ sys.stdin.read()
 """
 
 
-@pytest.mark.skipif(not os.environ.get("UNEFOIS_PROOF"), reason="ten thousand connections: make test-proof")
+@pytest.mark.proof
 def test_ten_thousand_who_say_nothing_keep_nobody_from_being_answered(
     running: Answering, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -25,6 +25,7 @@ MARKS = tuple(name for name in marked(Path(broker.__file__).parent) if not name.
 """Those of the Kafka adapter are passed where a Kafka runs: `tests/contract/test_log.py`; a witness has no home and no
 day: `tests/unit/broker/test_witness.py`.
 """
+pytestmark = pytest.mark.more
 EVERY_PASSAGE = os.environ.get("UNEFOIS_FAULTS") == "all"
 """Kill at every passage of every mark, not only at the first."""
 

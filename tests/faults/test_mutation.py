@@ -31,6 +31,7 @@ from schemas.release import Statement, make_release, seal_releases
 from schemas.signing import Algorithm, PrivateKey
 from tests.world import CAF, FAMILY, MOVED, PORTAL, World, world
 
+pytestmark = pytest.mark.more
 PROOF = os.environ.get("UNEFOIS_PROOF") == "1"
 STRIDE = 1 if PROOF else 23
 MASKS = (0x01, 0x02, 0x04, 0x08, 0x10, 0x20, 0x40, 0x80, 0xFF) if PROOF else (0x01,)

@@ -23,8 +23,7 @@ pytestmark = pytest.mark.asyncio
 @pytest_asyncio.fixture
 async def here(tmp_path: Path) -> AsyncIterator[World]:
     """A broker on a SQLite file of its own, where a trigger and a look from outside are cheap."""
-    async with world(tmp_path) as made:
-        await made.step()
+    async with world(tmp_path, stepped=True) as made:
         yield made
         await made.step()
 

@@ -29,7 +29,7 @@ FEWER = min(ROUNDS, 40)
 ROOT = Path(__file__).parents[2]
 Prepared = list[tuple[GrantId, Delivery]]
 
-pytestmark = pytest.mark.asyncio
+pytestmark = [pytest.mark.asyncio, pytest.mark.more]
 
 
 class Edge:

@@ -21,9 +21,10 @@ from broker.store.tables import declarations, withholdings
 from connectors.contract import Applied, Rejected
 from schemas.names import DeclarationId, DeliveryId, EventType, GrantId, PartyId, Purpose, Reason
 from schemas.release import indices
+from tests.examples import MORE
 from tests.world import CAF, CPAM, ELISE, FAMILY, HEALTH, MOVED, VOICE, YANN, World, world
 
-EXAMPLES = int(os.environ.get("UNEFOIS_MODEL_EXAMPLES", "12"))
+EXAMPLES = int(os.environ.get("UNEFOIS_MODEL_EXAMPLES", 12 * MORE))
 STEPS = int(os.environ.get("UNEFOIS_MODEL_STEPS", "30"))
 PEOPLE = (ELISE, YANN)
 AGENCIES: tuple[tuple[PartyId, Purpose, tuple[str, ...]], ...] = (

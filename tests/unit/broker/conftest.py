@@ -12,7 +12,6 @@ from tests.world import World, world
 @pytest_asyncio.fixture
 async def here(tmp_path: Path, home_settings: dict[str, Any]) -> AsyncIterator[World]:
     """A furnished broker; fsck is clean before and after the test."""
-    async with world(tmp_path, **home_settings) as made:
-        await made.step()
+    async with world(tmp_path, stepped=True, **home_settings) as made:
         yield made
         await made.step()

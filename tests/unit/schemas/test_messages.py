@@ -9,6 +9,7 @@ import string
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -40,7 +41,15 @@ def modules() -> Iterator[tuple[str, ast.Module]]:
             yield str(path.relative_to(ROOT)), ast.parse(path.read_text("utf-8"))
 
 
-MODULES = dict(modules())
+@cache
+def parsed() -> dict[str, ast.Module]:
+    return dict(modules())
+
+
+@cache
+def nodes(file: str) -> tuple[ast.AST, ...]:
+    """Everything in a module, each node once."""
+    return tuple(ast.walk(parsed()[file]))
 
 
 def named(node: ast.expr) -> str:
@@ -55,8 +64,8 @@ def fault_classes() -> set[str]:
     known = set(ROOTS)
     bases = [
         (node.name, {named(base) for base in node.bases})
-        for tree in MODULES.values()
-        for node in ast.walk(tree)
+        for file in parsed()
+        for node in nodes(file)
         if isinstance(node, ast.ClassDef)
     ]
     while found := {name for name, parents in bases if parents & known} - known:
@@ -73,11 +82,11 @@ def literals(node: ast.expr) -> tuple[str, ...]:
     return ()
 
 
-def class_codes(tree: ast.Module) -> dict[str, tuple[str, ...]]:
+def class_codes(file: str) -> dict[str, tuple[str, ...]]:
     """For each class, the values of `code = "..."` in it and in the classes below it in the same file."""
     own: dict[str, list[str]] = defaultdict(list)
     parents: dict[str, set[str]] = {}
-    for node in ast.walk(tree):
+    for node in nodes(file):
         if isinstance(node, ast.ClassDef):
             parents[node.name] = {named(base) for base in node.bases}
             for line in node.body:
@@ -92,16 +101,16 @@ def class_codes(tree: ast.Module) -> dict[str, tuple[str, ...]]:
 def sites() -> Iterator[Site]:
     """Every call of a fault's class with its codes."""
     classes = fault_classes() | TOLD_ALIKE
-    for file, tree in MODULES.items():
-        codes_of = class_codes(tree)
+    for file in parsed():
+        codes_of = class_codes(file)
         owners = {
             call: owner.name
-            for owner in ast.walk(tree)
+            for owner in nodes(file)
             if isinstance(owner, ast.ClassDef)
             for call in ast.walk(owner)
             if isinstance(call, ast.Call)
         }
-        for node in ast.walk(tree):
+        for node in nodes(file):
             if not (isinstance(node, ast.Call) and named(node.func) in classes and node.args):
                 continue
             first = node.args[0]
@@ -116,30 +125,32 @@ def sites() -> Iterator[Site]:
             yield Site(f"{file}:{node.lineno}", codes, None if alike else told)
 
 
-SITES = tuple(sites())
+@cache
+def all_sites() -> tuple[Site, ...]:
+    return tuple(sites())
 
 
 def test_the_walk_finds_the_faults_of_every_package():
-    assert set(PACKAGES) == {site.place.split("/")[0] for site in SITES}
+    assert set(PACKAGES) == {site.place.split("/")[0] for site in all_sites()}
 
 
 def test_every_code_raised_is_in_the_table():
-    missing = {code: site.place for site in SITES for code in site.codes if code not in table()}
+    missing = {code: site.place for site in all_sites() for code in site.codes if code not in table()}
     assert {} == missing
 
 
 def test_every_code_is_written_where_it_is_raised():
     """A code that comes from a variable cannot be found by somebody who reads the message; tables of codes are few."""
     tables = {"schemas/evolution.py"}
-    unwritten = [site.place for site in SITES if not site.codes and site.place.split(":")[0] not in tables]
+    unwritten = [site.place for site in all_sites() if not site.codes and site.place.split(":")[0] not in tables]
     assert [] == unwritten
 
 
 def test_every_code_of_the_table_is_raised_somewhere():
     written = {
         node.value
-        for tree in MODULES.values()
-        for node in ast.walk(tree)
+        for file in parsed()
+        for node in nodes(file)
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }
     assert [] == sorted(set(table()) - written)
@@ -165,7 +176,7 @@ def braces(code: str) -> set[str]:
 def test_what_a_sentence_asks_for_is_told_by_every_fault_with_its_code():
     untold = {
         f"{site.place} {code}": sorted(braces(code) - site.details)
-        for site in SITES
+        for site in all_sites()
         for code in site.codes
         if code in table() and site.details is not None and braces(code) - site.details
     }

@@ -28,8 +28,7 @@ async def _current(_: object) -> None:
 async def here(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     """A furnished broker, whose tables are taken for those of this version."""
     monkeypatch.setattr(migrate, "check", _current)
-    async with world(tmp_path) as made:
-        await made.step()
+    async with world(tmp_path, stepped=True) as made:
         yield made
 
 
