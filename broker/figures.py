@@ -16,8 +16,10 @@ from broker.deliveries import ACTIVE
 from broker.ledger import size_of
 from broker.members import living
 from broker.router import TOPIC
+from broker.store.access_tables import webhooks
 from broker.store.engine import Store, Transaction
 from broker.store.tables import consumed, dead_letters, deliveries, ledger_checkpoints, ledger_entries, parties
+from broker.webhooks import Status
 from broker.wiring import Home
 from schemas.entry import Entry, EntryKind
 from schemas.errors import Refused
@@ -26,6 +28,8 @@ from schemas.names import Instant, Reason
 READ: Final = 200
 READS: Final = 100
 """One call reads so many entries so many times at most: 20,000; what is left, the next call reads."""
+
+_DISABLED: Final = select(func.count()).select_from(webhooks).where(webhooks.c.status == Status.DISABLED.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,8 @@ class Figures:
     """Entries that the newest checkpoint covers that a quorum of witnesses cosigned."""
     witnesses: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """By name: entries of the newest checkpoint that it cosigned, and how long ago."""
+    webhooks_disabled: int = 0
+    """Endpoints that were given up and nobody has proven anew yet."""
     relay_age: int | None = None
     """Since the oldest delivery was planned that should lie on its agency's topic and does not."""
 
@@ -78,6 +84,7 @@ async def take(home: Home) -> Figures:
             routers=len(await living(tx, at)),
             witnessed=await _witnessed(home, tx),
             witnesses={name: (entries, max(0, at - when)) for name, (entries, when) in seen.items()},
+            webhooks_disabled=await _scalar(tx, _DISABLED) or 0,
             relay_age=_age(at, relayed),
         )
 

@@ -211,7 +211,7 @@ class Serving:
     # ── the steps ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _made(self, role: Role, agencies: Sequence[Hosted]) -> list[Loop]:
-        witnessed = bool(self._home.settings.witnesses)
+        witnessed, mails = bool(self._home.settings.witnesses), self._home.settings.mail_server is not None
         made = {
             Role.ROUTER: [Loop(Role.ROUTER, None, self._route, DECLARED)],
             Role.LEDGER: [
@@ -226,6 +226,7 @@ class Serving:
                 Loop(
                     Role.NOTIFY, None, partial(turns.tell_webhooks, self._home, stopping=lambda: self.stopping), PLANNED
                 ),
+                *([Loop(Role.NOTIFY, None, partial(turns.mail, self._home))] if mails else []),
                 *(
                     Loop(Role.NOTIFY, one.party, partial(turns.tell, self._home, one), planned_for(one.party))
                     for one in agencies

@@ -22,6 +22,7 @@ from pydantic_settings import (
 )
 from sqlalchemy import URL
 
+from broker.mail import address_in
 from broker.settings_sources import FILE, PREFIX, SecretFiles, read_toml
 from schemas.errors import Refused
 from schemas.hpke import Suite
@@ -144,6 +145,15 @@ class Settings(BaseSettings):
     """
     outbound_ca_file: Path | None = None
     """Who signs certificates of those whom this broker calls (PEM), besides those whom the system trusts."""
+    mail_server: str | None = None
+    """Who takes letters to administrations whose webhook was given up, as `host:port`; none are sent without it."""
+    mail_security: Literal["starttls", "tls", "none"] = "starttls"
+    mail_ca_file: Path | None = None
+    """Who signs the mail server's certificate (PEM), besides those whom the system trusts."""
+    mail_password: SecretStr | None = None
+    mail_username: str | None = None
+    mail_from: str | None = None
+    """The address that letters come from; needed with `mail_server`."""
     requests_per_minute: int = Field(6000, ge=0, le=10_000_000)
     """What one administration may ask each process that answers; 0: no limit."""
     address_requests_per_minute: int = Field(6000, ge=0, le=10_000_000)
@@ -165,6 +175,10 @@ class Settings(BaseSettings):
     def secret_kafka_password(self) -> str | None:
         """Kafka's password, in clear."""
         return None if self.kafka_password is None else self.kafka_password.get_secret_value()
+
+    def secret_mail_password(self) -> str | None:
+        """The mail server's password, in clear."""
+        return None if self.mail_password is None else self.mail_password.get_secret_value()
 
     @field_validator("kafka_bootstrap", mode="before")
     @classmethod
@@ -230,6 +244,31 @@ class Settings(BaseSettings):
             )
         return value
 
+    @field_validator("mail_server")
+    @classmethod
+    def _is_mail_server(cls, text: str | None) -> str | None:
+        if text is not None and (not _ADDRESS.fullmatch(text) or not 0 < int(text.rpartition(":")[2]) < 65_536):
+            raise ValueError("an address as host:port")
+        return text
+
+    @field_validator("mail_from")
+    @classmethod
+    def _is_told_with_mail(cls, text: str | None, info: ValidationInfo) -> str | None:
+        if (text is None) != (info.data.get("mail_server") is None):
+            raise ValueError("needed with mail_server, and used with it only")
+        if text is not None and address_in(text) != text:
+            raise ValueError("an e-mail address")
+        return text
+
+    @field_validator("mail_username")
+    @classmethod
+    def _is_told_with_password(cls, name: str | None, info: ValidationInfo) -> str | None:
+        if name is not None and info.data.get("mail_password") is None:
+            raise ValueError("used with mail_password only")
+        if name is not None and info.data.get("mail_security") == "none":
+            raise ValueError("sent with mail_security = starttls or tls only")
+        return name
+
     @field_validator("party")
     @classmethod
     def _is_party(cls, text: str) -> str:
@@ -259,7 +298,8 @@ class Settings(BaseSettings):
         return Suite.__members__.get(told.upper().replace("-", "_"), told) if isinstance(told, str) else told
 
     @field_validator(
-        "home", "keys_folder", "kafka_ca_file", "kafka_certificate_file", "kafka_key_file", "outbound_ca_file"
+        *("home", "keys_folder", "kafka_ca_file", "kafka_certificate_file", "kafka_key_file"),
+        *("outbound_ca_file", "mail_ca_file"),
     )
     @classmethod
     def _is_absolute(cls, path: Path | None) -> Path | None:

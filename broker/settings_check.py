@@ -51,7 +51,9 @@ def check_all(environment: Mapping[str, str], **chosen: Any) -> tuple[Problem, .
 
 def check(settings: Settings) -> tuple[Problem, ...]:
     """What is wrong or unwise with settings that could be read."""
-    return tuple(problem for look in (*_RELATIONS, _home, _placeholders, _keys, _kafka) for problem in look(settings))
+    return tuple(
+        problem for look in (*_RELATIONS, _home, _placeholders, _keys, _kafka, _mail) for problem in look(settings)
+    )
 
 
 def _variables(environment: Mapping[str, str]) -> list[Problem]:
@@ -128,3 +130,11 @@ def _kafka(settings: Settings) -> list[Problem]:
         return []
     serious = settings.kafka_security == "sasl_plaintext"
     return [Problem("kafka_security", Refused("settings.kafka-in-clear", "/kafka_security"), serious=serious)]
+
+
+def _mail(settings: Settings) -> list[Problem]:
+    """Letters name administrations and their endpoints; on this machine nobody else listens."""
+    near = settings.mail_server is None or settings.mail_server.rpartition(":")[0] in {"localhost", "127.0.0.1"}
+    if near or settings.mail_security != "none":
+        return []
+    return [Problem("mail_security", Refused("settings.mail-in-clear", "/mail_security"), serious=False)]

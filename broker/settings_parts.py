@@ -1,5 +1,6 @@
 """Settings' parts: what the settings say to each part of the machine, in that part's own words and units."""
 
+from broker.mail import Mail, MailServer
 from broker.mailbox import Patience
 from broker.pruning import Retention
 from broker.settings import Settings
@@ -35,4 +36,20 @@ def retention(settings: Settings) -> Retention:
         letter_days=settings.letter_retention_days,
         token_days=settings.token_retention_days,
         checkpoint_days=settings.checkpoint_retention_days,
+    )
+
+
+def mail(settings: Settings) -> Mail | None:
+    """Where letters go, if anywhere."""
+    if settings.mail_server is None or settings.mail_from is None:
+        return None
+    host, _, port = settings.mail_server.rpartition(":")
+    return MailServer(
+        host,
+        int(port),
+        settings.mail_security,
+        settings.mail_from,
+        ca_file=settings.mail_ca_file,
+        username=settings.mail_username,
+        password=settings.secret_mail_password(),
     )

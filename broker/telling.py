@@ -24,7 +24,7 @@ from broker.crashpoints import mark
 from broker.deliveries import DeliveryState
 from broker.outbound import Outbound, Reply
 from broker.ports import Clock, Entropy
-from broker.store.access_tables import webhook_attempts, webhooks
+from broker.store.access_tables import webhook_attempts, webhook_notices, webhooks
 from broker.store.engine import Store, Transaction
 from broker.store.tables import deliveries
 from broker.webhooks import ID_BYTES, LOCK, Kind, Status, Webhook, Webhooks, webhook_of
@@ -204,7 +204,10 @@ class Telling:
             await tx.lock_exclusive([LOCK])
             held = await self._held(tx, outcomes)
             if held:
-                await tx.execute(_CHANGE, [self._changed(one) for one in held])
+                changes = [self._changed(one) for one in held]
+                await tx.execute(_CHANGE, changes)
+                if given_up := [_notice(one) for one in changes if one["status"] == Status.DISABLED.value]:
+                    await tx.execute(insert(webhook_notices), given_up)
                 await tx.execute(insert(webhook_attempts), [_row(one) for one in held])
                 await tx.execute(_PRUNE, [{"of": one.message.to.id} for one in held])
             mark("telling.noted")
@@ -276,6 +279,13 @@ def _row(outcome: Outcome) -> dict[str, Any]:
         "status": outcome.status,
         "code": outcome.code,
     }
+
+
+def _notice(change: dict[str, Any]) -> dict[str, Any]:
+    """What `broker.notices` sends: it cannot be told by the webhook itself."""
+    of, at = change["of"], change["changed_at"]
+    told = {"disabled_at": at, "reason": change["reason"], "next_at": at}
+    return {"webhook": of, "attempts": 0, "mailed_at": None, "code": None, **told}
 
 
 def uuid_text(raw: bytes) -> str:

@@ -49,6 +49,8 @@ class Turn:
     relayed: int = 0
     """Deliveries put on their agencies' topics."""
     told: int = 0
+    mailed: int = 0
+    """Letters about webhooks that were given up."""
     applied: int = 0
     rejected: int = 0
     retried: int = 0
@@ -79,6 +81,7 @@ async def turn(home: Home, agencies: Sequence[Hosted], stopping: Callable[[], bo
     await attempt(done, None, _route(home, done))
     await attempt(done, None, tell_webhooks(home, done))
     await attempt(done, None, finish_webhooks(home, done))
+    await attempt(done, None, mail(home, done))
     for user in await _served(home.relay.served, done):
         await attempt(done, None, relay(home, user.party, done))
     for hosted in agencies:
@@ -176,6 +179,16 @@ async def tell_webhooks(home: Home, done: Turn, stopping: Callable[[], bool] = _
 async def finish_webhooks(home: Home, done: Turn) -> None:
     """Wait for what is being told."""
     _note_told(done, await home.telling.finish())
+
+
+async def mail(home: Home, done: Turn) -> None:
+    """Tell administrations by mail what their webhooks cannot tell them. A mail server that is away is their trouble
+    and not ours: the broker works.
+    """
+    found = await home.notices.step()
+    done.mailed += sum(one.code is None for one in found)
+    failed = {(one.party, one.code) for one in found if one.code is not None}
+    done.troubles += [Trouble(party, code, "", {}, retriable=True) for party, code in sorted(failed)]
 
 
 def _note_told(done: Turn, outcomes: Sequence[Outcome]) -> None:

@@ -25,7 +25,7 @@ from broker.crashpoints import mark
 from broker.ledger import Recorder
 from broker.outbound import Outbound
 from broker.ports import Entropy
-from broker.store.access_tables import webhook_attempts, webhooks
+from broker.store.access_tables import webhook_attempts, webhook_notices, webhooks
 from broker.store.engine import Transaction
 from schemas.entry import EntryKind
 from schemas.errors import Refused
@@ -73,6 +73,9 @@ class Webhook:
     previous_until: Instant | None
     attempts: int
     next_at: Instant | None
+    mailed_at: Instant | None = None
+    """When its administration's contact was told by mail that it is disabled; `mail_code`: why not."""
+    mail_code: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +144,7 @@ class Webhooks:
         """
         await self._living(tx, party, of)
         await self._change(tx, of, self._unproven(at))
+        await tx.execute(delete(webhook_notices).where(webhook_notices.c.webhook == of))
         return await self.one(tx, party, of)
 
     async def rotate(self, tx: Transaction, party: PartyId, of: bytes, at: Instant, overlap_ms: int) -> Webhook:
@@ -161,6 +165,7 @@ class Webhooks:
         await self._living(tx, party, of)
         await self._change(tx, of, {**_NOTHING, "status": Status.ENDED.value, "reason": None, "changed_at": at})
         await tx.execute(delete(webhook_attempts).where(webhook_attempts.c.webhook == of))
+        await tx.execute(delete(webhook_notices).where(webhook_notices.c.webhook == of))
         row = (await tx.execute(select(webhooks).where(webhooks.c.id == of))).one()
         self._recorder.record(tx, EntryKind.KEY_REVOKED, at, recipient=party, detail=webhook_digest(row._mapping))
         return webhook_of(row)
@@ -168,16 +173,16 @@ class Webhooks:
     async def one(self, tx: Transaction, party: PartyId, of: bytes) -> Webhook:
         """One of a party's. Raises Refused `webhooks.unknown`: another's is as unknown as one that never was."""
         mine = (webhooks.c.id == of, webhooks.c.party == party)
-        row = (await tx.execute(select(webhooks).where(*mine))).one_or_none()
+        row = (await tx.execute(_SEEN.where(*mine))).one_or_none()
         if row is None:
             raise Refused("webhooks.unknown", "/webhook")
-        return webhook_of(row)
+        return _seen(row)
 
     async def list(self, tx: Transaction, party: PartyId | None = None) -> list[Webhook]:
         """Every webhook, or a party's, oldest first; ended ones too."""
         mine = [] if party is None else [webhooks.c.party == party]
-        rows = await tx.execute(select(webhooks).where(*mine).order_by(webhooks.c.created_at, webhooks.c.id))
-        return [webhook_of(row) for row in rows]
+        rows = await tx.execute(_SEEN.where(*mine).order_by(webhooks.c.created_at, webhooks.c.id))
+        return [_seen(row) for row in rows]
 
     async def attempts(
         self, tx: Transaction, party: PartyId, of: bytes, *, before: int | None = None, limit: int = 50
@@ -247,6 +252,16 @@ _NOTHING: Final[Mapping[str, Any]] = {
     "lease_until": None,
 }
 """No message on its way. Whoever sends one at this moment finds its lease gone, and notes the attempt alone."""
+
+
+_SEEN: Final = select(webhooks, webhook_notices.c.mailed_at, webhook_notices.c.code.label("mail_code")).outerjoin_from(
+    webhooks, webhook_notices
+)
+
+
+def _seen(row: Row[Any]) -> Webhook:
+    mailed_at = None if row.mailed_at is None else Instant(row.mailed_at)
+    return replace(webhook_of(row), mailed_at=mailed_at, mail_code=row.mail_code)
 
 
 def webhook_digest(row: Mapping[Any, Any]) -> bytes:

@@ -33,6 +33,7 @@ from broker.ledger import Ledger, Recorder
 from broker.log.sql import SqlLog
 from broker.lookup import Lookup
 from broker.mailbox import Mailbox
+from broker.notices import Notices
 from broker.oauth import OAuth
 from broker.outbound import Outbound
 from broker.parties import Parties
@@ -93,6 +94,7 @@ class Home:
     outbound: Outbound
     webhooks: Webhooks
     telling: Telling
+    notices: Notices
     topic_users: TopicUsers
     epochs: Epochs
     intake: Intake
@@ -279,6 +281,9 @@ def assemble(
         outbound=outbound,
         webhooks=hooks,
         telling=Telling(store=store, hooks=hooks, outbound=outbound, clock=clock, entropy=entropy),
+        notices=Notices(
+            store=store, mail=settings_parts.mail(settings), name=settings.name, contact=settings.contact, clock=clock
+        ),
         topic_users=TopicUsers(recorder),
         epochs=epochs,
         intake=intake,

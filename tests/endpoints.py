@@ -1,10 +1,12 @@
-"""Agencies' endpoints for tests, without a network: they echo challenges, and answer as they are told."""
+"""Agencies' endpoints, and a mail server, for tests, without a network: they answer as they are told."""
 
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from broker.mail import Letter
+from broker.notices import Notices
 from broker.outbound import Outbound, Reply
 from broker.telling import Outcome, Telling
 from schemas.errors import Fault
@@ -69,3 +71,23 @@ async def send(here: World, endpoints: Outbound) -> list[Outcome]:
     sender = telling(here, endpoints)
     outcomes, _ = await sender.step()
     return [*outcomes, *await sender.finish()]
+
+
+class Letters:
+    """What stands for a mail server; `faults` are raised one after the other, then it takes everything."""
+
+    def __init__(self, *faults: Fault) -> None:
+        self.faults = list(faults)
+        self.taken: list[Letter] = []
+
+    async def send(self, letter: Letter) -> None:
+        """One letter."""
+        if self.faults:
+            raise self.faults.pop(0)
+        self.taken.append(letter)
+
+
+def notices(here: World, letters: Letters) -> Notices:
+    """Who tells by mail, as a process of its own would."""
+    home = here.home
+    return Notices(store=home.store, mail=letters, name="Unefois", contact="u@broker.example", clock=home.clock)

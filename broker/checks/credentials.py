@@ -20,6 +20,7 @@ from broker.store.access_tables import (
     spent_assertions,
     topic_users,
     webhook_attempts,
+    webhook_notices,
     webhooks,
 )
 from broker.store.engine import Transaction
@@ -79,6 +80,12 @@ async def _webhooks(tx: Transaction, told: Told) -> AsyncIterator[Finding]:
         there = {row.message is not None, row.message_at is not None, row.next_at is not None}
         if len(there) > 1 or not there <= _MESSAGES[Status(row.status)]:
             yield Finding("webhooks.message", place, "a message that is half there, or there where none may be")
+    notices = select(webhook_notices, webhooks.c.status, webhooks.c.changed_at, webhooks.c.reason.label("because"))
+    for row in await tx.execute(notices.outerjoin_from(webhook_notices, webhooks)):
+        same = (Status.DISABLED.value, row.disabled_at, row.reason) == (row.status, row.changed_at, row.because)
+        if not same or (row.mailed_at is not None and row.next_at is not None):
+            wrong = "of a webhook that is not disabled so, or due though it was sent"
+            yield Finding("webhooks.notice", f"webhook_notices/{row.webhook.hex()}", wrong)
     orphan = select(webhook_attempts.c.seq).join(webhooks, webhooks.c.id == webhook_attempts.c.webhook, isouter=True)
     for row in await tx.execute(orphan.where(webhooks.c.id.is_(None))):
         yield Finding("webhooks.attempt", f"webhook_attempts/{row.seq}", "of a webhook that is not there")

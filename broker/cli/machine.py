@@ -246,6 +246,7 @@ def _show_turn(done: "Turn") -> None:
         (done.routed, say("routées", "routed")),
         (done.relayed, say("mises sur les sujets", "put on topics")),
         (done.told, say("annoncées", "told")),
+        (done.mailed, say("courriels envoyés", "letters mailed")),
         (done.applied, say("traitées", "applied")),
         (done.rejected, say("rejetées", "rejected")),
         (done.retried, say("à reprendre", "to be retried")),

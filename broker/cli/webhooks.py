@@ -177,6 +177,8 @@ def _told(home: "Home", one: "Webhook", *, show_secret: bool = False) -> dict[st
         "changed_at": rfc3339(one.changed_at),
         "attempts": one.attempts,
         "next_at": None if one.next_at is None else rfc3339(one.next_at),
+        "mailed_at": None if one.mailed_at is None else rfc3339(one.mailed_at),
+        "mail_code": one.mail_code,
         "public_keys": list(keys.public),
         **({"secret": keys.secret} if keys.secret is not None else {}),
     }
@@ -192,6 +194,7 @@ def _show(told: dict[str, Any]) -> None:
             (say("raison", "reason"), told["reason"]),
             (say("essais sans succès", "failed attempts"), told["attempts"] or None),
             (say("prochain essai", "next attempt"), told["next_at"]),
+            (say("prévenu par courriel", "told by mail"), told["mailed_at"] or told["mail_code"]),
             *((say("clé publique", "public key"), key) for key in told["public_keys"]),
             (say("secret, montré une seule fois", "secret, shown once"), told.get("secret")),
         ]

@@ -145,4 +145,17 @@ webhook_attempts = Table(
     Index("webhook_attempts_of", "webhook", "seq"),
 )
 
-TABLES = (api_tokens, topic_users, client_keys, spent_assertions, webhooks, webhook_attempts)
+webhook_notices = Table(
+    "webhook_notices",
+    metadata,
+    Column("webhook", LargeBinary, ForeignKey("webhooks.id"), primary_key=True),  # while it is disabled
+    Column("disabled_at", BigInteger, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("next_at", BigInteger),  # when a letter is due, or its sender's lease is over; null: sent, or given up
+    Column("mailed_at", BigInteger),
+    Column("code", Text),  # what was wrong with the last try
+    Index("webhook_notices_due", "next_at", sqlite_where=_DUE, postgresql_where=_DUE),
+)
+
+TABLES = (api_tokens, topic_users, client_keys, spent_assertions, webhooks, webhook_attempts, webhook_notices)

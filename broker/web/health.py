@@ -190,6 +190,7 @@ def _gauges(figures: Figures) -> Iterator[Metric]:
             "Of the oldest delivery not on its agency's topic; 0: none.",
             _s(figures.relay_age),
         ),
+        ("unefois_webhooks_disabled", "Webhooks that were given up.", figures.webhooks_disabled),
         ("unefois_routers", "Router processes that were heard of lately.", figures.routers),
     ):
         yield GaugeMetricFamily(name, told, figure)

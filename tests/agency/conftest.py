@@ -11,8 +11,11 @@ import sys
 import venv
 from collections.abc import Iterator
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
+from queue import Queue
+from threading import Thread
 from typing import Any
 
 import httpx2
@@ -20,6 +23,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
+
+from tests.services.mailserver import Post
 
 ROOT = Path(__file__).parents[2]
 TOWN, PORTAL = "urn:fr:siret:21350238800019", "urn:unefois:portal"
@@ -187,8 +192,61 @@ def told(home: Path, *words: object) -> Any:
     return json.loads(done.stdout)
 
 
+class Endpoint(ThreadingHTTPServer):
+    """An agency's own server. `heard`: each message, headers and body; `answers`: what it says to each, 200 then."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Told)
+        self.heard: Queue[tuple[dict[str, str], bytes]] = Queue()
+        self.answers: Queue[int] = Queue()
+
+    @property
+    def address(self) -> str:
+        """Where the broker may call it."""
+        return f"http://127.0.0.1:{self.server_port}/hook"
+
+
+class _Told(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        """Echo a challenge; answer what is to be answered."""
+        assert isinstance(self.server, Endpoint)
+        body = self.rfile.read(int(self.headers["content-length"]))
+        status = 200 if self.server.answers.empty() else self.server.answers.get()
+        told = json.dumps({"challenge": json.loads(body)["data"].get("challenge")}).encode()
+        self.send_response(status)
+        self.send_header("content-length", str(len(told)))
+        self.end_headers()
+        self.wfile.write(told)
+        self.server.heard.put(({name.lower(): text for name, text in self.headers.items()}, body))
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
 @pytest.fixture(scope="session")
-def served(environment: Environment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def endpoint() -> Iterator[Endpoint]:
+    """Where the town listens."""
+    with Endpoint() as made:
+        serving = Thread(target=made.serve_forever, daemon=True)
+        serving.start()
+        yield made
+        made.shutdown()
+        serving.join()
+
+
+@pytest.fixture(scope="session")
+def post() -> Iterator[Post]:
+    """The mail server of the broker's operator."""
+    with Post() as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def served(
+    environment: Environment, endpoint: Endpoint, post: Post, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Served]:
     """`unefois serve`, with a portal that declares and a town whose key was made, and stays, at the town's."""
     folder = tmp_path_factory.mktemp("broker")
     home, town = folder / "home", folder / "town"
@@ -204,7 +262,15 @@ def served(environment: Environment, tmp_path_factory: pytest.TempPathFactory) -
          "--legal-reference", "CGCT, art. L2121-29")  # fmt: skip
     with socket.create_server(("127.0.0.1", 0)) as free:
         listen = f"127.0.0.1:{free.getsockname()[1]}"
-    env = plain() | {"UNEFOIS_HOME": str(home), "PYTHONPATH": str(ROOT), "UNEFOIS_LISTEN": listen}
+    env = plain() | {
+        "UNEFOIS_HOME": str(home),
+        "PYTHONPATH": str(ROOT),
+        "UNEFOIS_LISTEN": listen,
+        "UNEFOIS_OUTBOUND_ALLOWED": f"127.0.0.1:{endpoint.server_port}",
+        "UNEFOIS_MAIL_SERVER": f"127.0.0.1:{post.port}",
+        "UNEFOIS_MAIL_SECURITY": "none",
+        "UNEFOIS_MAIL_FROM": "unefois@broker.example",
+    }
     process = subprocess.Popen([sys.executable, "-m", "broker", "serve"], env=env, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None

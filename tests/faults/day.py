@@ -31,7 +31,7 @@ from broker.ports import KeyKind, Outgoing, Position
 from broker.relay import Relay
 from broker.router import TOPIC
 from broker.store import move as relocation
-from broker.store.access_tables import spent_assertions, webhook_attempts, webhooks
+from broker.store.access_tables import spent_assertions, webhook_attempts, webhook_notices, webhooks
 from broker.store.engine import Store
 from broker.store.tables import (
     cosignatures,
@@ -45,6 +45,7 @@ from broker.store.tables import (
     withholdings,
 )
 from broker.topics import users
+from broker.webhooks import Status as Told
 from broker.wiring import open_home
 from connectors.contract import Applied, Rejected
 from consent.grant import Status
@@ -58,7 +59,7 @@ from schemas.manifest import Manifest
 from schemas.names import Instant, PartyId, Reason
 from schemas.topics import declarations as declarations_topic
 from tests.clients import Client
-from tests.endpoints import Endpoints, send
+from tests.endpoints import Endpoints, Letters, notices, send, status
 from tests.witnesses import witnessed
 from tests.world import (
     BANK,
@@ -303,6 +304,16 @@ async def tell(here: World) -> None:
     await send(here, Endpoints())
 
 
+async def mourn(here: World) -> None:
+    """The new office proves its endpoint anew and finds it gone; its contact is told so by mail."""
+    async with here.home.store.begin() as tx:
+        for hook in await here.home.webhooks.list(tx, NEW):
+            if hook.status is Told.ACTIVE:
+                await here.home.webhooks.prove(tx, NEW, hook.id, here.clock())
+    await send(here, Endpoints(status(410)))
+    await notices(here, Letters()).step()
+
+
 async def later(here: World) -> None:
     """CAF's system is away for the first of what it was handed."""
     if not (here.folder / "retried").exists():
@@ -422,6 +433,7 @@ STEPS: Final[Mapping[str, tuple[int, Step]]] = {
     "pull": (12 * MINUTE, pull),
     "tell": (13 * MINUTE, tell),
     "later": (14 * MINUTE, later),
+    "mourn": (16 * MINUTE, mourn),
     "refuse": (18 * MINUTE, refuse),
     "write": (20 * MINUTE, write),
     "replay": (30 * MINUTE, replay),
@@ -525,6 +537,7 @@ async def summary(here: World) -> dict[str, Any]:
             here, webhooks.c.party, webhooks.c.status, webhooks.c.version, webhooks.c.message.is_(None)
         ),
         "attempts": await grouped(here, webhook_attempts.c.kind, webhook_attempts.c.code),
+        "notices": await grouped(here, webhook_notices.c.code, webhook_notices.c.mailed_at.is_(None)),
         "cosigned": await count(here, cosignatures),
         "receipts": len(list(folder.glob("receipt-*"))),
         "files": sorted(str(path.relative_to(folder)) for path in (folder / "log").rglob("*") if path.is_file()),

@@ -38,6 +38,8 @@ SCENARIOS = {
     "consents.given": "allow",
     "credentials.issued": "enrol",
     "credentials.revoked": "rotate",
+    "notices.claimed": "mourn",
+    "notices.noted": "mourn",
     "oauth.followed": "enrol",
     "oauth.pinned": "enrol",
     "oauth.spent": "enrol",

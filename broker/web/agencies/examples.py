@@ -49,11 +49,13 @@ _PULLED: Final = {
 _WEBHOOK: Final = {
     "id": WEBHOOK,
     "url": "https://agency.example.fr/unefois",
-    "status": "unproven",
+    "status": "proving",
     "reason": None,
     "changed_at": _AT,
     "attempts": 0,
     "next_at": _AT,
+    "mailed_at": None,
+    "mail_code": None,
     "symmetric": False,
     "public_keys": ["whpk_TG9ja2Vk"],
 }

@@ -139,6 +139,8 @@ def told_of(home: Home, one: Webhook, at: Instant, *, show_secret: bool = False)
         "changed_at": time_of(one.changed_at),
         "attempts": one.attempts,
         "next_at": time_of(one.next_at),
+        "mailed_at": time_of(one.mailed_at),
+        "mail_code": one.mail_code,
         "symmetric": one.symmetric,
         "public_keys": list(keys.public),
         **({"secret": keys.secret} if keys.secret is not None else {}),

@@ -120,6 +120,9 @@ async def lived_in(here: World) -> None:
         await home.webhooks.add(tx, CPAM, "https://cpam.example/", home.clock())
         await home.key_sets.follow(tx, CPAM, "https://cpam.example/jwks.json", [Scope.READ], home.clock())
     await send(here, Endpoints(status(500)))
+    async with home.store.begin() as tx:
+        await home.webhooks.add(tx, CAF, "https://caf.example/", home.clock())
+    await send(here, Endpoints(status(410)))
     await home.ledger.sequence()
     with witnessed(here.folder / "witness", here) as cosigning:
         await cosigning.step()
@@ -376,7 +379,8 @@ ALONE: dict[str, Tampering] = {
     ),
     "subscriptions.edited": on_first("subscriptions", "legal_reference = 'none'"),
     "webhooks.attempt": "UPDATE webhook_attempts SET webhook = zeroblob(16)",
-    "webhooks.message": "UPDATE webhooks SET next_at = NULL",
+    "webhooks.message": "UPDATE webhooks SET next_at = NULL WHERE status = 'proving'",
+    "webhooks.notice": "UPDATE webhook_notices SET reason = 'webhooks.failed'",
     "webhooks.untold": "UPDATE webhooks SET url = 'https://thief.example/'",
     "withholdings.missing": drop_first("withholdings"),
     "withholdings.orphan": on_first("withholdings", "subscription = zeroblob(16)"),

@@ -24,6 +24,13 @@ KAFKA = {
     "kafka_password": CANARY,
 }
 
+MAIL = {
+    "mail_server": "smtp.example:587",
+    "mail_from": "unefois@broker.example",
+    "mail_username": "unefois",
+    "mail_password": CANARY,
+}
+
 
 @pytest.fixture(autouse=True)
 def _clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -111,6 +118,7 @@ class TestWhereFrom:
             "keys_passphrase": settings.secret_passphrase(),
             "database_url": settings.database_url,
             "kafka_password": settings.secret_kafka_password(),
+            "mail_password": settings.secret_mail_password(),
         }
         assert f" {CANARY} " == told[name]
         assert CANARY not in f"{settings} {settings!r}"
@@ -176,6 +184,31 @@ class TestRefused:
         whole = KAFKA | changed
         fault = refused(**{key: told for key, told in whole.items() if key != left_out})
         assert ("settings.invalid", name) == (fault.code, fault.details["key"])
+
+    @pytest.mark.parametrize(
+        ("changed", "name"),
+        [
+            ({"mail_server": "smtp.example"}, "mail_server"),
+            ({"mail_server": "smtp.example:99999"}, "mail_server"),
+            ({"mail_from": None}, "mail_from"),
+            ({"mail_server": None}, "mail_from"),
+            ({"mail_from": "Unefois <u@broker.example>"}, "mail_from"),
+            ({"mail_password": None}, "mail_username"),
+            ({"mail_security": "none"}, "mail_username"),
+            ({"mail_security": CANARY}, "mail_security"),
+        ],
+    )
+    def test_a_mail_server_needs_a_sender_and_never_gets_a_password_in_clear(
+        self, changed: dict[str, Any], name: str
+    ) -> None:
+        fault = refused(**(MAIL | changed))
+        assert ("settings.invalid", name) == (fault.code, fault.details["key"])
+
+    @pytest.mark.parametrize(("server", "told"), [("smtp.example:25", 1), ("127.0.0.1:25", 0)])
+    def test_letters_that_go_in_clear_beyond_this_machine_are_told(self, server: str, told: int) -> None:
+        clear = {"mail_server": server, "mail_from": MAIL["mail_from"], "mail_security": "none"}
+        problems = check(load(**clear))
+        assert [False] * told == [one.serious for one in problems if one.fault.code == "settings.mail-in-clear"]
 
     def test_kafkas_brokers_are_separated_by_commas_and_its_password_is_in_no_repr(self) -> None:
         settings = load(**KAFKA)
