@@ -108,7 +108,10 @@ class Outbound:
 
     def check(self, url: str) -> None:
         """Whether this could be called, before anything is asked of the network. Raises Refused `outbound.url`."""
-        _place(url, self._allowed)
+        try:
+            _place(url, self._allowed)
+        except Refused as fault:
+            raise fault.under("/url") from None
 
     async def fetch(self, url: str, *, limit: int = BODY_BYTES, seconds: float = SECONDS) -> Reply:
         """GET a document of at most `limit` bytes, whole, answered 200.

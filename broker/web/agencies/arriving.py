@@ -10,7 +10,6 @@ Keeps: nothing here is verified; the intake does that with the same bytes.
 Source: CloudEvents 1.0.2, HTTP binding, section 3.
 """
 
-import json
 from typing import Any, Final
 from uuid import UUID
 
@@ -19,7 +18,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 
 from broker.shapes import uuid_of
-from broker.web.agencies.bodies import BATCH, Declarations, from_b64u
+from broker.web.agencies.bodies import BATCH, Declarations, from_b64u, read_json
 from schemas import cloudevents
 from schemas.cloudevents import BATCH_MEDIA_TYPE, DECLARATION_MEDIA_TYPE, STRUCTURED_MEDIA_TYPE, CloudEvent
 from schemas.envelope import SignedDeclaration
@@ -98,12 +97,12 @@ def _media(request: Request) -> str:
 def _declarations(body: bytes) -> Declarations:
     """As FastAPI reads a body, which cannot choose among media types."""
     try:
-        return Declarations.model_validate(json.loads(body))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError):
-        raise Refused("api.json") from None
+        return Declarations.model_validate(read_json(body))
     except ValidationError as error:
         found = error.errors(include_url=False, include_context=False, include_input=False)
         raise RequestValidationError([{**each, "loc": ("body", *each["loc"])} for each in found]) from None
+    except (ValueError, RecursionError):  # a ValidationError is a ValueError, too
+        raise Refused("api.json") from None
 
 
 def _or_fault(event: CloudEvent) -> bytes | Refused:

@@ -5,8 +5,10 @@ Keeps: identifiers of 16 bytes are UUIDs, digests hexadecimal, bytes base64url w
 field of a citizen is in no repr.
 """
 
+import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from typing import Annotated, Final, Literal
+from collections.abc import Callable
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -17,7 +19,11 @@ WAIT_SECONDS: Final = 20
 BATCH: Final = 100
 """Declarations in one request."""
 
+T = TypeVar("T")
+
 UUID: Final = r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
+FIELD: Final = r"^[a-z][a-z0-9_]*$"
+"""Of a field's name: one that does not exist is told back, so it is nothing else."""
 Uuid = Annotated[str, Field(pattern=UUID)]
 Bytes = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
 
@@ -91,8 +97,35 @@ class Ask(Body):
 
     event_type: str = Field(max_length=200)
     purpose: str = Field(max_length=64)
-    fields: list[Annotated[str, Field(max_length=64)]] = Field(min_length=1, max_length=200)
+    fields: list[Annotated[str, Field(max_length=64, pattern=FIELD)]] = Field(min_length=1, max_length=200)
     territories: list[Annotated[str, Field(max_length=5)]] | None = Field(None, min_length=1, max_length=40_000)
+
+
+def named(kind: Callable[[str], T], text: str, pointer: str) -> T:
+    """A name of the protocol. Raises Refused `name.*` at its place."""
+    try:
+        return kind(text)
+    except Refused as fault:
+        raise fault.under(pointer) from None
+
+
+def read_json(raw: bytes) -> Any:
+    """JSON as RFC 8259 has it between strangers: UTF-8 without a mark, no member twice, no number that is none.
+
+    Raises ValueError; RecursionError for what is too deep.
+    """
+    return json.loads(raw.decode(), object_pairs_hook=_once, parse_constant=_none)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    told = dict(pairs)
+    if len(told) < len(pairs):
+        raise ValueError("a member twice")
+    return told
+
+
+def _none(_: str) -> Any:
+    raise ValueError("no number")
 
 
 def b64u(raw: bytes) -> str:

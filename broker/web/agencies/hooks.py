@@ -13,6 +13,7 @@ from pydantic import Field
 from broker.credentials import Credential, Scope
 from broker.shapes import Json, time_of, uuid_of
 from broker.web.agencies.bodies import Body
+from broker.web.agencies.pages import Limit, page
 from broker.web.agencies.strict import Access, StrictRoute
 from broker.webhooks import Webhook
 from broker.wiring import Home
@@ -102,7 +103,7 @@ async def attempts(
     caller: Receiver,
     *,
     webhook: str,
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    limit: Limit = 50,
     cursor: Annotated[str | None, Query(max_length=20, pattern="^[0-9]+$")] = None,
 ) -> Json:
     """Everything that was sent there and what was answered, newest first, the last 500. The next page is in `Link`."""
@@ -110,9 +111,6 @@ async def attempts(
     before = None if cursor is None else min(int(cursor), 2**62)
     async with home.store.read() as tx:
         found = await home.webhooks.attempts(tx, caller.party, _id(webhook), before=before, limit=limit + 1)
-    if len(found) > limit:
-        query = f"limit={limit}&cursor={found[limit - 1].seq}"
-        response.headers["Link"] = f'<{request.url.path}?{query}>; rel="next"'
     return {
         "attempts": [
             {
@@ -123,7 +121,7 @@ async def attempts(
                 "status": one.status,
                 "code": one.code,
             }
-            for one in found[:limit]
+            for one in page(request, response, found, limit, lambda one: one.seq)
         ]
     }
 

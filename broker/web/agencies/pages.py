@@ -6,15 +6,24 @@ Source: RFC 8288 (`Link`, relation `next`).
 """
 
 from collections.abc import Callable, Sequence
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 from fastapi import Query, Request, Response
+from pydantic import BeforeValidator
 
 MOST: Final = 200
 
 T = TypeVar("T")
 
-Limit = Annotated[int, Query(ge=1, le=MOST, description="How many at once.")]
+
+def _digits(told: Any) -> Any:
+    """`+1`, ` 1` and `1.0` are not the number that they look like: a proxy may read another."""
+    if isinstance(told, str) and not (told.isascii() and told.isdigit()):
+        raise ValueError("digits")
+    return told
+
+
+Limit = Annotated[int, BeforeValidator(_digits), Query(ge=1, le=MOST, description="How many at once.")]
 
 
 def page(

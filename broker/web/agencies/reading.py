@@ -18,7 +18,7 @@ from broker.credentials import Credential, Scope
 from broker.shapes import Json, time_of, uuid_of
 from broker.store.engine import Transaction
 from broker.web.agencies import retiring
-from broker.web.agencies.bodies import UUID, Ask
+from broker.web.agencies.bodies import UUID, Ask, named
 from broker.web.agencies.pages import MOST, Limit, page
 from broker.web.agencies.strict import Access, StrictRoute
 from broker.web.caching import check_match, exact, tag_of
@@ -127,8 +127,8 @@ async def ask(request: Request, response: Response, caller: Subscriber, wanted: 
             tx,
             home.entropy(16),
             recipient=caller.party,
-            event_type=EventType(wanted.event_type),
-            purpose=Purpose(wanted.purpose),
+            event_type=named(EventType, wanted.event_type, "/event_type"),
+            purpose=named(Purpose, wanted.purpose, "/purpose"),
             fields=frozenset(wanted.fields),
             territories=None if wanted.territories is None else frozenset(wanted.territories),
         )

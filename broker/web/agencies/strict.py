@@ -15,11 +15,14 @@ from fastapi.security import HTTPBearer
 from starlette.requests import HTTPConnection
 
 from broker.credentials import Credential, Scope
+from broker.web.agencies.bodies import read_json
 from broker.web.limits import Passage
 from broker.wiring import Home
 from schemas.errors import Refused
 
 _BEARER: Final = re.compile(r"(?i:bearer) +([A-Za-z0-9._~+/=-]{1,4096})")
+
+_UTF8: Final = re.compile(r"""charset="?utf-8"?\s*(;|$)""")
 
 
 class Access(HTTPBearer):
@@ -85,9 +88,17 @@ class StrictRoute(APIRoute):
                 await access.admit(request)
             _check_query(request, query)
             _check_media(request, media)
-            return await answered(request)
+            return await answered(_Strict(request.scope, request.receive))
 
         return strict
+
+
+class _Strict(Request):
+    """A request whose JSON has one reading."""
+
+    async def json(self) -> Any:
+        """What FastAPI reads a body with; whatever it raises is told as `api.json`."""
+        return read_json(await self.body())
 
 
 def _check_query(request: Request, known: set[str]) -> None:
@@ -100,6 +111,7 @@ def _check_query(request: Request, known: set[str]) -> None:
 
 def _check_media(request: Request, media: tuple[str, ...]) -> None:
     told = request.headers.getlist("content-type")
-    sent = told[0].partition(";")[0].strip().lower() if told else ""
-    if media and (len(told) != 1 or sent not in media):
+    sent, _, more = told[0].lower().partition(";") if told else ("", "", "")
+    other = "charset" in more and _UTF8.search(more) is None  # read as what it says it is not, it would be garbled
+    if media and (len(told) != 1 or sent.strip() not in media or other):
         raise Refused("api.media-type", media=", ".join(media))

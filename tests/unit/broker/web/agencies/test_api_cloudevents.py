@@ -91,7 +91,7 @@ async def test_a_batch_has_a_result_for_each_event_and_one_that_differs_hinders_
         (ONE, "application/cloudevents+json", b"[]", "cloudevents.json"),
         (ONE, "application/cloudevents+json", b"{", "cloudevents.json"),
         (ONE, "application/cloudevents+json", b'{"id": "1", "id": "2"}', "cloudevents.json"),
-        (ONE, "application/cloudevents+json; charset=latin-1", b"{}", "cloudevents.format"),
+        (ONE, "application/cloudevents+json; charset=latin-1", b"{}", "api.media-type"),
         (ONE, "application/cloudevents-batch+json", b"[]", "api.media-type"),
         (ONE, "application/cloudevents+xml", b"<x/>", "api.media-type"),
         (ONE, "application/vnd.unefois.declaration.v1+avro", b"x", "cloudevents.missing"),
