@@ -13,18 +13,26 @@ from tests.fire.alive import pytest_runtest_call, pytest_runtest_setup
 
 __all__ = ["pytest_runtest_call", "pytest_runtest_setup"]
 
-KILLS: pytest.StashKey[Counter[str]] = pytest.StashKey()
+KILLED = "killed"
+"""The property of a test's report, which comes from whichever process ran it."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def kills(request: pytest.FixtureRequest) -> Counter[str]:
-    """How many processes were killed so far, by where they were."""
-    return request.config.stash.setdefault(KILLS, Counter())
+    """How many processes a test has killed, by where they were."""
+    counted = Counter[str]()
+    request.node.user_properties.append((KILLED, counted))
+    return counted
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say it at the end."""
-    counted = config.stash.get(KILLS, Counter())
+    counted = Counter[str]()
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.getreports(outcome):
+            if report.when == "call":
+                for name, told in report.user_properties:
+                    counted.update(told if name == KILLED else {})
     if counted:
         terminalreporter.write_sep("=", f"{counted.total()} processes killed with kill -9")
         for point, count in counted.most_common():

@@ -6,47 +6,53 @@ import secrets
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from broker.log.kafka_cluster import Cluster
-from tests.fire import shift
-from tests.fire.alive import DEADLINE
+from tests.fire import worker
+from tests.fire.alive import LIMIT
 from tests.fire.town import ROOT
 from tests.services.databases import Databases
 
-EACH = 70
-FEWER = 35
+SHARDS = 4
+EACH = 35
+"""Kills of one home: what it has grows with them, and so does what everybody looks at."""
+HOMES = 6
+"""Of one shard, half of them in each of two processes."""
+FEWER = 40
 """Where servers take their time."""
-PAIRS = 8
-"""Two shifts side by side, so often."""
 
 ALWAYS = frozenset(
     {
         *("intake.written-down", "intake.appended", "log.append", "log.appended"),
-        *("router.batch", "planner.delivery", "consents.given", "consents.changed"),
+        *("router.batch", "planner.delivery", "consents.changed", "ledger.sequenced"),
         *("mailbox.leased", "mailbox.finished", "gate.recorded", "gate.committed"),
-        *("connector.write", "connector.written", "ledger.sequenced"),
+        *("connector.write", "connector.written", "topical.written"),
+        *("relay.leased", "relay.appended", "mailbox.held", "inlet.answered", "inlet.taken"),
     }
 )
-"""Where somebody dies in every thousand."""
+"""Where somebody dies in each of the shards."""
 
 
-def shifts(homes: Sequence[Path], seed: int, kills: int, *more: str) -> Counter[str]:
-    """Shifts side by side. Returns who was killed where; fails with what one of them says."""
+def shifts(homes: Sequence[Sequence[Path]], seed: int, kills: int, *more: str) -> Counter[str]:
+    """The shifts of several homes one after the other, and several such rows side by side. Returns who was killed
+    where; fails with what one of them says.
+    """
     commands = [
-        [sys.executable, "-m", "tests.fire.shift", str(home), str(seed + number), str(kills), *more]
-        for number, home in enumerate(homes)
+        [sys.executable, "-m", "tests.fire.shift", str(seed + 10 * number), str(kills), *more, *map(str, row)]
+        for number, row in enumerate(homes)
     ]
     pipe = subprocess.PIPE
     running = [subprocess.Popen(each, cwd=ROOT, stdout=pipe, stderr=pipe, text=True) for each in commands]
     killed = Counter[str]()
     try:
-        for process in running:
-            told, wrong = process.communicate(timeout=DEADLINE * 2)
-            assert 0 == process.returncode, f"seed {seed}: {wrong[-3000:]}"
+        for process, command in zip(running, commands, strict=True):
+            told, wrong = process.communicate(timeout=LIMIT)
+            assert 0 == process.returncode, f"{' '.join(command[2:])}: {wrong[-3000:]}"
             killed.update(json.loads(told))
     finally:
         for process in running:
@@ -55,25 +61,23 @@ def shifts(homes: Sequence[Path], seed: int, kills: int, *more: str) -> Counter[
     return killed
 
 
-def test_a_thousand_workers_are_killed_on_sqlite(quick: Path, kills: Counter[str]) -> None:
-    killed = Counter[str]()
-    for pair in range(PAIRS):
-        homes = [quick / f"{pair}-{side}" for side in "ab"]
-        for home in homes:
-            asyncio.run(shift.ready(home))
-        killed.update(shifts(homes, 2 * pair, EACH))
+@pytest.mark.parametrize("shard", range(SHARDS))
+def test_workers_are_killed_on_sqlite(quick: Path, kills: Counter[str], shard: int) -> None:
+    homes = [quick / str(number) for number in range(HOMES)]
+
+    killed = shifts([homes[::2], homes[1::2]], 100 * shard, EACH)
 
     kills.update(killed)
-    assert PAIRS * 2 * EACH == killed.total() > 1000
+    assert HOMES * EACH == killed.total()
     assert set() == ALWAYS - set(killed), killed
 
 
 @pytest.mark.asyncio
 async def test_workers_are_killed_on_postgresql(quick: Path, kills: Counter[str], postgres: Databases) -> None:
     async with postgres.migrated() as one, postgres.migrated() as other:
-        await shift.ready(quick / "a", database_url=one)
-        await shift.ready(quick / "b", database_url=other)
-        killed = await asyncio.to_thread(shifts, [quick / "a", quick / "b"], 100, FEWER)
+        await worker.ready(quick / "a", database_url=one)
+        await worker.ready(quick / "b", database_url=other)
+        killed = await asyncio.to_thread(shifts, [[quick / "a"], [quick / "b"]], 1000, FEWER)
 
     kills.update(killed)
     assert 2 * FEWER == killed.total()
@@ -83,13 +87,32 @@ async def test_workers_are_killed_on_postgresql(quick: Path, kills: Counter[str]
 async def test_workers_are_killed_with_the_log_on_kafka(
     quick: Path, kills: Counter[str], postgres: Databases, kafka: str
 ) -> None:
-    prefix = f"t{secrets.token_hex(6)}."
-    await Cluster((kafka,), "plaintext").make_topic(f"{prefix}declarations", 2, 1)
-    told = {"log": "kafka", "kafka_bootstrap": kafka, "kafka_security": "plaintext", "kafka_topic_prefix": prefix}
-    async with postgres.migrated() as url:
-        await shift.ready(quick / "a", database_url=url, **told)
-        killed = await asyncio.to_thread(shifts, [quick / "a"], 200, FEWER)
+    homes = [quick / "a", quick / "b"]
+    async with postgres.migrated() as one, postgres.migrated() as other:
+        for home, url in zip(homes, (one, other), strict=True):
+            await worker.ready(home, database_url=url, **await topical(kafka))
+        killed = await asyncio.to_thread(shifts, [[home] for home in homes], 2000, FEWER)
 
     kills.update(killed)
-    assert FEWER == killed.total()
-    assert {"kafka.append", "kafka.appended"} <= set(killed)
+    assert 2 * FEWER == killed.total()
+    assert {"kafka.append", "kafka.appended"} <= set(killed), killed
+
+
+async def topical(kafka: str) -> Mapping[str, Any]:
+    """The settings of a home whose topics were made there."""
+    prefix = f"t{secrets.token_hex(6)}."
+    cluster = Cluster((kafka,), "plaintext")
+    await cluster.make_topic(f"{prefix}declarations", 2, 1)
+    for topic in worker.TOPICS:
+        await cluster.make_topic(prefix + topic, 1, 1)
+    return {
+        "log": "kafka",
+        "kafka_bootstrap": kafka,
+        "kafka_security": "plaintext",
+        "kafka_topic_prefix": prefix,
+        "kafka_replicas": 1,
+    }
+
+
+def test_the_suite_kills_a_thousand() -> None:
+    assert SHARDS * HOMES * EACH + 4 * FEWER >= 1000

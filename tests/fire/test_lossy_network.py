@@ -66,7 +66,12 @@ async def test_a_network_that_loses_repeats_and_does_not_answer_costs_nothing_bu
     between: Proxy, postgres: Databases, quick: Path
 ) -> None:
     await at(between).make_topic(TOPIC, PARTITIONS, 1)
-    told = {"log": "kafka", "kafka_bootstrap": f"127.0.0.1:{between.port}", "kafka_security": "plaintext"}
+    told = {
+        "log": "kafka",
+        "kafka_bootstrap": f"127.0.0.1:{between.port}",
+        "kafka_security": "plaintext",
+        "kafka_replicas": 1,
+    }
     async with postgres.migrated() as url:
         town = await found(quick, database_url=url, **told)
         with ended(town):

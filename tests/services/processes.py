@@ -50,11 +50,16 @@ def listens(port: int) -> bool:
 
 
 def tail(path: str) -> str:
-    """The last 300 characters of a log file."""
+    """What a log file says of an end: its first error, in one line, and its last 300 characters.
+
+    Those of a Java program are a trace; what happened stands before it.
+    """
     if not os.path.exists(path):
         return "it left no log"
     with open(path, errors="replace") as log:
-        return log.read()[-300:].strip()
+        told = log.read()
+    errors = [line for line in told.splitlines() if " ERROR " in line or " FATAL " in line]
+    return "\n".join((*(line[:300] for line in errors[:1]), told[-300:].strip()))
 
 
 def end(server: "subprocess.Popen[bytes]", signal: int, seconds: float = 20) -> None:
