@@ -23,9 +23,13 @@ async def pinned(tx: Transaction) -> str | None:
 
 
 async def check(store: Store, log: Log) -> None:
-    """Raises Refused `log.moved`. Raises Unavailable."""
-    if log.for_others:
-        return  # whether it is the right cluster is asked where a process begins, for it has to be asked of Kafka
+    """Raises Refused `log.moved`. Raises Unavailable.
+
+    Whether it is the right cluster is asked where a process begins, and whenever it has to connect anew.
+    """
     async with store.read() as tx:
-        if await pinned(tx) is not None:
-            raise Refused("log.moved", "/log")
+        cluster = await pinned(tx)
+    if log.for_others:
+        log.expect(cluster)
+    elif cluster is not None:
+        raise Refused("log.moved", "/log")

@@ -92,6 +92,11 @@ class Log(ABC):
         """The identity of what keeps it, for ever the same; None: the database itself. Raises Unavailable."""
         return None
 
+    def expect(self, cluster: str | None) -> None:  # noqa: B027 a log in the database is what it is
+        """From now on whoever answers has to have this identity, where one is given; else all calls raise Corrupt
+        `log.other-cluster`.
+        """
+
     @final
     async def append(self, topic: str, key: bytes, value: bytes, headers: Mapping[str, bytes]) -> Position:
         """Add one record; durable once it returns.

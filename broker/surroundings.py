@@ -54,6 +54,7 @@ async def check_log(home: Home, needed: frozenset[str] = NEEDED) -> None:
     cluster = await home.log.cluster()
     async with home.store.begin() as tx:
         await _pin(tx, cluster)
+    home.log.expect(cluster)
     await _check_length(home.store, home.log)
 
 

@@ -16,6 +16,7 @@ from aiokafka.errors import KafkaError
 
 from broker.crashpoints import mark
 from broker.log.kafka_cluster import BATCH_BYTES, Cluster, fault_of, faults
+from broker.log.kafka_identity import Identity
 from broker.log.kafka_reader import Ends, Reader
 from broker.log.partitioning import partition_of
 from broker.ports import Log, Outgoing, Position, Record
@@ -44,6 +45,7 @@ class KafkaLog(Log):
         self._agreed = dict(partitions)
         self._prefix = prefix
         self._replicas = replicas
+        self._identity = Identity()
         self._counts: dict[str, int] = {}
         self._producer: AIOKafkaProducer | None = None
         self._ends: Ends | None = None
@@ -84,6 +86,10 @@ class KafkaLog(Log):
 
         return await Admin(self._cluster).cluster_id()
 
+    def expect(self, cluster: str | None) -> None:
+        """As the port says; asked where a client has connected anew."""
+        self._identity.expect(cluster)
+
     async def _append_all(self, topic: str, records: Sequence[Outgoing]) -> tuple[Position, ...]:
         count = await self._partitions(topic)
         producer = await self._started(topic)
@@ -94,7 +100,8 @@ class KafkaLog(Log):
                 async with asyncio.timeout(APPEND_SECONDS):
                     sent = [await self._send(producer, topic, record, count) for record in records]
                     await asyncio.wait(sent)  # for all, whatever becomes of the first
-                answers = [one.result() for one in sent]
+                    answers = [one.result() for one in sent]
+                    await self._identity.check(producer.client)
         except Unavailable:
             # A client that failed once may have lost count of its sequence numbers: the next append gets a new one.
             self._leave(producer)
@@ -124,7 +131,7 @@ class KafkaLog(Log):
         ends = await self._opened_ends()
         async with self._opening:
             if place not in self._readers:
-                self._readers[place] = await Reader.open(self._cluster, topic, place, ends)
+                self._readers[place] = await Reader.open(self._cluster, topic, place, ends, self._identity)
             reader = self._readers[place]
         return await reader.read(offset, limit)
 

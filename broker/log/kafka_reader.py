@@ -18,6 +18,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from broker.log.kafka_cluster import REQUEST_MS, Cluster, faults
+from broker.log.kafka_identity import Identity
 from broker.ports import READ_BYTES, Position, Record
 from schemas.errors import Corrupt, Unavailable
 from schemas.names import Instant
@@ -57,30 +58,35 @@ class Ends:
 class Reader:
     """Of one partition. Reads take turns."""
 
-    def __init__(self, name: str, place: TopicPartition, consumer: AIOKafkaConsumer, ends: Ends) -> None:
+    def __init__(
+        self, name: str, place: TopicPartition, consumer: AIOKafkaConsumer, ends: Ends, identity: Identity
+    ) -> None:
         """`name` is the topic as our records tell it; `place` has it as Kafka knows it."""
         self._name = name
         self._place = place
         self._consumer = consumer
         self._ends = ends
+        self._identity = identity
         self._fetching = False
         self._turn = asyncio.Lock()
 
     @classmethod
-    async def open(cls, cluster: Cluster, name: str, place: TopicPartition, ends: Ends) -> Self:
+    async def open(cls, cluster: Cluster, name: str, place: TopicPartition, ends: Ends, identity: Identity) -> Self:
         """Raises Unavailable."""
         consumer = await _started(cluster)
         consumer.assign([place])
         consumer.seek(place, 0)  # before the loop turns: a place without an offset is an error, not a default
         consumer.pause(place)
-        return cls(name, place, consumer, ends)
+        return cls(name, place, consumer, ends, identity)
 
     async def close(self) -> None:
         """Nothing is lost: what was fetched ahead is fetched again."""
         await _stopped(self._consumer)
 
     async def read(self, offset: int, limit: int) -> tuple[Record, ...]:
-        """Up to `limit` records from `offset` on. Raises Unavailable; Corrupt `kafka.records-gone`."""
+        """Up to `limit` records from `offset` on. Raises Unavailable; Corrupt
+        `kafka.records-gone`, `log.other-cluster`.
+        """
         async with self._turn:
             with faults(self._name):
                 try:
@@ -88,6 +94,8 @@ class Reader:
                 except OffsetOutOfRangeError:
                     await self._check_kept(offset)
                     return ()
+                if taken:
+                    await self._identity.check(self._consumer._client)
                 count = _fitting(taken)
                 if count < len(taken):
                     self._consumer.seek(self._place, taken[count].offset)

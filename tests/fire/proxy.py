@@ -63,6 +63,13 @@ class Proxy:
     done: list[tuple[int | bytes, Fate]] = field(default_factory=list)
     """What was done to what, without what was passed."""
     let_go: asyncio.Event = field(default_factory=asyncio.Event)
+    links: "set[Link]" = field(default_factory=set)
+    """The connections that live."""
+
+    def cut(self) -> None:
+        """End all connections; who comes again is led to what `upstream` is by then."""
+        for link in set(self.links):
+            link.close()
 
     def fate(self, kind: int | bytes) -> Fate:
         """As the rule says, and it is noted."""
@@ -72,7 +79,7 @@ class Proxy:
         return found
 
 
-@dataclass
+@dataclass(eq=False)
 class Link:
     """One connection through the proxy."""
 
@@ -121,10 +128,12 @@ async def _serving(
             writer.transport.abort()
             return
         made = Link(proxy, (reader, writer), server)
+        proxy.links.add(made)
         both = [asyncio.create_task(each(made)) for each in (requests, answers)]  # type: ignore[arg-type]
         with suppress(asyncio.CancelledError):  # at the end of the proxy: asyncio takes a cancelled server for a fault
             await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
         made.close()
+        proxy.links.discard(made)
         for one in both:
             one.cancel()
         await asyncio.gather(*both, return_exceptions=True)

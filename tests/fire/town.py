@@ -31,7 +31,7 @@ from broker.settings import Settings, load
 from broker.store.tables import dead_letters, declarations, deliveries
 from broker.wiring import open_home
 from schemas.entry import EntryKind
-from schemas.names import DeclarationId, SubjectRef
+from schemas.names import DeclarationId, PartyId, SubjectRef
 from tests.faults.races import breaches
 from tests.fire.alive import Progress, Serving, persistent, until
 from tests.services.three import Three
@@ -61,6 +61,8 @@ class Town:
     environment: Mapping[str, str]
     accepted: dict[SubjectRef, list[DeclarationId]] = field(default_factory=dict)
     started: list[Serving] = field(default_factory=list)
+    recipients: set[PartyId] = field(default_factory=lambda: {CAF})
+    """Who gets every declaration."""
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[World]:
@@ -131,11 +133,13 @@ class Town:
         """What must be so, whatever happened."""
         await here.step()
         assert [] == await breaches(here)
-        assert self.accepted == await self.routed(here)
+        for party in self.recipients:
+            assert self.accepted == await self.routed(here, party), party
         total = sum(map(len, self.accepted.values()))
         counted = Counter(entry.kind for entry in await here.entries())
-        for kind in (EntryKind.RECEIVED, EntryKind.PLANNED, EntryKind.APPLIED):
-            assert total == counted[kind], kind
+        assert total == counted[EntryKind.RECEIVED]
+        for kind in (EntryKind.PLANNED, EntryKind.APPLIED):
+            assert total * len(self.recipients) == counted[kind], kind
         async with here.home.store.read() as tx:
             assert [] == (await tx.execute(select(dead_letters.c.code))).all()
         whole = {
@@ -145,14 +149,14 @@ class Town:
         }
         assert whole == self.written()
 
-    async def routed(self, here: World) -> dict[SubjectRef, list[DeclarationId]]:
-        """What was routed, by citizen, in the order of the mailbox."""
+    async def routed(self, here: World, party: PartyId) -> dict[SubjectRef, list[DeclarationId]]:
+        """What was routed for an agency, by citizen, in the order of the mailbox."""
         both = select(deliveries.c.subject, declarations.c.declaration_id).join_from(
             deliveries, declarations, deliveries.c.declaration == declarations.c.seq
         )
         found: dict[SubjectRef, list[DeclarationId]] = {}
         async with here.home.store.read() as tx:
-            for row in await tx.execute(both.order_by(deliveries.c.seq)):
+            for row in await tx.execute(both.where(deliveries.c.recipient == party).order_by(deliveries.c.seq)):
                 found.setdefault(SubjectRef(row.subject), []).append(DeclarationId(row.declaration_id))
         return found
 

@@ -92,6 +92,10 @@ class Server:
         ready = [str(self._binaries / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
         wait_for(lambda: subprocess.run(ready, check=False).returncode == 0, server, 60, str(log))
 
+    def alive(self) -> bool:
+        """Whether it has not ended by itself."""
+        return self._running().poll() is None
+
     def kill(self) -> None:
         """kill -9 of every one of its processes, in the middle of whatever they do; returns when they are gone."""
         server = self._running()

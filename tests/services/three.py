@@ -255,6 +255,30 @@ def running() -> Iterator[Three]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@contextmanager
+def alone(at: Path) -> Iterator[Node]:
+    """One node in plain text that a test may kill and start again, with its data below a folder. Raises Absent."""
+    java, libs = kafka.java(), kafka.jars()
+    clients, inner = free_port(), free_port()
+    settings = kafka.ONE_NODE | {
+        "listeners": f"CLIENTS://127.0.0.1:{clients},CONTROLLER://127.0.0.1:{inner}",
+        "advertised.listeners": f"CLIENTS://127.0.0.1:{clients}",
+        "controller.quorum.voters": f"1@127.0.0.1:{inner}",
+        "log.dirs": str(at / "log"),
+    }
+    kafka.write_properties(at / "server.properties", settings)
+    command = [java, *HEAP, "-cp", f"{libs}/*", "kafka.Kafka", str(at / "server.properties")]
+    node = Node(1, clients, at, command)
+    tool = [java, *HEAP, "-cp", f"{libs}/*", "kafka.tools.StorageTool", "format"]
+    _format(tool, [node], base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("="))
+    try:
+        node.start()
+        node.listening()
+        yield node
+    finally:
+        node.end()
+
+
 def _answers(made: Three) -> None:
     """Return once all three are in the cluster."""
     until = time.monotonic() + START_SECONDS
