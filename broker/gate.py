@@ -30,8 +30,10 @@ from schemas.catalogue import Catalogue
 from schemas.directory import Directory, SealingKeyEntry
 from schemas.entry import EntryKind
 from schemas.errors import Corrupt, Refused
+from schemas.hpke import SealingKey
 from schemas.names import DeliveryId, GrantId, Instant, Kid, PartyId, Reason
 from schemas.release import LockedDelivery, Release, Statement, indices, make_release, open_locked, seal_releases
+from schemas.signing import PrivateKey
 
 MOST = 500
 """Deliveries in one release: what one lock may hold up."""
@@ -53,11 +55,14 @@ class _Ground:
     at: Instant
     directory: Directory
     recipient: SealingKeyEntry
+    signer: PrivateKey = field(repr=False)
     sector: str
     grants: Mapping[GrantId, Grant]
     consent_keys: Mapping[GrantId, bytes] = field(repr=False)
     subscriptions: Mapping[bytes, Subscription]
     destroyed: frozenset[Kid]
+    gate_keys: dict[Kid, SealingKey | None] = field(default_factory=dict, repr=False)
+    """Those that were asked for: the key store is asked once for each."""
 
 
 class Gate:
@@ -165,6 +170,7 @@ class Gate:
             at=at,
             directory=directory,
             recipient=directory.current_sealing_key(recipient, at),
+            signer=self._keyring.signer(directory, self._party, at),
             sector=sector,
             grants=await registry.of_pairs(tx.conn, {one.grant_id: one.subject for one in wanted}),
             consent_keys=await registry.consent_keys_of(tx.conn, grant_ids, self._keyring.consent_epochs()),
@@ -208,7 +214,10 @@ class Gate:
     def _opened(self, delivery: Delivery, ground: _Ground) -> tuple[LockedDelivery, bytes]:
         """Unlock with the consent's key, open with the gate's: the declaration's DEK, 32 bytes, still in our hands."""
         consent_key = ground.consent_keys.get(delivery.grant_id)
-        gate_key = self._keyring.gate(ground.directory.sealing_key(delivery.gate_kid))
+        if delivery.gate_kid not in ground.gate_keys:
+            entry = ground.directory.sealing_key(delivery.gate_kid)
+            ground.gate_keys[delivery.gate_kid] = self._keyring.gate(entry)
+        gate_key = ground.gate_keys[delivery.gate_kid]
         if consent_key is None or gate_key is None:  # the consent stands and the epoch lives, so both must be there
             raise Corrupt("gate.key-missing", delivery=delivery.id.hex())
         locked = LockedDelivery.decode(delivery.locked)
@@ -243,5 +252,4 @@ class Gate:
             released_at=ground.at,
             ledger_entry=leaf,
         )
-        broker_key = self._keyring.signer(ground.directory, self._party, ground.at)
-        return make_release(locked, dek, statement, broker_key)
+        return make_release(locked, dek, statement, ground.signer)

@@ -1,4 +1,4 @@
-"""Strict Avro: one value, one encoding. fastavro does the work; this page decides what it may be given.
+"""Strict Avro: one value, one encoding. fastavro reads; this page decides what it may be given, and writes.
 
 Refuses: to mend. Reading accepts exactly the bytes that writing the same value gives; writing accepts exactly the
     values that reading gives. Everything else is `Refused` with the field's JSON pointer and without its content.
@@ -24,6 +24,7 @@ from schemas.avro_logical import Lift, lifter
 from schemas.avro_scan import Room, Scan, leaves_open, scanner
 from schemas.avro_schema import read_type
 from schemas.avro_types import Field, Kind, Properties, Type
+from schemas.avro_write import Write, writer
 from schemas.errors import Refused
 from schemas.names import SchemaId
 
@@ -46,6 +47,7 @@ class _Codec:
 
     plain: Any
     check: Check
+    put: Write
     scan: Scan
     lift: Lift | None
     asks: bool
@@ -55,7 +57,8 @@ class _Codec:
     @classmethod
     def of(cls, kind: Type) -> "_Codec":
         plain, lift = fastavro.parse_schema(_plain(kind, {})), lifter(kind)
-        return cls(plain, checker(kind), scanner(kind), lift, lift is not None or leaves_open(kind), kind.height())
+        asks = lift is not None or leaves_open(kind)
+        return cls(plain, checker(kind), writer(kind), scanner(kind), lift, asks, kind.height())
 
     def write(self, value: Any, limits: Limits) -> bytes:
         self._within(limits)
@@ -79,9 +82,9 @@ class _Codec:
         return value
 
     def _encoded(self, plain: Any) -> bytes:
-        out = BytesIO()
-        fastavro.schemaless_writer(out, self.plain, plain, strict=True)
-        return out.getvalue()
+        out = bytearray()
+        self.put(plain, out)
+        return bytes(out)
 
     def _within(self, limits: Limits) -> None:
         if self.depth > limits.max_depth:

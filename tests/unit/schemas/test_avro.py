@@ -231,6 +231,16 @@ def test_every_value_of_every_schema_survives_unchanged(pair):
     assert encoded == avro.encode_field(schema, 0, value["f0"])
 
 
+@examples(150)
+@given(schemas_with_values())
+def test_fastavro_writes_the_same_bytes(pair):
+    """One that we did not write: what it writes of a plain value is what we write of it."""
+    schema, value = pair
+    out = BytesIO()
+    fastavro.schemaless_writer(out, fastavro.parse_schema(json.loads(schema.raw)), value, strict=True)
+    assert out.getvalue() == avro.encode(schema, value)
+
+
 @examples(200)
 @given(schemas_with_values(), st.data())
 def test_bytes_that_are_read_are_the_bytes_that_are_written(pair, data):
