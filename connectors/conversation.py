@@ -127,9 +127,9 @@ def _judged(answer: Reply | Failed | None, repeatable: bool, at: Instant) -> tup
     if status == 429 or status >= 500:
         wait = retry_after_ms(answer.retry_after, at)
         return Unavailable("client.away", error=str(status), after_ms=wait or 0), repeatable or status == 429
-    if status in {401, 403}:
-        return Refused("client.not-let-in", status=status), False
     code, pointer = _problem(answer.content)
+    if status in {401, 403}:
+        return Refused("client.not-let-in", status=status, told=code), False
     return Refused("client.refused", pointer, status=status, told=code), False
 
 

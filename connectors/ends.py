@@ -14,23 +14,26 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final, Self
 
+from connectors import exclusive
 from connectors.contract import Applied, Outcome, Rejected
+from connectors.exclusive import Wrong
 from schemas.delivery import VerifiedDelivery
 from schemas.errors import Refused, Unavailable
 from schemas.names import DeclarationId, DeliveryId, Instant, ManifestDigest, PartyId, Reason
 
-_VERSION: Final = 1
 _CODE: Final = re.compile(r"[a-z][a-z0-9-]*(\.[a-z0-9-]+)+")
 _CODE_CHARACTERS: Final = 64
 REASONS: Final = frozenset({Reason.INVALID_DELIVERY, Reason.MAPPING, Reason.SYSTEM_REFUSED})
 """Why a recipient may reject."""
-_TABLES: Final = """
+_STEPS: Final = (
+    """
 CREATE TABLE ended (
   delivery_id BLOB PRIMARY KEY, source TEXT, declaration_id BLOB, manifest_digest BLOB, code TEXT, reason TEXT,
   heard INTEGER NOT NULL, at INTEGER NOT NULL) WITHOUT ROWID;
 CREATE INDEX ended_declaration ON ended (source, declaration_id);
-CREATE INDEX ended_unheard ON ended (at) WHERE heard = 0;
-"""
+CREATE INDEX ended_unheard ON ended (at) WHERE heard = 0
+""",
+)
 
 
 def check_rejection(end: Rejected) -> None:
@@ -52,34 +55,17 @@ class Ends:
     def open(cls, path: Path | None) -> Self:
         """Open or create it, and keep others out until `close`; None: in memory, for tests.
 
-        Raises Unavailable("ends.in-use") while another process has it, Refused("ends.unreadable") for what is none.
+        Raises Unavailable("ends.in-use") while another process has it, "ends.disk" for a disk that is full or fails,
+        Refused("ends.unreadable") for what is none.
         """
-        connection = None
-        try:
-            name = ":memory:" if path is None else path
-            connection = sqlite3.connect(name, timeout=0.2, isolation_level=None, check_same_thread=False)
-            # EXCLUSIVE keeps the lock of the first write until the connection ends, even by kill -9.
-            connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-            connection.execute("PRAGMA journal_mode = DELETE")
-            connection.execute("PRAGMA synchronous = EXTRA")
-            connection.execute("BEGIN EXCLUSIVE")
-            version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-            if version == 0:
-                for statement in _TABLES.split(";"):
-                    connection.execute(statement)
-                connection.execute(f"PRAGMA user_version = {_VERSION}")
-            connection.execute("COMMIT")
-        except sqlite3.DatabaseError as error:
-            locked = error.sqlite_errorcode & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
-        else:
-            if version in {0, _VERSION}:
-                return cls(connection)
-            locked = False
-        if connection is not None:
-            connection.close()
-        if locked:
+        connection = exclusive.opened(path, _STEPS)
+        if connection is Wrong.IN_USE:
             raise Unavailable("ends.in-use")
-        raise Refused("ends.unreadable")
+        if connection is Wrong.DISK:
+            raise Unavailable("ends.disk")
+        if isinstance(connection, Wrong):
+            raise Refused("ends.unreadable")
+        return cls(connection)
 
     def close(self) -> None:
         """Let others in. Safe to call twice."""

@@ -14,12 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from connectors import exclusive
+from connectors.exclusive import Wrong
 from schemas.delivery import VerifiedDelivery
 from schemas.errors import Refused, Unavailable
 from schemas.names import DeclarationId, DeliveryId, Instant, ManifestDigest, PartyId
 
-_VERSION = 1
-_TABLES = """
+_STEPS = (
+    """
 CREATE TABLE batch (
   number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, digest BLOB NOT NULL, published INTEGER NOT NULL);
 CREATE TABLE delivery (
@@ -28,8 +30,9 @@ CREATE TABLE delivery (
 CREATE INDEX delivery_declaration ON delivery (source, declaration_id);
 CREATE INDEX batch_unpublished ON batch (number) WHERE published = 0;
 CREATE TABLE told (
-  delivery_id BLOB PRIMARY KEY, attempts INTEGER NOT NULL, next_at INTEGER, at INTEGER NOT NULL) WITHOUT ROWID;
-"""
+  delivery_id BLOB PRIMARY KEY, attempts INTEGER NOT NULL, next_at INTEGER, at INTEGER NOT NULL) WITHOUT ROWID
+""",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,36 +70,17 @@ class Journal:
     def open(cls, path: Path) -> Self:
         """Open or create it, and keep others out until `close`.
 
-        Raises Unavailable("journal.in-use") while another process has it, Refused for what is no journal.
+        Raises Unavailable("journal.in-use") while another process has it, "journal.disk" for a disk that is full or
+        fails, Refused for what is no journal.
         """
-        connection = None
-        try:
-            connection = sqlite3.connect(path, timeout=0.2, isolation_level=None, check_same_thread=False)
-            # EXCLUSIVE keeps the lock of the first write until the connection ends, even by kill -9.
-            connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-            connection.execute("PRAGMA journal_mode = DELETE")
-            connection.execute("PRAGMA synchronous = EXTRA")
-            connection.execute("PRAGMA foreign_keys = ON")
-            connection.execute("BEGIN EXCLUSIVE")
-            version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-            if version == 0:
-                for statement in _TABLES.split(";"):
-                    connection.execute(statement)
-                connection.execute(f"PRAGMA user_version = {_VERSION}")
-            connection.execute("COMMIT")
-        except sqlite3.OperationalError as error:
-            locked = error.sqlite_errorcode & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
-        except sqlite3.DatabaseError:
-            locked = False
-        else:
-            if version in {0, _VERSION}:
-                return cls(connection)
-            locked = False
-        if connection is not None:
-            connection.close()
-        if locked:
+        connection = exclusive.opened(path, _STEPS, "foreign_keys = ON")
+        if connection is Wrong.IN_USE:
             raise Unavailable("journal.in-use")
-        raise Refused("journal.unreadable")
+        if connection is Wrong.DISK:
+            raise Unavailable("journal.disk")
+        if isinstance(connection, Wrong):
+            raise Refused("journal.unreadable")
+        return cls(connection)
 
     def close(self) -> None:
         """Let others in. Safe to call twice."""

@@ -1,35 +1,43 @@
 """The outbox: what a source has accepted and the broker may not have yet, in one file that nobody else may read.
 
     waiting ──signed, handed in──► received      with the broker's signed receipt
-       └───────────────────────────► refused     with the broker's code and the place that it points to
+       ├───────────────────────────► refused     with the broker's code and the place that it points to
+       └──────► parked ──retry──► waiting        the broker does not let the source in, or not for this
 
 Refuses: a second process, a file of another version, another declaration under a key that was used.
 Keeps: what was accepted is on the disk before anybody is told so, and is signed once: what is sent again is the same
-bytes. The record is there only as long as it waits; then it is overwritten (`secure_delete`).
+bytes. The record is there only as long as it waits, or is parked; then it is overwritten (`secure_delete`).
+What has ended is forgotten after its retention, its key with it.
 
 Whoever reads it: reads what waits, as the source's own system does. It is the source's own, on the source's machine.
 """
 
-import os
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self
 
+from connectors import exclusive
+from connectors.exclusive import Wrong
 from schemas.errors import Refused, Unavailable
 from schemas.names import DeclarationId, Instant
 
-_VERSION: Final = 1
 WAITING_MOST: Final = 100_000
 _COLUMNS: Final = "declaration_id, key, state, draft, envelope, receipt, code, pointer, attempts, at"
-_TABLES: Final = """
+STEPS: Final = (
+    """
 CREATE TABLE item (
   declaration_id BLOB PRIMARY KEY, key TEXT NOT NULL UNIQUE, digest BLOB NOT NULL, state TEXT NOT NULL, draft BLOB,
   envelope BLOB, receipt TEXT, code TEXT, pointer TEXT, attempts INTEGER NOT NULL, next_at INTEGER NOT NULL,
   at INTEGER NOT NULL);
-CREATE INDEX item_waiting ON item (next_at) WHERE state = 'waiting';
-"""
+CREATE INDEX item_waiting ON item (next_at) WHERE state = 'waiting'
+""",
+    """
+CREATE INDEX item_parked ON item (at) WHERE state = 'parked';
+CREATE INDEX item_ended ON item (next_at) WHERE state IN ('received', 'refused')
+""",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,37 +66,17 @@ class Outbox:
     def open(cls, path: Path) -> Self:
         """Open or create it, and keep others out until `close`.
 
-        Raises Unavailable("outbox.in-use") while another process has it, Refused("outbox.unreadable") for what is none.
+        Raises Unavailable("outbox.in-use") while another process has it, "outbox.disk" for a disk that is full or
+        fails, Refused("outbox.unreadable") for what is none.
         """
-        connection = None
-        try:
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-            connection = sqlite3.connect(path, timeout=0.2, isolation_level=None, check_same_thread=False)
-            # EXCLUSIVE keeps the lock of the first write until the connection ends, even by kill -9.
-            connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-            connection.execute("PRAGMA journal_mode = DELETE")
-            connection.execute("PRAGMA synchronous = EXTRA")
-            connection.execute("PRAGMA secure_delete = ON")
-            connection.execute("BEGIN EXCLUSIVE")
-            version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-            if version == 0:
-                for statement in _TABLES.split(";"):
-                    connection.execute(statement)
-                connection.execute(f"PRAGMA user_version = {_VERSION}")
-            connection.execute("COMMIT")
-        except sqlite3.DatabaseError as error:
-            locked = error.sqlite_errorcode & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
-        except OSError:
-            locked = False
-        else:
-            if version in {0, _VERSION}:
-                return cls(connection)
-            locked = False
-        if connection is not None:
-            connection.close()
-        if locked:
+        connection = exclusive.opened(path, STEPS, "secure_delete = ON", private=True)
+        if connection is Wrong.IN_USE:
             raise Unavailable("outbox.in-use")
-        raise Refused("outbox.unreadable")
+        if connection is Wrong.DISK:
+            raise Unavailable("outbox.disk")
+        if isinstance(connection, Wrong):
+            raise Refused("outbox.unreadable")
+        return cls(connection)
 
     def close(self) -> None:
         """Let others in. Safe to call twice."""
@@ -98,16 +86,17 @@ class Outbox:
         """Keep a draft under the source's own key, durable on return; the same again is the item that is there.
 
         `digest`: SHA-256 of what was asked. Crash before the commit: nothing was accepted, and nobody was told so.
-        Raises Refused("outbox.key-reused") for something else under that key; Unavailable("outbox.full").
+        Raises Refused("outbox.key-reused") for something else under that key; Unavailable("outbox.full"), and
+        "outbox.disk" as every writing method does: then nothing was changed.
         """
         row = self._connection.execute("SELECT declaration_id, digest FROM item WHERE key = ?", (key,)).fetchone()
         if row is not None:
             if bytes(row[1]) != digest:
                 raise Refused("outbox.key-reused")
             return self._item(DeclarationId(row[0]))
-        if self.waiting() >= WAITING_MOST:
+        if self.waiting() + self.parked() >= WAITING_MOST:
             raise Unavailable("outbox.full", limit=WAITING_MOST)
-        self._connection.execute(
+        self._write(
             "INSERT INTO item VALUES (?, ?, ?, 'waiting', ?, NULL, NULL, NULL, NULL, 0, ?, ?)",
             (declaration_id, key, digest, draft, at, at),
         )
@@ -128,13 +117,29 @@ class Outbox:
         """Sign it anew: the broker has refused these bytes for good, so it has none under this id."""
         return self._set(declaration_id, envelope=None)
 
-    def received(self, declaration_id: DeclarationId, receipt: str) -> Item:
+    def received(self, declaration_id: DeclarationId, receipt: str, at: Instant) -> Item:
         """The broker has it. Crash before: the same bytes are sent again, and give the same receipt."""
-        return self._set(declaration_id, state="received", receipt=receipt, code=None, draft=None, envelope=None)
+        ended = {"next_at": at, "draft": None, "envelope": None}
+        return self._set(declaration_id, state="received", receipt=receipt, code=None, **ended)
 
-    def refused(self, declaration_id: DeclarationId, code: str, pointer: str) -> Item:
+    def refused(self, declaration_id: DeclarationId, code: str, pointer: str, at: Instant) -> Item:
         """The broker will never take it. The record is gone; the source's system has it."""
-        return self._set(declaration_id, state="refused", code=code, pointer=pointer, draft=None, envelope=None)
+        ended = {"next_at": at, "draft": None, "envelope": None}
+        return self._set(declaration_id, state="refused", code=code, pointer=pointer, **ended)
+
+    def park(self, declaration_id: DeclarationId, code: str, pointer: str) -> Item:
+        """It is not tried again by itself: somebody has to mend what the code says. Crash before: it is tried again."""
+        return self._set(declaration_id, state="parked", code=code, pointer=pointer)
+
+    def retry(self, at: Instant) -> int:
+        """Whatever is parked waits again, and is due. Returns how many. Crash before: it stays parked."""
+        query = "UPDATE item SET state = 'waiting', attempts = 0, next_at = ?, at = ? WHERE state = 'parked'"
+        return self._write(query, (at, at))
+
+    def prune(self, before: Instant, limit: int = 1000) -> int:
+        """Forget at most so many that ended before an instant, and their keys. Returns how many."""
+        ended = "SELECT rowid FROM item WHERE state IN ('received', 'refused') AND next_at < ? ORDER BY next_at LIMIT ?"
+        return self._write(f"DELETE FROM item WHERE rowid IN ({ended})", (before, limit))  # noqa: S608
 
     def later(self, item: Item, next_at: Instant, code: str) -> Item:
         """Not now, because of this. Crash before: it is tried at once."""
@@ -153,10 +158,27 @@ class Outbox:
         query = "SELECT count(*) FROM item WHERE state = 'waiting'"
         return int(self._connection.execute(query).fetchone()[0])
 
+    def parked(self) -> int:
+        """How many are parked."""
+        query = "SELECT count(*) FROM item WHERE state = 'parked'"
+        return int(self._connection.execute(query).fetchone()[0])
+
+    def list_parked(self, limit: int = 100) -> Sequence[Item]:
+        """What is parked, oldest first."""
+        query = "SELECT declaration_id FROM item WHERE state = 'parked' ORDER BY at LIMIT ?"
+        return [self._item(DeclarationId(row[0])) for row in self._connection.execute(query, (limit,)).fetchall()]
+
+    def _write(self, query: str, values: Sequence[object]) -> int:
+        """One statement, durable on return; how many rows it changed. Raises Unavailable("outbox.disk")."""
+        try:
+            return self._connection.execute(query, values).rowcount
+        except sqlite3.OperationalError as error:
+            raise Unavailable("outbox.disk", error=error.sqlite_errorname) from None
+
     def _set(self, declaration_id: DeclarationId, **values: Any) -> Item:
         names = ", ".join(f"{name} = ?" for name in values)  # names of our own
         query = f"UPDATE item SET {names} WHERE declaration_id = ? AND state = 'waiting'"  # noqa: S608
-        self._connection.execute(query, (*values.values(), declaration_id))
+        self._write(query, (*values.values(), declaration_id))
         return self._item(declaration_id)
 
     def _item(self, declaration_id: DeclarationId) -> Item:

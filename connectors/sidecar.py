@@ -3,9 +3,12 @@
     POST /v1/declarations           {"event_type": ..., "record": {...}}, header Idempotency-Key: a number of yours
         201 {declaration, state: received, receipt}      the broker has it
         202 {declaration, state: waiting}                kept here; the broker is away, and gets it later
+        202 {declaration, state: parked, code}           kept here; the broker does not let you, until somebody mends it
         422 problem with pointers                        nothing was kept, or the broker refuses it for good
     GET  /v1/declarations/{id}      what became of it
-    GET  /v1/status                 how many wait
+    GET  /v1/status                 how many wait, how many are parked
+    GET  /v1/parked                 the oldest hundred of them, each with the broker's code
+    POST /v1/parked:retry           try them again
 
 Refuses: whoever does not call from this machine, calls it by another name, comes from a browser's page, or does not
 show the local token; any body but JSON of a modest size.
@@ -105,7 +108,11 @@ class Sidecar:
         if (method, path) == ("POST", "/v1/declarations"):
             return await self._declare(headers, receive)
         if (method, path) == ("GET", "/v1/status"):
-            return 200, {"waiting": self._desk.waiting()}
+            return 200, {"waiting": self._desk.waiting(), "parked": self._desk.parked()[0]}
+        if (method, path) == ("GET", "/v1/parked"):
+            return 200, {"parked": [_shown(item) for item in self._desk.parked()[1]]}
+        if (method, path) == ("POST", "/v1/parked:retry"):
+            return 200, {"retried": self._desk.retry()}
         if method == "GET" and path.startswith("/v1/declarations/"):
             try:
                 item = self._desk.of(DeclarationId.parse(path.rpartition("/")[2]))

@@ -8,13 +8,14 @@
 
 Refuses: what `values` refuses, before anything is kept; what the broker refuses, with its code and the place.
 Keeps: nothing accepted is lost, and nothing is said twice: an id is signed for once, unless the broker has refused
-those bytes for a token or a gate's key that ended while they waited.
+those bytes for a token or a gate's key that ended while they waited. What the broker forbids is parked, with its code:
+it is not asked for ever, and goes on when somebody says so, or at the next start.
 """
 
 import asyncio
 import json
 from base64 import b64decode, b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final
@@ -44,6 +45,12 @@ _AGAIN: Final = frozenset(
     }
 )
 """What the broker refuses of bytes that waited too long: they are signed anew, with a fresh token and gate key."""
+
+
+FORBIDDEN: Final = 403
+"""The broker knows who asks, and does not let it do this: asking again changes nothing before somebody mends it."""
+PATIENCE_MS: Final = 3 * 86_400_000
+"""How long it is tried again where the source is not let in at all; then somebody has to look."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +124,18 @@ class SourceDesk:
         """How many wait for the broker."""
         return self._outbox.waiting()
 
+    def parked(self) -> tuple[int, Sequence[Item]]:
+        """How many wait for somebody to mend what the broker says, and the oldest hundred of them."""
+        return self._outbox.parked(), self._outbox.list_parked()
+
+    def retry(self) -> int:
+        """What is parked is tried again. Returns how many."""
+        return self._outbox.retry(self._clock())
+
+    def prune(self, retention_ms: int) -> int:
+        """Forget what ended so long ago; a key of then is a new one. Returns how many."""
+        return self._outbox.prune(Instant(self._clock() - retention_ms))
+
     def of(self, declaration_id: DeclarationId) -> Item | None:
         """What became of a declaration."""
         return self._outbox.of(declaration_id)
@@ -154,16 +173,24 @@ class SourceDesk:
         except Unavailable as fault:
             return await self._later(item, fault), False
         except Refused as fault:
-            told = str(fault.details.get("told", fault.code))
-            if told in _AGAIN:
-                self._directory = None
-                return await asyncio.to_thread(self._outbox.unsign, of), True
-            if fault.code != "client.refused" or told == "-":
-                # A token that is not taken, a key that is not pinned: an operator's matter, no fault of the record.
-                return await self._later(item, fault), False
-            return await asyncio.to_thread(self._outbox.refused, of, told, fault.pointer), False
+            return await self._denied(item, fault)
         text = json.dumps(dict(receipt.signed), sort_keys=True)
-        return await asyncio.to_thread(self._outbox.received, of, text), False
+        return await asyncio.to_thread(self._outbox.received, of, text, self._clock()), False
+
+    async def _denied(self, item: Item, fault: Refused) -> tuple[Item, bool]:
+        """What follows from a refusal, and whether it is worth another try at once."""
+        of, told = item.declaration_id, str(fault.details.get("told", fault.code))
+        if told in _AGAIN:
+            self._directory = None
+            return await asyncio.to_thread(self._outbox.unsign, of), True
+        if fault.code == "client.refused" and told != "-":
+            return await asyncio.to_thread(self._outbox.refused, of, told, fault.pointer, self._clock()), False
+        # A token that is not taken, a right that is missing, a key that is not pinned: no fault of the record.
+        forbidden = fault.details.get("status") == FORBIDDEN
+        if forbidden or self._clock() - item.at >= PATIENCE_MS:
+            code = told if forbidden and told != "-" else fault.code
+            return await asyncio.to_thread(self._outbox.park, of, code, fault.pointer), False
+        return await self._later(item, fault), False
 
     async def _later(self, item: Item, fault: Fault) -> Item:
         asked = fault.details.get("after_ms")

@@ -11,6 +11,7 @@
     local_token: local.token               # what local systems show; made at the first start
     listen: 127.0.0.1:8471                 # this machine only
     lifetime_days: 365
+    retention_days: 366                    # how long the outbox knows what it handed in, and its Idempotency-Key
 
 Refuses: a mistake in the file, with its pointer; to listen to anybody but this machine; a secret that others may read.
 Keeps: what waits is tried again with jitter, for as long as it takes; a stop leaves it in the outbox.
@@ -40,7 +41,7 @@ from connectors.sidecar import Sidecar
 from connectors.source_desk import Signer, SourceDesk
 from schemas.catalogue import builtin
 from schemas.declaration import Source
-from schemas.errors import Fault, Refused
+from schemas.errors import Fault, Refused, Unavailable
 from schemas.names import PartyId
 
 DAY_MS: Final = 86_400_000
@@ -63,6 +64,7 @@ class SourceSettings(Settings):
     local_token: str = "local.token"  # noqa: S105
     listen: str = "127.0.0.1:8471"
     lifetime_days: Annotated[int, Field(ge=1, le=3_650)] = 365
+    retention_days: Annotated[int, Field(ge=1, le=3_650)] = 366
     ca_file: str | None = None
 
 
@@ -74,6 +76,7 @@ class Opened:
     desk: SourceDesk
     host: str
     port: int
+    retention_ms: int
 
 
 def read(path: Path) -> SourceSettings:
@@ -118,7 +121,9 @@ async def opened(path: Path) -> AsyncIterator[Opened]:
             pins = await _pins(folder / settings.pins, client)
             signer = Signer(source, settings.lifetime_days * DAY_MS, builtin(), pins)
             desk = SourceDesk(client, outbox, signer, clock=now, entropy=token_bytes, backoff=Backoff(token_bytes))
-            yield Opened(Sidecar(desk, token, port), desk, host, port)
+            with suppress(Unavailable):  # a full disk: said to whoever asks
+                desk.retry()  # somebody may have mended what it waited for
+            yield Opened(Sidecar(desk, token, port), desk, host, port, settings.retention_days * DAY_MS)
     finally:
         outbox.close()
 
@@ -132,7 +137,7 @@ async def serve(path: Path, started: Callable[[str], None]) -> None:
             made.app, host=made.host, port=made.port, log_level="warning", access_log=False, lifespan="off", ws="none"
         )
         server = uvicorn.Server(config)
-        worker = asyncio.create_task(_work(made.desk))
+        worker = asyncio.create_task(_work(made))
         started(f"http://{made.host}:{made.port}")
         try:
             await server.serve()
@@ -142,10 +147,11 @@ async def serve(path: Path, started: Callable[[str], None]) -> None:
                 await worker
 
 
-async def _work(desk: SourceDesk) -> None:
+async def _work(made: Opened) -> None:
     while True:
         with suppress(Fault):  # the outbox has written down what is wrong, and when to try again
-            await desk.work()
+            await made.desk.work()
+            await asyncio.to_thread(made.desk.prune, made.retention_ms)
         await asyncio.sleep(WORK_SECONDS)
 
 

@@ -130,7 +130,9 @@ class Trial:
         before = door.idle_pulls
 
         async def came() -> bool:
-            return door.idle_pulls > before or await tried.ended() is not None
+            # A pull that began before there was anything may be counted after: it has taken nothing yet.
+            idle = door.idle_pulls > before and not await self.play.waiting()
+            return idle or await tried.ended() is not None
 
         async def over() -> bool:
             return not await self.play.handed() or await tried.ended() is not None

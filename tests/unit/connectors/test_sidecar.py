@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from connectors.sidecar import BODY_BYTES, Sidecar
 from schemas.errors import Refused
-from schemas.names import PartyId
+from schemas.names import EventType, PartyId
 from tests.unit.connectors.test_source_desk import Portal, asked
 
 pytestmark = pytest.mark.asyncio
@@ -64,7 +64,7 @@ async def test_a_declaration_is_answered_with_its_receipt_and_found_again(sideca
     assert 1 == len(portal.broker.kept)
     assert told == (await sidecar.send("GET", f"/v1/declarations/{told['declaration']}")).json()
     assert told == (await sidecar.send("POST", "/v1/declarations", asked())).json()
-    assert {"waiting": 0} == (await sidecar.send("GET", "/v1/status")).json()
+    assert {"waiting": 0, "parked": 0} == (await sidecar.send("GET", "/v1/status")).json()
 
 
 async def test_while_the_broker_is_away_it_is_kept_and_said_so(sidecar: Client, portal: Portal) -> None:
@@ -73,7 +73,18 @@ async def test_while_the_broker_is_away_it_is_kept_and_said_so(sidecar: Client, 
     answer = await sidecar.send("POST", "/v1/declarations", asked())
 
     assert (202, "waiting", "client.away") == (answer.status_code, answer.json()["state"], answer.json()["code"])
-    assert {"waiting": 1} == (await sidecar.send("GET", "/v1/status")).json()
+    assert {"waiting": 1, "parked": 0} == (await sidecar.send("GET", "/v1/status")).json()
+
+
+async def test_what_the_broker_forbids_is_parked_and_shown_with_its_code(sidecar: Client, portal: Portal) -> None:
+    contact = EventType("fr.unefois.contact.changed.v1")
+    answer = await sidecar.send("POST", "/v1/declarations", asked(contact))
+    told = answer.json()
+    assert (202, "parked", "directory.not-entitled") == (answer.status_code, told["state"], told["code"])
+    assert {"waiting": 0, "parked": 1} == (await sidecar.send("GET", "/v1/status")).json()
+    assert {"parked": [told]} == (await sidecar.send("GET", "/v1/parked")).json()
+    assert {"retried": 1} == (await sidecar.send("POST", "/v1/parked:retry")).json()
+    assert {"waiting": 1, "parked": 0} == (await sidecar.send("GET", "/v1/status")).json()
 
 
 async def test_a_wrong_field_is_told_by_its_place_in_the_callers_language(sidecar: Client) -> None:

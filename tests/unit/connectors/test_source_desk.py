@@ -1,7 +1,8 @@
 """The source's desk: what was accepted reaches the broker, once, whatever fails on the way."""
 
+import resource
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -11,10 +12,12 @@ from typing import Any
 import pytest
 
 from connectors.client import Client
-from connectors.outbox import Item, Outbox
+from connectors.ends import Ends
+from connectors.journal import Journal
+from connectors.outbox import STEPS, Item, Outbox
 from connectors.pins import Pins
 from connectors.retry import Backoff
-from connectors.source_desk import Signer, SourceDesk
+from connectors.source_desk import PATIENCE_MS, Signer, SourceDesk
 from connectors.testing import BROKER, TestBroker
 from schemas import samples
 from schemas.catalogue import builtin
@@ -300,3 +303,102 @@ async def test_a_second_process_is_kept_out(tmp_path: Path) -> None:
     first.close()
 
     assert "outbox.in-use" == away.value.code
+
+
+async def test_what_the_broker_forbids_is_parked_until_somebody_mends_it(portal: Portal) -> None:
+    contact = EventType("fr.unefois.contact.changed.v1")
+    async with portal.desk() as desk:
+        item = await desk.publish(desk.accept(asked(contact), "1").declaration_id)
+        assert ("parked", "directory.not-entitled") == (item.state, item.code)
+        assert (0, (1, [item])) == (desk.waiting(), desk.parked())
+        portal.broker.advance(PATIENCE_MS)
+        calls = len(portal.broker.answers.asked)
+        assert 0 == await desk.work()
+        assert calls == len(portal.broker.answers.asked)
+
+        portal.broker.source(PORTAL, MOVED, UnionDissolved.event_type, contact)
+        assert 1 == desk.retry()
+        assert 1 == await desk.work()
+        done = desk.of(item.declaration_id)
+        assert done is not None
+        assert ("received", None) == (done.state, done.draft)
+        assert (0, []) == desk.parked()
+
+
+async def test_who_is_not_let_in_at_all_is_tried_for_three_days_and_then_parked(portal: Portal) -> None:
+    portal.token = "unefois_0000000000000000_x"
+    async with portal.desk() as desk:
+        of = desk.accept(asked(), "1").declaration_id
+        portal.broker.advance(PATIENCE_MS - 1)
+        assert "waiting" == (await desk.publish(of)).state
+        portal.broker.advance(1)
+        parked = await desk.publish(of)
+        assert ("parked", "client.not-let-in") == (parked.state, parked.code)
+        assert 1 == desk.retry()
+        assert "waiting" == (await desk.publish(of)).state  # its time begins again
+
+
+async def test_a_broker_that_is_away_is_waited_for_however_long(portal: Portal) -> None:
+    async with portal.desk() as desk:
+        of = desk.accept(asked(), "1").declaration_id
+        portal.broker.advance(10 * PATIENCE_MS)
+        portal.broker.answers.fail(503)
+        assert "waiting" == (await desk.publish(of)).state
+
+
+async def test_what_has_ended_is_forgotten_after_its_retention_and_what_waits_is_not(portal: Portal) -> None:
+    async with portal.desk() as desk:
+        done = await desk.publish(desk.accept(asked(), "1").declaration_id)
+        portal.broker.answers.fail(503)
+        waits = await desk.publish(desk.accept(asked(occupants=2), "2").declaration_id)
+        portal.broker.advance(1000)
+        assert 0 == desk.prune(1000)
+        portal.broker.advance(1)
+        assert 1 == desk.prune(1000)
+        assert None is desk.of(done.declaration_id)
+        assert waits == desk.of(waits.declaration_id)
+
+
+@pytest.fixture
+def full_disk() -> Iterator[Callable[[], None]]:
+    """From its call on this process can make no file longer."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+async def test_a_full_disk_loses_nothing_and_is_said(portal: Portal, full_disk: Callable[[], None]) -> None:
+    async with portal.desk() as desk:
+        waits = desk.accept(asked(), "1")
+    async with portal.desk() as desk:
+        full_disk()
+        with pytest.raises(Unavailable) as away:
+            desk.accept(asked(), "2")
+        assert "outbox.disk" == away.value.code
+        with pytest.raises(Unavailable) as away:
+            await desk.publish(waits.declaration_id)
+        assert "outbox.disk" == away.value.code
+        assert waits == desk.accept(asked(), "1")
+        assert 1 == desk.waiting()
+
+
+@pytest.mark.parametrize(
+    ("open_it", "code"), [(Outbox.open, "outbox.disk"), (Ends.open, "ends.disk"), (Journal.open, "journal.disk")]
+)
+async def test_a_file_that_a_full_disk_does_not_take_is_not_made(
+    open_it: Callable[[Path], Any], code: str, tmp_path: Path, full_disk: Callable[[], None]
+) -> None:
+    full_disk()
+    with pytest.raises(Unavailable) as away:
+        open_it(tmp_path / "new.db")
+    assert code == away.value.code
+
+
+async def test_an_outbox_of_the_first_version_is_taken_over_with_what_waits(portal: Portal) -> None:
+    connection = sqlite3.connect(portal.path, isolation_level=None)
+    connection.executescript(STEPS[0] + "; PRAGMA user_version = 1")
+    connection.close()
+    async with portal.desk() as desk:
+        desk.accept(asked(), "1")
+    async with portal.desk() as desk:
+        assert 1 == await desk.work()
