@@ -8,7 +8,9 @@ from collections.abc import AsyncIterator
 
 from sqlalchemy import select
 
+from broker import forgotten
 from broker.checks import consents, credentials, declarations, deliveries, directory, keys, ledger, locks
+from broker.checks import forgotten as horizon
 from broker.checks.finding import Finding
 from broker.keyring import Keyring
 from broker.lookup import Lookup
@@ -18,7 +20,7 @@ from broker.store.tables import ledger_entries
 from schemas.catalogue import Catalogue
 from schemas.entry import Entry
 from schemas.errors import Corrupt, Refused
-from schemas.names import PartyId
+from schemas.names import Instant, PartyId
 from schemas.note import VerifierKey
 
 
@@ -57,14 +59,16 @@ class Fsck:
             "locks": locks.check(tx, epochs),
             "directory": directory.check(tx, entries),
             "credentials": credentials.check(tx, entries),
+            "forgotten": horizon.check(tx, entries),
         }
         try:
             pinned = await Lookup(self._party).directory(tx)
             rows = await declarations.rows(tx)
+            gone = declarations.gone(entries, rows, await _horizon(tx))
             checks["declarations"] = declarations.check(
-                tx, self._log, entries, kept=rows, directory=pinned, catalogue=self._catalogue
+                tx, self._log, entries, kept=rows, forgotten=gone, directory=pinned, catalogue=self._catalogue
             )
-            checks["deliveries"] = deliveries.check(tx, entries, rows, self._catalogue)
+            checks["deliveries"] = deliveries.check(tx, entries, rows, gone, self._catalogue)
         except (Corrupt, ValueError):
             pass  # said by the directory's own check; no signature can be judged without a directory
         for name, check in checks.items():
@@ -79,6 +83,14 @@ async def _guarded(name: str, findings: AsyncIterator[Finding]) -> AsyncIterator
             yield finding
     except (Refused, Corrupt, ValueError, TypeError, KeyError) as error:
         yield Finding("fsck.stopped", name, f"this check met a row that no broker writes: {type(error).__name__}")
+
+
+async def _horizon(tx: Transaction) -> Instant | None:
+    """Where it cannot be read, its own check says so, and nothing counts as forgotten."""
+    try:
+        return await forgotten.horizon(tx)
+    except ValueError:
+        return None
 
 
 async def _entries(tx: Transaction) -> list[Entry]:

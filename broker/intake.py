@@ -16,6 +16,7 @@ from sqlalchemy import Row, select
 
 from broker import spans, tracing
 from broker.crashpoints import mark
+from broker.forgotten import too_old
 from broker.identity import Identity
 from broker.keyring import Keyring
 from broker.ledger import Recorder
@@ -35,12 +36,14 @@ from schemas.manifest import Manifest
 from schemas.names import DeclarationId, EventType, Instant, ManifestDigest, PartyId, Reason, SubjectRef
 from schemas.signing import PrivateKey
 
+_DAY_MS: Final = 86_400_000
 ENVELOPE_BYTES: Final = 1_000_000
 """What one declaration may weigh; the log's records hold it with its key and headers."""
 
 _REASONS: Final = {
     "envelope.payload-type": Reason.INVALID_SIGNATURE,
     "intake.id-reused": Reason.REPLAYED,
+    "intake.id-too-old": Reason.STALE,
     "directory.not-entitled": Reason.NOT_ENTITLED,
     "manifest.too-late": Reason.STALE,
     "manifest.ahead": Reason.STALE,
@@ -124,6 +127,7 @@ class Intake:
         catalogue: Catalogue,
         recorder: Recorder,
         party: PartyId,
+        kept_ms: int,
         clock: Clock,
     ) -> None:
         self._store = store
@@ -134,6 +138,7 @@ class Intake:
         self._catalogue = catalogue
         self._recorder = recorder
         self._party = party
+        self._kept_ms = kept_ms
         self._clock = clock
 
     async def accept(self, envelope: bytes) -> Accepted:
@@ -208,10 +213,16 @@ class Intake:
                 try:
                     await self._compare(tx, one)
                     if one.row is None:
+                        self._check_id(one.manifest.declaration_id, at)
                         one.verified = verify_declaration(one.signed, directory, self._catalogue, at)
                         one.subject = self._subject(one.verified, at)
                 except Refused as fault:
                     one.fault = fault
+
+    def _check_id(self, declaration_id: DeclarationId, at: Instant) -> None:
+        """An id of a time of which nothing is kept may have been used: it would be the same one twice."""
+        if too_old(declaration_id, Instant(at - self._kept_ms)):
+            raise Refused("intake.id-too-old", "/payload/declaration_id", days=self._kept_ms // _DAY_MS)
 
     async def _compare(self, tx: Transaction, one: _Arrived) -> None:
         row = await _submission(tx, one.manifest.source, one.manifest.declaration_id) if one.manifest else None
@@ -251,7 +262,7 @@ class Intake:
         signer: PrivateKey,
     ) -> None:
         manifest = verified.manifest
-        await self._check_correction(tx, verified, subject)
+        await self._check_correction(tx, verified, subject, at)
         new = await tx.insert_new(
             submissions,
             {
@@ -277,12 +288,16 @@ class Intake:
         except Refused as fault:
             raise fault.under("/slip/subject_token") from None
 
-    async def _check_correction(self, tx: Transaction, verified: VerifiedDeclaration, subject: SubjectRef) -> None:
+    async def _check_correction(
+        self, tx: Transaction, verified: VerifiedDeclaration, subject: SubjectRef, at: Instant
+    ) -> None:
         """A correction corrects what the same source declared, of the same type, about the same citizen."""
         corrects = verified.manifest.corrects
         if corrects is None:
             return
         original = await _submission(tx, verified.manifest.source, corrects)
+        if original is None and too_old(corrects, Instant(at - self._kept_ms)):
+            raise Refused("intake.original-gone", "/payload/corrects", days=self._kept_ms // _DAY_MS)
         same_type = original is not None and original.event_type == verified.manifest.event_type
         if original is None or original.subject != subject or not same_type:
             raise Refused("intake.unknown-original", "/payload/corrects")

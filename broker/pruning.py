@@ -1,4 +1,5 @@
-"""Pruning: what has served its time is taken away, in small batches: log records, locks, letters, tokens, checkpoints.
+"""Pruning: what has served its time is taken away, in small batches: log records, locks, letters, tokens, checkpoints,
+and whole declarations in the end (`broker/forgotten.py`).
 
 Refuses: to touch what is on its way, what the router has not read, the newest record of a partition (the next one gets
 its number from it), the newest checkpoint, and anything that the ledger's proofs rest on.
@@ -12,6 +13,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Select, Table, delete, func, select, update
 
+from broker import forgotten
 from broker.answers import HOURS
 from broker.crashpoints import mark
 from broker.ports import Clock
@@ -42,6 +44,7 @@ class Retention:
     log_days: int
     sealed_days: int
     letter_days: int
+    declaration_days: int
     token_days: int
     checkpoint_days: int
 
@@ -72,6 +75,8 @@ class Pruning:
             "log_record": (retention.log_days, _log),
             "deliveries": (retention.sealed_days, _locks),
             "dead_letters": (retention.letter_days, _letters),
+            "declarations": (retention.declaration_days, forgotten.forget),
+            "submissions": (retention.declaration_days, forgotten.forget_unrouted),
             "api_tokens": (retention.token_days, _tokens),
             "spent_assertions": (0, _assertions),
             "kept_answers": (HOURS / 24, _answers),
@@ -214,6 +219,8 @@ _DUE: Final[Mapping[str, Callable[[Instant], Select[Any]]]] = {
     "log_record": _due_in_log,
     "deliveries": lambda before: _count(deliveries, deliveries.c.done_at <= before, LOCKED),
     "dead_letters": lambda before: _count(dead_letters, dead_letters.c.replayed_at <= before),
+    "declarations": forgotten.due,
+    "submissions": forgotten.due_unrouted,
     "api_tokens": lambda before: _count(api_tokens, api_tokens.c.expires_at <= before),
     "spent_assertions": lambda before: _count(spent_assertions, spent_assertions.c.expires_at <= before),
     "kept_answers": lambda before: _count(kept_answers, kept_answers.c.at <= before),

@@ -25,14 +25,23 @@ KEPT: Final[Mapping[str, Kept]] = {
     "grants": Kept("a consent", _EVER),
     "grant_versions": Kept("a change of a consent", "for ever: it proves what was allowed and when"),
     "consent_keys": Kept("a consent", "until the consent ends", "the revocation, or upkeep at its end date"),
-    "submissions": Kept("a declaration", "for ever: the same id sent again gets the same receipt"),
-    "declarations": Kept("a declaration", "for ever; it opens until its gate key is destroyed (`gate_retention_days`)"),
-    "deliveries": Kept(
-        "a declaration and recipient",
-        "the row for ever; its sealed bytes until `sealed_retention_days` after its end",
+    "submissions": Kept(
+        "a declaration", "as long as its declaration: the same id sent again gets the same receipt", "pruning"
+    ),
+    "declarations": Kept(
+        "a declaration",
+        "`declaration_retention_days`, and until its gate key is destroyed (`gate_retention_days`), all its deliveries"
+        " have ended, no letter waits, and the same is true of its corrections",
         "pruning",
     ),
-    "withholdings": Kept("a declaration and recipient that got nothing", _EVER),
+    "deliveries": Kept(
+        "a declaration and recipient",
+        "the row as long as its declaration; its sealed bytes until `sealed_retention_days` after its end",
+        "pruning",
+    ),
+    "withholdings": Kept(
+        "a declaration and recipient that got nothing", "as long as its declaration", "the end of its declaration"
+    ),
     "dead_letters": Kept("a failure", "while it waits; then `letter_retention_days` after its replay", "pruning"),
     "log_record": Kept(
         "a declaration", "until the router has read it, and `log_retention_days`; Kafka has its own", "pruning"

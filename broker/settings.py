@@ -92,6 +92,10 @@ class Settings(BaseSettings):
     """How long a delivery keeps its sealed bytes after its end; the row itself stays."""
     letter_retention_days: int = Field(366, ge=1, le=3660)
     """How long a dead letter stays after somebody replayed it; one that waits stays."""
+    declaration_retention_days: int = Field(1826, ge=366, le=36600)
+    """How long a declaration stays, with its deliveries, that is over and whose gate key is destroyed; then only the
+    ledger tells of it. An id that is older than this is not taken any more.
+    """
     token_retention_days: int = Field(366, ge=1, le=3660)
     """How long an API token stays in the list after it expired."""
     checkpoint_retention_days: int = Field(30, ge=1, le=3660)

@@ -34,6 +34,7 @@ def retention(settings: Settings) -> Retention:
         log_days=settings.log_retention_days,
         sealed_days=settings.sealed_retention_days,
         letter_days=settings.letter_retention_days,
+        declaration_days=settings.declaration_retention_days,
         token_days=settings.token_retention_days,
         checkpoint_days=settings.checkpoint_retention_days,
     )

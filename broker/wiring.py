@@ -222,6 +222,7 @@ def assemble(
         catalogue=events,
         recorder=recorder,
         party=party,
+        kept_ms=settings.declaration_retention_days * 86_400_000,
         clock=clock,
     )
     epochs = Epochs(

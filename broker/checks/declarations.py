@@ -32,6 +32,9 @@ from schemas.names import Instant, Kid
 
 Rows = Mapping[int, Row[Any]]
 """The rows of `declarations` by their number."""
+Gone = frozenset[bytes]
+"""Digests of manifests of which the ledger tells and which pruning took away."""
+_RECEIVED = {EntryKind.RECEIVED, EntryKind.CORRECTED}
 
 
 async def rows(tx: Transaction) -> Rows:
@@ -39,18 +42,31 @@ async def rows(tx: Transaction) -> Rows:
     return {row.seq: row for row in await tx.execute(select(declarations))}
 
 
+def gone(entries: Iterable[Entry], kept: Rows, horizon: Instant | None) -> Gone:
+    """What the ledger tells of and pruning may have taken: routed up to `horizon`, and not there."""
+    there = {row.manifest_digest for row in kept.values()}
+    old = (entry for entry in entries if horizon is not None and entry.kind in _RECEIVED and entry.at <= horizon)
+    return frozenset(bytes(entry.declaration) for entry in old if entry.declaration is not None) - there
+
+
 async def check(
-    tx: Transaction, log: Log, entries: Iterable[Entry], *, kept: Rows, directory: Directory, catalogue: Catalogue
+    tx: Transaction,
+    log: Log,
+    entries: Iterable[Entry],
+    *,
+    kept: Rows,
+    forgotten: Gone,
+    directory: Directory,
+    catalogue: Catalogue,
 ) -> AsyncIterator[Finding]:
     """Every check of what was declared; `entries` in the order of the ledger."""
     written = {row.envelope_digest: row for row in await tx.execute(select(submissions))}
     for one in written.values():
         for finding in _receipt(one, directory):
             yield finding
-    received = {EntryKind.RECEIVED, EntryKind.CORRECTED}
     told: dict[bytes, list[Entry]] = {}
     for entry in entries:
-        if entry.kind in received and entry.declaration is not None:
+        if entry.kind in _RECEIVED and entry.declaration is not None:
             told.setdefault(bytes(entry.declaration), []).append(entry)
     roots = {(row.source, row.declaration_id): row.root for row in kept.values()}
     for row in kept.values():
@@ -60,13 +76,13 @@ async def check(
             *_told(row, told.pop(row.manifest_digest, []), roots),
         ):
             yield finding
-    for digest in told:
+    for digest in told.keys() - forgotten:
         yield Finding(
             "declarations.missing", f"manifests/{digest.hex()}", "the ledger tells of it, but it is not there"
         )
-    async for finding in _withholdings(tx, entries, kept):
+    async for finding in _withholdings(tx, entries, kept, forgotten):
         yield finding
-    async for finding in _log(tx, log, entries, kept):
+    async for finding in _log(tx, log, entries, kept, forgotten):
         yield finding
 
 
@@ -129,12 +145,17 @@ def _receipt(submission: Row[Any], directory: Directory) -> Iterator[Finding]:
         yield Finding("submissions.receipt", place, "the receipt is not the broker's about this declaration")
 
 
-async def _withholdings(tx: Transaction, entries: Iterable[Entry], kept: Rows) -> AsyncIterator[Finding]:
+async def _withholdings(
+    tx: Transaction, entries: Iterable[Entry], kept: Rows, forgotten: Gone
+) -> AsyncIterator[Finding]:
     """Who got nothing has its row, with the reason and the time of the ledger's last word, or a delivery since."""
     told = {
         (bytes(entry.declaration), entry.recipient, entry.purpose): (entry.reason, entry.at)
         for entry in entries
-        if entry.kind is EntryKind.WITHHELD and entry.delivery is None and entry.declaration is not None
+        if entry.kind is EntryKind.WITHHELD
+        and entry.delivery is None
+        and entry.declaration is not None
+        and bytes(entry.declaration) not in forgotten
     }
     asked = {row.id: (row.recipient, row.purpose) for row in await tx.execute(select(subscriptions))}
     for row in await tx.execute(select(withholdings)):
@@ -153,7 +174,9 @@ async def _withholdings(tx: Transaction, entries: Iterable[Entry], kept: Rows) -
         yield Finding("withholdings.missing", place, "the ledger tells of it, but it is not there")
 
 
-async def _log(tx: Transaction, log: Log, entries: Iterable[Entry], kept: Rows) -> AsyncIterator[Finding]:
+async def _log(
+    tx: Transaction, log: Log, entries: Iterable[Entry], kept: Rows, forgotten: Gone
+) -> AsyncIterator[Finding]:
     """What was read from the log became a declaration or a letter that waits; nobody read further than the log goes."""
     known = {sha256(row.envelope).digest() for row in kept.values()}
     refused = {entry.detail for entry in entries if entry.kind is EntryKind.REFUSED}
@@ -175,6 +198,14 @@ async def _log(tx: Transaction, log: Log, entries: Iterable[Entry], kept: Rows) 
                 read = (
                     record.position.offset < row.next_offset
                 )  # what is asked for may be pruned, and the next ones come
-                if read and sha256(record.value).digest() not in known:
+                if read and sha256(record.value).digest() not in known and not _of(record.value, forgotten):
                     yield Finding("log.lost", f"{place}/{record.position.offset}", "read, but without effect")
             at = records[-1].position.offset + 1 if records else row.next_offset
+
+
+def _of(record: bytes, forgotten: Gone) -> bool:
+    """Whether a record is an envelope of what is forgotten: a log of Kafka's may keep it for longer."""
+    try:
+        return bool(forgotten) and sha256(SignedDeclaration.decode(record).payload).digest() in forgotten
+    except Refused:
+        return False

@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import Row, select
 
+from broker.checks.declarations import Gone
 from broker.checks.finding import Finding
 from broker.deliveries import DEAD, Delivery, DeliveryState, load
 from broker.store.engine import Transaction
@@ -44,10 +45,10 @@ class _Story:
 
 
 async def check(
-    tx: Transaction, entries: Iterable[Entry], rows: Mapping[int, Row[Any]], catalogue: Catalogue
+    tx: Transaction, entries: Iterable[Entry], rows: Mapping[int, Row[Any]], forgotten: Gone, catalogue: Catalogue
 ) -> AsyncIterator[Finding]:
     """Every check of deliveries and their dead letters; `entries` in the order of the ledger, `rows` the declarations'
-    by number.
+    by number, `forgotten` the manifests of those that pruning took, with their deliveries.
     """
     told = _stories(entries)
     planned, unreadable = await _planned(tx)
@@ -62,7 +63,7 @@ async def check(
         ):
             yield finding
     if not unreadable:
-        for gone in told:
+        for gone in (one for one, story in told.items() if story.last.declaration not in forgotten):
             yield Finding(
                 "deliveries.missing", f"deliveries/{gone.hex()}", "the ledger tells of it, but it is not there"
             )

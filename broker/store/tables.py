@@ -180,6 +180,8 @@ submissions = Table(
     PrimaryKeyConstraint("source", "declaration_id"),
 )
 
+_CORRECTS = text("root IS NOT NULL")
+
 declarations = Table(
     "declarations",
     metadata,
@@ -202,6 +204,7 @@ declarations = Table(
     UniqueConstraint("source", "declaration_id", name="one_declaration_per_id"),
     Index("declarations_by_subject", "subject", "event_type", "seq"),
     Index("declarations_by_id", "declaration_id"),
+    Index("declarations_by_root", "root", sqlite_where=_CORRECTS, postgresql_where=_CORRECTS),
 )
 
 LOCKED = literal_column("length(locked)", Integer) > literal_column("0")

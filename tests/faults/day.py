@@ -445,6 +445,7 @@ STEPS: Final[Mapping[str, tuple[int, Step]]] = {
     "litter": (38 * MINUTE, litter),
     "month": (31 * DAY, keep),
     "years": (801 * DAY, keep),
+    "ages": (2000 * DAY, keep),
 }
 """Each with its time after the start, milliseconds, in the order of the day."""
 

@@ -54,6 +54,7 @@ SCENARIOS = {
     "epochs.rewrapped": "month",
     "export.done": "publish",
     "export.tile": "publish",
+    "forgotten.gone": "ages",
     "gate.committed": "pull",
     "gate.recorded": "pull",
     "inlet.answered": "write",

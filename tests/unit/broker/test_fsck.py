@@ -298,6 +298,7 @@ OF_NARROWED = f"grant_id IN (SELECT id FROM grants WHERE {NO_DELIVERY})"
 OF_HEAD = f"id IN (SELECT id FROM grants WHERE {NO_DELIVERY})"
 
 ALONE: dict[str, Tampering] = {
+    "forgotten.horizon": "INSERT INTO meta (name, value) VALUES ('forgotten', 'soon')",
     "answers.half": "UPDATE kept_answers SET answer = NULL",
     "oauth.spent": "UPDATE spent_assertions SET jti = zeroblob(31)",
     "oauth.untold": """UPDATE client_keys SET scopes = '["publish"]'""",
