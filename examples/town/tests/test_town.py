@@ -1,0 +1,80 @@
+"""The town's own tests, on a broker in memory: no port, no network."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+from town import system
+from town.receive import receive
+from town.settings import Settings
+from unefois_agency.connectors.sdk import AddressChanged, PartyId, TestBroker
+from unefois_agency.schemas import samples
+
+TOWN = PartyId("urn:fr:siret:21350238800019")
+
+
+class Here:
+    """A broker, the town, and its database."""
+
+    def __init__(self, folder: Path) -> None:
+        self.broker = TestBroker()
+        agency = self.broker.agency(TOWN)
+        token = self.broker.token(TOWN)
+        self.settings = Settings(
+            self.broker.url, token, TOWN, agency.sealing_keys, folder / "t.db", folder / "e.db", pins=None
+        )
+        self.database = system.opened(self.settings.database)
+
+    def declare(self, fields: list[str], **changes: object) -> None:
+        """Somebody who lets the town see these fields moves."""
+        self.broker.grant(TOWN, AddressChanged.event_type, fields)
+        self.broker.declare(samples.sample(AddressChanged.event_type) | changes, AddressChanged.event_type)
+
+    def take(self) -> int:
+        """Whatever waits."""
+        clock = lambda: self.broker.now  # noqa: E731
+        return receive(self.settings, self.database, once=True, transport=self.broker.transport, clock=clock)
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Here:
+    return Here(tmp_path)
+
+
+def test_a_move_is_written_once_and_acknowledged(here: Here) -> None:
+    here.declare(["subject", "new_address"])
+    assert here.take() == 1
+    assert here.take() == 0
+    (resident,) = system.residents(here.database)
+    assert {"subject", "new_address"} == set(resident)  # what was withheld is not there, not even as null
+    assert list(here.broker.deliveries(TOWN).values()) == ["applied"]
+
+
+def test_a_crash_before_the_acknowledgement_writes_nothing_twice(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    here.declare(["subject", "new_address"])
+
+    def dies(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("unefois_agency.connectors.blocking.BlockingDelivery.applied", dies)
+        with pytest.raises(KeyboardInterrupt):
+            here.take()
+    assert len(system.residents(here.database)) == 1
+    here.broker.advance(61_000)
+    assert here.take() == 0
+    assert list(here.broker.deliveries(TOWN).values()) == ["applied"]
+
+
+def test_a_system_that_fails_gets_it_again(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    here.declare(["subject", "new_address"])
+
+    def away(*_: object) -> bool:
+        raise sqlite3.OperationalError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(system, "moved", away)
+        with pytest.raises(sqlite3.OperationalError):
+            here.take()
+    here.broker.advance(61_000)
+    assert here.take() == 1

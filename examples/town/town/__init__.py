@@ -1,0 +1,1 @@
+"""A town that hears of moves: copy it, and put your own system where `system.py` is."""
