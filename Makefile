@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # The tests start hundreds of processes; without its compiled files each of them would compile the house anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo demo-cluster test test-proof test-cluster test-agency test-faults test-conformance coverage check lint types layers bench bench-growth bench-consents docs clean
+.PHONY: demo demo-cluster test test-proof test-cluster test-agency test-faults test-conformance coverage check lint types layers bench bench-growth bench-consents soak docs clean
 
 # With SERVE=1 it ends with a live sandbox, until Ctrl-C.
 demo: $(VENV)/runtime
@@ -72,6 +72,10 @@ bench-growth: $(VENV)/dev
 # The router's question for 500 citizens, with up to ten million grants on PostgreSQL: 10 GB of disk, a quarter of an hour.
 bench-consents: $(VENV)/dev
 	$(BIN)/python -m tests.bench.consents
+
+# An API and a worker under a steady load for ten minutes: answers and memory by the minute, and the slope.
+soak: $(VENV)/dev
+	$(BIN)/python -m tests.bench.soak
 
 # The site in build/docs; a warning is an error. What its pages show is run by the tests (tests/docs).
 docs: $(VENV)/docs
