@@ -78,7 +78,7 @@ class Inlet:
 
     async def _take_batch(self, source: PartyId, partition: int) -> int:
         topic = names.declarations(source)
-        async with self._store.read() as tx:
+        async with self._store.glance() as tx:
             offset = await next_offset(tx, topic, partition)
         records = await self._read(topic, partition, offset)
         if not records:

@@ -120,7 +120,7 @@ class Router:
         Signatures are verified before the transaction, so that nobody waits for them.
         Raises LostOwnership: somebody else routed it. Raises Unavailable, Corrupt.
         """
-        async with self._store.read() as tx:
+        async with self._store.glance() as tx:
             offset = await next_offset(tx, TOPIC, partition)
         records = await self._log.read(TOPIC, partition, offset, limit)
         if not records:

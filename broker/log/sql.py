@@ -69,11 +69,13 @@ class SqlLog(Log):
         mine = (log_record.c.topic == topic) & (log_record.c.partition == partition)
         size = func.length(log_record.c.value) + func.length(log_record.c.key) + func.length(log_record.c.headers)
         sizes = select(size).where(mine, log_record.c.offset >= offset).order_by(log_record.c.offset).limit(limit)
-        async with self._store.read() as tx:
+        # Two glances and no snapshot around them: a record that is there is never replaced.
+        async with self._store.glance() as tx:
             count = _fitting([int(row[0]) for row in await tx.execute(sizes)])
-            if count == 0:
-                return ()
-            found = select(log_record).where(mine, log_record.c.offset >= offset).order_by(log_record.c.offset)
+        if count == 0:
+            return ()
+        found = select(log_record).where(mine, log_record.c.offset >= offset).order_by(log_record.c.offset)
+        async with self._store.glance() as tx:
             rows = (await tx.execute(found.limit(count))).all()
         return tuple(
             Record(
@@ -90,7 +92,7 @@ class SqlLog(Log):
         return self._counts.get(topic, self._default)
 
     async def _end(self, topic: str, partition: int) -> int:
-        async with self._store.read() as tx:
+        async with self._store.glance() as tx:
             return await _next_offset(tx, topic, partition)
 
     async def _first(self, topic: str, partition: int) -> int:
