@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Mapping
 
 from broker import identity as identities
-from broker import log_move
+from broker import log_move, settings_parts
 from broker.directory import Party, PartyKind
 from broker.keys.file import FileKeys
 from broker.log.sql import SqlLog
@@ -36,7 +36,10 @@ async def create_home(settings: Settings, clock: Clock = system_clock, entropy: 
     if not keys.names(KeyKind.LEDGER):
         keys.write(KeyKind.LEDGER, "ledger", PrivateKey.generate(Algorithm.ED25519).to_raw())
     await migrate.upgrade(settings.database_url)
-    async with Store.open(settings.database_url) as store, open_log(settings, store, clock) as log:
+    async with (
+        Store.open(settings.database_url, settings_parts.waits(settings)) as store,
+        open_log(settings, store, clock) as log,
+    ):
         await migrate.check(store)
         home = assemble(settings, store=store, log=log, keys=keys, clock=clock, entropy=entropy)
         await furnish(home)
@@ -82,7 +85,7 @@ async def move_log(settings: Settings, clock: Clock = system_clock) -> Mapping[i
     async def forget(partition: int, offset: int) -> None:
         await admin.delete_before(prefix + TOPIC, partition, offset)
 
-    async with Store.open(settings.database_url) as store:
+    async with Store.open(settings.database_url, settings_parts.waits(settings)) as store:
         await migrate.check(store)
         old = SqlLog(store, clock, {}, settings.log_partitions)
         async with KafkaLog(cluster, agreed, prefix, settings.kafka_replicas) as new:

@@ -46,7 +46,7 @@ class Fsck:
 
     async def check(self) -> list[Finding]:
         """Everything that is wrong; empty when all is well. Raises Unavailable."""
-        async with self._store.read() as tx:
+        async with self._store.read(patient=True) as tx:
             return [finding async for finding in self._all(tx)]
 
     async def _all(self, tx: Transaction) -> AsyncIterator[Finding]:

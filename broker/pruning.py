@@ -105,14 +105,14 @@ class Pruning:
     async def look(self) -> Pruned:
         """What `prune` would take away now, all of it. Changes nothing; counts, and so reads much of a big table."""
         at, rows = self._clock(), {}
-        async with self._store.read() as tx:
+        async with self._store.read(patient=True) as tx:
             for name, (days, _) in self._parts.items():
                 counted = _DUE[name](Instant(at - int(days * _DAY_MS)))
                 rows[name] = int((await tx.execute(counted)).scalar_one())
         return Pruned(rows, any(rows.values()))
 
     async def _batch(self, part: _Ahead, before: Instant) -> int:
-        async with self._store.begin() as tx:
+        async with self._store.begin(patient=True) as tx:
             await tx.lock_exclusive([LOCK])  # two that prune side by side would only wait for each other's rows
             count = await part(tx, before)
             mark("pruning.batch")

@@ -62,6 +62,12 @@ class Settings(BaseSettings):
     """The ledger's name for ever: a host and path without scheme (C2SP tlog-checkpoint)."""
 
     database_url: str = Field(default_factory=lambda so_far: _database_in(so_far["home"]), repr=False)
+    database_lock_seconds: int = Field(10, ge=1, le=600)
+    """How long PostgreSQL lets a transaction wait for a lock (`lock_timeout`); it is done again later."""
+    database_statement_seconds: int = Field(60, ge=1, le=3600)
+    """How long it lets one statement take (`statement_timeout`); migrations, pruning and `fsck` have no end."""
+    database_absent_seconds: int = Field(60, ge=10, le=3600)
+    """How long a process may stand still inside a transaction (`idle_in_transaction_session_timeout`)."""
     keys_folder: Path = Field(default_factory=lambda so_far: so_far["home"] / "keys")
     """Keep it out of the database's backups: a backup that holds both opens what a revocation closed."""
     keys_passphrase: SecretStr | None = None

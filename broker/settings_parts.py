@@ -4,6 +4,7 @@ from broker.mail import Mail, MailServer
 from broker.mailbox import Patience
 from broker.pruning import Retention
 from broker.settings import Settings
+from broker.store.waits import Waits
 from broker.upkeep import Schedule
 
 
@@ -53,4 +54,13 @@ def mail(settings: Settings) -> Mail | None:
         ca_file=settings.mail_ca_file,
         username=settings.mail_username,
         password=settings.secret_mail_password(),
+    )
+
+
+def waits(settings: Settings) -> Waits:
+    """How long the database's server lets our transactions wait and work."""
+    return Waits(
+        lock_ms=settings.database_lock_seconds * 1000,
+        statement_ms=settings.database_statement_seconds * 1000,
+        absent_ms=settings.database_absent_seconds * 1000,
     )

@@ -9,7 +9,7 @@ not pass them on.
 from collections.abc import Mapping
 from typing import Final
 
-from broker import home_log
+from broker import home_log, settings_parts
 from broker.crashpoints import mark
 from broker.home_log import CLUSTER, pinned
 from broker.offsets import next_offset
@@ -82,7 +82,10 @@ async def _check_length(store: Store, log: Log) -> None:
 async def look_log(settings: Settings, clock: Clock = system_clock) -> tuple[Problem, ...]:
     """Everything that is wrong with the log of these settings; one that is away is told, too. Changes nothing."""
     try:
-        async with Store.open(settings.database_url) as store, open_log(settings, store, clock) as log:
+        async with (
+            Store.open(settings.database_url, settings_parts.waits(settings)) as store,
+            open_log(settings, store, clock) as log,
+        ):
             await home_log.check(store, log)
             found = list(await log.look(TOPIC, NEEDED))
             if not found:
@@ -101,7 +104,7 @@ async def look(settings: Settings) -> tuple[Problem, ...]:
     """Everything that is wrong or unwise with the database of these settings; one that is away is told, too."""
     try:
         found = list(judged(await server_settings(settings.database_url)))
-        async with Store.open(settings.database_url) as store:
+        async with Store.open(settings.database_url, settings_parts.waits(settings)) as store:
             await migrate.check(store)
     except Fault as fault:
         return (Problem(_KEY, Refused(fault.code, f"/{_KEY}", **fault.details), serious=True),)

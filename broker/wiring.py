@@ -147,7 +147,10 @@ async def open_unchecked(
     Raises Refused `keys.*`.
     """
     keys = FileKeys.open(settings.keys_folder, entropy, settings.secret_passphrase())
-    async with Store.open(settings.database_url) as store, open_log(settings, store, clock) as log:
+    async with (
+        Store.open(settings.database_url, settings_parts.waits(settings)) as store,
+        open_log(settings, store, clock) as log,
+    ):
         yield assemble(settings, store=store, log=log, keys=keys, clock=clock, entropy=entropy, events=events)
 
 

@@ -23,19 +23,16 @@ from sqlalchemy.sql.dml import Insert
 from broker.store import near
 from broker.store.bell import Bell
 from broker.store.locks import Locks, PostgresLocks, SqliteLocks
+from broker.store.waits import USUAL, Waits
 from schemas.errors import Corrupt, Fault, Refused, Unavailable
 
 BUSY_SECONDS = 10
-"""How long a transaction waits for another process before it gives up with `store.locked`."""
+"""How long a transaction on SQLite waits for another process before it gives up with `store.locked`."""
 CONNECTIONS = 8
 """Connections of one kind, at most; who needs one more waits."""
 CONNECTION_WAIT_SECONDS = 30
 STILL_SECONDS = 1
 """A connection to a server that was not used for longer is asked whether it is there, before it is used again."""
-ABSENT_SECONDS = 60
-"""A process that stands still inside a transaction (SIGSTOP, a paused machine) holds its locks no longer than this:
-then the server ends the transaction, and what it writes when it comes back is not written.
-"""
 
 
 class Dialect(Protocol):
@@ -63,6 +60,9 @@ class Dialect(Protocol):
     def broken_references(self, connection: Connection) -> int:
         """How many rows refer to one that is not there, after tables were changed."""
 
+    async def patience(self, connection: AsyncConnection) -> None:
+        """This transaction may take long: it reads or changes much on purpose."""
+
     async def resume_numbers(self, connection: AsyncConnection, table: Table) -> None:
         """After rows were copied with their numbers: the next row gets a number that none of them has."""
 
@@ -82,12 +82,13 @@ class Dialect(Protocol):
         """Make deleted rows unreadable in the database's files, as far as the database can."""
 
 
-def dialect_of(url: URL) -> Dialect:
-    """The dialect of a database URL. Raises Refused `store.url`."""
-    dialects: dict[str, type[Sqlite] | type[Postgres]] = {"sqlite+aiosqlite": Sqlite, "postgresql+asyncpg": Postgres}
-    if url.drivername not in dialects:
-        raise Refused("store.url", driver=url.drivername)
-    return dialects[url.drivername]()
+def dialect_of(url: URL, waits: Waits = USUAL) -> Dialect:
+    """The dialect of a database URL; `waits` is for a server. Raises Refused `store.url`."""
+    if url.drivername == "sqlite+aiosqlite":
+        return Sqlite()
+    if url.drivername == "postgresql+asyncpg":
+        return Postgres(waits)
+    raise Refused("store.url", driver=url.drivername)
 
 
 class Sqlite:
@@ -122,6 +123,9 @@ class Sqlite:
 
     def broken_references(self, connection: Connection) -> int:
         return len(connection.exec_driver_sql("PRAGMA foreign_key_check").all())
+
+    async def patience(self, connection: AsyncConnection) -> None:
+        """SQLite ends nobody."""
 
     async def resume_numbers(self, connection: AsyncConnection, table: Table) -> None:
         """SQLite remembers the highest by itself."""
@@ -235,6 +239,9 @@ class Postgres:
     locks: Locks = PostgresLocks()
     writers = CONNECTIONS
 
+    def __init__(self, waits: Waits = USUAL) -> None:
+        self._waits = waits
+
     def writer(self, url: URL) -> AsyncEngine:
         """READ COMMITTED on purpose: what is read after a lock was waited for must be what its holder left."""
         return self._engine(url, isolation_level="READ COMMITTED")
@@ -247,7 +254,11 @@ class Postgres:
         return reader.execution_options(isolation_level="AUTOCOMMIT")
 
     def migrator(self, url: URL) -> AsyncEngine:
-        return self._engine(url, isolation_level="READ COMMITTED")
+        """An index on a big table takes as long as it takes."""
+        return self._engine(url, isolation_level="READ COMMITTED", waits=self._waits.patient())
+
+    async def patience(self, connection: AsyncConnection) -> None:
+        await connection.execute(self._waits.patient().transaction())
 
     def bell(self, url: URL) -> Bell:
         """Behind a pooler only that of this process: a LISTEN would stay with a connection that is anybody's."""
@@ -296,35 +307,28 @@ class Postgres:
         them is the rotation of the consent epoch key, which is never stored there.
         """
 
-    def _engine(self, url: URL, isolation_level: str) -> AsyncEngine:
-        pooled = _pooled(url)
+    def _engine(self, url: URL, isolation_level: str, waits: Waits | None = None) -> AsyncEngine:
+        pooled, waits = _pooled(url), waits or self._waits
         engine = _postgres(
             url,
             isolation_level=isolation_level,
             pool_size=CONNECTIONS,
             max_overflow=0,
             pool_timeout=CONNECTION_WAIT_SECONDS,
-            connect_args={} if pooled else {"server_settings": dict(_SESSION)},
+            connect_args={} if pooled else {"server_settings": dict(waits.session())},
         )
         _replace_dead(engine)
         if pooled:
 
             @event.listens_for(engine.sync_engine, "begin")
             def start(connection: Connection) -> None:
-                connection.execute(_FOR_THIS_TRANSACTION)
+                connection.execute(waits.transaction())
 
         return engine
 
 
 POOLER: Final = "pooler"
 """In the query of a PostgreSQL URL: `?pooler=transaction` says that each transaction may get another connection."""
-_SESSION: Final = {
-    "synchronous_commit": "on",
-    "lock_timeout": f"{BUSY_SECONDS}s",
-    "idle_in_transaction_session_timeout": f"{ABSENT_SECONDS}s",
-}
-"""What our sessions ask for; behind a pooler, which has no sessions of ours, each of our transactions."""
-_FOR_THIS_TRANSACTION: Final = select(*(func.set_config(name, told, True) for name, told in _SESSION.items()))
 
 
 def _replace_dead(engine: AsyncEngine) -> None:
@@ -369,17 +373,23 @@ def _postgres(url: URL, **more: Any) -> AsyncEngine:
         raise Refused("store.no-driver", driver=error.name or url.drivername) from None
 
 
+_BUSY: Final = ("40001", "40P01", "55P03")
+"""Serialization failure, deadlock, a lock that was waited for too long."""
+
+
 def _postgres_fault(state: str) -> Fault | None:
-    match state[:2], state:
-        case _, "40001" | "40P01" | "55P03":
-            return Unavailable("store.locked")
-        case _, "53100":
-            return Unavailable("store.disk-full")
-        case _, "25006":
-            return Unavailable("store.read-only")
-        case ("08" | "53" | "57" | "58", _) | (_, "25P03"):
-            return Unavailable("store.away", error=state)
-        case "XX", _:
-            return Corrupt("store.corrupt", error=state)
-        case _:
-            return None
+    if state in _BUSY:
+        return Unavailable("store.locked")
+    if state == "57014":
+        return Unavailable("store.too-slow")
+    if state == "53100":
+        return Unavailable("store.disk-full")
+    if state == "25006":
+        return Unavailable("store.read-only")
+    return _postgres_class(state)
+
+
+def _postgres_class(state: str) -> Fault | None:
+    if state[:2] in ("08", "53", "57", "58") or state == "25P03":
+        return Unavailable("store.away", error=state)
+    return Corrupt("store.corrupt", error=state) if state[:2] == "XX" else None

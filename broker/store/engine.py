@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from broker.store.bell import Bell
 from broker.store.dialects import Dialect, dialect_of
+from broker.store.waits import USUAL, Waits
 from schemas.errors import Refused, Unavailable
 
 Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]]
@@ -117,9 +118,10 @@ class Store:
         self._inside: set[asyncio.Task[Any] | None] = set()
 
     @classmethod
-    def open(cls, url: str) -> Self:
+    def open(cls, url: str, waits: Waits = USUAL) -> Self:
         """The database at a URL, `sqlite+aiosqlite:///FILE` or `postgresql+asyncpg://...`; connects at first use.
 
+        `waits`: how long a server lets our transactions wait and work.
         A SQLite file is made when it is not there, readable by its owner alone.
         Raises Refused: `store.url`, `store.no-folder`, `store.no-driver`. Raises Unavailable `store.cannot-open`.
         """
@@ -127,7 +129,7 @@ class Store:
             parsed = make_url(url)
         except ArgumentError:
             raise Refused("store.url", driver="?") from None
-        dialect = dialect_of(parsed)
+        dialect = dialect_of(parsed, waits)
         return cls(dialect, dialect.writer(parsed), dialect.reader(parsed), dialect.bell(parsed))
 
     async def dispose(self) -> None:
@@ -143,15 +145,18 @@ class Store:
         await self.dispose()
 
     @asynccontextmanager
-    async def begin(self) -> AsyncIterator[Transaction]:
+    async def begin(self, *, patient: bool = False) -> AsyncIterator[Transaction]:
         """A transaction that writes: committed and durable when the block ends, rolled back when it raises.
 
-        Raises Unavailable: `store.locked`, `store.disk-full`, `store.read-only`, `store.cannot-open`, `store.away`;
-        Corrupt `store.corrupt`. An Unavailable that comes from the commit itself may have been committed: callers
-        repeat, and what they do is idempotent.
+        `patient`: it changes much on purpose, and may take long.
+        Raises Unavailable: `store.locked`, `store.too-slow`, `store.disk-full`, `store.read-only`, `store.cannot-open`,
+        `store.away`; Corrupt `store.corrupt`. An Unavailable that comes from the commit itself may have been committed:
+        callers repeat, and what they do is idempotent.
         """
         with self._alone(), self._faults():
             async with self._turn, _begun(self._writer) as connection:
+                if patient:
+                    await self._dialect.patience(connection)
                 tx = Transaction(connection, self._dialect, writes=True)
                 yield tx
                 await tx.flush()
@@ -162,10 +167,12 @@ class Store:
         # Crash before this: nobody is woken, nothing is said; who waits looks now and then.
 
     @asynccontextmanager
-    async def read(self) -> AsyncIterator[Transaction]:
-        """A transaction that looks at one snapshot and cannot write. Raises as `begin` does."""
+    async def read(self, *, patient: bool = False) -> AsyncIterator[Transaction]:
+        """A transaction that looks at one snapshot, `patient`: at much of it, and cannot write. Raises as `begin`."""
         with self._faults():
             async with _begun(self._reader) as connection:
+                if patient:
+                    await self._dialect.patience(connection)
                 yield Transaction(connection, self._dialect, writes=False)
 
     @asynccontextmanager

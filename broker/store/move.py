@@ -80,7 +80,7 @@ async def copy(source: str, target: str) -> Moved:
     async with Store.open(source) as old:
         await check(old)
         await upgrade(target)
-        async with Store.open(target) as new, old.read() as leaving, new.begin() as arriving:
+        async with Store.open(target) as new, old.read(patient=True) as leaving, new.begin(patient=True) as arriving:
             contents = await _arrived(leaving, arriving)
             mark("move.copy")
             # Crash here: the target is empty; the source never knew.
