@@ -57,7 +57,7 @@ class Fsck:
             "keys": keys.check(tx, self._keys),
             "consents": consents.check(tx, entries, epochs),
             "locks": locks.check(tx, epochs),
-            "directory": directory.check(tx, entries),
+            "directory": directory.check(tx, entries, self._verifier),
             "credentials": credentials.check(tx, entries),
             "forgotten": horizon.check(tx, entries),
         }

@@ -63,6 +63,7 @@ KEPT: Final[Mapping[str, Kept]] = {
     "sealing_keys": Kept(_FEW, _EVER),
     "publishing_rights": Kept(_FEW, _EVER),
     "signature_policies": Kept(_FEW, _EVER),
+    "directory_notes": Kept("a version of the directory that somebody asked for", "for ever: pins follow them"),
     "subscriptions": Kept(_FEW, _EVER),
     "paused_subscriptions": Kept(
         "a subscription that is paused", "until it goes on, or ends", "whoever resumes or ends it"

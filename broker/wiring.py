@@ -40,6 +40,7 @@ from broker.parties import Parties
 from broker.planner import Planner
 from broker.ports import Clock, Entropy, KeyKind, KeyStore, Log
 from broker.pruning import Pruning
+from broker.publication import Publication
 from broker.registrar import Registrar
 from broker.relay import Relay
 from broker.router import TOPIC, Router
@@ -108,6 +109,7 @@ class Home:
     dead_letters: DeadLetters
     ledger: Ledger
     cosigning: Cosigning
+    publication: Publication
     pruning: Pruning
     upkeep: Upkeep
     tracking: Tracking
@@ -338,6 +340,7 @@ def assemble(
         ),
         ledger=ledger,
         cosigning=cosigning,
+        publication=Publication(store=store, lookup=lookup, ledger=ledger, clock=clock),
         pruning=pruning,
         upkeep=Upkeep(
             consents=consents,

@@ -23,6 +23,7 @@ from connectors.client import BACKOFF, TRIES, WAIT_SECONDS, advance, failed, now
 from connectors.contract import Agency, Applied, Rejected
 from connectors.conversation import Conversation, Failed, Reply, Send, Wait
 from connectors.ends import Ends
+from connectors.pinning import Pin
 from connectors.pins import Pins
 from connectors.receiving import Give, Receiving, Steps, Watch, unwatched
 from schemas.delivery import VerifiedDelivery
@@ -81,6 +82,15 @@ class BlockingClient:
     def directory(self) -> Directory:
         """Who holds which key and may publish what, as the broker says; pin it."""
         return self.ask(calls.directory())
+
+    def pinned_directory(self, pin: Pin) -> Directory:
+        """The newest directory, believed only if it follows from the one that `pin` remembers, link by link.
+
+        Raises Refused: `directory.*`, `note.*`. Raises Unavailable `directory.cannot-pin`.
+        """
+        while (since := pin.version) is not None and (notes := self.ask(calls.directory_notes(since))):
+            pin.follow(notes)
+        return pin.take(*self.ask(calls.signed_directory()))
 
     def resolve(self, person: Mapping[str, Any]) -> bytes:
         """A token for the person that a declaration will be about."""

@@ -58,6 +58,23 @@ def directory() -> Call[Directory]:
     return Call("GET", "/v1/directory", _directory)
 
 
+def signed_directory() -> Call[tuple[str, str]]:
+    """The directory's exact JSON and its signed note, for `connectors.pinning`."""
+    return Call("GET", "/v1/directory:signed", lambda content: _texts(_object(content), "directory", "note"))
+
+
+def directory_notes(since: int) -> Call[tuple[str, ...]]:
+    """The notes after a version, the oldest first; none when that is the newest."""
+
+    def read(content: bytes) -> tuple[str, ...]:
+        told = _object(content).get("notes")
+        if not isinstance(told, list) or not all(isinstance(one, dict) for one in told):
+            raise Refused("client.answer", "/notes")
+        return tuple(_texts(one, "note")[0] for one in told)
+
+    return Call("GET", f"/v1/directory/notes?since={since}", read)
+
+
 def schema(schema_id: SchemaId) -> Call[bytes]:
     """The exact bytes of a schema. What is not its SHA-256 is refused: `client.answer`."""
 
@@ -137,6 +154,13 @@ def _object(content: bytes) -> Json:
     if not isinstance(told, dict):
         raise Refused("client.answer")
     return told
+
+
+def _texts(told: Json, *names: str) -> Any:
+    found = tuple(told.get(name) for name in names)
+    if not all(isinstance(one, str) for one in found):
+        raise Refused("client.answer", f"/{names[0]}")
+    return found
 
 
 def _receipt(content: bytes) -> Receipt:

@@ -30,6 +30,7 @@ from connectors.calls import Call, Json, Receipt
 from connectors.contract import Agency, Applied, Outcome, Pulled, Ready, Rejected
 from connectors.conversation import Conversation, Failed, Reply, Send, Wait
 from connectors.ends import Ends
+from connectors.pinning import Pin
 from connectors.pins import Pins
 from connectors.receiving import Give, Receiving, Steps, Watch, unwatched
 from connectors.retry import Backoff
@@ -114,6 +115,15 @@ class Client:
     async def directory(self) -> Directory:
         """Who holds which key and may publish what, as the broker says; pin it."""
         return await self.ask(calls.directory())
+
+    async def pinned_directory(self, pin: Pin) -> Directory:
+        """The newest directory, believed only if it follows from the one that `pin` remembers, link by link.
+
+        Raises Refused: `directory.*`, `note.*`. Raises Unavailable `directory.cannot-pin`.
+        """
+        while (since := pin.version) is not None and (notes := await self.ask(calls.directory_notes(since))):
+            pin.follow(notes)
+        return pin.take(*await self.ask(calls.signed_directory()))
 
     async def resolve(self, person: Mapping[str, Any]) -> bytes:
         """A token for the person that a declaration will be about, good for this source and for an hour or so."""

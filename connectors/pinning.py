@@ -1,4 +1,5 @@
-"""Pinning: an agency's memory of the directory: which one it believed last, and that none comes back.
+"""Pinning: an agency's memory of the directory: which one it believed last, that none comes back, and that the next one
+follows from it.
 
 Refuses: whatever `schemas.directory_note` refuses.
 Keeps: the file is whole or not there, and durable before the directory is used: after a crash the agency believes
@@ -6,6 +7,7 @@ nothing older than before it.
 """
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from schemas import directory_note
@@ -32,6 +34,24 @@ class Pin:
         if now != pinned:
             self._keep(now)
         return directory
+
+    @property
+    def version(self) -> int | None:
+        """Of the directory that was believed last; None before the first. Raises as `take` does."""
+        pinned = self._pinned()
+        return None if pinned is None else pinned.version
+
+    def follow(self, notes: Iterable[str]) -> None:
+        """Take one link after the other, as `GET /v1/directory/notes` gives them, each from the one before.
+
+        What was followed stays: the next directory has to go on from there. Raises Refused: `directory.*`, `note.*`.
+        """
+        pinned = self._pinned()
+        if pinned is None:
+            return
+        for signed in notes:
+            pinned = directory_note.follow(Note.parse(signed.encode()), self._log, pinned)
+            self._keep(pinned)
 
     def _pinned(self) -> Pinned | None:
         try:

@@ -12,12 +12,14 @@ from broker import directory as tables
 from broker.checks.finding import Finding
 from broker.registrar import party_row, row_digest
 from broker.store.engine import Transaction
-from broker.store.tables import paused_subscriptions
+from broker.store.tables import directory_notes, paused_subscriptions
 from broker.subscribing import subscription_digest
 from consent.policy import Subscription, SubscriptionStatus
 from schemas.directory import PolicyEntry, PublishingRight, SealingKeyEntry, SigningKeyEntry
+from schemas.directory_note import FIRST, Pinned, follow
 from schemas.entry import Entry, EntryKind
-from schemas.errors import Corrupt
+from schemas.errors import Corrupt, Refused
+from schemas.note import Note, VerifierKey
 
 _STATUS = {
     EntryKind.SUBSCRIPTION_APPROVED: SubscriptionStatus.APPROVED,
@@ -25,16 +27,18 @@ _STATUS = {
 }
 
 
-async def check(tx: Transaction, entries: list[Entry]) -> AsyncIterator[Finding]:
-    """Every check of keys and subscriptions."""
+async def check(tx: Transaction, entries: list[Entry], log: VerifierKey) -> AsyncIterator[Finding]:
+    """Every check of keys and subscriptions. `log`: the ledger's key, which signs what is shown of them."""
     try:
-        await tables.version(tx)
+        version = await tables.version(tx)
         directory = await tables.snapshot(tx)
         subscriptions = await tables.subscriptions(tx)
     except Corrupt as fault:
         wrong = str(fault.details.get("wrong", fault.code))
         yield Finding("directory.unreadable", fault.pointer or "directory", wrong)
         return
+    async for finding in _notes(tx, log, version):
+        yield finding
     for finding in _parties(await tables.all_parties(tx), entries):
         yield finding
     for finding in _policies(directory.policies, entries):
@@ -47,11 +51,30 @@ async def check(tx: Transaction, entries: list[Entry]) -> AsyncIterator[Finding]
     for one in subscriptions:
         for finding in _subscription(one, last.get((one.recipient, one.event_type, one.purpose))):
             yield finding
+    async for finding in _paused(tx, subscriptions):
+        yield finding
+
+
+async def _paused(tx: Transaction, subscriptions: Sequence[Subscription]) -> AsyncIterator[Finding]:
     ended = {one.id for one in subscriptions if one.status is SubscriptionStatus.ENDED}
     for row in await tx.execute(select(paused_subscriptions)):
         if bytes(row.subscription) in ended:
             place = f"paused_subscriptions/{row.subscription.hex()}"
             yield Finding("subscriptions.paused-ended", place, "it is paused, and has ended")
+
+
+async def _notes(tx: Transaction, log: VerifierKey, version: int) -> AsyncIterator[Finding]:
+    """What was shown is one chain, signed, and not ahead of what there is."""
+    last = Pinned(-1, FIRST)
+    for row in await tx.execute(select(directory_notes).order_by(directory_notes.c.version)):
+        place = f"directory_notes/{row.version}"
+        try:
+            last = follow(Note.parse(row.note.encode()), log, last)
+        except Refused as fault:
+            yield Finding("directory.note", place, f"no link of the chain: {fault.code}")
+            return
+        if (last.version, last.digest) != (row.version, row.digest) or row.version > version:
+            yield Finding("directory.note", place, "the note is of another document, or of a version that never was")
 
 
 def _parties(parties: Sequence[tables.Party], entries: Sequence[Entry]) -> Iterator[Finding]:

@@ -5,6 +5,7 @@ Keeps: nothing of its own; `broker.subscribing` decides. What is asked and appro
 """
 
 from typing import TYPE_CHECKING, Annotated, Any
+from uuid import UUID
 
 import typer
 
@@ -98,6 +99,47 @@ def end(subscription: Annotated[str, typer.Argument(metavar="ID")]) -> None:
     answer(told, lambda: _show(told))
 
 
+@command(app, "pause")
+def pause(
+    subscription: Annotated[str, typer.Argument(metavar="ID", help="As `unefois subscribe list` shows it.")],
+) -> None:
+    """Hand out nothing of it for a while: what is planned waits. Its administration can resume it, too.
+
+    Example: unefois subscribe pause 0d9f5c1e-...
+    """
+    told = at_home(lambda home: _pause(home, _id(subscription)))
+    answer(told, lambda: _show(told))
+
+
+@command(app, "resume")
+def resume(
+    subscription: Annotated[str, typer.Argument(metavar="ID", help="As `unefois subscribe list` shows it.")],
+) -> None:
+    """Hand out what waited, the oldest first, and what comes.
+
+    Example: unefois subscribe resume 0d9f5c1e-...
+    """
+    told = at_home(lambda home: _resume(home, _id(subscription)))
+    answer(told, lambda: _show(told))
+
+
+async def _pause(home: "Home", subscription: bytes) -> dict[str, Any]:
+    async with home.store.begin() as tx:
+        await home.subscribing.pause(tx, subscription, home.clock())
+    return await _one(home, subscription)
+
+
+async def _resume(home: "Home", subscription: bytes) -> dict[str, Any]:
+    async with home.store.begin() as tx:
+        await home.subscribing.resume(tx, subscription)
+    return await _one(home, subscription)
+
+
+async def _one(home: "Home", subscription: bytes) -> dict[str, Any]:
+    (found,) = [one for one in await _list(home) if one["id"] == str(UUID(bytes=subscription))]
+    return found
+
+
 async def _ask(
     home: "Home",
     *,
@@ -108,7 +150,6 @@ async def _ask(
     territories: list[str] | None,
     legal_reference: str | None,
 ) -> dict[str, Any]:
-    from broker import shapes
     from schemas.names import EventType, PartyId, Purpose
 
     async with home.store.begin() as tx:
@@ -123,29 +164,28 @@ async def _ask(
         )
         if legal_reference is not None:
             subscription = await home.subscribing.approve(tx, subscription.id, legal_reference, home.clock())
-    return shapes.subscription(subscription)
+    return await _one(home, subscription.id)
 
 
 async def _approve(home: "Home", subscription: bytes, legal_reference: str) -> dict[str, Any]:
-    from broker import shapes
-
     async with home.store.begin() as tx:
-        return shapes.subscription(await home.subscribing.approve(tx, subscription, legal_reference, home.clock()))
+        await home.subscribing.approve(tx, subscription, legal_reference, home.clock())
+    return await _one(home, subscription)
 
 
 async def _end(home: "Home", subscription: bytes) -> dict[str, Any]:
-    from broker import shapes
-
     async with home.store.begin() as tx:
-        return shapes.subscription(await home.subscribing.end(tx, subscription, home.clock()))
+        await home.subscribing.end(tx, subscription, home.clock())
+    return await _one(home, subscription)
 
 
 async def _list(home: "Home") -> list[dict[str, Any]]:
     from broker import shapes
 
     async with home.store.read() as tx:
-        found = await home.lookup.subscriptions_by_id(tx)
-    return [shapes.subscription(one) for one in found.values()]
+        found = list((await home.lookup.subscriptions_by_id(tx)).values())
+        paused = await home.subscribing.paused(tx, found)
+    return [shapes.subscription(one) | {"paused_at": shapes.time_of(paused.get(one.id))} for one in found]
 
 
 def _id(text: str) -> bytes:
@@ -169,6 +209,7 @@ def _show(told: dict[str, Any]) -> None:
             (say("champs", "fields"), ", ".join(told["fields"])),
             (say("territoires", "territories"), ", ".join(told["territories"] or [everywhere])),
             (say("état", "status"), told["status"]),
+            *([(say("en pause depuis", "paused since"), told["paused_at"])] if told.get("paused_at") else []),
             (say("texte", "legal reference"), told["legal_reference"]),
         ]
     )

@@ -79,6 +79,15 @@ sealing_keys = Table(
     Column("revoked_at", BigInteger),
 )
 
+directory_notes = Table(
+    "directory_notes",  # each document that anybody was shown, signed, in a chain
+    metadata,
+    Column("version", BigInteger, primary_key=True, autoincrement=False),
+    Column("digest", LargeBinary, nullable=False),  # SHA-256 of its exact JSON
+    Column("note", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+)
+
 publishing_rights = Table(
     "publishing_rights",
     metadata,

@@ -416,6 +416,7 @@ async def publish(here: World) -> None:
     await here.home.ledger.sequence()
     with witnessed(here.folder / "witness", here) as cosigning:
         await cosigning.step()
+    await here.home.publication.newest()
     await export(here.home.store, here.home.ledger.verifier_key, here.folder / "log")
 
 

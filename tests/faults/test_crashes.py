@@ -89,6 +89,7 @@ SCENARIOS = {
     "planner.delivery": "route",
     "planner.withholding": "route",
     "pruning.batch": "month",
+    "publication.noted": "publish",
     "registrar.key-added": "enrol",
     "registrar.key-revoked": "rotate",
     "registrar.party": "enrol",

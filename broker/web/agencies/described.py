@@ -33,7 +33,7 @@ _PROBLEM: Final = {
     },
 }
 _OAUTH: Final = {"type": "object", "required": ["error", "code"], "properties": {"error": _TEXT, "code": _TEXT}}
-_TAGGED: Final = {"/directory", "/schemas/{schema}", "/subscriptions/{subscription}"}
+_TAGGED: Final = {"/directory", "/directory/jwks", "/schemas/{schema}", "/subscriptions/{subscription}"}
 """Answered 304 to whoever has them already."""
 
 

@@ -128,6 +128,8 @@ EXAMPLES: Final[Mapping[tuple[str, str], Mapping[str, Any]]] = {
     },
     ("GET", "/v1/directory"): {},
     ("GET", "/v1/directory:signed"): {},
+    ("GET", "/v1/directory/notes"): {"response": {"notes": [{"version": 41, "note": "unefois-directory/v1\n…"}]}},
+    ("GET", "/v1/directory/jwks"): {},
     ("GET", "/v1/schemas"): {
         "response": {
             "schemas": [

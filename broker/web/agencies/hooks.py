@@ -12,8 +12,8 @@ from pydantic import Field
 
 from broker.credentials import Credential, Scope
 from broker.shapes import Json, time_of, uuid_of
-from broker.web.agencies.bodies import Body
-from broker.web.agencies.pages import Limit, page
+from broker.web.agencies.bodies import UUID, Body
+from broker.web.agencies.pages import MOST, Limit, page
 from broker.web.agencies.strict import Access, StrictRoute
 from broker.webhooks import Webhook
 from broker.wiring import Home
@@ -52,12 +52,20 @@ async def register(request: Request, caller: Receiver, wanted: Register) -> Json
 
 
 @routes.get("/webhooks")
-async def webhooks(request: Request, caller: Receiver) -> Json:
-    """Your own, ended ones too."""
+async def webhooks(
+    request: Request,
+    response: Response,
+    caller: Receiver,
+    limit: Limit = MOST,
+    cursor: Annotated[str | None, Query(pattern=UUID)] = None,
+) -> Json:
+    """Your own, ended ones too. The next page is in the header `Link`."""
     home: Home = request.app.state.home
     async with home.store.read() as tx:
-        found = await home.webhooks.list(tx, caller.party)
-    return {"webhooks": [told_of(home, one, home.clock()) for one in found]}
+        known = sorted(await home.webhooks.list(tx, caller.party), key=lambda one: uuid_of(one.id))
+    found = [one for one in known if uuid_of(one.id) > (cursor or "")]
+    shown = page(request, response, found, limit, lambda one: uuid_of(one.id))
+    return {"webhooks": [told_of(home, one, home.clock()) for one in shown]}
 
 
 @routes.get("/webhooks/{webhook}")

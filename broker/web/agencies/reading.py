@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.responses import JSONResponse
 
-from broker import directory as tables
 from broker import shapes
 from broker.credentials import Credential, Scope
 from broker.shapes import Json, time_of, uuid_of
@@ -24,7 +24,7 @@ from broker.web.agencies.strict import Access, StrictRoute
 from broker.web.caching import check_match, exact, tag_of
 from broker.wiring import Home
 from consent.policy import Subscription
-from schemas import directory_note
+from schemas import directory_jwks
 from schemas.errors import Refused
 from schemas.names import EventType, Instant, Purpose, SchemaId
 
@@ -34,6 +34,8 @@ Reader = Annotated[Credential, Depends(Access(Scope.READ))]
 Subscriber = Annotated[Credential, Depends(Access(Scope.SUBSCRIBE))]
 
 JSON = "application/json"
+TYPE = r"^[a-z][a-z0-9-]*(\.[a-z0-9-]+)+$"
+Version = Annotated[str | None, Query(max_length=20, pattern="^[0-9]+$")]
 
 
 @routes.get("/directory", response_class=Response)
@@ -47,20 +49,61 @@ async def directory(request: Request, _caller: Reader) -> Response:
 
 @routes.get("/directory:signed", response_class=Response)
 async def signed_directory(request: Request, _caller: Reader) -> Response:
-    """The directory's exact JSON as text, and the note that the ledger's key signed for it: its version and digest."""
+    """The directory's exact JSON as text, and the note that the ledger's key signed for it: its version, its digest,
+    and that of the document before.
+    """
     home: Home = request.app.state.home
-    async with home.store.read() as tx:
-        version = await tables.version(tx)
-        content = (await home.lookup.directory(tx)).to_json()
-    note = home.ledger.attest(directory_note.text_of(home.ledger.verifier_key.name, version, content))
-    told = {"directory": content, "note": note.encode().decode()}
+    newest = await home.publication.newest()
+    told = {"directory": newest.content, "note": newest.note}
     return exact(request, json.dumps(told).encode(), JSON, "no-cache")
 
 
-@routes.get("/schemas")
-async def schemas(request: Request, _caller: Reader) -> Json:
-    """Every event type with its schema's id, SHA-256 of its exact bytes."""
+@routes.get("/directory/notes")
+async def notes(
+    request: Request,
+    response: Response,
+    _caller: Reader,
+    since: Version = None,
+    limit: Limit = MOST,
+    cursor: Version = None,
+) -> Json:
+    """The signed notes after a version, the oldest first: each names the document before it, so whoever has pinned one
+    follows to the newest. The next page is in the header `Link`.
+    """
     home: Home = request.app.state.home
+    await home.publication.newest()
+    found = await home.publication.since(min(int(cursor or since or 0), 2**62), limit + 1)
+    shown = page(request, response, found, limit, lambda one: one[0])
+    return {"notes": [{"version": version, "note": note} for version, note in shown]}
+
+
+class JwkSet(JSONResponse):
+    """RFC 7517, section 8.5."""
+
+    media_type = "application/jwk-set+json"
+
+
+@routes.get("/directory/jwks", response_class=JwkSet)
+async def jwks(request: Request, _caller: Reader) -> Response:
+    """The keys that are good now as a JWK Set (RFC 7517): those of signatures, and those of X25519 for sealing."""
+    home: Home = request.app.state.home
+    async with home.store.read() as tx:
+        found = await home.lookup.directory(tx)
+    content = json.dumps(directory_jwks.jwk_set(found, home.clock())).encode()
+    return exact(request, content, JwkSet.media_type, "no-cache")
+
+
+@routes.get("/schemas")
+async def schemas(
+    request: Request,
+    response: Response,
+    _caller: Reader,
+    limit: Limit = MOST,
+    cursor: Annotated[str | None, Query(max_length=200, pattern=TYPE)] = None,
+) -> Json:
+    """Every event type with its schema's id, SHA-256 of its exact bytes. The next page is in the header `Link`."""
+    home: Home = request.app.state.home
+    found = sorted((one for one in home.catalogue if one.event_type > (cursor or "")), key=lambda one: one.event_type)
     return {
         "schemas": [
             {
@@ -69,7 +112,7 @@ async def schemas(request: Request, _caller: Reader) -> Json:
                 "label": dict(one.label),
                 **retiring.members(home.catalogue, one.event_type),
             }
-            for one in home.catalogue
+            for one in page(request, response, found, limit, lambda one: one.event_type)
         ]
     }
 

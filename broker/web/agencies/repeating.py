@@ -2,7 +2,7 @@
 
 Refuses: a key that is none, or that is said twice; what `broker.answers` refuses.
 Keeps: only an answer that says that it was done is kept: what was refused, or could not be done now, may be mended and
-sent again under its key. A declaration's own id needs no keeping: the intake knows it for ever.
+sent again under its key. A declaration's own id needs no keeping: the intake knows it.
 Source: draft-ietf-httpapi-idempotency-key-header-07; RFC 8941, section 3.3.3 (the key is a string in quotes).
 """
 

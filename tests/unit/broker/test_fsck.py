@@ -113,6 +113,9 @@ async def lived_in(here: World) -> None:
     client = Client(here, CAF)
     await client.pin()
     await client.redeem()
+    await home.publication.newest()
+    await home.parties.rotate(CPAM, DAY)
+    await home.publication.newest()
     claim = await home.answers.claim(CAF, "a key", bytes(32))
     assert isinstance(claim, Claim)
     await home.answers.keep(claim, Answer(202, "{}", b"{}"))
@@ -340,6 +343,7 @@ ALONE: dict[str, Tampering] = {
     "deliveries.times": "UPDATE deliveries SET released_at = NULL WHERE state = 'released'",
     "deliveries.unreadable": "UPDATE deliveries SET state = 'opened' WHERE state = 'handed'",
     "deliveries.untold": a_delivery_planned_in_silence,
+    "directory.note": "UPDATE directory_notes SET digest = zeroblob(32)",
     "directory.unreadable": f"UPDATE parties SET kind = 'king' WHERE id = '{CAF}'",
     "directory.untold": a_signing_key_slipped_in,
     "fsck.stopped": "UPDATE meta SET value = 'many'",
@@ -394,6 +398,7 @@ TOO: list[tuple[str, set[str]]] = [
     ("UPDATE signing_keys SET revoked_at = 1", {"directory.untold"}),
     (f"UPDATE sealing_keys SET party = '{PORTAL}' WHERE party = '{CAF}'", {"directory.untold"}),
     ("UPDATE client_key_sets SET url = 'https://thief.example/'", {"oauth.untold"}),
+    ("DELETE FROM directory_notes WHERE version = (SELECT min(version) FROM directory_notes)", {"directory.note"}),
     ("UPDATE webhooks SET status = 'disabled'", {"webhooks.message"}),
     ("UPDATE webhooks SET status = 'ended'", {"webhooks.message", "webhooks.untold"}),
     ("UPDATE gate_epochs SET destroyed_at = NULL", {"keys.lost"}),

@@ -9,7 +9,7 @@ from connectors.pinning import Pin
 from schemas import directory_note, note
 from schemas.checkpoint import Checkpoint
 from schemas.directory import Directory
-from schemas.directory_note import Pinned, text_of
+from schemas.directory_note import Pinned, digest_of, follow, text_of
 from schemas.errors import Refused, Unavailable
 from schemas.names import PartyId
 from schemas.note import Note, VerifierKey
@@ -25,7 +25,8 @@ def directory(name: str = "broker") -> str:
 
 
 def signed(version: int, content: str = "", key: PrivateKey = KEY, origin: str = ORIGIN, name: str = ORIGIN) -> Note:
-    return note.sign(text_of(origin, version, content or directory()), name, key)
+    """Of a document that follows the one of everybody here."""
+    return note.sign(text_of(origin, version, content or directory(), digest_of(directory())), name, key)
 
 
 def refused(call: Callable[[], object]) -> str:
@@ -60,6 +61,42 @@ def test_what_is_not_the_newest_of_this_log_is_refused(content: str, given: Note
     if code == "note.bad-signature":
         given = Note(given.text, tuple(type(line)(ORIGIN, LOG.id, line.signature) for line in given.signatures))
     assert code == refused(lambda: directory_note.verify(content, given, LOG, pinned))
+
+
+def chain(*versions: int) -> list[tuple[str, str]]:
+    """Documents that follow one another, each with its note."""
+    made, previous = [], bytes(32)
+    for version in versions:
+        content = directory(f"v{version}")
+        made.append((content, note.sign(text_of(ORIGIN, version, content, previous), ORIGIN, KEY).encode().decode()))
+        previous = digest_of(content)
+    return made
+
+
+def test_a_later_directory_has_to_follow_from_the_pinned_one_link_by_link(tmp_path: Path) -> None:
+    first, second, third, fourth = chain(3, 4, 7, 9)
+    pin = Pin(LOG, tmp_path / "pin")
+    pin.follow([second[1]])  # nothing is pinned: nothing follows
+    assert pin.version is None
+    pin.take(*first)
+    assert "directory.chain" == refused(lambda: pin.take(*third))
+    assert "directory.chain" == refused(lambda: pin.follow([third[1], second[1]]))
+    assert 3 == pin.version
+    pin.take(*second)
+    pin.follow([third[1]])
+    assert 7 == pin.version
+    assert fourth[0] == pin.take(*fourth).to_json()
+    assert "directory.rolled-back" == refused(lambda: pin.follow([third[1]]))
+
+
+def test_another_history_with_a_higher_version_is_refused_whatever_it_is_signed_by() -> None:
+    ours, theirs = chain(3, 4, 5), chain(2, 6, 8)
+    _, pinned = directory_note.verify(ours[1][0], Note.parse(ours[1][1].encode()), LOG, None)
+    for content, told in theirs[1:]:
+        given = Note.parse(told.encode())
+        wrong = refused(lambda content=content, given=given: directory_note.verify(content, given, LOG, pinned))  # type: ignore[misc]
+        assert "directory.chain" == wrong
+    assert 5 == follow(Note.parse(ours[2][1].encode()), LOG, pinned).version
 
 
 def test_no_reader_of_checkpoints_takes_it_for_one() -> None:

@@ -45,6 +45,8 @@ WITHOUT: Final = {
     "move-log": "another place with the same records",
     "conformance cases": "at an administration's side",
     "conformance run": "sandboxes of its own, which it throws away",
+    "subscribe pause": "the approval stands; what waits is in the ledger as planned, and the log says who paused",
+    "subscribe resume": "likewise",
     "declare": "received when it is routed; the source has the signed receipt",
 }
 """Acts without an entry of their own, and why."""

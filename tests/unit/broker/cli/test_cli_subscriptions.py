@@ -59,6 +59,18 @@ def test_after_its_end_nothing_more_is_received(unefois: Program) -> None:
     assert "subscribing.ended" == unefois.error("subscribe", "end", first["id"], code=3)["code"]
 
 
+def test_it_is_paused_and_goes_on(unefois: Program) -> None:
+    first = listed(unefois)[0]
+    paused = unefois.told("subscribe", "pause", first["id"])
+
+    assert (first["id"], True) == (paused["id"], paused["paused_at"] is not None)
+    assert paused in listed(unefois)
+    assert paused["paused_at"] in unefois.run("subscribe", "list").stdout
+    assert first == unefois.told("subscribe", "resume", first["id"])
+    unefois.told("subscribe", "end", first["id"])
+    assert "subscribing.ended" == unefois.error("subscribe", "pause", first["id"], code=3)["code"]
+
+
 @pytest.mark.parametrize("left_out", ["--recipient", "--type", "--purpose", "--field"])
 def test_what_is_needed_is_named_where_it_is_left_out(unefois: Program, left_out: str) -> None:
     words = [*ASK, "--field", "subject"]

@@ -43,6 +43,8 @@ STORY: Final = (
     "POST /v1/deliveries:replay",
     "GET /v1/directory",
     "GET /v1/directory:signed",
+    "GET /v1/directory/notes",
+    "GET /v1/directory/jwks",
     "GET /v1/schemas",
     "GET /v1/schemas/{schema}",
     "POST /v1/subscriptions",

@@ -42,6 +42,8 @@ TABLE: dict[tuple[str, str], tuple[Scope, Any, int]] = {
     ("GET", "/webhooks/{webhook}/attempts"): (Scope.RECEIVE, None, 404),
     ("GET", "/directory"): (Scope.READ, None, 200),
     ("GET", "/directory:signed"): (Scope.READ, None, 200),
+    ("GET", "/directory/notes"): (Scope.READ, None, 200),
+    ("GET", "/directory/jwks"): (Scope.READ, None, 200),
     ("GET", "/schemas"): (Scope.READ, None, 200),
     ("GET", "/schemas/{schema}"): (Scope.READ, None, 404),
     ("GET", "/subscriptions"): (Scope.READ, None, 200),
@@ -53,7 +55,7 @@ TABLE: dict[tuple[str, str], tuple[Scope, Any, int]] = {
 }
 PUBLIC = {"/openapi.json"}
 """For everybody: no party's object is there."""
-KEPT = {"/directory", "/directory:signed", "/schemas/{schema}"}
+KEPT = {"/directory", "/directory:signed", "/directory/jwks", "/schemas/{schema}"}
 """What may be kept by who asked: keys and schemas, no citizen."""
 
 
