@@ -57,6 +57,12 @@ class Figures:
     """By name: entries of the newest checkpoint that it cosigned, and how long ago."""
     webhooks_disabled: int = 0
     """Endpoints that were given up and nobody has proven anew yet."""
+    inlet_lag: int = 0
+    """Records on sources' topics that were not taken yet."""
+    webhooks: Mapping[str, int] = field(default_factory=dict)
+    """How many there are, by status; those that ended are not counted."""
+    webhook_age: int | None = None
+    """Since the oldest message was made that no webhook has heard yet."""
     relay_age: int | None = None
     """Since the oldest delivery was planned that should lie on its agency's topic and does not."""
 
@@ -64,7 +70,7 @@ class Figures:
 async def take(home: Home) -> Figures:
     """Look now. Raises Unavailable."""
     ends = [await home.log.end(TOPIC, each) for each in range(await home.log.partitions(TOPIC))]
-    at, relayed = home.clock(), await home.relay.waiting_since()
+    at, relayed, handed_in = home.clock(), await home.relay.waiting_since(), await home.inlet.lag()
     async with home.store.read() as tx:
         offsets = await _offsets(tx)
         planned = await _oldest_planned(tx)
@@ -85,6 +91,9 @@ async def take(home: Home) -> Figures:
             witnessed=await _witnessed(home, tx),
             witnesses={name: (entries, max(0, at - when)) for name, (entries, when) in seen.items()},
             webhooks_disabled=await _scalar(tx, _DISABLED) or 0,
+            inlet_lag=handed_in,
+            webhooks=await _webhooks(tx),
+            webhook_age=_age(at, await _scalar(tx, select(func.min(webhooks.c.message_at)))),
             relay_age=_age(at, relayed),
         )
 
@@ -94,6 +103,14 @@ async def _witnessed(home: Home, tx: Transaction) -> int:
         return (await home.cosigning.witnessed(tx))[0]
     except Refused:  # none yet
         return 0
+
+
+async def _webhooks(tx: Transaction) -> dict[str, int]:
+    """A row for each administration that has one: few, and all are read."""
+    living = [Status.PROVING, Status.ACTIVE, Status.DISABLED]
+    rows = await tx.execute(select(webhooks.c.status, func.count().label("total")).group_by(webhooks.c.status))
+    found = {row.status: row.total for row in rows}
+    return {status.value: found.get(status.value, 0) for status in living}
 
 
 async def oldest_waiting(tx: Transaction) -> int | None:

@@ -21,7 +21,8 @@ from sqlalchemy import delete
 
 from broker import topics
 from broker.crashpoints import mark
-from broker.intake import Accepted, Intake
+from broker.intake import Accepted, Intake, reason_of
+from broker.measures import INLET_ACCEPTED, INLET_REFUSED
 from broker.offsets import LostOwnership, advance, next_offset
 from broker.ports import HEADERS, KEY_BYTES, RECORD_BYTES, Clock, Log, Outgoing, Record, is_header, size_of
 from broker.store.engine import Store
@@ -99,7 +100,26 @@ class Inlet:
             self._intake.record_refusals(tx, refused, self._clock())
             mark("inlet.taken")
             # Crash here: entries and offset are gone together; the batch is read again.
+        INLET_ACCEPTED.inc(len(records) - len(refused))
+        for _, fault in refused:
+            INLET_REFUSED.labels(reason_of(fault).value).inc()
         return len(records)
+
+    async def lag(self) -> int:
+        """Records that sources have handed in and that were not taken yet. What is missing, or away, is the turn's to
+        tell, and counts as nothing here.
+        """
+        total = 0
+        for user in await self.served():
+            topic = names.declarations(user.party)
+            try:
+                ends = [await self._log.end(topic, each) for each in range(await self._log.partitions(topic))]
+            except (Refused, Unavailable):
+                continue
+            async with self._store.read() as tx:
+                taken = [await next_offset(tx, topic, partition) for partition in range(len(ends))]
+            total += sum(max(0, end - offset) for end, offset in zip(ends, taken, strict=True))
+        return total
 
     async def _read(self, topic: str, partition: int, offset: int) -> Sequence[Record]:
         """What is lost of one source's topic stops nobody else: it is that source's trouble until an operator has

@@ -168,7 +168,7 @@ class Intake:
     def record_refusals(self, tx: Transaction, refused: Iterable[tuple[bytes, Refused]], at: Instant) -> None:
         """The ledger's entries of what was refused: SHA-256 of what came, and why."""
         for digest, fault in refused:
-            self._recorder.record(tx, EntryKind.REFUSED, at, reason=_reason(fault), detail=digest)
+            self._recorder.record(tx, EntryKind.REFUSED, at, reason=reason_of(fault), detail=digest)
 
     async def _accept(
         self, envelopes: Sequence[bytes], sender: PartyId | None, *, told: bool
@@ -303,7 +303,7 @@ class Intake:
             raise Refused("intake.unknown-original", "/payload/corrects")
 
 
-def _reason(fault: Refused) -> Reason:
+def reason_of(fault: Refused) -> Reason:
     """What the ledger says about a refusal: a family of reasons, never the details."""
     return _REASONS.get(fault.code) or _FAMILIES.get(fault.code.partition(".")[0], Reason.INVALID_ENVELOPE)
 

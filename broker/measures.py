@@ -6,7 +6,7 @@ Keeps: nobody is made to collect: a measure that is not asked for costs a micros
 
 from typing import Final
 
-from prometheus_client import Histogram
+from prometheus_client import Counter, Histogram
 
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
@@ -23,4 +23,14 @@ REVOCATION: Final = Histogram(
     buckets=_SECONDS,
     registry=None,
 )
-ALL: Final = (TURN, REVOCATION)
+RELAYED: Final = Counter("unefois_relayed_deliveries", "Put on their agencies' topics.", registry=None)
+INLET_ACCEPTED: Final = Counter(
+    "unefois_inlet_accepted", "Records of sources' topics that were accepted.", registry=None
+)
+INLET_REFUSED: Final = Counter(
+    "unefois_inlet_refused", "Records of sources' topics that went to their dead letters.", ("reason",), registry=None
+)
+WEBHOOK_ATTEMPTS: Final = Counter(
+    "unefois_webhook_attempts", "Messages sent to webhooks: heard or not.", ("outcome",), registry=None
+)
+ALL: Final = (TURN, REVOCATION, RELAYED, INLET_ACCEPTED, INLET_REFUSED, WEBHOOK_ATTEMPTS)

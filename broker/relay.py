@@ -21,6 +21,7 @@ from broker import spans, topics
 from broker.crashpoints import mark
 from broker.deliveries import Delivery
 from broker.mailbox import Mailbox, Rejection
+from broker.measures import RELAYED
 from broker.observe import logger
 from broker.ports import RECORD_BYTES, Clock, Log, Outgoing, size_of
 from broker.store.engine import Store
@@ -85,6 +86,7 @@ class Relay:
         # Crash here: they are there, and the mailbox does not know: the lease runs out, and they are put there again.
         async with self._store.begin() as tx:
             await self._mailbox.hold(tx, agency, ids, Instant(at + self._repeat_ms))
+        RELAYED.inc(len(leased))
         for one in leased:
             logger().info("relay.relayed", delivery=one.id, recipient=agency, trace_id=one.trace)
             spans.ended("relay.relayed", one.trace, one.planned_at, at, delivery=one.id, recipient=agency)

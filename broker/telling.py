@@ -22,6 +22,7 @@ from sqlalchemy import ColumnElement, and_, bindparam, delete, exists, func, ins
 
 from broker.crashpoints import mark
 from broker.deliveries import DeliveryState
+from broker.measures import WEBHOOK_ATTEMPTS
 from broker.outbound import Outbound, Reply
 from broker.ports import Clock, Entropy
 from broker.store.access_tables import webhook_attempts, webhook_notices, webhooks
@@ -212,6 +213,8 @@ class Telling:
                 await tx.execute(_PRUNE, [{"of": one.message.to.id} for one in held])
             mark("telling.noted")
             # Crash here, or above it: sent and not noted; the same message comes again when its lease is over.
+        for one in outcomes:
+            WEBHOOK_ATTEMPTS.labels("heard" if one.code is None else "failed").inc()
         return outcomes
 
     async def _held(self, tx: Transaction, outcomes: Sequence[Outcome]) -> list[Outcome]:

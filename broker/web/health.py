@@ -169,6 +169,10 @@ def _gauges(figures: Figures) -> Iterator[Metric]:
     for partition, count in figures.lag.items():
         lag.add_metric([str(partition)], count)
     yield lag
+    hooks = GaugeMetricFamily("unefois_webhooks", "Webhooks, by status.", labels=["status"])
+    for status, count in figures.webhooks.items():
+        hooks.add_metric([status], count)
+    yield hooks
     of, ages = (
         GaugeMetricFamily("unefois_witness_entries", "Of the newest checkpoint that it cosigned.", labels=["witness"]),
         GaugeMetricFamily("unefois_witness_age_seconds", "Since it cosigned one.", labels=["witness"]),
@@ -185,6 +189,8 @@ def _gauges(figures: Figures) -> Iterator[Metric]:
         ("unefois_ledger_waiting_entries", "Committed, and not in a checkpoint yet.", figures.waiting),
         ("unefois_ledger_waiting_age_seconds", "Of the oldest of them; 0: none.", _s(figures.waiting_age)),
         ("unefois_witnessed_entries", "Of the newest checkpoint that a quorum cosigned.", figures.witnessed),
+        ("unefois_inlet_lag_records", "On sources' topics, and not taken yet.", figures.inlet_lag),
+        ("unefois_webhook_age_seconds", "Of the oldest message not heard yet; 0: none.", _s(figures.webhook_age)),
         (
             "unefois_relay_age_seconds",
             "Of the oldest delivery not on its agency's topic; 0: none.",

@@ -14,8 +14,15 @@ from broker.serving import Role, Serving
 from broker.store import migrate
 from broker.web import health
 from broker.web.app import build
+from schemas import cloudevents
+from schemas import topics as names
+from schemas.envelope import SignedDeclaration
 from schemas.errors import Corrupt, Refused, Unavailable
-from tests.world import CAF, CPAM, ELISE, FAMILY, MOVED, VOICE, World, world
+from schemas.manifest import Manifest
+from tests.endpoints import Endpoints, echo, send, status
+from tests.world import CAF, CPAM, ELISE, FAMILY, MOVED, PORTAL, VOICE, World, world
+
+STATUSES = ("proving", "active", "disabled")
 
 pytestmark = pytest.mark.asyncio
 
@@ -208,6 +215,67 @@ async def test_metrics_tell_how_many_lines_nobody_could_hear(asking: Asking) -> 
         raise BrokenPipeError
 
     assert before + 1 == (await asking.metrics())["unefois_unheard_lines_total"]
+
+
+async def test_metrics_tell_how_many_webhooks_are_well_and_what_came_of_their_messages(
+    asking: Asking, here: World
+) -> None:
+    before = await asking.metrics()
+    async with here.home.store.begin() as tx:
+        for party in (CAF, CPAM):
+            await here.home.webhooks.add(tx, party, f"https://{party[-3:]}.example/hook", here.clock())
+    here.clock.pass_(9_000)
+    waiting = await asking.metrics()
+    await send(here, Endpoints(echo, status(500)))
+    told = await asking.metrics()
+
+    status_of = [{one: m[f'unefois_webhooks{{status="{one}"}}'] for one in STATUSES} for m in (before, waiting, told)]
+    assert {"proving": 0, "active": 0, "disabled": 0} == status_of[0]
+    assert ({"proving": 2, "active": 0, "disabled": 0}, 9) == (status_of[1], waiting["unefois_webhook_age_seconds"])
+    assert {"proving": 1, "active": 1, "disabled": 0} == status_of[2]
+    for outcome in ("heard", "failed"):
+        name = f'unefois_webhook_attempts_total{{outcome="{outcome}"}}'
+        assert 1 == told[name] - before.get(name, 0)
+
+
+async def test_metrics_tell_what_comes_and_goes_by_topic(asking: Asking, here: World) -> None:
+    here.home.log.for_others = True  # type: ignore[misc]
+    await here.give(CAF, MOVED, FAMILY, ["subject"])
+    async with here.home.store.begin() as tx:
+        await here.home.topic_users.allow(tx, PORTAL, "portal", receives=False, declares=True, at=here.clock())
+    envelope, topic = await here.home.desk.envelope(PORTAL, MOVED, here.moved()), names.declarations(PORTAL)
+    before = await asking.metrics()
+    for value, headers in ((b"no envelope", {}), _as_event(envelope)):
+        await here.home.log.append(topic, b"k", value, headers)
+    waiting = await asking.metrics()
+    await here.home.inlet.take(PORTAL)
+    await here.home.router.route()
+    await here.home.relay.relay(CAF)
+    told = await asking.metrics()
+
+    lag = [figures["unefois_inlet_lag_records"] for figures in (before, waiting, told)]
+    assert [0, 2, 0] == lag
+    for name in (
+        "unefois_inlet_accepted_total",
+        'unefois_inlet_refused_total{reason="invalid-envelope"}',
+        "unefois_relayed_deliveries_total",
+    ):
+        assert 1 == told[name] - before.get(name, 0), name
+
+
+def _as_event(envelope: bytes) -> tuple[bytes, dict[str, bytes]]:
+    """As a source's SDK writes it."""
+    manifest = Manifest.decode(SignedDeclaration.decode(envelope).payload)
+    event = cloudevents.declaration(
+        manifest.source,
+        manifest.event_type,
+        manifest.schema,
+        declaration_id=manifest.declaration_id,
+        issued_at=manifest.issued_at,
+        envelope=envelope,
+    )
+    headers, value = cloudevents.to_kafka(event)
+    return value, dict(headers)
 
 
 async def test_without_a_database_metrics_say_so_and_tell_no_old_figures(
