@@ -200,8 +200,9 @@ class Ledger:
             await _say_ordered(tx, [(row.position, Entry.decode(row.entry)) for row in waiting])
         return len(waiting)
 
-    async def prove(self, leaf: LeafHash, language: Language = "fr") -> str:
-        """A receipt for the entry with this leaf hash, against the newest checkpoint; offline, for anyone.
+    async def prove(self, leaf: LeafHash, language: Language = "fr", cosigned: Sequence[tuple[int, Note]] = ()) -> str:
+        """A receipt for the entry with this leaf hash; offline, for anyone. `cosigned`: checkpoints by their size, of
+        which the first that reaches the entry is in it; else the newest is.
 
         Raises Refused: `ledger.unknown-entry`, `ledger.not-sequenced-yet`.
         """
@@ -216,13 +217,15 @@ class Ledger:
             ).one_or_none()
             if row is None:
                 raise Refused("ledger.unknown-entry", "/entry")
-            size, note = await newest_checkpoint(tx)
-            if row.position is None or row.position >= size:
+            newest, note = await newest_checkpoint(tx)
+            if row.position is None or row.position >= newest:
                 raise Refused("ledger.not-sequenced-yet", "/entry")
+            reach = (each for each in cosigned if each[0] > row.position)
+            size, signed = next(reach, None) or (newest, Note.parse(note.encode()))
             hashes = await tx.conn.run_sync(
                 lambda conn: merkle.inclusion_proof(row.position, size, tiles.hash_reader(size, files_of(conn)))
             )
-        return receipt.make(Entry.decode(row.entry), Proof(row.position, hashes, Note.parse(note.encode())), language)
+        return receipt.make(Entry.decode(row.entry), Proof(row.position, hashes, signed), language)
 
     async def consistency(self, old: int) -> tuple[int, tuple[bytes, ...]]:
         """The newest size, and the proof that its tree begins with that of the first `old` entries."""

@@ -38,7 +38,26 @@ async def prove(home: Home, id_: bytes, kind: EntryKind | None, language: Langua
     async with home.store.read() as tx:
         leaf = await _newest(tx, id_, kind)
     await home.ledger.sequence()
-    text = await home.ledger.prove(leaf, language)
+    return await _receipt(home, leaf, language)
+
+
+async def show(home: Home, id_: bytes, kind: EntryKind | None, language: Language) -> str:
+    """As `prove`, but nothing is written: what waits to be ordered is refused with `ledger.not-sequenced-yet`."""
+    async with home.store.read() as tx:
+        leaf = await _newest(tx, id_, kind)
+    return await _receipt(home, leaf, language)
+
+
+async def _receipt(home: Home, leaf: LeafHash, language: Language) -> str:
+    """Against the newest witnessed checkpoint where that reaches it, else the newest with what cosignatures it has."""
+    async with home.store.read() as tx:
+        try:
+            cosigned = [await home.cosigning.witnessed(tx)]
+        except Refused:  # none yet
+            cosigned = []
+        size, newest = await newest_checkpoint(tx)
+        cosigned.append((size, await home.cosigning.cosigned(tx, size, newest)))
+    text = await home.ledger.prove(leaf, language, cosigned)
     receipt.check(text, home.ledger.verifier_key)
     return text
 

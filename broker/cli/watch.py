@@ -1,7 +1,8 @@
-"""Commands for those who watch a ledger that somebody else runs: `unefois witness ...` and `unefois monitor`.
+"""Commands for those who watch a ledger that somebody else runs: `unefois witness ...` and `unefois monitor`; and one
+for its own operator: `unefois witness list`.
 
 Refuses: nothing of its own.
-Keeps: none of them needs a home, a broker's key or its database.
+Keeps: but for that one, none of them needs a home, a broker's key or its database.
 """
 
 import asyncio
@@ -17,12 +18,14 @@ import typer
 from broker.cli.audits import verifier_key
 from broker.cli.exits import Exit
 from broker.cli.frame import chosen, command, say, tell_fault
-from broker.cli.show import answer, line, pairs
+from broker.cli.session import at_home
+from broker.cli.show import answer, line, pairs, table
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from broker.monitor import Watched
+    from broker.wiring import Home
 
 witness = typer.Typer(no_args_is_help=True, help="A witness: cosigns the checkpoints of logs that others run.")
 
@@ -49,6 +52,57 @@ def init(
 
     key = create(folder, name, PrivateKey.generate(Algorithm.ED25519))
     answer({"folder": str(folder), "key": key.text}, lambda: pairs([(say("clé", "key"), key.text)]))
+
+
+@command(witness, "list")
+def list_witnesses() -> None:
+    """The witnesses of our own ledger, as the settings name them: what each has signed, and what waits.
+
+    Example: unefois witness list
+    """
+    told = at_home(_witnesses)
+
+    def text() -> None:
+        names = [say("témoin", "witness"), say("jusqu'à", "up to"), say("depuis", "at"), say("attend", "waits")]
+        if told["witnesses"]:
+            table(names, [[one[name] for name in ("name", "size", "at", "behind")] for one in told["witnesses"]])
+        seen = "-" if told["witnessed"] is None else told["witnessed"]
+        sizes = [(say("registre", "ledger"), told["size"]), (say("vu par témoins", "witnessed"), seen)]
+        pairs([*sizes, (say("il en faut", "needed"), told["quorum"])])
+
+    answer(told, text)
+
+
+async def _witnesses(home: "Home") -> dict[str, Any]:
+    from broker.ledger import newest_checkpoint
+    from broker.shapes import time_of
+    from schemas.errors import Refused
+    from schemas.witnessing import Known
+
+    async with home.store.read() as tx:
+        seen = await home.cosigning.seen(tx)
+        size, _ = await newest_checkpoint(tx)
+        try:
+            witnessed, _ = await home.cosigning.witnessed(tx)
+        except Refused:  # none yet
+            witnessed = 0
+    known = [Known.parse(each) for each in home.settings.witnesses]
+    return {
+        "size": size,
+        "witnessed": witnessed if known else None,
+        "quorum": home.settings.witness_quorum,
+        "witnesses": [
+            {
+                "name": one.key.name,
+                "url": one.url,
+                "key": one.key.text,
+                "size": seen[one.key.name][0] if one.key.name in seen else 0,
+                "at": time_of(seen[one.key.name][1]) if one.key.name in seen else None,
+                "behind": size - (seen[one.key.name][0] if one.key.name in seen else 0),
+            }
+            for one in known
+        ],
+    }
 
 
 @command(witness, "serve")

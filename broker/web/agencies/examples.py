@@ -91,6 +91,8 @@ EXAMPLES: Final[Mapping[tuple[str, str], Mapping[str, Any]]] = {
             "deliveries": {"sent": 1, "received": 0, "in-progress": 0, "done": 2, "refused": 0},
         },
     },
+    ("GET", "/v1/declarations/{declaration}/receipt"): {"path": {"declaration": DECLARATION}},
+    ("GET", "/v1/deliveries/{delivery}/receipt"): {"path": {"delivery": DELIVERY}},
     ("POST", "/v1/deliveries:pull"): {"request": {"max": 10, "wait": 0}, "response": _PULLED},
     ("POST", "/v1/deliveries:release"): {"request": {"deliveries": [DELIVERY]}, "response": _PULLED},
     ("POST", "/v1/deliveries:ack"): {

@@ -50,6 +50,7 @@ STATUS: Final[Mapping[str, int]] = {
     "gate.unknown-delivery": 404,
     "intake.other-source": 403,
     "intake.too-large": 413,
+    "ledger.not-sequenced-yet": 409,
     "mailbox.already-applied": 409,
     "mailbox.not-handed": 409,
     "mailbox.not-released": 409,
@@ -69,6 +70,8 @@ STATUS: Final[Mapping[str, int]] = {
 """What is not here follows from the fault's type: 422 refused, 503 unavailable, 500 a contradiction of our own."""
 
 _SAFE: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_SOON: Final = frozenset({"api.idempotency-busy", "ledger.not-sequenced-yet"})
+"""What is no fault of the asker's: the same request is good a little later."""
 _LATER: Final = "5"
 """Seconds until a client may ask an unavailable broker again."""
 
@@ -89,7 +92,7 @@ def answer(fault: Fault, request: Request, also: Sequence[Fault] = ()) -> Respon
         response.headers["WWW-Authenticate"] = f"Bearer{told}"
     if status == 403 and fault.code == "api.scope":
         response.headers["WWW-Authenticate"] = f'Bearer error="insufficient_scope", scope="{fault.details["scope"]}"'
-    if status in {429, 503} or fault.code == "api.idempotency-busy":
+    if status in {429, 503} or fault.code in _SOON:
         response.headers["Retry-After"] = str(fault.details.get("after", _LATER))
     return response
 

@@ -13,18 +13,20 @@ from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 
+from broker import proofs
 from broker.credentials import Credential, Scope
 from broker.intake import Accepted
 from broker.shapes import Json, time_of, uuid_of
-from broker.tracking import Progress
+from broker.tracking import Progress, Track
 from broker.web.agencies import arriving, repeating, retiring
 from broker.web.agencies.bodies import Resolve, b64u
 from broker.web.agencies.faults import status_of
 from broker.web.agencies.strict import Access, StrictRoute
-from broker.web.problems import told
+from broker.web.problems import language_of, told
 from broker.wiring import Home
+from schemas.entry import EntryKind
 from schemas.errors import Refused
 from schemas.names import DeclarationId
 
@@ -90,14 +92,7 @@ async def declare_all(request: Request, caller: Publisher) -> Response:
 @routes.get("/declarations/{declaration}")
 async def follow(request: Request, caller: Publisher, declaration: str) -> Json:
     """How far a declaration of yours got: how many administrations have it in which state, never which."""
-    home: Home = request.app.state.home
-    try:
-        of = DeclarationId.parse(declaration)
-    except Refused:
-        raise Refused("tracking.unknown", "/id") from None
-    track = await home.tracking.track(of)
-    if track.source != caller.party:  # as unknown as one that never was
-        raise Refused("tracking.unknown", "/id")
+    track = await _own(request.app.state.home, caller, declaration)
     steps = Counter(step.progress for step in track.steps if step.progress is not Progress.WITHHELD)
     return {
         "declaration": uuid_of(track.declaration_id),
@@ -107,6 +102,30 @@ async def follow(request: Request, caller: Publisher, declaration: str) -> Json:
         "routed_at": time_of(track.routed_at),
         "deliveries": {each.value: steps[each] for each in Progress if each is not Progress.WITHHELD},
     }
+
+
+@routes.get("/declarations/{declaration}/receipt", response_class=PlainTextResponse)
+async def receipt(request: Request, caller: Publisher, declaration: str) -> PlainTextResponse:
+    """That the ledger holds a declaration of yours: a receipt that proves it offline, with a checkpoint that witnesses
+    have cosigned where there are any (`unefois audit check`).
+    """
+    home: Home = request.app.state.home
+    track = await _own(home, caller, declaration)
+    if track.routed_at is None:
+        raise Refused("ledger.not-sequenced-yet", "/declaration")
+    kind = EntryKind.RECEIVED if track.corrects is None else EntryKind.CORRECTED
+    return PlainTextResponse(await proofs.show(home, track.declaration_id, kind, language_of(request)))
+
+
+async def _own(home: Home, caller: Credential, declaration: str) -> Track:
+    try:
+        of = DeclarationId.parse(declaration)
+    except Refused:
+        raise Refused("tracking.unknown", "/id") from None
+    track = await home.tracking.track(of)
+    if track.source != caller.party:  # as unknown as one that never was
+        raise Refused("tracking.unknown", "/id")
+    return track
 
 
 async def _accept_all(home: Home, sent: Sequence[bytes | Refused], caller: Credential) -> list[Accepted | Refused]:

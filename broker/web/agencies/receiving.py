@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.responses import PlainTextResponse
 
-from broker import backlog
+from broker import backlog, proofs
 from broker.credentials import Credential, Scope
-from broker.deliveries import Delivery
+from broker.deliveries import Delivery, load_own
 from broker.gate import Released
 from broker.mailbox import Rejection
 from broker.shapes import Json, time_of, uuid_of
@@ -21,7 +22,7 @@ from broker.web.agencies.faults import status_of
 from broker.web.agencies.pages import Limit, page
 from broker.web.agencies.strict import Access, StrictRoute
 from broker.web.agencies.waiting import Waiting
-from broker.web.problems import told
+from broker.web.problems import language_of, told
 from broker.webhooks import Status
 from broker.wiring import Home
 from schemas.errors import Fault, Refused
@@ -137,6 +138,22 @@ async def dead_letters(
             for one in page(request, response, found, limit, lambda one: one.id)
         ]
     }
+
+
+@routes.get("/deliveries/{delivery}/receipt", response_class=PlainTextResponse)
+async def receipt(request: Request, caller: Receiver, delivery: str) -> PlainTextResponse:
+    """The newest fact that the ledger holds of a delivery of yours: a receipt that proves it offline, with a checkpoint
+    that witnesses have cosigned where there are any (`unefois audit check`).
+    """
+    home: Home = request.app.state.home
+    try:
+        of = DeliveryId.parse(delivery)
+    except Refused:
+        raise Refused("mailbox.unknown-delivery", "/delivery") from None
+    async with home.store.read() as tx:
+        if of not in await load_own(tx, caller.party, [of]):
+            raise Refused("mailbox.unknown-delivery", "/delivery")
+    return PlainTextResponse(await proofs.show(home, of, None, language_of(request)))
 
 
 @routes.get("/status")

@@ -20,8 +20,18 @@ from tests.program import Program
 LOOKS: Final = {
     *("audit check", "audit consistency", "audit export", "audit prove", "audit verify", "config check", "config show"),
     *("dead list", "dead show", "epoch list", "explain", "fsck", "mapping list", "mapping test", "monitor"),
-    *("party list", "subscribe list", "token keys", "token list", "top", "track", "type check", "type list"),
-    *("type show", "webhook attempts", "webhook list", "topics list", "topics plan"),
+    *(
+        "party list",
+        "subscribe list",
+        "token keys",
+        "token list",
+        "witness list",
+        "top",
+        "track",
+        "type check",
+        "type list",
+    ),
+    *("type show", "webhook attempts", "webhook list", "topics list", "topics plan", "witness list"),
 }
 """They change nothing; the look at a citizen's file is an act."""
 

@@ -12,7 +12,7 @@ import pytest
 
 from schemas import receipt
 from schemas.entry import EntryKind
-from schemas.note import VerifierKey
+from schemas.note import KeyType, VerifierKey
 from schemas.signing import Algorithm, PrivateKey
 from tests.announced import announce
 from tests.program import FIELDS, Program, elise_in, grant_and_declare, host, move_in
@@ -235,3 +235,19 @@ class TestConsistency:
 
     def test_a_size_that_never_was_is_refused(self, bare: Program, lived: str) -> None:
         assert "proofs.size" == bare.error("audit", "consistency", "100000", code=3)["code"]
+
+
+def test_the_witnesses_of_our_own_ledger_are_listed_with_what_waits(
+    unefois: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = unefois.told("witness", "list")
+    key = VerifierKey.of("witness.example/0", PrivateKey.generate(Algorithm.ED25519), KeyType.COSIGNATURE_ED25519)
+    monkeypatch.setenv("UNEFOIS_WITNESSES", f"{key.text} https://witness.example")
+    monkeypatch.setenv("UNEFOIS_WITNESS_QUORUM", "1")
+    told = unefois.told("witness", "list")
+    size, nothing = told["size"], {"size": 0, "at": None, "behind": told["size"]}
+
+    assert {"size": size, "witnessed": None, "quorum": 0, "witnesses": []} == alone
+    assert (0, 1) == (told["witnessed"], told["quorum"])
+    assert [{"name": key.name, "url": "https://witness.example", "key": key.text, **nothing}] == told["witnesses"]
+    assert key.name in unefois.run("witness", "list").stdout

@@ -39,6 +39,8 @@ STORY: Final = (
     "POST /v1/deliveries:pull",
     "POST /v1/deliveries:release",
     "POST /v1/deliveries:ack",
+    "GET /v1/declarations/{declaration}/receipt",
+    "GET /v1/deliveries/{delivery}/receipt",
     "GET /v1/dead-letters",
     "POST /v1/deliveries:replay",
     "GET /v1/directory",
@@ -144,6 +146,7 @@ def test_every_example_does_what_it_shows(running: Answering) -> None:
                 running.inside(lambda here: here.home.router.route())
             if name == "POST /v1/deliveries:ack":
                 running.inside(_rejected)
+                running.inside(lambda here: here.home.ledger.sequence())
             sent.append(name)
             received.add(str(answer.status_code))
     assert {"200", "201", "202"} == received

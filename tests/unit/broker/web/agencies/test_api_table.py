@@ -31,6 +31,8 @@ TABLE: dict[tuple[str, str], tuple[Scope, Any, int]] = {
     ("POST", "/deliveries:ack"): (Scope.RECEIVE, ACK, 200),
     ("POST", "/deliveries:release"): (Scope.RECEIVE, {"deliveries": [NOBODY]}, 404),
     ("POST", "/deliveries:replay"): (Scope.RECEIVE, {"deliveries": [NOBODY]}, 200),
+    ("GET", "/declarations/{declaration}/receipt"): (Scope.PUBLISH, None, 404),
+    ("GET", "/deliveries/{delivery}/receipt"): (Scope.RECEIVE, None, 404),
     ("GET", "/dead-letters"): (Scope.RECEIVE, None, 200),
     ("GET", "/status"): (Scope.RECEIVE, None, 200),
     ("POST", "/webhooks"): (Scope.RECEIVE, {"url": "http://a.example/"}, 422),
@@ -115,11 +117,14 @@ async def test_what_is_anothers_gives_the_answer_of_what_never_was(served: Serve
         "{webhook}": (CAF, hook.id),
         "{declaration}": (PORTAL, declared.declaration_id),
         "{subscription}": (CAF, here.subscriptions[CAF, MOVED].id),
+        "{delivery}": (CAF, delivery.id),
         "delivery": (CAF, delivery.id),
     }
     cpam = await served.caller(CPAM)
     for method, path, body in (
         ("GET", "/declarations/{declaration}", None),
+        ("GET", "/declarations/{declaration}/receipt", None),
+        ("GET", "/deliveries/{delivery}/receipt", None),
         ("GET", "/subscriptions/{subscription}", None),
         ("POST", "/subscriptions/{subscription}:end", None),
         ("GET", "/webhooks/{webhook}", None),
