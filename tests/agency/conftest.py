@@ -145,7 +145,7 @@ class Served:
         (self.home.parent / "person.json").write_text(json.dumps(person))
         (self.home.parent / "move.json").write_text(json.dumps({"event_type": MOVED, "record": moved(person)}))
         self.allow(self.home.parent / "person.json")
-        declared: str = self.unefois("declare", self.home.parent / "move.json")["declaration"]
+        declared: str = self.unefois("declare", self.home.parent / "move.json", "--source", PORTAL)["declaration"]
         return declared
 
     def arrived(self) -> None:

@@ -72,6 +72,8 @@ def test_a_webhook_from_its_challenge_to_its_end_by_410_and_the_letter_about_it(
     served: Served, town: Town, endpoint: Endpoint, post: Post
 ) -> None:
     queue = endpoint.heard
+    while town.post("/v1/deliveries:pull", max=100)["deliveries"]:
+        pass  # what other tests left
     made = town.post("/v1/webhooks", url=endpoint.address, symmetric=True)
     town.id, secret = made["id"], made["secret"]
 
@@ -84,7 +86,8 @@ def test_a_webhook_from_its_challenge_to_its_end_by_410_and_the_letter_about_it(
     verify(headers, body, made["public_keys"], at)
     assert b"Goff" not in body
     pulled = town.post("/v1/deliveries:pull", max=20)
-    assert json.loads(body)["data"]["waiting"] == len(pulled["deliveries"])
+    assert 1 == json.loads(body)["data"]["waiting"]  # never handed out; others may come again with it
+    assert 1 <= len(pulled["deliveries"])
 
     # two keys while they rotate
     rotated = town.post(f"/v1/webhooks/{town.id}:rotate", overlap_hours=24)
