@@ -3,6 +3,8 @@
 A new command without a row fails.
 """
 
+import ast
+import inspect
 import json
 import sqlite3
 from collections.abc import Iterator
@@ -10,6 +12,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
+import pytest
 import typer
 from joserfc.jwk import OKPKey
 
@@ -35,31 +38,39 @@ LOOKS: Final = {
 }
 """They change nothing; the look at a citizen's file is an act."""
 
-WITHOUT: Final = {
-    "demo": "a home of its own, which it throws away",
-    "sandbox": "a home of its own",
-    "source new-key": "at the source's side: the broker hears of it by party add-key",
-    "source serve": "at the source's side",
-    "witness init": "at a witness's side",
-    "witness serve": "at a witness's side",
-    "run": "the machine: each thing that it does has its entry",
-    "serve": "the machine, likewise",
-    "init": "the first entries are those of the home that it makes",
-    "migrate": "the tables' form; what is in them stays",
-    "move": "another database with the same rows, ledger included",
-    "prune": "the retentions of the settings, which upkeep obeys every hour as well",
-    "webhook prove": "a challenge to a server; the attempt is kept beside it",
-    "webhook rotate": "keys that are derived from the webhook's id and a number",
-    "topics apply": "at Kafka: what it makes follows from entries that are there",
-    "topics begin-again": "where a source's topic goes on: each declaration has its entries",
-    "move-log": "another place with the same records",
-    "conformance cases": "at an administration's side",
-    "conformance run": "sandboxes of its own, which it throws away",
-    "subscribe pause": "the approval stands; what waits is in the ledger as planned, and the log says who paused",
-    "subscribe resume": "likewise",
-    "declare": "received when it is routed; the source has the signed receipt",
+APART: Final = {
+    *("demo", "sandbox", "conformance cases", "conformance run", "source new-key", "source serve"),
+    *("witness init", "witness serve"),
 }
-"""Acts without an entry of their own, and why."""
+"""They work elsewhere: in a home that they make and throw away, at a source's, a witness's, an administration's."""
+
+UNCHANGED: Final = {
+    "migrate": "here",
+    "prune": "here",
+    "subscribe pause": "here",  # the approval stands; what waits is planned, and the log says who paused
+    "subscribe resume": "here",
+    "webhook prove": "here",
+    "webhook rotate": "here",
+    "move": "tests/unit/broker/test_move.py::"
+    "test_what_waited_in_the_old_one_is_delivered_from_the_new_one_and_the_ledger_goes_on",
+    "move-log": "tests/unit/broker/test_log_move.py::test_every_record_keeps_its_offset_and_the_old_log_is_closed",
+    "topics apply": "tests/contract/test_topic_plan.py::"
+    "test_what_is_planned_is_made_once_and_a_change_behind_its_back_is_seen",
+    "topics begin-again": "tests/unit/broker/test_inlet.py::"
+    "test_a_topic_that_was_made_anew_or_cut_is_its_sources_trouble_until_it_is_read_again",
+}
+"""They change nothing that the ledger tells of: by the test named, or by the one below, which looks."""
+
+FOLLOWS: Final = {
+    "init": "here",
+    "declare": "here",
+    "run": "here",
+    "serve": "tests/unit/broker/cli/test_cli_serve.py::test_what_was_declared_is_routed_and_asked_to_stop_it_ends_well",
+}
+"""Each thing that they bring about has its entry, when it happens."""
+
+WITHOUT: Final = {*APART, *UNCHANGED, *FOLLOWS}
+"""Acts without an entry of their own."""
 
 ACTS: Final = {
     "party add": {"party_added", "key_added", "policy_set", "right_granted"},
@@ -91,7 +102,9 @@ ACTS: Final = {
 ELSEWHERE: Final = {"dead replay", "epoch destroy", "party add-key", "party revoke-key", "subscribe approve"}
 """Done by tests of their own, which look at the entries: test_deadletters, test_key_epochs, test_cli_parties."""
 
+ROOT: Final = Path(__file__).parents[4]
 NEW: Final = "urn:unefois:archive"
+NEW_HOOK: Final = "urn:unefois:caf"
 MOVED: Final = "address.changed"
 
 
@@ -116,7 +129,7 @@ def kinds(home: Path) -> list[str]:
 
 
 def test_every_command_is_a_look_or_an_act_with_its_entry() -> None:
-    rows = [LOOKS, set(WITHOUT), set(ACTS) | {"dead replay"}]
+    rows = [LOOKS, WITHOUT, set(ACTS) | {"dead replay"}]
     assert set(commands()) == set().union(*rows)
     assert sum(map(len, rows)) == len(set().union(*rows))
 
@@ -159,3 +172,47 @@ def test_an_act_leaves_the_entries_that_the_table_names(unefois: Program, elise:
     act("epoch rotate", "gate")
     assert 0 == unefois.run("fsck").exit_code
     assert set(ACTS) - ELSEWHERE == seen
+
+
+def defined(node: str) -> bool:
+    """Whether there is such a test."""
+    file, _, name = node.partition("::")
+    tree = ast.parse((ROOT / file).read_text("utf-8"))
+    return any(getattr(each, "name", None) == name for each in ast.walk(tree))
+
+
+@pytest.mark.parametrize("command", sorted(UNCHANGED | FOLLOWS))
+def test_who_has_no_entry_names_a_test_that_there_is(command: str) -> None:
+    node = (UNCHANGED | FOLLOWS)[command]
+    assert node == "here" or defined(node)
+
+
+@pytest.mark.parametrize("command", sorted(APART))
+def test_who_works_apart_does_not_open_the_home_that_it_is_called_with(command: str) -> None:
+    one: Any = typer.main.get_command(app)
+    for word in command.split():
+        one = one.commands[word]
+    source = inspect.getsource(inspect.unwrap(one.callback))
+    assert [] == [name for name in ("at_home(", "open_home(") if name in source]
+
+
+def test_who_changes_nothing_that_the_ledger_tells_of_adds_no_entry(unefois: Program) -> None:
+    hook = unefois.told("webhook", "add", NEW_HOOK, "https://caf.example.fr/unefois")["id"]
+    subscription = unefois.told("subscribe", "list")["subscriptions"][0]["id"]
+    before = kinds(unefois.home)
+    for words in (
+        *(("migrate",), ("prune",), ("webhook", "rotate", hook), ("webhook", "prove", hook)),
+        *(("subscribe", "pause", subscription), ("subscribe", "resume", subscription)),
+    ):
+        unefois.told(*words)
+        assert before == kinds(unefois.home), words
+    assert 0 == unefois.run("fsck").exit_code
+
+
+def test_what_is_brought_about_has_its_entry_when_it_happens(unefois: Program, elise: Path, move: Path) -> None:
+    assert {"party_added", "key_added"} <= set(kinds(unefois.home)), "init"
+    before = len(kinds(unefois.home))
+    unefois.told("declare", move, "--type", "address.changed")
+    assert [] == kinds(unefois.home)[before:], "it waits in the log"
+    unefois.told("run", "--once")
+    assert "received" in kinds(unefois.home)[before:]
