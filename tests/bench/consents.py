@@ -15,15 +15,14 @@ import time
 from hashlib import sha256
 from typing import Final
 
-import asyncpg
-from sqlalchemy import make_url, text
+from sqlalchemy import text
 
 from broker.store import migrate
 from broker.store.engine import Store, Transaction
 from consent import registry
 from schemas.names import EventType, GrantId, SubjectRef
+from tests.bench.fleet import settled
 from tests.services import postgres
-from tests.services.databases import plain
 
 SUBJECTS: Final = 500
 MOVED: Final = EventType("fr.unefois.address.changed.v1")
@@ -51,7 +50,7 @@ async def main(sizes: list[int], looks: int, url: str) -> None:
         made = 0
         for size in sizes:
             await _grow(store, indexes, made, size)
-            await _settled(url)
+            await settled(url)
             made = size
             routing, releasing = await _looked(store, size, looks)
             inside = await _inside(store, size, looks)
@@ -65,16 +64,6 @@ async def main(sizes: list[int], looks: int, url: str) -> None:
                 print(f"{size:>12,} grants, {SUBJECTS} {name}: p50 {p50:.2f} ms, p99 {p99:.2f} ms", end="")
                 print(f" (aim {AIM_MS} ms, {met}); best {min(times):.2f} ms", flush=True)
         await _explained(store, made)
-
-
-async def _settled(url: str) -> None:
-    """What a server does in its idle hours: hint bits, the visibility map, and the dirty pages to disk."""
-    connection = await asyncpg.connect(plain(make_url(url)))
-    try:
-        await connection.execute("VACUUM ANALYZE grants")
-        await connection.execute("CHECKPOINT")
-    finally:
-        await connection.close()
 
 
 async def _indexes(store: Store) -> list[tuple[str, str]]:

@@ -18,6 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import asyncpg
+from sqlalchemy import make_url
+
 from broker.founding import create_home
 from broker.settings import Settings, load
 from broker.wiring import open_home
@@ -25,6 +28,7 @@ from schemas.names import PartyId
 from tests.bench.figures import Figure, cost, percentile, rate
 from tests.bench.floor import Floor, measure
 from tests.bench.spine import FIELDS, RECIPIENTS, allow, enrol
+from tests.services.databases import plain
 from tests.world import World, populate
 
 ROOT = Path(__file__).parents[2]
@@ -265,6 +269,16 @@ async def run(count: int, told: Mapping[str, Any]) -> list[Figure]:
         figures.append(revocations(served, 2 * count + IDLE, count, per_second))
         figures += recovery(served, 3 * count + IDLE + REVOKED)
     return figures
+
+
+async def settled(url: str) -> None:
+    """What a PostgreSQL does in its idle hours: hint bits, the visibility map, and the dirty pages to disk."""
+    connection = await asyncpg.connect(plain(make_url(url)))
+    try:
+        await connection.execute("VACUUM ANALYZE")
+        await connection.execute("CHECKPOINT")
+    finally:
+        await connection.close()
 
 
 @contextmanager
