@@ -30,6 +30,8 @@ class Floor:
     source: float
     broker: float
     recipients: float
+    gate: float
+    """Of the broker's seconds, the gate's for one delivery, in a pull of PULL."""
 
     @property
     def total(self) -> float:
@@ -49,12 +51,17 @@ def measure(world: World, recipients: int, fields: int, rounds: int) -> Floor:
     source = (time.perf_counter() - start) / rounds
     start = time.perf_counter()
     locked = [parts.route(envelope, fields) for envelope in declared]
+    routed = time.perf_counter()
     pulls = parts.release(locked)
-    broker = (time.perf_counter() - start) / rounds
-    start = time.perf_counter()
+    released = time.perf_counter()
     for batch, key_release in pulls:
         parts.receive(batch, key_release)
-    return Floor(source, broker, (time.perf_counter() - start) / rounds)
+    return Floor(
+        source,
+        (released - start) / rounds,
+        (time.perf_counter() - released) / rounds,
+        (released - routed) / rounds / recipients,
+    )
 
 
 class _Parts:
