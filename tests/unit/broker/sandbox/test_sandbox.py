@@ -5,6 +5,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from broker.mail import address_in
 from broker.sandbox import news
 from broker.sandbox.mischief import Mischief
 from schemas import catalogue, evolution
@@ -297,3 +298,11 @@ def _comes(trial: Trial):
         return trial.live.play.door.idle_pulls > before
 
     return came
+
+
+async def test_nobody_in_a_sandbox_can_be_written_a_letter(trial: Trial) -> None:
+    home = trial.live.play.home
+    async with home.store.read() as tx:
+        found = await home.lookup.parties(tx)
+    others = [one.contact for one in found if one.id != home.party]
+    assert [None, None] == [address_in(contact) for contact in others]
