@@ -47,6 +47,7 @@ class Scope(Enum):
     RECEIVE = "receive"
     SUBSCRIBE = "subscribe"
     READ = "read"
+    KEYS = "keys"
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,7 @@ from broker.settings import Settings
 from broker.store import migrate
 from broker.store.engine import Store
 from broker.subscribing import Subscribing
+from broker.succession import Succession
 from broker.telling import Telling
 from broker.topics import TopicUsers
 from broker.tracking import Tracking
@@ -110,6 +111,7 @@ class Home:
     ledger: Ledger
     cosigning: Cosigning
     publication: Publication
+    succession: Succession
     pruning: Pruning
     upkeep: Upkeep
     tracking: Tracking
@@ -340,6 +342,7 @@ def assemble(
         ),
         ledger=ledger,
         cosigning=cosigning,
+        succession=Succession(registrar, identities.secret(keys, identities.ACCESS)),
         publication=Publication(store=store, lookup=lookup, ledger=ledger, clock=clock),
         pruning=pruning,
         upkeep=Upkeep(

@@ -88,7 +88,7 @@ def schema(schema_id: SchemaId) -> Call[bytes]:
 
 def resolve(person: Mapping[str, Any]) -> Call[bytes]:
     """A token for the person that a declaration will be about, good for this source and for an hour or so."""
-    return _posted("/v1/subjects:resolve", {"subject": dict(person)}, lambda told: _bytes(told, "subject_token"))
+    return posted("/v1/subjects:resolve", {"subject": dict(person)}, lambda told: raw(told, "subject_token"))
 
 
 def declare(envelope: bytes) -> Call[Receipt]:
@@ -108,18 +108,18 @@ def status() -> Call[Json]:
 
 def pull(limit: int, wait: int = 0) -> Call[Pulled]:
     """Lease and release at most `limit` deliveries. Made again after a lost answer, it gives others first."""
-    return _posted("/v1/deliveries:pull", {"max": limit, "wait": wait}, _pulled)
+    return posted("/v1/deliveries:pull", {"max": limit, "wait": wait}, _pulled)
 
 
 def release(ids: Sequence[DeliveryId]) -> Call[Pulled]:
     """The keys of these deliveries alone, which were handed out before."""
-    return _posted("/v1/deliveries:release", {"deliveries": [uuid_text(one) for one in ids]}, _pulled)
+    return posted("/v1/deliveries:release", {"deliveries": [uuid_text(one) for one in ids]}, _pulled)
 
 
 def acknowledge(ended: Mapping[DeliveryId, Outcome]) -> Call[dict[DeliveryId, Refused]]:
     """Record the ends of deliveries; those that are not taken come back. `Applied.reference` stays here."""
     ends = [_end(delivery, outcome) for delivery, outcome in ended.items()]
-    return _posted("/v1/deliveries:ack", {"acknowledgements": ends}, _failed)
+    return posted("/v1/deliveries:ack", {"acknowledgements": ends}, _failed)
 
 
 def replay(deliveries: Sequence[DeliveryId]) -> Call[dict[DeliveryId, Refused]]:
@@ -128,8 +128,9 @@ def replay(deliveries: Sequence[DeliveryId]) -> Call[dict[DeliveryId, Refused]]:
     return Call("POST", "/v1/deliveries:replay", lambda content: _failed(_object(content)), body, again=False)
 
 
-def _posted(path: str, body: Json, read: Callable[[Json], T]) -> Call[T]:
-    return Call("POST", path, lambda content: read(_object(content)), json.dumps(body).encode())
+def posted(path: str, body: Json, read: Callable[[Json], T], *, again: bool = True) -> Call[T]:
+    """A JSON object that is sent, and one that comes back."""
+    return Call("POST", path, lambda content: read(_object(content)), json.dumps(body).encode(), again=again)
 
 
 def _directory(content: bytes) -> Directory:
@@ -171,26 +172,27 @@ def _receipt(content: bytes) -> Receipt:
         raise Refused("client.answer", "/receipt") from None
 
 
-def _bytes(told: Json, name: str) -> bytes:
+def raw(told: Json, name: str) -> bytes:
+    """A member in base64url. Raises Refused `client.answer`."""
     text = told.get(name)
     try:
-        raw = urlsafe_b64decode(f"{text}{'=' * (-len(text) % 4)}") if isinstance(text, str) else b""
+        found = urlsafe_b64decode(f"{text}{'=' * (-len(text) % 4)}") if isinstance(text, str) else b""
     except ValueError:
-        raw = b""
-    if not raw or urlsafe_b64encode(raw).decode().rstrip("=") != text:
+        found = b""
+    if not found or urlsafe_b64encode(found).decode().rstrip("=") != text:
         raise Refused("client.answer", f"/{name}")
-    return raw
+    return found
 
 
 def _pulled(told: Json) -> Pulled:
     try:
         taken, withheld = told["deliveries"], told["withheld"]
-        locked = tuple(LockedDelivery.decode(_bytes(one, "locked")) for one in taken)
+        locked = tuple(LockedDelivery.decode(raw(one, "locked")) for one in taken)
         attempts = {DeliveryId.parse(one["id"]): int(one["attempts"]) for one in taken}
         held = tuple(WithheldDelivery(DeliveryId.parse(one["id"]), Reason(one["reason"])) for one in withheld)
     except (KeyError, TypeError, ValueError):
         raise Refused("client.answer", "/deliveries") from None
-    return Pulled(locked, _bytes(told, "key_release") if locked else b"", held, attempts)
+    return Pulled(locked, raw(told, "key_release") if locked else b"", held, attempts)
 
 
 def _failed(told: Json) -> dict[DeliveryId, Refused]:

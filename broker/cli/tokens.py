@@ -32,7 +32,7 @@ def issue(
     party: Annotated[str, typer.Argument(metavar="PARTY", help="Whose token it is.")],
     *,
     scopes: Annotated[
-        list[str] | None, typer.Option("--scope", help="publish, receive, subscribe or read. Repeatable.")
+        list[str] | None, typer.Option("--scope", help="publish, receive, subscribe, read or keys. Repeatable.")
     ] = None,
     days: Annotated[int, typer.Option("--days", min=1, max=400, help="How long it is good.")] = 90,
 ) -> None:
@@ -84,7 +84,7 @@ def pin(
     key: Annotated[Path, typer.Argument(metavar="JWK", help="Its public key, Ed25519 or P-256, one JWK in a file.")],
     *,
     scopes: Annotated[
-        list[str] | None, typer.Option("--scope", help="publish, receive, subscribe or read. Repeatable.")
+        list[str] | None, typer.Option("--scope", help="publish, receive, subscribe, read or keys. Repeatable.")
     ] = None,
 ) -> None:
     """Trust a client's public key: with it, the administration gets access tokens at /oauth2/token.
@@ -124,7 +124,7 @@ def follow(
     url: Annotated[str, typer.Argument(metavar="URL", help="Where it publishes them, as a JWK Set; https.")],
     *,
     scopes: Annotated[
-        list[str] | None, typer.Option("--scope", help="publish, receive, subscribe or read. Repeatable.")
+        list[str] | None, typer.Option("--scope", help="publish, receive, subscribe, read or keys. Repeatable.")
     ] = None,
 ) -> None:
     """Trust the client keys that an administration publishes at an address: it renews them there without asking.
@@ -220,7 +220,7 @@ def _wanted(scopes: list[str]) -> "list[Scope]":
     known = {scope.value: scope for scope in Scope}
     for scope in scopes:
         if scope not in known:
-            raise typer.BadParameter("publish, receive, subscribe or read", param_hint="--scope")
+            raise typer.BadParameter("publish, receive, subscribe, read or keys", param_hint="--scope")
     return [known[scope] for scope in scopes]
 
 

@@ -12,14 +12,14 @@ from typing import Any, Final
 from fastapi import FastAPI, Response
 from fastapi.responses import JSONResponse
 
-from broker.web.agencies import hooks, publishing, reading, receiving, tokens
+from broker.web.agencies import hooks, publishing, reading, receiving, succeeding, tokens
 from broker.web.agencies.described import document
 from broker.web.agencies.waiting import Waiting
 from broker.wiring import Home
 
 PREFIX: Final = "/v1"
 OAUTH: Final = "/oauth2"
-ROUTES: Final = (publishing.routes, receiving.routes, reading.routes, hooks.routes)
+ROUTES: Final = (publishing.routes, receiving.routes, reading.routes, hooks.routes, succeeding.routes)
 BODIES: Final[Mapping[str, int]] = {
     f"{PREFIX}/declarations": 1_048_576,
     f"{PREFIX}/declarations:batch": 8 * 1_048_576,

@@ -16,6 +16,8 @@ SCHEMA: Final = "b40cd2484f489c62691eb64be7fd7e6c2f60a80087d42ee8a1a036663008c26
 _AT: Final = "2026-11-24T14:06:35.061Z"
 _DIGEST: Final = "b5bb9d8014a0f9b1d61e21e796d78dccdf1352f23cd32812f4850b878ae4944c"
 _BYTES: Final = "TG9ja2Vk"
+PUBLIC: Final = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"
+"""Of the first vector of RFC 8032."""
 
 _SUBSCRIPTION: Final = {
     "id": SUBSCRIPTION,
@@ -167,6 +169,23 @@ EXAMPLES: Final[Mapping[tuple[str, str], Mapping[str, Any]]] = {
             ("resume", {}),
             ("end", {"status": "ended", "ended_at": _AT}),
         )
+    },
+    ("POST", "/v1/keys:challenge"): {
+        "request": {"use": "signing", "kind": 1, "public": PUBLIC},
+        "response": {"challenge": _BYTES, "sealed": None, "expires_at": _AT},
+    },
+    ("POST", "/v1/keys"): {
+        "request": {
+            "use": "signing",
+            "kind": 1,
+            "public": PUBLIC,
+            "challenge": _BYTES,
+            "proof": _BYTES,
+            "present": _DIGEST,
+            "authorisation": _BYTES,
+            "overlap_hours": 720,
+        },
+        "response": {"kid": _DIGEST, "valid_from": _AT},
     },
     ("POST", "/v1/webhooks"): {"request": {"url": "https://agency.example.fr/unefois"}, "response": _WEBHOOK},
     ("GET", "/v1/webhooks"): {"response": {"webhooks": [_WEBHOOK]}},

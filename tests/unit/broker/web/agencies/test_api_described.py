@@ -16,13 +16,18 @@ from schemathesis import GenerationMode
 from schemathesis.specs.openapi import checks
 
 from broker.shapes import uuid_of
+from broker.succession import NewKey
 from broker.web.agencies.app import PREFIX, describe, describe_oauth
 from broker.web.agencies.bodies import b64u
 from broker.web.agencies.described import operations
 from broker.web.agencies.examples import DECLARATION, DELIVERY, EXAMPLES, SUBSCRIPTION, WEBHOOK
 from broker.web.agencies.waiting import Waiting
 from connectors.contract import Rejected
+from connectors.renewal import Renewal, Told
+from schemas.directory import Directory
 from schemas.names import Reason
+from schemas.signing import Algorithm, PrivateKey
+from schemas.succession import Use
 from tests.answering import Answering, answering
 from tests.world import CAF, FAMILY, MOVED, PORTAL, World
 
@@ -49,6 +54,8 @@ STORY: Final = (
     "GET /v1/directory/jwks",
     "GET /v1/schemas",
     "GET /v1/schemas/{schema}",
+    "POST /v1/keys:challenge",
+    "POST /v1/keys",
     "POST /v1/subscriptions",
     "GET /v1/subscriptions",
     "GET /v1/subscriptions/{subscription}",
@@ -88,6 +95,16 @@ def test_every_operation_has_its_example_and_is_sent() -> None:
 
 async def _envelope(here: World) -> bytes:
     return await here.home.desk.envelope(PORTAL, MOVED, here.moved())
+
+
+async def _handed(here: World) -> dict[str, Any]:
+    """A new signing key of CAF's, as its client hands it in."""
+    directory = (await here.home.publication.newest()).content
+    (present,) = here.home.keyring.signers(Directory.from_json(directory), CAF, here.clock())
+    new, renewal = PrivateKey.generate(Algorithm.ED25519), Renewal(CAF, present)
+    made = here.home.succession.challenge(CAF, NewKey(Use.SIGNING, new.algorithm, new.public), here.clock())
+    told: dict[str, Any] = json.loads(renewal.take(new, Told(made.challenge, None)).body or b"")
+    return told
 
 
 async def _rejected(here: World) -> None:
@@ -134,6 +151,8 @@ def test_every_example_does_what_it_shows(running: Answering) -> None:
             party = PORTAL if "declarations" in name or "subjects" in name else CAF
             headers = {"authorization": f"Bearer {tokens[party]}", "content-type": "application/json"}
             content: bytes | None = body.encode() if "request" in example else None
+            if name == "POST /v1/keys":
+                content = json.dumps(running.inside(_handed)).encode()
             if name == "POST /v1/declarations":
                 content, headers["content-type"] = running.inside(_envelope), "application/avro"
             answer = client.request(method, path, content=content, headers=headers)

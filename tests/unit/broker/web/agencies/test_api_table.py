@@ -10,6 +10,7 @@ from fastapi import FastAPI
 
 from broker.credentials import Scope
 from broker.web.agencies.app import PREFIX, ROUTES
+from broker.web.agencies.examples import EXAMPLES, PUBLIC
 from broker.web.agencies.frame import ALWAYS
 from broker.web.agencies.strict import StrictRoute
 from tests.unit.broker.web.agencies.calls import Served
@@ -20,6 +21,8 @@ NOBODY = "00000000-0000-0000-0000-000000000000"
 ENVELOPE = object()
 WISH = {"event_type": MOVED, "purpose": "town-planning", "fields": ["subject"]}
 ACK = {"acknowledgements": [{"delivery": NOBODY, "outcome": "applied"}]}
+
+HANDED = EXAMPLES["POST", "/v1/keys"]["request"]
 
 # route -> who may come, with what, and what a caller with that scope alone is answered
 TABLE: dict[tuple[str, str], tuple[Scope, Any, int]] = {
@@ -42,6 +45,8 @@ TABLE: dict[tuple[str, str], tuple[Scope, Any, int]] = {
     ("POST", "/webhooks/{webhook}:rotate"): (Scope.RECEIVE, {}, 404),
     ("POST", "/webhooks/{webhook}:end"): (Scope.RECEIVE, None, 404),
     ("GET", "/webhooks/{webhook}/attempts"): (Scope.RECEIVE, None, 404),
+    ("POST", "/keys:challenge"): (Scope.KEYS, {"use": "signing", "kind": 1, "public": PUBLIC}, 200),
+    ("POST", "/keys"): (Scope.KEYS, HANDED, 422),
     ("GET", "/directory"): (Scope.READ, None, 200),
     ("GET", "/directory:signed"): (Scope.READ, None, 200),
     ("GET", "/directory/notes"): (Scope.READ, None, 200),

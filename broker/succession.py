@@ -1,0 +1,148 @@
+"""Succession: an administration lists a new key of its own, without an operator: its present signing key authorises it.
+
+    challenge(new key) ──► signed by the new key (or opened with it), and signed by a present one ──► take
+
+Refuses: a key whose holder did not show that they hold it; one that no present signing key of the same party hands over
+to: a token alone, stolen or not, changes no key; a signing key of an algorithm that the party has none of, for what its
+declarations must be signed with is an operator's to decide.
+Keeps: a challenge counts for its party, use and key, for CHALLENGE_MS, and is stored nowhere. The old keys go on for
+the overlap; the new key has its ledger entry, as one that an operator lists.
+"""
+
+import hmac
+from dataclasses import dataclass
+from typing import Final
+
+from broker import directory as tables
+from broker.registrar import LOCK, Registrar
+from broker.store.engine import Transaction
+from schemas import hpke, signing, succession
+from schemas.directory import Directory
+from schemas.errors import Refused
+from schemas.hpke import Suite
+from schemas.names import Instant, Kid, PartyId
+from schemas.signing import Algorithm
+from schemas.succession import Use
+
+CHALLENGE_MS: Final = 600_000
+_AT: Final = 8
+_SIZE: Final = _AT + 32
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A public key: an algorithm or a suite, and its raw bytes."""
+
+    use: Use
+    kind: Algorithm | Suite
+    public: bytes
+
+    @property
+    def kid(self) -> Kid:
+        """Its id, which commits to its kind."""
+        if isinstance(self.kind, Algorithm):
+            return signing.kid_of(self.kind, self.public)
+        return hpke.kid_of(self.kind, self.public)
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """What is to be answered until `expires_at`. `sealed`: the answer itself, sealed to a sealing key."""
+
+    challenge: bytes
+    sealed: bytes | None
+    expires_at: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The challenge, the proof by the new key, and who hands over: a present signing key, and its signature."""
+
+    challenge: bytes
+    proof: bytes
+    present: Kid
+    authorisation: bytes
+
+
+class Succession:
+    """Inside the caller's transaction. `seed`: 32 secret bytes that every process has."""
+
+    def __init__(self, registrar: Registrar, seed: bytes) -> None:
+        self._registrar = registrar
+        self._secret = hmac.digest(seed, b"unefois/key-challenge/v1", "sha256")
+
+    def challenge(self, party: PartyId, new: NewKey, at: Instant) -> Challenge:
+        """Raises Refused `hpke.*`, `signing.*` for a key that nobody should trust."""
+        expires_at = Instant(at + CHALLENGE_MS)
+        made = self._challenge(party, new, expires_at)
+        if isinstance(new.kind, Algorithm):
+            signing.check_public(new.kind, new.public)
+            return Challenge(made, None, expires_at)
+        sealed = hpke.seal(new.kind, new.public, self._answer(made), succession.info(new.kid))
+        return Challenge(made, sealed, expires_at)
+
+    async def take(
+        self, tx: Transaction, party: PartyId, new: NewKey, answer: Answer, *, overlap_ms: int, at: Instant
+    ) -> Kid:
+        """List the key from now on; the party's others of this kind end after the overlap.
+
+        Raises Refused: `succession.challenge`, `succession.possession`, `succession.authorisation`,
+        `succession.algorithm`, and what `Registrar.rotate_signing` and `rotate_sealing` do.
+        """
+        self._check_challenge(party, new, answer.challenge, at)
+        await tx.lock_exclusive([LOCK])  # nobody revokes the present key meanwhile
+        directory = await tables.snapshot(tx)
+        _check_authorised(directory, party, new, answer, at)
+        self._check_possession(party, new, answer)
+        if isinstance(new.kind, Algorithm):
+            _check_algorithm(directory, party, new.kind, at)
+            return await self._registrar.rotate_signing(
+                tx, party, algorithm=new.kind, public=new.public, at=at, overlap_ms=overlap_ms
+            )
+        return await self._registrar.rotate_sealing(
+            tx, party, suite=new.kind, public=new.public, at=at, overlap_ms=overlap_ms
+        )
+
+    def _challenge(self, party: PartyId, new: NewKey, expires_at: int) -> bytes:
+        when = expires_at.to_bytes(_AT, "big")
+        bound = when + new.kid + new.use.value.encode() + b"\x00" + party.encode()
+        return when + hmac.digest(self._secret, bound, "sha256")
+
+    def _answer(self, challenge: bytes) -> bytes:
+        return hmac.digest(self._secret, b"answer" + challenge, "sha256")
+
+    def _check_challenge(self, party: PartyId, new: NewKey, told: bytes, at: Instant) -> None:
+        expires_at = int.from_bytes(told[:_AT], "big")
+        ours = self._challenge(party, new, expires_at)
+        if len(told) != _SIZE or not hmac.compare_digest(ours, told) or at >= expires_at:
+            raise Refused("succession.challenge", "/challenge")
+
+    def _check_possession(self, party: PartyId, new: NewKey, answer: Answer) -> None:
+        if isinstance(new.kind, Algorithm):
+            message = succession.possession(party, new.use, new.kid, answer.challenge)
+            held = signing.verify(new.kind, new.public, answer.proof, message)
+        else:
+            held = hmac.compare_digest(self._answer(answer.challenge), answer.proof)
+        if not held:
+            raise Refused("succession.possession", "/proof")
+
+
+def _check_authorised(directory: Directory, party: PartyId, new: NewKey, answer: Answer, at: Instant) -> None:
+    try:
+        present = directory.check_signer(party, answer.present, at)
+    except Refused:
+        raise Refused("succession.authorisation", "/present") from None
+    message = succession.authorisation(party, new.use, new.kid, answer.challenge)
+    if not signing.verify(present.algorithm, present.public, answer.authorisation, message):
+        raise Refused("succession.authorisation", "/authorisation")
+
+
+def _check_algorithm(directory: Directory, party: PartyId, wanted: Algorithm, at: Instant) -> None:
+    held = {
+        one.algorithm
+        for one in directory.signing
+        if one.party == party and one.valid_from <= at and one.revoked_at is None
+        if one.valid_to is None or at <= one.valid_to
+    }
+    if wanted not in held:
+        raise Refused("succession.algorithm", "/kind")
