@@ -3,11 +3,10 @@
 Refuses: a database that forgets (in memory), one that we never tried, a URL without its driver.
 Keeps: a commit that returned survives a power cut; a writing transaction reads what the last one left; the driver's
 errors leave here as Unavailable or Corrupt, without the statement's parameters.
-Source: sqlite.org/pragma.html, sqlite.org/rescode.html; PostgreSQL, appendix A (error codes).
+Source: sqlite.org/pragma.html; errors: `faults.py`.
 """
 
 import os
-import sqlite3
 from pathlib import Path
 from time import monotonic
 from typing import Any, Final, Protocol
@@ -20,11 +19,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool, PoolProxiedConnection
 from sqlalchemy.sql.dml import Insert
 
-from broker.store import near
+from broker.store import faults, near
 from broker.store.bell import Bell
 from broker.store.locks import Locks, PostgresLocks, SqliteLocks
 from broker.store.waits import USUAL, Waits
-from schemas.errors import Corrupt, Fault, Refused, Unavailable
+from schemas.errors import Fault, Refused, Unavailable
 
 BUSY_SECONDS = 10
 """How long a transaction on SQLite waits for another process before it gives up with `store.locked`."""
@@ -134,7 +133,7 @@ class Sqlite:
         code = getattr(error.orig, "sqlite_errorcode", None)
         if code is None:
             return Unavailable("store.away", error="closed") if error.connection_invalidated else None
-        return _sqlite_fault(code & 0xFF, str(getattr(error.orig, "sqlite_errorname", "")))
+        return faults.of_sqlite(code & 0xFF, str(getattr(error.orig, "sqlite_errorname", "")))
 
     def without_values(self, error: DBAPIError) -> DBAPIError:
         """SQLite names the constraint and its columns, no more."""
@@ -203,28 +202,6 @@ def _make_private(url: URL) -> None:
         raise Unavailable("store.cannot-open", error=type(error).__name__) from None
 
 
-def _sqlite_fault(primary: int, name: str) -> Fault | None:
-    if primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return Corrupt("store.corrupt", error=name)
-    if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return Unavailable("store.locked")
-    if primary in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_PROTOCOL):
-        return Unavailable("store.away", error=name)
-    return _sqlite_file_fault(primary, name)
-
-
-def _sqlite_file_fault(primary: int, name: str) -> Fault | None:
-    if primary == sqlite3.SQLITE_FULL:
-        return Unavailable("store.disk-full")
-    if primary in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
-        return Unavailable("store.read-only")
-    if primary == sqlite3.SQLITE_CANTOPEN:
-        return Unavailable("store.cannot-open", error=name)
-    return None
-
-
-_DENIED = ("28", "3D")
-"""Invalid authorization, no such database."""
 _SEQUENCE = text("SELECT pg_get_serial_sequence(:of_table, :of_column)")
 _RESUME = text("SELECT setval(CAST(:name AS regclass), :next, false)")
 
@@ -293,8 +270,7 @@ class Postgres:
     def fault_of(self, error: DBAPIError) -> Fault | None:
         if error.connection_invalidated or isinstance(error, InterfaceError):
             return Unavailable("store.away", error="closed")
-        state = str(getattr(error.orig, "sqlstate", None) or "")
-        return Refused("store.denied", error=state) if state[:2] in _DENIED else _postgres_fault(state)
+        return faults.of_postgres(str(getattr(error.orig, "sqlstate", None) or ""))
 
     def without_values(self, error: DBAPIError) -> DBAPIError:
         """The server quotes the row ("Failing row contains ..."), the driver the argument that it could not send."""
@@ -371,25 +347,3 @@ def _postgres(url: URL, **more: Any) -> AsyncEngine:
         return create_async_engine(url, hide_parameters=True, **more)
     except ModuleNotFoundError as error:
         raise Refused("store.no-driver", driver=error.name or url.drivername) from None
-
-
-_BUSY: Final = ("40001", "40P01", "55P03")
-"""Serialization failure, deadlock, a lock that was waited for too long."""
-
-
-def _postgres_fault(state: str) -> Fault | None:
-    if state in _BUSY:
-        return Unavailable("store.locked")
-    if state == "57014":
-        return Unavailable("store.too-slow")
-    if state == "53100":
-        return Unavailable("store.disk-full")
-    if state == "25006":
-        return Unavailable("store.read-only")
-    return _postgres_class(state)
-
-
-def _postgres_class(state: str) -> Fault | None:
-    if state[:2] in ("08", "53", "57", "58") or state == "25P03":
-        return Unavailable("store.away", error=state)
-    return Corrupt("store.corrupt", error=state) if state[:2] == "XX" else None

@@ -31,6 +31,7 @@ from schemas.succession import Use
 from tests.answering import Answering, answering
 from tests.world import CAF, FAMILY, MOVED, PORTAL, World
 
+pytestmark = pytest.mark.more
 EXAMPLES_EACH: Final = 60 if os.environ.get("UNEFOIS_PROOF") else 2
 """Requests that are made up for each operation and kind."""
 
