@@ -41,7 +41,7 @@ test-conformance: $(VENV)/dev
 
 # Tried by fire: a thousand kills, servers that die, a network that loses, three thousand races (UNEFOIS_RACE_ROUNDS).
 test-faults: $(VENV)/dev
-	$(BIN)/python -m pytest -n 0 --durations=10 -rs tests/fire
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --durations=10 -rs tests/fire
 
 # The tests of `make test` again, and which lines and branches they pass; contract and decision must stay above 95%.
 coverage: $(VENV)/dev

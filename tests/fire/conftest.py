@@ -13,8 +13,19 @@ from tests.fire.alive import pytest_runtest_call, pytest_runtest_setup
 
 __all__ = ["pytest_runtest_call", "pytest_runtest_setup"]
 
+LONGEST = ("test_race", "test_kills", "test_topics_fail", "test_postgres_fails")
+"""Begin with these, so that nobody waits at the end for the last of them."""
 KILLED = "killed"
 """The property of a test's report, which comes from whichever process ran it."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first; those that need the three nodes all by the same worker, which starts them once."""
+    here = Path(__file__).parent
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
+    for item in items:
+        if item.path.parent == here and "nodes" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("nodes"))
 
 
 @pytest.fixture

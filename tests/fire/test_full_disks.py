@@ -15,7 +15,7 @@ from schemas.errors import Unavailable
 from tests.fire.alive import Progress, until
 from tests.fire.town import PARTITIONS, Town, ended, found
 from tests.services import postgres as servers
-from tests.services import three
+from tests.services.alone import alone
 from tests.services.databases import Databases
 from tests.world import World
 
@@ -99,7 +99,7 @@ async def test_a_database_whose_disk_is_full_is_waited_for(needs_postgres: None,
 
 async def test_a_log_whose_disk_is_full_is_waited_for(kafka: str, postgres: Databases, quick: Path) -> None:
     faults = Counter[str]()
-    with disk(quick, 96) as place, three.alone(place) as node:
+    with disk(quick, 96) as place, alone(place) as node:
         await Cluster((node.address,), "plaintext").make_topic(TOPIC, PARTITIONS, 1)
         told = {"log": "kafka", "kafka_bootstrap": node.address, "kafka_security": "plaintext", "kafka_replicas": 1}
         async with postgres.migrated() as url:

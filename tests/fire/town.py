@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from confluent_kafka.admin import AclOperation
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from broker.deliveries import ACTIVE
 from broker.figures import take
@@ -33,7 +33,7 @@ from broker.wiring import open_home
 from schemas.entry import EntryKind
 from schemas.names import DeclarationId, PartyId, SubjectRef
 from tests.faults.races import breaches
-from tests.fire.alive import Progress, Serving, persistent, until
+from tests.fire.alive import Late, Progress, Serving, persistent, until
 from tests.services.three import Three
 from tests.world import CAF, ELISE, FAMILY, MOVED, PORTAL, RENNES_ADDRESS, Clock, Entropy, World, populate
 
@@ -63,6 +63,8 @@ class Town:
     started: list[Serving] = field(default_factory=list)
     recipients: set[PartyId] = field(default_factory=lambda: {CAF})
     """Who gets every declaration."""
+    tasks: list[asyncio.Task[Any]] = field(default_factory=list)
+    """Who has to be at work here."""
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[World]:
@@ -89,9 +91,12 @@ class Town:
         return self.started[-1]
 
     def look(self) -> None:
-        """Raises Dead when one of its processes died by itself."""
+        """Raises Dead when one of its processes died by itself, and what a task raised that ended."""
         for one in self.started:
             one.look()
+        for task in self.tasks:
+            if task.done():
+                task.result()
 
     @asynccontextmanager
     async def declaring(self, here: World, accept: Accept, each: int) -> AsyncIterator[Progress]:
@@ -120,14 +125,18 @@ class Town:
         async def met() -> bool:
             return not sum((await take(here.home)).lag.values()) and not await self.active(here)
 
-        await until(met, "everything is delivered", self.look)
+        try:
+            await until(met, "everything is delivered", self.look)
+        except Late:
+            raise Late(f"{(await take(here.home)).lag} in the log, {await self.active(here)} on their way") from None
 
-    async def active(self, here: World) -> int:
-        """How many deliveries are on their way."""
+    async def active(self, here: World) -> list[Any]:
+        """The deliveries that are on their way: whose, where, since when."""
+        columns = (deliveries.c.recipient, deliveries.c.state, deliveries.c.attempts, deliveries.c.lease_until)
         states = [state.value for state in ACTIVE]
         async with here.home.store.read() as tx:
-            found = await tx.execute(select(func.count()).select_from(deliveries).where(deliveries.c.state.in_(states)))
-            return int(found.scalar_one())
+            found = await tx.execute(select(*columns).where(deliveries.c.state.in_(states)))
+            return [tuple(row) for row in found]
 
     async def check(self, here: World) -> None:
         """What must be so, whatever happened."""

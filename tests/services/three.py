@@ -29,6 +29,7 @@ from confluent_kafka.admin import (
     ResourceType,
     ScramCredentialInfo,
     ScramMechanism,
+    UserScramCredentialDeletion,
     UserScramCredentialUpsertion,
 )
 
@@ -184,6 +185,14 @@ class Three:
         for answer in admin.alter_user_scram_credentials([wanted]).values():
             answer.result(ANSWER_SECONDS)
 
+    def withdraw(self, user: str) -> None:
+        """The account's credential is over: who is inside stays until it connects anew."""
+        admin = self.admin()
+        for answer in admin.alter_user_scram_credentials(
+            [UserScramCredentialDeletion(user, ScramMechanism.SCRAM_SHA_512)]
+        ).values():
+            answer.result(ANSWER_SECONDS)
+
     def allow(self, user: str, name: str, *operations: AclOperation, kind: ResourceType = ResourceType.TOPIC) -> None:
         """An account may do this with the topics, or groups, whose names begin so."""
         bindings = [
@@ -255,30 +264,6 @@ def running() -> Iterator[Three]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-@contextmanager
-def alone(at: Path) -> Iterator[Node]:
-    """One node in plain text that a test may kill and start again, with its data below a folder. Raises Absent."""
-    java, libs = kafka.java(), kafka.jars()
-    clients, inner = free_port(), free_port()
-    settings = kafka.ONE_NODE | {
-        "listeners": f"CLIENTS://127.0.0.1:{clients},CONTROLLER://127.0.0.1:{inner}",
-        "advertised.listeners": f"CLIENTS://127.0.0.1:{clients}",
-        "controller.quorum.voters": f"1@127.0.0.1:{inner}",
-        "log.dirs": str(at / "log"),
-    }
-    kafka.write_properties(at / "server.properties", settings)
-    command = [java, *HEAP, "-cp", f"{libs}/*", "kafka.Kafka", str(at / "server.properties")]
-    node = Node(1, clients, at, command)
-    tool = [java, *HEAP, "-cp", f"{libs}/*", "kafka.tools.StorageTool", "format"]
-    _format(tool, [node], base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("="))
-    try:
-        node.start()
-        node.listening()
-        yield node
-    finally:
-        node.end()
-
-
 def _answers(made: Three) -> None:
     """Return once all three are in the cluster."""
     until = time.monotonic() + START_SECONDS
@@ -320,13 +305,13 @@ def _made(java: str, libs: Path, folder: Path) -> Three:
         command = [java, *HEAP, "-cp", f"{libs}/*", "kafka.Kafka", str(place / "server.properties")]
         nodes.append(Node(number, clients, place, command))
     scram = f"SCRAM-SHA-512=[name={ADMIN},password={passwords[ADMIN]}]"
-    _format(
+    format_storage(
         [java, *HEAP, "-cp", f"{libs}/*", "kafka.tools.StorageTool", "format"], nodes, identity, "--add-scram", scram
     )
     return Three(tuple(nodes), authority, passwords)
 
 
-def _format(tool: Sequence[str], nodes: Sequence[Node], identity: str, *more: str) -> None:
+def format_storage(tool: Sequence[str], nodes: Sequence[Node], identity: str, *more: str) -> None:
     """All at once. Raises Absent."""
     started = [
         subprocess.Popen(
