@@ -2,15 +2,14 @@
 
 Refuses: to go on where another cluster answers at the same address, with a topic of the same name: its offsets mean
 other records, and what is acknowledged there nobody would read.
-Keeps: asked whenever a client has got a new connection, after what came over it and before anybody acts on that; a
-connection that lives leads to the node to which it led. Not asked twice of the same connections: it costs nothing
-while nothing breaks.
+Keeps: asked of each connection of a client once, after what came over it and before anybody acts on that; a connection
+that lives leads to the node to which it led. So it costs nothing while nothing breaks.
 """
 
-from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakSet
 
 from aiokafka.client import AIOKafkaClient
+from aiokafka.conn import AIOKafkaConnection
 from aiokafka.errors import NodeNotReadyError
 from aiokafka.protocol.metadata import MetadataRequest
 
@@ -22,7 +21,7 @@ class Identity:
 
     def __init__(self) -> None:
         self._expected: str | None = None
-        self._known: WeakKeyDictionary[AIOKafkaClient, tuple[Any, ...]] = WeakKeyDictionary()
+        self._known: WeakSet[AIOKafkaConnection] = WeakSet()
 
     def expect(self, cluster: str | None) -> None:
         """The id that the home's database remembers; None for one that has none yet."""
@@ -31,13 +30,16 @@ class Identity:
 
     async def check(self, client: AIOKafkaClient) -> None:
         """Before what came over this client counts. Raises Corrupt `log.other-cluster`; raises KafkaError."""
-        if self._known.get(client) == tuple(client._conns.values()):
-            return
-        node = client.get_random_node()
-        if node is None:
-            raise NodeNotReadyError
-        met = (await client.send(node, MetadataRequest([]))).cluster_id
+        living = [one for one in client._conns.values() if one.connected()]
+        if not living:
+            raise NodeNotReadyError  # it came over one that is gone: nobody can say any more from where
+        for one in living:
+            if one not in self._known:
+                await self._ask(one)
+                self._known.add(one)
+
+    async def _ask(self, connection: AIOKafkaConnection) -> None:
+        met = (await connection.send(MetadataRequest([]))).cluster_id
         self.expect(self._expected or met)
         if met != self._expected:
             raise Corrupt("log.other-cluster")
-        self._known[client] = tuple(client._conns.values())

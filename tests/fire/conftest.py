@@ -4,7 +4,7 @@ import os
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -34,6 +34,15 @@ def kills(request: pytest.FixtureRequest) -> Counter[str]:
     counted = Counter[str]()
     request.node.user_properties.append((KILLED, counted))
     return counted
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """What goes from one process to another is a plain dictionary."""
+    report = yield
+    told = [(name, dict(it) if isinstance(it, Counter) else it) for name, it in item.user_properties]
+    report.user_properties = told
+    return report
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -117,7 +117,7 @@ async def held(here: World, mine: dict[Any, GrantId]) -> list[Delivery]:
             return found
         if time.monotonic() > until:
             raise AssertionError(f"{len(found)} of {len(mine)} were routed")
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.1)
 
 
 async def race(home: Path, number: int, rounds: int, line: socket.socket) -> Counter[str]:

@@ -12,20 +12,25 @@ from schemas.errors import Corrupt
 pytestmark = pytest.mark.asyncio
 
 
-class Client:
-    """Of a cluster with this id."""
+class Connection:
+    """To a node of a cluster with this id."""
 
     def __init__(self, cluster: str) -> None:
         self.cluster_id = cluster
         self.asked = 0
-        self._conns: dict[Any, object] = {"a": object()}
+        self.lives = True
 
-    def get_random_node(self) -> int | None:
-        return 1 if self._conns else None
+    def connected(self) -> bool:
+        return self.lives
 
-    async def send(self, _: int, __: object) -> SimpleNamespace:
+    async def send(self, _: object) -> SimpleNamespace:
         self.asked += 1
         return SimpleNamespace(cluster_id=self.cluster_id)
+
+
+def client(*connections: Connection) -> Any:
+    """A client that has these."""
+    return SimpleNamespace(_conns=dict(enumerate(connections)))
 
 
 async def refused(identity: Identity, client: Any) -> str:
@@ -35,10 +40,10 @@ async def refused(identity: Identity, client: Any) -> str:
 
 
 async def test_the_first_that_is_met_is_expected_from_then_on() -> None:
-    identity, ours, theirs = Identity(), Client("one"), Client("two")
-    await identity.check(ours)  # type: ignore[arg-type]
+    identity = Identity()
+    await identity.check(client(Connection("one")))
 
-    assert "log.other-cluster" == await refused(identity, theirs)
+    assert "log.other-cluster" == await refused(identity, client(Connection("two")))
 
 
 async def test_what_the_database_remembers_counts_before_anybody_is_met() -> None:
@@ -46,23 +51,24 @@ async def test_what_the_database_remembers_counts_before_anybody_is_met() -> Non
     identity.expect("one")
     identity.expect(None)
 
-    assert "log.other-cluster" == await refused(identity, Client("two"))
+    assert "log.other-cluster" == await refused(identity, client(Connection("two")))
 
 
-async def test_it_is_asked_once_for_the_same_connections_and_again_for_a_new_one() -> None:
-    identity, client = Identity(), Client("one")
+async def test_each_connection_is_asked_once_and_a_new_one_again() -> None:
+    identity, first, second = Identity(), Connection("one"), Connection("one")
     for _ in range(3):
-        await identity.check(client)  # type: ignore[arg-type]
-    assert 1 == client.asked
+        await identity.check(client(first, second))
+    assert (1, 1) == (first.asked, second.asked)
 
-    client._conns["a"], client.cluster_id = object(), "two"
+    other = client(first, Connection("two"))
 
-    assert "log.other-cluster" == await refused(identity, client)
-    assert "log.other-cluster" == await refused(identity, client), "a refused one was taken for known"
+    assert "log.other-cluster" == await refused(identity, other)
+    assert "log.other-cluster" == await refused(identity, other), "a refused one was taken for known"
 
 
-async def test_who_knows_no_node_cannot_be_asked() -> None:
-    client = Client("one")
-    client._conns.clear()
-    with pytest.raises(NodeNotReadyError):
-        await Identity().check(client)  # type: ignore[arg-type]
+async def test_what_came_over_a_connection_that_is_gone_does_not_count() -> None:
+    gone = Connection("one")
+    gone.lives = False
+    for nobody in (client(), client(gone)):
+        with pytest.raises(NodeNotReadyError):
+            await Identity().check(nobody)
