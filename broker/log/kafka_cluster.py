@@ -151,6 +151,8 @@ class Cluster:
         more = {"ssl_context": self._context()} if self.protocol == "ssl" else {}
         try:
             connection = await create_conn(host, port, request_timeout_ms=PROBE_SECONDS * 1000, **sasl, **more)
+        except errors.IllegalSaslStateError:
+            return None  # there are no accounts at this port: the fault was another, and may be over
         except (OSError, TimeoutError, errors.KafkaError) as error:
             return Unavailable("kafka.asks-credential") if fault_of(error).code == "kafka.credential" else None
         connection.close()

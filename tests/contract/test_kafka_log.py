@@ -217,3 +217,8 @@ async def test_without_its_driver_a_log_on_kafka_is_refused(tmp_path: Path, monk
         with pytest.raises(Refused) as raised:
             await ending.enter_async_context(open_log(chosen, store, lambda: 0))
     assert ("log.no-driver", "aiokafka") == (raised.value.code, raised.value.details["driver"])
+
+
+async def test_a_kafka_that_answers_again_is_not_said_to_ask_for_a_credential(kafka: str) -> None:
+    """Whoever asks why has failed a moment ago; a port without accounts must not be taken for one that wants them."""
+    assert "kafka.away" == (await Cluster((kafka,), "plaintext").reason()).code

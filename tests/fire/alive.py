@@ -23,7 +23,7 @@ from schemas.errors import Unavailable
 DEADLINE = 120
 """Seconds for anything that is waited for: far more than it takes, on a machine with other things to do."""
 BACK_OFF = 0.2
-"""Seconds between two looks, which are work for the database too; what a source waits before it sends the same bytes again."""
+"""Seconds between two looks; what a source waits before it sends the same bytes again."""
 LIMIT = int(os.environ.get("UNEFOIS_TEST_SECONDS", "600"))
 """Seconds for a whole test, and for what it needs before it begins."""
 LOOK = 0.5

@@ -17,6 +17,7 @@ from tests.fire import worker
 from tests.fire.alive import LIMIT
 from tests.fire.town import ROOT
 from tests.services.databases import Databases
+from tests.services.processes import bound_to_parent
 
 SHARDS = 4
 EACH = 35
@@ -47,7 +48,9 @@ def shifts(homes: Sequence[Sequence[Path]], seed: int, kills: int, *more: str) -
         for number, row in enumerate(homes)
     ]
     pipe = subprocess.PIPE
-    running = [subprocess.Popen(each, cwd=ROOT, stdout=pipe, stderr=pipe, text=True) for each in commands]
+    running = [
+        subprocess.Popen(bound_to_parent(each), cwd=ROOT, stdout=pipe, stderr=pipe, text=True) for each in commands
+    ]
     killed = Counter[str]()
     try:
         for process, command in zip(running, commands, strict=True):

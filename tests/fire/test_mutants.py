@@ -13,6 +13,7 @@ import pytest
 from tests.fire import mutants
 from tests.fire.alive import DEADLINE
 from tests.fire.town import ROOT
+from tests.services.processes import bound_to_parent
 
 KILLS = 60
 """More than enough: a mistake shows long before."""
@@ -33,7 +34,7 @@ def test_every_mutant_has_its_signs() -> None:
 def test_a_shift_notices(quick: Path, mutant: str) -> None:
     command = [sys.executable, "-m", "tests.fire.shift", "0", str(KILLS), str(quick / "a")]
     done = subprocess.run(
-        command,
+        bound_to_parent(command),
         cwd=ROOT,
         env=os.environ | {mutants.VARIABLE: mutant},
         capture_output=True,

@@ -22,6 +22,7 @@ from tests.fire.alive import DEADLINE, LOOK, Late
 from tests.fire.town import ROOT, Town, ended, found
 from tests.services import postgres as servers
 from tests.services.databases import Databases
+from tests.services.processes import bound_to_parent
 
 pytestmark = pytest.mark.asyncio
 ROUNDS = int(os.environ.get("UNEFOIS_RACE_ROUNDS", "1500"))
@@ -49,7 +50,8 @@ def raced(town: Town, rounds: int, *more: str) -> Counter[str]:
     ]
     pipe = subprocess.PIPE
     running = [
-        subprocess.Popen(each, cwd=ROOT, env=town.environment, stdout=pipe, stderr=pipe, text=True) for each in commands
+        subprocess.Popen(bound_to_parent(each), cwd=ROOT, env=town.environment, stdout=pipe, stderr=pipe, text=True)
+        for each in commands
     ]
     outcomes = Counter[str]()
     try:

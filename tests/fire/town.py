@@ -34,6 +34,7 @@ from schemas.entry import EntryKind
 from schemas.names import DeclarationId, PartyId, SubjectRef
 from tests.faults.races import breaches
 from tests.fire.alive import Late, Progress, Serving, persistent, until
+from tests.services.processes import bound_to_parent
 from tests.services.three import Three
 from tests.world import CAF, ELISE, FAMILY, MOVED, PORTAL, RENNES_ADDRESS, Clock, Entropy, World, populate
 
@@ -85,7 +86,7 @@ class Town:
         named = {f"UNEFOIS_{name.upper()}": value for name, value in more.items()}
         with told.open("wb") as out, told.with_suffix(".err").open("wb") as err:
             process = subprocess.Popen(
-                command, cwd=ROOT, env={**self.environment, **armed, **named}, stdout=out, stderr=err
+                bound_to_parent(command), cwd=ROOT, env={**self.environment, **armed, **named}, stdout=out, stderr=err
             )
         self.started.append(Serving(process, told, mortal=crash is not None))
         return self.started[-1]
