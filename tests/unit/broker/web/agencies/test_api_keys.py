@@ -60,7 +60,6 @@ async def refused(served: Served, caller: Caller, body: dict[str, Any]) -> str:
     return code
 
 
-@pytest.mark.databases
 @pytest.mark.parametrize("suite", [None, Suite.X25519, Suite.MLKEM768_X25519])
 async def test_a_client_renews_its_key_and_the_old_one_goes_on_for_the_overlap(
     served: Served, suite: Suite | None

@@ -32,9 +32,9 @@ pytestmark = pytest.mark.asyncio
 
 
 @pytest.fixture
-def home_settings() -> Mapping[str, Any]:
+def home_settings(home_settings: Mapping[str, Any]) -> Mapping[str, Any]:
     """A broker that may call this machine."""
-    return {"outbound_allowed": ("localhost",)}
+    return {**home_settings, "outbound_allowed": ("localhost",)}
 
 
 def ok(body: bytes) -> bytes:
@@ -208,16 +208,19 @@ HOSTILE: dict[str, bytes | Talk] = {
 }
 
 
-@pytest.mark.parametrize("answer", HOSTILE.values(), ids=HOSTILE)
 async def test_what_gives_no_keys_lets_nobody_in_and_costs_one_request(
-    served: Served, answer: bytes | Talk, monkeypatch: pytest.MonkeyPatch
+    served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(keysets, "SECONDS", 0.1)
-    client = Agency(served.here, CAF)
-    publisher = Publisher(answer) if isinstance(answer, bytes) else Publisher(then=[answer])
-    async with following(served, publisher):
-        assert [AWAY, AWAY] == [await asks(served, client.signed()) for _ in range(2)]
-    assert (1, 0) == (publisher.asked, await spent(served))
+    client, home = Agency(served.here, CAF), served.here.home
+    for name, answer in HOSTILE.items():
+        served.here.clock.pass_(1)
+        publisher = Publisher(answer) if isinstance(answer, bytes) else Publisher(then=[answer])
+        async with following(served, publisher):
+            assert [AWAY, AWAY] == [await asks(served, client.signed()) for _ in range(2)], name
+        assert (1, 0) == (publisher.asked, await spent(served)), name
+        async with home.store.begin() as tx:
+            await home.key_sets.unfollow(tx, CAF, served.here.clock())
 
 
 async def test_a_redirect_is_not_followed_and_an_address_inside_is_not_called(served: Served) -> None:
@@ -269,6 +272,7 @@ async def test_no_address_is_called_but_the_one_that_the_operator_follows(served
             assert REFUSED == await asks(served, assertion)
 
 
+@pytest.mark.databases
 async def test_a_key_whose_address_is_followed_no_more_or_that_was_revoked_once_counts_no_more(served: Served) -> None:
     client, home = Agency(served.here, CAF), served.here.home
     publisher = Publisher(published(client.jwk))

@@ -81,11 +81,11 @@ async def test_what_says_its_attributes_in_headers_is_compared_with_them(served:
     assert (422, "api.idempotency-reused") == code(await one(portal, content, ce_id="another"))
 
 
-@pytest.mark.parametrize("key", ["", '""', '"a', 'a"', "a b", '"a"b"', "x" * 256, '"\\"', "a\tb", "a, a"])
-async def test_a_key_that_is_none_is_refused_before_anything_is_done(served: Served, key: str) -> None:
+async def test_a_key_that_is_none_is_refused_before_anything_is_done(served: Served) -> None:
     portal, content = await served.caller(PORTAL), await envelope(served)
-    assert (400, "api.idempotency-key") == code(await one(portal, content, key))
-    assert (400, "api.idempotency-key") == code(await many(portal, [content], key))
+    for key in ("", '""', '"a', 'a"', "a b", '"a"b"', "x" * 256, '"\\"', "a\tb", "a, a"):
+        assert (400, "api.idempotency-key") == code(await one(portal, content, key)), key
+        assert (400, "api.idempotency-key") == code(await many(portal, [content], key)), key
     headers = [("content-type", AVRO), ("authorization", f"Bearer {portal.token}"), *[("idempotency-key", "a")] * 2]
     twice = await served.client.post(ONE, content=content, headers=headers)
     assert (400, "api.idempotency-key") == code(twice)
