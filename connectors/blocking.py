@@ -19,9 +19,9 @@ import httpx2
 from connectors import calls
 from connectors.access import Access
 from connectors.calls import Call, Json, Receipt
-from connectors.client import BACKOFF, TRIES, WAIT_SECONDS, advance, failed, now, settings, talk, within
 from connectors.contract import Agency, Applied, Rejected
 from connectors.conversation import Conversation, Failed, Reply, Send, Wait
+from connectors.driving import TRIES, UNANSWERED, advance, failed, now, receiving, settings, talk, within
 from connectors.ends import Ends
 from connectors.pinning import Pin
 from connectors.pins import Pins
@@ -123,9 +123,7 @@ class BlockingClient:
         watch: Watch = unwatched,
     ) -> "Iterator[BlockingDelivery]":
         """Every delivery, verified and typed, as it comes."""
-        core = Receiving(
-            agency, ends, self._clock, BACKOFF, pins=pins, limit=limit, wait=WAIT_SECONDS, once=once, watch=watch
-        )
+        core = receiving(agency, ends, self._clock, pins, limit, once=once, watch=watch)
         steps, told = core.steps(), None
         while (step := advance(steps, told)) is not None:
             told = None
@@ -155,7 +153,7 @@ class BlockingClient:
                 for part in answer.iter_bytes():
                     content += part
                     within(content)
-        except (httpx2.TransportError, httpx2.DecodingError) as error:
+        except UNANSWERED as error:
             return failed(error)
         return Reply(answer.status_code, answer.headers.get("Retry-After"), bytes(content))
 

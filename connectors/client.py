@@ -14,46 +14,30 @@ Source: docs/agency/sdk.md; docs/protocol.md for the bytes.
 """
 
 import asyncio
-import ssl
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from secrets import token_bytes
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import httpx2
 
 from connectors import calls
-from connectors.access import Access, ApiToken
+from connectors.access import Access
 from connectors.calls import Call, Json, Receipt
 from connectors.contract import Agency, Applied, Outcome, Pulled, Ready, Rejected
 from connectors.conversation import Conversation, Failed, Reply, Send, Wait
+from connectors.driving import TRIES, UNANSWERED, advance, failed, now, receiving, settings, talk, within
 from connectors.ends import Ends
 from connectors.pinning import Pin
 from connectors.pins import Pins
 from connectors.receiving import Give, Receiving, Steps, Watch, unwatched
-from connectors.retry import Backoff
-from connectors.webhook import endpoint, trust
 from schemas.delivery import VerifiedDelivery
 from schemas.directory import Directory
 from schemas.errors import Fault, Refused
 from schemas.names import DeclarationId, DeliveryId, Instant, Reason
 from schemas.record_base import Event
 
-ANSWER_BYTES: Final = 64 * 1024 * 1024
-WAIT_SECONDS: Final = 20
-"""The longest that one pull waits for something to come."""
-TRIES: Final = 4
-TIMEOUT: Final = httpx2.Timeout(30, read=WAIT_SECONDS + 30)
-BACKOFF: Final = Backoff(token_bytes, base_ms=500, cap_ms=20_000)
-
 T = TypeVar("T")
-
-
-def now() -> Instant:
-    """This machine's clock."""
-    return Instant(time.time_ns() // 1_000_000)
 
 
 class Client:
@@ -163,9 +147,7 @@ class Client:
 
         What is not decided (`applied`, `rejected`) comes again. Raises Refused where the agency itself is refused.
         """
-        core = Receiving(
-            agency, ends, self._clock, BACKOFF, pins=pins, limit=limit, wait=WAIT_SECONDS, once=once, watch=watch
-        )
+        core = receiving(agency, ends, self._clock, pins, limit, once=once, watch=watch)
         steps, told = core.steps(), None
         while True:
             # In a thread: it verifies signatures and writes to the disk.
@@ -198,7 +180,7 @@ class Client:
                 async for part in answer.aiter_bytes():
                     content += part
                     within(content)
-        except (httpx2.TransportError, httpx2.DecodingError) as error:
+        except UNANSWERED as error:
             return failed(error)
         return Reply(answer.status_code, answer.headers.get("Retry-After"), bytes(content))
 
@@ -252,38 +234,3 @@ class HttpInbox:
     async def ready(self, limit: int) -> tuple[Ready, ...]:
         """Nothing is known without a lease; `Client.status` says how much waits."""
         return ()
-
-
-def advance(steps: Steps, told: Any) -> Any:
-    """The next step of a core that was answered, or raised at; None at its end."""
-    try:
-        return steps.throw(told) if isinstance(told, Fault) else steps.send(told)
-    except StopIteration:
-        return None
-
-
-def talk(access: str | Access, clock: Callable[[], Instant], tries: int) -> Conversation:
-    """How a client talks: a text is an API token."""
-    return Conversation(ApiToken(access) if isinstance(access, str) else access, clock, BACKOFF, tries)
-
-
-def settings(url: str, ca_file: str | None) -> dict[str, Any]:
-    """What clients of both kinds have in common. Raises Refused `client.url`."""
-    try:
-        endpoint(url)
-    except ValueError as wrong:
-        raise Refused("client.url", "/url", wrong=str(wrong)) from None
-    verify: ssl.SSLContext = trust(ca_file)
-    return {"base_url": url, "timeout": TIMEOUT, "follow_redirects": False, "trust_env": False, "verify": verify}
-
-
-def failed(error: Exception) -> Failed:
-    """A request without an answer; some errors say that it cannot have arrived."""
-    unsent = isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout)
-    return Failed(type(error).__name__, unsent)
-
-
-def within(content: bytes | bytearray) -> None:
-    """Raises Refused `client.answer` for an answer without end."""
-    if len(content) > ANSWER_BYTES:
-        raise Refused("client.answer", limit=ANSWER_BYTES)

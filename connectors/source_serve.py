@@ -32,8 +32,9 @@ from pydantic import Field
 
 from connectors import key_files, strict_yaml
 from connectors.access import Access, ApiToken, KeyAccess
-from connectors.client import Client, now
+from connectors.client import Client
 from connectors.contract import Settings, checked
+from connectors.driving import now
 from connectors.outbox import Outbox
 from connectors.pins import Pins
 from connectors.retry import Backoff

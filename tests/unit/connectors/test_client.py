@@ -7,8 +7,9 @@ from contextlib import asynccontextmanager
 import httpx2
 import pytest
 
-from connectors.client import ANSWER_BYTES, Client
+from connectors.client import Client
 from connectors.contract import Applied
+from connectors.driving import ANSWER_BYTES
 from schemas.errors import Refused, Unavailable
 from schemas.names import DeliveryId, Instant
 
