@@ -10,7 +10,10 @@ import pytest
 
 from broker.crashpoints import mark
 from broker.offsets import advance, next_offset
+from broker.relay import Relay
 from broker.router import BATCH, TOPIC, Router
+from schemas.names import Instant, PartyId
+from schemas.topics import deliveries
 from tests.faults import weakened
 
 VARIABLE = "UNEFOIS_TEST_MUTANT"
@@ -50,6 +53,25 @@ def auto_commit(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Router, "route_batch", route_batch)
 
 
+def held_before_the_append(patch: pytest.MonkeyPatch) -> None:
+    """The mailbox knows first that a delivery lies on its topic: who dies then has put nothing there, for a day."""
+
+    async def relay(self: Any, agency: PartyId) -> int:
+        at = self._clock()
+        async with self._store.read() as tx:
+            if not await self._mailbox.ready(tx, agency, 1, at):
+                return 0
+        leased = await self._lease(agency)
+        async with self._store.begin() as tx:
+            ids = [delivery.id for delivery in leased]
+            await self._mailbox.hold(tx, agency, ids, Instant(at + self._repeat_ms))
+        mark("mutant.between")
+        await self._log.append_all(deliveries(agency), [self._record(delivery) for delivery in leased])
+        return len(leased)
+
+    patch.setattr(Relay, "relay", relay)
+
+
 async def _read(self: Any, partition: int, limit: int) -> tuple[int, Any, Any]:
     """As `route_batch` begins."""
     async with self._store.read() as tx:
@@ -62,6 +84,7 @@ async def _read(self: Any, partition: int, limit: int) -> tuple[int, Any, Any]:
 MUTANTS: Mapping[str, Callable[[pytest.MonkeyPatch], None]] = {
     "offset_after_the_effects": offset_after_the_effects,
     "auto_commit": auto_commit,
+    "held_before_the_append": held_before_the_append,
     "entry_after_the_answer": weakened.entry_after_the_answer,
 }
 

@@ -21,6 +21,7 @@ KILLS = 60
 SIGNS = {
     "offset_after_the_effects": ("IntegrityError", "len(letters)"),
     "auto_commit": ("sorted(receipts) == sorted(routed)", "fsck: "),
+    "held_before_the_append": ("set(states) <=",),
     "entry_after_the_answer": ("fsck: ", "set(written) <= set(released)", "[] == wrong"),
 }
 """What is said of each: one of these."""
