@@ -179,11 +179,12 @@ class Playground:
 
         It happens without any mischief when an agency, or an operator, replays a dead letter.
         """
-        first = await self.declare([older])
-        await self.set_aside(first)
-        second = await self.declare([newer])
-        (late,), (early,) = await self.of(first), await self.of(second)
-        self.late[early.id] = late.id
+        async with self.door.held():  # who waits at the door would get the older one before it is set aside
+            first = await self.declare([older])
+            await self.set_aside(first)
+            second = await self.declare([newer])
+            (late,), (early,) = await self.of(first), await self.of(second)
+            self.late[early.id] = late.id
         return first + second
 
     # ── deliveries ──────────────────────────────────────────────────────────────────────────────────────────────────

@@ -42,12 +42,15 @@ def test_it_passes_every_case_of_the_conformance_kit(environment: Environment, p
     data = tmp_path / "data"
     data.mkdir()
     line = [sys.executable, "-m", "broker", "conformance", "run", "--config", str(project / "kit.yaml"), "--json"]
+    line += ["--log", str(tmp_path / "log")]
     told = {"PATH": f"{environment.folder / 'bin'}{os.pathsep}{os.environ['PATH']}", "TOWN_DATA": str(data)}
     # The broker's program is this checkout's, found by its own folder; the town's knows the wheel and nothing else.
     done = subprocess.run(line, cwd=ROOT, env=plain() | told, capture_output=True, text=True, check=False)
 
     report = json.loads(done.stdout)
-    assert {} == {one["case"]: one["findings"] for one in report["cases"] if "findings" in one}
+    assert {} == {one["case"]: one["findings"] for one in report["cases"] if "findings" in one}, (
+        tmp_path / "log"
+    ).read_text("utf-8", errors="replace")
     assert (17, 0) == (report["counts"]["passed"], done.returncode), done.stderr
 
 

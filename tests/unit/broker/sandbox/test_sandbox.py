@@ -1,5 +1,6 @@
 """The sandbox: each fault does what it is named after, and nothing else; the clock moves; citizens decide."""
 
+import asyncio
 from pathlib import Path
 
 import httpx2
@@ -11,6 +12,7 @@ from broker.sandbox.mischief import Mischief
 from schemas import catalogue, evolution
 from schemas.delivery import WITHHELD
 from schemas.errors import Refused
+from schemas.names import DeclarationId
 from tests.unit.broker.sandbox.conftest import AGENCY, MOVED, Trial, trying
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -108,6 +110,31 @@ async def test_two_events_in_reverse_come_the_newer_one_first(trial: Trial) -> N
 
     assert late.issued_at <= early.issued_at
     assert ("reverse@example.org", None) == (late.record["email"], early.record["email"])
+
+
+async def test_who_waits_at_the_door_gets_the_newer_one_first_too(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    play, door = trial.live.play, trial.live.play.door
+    set_aside = play.set_aside
+
+    async def slowly(declared: list[DeclarationId]) -> None:
+        for _ in range(5):  # whoever could pull meanwhile would have
+            await trial.asked("GET", "/v1/status")
+        await set_aside(declared)
+
+    monkeypatch.setattr(play, "set_aside", slowly)
+    before = door.idle_pulls
+    pulling = asyncio.create_task(trial.pull(wait=20))
+
+    async def waits() -> bool:
+        return door.idle_pulls > before
+
+    assert await door.until(waits, 20)
+    older, newer = await trial.event(citizen="waited", kind="reversed")
+    assert [newer] == _ids(await pulling)
+    assert [True] == [one["ok"] for one in (await trial.ack(newer))["results"]]
+    assert [older] == _ids(await trial.pull())
 
 
 @pytest.mark.parametrize(
