@@ -238,7 +238,14 @@ _FAULTS: Final[tuple[tuple[frozenset[int], Callable[[str], Unavailable]], ...]] 
         lambda topic: Unavailable("kafka.too-few-replicas", topic=topic),
     ),
     (
-        frozenset({KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError.REQUEST_TIMED_OUT}),
+        frozenset(
+            {
+                *(KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError.REQUEST_TIMED_OUT),
+                # A connection that ended while an answer was awaited: the client says that it threw its node away.
+                *(KafkaError._DESTROY, KafkaError._DESTROY_BROKER, KafkaError._ALL_BROKERS_DOWN),
+                *(KafkaError.NETWORK_EXCEPTION, KafkaError.BROKER_NOT_AVAILABLE, KafkaError.NOT_CONTROLLER),
+            }
+        ),
         lambda _: Unavailable("kafka.timeout"),
     ),
     (
