@@ -34,7 +34,7 @@ from schemas.names import PartyId
 
 IDLE_MS: Final = (25, 1000)
 """The wait after a step that moved nothing: it doubles from the first to the second."""
-TROUBLE_MS: Final = (500, 30_000)
+TROUBLE_MS: Final = (500, 5_000)
 """The wait after a step that met trouble, likewise; up to half of it less by chance, so that not all come at once."""
 
 
