@@ -23,7 +23,7 @@ from tests.faults import day
 from tests.faults.races import breaches, naive, prepare, released_after_revocation
 from tests.world import CAF, VOICE, World, world
 
-ROUNDS = int(os.environ.get("UNEFOIS_RACE_ROUNDS", "100"))
+ROUNDS = int(os.environ.get("UNEFOIS_RACE_ROUNDS", "60"))
 FEWER = min(ROUNDS, 40)
 """Rounds that a wrong gate gets: enough to lose one."""
 ROOT = Path(__file__).parents[2]

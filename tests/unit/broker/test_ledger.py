@@ -67,6 +67,7 @@ async def test_a_ledger_of_any_size_around_a_tile_proves_its_entries(here: World
         assert (position, size) == (checked.index, checked.size)
 
 
+@pytest.mark.proof
 async def test_a_ledger_beyond_a_tile_of_tiles_proves_its_entries_and_that_it_only_grew(tmp_path: Path) -> None:
     async with world(tmp_path) as here:  # without the fixture's fsck, which would read all of it once more
         await fill(here, 65_535)

@@ -100,7 +100,14 @@ async def _all(url: str) -> dict[str, list[tuple[object, ...]]]:
         return found
 
 
-@pytest.mark.parametrize("revision", REVISIONS)
+@pytest.mark.parametrize(
+    "revision",
+    [
+        # The oldest goes through every upgrade, the newest through the one of today.
+        pytest.param(one, marks=() if one in (REVISIONS[0], REVISIONS[-1]) else pytest.mark.proof)
+        for one in REVISIONS
+    ],
+)
 async def test_a_home_of_an_earlier_version_is_upgraded_whole_and_works_on(
     old: Old, empty_url: str, tmp_path: Path, revision: str
 ) -> None:

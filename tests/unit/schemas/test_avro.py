@@ -222,7 +222,7 @@ def schemas_with_values(draw: st.DrawFn) -> tuple[avro.Schema, Any]:
     return schema_of(_renamed(kind, [])), {"f0": draw(values)}
 
 
-@examples(150)
+@examples(60)
 @given(schemas_with_values())
 def test_every_value_of_every_schema_survives_unchanged(pair):
     schema, value = pair
@@ -231,7 +231,7 @@ def test_every_value_of_every_schema_survives_unchanged(pair):
     assert encoded == avro.encode_field(schema, 0, value["f0"])
 
 
-@examples(150)
+@examples(60)
 @given(schemas_with_values())
 def test_fastavro_writes_the_same_bytes(pair):
     """One that we did not write: what it writes of a plain value is what we write of it."""
@@ -241,7 +241,7 @@ def test_fastavro_writes_the_same_bytes(pair):
     assert out.getvalue() == avro.encode(schema, value)
 
 
-@examples(200)
+@examples(80)
 @given(schemas_with_values(), st.data())
 def test_bytes_that_are_read_are_the_bytes_that_are_written(pair, data):
     schema, value = pair
@@ -255,7 +255,7 @@ def test_bytes_that_are_read_are_the_bytes_that_are_written(pair, data):
     assert bytes(encoded) == avro.encode(schema, read)
 
 
-@examples(200)
+@examples(80)
 @given(st.binary(max_size=64))
 def test_arbitrary_bytes_are_read_or_refused_and_nothing_else(noise):
     schema = schema_of(
