@@ -21,7 +21,7 @@ from broker.store import migrate
 from broker.store.engine import Store, Transaction
 from consent import registry
 from schemas.names import EventType, GrantId, SubjectRef
-from tests.bench.fleet import settled
+from tests.bench.fleet import settled, unhurried
 from tests.services import postgres
 
 SUBJECTS: Final = 500
@@ -77,6 +77,7 @@ async def _grow(store: Store, indexes: list[tuple[str, str]], made: int, size: i
     """Without the indexes, which are made anew: ten times faster, and as well packed as after a REINDEX."""
     began = time.monotonic()
     async with store.begin() as tx:
+        await unhurried(tx)
         for name, _ in indexes:
             await tx.execute(text(f"DROP INDEX IF EXISTS {name}"))
         await tx.execute(_MAKE, {"first": made, "last": size - 1})

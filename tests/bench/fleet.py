@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
-from sqlalchemy import make_url
+from sqlalchemy import make_url, text
 
 from broker.founding import create_home
 from broker.settings import Settings, load
+from broker.store.engine import Transaction
 from broker.wiring import open_home
 from schemas.names import PartyId
 from tests.bench.figures import Figure, cost, percentile, rate
@@ -269,6 +270,12 @@ async def run(count: int, told: Mapping[str, Any]) -> list[Figure]:
         figures.append(revocations(served, 2 * count + IDLE, count, per_second))
         figures += recovery(served, 3 * count + IDLE + REVOKED)
     return figures
+
+
+async def unhurried(tx: Transaction) -> None:
+    """For making more in one statement than a broker would: as long as it takes, and with room to sort."""
+    await tx.execute(text("SET LOCAL statement_timeout = 0"))
+    await tx.execute(text("SET LOCAL maintenance_work_mem = '1GB'"))
 
 
 async def settled(url: str) -> None:

@@ -25,6 +25,7 @@ from broker.settings import load
 from broker.store.engine import Store
 from broker.wiring import open_home
 from tests.bench import fleet
+from tests.bench.fleet import unhurried
 from tests.bench.growth import plot
 from tests.bench.spine import BATCH, allow, end_to_end, enrol
 from tests.world import World, populate
@@ -66,6 +67,7 @@ async def _copied(store: Store, first: int, last: int) -> None:
         " AND indexname NOT IN (SELECT conname FROM pg_constraint)"
     )
     async with store.begin() as tx:
+        await unhurried(tx)
         found = (await tx.execute(indexes, {"tables": list(_TABLES)})).all()
         for name, _ in found:
             await tx.execute(text(f"DROP INDEX {name}"))
