@@ -98,8 +98,11 @@ class Members:
         """Be there for another LEASE_MS, and look who else is. Raises Unavailable."""
         at = self._clock()
         async with self._store.begin() as tx:
-            if not await tx.insert_new(meta, {"name": self._name, "value": str(at)}):
-                await tx.execute(update(meta).where(meta.c.name == self._name).values(value=str(at)))
+            row = {"name": self._name, "value": str(at)}
+            if not await tx.insert_new(meta, row):
+                mine = update(meta).where(meta.c.name == self._name).values(value=str(at))
+                if (await tx.execute(mine)).rowcount == 0:  # silent for long, and forgotten by another between the two
+                    await tx.insert_new(meta, row)
             there = await living(tx, at)
             others = meta.c.name.startswith(_PREFIX, autoescape=True) & meta.c.name.not_in(there)
             await tx.execute(delete(meta).where(others))

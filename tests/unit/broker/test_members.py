@@ -1,11 +1,14 @@
 """Members: router processes that share the partitions of a home, and are forgotten when they are gone."""
 
 import asyncio
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
-from sqlalchemy import insert, select, update
+from sqlalchemy import Table, delete, insert, select, update
 
 from broker.members import BEAT_MS, CLAIM_MS, LEASE_MS, Members, claim, living
+from broker.store.engine import Transaction
 from broker.store.tables import meta
 from tests.world import World
 
@@ -41,6 +44,27 @@ async def test_one_more_than_there_are_partitions_has_none(here: World) -> None:
     taken = await shares(*(member(here) for _ in range(PARTITIONS + 1)))
 
     assert [0] + [1] * PARTITIONS == sorted(map(len, taken))
+
+
+async def test_one_that_is_forgotten_while_it_beats_is_there_again(
+    here: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Silent for longer than its lease, it comes back while another's beat takes its row away."""
+    one, insert_new, forgotten = member(here), Transaction.insert_new, [False]
+    await one.beat()
+
+    async def raced(tx: Transaction, table: Table, row: Mapping[str, Any]) -> bool:
+        found = await insert_new(tx, table, row)
+        if not found and not forgotten[0]:
+            forgotten[0] = True
+            await tx.execute(delete(meta).where(meta.c.name == row["name"]))
+        return found
+
+    monkeypatch.setattr(Transaction, "insert_new", raced)
+    await one.beat()
+
+    assert forgotten == [True]
+    assert tuple(range(PARTITIONS)) == await one.share(PARTITIONS)
 
 
 async def test_what_one_leaves_the_other_takes_at_its_next_beat(here: World) -> None:
