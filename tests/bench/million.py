@@ -22,7 +22,7 @@ from sqlalchemy import text
 from broker.cli.session import collect_less
 from broker.founding import create_home
 from broker.settings import load
-from broker.store.engine import Store
+from broker.store.engine import Store, Transaction
 from broker.wiring import open_home
 from tests.bench import fleet
 from tests.bench.fleet import unhurried
@@ -61,16 +61,10 @@ _NUMBERED: Final = {"declarations": "seq", "deliveries": "seq", "ledger_entries"
 
 
 async def _copied(store: Store, first: int, last: int) -> None:
-    """Copies `first` to `last` of what the first thousand left behind, without the indexes, which are made anew."""
-    indexes = text(
-        "SELECT indexname, indexdef FROM pg_indexes WHERE tablename = ANY(:tables)"
-        " AND indexname NOT IN (SELECT conname FROM pg_constraint)"
-    )
+    """Copies `first` to `last` of what the first thousand left behind, without keys and indexes: made anew after it."""
     async with store.begin() as tx:
         await unhurried(tx)
-        found = (await tx.execute(indexes, {"tables": list(_TABLES)})).all()
-        for name, _ in found:
-            await tx.execute(text(f"DROP INDEX {name}"))
+        made_anew = await _taken_off(tx)
         for table in _TABLES:
             named = text("SELECT column_name FROM information_schema.columns WHERE table_name = :name")
             columns = [row[0] for row in await tx.execute(named, {"name": table})]
@@ -81,13 +75,36 @@ async def _copied(store: Store, first: int, last: int) -> None:
                 text(f"INSERT INTO {table} ({told}) SELECT {made} FROM {table} t {copies}"),
                 {"first": first, "last": last},
             )
-        for _, statement in found:
+        for statement in made_anew:
             await tx.execute(text(statement))
     async with store.begin() as tx:  # the numbers of what comes now are past every copy's
         for table, number in _NUMBERED.items():
             past = f"(SELECT max({number}) + 1 FROM {table})"
             await tx.execute(text(f"SELECT setval(pg_get_serial_sequence('{table}', '{number}'), {past})"))
 
+
+async def _taken_off(tx: Transaction) -> list[str]:
+    """Drop the constraints and the indexes of the tables, and the references to them. Returns what makes them again."""
+    told = {"tables": list(_TABLES)}
+    constraints = (await tx.execute(_CONSTRAINTS, told)).all()
+    for one in reversed(constraints):
+        await tx.execute(text(f"ALTER TABLE {one.holder} DROP CONSTRAINT {one.name}"))
+    indexes = (await tx.execute(_INDEXES, told)).all()
+    for one in indexes:
+        await tx.execute(text(f"DROP INDEX {one.name}"))
+    keys = [f"ALTER TABLE {one.holder} ADD CONSTRAINT {one.name} {one.definition}" for one in constraints]
+    return [*(one.definition for one in indexes), *keys]
+
+
+_CONSTRAINTS: Final = text(
+    "SELECT conrelid::regclass AS holder, quote_ident(conname) AS name, pg_get_constraintdef(oid) AS definition"
+    " FROM pg_constraint WHERE contype IN ('p', 'u', 'f')"
+    " AND (conrelid::regclass::text = ANY(:tables) OR confrelid::regclass::text = ANY(:tables))"
+    " ORDER BY contype = 'f'"  # what is referred to before what refers
+)
+_INDEXES: Final = text(
+    "SELECT quote_ident(indexname) AS name, indexdef AS definition FROM pg_indexes WHERE tablename = ANY(:tables)"
+)
 
 _ORIGINAL: Final = {
     table: f"WHERE t.{number} <= (SELECT last FROM original_numbers WHERE of = '{of}')"

@@ -50,16 +50,17 @@ def listens(port: int) -> bool:
 
 
 def tail(path: str) -> str:
-    """What a log file says of an end: its first error, in one line, and its last 300 characters.
+    """What a log file says of an end: its first error, the line that follows it, and its last 300 characters.
 
-    Those of a Java program are a trace; what happened stands before it.
+    Those of a Java program are a trace; what happened stands before it, and what was thrown in the line after.
     """
     if not os.path.exists(path):
         return "it left no log"
     with open(path, errors="replace") as log:
         told = log.read()
-    errors = [line for line in told.splitlines() if " ERROR " in line or " FATAL " in line]
-    return "\n".join((*(line[:300] for line in errors[:1]), told[-300:].strip()))
+    lines = told.splitlines()
+    first = next((at for at, line in enumerate(lines) if " ERROR " in line or " FATAL " in line), len(lines))
+    return "\n".join((*(line[:300] for line in lines[first : first + 2]), told[-300:].strip()))
 
 
 def end(server: "subprocess.Popen[bytes]", signal: int, seconds: float = 20) -> None:

@@ -73,6 +73,8 @@ COMMON = {
     # A node that has not found the others by then ends itself, and its last words are a trace that says nothing of it.
     # A minute by default: too short where three of them start on a machine that has much else to do.
     "initial.broker.registration.timeout.ms": str(START_SECONDS * 1000),
+    # By default 128 MB in one piece at the start, of a heap of 256: sometimes there was none so large.
+    "log.cleaner.dedupe.buffer.size": str(4 * 1024 * 1024),
     "num.network.threads": "2",
     "num.io.threads": "4",
 }
