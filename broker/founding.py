@@ -9,14 +9,15 @@ import secrets
 from collections.abc import Mapping
 
 from broker import identity as identities
-from broker import log_move, settings_parts
+from broker import log_move
 from broker.directory import Party, PartyKind
 from broker.keys.file import FileKeys
 from broker.log.sql import SqlLog
 from broker.parties import Enrolment
 from broker.ports import Clock, Entropy, KeyKind
 from broker.router import TOPIC
-from broker.settings import Settings
+from broker.settings import parts
+from broker.settings.choices import Settings
 from broker.store import migrate
 from broker.store.engine import Store
 from broker.wiring import Home, assemble, cluster_of, open_log, system_clock
@@ -37,7 +38,7 @@ async def create_home(settings: Settings, clock: Clock = system_clock, entropy: 
         keys.write(KeyKind.LEDGER, "ledger", PrivateKey.generate(Algorithm.ED25519).to_raw())
     await migrate.upgrade(settings.database_url)
     async with (
-        Store.open(settings.database_url, settings_parts.waits(settings)) as store,
+        Store.open(settings.database_url, parts.waits(settings)) as store,
         open_log(settings, store, clock) as log,
     ):
         await migrate.check(store)
@@ -85,7 +86,7 @@ async def move_log(settings: Settings, clock: Clock = system_clock) -> Mapping[i
     async def forget(partition: int, offset: int) -> None:
         await admin.delete_before(prefix + TOPIC, partition, offset)
 
-    async with Store.open(settings.database_url, settings_parts.waits(settings)) as store:
+    async with Store.open(settings.database_url, parts.waits(settings)) as store:
         await migrate.check(store)
         old = SqlLog(store, clock, {}, settings.log_partitions)
         async with KafkaLog(cluster, agreed, prefix, settings.kafka_replicas) as new:

@@ -9,14 +9,15 @@ not pass them on.
 from collections.abc import Mapping
 from typing import Final
 
-from broker import home_log, settings_parts
+from broker import home_log
 from broker.crashpoints import mark
 from broker.home_log import CLUSTER, pinned
 from broker.offsets import next_offset
 from broker.ports import Clock, Log
 from broker.router import TOPIC
-from broker.settings import Settings
-from broker.settings_check import Problem
+from broker.settings import parts
+from broker.settings.check import Problem
+from broker.settings.choices import Settings
 from broker.store import migrate
 from broker.store.engine import Store, Transaction
 from broker.store.server import server_settings
@@ -83,7 +84,7 @@ async def look_log(settings: Settings, clock: Clock = system_clock) -> tuple[Pro
     """Everything that is wrong with the log of these settings; one that is away is told, too. Changes nothing."""
     try:
         async with (
-            Store.open(settings.database_url, settings_parts.waits(settings)) as store,
+            Store.open(settings.database_url, parts.waits(settings)) as store,
             open_log(settings, store, clock) as log,
         ):
             await home_log.check(store, log)
@@ -104,7 +105,7 @@ async def look(settings: Settings) -> tuple[Problem, ...]:
     """Everything that is wrong or unwise with the database of these settings; one that is away is told, too."""
     try:
         found = list(judged(await server_settings(settings.database_url)))
-        async with Store.open(settings.database_url, settings_parts.waits(settings)) as store:
+        async with Store.open(settings.database_url, parts.waits(settings)) as store:
             await migrate.check(store)
     except Fault as fault:
         return (Problem(_KEY, Refused(fault.code, f"/{_KEY}", **fault.details), serious=True),)

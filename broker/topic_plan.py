@@ -13,7 +13,7 @@ from broker.log.kafka_admin import Admin
 from broker.log.kafka_cluster import Cluster
 from broker.log.kafka_plan import ROLES, Desired, Shape, Step, desired, difference
 from broker.router import TOPIC
-from broker.settings import Settings
+from broker.settings.choices import Settings
 from broker.store.engine import Store
 from schemas.errors import Unavailable
 

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from broker import home_log, settings_parts
+from broker import home_log
 from broker import identity as identities
 from broker.answers import Answers
 from broker.consents import Consents
@@ -44,7 +44,8 @@ from broker.publication import Publication
 from broker.registrar import Registrar
 from broker.relay import Relay
 from broker.router import TOPIC, Router
-from broker.settings import Settings
+from broker.settings import parts
+from broker.settings.choices import Settings
 from broker.store import migrate
 from broker.store.engine import Store
 from broker.subscribing import Subscribing
@@ -152,7 +153,7 @@ async def open_unchecked(
     """
     keys = FileKeys.open(settings.keys_folder, entropy, settings.secret_passphrase())
     async with (
-        Store.open(settings.database_url, settings_parts.waits(settings)) as store,
+        Store.open(settings.database_url, parts.waits(settings)) as store,
         open_log(settings, store, clock) as log,
     ):
         yield assemble(settings, store=store, log=log, keys=keys, clock=clock, entropy=entropy, events=events)
@@ -251,9 +252,9 @@ def assemble(
         clock=clock,
         entropy=entropy,
     )
-    mailbox = Mailbox(recorder, settings_parts.patience(settings))
+    mailbox = Mailbox(recorder, parts.patience(settings))
     ledger = Ledger(store, settings.ledger_origin, _ledger_key(keys), clock)
-    pruning = Pruning(store, settings_parts.retention(settings), clock)
+    pruning = Pruning(store, parts.retention(settings), clock)
     outbound = Outbound(settings.outbound_allowed, ca_file=settings.outbound_ca_file)
     cosigning = Cosigning(
         store=store,
@@ -290,7 +291,7 @@ def assemble(
         webhooks=hooks,
         telling=Telling(store=store, hooks=hooks, outbound=outbound, clock=clock, entropy=entropy),
         notices=Notices(
-            store=store, mail=settings_parts.mail(settings), name=settings.name, contact=settings.contact, clock=clock
+            store=store, mail=parts.mail(settings), name=settings.name, contact=settings.contact, clock=clock
         ),
         topic_users=TopicUsers(recorder),
         epochs=epochs,
@@ -350,7 +351,7 @@ def assemble(
             epochs=epochs,
             ledger=ledger,
             pruning=pruning,
-            schedule=settings_parts.schedule(settings),
+            schedule=parts.schedule(settings),
             clock=clock,
         ),
         tracking=Tracking(store, events),

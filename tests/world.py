@@ -21,7 +21,7 @@ from broker.intake import Accepted
 from broker.keys.memory import MemoryKeys
 from broker.parties import Enrolment
 from broker.ports import KeyKind
-from broker.settings import Settings, load
+from broker.settings.choices import Settings, load
 from broker.store.engine import Store
 from broker.store.tables import ledger_entries, metadata
 from broker.wiring import Home, assemble, open_log

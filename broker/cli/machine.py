@@ -58,7 +58,7 @@ def init(
     Example: unefois init --name "Ville de Nantes" --ledger-origin log.nantes.example/unefois
     """
     from broker.founding import create_home
-    from broker.home_file import write_settings
+    from broker.settings.home_file import write_settings
 
     given: dict[str, str | int | None] = {
         "party": party,
@@ -139,7 +139,7 @@ def check() -> None:
     """
     from broker.cli import shapes
     from broker.hosting import FOLDER, load
-    from broker.settings_check import check_all
+    from broker.settings.check import check_all
     from broker.surroundings import look, look_log
     from schemas.errors import Refused
 
@@ -179,7 +179,7 @@ def show() -> None:
 
     Example: unefois config show --json
     """
-    from broker.settings_sources import FILE, SECRETS
+    from broker.settings.sources import FILE, SECRETS
 
     here = settings()
     hidden = {name: "***" for name in SECRETS if getattr(here, name) is not None}

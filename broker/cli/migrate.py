@@ -16,7 +16,7 @@ from broker.cli.show import answer, line
 from schemas.errors import Refused
 
 if TYPE_CHECKING:
-    from broker.settings import Settings
+    from broker.settings.choices import Settings
 
 
 def register(app: typer.Typer) -> None:

@@ -25,7 +25,7 @@ from schemas.errors import Refused
 
 if TYPE_CHECKING:
     from broker.serving import Role, Serving
-    from broker.settings import Settings
+    from broker.settings.choices import Settings
     from broker.turns import Turn
     from broker.wiring import Home
 

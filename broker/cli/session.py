@@ -21,7 +21,7 @@ from schemas.instants import from_rfc3339
 from schemas.names import Instant
 
 if TYPE_CHECKING:
-    from broker.settings import Settings
+    from broker.settings.choices import Settings
     from broker.wiring import Home
 
 FILE_BYTES: Final = 4 * 1024 * 1024
@@ -34,7 +34,7 @@ _DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 def settings(**more: Any) -> "Settings":
     """The settings of the chosen home."""
-    from broker.settings import load
+    from broker.settings.choices import load
 
     return load(home=chosen().home, **more)
 

@@ -13,14 +13,14 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from broker import founding, settings, wiring
+from broker import founding, wiring
 from broker.credentials import Scope
 from broker.directory import Party, PartyKind
 from broker.parties import Enrolment
 from broker.sandbox import news
 from broker.sandbox.clock import MovedClock
 from broker.sandbox.playground import SOURCE, Playground, Wanted
-from broker.settings import Settings
+from broker.settings.choices import Settings, load
 from broker.wiring import Home, system_clock
 from schemas.errors import Refused
 from schemas.hpke import Suite
@@ -60,7 +60,7 @@ def _prepare(folder: Path, keys: Path) -> None:
 def settings_of(folder: Path, listen: str) -> Settings:
     """Everything that an environment could say of another home is said here, so that it does not count."""
     home = folder / "home"
-    return settings.load(
+    return load(
         home=home,
         database_url=f"sqlite+aiosqlite:///{home / 'unefois.db'}",
         keys_folder=home / "keys",

@@ -14,7 +14,7 @@ from typing import Final
 import uvicorn
 from starlette.types import ASGIApp
 
-from broker.settings import Settings
+from broker.settings.choices import Settings
 from broker.web.connections import Connection, most
 from schemas.errors import Refused
 

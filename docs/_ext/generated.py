@@ -22,8 +22,8 @@ from pydantic_core import PydanticUndefined
 
 from broker.cli.exits import MEANINGS
 from broker.retention import KEPT
-from broker.settings import Settings
-from broker.settings_sources import PREFIX, SECRETS
+from broker.settings.choices import Settings
+from broker.settings.sources import PREFIX, SECRETS
 from connectors.file import FileSettings
 from connectors.functions import LIBRARY
 from connectors.table_shape import TableSettings

@@ -17,8 +17,8 @@ import structlog
 
 from broker import observe
 from broker.founding import create_home
-from broker.home_file import write_settings
-from broker.settings import load
+from broker.settings.choices import load
+from broker.settings.home_file import write_settings
 from broker.wiring import open_home
 from tests.announced import announce
 from tests.bad_input.door import Door

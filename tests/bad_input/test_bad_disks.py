@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import text
 
-from broker.settings import load
+from broker.settings.choices import load
 from broker.store import dialects
 from broker.store.engine import Store
 from broker.wiring import open_home

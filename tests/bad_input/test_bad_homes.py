@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from broker.keys import file as key_file
-from broker.settings import load
+from broker.settings.choices import load
 from schemas.errors import Refused
 from tests.bad_input.person import Person
 from tests.bad_input.telling import LANGUAGES, chain, sentences_of

@@ -17,7 +17,7 @@ from typing import Any
 
 from broker.cli.session import collect_less
 from broker.credentials import Scope
-from broker.settings import load
+from broker.settings.choices import load
 from broker.wiring import open_home
 from schemas.names import Instant, PartyId
 from tests.bench import fleet

@@ -22,7 +22,7 @@ import asyncpg
 from sqlalchemy import make_url, text
 
 from broker.founding import create_home
-from broker.settings import Settings, load
+from broker.settings.choices import Settings, load
 from broker.store.engine import Transaction
 from broker.wiring import open_home
 from schemas.names import PartyId

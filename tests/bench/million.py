@@ -21,7 +21,7 @@ from sqlalchemy import text
 
 from broker.cli.session import collect_less
 from broker.founding import create_home
-from broker.settings import load
+from broker.settings.choices import load
 from broker.store.engine import Store, Transaction
 from broker.wiring import open_home
 from tests.bench import fleet

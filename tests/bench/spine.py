@@ -183,7 +183,7 @@ def memory() -> Figure:
     script = (
         "import asyncio, tempfile\n"
         "from pathlib import Path\n"
-        "from broker.settings import load\n"
+        "from broker.settings.choices import load\n"
         "from broker.founding import create_home\n"
         "from broker.wiring import open_home\n"
         "async def main():\n"

@@ -21,7 +21,7 @@ from typing import Any
 
 from broker.cli.session import collect_less
 from broker.hosted import HostedInbox
-from broker.settings import load
+from broker.settings.choices import load
 from broker.store.bell import planned_for
 from broker.wiring import Home, open_home
 from connectors.contract import Applied, Pulled

@@ -20,7 +20,7 @@ from broker.log import kafka as adapter
 from broker.log.kafka import KafkaLog
 from broker.log.kafka_cluster import Cluster, fault_of
 from broker.ports import RECORD_BYTES, Outgoing
-from broker.settings import load
+from broker.settings.choices import load
 from broker.store.engine import Store
 from broker.wiring import open_log
 from schemas.errors import Fault, Refused, Unavailable

@@ -10,8 +10,8 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import Integer, column, func, make_url, select, table, text
 
-from broker import settings_parts
-from broker.settings import load
+from broker.settings import parts
+from broker.settings.choices import load
 from broker.store import migrate
 from broker.store.engine import Store, Transaction
 from broker.store.tables import meta
@@ -161,5 +161,5 @@ async def test_what_could_not_be_routed_for_a_lock_is_routed_once_when_it_is_fre
 
 async def test_the_settings_say_how_long(tmp_path: Path) -> None:
     chosen = load(home=tmp_path, database_lock_seconds=2, database_statement_seconds=3, database_absent_seconds=11)
-    assert Waits(lock_ms=2000, statement_ms=3000, absent_ms=11_000) == settings_parts.waits(chosen)
-    assert Waits() == settings_parts.waits(load(home=tmp_path))
+    assert Waits(lock_ms=2000, statement_ms=3000, absent_ms=11_000) == parts.waits(chosen)
+    assert Waits() == parts.waits(load(home=tmp_path))

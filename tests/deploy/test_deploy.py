@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from broker.serving import Role
-from broker.settings import Settings
-from broker.settings_sources import PREFIX, SECRETS
+from broker.settings.choices import Settings
+from broker.settings.sources import PREFIX, SECRETS
 
 ROOT: Final = Path(__file__).parents[2]
 DEPLOY: Final = ROOT / "deploy"

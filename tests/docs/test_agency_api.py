@@ -1,7 +1,7 @@
 """docs/agency/api.md tells the limits that the code has."""
 
 from broker.gate import MOST
-from broker.settings import Settings
+from broker.settings.choices import Settings
 from broker.web.agencies.app import BODIES
 from broker.web.agencies.bodies import BATCH, WAIT_SECONDS
 from broker.web.agencies.frame import BODY_BYTES, HEADER_BYTES, HEADERS, REQUESTS

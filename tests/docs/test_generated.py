@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 
 from broker.retention import KEPT
-from broker.settings import Settings
+from broker.settings.choices import Settings
 from connectors.functions import LIBRARY
 from consent import purposes
 from schemas import catalogue, messages, samples

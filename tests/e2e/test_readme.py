@@ -9,8 +9,8 @@ import pytest
 from typer.main import get_command
 
 from broker.cli.app import app
-from broker.settings import Settings
-from broker.settings_sources import PREFIX
+from broker.settings.choices import Settings
+from broker.settings.sources import PREFIX
 from schemas import catalogue
 from schemas.declaration import Source, declare
 from schemas.delivery import WITHHELD, open_release, verify_delivery

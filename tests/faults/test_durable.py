@@ -14,7 +14,7 @@ from sqlalchemy import make_url, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.founding import create_home
-from broker.settings import load
+from broker.settings.choices import load
 from broker.store.dialects import CONNECTIONS, dialect_of
 from broker.wiring import Home, open_home
 

@@ -16,7 +16,7 @@ from sqlalchemy import make_url, select
 
 from broker.figures import take
 from broker.founding import create_home
-from broker.settings import Settings, load
+from broker.settings.choices import Settings, load
 from broker.store.tables import declarations, deliveries
 from broker.wiring import open_home
 from schemas.entry import EntryKind

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from broker import router as routers
-from broker import settings_parts
 from broker.router import Router
-from broker.settings import load
+from broker.settings import parts
+from broker.settings.choices import load
 from broker.store.waits import Waits
 from broker.wiring import open_home
 from schemas.errors import Fault
@@ -47,7 +47,7 @@ def at_the_worst(moment: str, passed: list[str]) -> None:
 async def main() -> None:
     at_the_worst(sys.argv[2], [])
     if sys.argv[2] == "written":
-        settings_parts.waits = lambda _: Waits(absent_ms=1000)  # it holds locks; an operator's waits a minute
+        parts.waits = lambda _: Waits(absent_ms=1000)  # it holds locks; an operator's waits a minute
     async with open_home(load(home=Path(sys.argv[1]))) as home:
         try:
             print(await home.router.route_batch(0), flush=True)

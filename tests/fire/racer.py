@@ -24,7 +24,7 @@ from typing import Any, Final
 
 from broker.deliveries import Delivery
 from broker.deliveries import load as load_deliveries
-from broker.settings import load
+from broker.settings.choices import load
 from broker.store.tables import deliveries
 from broker.wiring import open_home
 from schemas.names import DeliveryId, GrantId, Reason

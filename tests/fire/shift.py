@@ -24,7 +24,7 @@ from sqlalchemy import select
 from broker import crashpoints
 from broker.hosting import FOLDER
 from broker.hosting import load as hosted
-from broker.settings import load
+from broker.settings.choices import load
 from broker.store.tables import dead_letters, declarations, deliveries
 from consent.grant import Status
 from schemas import topics

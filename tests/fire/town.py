@@ -27,7 +27,7 @@ from broker.figures import take
 from broker.founding import create_home
 from broker.hosting import FOLDER
 from broker.router import TOPIC
-from broker.settings import Settings, load
+from broker.settings.choices import Settings, load
 from broker.store.tables import dead_letters, declarations, deliveries
 from broker.wiring import open_home
 from schemas.entry import EntryKind

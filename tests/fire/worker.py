@@ -18,7 +18,7 @@ from broker.founding import create_home
 from broker.hosting import Hosted
 from broker.log.sql import SqlLog
 from broker.router import TOPIC
-from broker.settings import load
+from broker.settings.choices import load
 from broker.turns import Turn, turn
 from broker.wiring import open_unchecked
 from connectors.contract import Applied

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 
 from broker.cli.demo import run
 from broker.log.kafka_cluster import Cluster
-from broker.settings import Settings
+from broker.settings.choices import Settings
 from tests.services import kafka, postgres
 from tests.services.absent import Absent
 from tests.services.databases import databases

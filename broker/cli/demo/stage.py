@@ -19,7 +19,7 @@ from typing import Any
 
 import yaml
 
-from broker import founding, hosting, settings, wiring
+from broker import founding, hosting, wiring
 from broker.cli.demo import cast
 from broker.cli.demo.cast import ADMINISTRATIONS, Administration, Wanted
 from broker.cli.demo.claims import Book, Claim
@@ -28,10 +28,10 @@ from broker.cli.demo.receiver import Doorbell, HealthFund
 from broker.cli.demo.telling import Telling
 from broker.cli.demo.words import Words
 from broker.directory import Party, PartyKind
-from broker.home_file import Setting, write_settings
 from broker.hosting import Hosted
 from broker.parties import Enrolment
-from broker.settings import Settings
+from broker.settings.choices import Settings, load
+from broker.settings.home_file import Setting, write_settings
 from broker.store.move import copy
 from broker.wiring import Home, system_clock
 from connectors.runner import RunReport
@@ -160,7 +160,7 @@ def _written_down(words: Words) -> dict[str, Setting]:
 
 def _settings(home: Path, words: Words, servers: Mapping[str, Any]) -> Settings:
     """Everything that an environment could say of another home is said here, so that it does not count."""
-    return settings.load(
+    return load(
         **{"database_url": f"sqlite+aiosqlite:///{home / 'unefois.db'}", "log": "sql", **servers},
         home=home,
         keys_folder=home / "keys",

@@ -9,7 +9,7 @@ import pytest_asyncio
 from sqlalchemy import func, insert, select
 
 from broker.founding import create_home
-from broker.settings import Settings
+from broker.settings.choices import Settings
 from broker.store import move as relocation
 from broker.store import tables
 from broker.store.engine import Store, Transaction

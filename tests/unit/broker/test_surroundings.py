@@ -10,7 +10,7 @@ from sqlalchemy import make_url
 
 from broker import surroundings
 from broker.founding import create_home
-from broker.settings import Settings, load
+from broker.settings.choices import Settings, load
 from broker.store.server import NAMES, server_settings
 from broker.wiring import open_home
 from schemas.errors import Refused, Unavailable

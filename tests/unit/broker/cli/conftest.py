@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from broker.founding import create_home
-from broker.settings import load
+from broker.settings.choices import load
 from broker.wiring import open_home
 from tests.announced import announce
 from tests.program import Program, elise_in, move_in

@@ -1,4 +1,4 @@
-"""Settings check: what `unefois config check` tells an operator before the machine would, and what it never would.
+"""Check: what `unefois config check` tells an operator before the machine would, and what it never would.
 
 Refuses: nothing; it lists.
 Keeps: it changes nothing and opens no database; no secret is in what it tells.
@@ -14,8 +14,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from broker.crashpoints import VARIABLE as CRASH
-from broker.settings import UNSET, Settings, refusals
-from broker.settings_sources import FILE, PREFIX, SECRETS
+from broker.settings.choices import UNSET, Settings, refusals
+from broker.settings.sources import FILE, PREFIX, SECRETS
 from schemas.errors import Refused
 
 # Read by others than these settings: where a test finds its services, and where it may not skip.
@@ -36,7 +36,7 @@ class Problem:
 
 
 def check_all(environment: Mapping[str, str], **chosen: Any) -> tuple[Problem, ...]:
-    """Read the settings as `broker.settings.load` would, and list everything that is wrong, not the first only."""
+    """Read the settings as `load` would, and list everything that is wrong, not the first only."""
     found = list(_variables(environment))
     try:
         settings = Settings(**{name: told for name, told in chosen.items() if told is not None})

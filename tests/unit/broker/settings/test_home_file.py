@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from broker.home_file import write_settings
-from broker.settings import load
-from broker.settings_sources import FILE
+from broker.settings.choices import load
+from broker.settings.home_file import write_settings
+from broker.settings.sources import FILE
 from schemas.errors import Refused, Unavailable
 
 

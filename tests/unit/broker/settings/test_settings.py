@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from sqlalchemy import make_url
 
-from broker.settings import Settings, load
-from broker.settings_check import Problem, check, check_all
-from broker.settings_sources import SECRETS
+from broker.settings.check import Problem, check, check_all
+from broker.settings.choices import Settings, load
+from broker.settings.sources import SECRETS
 from schemas.errors import Fault, Refused
 from schemas.hpke import Suite
 from schemas.messages import explain, table

@@ -1,9 +1,9 @@
-"""Settings: what an operator may choose, where it may stand, and what it must be.
+"""Choices: what an operator may choose, where it may stand, and what it must be.
 
 Refuses: a setting that does not exist, by its name; a value out of its bounds; the same secret given twice.
 Keeps: the first of these that says something counts: the call, the environment (UNEFOIS_LEASE_SECONDS), for secrets a
 file that the environment names (UNEFOIS_KEYS_PASSPHRASE_FILE), `unefois.toml` in the home, the default. A secret is in
-no repr. Units are in the names. `broker.settings_check` says what is allowed but unwise.
+no repr. Units are in the names. `broker.settings.check` says what is allowed but unwise.
 """
 
 import os
@@ -23,7 +23,7 @@ from pydantic_settings import (
 from sqlalchemy import URL
 
 from broker.mail import address_in
-from broker.settings_sources import FILE, PREFIX, SecretFiles, read_toml
+from broker.settings.sources import FILE, PREFIX, SecretFiles, read_toml
 from schemas.errors import Refused
 from schemas.hpke import Suite
 from schemas.messages import Language

@@ -1,9 +1,9 @@
-"""Settings' parts: what the settings say to each part of the machine, in that part's own words and units."""
+"""Parts: what the settings say to each part of the machine, in that part's own words and units."""
 
 from broker.mail import Mail, MailServer
 from broker.mailbox import Patience
 from broker.pruning import Retention
-from broker.settings import Settings
+from broker.settings.choices import Settings
 from broker.store.waits import Waits
 from broker.upkeep import Schedule
 

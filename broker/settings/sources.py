@@ -1,4 +1,4 @@
-"""Settings' sources: the files from which settings are read besides the environment: secrets, and `unefois.toml`.
+"""Sources: the files from which settings are read besides the environment: secrets, and `unefois.toml`.
 
 Refuses: the same secret given twice; a file that cannot be read, or is no TOML, by its line.
 Keeps: nothing of a file's content is in a refusal.

@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from broker.settings_sources import FILE
+from broker.settings.sources import FILE
 from schemas.errors import Refused, Unavailable
 
 Setting = str | int
