@@ -19,7 +19,7 @@ from broker.router import TOPIC
 from broker.store.access_tables import webhooks
 from broker.store.engine import Store, Transaction
 from broker.store.tables import consumed, dead_letters, deliveries, ledger_checkpoints, ledger_entries, parties
-from broker.webhooks import Status
+from broker.webhooks.endpoints import Status
 from broker.wiring import Home
 from schemas.entry import Entry, EntryKind
 from schemas.errors import Refused

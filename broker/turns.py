@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from broker.hosting import Hosted, run_hosted, tell_hosted
-from broker.telling import Outcome
 from broker.topics import TopicUser
+from broker.webhooks.telling import Outcome
 from broker.wiring import Home
 from schemas.errors import Corrupt, Detail, Fault, Unavailable
 from schemas.names import PartyId

@@ -33,7 +33,6 @@ from broker.ledger import Ledger, Recorder
 from broker.log.sql import SqlLog
 from broker.lookup import Lookup
 from broker.mailbox import Mailbox
-from broker.notices import Notices
 from broker.oauth import OAuth
 from broker.outbound import Outbound
 from broker.parties import Parties
@@ -50,11 +49,12 @@ from broker.store import migrate
 from broker.store.engine import Store
 from broker.subscribing import Subscribing
 from broker.succession import Succession
-from broker.telling import Telling
 from broker.topics import TopicUsers
 from broker.tracking import Tracking
 from broker.upkeep import Upkeep
-from broker.webhooks import Webhooks
+from broker.webhooks.endpoints import Webhooks
+from broker.webhooks.notices import Notices
+from broker.webhooks.telling import Telling
 from schemas import catalogue
 from schemas.catalogue import Catalogue
 from schemas.errors import Refused

@@ -5,10 +5,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from broker.mail import Letter
-from broker.notices import Notices
 from broker.outbound import Outbound, Reply
-from broker.telling import Outcome, Telling
+from broker.webhooks.mail import Letter
+from broker.webhooks.notices import Notices
+from broker.webhooks.telling import Outcome, Telling
 from schemas.errors import Fault
 from tests.world import World
 

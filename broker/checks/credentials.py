@@ -25,7 +25,7 @@ from broker.store.access_tables import (
 )
 from broker.store.engine import Transaction
 from broker.topics import user_digest
-from broker.webhooks import Status, webhook_digest
+from broker.webhooks.endpoints import Status, webhook_digest
 from schemas.entry import Entry, EntryKind
 from schemas.names import PartyId
 

@@ -14,7 +14,7 @@ from broker.cli.session import at_home
 from broker.cli.show import answer, each, pairs, table
 
 if TYPE_CHECKING:
-    from broker.webhooks import Webhook
+    from broker.webhooks.endpoints import Webhook
     from broker.wiring import Home
 
 app = typer.Typer(no_args_is_help=True, help="Where administrations are told that deliveries wait for them.")
@@ -164,7 +164,7 @@ async def _one(home: "Home", tx: Any, text: str) -> "Webhook":
 
 
 def _told(home: "Home", one: "Webhook", *, show_secret: bool = False) -> dict[str, Any]:
-    from broker.telling import uuid_text
+    from broker.webhooks.telling import uuid_text
     from schemas.instants import rfc3339
 
     keys = home.webhooks.keys(one, home.clock(), show_secret=show_secret)

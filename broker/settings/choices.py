@@ -22,8 +22,8 @@ from pydantic_settings import (
 )
 from sqlalchemy import URL
 
-from broker.mail import address_in
 from broker.settings.sources import FILE, PREFIX, SecretFiles, read_toml
+from broker.webhooks.mail import address_in
 from schemas.errors import Refused
 from schemas.hpke import Suite
 from schemas.messages import Language

@@ -1,11 +1,11 @@
 """Parts: what the settings say to each part of the machine, in that part's own words and units."""
 
-from broker.mail import Mail, MailServer
 from broker.mailbox import Patience
 from broker.pruning import Retention
 from broker.settings.choices import Settings
 from broker.store.waits import Waits
 from broker.upkeep import Schedule
+from broker.webhooks.mail import Mail, MailServer
 
 
 def patience(settings: Settings) -> Patience:

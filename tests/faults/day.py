@@ -45,7 +45,7 @@ from broker.store.tables import (
     withholdings,
 )
 from broker.topics import users
-from broker.webhooks import Status as Told
+from broker.webhooks.endpoints import Status as Told
 from broker.wiring import open_home
 from connectors.contract import Applied, Rejected
 from consent.grant import Status

@@ -1,7 +1,7 @@
 """Hooks: an administration registers where it wants to hear that deliveries wait, and sees what was sent there.
 
 Refuses: another administration's webhook, which is as unknown as one that never was.
-Keeps: nothing of its own: `broker.webhooks` decides, `broker.telling` sends. A shared secret is shown where it is new,
+Keeps: nothing of its own: `broker.webhooks` decides and sends. A shared secret is shown where it is new,
 and to nobody later.
 """
 
@@ -15,7 +15,7 @@ from broker.shapes import Json, time_of, uuid_of
 from broker.web.agencies.bodies import UUID, Body
 from broker.web.agencies.pages import MOST, Limit, page
 from broker.web.agencies.strict import Access, StrictRoute
-from broker.webhooks import Webhook
+from broker.webhooks.endpoints import Webhook
 from broker.wiring import Home
 from schemas.errors import Refused
 from schemas.names import Instant

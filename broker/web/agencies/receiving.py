@@ -23,7 +23,7 @@ from broker.web.agencies.pages import Limit, page
 from broker.web.agencies.strict import Access, StrictRoute
 from broker.web.agencies.waiting import Waiting
 from broker.web.problems import language_of, told
-from broker.webhooks import Status
+from broker.webhooks.endpoints import Status
 from broker.wiring import Home
 from schemas.errors import Fault, Refused
 from schemas.instants import from_rfc3339

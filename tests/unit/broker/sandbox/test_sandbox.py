@@ -6,9 +6,9 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from broker.mail import address_in
 from broker.sandbox import news
 from broker.sandbox.mischief import Mischief
+from broker.webhooks.mail import address_in
 from schemas import catalogue, evolution
 from schemas.delivery import WITHHELD
 from schemas.errors import Refused

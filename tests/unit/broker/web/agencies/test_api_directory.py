@@ -12,7 +12,7 @@ from joserfc.jwk import KeySet
 
 from broker.publication import Publication
 from broker.store.tables import directory_notes
-from broker.webhooks import LIVING
+from broker.webhooks.endpoints import LIVING
 from connectors.client import Client
 from connectors.pinning import Pin
 from schemas import note

@@ -28,7 +28,7 @@ from broker.ports import Clock, Entropy
 from broker.store.access_tables import webhook_attempts, webhook_notices, webhooks
 from broker.store.engine import Store, Transaction
 from broker.store.tables import deliveries
-from broker.webhooks import ID_BYTES, LOCK, Kind, Status, Webhook, Webhooks, webhook_of
+from broker.webhooks.endpoints import ID_BYTES, LOCK, Kind, Status, Webhook, Webhooks, webhook_of
 from schemas.errors import Fault
 from schemas.instants import rfc3339
 from schemas.names import Instant
@@ -285,7 +285,7 @@ def _row(outcome: Outcome) -> dict[str, Any]:
 
 
 def _notice(change: dict[str, Any]) -> dict[str, Any]:
-    """What `broker.notices` sends: it cannot be told by the webhook itself."""
+    """What `notices` sends: it cannot be told by the webhook itself."""
     of, at = change["of"], change["changed_at"]
     told = {"disabled_at": at, "reason": change["reason"], "next_at": at}
     return {"webhook": of, "attempts": 0, "mailed_at": None, "code": None, **told}

@@ -19,11 +19,11 @@ from uuid import UUID
 from sqlalchemy import Row, select, update
 
 from broker.crashpoints import mark
-from broker.mail import Letter, Mail, address_in
 from broker.ports import Clock
 from broker.store.access_tables import webhook_notices, webhooks
 from broker.store.engine import Store
 from broker.store.tables import parties
+from broker.webhooks.mail import Letter, Mail, address_in
 from schemas.errors import Fault, Refused
 from schemas.instants import rfc3339
 from schemas.messages import Language, table

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from broker.notices import LEASE_MS, WAITS
 from broker.store.access_tables import webhook_notices
 from broker.store.tables import parties
-from broker.webhooks import Status, Webhook
+from broker.webhooks.endpoints import Status, Webhook
+from broker.webhooks.notices import LEASE_MS, WAITS
 from schemas.errors import Unavailable
 from schemas.names import Instant
 from tests.endpoints import Endpoints, Letters, notices, send, status
@@ -139,6 +139,6 @@ async def test_two_senders_send_one_letter_and_who_dies_at_it_is_followed_with_t
 
 
 def _uuid(hook: Webhook) -> str:
-    from broker.telling import uuid_text
+    from broker.webhooks.telling import uuid_text
 
     return uuid_text(hook.id)

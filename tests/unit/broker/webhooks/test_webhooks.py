@@ -13,11 +13,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy import func, insert, select
 from standardwebhooks import Webhook as Standard
 
-from broker import telling as tellings
 from broker.outbound import Reply
 from broker.store.access_tables import webhook_attempts, webhooks
-from broker.telling import KEPT, LEASE_MS, REMINDERS, SCHEDULE
-from broker.webhooks import LIVING, OVERLAP_MS, Kind, Status, Webhook
+from broker.webhooks import telling as tellings
+from broker.webhooks.endpoints import LIVING, OVERLAP_MS, Kind, Status, Webhook
+from broker.webhooks.telling import KEPT, LEASE_MS, REMINDERS, SCHEDULE
 from schemas.entry import EntryKind
 from schemas.errors import Fault, Refused, Unavailable
 from schemas.names import Instant, PartyId

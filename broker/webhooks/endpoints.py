@@ -1,4 +1,4 @@
-"""Webhooks: where administrations hear that deliveries wait; each is proven to be theirs before it is told anything.
+"""Endpoints: where administrations hear that deliveries wait; each is proven to be theirs before it is told anything.
 
     proving ──challenge echoed──► active ──410, or too many failures──► disabled ──prove──► proving ...    ──► ended
 
@@ -101,7 +101,7 @@ class Attempt:
 
 
 class Webhooks:
-    """The only writer of the webhooks but for what `broker.telling` notes; inside the caller's transaction."""
+    """The only writer of the webhooks but for what `telling` notes; inside the caller's transaction."""
 
     def __init__(self, recorder: Recorder, entropy: Entropy, outbound: Outbound, secret: bytes) -> None:
         self._recorder = recorder
