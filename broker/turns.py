@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from broker.hosting import Hosted, run_hosted, tell_hosted
-from broker.topics import TopicUser
+from broker.topics.served import TopicUser
 from broker.webhooks.telling import Outcome
 from broker.wiring import Home
 from schemas.errors import Corrupt, Detail, Fault, Unavailable

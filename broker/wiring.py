@@ -24,7 +24,6 @@ from broker.fsck import Fsck
 from broker.gate import Gate
 from broker.hosted import HostedInbox
 from broker.identity import Identity
-from broker.inlet import Inlet
 from broker.intake import Intake
 from broker.keyring import Keyring
 from broker.keys.file import FileKeys
@@ -41,7 +40,6 @@ from broker.ports import Clock, Entropy, KeyKind, KeyStore, Log
 from broker.pruning import Pruning
 from broker.publication import Publication
 from broker.registrar import Registrar
-from broker.relay import Relay
 from broker.router import TOPIC, Router
 from broker.settings import parts
 from broker.settings.choices import Settings
@@ -49,7 +47,9 @@ from broker.store import migrate
 from broker.store.engine import Store
 from broker.subscribing import Subscribing
 from broker.succession import Succession
-from broker.topics import TopicUsers
+from broker.topics.inlet import Inlet
+from broker.topics.relay import Relay
+from broker.topics.served import TopicUsers
 from broker.tracking import Tracking
 from broker.upkeep import Upkeep
 from broker.webhooks.endpoints import Webhooks

@@ -24,7 +24,7 @@ from broker.store.access_tables import (
     webhooks,
 )
 from broker.store.engine import Transaction
-from broker.topics import user_digest
+from broker.topics.served import user_digest
 from broker.webhooks.endpoints import Status, webhook_digest
 from schemas.entry import Entry, EntryKind
 from schemas.names import PartyId

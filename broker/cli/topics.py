@@ -1,7 +1,7 @@
 """Commands about topics on Kafka: `unefois topics ...`.
 
 Refuses: nothing of its own.
-Keeps: nothing of its own; `broker.topics` decides.
+Keeps: nothing of its own; `broker.topics.served` decides.
 """
 
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,9 +14,9 @@ from broker.cli.session import at_home
 from broker.cli.show import answer, line, pairs, table
 
 if TYPE_CHECKING:
-    from broker.log.kafka_plan import Step
-    from broker.topic_plan import Looked
-    from broker.topics import TopicUser
+    from broker.topics.plan import Looked
+    from broker.topics.served import TopicUser
+    from broker.topics.wanted import Step
     from broker.wiring import Home
 
 app = typer.Typer(no_args_is_help=True, help="Administrations that are served by topics on Kafka.")
@@ -128,18 +128,18 @@ async def _end(home: "Home", party: str) -> dict[str, Any]:
 
 
 async def _plan(home: "Home") -> "Looked":
-    from broker import topic_plan
+    from broker.topics import plan
     from broker.wiring import cluster_of
 
-    return await topic_plan.plan(home.store, cluster_of(home.settings), topic_plan.shape_of(home.settings))
+    return await plan.plan(home.store, cluster_of(home.settings), plan.shape_of(home.settings))
 
 
 async def _apply(home: "Home") -> "tuple[tuple[Step, ...], tuple[Step, ...]]":
-    from broker import topic_plan
+    from broker.topics import plan
     from broker.wiring import cluster_of
 
     looked = await _plan(home)
-    return await topic_plan.apply(cluster_of(home.settings), looked), topic_plan.left(looked.steps)
+    return await plan.apply(cluster_of(home.settings), looked), plan.left(looked.steps)
 
 
 def _step(one: "Step") -> dict[str, Any]:
@@ -167,7 +167,7 @@ async def _begin_again(home: "Home", party: str) -> None:
 
 
 async def _list(home: "Home") -> list[dict[str, Any]]:
-    from broker.topics import users
+    from broker.topics.served import users
 
     async with home.store.read() as tx:
         return [_told(user) for user in await users(tx, ended=True)]
@@ -175,7 +175,7 @@ async def _list(home: "Home") -> list[dict[str, Any]]:
 
 def _told(user: "TopicUser") -> dict[str, Any]:
     from broker.shapes import time_of
-    from broker.topics import own_topics
+    from broker.topics.served import own_topics
 
     return {
         "party": user.party,

@@ -11,12 +11,13 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import GroupAuthorizationFailedError, TopicAuthorizationFailedError
 from confluent_kafka import KafkaError, Producer
 
-from broker import surroundings, topic_plan
+from broker import surroundings
 from broker.hosting import agency_of
 from broker.log.kafka import KafkaLog
-from broker.relay import Relay
 from broker.router import TOPIC
-from broker.topic_plan import shape_of
+from broker.topics import plan as topic_plan
+from broker.topics.plan import shape_of
+from broker.topics.relay import Relay
 from broker.wiring import cluster_of
 from connectors.kafka import Kafka, KafkaInbox
 from schemas import topics

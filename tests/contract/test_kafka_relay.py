@@ -14,7 +14,7 @@ from broker.credentials import Scope
 from broker.hosting import agency_of
 from broker.log.kafka import KafkaLog
 from broker.log.kafka_cluster import Cluster
-from broker.relay import Relay
+from broker.topics.relay import Relay
 from broker.web.app import build
 from connectors import mapping_files
 from connectors.client import Client

@@ -12,13 +12,14 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import MessageSizeTooLargeError
 from sqlalchemy import update
 
-from broker import surroundings, topic_plan
+from broker import surroundings
 from broker.home_log import CLUSTER
 from broker.log.kafka_admin import Admin
 from broker.log.kafka_cluster import Cluster
 from broker.offsets import advance
 from broker.store.tables import meta
-from broker.topic_plan import shape_of
+from broker.topics import plan as topic_plan
+from broker.topics.plan import shape_of
 from broker.wiring import cluster_of
 from schemas import topics
 from schemas.errors import Corrupt, Fault, Refused

@@ -28,7 +28,6 @@ from broker.log.sql import SqlLog
 from broker.members import Members, claim
 from broker.parties import Enrolment
 from broker.ports import KeyKind, Outgoing, Position
-from broker.relay import Relay
 from broker.router import TOPIC
 from broker.store import move as relocation
 from broker.store.access_tables import spent_assertions, webhook_attempts, webhook_notices, webhooks
@@ -44,7 +43,8 @@ from broker.store.tables import (
     submissions,
     withholdings,
 )
-from broker.topics import users
+from broker.topics.relay import Relay
+from broker.topics.served import users
 from broker.webhooks.endpoints import Status as Told
 from broker.wiring import open_home
 from connectors.contract import Applied, Rejected

@@ -10,8 +10,8 @@ import pytest
 
 from broker.crashpoints import mark
 from broker.offsets import advance, next_offset
-from broker.relay import Relay
 from broker.router import BATCH, TOPIC, Router
+from broker.topics.relay import Relay
 from schemas.names import Instant, PartyId
 from schemas.topics import deliveries
 from tests.faults import weakened

@@ -10,10 +10,10 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from broker import topics
 from broker.hosting import agency_of
 from broker.log.kafka import KafkaLog
 from broker.log.kafka_cluster import Cluster
+from broker.topics.served import dead
 from connectors.contract import Applied
 from connectors.kafka import Kafka, KafkaInbox
 from schemas import cloudevents
@@ -28,7 +28,7 @@ from tests.world import CPAM, HEALTH, MOVED, PORTAL, World
 
 PATIENCE: Final = 5
 """Seconds that the portal waits for a receipt, before it sends the same bytes again."""
-TOPICS: Final = (names.declarations(PORTAL), topics.dead(PORTAL), names.receipts(PORTAL), names.deliveries(CPAM))
+TOPICS: Final = (names.declarations(PORTAL), dead(PORTAL), names.receipts(PORTAL), names.deliveries(CPAM))
 
 
 @dataclass

@@ -12,13 +12,13 @@ from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any, Final
 
-from broker import topics
 from broker.crashpoints import mark
 from broker.founding import create_home
 from broker.hosting import Hosted
 from broker.log.sql import SqlLog
 from broker.router import TOPIC
 from broker.settings.choices import load
+from broker.topics.served import dead
 from broker.turns import Turn, turn
 from broker.wiring import open_unchecked
 from connectors.contract import Applied
@@ -59,7 +59,7 @@ RELAYED: Final = 0
 BY_TOPIC: Final = 2
 """The citizen whose declarations come by the portal's topic."""
 FOLDERS: Final = ("made", "receipts", "revoked", "noise", "written", "health", "read")
-TOPICS: Final = (names.declarations(PORTAL), topics.dead(PORTAL), names.receipts(PORTAL), names.deliveries(CPAM))
+TOPICS: Final = (names.declarations(PORTAL), dead(PORTAL), names.receipts(PORTAL), names.deliveries(CPAM))
 NOISE: Final = b"no event"
 
 

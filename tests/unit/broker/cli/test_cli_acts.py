@@ -56,7 +56,7 @@ UNCHANGED: Final = {
     "move-log": "tests/unit/broker/test_log_move.py::test_every_record_keeps_its_offset_and_the_old_log_is_closed",
     "topics apply": "tests/contract/test_topic_plan.py::"
     "test_what_is_planned_is_made_once_and_a_change_behind_its_back_is_seen",
-    "topics begin-again": "tests/unit/broker/test_inlet.py::"
+    "topics begin-again": "tests/unit/broker/topics/test_inlet.py::"
     "test_a_topic_that_was_made_anew_or_cut_is_its_sources_trouble_until_it_is_read_again",
 }
 """They change nothing that the ledger tells of: by the test named, or by the one below, which looks."""

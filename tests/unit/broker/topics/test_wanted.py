@@ -7,8 +7,8 @@ import pytest
 from broker.log.kafka_admin import Rule, TopicState
 from broker.log.kafka_cluster import BATCH_BYTES, lasting
 from broker.log.kafka_look import judged
-from broker.log.kafka_plan import DECLARED_BYTES, Desired, Shape, Step, desired, difference
-from broker.topics import TopicUser
+from broker.topics.served import TopicUser
+from broker.topics.wanted import DECLARED_BYTES, Desired, Shape, Step, desired, difference
 from schemas.names import Instant
 from tests.world import CAF, PORTAL
 

@@ -1,4 +1,4 @@
-"""Topic plan: what `unefois topics plan` tells and `apply` does, for the settings and the directory as they are now.
+"""Plan: what `unefois topics plan` tells and `apply` does, for the settings and the directory as they are now.
 
 Refuses: to change anything where a difference needs a person: copies of a topic, partitions of the log, the rights of
 somebody whom nobody named. These are told with their code, and the rest is done.
@@ -8,13 +8,13 @@ Keeps: applied twice, the second time does nothing; interrupted, the next time g
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from broker import topics
 from broker.log.kafka_admin import Admin
 from broker.log.kafka_cluster import Cluster
-from broker.log.kafka_plan import ROLES, Desired, Shape, Step, desired, difference
 from broker.router import TOPIC
 from broker.settings.choices import Settings
 from broker.store.engine import Store
+from broker.topics import served
+from broker.topics.wanted import ROLES, Desired, Shape, Step, desired, difference
 from schemas.errors import Unavailable
 
 
@@ -44,7 +44,7 @@ def shape_of(settings: Settings) -> Shape:
 async def plan(store: Store, cluster: Cluster, shape: Shape) -> Looked:
     """Look, and change nothing. Raises Unavailable."""
     async with store.read() as tx:
-        wanted = desired(shape, await topics.users(tx, ended=True))
+        wanted = desired(shape, await served.users(tx, ended=True))
     try:
         admin = Admin(cluster)
         there = await admin.topics(wanted.topics)

@@ -7,8 +7,8 @@ import pytest
 from broker.deliveries import Delivery, DeliveryState, load
 from broker.log.sql import SqlLog
 from broker.ports import RECORD_BYTES, Record
-from broker.relay import Relay, order_key
 from broker.rounds import Rounds
+from broker.topics.relay import Relay, order_key
 from connectors.contract import Applied
 from schemas import cloudevents, topics
 from schemas.entry import EntryKind
@@ -204,7 +204,7 @@ async def test_what_no_topic_takes_is_parked_with_its_code_and_the_others_go(
     await here.declare(MOVED, here.moved())
     await here.declare(MOVED, here.moved(YANN))
     first = (await mailbox(here))[0]
-    monkeypatch.setattr("broker.relay.size_of", lambda r: RECORD_BYTES + (bytes(first.locked) == bytes(r.value)))
+    monkeypatch.setattr("broker.topics.relay.size_of", lambda r: RECORD_BYTES + (bytes(first.locked) == bytes(r.value)))
 
     assert 1 == await here.home.relay.relay(CAF)
 

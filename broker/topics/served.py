@@ -1,4 +1,4 @@
-"""Topics: what each topic of the house is called, and which administrations are served by topics.
+"""Served: what each topic of the house is called, and which administrations are served by topics.
 
     declarations                 what the intake accepted; nobody else's
     declarations.<source>        what a source hands in          declarations.<source>.dead     what was refused of it

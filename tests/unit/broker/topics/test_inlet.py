@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select, text
 
-from broker import topics
 from broker.intake import ENVELOPE_BYTES
 from broker.log.sql import SqlLog
 from broker.offsets import LostOwnership
 from broker.ports import HEADERS, RECORD_BYTES, Record
 from broker.store.tables import consumed, declarations
+from broker.topics import served
 from schemas import cloudevents
 from schemas import topics as names
 from schemas.entry import EntryKind
@@ -22,7 +22,7 @@ from tests.world import CAF, ELISE, MOVED, PORTAL, YANN, World
 
 pytestmark = pytest.mark.asyncio
 
-TOPIC, DEAD, RECEIPTS = names.declarations(PORTAL), topics.dead(PORTAL), names.receipts(PORTAL)
+TOPIC, DEAD, RECEIPTS = names.declarations(PORTAL), served.dead(PORTAL), names.receipts(PORTAL)
 
 
 async def made(here: World, person: dict[str, Any] = ELISE) -> bytes:
@@ -79,7 +79,7 @@ async def test_what_another_source_signed_is_refused_on_this_topic(here: World) 
 
     assert 1 == await here.home.inlet.take(CAF)
 
-    (dead,) = await on(here, topics.dead(CAF))
+    (dead,) = await on(here, served.dead(CAF))
     assert (b"intake.other-source", envelope) == (dead.headers["unefois-code"], dead.value)
     assert 0 == await here.home.log.end("declarations", 0)
 
@@ -139,7 +139,7 @@ async def test_each_kind_of_poison_is_told_by_its_code(
 async def test_what_no_topic_takes_is_told_with_its_place_and_size(
     here: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("broker.inlet.RECORD_BYTES", 200)
+    monkeypatch.setattr("broker.topics.inlet.RECORD_BYTES", 200)
     await here.home.log.append(TOPIC, b"k", bytes(300), {})
 
     assert 1 == await here.home.inlet.take(PORTAL)
@@ -149,8 +149,8 @@ async def test_what_no_topic_takes_is_told_with_its_place_and_size(
 
 
 async def test_a_foreign_writers_headers_and_key_never_stop_it(here: World) -> None:
-    from broker.inlet import _dead
     from broker.ports import Position, _check_record
+    from broker.topics.inlet import _dead
 
     many = {f"h{number}": b"x" for number in range(HEADERS * 2)} | {"Not Ours!": b"x", "unefois-code": b"forged"}
     for key in (b"", bytes(5000)):
@@ -176,7 +176,11 @@ async def test_interrupted_anywhere_nothing_counts_twice(
             raise Interrupted
 
         patch.setattr(
-            *(("broker.inlet.advance", broken) if place == "advance" else (type(here.home.inlet), "_answer", broken))
+            *(
+                ("broker.topics.inlet.advance", broken)
+                if place == "advance"
+                else (type(here.home.inlet), "_answer", broken)
+            )
         )
         with pytest.raises(Interrupted):
             await here.home.inlet.take(PORTAL)
@@ -260,7 +264,7 @@ async def test_an_offset_that_another_moved_is_no_trouble(here: World, monkeypat
         raise LostOwnership("router.lost-ownership", partition=0)
 
     with monkeypatch.context() as patch:
-        patch.setattr("broker.inlet.advance", lost)
+        patch.setattr("broker.topics.inlet.advance", lost)
         assert 0 == await here.home.inlet.take(PORTAL)
     assert 1 == await here.home.inlet.take(PORTAL)
 

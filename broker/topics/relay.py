@@ -17,7 +17,7 @@ loses nothing; after as many times as anything is tried it is parked.
 from collections.abc import Sequence
 from hashlib import sha256
 
-from broker import spans, topics
+from broker import spans
 from broker.crashpoints import mark
 from broker.deliveries import Delivery
 from broker.mailbox import Mailbox, Rejection
@@ -25,7 +25,8 @@ from broker.measures import RELAYED
 from broker.observe import logger
 from broker.ports import RECORD_BYTES, Clock, Log, Outgoing, size_of
 from broker.store.engine import Store
-from broker.topics import TopicUser
+from broker.topics import served
+from broker.topics.served import TopicUser
 from schemas import cloudevents
 from schemas import topics as names
 from schemas.errors import Unavailable
@@ -53,7 +54,7 @@ class Relay:
         if not self._log.for_others:
             return ()
         async with self._store.read() as tx:
-            return tuple(user for user in await topics.users(tx) if user.receives)
+            return tuple(user for user in await served.users(tx) if user.receives)
 
     async def waiting_since(self) -> Instant | None:
         """When the oldest delivery was planned that is not on its topic, and should be. Raises Unavailable."""

@@ -1,4 +1,4 @@
-"""The plan of topics: which must be there, how, and who may do what with them; and what differs from what is.
+"""Wanted: which topics must be there, how, and who may do what with them; and what differs from what is.
 
 Refuses: nothing; a difference that must not be mended by a program is told as such, with its code.
 Keeps: no step deletes a topic, takes away partitions, or adds some to the log, whose keys would move. The same plan
@@ -11,10 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from broker import topics
 from broker.log.kafka_admin import Rule, TopicState
 from broker.log.kafka_cluster import BATCH_BYTES, lasting
-from broker.topics import TopicUser
+from broker.topics.served import TopicUser, dead, group, own_topics
 from schemas import topics as names
 
 DAY_MS: Final = 86_400_000
@@ -83,7 +82,7 @@ def desired(shape: Shape, users: Iterable[TopicUser]) -> Desired:
         if user.ended_at is None:
             wanted |= {prefix + name: one for name, one in _of(user, shape)}
             rules |= {Rule(f"User:{user.principal}", kind, prefix + name, one) for kind, name, one in _rights(user)}
-    ours = [name for user in everybody for name in (*topics.own_topics(user), topics.group(user.party))]
+    ours = [name for user in everybody for name in (*own_topics(user), group(user.party))]
     return Desired(
         replicas=shape.replicas,
         topics=wanted,
@@ -128,7 +127,7 @@ def _of(user: TopicUser, shape: Shape) -> Iterator[tuple[str, Wanted]]:
     if user.declares:
         unpacked = {"max.message.bytes": str(DECLARED_BYTES), "compression.type": "uncompressed"}
         yield names.declarations(user.party), Wanted(shape.partitions, safe | unpacked | _kept("declarations"))
-        yield topics.dead(user.party), Wanted(1, safe | _kept("dead"))
+        yield dead(user.party), Wanted(1, safe | _kept("dead"))
         yield names.receipts(user.party), Wanted(1, safe | _kept("receipts"))
     if user.receives:
         yield names.deliveries(user.party), Wanted(shape.partitions, safe | _kept("deliveries"))
@@ -143,14 +142,14 @@ def _rights(user: TopicUser) -> Iterator[tuple[str, str, str]]:
     if user.declares:
         for operation in ("write", "describe"):
             yield "topic", names.declarations(user.party), operation
-        for name in (names.receipts(user.party), topics.dead(user.party)):
+        for name in (names.receipts(user.party), dead(user.party)):
             yield "topic", name, "read"
             yield "topic", name, "describe"
             yield "group", name, "read"
     if user.receives:
         yield "topic", names.deliveries(user.party), "read"
         yield "topic", names.deliveries(user.party), "describe"
-        yield "group", topics.group(user.party), "read"
+        yield "group", group(user.party), "read"
 
 
 def _ours(shape: Shape, log: str, users: Iterable[TopicUser]) -> Iterator[Rule]:
@@ -165,7 +164,7 @@ def _ours(shape: Shape, log: str, users: Iterable[TopicUser]) -> Iterator[Rule]:
     for user in served:
         if user.declares:
             does["intake"].append((shape.prefix + names.declarations(user.party), "read"))
-            back = (names.receipts(user.party), topics.dead(user.party))
+            back = (names.receipts(user.party), dead(user.party))
             does["intake"] += [(shape.prefix + name, "write") for name in back]
     for role in ROLES:
         principal = shape.principals.get(role)

@@ -19,7 +19,6 @@ from typing import Final
 
 from sqlalchemy import delete
 
-from broker import topics
 from broker.crashpoints import mark
 from broker.intake import Accepted, Intake, reason_of
 from broker.measures import INLET_ACCEPTED, INLET_REFUSED
@@ -27,7 +26,8 @@ from broker.offsets import LostOwnership, advance, next_offset
 from broker.ports import HEADERS, KEY_BYTES, RECORD_BYTES, Clock, Log, Outgoing, Record, is_header, size_of
 from broker.store.engine import Store
 from broker.store.tables import consumed
-from broker.topics import TopicUser
+from broker.topics import served
+from broker.topics.served import TopicUser
 from schemas import cloudevents
 from schemas import topics as names
 from schemas.envelope import SignedDeclaration
@@ -54,11 +54,11 @@ class Inlet:
         if not self._log.for_others:
             return ()
         async with self._store.read() as tx:
-            return tuple(user for user in await topics.users(tx) if user.declares)
+            return tuple(user for user in await served.users(tx) if user.declares)
 
     async def take(self, source: PartyId) -> int:
         """A batch of each partition of a source's topic. Returns how many records. Raises Unavailable."""
-        for back in (names.receipts(source), topics.dead(source)):
+        for back in (names.receipts(source), served.dead(source)):
             await self._log.partitions(back)  # what could not be answered is not taken
         total = 0
         for partition in range(await self._log.partitions(names.declarations(source))):
@@ -148,7 +148,7 @@ class Inlet:
             if isinstance(answer, Refused)
         ]
         await self._log.append_all(names.receipts(source), receipts)
-        await self._log.append_all(topics.dead(source), dead)
+        await self._log.append_all(served.dead(source), dead)
 
 
 def _envelope(record: Record) -> bytes | Refused:
