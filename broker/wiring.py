@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING
 
 from broker import home_log
 from broker import identity as identities
+from broker.access.credentials import Credentials
+from broker.access.keysets import KeySets
+from broker.access.oauth import OAuth
 from broker.answers import Answers
 from broker.consents import Consents
 from broker.cosigning import Cosigning
-from broker.credentials import Credentials
 from broker.deadletters import DeadLetters
 from broker.desk import Desk
 from broker.epochs import Epochs
@@ -27,12 +29,10 @@ from broker.identity import Identity
 from broker.intake import Intake
 from broker.keyring import Keyring
 from broker.keys.file import FileKeys
-from broker.keysets import KeySets
 from broker.ledger import Ledger, Recorder
 from broker.log.sql import SqlLog
 from broker.lookup import Lookup
 from broker.mailbox import Mailbox
-from broker.oauth import OAuth
 from broker.outbound import Outbound
 from broker.parties import Parties
 from broker.planner import Planner

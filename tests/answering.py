@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from broker.credentials import Scope
+from broker.access.credentials import Scope
 from broker.web.agencies.waiting import Waiting
 from broker.web.app import build
 from broker.web.server import address_of, bound, serve_http

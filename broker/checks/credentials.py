@@ -8,10 +8,10 @@ from typing import Any
 
 from sqlalchemy import Row, select
 
+from broker.access.credentials import token_digest
+from broker.access.keysets import set_digest
+from broker.access.oauth import client_digest
 from broker.checks.finding import Finding
-from broker.credentials import token_digest
-from broker.keysets import set_digest
-from broker.oauth import client_digest
 from broker.store.access_tables import (
     api_tokens,
     client_key_sets,

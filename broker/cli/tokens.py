@@ -1,7 +1,7 @@
 """Commands about credentials: API tokens, pinned and followed keys of OAuth2 clients: `unefois token ...`.
 
 Refuses: nothing of its own.
-Keeps: nothing of its own; `broker.credentials`, `broker.oauth` and `broker.keysets` decide. A token is printed when
+Keeps: nothing of its own; `broker.access` decides. A token is printed when
 it is issued and never again.
 """
 
@@ -15,9 +15,9 @@ from broker.cli.session import at_home, read_file
 from broker.cli.show import answer, each, line, pairs, table
 
 if TYPE_CHECKING:
-    from broker.credentials import Credential, Scope
-    from broker.keysets import KeySet
-    from broker.oauth import ClientKey
+    from broker.access.credentials import Credential, Scope
+    from broker.access.keysets import KeySet
+    from broker.access.oauth import ClientKey
     from broker.wiring import Home
 
 app = typer.Typer(
@@ -215,7 +215,7 @@ def _key(one: "ClientKey") -> dict[str, Any]:
 
 
 def _wanted(scopes: list[str]) -> "list[Scope]":
-    from broker.credentials import Scope
+    from broker.access.credentials import Scope
 
     known = {scope.value: scope for scope in Scope}
     for scope in scopes:

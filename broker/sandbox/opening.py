@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from broker import founding, wiring
-from broker.credentials import Scope
+from broker.access.credentials import Scope
 from broker.directory import Party, PartyKind
 from broker.parties import Enrolment
 from broker.sandbox import news

@@ -15,8 +15,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from broker.access.credentials import Scope
 from broker.cli.session import collect_less
-from broker.credentials import Scope
 from broker.settings.choices import load
 from broker.wiring import open_home
 from schemas.names import Instant, PartyId

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 import httpx2
 import pytest
 
-from broker.credentials import Scope
+from broker.access.credentials import Scope
 from connectors.client import Client
 from schemas.names import Instant
 from tests.fire.alive import Serving, until

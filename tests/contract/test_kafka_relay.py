@@ -10,7 +10,7 @@ import pytest_asyncio
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from confluent_kafka import Consumer
 
-from broker.credentials import Scope
+from broker.access.credentials import Scope
 from broker.hosting import agency_of
 from broker.log.kafka import KafkaLog
 from broker.log.kafka_cluster import Cluster

@@ -9,7 +9,7 @@ import httpx2
 import pytest
 import pytest_asyncio
 
-from broker.credentials import Scope
+from broker.access.credentials import Scope
 from broker.hosting import agency_of
 from broker.web.app import build
 from connectors import mapping_files

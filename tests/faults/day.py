@@ -18,8 +18,8 @@ from joserfc.jwk import OKPKey
 from sqlalchemy import delete, func, select
 
 from broker import log_move, surroundings, viewing
+from broker.access.credentials import Scope
 from broker.answers import Answer, Claim
-from broker.credentials import Scope
 from broker.directory import Party, PartyKind
 from broker.export import export
 from broker.founding import create_home

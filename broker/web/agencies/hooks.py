@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import Field
 
-from broker.credentials import Credential, Scope
+from broker.access.credentials import Credential, Scope
 from broker.shapes import Json, time_of, uuid_of
 from broker.web.agencies.bodies import UUID, Body
 from broker.web.agencies.pages import MOST, Limit, page

@@ -16,7 +16,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 
 from broker import proofs
-from broker.credentials import Credential, Scope
+from broker.access.credentials import Credential, Scope
 from broker.intake import Accepted
 from broker.shapes import Json, time_of, uuid_of
 from broker.tracking import Progress, Track

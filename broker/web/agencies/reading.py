@@ -14,7 +14,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import JSONResponse
 
 from broker import shapes
-from broker.credentials import Credential, Scope
+from broker.access.credentials import Credential, Scope
 from broker.shapes import Json, time_of, uuid_of
 from broker.store.engine import Transaction
 from broker.web.agencies import retiring

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import PlainTextResponse
 
 from broker import backlog, proofs
-from broker.credentials import Credential, Scope
+from broker.access.credentials import Credential, Scope
 from broker.deliveries import Delivery, load_own
 from broker.gate import Released
 from broker.mailbox import Rejection

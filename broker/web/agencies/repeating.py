@@ -14,8 +14,8 @@ from typing import Final
 
 from fastapi import Request, Response
 
+from broker.access.credentials import Credential
 from broker.answers import Answer, Claim
-from broker.credentials import Credential
 from broker.observe import logger
 from broker.wiring import Home
 from schemas.errors import Refused, Unavailable

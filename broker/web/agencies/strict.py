@@ -14,7 +14,7 @@ from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 from starlette.requests import HTTPConnection
 
-from broker.credentials import Credential, Scope
+from broker.access.credentials import Credential, Scope
 from broker.web.agencies.bodies import read_json
 from broker.web.limits import Passage
 from broker.wiring import Home

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends, Request
 from pydantic import Field
 
-from broker.credentials import Credential, Scope
+from broker.access.credentials import Credential, Scope
 from broker.shapes import Json, time_of
 from broker.succession import Answer, NewKey
 from broker.web.agencies.bodies import Body, Bytes, b64u, from_b64u

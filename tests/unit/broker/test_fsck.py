@@ -17,9 +17,9 @@ import pytest
 from sqlalchemy import insert, update
 
 import broker.checks
+from broker.access.credentials import Scope
 from broker.answers import Answer, Claim
 from broker.checks.finding import Finding
-from broker.credentials import Scope
 from broker.declared import known
 from broker.deliveries import load
 from broker.keys.memory import MemoryKeys

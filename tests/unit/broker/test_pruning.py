@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import insert, select, update
 
 from broker import pruning
-from broker.credentials import Scope
+from broker.access.credentials import Scope
 from broker.retention import KEPT
 from broker.router import TOPIC
 from broker.store.access_tables import api_tokens, spent_assertions

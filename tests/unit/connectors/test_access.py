@@ -6,8 +6,8 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from broker.credentials import Scope
-from broker.keysets import KeySet
+from broker.access.credentials import Scope
+from broker.access.keysets import KeySet
 from connectors.access import EARLY_MS, ApiToken, Ask, KeyAccess
 from schemas.errors import Refused
 from schemas.names import Instant, PartyId

@@ -8,7 +8,7 @@ from typing import Any
 import httpx2
 from fastapi import FastAPI
 
-from broker.credentials import Scope
+from broker.access.credentials import Scope
 from broker.web.agencies.waiting import Waiting
 from connectors.contract import Pulled
 from schemas.delivery import VerifiedDelivery

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from broker.credentials import Scope
+from broker.access.credentials import Scope
 from tests.clients import Client
 from tests.unit.broker.web.agencies.calls import Served
 from tests.unit.broker.web.agencies.test_api_tokens import FORM, KIND

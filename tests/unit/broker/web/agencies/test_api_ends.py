@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from broker.credentials import Scope
+from broker.access.credentials import Scope
 from tests.unit.broker.web.agencies.calls import Caller, Served
 from tests.world import CAF, CPAM, FAMILY, MINUTE, MOVED
 

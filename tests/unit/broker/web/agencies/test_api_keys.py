@@ -6,7 +6,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from broker.credentials import Scope
+from broker.access.credentials import Scope
 from broker.succession import CHALLENGE_MS, NewKey
 from connectors.client import Client
 from connectors.renewal import Renewal, Told

@@ -14,10 +14,10 @@ import pytest
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 from sqlalchemy import func, select
 
-from broker import keysets
-from broker.credentials import Scope
-from broker.jwks import key_set
-from broker.keysets import APART_MS, BYTES, FRESH_MS, SETS, STALE_MS, KeySet
+from broker.access import keysets
+from broker.access.credentials import Scope
+from broker.access.jwks import key_set
+from broker.access.keysets import APART_MS, BYTES, FRESH_MS, SETS, STALE_MS, KeySet
 from broker.store.access_tables import spent_assertions
 from broker.web.agencies.tokens import ASSERTION, FORM
 from schemas.entry import EntryKind

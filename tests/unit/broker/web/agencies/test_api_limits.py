@@ -8,7 +8,7 @@ import httpx2
 import pytest
 import pytest_asyncio
 
-from broker.credentials import Scope
+from broker.access.credentials import Scope
 from broker.web.app import build
 from tests.clients import Client
 from tests.unit.broker.web.agencies.calls import Served

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from broker.credentials import Scope
+from broker.access.credentials import Scope
 from tests.unit.broker.web.agencies.calls import Served, opened
 from tests.world import CAF, CPAM, ELISE, FAMILY, HEALTH, MOVED, YANN
 

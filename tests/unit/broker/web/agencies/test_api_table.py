@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 
-from broker.credentials import Scope
+from broker.access.credentials import Scope
 from broker.web.agencies.app import PREFIX, ROUTES
 from broker.web.agencies.examples import EXAMPLES, PUBLIC
 from broker.web.agencies.frame import ALWAYS

@@ -5,7 +5,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from broker.credentials import Scope
+from broker.access.credentials import Scope
 from tests.clients import Client
 from tests.unit.broker.web.agencies.calls import Caller, Served
 from tests.world import CAF

@@ -20,15 +20,15 @@ from typing import Any, Final
 from sqlalchemy import Row, select
 
 from broker import directory
+from broker.access.credentials import Scope, scopes_of
+from broker.access.jwks import Key, key_set
+from broker.access.revoking import revoke
 from broker.crashpoints import mark
-from broker.credentials import Scope, scopes_of
-from broker.jwks import Key, key_set
 from broker.ledger import Recorder
 from broker.observe import logger
 from broker.outbound import Outbound
 from broker.ports import Clock
 from broker.registrar import row_digest
-from broker.revoking import revoke
 from broker.store.access_tables import client_key_sets
 from broker.store.engine import Transaction
 from schemas.entry import EntryKind

@@ -11,8 +11,8 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
-from broker.credentials import Credential, Scope
-from broker.oauth import OAuth
+from broker.access.credentials import Credential, Scope
+from broker.access.oauth import OAuth
 from schemas.entry import EntryKind
 from schemas.errors import Refused
 from schemas.names import Kid

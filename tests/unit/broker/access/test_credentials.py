@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import select, update
 
-from broker.credentials import LIFETIME_MS, Credentials, Issued, Scope
+from broker.access.credentials import LIFETIME_MS, Credentials, Issued, Scope
 from broker.store.access_tables import api_tokens
 from schemas.entry import EntryKind
 from schemas.errors import Refused

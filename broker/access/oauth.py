@@ -2,7 +2,7 @@
 
     assertion, signed by the client's key ──redeem──► access token, signed by us ──verify──► who, for what
 
-A client's key is pinned here by the operator, or published at an address that the operator follows (`broker.keysets`).
+A client's key is pinned here by the operator, or published at an address that the operator follows (`keysets`).
 
 Refuses: an assertion by any other key, for somebody else's party, for another audience, without an end or far from it,
 or used before; any algorithm but the one of the key's own kind; a token that we did not sign for us.
@@ -29,15 +29,16 @@ from joserfc.errors import JoseError
 from joserfc.jwk import OKPKey
 from sqlalchemy import Row, delete, select
 
-from broker import directory, keysets
+from broker import directory
+from broker.access import keysets
+from broker.access.credentials import Credential, Scope, scopes_of
+from broker.access.jwks import ALGORITHMS, Key, curve, public_key, thumbprint
+from broker.access.keysets import KeySet
+from broker.access.revoking import revoke
 from broker.crashpoints import mark
-from broker.credentials import Credential, Scope, scopes_of
-from broker.jwks import ALGORITHMS, Key, curve, public_key, thumbprint
-from broker.keysets import KeySet
 from broker.ledger import Recorder
 from broker.ports import Entropy
 from broker.registrar import row_digest
-from broker.revoking import revoke
 from broker.store.access_tables import client_keys, spent_assertions
 from broker.store.engine import Transaction
 from schemas.entry import EntryKind

@@ -21,10 +21,10 @@ from typing import Any, Final
 from sqlalchemy import Row, bindparam, select
 
 from broker import directory
+from broker.access.revoking import revoke
 from broker.crashpoints import mark
 from broker.ledger import Recorder
 from broker.ports import Entropy
-from broker.revoking import revoke
 from broker.store.access_tables import api_tokens
 from broker.store.engine import Transaction
 from schemas.entry import EntryKind

@@ -1,0 +1,1 @@
+"""Access: what lets an administration in: tokens, pinned keys, published key sets, and their end."""
