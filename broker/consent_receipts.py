@@ -10,7 +10,7 @@ from collections.abc import Collection
 from typing import Final
 
 from broker.consents import Recorded
-from broker.directory import Party
+from broker.directory.reading import Party
 from broker.wiring import Home
 from consent import purposes
 from consent.grant import Basis, Grant, Scope

@@ -15,9 +15,9 @@ from broker import epochs
 from broker.crashpoints import mark
 from broker.declared import known, latest
 from broker.deliveries import ACTIVE, UNRELEASED, DeliveryState, citizen_lock, in_states, load, mailbox_lock, withhold
+from broker.directory.lookup import Lookup
 from broker.keyring import Keyring
 from broker.ledger import Recorder
-from broker.lookup import Lookup
 from broker.measures import REVOCATION
 from broker.planner import Planner
 from broker.ports import Clock, Entropy

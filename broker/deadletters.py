@@ -13,9 +13,9 @@ from sqlalchemy import Row, select, update
 from broker.crashpoints import mark
 from broker.declared import known
 from broker.deliveries import DeliveryState, Stage, load, record
+from broker.directory.lookup import Lookup
 from broker.keyring import Keyring
 from broker.ledger import Recorder
-from broker.lookup import Lookup
 from broker.planner import Planner
 from broker.ports import Clock, Position, Record
 from broker.router import Router

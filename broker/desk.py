@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from broker.directory.lookup import Lookup
 from broker.identity import Identity
 from broker.intake import Accepted, Intake
 from broker.keyring import Keyring
-from broker.lookup import Lookup
 from broker.pivot import PivotIdentity
 from broker.ports import Clock, Entropy
 from broker.store.engine import Store

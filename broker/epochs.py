@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from sqlalchemy import insert, select, update
 
 from broker.crashpoints import mark
+from broker.directory.registrar import Registrar
 from broker.ledger import Recorder
 from broker.ports import Clock, Entropy, KeyKind, KeyStore
-from broker.registrar import Registrar
 from broker.store.engine import Store, Transaction
 from broker.store.tables import consent_epochs, gate_epochs
 from consent import registry

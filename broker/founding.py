@@ -10,10 +10,10 @@ from collections.abc import Mapping
 
 from broker import identity as identities
 from broker import log_move
-from broker.directory import Party, PartyKind
+from broker.directory.parties import Enrolment
+from broker.directory.reading import Party, PartyKind
 from broker.keys.file import FileKeys
 from broker.log.sql import SqlLog
-from broker.parties import Enrolment
 from broker.ports import Clock, Entropy, KeyKind
 from broker.router import TOPIC
 from broker.settings import parts

@@ -12,8 +12,8 @@ from broker import forgotten
 from broker.checks import consents, credentials, declarations, deliveries, directory, keys, ledger, locks
 from broker.checks import forgotten as horizon
 from broker.checks.finding import Finding
+from broker.directory.lookup import Lookup
 from broker.keyring import Keyring
-from broker.lookup import Lookup
 from broker.ports import KeyStore, Log
 from broker.store.engine import Store, Transaction
 from broker.store.tables import ledger_entries

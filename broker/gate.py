@@ -15,10 +15,10 @@ from sqlalchemy import select, update
 from broker.cosigning import Cosigning
 from broker.crashpoints import mark
 from broker.deliveries import ACTIVE, Delivery, DeliveryState, load_own, mailbox_lock, record, withhold
+from broker.directory.lookup import Lookup
 from broker.identity import Identity
 from broker.keyring import Keyring
 from broker.ledger import Recorder
-from broker.lookup import Lookup
 from broker.mailbox import Mailbox, Rejection
 from broker.ports import Clock
 from broker.store.engine import Store, Transaction

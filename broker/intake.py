@@ -16,11 +16,11 @@ from sqlalchemy import Row, select
 
 from broker import spans, tracing
 from broker.crashpoints import mark
+from broker.directory.lookup import Lookup
 from broker.forgotten import too_old
 from broker.identity import Identity
 from broker.keyring import Keyring
 from broker.ledger import Recorder
-from broker.lookup import Lookup
 from broker.observe import logger
 from broker.ports import Clock, Log, Outgoing
 from broker.router import TOPIC

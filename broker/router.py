@@ -18,9 +18,9 @@ from broker import spans, tracing
 from broker.crashpoints import mark
 from broker.declared import recipients_of_chain
 from broker.deliveries import Stage
+from broker.directory.lookup import Lookup
 from broker.keyring import Keyring
 from broker.ledger import Recorder
-from broker.lookup import Lookup
 from broker.observe import logger
 from broker.offsets import advance, next_offset
 from broker.planner import Known, Planner, Standing, standing_of

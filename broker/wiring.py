@@ -21,6 +21,12 @@ from broker.consents import Consents
 from broker.cosigning import Cosigning
 from broker.deadletters import DeadLetters
 from broker.desk import Desk
+from broker.directory.lookup import Lookup
+from broker.directory.parties import Parties
+from broker.directory.publication import Publication
+from broker.directory.registrar import Registrar
+from broker.directory.subscribing import Subscribing
+from broker.directory.succession import Succession
 from broker.epochs import Epochs
 from broker.fsck import Fsck
 from broker.gate import Gate
@@ -31,22 +37,16 @@ from broker.keyring import Keyring
 from broker.keys.file import FileKeys
 from broker.ledger import Ledger, Recorder
 from broker.log.sql import SqlLog
-from broker.lookup import Lookup
 from broker.mailbox import Mailbox
 from broker.outbound import Outbound
-from broker.parties import Parties
 from broker.planner import Planner
 from broker.ports import Clock, Entropy, KeyKind, KeyStore, Log
 from broker.pruning import Pruning
-from broker.publication import Publication
-from broker.registrar import Registrar
 from broker.router import TOPIC, Router
 from broker.settings import parts
 from broker.settings.choices import Settings
 from broker.store import migrate
 from broker.store.engine import Store
-from broker.subscribing import Subscribing
-from broker.succession import Succession
 from broker.topics.inlet import Inlet
 from broker.topics.relay import Relay
 from broker.topics.served import TopicUsers

@@ -14,12 +14,12 @@ from sqlalchemy import select
 
 from broker import identity
 from broker.consents import Recorded, Wish
-from broker.directory import Party, PartyKind
+from broker.directory.parties import Enrolment
+from broker.directory.reading import Party, PartyKind
 from broker.founding import furnish
 from broker.hosted import HostedInbox
 from broker.intake import Accepted
 from broker.keys.memory import MemoryKeys
-from broker.parties import Enrolment
 from broker.ports import KeyKind
 from broker.settings.choices import Settings, load
 from broker.store.engine import Store

@@ -20,9 +20,9 @@ from typing import Any, Final
 
 from sqlalchemy import Row, bindparam, select
 
-from broker import directory
 from broker.access.revoking import revoke
 from broker.crashpoints import mark
+from broker.directory import reading
 from broker.ledger import Recorder
 from broker.ports import Entropy
 from broker.store.access_tables import api_tokens
@@ -92,7 +92,7 @@ class Credentials:
             raise Refused("credentials.no-scope", "/scopes")
         if not at < expires_at <= at + LIFETIME_MS:
             raise Refused("credentials.lifetime", "/expires_at", days=LIFETIME_MS // 86_400_000)
-        await directory.party(tx, party)
+        await reading.party(tx, party)
         token_id, secret = self._entropy(ID_BYTES), self._entropy(SECRET_BYTES)
         row = {
             "id": token_id,

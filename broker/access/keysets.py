@@ -19,16 +19,16 @@ from typing import Any, Final
 
 from sqlalchemy import Row, select
 
-from broker import directory
 from broker.access.credentials import Scope, scopes_of
 from broker.access.jwks import Key, key_set
 from broker.access.revoking import revoke
 from broker.crashpoints import mark
+from broker.directory import reading
+from broker.directory.registrar import row_digest
 from broker.ledger import Recorder
 from broker.observe import logger
 from broker.outbound import Outbound
 from broker.ports import Clock
-from broker.registrar import row_digest
 from broker.store.access_tables import client_key_sets
 from broker.store.engine import Transaction
 from schemas.entry import EntryKind
@@ -84,7 +84,7 @@ class KeySets:
         if not wanted:
             raise Refused("credentials.no-scope", "/scopes")
         self._outbound.check(url)
-        await directory.party(tx, party)
+        await reading.party(tx, party)
         row = {
             "party": party,
             "url": url,

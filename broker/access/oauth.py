@@ -29,16 +29,16 @@ from joserfc.errors import JoseError
 from joserfc.jwk import OKPKey
 from sqlalchemy import Row, delete, select
 
-from broker import directory
 from broker.access import keysets
 from broker.access.credentials import Credential, Scope, scopes_of
 from broker.access.jwks import ALGORITHMS, Key, curve, public_key, thumbprint
 from broker.access.keysets import KeySet
 from broker.access.revoking import revoke
 from broker.crashpoints import mark
+from broker.directory import reading
+from broker.directory.registrar import row_digest
 from broker.ledger import Recorder
 from broker.ports import Entropy
-from broker.registrar import row_digest
 from broker.store.access_tables import client_keys, spent_assertions
 from broker.store.engine import Transaction
 from schemas.entry import EntryKind
@@ -114,7 +114,7 @@ class OAuth:
         if not wanted:
             raise Refused("credentials.no-scope", "/scopes")
         key = public_key(jwk)
-        await directory.party(tx, party)
+        await reading.party(tx, party)
         kid = thumbprint(key)
         row = {
             "kid": kid,

@@ -8,12 +8,12 @@ from dataclasses import asdict
 
 from sqlalchemy import select
 
-from broker import directory as tables
 from broker.checks.finding import Finding
-from broker.registrar import party_row, row_digest
+from broker.directory import reading
+from broker.directory.registrar import party_row, row_digest
+from broker.directory.subscribing import subscription_digest
 from broker.store.engine import Transaction
 from broker.store.tables import directory_notes, paused_subscriptions
-from broker.subscribing import subscription_digest
 from consent.policy import Subscription, SubscriptionStatus
 from schemas.directory import PolicyEntry, PublishingRight, SealingKeyEntry, SigningKeyEntry
 from schemas.directory_note import FIRST, Pinned, follow
@@ -30,16 +30,16 @@ _STATUS = {
 async def check(tx: Transaction, entries: list[Entry], log: VerifierKey) -> AsyncIterator[Finding]:
     """Every check of keys and subscriptions. `log`: the ledger's key, which signs what is shown of them."""
     try:
-        version = await tables.version(tx)
-        directory = await tables.snapshot(tx)
-        subscriptions = await tables.subscriptions(tx)
+        version = await reading.version(tx)
+        directory = await reading.snapshot(tx)
+        subscriptions = await reading.subscriptions(tx)
     except Corrupt as fault:
         wrong = str(fault.details.get("wrong", fault.code))
         yield Finding("directory.unreadable", fault.pointer or "directory", wrong)
         return
     async for finding in _notes(tx, log, version):
         yield finding
-    for finding in _parties(await tables.all_parties(tx), entries):
+    for finding in _parties(await reading.all_parties(tx), entries):
         yield finding
     for finding in _policies(directory.policies, entries):
         yield finding
@@ -77,7 +77,7 @@ async def _notes(tx: Transaction, log: VerifierKey, version: int) -> AsyncIterat
             yield Finding("directory.note", place, "the note is of another document, or of a version that never was")
 
 
-def _parties(parties: Sequence[tables.Party], entries: Sequence[Entry]) -> Iterator[Finding]:
+def _parties(parties: Sequence[reading.Party], entries: Sequence[Entry]) -> Iterator[Finding]:
     """Name, sector (which decides pseudonyms) and all: as they were when the party was registered."""
     told = {entry.recipient: entry.detail for entry in entries if entry.kind is EntryKind.PARTY_ADDED}
     for party in parties:

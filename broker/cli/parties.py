@@ -1,7 +1,7 @@
 """Commands about administrations: `unefois party ...`.
 
 Refuses: nothing of its own.
-Keeps: nothing of its own; `broker.parties` and `broker.registrar` do it.
+Keeps: nothing of its own; `broker.directory` does it.
 """
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -41,8 +41,8 @@ def add(
     Example: unefois party add urn:fr:siret:21440109300015 --name "Ville de Nantes" --sector commune
     --address "2 rue de l'Hôtel de Ville, 44000 Nantes" --contact mairie@nantes.example --retention "2 ans"
     """
-    from broker.directory import Party, PartyKind
-    from broker.parties import Enrolment
+    from broker.directory.parties import Enrolment
+    from broker.directory.reading import Party, PartyKind
     from schemas.hpke import Suite
     from schemas.names import EventType, PartyId
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from broker.consents import Recorded
 from broker.deadletters import DeadLetter
-from broker.directory import Party
+from broker.directory.reading import Party
 from broker.shapes import Json, time_of, uuid_of
 from broker.tracking import Track
 from broker.turns import Turn

@@ -1,7 +1,7 @@
 """Commands about subscriptions: `unefois subscribe ...`.
 
 Refuses: nothing of its own.
-Keeps: nothing of its own; `broker.subscribing` decides. What is asked and approved at once is one transaction.
+Keeps: nothing of its own; `broker.directory` decides. What is asked and approved at once is one transaction.
 """
 
 from typing import TYPE_CHECKING, Annotated, Any

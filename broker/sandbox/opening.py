@@ -15,8 +15,8 @@ from typing import Any, Final
 
 from broker import founding, wiring
 from broker.access.credentials import Scope
-from broker.directory import Party, PartyKind
-from broker.parties import Enrolment
+from broker.directory.parties import Enrolment
+from broker.directory.reading import Party, PartyKind
 from broker.sandbox import news
 from broker.sandbox.clock import MovedClock
 from broker.sandbox.playground import SOURCE, Playground, Wanted

@@ -16,10 +16,10 @@ from typing import Any, Final
 
 from sqlalchemy import Row, select, update
 
-from broker import directory
 from broker.crashpoints import mark
+from broker.directory import reading
+from broker.directory.registrar import LOCK, row_digest
 from broker.ledger import Recorder
-from broker.registrar import LOCK, row_digest
 from broker.store.access_tables import topic_users
 from broker.store.engine import Transaction
 from schemas.entry import EntryKind
@@ -89,7 +89,7 @@ class TopicUsers:
         if not (receives or declares):
             raise Refused("topics.nothing")
         await tx.lock_exclusive([LOCK])
-        await directory.party(tx, party)
+        await reading.party(tx, party)
         now = {user.party: user for user in await users(tx)}
         if any(user.principal == principal for user in now.values() if user.party != party):
             raise Refused("topics.principal-taken", "/principal")

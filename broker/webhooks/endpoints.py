@@ -20,8 +20,8 @@ from typing import Any, Final
 
 from sqlalchemy import Row, delete, select, update
 
-from broker import directory
 from broker.crashpoints import mark
+from broker.directory import reading
 from broker.ledger import Recorder
 from broker.outbound import Outbound
 from broker.ports import Entropy
@@ -115,7 +115,7 @@ class Webhooks:
         Raises Refused: `outbound.url`, `directory.unknown-party`, `webhooks.too-many`, `webhooks.url-twice`.
         """
         self._outbound.check(url)
-        await directory.party(tx, party)
+        await reading.party(tx, party)
         await tx.lock_exclusive([LOCK])
         living = [one for one in await self.list(tx, party) if one.status is not Status.ENDED]
         if len(living) >= LIVING:

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from broker.directory import Party, PartyKind
-from broker.parties import Enrolment
+from broker.directory.parties import Enrolment
+from broker.directory.reading import Party, PartyKind
 from connectors.contract import Pulled
 from schemas.directory import SealingKeyEntry
 from schemas.envelope import SignedDeclaration

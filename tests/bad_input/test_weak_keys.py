@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from broker.directory import VERSION
+from broker.directory.reading import VERSION
 from broker.store.tables import meta, sealing_keys, signing_keys
 from schemas.directory import Directory
 from schemas.errors import Corrupt, Fault, Refused

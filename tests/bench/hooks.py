@@ -17,9 +17,9 @@ from pathlib import Path
 import httpx2
 
 from broker.cli.session import collect_less
-from broker.directory import Party, PartyKind
+from broker.directory.parties import Enrolment
+from broker.directory.reading import Party, PartyKind
 from broker.outbound import AT_ONCE
-from broker.parties import Enrolment
 from schemas.hpke import Suite
 from schemas.names import PartyId
 from tests.bench.figures import Figure, cost, show

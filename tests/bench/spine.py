@@ -10,8 +10,8 @@ from typing import Any
 
 from sqlalchemy import insert, select
 
-from broker.directory import Party, PartyKind
-from broker.parties import Enrolment
+from broker.directory.parties import Enrolment
+from broker.directory.reading import Party, PartyKind
 from broker.store.tables import ledger_entries
 from connectors.contract import Applied
 from schemas import merkle, tiles

@@ -20,13 +20,13 @@ from sqlalchemy import delete, func, select
 from broker import log_move, surroundings, viewing
 from broker.access.credentials import Scope
 from broker.answers import Answer, Claim
-from broker.directory import Party, PartyKind
+from broker.directory.parties import Enrolment
+from broker.directory.reading import Party, PartyKind
 from broker.export import export
 from broker.founding import create_home
 from broker.home_log import CLUSTER
 from broker.log.sql import SqlLog
 from broker.members import Members, claim
-from broker.parties import Enrolment
 from broker.ports import KeyKind, Outgoing, Position
 from broker.router import TOPIC
 from broker.store import move as relocation

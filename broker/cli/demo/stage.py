@@ -27,9 +27,9 @@ from broker.cli.demo.facts import facts_of
 from broker.cli.demo.receiver import Doorbell, HealthFund
 from broker.cli.demo.telling import Telling
 from broker.cli.demo.words import Words
-from broker.directory import Party, PartyKind
+from broker.directory.parties import Enrolment
+from broker.directory.reading import Party, PartyKind
 from broker.hosting import Hosted
-from broker.parties import Enrolment
 from broker.settings.choices import Settings, load
 from broker.settings.home_file import Setting, write_settings
 from broker.store.move import copy

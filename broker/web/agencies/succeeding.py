@@ -1,6 +1,6 @@
 """Succeeding: an administration lists a new key of its own, which its present signing key authorises.
 
-Refuses: a number that is no algorithm or suite; what `broker.succession` refuses.
+Refuses: a number that is no algorithm or suite; what `broker.directory.succession` refuses.
 Keeps: nothing of its own.
 """
 
@@ -10,8 +10,8 @@ from fastapi import APIRouter, Depends, Request
 from pydantic import Field
 
 from broker.access.credentials import Credential, Scope
+from broker.directory.succession import Answer, NewKey
 from broker.shapes import Json, time_of
-from broker.succession import Answer, NewKey
 from broker.web.agencies.bodies import Body, Bytes, b64u, from_b64u
 from broker.web.agencies.strict import Access, StrictRoute
 from broker.wiring import Home

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from broker.directory import Party, PartyKind
+from broker.directory.parties import Enrolment
+from broker.directory.reading import Party, PartyKind
 from broker.intake import ENVELOPE_BYTES, _Arrived
-from broker.parties import Enrolment
 from broker.router import TOPIC
 from schemas.entry import EntryKind
 from schemas.envelope import SignedDeclaration

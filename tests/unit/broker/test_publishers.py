@@ -2,8 +2,8 @@
 
 import pytest
 
-from broker.directory import Party, PartyKind
-from broker.parties import Enrolment
+from broker.directory.parties import Enrolment
+from broker.directory.reading import Party, PartyKind
 from broker.publishers import publisher_of
 from schemas.errors import Refused
 from schemas.names import EventType, PartyId

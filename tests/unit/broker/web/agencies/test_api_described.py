@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, given, seed, settings
 from schemathesis import GenerationMode
 from schemathesis.specs.openapi import checks
 
+from broker.directory.succession import NewKey
 from broker.shapes import uuid_of
-from broker.succession import NewKey
 from broker.web.agencies.app import PREFIX, describe, describe_oauth
 from broker.web.agencies.bodies import b64u
 from broker.web.agencies.described import operations

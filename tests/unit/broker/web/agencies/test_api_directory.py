@@ -10,7 +10,7 @@ import pytest
 from joserfc import jws
 from joserfc.jwk import KeySet
 
-from broker.publication import Publication
+from broker.directory.publication import Publication
 from broker.store.tables import directory_notes
 from broker.webhooks.endpoints import LIVING
 from connectors.client import Client

@@ -7,7 +7,7 @@ import httpx2
 import pytest
 
 from broker.access.credentials import Scope
-from broker.succession import CHALLENGE_MS, NewKey
+from broker.directory.succession import CHALLENGE_MS, NewKey
 from connectors.client import Client
 from connectors.renewal import Renewal, Told
 from schemas.delivery import open_release

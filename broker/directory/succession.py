@@ -13,8 +13,8 @@ import hmac
 from dataclasses import dataclass
 from typing import Final
 
-from broker import directory as tables
-from broker.registrar import LOCK, Registrar
+from broker.directory import reading
+from broker.directory.registrar import LOCK, Registrar
 from broker.store.engine import Transaction
 from schemas import hpke, signing, succession
 from schemas.directory import Directory
@@ -91,7 +91,7 @@ class Succession:
         """
         self._check_challenge(party, new, answer.challenge, at)
         await tx.lock_exclusive([LOCK])  # nobody revokes the present key meanwhile
-        directory = await tables.snapshot(tx)
+        directory = await reading.snapshot(tx)
         _check_authorised(directory, party, new, answer, at)
         self._check_possession(party, new, answer)
         if isinstance(new.kind, Algorithm):

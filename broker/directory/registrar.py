@@ -14,9 +14,9 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Table, or_, select, update
 
-from broker import directory
 from broker.crashpoints import mark
-from broker.directory import VERSION, Party, PartyKind
+from broker.directory import reading
+from broker.directory.reading import VERSION, Party, PartyKind
 from broker.ledger import Recorder
 from broker.store.engine import Transaction
 from broker.store.tables import meta, parties, publishing_rights, sealing_keys, signature_policies, signing_keys
@@ -37,7 +37,7 @@ async def changing(tx: Transaction) -> None:
     await tx.lock_exclusive([LOCK])
     if await tx.insert_new(meta, {"name": VERSION, "value": "1"}):
         return
-    now = await directory.version(tx)
+    now = await reading.version(tx)
     await tx.execute(update(meta).where(meta.c.name == VERSION).values(value=str(now + 1)))
 
 
@@ -162,7 +162,7 @@ class Registrar:
         if valid_to is not None and valid_to < valid_from:
             raise Refused("registrar.period", "/valid_to")
         await changing(tx)
-        await directory.party(tx, party)
+        await reading.party(tx, party)
         row = {"party": party, "event_type": event_type, "valid_from": valid_from, "valid_to": valid_to}
         if not await tx.insert_new(publishing_rights, row):
             raise Refused("registrar.right-exists", "/event_type", party=party, event_type=event_type)
@@ -209,7 +209,7 @@ class Registrar:
 
     async def _add_key(self, tx: Transaction, table: Table, row: dict[str, Any], at: Instant) -> None:
         await changing(tx)
-        await directory.party(tx, row["party"])
+        await reading.party(tx, row["party"])
         if not await tx.insert_new(table, row):
             raise Refused("registrar.key-exists", "/public", kid=row["kid"].hex())
         mark("registrar.key-added")

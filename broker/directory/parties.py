@@ -8,11 +8,11 @@ key that nobody knows of, never a public one that nobody holds.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from broker import directory
 from broker.crashpoints import mark
-from broker.directory import Party, PartyKind
+from broker.directory import reading
+from broker.directory.reading import Party, PartyKind
+from broker.directory.registrar import Registrar
 from broker.ports import Clock, KeyKind, KeyStore
-from broker.registrar import Registrar
 from broker.store.engine import Store, Transaction
 from schemas.errors import Refused
 from schemas.hpke import SealingKey, Suite
@@ -99,8 +99,8 @@ class Parties:
         """The kinds of keys that the party uses now: one new key of each. What is sealed to the broker is sealed to its
         gate, whose keys `epochs` opens and destroys: one made here would never be found by the gate.
         """
-        receives = (await directory.party(tx, party)).kind is not PartyKind.BROKER
-        pinned = await directory.snapshot(tx)
+        receives = (await reading.party(tx, party)).kind is not PartyKind.BROKER
+        pinned = await reading.snapshot(tx)
         at = self._clock()
         signing = {one.algorithm for one in pinned.signing if one.party == party and _lives(one.valid_to, at)}
         sealing = {one.suite for one in pinned.sealing if receives and one.party == party and _lives(one.valid_to, at)}

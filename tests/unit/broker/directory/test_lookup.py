@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from broker.lookup import Lookup
+from broker.directory.lookup import Lookup
 from schemas.errors import Refused
 from schemas.hpke import Suite
 from schemas.names import PartyId

@@ -12,12 +12,12 @@ from typing import Final
 
 from sqlalchemy import select
 
-from broker import directory as tables
 from broker.crashpoints import mark
+from broker.directory import reading
+from broker.directory.lookup import Lookup
+from broker.directory.registrar import LOCK
 from broker.ledger import Ledger
-from broker.lookup import Lookup
 from broker.ports import Clock
-from broker.registrar import LOCK
 from broker.store.engine import Store, Transaction
 from broker.store.tables import directory_notes
 from schemas.directory_note import FIRST, digest_of, text_of
@@ -61,12 +61,12 @@ class Publication:
             return [(row.version, row.note) for row in rows]
 
     async def _found(self, tx: Transaction) -> Published | None:
-        mine = directory_notes.c.version == await tables.version(tx)
+        mine = directory_notes.c.version == await reading.version(tx)
         note = (await tx.execute(select(directory_notes.c.note).where(mine))).scalar_one_or_none()
         return None if note is None else Published((await self._lookup.directory(tx)).to_json(), note)
 
     async def _sign(self, tx: Transaction) -> Published:
-        version, content = await tables.version(tx), (await self._lookup.directory(tx)).to_json()
+        version, content = await reading.version(tx), (await self._lookup.directory(tx)).to_json()
         newest = select(directory_notes.c.digest).order_by(directory_notes.c.version.desc()).limit(1)
         previous = (await tx.execute(newest)).scalar_one_or_none()
         text = text_of(self._ledger.verifier_key.name, version, content, FIRST if previous is None else previous)

@@ -1,9 +1,9 @@
-"""Directory: the administrations, their keys, rights, signature policies and subscriptions, as the tables hold them.
+"""Reading: the administrations, their keys, rights, signature policies and subscriptions, as the tables hold them.
 
 Refuses: a row that nobody here could have written (`directory.unreadable`): it stops whoever reads it.
 Keeps: a snapshot and its version are of one transaction; whoever saw a version need not read it again.
 
-Changes are made by `broker.registrar` alone. An attacker who can write these tables can name a key of his own: that is
+Changes are made by `registrar` alone. An attacker who can write these tables can name a key of his own: that is
 why every key and every approved subscription has its ledger entry, and `fsck` compares.
 """
 

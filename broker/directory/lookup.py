@@ -8,7 +8,7 @@ Keeps: a revoked key and an ended subscription count from the transaction after 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from broker import directory as tables
+from broker.directory import reading
 from broker.store.engine import Transaction
 from consent.policy import Subscription, SubscriptionStatus
 from schemas.directory import Directory
@@ -62,17 +62,17 @@ class Lookup:
         found.extend(one for one in picture.of_type.get(event_type, ()) if one.recipient in originals)
         return sorted({one.id: one for one in found}.values(), key=lambda one: (one.recipient, one.purpose))
 
-    async def parties(self, tx: Transaction) -> tuple[tables.Party, ...]:
+    async def parties(self, tx: Transaction) -> tuple[reading.Party, ...]:
         """Every party, by id."""
-        return await tables.all_parties(tx)
+        return await reading.all_parties(tx)
 
-    async def party(self, tx: Transaction, party: PartyId) -> tables.Party:
+    async def party(self, tx: Transaction, party: PartyId) -> reading.Party:
         """One party's row. Raises Refused `directory.unknown-party`."""
-        return await tables.party(tx, party)
+        return await reading.party(tx, party)
 
     async def _current(self, tx: Transaction) -> _Picture:
         if self._picture is None or self._asked is not tx:
-            version = await tables.version(tx)
+            version = await reading.version(tx)
             if self._picture is None or self._picture.version != version:
                 self._picture = await self._draw(tx, version)
             self._asked = tx
@@ -82,7 +82,7 @@ class Lookup:
         of_type: dict[EventType, list[Subscription]] = {}
         everywhere: dict[EventType, list[Subscription]] = {}
         by_territory: dict[tuple[EventType, str], list[Subscription]] = {}
-        subscriptions = await tables.subscriptions(tx)
+        subscriptions = await reading.subscriptions(tx)
         for one in subscriptions:
             if one.status is SubscriptionStatus.ENDED:
                 continue
@@ -94,7 +94,7 @@ class Lookup:
                     by_territory.setdefault((one.event_type, territory), []).append(one)
         return _Picture(
             version=version,
-            directory=await tables.snapshot(tx),
+            directory=await reading.snapshot(tx),
             by_id={one.id: one for one in subscriptions},
             of_type=of_type,
             everywhere=everywhere,

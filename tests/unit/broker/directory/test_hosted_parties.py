@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from broker.directory import Party, PartyKind
-from broker.parties import Enrolment
+from broker.directory.parties import Enrolment
+from broker.directory.reading import Party, PartyKind
+from broker.directory.registrar import OVERLAP_MS
 from broker.ports import KeyKind
-from broker.registrar import OVERLAP_MS
 from schemas.delivery import open_release, verify_delivery
 from schemas.errors import Refused
 from schemas.hpke import Suite

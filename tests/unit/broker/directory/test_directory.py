@@ -10,13 +10,13 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import Table, delete, insert, select, update
 
-from broker import directory
-from broker.directory import Party, PartyKind
+from broker.directory import reading
+from broker.directory.reading import Party, PartyKind
+from broker.directory.registrar import OVERLAP_MS, Registrar
+from broker.directory.subscribing import Subscribing, subscription_digest
 from broker.ledger import Recorder
-from broker.registrar import OVERLAP_MS, Registrar
 from broker.store import tables
 from broker.store.engine import Store, Transaction
-from broker.subscribing import Subscribing, subscription_digest
 from consent.policy import Subscription, SubscriptionStatus
 from schemas.catalogue import Catalogue
 from schemas.entry import Entry, EntryKind
@@ -122,12 +122,12 @@ async def ask(tx: Transaction, **changed: object) -> Subscription:
 class TestParties:
     async def test_a_party_comes_back_as_it_was_registered(self, store: Store) -> None:
         async with store.read() as tx:
-            assert party(TOWN) == await directory.party(tx, TOWN)
-            assert [TOWN, BROKER, FUND] == [one.id for one in await directory.all_parties(tx)]
+            assert party(TOWN) == await reading.party(tx, TOWN)
+            assert [TOWN, BROKER, FUND] == [one.id for one in await reading.all_parties(tx)]
 
     async def test_an_unknown_party_is_refused(self, store: Store) -> None:
         async with store.read() as tx:
-            assert "directory.unknown-party" == await code_of(directory.party(tx, PartyId("urn:unefois:none")))
+            assert "directory.unknown-party" == await code_of(reading.party(tx, PartyId("urn:unefois:none")))
 
     async def test_a_party_is_registered_once(self, store: Store) -> None:
         async with store.begin() as tx:
@@ -157,11 +157,11 @@ class TestVersion:
     async def test_every_change_counts_and_a_look_does_not(self, store: Store) -> None:
         async def changed(change: Callable[[Transaction], Awaitable[object]]) -> int:
             async with store.begin() as tx:
-                before = await directory.version(tx)
+                before = await reading.version(tx)
                 await change(tx)
-                return await directory.version(tx) - before
+                return await reading.version(tx) - before
 
-        assert 0 == await changed(directory.snapshot)
+        assert 0 == await changed(reading.snapshot)
         assert 1 == await changed(lambda tx: add_signing(tx, key(1)))
         assert 1 == await changed(lambda tx: add_sealing(tx, sealing(1)))
         assert 1 == await changed(lambda tx: REGISTRAR.allow_publishing(tx, TOWN, MOVED, NOW))
@@ -174,7 +174,7 @@ class TestVersion:
 
     async def test_a_change_that_was_rolled_back_does_not_count(self, store: Store) -> None:
         async with store.read() as tx:
-            before = await directory.version(tx)
+            before = await reading.version(tx)
 
         async def fail() -> None:
             async with store.begin() as tx:
@@ -184,19 +184,19 @@ class TestVersion:
         with pytest.raises(KeyError):
             await fail()
         async with store.read() as tx:
-            assert before == await directory.version(tx)
+            assert before == await reading.version(tx)
 
     async def test_a_new_directory_has_version_0(self, store: Store) -> None:
         async with store.begin() as tx:
             await tx.execute(delete(tables.meta))
-            assert 0 == await directory.version(tx)
+            assert 0 == await reading.version(tx)
 
 
 class TestKeys:
     async def test_a_listed_key_is_in_the_snapshot(self, store: Store) -> None:
         async with store.begin() as tx:
             signer, sealer = await add_signing(tx, key(1)), await add_sealing(tx, sealing(1))
-            found = await directory.snapshot(tx)
+            found = await reading.snapshot(tx)
         assert (BROKER, TOWN, NOW) == (
             found.broker,
             found.signing_key(signer).party,
@@ -240,7 +240,7 @@ class TestKeys:
             new = await REGISTRAR.rotate_signing(
                 tx, TOWN, algorithm=Algorithm.ED25519, public=key(2).public, at=LATER, overlap_ms=DAY
             )
-            found = await directory.snapshot(tx)
+            found = await reading.snapshot(tx)
         assert (LATER + DAY, None) == (found.signing_key(old).valid_to, found.signing_key(new).valid_to)
         assert LATER == found.signing_key(new).valid_from
 
@@ -254,7 +254,7 @@ class TestKeys:
             await REGISTRAR.rotate_signing(
                 tx, TOWN, algorithm=Algorithm.ED25519, public=key(4).public, at=LATER, overlap_ms=DAY
             )
-            found = await directory.snapshot(tx)
+            found = await reading.snapshot(tx)
         assert [None] * 3 == [found.signing_key(kid).valid_to for kid in kept]
 
     async def test_a_second_rotation_never_lengthens_an_end(self, store: Store) -> None:
@@ -269,7 +269,7 @@ class TestKeys:
                     at=Instant(LATER + seed),
                     overlap_ms=overlap,
                 )
-            found = await directory.snapshot(tx)
+            found = await reading.snapshot(tx)
         assert (LATER + 2 + DAY, newest) == (
             found.sealing_key(old).valid_to,
             found.current_sealing_key(TOWN, Instant(LATER + 3)).kid,
@@ -280,7 +280,7 @@ class TestKeys:
         async with store.begin() as tx:
             old = await add_sealing(tx, sealing(1))
             await REGISTRAR.rotate_sealing(tx, TOWN, suite=hybrid.suite, public=hybrid.public, at=LATER, overlap_ms=0)
-            found = await directory.snapshot(tx)
+            found = await reading.snapshot(tx)
         assert LATER == found.sealing_key(old).valid_to
 
     @pytest.mark.parametrize("overlap_ms", [-1, OVERLAP_MS + 1])
@@ -299,7 +299,7 @@ class TestKeys:
             signer, sealer = await add_signing(tx, key(1)), await add_sealing(tx, sealing(1))
             await REGISTRAR.revoke_key(tx, signer, LATER, since=NOW)
             await REGISTRAR.revoke_key(tx, sealer, LATER)
-            found, told = await directory.snapshot(tx), (await entries(tx))[2:]
+            found, told = await reading.snapshot(tx), (await entries(tx))[2:]
         assert (NOW, LATER) == (found.signing_key(signer).revoked_at, found.sealing_key(sealer).revoked_at)
         assert [(EntryKind.KEY_REVOKED, LATER, TOWN, kid) for kid in (signer, sealer)] == [
             (entry.kind, entry.at, entry.recipient, entry.detail) for entry in told
@@ -312,7 +312,7 @@ class TestKeys:
             assert "registrar.already-revoked" == await code_of(REGISTRAR.revoke_key(tx, kid, Instant(LATER + 5)))
             assert "registrar.already-revoked" == await code_of(REGISTRAR.revoke_key(tx, kid, LATER))
             await REGISTRAR.revoke_key(tx, kid, LATER, since=NOW)
-            assert NOW == (await directory.snapshot(tx)).signing_key(kid).revoked_at
+            assert NOW == (await reading.snapshot(tx)).signing_key(kid).revoked_at
 
     async def test_a_revocation_is_never_in_the_future_nor_of_an_unknown_key(self, store: Store) -> None:
         async with store.begin() as tx:
@@ -327,7 +327,7 @@ class TestRights:
             kid = await add_signing(tx, key(1))
             await REGISTRAR.allow_publishing(tx, TOWN, MOVED, NOW)
             await REGISTRAR.end_publishing(tx, TOWN, MOVED, LATER)
-            found = await directory.snapshot(tx)
+            found = await reading.snapshot(tx)
         found.check_publishing(TOWN, MOVED, kid, LATER)
         with pytest.raises(Refused):
             found.check_publishing(TOWN, MOVED, kid, Instant(LATER + 1))
@@ -357,7 +357,7 @@ class TestRights:
             assert "registrar.policy-without-keys" == await code_of(REGISTRAR.set_policy(tx, TOWN, 4, NOW))
             kid = await add_signing(tx, key(1, Algorithm.ML_DSA_44))
             await REGISTRAR.set_policy(tx, TOWN, 4, NOW)
-            assert 4 == (await directory.snapshot(tx)).policy(TOWN, NOW)
+            assert 4 == (await reading.snapshot(tx)).policy(TOWN, NOW)
             await REGISTRAR.revoke_key(tx, kid, LATER)
             assert "registrar.policy-without-keys" == await code_of(REGISTRAR.set_policy(tx, TOWN, 2, LATER))
 
@@ -373,7 +373,7 @@ class TestSubscriptions:
     async def test_what_is_asked_for_is_not_approved(self, store: Store) -> None:
         async with store.begin() as tx:
             asked = await ask(tx)
-            assert (asked,) == await directory.subscriptions(tx)
+            assert (asked,) == await reading.subscriptions(tx)
             assert [] == await entries(tx)
         assert (SubscriptionStatus.ASKED, None, "") == (asked.status, asked.approved_at, asked.legal_reference)
 
@@ -382,7 +382,7 @@ class TestSubscriptions:
             await add_sealing(tx, sealing(1))
             await ask(tx)
             approved = await SUBSCRIBING.approve(tx, SUBSCRIPTION_ID, " CSS, article L. 114-8 ", LATER)
-            assert (approved,) == await directory.subscriptions(tx)
+            assert (approved,) == await reading.subscriptions(tx)
             entry = (await entries(tx))[-1]
         assert (SubscriptionStatus.APPROVED, LATER, "CSS, article L. 114-8") == (
             approved.status,
@@ -401,7 +401,7 @@ class TestSubscriptions:
         async with store.begin() as tx:
             await ask(tx)
             ended = await SUBSCRIBING.end(tx, SUBSCRIPTION_ID, LATER)
-            assert (ended,) == await directory.subscriptions(tx)
+            assert (ended,) == await reading.subscriptions(tx)
             entry = (await entries(tx))[-1]
         assert (SubscriptionStatus.ENDED, LATER) == (ended.status, ended.ended_at)
         assert (EntryKind.SUBSCRIPTION_ENDED, subscription_digest(ended)) == (entry.kind, entry.detail)
@@ -441,7 +441,7 @@ class TestSubscriptions:
             assert "subscribing.running" == await code_of(ask(tx, **again))
             await SUBSCRIBING.end(tx, SUBSCRIPTION_ID, NOW)
             renewed = await ask(tx, **again)
-            assert (renewed,) == await directory.subscriptions(tx)
+            assert (renewed,) == await reading.subscriptions(tx)
         assert (SUBSCRIPTION_ID, frozenset({"phone"}), SubscriptionStatus.ASKED, None) == (
             renewed.id,
             renewed.fields,
@@ -472,11 +472,11 @@ class TestSubscriptions:
     ) -> None:
         async with store.begin() as tx:
             assert code == await code_of(ask(tx, **changed))
-            assert () == await directory.subscriptions(tx)
+            assert () == await reading.subscriptions(tx)
 
     async def test_a_type_without_territories_can_be_asked_for_everywhere(self, store: Store) -> None:
         async with store.begin() as tx:
-            assert (await ask(tx, event_type=PAID, territories=None),) == await directory.subscriptions(tx)
+            assert (await ask(tx, event_type=PAID, territories=None),) == await reading.subscriptions(tx)
 
     async def test_the_digest_moves_with_every_part_of_the_row(self, store: Store) -> None:
         async with store.begin() as tx:
@@ -519,10 +519,10 @@ class TestDamage:
             await add_sealing(tx, sealing(1))
             await REGISTRAR.allow_publishing(tx, TOWN, MOVED, NOW)
             await REGISTRAR.set_policy(tx, TOWN, 1, NOW)
-            await directory.snapshot(tx)
+            await reading.snapshot(tx)
             await tx.execute(update(table).values(**values))
             with pytest.raises(Corrupt) as raised:
-                await directory.snapshot(tx)
+                await reading.snapshot(tx)
         assert "directory.unreadable" == raised.value.code
 
     @pytest.mark.parametrize(
@@ -542,13 +542,13 @@ class TestDamage:
         async with store.begin() as tx:
             await ask(tx)
             await tx.execute(update(tables.subscriptions).values(**values))
-            assert "directory.unreadable" == await code_of(directory.subscriptions(tx))
+            assert "directory.unreadable" == await code_of(reading.subscriptions(tx))
 
     async def test_a_directory_names_one_broker(self, store: Store) -> None:
         async with store.begin() as tx:
             second = {"id": "urn:unefois:second", "kind": "broker", "created_at": NOW}
             texts = dict.fromkeys(("name", "sector", "address", "contact", "retention"), "x")
             await tx.execute(insert(tables.parties).values(**second, **texts))
-            assert "directory.no-broker" == await code_of(directory.snapshot(tx))
+            assert "directory.no-broker" == await code_of(reading.snapshot(tx))
             await tx.execute(delete(tables.parties).where(tables.parties.c.kind == "broker"))
-            assert "directory.no-broker" == await code_of(directory.snapshot(tx))
+            assert "directory.no-broker" == await code_of(reading.snapshot(tx))

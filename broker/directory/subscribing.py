@@ -14,13 +14,13 @@ from hashlib import sha256
 
 from sqlalchemy import and_, delete, or_, select, update
 
-from broker import directory
 from broker.crashpoints import mark
 from broker.deliveries import UNRELEASED, DeliveryState, in_states, load, mailbox_lock, withhold
-from broker.directory import row_of, subscription_of
+from broker.directory import reading
+from broker.directory.reading import row_of, subscription_of
+from broker.directory.registrar import LOCK, changing
 from broker.ledger import Recorder
 from broker.observe import logger
-from broker.registrar import LOCK, changing
 from broker.store.engine import Transaction
 from broker.store.tables import declarations, deliveries, paused_subscriptions, subscriptions, withholdings
 from consent import purposes
@@ -74,7 +74,7 @@ class Subscribing:
             legal_reference="",
         )
         await changing(tx)
-        await directory.party(tx, recipient)
+        await reading.party(tx, recipient)
         if await tx.insert_new(subscriptions, row_of(asked)):
             mark("subscribing.asked")
             # Crash here: the transaction is gone; the administration asks again. So too for every change below.
@@ -101,7 +101,7 @@ class Subscribing:
         before = await self._one(tx, subscription_id)
         if before.status is not SubscriptionStatus.ASKED:
             raise Refused("subscribing.not-asked", "/status", status=before.status.value)
-        (await directory.snapshot(tx)).current_sealing_key(before.recipient, at)
+        (await reading.snapshot(tx)).current_sealing_key(before.recipient, at)
         approved = replace(
             before, status=SubscriptionStatus.APPROVED, approved_at=at, legal_reference=legal_reference.strip()
         )
