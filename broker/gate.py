@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import select, update
 
-from broker.cosigning import Cosigning
 from broker.crashpoints import mark
 from broker.deliveries import ACTIVE, Delivery, DeliveryState, load_own, mailbox_lock, record, withhold
 from broker.directory.lookup import Lookup
@@ -23,6 +22,7 @@ from broker.mailbox import Mailbox, Rejection
 from broker.ports import Clock
 from broker.store.engine import Store, Transaction
 from broker.store.tables import deliveries, gate_epochs, parties
+from broker.transparency.cosigning import Cosigning
 from consent import registry
 from consent.grant import Grant
 from consent.policy import DeclarationFacts, Subscription, SubscriptionStatus, at_release

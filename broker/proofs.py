@@ -9,10 +9,10 @@ from typing import Any
 
 from sqlalchemy import Column, Table, select
 
-from broker.audits import Audited, Grown, audit_log, grown
 from broker.ledger import files_of, newest_checkpoint
 from broker.store.engine import Transaction
 from broker.store.tables import declarations, deliveries, ledger_checkpoints, ledger_entries, ledger_salts
+from broker.transparency.audits import Audited, Grown, audit_log, grown
 from broker.wiring import Home
 from consent.tables import grants
 from schemas import checkpoint, merkle, receipt, tiles

@@ -18,7 +18,6 @@ from broker.access.keysets import KeySets
 from broker.access.oauth import OAuth
 from broker.answers import Answers
 from broker.consents import Consents
-from broker.cosigning import Cosigning
 from broker.deadletters import DeadLetters
 from broker.desk import Desk
 from broker.directory.lookup import Lookup
@@ -51,6 +50,7 @@ from broker.topics.inlet import Inlet
 from broker.topics.relay import Relay
 from broker.topics.served import TopicUsers
 from broker.tracking import Tracking
+from broker.transparency.cosigning import Cosigning
 from broker.upkeep import Upkeep
 from broker.webhooks.endpoints import Webhooks
 from broker.webhooks.notices import Notices

@@ -5,12 +5,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from broker import witness as witnesses
-from broker.cosigning import Cosigning
 from broker.outbound import Outbound, Reply
 from broker.store.engine import Store
+from broker.transparency import witness as witnesses
+from broker.transparency.cosigning import Cosigning
+from broker.transparency.witness import STORE, Witness
 from broker.web.witnessing import STATUSES
-from broker.witness import STORE, Witness
 from schemas.errors import Refused
 from schemas.note import VerifierKey
 from schemas.signing import Algorithm, PrivateKey

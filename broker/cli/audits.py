@@ -18,7 +18,7 @@ from broker.cli.session import at_home, read_file
 from broker.cli.show import answer, line, pairs
 
 if TYPE_CHECKING:
-    from broker.audits import Audited, Grown
+    from broker.transparency.audits import Audited, Grown
     from broker.wiring import Home
     from schemas.entry import Entry
     from schemas.note import VerifierKey
@@ -45,7 +45,7 @@ def verify(
     if folder is None:
         audited = at_home(_audit_home)
     else:
-        from broker.audits import audit_folder
+        from broker.transparency.audits import audit_folder
 
         audited = audit_folder(folder, None if key is None else verifier_key(key))
     told = _audited(audited)
@@ -131,7 +131,7 @@ def export(
     """
 
     async def work(home: "Home") -> dict[str, Any]:
-        from broker.export import export as write
+        from broker.transparency.export import export as write
 
         await home.ledger.sequence()
         done = await write(home.store, home.ledger.verifier_key, folder)

@@ -24,7 +24,7 @@ from broker.cli.show import answer, line, pairs, table
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-    from broker.monitor import Watched
+    from broker.transparency.monitor import Watched
     from broker.wiring import Home
 
 witness = typer.Typer(no_args_is_help=True, help="A witness: cosigns the checkpoints of logs that others run.")
@@ -47,7 +47,7 @@ def init(
 
     Example: unefois witness init ./witness --name witness.example/one
     """
-    from broker.witness import create
+    from broker.transparency.witness import create
     from schemas.signing import Algorithm, PrivateKey
 
     key = create(folder, name, PrivateKey.generate(Algorithm.ED25519))
@@ -115,9 +115,9 @@ def serve(
 
     Example: unefois witness serve ./witness --log vkey --listen 0.0.0.0:8472
     """
+    from broker.transparency.witness import Witness
     from broker.web.witnessing import build
     from broker.wiring import system_clock
-    from broker.witness import Witness
 
     host, _, port = listen.rpartition(":")
     if not host or not port.isdecimal() or int(port) > 65_535:
@@ -155,7 +155,7 @@ def monitor(
     """
     import httpx2
 
-    from broker.monitor import TIMEOUT_SECONDS, Monitor, Remote
+    from broker.transparency.monitor import TIMEOUT_SECONDS, Monitor, Remote
     from schemas.errors import Refused, Unavailable
 
     pinned = verifier_key(key)

@@ -10,9 +10,9 @@ from typing import Final
 
 from fastapi import APIRouter, Request, Response
 
-from broker.cosigning import Cosigning
 from broker.ledger import files_of, newest_checkpoint
 from broker.store.engine import Store
+from broker.transparency.cosigning import Cosigning
 from broker.web.caching import exact
 from broker.web.problems import problem
 from schemas.errors import Refused

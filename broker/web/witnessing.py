@@ -1,6 +1,6 @@
 """Witnessing over HTTP: `POST /add-checkpoint`, as C2SP tlog-witness has it.
 
-Refuses: whatever `broker.witness` refuses, with the status that the source names; a body over 64 KiB.
+Refuses: whatever `broker.transparency.witness` refuses, with the status that the source names; a body over 64 KiB.
 Keeps: an answer of 200 leaves after the tree was written down, and only then.
 Source: c2sp.org/tlog-witness.
 """
@@ -11,8 +11,8 @@ from typing import Final
 
 from fastapi import FastAPI, Request, Response
 
+from broker.transparency.witness import Witness
 from broker.web.problems import problem
-from broker.witness import Witness
 from schemas.errors import Fault, Refused, Unavailable
 from schemas.witnessing import BODY_BYTES
 

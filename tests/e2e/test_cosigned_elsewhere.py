@@ -16,10 +16,10 @@ import httpx2
 import pytest
 from sqlalchemy import delete, func, select, update
 
-from broker import witness as witnesses
-from broker.export import export
-from broker.monitor import Monitor, Remote
 from broker.store.tables import cosignatures, ledger_checkpoints
+from broker.transparency import witness as witnesses
+from broker.transparency.export import export
+from broker.transparency.monitor import Monitor, Remote
 from schemas import checkpoint, merkle
 from schemas.checkpoint import Checkpoint
 from schemas.note import VerifierKey

@@ -22,7 +22,6 @@ from broker.access.credentials import Scope
 from broker.answers import Answer, Claim
 from broker.directory.parties import Enrolment
 from broker.directory.reading import Party, PartyKind
-from broker.export import export
 from broker.founding import create_home
 from broker.home_log import CLUSTER
 from broker.log.sql import SqlLog
@@ -45,6 +44,7 @@ from broker.store.tables import (
 )
 from broker.topics.relay import Relay
 from broker.topics.served import users
+from broker.transparency.export import export
 from broker.webhooks.endpoints import Status as Told
 from broker.wiring import open_home
 from connectors.contract import Applied, Rejected

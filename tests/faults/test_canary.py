@@ -22,9 +22,9 @@ import structlog
 from broker import observe, proofs
 from broker.consent_receipts import receipt_of
 from broker.deliveries import load
-from broker.export import export
 from broker.hosting import Hosted
 from broker.hosting import load as hosted_in
+from broker.transparency.export import export
 from broker.turns import turn
 from schemas.errors import Fault
 from schemas.messages import explain

@@ -23,7 +23,7 @@ from tests.world import CAF, CPAM, DAY
 
 MARKS = tuple(name for name in marked(Path(broker.__file__).parent) if not name.startswith(("kafka.", "witness.")))
 """Those of the Kafka adapter are passed where a Kafka runs: `tests/contract/test_log.py`; a witness has no home and no
-day: `tests/unit/broker/test_witness.py`.
+day: `tests/unit/broker/transparency/test_witness.py`.
 """
 pytestmark = pytest.mark.more
 EVERY_PASSAGE = os.environ.get("UNEFOIS_FAULTS") == "all"

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import schemas
-from broker import export, proofs, wiring
+from broker import proofs, wiring
 from broker.checks.finding import Finding
 from broker.cli.demo import offline, stranger
 from broker.cli.demo.acts.declaring import Declared, claim_unreadable
@@ -24,6 +24,7 @@ from broker.cli.demo.acts.revoking import Revoked
 from broker.cli.demo.facts import facts_of, of_kind
 from broker.cli.demo.stage import Stage
 from broker.ledger import newest_checkpoint
+from broker.transparency import export
 from schemas.entry import EntryKind
 from schemas.note import Note
 

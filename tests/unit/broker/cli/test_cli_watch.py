@@ -105,7 +105,7 @@ def test_following_it_waits_through_an_absence(bare: Program, log: Log, url: str
         log.become(0)
 
     monkeypatch.setattr("broker.cli.watch.time.sleep", slept)
-    monkeypatch.setattr("broker.monitor.Remote.read", Away(log).read)
+    monkeypatch.setattr("broker.transparency.monitor.Remote.read", Away(log).read)
     log.become(3)
 
     ended = bare.run("monitor", url, "--key", LOG.text, "--lang", "en")

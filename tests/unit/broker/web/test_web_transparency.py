@@ -10,11 +10,11 @@ import pytest_asyncio
 from fastapi import FastAPI
 from sqlalchemy import insert
 
-from broker.audits import audit_log
-from broker.export import export
 from broker.ledger import Ledger
 from broker.store.engine import Store
 from broker.store.tables import ledger_entries, metadata
+from broker.transparency.audits import audit_log
+from broker.transparency.export import export
 from broker.web import transparency
 from schemas import merkle
 from schemas.entry import Entry, EntryKind

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, func, select, update
 
-from broker import cosigning as module
-from broker.cosigning import FIRST_MS, KEPT, MOST_MS, Cosigning
 from broker.outbound import Reply
 from broker.store.tables import cosignatures, ledger_checkpoints, ledger_entries
+from broker.transparency import cosigning as module
+from broker.transparency.cosigning import FIRST_MS, KEPT, MOST_MS, Cosigning
 from schemas import checkpoint, merkle
 from schemas.checkpoint import Checkpoint
 from schemas.entry import EntryKind

@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from broker.monitor import Monitor, Remote
+from broker.transparency.monitor import Monitor, Remote
 from schemas import checkpoint, merkle, tiles
 from schemas.checkpoint import Checkpoint
 from schemas.entry import Entry, EntryKind

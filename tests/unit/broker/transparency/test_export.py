@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from broker import export as exporting
-from broker.audits import audit_folder
-from broker.export import export
 from broker.ports import KeyKind
+from broker.transparency import export as exporting
+from broker.transparency.audits import audit_folder
+from broker.transparency.export import export
 from schemas import checkpoint, tiles
 from schemas.checkpoint import Checkpoint
 from schemas.entry import EntryKind

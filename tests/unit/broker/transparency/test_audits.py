@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from broker.audits import MOST_TOLD, audit_folder, audit_log, files_in, grown
+from broker.transparency.audits import MOST_TOLD, audit_folder, audit_log, files_in, grown
 from schemas import checkpoint, merkle, tiles
 from schemas.checkpoint import Checkpoint
 from schemas.entry import Entry, EntryKind

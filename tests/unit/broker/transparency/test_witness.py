@@ -13,9 +13,9 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from broker import witness as witnesses
+from broker.transparency import witness as witnesses
+from broker.transparency.witness import STORE, Witness
 from broker.web import witnessing as edge
-from broker.witness import STORE, Witness
 from schemas import checkpoint, merkle, witnessing
 from schemas.checkpoint import Checkpoint
 from schemas.errors import Refused
@@ -122,7 +122,7 @@ def test_while_it_judges_nobody_else_can_write(folder: Path, monkeypatch: pytest
 CRASHING = """
 import sys
 from pathlib import Path
-from broker.witness import Witness
+from broker.transparency.witness import Witness
 from schemas.note import VerifierKey
 with Witness.open(Path(sys.argv[1]), (VerifierKey.parse(sys.argv[2]),), lambda: 1_795_521_493_000) as witness:
     sys.stdout.buffer.write(witness.add(Path(sys.argv[3]).read_bytes()))
