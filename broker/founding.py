@@ -9,10 +9,10 @@ import secrets
 from collections.abc import Mapping
 
 from broker import identity as identities
-from broker import log_move
 from broker.directory.parties import Enrolment
 from broker.directory.reading import Party, PartyKind
 from broker.keys.file import FileKeys
+from broker.log import move
 from broker.log.sql import SqlLog
 from broker.ports import Clock, Entropy, KeyKind
 from broker.router import TOPIC
@@ -73,7 +73,7 @@ async def furnish(home: Home) -> None:
 async def move_log(settings: Settings, clock: Clock = system_clock) -> Mapping[int, int]:
     """The log of a home from its database to the Kafka of its settings. Returns how many records of each partition.
 
-    Raises Refused: `topics.no-kafka`, `log.moved`, `log.no-driver`, and what `broker.log_move.move` raises.
+    Raises Refused: `topics.no-kafka`, `log.moved`, `log.no-driver`, and what `broker.log.move.move` raises.
     """
     try:
         from broker.log.kafka import KafkaLog
@@ -92,4 +92,4 @@ async def move_log(settings: Settings, clock: Clock = system_clock) -> Mapping[i
         async with KafkaLog(cluster, agreed, prefix, settings.kafka_replicas) as new:
             for fault in await new.look(TOPIC, frozenset({"read", "write", "describe"})):
                 raise fault
-            return await log_move.move(store, old, new, await admin.cluster_id(), forget)
+            return await move.move(store, old, new, await admin.cluster_id(), forget)

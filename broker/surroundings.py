@@ -9,9 +9,9 @@ not pass them on.
 from collections.abc import Mapping
 from typing import Final
 
-from broker import home_log
 from broker.crashpoints import mark
-from broker.home_log import CLUSTER, pinned
+from broker.log import pinning
+from broker.log.pinning import CLUSTER, pinned
 from broker.offsets import next_offset
 from broker.ports import Clock, Log
 from broker.router import TOPIC
@@ -49,7 +49,7 @@ async def check_log(home: Home, needed: frozenset[str] = NEEDED) -> None:
 
     Raises Refused `kafka.*`, `log.moved`; Unavailable where it is away; Corrupt `log.shorter`.
     """
-    await home_log.check(home.store, home.log)
+    await pinning.check(home.store, home.log)
     for fault in await home.log.look(TOPIC, needed):
         raise fault
     cluster = await home.log.cluster()
@@ -87,7 +87,7 @@ async def look_log(settings: Settings, clock: Clock = system_clock) -> tuple[Pro
             Store.open(settings.database_url, parts.waits(settings)) as store,
             open_log(settings, store, clock) as log,
         ):
-            await home_log.check(store, log)
+            await pinning.check(store, log)
             found = list(await log.look(TOPIC, NEEDED))
             if not found:
                 async with store.read() as tx:

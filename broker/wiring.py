@@ -11,7 +11,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from broker import home_log
 from broker import identity as identities
 from broker.access.credentials import Credentials
 from broker.access.keysets import KeySets
@@ -35,6 +34,7 @@ from broker.intake import Intake
 from broker.keyring import Keyring
 from broker.keys.file import FileKeys
 from broker.ledger import Ledger, Recorder
+from broker.log import pinning
 from broker.log.sql import SqlLog
 from broker.mailbox import Mailbox
 from broker.outbound import Outbound
@@ -136,7 +136,7 @@ async def open_home(
     """
     async with open_unchecked(settings, clock, entropy, events) as home:
         await migrate.check(home.store)
-        await home_log.check(home.store, home.log)
+        await pinning.check(home.store, home.log)
         yield home
 
 

@@ -15,8 +15,8 @@ from typing import Any
 from sqlalchemy import func, select
 
 from broker.crashpoints import mark
-from broker.home_log import pinned
 from broker.log.partitioning import partition_of
+from broker.log.pinning import pinned
 from broker.ports import READ_BYTES, Clock, Log, Outgoing, Position, Record
 from broker.store.engine import Store, Transaction
 from broker.store.tables import log_record

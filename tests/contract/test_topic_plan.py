@@ -13,9 +13,9 @@ from aiokafka.errors import MessageSizeTooLargeError
 from sqlalchemy import update
 
 from broker import surroundings
-from broker.home_log import CLUSTER
 from broker.log.kafka_admin import Admin
 from broker.log.kafka_cluster import Cluster
+from broker.log.pinning import CLUSTER
 from broker.offsets import advance
 from broker.store.tables import meta
 from broker.topics import plan as topic_plan

@@ -17,13 +17,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from joserfc.jwk import OKPKey
 from sqlalchemy import delete, func, select
 
-from broker import log_move, surroundings, viewing
+from broker import surroundings, viewing
 from broker.access.credentials import Scope
 from broker.answers import Answer, Claim
 from broker.directory.parties import Enrolment
 from broker.directory.reading import Party, PartyKind
 from broker.founding import create_home
-from broker.home_log import CLUSTER
+from broker.log import move as log_move
+from broker.log.pinning import CLUSTER
 from broker.log.sql import SqlLog
 from broker.members import Members, claim
 from broker.ports import KeyKind, Outgoing, Position

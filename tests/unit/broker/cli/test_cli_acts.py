@@ -53,7 +53,7 @@ UNCHANGED: Final = {
     "webhook rotate": "here",
     "move": "tests/unit/broker/test_move.py::"
     "test_what_waited_in_the_old_one_is_delivered_from_the_new_one_and_the_ledger_goes_on",
-    "move-log": "tests/unit/broker/test_log_move.py::test_every_record_keeps_its_offset_and_the_old_log_is_closed",
+    "move-log": "tests/unit/broker/log/test_log_move.py::test_every_record_keeps_its_offset_and_the_old_log_is_closed",
     "topics apply": "tests/contract/test_topic_plan.py::"
     "test_what_is_planned_is_made_once_and_a_change_behind_its_back_is_seen",
     "topics begin-again": "tests/unit/broker/topics/test_inlet.py::"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from broker import home_log, log_move
+from broker.log import move, pinning
 from broker.log.sql import SqlLog
 from broker.ports import Outgoing, Record
 from broker.router import TOPIC
@@ -51,28 +51,28 @@ def contents(records: list[Record]) -> list[tuple[object, ...]]:
 async def test_every_record_keeps_its_offset_and_the_old_log_is_closed(
     here: World, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(log_move, "BATCH", 3)
+    monkeypatch.setattr(move, "BATCH", 3)
     old = SqlLog(here.home.store, here.clock, {}, 3)
     await old.append_all(TOPIC, [Outgoing(bytes([number]), b"v%d" % number, {"h": b"x"}) for number in range(20)])
     async with Store.open(place) as store:
         await tables(store)
         new = Elsewhere(here, store, 3)
 
-        moved = await log_move.move(here.home.store, old, new.log, "c", new.forget)
+        moved = await move.move(here.home.store, old, new.log, "c", new.forget)
 
         assert (20, contents(await everything(old, 3))) == (sum(moved.values()), contents(await everything(new.log, 3)))
         with pytest.raises(Refused, match=r"log\.moved"):
             await old.append(TOPIC, b"k", b"late", {})
         with pytest.raises(Refused, match=r"log\.moved"):
-            await log_move.move(here.home.store, old, new.log, "c", new.forget)
+            await move.move(here.home.store, old, new.log, "c", new.forget)
         with pytest.raises(Refused, match=r"log\.moved"):
-            await home_log.check(here.home.store, old)
+            await pinning.check(here.home.store, old)
 
 
 async def test_a_log_whose_head_was_pruned_goes_on_with_the_same_numbers(
     here: World, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(log_move, "BATCH", 2)
+    monkeypatch.setattr(move, "BATCH", 2)
     old = SqlLog(here.home.store, here.clock, {}, 1)
     await old.append_all(TOPIC, [Outgoing(b"k", b"v%d" % number) for number in range(9)])
     async with here.home.store.begin() as tx:
@@ -81,7 +81,7 @@ async def test_a_log_whose_head_was_pruned_goes_on_with_the_same_numbers(
         await tables(store)
         new = Elsewhere(here, store, 1)
 
-        assert {0: 4} == await log_move.move(here.home.store, old, new.log, "c", new.forget)
+        assert {0: 4} == await move.move(here.home.store, old, new.log, "c", new.forget)
 
         assert [(5, b"v5"), (6, b"v6"), (7, b"v7"), (8, b"v8")] == [
             (one.position.offset, one.value) for one in await everything(new.log, 1)
@@ -97,12 +97,12 @@ async def test_begun_before_it_goes_on_after_comparing_and_something_else_is_ref
         new = Elsewhere(here, store, 1)
         await new.log.append_all(TOPIC, [Outgoing(b"k", b"v0"), Outgoing(b"k", b"other")])
         with pytest.raises(Refused, match=r"move\.log-differs") as refused:
-            await log_move.move(here.home.store, old, new.log, "c", new.forget)
+            await move.move(here.home.store, old, new.log, "c", new.forget)
         assert 1 == refused.value.details["offset"]
         await new.forget(0, 5)
         await new.log.append_all(TOPIC, [Outgoing(b"k", b"v0"), Outgoing(b"k", b"v1")])
 
-        assert {0: 4} == await log_move.move(here.home.store, old, new.log, "c", new.forget)
+        assert {0: 4} == await move.move(here.home.store, old, new.log, "c", new.forget)
         assert contents(await everything(old, 1)) == contents(await everything(new.log, 1))
 
 
@@ -114,7 +114,7 @@ async def test_a_longer_log_is_another_one_and_a_log_that_grows_meanwhile_does_n
     async with Store.open(place) as store:
         await tables(store)
         new = Elsewhere(here, store, 1)
-        ordinary = log_move._partition
+        ordinary = move._partition
 
         async def grows(*arguments: object) -> int:
             count = await ordinary(*arguments)  # type: ignore[arg-type]
@@ -122,10 +122,10 @@ async def test_a_longer_log_is_another_one_and_a_log_that_grows_meanwhile_does_n
             return count
 
         with monkeypatch.context() as patch:
-            patch.setattr(log_move, "_partition", grows)
+            patch.setattr(move, "_partition", grows)
             with pytest.raises(Refused, match=r"move\.log-changed"):
-                await log_move.move(here.home.store, old, new.log, "c", new.forget)
-        assert {0: 2} == await log_move.move(here.home.store, old, new.log, "c", new.forget)
+                await move.move(here.home.store, old, new.log, "c", new.forget)
+        assert {0: 2} == await move.move(here.home.store, old, new.log, "c", new.forget)
 
     async with here.home.store.begin() as tx:
         await tx.execute(text("DELETE FROM meta WHERE name = 'kafka-cluster'"))
@@ -133,7 +133,7 @@ async def test_a_longer_log_is_another_one_and_a_log_that_grows_meanwhile_does_n
         new = Elsewhere(here, store, 1)
         await new.log.append(TOPIC, b"k", b"one more", {})
         with pytest.raises(Refused, match=r"move\.log-differs"):
-            await log_move.move(here.home.store, old, new.log, "c", new.forget)
+            await move.move(here.home.store, old, new.log, "c", new.forget)
 
 
 async def test_what_was_declared_before_is_routed_after_and_fsck_is_content(here: World, place: str) -> None:
@@ -144,7 +144,7 @@ async def test_what_was_declared_before_is_routed_after_and_fsck_is_content(here
         new = Elsewhere(here, store, 1)
         old = here.home.log
         assert isinstance(old, SqlLog)
-        await log_move.move(here.home.store, old, new.log, "c", new.forget)
+        await move.move(here.home.store, old, new.log, "c", new.forget)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(here.home.router, "_log", new.log)
             patch.setattr(here.home.fsck, "_log", new.log)

@@ -1,4 +1,4 @@
-"""Which log a home has: the Kafka cluster that its offsets belong to, once it has one.
+"""Pinning: which log a home has: the Kafka cluster that its offsets belong to, once it has one.
 
 Refuses: the log in the database, once the home's log lives on Kafka: what was appended there nobody would read.
 Keeps: written once, at the first start on Kafka or by the move, and never changed.

@@ -1,4 +1,4 @@
-"""Log move: a home's log from its database to Kafka, record by record, each under the offset that it had.
+"""Move: a home's log from its database to Kafka, record by record, each under the offset that it had.
 
 Refuses: a topic that holds anything else; an old log that grows meanwhile; a home whose log was moved already.
 Keeps: partition and offset of every record, so that what was read, and what dead letters name, stays true; the ledger
@@ -14,8 +14,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 from broker.crashpoints import mark
-from broker.home_log import CLUSTER, pinned
 from broker.log.partitioning import partition_of
+from broker.log.pinning import CLUSTER, pinned
 from broker.log.sql import SqlLog
 from broker.ports import READ_BYTES, Log, Outgoing, Record, size_of
 from broker.router import TOPIC
