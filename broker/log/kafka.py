@@ -92,17 +92,17 @@ class KafkaLog(Log):
 
     async def _append_all(self, topic: str, records: Sequence[Outgoing]) -> tuple[Position, ...]:
         count = await self._partitions(topic)
-        producer = await self._started(topic)
+        with self._identity.watched():
+            producer = await self._started(topic)
         mark("kafka.append")
         # Crash here: nothing was sent; the caller got no answer and appends again.
         try:
-            with faults(topic):
+            with self._identity.watched(), faults(topic):
                 async with asyncio.timeout(APPEND_SECONDS):
                     sent = [await self._send(producer, topic, record, count) for record in records]
                     await asyncio.wait(sent)  # for all, whatever becomes of the first
                     answers = [one.result() for one in sent]
-                    await self._identity.check(producer.client)
-        except Unavailable:
+        except Fault:
             # A client that failed once may have lost count of its sequence numbers: the next append gets a new one.
             self._leave(producer)
             raise
@@ -128,12 +128,13 @@ class KafkaLog(Log):
 
     async def _read(self, topic: str, partition: int, offset: int, limit: int) -> tuple[Record, ...]:
         place = TopicPartition(self._prefix + topic, partition)
-        ends = await self._opened_ends()
-        async with self._opening:
-            if place not in self._readers:
-                self._readers[place] = await Reader.open(self._cluster, topic, place, ends, self._identity)
-            reader = self._readers[place]
-        return await reader.read(offset, limit)
+        with self._identity.watched():
+            ends = await self._opened_ends()
+            async with self._opening:
+                if place not in self._readers:
+                    self._readers[place] = await Reader.open(self._cluster, topic, place, ends, self._identity)
+                reader = self._readers[place]
+            return await reader.read(offset, limit)
 
     async def _partitions(self, topic: str) -> int:
         """Asked once: who adds partitions to a topic that holds records must restart every process, and cannot."""
@@ -147,19 +148,19 @@ class KafkaLog(Log):
         return self._counts[topic]
 
     async def _end(self, topic: str, partition: int) -> int:
-        ends = await self._opened_ends()
-        with faults(topic):
+        with self._identity.watched(), faults(topic):
+            ends = await self._opened_ends()
             return await ends.next(TopicPartition(self._prefix + topic, partition))
 
     async def _first(self, topic: str, partition: int) -> int:
-        ends = await self._opened_ends()
-        with faults(topic):
+        with self._identity.watched(), faults(topic):
+            ends = await self._opened_ends()
             return await ends.first(TopicPartition(self._prefix + topic, partition))
 
     async def _opened_ends(self) -> Ends:
         async with self._opening:
             if self._ends is None:
-                self._ends = await Ends.open(self._cluster)
+                self._ends = await Ends.open(self._cluster, self._identity)
             return self._ends
 
     async def _started(self, topic: str) -> AIOKafkaProducer:
@@ -173,6 +174,7 @@ class KafkaLog(Log):
                     max_batch_size=BATCH_BYTES // 2,
                     max_request_size=BATCH_BYTES,
                 )
+                self._identity.guard(producer.client)
                 try:
                     await producer.start()
                 except (OSError, TimeoutError, KafkaError) as error:

@@ -38,9 +38,9 @@ class Ends:
         self._consumer = consumer
 
     @classmethod
-    async def open(cls, cluster: Cluster) -> Self:
+    async def open(cls, cluster: Cluster, identity: Identity) -> Self:
         """Raises Unavailable."""
-        return cls(await _started(cluster))
+        return cls(await _started(cluster, identity))
 
     async def close(self) -> None:
         """End its connections."""
@@ -73,7 +73,7 @@ class Reader:
     @classmethod
     async def open(cls, cluster: Cluster, name: str, place: TopicPartition, ends: Ends, identity: Identity) -> Self:
         """Raises Unavailable."""
-        consumer = await _started(cluster)
+        consumer = await _started(cluster, identity)
         consumer.assign([place])
         consumer.seek(place, 0)  # before the loop turns: a place without an offset is an error, not a default
         consumer.pause(place)
@@ -94,8 +94,6 @@ class Reader:
                 except OffsetOutOfRangeError:
                     await self._check_kept(offset)
                     return ()
-                if taken:
-                    await self._identity.check(self._consumer._client)
                 count = _fitting(taken)
                 if count < len(taken):
                     self._consumer.seek(self._place, taken[count].offset)
@@ -124,6 +122,7 @@ class Reader:
         until = loop.time() + WAIT_SECONDS
         while loop.time() < until:
             taken = await self._next(500, limit)
+            self._identity.check()
             if taken or await self._consumer.position(self._place) >= await self._ends.next(self._place):
                 return taken
         raise Unavailable("kafka.timeout")
@@ -148,7 +147,7 @@ class Reader:
         return Record(at, one.key or b"", one.value or b"", headers, Instant(max(0, one.timestamp)))
 
 
-async def _started(cluster: Cluster) -> AIOKafkaConsumer:
+async def _started(cluster: Cluster, identity: Identity) -> AIOKafkaConsumer:
     consumer = AIOKafkaConsumer(
         **cluster.options(),
         group_id=None,
@@ -159,6 +158,7 @@ async def _started(cluster: Cluster) -> AIOKafkaConsumer:
         fetch_max_bytes=READ_BYTES,
         fetch_max_wait_ms=FETCH_WAIT_MS,
     )
+    identity.guard(consumer._client)
     try:
         await consumer.start()
     except (OSError, TimeoutError, KafkaError):
