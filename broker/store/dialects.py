@@ -227,7 +227,9 @@ class Postgres:
         return self._engine(url, isolation_level="REPEATABLE READ").execution_options(postgresql_readonly=True)
 
     def glancer(self, reader: AsyncEngine) -> AsyncEngine:
-        """BEGIN and COMMIT would be two more questions to the server."""
+        """BEGIN and COMMIT would be two more questions to the server. Our waits are not said behind a pooler either:
+        what is said for a transaction would end before the question comes.
+        """
         return reader.execution_options(isolation_level="AUTOCOMMIT")
 
     def migrator(self, url: URL) -> AsyncEngine:
@@ -298,7 +300,8 @@ class Postgres:
 
             @event.listens_for(engine.sync_engine, "begin")
             def start(connection: Connection) -> None:
-                connection.execute(waits.transaction())
+                if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
+                    connection.execute(waits.transaction())
 
         return engine
 

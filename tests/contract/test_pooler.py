@@ -8,7 +8,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 import pytest_asyncio
-from sqlalchemy import make_url, text
+from sqlalchemy import event, literal_column, make_url, select, text
 
 from broker import surroundings
 from broker.store.bell import Bell
@@ -88,6 +88,19 @@ async def test_a_transaction_asks_for_what_a_session_would_have(pooled_url: str)
             assert ("on", "10s", "1min", "read committed") == tuple((await tx.execute(asked)).one())
         async with store.read() as tx:
             assert ("on", "10s", "1min", "repeatable read") == tuple((await tx.execute(asked)).one())
+
+
+async def test_a_glance_is_one_question(pooled_url: str) -> None:
+    asked: list[str] = []
+    async with Store.open(pooled_url) as store:
+        event.listen(store._reader.sync_engine, "before_cursor_execute", lambda *told: asked.append(told[2]))
+        async with store.read() as tx:
+            await tx.execute(select(literal_column("1")))
+        async with store.glance() as tx:
+            await tx.execute(select(literal_column("2")))
+
+    assert ["SELECT 1", "SELECT 2"] == asked[1:]
+    assert asked[0].startswith("SELECT set_config(")
 
 
 async def test_a_revocation_waits_for_the_release_before_it(pooled_url: str, tmp_path: Path) -> None:
