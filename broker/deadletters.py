@@ -24,6 +24,7 @@ from broker.store.tables import dead_letters, declarations, deliveries
 from consent.policy import Deny
 from schemas.entry import EntryKind
 from schemas.errors import Refused
+from schemas.instants import instant_of
 from schemas.names import DeliveryId, Instant, PartyId, Reason
 
 LOCK = b"dead-letters"
@@ -166,7 +167,7 @@ def _dead_letter(row: Row[Any]) -> DeadLetter:
         code=row.code,
         attempts=row.attempts,
         at=Instant(row.at),
-        replayed_at=Instant(row.replayed_at) if row.replayed_at is not None else None,
+        replayed_at=instant_of(row.replayed_at),
         delivery=DeliveryId(row.delivery) if row.delivery is not None else None,
         recipient=row.recipient,
         event_type=row.event_type,

@@ -21,6 +21,7 @@ from consent import registry
 from schemas.entry import EntryKind
 from schemas.errors import Refused
 from schemas.hpke import SealingKey, Suite
+from schemas.instants import instant_of
 from schemas.names import Instant, Kid, PartyId
 
 LOCK = b"epochs"
@@ -95,7 +96,7 @@ class Epochs:
         async with self._store.read() as tx:
             rows = await tx.execute(select(gate_epochs).order_by(gate_epochs.c.opened_at))
             return [
-                GateEpoch(Kid(row.kid), Instant(row.opened_at), _instant(row.closed_at), _instant(row.destroyed_at))
+                GateEpoch(Kid(row.kid), Instant(row.opened_at), instant_of(row.closed_at), instant_of(row.destroyed_at))
                 for row in rows
             ]
 
@@ -138,7 +139,7 @@ class Epochs:
             used = await registry.epochs_in_use(tx.conn)
             rows = await tx.execute(select(consent_epochs).order_by(consent_epochs.c.epoch))
             return [
-                ConsentEpoch(row.epoch, Instant(row.opened_at), _instant(row.destroyed_at), used.get(row.epoch, 0))
+                ConsentEpoch(row.epoch, Instant(row.opened_at), instant_of(row.destroyed_at), used.get(row.epoch, 0))
                 for row in rows
             ]
 
@@ -224,7 +225,3 @@ class Epochs:
 async def _living_consent(tx: Transaction) -> list[tuple[int, Instant]]:
     living = select(consent_epochs).where(consent_epochs.c.destroyed_at.is_(None)).order_by(consent_epochs.c.epoch)
     return [(row.epoch, Instant(row.opened_at)) for row in await tx.execute(living)]
-
-
-def _instant(value: int | None) -> Instant | None:
-    return Instant(value) if value is not None else None

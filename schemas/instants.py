@@ -26,6 +26,11 @@ def is_instant(at: int) -> bool:
     return 0 <= at <= INSTANT_MAX
 
 
+def instant_of(kept: int | None) -> Instant | None:
+    """An instant as a table keeps it; None stays none."""
+    return None if kept is None else Instant(kept)
+
+
 def rfc3339(at: Instant) -> str:
     """`2026-09-01T12:00:00.007Z`. Raises ValueError for what `is_instant` denies."""
     if not is_instant(at):

@@ -29,6 +29,7 @@ from broker.store.access_tables import api_tokens
 from broker.store.engine import Transaction
 from schemas.entry import EntryKind
 from schemas.errors import Refused
+from schemas.instants import instant_of
 from schemas.names import Instant, PartyId
 
 ID_BYTES: Final = 8
@@ -192,5 +193,5 @@ def _credential(row: Row[Any]) -> Credential:
         scopes=scopes_of(row.scopes),
         issued_at=Instant(row.issued_at),
         expires_at=Instant(row.expires_at),
-        revoked_at=Instant(row.revoked_at) if row.revoked_at is not None else None,
+        revoked_at=instant_of(row.revoked_at),
     )

@@ -33,6 +33,7 @@ from broker.store.access_tables import client_key_sets
 from broker.store.engine import Transaction
 from schemas.entry import EntryKind
 from schemas.errors import Refused, Unavailable
+from schemas.instants import instant_of
 from schemas.names import Instant, PartyId
 
 FRESH_MS: Final = 300_000
@@ -175,5 +176,5 @@ def _within(then: Instant | None, now: Instant, span: int) -> bool:
 
 
 def _set(row: Row[Any]) -> KeySet:
-    revoked = None if row.revoked_at is None else Instant(row.revoked_at)
-    return KeySet(PartyId(row.party), row.url, scopes_of(row.scopes), Instant(row.added_at), revoked)
+    added, revoked = Instant(row.added_at), instant_of(row.revoked_at)
+    return KeySet(PartyId(row.party), row.url, scopes_of(row.scopes), added, revoked)

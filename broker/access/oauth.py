@@ -43,6 +43,7 @@ from broker.store.access_tables import client_keys, spent_assertions
 from broker.store.engine import Transaction
 from schemas.entry import EntryKind
 from schemas.errors import Refused
+from schemas.instants import instant_of
 from schemas.names import Instant, Kid, PartyId
 
 TOKEN_SECONDS: Final = 600
@@ -151,7 +152,11 @@ class OAuth:
         rows = await tx.execute(select(client_keys).where(*mine).order_by(client_keys.c.added_at, client_keys.c.kid))
         return [
             ClientKey(
-                Kid(row.kid), PartyId(row.party), scopes_of(row.scopes), Instant(row.added_at), _instant(row.revoked_at)
+                Kid(row.kid),
+                PartyId(row.party),
+                scopes_of(row.scopes),
+                Instant(row.added_at),
+                instant_of(row.revoked_at),
             )
             for row in rows
         ]
@@ -339,7 +344,3 @@ def _thumbprint(kid: str) -> bytes:
         return urlsafe_b64decode(f"{kid}=")
     except ValueError:
         return b""
-
-
-def _instant(at: int | None) -> Instant | None:
-    return None if at is None else Instant(at)

@@ -15,10 +15,14 @@ from broker.cli.session import at_home
 from broker.cli.show import answer, each, pairs
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from broker.store.engine import Transaction
     from broker.wiring import Home
 
 app = typer.Typer()
 
+Subscription = Annotated[str, typer.Argument(metavar="ID", help="As `unefois subscribe list` shows it.")]
 LegalReference = Annotated[
     str | None, typer.Option("--legal-reference", help="The text that allows it. With it, the request is approved.")
 ]
@@ -67,15 +71,14 @@ def subscribe(
 
 @command(app, "approve")
 def approve(
-    subscription: Annotated[str, typer.Argument(metavar="ID")],
+    subscription: Subscription,
     legal_reference: Annotated[str, typer.Option("--legal-reference", help="The text that allows it.")],
 ) -> None:
     """Let an administration receive from now on.
 
     Example: unefois subscribe approve 0d9f5c1e-... --legal-reference "CSS, art. L583-3"
     """
-    told = at_home(lambda home: _approve(home, _id(subscription), legal_reference))
-    answer(told, lambda: _show(told))
+    _change(subscription, lambda home, tx, of: home.subscribing.approve(tx, of, legal_reference, home.clock()))
 
 
 @command(app, "list")
@@ -90,49 +93,43 @@ def list_subscriptions() -> None:
 
 
 @command(app, "end")
-def end(subscription: Annotated[str, typer.Argument(metavar="ID")]) -> None:
+def end(subscription: Subscription) -> None:
     """No more deliveries from now on; what was not released stays closed.
 
     Example: unefois subscribe end 0d9f5c1e-...
     """
-    told = at_home(lambda home: _end(home, _id(subscription)))
-    answer(told, lambda: _show(told))
+    _change(subscription, lambda home, tx, of: home.subscribing.end(tx, of, home.clock()))
 
 
 @command(app, "pause")
-def pause(
-    subscription: Annotated[str, typer.Argument(metavar="ID", help="As `unefois subscribe list` shows it.")],
-) -> None:
+def pause(subscription: Subscription) -> None:
     """Hand out nothing of it for a while: what is planned waits. Its administration can resume it, too.
 
     Example: unefois subscribe pause 0d9f5c1e-...
     """
-    told = at_home(lambda home: _pause(home, _id(subscription)))
-    answer(told, lambda: _show(told))
+    _change(subscription, lambda home, tx, of: home.subscribing.pause(tx, of, home.clock()))
 
 
 @command(app, "resume")
-def resume(
-    subscription: Annotated[str, typer.Argument(metavar="ID", help="As `unefois subscribe list` shows it.")],
-) -> None:
+def resume(subscription: Subscription) -> None:
     """Hand out what waited, the oldest first, and what comes.
 
     Example: unefois subscribe resume 0d9f5c1e-...
     """
-    told = at_home(lambda home: _resume(home, _id(subscription)))
+    _change(subscription, lambda home, tx, of: home.subscribing.resume(tx, of))
+
+
+def _change(text: str, change: "Callable[[Home, Transaction, bytes], Awaitable[object]]") -> None:
+    """One change of one subscription, in a transaction of its own; then as it is now."""
+    subscription = _id(text)
+
+    async def changed(home: "Home") -> dict[str, Any]:
+        async with home.store.begin() as tx:
+            await change(home, tx, subscription)
+        return await _one(home, subscription)
+
+    told = at_home(changed)
     answer(told, lambda: _show(told))
-
-
-async def _pause(home: "Home", subscription: bytes) -> dict[str, Any]:
-    async with home.store.begin() as tx:
-        await home.subscribing.pause(tx, subscription, home.clock())
-    return await _one(home, subscription)
-
-
-async def _resume(home: "Home", subscription: bytes) -> dict[str, Any]:
-    async with home.store.begin() as tx:
-        await home.subscribing.resume(tx, subscription)
-    return await _one(home, subscription)
 
 
 async def _one(home: "Home", subscription: bytes) -> dict[str, Any]:
@@ -165,18 +162,6 @@ async def _ask(
         if legal_reference is not None:
             subscription = await home.subscribing.approve(tx, subscription.id, legal_reference, home.clock())
     return await _one(home, subscription.id)
-
-
-async def _approve(home: "Home", subscription: bytes, legal_reference: str) -> dict[str, Any]:
-    async with home.store.begin() as tx:
-        await home.subscribing.approve(tx, subscription, legal_reference, home.clock())
-    return await _one(home, subscription)
-
-
-async def _end(home: "Home", subscription: bytes) -> dict[str, Any]:
-    async with home.store.begin() as tx:
-        await home.subscribing.end(tx, subscription, home.clock())
-    return await _one(home, subscription)
 
 
 async def _list(home: "Home") -> list[dict[str, Any]]:

@@ -1,8 +1,7 @@
 """Commands about credentials: API tokens, pinned and followed keys of OAuth2 clients: `unefois token ...`.
 
 Refuses: nothing of its own.
-Keeps: nothing of its own; `broker.access` decides. A token is printed when
-it is issued and never again.
+Keeps: nothing of its own; `broker.access` decides. A token is printed when it is issued and never again.
 """
 
 from pathlib import Path
@@ -15,6 +14,8 @@ from broker.cli.session import at_home, read_file
 from broker.cli.show import answer, each, line, pairs, table
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
     from broker.access.credentials import Credential, Scope
     from broker.access.keysets import KeySet
     from broker.access.oauth import ClientKey
@@ -25,15 +26,17 @@ app = typer.Typer(
 )
 
 DAY_MS = 86_400_000
+Scopes = Annotated[
+    list[str] | None, typer.Option("--scope", help="publish, receive, subscribe, read or keys. Repeatable.")
+]
+OfParty = Annotated[str | None, typer.Option("--party", metavar="ID", help="Those of one administration.")]
 
 
 @command(app, "issue")
 def issue(
     party: Annotated[str, typer.Argument(metavar="PARTY", help="Whose token it is.")],
     *,
-    scopes: Annotated[
-        list[str] | None, typer.Option("--scope", help="publish, receive, subscribe, read or keys. Repeatable.")
-    ] = None,
+    scopes: Scopes = None,
     days: Annotated[int, typer.Option("--days", min=1, max=400, help="How long it is good.")] = 90,
 ) -> None:
     """A new token. It is shown now and never again: send it to the administration by a way that nobody reads.
@@ -50,9 +53,7 @@ def issue(
 
 
 @command(app, "list")
-def list_tokens(
-    party: Annotated[str | None, typer.Option("--party", metavar="ID", help="Those of one administration.")] = None,
-) -> None:
+def list_tokens(party: OfParty = None) -> None:
     """Every token, without its secret.
 
     Example: unefois token list --party urn:fr:siret:21440109300015
@@ -74,8 +75,7 @@ def revoke(token: Annotated[str, typer.Argument(metavar="ID", help="As `unefois 
 
     Example: unefois token revoke 3f9c2b7a10d4e5f6
     """
-    told = at_home(lambda home: _revoke(home, _id(token)))
-    answer(told, lambda: _show(told))
+    _tell(lambda home: _revoke(home, _id(token)))
 
 
 @command(app, "pin")
@@ -83,22 +83,17 @@ def pin(
     party: Annotated[str, typer.Argument(metavar="PARTY", help="For whom the key speaks.")],
     key: Annotated[Path, typer.Argument(metavar="JWK", help="Its public key, Ed25519 or P-256, one JWK in a file.")],
     *,
-    scopes: Annotated[
-        list[str] | None, typer.Option("--scope", help="publish, receive, subscribe, read or keys. Repeatable.")
-    ] = None,
+    scopes: Scopes = None,
 ) -> None:
     """Trust a client's public key: with it, the administration gets access tokens at /oauth2/token.
 
     Example: unefois token pin urn:fr:siret:21440109300015 client.jwk --scope receive --scope read
     """
-    told = at_home(lambda home: _pin(home, party, read_file(key), scopes or []))
-    answer(told, lambda: _show(told))
+    _tell(lambda home: _pin(home, party, read_file(key), scopes or []))
 
 
 @command(app, "keys")
-def keys(
-    party: Annotated[str | None, typer.Option("--party", metavar="ID", help="Those of one administration.")] = None,
-) -> None:
+def keys(party: OfParty = None) -> None:
     """Every pinned key, by its RFC 7638 thumbprint in hexadecimal, and every address that is followed.
 
     Example: unefois token keys
@@ -114,8 +109,7 @@ def unpin(kid: Annotated[str, typer.Argument(metavar="KID", help="As `unefois to
 
     Example: unefois token unpin 8f0c...
     """
-    told = at_home(lambda home: _unpin(home, kid))
-    answer(told, lambda: _show(told))
+    _tell(lambda home: _unpin(home, kid))
 
 
 @command(app, "follow")
@@ -123,9 +117,7 @@ def follow(
     party: Annotated[str, typer.Argument(metavar="PARTY", help="For whom the keys speak.")],
     url: Annotated[str, typer.Argument(metavar="URL", help="Where it publishes them, as a JWK Set; https.")],
     *,
-    scopes: Annotated[
-        list[str] | None, typer.Option("--scope", help="publish, receive, subscribe, read or keys. Repeatable.")
-    ] = None,
+    scopes: Scopes = None,
 ) -> None:
     """Trust the client keys that an administration publishes at an address: it renews them there without asking.
 
@@ -133,8 +125,7 @@ def follow(
 
     Example: unefois token follow urn:fr:siret:21440109300015 https://agency.example.fr/jwks.json --scope receive
     """
-    told = at_home(lambda home: _follow(home, party, url, scopes or []))
-    answer(told, lambda: _show(told))
+    _tell(lambda home: _follow(home, party, url, scopes or []))
 
 
 @command(app, "unfollow")
@@ -143,7 +134,11 @@ def unfollow(party: Annotated[str, typer.Argument(metavar="PARTY", help="For who
 
     Example: unefois token unfollow urn:fr:siret:21440109300015
     """
-    told = at_home(lambda home: _unfollow(home, party))
+    _tell(lambda home: _unfollow(home, party))
+
+
+def _tell(work: "Callable[[Home], Coroutine[Any, Any, dict[str, Any]]]") -> None:
+    told = at_home(work)
     answer(told, lambda: _show(told))
 
 
@@ -170,13 +165,7 @@ async def _unfollow(home: "Home", party: str) -> dict[str, Any]:
 def _followed(one: "KeySet") -> dict[str, Any]:
     from broker.shapes import time_of
 
-    return {
-        "party": one.party,
-        "url": one.url,
-        "scopes": sorted(scope.value for scope in one.scopes),
-        "added_at": time_of(one.added_at),
-        "revoked_at": time_of(one.revoked_at),
-    }
+    return _may(one) | {"url": one.url, "added_at": time_of(one.added_at)}
 
 
 async def _pin(home: "Home", party: str, key: bytes, scopes: list[str]) -> dict[str, Any]:
@@ -205,13 +194,7 @@ async def _unpin(home: "Home", kid: str) -> dict[str, Any]:
 def _key(one: "ClientKey") -> dict[str, Any]:
     from broker.shapes import time_of
 
-    return {
-        "id": one.kid.hex(),
-        "party": one.party,
-        "scopes": sorted(scope.value for scope in one.scopes),
-        "added_at": time_of(one.added_at),
-        "revoked_at": time_of(one.revoked_at),
-    }
+    return _may(one) | {"id": one.kid.hex(), "added_at": time_of(one.added_at)}
 
 
 def _wanted(scopes: list[str]) -> "list[Scope]":
@@ -251,14 +234,16 @@ async def _revoke(home: "Home", token: bytes) -> dict[str, Any]:
 def _shape(one: "Credential") -> dict[str, Any]:
     from broker.shapes import time_of
 
-    return {
-        "id": one.id.hex(),
-        "party": one.party,
-        "scopes": sorted(scope.value for scope in one.scopes),
-        "issued_at": time_of(one.issued_at),
-        "expires_at": time_of(one.expires_at),
-        "revoked_at": time_of(one.revoked_at),
-    }
+    times = {"issued_at": time_of(one.issued_at), "expires_at": time_of(one.expires_at)}
+    return _may(one) | {"id": one.id.hex()} | times
+
+
+def _may(one: "Credential | ClientKey | KeySet") -> dict[str, Any]:
+    """What whatever lets somebody in has: whom, for what, until when."""
+    from broker.shapes import time_of
+
+    scopes = sorted(scope.value for scope in one.scopes)
+    return {"party": one.party, "scopes": scopes, "revoked_at": time_of(one.revoked_at)}
 
 
 def _id(text: str) -> bytes:

@@ -21,6 +21,7 @@ from consent.policy import Subscription, SubscriptionStatus
 from schemas import hpke, signing
 from schemas.directory import Directory, PolicyEntry, PublishingRight, SealingKeyEntry, SigningKeyEntry
 from schemas.errors import Corrupt, Refused
+from schemas.instants import instant_of
 from schemas.names import EventType, Instant, Kid, PartyId, Purpose
 
 VERSION = "directory-version"
@@ -135,12 +136,12 @@ def _sealing_key(row: Row[Any]) -> SealingKeyEntry:
 
 
 def _validity(row: Row[Any]) -> tuple[Instant, Instant | None, Instant | None]:
-    return Instant(row.valid_from), _instant(row.valid_to), _instant(row.revoked_at)
+    return Instant(row.valid_from), instant_of(row.valid_to), instant_of(row.revoked_at)
 
 
 def _right(row: Row[Any]) -> PublishingRight:
     return PublishingRight(
-        PartyId(row.party), EventType(row.event_type), Instant(row.valid_from), _instant(row.valid_to)
+        PartyId(row.party), EventType(row.event_type), Instant(row.valid_from), instant_of(row.valid_to)
     )
 
 
@@ -158,8 +159,8 @@ def subscription_of(row: Row[Any]) -> Subscription:
         fields=_names(row.fields),
         territories=None if row.territories is None else _names(row.territories),
         status=SubscriptionStatus(row.status),
-        approved_at=_instant(row.approved_at),
-        ended_at=_instant(row.ended_at),
+        approved_at=instant_of(row.approved_at),
+        ended_at=instant_of(row.ended_at),
         legal_reference=row.legal_reference,
     )
 
@@ -186,7 +187,3 @@ def _names(text: str) -> frozenset[str]:
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise TypeError("a list of names")
     return frozenset(names)
-
-
-def _instant(value: int | None) -> Instant | None:
-    return None if value is None else Instant(value)

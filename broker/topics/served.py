@@ -24,6 +24,7 @@ from broker.store.access_tables import topic_users
 from broker.store.engine import Transaction
 from schemas.entry import EntryKind
 from schemas.errors import Refused
+from schemas.instants import instant_of
 from schemas.names import Instant, PartyId
 from schemas.topics import declarations, deliveries, receipts
 
@@ -136,5 +137,5 @@ def _user(row: Row[Any]) -> TopicUser:
         receives=bool(row.receives),
         declares=bool(row.declares),
         since=Instant(row.since),
-        ended_at=None if row.ended_at is None else Instant(row.ended_at),
+        ended_at=instant_of(row.ended_at),
     )

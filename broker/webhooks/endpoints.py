@@ -29,6 +29,7 @@ from broker.store.access_tables import webhook_attempts, webhook_notices, webhoo
 from broker.store.engine import Transaction
 from schemas.entry import EntryKind
 from schemas.errors import Refused
+from schemas.instants import instant_of
 from schemas.names import Instant, PartyId
 from schemas.webhooks import public_key_of
 
@@ -260,7 +261,7 @@ _SEEN: Final = select(webhooks, webhook_notices.c.mailed_at, webhook_notices.c.c
 
 
 def _seen(row: Row[Any]) -> Webhook:
-    mailed_at = None if row.mailed_at is None else Instant(row.mailed_at)
+    mailed_at = instant_of(row.mailed_at)
     return replace(webhook_of(row), mailed_at=mailed_at, mail_code=row.mail_code)
 
 
@@ -283,7 +284,7 @@ def webhook_of(row: Row[Any]) -> Webhook:
         reason=row.reason,
         changed_at=Instant(row.changed_at),
         version=row.version,
-        previous_until=None if row.previous_until is None else Instant(row.previous_until),
+        previous_until=instant_of(row.previous_until),
         attempts=row.attempts,
-        next_at=None if row.next_at is None else Instant(row.next_at),
+        next_at=instant_of(row.next_at),
     )
