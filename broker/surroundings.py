@@ -9,6 +9,8 @@ not pass them on.
 from collections.abc import Mapping
 from typing import Final
 
+from sqlalchemy.exc import DBAPIError
+
 from broker.crashpoints import mark
 from broker.log import pinning
 from broker.log.pinning import CLUSTER, pinned
@@ -23,7 +25,7 @@ from broker.store.engine import Store, Transaction
 from broker.store.server import server_settings
 from broker.store.tables import meta
 from broker.wiring import Home, open_log, system_clock
-from schemas.errors import Corrupt, Fault, Refused
+from schemas.errors import Corrupt, Fault, Refused, Unavailable
 
 OLDEST: Final = 140_000
 """PostgreSQL 14, as `server_version_num` writes it."""
@@ -81,34 +83,44 @@ async def _check_length(store: Store, log: Log) -> None:
 
 
 async def look_log(settings: Settings, clock: Clock = system_clock) -> tuple[Problem, ...]:
-    """Everything that is wrong with the log of these settings; one that is away is told, too. Changes nothing."""
+    """Everything that is wrong with the log of these settings; one that is away is told, too. Changes nothing.
+
+    A database that cannot be asked is what `look` tells; the log is then judged without what the home remembers of it.
+    """
+    found: list[Fault] = []
     try:
         async with (
             Store.open(settings.database_url, parts.waits(settings)) as store,
             open_log(settings, store, clock) as log,
         ):
-            await pinning.check(store, log)
-            found = list(await log.look(TOPIC, NEEDED))
-            if not found:
-                async with store.read() as tx:
-                    known, cluster = await pinned(tx), await log.cluster()
-                if known is not None and cluster is not None and known != cluster:
-                    found.append(Refused("kafka.other-cluster"))
+            remembered = await _remembered(store, log)
+            found += await log.look(TOPIC, NEEDED)
+            if remembered and not found:
                 await _check_length(store, log)
     except Fault as fault:
-        found = [fault]
+        found.append(fault)
     key = "kafka_bootstrap"
     return tuple(Problem(key, Refused(one.code, f"/{key}", **one.details), serious=True) for one in found)
 
 
+async def _remembered(store: Store, log: Log) -> bool:
+    """Tells the log which cluster is this home's; False where its database is away, or has no tables yet."""
+    try:
+        await pinning.check(store, log)
+    except (Unavailable, Corrupt, DBAPIError):
+        return False
+    return True
+
+
 async def look(settings: Settings) -> tuple[Problem, ...]:
     """Everything that is wrong or unwise with the database of these settings; one that is away is told, too."""
+    found: list[Problem] = []
     try:
-        found = list(judged(await server_settings(settings.database_url)))
+        found += judged(await server_settings(settings.database_url))
         async with Store.open(settings.database_url, parts.waits(settings)) as store:
             await migrate.check(store)
     except Fault as fault:
-        return (Problem(_KEY, Refused(fault.code, f"/{_KEY}", **fault.details), serious=True),)
+        found.append(Problem(_KEY, Refused(fault.code, f"/{_KEY}", **fault.details), serious=True))
     return tuple(found)
 
 

@@ -146,7 +146,6 @@ def check() -> None:
     found = check_all(os.environ, home=chosen().home)
     if not any(one.serious for one in found):
         found += asyncio.run(look(settings()))
-    if not any(one.serious for one in found):
         found += asyncio.run(look_log(settings()))
     problems = [
         {"key": one.key, "serious": one.serious, **shapes.coded(one.fault, one.fault.pointer, chosen().language)}

@@ -78,7 +78,14 @@ class KafkaLog(Log):
         from broker.log.kafka_look import look
 
         name = self._prefix + topic
-        return await look(self._cluster, name, self._agreed.get(topic), self._replicas, needed)
+        return await look(
+            self._cluster,
+            name,
+            partitions=self._agreed.get(topic),
+            replicas=self._replicas,
+            needed=needed,
+            expected=self._identity.expected,
+        )
 
     async def cluster(self) -> str | None:
         """The id that the cluster was formatted with."""

@@ -23,7 +23,7 @@ from schemas.errors import Corrupt
 _USUAL: Final = ConnectionGroup.DEFAULT
 
 
-class _Another(IncompatibleBrokerVersion):
+class _Another(IncompatibleBrokerVersion):  # type: ignore[misc]
     """Of this family because it is the only one that no part of the client tries again for ever."""
 
 
@@ -31,14 +31,15 @@ class Identity:
     """Of one process's log: the id that is expected, or else the first that was met."""
 
     def __init__(self) -> None:
-        self._expected: str | None = None
+        self.expected: str | None = None
+        """Its id, once anybody has said it."""
         self._known: WeakSet[AIOKafkaConnection] = WeakSet()
         self._met_another = False
 
     def expect(self, cluster: str | None) -> None:
         """The id that the home's database remembers; None for one that has none yet."""
         if cluster is not None:
-            self._expected = cluster
+            self.expected = cluster
 
     def guard(self, client: AIOKafkaClient) -> None:
         """Before the client is started: from then on its connections are asked before they are used.
@@ -78,8 +79,8 @@ class Identity:
         except TimeoutError:
             connection.close()
             raise RequestTimedOutError from None
-        self.expect(self._expected or met)
-        if met != self._expected:
+        self.expect(self.expected or met)
+        if met != self.expected:
             self._met_another = True
             connection.close()  # the next one may lead home again
             raise _Another

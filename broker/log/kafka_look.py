@@ -16,17 +16,37 @@ AWAY = frozenset({"kafka.away", "kafka.timeout"})
 
 
 async def look(
-    cluster: Cluster, name: str, partitions: int | None, replicas: int, needed: frozenset[str]
+    cluster: Cluster,
+    name: str,
+    *,
+    partitions: int | None,
+    replicas: int,
+    needed: frozenset[str],
+    expected: str | None,
 ) -> tuple[Fault, ...]:
-    """Everything that is wrong, the cause before what follows from it."""
+    """Everything that is wrong, the cause before what follows from it: of another cluster than the `expected` one no
+    more is told, for nobody should mend it.
+    """
     try:
-        await cluster.topic(name)  # this client tells best why it does not get in
-        state = (await Admin(cluster).topics([name])).get(name)
+        state = await _state(cluster, name)
+        if expected is not None and await Admin(cluster).cluster_id() != expected:
+            return (Refused("kafka.other-cluster"),)
     except Unavailable as fault:
         return (fault if fault.code in AWAY else Refused(fault.code, fault.pointer, **fault.details),)
     if state is None:
         return (Refused("kafka.topic-missing", topic=name),)
     return tuple(judged(name, state, partitions, replicas, needed))
+
+
+async def _state(cluster: Cluster, name: str) -> TopicState | None:
+    """The topic as it is; None where there is none."""
+    try:
+        await cluster.topic(name)  # this client tells best why it does not get in
+    except Unavailable as fault:
+        if fault.code == "kafka.topic-missing":
+            return None
+        raise
+    return (await Admin(cluster).topics([name])).get(name)
 
 
 def judged(

@@ -10,7 +10,7 @@ import pytest_asyncio
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import MessageSizeTooLargeError
-from sqlalchemy import update
+from sqlalchemy import insert, update
 
 from broker import surroundings
 from broker.log.kafka_admin import Admin
@@ -133,6 +133,14 @@ async def test_a_log_as_it_must_be_is_taken_and_its_cluster_is_remembered(here: 
 
     async with here.home.store.begin() as tx:
         await tx.execute(update(meta).where(meta.c.name == CLUSTER).values(value="another"))
+        await advance(tx, "declarations", 0, 0, 7)  # its log is shorter, too: what follows from it is not told
+    assert ("kafka.other-cluster", ["kafka.other-cluster"]) == (await raised(here), await codes(here))
+
+
+async def test_of_another_homes_kafka_no_topic_is_asked_for(here: World) -> None:
+    async with here.home.store.begin() as tx:
+        await tx.execute(insert(meta).values(name=CLUSTER, value="another"))
+
     assert ("kafka.other-cluster", ["kafka.other-cluster"]) == (await raised(here), await codes(here))
 
 

@@ -92,6 +92,24 @@ async def test_tables_of_a_newer_version_are_refused(url: str, tmp_path: Path) -
     assert [("store.newer-version", True)] == await codes(url, tmp_path)
 
 
+async def test_a_server_that_forgets_is_told_beside_tables_that_are_not_there(
+    postgres: Databases, tmp_path: Path
+) -> None:
+    async with postgres.empty() as url:
+        await told(url, "ALTER DATABASE {} SET synchronous_commit = off")
+
+        assert [("store.asynchronous-commit", True), ("store.not-migrated", True)] == await codes(url, tmp_path)
+        assert () == await surroundings.look_log(at(url, tmp_path))
+
+
+async def test_a_database_and_a_kafka_that_are_both_away_are_both_told(tmp_path: Path) -> None:
+    kafka = {"log": "kafka", "kafka_bootstrap": f"127.0.0.1:{free_port()}", "kafka_security": "plaintext"}
+    chosen = load(home=tmp_path, database_url=f"postgresql+asyncpg://u:p@127.0.0.1:{free_port()}/none", **kafka)
+
+    assert ["store.away"] == [one.fault.code for one in await surroundings.look(chosen)]
+    assert ["kafka.away"] == [one.fault.code for one in await surroundings.look_log(chosen)]
+
+
 @pytest.mark.parametrize("change", [{"password": "wrong"}, {"database": "nowhere"}])
 async def test_a_server_that_does_not_let_us_in_is_told_without_the_password(
     url: str, tmp_path: Path, change: dict[str, str]

@@ -12,6 +12,7 @@ import pytest
 from broker import observe, turns
 from broker.turns import Trouble, Turn
 from tests.program import FIELDS, Program, grant_and_declare, host
+from tests.services.processes import free_port
 from tests.world import RENNES
 
 
@@ -190,6 +191,19 @@ class TestConfig:
 
         assert told["ok"]
         assert "settings.no-passphrase" in [each["code"] for each in told["problems"]]
+
+    def test_a_database_and_a_log_that_are_both_wrong_are_both_told(
+        self, unefois: Program, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("UNEFOIS_DATABASE_URL", f"postgresql+asyncpg://u:p@127.0.0.1:{free_port()}/none")
+        monkeypatch.setenv("UNEFOIS_LOG", "kafka")
+        monkeypatch.setenv("UNEFOIS_KAFKA_BOOTSTRAP", f"127.0.0.1:{free_port()}")
+        monkeypatch.setenv("UNEFOIS_KAFKA_SECURITY", "plaintext")
+
+        told = json.loads(unefois.run("config", "check", "--json").stdout)
+
+        serious = [(each["key"], each["code"]) for each in told["problems"] if each["serious"]]
+        assert [("database_url", "store.away"), ("kafka_bootstrap", "kafka.away")] == serious
 
     def test_agencies_are_listed_and_their_mistakes_are_serious(self, unefois: Program, tmp_path: Path) -> None:
         host(unefois, tmp_path)
