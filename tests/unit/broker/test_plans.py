@@ -11,10 +11,15 @@ import pytest_asyncio
 from sqlalchemy import Engine, event
 
 from broker import backlog
+from broker.access.credentials import Scope
+from broker.access.oauth import Proven
+from broker.answers import Answer, Claim
 from broker.figures import take
 from broker.store.engine import Transaction
 from connectors.contract import Applied
 from schemas.entry import EntryKind
+from schemas.names import Instant, Kid
+from tests.endpoints import Endpoints, send
 from tests.world import CAF, DAY, ELISE, FAMILY, MOVED, VOICE, World, world
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.databases]
@@ -26,14 +31,17 @@ GROWING: Final = (
     "deliveries",
     "grant_versions",
     "grants",
+    "kept_answers",
     "ledger_entries",
     "ledger_salts",
     "ledger_tiles",
     "log_record",
+    "spent_assertions",
     "submissions",
+    "webhook_attempts",
     "withholdings",
 )
-"""Tables with a row, or several, for each declaration or consent."""
+"""Tables with a row, or several, for each declaration, consent, request or message."""
 
 WIDE: Final = ("recipient=?", "event_type=?", "state=?", "source=?", "subscription=?")
 """Conditions that alone lead to a good part of a table, however little of it is wanted."""
@@ -79,6 +87,31 @@ async def flow(here: World) -> None:
     await here.home.ledger.sequence()
 
 
+async def day_at_the_door(here: World) -> None:
+    """What programs ask for from outside, and what is told to them: tokens, webhooks, topics, how far something is."""
+    home, at = here.home, here.clock()
+    async with home.store.begin() as tx:
+        issued = await home.credentials.issue(tx, CAF, [Scope.RECEIVE], expires_at=Instant(at + DAY), at=at)
+        assert (await home.credentials.verify(tx, issued.token, at)).party == CAF
+        proven = Proven(Kid(bytes(32)), None, CAF, "receive", bytes(32), Instant(at + DAY))
+        await home.oauth._spend(tx, proven, at)
+        await home.webhooks.add(tx, CAF, "https://caf.example/hook", at)
+        await home.topic_users.allow(tx, CAF, "caf", receives=True, declares=False, at=at)
+    endpoints = Endpoints()
+    await send(here, endpoints)
+    await here.give(CAF, MOVED, FAMILY, ["subject"])
+    declared = await here.declare(MOVED, here.moved())
+    await send(here, endpoints)
+    assert 2 == len(endpoints.heard)
+    await home.tracking.track(declared.declaration_id)
+    claim = await home.answers.claim(CAF, "key", bytes(32))
+    assert isinstance(claim, Claim)
+    await home.answers.keep(claim, Answer(200, "{}", b""))
+    await home.answers.claim(CAF, "key", bytes(32))
+    assert await home.relay.relay(CAF)
+    await home.dead_letters.list()
+
+
 async def plans_of(tx: Transaction, statement: str, parameters: Any) -> list[str]:
     """The lines of a statement's plan, in the database's own words."""
     if "sqlite" in tx.conn.dialect.name:
@@ -102,6 +135,7 @@ def too_wide(line: str) -> bool:
 async def test_no_statement_of_the_main_flow_reads_what_only_grows(here: World) -> None:
     with statements() as seen:
         await flow(here)
+        await day_at_the_door(here)
     entry, *_ = await here.entries(EntryKind.RELEASED)
     here.clock.pass_(500 * DAY)
     with statements() as pruning:
