@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +20,17 @@ DEPLOY: Final = ROOT / "deploy"
 COMPOSE: Final[dict[str, Any]] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
 SERVICES: Final[dict[str, Any]] = COMPOSE["services"]
 OURS: Final = [name for name, told in SERVICES.items() if "build" in told]
+
+
+@pytest.mark.parametrize("mistake", [None, pytest.param(("healthcheck", "health_check"), marks=pytest.mark.proof)])
+def test_the_compose_file_is_one_by_the_specification(tmp_path: Path, mistake: tuple[str, str] | None) -> None:
+    text = (DEPLOY / "compose.yaml").read_text()
+    (tmp_path / "compose.yaml").write_text(text if mistake is None else text.replace(*mistake))
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
+
+    told = subprocess.run([*command, tmp_path / "compose.yaml"], capture_output=True, text=True, check=False)
+
+    assert (mistake is None) == (told.returncode == 0), told.stdout + told.stderr
 
 
 def test_the_roles_that_are_started_are_those_that_there_are() -> None:
