@@ -16,8 +16,10 @@ from urllib.parse import quote, unquote
 from uuid import UUID
 
 from schemas import note
+from schemas.envelope import SignedDeclaration
 from schemas.errors import Refused
 from schemas.instants import from_rfc3339, is_instant, rfc3339
+from schemas.manifest import Manifest
 from schemas.names import DeclarationId, DeliveryId, EventType, Instant, PartyId, SchemaId
 from schemas.text import is_plain
 
@@ -115,6 +117,27 @@ def agree(received: CloudEvent, expected: CloudEvent) -> None:
     for name in _NAMES:
         if told.get(name) != known.get(name):
             raise Refused("cloudevents.attribute-differs", f"/{name}")
+
+
+def envelope_in(event: CloudEvent) -> bytes:
+    """The signed envelope that a declaration's event carries. One that cannot be read is for the intake to refuse.
+
+    Raises Refused `cloudevents.*` where the attributes do not repeat what it says.
+    """
+    try:
+        manifest = Manifest.decode(SignedDeclaration.decode(event.data).payload)
+    except Refused:
+        return event.data
+    said = declaration(
+        manifest.source,
+        manifest.event_type,
+        manifest.schema,
+        declaration_id=manifest.declaration_id,
+        issued_at=manifest.issued_at,
+        envelope=event.data,
+    )
+    agree(event, said)
+    return event.data
 
 
 def schema_urn(schema: SchemaId) -> str:

@@ -30,10 +30,8 @@ from broker.topics import served
 from broker.topics.served import TopicUser
 from schemas import cloudevents
 from schemas import topics as names
-from schemas.envelope import SignedDeclaration
 from schemas.errors import Corrupt, Refused, Unavailable
 from schemas.intake_receipt import RECEIPT_TYPE
-from schemas.manifest import Manifest
 from schemas.names import PartyId
 
 BATCH: Final = 100
@@ -157,25 +155,9 @@ def _envelope(record: Record) -> bytes | Refused:
         event = cloudevents.from_kafka(record.headers.items(), record.value)
         if event.datacontenttype != cloudevents.DECLARATION_MEDIA_TYPE:
             raise Refused("inlet.media-type", "/datacontenttype")
+        return cloudevents.envelope_in(event)
     except Refused as fault:
         return fault
-    try:
-        manifest = Manifest.decode(SignedDeclaration.decode(event.data).payload)
-    except Refused:
-        return event.data  # the intake says what is wrong with it, as it would over HTTP
-    expected = cloudevents.declaration(
-        manifest.source,
-        manifest.event_type,
-        manifest.schema,
-        declaration_id=manifest.declaration_id,
-        issued_at=manifest.issued_at,
-        envelope=event.data,
-    )
-    try:
-        cloudevents.agree(event, expected)
-    except Refused as fault:
-        return fault
-    return event.data
 
 
 def _digest(record: Record, envelope: bytes | Refused) -> bytes:

@@ -64,7 +64,7 @@ async def one(request: Request) -> bytes:
     """The envelope of a request. Raises Refused `cloudevents.*`."""
     body = await request.body()
     media = _media(request)
-    return body if media == ENVELOPE else _told_by(cloudevents.from_http(request.headers.items(), body))
+    return body if media == ENVELOPE else cloudevents.envelope_in(cloudevents.from_http(request.headers.items(), body))
 
 
 async def many(request: Request) -> list[bytes | Refused]:
@@ -83,10 +83,10 @@ def event_type_of(envelope: bytes) -> EventType:
 
 def is_id_of(key: str, envelope: bytes) -> bool:
     """Whether a key is the id of the declaration that is in this envelope."""
-    manifest = _manifest(envelope)
     try:
-        return manifest is not None and str(UUID(key)) == uuid_of(manifest.declaration_id)
-    except ValueError:
+        manifest = Manifest.decode(SignedDeclaration.decode(envelope).payload)
+        return str(UUID(key)) == uuid_of(manifest.declaration_id)
+    except (Refused, ValueError):
         return False
 
 
@@ -107,29 +107,6 @@ def _declarations(body: bytes) -> Declarations:
 
 def _or_fault(event: CloudEvent) -> bytes | Refused:
     try:
-        return _told_by(event)
+        return cloudevents.envelope_in(event)
     except Refused as fault:
         return fault
-
-
-def _told_by(event: CloudEvent) -> bytes:
-    """The data of an event whose attributes repeat it. What cannot be read is for the intake to refuse."""
-    manifest = _manifest(event.data)
-    if manifest is not None:
-        expected = cloudevents.declaration(
-            manifest.source,
-            manifest.event_type,
-            manifest.schema,
-            declaration_id=manifest.declaration_id,
-            issued_at=manifest.issued_at,
-            envelope=event.data,
-        )
-        cloudevents.agree(event, expected)
-    return event.data
-
-
-def _manifest(envelope: bytes) -> Manifest | None:
-    try:
-        return Manifest.decode(SignedDeclaration.decode(envelope).payload)
-    except Refused:
-        return None
