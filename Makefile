@@ -35,7 +35,7 @@ test-cluster: $(VENV)/dev
 test-agency: $(VENV)/dev
 	$(BIN)/python -m pytest -n 0 --durations=10 -rs tests/agency
 
-# The conformance kit on real programs: the sample agency in every case, and each careless one in every case.
+# The conformance kit on programs that are careless in one way each, in every case; test-agency has the sound one.
 test-conformance: $(VENV)/dev
 	UNEFOIS_CONFORMANCE=1 $(BIN)/python -m pytest -n 2 --durations=10 -rs tests/conformance
 

@@ -23,8 +23,7 @@ from connectors.contract import Agency, Applied, Rejected
 from connectors.conversation import Conversation, Failed, Reply, Send, Wait
 from connectors.driving import TRIES, UNANSWERED, advance, failed, now, receiving, settings, talk, within
 from connectors.ends import Ends
-from connectors.pinning import Pin
-from connectors.pins import Pins
+from connectors.pinning import Pin, newest
 from connectors.receiving import Give, Receiving, Steps, Watch, unwatched
 from schemas.delivery import VerifiedDelivery
 from schemas.directory import Directory
@@ -80,17 +79,16 @@ class BlockingClient:
             told = self._send(step) if isinstance(step, Send) else self._sleep(step.milliseconds / 1000)
 
     def directory(self) -> Directory:
-        """Who holds which key and may publish what, as the broker says; pin it."""
+        """Who holds which key and may publish what, as the broker says, unsigned: to look at, not to verify with."""
         return self.ask(calls.directory())
 
     def pinned_directory(self, pin: Pin) -> Directory:
         """The newest directory, believed only if it follows from the one that `pin` remembers, link by link.
 
-        Raises Refused: `directory.*`, `note.*`. Raises Unavailable `directory.cannot-pin`.
+        On first use the one that there is. Raises Refused: `directory.*`, `note.*`, `pins.*`, `client.*`; Unavailable.
         """
-        while (since := pin.version) is not None and (notes := self.ask(calls.directory_notes(since))):
-            pin.follow(notes)
-        return pin.take(*self.ask(calls.signed_directory()))
+        self.drive(newest(pin))
+        return pin.directory
 
     def resolve(self, person: Mapping[str, Any]) -> bytes:
         """A token for the person that a declaration will be about."""
@@ -117,13 +115,13 @@ class BlockingClient:
         agency: Agency,
         ends: Ends,
         *,
-        pins: Pins | None = None,
+        pin: Pin | None = None,
         limit: int = 20,
         once: bool = False,
         watch: Watch = unwatched,
     ) -> "Iterator[BlockingDelivery]":
         """Every delivery, verified and typed, as it comes."""
-        core = receiving(agency, ends, self._clock, pins, limit, once=once, watch=watch)
+        core = receiving(agency, ends, self._clock, pin, limit, once=once, watch=watch)
         steps, told = core.steps(), None
         while (step := advance(steps, told)) is not None:
             told = None

@@ -19,6 +19,7 @@ from schemas.errors import Refused
 from schemas.intake_receipt import IntakeReceipt, verify
 from schemas.locked import LockedDelivery
 from schemas.names import DeclarationId, DeliveryId, Reason, SchemaId
+from schemas.note import VerifierKey
 
 T = TypeVar("T")
 Json = dict[str, Any]
@@ -54,7 +55,7 @@ class Call(Generic[T]):
 
 
 def directory() -> Call[Directory]:
-    """Who holds which key and may publish what, as the broker says; pin it."""
+    """Who holds which key and may publish what, as the broker says, unsigned: to look at, not to verify with."""
     return Call("GET", "/v1/directory", _directory)
 
 
@@ -73,6 +74,18 @@ def directory_notes(since: int) -> Call[tuple[str, ...]]:
         return tuple(_texts(one, "note")[0] for one in told)
 
     return Call("GET", f"/v1/directory/notes?since={since}", read)
+
+
+def ledger_key() -> Call[str]:
+    """The verifier key of the broker's ledger, as it says itself: for a first use, when nobody has given it."""
+
+    def read(content: bytes) -> str:
+        try:
+            return VerifierKey.parse(content.decode().strip()).text
+        except (UnicodeDecodeError, Refused):
+            raise Refused("client.answer", "/vkey") from None
+
+    return Call("GET", "/log/vkey", read)
 
 
 def schema(schema_id: SchemaId) -> Call[bytes]:

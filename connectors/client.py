@@ -28,8 +28,7 @@ from connectors.contract import Agency, Applied, Outcome, Pulled, Ready, Rejecte
 from connectors.conversation import Conversation, Failed, Reply, Send, Wait
 from connectors.driving import TRIES, UNANSWERED, advance, failed, now, receiving, settings, talk, within
 from connectors.ends import Ends
-from connectors.pinning import Pin
-from connectors.pins import Pins
+from connectors.pinning import Pin, newest
 from connectors.receiving import Give, Receiving, Steps, Watch, unwatched
 from schemas.delivery import VerifiedDelivery
 from schemas.directory import Directory
@@ -97,17 +96,16 @@ class Client:
                 await self._sleep(step.milliseconds / 1000)
 
     async def directory(self) -> Directory:
-        """Who holds which key and may publish what, as the broker says; pin it."""
+        """Who holds which key and may publish what, as the broker says, unsigned: to look at, not to verify with."""
         return await self.ask(calls.directory())
 
     async def pinned_directory(self, pin: Pin) -> Directory:
         """The newest directory, believed only if it follows from the one that `pin` remembers, link by link.
 
-        Raises Refused: `directory.*`, `note.*`. Raises Unavailable `directory.cannot-pin`.
+        On first use the one that there is. Raises Refused: `directory.*`, `note.*`, `pins.*`, `client.*`; Unavailable.
         """
-        while (since := pin.version) is not None and (notes := await self.ask(calls.directory_notes(since))):
-            pin.follow(notes)
-        return pin.take(*await self.ask(calls.signed_directory()))
+        await self.drive(newest(pin))
+        return pin.directory
 
     async def resolve(self, person: Mapping[str, Any]) -> bytes:
         """A token for the person that a declaration will be about, good for this source and for an hour or so."""
@@ -138,7 +136,7 @@ class Client:
         agency: Agency,
         ends: Ends,
         *,
-        pins: Pins | None = None,
+        pin: Pin | None = None,
         limit: int = 20,
         once: bool = False,
         watch: Watch = unwatched,
@@ -147,7 +145,7 @@ class Client:
 
         What is not decided (`applied`, `rejected`) comes again. Raises Refused where the agency itself is refused.
         """
-        core = receiving(agency, ends, self._clock, pins, limit, once=once, watch=watch)
+        core = receiving(agency, ends, self._clock, pin, limit, once=once, watch=watch)
         steps, told = core.steps(), None
         while True:
             # In a thread: it verifies signatures and writes to the disk.

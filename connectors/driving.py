@@ -18,7 +18,7 @@ from connectors.access import Access, ApiToken
 from connectors.contract import Agency
 from connectors.conversation import Conversation, Failed
 from connectors.ends import Ends
-from connectors.pins import Pins
+from connectors.pinning import Pin
 from connectors.receiving import Receiving, Steps, Watch
 from connectors.retry import Backoff
 from connectors.webhook import endpoint, trust
@@ -56,10 +56,10 @@ def settings(url: str, ca_file: str | None) -> dict[str, Any]:
 
 
 def receiving(
-    agency: Agency, ends: Ends, clock: Callable[[], Instant], pins: Pins | None, limit: int, *, once: bool, watch: Watch
+    agency: Agency, ends: Ends, clock: Callable[[], Instant], pin: Pin | None, limit: int, *, once: bool, watch: Watch
 ) -> Receiving:
     """The core of an agency's loop, as both clients run it."""
-    return Receiving(agency, ends, clock, BACKOFF, pins=pins, limit=limit, wait=WAIT_SECONDS, once=once, watch=watch)
+    return Receiving(agency, ends, clock, BACKOFF, pin=pin, limit=limit, wait=WAIT_SECONDS, once=once, watch=watch)
 
 
 def advance(steps: Steps, told: Any) -> Any:

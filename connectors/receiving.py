@@ -1,14 +1,18 @@
 """Receiving: from the mailbox to the agency's own code, delivery by delivery, and back with its decision. No network.
 
     1 tell      the broker what it has not heard yet               crash from here to 5: the lease ends, they come again
+      keep up   with the directory: at the start, and each hour    another history than the pinned one ends the loop
     2 pull      locked deliveries, one key release
     3 open      with the agency's private key; verify, protocol 7  no: written down as refused, and told
     4 give      the typed record to the agency's code              what was applied before is only told again
     5 decide    applied or rejected: written down, then told       crash after: 1 tells it at the next start
 
-Refuses: to give what is not verified; to reject what may be believed tomorrow, when a key is not pinned yet.
+Refuses: to give what is not verified; to reject what may be believed tomorrow, when a key is not known yet; to go on
+where the broker shows a directory that does not follow from the pinned one, or that nobody signed.
 Keeps: every delivery that is not decided comes again; a decision is on the disk before the broker hears of it; a
-broker that is away is waited for. What happens is told to `watch`, by id and code, never by value.
+broker that is away is waited for. What may be a matter of the directory is not refused for good by an older one, and
+whoever sends such things makes the loop ask for a newer one once a minute at most. What happens is told to `watch`, by
+id and code, never by value.
 """
 
 from collections.abc import Callable, Generator, Mapping
@@ -21,18 +25,21 @@ from connectors.contract import Agency, Applied, Outcome, Pulled, Rejected
 from connectors.conversation import Wait
 from connectors.ends import Ends, check_rejection
 from connectors.opening import open_pulled
-from connectors.pins import Pins
+from connectors.pinning import Pin, newest
 from connectors.retry import Backoff
 from schemas import avro, records
 from schemas.catalogue import EventSchema, event_schema
 from schemas.delivery import ReleasedDelivery, VerifiedDelivery, verify_delivery
-from schemas.directory import Directory
 from schemas.errors import Refused, Unavailable
 from schemas.manifest import Manifest, Registered, Schemas
 from schemas.names import DeliveryId, Instant, Reason, SchemaId
 from schemas.record_base import Event
 
 _UNKNOWN_KEYS: Final = frozenset({"directory.unknown-key", "directory.unknown-sealing-key"})
+REFRESH_MS: Final = 3_600_000
+"""How old the directory gets, where nothing unknown comes: so late is a revoked key heard of."""
+SOONEST_MS: Final = 60_000
+"""Between two looks for a newer directory because of what came, however much is not to be believed with this one."""
 _IDLE_MS: Final = 250
 """Between two pulls that gave nothing: the broker has held the first one open already."""
 
@@ -57,7 +64,7 @@ Steps = Generator[Step, Any, None]
 
 
 class Receiving:
-    """One agency's loop. `pins`: how far a newer directory is believed; without, only the agency's own counts.
+    """One agency's loop. `pin`: it keeps up with the directory that follows from it; without, the agency's own counts.
 
     `limit`: deliveries of one pull, which must be decided within one lease. `wait`: seconds that a pull stays when
     nothing is there. `once`: end when nothing waits.
@@ -70,7 +77,7 @@ class Receiving:
         clock: Callable[[], Instant],
         backoff: Backoff,
         *,
-        pins: Pins | None = None,
+        pin: Pin | None = None,
         limit: int = 20,
         wait: int = 20,
         once: bool = False,
@@ -78,11 +85,13 @@ class Receiving:
     ) -> None:
         self._newer: dict[SchemaId, EventSchema] = {}
         self._agency = replace(agency, catalogue=_Grown(agency.catalogue, self._newer))
-        self._learned = False
+        self._renewed = False
         self._ends = ends
         self._clock = clock
         self._backoff = backoff
-        self._pins = pins
+        self._pin = pin
+        self._asked_at: Instant | None = None
+        self._looked_at: Instant | None = None
         self._limit = limit
         self._wait = wait
         self._once = once
@@ -91,12 +100,14 @@ class Receiving:
     def steps(self) -> Steps:
         """What to do, one after the other; a Call is answered with what it gives, or with the Fault that it raises.
 
-        Raises Refused where the broker refuses the agency itself; Unavailable with `once`.
+        Raises Refused where the broker refuses the agency itself, and `directory.*`, `note.*`, `pins.*` where its
+        directory is not to be believed; Unavailable with `once`.
         """
         failures = 0
         while True:
             try:
                 yield from self.tell()
+                yield from self._keep_up()
                 pulled: Pulled = yield calls.pull(self._limit, 0 if self._once else self._wait)
                 yield from self._each(pulled)
             except Unavailable as fault:
@@ -136,7 +147,7 @@ class Receiving:
             self._ends.heard(told)
 
     def _each(self, pulled: Pulled) -> Steps:
-        self._learned = False
+        self._renewed = self._renewed and self._once  # a pull that waited may have what is newer
         for one in pulled.withheld:
             self._watch(one.delivery_id, one.reason.value)
         released = yield from self._opened(pulled)
@@ -193,7 +204,7 @@ class Receiving:
                 wrong = fault
             if last or not (yield from self._learn(wrong, released)):
                 break
-        if wrong.code in _UNKNOWN_KEYS:
+        if wrong.code in _UNKNOWN_KEYS or (self._pin is not None and _of_directory(wrong) and not self._renewed):
             self._watch(delivery_id, wrong.code)
         else:
             self._refuse(delivery_id, wrong, Reason.INVALID_DELIVERY)
@@ -210,33 +221,66 @@ class Receiving:
         )
 
     def _learn(self, wrong: Refused, released: ReleasedDelivery) -> Generator[Step, Any, bool]:
-        """Ask the broker for what was missing: a newer directory, as far as it is pinned, or a schema by its hash.
+        """Ask the broker for what was missing: a newer directory, or a schema by its hash. True: it is worth a try."""
+        if _of_directory(wrong):
+            return (yield from self._newer_directory())
+        if wrong.code == "catalogue.unknown-schema":
+            return (yield from self._newer_schema(released))
+        return False
 
-        A broker that does not give it ends nothing but this delivery's turn.
-        """
+    def _keep_up(self) -> Steps:
+        """The newest directory: at the start, without which nothing is believed, and now and then."""
+        self._renewed = False
+        if self._pin is None:
+            return
+        if self._asked_at is None:
+            yield from self._renew(self._pin)
+        elif self._clock() - self._asked_at >= REFRESH_MS:
+            yield from self._try_to_renew(self._pin)
+
+    def _newer_directory(self) -> Generator[Step, Any, bool]:
+        """The newest directory, where there is a pin for it and such a look is long enough ago."""
+        at = self._clock()
+        lately = self._looked_at is not None and at - self._looked_at < SOONEST_MS
+        if self._pin is None or self._renewed or lately:
+            return False
+        self._looked_at = at
+        yield from self._try_to_renew(self._pin)
+        return self._renewed
+
+    def _try_to_renew(self, pin: Pin) -> Steps:
+        self._asked_at = self._clock()  # whatever comes of it: a broker that does not answer is not asked all the time
         try:
-            return (yield from self._asked_for(wrong, released))
+            yield from self._renew(pin)
+        except Unavailable as fault:
+            self._watch(None, fault.code)
+
+    def _renew(self, pin: Pin) -> Steps:
+        at = self._clock()
+        yield from newest(pin)
+        self._agency = replace(self._agency, directory=pin.directory)
+        self._asked_at, self._renewed = at, True
+
+    def _newer_schema(self, released: ReleasedDelivery) -> Generator[Step, Any, bool]:
+        """The schema of this hash. A broker that does not give it ends nothing but this delivery's turn."""
+        # The manifest's signatures were verified before its schema was looked for: the source names this hash.
+        manifest = Manifest.decode(released.locked.payload)
+        try:
+            raw: bytes = yield calls.schema(manifest.schema)
+            self._newer[manifest.schema] = _event(raw, manifest)
         except Refused as fault:
             self._watch(released.locked.delivery_id, fault.code)
             return False
-
-    def _asked_for(self, wrong: Refused, released: ReleasedDelivery) -> Generator[Step, Any, bool]:
-        if wrong.code in _UNKNOWN_KEYS and self._pins is not None and not self._learned:
-            self._learned = True
-            newer: Directory = yield calls.directory()
-            self._agency = replace(self._agency, directory=self._pins.trusted(newer))
-            return True
-        if wrong.code == "catalogue.unknown-schema":
-            # The manifest's signatures were verified before its schema was looked for: the source names this hash.
-            manifest = Manifest.decode(released.locked.payload)
-            raw: bytes = yield calls.schema(manifest.schema)
-            self._newer[manifest.schema] = _event(raw, manifest)
-            return True
-        return False
+        return True
 
     def _refuse(self, delivery_id: DeliveryId, fault: Refused, reason: Reason) -> None:
         self._watch(delivery_id, fault.code)
         self._ends.refuse(delivery_id, fault.code, reason, self._clock())
+
+
+def _of_directory(wrong: Refused) -> bool:
+    """May a newer directory see it otherwise: a key, a right, a policy that was listed since?"""
+    return wrong.code.startswith("directory.") or wrong.code == "manifest.policy-not-met"
 
 
 def _event(raw: bytes, manifest: Manifest) -> EventSchema:

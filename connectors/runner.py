@@ -43,6 +43,7 @@ from schemas.release import LockedDelivery
 
 ASKED_AGAIN = 2
 """How often a write whose end is unknown is asked for again at once, before it waits like any other."""
+_UNKNOWN_KEYS = frozenset({"directory.unknown-key", "directory.unknown-sealing-key"})
 
 Clock = Callable[[], Instant]
 
@@ -220,6 +221,9 @@ def _verified(
             seen=lambda source, declaration_id: known,
         )
     except Refused as fault:
+        if fault.code in _UNKNOWN_KEYS:
+            # Listed since this directory was read, perhaps: the next round has a newer one.
+            raise Retry("runner.unknown-key", code=fault.code) from None
         raise _Ended(Rejected(fault.code, Reason.INVALID_DELIVERY)) from None
 
 

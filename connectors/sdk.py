@@ -1,6 +1,6 @@
 """The SDK by one import: what an agency's own program needs to receive, to publish and to test itself.
 
-    from unefois_agency.connectors.sdk import AddressChanged, Agency, BlockingClient, Ends, PartyId, Pins, builtin
+    from unefois_agency.connectors.sdk import AddressChanged, Agency, BlockingClient, Ends, PartyId, Pin, builtin
 
 Refuses: nothing of its own.
 Keeps: it only names what other modules make; docs/agency/sdk.md shows each of them at work.
@@ -12,6 +12,7 @@ from connectors.client import Client, Delivery
 from connectors.contract import Agency, Applied, Rejected
 from connectors.ends import Ends
 from connectors.key_files import sealing_key, signing_key
+from connectors.pinning import Pin
 from connectors.pins import Pins
 from connectors.testing import TestBroker
 from schemas.catalogue import builtin
@@ -61,6 +62,7 @@ __all__ = [
     "PartyId",
     "PersonBorn",
     "PersonDied",
+    "Pin",
     "Pins",
     "Reason",
     "Refused",

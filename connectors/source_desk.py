@@ -22,9 +22,10 @@ from typing import Any, Final
 from weakref import WeakValueDictionary
 
 from connectors import draft
+from connectors.calls import Receipt
 from connectors.client import Client
 from connectors.outbox import Item, Outbox
-from connectors.pins import Pins
+from connectors.pinning import Pin
 from connectors.retry import Backoff
 from schemas import avro
 from schemas.catalogue import Catalogue
@@ -60,7 +61,7 @@ class Signer:
     source: Source
     lifetime_ms: int
     catalogue: Catalogue
-    pins: Pins
+    pin: Pin
 
 
 class SourceDesk:
@@ -83,6 +84,7 @@ class SourceDesk:
         self._entropy = entropy
         self._backoff = backoff
         self._directory: Directory | None = None
+        self._looking = asyncio.Lock()
         self._busy: WeakValueDictionary[DeclarationId, asyncio.Lock] = WeakValueDictionary()
 
     def accept(self, asked: object, key: str) -> Item:
@@ -169,7 +171,7 @@ class SourceDesk:
         try:
             signed = item if item.envelope is not None else await self._sign(item)
             receipt = await self._client.declare(signed.envelope or b"")
-            receipt.verify(await self._pinned())
+            await self._check(receipt)
         except Unavailable as fault:
             return await self._later(item, fault), False
         except Refused as fault:
@@ -223,13 +225,24 @@ class SourceDesk:
         )
         return await asyncio.to_thread(self._outbox.sign, item.declaration_id, signed.encode())
 
+    async def _check(self, receipt: Receipt) -> None:
+        """Verify a receipt; where the broker signs with a key that was listed since, by the newest directory."""
+        try:
+            receipt.verify(await self._pinned())
+        except Refused as fault:
+            if fault.code != "directory.unknown-key":
+                raise
+            self._directory = None
+            receipt.verify(await self._pinned())
+
     async def _pinned(self) -> Directory:
-        """The broker's directory, as far as it is pinned; asked for again when a key of it has ended."""
-        if self._directory is not None:
-            try:
-                self._directory.current_sealing_key(self._directory.broker, self._clock())
-            except Refused:
-                self._directory = None
-        if self._directory is None:
-            self._directory = self._signer.pins.trusted(await self._client.directory())
-        return self._directory
+        """The newest directory that follows from the pinned one; asked for anew when the gate's key has ended."""
+        async with self._looking:
+            if self._directory is not None:
+                try:
+                    self._directory.current_sealing_key(self._directory.broker, self._clock())
+                except Refused:
+                    self._directory = None
+            if self._directory is None:
+                self._directory = await self._client.pinned_directory(self._signer.pin)
+            return self._directory

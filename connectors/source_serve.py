@@ -6,7 +6,8 @@
     signing_keys: [signing.key]            # made by `key new`; the first one is the signer
     policy: 1                              # which signatures the broker demands of this source
     token_file: api.token                  # or  api_key: api.key  and  audience: urn:unefois:broker
-    pins: pins.json                        # whose keys are believed; made at the first start if it is not there
+    pin: directory.pin                     # which directory was believed last; made at the first start
+    ledger: log.example.fr/unefois+8fe...  # the ledger's key, as the operator gives it; without: trust on first use
     outbox: outbox.db
     local_token: local.token               # what local systems show; made at the first start
     listen: 127.0.0.1:8471                 # this machine only
@@ -36,7 +37,7 @@ from connectors.client import Client
 from connectors.contract import Settings, checked
 from connectors.driving import now
 from connectors.outbox import Outbox
-from connectors.pins import Pins
+from connectors.pinning import Pin
 from connectors.retry import Backoff
 from connectors.sidecar import Sidecar
 from connectors.source_desk import Signer, SourceDesk
@@ -60,7 +61,8 @@ class SourceSettings(Settings):
     token_file: str | None = None
     api_key: str | None = None
     audience: str | None = None
-    pins: str = "pins.json"
+    pin: str = "directory.pin"
+    ledger: str = ""
     outbox: str = "outbox.db"
     local_token: str = "local.token"  # noqa: S105
     listen: str = "127.0.0.1:8471"
@@ -107,8 +109,9 @@ def address(listen: str) -> tuple[str, int]:
 async def opened(path: Path) -> AsyncIterator[Opened]:
     """Everything that the file names, open until the block ends.
 
-    Raises Refused: what `read` and `key_files` raise, `source.access`, `source.open-to-others`, `pins.*`, `outbox.*`,
-    and those of a broker that refuses; Unavailable `client.away` when there are no pins yet and nobody to ask.
+    Raises Refused: what `read` and `key_files` raise, `source.access`, `source.open-to-others`, `directory.*`,
+    `note.*`, `outbox.*`, and those of a broker that refuses; Unavailable `client.away` when nothing is pinned yet and
+    nobody is there to ask.
     """
     settings, folder = read(path), path.parent
     host, port = address(settings.listen)
@@ -119,8 +122,10 @@ async def opened(path: Path) -> AsyncIterator[Opened]:
     try:
         ca_file = None if settings.ca_file is None else str(folder / settings.ca_file)
         async with Client.open(settings.broker, _access(settings, folder), ca_file=ca_file, tries=1) as client:
-            pins = await _pins(folder / settings.pins, client)
-            signer = Signer(source, settings.lifetime_days * DAY_MS, builtin(), pins)
+            pin = Pin(folder / settings.pin, settings.ledger)
+            if pin.version is None:  # first use: from then on nothing but what follows is believed
+                await client.pinned_directory(pin)
+            signer = Signer(source, settings.lifetime_days * DAY_MS, builtin(), pin)
             desk = SourceDesk(client, outbox, signer, clock=now, entropy=token_bytes, backoff=Backoff(token_bytes))
             with suppress(Unavailable):  # a full disk: said to whoever asks
                 desk.retry()  # somebody may have mended what it waited for
@@ -163,26 +168,6 @@ def _access(settings: SourceSettings, folder: Path) -> Access:
     if settings.token_file is None or settings.api_key is not None:
         raise Refused("source.access", "/token_file")
     return ApiToken(secret(folder / settings.token_file))
-
-
-async def _pins(path: Path, client: Client) -> Pins:
-    """Those that are kept, else the broker's directory of today: from then on a changed key is noticed."""
-    kept = await asyncio.to_thread(_kept_pins, path)
-    if kept is None:
-        kept = Pins.of(await client.directory())
-        await asyncio.to_thread(_keep_pins, path, kept)
-    return kept
-
-
-def _kept_pins(path: Path) -> Pins | None:
-    return Pins.from_json(path.read_text("utf-8")) if path.exists() else None
-
-
-def _keep_pins(path: Path, pins: Pins) -> None:
-    beside = path.with_name(f".{path.name}.new")
-    beside.write_text(pins.to_json(), "utf-8")
-    # Crash here: they are pinned anew at the next start, from the directory of then.
-    beside.replace(path)
 
 
 def _local_token(path: Path) -> str:

@@ -10,7 +10,8 @@ Refuses: what the real broker's intake, mailbox and gate refuse, with the same c
 Keeps: nothing is short-cut: declarations are signed and sealed, verified at the door, locked with a consent's key, and
 released with two keys by the functions of `schemas` that everybody uses. Revoking a grant destroys its key.
 
-What it is not: there is no ledger (entries in statements are random) and no subscription; a grant is everybody's.
+What it is not: there is no ledger but for the key that signs the directory (entries in statements are random) and no
+subscription; a grant is everybody's.
 """
 
 import json
@@ -20,6 +21,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from connectors.contract import Agency
+from connectors.testing_directory import Chain
 from connectors.testing_http import Answers, Transport
 from connectors.testing_mail import Grant, Mailboxes
 from schemas.catalogue import Catalogue, builtin
@@ -80,6 +82,8 @@ class TestBroker:
     keys: list[Key] = field(default_factory=list)
     rights: list[tuple[PartyId, EventType]] = field(default_factory=list)
     mail: Mailboxes = field(init=False)
+    chain: Chain = field(init=False)
+    """The directory as it was shown. `chain.ledger` is what an agency gives its `Pin`."""
     answers: Answers = field(init=False)
     """What the API answers: it can be told to fail."""
     _tokens: dict[str, PartyId] = field(default_factory=dict)
@@ -94,6 +98,7 @@ class TestBroker:
         self.mail = Mailboxes(self.entropy, self._broker, gate, self.lease_ms)
         self.rights += ((SOURCE, event.event_type) for event in self.catalogue)
         self.answers = Answers(self)
+        self.chain = Chain(PrivateKey.from_raw(Algorithm.ED25519, self.entropy(32)))
 
     @property
     def transport(self) -> Transport:

@@ -17,6 +17,7 @@ from connectors.contract import Applied, Rejected
 from connectors.ends import check_rejection
 from connectors.plain import uuid_text
 from connectors.problems import KIND, problem
+from connectors.testing_directory import Chain
 from connectors.testing_mail import Mailboxes
 from schemas.catalogue import Catalogue
 from schemas.directory import Directory
@@ -68,6 +69,7 @@ class Behind(Protocol):
     lease_ms: int
     catalogue: Catalogue
     mail: Mailboxes
+    chain: Chain
 
     @property
     def kept(self) -> Mapping[DeclarationId, Taken]:
@@ -133,6 +135,8 @@ class Answers:
         route = f"{request.method} {request.url.path.removeprefix('/v1')}"
         if route in _ROUTES:
             return _ROUTES[route](self._broker, caller, request.content)
+        if route == "GET /directory/notes":
+            return 200, _notes(self._broker, int(request.url.params.get("since", "0")))
         if route.startswith("GET /schemas/"):
             return 200, self._broker.catalogue.by_id(SchemaId.parse(route.rpartition("/")[2])).schema.raw
         if route.startswith("GET /declarations/"):
@@ -159,6 +163,20 @@ class Transport(httpx2.BaseTransport, httpx2.AsyncBaseTransport):
 
 def _directory(broker: Behind, caller: PartyId, body: bytes) -> tuple[int, bytes]:
     return 200, broker.directory().to_json().encode()
+
+
+def _signed(broker: Behind, caller: PartyId, body: bytes) -> tuple[int, Json]:
+    content, note = broker.chain.newest(broker.directory())
+    return 200, {"directory": content, "note": note}
+
+
+def _notes(broker: Behind, since: int) -> Json:
+    found = broker.chain.since(broker.directory(), since)
+    return {"notes": [{"version": version, "note": note} for version, note in found]}
+
+
+def _ledger_key(broker: Behind, caller: PartyId, body: bytes) -> tuple[int, bytes]:
+    return 200, f"{broker.chain.ledger}\n".encode()
 
 
 def _schemas(broker: Behind, caller: PartyId, body: bytes) -> tuple[int, Json]:
@@ -258,6 +276,8 @@ def _status(broker: Behind, caller: PartyId, body: bytes) -> tuple[int, Json]:
 _Route = Callable[[Behind, PartyId, bytes], tuple[int, Json | bytes]]
 _ROUTES: Final[Mapping[str, _Route]] = {
     "GET /directory": _directory,
+    "GET /directory:signed": _signed,
+    "GET /log/vkey": _ledger_key,
     "GET /schemas": _schemas,
     "GET /status": _status,
     "POST /subjects:resolve": _resolve,

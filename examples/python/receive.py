@@ -9,18 +9,16 @@ from unefois_agency.connectors.sdk import (
     BlockingClient,
     Ends,
     PartyId,
-    Pins,
+    Pin,
     builtin,
     sealing_key,
 )
 
 key = sealing_key(Path("town.key"))
 with BlockingClient.open(sys.argv[1], Path("api.token").read_text().strip()) as broker:
-    directory = broker.directory()  # the first one: compare its keys with what the sources told you
-    town = Agency(PartyId("urn:fr:siret:21350238800019"), {key.kid: key}, directory, builtin())
-    for delivery in broker.deliveries(
-        town, Ends.open(Path("ends.db")), pins=Pins.of(directory), once="--once" in sys.argv
-    ):
+    pin = Pin(Path("directory.pin"))  # trust on first use; better: the ledger's key, as the operator gives it
+    town = Agency(PartyId("urn:fr:siret:21350238800019"), {key.kid: key}, broker.pinned_directory(pin), builtin())
+    for delivery in broker.deliveries(town, Ends.open(Path("ends.db")), pin=pin, once="--once" in sys.argv):
         match delivery.record:
             case AddressChanged() as moved:
                 print(moved.subject.family_name, "moves to", moved.new_address.city, "from", moved.old_commune)

@@ -193,7 +193,7 @@ def test_what_a_killed_sidecar_has_accepted_is_handed_in_by_the_next_one(
     """The broker is unreachable for the first sidecar, which is killed; the second one has the right address."""
     settings = json.loads((tmp_path / "source.yaml").read_text())
     (other := tmp_path / "other").mkdir()
-    for name in ("signing.key", "api.token", "pins.json"):
+    for name in ("signing.key", "api.token", "directory.pin"):
         shutil.copy(tmp_path / name, other / name)
     with socket.create_server(("127.0.0.1", 0)) as free:
         listen = f"127.0.0.1:{free.getsockname()[1]}"

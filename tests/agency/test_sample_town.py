@@ -7,8 +7,11 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
 
 import pytest
+import yaml
 
 from tests.agency.conftest import ROOT, Environment, needed, plain
 
@@ -35,23 +38,52 @@ def test_its_own_tests_pass_where_the_agencys_wheel_is_installed(
     done = subprocess.run(line, cwd=project, env=env, capture_output=True, text=True, check=False)
 
     assert 0 == done.returncode, done.stdout + done.stderr
-    assert "3 passed" in done.stdout
+    assert "4 passed" in done.stdout
 
 
-def test_it_passes_every_case_of_the_conformance_kit(environment: Environment, project: Path, tmp_path: Path) -> None:
-    data = tmp_path / "data"
+def kit(environment: Environment, config: Path, tmp_path: Path, *more: object) -> dict[str, Any]:
+    """The kit's report on the town; it has to pass all that is played."""
+    data, log = tmp_path / "data", tmp_path / "log"
     data.mkdir()
-    line = [sys.executable, "-m", "broker", "conformance", "run", "--config", str(project / "kit.yaml"), "--json"]
-    line += ["--log", str(tmp_path / "log")]
+    line = [sys.executable, "-m", "broker", "conformance", "run", "--config", config, "--json", "--log", log, *more]
     told = {"PATH": f"{environment.folder / 'bin'}{os.pathsep}{os.environ['PATH']}", "TOWN_DATA": str(data)}
+    told |= {"SAMPLE_FOLDER": str(data)}
     # The broker's program is this checkout's, found by its own folder; the town's knows the wheel and nothing else.
-    done = subprocess.run(line, cwd=ROOT, env=plain() | told, capture_output=True, text=True, check=False)
+    words = list(map(str, line))
+    done = subprocess.run(words, cwd=ROOT, env=plain() | told, capture_output=True, text=True, check=False)
+    report: dict[str, Any] = json.loads(done.stdout)
+    assert {} == {one["case"]: one["findings"] for one in report["cases"] if "findings" in one}, log.read_text(
+        "utf-8", errors="replace"
+    )
+    assert ("", 0) == (done.stderr, done.returncode)
+    return report
 
-    report = json.loads(done.stdout)
-    assert {} == {one["case"]: one["findings"] for one in report["cases"] if "findings" in one}, (
-        tmp_path / "log"
-    ).read_text("utf-8", errors="replace")
-    assert (17, 0) == (report["counts"]["passed"], done.returncode), done.stderr
+
+def test_it_passes_every_case_of_the_conformance_kit_as_does_a_source(
+    environment: Environment, project: Path, tmp_path: Path
+) -> None:
+    told = yaml.safe_load((project / "kit.yaml").read_text())
+    source = ["env", f"PYTHONPATH={ROOT}", sys.executable, "-m", "tests.conformance.sample_source"]
+    config, page, xml = project / "both.yaml", tmp_path / "report.html", tmp_path / "report.xml"
+    receiver = {**told["receiver"], "batch": 200}
+    config.write_text(yaml.safe_dump({**told, "receiver": receiver, "source": {"command": source}}))
+
+    report = kit(environment, config, tmp_path, "--html", page, "--junit", xml)
+
+    assert (True, 24) == (report["conformant"], report["counts"]["passed"])
+    assert [("receiver", "17", "0"), ("source", "7", "0")] == [
+        (one.get("name"), one.get("tests"), one.get("failures"))
+        for one in ElementTree.parse(xml).getroot()  # our own file
+    ]
+    assert 24 == page.read_text().count('class="passed"')
+
+
+def test_called_again_and_again_it_passes_too(environment: Environment, project: Path, tmp_path: Path) -> None:
+    told = yaml.safe_load((project / "kit.yaml").read_text())
+    receiver = {**told["receiver"], "runs": "once", "command": ["python3", "-m", "town", "once"]}
+    (project / "once.yaml").write_text(yaml.safe_dump({**told, "receiver": receiver}))
+
+    assert 17 == kit(environment, project / "once.yaml", tmp_path)["counts"]["passed"]
 
 
 def test_the_fifteen_lines_are_no_more_than_fifteen() -> None:

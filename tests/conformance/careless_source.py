@@ -1,8 +1,8 @@
 """Sources that are careless in one way each: `python -m tests.conformance.careless_source NAME FILE`."""
 
-import importlib.util
 import json
 import sys
+import tempfile
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -11,8 +11,8 @@ from typing import Any
 
 from schemas.names import DeclarationId
 from schemas.signing import PrivateKey
+from tests.conformance import sample_source
 
-SAMPLE = Path(__file__).parent / "sample" / "source.py"
 Task = dict[str, Any]
 
 
@@ -20,7 +20,7 @@ def signs_again(source: ModuleType, task: Task) -> int:
     """Keeps nothing of what it has sent, and leaves a lost answer to the next call."""
     ask = source.BlockingClient.open
     source.BlockingClient.open = lambda url, token: ask(url, token, tries=1)
-    source.OUTBOX = Path(source.tempfile.mkdtemp())
+    source.OUTBOX = Path(tempfile.mkdtemp())
     return int(source.main(task))
 
 
@@ -87,12 +87,4 @@ CARELESS: dict[str, Callable[[ModuleType, Task], int]] = {
 }
 
 if __name__ == "__main__":
-    import tempfile
-
-    spec = importlib.util.spec_from_file_location("sample_source", SAMPLE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    vars(module)["tempfile"] = tempfile
-    sys.exit(CARELESS[sys.argv[1]](module, json.loads(Path(sys.argv[2]).read_text())))
+    sys.exit(CARELESS[sys.argv[1]](sample_source, json.loads(Path(sys.argv[2]).read_text())))

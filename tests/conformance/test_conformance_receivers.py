@@ -68,7 +68,9 @@ FEW = (agencies.IgnoresSignatures, agencies.AppliesTwice, agencies.WritesWithhel
 
 CONFIG = Config(
     version=1,
-    receiver=Receiver(command=["-"], observe=Observe(file=Path("-")), batch=12),  # hundreds: test_conformance_programs
+    receiver=Receiver(
+        command=["-"], observe=Observe(file=Path("-")), batch=12
+    ),  # hundreds: tests/agency/test_sample_town.py
     patience_seconds=60,
     acknowledge_seconds=0.5,  # these acknowledge before they pull again, or never
 )

@@ -1,5 +1,5 @@
-"""A real nginx with our configuration before a real server: a token that is bound to a client's certificate is good
-through it with that certificate alone, and what a client says of its certificate ends at the proxy.
+"""A real nginx with our configuration before `unefois serve --role api`, a process: a token that is bound to a client's
+certificate is good through it with that certificate alone, and what a client says of its certificate ends at the proxy.
 """
 
 import os
@@ -7,10 +7,13 @@ import shutil
 import socket
 import ssl
 import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from signal import SIGTERM
+from types import SimpleNamespace
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
@@ -23,15 +26,16 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from broker.web.agencies.tokens import ASSERTION, FORM
-from tests.answering import Answering, answering
+from schemas.names import Instant
 from tests.clients import Client
 from tests.services import certificates
 from tests.services.absent import Absent
 from tests.services.processes import bound_to_parent, end, free_port, listens, wait_for
-from tests.world import CAF, World
+from tests.world import CAF
 
 pytestmark = pytest.mark.proof
-OURS: Final = Path(__file__).parents[2] / "deploy" / "nginx" / "unefois.conf"
+ROOT: Final = Path(__file__).parents[2]
+OURS: Final = ROOT / "deploy" / "nginx" / "unefois.conf"
 NAME: Final = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Authority of the administrations")])
 
 
@@ -65,10 +69,11 @@ def _built(subject: x509.Name, key: ec.EllipticCurvePrivateKey, basic: x509.Basi
 class Front:
     """The proxy: its address, the broker behind it, and clients with or without a certificate."""
 
-    def __init__(self, folder: Path, port: int, behind: Answering, authority: Authority) -> None:
+    def __init__(self, folder: Path, home: Path, port: int, behind: int, authority: Authority) -> None:
         self.folder = folder
+        self.home = home
         self.port = port
-        self.behind = behind
+        self.behind = f"http://127.0.0.1:{behind}"
         self.first, self.second = (authority.issue(folder, name) for name in ("caf", "other"))
         self.stranger = Authority().issue(folder, "stranger")
 
@@ -132,29 +137,52 @@ def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
 
 def _running(program: str, folder: Path, home: Path) -> Iterator[Front]:
     tls, _ = certificates.make(folder)
-    authority, port = Authority(), free_port()
+    authority, port, behind = Authority(), free_port(), free_port()
     (folder / "administrations-ca.pem").write_bytes(authority.certificate.public_bytes(Encoding.PEM))
-    with answering(home, trusted_proxies="127.0.0.1") as behind:
-        file = folder / "nginx.conf"
-        file.write_text(configuration(folder, port, behind.port, tls))
-        command = bound_to_parent([program, "-p", str(folder), "-c", str(file), "-e", str(folder / "error.log")])
-        with subprocess.Popen(command) as server:
-            try:
-                wait_for(lambda: listens(port), server, 20, str(folder / "error.log"))
-                yield Front(folder, port, behind, authority)
-            finally:
-                end(server, SIGTERM)
+    file, log = folder / "nginx.conf", folder / "error.log"
+    file.write_text(configuration(folder, port, behind, tls))
+    _unefois(home, "init", "--address", "1 rue d'Essai", "--contact", "u@unefois.example")
+    about = ("--address", "1 rue d'Essai", "--contact", "caf@unefois.example", "--retention", "two years")
+    _unefois(home, "party", "add", CAF, "--name", "CAF", "--sector", "family", "--suite", "none", *about)
+    serve = [sys.executable, "-m", "broker", "serve", "--role", "api", "--listen", f"127.0.0.1:{behind}"]
+    with (
+        (home / "serve.log").open("w") as told,
+        subprocess.Popen(bound_to_parent(serve), cwd=ROOT, env=_environment(home), stdout=told, stderr=told) as broker,
+    ):
+        try:
+            wait_for(lambda: listens(behind), broker, 60, str(home / "serve.log"))
+            command = bound_to_parent([program, "-p", str(folder), "-c", str(file), "-e", str(log)])
+            with subprocess.Popen(command) as server:
+                try:
+                    wait_for(lambda: listens(port), server, 20, str(log))
+                    yield Front(folder, home, port, behind, authority)
+                finally:
+                    end(server, SIGTERM)
+        finally:
+            end(broker, SIGTERM)
+    assert 0 == broker.returncode, (home / "serve.log").read_text()
+
+
+def _environment(home: Path) -> dict[str, str]:
+    kept = {name: told for name, told in os.environ.items() if not name.startswith("UNEFOIS_")}
+    return kept | {"UNEFOIS_HOME": str(home), "UNEFOIS_TRUSTED_PROXIES": "127.0.0.1"}
+
+
+def _unefois(home: Path, *words: str) -> None:
+    """The operator's program."""
+    line = [sys.executable, "-m", "broker", *words]
+    subprocess.run(line, cwd=ROOT, env=_environment(home), check=True, capture_output=True)
 
 
 @pytest.fixture(scope="module")
 def client(front: Front) -> Client:
-    """An administration whose key is pinned."""
-    made = Client(front.behind.here, CAF)
-
-    async def pin(_: World) -> None:
-        await made.pin()
-
-    front.behind.inside(pin)
+    """An administration whose key is pinned, with a clock of its own."""
+    told = SimpleNamespace(
+        clock=lambda: Instant(time.time_ns() // 1_000_000), home=SimpleNamespace(party="urn:unefois:broker")
+    )
+    made = Client(told, CAF)  # type: ignore[arg-type]
+    (front.folder / "caf.jwk").write_bytes(made.public)
+    _unefois(front.home, "token", "pin", CAF, str(front.folder / "caf.jwk"), "--scope", "receive", "--scope", "read")
     return made
 
 
@@ -177,7 +205,7 @@ def test_what_a_client_says_of_its_certificate_ends_at_the_proxy(front: Front, c
         assert told.split()[1] in {b"400", b"401"}
         assert b'"waiting"' not in told
     straight = httpx2.get(
-        f"{front.behind.url}/v1/status", headers={"authorization": f"Bearer {token}", "client-cert": stolen}
+        f"{front.behind}/v1/status", headers={"authorization": f"Bearer {token}", "client-cert": stolen}
     )
     assert 200 == straight.status_code  # so it is the proxy that refused it, and only the proxy may reach this port
 

@@ -7,7 +7,7 @@ import pytest
 from town import system
 from town.receive import receive
 from town.settings import Settings
-from unefois_agency.connectors.sdk import AddressChanged, PartyId, TestBroker
+from unefois_agency.connectors.sdk import AddressChanged, PartyId, Pin, TestBroker
 from unefois_agency.schemas import samples
 
 TOWN = PartyId("urn:fr:siret:21350238800019")
@@ -21,7 +21,7 @@ class Here:
         agency = self.broker.agency(TOWN)
         token = self.broker.token(TOWN)
         self.settings = Settings(
-            self.broker.url, token, TOWN, agency.sealing_keys, folder / "t.db", folder / "e.db", pins=None
+            self.broker.url, token, TOWN, agency.sealing_keys, folder / "t.db", folder / "e.db", Pin(folder / "pin")
         )
         self.database = system.opened(self.settings.database)
 
@@ -78,3 +78,11 @@ def test_a_system_that_fails_gets_it_again(here: Here, monkeypatch: pytest.Monke
             here.take()
     here.broker.advance(61_000)
     assert here.take() == 1
+
+
+def test_a_key_that_its_owner_renewed_is_believed_without_a_person(here: Here) -> None:
+    here.declare(["subject", "new_address"])
+    assert here.take() == 1
+    here.broker.rotate_source()
+    here.declare(["subject", "new_address"])
+    assert here.take() == 2

@@ -10,7 +10,7 @@ from typing import Any
 from unefois_agency.connectors.sdk import AddressChanged, Agency, BlockingClient, Ends, builtin
 
 from town import system
-from town.settings import Settings, pins_of
+from town.settings import Settings
 
 
 def receive(settings: Settings, database: sqlite3.Connection, *, once: bool = False, **how: Any) -> int:
@@ -18,9 +18,9 @@ def receive(settings: Settings, database: sqlite3.Connection, *, once: bool = Fa
     news, ends = 0, Ends.open(settings.ends)
     try:
         with BlockingClient.open(settings.broker, settings.token, **how) as broker:
-            directory = broker.directory()
+            directory = broker.pinned_directory(settings.pin)
             agency = Agency(settings.party, settings.keys, directory, builtin())
-            for delivery in broker.deliveries(agency, ends, pins=pins_of(settings, directory), once=once):
+            for delivery in broker.deliveries(agency, ends, pin=settings.pin, once=once):
                 match delivery.record:
                     case AddressChanged() as record:
                         news += system.moved(database, delivery.facts, record)

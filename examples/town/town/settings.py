@@ -11,8 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from unefois_agency.connectors.sdk import PartyId, Pins, sealing_key
-from unefois_agency.schemas.directory import Directory
+from unefois_agency.connectors.sdk import PartyId, Pin, sealing_key
 from unefois_agency.schemas.hpke import SealingKey, Suite
 
 
@@ -26,16 +25,8 @@ class Settings:
     keys: Mapping[bytes, SealingKey] = field(repr=False)
     database: Path
     ends: Path
-    pins: Path | None
-    """None in a sandbox, where the broker's word counts for every key."""
-
-
-class BrokersWord(Pins):
-    """Believes every key that the broker's directory lists: for a sandbox. In real life ask the key's owner first."""
-
-    def trusted(self, directory: Directory) -> Directory:
-        """All of it."""
-        return directory
+    pin: Pin
+    """What is remembered of the broker's directory; in a sandbox, which is new each time, for as long as we run."""
 
 
 def load(folder: Path) -> Settings:
@@ -47,19 +38,9 @@ def load(folder: Path) -> Settings:
         keys = [SealingKey.from_raw(Suite[one["suite"].upper()], bytes.fromhex(one["private"]))
                 for one in told["sealing_keys"]]  # fmt: skip
         by_kid = {key.kid: key for key in keys}
-        return Settings(told["url"], told["token"], PartyId(told["party"]), by_kid, **stores, pins=None)
+        return Settings(told["url"], told["token"], PartyId(told["party"]), by_kid, **stores, pin=Pin(None))
     told = tomllib.loads((folder / "town.toml").read_text("utf-8"))
     token = (folder / told["token_file"]).read_text("utf-8").strip()
     key = sealing_key(folder / told["key_file"])
-    return Settings(told["broker"], token, PartyId(told["party"]), {key.kid: key}, **stores, pins=data / "pins.json")
-
-
-def pins_of(settings: Settings, directory: Directory) -> Pins:
-    """Whose keys are believed: those of the first day, until somebody accepts others."""
-    if settings.pins is None:
-        return BrokersWord.of(directory)
-    if not settings.pins.exists():
-        beside = settings.pins.with_suffix(".new")
-        beside.write_text(Pins.of(directory).to_json(), "utf-8")
-        beside.replace(settings.pins)
-    return Pins.from_json(settings.pins.read_text("utf-8"))
+    pin = Pin(data / "directory.pin", told.get("ledger", ""))
+    return Settings(told["broker"], token, PartyId(told["party"]), {key.kid: key}, **stores, pin=pin)

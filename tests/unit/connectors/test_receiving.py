@@ -16,7 +16,6 @@ from connectors.blocking import BlockingClient, BlockingDelivery
 from connectors.client import Client
 from connectors.contract import Agency, Applied, Rejected
 from connectors.ends import Ends
-from connectors.pins import Pins
 from connectors.testing import TestBroker
 from schemas import avro, samples
 from schemas.catalogue import Catalogue, builtin, event_schema
@@ -45,7 +44,6 @@ class Town:
     told: list[tuple[DeliveryId | None, str]] = field(default_factory=list)
     waited: list[float] = field(default_factory=list)
     ends: Ends = field(default_factory=lambda: Ends.open(None))
-    pins: Pins | None = None
 
     def __post_init__(self) -> None:
         self.agency = self.broker.agency(TOWN)
@@ -68,7 +66,7 @@ class Town:
         def watch(delivery_id: DeliveryId | None, code: str) -> None:
             self.told.append((delivery_id, code))
 
-        return client.deliveries(self.agency, self.ends, pins=self.pins, once=once, watch=watch, **more)
+        return client.deliveries(self.agency, self.ends, once=once, watch=watch, **more)
 
     def take(self) -> list[str]:
         """Everything that waits, applied: the family names."""
@@ -239,36 +237,14 @@ def test_an_invalid_delivery_is_rejected_and_does_not_hinder_the_others(town: To
     assert Rejected("delivery.not-the-broker", Reason.INVALID_DELIVERY) == town.broker.mail.end(first)
 
 
-def test_a_key_that_is_not_pinned_puts_a_delivery_off_until_it_is(town: Town) -> None:
-    town.pins = Pins.of(town.broker.directory())
-    new = town.broker.rotate_source()
+def test_without_a_pin_no_newer_directory_is_believed(town: Town) -> None:
+    town.broker.rotate_source()
     town.broker.declare(somebody("Martin"), MOVED)
 
     assert [] == town.take()
     assert ["directory.unknown-key"] == [code for _, code in town.told]
+    assert [] == [one for one in town.broker.answers.asked if "directory" in one]
     assert ["handed"] == list(town.broker.deliveries(TOWN).values())
-
-    town.pins = town.pins.accept([new.kid])
-    town.broker.advance(61_000)
-    assert ["Martin"] == town.take()
-
-
-def test_a_newer_directory_is_asked_for_once_in_a_pull(town: Town) -> None:
-    town.pins = Pins.of(town.broker.directory())
-    town.broker.rotate_source()
-    for name in ("Martin", "Le Goff", "Kermarrec"):
-        town.broker.declare(somebody(name), MOVED)
-
-    assert [] == town.take()
-    assert 1 == town.broker.answers.asked.count("GET /v1/directory")
-
-
-def test_without_pins_no_newer_directory_is_believed(town: Town) -> None:
-    town.broker.rotate_source()
-    town.broker.declare(somebody("Martin"), MOVED)
-
-    assert [] == town.take()
-    assert "GET /v1/directory" not in town.broker.answers.asked
 
 
 def newer() -> Catalogue:
@@ -416,20 +392,6 @@ def test_what_does_not_open_is_asked_for_singly_and_a_refusal_of_that_ends_nothi
     assert ["Le Goff"] == town.take()
     assert [(first, "client.refused")] == town.told
     assert {first: "handed", second: "applied"} == dict(town.broker.deliveries(TOWN))
-
-
-def test_a_broker_that_does_not_give_its_directory_ends_nothing(town: Town) -> None:
-    town.pins = Pins.of(town.broker.directory())
-    town.broker.rotate_source()
-    town.broker.declare(somebody("Martin"), MOVED)
-    answer = town.broker.answers.answer
-    town.broker.answers.answer = (  # type: ignore[method-assign]
-        lambda request: httpx2.Response(403) if request.url.path.endswith("/directory") else answer(request)
-    )
-
-    assert [] == town.take()
-    assert ["client.not-let-in", "directory.unknown-key"] == [code for _, code in town.told]
-    assert ["handed"] == list(town.broker.deliveries(TOWN).values())
 
 
 def test_a_type_without_a_class_comes_with_its_facts_alone() -> None:

@@ -10,10 +10,11 @@ import pytest
 from connectors import runner
 from connectors.contract import Applied, Outcome, Pulled, Reject, Rejected, Retry, Unknown
 from connectors.mapping import load
-from connectors.rehearsal import Rehearsal
+from connectors.rehearsal import BROKER, Rehearsal
 from connectors.retry import Backoff
 from connectors.runner import ASKED_AGAIN, Route, RunReport, run, run_once, run_routes
 from schemas.delivery import VerifiedDelivery
+from schemas.directory import Directory
 from schemas.errors import Corrupt, Refused, Unavailable
 from schemas.hpke import SealingKey, Suite
 from schemas.names import DeclarationId, DeliveryId, EventType, GrantId, ManifestDigest, PartyId, Reason
@@ -465,3 +466,14 @@ def test_a_report_holds_no_value() -> None:
     assert {"pulled", "applied", "rejected", "retried", "withheld", "unacknowledged"} == set(
         runner.RunReport.__dataclass_fields__
     )
+
+
+@pytest.mark.asyncio
+async def test_a_key_that_the_directory_does_not_list_yet_is_no_fault_of_the_delivery(world: World) -> None:
+    one, whole = world.declare("Aubin"), world.agency
+    less = Directory.of((), whole.directory.sealing, whole.directory.rights, whole.directory.policies, BROKER)
+    world.agency = replace(whole, directory=less)
+    assert ((one, "runner.unknown-key"),) == (await world.run()).retried
+    assert {} == world.inbox.outcomes
+    world.agency = whole
+    assert (one,) == (await world.run()).applied

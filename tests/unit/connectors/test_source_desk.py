@@ -15,6 +15,7 @@ from connectors.client import Client
 from connectors.ends import Ends
 from connectors.journal import Journal
 from connectors.outbox import STEPS, Item, Outbox
+from connectors.pinning import Pin
 from connectors.pins import Pins
 from connectors.retry import Backoff
 from connectors.source_desk import PATIENCE_MS, Signer, SourceDesk
@@ -46,7 +47,7 @@ class Portal:
     def __post_init__(self) -> None:
         self.source = self.broker.source(PORTAL, MOVED, UnionDissolved.event_type)
         self.token = self.broker.token(PORTAL)
-        self.pins = Pins.of(self.broker.directory())
+        self.pin = Pin(None, self.broker.chain.ledger)
         self.broker.grant(TOWN, MOVED, ["subject", "new_address"])
         self.broker.agency(TOWN)
 
@@ -55,7 +56,7 @@ class Portal:
         """As after a start."""
         broker = self.broker
         outbox = Outbox.open(self.path)
-        signer = Signer(self.source, 30 * 86_400_000, builtin(), self.pins)
+        signer = Signer(self.source, 30 * 86_400_000, builtin(), self.pin)
         backoff = Backoff(lambda size: b"\xff" * size)
         clock = lambda: broker.now  # noqa: E731
         try:
@@ -247,7 +248,7 @@ async def test_an_operators_matter_refuses_no_declaration(portal: Portal, troubl
     if trouble == "token":
         portal.token = "unefois_0000000000000000_x"
     else:
-        portal.pins = Pins(PartyId("urn:unefois:other"), frozenset())
+        portal.pin = Pin(None, portal.broker.chain.ledger, Pins(PartyId("urn:unefois:other"), frozenset()))
     async with portal.desk() as desk:
         item = await desk.publish(desk.accept(asked(), "1").declaration_id)
 
@@ -261,6 +262,20 @@ async def test_a_receipt_that_the_pinned_broker_did_not_sign_is_none(portal: Por
         item = await desk.publish(desk.accept(asked(), "1").declaration_id)
 
     assert ("waiting", "directory.key-of-another-party") == (item.state, item.code)
+
+
+async def test_a_key_with_which_the_broker_signs_receipts_since_is_learned(portal: Portal) -> None:
+    async with portal.desk() as desk:
+        await desk.publish(desk.accept(asked(), "1").declaration_id)
+        portal.broker._broker = portal.broker._signing(portal.broker.directory().broker, portal.broker.now)
+        item = await desk.publish(desk.accept(asked(occupants=2), "2").declaration_id)
+        assert "received" == item.state
+
+        portal.broker.chain.links.clear()  # and of another history nothing is
+        portal.broker._broker = portal.broker._signing(portal.broker.directory().broker, portal.broker.now)
+        item = await desk.publish(desk.accept(asked(occupants=3), "3").declaration_id)
+        assert ("waiting", "directory.rolled-back") == (item.state, item.code)
+        assert 2 == portal.pin.version
 
 
 async def test_a_full_outbox_keeps_nothing_more(portal: Portal, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from connectors import key_files, source_serve
 from connectors.client import Client
-from connectors.pins import Pins
+from connectors.pinning import Pin
 from connectors.program import main
 from connectors.testing import TestBroker
 from schemas.errors import Refused
@@ -82,7 +82,7 @@ async def start(path: Path, broker: TestBroker | None, monkeypatch: pytest.Monke
 
 
 @pytest.mark.asyncio
-async def test_the_first_start_pins_the_brokers_keys_and_makes_the_local_token(
+async def test_the_first_start_pins_the_brokers_directory_and_makes_the_local_token(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broker, path = TestBroker(), source(tmp_path)
@@ -90,14 +90,15 @@ async def test_the_first_start_pins_the_brokers_keys_and_makes_the_local_token(
 
     await start(path, broker, monkeypatch)
 
-    assert Pins.of(broker.directory()) == Pins.from_json((tmp_path / "pins.json").read_text())
+    assert 1 == Pin(tmp_path / "directory.pin", broker.chain.ledger).version
     token = (tmp_path / "local.token").read_text()
     assert 0o600 == (tmp_path / "local.token").stat().st_mode & 0o777
     assert len(token) > 40
     broker.rotate_source()
     await start(path, broker, monkeypatch)
     assert token == (tmp_path / "local.token").read_text()
-    assert Pins.of(broker.directory()) != Pins.from_json((tmp_path / "pins.json").read_text())
+    asked = broker.answers.asked.count("GET /log/vkey")
+    assert (1, 1) == (asked, Pin(tmp_path / "directory.pin").version)  # what follows is taken when it is needed
 
 
 @pytest.mark.asyncio
@@ -114,6 +115,7 @@ async def test_the_first_start_pins_the_brokers_keys_and_makes_the_local_token(
         ({"policy": 4}, None, "declaration.keys"),
         ({"party": "x"}, None, "name.party"),
         ({"broker": "http://broker.example"}, None, "client.url"),
+        ({"ledger": "no key"}, None, "note.key-malformed"),
         ({}, None, "client.away"),
     ],
 )
@@ -127,7 +129,7 @@ async def test_what_is_missing_or_open_to_others_starts_nothing(
     with pytest.raises(Exception, match=code.replace(".", r"\.")):
         await start(path, None, monkeypatch)
 
-    assert not (tmp_path / "pins.json").exists()
+    assert not (tmp_path / "directory.pin").exists()
 
 
 @pytest.mark.asyncio

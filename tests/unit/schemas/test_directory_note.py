@@ -75,7 +75,7 @@ def chain(*versions: int) -> list[tuple[str, str]]:
 
 def test_a_later_directory_has_to_follow_from_the_pinned_one_link_by_link(tmp_path: Path) -> None:
     first, second, third, fourth = chain(3, 4, 7, 9)
-    pin = Pin(LOG, tmp_path / "pin")
+    pin = Pin(tmp_path / "pin", LOG.text)
     pin.follow([second[1]])  # nothing is pinned: nothing follows
     assert pin.version is None
     pin.take(*first)
@@ -106,11 +106,13 @@ def test_no_reader_of_checkpoints_takes_it_for_one() -> None:
 def test_an_agency_remembers_over_restarts_and_believes_nothing_older(tmp_path: Path) -> None:
     file = tmp_path / "directory.pin"
     for version in (3, 3, 4):
-        assert directory() == Pin(LOG, file).take(directory(), signed(version).encode().decode()).to_json()
+        assert directory() == Pin(file, LOG.text).take(directory(), signed(version).encode().decode()).to_json()
     kept = file.read_bytes()
-    assert "directory.rolled-back" == refused(lambda: Pin(LOG, file).take(directory(), signed(3).encode().decode()))
+    assert "directory.rolled-back" == refused(
+        lambda: Pin(file, LOG.text).take(directory(), signed(3).encode().decode())
+    )
     assert kept == file.read_bytes()
     file.write_text("4")
-    assert "directory.pin" == refused(lambda: Pin(LOG, file).take(directory(), signed(4).encode().decode()))
+    assert "directory.pin" == refused(lambda: Pin(file, LOG.text).take(directory(), signed(4).encode().decode()))
     with pytest.raises(Unavailable, match=r"directory\.cannot-pin"):
-        Pin(LOG, tmp_path / "nowhere" / "pin").take(directory(), signed(4).encode().decode())
+        Pin(tmp_path / "nowhere" / "pin", LOG.text).take(directory(), signed(4).encode().decode())

@@ -45,7 +45,7 @@ async def test_a_client_follows_the_directory_from_where_it_was_and_no_other_way
 ) -> None:
     here, caf = served.here, await served.caller(CAF)
     transport = httpx2.ASGITransport(served.app)
-    pin = Pin(here.home.ledger.verifier_key, tmp_path / "pin")
+    pin = Pin(tmp_path / "pin")
     async with Client.open("https://broker.example", caf.token or "", transport=transport) as client:
         first = await client.pinned_directory(pin)
         assert first == await client.pinned_directory(pin)
@@ -65,7 +65,7 @@ async def test_a_client_follows_the_directory_from_where_it_was_and_no_other_way
 async def test_a_broker_that_shows_another_history_is_found_by_who_has_pinned(served: Served, tmp_path: Path) -> None:
     here, caf = served.here, await served.caller(CAF)
     transport = httpx2.ASGITransport(served.app)
-    pin = Pin(here.home.ledger.verifier_key, tmp_path / "pin")
+    pin = Pin(tmp_path / "pin")
     async with Client.open("https://broker.example", caf.token or "", transport=transport) as client:
         await client.pinned_directory(pin)
         async with here.home.store.begin() as tx:  # as if this client had been shown what nobody else was

@@ -1,6 +1,6 @@
 """A source on the SDK: declares what a JSON file says, once for each reference, and believes a good receipt only.
 
-python source.py FILE
+python -m tests.conformance.sample_source FILE
 """
 
 import json
