@@ -10,7 +10,10 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo demo-cluster test test-proof test-cluster test-agency test-faults test-conformance coverage check lint types layers bench bench-growth bench-consents soak docs clean
 
-# With SERVE=1 it ends with a live sandbox, until Ctrl-C.
+# `make demo SERVE=1`, or `make demo -- --serve`, ends with a live sandbox, until Ctrl-C.
+SERVE ?= $(filter --serve,$(MAKECMDGOALS))
+.PHONY: --serve
+--serve: ; @:
 demo: $(VENV)/runtime
 	@$(BIN)/unefois demo $(if $(SERVE),--serve)
 

@@ -71,7 +71,8 @@ async def declare(request: Request, caller: Publisher) -> Response:
 @routes.post("/declarations:batch", response_class=JSONResponse, openapi_extra=arriving.MANY)
 async def declare_all(request: Request, caller: Publisher) -> Response:
     """Hand in several signed envelopes, each in base64url, or a batch of CloudEvents: a result for each, in the same
-    order. With an `Idempotency-Key` the same batch, sent again within a day, gets the same answer.
+    order. With an `Idempotency-Key` the same batch, sent again within a day, gets the same answer. What is of an event
+    type on its way out says so beside its receipt, by the members that `GET /v1/schemas` has.
     """
     home: Home = request.app.state.home
     key, sent = repeating.key_of(request), await arriving.many(request)
@@ -79,10 +80,10 @@ async def declare_all(request: Request, caller: Publisher) -> Response:
     async def declared() -> Response:
         answers = await _accept_all(home, sent, caller)
         results = [
-            {"ok": True, **_accepted(one)}
+            {"ok": True, **_accepted(one), **_retiring(home, envelope)}
             if isinstance(one, Accepted)
             else {"ok": False, "problem": told(one, status_of(one), request)}
-            for one in answers
+            for one, envelope in zip(answers, sent, strict=True)
         ]
         return JSONResponse({"results": results})
 
@@ -132,6 +133,14 @@ async def _accept_all(home: Home, sent: Sequence[bytes | Refused], caller: Crede
     """Those that could be read, together; each answer in its place."""
     answers = iter(await home.intake.accept_all([one for one in sent if isinstance(one, bytes)], caller.party))
     return [next(answers) if isinstance(one, bytes) else one for one in sent]
+
+
+def _retiring(home: Home, envelope: bytes | Refused) -> Json:
+    """Since when and until when, for a type on its way out; nothing for one that stays."""
+    if isinstance(envelope, Refused):
+        return {}
+    members = retiring.members(home.catalogue, arriving.event_type_of(envelope))
+    return {} if members["deprecated_at"] is None else members
 
 
 def _accepted(one: Accepted) -> Json:

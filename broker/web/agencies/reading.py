@@ -158,7 +158,9 @@ async def one_subscription(request: Request, caller: Reader, subscription: str) 
         if found is None or found.recipient != caller.party:
             raise Refused("subscribing.unknown", "/subscription")
         content = await _content(home, tx, found)
-    return exact(request, content, JSON, "private, no-cache")
+    answer = exact(request, content, JSON, "private, no-cache")
+    answer.headers.update(retiring.headers(home.catalogue, found.event_type))
+    return answer
 
 
 @routes.post("/subscriptions", status_code=201)

@@ -1,9 +1,11 @@
 """An event type on its way out says so wherever it is used, in the standards' words; one that stays says nothing."""
 
 from dataclasses import replace
+from uuid import UUID
 
 import pytest
 
+from broker.web.agencies.bodies import b64u
 from schemas.catalogue import RETIREMENTS, Retirement
 from schemas.names import Instant
 from tests.unit.broker.web.agencies.calls import Served
@@ -27,9 +29,24 @@ async def test_whoever_uses_it_is_told_each_time(served: Served) -> None:
         await caf.asks("GET", f"/v1/schemas/{home.catalogue.by_type(MOVED).schema.id.hex()}"),
         await caf.asks("POST", "/v1/subscriptions", wish),
         await portal.asks("POST", "/v1/declarations", envelope, content_type="application/avro"),
+        await caf.asks("GET", f"/v1/subscriptions/{UUID(bytes=served.here.subscriptions[CAF, MOVED].id)}"),
     ):
         assert answer.is_success, answer.text
         assert expected == tuple(answer.headers.get(name) for name in HEADERS)
+    batch = {
+        "declarations": [
+            b64u(await home.desk.envelope(PORTAL, one, told))
+            for one, told in ((MOVED, served.here.moved()), (BANK, served.here.bank()))
+        ]
+    }
+    first, second = (await portal.told("POST", "/v1/declarations:batch", batch))["results"]
+    assert ("2023-06-30T23:59:59.000Z", "2024-06-30T23:59:59.000Z", BANK) == (
+        first["deprecated_at"],
+        first["sunset_at"],
+        first["successor"],
+    )
+    assert second["ok"]
+    assert "deprecated_at" not in second
     stays = await caf.asks("GET", f"/v1/schemas/{after}")
     assert (None,) * 3 == tuple(stays.headers.get(name) for name in HEADERS)
     listed = {one["event_type"]: one for one in (await caf.told("GET", "/v1/schemas"))["schemas"]}
