@@ -40,6 +40,8 @@ REFRESH_MS: Final = 3_600_000
 """How old the directory gets, where nothing unknown comes: so late is a revoked key heard of."""
 SOONEST_MS: Final = 60_000
 """Between two looks for a newer directory because of what came, however much is not to be believed with this one."""
+_LESSONS: Final = 2
+"""What one delivery may teach: a newer directory, and a schema."""
 _IDLE_MS: Final = 250
 """Between two pulls that gave nothing: the broker has held the first one open already."""
 
@@ -197,12 +199,12 @@ class Receiving:
     def _verified(self, released: ReleasedDelivery) -> Generator[Step, Any, VerifiedDelivery | None]:
         """Verified; None when it is refused, or put off because a key is not known yet."""
         delivery_id = released.locked.delivery_id
-        for last in (False, True):
+        for _ in range(_LESSONS + 1):
             try:
                 return self._verify(released)
             except Refused as fault:
                 wrong = fault
-            if last or not (yield from self._learn(wrong, released)):
+            if not (yield from self._learn(wrong, released)):
                 break
         if wrong.code in _UNKNOWN_KEYS or (self._pin is not None and _of_directory(wrong) and not self._renewed):
             self._watch(delivery_id, wrong.code)
@@ -235,14 +237,13 @@ class Receiving:
             return
         if self._asked_at is None:
             yield from self._renew(self._pin)
-        elif self._clock() - self._asked_at >= REFRESH_MS:
+        elif not _lately(self._asked_at, self._clock(), REFRESH_MS):
             yield from self._try_to_renew(self._pin)
 
     def _newer_directory(self) -> Generator[Step, Any, bool]:
         """The newest directory, where there is a pin for it and such a look is long enough ago."""
         at = self._clock()
-        lately = self._looked_at is not None and at - self._looked_at < SOONEST_MS
-        if self._pin is None or self._renewed or lately:
+        if self._pin is None or self._renewed or _lately(self._looked_at, at, SOONEST_MS):
             return False
         self._looked_at = at
         yield from self._try_to_renew(self._pin)
@@ -276,6 +277,11 @@ class Receiving:
     def _refuse(self, delivery_id: DeliveryId, fault: Refused, reason: Reason) -> None:
         self._watch(delivery_id, fault.code)
         self._ends.refuse(delivery_id, fault.code, reason, self._clock())
+
+
+def _lately(then: Instant | None, at: Instant, milliseconds: int) -> bool:
+    """Was it within this time? A clock that was set back says nothing."""
+    return then is not None and 0 <= at - then < milliseconds
 
 
 def _of_directory(wrong: Refused) -> bool:

@@ -19,7 +19,8 @@ from connectors.pinning import Pin
 from connectors.pins import Pins
 from connectors.receiving import REFRESH_MS, SOONEST_MS
 from connectors.testing import TestBroker
-from schemas import note, samples
+from schemas import avro, note, samples
+from schemas.catalogue import Catalogue, builtin, event_schema
 from schemas.directory_note import digest_of, text_of
 from schemas.errors import Refused, Unavailable
 from schemas.names import PartyId
@@ -174,6 +175,40 @@ def test_what_a_directory_of_before_refuses_is_put_off_where_it_may_not_look_now
     assert ["Nobody", "Martin"] == loop.names()
     assert ["directory.unknown-key", "directory.not-entitled"] == here.told
     assert ["applied", "applied"] == list(here.broker.deliveries(TOWN).values())
+
+
+def test_a_new_key_and_a_new_schema_at_once_are_both_learned(here: Here) -> None:
+    told = json.loads(builtin().by_type(MOVED).schema.raw)
+    floor = {"name": "floor", "type": ["null", "int"], "default": None, "doc": "Floor.", "sensitivity": "low"}
+    told["fields"].append(floor | {"label": {"fr": "Étage", "en": "Floor"}})
+    newer = Catalogue((*builtin().schemas, event_schema(avro.parse(json.dumps(told).encode()))))
+    loop = here.loop(once=False)
+
+    def renewed() -> None:
+        here.broker.rotate_source()
+        here.broker.catalogue = newer
+        here.broker.declare(samples.sample(MOVED) | {"floor": 3}, MOVED)
+
+    loop.meanwhile = [renewed]
+
+    assert [samples.sample(MOVED)["subject"]["family_name"]] == loop.names()
+    assert [] == here.told
+
+
+def test_a_clock_that_is_set_back_keeps_nothing_from_being_asked(here: Here) -> None:
+    loop = here.loop(once=False)
+
+    def renewed() -> None:
+        here.broker.rotate_source()
+        here.declare("Martin")
+
+    def back() -> None:
+        here.broker.advance(-1_000)
+        renewed()
+
+    loop.meanwhile = [renewed, back]
+
+    assert ["Martin"] * 2 == loop.names()
 
 
 def test_what_the_newest_directory_refuses_is_refused(here: Here) -> None:
