@@ -12,7 +12,7 @@ the pinned document any more.
 Keeps: the file is whole or not there, and durable before the directory is used: after a crash the agency believes
 nothing older than before it. Where nothing changed, one small answer says so, and it names what is pinned.
 
-What it does not prove: that a new key is its owner's. The broker's operator lists keys; the chain makes what was listed
+Not proven: that a new key is its owner's. The broker's operator lists keys; the chain makes what was listed
 undeniable, in one history for all readers. Nor that there is nothing newer: a broker may stay silent. Who wants a person
 to look at each key first gives `keys` (`connectors.pins`).
 Source: docs/adr/0025-the-directory-is-a-chain.md; docs/verify.md.
