@@ -13,7 +13,7 @@ Keeps: the file is whole or not there, and durable before the directory is used:
 nothing older than before it. Where nothing changed, one small answer says so, and it names what is pinned.
 
 Not proven: that a new key is its owner's. The broker's operator lists keys; the chain makes what was listed
-undeniable, in one history for all readers. Nor that there is nothing newer: a broker may stay silent. Who wants a person
+undeniable, in one history for all readers. Nor that there is nothing newer: a broker may be silent. Who wants somebody
 to look at each key first gives `keys` (`connectors.pins`).
 Source: docs/adr/0025-the-directory-is-a-chain.md; docs/verify.md.
 """
