@@ -223,7 +223,7 @@ def _verified(
     except Refused as fault:
         if fault.code in _UNKNOWN_KEYS:
             # Listed since this directory was read, perhaps: the next round has a newer one.
-            raise Retry("runner.unknown-key", code=fault.code) from None
+            raise Retry("runner.unknown-key", wrong=fault.code) from None
         raise _Ended(Rejected(fault.code, Reason.INVALID_DELIVERY)) from None
 
 

@@ -206,6 +206,7 @@ def test_a_clock_that_is_set_back_keeps_nothing_from_being_asked(here: Here) -> 
         here.broker.advance(-1_000)
         renewed()
 
+    here.broker.advance(2_000)
     loop.meanwhile = [renewed, back]
 
     assert ["Martin"] * 2 == loop.names()
