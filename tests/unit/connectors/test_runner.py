@@ -476,4 +476,5 @@ async def test_a_key_that_the_directory_does_not_list_yet_is_no_fault_of_the_del
     assert ((one, "runner.unknown-key"),) == (await world.run()).retried
     assert {} == world.inbox.outcomes
     world.agency = whole
+    world.clock.at += 10_000
     assert (one,) == (await world.run()).applied

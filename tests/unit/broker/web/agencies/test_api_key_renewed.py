@@ -10,7 +10,7 @@ import httpx2
 import pytest
 import pytest_asyncio
 
-from broker.credentials import Scope
+from broker.access.credentials import Scope
 from broker.hosting import agency_of
 from connectors.client import Client
 from connectors.contract import Agency
