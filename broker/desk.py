@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from broker.arrived import Accepted
 from broker.directory.lookup import Lookup
 from broker.identity import Identity
-from broker.intake import Accepted, Intake
+from broker.intake import Intake
 from broker.keyring import Keyring
 from broker.pivot import PivotIdentity
 from broker.ports import Clock, Entropy

@@ -21,7 +21,7 @@ from broker.ledger import Recorder
 from broker.mailbox import Mailbox, Rejection
 from broker.ports import Clock
 from broker.store.engine import Store, Transaction
-from broker.store.tables import deliveries, gate_epochs, parties
+from broker.store.tables import deliveries, gate_epochs
 from broker.transparency.cosigning import Cosigning
 from consent import registry
 from consent.grant import Grant
@@ -163,7 +163,6 @@ class Gate:
     async def _ground(self, tx: Transaction, recipient: PartyId, wanted: Sequence[Delivery]) -> _Ground:
         at = self._clock()
         directory = await self._lookup.directory(tx)
-        sector = (await tx.execute(select(parties.c.sector).where(parties.c.id == recipient))).scalar_one()
         gone = await tx.execute(select(gate_epochs.c.kid).where(gate_epochs.c.destroyed_at.is_not(None)))
         grant_ids = sorted({delivery.grant_id for delivery in wanted})
         return _Ground(
@@ -171,7 +170,7 @@ class Gate:
             directory=directory,
             recipient=directory.current_sealing_key(recipient, at),
             signer=self._keyring.signer(directory, self._party, at),
-            sector=sector,
+            sector=await self._lookup.sector(tx, recipient),
             grants=await registry.of_pairs(tx.conn, {one.grant_id: one.subject for one in wanted}),
             consent_keys=await registry.consent_keys_of(tx.conn, grant_ids, self._keyring.consent_epochs()),
             subscriptions=await self._lookup.subscriptions_by_id(tx),

@@ -128,8 +128,7 @@ async def run_hosted(home: Home, hosted: Hosted, limit: int = 100) -> RunReport:
 
 async def agency_of(home: Home, party: PartyId) -> Agency:
     """What an agency hosted here opens with, and whom it trusts. Raises Refused `hosting.no-key`."""
-    async with home.store.read() as tx:
-        directory = await home.lookup.directory(tx)
+    directory = await home.lookup.newest(home.store)
     keys = home.keyring.recipient(directory, party)
     if not keys:
         raise Refused("hosting.no-key", "/party", party=party)

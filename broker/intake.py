@@ -8,13 +8,13 @@ Source: docs/architecture.md, steps 2 to 4; docs/protocol.md, sections 4 and 7.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, Final, Self
+from typing import Any, Final
 
-from sqlalchemy import Row, select
+from sqlalchemy import Row
 
 from broker import spans, tracing
+from broker.arrived import Accepted, Arrived, by_key, routed_of, submitted
 from broker.crashpoints import mark
 from broker.directory.lookup import Lookup
 from broker.forgotten import too_old
@@ -26,20 +26,17 @@ from broker.ports import Clock, Log, Outgoing
 from broker.router import TOPIC
 from broker.store.bell import DECLARED
 from broker.store.engine import Store, Transaction
-from broker.store.tables import declarations, submissions
+from broker.store.tables import submissions
 from schemas.catalogue import Catalogue
+from schemas.directory import Directory
 from schemas.entry import EntryKind
-from schemas.envelope import SignedDeclaration, VerifiedDeclaration, verify_declaration
+from schemas.envelope import VerifiedDeclaration, verify_declaration
 from schemas.errors import Corrupt, Refused
 from schemas.intake_receipt import IntakeReceipt
-from schemas.manifest import Manifest
-from schemas.names import DeclarationId, EventType, Instant, ManifestDigest, PartyId, Reason, SubjectRef
+from schemas.names import DeclarationId, EventType, Instant, PartyId, Reason, SubjectRef
 from schemas.signing import PrivateKey
 
 _DAY_MS: Final = 86_400_000
-ENVELOPE_BYTES: Final = 1_000_000
-"""What one declaration may weigh; the log's records hold it with its key and headers."""
-
 _REASONS: Final = {
     "envelope.payload-type": Reason.INVALID_SIGNATURE,
     "intake.id-reused": Reason.REPLAYED,
@@ -54,63 +51,6 @@ _FAMILIES: Final = {
     "manifest": Reason.INVALID_SIGNATURE,
     "identity": Reason.UNKNOWN_SUBJECT,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """The answer: whose declaration is kept, since when, and the receipt that proves it (JSON, DSSE-signed)."""
-
-    declaration_id: DeclarationId
-    digest: ManifestDigest
-    received_at: Instant
-    receipt: bytes
-    repeated: bool
-
-
-@dataclass(slots=True)
-class _Arrived:
-    """One envelope on its way through the intake: either a row in the end, or a fault."""
-
-    envelope: bytes
-    digest: bytes
-    signed: SignedDeclaration | None = None
-    manifest: Manifest | None = None
-    verified: VerifiedDeclaration | None = None
-    subject: SubjectRef | None = None
-    row: Row[Any] | None = None
-    routed: bool = False
-    repeated: bool = False
-    fault: Refused | None = None
-
-    @classmethod
-    def of(cls, envelope: bytes, sender: PartyId | None = None) -> Self:
-        """Decoded, or with the fault that stands against it."""
-        one = cls(envelope, sha256(envelope).digest())
-        try:
-            if len(envelope) > ENVELOPE_BYTES:
-                raise Refused("intake.too-large", size=len(envelope), limit=ENVELOPE_BYTES)
-            one.signed = SignedDeclaration.decode(envelope)
-            manifest = Manifest.decode(one.signed.payload)
-            if sender is not None and manifest.source != sender:  # else a receipt tells what another has declared
-                raise Refused("intake.other-source", "/payload/source")
-            one.manifest = manifest
-        except Refused as fault:
-            one.fault = fault
-        return one
-
-    def answer(self) -> Accepted | Refused:
-        """What the source is told."""
-        if self.fault is not None:
-            return self.fault
-        if self.row is None or self.signed is None:
-            raise Corrupt("intake.lost-row")
-        return Accepted(
-            DeclarationId(self.row.declaration_id),
-            ManifestDigest(sha256(self.signed.payload).digest()),
-            Instant(self.row.received_at),
-            self.row.receipt,
-            self.repeated,
-        )
 
 
 class Intake:
@@ -174,9 +114,10 @@ class Intake:
         self, envelopes: Sequence[bytes], sender: PartyId | None, *, told: bool
     ) -> list[Accepted | Refused]:
         at = self._clock()
-        batch = [_Arrived.of(envelope, sender) for envelope in envelopes]
-        await self._look(batch, at)
-        await self._write_down(batch, at, told=told)
+        batch = [Arrived.of(envelope, sender) for envelope in envelopes]
+        directory = await self._lookup.newest(self._store)
+        await self._look(batch, at, directory)
+        await self._write_down(batch, at, directory, told=told)
         waiting = [(one, one.row) for one in batch if one.row is not None and one.fault is None and not one.routed]
         headers = _headers()
         await self._log.append_all(TOPIC, [Outgoing(_order_key(row), one.envelope, headers) for one, row in waiting])
@@ -198,89 +139,88 @@ class Intake:
             until = self._clock()
             spans.ended("intake.accepted", trace, at, until, declaration=of, source=source, event_type=event_type)
 
-    async def _look(self, batch: Sequence[_Arrived], at: Instant) -> None:
+    async def _look(self, batch: Sequence[Arrived], at: Instant, directory: Directory) -> None:
         """What was written down before under the same source and id, and whether it was routed; the others are
         verified.
 
         An earlier row proves nothing until its bytes are compared: whoever sends the very bytes that were verified
         gets the receipt again, also when a key or a token has ended meanwhile.
         """
-        async with self._store.read() as tx:
-            directory = await self._lookup.directory(tx)
-            for one in batch:
-                if one.signed is None or one.manifest is None:
-                    continue
-                try:
-                    await self._compare(tx, one)
-                    if one.row is None:
-                        self._check_id(one.manifest.declaration_id, at)
-                        one.verified = verify_declaration(one.signed, directory, self._catalogue, at)
-                        one.subject = self._subject(one.verified, at)
-                except Refused as fault:
-                    one.fault = fault
+        decoded = [one for one in batch if one.manifest is not None]
+        async with self._store.glance() as tx:
+            before = await submitted(tx, [one.key[1] for one in decoded])
+        for one in decoded:
+            try:
+                one.row = before.get(one.key)
+                if one.row is None:
+                    self._verify(one, directory, at)
+                elif one.row.envelope_digest != one.digest:
+                    raise Refused("intake.id-reused", "/payload/declaration_id")
+            except Refused as fault:
+                one.row, one.fault = None, fault
+        if repeated := [one for one in decoded if one.row is not None]:
+            async with self._store.glance() as tx:
+                routed = await routed_of(tx, [one.key[1] for one in repeated])
+            for one in repeated:
+                one.repeated, one.routed = True, one.key in routed
+
+    def _verify(self, one: Arrived, directory: Directory, at: Instant) -> None:
+        if one.signed is None:
+            raise Corrupt("intake.lost-row")
+        self._check_id(one.key[1], at)
+        one.verified = verify_declaration(one.signed, directory, self._catalogue, at)
+        one.subject = self._subject(one.verified, at)
 
     def _check_id(self, declaration_id: DeclarationId, at: Instant) -> None:
         """An id of a time of which nothing is kept may have been used: it would be the same one twice."""
         if too_old(declaration_id, Instant(at - self._kept_ms)):
             raise Refused("intake.id-too-old", "/payload/declaration_id", days=self._kept_ms // _DAY_MS)
 
-    async def _compare(self, tx: Transaction, one: _Arrived) -> None:
-        row = await _submission(tx, one.manifest.source, one.manifest.declaration_id) if one.manifest else None
-        if row is None:
-            return
-        if row.envelope_digest != one.digest:
-            raise Refused("intake.id-reused", "/payload/declaration_id")
-        where = (declarations.c.source == row.source, declarations.c.declaration_id == row.declaration_id)
-        one.row, one.repeated = row, True
-        one.routed = (await tx.execute(select(declarations.c.seq).where(*where))).first() is not None
+    async def _write_down(self, batch: Sequence[Arrived], at: Instant, directory: Directory, *, told: bool) -> None:
+        """Write the intent before the act, and every refusal where it is to be told here, in one transaction.
 
-    async def _write_down(self, batch: Sequence[_Arrived], at: Instant, *, told: bool) -> None:
-        """Write the intent before the act, and every refusal where it is to be told here, in one transaction."""
+        What waits for its row is written before a correction, whose original may be among it.
+        """
         if all(one.row is not None or (one.fault is not None and not told) for one in batch):
             return
+        signer = self._keyring.signer(directory, self._party, at)
         async with self._store.begin() as tx:
-            signer = self._keyring.signer(await self._lookup.directory(tx), self._party, at)
+            ahead: list[Arrived] = []
             for one in batch:
-                if one.verified is not None and one.subject is not None and one.fault is None:
+                if one.verified is None or one.subject is None or one.fault is not None:
+                    continue
+                if one.verified.manifest.corrects is not None:
+                    await self._insert(tx, ahead, at, signer)
+                    ahead = []
                     try:
-                        await self._insert(tx, one, one.verified, one.subject, at=at, signer=signer)
+                        await self._check_correction(tx, one.verified, one.subject, at)
                     except Refused as fault:
                         one.fault = fault
+                        continue
+                ahead.append(one)
+            await self._insert(tx, ahead, at, signer)
             if told:
                 self.record_refusals(tx, [(one.digest, one.fault) for one in batch if one.fault is not None], at)
             mark("intake.written-down")
             # Crash here: written down or not, it is in no log, and the source has no receipt: it sends the same again.
 
-    async def _insert(
-        self,
-        tx: Transaction,
-        one: _Arrived,
-        verified: VerifiedDeclaration,
-        subject: SubjectRef,
-        *,
-        at: Instant,
-        signer: PrivateKey,
-    ) -> None:
-        manifest = verified.manifest
-        await self._check_correction(tx, verified, subject, at)
-        new = await tx.insert_new(
-            submissions,
-            {
-                "source": manifest.source,
-                "declaration_id": manifest.declaration_id,
-                "event_type": manifest.event_type,
-                "envelope_digest": one.digest,
-                "subject": subject,
-                "received_at": at,
-                "receipt": _receipt(verified, at, self._party, signer),
-            },
-        )
-        row = await _submission(tx, manifest.source, manifest.declaration_id)
-        # Another source's id, or somebody was faster with other bytes. An id is one declaration's, whoever made it: the
-        # ids of its deliveries are derived from it, and a citizen follows by it.
-        if row is None or row.envelope_digest != one.digest:
-            raise Refused("intake.id-reused", "/payload/declaration_id")
-        one.row, one.repeated = row, not new
+    async def _insert(self, tx: Transaction, some: Sequence[Arrived], at: Instant, signer: PrivateKey) -> None:
+        """A row for each, new or there by now: somebody was faster, or the batch holds it twice.
+
+        Another source's id, or one that came with other bytes, is refused. An id is one declaration's, whoever made it:
+        the ids of its deliveries are derived from it, and a citizen follows by it.
+        """
+        rows = [one.written(at, _receipt(one.verified, at, self._party, signer)) for one in some if one.verified]
+        rows.sort(key=lambda row: row["declaration_id"])  # two batches that share ids do not wait in a circle
+        made = by_key(await tx.insert_all_new(submissions, rows, *submissions.c))
+        there = await submitted(tx, [one.key[1] for one in some if one.key not in made])
+        for one in some:
+            row = made.get(one.key) or there.get(one.key)
+            if row is None or row.envelope_digest != one.digest:
+                one.fault = Refused("intake.id-reused", "/payload/declaration_id")
+                continue
+            one.row, one.repeated = row, one.key in there
+            there[one.key] = row
 
     def _subject(self, verified: VerifiedDeclaration, at: Instant) -> SubjectRef:
         try:
@@ -295,7 +235,7 @@ class Intake:
         corrects = verified.manifest.corrects
         if corrects is None:
             return
-        original = await _submission(tx, verified.manifest.source, corrects)
+        original = (await submitted(tx, [corrects])).get((verified.manifest.source, corrects))
         if original is None and too_old(corrects, Instant(at - self._kept_ms)):
             raise Refused("intake.original-gone", "/payload/corrects", days=self._kept_ms // _DAY_MS)
         same_type = original is not None and original.event_type == verified.manifest.event_type
@@ -306,11 +246,6 @@ class Intake:
 def reason_of(fault: Refused) -> Reason:
     """What the ledger says about a refusal: a family of reasons, never the details."""
     return _REASONS.get(fault.code) or _FAMILIES.get(fault.code.partition(".")[0], Reason.INVALID_ENVELOPE)
-
-
-async def _submission(tx: Transaction, source: PartyId, declaration_id: DeclarationId) -> Row[Any] | None:
-    where = (submissions.c.source == source, submissions.c.declaration_id == declaration_id)
-    return (await tx.execute(select(submissions).where(*where))).one_or_none()
 
 
 def _headers() -> Mapping[str, bytes]:

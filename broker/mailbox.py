@@ -9,7 +9,7 @@ dropped; the same acknowledgement twice changes nothing.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, and_, exists, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, and_, case, exists, func, or_, select, tuple_, update
 
 from broker.crashpoints import mark
 from broker.deliveries import ACTIVE, Delivery, DeliveryState, Stage, in_states, load, load_own, mailbox_lock, record
@@ -76,6 +76,11 @@ class Mailbox:
         """Up to `limit` deliveries that wait to be handed out, without leasing them."""
         return await load(tx, _free(recipient, at), limit=limit)
 
+    async def waiting(self, tx: Transaction, recipient: PartyId, most: int, at: Instant) -> int:
+        """How many wait to be handed out; counted up to `most`."""
+        free = select(deliveries.c.seq).where(_free(recipient, at)).limit(most).subquery()
+        return int((await tx.execute(select(func.count()).select_from(free))).scalar_one())
+
     async def lease(self, tx: Transaction, recipient: PartyId, limit: int, at: Instant) -> list[Delivery]:
         """Take up to `limit` deliveries for one lease. What was tried too often is parked instead, and not returned."""
         await tx.lock_exclusive([mailbox_lock(recipient)])
@@ -91,15 +96,15 @@ class Mailbox:
             await tx.execute(
                 update(deliveries)
                 .where(deliveries.c.seq.in_([delivery.seq for delivery in leased]))
-                .values(attempts=deliveries.c.attempts + 1, lease_until=at + self._patience.lease_ms, handed_at=at)
-            )
-            await tx.execute(
-                update(deliveries)
-                .where(
-                    deliveries.c.seq.in_([delivery.seq for delivery in leased]),
-                    deliveries.c.state == DeliveryState.PENDING.value,
+                .values(
+                    state=case(
+                        (deliveries.c.state == DeliveryState.PENDING.value, DeliveryState.HANDED.value),
+                        else_=deliveries.c.state,
+                    ),
+                    attempts=deliveries.c.attempts + 1,
+                    lease_until=at + self._patience.lease_ms,
+                    handed_at=at,
                 )
-                .values(state=DeliveryState.HANDED.value)
             )
             mark("mailbox.leased")
             # Crash here: nobody was answered; the transaction is gone, or the lease runs out by itself.

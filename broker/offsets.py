@@ -22,6 +22,12 @@ async def next_offset(tx: Transaction, topic: str, partition: int) -> int:
     return (await tx.execute(select(consumed.c.next_offset).where(*where))).scalar() or 0
 
 
+async def next_offsets(tx: Transaction, topic: str) -> dict[int, int]:
+    """Where to read on in each partition of which anything was read."""
+    rows = await tx.execute(select(consumed.c.partition, consumed.c.next_offset).where(consumed.c.topic == topic))
+    return {row.partition: row.next_offset for row in rows}
+
+
 async def advance(tx: Transaction, topic: str, partition: int, expected: int, to: int) -> None:
     """Compare and set: only who read from where the partition stands may write its effects. Raises LostOwnership."""
     if expected == 0 and await tx.insert_new(consumed, {"topic": topic, "partition": partition, "next_offset": to}):

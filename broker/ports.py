@@ -7,7 +7,7 @@ Keeps: the public methods below are final; an adapter fills in the underscored o
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from types import MappingProxyType
@@ -143,6 +143,14 @@ class Log(ABC):
         return await self._end(topic, partition)
 
     @final
+    async def ends(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
+        """What `end` says of each of these partitions; one that cannot be asked now may be absent. Raises as `end`."""
+        wanted = list(partitions)
+        for partition in wanted:
+            await self._check_partition(topic, partition)
+        return await self._ends_of(topic, wanted)
+
+    @final
     async def first(self, topic: str, partition: int) -> int:
         """The offset of the oldest record that is kept; as `end` when there is none. Raises as `end` does."""
         await self._check_partition(topic, partition)
@@ -164,6 +172,9 @@ class Log(ABC):
 
     @abstractmethod
     async def _end(self, topic: str, partition: int) -> int: ...
+
+    async def _ends_of(self, topic: str, partitions: Sequence[int]) -> dict[int, int]:
+        return {partition: await self._end(topic, partition) for partition in partitions}
 
     @abstractmethod
     async def _first(self, topic: str, partition: int) -> int: ...

@@ -7,7 +7,7 @@ Keeps: offset and effects are one transaction, so a record has its effects exact
 Source: docs/architecture.md, steps 5 to 9 and "Transactions that matter".
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
@@ -22,13 +22,14 @@ from broker.directory.lookup import Lookup
 from broker.keyring import Keyring
 from broker.ledger import Recorder
 from broker.observe import logger
-from broker.offsets import advance, next_offset
+from broker.offsets import advance, next_offset, next_offsets
 from broker.planner import Known, Planner, Standing, standing_of
 from broker.ports import Clock, Log, Record
 from broker.store.engine import Store, Transaction
 from broker.store.tables import dead_letters, declarations, submissions
 from broker.tracing import TraceId
 from schemas.catalogue import Catalogue
+from schemas.directory import Directory
 from schemas.entry import EntryKind
 from schemas.envelope import SignedDeclaration, VerifiedDeclaration, verify_declaration
 from schemas.errors import Corrupt, Refused
@@ -109,10 +110,23 @@ class Router:
     async def route(self) -> int:
         """Route everything that waits in every partition. Returns how many records. Raises Unavailable, Corrupt."""
         total = 0
-        for partition in range(await self._log.partitions(TOPIC)):
+        for partition in await self.waiting(range(await self._log.partitions(TOPIC))):
             while count := await self.route_batch(partition):
                 total += count
         return total
+
+    async def waiting(self, partitions: Iterable[int]) -> list[int]:
+        """Which of these partitions hold records that nobody has routed, or cannot be asked now: two questions for all
+        of them. Raises Unavailable, Corrupt `log.shorter`.
+        """
+        async with self._store.glance() as tx:
+            read = await next_offsets(tx, TOPIC)
+        wanted = list(partitions)
+        ends = await self._log.ends(TOPIC, wanted)
+        for partition, end in ends.items():
+            if (offset := read.get(partition, 0)) > end:  # made anew under our feet: what comes is not what was read
+                raise Corrupt("log.shorter", topic=TOPIC, partition=partition, offset=offset, end=end)
+        return [each for each in wanted if each not in ends or read.get(each, 0) < ends[each]]
 
     async def route_batch(self, partition: int, limit: int = BATCH) -> int:
         """One batch of one partition, in one transaction. Returns how many records; 0 at the end of the log.
@@ -124,12 +138,10 @@ class Router:
             offset = await next_offset(tx, TOPIC, partition)
         records = await self._log.read(TOPIC, partition, offset, limit)
         if not records:
-            end = await self._log.end(TOPIC, partition)
-            if offset > end:  # made anew under our feet: what comes now would be taken for what was read
-                raise Corrupt("log.shorter", topic=TOPIC, partition=partition, offset=offset, end=end)
             return 0
-        async with self._store.read() as tx:
-            checked = await self._check(tx, records)
+        directory = await self._lookup.newest(self._store)
+        async with self._store.glance() as tx:
+            checked = await self._check(tx, records, directory)
         async with self._store.begin() as tx:
             await advance(tx, TOPIC, partition, offset, records[-1].position.offset + 1)
             await self._write_effects(tx, checked)
@@ -139,17 +151,16 @@ class Router:
 
     async def route_again(self, tx: Transaction, record: Record) -> None:
         """A parked record once more, in the caller's transaction. Raises Refused with what is still wrong."""
-        (checked,) = await self._check(tx, [record])
+        (checked,) = await self._check(tx, [record], await self._lookup.directory(tx))
         if checked.fault is not None:
             raise checked.fault
         await self._write_effects(tx, [checked])
 
-    async def _check(self, tx: Transaction, records: Sequence[Record]) -> list[_Checked]:
+    async def _check(self, tx: Transaction, records: Sequence[Record], directory: Directory) -> list[_Checked]:
         """The intake's checks again, as of the instant of receipt: whoever writes to the log forges nothing by that."""
         digests = [sha256(record.value).digest() for record in records]
         rows = await tx.execute(select(submissions).where(submissions.c.envelope_digest.in_(digests)))
         accepted = {row.envelope_digest: row for row in rows}
-        directory = await self._lookup.directory(tx)
         found = []
         for record, digest in zip(records, digests, strict=True):
             row = accepted.get(digest)
@@ -197,8 +208,9 @@ class Router:
         """
         roots = [await self._root(tx, one.verified.manifest.source, one.verified.manifest.corrects) for one in some]
         rows = [one.row(root, at) for one, root in zip(some, roots, strict=True)]
-        key = (declarations.c.source, declarations.c.declaration_id)
-        numbers = await tx.insert_numbered(declarations, rows, declarations.c.seq, key)
+        wanted = (declarations.c.seq, declarations.c.source, declarations.c.declaration_id)
+        made = await tx.insert_all_new(declarations, rows, *wanted)
+        numbers = {(row.source, row.declaration_id): row.seq for row in made}
         found = []
         for one, root in zip(some, roots, strict=True):
             manifest = one.verified.manifest

@@ -13,12 +13,12 @@ from typing import Any
 from sqlalchemy import select
 
 from broker import identity
+from broker.arrived import Accepted
 from broker.consents import Recorded, Wish
 from broker.directory.parties import Enrolment
 from broker.directory.reading import Party, PartyKind
 from broker.founding import furnish
 from broker.hosted import HostedInbox
-from broker.intake import Accepted
 from broker.keys.memory import MemoryKeys
 from broker.ports import KeyKind
 from broker.settings.choices import Settings, load
@@ -245,8 +245,7 @@ class World:
     async def open(self, party: PartyId, pulled: Pulled) -> list[VerifiedDelivery]:
         """Open and verify what was pulled, as the agency does."""
         home = self.home
-        async with home.store.read() as tx:
-            directory = await home.lookup.directory(tx)
+        directory = await home.lookup.newest(home.store)
         if not pulled.locked:
             return []
         keys = home.keyring.recipient(directory, party)

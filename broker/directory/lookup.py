@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from broker.directory import reading
-from broker.store.engine import Transaction
+from broker.store.engine import Store, Transaction
 from consent.policy import Subscription, SubscriptionStatus
 from schemas.directory import Directory
 from schemas.names import EventType, PartyId
@@ -21,6 +21,7 @@ class _Picture:
 
     version: int
     directory: Directory
+    sectors: Mapping[PartyId, str]
     by_id: Mapping[bytes, Subscription]
     of_type: Mapping[EventType, Sequence[Subscription]]
     everywhere: Mapping[EventType, Sequence[Subscription]]
@@ -38,6 +39,19 @@ class Lookup:
     async def directory(self, tx: Transaction) -> Directory:
         """Who holds which key, with which rights, as of this transaction."""
         return (await self._current(tx)).directory
+
+    async def newest(self, store: Store) -> Directory:
+        """The same for who is inside no transaction: one question, unless the version moved."""
+        async with store.glance() as tx:
+            version = await reading.version(tx)
+        if self._picture is None or self._picture.version != version:
+            async with store.read() as tx:
+                return await self.directory(tx)
+        return self._picture.directory
+
+    async def sector(self, tx: Transaction, party: PartyId) -> str:
+        """Whose pseudonyms a registered party sees."""
+        return (await self._current(tx)).sectors[party]
 
     async def subscriptions_by_id(self, tx: Transaction) -> Mapping[bytes, Subscription]:
         """Every subscription, ended ones too."""
@@ -95,6 +109,7 @@ class Lookup:
         return _Picture(
             version=version,
             directory=await reading.snapshot(tx),
+            sectors={one.id: one.sector for one in await reading.all_parties(tx)},
             by_id={one.id: one for one in subscriptions},
             of_type=of_type,
             everywhere=everywhere,

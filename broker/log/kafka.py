@@ -159,6 +159,18 @@ class KafkaLog(Log):
             ends = await self._opened_ends()
             return await ends.next(TopicPartition(self._prefix + topic, partition))
 
+    async def _ends_of(self, topic: str, partitions: Sequence[int]) -> dict[int, int]:
+        """One partition without a leader keeps the answer for all of them back: each is then asked by itself, where it
+        is read.
+        """
+        ends = await self._opened_ends()
+        try:
+            with faults(topic):
+                found = await ends.all_next([TopicPartition(self._prefix + topic, each) for each in partitions])
+        except Unavailable:
+            return {}
+        return {place.partition: end for place, end in found.items()}
+
     async def _first(self, topic: str, partition: int) -> int:
         with self._identity.watched(), faults(topic):
             ends = await self._opened_ends()

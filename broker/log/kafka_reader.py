@@ -11,6 +11,7 @@ connection.
 """
 
 import asyncio
+from collections.abc import Sequence
 from types import MappingProxyType
 from typing import Final, Self
 
@@ -52,7 +53,11 @@ class Ends:
 
     async def next(self, place: TopicPartition) -> int:
         """The offset of the next record to come."""
-        return int((await self._consumer.end_offsets([place]))[place])
+        return (await self.all_next([place]))[place]
+
+    async def all_next(self, places: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        """The same of many: one request for each node that leads some of them."""
+        return {place: int(end) for place, end in (await self._consumer.end_offsets(list(places))).items()}
 
 
 class Reader:

@@ -16,9 +16,13 @@ from schemas.errors import Refused
 CLUSTER: Final = "kafka-cluster"
 
 
+PINNED: Final = select(meta.c.value).where(meta.c.name == CLUSTER)
+"""The id of the home's Kafka cluster; no row for a home that never had one."""
+
+
 async def pinned(tx: Transaction) -> str | None:
     """The id of the home's Kafka cluster; None for a home that never had one."""
-    found: str | None = (await tx.execute(select(meta.c.value).where(meta.c.name == CLUSTER))).scalar()
+    found: str | None = (await tx.execute(PINNED)).scalar()
     return found
 
 

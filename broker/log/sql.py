@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Row, Select, func, select
 
 from broker.crashpoints import mark
 from broker.log.partitioning import partition_of
-from broker.log.pinning import pinned
+from broker.log.pinning import PINNED
 from broker.ports import READ_BYTES, Clock, Log, Outgoing, Position, Record
 from broker.store.engine import Store, Transaction
 from broker.store.tables import log_record
@@ -46,9 +46,9 @@ class SqlLog(Log):
         positions = []
         async with self._store.begin() as tx:
             await tx.lock_exclusive(sorted({f"log/{topic}/{partition}".encode() for partition in places}))
-            if await pinned(tx) is not None:  # moved meanwhile: what is appended here nobody would read
+            moved, ends = await _standing(tx, topic, sorted(set(places)))
+            if moved:  # what is appended here nobody would read
                 raise Refused("log.moved", "/log")
-            ends = {partition: await _next_offset(tx, topic, partition) for partition in set(places)}
             for record, partition in zip(records, places, strict=True):
                 positions.append(Position(topic, partition, ends[partition]))
                 ends[partition] += 1
@@ -66,17 +66,8 @@ class SqlLog(Log):
         return {**place, **content, "at": self._clock()}
 
     async def _read(self, topic: str, partition: int, offset: int, limit: int) -> tuple[Record, ...]:
-        mine = (log_record.c.topic == topic) & (log_record.c.partition == partition)
-        size = func.length(log_record.c.value) + func.length(log_record.c.key) + func.length(log_record.c.headers)
-        sizes = select(size).where(mine, log_record.c.offset >= offset).order_by(log_record.c.offset).limit(limit)
-        # Two glances and no snapshot around them: a record that is there is never replaced.
         async with self._store.glance() as tx:
-            count = _fitting([int(row[0]) for row in await tx.execute(sizes)])
-        if count == 0:
-            return ()
-        found = select(log_record).where(mine, log_record.c.offset >= offset).order_by(log_record.c.offset)
-        async with self._store.glance() as tx:
-            rows = (await tx.execute(found.limit(count))).all()
+            rows = (await tx.execute(_fitting(topic, partition, offset, limit))).all()
         return tuple(
             Record(
                 Position(topic, partition, row.offset),
@@ -92,30 +83,52 @@ class SqlLog(Log):
         return self._counts.get(topic, self._default)
 
     async def _end(self, topic: str, partition: int) -> int:
+        return (await self._ends_of(topic, [partition]))[partition]
+
+    async def _ends_of(self, topic: str, partitions: Sequence[int]) -> dict[int, int]:
         async with self._store.glance() as tx:
-            return await _next_offset(tx, topic, partition)
+            _, ends = await _standing(tx, topic, partitions)
+        return ends
 
     async def _first(self, topic: str, partition: int) -> int:
         mine = (log_record.c.topic == topic, log_record.c.partition == partition)
         async with self._store.read() as tx:
             oldest = (await tx.execute(select(func.min(log_record.c.offset)).where(*mine))).scalar_one()
-            return await _next_offset(tx, topic, partition) if oldest is None else int(oldest)
+            return 0 if oldest is None else int(oldest)
 
 
-async def _next_offset(tx: Transaction, topic: str, partition: int) -> int:
-    last = select(func.max(log_record.c.offset)).where(log_record.c.topic == topic, log_record.c.partition == partition)
-    found = (await tx.execute(last)).scalar_one()
-    return 0 if found is None else int(found) + 1
+async def _standing(tx: Transaction, topic: str, partitions: Sequence[int]) -> tuple[bool, dict[int, int]]:
+    """In one question: whether the log has moved elsewhere, and the next offset of each partition."""
+    newest = (
+        select(func.max(log_record.c.offset))
+        .where(log_record.c.topic == topic, log_record.c.partition == partition)
+        .scalar_subquery()
+        for partition in partitions
+    )
+    moved, *last = _numbers((await tx.execute(select(PINNED.exists(), *newest))).one())
+    ends = (0 if offset is None else offset + 1 for offset in last)
+    return bool(moved), dict(zip(partitions, ends, strict=True))
 
 
-def _fitting(sizes: list[int]) -> int:
-    """How many records one read takes: the first always, so that every reader advances, then while they fit."""
-    total = 0
-    for number, size in enumerate(sizes):
-        total += size
-        if total > READ_BYTES and number > 0:
-            return number
-    return len(sizes)
+def _numbers(row: Row[Any]) -> list[int | None]:
+    return list(row)
+
+
+def _fitting(topic: str, partition: int, offset: int, limit: int) -> Select[Any]:
+    """What one read takes: the first record always, so that every reader advances, then while they fit in READ_BYTES.
+
+    Only lengths are added up: what is too much is not fetched.
+    """
+    mine = (log_record.c.topic == topic, log_record.c.partition == partition, log_record.c.offset >= offset)
+    length = func.length(log_record.c.value) + func.length(log_record.c.key) + func.length(log_record.c.headers)
+    lengths = select(log_record.c.offset, length.label("length")).where(*mine).order_by(log_record.c.offset)
+    near = lengths.limit(limit).subquery()
+    total = func.sum(near.c.length).over(order_by=near.c.offset).label("total")
+    number = func.row_number().over(order_by=near.c.offset).label("number")
+    summed = select(near.c.offset, total, number).subquery()
+    fits = (summed.c.total <= READ_BYTES) | (summed.c.number == 1)
+    last = select(func.max(summed.c.offset)).where(fits).scalar_subquery()
+    return select(log_record).where(*mine, log_record.c.offset <= last).order_by(log_record.c.offset)
 
 
 def _pack(headers: Mapping[str, bytes]) -> bytes:

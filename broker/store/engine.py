@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from sqlalchemy import Column, CursorResult, Executable, Table, insert, make_url
+from sqlalchemy import Column, CursorResult, Executable, Row, Table, insert, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -73,17 +73,16 @@ class Transaction:
         result = await self.conn.execute(self.dialect.insert_new(table), dict(row))
         return result.rowcount == 1
 
-    async def insert_numbered(
-        self, table: Table, rows: Sequence[Mapping[str, Any]], number: Column[int], key: tuple[Column[Any], ...]
-    ) -> dict[tuple[Any, ...], int]:
-        """Insert rows, numbered in their order, in one statement where they fit. Returns the number of each by its key;
-        one of which a unique key is there already, or is in a row before it, changes nothing and is absent.
+    async def insert_all_new(
+        self, table: Table, rows: Sequence[Mapping[str, Any]], *wanted: Column[Any]
+    ) -> Sequence[Row[Any]]:
+        """Insert rows in their order, in one statement where they fit. Returns what is `wanted` of those inserted, in
+        any order; one of which a unique key is there already, or is in a row before it, changes nothing and is absent.
         """
         if not rows:
-            return {}
-        statement = self.dialect.insert_new(table).returning(number, *key)
-        found = await self.conn.execute(statement, [dict(row) for row in rows])
-        return {tuple(row[1:]): row[0] for row in found}
+            return []
+        statement = self.dialect.insert_new(table).returning(*wanted)
+        return (await self.conn.execute(statement, [dict(row) for row in rows])).all()
 
     async def lock_shared(self, keys: Iterable[bytes]) -> None:
         """Wait for whoever holds one of these exclusively. Read what they guard only after this returned."""

@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from broker.store.bell import Bell
 
 CHANNEL: Final = "unefois"
+_RING: Final = "SELECT pg_notify($1, name) FROM unnest($2::text[]) AS name"
 LOST_SECONDS: Final = 5
 """How long to leave a server alone whose connection was lost."""
 LEAVE_SECONDS: Final = 1
@@ -80,8 +81,8 @@ class PostgresBell(Bell):
         await connection.add_listener(CHANNEL, self._came)
         while not connection.is_closed():
             unsent, self._unsent = self._unsent, set()
-            for name in unsent:
-                await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, name)
+            if unsent:
+                await connection.execute(_RING, CHANNEL, list(unsent))
             if not self._unsent:
                 self._sent.set()
                 self._stir.clear()

@@ -19,8 +19,9 @@ from typing import Final
 
 from sqlalchemy import delete
 
+from broker.arrived import Accepted
 from broker.crashpoints import mark
-from broker.intake import Accepted, Intake, reason_of
+from broker.intake import Intake, reason_of
 from broker.measures import INLET_ACCEPTED, INLET_REFUSED
 from broker.offsets import LostOwnership, advance, next_offset
 from broker.ports import HEADERS, KEY_BYTES, RECORD_BYTES, Clock, Log, Outgoing, Record, is_header, size_of

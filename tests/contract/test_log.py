@@ -197,6 +197,17 @@ class TestLog:
         assert 1 == await bench.log.end("single", 0)
         assert 1 == (await bench.log.append("single", b"k", b"v", {})).offset
 
+    async def test_the_ends_of_several_partitions_are_what_each_is_told_by_itself(self, bench: Bench) -> None:
+        for number in range(9):
+            await bench.log.append(TOPIC, str(number).encode(), b"v", {})
+        count = await bench.log.partitions(TOPIC)
+        each = {partition: await bench.log.end(TOPIC, partition) for partition in range(count)}
+        assert 9 == sum(each.values())
+        assert each == await bench.log.ends(TOPIC, range(count))
+        assert {} == await bench.log.ends(TOPIC, [])
+        with pytest.raises(Refused, match=r"log\.partition"):
+            await bench.log.ends(TOPIC, [0, count])
+
     async def test_reading_at_the_end_gives_nothing_and_does_not_wait(self, bench: Bench) -> None:
         await bench.log.append("single", b"k", b"v", {})
         assert () == await bench.log.read("single", 0, 1, 10)

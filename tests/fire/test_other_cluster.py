@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from broker.intake import Accepted
+from broker.arrived import Accepted
 from broker.log.kafka import KafkaLog
 from broker.log.kafka_cluster import Cluster
 from broker.offsets import next_offset

@@ -237,12 +237,11 @@ async def test_a_reading_transaction_cannot_add(store: Store) -> None:
             tx.add(NOTES, {"id": 1, "body": b"x"})
 
 
-async def test_numbered_rows_tell_their_numbers_unless_they_are_there(store: Store) -> None:
-    key = (NOTES.c.id,)
+async def test_of_many_new_rows_those_tell_what_is_wanted_that_were_not_there(store: Store) -> None:
     rows = [{"id": 7, "body": b"x"}, {"id": 9, "body": b"y"}, {"id": 7, "body": b"z"}]
     async with store.begin() as tx:
-        numbers = [await tx.insert_numbered(NOTES, some, NOTES.c.id, key) for some in (rows, rows[:1], [])]
-    assert [{(7,): 7, (9,): 9}, {}, {}] == numbers
+        told = [await tx.insert_all_new(NOTES, some, NOTES.c.id, NOTES.c.body) for some in (rows, rows[:1], [])]
+    assert [[(7, b"x"), (9, b"y")], [], []] == [sorted(tuple(row) for row in rows) for rows in told]
     assert [b"x", b"y"] == sorted(await bodies(store))
 
 

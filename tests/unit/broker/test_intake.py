@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from broker.arrived import ENVELOPE_BYTES, Arrived
 from broker.directory.parties import Enrolment
 from broker.directory.reading import Party, PartyKind
-from broker.intake import ENVELOPE_BYTES, _Arrived
 from broker.router import TOPIC
 from schemas.entry import EntryKind
 from schemas.envelope import SignedDeclaration
@@ -103,6 +103,23 @@ async def test_the_same_id_with_other_bytes_is_refused(here: World) -> None:
 
     assert ("intake.id-reused", "/payload/declaration_id") == (refused.code, refused.pointer)
     assert Reason.REPLAYED == (await here.entries(EntryKind.REFUSED))[-1].reason
+
+
+async def test_of_one_batch_each_id_is_kept_once_and_each_gets_its_own_answer(here: World) -> None:
+    one, other = (DeclarationId(uuid7(here.clock(), bytes([number] * 10))) for number in (1, 2))
+    first, again = [await envelope(here, declaration_id=one) for _ in range(2)]
+    original = await envelope(here, declaration_id=other)
+    correction = await envelope(here, corrects=other)
+
+    told = await here.home.intake.accept_all([correction, first, first, again, original, correction, b"x"])
+
+    said = [answer.code if isinstance(answer, Refused) else answer.repeated for answer in told]
+    reused, unknown = "intake.id-reused", "intake.unknown-original"
+    assert [unknown, False, True, reused, False, False] == said[:6]
+    assert isinstance(told[6], Refused)
+    assert 3 == len(await here.entries(EntryKind.REFUSED))
+    await here.home.router.route()
+    assert (2, 1) == (len(await here.entries(EntryKind.RECEIVED)), len(await here.entries(EntryKind.CORRECTED)))
 
 
 async def test_an_id_that_another_source_has_used_is_refused(here: World) -> None:
@@ -237,6 +254,6 @@ async def test_an_unknown_type_is_refused_before_anything_is_sealed(here: World)
 
 async def test_an_envelope_that_came_to_neither_row_nor_fault_is_a_contradiction_and_no_answer(here: World) -> None:
     with pytest.raises(Corrupt) as stopped:
-        _Arrived.of(await envelope(here)).answer()
+        Arrived.of(await envelope(here)).answer()
 
     assert "intake.lost-row" == stopped.value.code

@@ -48,6 +48,18 @@ async def test_what_did_not_change_is_not_read_again(here: World) -> None:
         assert one is await here.home.lookup.directory(tx)
 
 
+async def test_who_is_in_no_transaction_gets_the_newest_and_what_did_not_change_is_not_read_again(
+    here: World,
+) -> None:
+    stranger = Lookup(here.home.party)
+    before = await stranger.newest(here.home.store)
+    assert before is await stranger.newest(here.home.store)
+
+    await here.home.parties.rotate(PORTAL, 0)
+
+    assert len(before.signing) + 1 == len((await stranger.newest(here.home.store)).signing)
+
+
 async def test_two_readers_on_different_snapshots_each_see_their_own(here: World) -> None:
     async with here.home.store.read() as old:
         before = len((await here.home.lookup.directory(old)).signing)

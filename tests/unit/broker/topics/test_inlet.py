@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select, text
 
-from broker.intake import ENVELOPE_BYTES
+from broker.arrived import ENVELOPE_BYTES
 from broker.log.sql import SqlLog
 from broker.offsets import LostOwnership
 from broker.ports import HEADERS, RECORD_BYTES, Record
