@@ -59,6 +59,11 @@ class HostedInbox:
                 tx, self._party, delivery_id, code=code, after_ms=after_ms, at=self._clock()
             )
 
+    async def waiting(self, most: int) -> int:
+        """How many wait; counted up to `most`."""
+        async with self._store.glance() as tx:
+            return await self._mailbox.waiting(tx, self._party, most, self._clock())
+
     async def ready(self, limit: int) -> tuple[Ready, ...]:
         """What waits, without leasing it."""
         async with self._store.read() as tx:

@@ -13,7 +13,7 @@ and the ledger is ordered once more. How many processes there are of a role chan
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
@@ -34,6 +34,10 @@ from schemas.names import PartyId
 
 IDLE_MS: Final = (25, 1000)
 """The wait after a step that moved nothing: it doubles from the first to the second."""
+ORDER_SECONDS: Final = 0.2
+"""From one checkpoint to the next, when there is always more to order."""
+KEEP_SECONDS: Final = 1
+"""From one look at what is due because time passed to the next."""
 TROUBLE_MS: Final = (500, 5_000)
 """The wait after a step that met trouble, likewise; up to half of it less by chance, so that not all come at once."""
 
@@ -72,6 +76,8 @@ class Loop:
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     trouble: tuple[Trouble, ...] = ()
     wait_ms: int = 0
+    pace: float = 0
+    """Seconds from the beginning of one step to the next, at least: what comes meanwhile is done together."""
     rounds: Rounds | None = None
     """Of many administrations, each of which waits by itself when it is in trouble."""
 
@@ -177,6 +183,13 @@ class Serving:
         if done.moved:
             self._stir(loop)
         await self._wait(loop, done)
+        await self._paced(loop.pace - (asyncio.get_running_loop().time() - began))
+
+    async def _paced(self, seconds: float) -> None:
+        """Unless asked to stop."""
+        if seconds > 0:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), seconds)
 
     def _tell(self, loop: Loop, done: Turn) -> None:
         """A trouble that lasts is told once."""
@@ -215,7 +228,8 @@ class Serving:
         made = {
             Role.ROUTER: [Loop(Role.ROUTER, None, self._route, DECLARED)],
             Role.LEDGER: [
-                Loop(Role.LEDGER, None, partial(turns.keep, self._home)),
+                Loop(Role.LEDGER, None, partial(turns.sequence, self._home), pace=ORDER_SECONDS),
+                Loop(Role.LEDGER, None, partial(turns.keep, self._home), pace=KEEP_SECONDS),
                 *([Loop(Role.LEDGER, None, partial(turns.cosign, self._home))] if witnessed else []),
             ],
             Role.CONNECTORS: [
@@ -243,7 +257,7 @@ class Serving:
         """A batch of each partition of our share; one that is in trouble does not keep the others waiting."""
         trouble: Unavailable | None = None
         count = await self._home.log.partitions(TOPIC)
-        for number in await self._members.share(count):
+        for number in await self._home.router.waiting(await self._members.share(count)):
             if self.stopping:
                 break
             if number not in await self._members.share(count):

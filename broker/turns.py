@@ -131,7 +131,6 @@ async def keep(home: Home, done: Turn) -> None:
     kept = await home.upkeep.turn()
     done.expired += kept.expired
     done.epochs += kept.finished + kept.gates_opened + kept.gates_destroyed + (kept.rewrapped is not None)
-    done.sequenced += kept.sequenced
     done.pruned += kept.pruned
 
 

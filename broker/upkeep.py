@@ -1,5 +1,5 @@
-"""Upkeep: what has to happen because time passes: grants end, epochs are opened, rotated and destroyed, entries
-ordered, what has served its time is pruned.
+"""Upkeep: what has to happen because time passes: grants end, epochs are opened, rotated and destroyed, what has served
+its time is pruned.
 
 Refuses: nothing; each turn does what is due and may be interrupted anywhere, for every part of it can be called again.
 Keeps: the bounds that `docs/trust.md` states: how long a backup can open what was revoked, when an epoch is gone for
@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 from broker.consents import Consents
 from broker.epochs import Epochs
-from broker.ledger import Ledger
 from broker.ports import Clock
 from broker.pruning import Pruning
 from schemas.hpke import Suite
@@ -42,7 +41,6 @@ class Turn:
     gates_destroyed: int
     rewrapped: int | None
     """Consent keys wrapped anew; None when no rotation was due."""
-    sequenced: int
     pruned: int
 
 
@@ -54,14 +52,12 @@ class Upkeep:
         *,
         consents: Consents,
         epochs: Epochs,
-        ledger: Ledger,
         pruning: Pruning,
         schedule: Schedule,
         clock: Clock,
     ) -> None:
         self._consents = consents
         self._epochs = epochs
-        self._ledger = ledger
         self._pruning = pruning
         self._schedule = schedule
         self._clock = clock
@@ -74,7 +70,7 @@ class Upkeep:
         opened, destroyed = await self._gates()
         rewrapped = await self._consent_epoch()
         pruned = await self._prune()
-        return Turn(expired, finished, opened, destroyed, rewrapped, await self._ledger.sequence(), pruned)
+        return Turn(expired, finished, opened, destroyed, rewrapped, pruned)
 
     async def _prune(self) -> int:
         """Once an hour, and at once when this process begins; again at the next turn while more waits."""

@@ -349,7 +349,6 @@ def assemble(
         upkeep=Upkeep(
             consents=consents,
             epochs=epochs,
-            ledger=ledger,
             pruning=pruning,
             schedule=parts.schedule(settings),
             clock=clock,

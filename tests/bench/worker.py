@@ -15,22 +15,21 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from broker.cli.session import collect_less
 from broker.hosted import HostedInbox
 from broker.settings.choices import load
-from broker.store.bell import planned_for
+from broker.web.agencies.waiting import Waiting
 from broker.wiring import Home, open_home
 from connectors.contract import Applied, Pulled
 from schemas.names import PartyId
 from tests.bench.spine import BATCH, FAMILY, MOVED, VOICE, person
 from tests.world import PORTAL, World
 
-LOOK_SECONDS = 1.0
-"""How long a recipient of the bench waits that found nothing and hears no bell, as a long poll does."""
+LOOK_SECONDS = 1
+"""How long a recipient of the bench waits before it looks whether all have come."""
 
 
 def written(envelopes: Sequence[bytes]) -> bytes:
@@ -84,16 +83,18 @@ async def receive(here: World, count: str, *parties: str) -> dict[str, Any]:
 async def _receive(
     here: World, party: PartyId, left: list[int], handed: dict[str, list[float]], opening: list[float]
 ) -> None:
+    """As a long poll does: it waits as the API's does, then takes what there is."""
     inbox: HostedInbox = here.inbox(party)
-    with here.home.store.bell.heard(planned_for(party)) as rung:
-        while left[0] > 0:
-            rung.clear()
-            pulled = await inbox.pull(BATCH)
-            if pulled.locked:
-                await _take(here, party, pulled, left, handed, opening)
-                continue
-            with suppress(TimeoutError):
-                await asyncio.wait_for(rung.wait(), LOOK_SECONDS)
+    waiting = Waiting()
+    while left[0] > 0:
+        await waiting.until(party, here.home.store.bell, inbox.waiting, _never, most=BATCH, seconds=LOOK_SECONDS)
+        pulled = await inbox.pull(BATCH)
+        if pulled.locked:
+            await _take(here, party, pulled, left, handed, opening)
+
+
+async def _never() -> bool:
+    return False
 
 
 async def _take(

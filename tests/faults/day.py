@@ -357,6 +357,7 @@ async def take(here: World) -> None:
 async def keep(here: World) -> None:
     """The machine keeps itself: what is due, and what a crash before it has left."""
     await here.home.upkeep.turn()
+    await here.home.ledger.sequence()
 
 
 async def litter(here: World) -> None:
@@ -365,6 +366,7 @@ async def litter(here: World) -> None:
         here.home.keys.write(KeyKind.CONSENT_EPOCH, "77", bytes(32))
         (here.folder / "littered").touch()
     await here.home.upkeep.turn()
+    await here.home.ledger.sequence()
 
 
 async def move(here: World) -> None:

@@ -17,7 +17,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 
 from broker import proofs
 from broker.access.credentials import Credential, Scope
-from broker.intake import Accepted
+from broker.arrived import Accepted
 from broker.shapes import Json, time_of, uuid_of
 from broker.tracking import Progress, Track
 from broker.web.agencies import arriving, repeating, retiring

@@ -46,7 +46,7 @@ async def pull(request: Request, caller: Receiver, wanted: Pull) -> Json:
     inbox = home.inbox(caller.party)
     if wanted.wait:
         gone = request.is_disconnected
-        await waiting.until(caller.party, home.store.bell, lambda: inbox.ready(1), gone, wanted.wait)
+        await waiting.until(caller.party, home.store.bell, inbox.waiting, gone, most=wanted.max, seconds=wanted.wait)
         if await gone():  # what it would take would come again only when its lease is over
             return _pulled(Released((), b"", ()), (), home.settings.lease_seconds)
     leased = await inbox.lease(wanted.max)

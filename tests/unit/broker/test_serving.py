@@ -1,7 +1,7 @@
 """Serving: each role does its part, waits for what is away, ends what it has begun, and stops for a contradiction."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +96,29 @@ async def test_a_router_routes_and_leaves_the_rest_to_others(here: World, agenci
 
     assert {(Role.ROUTER, 1, 0, 0)} == {(role, one.routed, one.applied, one.sequenced) for role, one in running.heard}
     assert [] == await here.entries(EntryKind.APPLIED)
+
+
+async def test_what_has_a_pace_is_not_begun_again_before_however_often_it_is_woken(
+    here: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(servings, "KEEP_SECONDS", 3_600)
+    monkeypatch.setattr(servings, "ORDER_SECONDS", 0)
+    kept: list[int] = []
+
+    async def keep(*_: object) -> None:
+        kept.append(1)
+
+    async def sequence(_: object, done: Turn) -> None:
+        await asyncio.sleep(0)
+        done.sequenced = 1  # each wakes the others
+
+    monkeypatch.setattr(turns, "keep", keep)
+    monkeypatch.setattr(turns, "sequence", sequence)
+    running = Running(here, Role.LEDGER)
+
+    await running.run(lambda _: running.total("sequenced") == 9)
+
+    assert [1] == kept
 
 
 async def test_each_other_role_does_its_own_part_and_no_other(here: World, agencies: tuple[Hosted, ...]) -> None:
@@ -277,6 +300,7 @@ async def test_a_partition_in_trouble_or_anothers_does_not_keep_the_others_waiti
         return 1
 
     monkeypatch.setattr(Router, "route_batch", route_batch)
+    monkeypatch.setattr(Router, "waiting", _every_one)
     monkeypatch.setattr(type(here.home.log), "partitions", _four)
     running = Running(here, Role.ROUTER)
 
@@ -290,6 +314,10 @@ async def _four(*_: object) -> int:
     return 4
 
 
+async def _every_one(_: Router, partitions: Sequence[int]) -> list[int]:
+    return list(partitions)
+
+
 async def test_a_contradiction_stops_every_loop_and_comes_out(
     here: World, agencies: tuple[Hosted, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -297,6 +325,7 @@ async def test_a_contradiction_stops_every_loop_and_comes_out(
         raise Corrupt("store.corrupt")
 
     monkeypatch.setattr(Router, "route_batch", route_batch)
+    monkeypatch.setattr(Router, "waiting", _every_one)
     running = Running(here, Role.ALL, agencies)
 
     with pytest.raises(Corrupt):

@@ -12,12 +12,11 @@ from tests.world import CAF, DAY, FAMILY, MOVED, World
 
 pytestmark = pytest.mark.asyncio
 
-IDLE = Turn(expired=0, finished=0, gates_opened=0, gates_destroyed=0, rewrapped=None, sequenced=0, pruned=0)
+IDLE = Turn(expired=0, finished=0, gates_opened=0, gates_destroyed=0, rewrapped=None, pruned=0)
 
 
 async def turn(here: World) -> Turn:
-    """One turn, after everything that waits for an order has it."""
-    await here.home.ledger.sequence()
+    """One turn."""
     return await here.home.upkeep.turn()
 
 
@@ -25,12 +24,6 @@ async def test_on_an_ordinary_day_nothing_is_due(here: World) -> None:
     await here.give(CAF, MOVED, FAMILY, ["subject"])
 
     assert IDLE == await turn(here)
-
-
-async def test_what_waits_for_its_order_is_ordered(here: World) -> None:
-    await here.give(CAF, MOVED, FAMILY, ["subject"])
-
-    assert 1 == (await here.home.upkeep.turn()).sequenced
 
 
 async def test_grants_end_at_their_date(here: World) -> None:

@@ -1,0 +1,75 @@
+"""A long poll's pace: what comes in quick succession is handed out together, and a first one waits for nobody."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from broker.store.bell import Bell
+from broker.web.agencies.waiting import Waiting
+from tests.world import CAF, CPAM
+
+pytestmark = pytest.mark.asyncio
+
+HOUR = 3600.0
+
+
+class Patient:
+    """A long poll that notes how long it was made to wait, without waiting."""
+
+    def __init__(self) -> None:
+        self.waited: list[float] = []
+        self.waiting = Waiting(pace=HOUR, sleep=self._sleep)
+
+    async def _sleep(self, seconds: float) -> None:
+        self.waited.append(seconds)
+
+    async def answered(self, found: Sequence[int], *, most: int = 10, seconds: int = 20) -> None:
+        for count in found:
+
+            async def ready(_: int, count: int = count) -> int:
+                return count
+
+            await self.waiting.until(CAF, Bell(), ready, _here, most=most, seconds=seconds)
+
+
+async def _here() -> bool:
+    return False
+
+
+async def test_a_first_answer_waits_for_nobody() -> None:
+    poll = Patient()
+    await poll.answered([1])
+    assert [] == poll.waited
+
+
+async def test_who_was_answered_a_moment_ago_waits_for_the_moment_to_pass_and_no_longer_than_it_wanted_to() -> None:
+    poll = Patient()
+    await poll.answered([1, 1])
+    (waited,) = poll.waited
+    assert 19 < waited <= 20
+
+
+async def test_who_gets_all_that_was_asked_for_does_not_wait() -> None:
+    poll = Patient()
+    await poll.answered([10, 10, 10])
+    assert [] == poll.waited
+
+
+async def test_each_administration_has_a_pace_of_its_own() -> None:
+    poll = Patient()
+    await poll.answered([1])
+
+    async def ready(_: int) -> int:
+        return 1
+
+    await poll.waiting.until(CPAM, Bell(), ready, _here, most=10, seconds=20)
+    assert [] == poll.waited
+
+
+async def test_what_came_long_after_the_last_answer_waits_for_nobody() -> None:
+    poll = Patient()
+    await poll.answered([1])
+    poll.waiting._answered[CAF] = asyncio.get_running_loop().time() - HOUR
+    await poll.answered([1])
+    assert [] == poll.waited
