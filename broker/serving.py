@@ -61,7 +61,11 @@ _NEEDED: Final = {
     Role.API: frozenset({"write", "describe"}),
     Role.INTAKE: frozenset({"write", "describe"}),
 }
-"""What a role does with the log; every one of them looks how long it is."""
+
+
+def needed(role: Role) -> frozenset[str]:
+    """What a role does with the log: `read`, `write`; every one of them looks how long it is (`describe`)."""
+    return _NEEDED.get(role, frozenset({"describe"}))
 
 
 @dataclass(slots=True)
@@ -127,7 +131,7 @@ class Serving:
             done = Turn()
             try:
                 await surroundings.check(self._home)
-                await surroundings.check_log(self._home, _NEEDED.get(self.role, frozenset({"describe"})))
+                await surroundings.check_log(self._home, needed(self.role))
                 self.begun = True
             except Unavailable as fault:
                 done.troubles.append(turns.trouble(None, fault))

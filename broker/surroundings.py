@@ -82,8 +82,11 @@ async def _check_length(store: Store, log: Log) -> None:
             raise Corrupt("log.shorter", topic=TOPIC, partition=partition, offset=offset, end=end)
 
 
-async def look_log(settings: Settings, clock: Clock = system_clock) -> tuple[Problem, ...]:
-    """Everything that is wrong with the log of these settings; one that is away is told, too. Changes nothing.
+async def look_log(
+    settings: Settings, clock: Clock = system_clock, needed: frozenset[str] = NEEDED
+) -> tuple[Problem, ...]:
+    """Everything that is wrong with the log of these settings for who does there what is `needed`; one that is away is
+    told, too. Changes nothing.
 
     A database that cannot be asked is what `look` tells; the log is then judged without what the home remembers of it.
     """
@@ -94,7 +97,7 @@ async def look_log(settings: Settings, clock: Clock = system_clock) -> tuple[Pro
             open_log(settings, store, clock) as log,
         ):
             remembered = await _remembered(store, log)
-            found += await log.look(TOPIC, NEEDED)
+            found += await log.look(TOPIC, needed)
             if remembered and not found:
                 await _check_length(store, log)
     except Fault as fault:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from broker.turns import Turn
     from broker.wiring import Home
 
+RoleName = Literal["all", "router", "ledger", "connectors", "notify", "relay", "intake", "api"]
 config = typer.Typer(no_args_is_help=True, help="The settings: what they are, and what is wrong or unwise with them.")
 
 
@@ -132,13 +133,18 @@ def fsck() -> None:
 
 
 @command(config, "check")
-def check() -> None:
-    """What is wrong or unwise with settings, environment, agencies' files and database. Exit code 1 if serious.
+def check(
+    role: Annotated[
+        RoleName, typer.Option("--role", help="Whose rights on Kafka are looked at; all: every role's.")
+    ] = "all",
+) -> None:
+    """What is wrong or unwise with settings, environment, agencies' files, database and log. Exit code 1 if serious.
 
-    Example: unefois config check
+    Example: unefois config check --role router
     """
     from broker.cli import shapes
     from broker.hosting import FOLDER, load
+    from broker.serving import Role, needed
     from broker.settings.check import check_all
     from broker.surroundings import look, look_log
     from schemas.errors import Refused
@@ -146,7 +152,7 @@ def check() -> None:
     found = check_all(os.environ, home=chosen().home)
     if not any(one.serious for one in found):
         found += asyncio.run(look(settings()))
-        found += asyncio.run(look_log(settings()))
+        found += asyncio.run(look_log(settings(), needed=needed(Role(role))))
     problems = [
         {"key": one.key, "serious": one.serious, **shapes.coded(one.fault, one.fault.pointer, chosen().language)}
         for one in found

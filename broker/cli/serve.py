@@ -12,13 +12,13 @@ import socket
 import sys
 from collections.abc import Coroutine
 from contextlib import suppress
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import typer
 
 from broker.cli.exits import Exit
 from broker.cli.frame import chosen, command, say
-from broker.cli.machine import tell_turn
+from broker.cli.machine import RoleName, tell_turn
 from broker.cli.session import collect_less, settings
 from broker.cli.show import line
 from schemas.errors import Refused
@@ -40,10 +40,7 @@ def register(app: typer.Typer) -> None:
 
 
 def serve(
-    role: Annotated[
-        Literal["all", "router", "ledger", "connectors", "notify", "relay", "intake", "api"],
-        typer.Option("--role", help="What this process is for."),
-    ] = "all",
+    role: Annotated[RoleName, typer.Option("--role", help="What this process is for.")] = "all",
     listen: Annotated[
         str | None, typer.Option("--listen", metavar="HOST:PORT", help="Where it answers over HTTP, or none.")
     ] = None,

@@ -15,6 +15,7 @@ from broker import surroundings
 from broker.hosting import agency_of
 from broker.log.kafka import KafkaLog
 from broker.router import TOPIC
+from broker.serving import Role, needed
 from broker.topics import plan as topic_plan
 from broker.topics.plan import shape_of
 from broker.topics.relay import Relay
@@ -168,6 +169,8 @@ async def test_bad_surroundings_are_told_one_by_one(here: World, nodes: Three, p
         "kafka_password": type(password)(nodes.passwords[f"{prefix}router"]),
     }
     assert ["kafka.may-not"] == await codes(**router)  # all that is asked for here: a router may not write
+    as_router = here.home.settings.model_copy(update=router)
+    assert () == await surroundings.look_log(as_router, here.clock, needed(Role.ROUTER))
     assert ["kafka.topic-missing"] == await codes(kafka_topic_prefix="none.")
     async with KafkaLog(nodes.cluster(f"{prefix}router"), {TOPIC: 1}, prefix, 3) as log:
         assert () == await log.look(TOPIC, frozenset({"read", "describe"}))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from broker import observe, turns
+from broker import observe, surroundings, turns
 from broker.turns import Trouble, Turn
 from tests.program import FIELDS, Program, grant_and_declare, host
 from tests.services.processes import free_port
@@ -204,6 +204,22 @@ class TestConfig:
 
         serious = [(each["key"], each["code"]) for each in told["problems"] if each["serious"]]
         assert [("database_url", "store.away"), ("kafka_bootstrap", "kafka.away")] == serious
+
+    def test_the_log_is_looked_at_for_what_a_role_does_there(
+        self, unefois: Program, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked: list[frozenset[str]] = []
+
+        async def look_log(*_: object, needed: frozenset[str]) -> tuple[()]:
+            asked.append(needed)
+            return ()
+
+        monkeypatch.setattr(surroundings, "look_log", look_log)
+        unefois.run("config", "check")
+        unefois.run("config", "check", "--role", "router")
+        unefois.run("config", "check", "--role", "ledger")
+
+        assert [{"read", "write", "describe"}, {"read", "describe"}, {"describe"}] == asked
 
     def test_agencies_are_listed_and_their_mistakes_are_serious(self, unefois: Program, tmp_path: Path) -> None:
         host(unefois, tmp_path)
