@@ -13,9 +13,11 @@ import pytest_asyncio
 from broker.access.credentials import Scope
 from broker.hosting import agency_of
 from broker.web.app import build
+from connectors import calls
 from connectors.client import Client
 from connectors.contract import Agency, Applied, Rejected
 from connectors.opening import open_pulled
+from connectors.pinning import Pin
 from connectors.testing import SOURCE, TestBroker
 from schemas.delivery import ReleasedDelivery
 from schemas.errors import Refused
@@ -121,6 +123,20 @@ async def broker(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
         else:
             made = TestBroker()
             yield InMemory(made, here.moved, made.agency(CAF))
+
+
+async def test_the_directory_is_believed_from_a_first_use_on_and_told_anew_only_where_it_changed(
+    broker: Broker, tmp_path: Path
+) -> None:
+    pin = Pin(tmp_path / "directory.pin")
+    async with broker.client(CAF) as caf:
+        first = await caf.pinned_directory(pin)
+        assert first is await caf.pinned_directory(pin)
+        assert first == await caf.directory()
+        assert first == await caf.pinned_directory(Pin(tmp_path / "directory.pin"))  # after a restart
+        assert () == await caf.ask(calls.directory_notes(pin.version or 0))
+        other = await caf.ask(calls.ledger_key())
+    assert other == Pin(tmp_path / "directory.pin").ledger.text  # type: ignore[union-attr]
 
 
 async def test_what_is_pulled_opens_and_is_acknowledged_once(broker: Broker) -> None:
