@@ -7,7 +7,7 @@ one delivery that cannot be opened does not close the others.
 Source: docs/protocol.md, section 6; docs/architecture.md, "Transactions that matter".
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import select, update
@@ -93,6 +93,10 @@ class Gate:
         self._party = party
         self._clock = clock
 
+    async def release_leased(self, recipient: PartyId, leased: Sequence[Delivery]) -> Released:
+        """As `release`, for who has just leased them: whose grants they are under need not be asked."""
+        return await self._released(recipient, [one.id for one in leased], {one.grant_id for one in leased})
+
     async def release(self, recipient: PartyId, ids: Sequence[DeliveryId]) -> Released:
         """Take the locks, check each consent, record, commit, then seal the keys to the recipient.
 
@@ -101,6 +105,11 @@ class Gate:
         Raises Refused: `gate.too-many`, `gate.repeated`, `gate.unknown-delivery`, `gate.not-handed`, `gate.ended`,
         `directory.no-sealing-key`. Raises Corrupt and Unavailable (`cosigning.stale` among them).
         """
+        return await self._released(recipient, ids, None)
+
+    async def _released(
+        self, recipient: PartyId, ids: Sequence[DeliveryId], grants: Collection[GrantId] | None
+    ) -> Released:
         if len(ids) > MOST:
             raise Refused("gate.too-many", "/deliveries", count=len(ids), most=MOST)
         if len(set(ids)) != len(ids):
@@ -110,9 +119,11 @@ class Gate:
         withheld: list[tuple[DeliveryId, Reason]] = []
         async with self._store.begin() as tx:
             # 1 the lock before the look: a revocation that waits for us is seen after us, one before us is seen by us
-            await self._lock(tx, recipient, ids)
+            held = await self._lock(tx, recipient, ids, grants)
             await self._cosigning.check(tx, self._clock())  # where the settings say so, nothing opens unwitnessed
             wanted = await self._wanted(tx, recipient, ids)
+            if not held.issuperset(one.grant_id for one in wanted):
+                raise ValueError("a grant that is not locked proves nothing")
             ground = await self._ground(tx, recipient, wanted)
             for delivery in wanted:
                 reason = self._why_not(delivery, ground)  # 2 paused, narrowed, revoked, expired: nothing opens
@@ -139,11 +150,19 @@ class Gate:
         answer = seal_releases(releases, key.suite, key.public, [one.delivery_id for one in locked])
         return Released(tuple(locked), answer.encode(), tuple(withheld))
 
-    async def _lock(self, tx: Transaction, recipient: PartyId, ids: Sequence[DeliveryId]) -> None:
-        """The grants, which a delivery never changes, shared; then the mailbox, whose rows are read after this."""
-        grants = await tx.execute(select(deliveries.c.grant_id, deliveries.c.recipient).where(deliveries.c.id.in_(ids)))
-        await tx.lock_shared(sorted({row.grant_id for row in grants if row.recipient == recipient}))
+    async def _lock(
+        self, tx: Transaction, recipient: PartyId, ids: Sequence[DeliveryId], grants: Collection[GrantId] | None
+    ) -> frozenset[GrantId]:
+        """The grants, which a delivery never changes, shared; then the mailbox, whose rows are read after this. Returns
+        the grants.
+        """
+        if grants is None:
+            theirs = select(deliveries.c.grant_id, deliveries.c.recipient).where(deliveries.c.id.in_(ids))
+            rows = await tx.execute(theirs)
+            grants = [GrantId(row.grant_id) for row in rows if row.recipient == recipient]
+        await tx.lock_shared(sorted(set(grants)))
         await tx.lock_exclusive([mailbox_lock(recipient)])
+        return frozenset(grants)
 
     async def _wanted(self, tx: Transaction, recipient: PartyId, ids: Sequence[DeliveryId]) -> list[Delivery]:
         """The recipient's deliveries, in the order asked. Another agency's is as unknown as one that never was."""

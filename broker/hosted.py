@@ -29,7 +29,7 @@ class HostedInbox:
     async def pull(self, limit: int) -> Pulled:
         """Lease, then release; two transactions, so a crash between them costs one lease and nothing else."""
         leased = await self.lease(limit)
-        released = await self._gate.release(self._party, [delivery.id for delivery in leased])
+        released = await self._gate.release_leased(self._party, leased)
         return _pulled(released, leased)
 
     async def lease(self, limit: int) -> list[Delivery]:

@@ -23,7 +23,7 @@ def entry_after_the_answer(patch: pytest.MonkeyPatch) -> None:
     from broker.gate import Gate
     from schemas.entry import EntryKind
 
-    ordinary, release = ledger.record, Gate.release
+    ordinary, release = ledger.record, Gate._released
     later: list[Any] = []
 
     def record(tx: Any, entry: Any) -> Any:
@@ -45,7 +45,7 @@ def entry_after_the_answer(patch: pytest.MonkeyPatch) -> None:
         return answer
 
     patch.setattr(ledger, "record", record)
-    patch.setattr(Gate, "release", answered)
+    patch.setattr(Gate, "_released", answered)
 
 
 def entry_beside_its_effect(patch: pytest.MonkeyPatch) -> None:
