@@ -77,8 +77,9 @@ async def _read(self: Any, partition: int, limit: int) -> tuple[int, Any, Any]:
     async with self._store.read() as tx:
         offset = await next_offset(tx, TOPIC, partition)
     records = await self._log.read(TOPIC, partition, offset, limit)
+    directory = await self._lookup.newest(self._store)
     async with self._store.read() as tx:
-        return offset, records, await self._check(tx, records) if records else []
+        return offset, records, await self._check(tx, records, directory) if records else []
 
 
 MUTANTS: Mapping[str, Callable[[pytest.MonkeyPatch], None]] = {
