@@ -76,7 +76,7 @@ STORY: Final = (
 class Impatient(Waiting):
     """Nobody waits: what waits is another test's."""
 
-    async def until(self, *_: Any) -> None:
+    async def until(self, *_: Any, **__: Any) -> None:
         """At once."""
 
 
