@@ -1,7 +1,8 @@
-"""Soak: an API process and a worker process on a real PostgreSQL, under a load that does not change, for ten minutes;
-each minute tells how long answers took and how much memory each process holds. Flat memory is a slope near zero.
+"""Soak: an API process and a worker process on a real PostgreSQL, under a load that does not change, for five minutes
+and ten more; each minute tells how long answers took and how much memory each process holds. Flat memory is a slope
+near zero over the ten.
 
-    python -m tests.bench.soak [--minutes 10] [--rate 5]
+    python -m tests.bench.soak [--minutes 15] [--rate 5]
 
 Each second: one batch of `--rate` declarations, each to five recipients; five small requests a declaration; each
 recipient pulls and acknowledges. The load is open: a second that is late does not make the next one later.
@@ -34,8 +35,8 @@ from tests.world import PORTAL
 
 SMALL = 5
 """Small requests for each declaration."""
-WARM_MINUTES = 2
-"""What a process learns and keeps in its first minutes is no leak."""
+WARM_MINUTES = 5
+"""What a process learns and keeps in its first minutes (each of sixteen connections its prepared statements) is no leak."""
 PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 AIM_MB = 10.0
 """Megabytes an hour, for each process."""
@@ -167,7 +168,7 @@ async def soaked(
 def main() -> None:
     """Measure and print; ends with 1 where memory grows or an answer was no success."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=int, default=10)
+    parser.add_argument("--minutes", type=int, default=15)
     parser.add_argument("--rate", type=int, default=5, help="declarations a second")
     chosen = parser.parse_args()
     try:
