@@ -163,10 +163,10 @@ class KafkaLog(Log):
         """One partition without a leader keeps the answer for all of them back: each is then asked by itself, where it
         is read.
         """
-        ends = await self._opened_ends()
+        places = [TopicPartition(self._prefix + topic, each) for each in partitions]
         try:
-            with faults(topic):
-                found = await ends.all_next([TopicPartition(self._prefix + topic, each) for each in partitions])
+            with self._identity.watched(), faults(topic):
+                found = await (await self._opened_ends()).all_next(places)
         except Unavailable:
             return {}
         return {place.partition: end for place, end in found.items()}

@@ -36,7 +36,7 @@ from tests.world import PORTAL
 SMALL = 5
 """Small requests for each declaration."""
 WARM_MINUTES = 5
-"""What a process learns and keeps in its first minutes (each of sixteen connections its prepared statements) is no leak."""
+"""What a process learns and keeps in its first minutes, sixteen connections their statements each, is no leak."""
 PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 AIM_MB = 10.0
 """Megabytes an hour, for each process."""
