@@ -42,7 +42,7 @@ test-agency: $(VENV)/dev
 test-conformance: $(VENV)/dev
 	UNEFOIS_CONFORMANCE=1 $(BIN)/python -m pytest -n 2 --durations=10 -rs tests/conformance
 
-# Tried by fire: a thousand kills, servers that die, a network that loses, races (1,500 rounds, or UNEFOIS_RACE_ROUNDS).
+# Tried by fire: a thousand kills, servers that die, a network that loses, a race (10,000 rounds, or UNEFOIS_RACE_ROUNDS).
 test-faults: $(VENV)/dev
 	$(BIN)/python -m pytest -n 2 --dist loadgroup --durations=10 -rs tests/fire
 

@@ -52,6 +52,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "sqlite: looks into SQLite's own file")
     config.addinivalue_line("markers", "more: does more in `make test-proof`, as every property does")
     config.addinivalue_line("markers", "proof: takes too long for `make test`, runs in `make test-proof`")
+    config.addinivalue_line("markers", "takes(seconds): a trial by fire that may take longer than the others")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -177,5 +177,6 @@ def pytest_runtest_setup(item: pytest.Item) -> Generator[None]:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
     """As `pytest_runtest_setup`."""
-    with limited(LIMIT, item.name):
+    longer = item.get_closest_marker("takes")
+    with limited(LIMIT if longer is None else max(LIMIT, *longer.args), item.name):
         return (yield)
