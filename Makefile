@@ -80,7 +80,7 @@ bench-million: $(VENV)/dev
 bench-consents: $(VENV)/dev
 	$(BIN)/python -m tests.bench.consents
 
-# An API and a worker under a steady load for ten minutes: answers and memory by the minute, and the slope.
+# An API and a worker under a steady load for fifteen minutes: answers and memory by the minute, and the slope.
 soak: $(VENV)/dev
 	$(BIN)/python -m tests.bench.soak
 
