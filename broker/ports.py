@@ -82,6 +82,9 @@ class Log(ABC):
     for_others = False
     """Whether others reach its topics with credentials of their own: only then may what is theirs be put there."""
 
+    stale_seconds = 0.0
+    """How long it may tell an end that is older than what was read: a node may not know yet that another leads."""
+
     async def look(self, topic: str, needed: frozenset[str]) -> tuple[Fault, ...]:
         """What is wrong with the surroundings of a topic; `needed`: `read`, `write`, `describe`. A log in the database
         has none of its own.

@@ -15,6 +15,7 @@ from hashlib import sha256
 from sqlalchemy import select
 
 from broker import spans, tracing
+from broker.behind import Behind
 from broker.crashpoints import mark
 from broker.declared import recipients_of_chain
 from broker.deliveries import Stage
@@ -32,7 +33,7 @@ from schemas.catalogue import Catalogue
 from schemas.directory import Directory
 from schemas.entry import EntryKind
 from schemas.envelope import SignedDeclaration, VerifiedDeclaration, verify_declaration
-from schemas.errors import Corrupt, Refused
+from schemas.errors import Refused
 from schemas.manifest import Manifest
 from schemas.names import DeclarationId, EventType, Instant, PartyId, Reason, SubjectRef
 
@@ -100,6 +101,7 @@ class Router:
     ) -> None:
         self._store = store
         self._log = log
+        self._behind = Behind(TOPIC, log.stale_seconds)
         self._lookup = lookup
         self._keyring = keyring
         self._planner = planner
@@ -123,9 +125,7 @@ class Router:
             read = await next_offsets(tx, TOPIC)
         wanted = list(partitions)
         ends = await self._log.ends(TOPIC, wanted)
-        for partition, end in ends.items():
-            if (offset := read.get(partition, 0)) > end:  # made anew under our feet: what comes is not what was read
-                raise Corrupt("log.shorter", topic=TOPIC, partition=partition, offset=offset, end=end)
+        self._behind.look(read, ends)
         return [each for each in wanted if each not in ends or read.get(each, 0) < ends[each]]
 
     async def route_batch(self, partition: int, limit: int = BATCH) -> int:

@@ -6,15 +6,17 @@ Keeps: it looks as any program would, without the settings that our own connecti
 not pass them on.
 """
 
+import asyncio
 from collections.abc import Mapping
 from typing import Final
 
 from sqlalchemy.exc import DBAPIError
 
+from broker.behind import Behind
 from broker.crashpoints import mark
 from broker.log import pinning
 from broker.log.pinning import CLUSTER, pinned
-from broker.offsets import next_offset
+from broker.offsets import next_offsets
 from broker.ports import Clock, Log
 from broker.router import TOPIC
 from broker.settings import parts
@@ -27,6 +29,8 @@ from broker.store.tables import meta
 from broker.wiring import Home, open_log, system_clock
 from schemas.errors import Corrupt, Fault, Refused, Unavailable
 
+LOOK_SECONDS: Final = 1
+"""Between two looks at a log that seems to be shorter than it was."""
 OLDEST: Final = 140_000
 """PostgreSQL 14, as `server_version_num` writes it."""
 
@@ -74,12 +78,14 @@ async def _pin(tx: Transaction, cluster: str | None) -> None:
 
 async def _check_length(store: Store, log: Log) -> None:
     """Who made the log anew would have the router wait in silence until it is as long as it was."""
-    for partition in range(await log.partitions(TOPIC)):
-        async with store.read() as tx:
-            offset = await next_offset(tx, TOPIC, partition)
-        end = await log.end(TOPIC, partition)
-        if offset > end:
-            raise Corrupt("log.shorter", topic=TOPIC, partition=partition, offset=offset, end=end)
+    behind = Behind(TOPIC, log.stale_seconds)
+    while True:
+        async with store.glance() as tx:
+            read = await next_offsets(tx, TOPIC)
+        ends = {partition: await log.end(TOPIC, partition) for partition in range(await log.partitions(TOPIC))}
+        if not behind.look(read, ends):
+            return
+        await asyncio.sleep(LOOK_SECONDS)
 
 
 async def look_log(

@@ -34,6 +34,7 @@ class KafkaLog(Log):
     """Connects at first use: a process that only appends never reads, and the other way round."""
 
     for_others = True
+    stale_seconds = 30.0
 
     def __init__(self, cluster: Cluster, partitions: Mapping[str, int], prefix: str = "", replicas: int = 1) -> None:
         """`partitions` by topic as agreed: a topic that is not named has what Kafka says.

@@ -13,6 +13,8 @@ from aiokafka.errors import MessageSizeTooLargeError
 from sqlalchemy import insert, update
 
 from broker import surroundings
+from broker.behind import Behind
+from broker.log.kafka import KafkaLog
 from broker.log.kafka_admin import Admin
 from broker.log.kafka_cluster import Cluster
 from broker.log.pinning import CLUSTER
@@ -144,7 +146,9 @@ async def test_of_another_homes_kafka_no_topic_is_asked_for(here: World) -> None
     assert ("kafka.other-cluster", ["kafka.other-cluster"]) == (await raised(here), await codes(here))
 
 
-async def test_a_log_that_is_shorter_than_what_was_read_stops_it(here: World) -> None:
+async def test_a_log_that_is_shorter_than_what_was_read_stops_it(here: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(KafkaLog, "stale_seconds", 0)
+    monkeypatch.setattr(here.home.router, "_behind", Behind("declarations", 0))
     await apply(here)
     while "kafka.topic-missing" in await codes(here):
         pass
