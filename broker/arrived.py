@@ -117,4 +117,5 @@ async def routed_of(tx: Transaction, ids: Sequence[DeclarationId]) -> set[Key]:
 
 
 def by_key(rows: Iterable[Row[Any]]) -> dict[Key, Row[Any]]:
+    """Rows that have both columns of the key."""
     return {(PartyId(row.source), DeclarationId(row.declaration_id)): row for row in rows}

@@ -18,8 +18,6 @@ from schemas.names import PartyId
 
 ONCE: Final = 8
 """Long polls of one administration at a time."""
-
-
 PACE: Final = 0.1
 """Seconds between two answers to one administration that asks for more than there is."""
 

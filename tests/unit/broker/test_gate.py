@@ -14,7 +14,7 @@ from schemas.delivery import WITHHELD
 from schemas.entry import EntryKind
 from schemas.envelope import SignedDeclaration
 from schemas.errors import Corrupt, Refused
-from schemas.names import DeclarationId, DeliveryId, Reason
+from schemas.names import DeclarationId, DeliveryId, GrantId, Reason
 from tests.world import BANK, CAF, CPAM, DAY, FAMILY, HEALTH, MOVED, PORTAL, VOICE, YANN, World, world
 
 pytestmark = pytest.mark.asyncio
@@ -298,6 +298,18 @@ async def test_a_delivery_that_has_ended_is_not_released_again(here: World) -> N
         await here.inbox(CPAM).release([delivery.delivery_id])
 
     assert "gate.ended" == refused.value.code
+
+
+async def test_nothing_is_released_under_a_grant_that_is_not_locked(here: World) -> None:
+    await here.give(CAF, MOVED, FAMILY, ["subject"])
+    await here.declare(MOVED, here.moved())
+    (leased,) = await here.inbox(CAF).lease(1)
+
+    with pytest.raises(ValueError, match="not locked"):
+        await here.home.gate.release_leased(CAF, [replace(leased, grant_id=GrantId(bytes(16)))])
+
+    assert [] == await here.entries(EntryKind.RELEASED)
+    assert (await here.home.gate.release_leased(CAF, [leased])).locked
 
 
 async def test_the_same_delivery_twice_in_one_call_is_refused(here: World) -> None:
