@@ -190,14 +190,20 @@ _DURABLE = (
 def _make_private(url: URL) -> None:
     """The file tells who consented to what: it is made for its owner's eyes, and WAL files take its permissions.
 
+    One that is there is not opened: closing it would end the locks that another connection of this process has on it,
+    and the next process to leave would take the write-ahead log away under us (sqlite.org/howtocorrupt.html, 2.2).
     Crash here: an empty file, which is an empty database.
     """
     if not url.database or url.database == ":memory:" or url.database.startswith("file:") or url.query:
         raise Refused("store.url", driver=url.drivername)
     if not Path(url.database).parent.is_dir():
         raise Refused("store.no-folder")
+    if Path(url.database).is_dir():
+        raise Unavailable("store.cannot-open", error=IsADirectoryError.__name__)
     try:
-        os.close(os.open(url.database, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+        os.close(os.open(url.database, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        return
     except OSError as error:
         raise Unavailable("store.cannot-open", error=type(error).__name__) from None
 

@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 import stat
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
@@ -337,6 +338,26 @@ async def test_the_file_is_made_for_its_owner_alone(store: Store, tmp_path: Path
     await write(store, 1)
     modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in tmp_path.iterdir()}
     assert {"store.db": 0o600, "store.db-wal": 0o600, "store.db-shm": 0o600} == modes
+
+
+@pytest.mark.sqlite
+async def test_opened_twice_in_one_process_a_file_keeps_its_log_when_another_process_leaves_it(
+    store: Store, empty_url: str, tmp_path: Path
+) -> None:
+    async with Store.open(empty_url):
+        subprocess.run([sys.executable, "-c", LEAVE, str(tmp_path / "store.db")], check=True)
+        await write(store, 2, b"mine")
+    with closing_sqlite(tmp_path) as other:
+        assert [(b"theirs",), (b"mine",)] == other.execute("SELECT body FROM notes ORDER BY id").fetchall()
+
+
+LEAVE = """
+import sqlite3, sys
+with sqlite3.connect(sys.argv[1]) as here:
+    here.execute("INSERT INTO notes VALUES (1, CAST('theirs' AS BLOB))")
+here.close()
+"""
+"""What another process does: the last one to leave a file takes its write-ahead log away."""
 
 
 @pytest.mark.sqlite
