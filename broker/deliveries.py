@@ -14,12 +14,12 @@ a delivery holds its mailbox's lock and has read it under that lock.
 Locks are taken in this order, so nobody waits in a circle: directory, dead letters, epochs, citizens, grants, mailbox.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Row, select, update
+from sqlalchemy import ColumnElement, Row, Select, select, update
 
 from broker import spans
 from broker.ledger import Recorder
@@ -27,6 +27,7 @@ from broker.observe import logger
 from broker.store.engine import Transaction
 from broker.store.tables import declarations, deliveries
 from broker.tracing import TraceId, stored
+from consent.asking import one_of
 from schemas.entry import EntryKind
 from schemas.names import (
     DeclarationId,
@@ -128,9 +129,9 @@ def in_states(states: frozenset[DeliveryState]) -> ColumnElement[bool]:
     return deliveries.c.state.in_(sorted(state.value for state in states))
 
 
-async def load(tx: Transaction, *conditions: ColumnElement[bool], limit: int | None = None) -> list[Delivery]:
-    """Deliveries that meet all conditions, oldest first."""
-    rows = await tx.execute(
+def reading(*conditions: ColumnElement[bool]) -> Select[Any]:
+    """The statement of `load`. One that is asked often is made once, with parameters, and goes to `fetch`."""
+    return (
         select(
             deliveries,
             declarations.c.declaration_id,
@@ -145,9 +146,17 @@ async def load(tx: Transaction, *conditions: ColumnElement[bool], limit: int | N
         .join(declarations, declarations.c.seq == deliveries.c.declaration)
         .where(*conditions)
         .order_by(deliveries.c.seq)
-        .limit(limit)
     )
-    return [_delivery(row) for row in rows]
+
+
+async def load(tx: Transaction, *conditions: ColumnElement[bool], limit: int | None = None) -> list[Delivery]:
+    """Deliveries that meet all conditions, oldest first."""
+    return await fetch(tx, reading(*conditions).limit(limit))
+
+
+async def fetch(tx: Transaction, statement: Select[Any], told: Mapping[str, Any] | None = None) -> list[Delivery]:
+    """The deliveries that a statement made by `reading` finds with these parameters."""
+    return [_delivery(row) for row in await tx.execute(statement, told)]
 
 
 async def load_own(tx: Transaction, recipient: PartyId, ids: Sequence[DeliveryId]) -> dict[DeliveryId, Delivery]:
@@ -156,8 +165,11 @@ async def load_own(tx: Transaction, recipient: PartyId, ids: Sequence[DeliveryId
     Asked for by their ids alone: with the recipient in the same question, SQLite walks through all that the agency ever
     got.
     """
-    found = await load(tx, deliveries.c.id.in_(ids))
+    found = await fetch(tx, _BY_ID, {"ids": list(ids)})
     return {delivery.id: delivery for delivery in found if delivery.recipient == recipient}
+
+
+_BY_ID: Final = reading(one_of(deliveries.c.id, "ids"))
 
 
 def _delivery(row: Row[Any]) -> Delivery:

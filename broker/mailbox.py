@@ -8,11 +8,23 @@ dropped; the same acknowledgement twice changes nothing.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
-from sqlalchemy import ColumnElement, and_, case, exists, func, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Integer, and_, bindparam, case, exists, func, or_, select, tuple_, update
 
 from broker.crashpoints import mark
-from broker.deliveries import ACTIVE, Delivery, DeliveryState, Stage, in_states, load, load_own, mailbox_lock, record
+from broker.deliveries import (
+    ACTIVE,
+    Delivery,
+    DeliveryState,
+    Stage,
+    fetch,
+    in_states,
+    load_own,
+    mailbox_lock,
+    reading,
+    record,
+)
 from broker.ledger import Recorder
 from broker.store.engine import Transaction
 from broker.store.tables import dead_letters, deliveries, paused_subscriptions
@@ -43,18 +55,19 @@ class Rejection:
     reason: Reason
 
 
-def _free(recipient: PartyId, at: Instant) -> ColumnElement[bool]:
-    """What may be handed out now: due, not under a lease, not paused, and first in line for its citizen among what is
-    not paused.
+def _free() -> ColumnElement[bool]:
+    """What may be handed out to `to` at the instant `now`: due, not under a lease, not paused, and first in line for
+    its citizen among what is not paused.
     """
     paused = select(paused_subscriptions.c.subscription)
+    to, now = bindparam("to"), bindparam("now")
     before = deliveries.alias("before")  # declared before, whenever it was planned: a resumed one comes late
     return and_(
-        deliveries.c.recipient == recipient,
+        deliveries.c.recipient == to,
         in_states(ACTIVE),
-        deliveries.c.available_at <= at,
+        deliveries.c.available_at <= now,
         deliveries.c.subscription.not_in(paused),
-        or_(deliveries.c.lease_until.is_(None), deliveries.c.lease_until <= at),
+        or_(deliveries.c.lease_until.is_(None), deliveries.c.lease_until <= now),
         ~exists().where(
             before.c.recipient == deliveries.c.recipient,
             before.c.subject == deliveries.c.subject,
@@ -63,6 +76,11 @@ def _free(recipient: PartyId, at: Instant) -> ColumnElement[bool]:
             before.c.subscription.not_in(paused),
         ),
     )
+
+
+_MOST: Final = bindparam("most", type_=Integer)
+_FREE: Final = reading(_free()).limit(_MOST)
+_WAITING: Final = select(func.count()).select_from(select(deliveries.c.seq).where(_free()).limit(_MOST).subquery())
 
 
 class Mailbox:
@@ -74,17 +92,16 @@ class Mailbox:
 
     async def ready(self, tx: Transaction, recipient: PartyId, limit: int, at: Instant) -> list[Delivery]:
         """Up to `limit` deliveries that wait to be handed out, without leasing them."""
-        return await load(tx, _free(recipient, at), limit=limit)
+        return await fetch(tx, _FREE, {"to": recipient, "now": at, "most": limit})
 
     async def waiting(self, tx: Transaction, recipient: PartyId, most: int, at: Instant) -> int:
         """How many wait to be handed out; counted up to `most`."""
-        free = select(deliveries.c.seq).where(_free(recipient, at)).limit(most).subquery()
-        return int((await tx.execute(select(func.count()).select_from(free))).scalar_one())
+        return int((await tx.execute(_WAITING, {"to": recipient, "now": at, "most": most})).scalar_one())
 
     async def lease(self, tx: Transaction, recipient: PartyId, limit: int, at: Instant) -> list[Delivery]:
         """Take up to `limit` deliveries for one lease. What was tried too often is parked instead, and not returned."""
         await tx.lock_exclusive([mailbox_lock(recipient)])
-        free = await load(tx, _free(recipient, at), limit=limit)
+        free = await self.ready(tx, recipient, limit, at)
         leased = []
         for delivery in free:
             if delivery.attempts >= self._patience.attempts:

@@ -10,9 +10,9 @@ catches the one that forgot.
 
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Column, Row, Select, Table, delete, func, insert, select, tuple_, update
+from sqlalchemy import Column, Row, Table, bindparam, delete, func, insert, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from consent import asking, keyring, rows
@@ -23,6 +23,18 @@ from schemas.names import EventType, GrantId, Instant, SubjectRef
 
 CHUNK = 500
 """Values in one IN list; SQLite's oldest limit is 999 parameters."""
+
+# Made once: a statement costs more to make than to run, and what SQLAlchemy makes of a subquery are circles.
+HEADS: Final = select(grants).where(asking.one_of_pairs(grants.c.id, grants.c.subject, "ids", "subjects"))
+"""The statement of `of_pairs`, for up to CHUNK grants: `ids`, and in the same order whose they are, `subjects`."""
+ROUTING: Final = (
+    select(grants)
+    .where(asking.one_of(grants.c.subject, "subjects"), grants.c.event_type == bindparam("event_type"))
+    .order_by(grants.c.subject, grants.c.id)
+)
+"""The statement of `for_routing`, for up to CHUNK citizens: `subjects` and `event_type`."""
+_CURRENT: Final = select(grants).where(asking.one_of(grants.c.id, "ids"))
+_KEYS_OF: Final = select(consent_keys).where(asking.one_of(consent_keys.c.grant_id, "ids"))
 
 
 async def add(conn: AsyncConnection, grant: Grant, epoch: int, wrapped: bytes) -> None:
@@ -71,7 +83,7 @@ async def current(conn: AsyncConnection, ids: Iterable[GrantId]) -> dict[GrantId
     """The heads of these grants; an unknown id is absent. Raises Corrupt `registry.unreadable`."""
     heads: dict[GrantId, Grant] = {}
     for chunk in _chunks(ids):
-        found = await conn.execute(select(grants).where(grants.c.id.in_(chunk)))
+        found = await conn.execute(_CURRENT, {"ids": chunk})
         heads |= {grant.id: grant for grant in map(rows.grant_of, found)}
     return heads
 
@@ -83,14 +95,9 @@ async def of_pairs(conn: AsyncConnection, wanted: Mapping[GrantId, SubjectRef]) 
     """
     heads: dict[GrantId, Grant] = {}
     for chunk in _chunks(sorted(wanted)):
-        found = await conn.execute(heads_of({GrantId(one): wanted[GrantId(one)] for one in chunk}))
+        found = await conn.execute(HEADS, {"ids": chunk, "subjects": [wanted[GrantId(one)] for one in chunk]})
         heads |= {grant.id: grant for grant in map(rows.grant_of, found)}
     return heads
-
-
-def heads_of(wanted: Mapping[GrantId, SubjectRef]) -> Select[Any]:
-    """The statement of `of_pairs`, for up to CHUNK grants."""
-    return select(grants).where(asking.one_of_pairs(grants.c.id, grants.c.subject, wanted))
 
 
 async def of_subject(conn: AsyncConnection, subject: SubjectRef) -> tuple[Grant, ...]:
@@ -108,14 +115,8 @@ async def for_routing(
     """
     found: list[Grant] = []
     for chunk in _chunks(sorted(set(subjects))):
-        found += map(rows.grant_of, await conn.execute(routing(chunk, event_type)))
+        found += map(rows.grant_of, await conn.execute(ROUTING, {"subjects": chunk, "event_type": event_type}))
     return tuple(found)
-
-
-def routing(subjects: Collection[bytes], event_type: EventType) -> Select[Any]:
-    """The statement of `for_routing`, for up to CHUNK citizens."""
-    wanted = (asking.one_of(grants.c.subject, subjects), grants.c.event_type == event_type)
-    return select(grants).where(*wanted).order_by(grants.c.subject, grants.c.id)
 
 
 async def history(conn: AsyncConnection, grant_id: GrantId) -> tuple[Grant, ...]:
@@ -148,7 +149,7 @@ async def consent_keys_of(
     """
     opened: dict[GrantId, bytes] = {}
     for chunk in _chunks(ids):
-        for row in await conn.execute(select(consent_keys).where(consent_keys.c.grant_id.in_(chunk))):
+        for row in await conn.execute(_KEYS_OF, {"ids": chunk}):
             grant_id = GrantId(row.grant_id)
             opened[grant_id] = keyring.unwrap(row.wrapped, grant_id, row.epoch, _epoch_key(epoch_keys, row.epoch))
     return opened

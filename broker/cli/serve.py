@@ -71,7 +71,6 @@ async def _serve(here: "Settings", role: "Role") -> None:
     async with open_unchecked(here) as home:
         observe.configure(here.log_level, home.clock, sys.stderr)
         traced = None if here.otel_endpoint is None else spans.export_to(here.otel_endpoint)
-        collect_less()
         stop = asyncio.Event()
         heed(stop)
         serving = Serving(home, role, agencies, stop, _tell)
@@ -93,6 +92,7 @@ async def _beside(home: "Home", serving: "Serving", taken: socket.socket | None,
 
     ended = asyncio.Event()
     answering = None if taken is None else asyncio.create_task(serve_http(build(home, serving), taken, ended))
+    collect_less()  # what the addresses are made of stays, too
     if answering is not None:
         answering.add_done_callback(lambda _: stop.set())
     try:

@@ -10,9 +10,9 @@ import json
 from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Row, Select, func, select
+from sqlalchemy import Integer, Row, Select, bindparam, func, select
 
 from broker.crashpoints import mark
 from broker.log.partitioning import partition_of
@@ -67,7 +67,8 @@ class SqlLog(Log):
 
     async def _read(self, topic: str, partition: int, offset: int, limit: int) -> tuple[Record, ...]:
         async with self._store.glance() as tx:
-            rows = (await tx.execute(_fitting(topic, partition, offset, limit))).all()
+            asked = {"of_topic": topic, "of_partition": partition, "from_offset": offset, "most": limit}
+            rows = (await tx.execute(_FITTING, {**asked, "room": READ_BYTES})).all()
         return tuple(
             Record(
                 Position(topic, partition, row.offset),
@@ -114,21 +115,29 @@ def _numbers(row: Row[Any]) -> list[int | None]:
     return list(row)
 
 
-def _fitting(topic: str, partition: int, offset: int, limit: int) -> Select[Any]:
-    """What one read takes: the first record always, so that every reader advances, then while they fit in READ_BYTES.
+def _fitting() -> Select[Any]:
+    """What one read takes: the first record always, so that every reader advances, then while they fit in `room`.
 
     Only lengths are added up: what is too much is not fetched.
     """
-    mine = (log_record.c.topic == topic, log_record.c.partition == partition, log_record.c.offset >= offset)
+    mine = (
+        log_record.c.topic == bindparam("of_topic"),
+        log_record.c.partition == bindparam("of_partition"),
+        log_record.c.offset >= bindparam("from_offset"),
+    )
     length = func.length(log_record.c.value) + func.length(log_record.c.key) + func.length(log_record.c.headers)
     lengths = select(log_record.c.offset, length.label("length")).where(*mine).order_by(log_record.c.offset)
-    near = lengths.limit(limit).subquery()
+    near = lengths.limit(bindparam("most", type_=Integer)).subquery()
     total = func.sum(near.c.length).over(order_by=near.c.offset).label("total")
     number = func.row_number().over(order_by=near.c.offset).label("number")
     summed = select(near.c.offset, total, number).subquery()
-    fits = (summed.c.total <= READ_BYTES) | (summed.c.number == 1)
+    fits = (summed.c.total <= bindparam("room", type_=Integer)) | (summed.c.number == 1)
     last = select(func.max(summed.c.offset)).where(fits).scalar_subquery()
     return select(log_record).where(*mine, log_record.c.offset <= last).order_by(log_record.c.offset)
+
+
+_FITTING: Final = _fitting()
+"""Made once: SQLAlchemy's subqueries are circles, and each of them is the garbage collector's work."""
 
 
 def _pack(headers: Mapping[str, bytes]) -> bytes:
