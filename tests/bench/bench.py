@@ -46,12 +46,13 @@ async def embedded(count: int, entries: int) -> list[Figure]:
     with tempfile.TemporaryDirectory() as folder:
         async with world(Path(folder)) as here:
             parties = await enrol(here)
-            await allow(here, parties, 0, count + 200)
+            collect_less()
+            await allow(here, parties, 0, count + 600)
             floor = measure(here, RECIPIENTS, len(FIELDS), 200)
             seconds = await end_to_end(here, parties, range(count))
             figures += throughput(seconds, count, floor)
-            figures += await latency(here, parties, count, 100)
-            figures.append(await revocations(here, parties, count + 100, 100))
+            figures += await latency(here, parties, count, 300)
+            figures.append(await revocations(here, parties, count + 300, 300))
     with tempfile.TemporaryDirectory() as folder:
         async with world(Path(folder)) as here:
             figures += await ledger(here, entries)

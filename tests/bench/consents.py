@@ -17,6 +17,7 @@ from typing import Final
 
 from sqlalchemy import text
 
+from broker.cli.session import collect_less
 from broker.store import migrate
 from broker.store.engine import Store, Transaction
 from consent import registry
@@ -45,6 +46,7 @@ _MAKE: Final = text(
 async def main(sizes: list[int], looks: int, url: str) -> None:
     """Grow, look, print; size after size."""
     await migrate.upgrade(url)
+    collect_less()
     async with Store.open(url) as store:
         indexes = await _indexes(store)
         made = 0
@@ -108,7 +110,7 @@ async def _looked(store: Store, size: int, looks: int) -> tuple[list[float], lis
 async def _routing(tx: Transaction, numbers: list[int]) -> float:
     subjects = [_subject(number * 2 // 3) for number in numbers]
     began = time.perf_counter()
-    found = await tx.conn.execute(registry.routing(subjects, MOVED))
+    found = await tx.conn.execute(registry.ROUTING, {"subjects": subjects, "event_type": MOVED})
     rows = found.all()
     took = (time.perf_counter() - began) * 1000
     if len({row.subject for row in rows}) != len(set(subjects)):
@@ -117,9 +119,9 @@ async def _routing(tx: Transaction, numbers: list[int]) -> float:
 
 
 async def _releasing(tx: Transaction, numbers: list[int]) -> float:
-    wanted = {_grant(number): _subject(number * 2 // 3) for number in numbers}
+    wanted = {"ids": list(map(_grant, numbers)), "subjects": [_subject(number * 2 // 3) for number in numbers]}
     began = time.perf_counter()
-    found = await tx.conn.execute(registry.heads_of(wanted))
+    found = await tx.conn.execute(registry.HEADS, wanted)
     rows = found.all()
     took = (time.perf_counter() - began) * 1000
     if len(rows) != SUBJECTS:
@@ -140,9 +142,9 @@ async def _inside(store: Store, size: int, looks: int) -> list[float]:
 async def _plan(store: Store, size: int, seed: int, options: str) -> list[str]:
     numbers = random.Random(seed).sample(range(size), SUBJECTS)
     async with store.read() as tx:
-        query = registry.routing([_subject(number * 2 // 3) for number in numbers], MOVED)
-        told = query.compile(tx.conn.sync_connection, compile_kwargs={"render_postcompile": True})
-        values = tuple(told.params[name] for name in told.positiontup or ())
+        wanted = {"subjects": [_subject(number * 2 // 3) for number in numbers], "event_type": MOVED}
+        told = registry.ROUTING.compile(tx.conn.sync_connection)
+        values = tuple(wanted[name] for name in told.positiontup or ())
         rows = await tx.conn.exec_driver_sql(f"EXPLAIN ({options}) {told}", values)
         return [str(row[0]) for row in rows]
 

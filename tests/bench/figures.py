@@ -1,5 +1,6 @@
 """Figures: what a bench tells, beside its floor and its aim; and the table they stand in."""
 
+import math
 from dataclasses import dataclass
 
 
@@ -29,8 +30,8 @@ def cost(name: str, unit: str, value: float, aim: float | None, floor: float | N
 
 
 def percentile(values: list[float], part: float) -> float:
-    """The value that this part of the values does not exceed."""
-    return sorted(values)[min(len(values) - 1, int(part * len(values)))]
+    """The smallest value that this part of the values does not exceed (nearest rank)."""
+    return sorted(values)[max(0, math.ceil(part * len(values)) - 1)]
 
 
 def show(mode: str, figures: list[Figure]) -> None:
