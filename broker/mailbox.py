@@ -10,7 +10,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import ColumnElement, Integer, and_, bindparam, case, exists, func, or_, select, tuple_, update
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Integer,
+    and_,
+    bindparam,
+    case,
+    exists,
+    func,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 
 from broker.crashpoints import mark
 from broker.deliveries import (
@@ -60,10 +73,10 @@ def _free() -> ColumnElement[bool]:
     its citizen among what is not paused.
     """
     paused = select(paused_subscriptions.c.subscription)
-    to, now = bindparam("to"), bindparam("now")
+    now: BindParameter[int] = bindparam("now")
     before = deliveries.alias("before")  # declared before, whenever it was planned: a resumed one comes late
     return and_(
-        deliveries.c.recipient == to,
+        deliveries.c.recipient == bindparam("to"),
         in_states(ACTIVE),
         deliveries.c.available_at <= now,
         deliveries.c.subscription.not_in(paused),
