@@ -95,9 +95,9 @@ async def standing_of(
 ) -> Standing:
     """Take the locks, then read: a revocation that waits for us is seen after us, one before us is seen by us."""
     await tx.lock_shared([citizen_lock(subject) for subject in subjects])
-    there = await registry.for_routing(tx.conn, subjects, event_type)
-    await tx.lock_exclusive(sorted(grant.id for grant in there if grant.unbound))  # planning may bind these
-    await tx.lock_shared(sorted(grant.id for grant in there if not grant.unbound))
+    unbound, others = await registry.to_lock(tx.conn, subjects, event_type)
+    await tx.lock_exclusive(sorted(unbound))  # planning may bind these
+    await tx.lock_shared(sorted(others))
     grants: dict[SubjectRef, dict[GrantId, Grant]] = {subject: {} for subject in subjects}
     for grant in await registry.for_routing(tx.conn, subjects, event_type):
         grants[grant.subject][grant.id] = grant

@@ -12,6 +12,7 @@ Source: docs/protocol.md, section 9; GDPR articles 6 and 7.
 import re
 from dataclasses import dataclass, fields, replace
 from enum import Enum
+from functools import lru_cache
 from typing import Any, Self, get_args
 
 from consent import purposes
@@ -39,6 +40,7 @@ MAX_ARTICLE = 200
 
 _FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _GIVEN_BY = re.compile(r"[A-Za-z0-9][A-Za-z0-9:._-]{0,127}")
+_LANGUAGES = frozenset(get_args(Language))
 _EVERYTHING = frozenset({"all", "any"})
 _CHANGING = frozenset({"version", "fields", "once_for", "status", "changed_at"})
 
@@ -71,6 +73,9 @@ class BasisKind(Enum):
     LAW = "law"
 
 
+_BASES = frozenset(kind.value for kind in BasisKind)
+
+
 @dataclass(frozen=True, slots=True)
 class Basis:
     """What a grant rests on; a law always comes with its article. Raises Refused `grant.article`."""
@@ -91,7 +96,7 @@ class Basis:
     def parse(cls, text: str) -> Self:
         """The inverse of `text`. Raises Refused `grant.basis` or `grant.article`."""
         kind, colon, article = text.partition(":")
-        if kind not in {member.value for member in BasisKind}:
+        if kind not in _BASES:
             raise Refused("grant.basis", "/basis")
         return cls(BasisKind(kind), article if colon else None)
 
@@ -292,7 +297,9 @@ def _fixed() -> frozenset[str]:
     return frozenset(field.name for field in fields(Grant)) - _CHANGING - spoken
 
 
+@lru_cache(4096)
 def _check_fields(fields: frozenset[str]) -> None:
+    """Raised is said each time; what passed once need not pass again."""
     if not fields:
         raise Refused("grant.no-fields", "/fields")
     if len(fields) > MAX_FIELDS:
@@ -311,7 +318,7 @@ def _check_times(grant: Grant) -> None:
 def _check_words(grant: Grant) -> None:
     if not _GIVEN_BY.fullmatch(grant.given_by):
         raise Refused("grant.given-by", "/given_by")
-    if grant.language not in get_args(Language):
+    if grant.language not in _LANGUAGES:
         raise Refused("grant.language", "/language")
     if len(grant.text_hash) != 32:
         raise Refused("grant.text-hash", "/text_hash", length=len(grant.text_hash))

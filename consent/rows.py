@@ -5,9 +5,10 @@ Keeps: `grant_of(row_of(grant)) == grant` for every grant; equal grants have equ
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from functools import cache, lru_cache
+from typing import Any, Final
 
 from sqlalchemy import Row
 
@@ -50,6 +51,9 @@ class KeyRow:
 
 Read = Grant | Unreadable
 
+SHARED: Final = 4096
+"""How many recipients, types, lists of fields and so on are kept as they were parsed."""
+
 
 def row_of(grant: Grant) -> dict[str, Any]:
     """The row of a grant, for `grants` and for `grant_versions`."""
@@ -69,7 +73,7 @@ def grant_of(row: Row[Any]) -> Grant:
 def read(row: Row[Any]) -> Read:
     """The grant of a row, or what is wrong with it."""
     try:
-        return _grant(row._mapping)
+        return _grant(row)
     except Refused as refused:
         return Unreadable(bytes(row.id), row.version, refused.code)
     except (
@@ -79,30 +83,50 @@ def read(row: Row[Any]) -> Read:
         return Unreadable(bytes(row.id), row.version, "registry.unreadable")
 
 
-def _grant(row: Mapping[Any, Any]) -> Grant:
-    names = json.loads(row["fields"])
+def _grant(row: Sequence[Any]) -> Grant:
+    """The row of a whole table, in the order of its columns."""
+    (
+        (id_, version, subject, recipient, event_type, schema, names, purpose, basis, granted_at, starts_at),
+        (expires_at, scope, once_for, status, given_by, capacity, channel, language, text_hash, changed_at),
+    ) = (row[:11], row[11:])
+    return Grant(
+        id=GrantId(id_),
+        version=version,
+        subject=SubjectRef(subject),
+        recipient=_recipient(recipient),
+        event_type=_event_type(event_type),
+        schema=_schema(schema),
+        fields=_fields(names),
+        purpose=_purpose(purpose),
+        basis=_basis(basis),
+        granted_at=Instant(granted_at),
+        starts_at=Instant(starts_at),
+        expires_at=None if expires_at is None else Instant(expires_at),
+        scope=_scope(scope),
+        once_for=None if once_for is None else DeclarationId(once_for),
+        status=_status(status),
+        given_by=given_by,
+        capacity=_capacity(capacity),
+        channel=_channel(channel),
+        language=language,
+        text_hash=bytes(text_hash),
+        changed_at=Instant(changed_at),
+    )
+
+
+def _names(text: str) -> frozenset[str]:
+    names = json.loads(text)
     if not isinstance(names, list):
         raise TypeError("fields is a list of names")
-    return Grant(
-        id=GrantId(row["id"]),
-        version=row["version"],
-        subject=SubjectRef(row["subject"]),
-        recipient=PartyId(row["recipient"]),
-        event_type=EventType(row["event_type"]),
-        schema=SchemaId(row["schema"]),
-        fields=frozenset(names),
-        purpose=Purpose(row["purpose"]),
-        basis=Basis.parse(row["basis"]),
-        granted_at=Instant(row["granted_at"]),
-        starts_at=Instant(row["starts_at"]),
-        expires_at=None if row["expires_at"] is None else Instant(row["expires_at"]),
-        scope=Scope(row["scope"]),
-        once_for=None if row["once_for"] is None else DeclarationId(row["once_for"]),
-        status=Status(row["status"]),
-        given_by=row["given_by"],
-        capacity=Capacity(row["capacity"]),
-        channel=Channel(row["channel"]),
-        language=row["language"],
-        text_hash=bytes(row["text_hash"]),
-        changed_at=Instant(row["changed_at"]),
-    )
+    return frozenset(names)
+
+
+# A router reads hundreds of rows at once, and what many of them share is parsed once. Of a citizen nothing is kept.
+_recipient = lru_cache(SHARED)(PartyId)
+_event_type = lru_cache(SHARED)(EventType)
+_schema = lru_cache(SHARED)(SchemaId)
+_fields = lru_cache(SHARED)(_names)
+_purpose = lru_cache(SHARED)(Purpose)
+_basis = lru_cache(SHARED)(Basis.parse)
+_scope, _status = cache(Scope), cache(Status)
+_capacity, _channel = cache(Capacity), cache(Channel)

@@ -54,11 +54,12 @@ async def main(sizes: list[int], looks: int, url: str) -> None:
             await _grow(store, indexes, made, size)
             await settled(url)
             made = size
-            routing, releasing = await _looked(store, size, looks)
+            routing, made_of, releasing = await _looked(store, size, looks)
             inside = await _inside(store, size, looks)
             for name, times in (
                 ("by citizen, in the database", inside),
                 ("by citizen, rows in our hands", routing),
+                ("by citizen, grants in our hands", made_of),
                 ("by grant, rows in our hands", releasing),
             ):
                 p50, p99 = statistics.median(times), statistics.quantiles(times, n=100)[98]
@@ -96,15 +97,18 @@ def _grant(number: int) -> GrantId:
     return GrantId((1764000000000 + number).to_bytes(6, "big") + sha256(number.to_bytes(8, "big")).digest()[:10])
 
 
-async def _looked(store: Store, size: int, looks: int) -> tuple[list[float], list[float]]:
-    """Milliseconds of each look, by citizen as the router asks and by grant as the gate does; ten are not counted."""
-    chosen, routing, releasing = random.Random(size), [], []
+async def _looked(store: Store, size: int, looks: int) -> tuple[list[float], list[float], list[float]]:
+    """Milliseconds of each look, by citizen as the router asks (rows, and the grants that it makes of them) and by
+    grant as the gate does; ten are not counted.
+    """
+    chosen, routing, made_of, releasing = random.Random(size), [], [], []
     async with store.read() as tx:
         for _ in range(looks + 10):
             numbers = chosen.sample(range(size), SUBJECTS)
             routing.append(await _routing(tx, numbers))
+            made_of.append(await _grants(tx, chosen.sample(range(size), SUBJECTS)))
             releasing.append(await _releasing(tx, numbers))
-    return routing[10:], releasing[10:]
+    return routing[10:], made_of[10:], releasing[10:]
 
 
 async def _routing(tx: Transaction, numbers: list[int]) -> float:
@@ -116,6 +120,13 @@ async def _routing(tx: Transaction, numbers: list[int]) -> float:
     if len({row.subject for row in rows}) != len(set(subjects)):
         raise SystemExit("not everybody was found")
     return took
+
+
+async def _grants(tx: Transaction, numbers: list[int]) -> float:
+    subjects = [_subject(number * 2 // 3) for number in numbers]
+    began = time.perf_counter()
+    await registry.for_routing(tx.conn, subjects, MOVED)
+    return (time.perf_counter() - began) * 1000
 
 
 async def _releasing(tx: Transaction, numbers: list[int]) -> float:

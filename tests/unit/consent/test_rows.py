@@ -1,15 +1,16 @@
 """A grant as a row and back; a row that is no grant."""
 
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Any
 
 import pytest
-from sqlalchemy import Row, create_engine, insert, select, update
+from sqlalchemy import Row, Table, create_engine, insert, select, update
 
 from consent import rows
 from consent.grant import Grant, Scope, law
 from consent.rows import KeyRow, Unreadable, read, row_of
-from consent.tables import grants, metadata
+from consent.tables import grant_versions, grants, metadata
 from schemas.errors import Corrupt
 from schemas.names import DeclarationId, Purpose
 
@@ -41,6 +42,11 @@ CASES: dict[str, dict[str, Any]] = {
 def test_a_grant_comes_back_exactly(grant_of: GrantOf, case: str) -> None:
     grant = grant_of(**CASES[case])
     assert grant == rows.grant_of(stored(grant))
+
+
+@pytest.mark.parametrize("table", [grants, grant_versions])
+def test_columns_stand_in_the_order_in_which_they_are_read(table: Table) -> None:
+    assert [field.name for field in fields(Grant)] == [column.name for column in table.columns]
 
 
 def test_equal_grants_have_equal_rows(grant_of: GrantOf) -> None:
