@@ -26,7 +26,7 @@ class _Trap:
     def __init__(self, setting: str | None) -> None:
         armed = _ARMED.fullmatch(setting or "")
         if setting and not armed:
-            raise ValueError(f"{VARIABLE} is <name>[:<n>], for example mailbox.leased:2")
+            raise ValueError(f"{VARIABLE} is <name>[:<n>], for example mailbox.handed-out:2")
         self.name = armed[1] if armed else None
         self.left = int(armed[2] or 1) if armed else 0
 
@@ -55,7 +55,7 @@ def marked(package: Path) -> tuple[str, ...]:
             name = call.args[0].value if call.args and isinstance(call.args[0], ast.Constant) else None
             place = f"{file.relative_to(package)}:{call.lineno}"
             if not isinstance(name, str) or not _NAME.fullmatch(name):
-                raise ValueError(f"{place}: a crash point needs a literal name like mailbox.leased")
+                raise ValueError(f"{place}: a crash point needs a literal name like mailbox.handed-out")
             if name in found:
                 raise ValueError(f"{place}: {name} stands at {found[name]} already")
             found[name] = place

@@ -25,7 +25,7 @@ from broker import spans
 from broker.ledger import Recorder
 from broker.observe import logger
 from broker.store.engine import Transaction
-from broker.store.tables import declarations, deliveries
+from broker.store.tables import declarations, deliveries, gate_epochs
 from broker.tracing import TraceId, stored
 from consent.asking import one_of
 from schemas.entry import EntryKind
@@ -104,6 +104,8 @@ class Delivery(Planned):
     source: PartyId
     schema: SchemaId
     gate_kid: Kid
+    gate_ended: bool
+    """Whether the gate's key that it is sealed to was destroyed."""
     state: DeliveryState
     attempts: int
     planned_at: Instant
@@ -142,8 +144,10 @@ def reading(*conditions: ColumnElement[bool]) -> Select[Any]:
             declarations.c.event_type,
             declarations.c.gate_kid,
             declarations.c.trace,
+            gate_epochs.c.destroyed_at,
         )
         .join(declarations, declarations.c.seq == deliveries.c.declaration)
+        .outerjoin(gate_epochs, gate_epochs.c.kid == declarations.c.gate_kid)
         .where(*conditions)
         .order_by(deliveries.c.seq)
     )
@@ -192,6 +196,7 @@ def _delivery(row: Row[Any]) -> Delivery:
         fields=row.fields,
         locked=row.locked,
         gate_kid=Kid(row.gate_kid),
+        gate_ended=row.destroyed_at is not None,
         trace=stored(row.trace, DeclarationId(row.declaration_id)),
         state=DeliveryState(row.state),
         attempts=row.attempts,

@@ -7,7 +7,7 @@ one delivery that cannot be opened does not close the others.
 Source: docs/protocol.md, section 6; docs/architecture.md, "Transactions that matter".
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 
 from sqlalchemy import select, update
@@ -18,10 +18,10 @@ from broker.directory.lookup import Lookup
 from broker.identity import Identity
 from broker.keyring import Keyring
 from broker.ledger import Recorder
-from broker.mailbox import Mailbox, Rejection
+from broker.mailbox import Due, Mailbox, Rejection
 from broker.ports import Clock
 from broker.store.engine import Store, Transaction
-from broker.store.tables import deliveries, gate_epochs
+from broker.store.tables import deliveries
 from broker.transparency.cosigning import Cosigning
 from consent import registry
 from consent.grant import Grant
@@ -46,6 +46,12 @@ class Released:
     locked: tuple[LockedDelivery, ...]
     key_release: bytes
     withheld: tuple[tuple[DeliveryId, Reason], ...]
+    attempts: Mapping[DeliveryId, int]
+    """How often each was handed out before this pull; of a release, which hands nothing out, nothing."""
+
+
+NOTHING = Released((), b"", (), {})
+"""Of a pull when nothing is due."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +66,24 @@ class _Ground:
     grants: Mapping[GrantId, Grant]
     consent_keys: Mapping[GrantId, bytes] = field(repr=False)
     subscriptions: Mapping[bytes, Subscription]
-    destroyed: frozenset[Kid]
     gate_keys: dict[Kid, SealingKey | None] = field(default_factory=dict, repr=False)
     """Those that were asked for: the key store is asked once for each."""
+
+
+@dataclass(slots=True)
+class _Opened:
+    """What one release comes to before it is committed, as it grows: what opens, and what stays closed and why."""
+
+    at: Instant
+    recipient: SealingKeyEntry
+    locked: list[LockedDelivery] = field(default_factory=list)
+    releases: list[Release] = field(default_factory=list, repr=False)
+    withheld: list[tuple[DeliveryId, Reason]] = field(default_factory=list)
+
+    @property
+    def ids(self) -> list[DeliveryId]:
+        """Of what opens."""
+        return [one.delivery_id for one in self.locked]
 
 
 class Gate:
@@ -93,9 +114,24 @@ class Gate:
         self._party = party
         self._clock = clock
 
-    async def release_leased(self, recipient: PartyId, leased: Sequence[Delivery]) -> Released:
-        """As `release`, for who has just leased them: whose grants they are under need not be asked."""
-        return await self._released(recipient, [one.id for one in leased], {one.grant_id for one in leased})
+    async def pull(self, recipient: PartyId, due: Sequence[Due]) -> Released:
+        """Hand out with its keys what is due, under one lease: what was seen before the lock, and may be had under it.
+
+        Either all of it happens or nothing: where the gate may not open, nothing is handed out and no attempt is spent.
+        Raises as `release`, but for what the caller cannot know: what is not due any more is absent.
+        """
+        if not due:
+            return NOTHING
+        _check_count(due)
+        async with self._store.begin() as tx:
+            held = await self._lock(tx, recipient, [one.grant_id for one in due])
+            claimed = await self._mailbox.claim(tx, recipient, due, self._clock())
+            opened = await self._open(tx, recipient, claimed, held)
+            handed = [one for one in claimed if one.id in opened.ids]
+            await self._mailbox.hand_out(tx, handed, opened.at, opened=True)
+            mark("gate.recorded")
+            # Crash here: the transaction is gone, nothing was answered, the recipient asks again.
+        return _sealed(opened, {one.id: one.attempts for one in handed})
 
     async def release(self, recipient: PartyId, ids: Sequence[DeliveryId]) -> Released:
         """Take the locks, check each consent, record, commit, then seal the keys to the recipient.
@@ -105,64 +141,59 @@ class Gate:
         Raises Refused: `gate.too-many`, `gate.repeated`, `gate.unknown-delivery`, `gate.not-handed`, `gate.ended`,
         `directory.no-sealing-key`. Raises Corrupt and Unavailable (`cosigning.stale` among them).
         """
-        return await self._released(recipient, ids, None)
-
-    async def _released(
-        self, recipient: PartyId, ids: Sequence[DeliveryId], grants: Collection[GrantId] | None
-    ) -> Released:
-        if len(ids) > MOST:
-            raise Refused("gate.too-many", "/deliveries", count=len(ids), most=MOST)
+        _check_count(ids)
         if len(set(ids)) != len(ids):
             raise Refused("gate.repeated", "/deliveries")
-        locked: list[LockedDelivery] = []
-        releases: list[Release] = []
-        withheld: list[tuple[DeliveryId, Reason]] = []
         async with self._store.begin() as tx:
-            # 1 the lock before the look: a revocation that waits for us is seen after us, one before us is seen by us
-            held = await self._lock(tx, recipient, ids, grants)
-            await self._cosigning.check(tx, self._clock())  # where the settings say so, nothing opens unwitnessed
-            wanted = await self._wanted(tx, recipient, ids)
-            if not held.issuperset(one.grant_id for one in wanted):
-                raise ValueError("a grant that is not locked proves nothing")
-            ground = await self._ground(tx, recipient, wanted)
-            for delivery in wanted:
-                reason = self._why_not(delivery, ground)  # 2 paused, narrowed, revoked, expired: nothing opens
-                if reason is not None:
-                    if delivery.state is not DeliveryState.WITHHELD:
-                        await withhold(tx, self._recorder, [delivery], reason, ground.at)
-                    withheld.append((delivery.id, reason))
-                    continue
-                try:
-                    opened, dek = self._opened(delivery, ground)
-                except Refused as fault:  # 3 faulty at its source, or changed in the mailbox: it closes no other
-                    why = Rejection(fault.code, Reason.INVALID_ENVELOPE)
-                    await self._mailbox.park(tx, delivery, why, ground.at)
-                    withheld.append((delivery.id, why.reason))
-                    continue
-                releases.append(self._release(tx, delivery, opened, dek, ground))
-                locked.append(opened)
-            await self._mark_released(tx, [one.delivery_id for one in locked], ground.at)
-            mark("gate.recorded")
-            # Crash here: the transaction is gone, nothing was answered, the recipient asks again.
-        mark("gate.committed")
-        # Crash here: the ledger says released and nobody got it. That is the safe side; the recipient asks again.
-        key = ground.recipient
-        answer = seal_releases(releases, key.suite, key.public, [one.delivery_id for one in locked])
-        return Released(tuple(locked), answer.encode(), tuple(withheld))
-
-    async def _lock(
-        self, tx: Transaction, recipient: PartyId, ids: Sequence[DeliveryId], grants: Collection[GrantId] | None
-    ) -> frozenset[GrantId]:
-        """The grants, which a delivery never changes, shared; then the mailbox, whose rows are read after this. Returns
-        the grants.
-        """
-        if grants is None:
             theirs = select(deliveries.c.grant_id, deliveries.c.recipient).where(deliveries.c.id.in_(ids))
             rows = await tx.execute(theirs)
-            grants = [GrantId(row.grant_id) for row in rows if row.recipient == recipient]
-        await tx.lock_shared(sorted(set(grants)))
-        await tx.lock_exclusive([mailbox_lock(recipient)])
+            held = await self._lock(
+                tx, recipient, [GrantId(row.grant_id) for row in rows if row.recipient == recipient]
+            )
+            opened = await self._open(tx, recipient, await self._wanted(tx, recipient, ids), held)
+            await self._mark_released(tx, opened.ids, opened.at)
+            mark("gate.recorded")
+            # Crash here: the transaction is gone, nothing was answered, the recipient asks again.
+        return _sealed(opened, {})
+
+    async def _lock(self, tx: Transaction, recipient: PartyId, grants: Sequence[GrantId]) -> frozenset[GrantId]:
+        """The lock before the look: a revocation that waits for us is seen after us, one before us is seen by us.
+
+        The grants, which a delivery never changes, shared; then the mailbox, whose rows are read after this. Returns
+        the grants.
+        """
+        await tx.lock_both(grants, [mailbox_lock(recipient)])
         return frozenset(grants)
+
+    async def _open(
+        self, tx: Transaction, recipient: PartyId, wanted: Sequence[Delivery], held: frozenset[GrantId]
+    ) -> _Opened:
+        """Check each consent, and open what stands; the others are withheld, or parked when no repetition would help.
+
+        `wanted` was read under the lock of the mailbox, and of the grants `held`.
+        """
+        if not held.issuperset(one.grant_id for one in wanted):
+            raise ValueError("a grant that is not locked proves nothing")
+        await self._cosigning.check(tx, self._clock())  # where the settings say so, nothing opens unwitnessed
+        ground = await self._ground(tx, recipient, wanted)
+        opened = _Opened(ground.at, ground.recipient)
+        for delivery in wanted:
+            reason = self._why_not(delivery, ground)  # paused, narrowed, revoked, expired: nothing opens
+            if reason is not None:
+                if delivery.state is not DeliveryState.WITHHELD:
+                    await withhold(tx, self._recorder, [delivery], reason, ground.at)
+                opened.withheld.append((delivery.id, reason))
+                continue
+            try:
+                locked, dek = self._unlocked(delivery, ground)
+            except Refused as fault:  # faulty at its source, or changed in the mailbox: it closes no other
+                why = Rejection(fault.code, Reason.INVALID_ENVELOPE)
+                await self._mailbox.park(tx, delivery, why, ground.at)
+                opened.withheld.append((delivery.id, why.reason))
+                continue
+            opened.releases.append(self._release(tx, delivery, locked, dek, ground))
+            opened.locked.append(locked)
+        return opened
 
     async def _wanted(self, tx: Transaction, recipient: PartyId, ids: Sequence[DeliveryId]) -> list[Delivery]:
         """The recipient's deliveries, in the order asked. Another agency's is as unknown as one that never was."""
@@ -182,7 +213,6 @@ class Gate:
     async def _ground(self, tx: Transaction, recipient: PartyId, wanted: Sequence[Delivery]) -> _Ground:
         at = self._clock()
         directory = await self._lookup.directory(tx)
-        gone = await tx.execute(select(gate_epochs.c.kid).where(gate_epochs.c.destroyed_at.is_not(None)))
         grant_ids = sorted({delivery.grant_id for delivery in wanted})
         return _Ground(
             at=at,
@@ -193,7 +223,6 @@ class Gate:
             grants=await registry.of_pairs(tx.conn, {one.grant_id: one.subject for one in wanted}),
             consent_keys=await registry.consent_keys_of(tx.conn, grant_ids, self._keyring.consent_epochs()),
             subscriptions=await self._lookup.subscriptions_by_id(tx),
-            destroyed=frozenset(Kid(row.kid) for row in gone),
         )
 
     def _why_not(self, delivery: Delivery, ground: _Ground) -> Reason | None:
@@ -211,7 +240,7 @@ class Gate:
         # Asked for anew after its end, or approved anew for less: what it was planned under has ended.
         if subscription.status is not SubscriptionStatus.APPROVED or not subscription.fields.issuperset(names):
             return Reason.ENDED
-        if delivery.gate_kid in ground.destroyed:
+        if delivery.gate_ended:
             return Reason.EPOCH_DESTROYED
         facts = DeclarationFacts(
             declaration_id=delivery.declaration_id,
@@ -229,7 +258,7 @@ class Gate:
         released = {"state": DeliveryState.RELEASED.value, "released_at": at}
         await tx.execute(update(deliveries).where(deliveries.c.id.in_(ids)).values(**released))
 
-    def _opened(self, delivery: Delivery, ground: _Ground) -> tuple[LockedDelivery, bytes]:
+    def _unlocked(self, delivery: Delivery, ground: _Ground) -> tuple[LockedDelivery, bytes]:
         """Unlock with the consent's key, open with the gate's: the declaration's DEK, 32 bytes, still in our hands."""
         consent_key = ground.consent_keys.get(delivery.grant_id)
         if delivery.gate_kid not in ground.gate_keys:
@@ -271,3 +300,17 @@ class Gate:
             ledger_entry=leaf,
         )
         return make_release(locked, dek, statement, ground.signer)
+
+
+def _check_count(wanted: Sized) -> None:
+    if len(wanted) > MOST:
+        raise Refused("gate.too-many", "/deliveries", count=len(wanted), most=MOST)
+
+
+def _sealed(opened: _Opened, attempts: Mapping[DeliveryId, int]) -> Released:
+    """The answer, once what it tells is committed."""
+    mark("gate.committed")
+    # Crash here: the ledger says released and nobody got it. That is the safe side; the recipient asks again.
+    key = opened.recipient
+    answer = seal_releases(opened.releases, key.suite, key.public, opened.ids)
+    return Released(tuple(opened.locked), answer.encode(), tuple(opened.withheld), attempts)

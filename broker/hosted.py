@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from broker.deliveries import Delivery
 from broker.gate import Gate, Released
-from broker.mailbox import Mailbox, Rejection
+from broker.mailbox import Due, Mailbox, Rejection
 from broker.ports import Clock
 from broker.store.engine import Store
 from connectors.contract import Applied, Outcome, Pulled, Ready, WithheldDelivery
@@ -27,10 +27,12 @@ class HostedInbox:
         self._clock = clock
 
     async def pull(self, limit: int) -> Pulled:
-        """Lease, then release; two transactions, so a crash between them costs one lease and nothing else."""
-        leased = await self.lease(limit)
-        released = await self._gate.release_leased(self._party, leased)
-        return _pulled(released, leased)
+        """What is due, with its keys, under one lease."""
+        return await self.pull_due(await self.due(limit))
+
+    async def pull_due(self, due: Sequence[Due]) -> Pulled:
+        """The same for who has looked."""
+        return _pulled(await self._gate.pull(self._party, due))
 
     async def lease(self, limit: int) -> list[Delivery]:
         """Take deliveries without opening them, as an agency does that fetches first and asks for keys later."""
@@ -39,7 +41,7 @@ class HostedInbox:
 
     async def release(self, ids: Sequence[DeliveryId]) -> Pulled:
         """The keys of these deliveries alone."""
-        return _pulled(await self._gate.release(self._party, ids), [])
+        return _pulled(await self._gate.release(self._party, ids))
 
     async def acknowledge(self, delivery_id: DeliveryId, outcome: Outcome) -> None:
         """Durable once it returns. Raises Refused `mailbox.*`."""
@@ -59,10 +61,10 @@ class HostedInbox:
                 tx, self._party, delivery_id, code=code, after_ms=after_ms, at=self._clock()
             )
 
-    async def waiting(self, most: int) -> int:
-        """How many wait; counted up to `most`."""
+    async def due(self, limit: int) -> list[Due]:
+        """At most `limit` that may be handed out now, for `Gate.pull`."""
         async with self._store.glance() as tx:
-            return await self._mailbox.waiting(tx, self._party, most, self._clock())
+            return await self._mailbox.due(tx, self._party, limit, self._clock())
 
     async def ready(self, limit: int) -> tuple[Ready, ...]:
         """What waits, without leasing it."""
@@ -75,10 +77,10 @@ def _rejection(outcome: Outcome) -> Rejection | None:
     return None if isinstance(outcome, Applied) else Rejection(outcome.code, outcome.reason)
 
 
-def _pulled(released: Released, leased: Sequence[Delivery]) -> Pulled:
+def _pulled(released: Released) -> Pulled:
     return Pulled(
         locked=released.locked,
         key_release=released.key_release,
         withheld=tuple(WithheldDelivery(delivery, reason) for delivery, reason in released.withheld),
-        attempts={delivery.id: delivery.attempts for delivery in leased},
+        attempts=released.attempts,
     )

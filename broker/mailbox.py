@@ -18,7 +18,6 @@ from sqlalchemy import (
     bindparam,
     case,
     exists,
-    func,
     or_,
     select,
     tuple_,
@@ -41,9 +40,10 @@ from broker.deliveries import (
 from broker.ledger import Recorder
 from broker.store.engine import Transaction
 from broker.store.tables import dead_letters, deliveries, paused_subscriptions
+from consent.asking import one_of
 from schemas.entry import EntryKind
 from schemas.errors import Refused
-from schemas.names import DeliveryId, Instant, PartyId, Reason
+from schemas.names import DeliveryId, GrantId, Instant, PartyId, Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,14 @@ class Rejection:
 
     code: str
     reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A delivery that may be handed out, and the grant that whoever hands it out locks first."""
+
+    id: DeliveryId
+    grant_id: GrantId
 
 
 def _free() -> ColumnElement[bool]:
@@ -93,7 +101,23 @@ def _free() -> ColumnElement[bool]:
 
 _MOST: Final = bindparam("most", type_=Integer)
 _FREE: Final = reading(_free()).limit(_MOST)
-_WAITING: Final = select(func.count()).select_from(select(deliveries.c.seq).where(_free()).limit(_MOST).subquery())
+_DUE: Final = select(deliveries.c.id, deliveries.c.grant_id).where(_free()).order_by(deliveries.c.seq).limit(_MOST)
+_STILL_FREE: Final = reading(_free(), one_of(deliveries.c.id, "ids"))
+
+_LEASED: Final = {
+    "attempts": deliveries.c.attempts + 1,
+    "lease_until": bindparam("until"),
+    "handed_at": bindparam("now"),
+}
+_THESE: Final = update(deliveries).where(one_of(deliveries.c.id, "ids"))
+_OPENED: Final = _THESE.values(**_LEASED, state=DeliveryState.RELEASED.value, released_at=bindparam("now"))
+_ENDED: Final = _THESE.values(
+    state=bindparam("ended"), lease_until=None, done_at=bindparam("now"), code=bindparam("why"), reason=bindparam("told")
+)
+_HANDED: Final = _THESE.values(
+    **_LEASED,
+    state=case((deliveries.c.state == DeliveryState.PENDING.value, DeliveryState.HANDED.value), else_=deliveries.c.state),
+)
 
 
 class Mailbox:
@@ -107,38 +131,44 @@ class Mailbox:
         """Up to `limit` deliveries that wait to be handed out, without leasing them."""
         return await fetch(tx, _FREE, {"to": recipient, "now": at, "most": limit})
 
-    async def waiting(self, tx: Transaction, recipient: PartyId, most: int, at: Instant) -> int:
-        """How many wait to be handed out; counted up to `most`."""
-        return int((await tx.execute(_WAITING, {"to": recipient, "now": at, "most": most})).scalar_one())
+    async def due(self, tx: Transaction, recipient: PartyId, limit: int, at: Instant) -> list[Due]:
+        """The same as far as `claim` needs to know: one question, and little comes back."""
+        rows = await tx.execute(_DUE, {"to": recipient, "now": at, "most": limit})
+        return [Due(DeliveryId(row.id), GrantId(row.grant_id)) for row in rows]
+
+    async def claim(self, tx: Transaction, recipient: PartyId, due: Sequence[Due], at: Instant) -> list[Delivery]:
+        """Those of these that may still be handed out, for a caller that holds the mailbox's lock and goes on with
+        `hand_out`. What was tried too often is parked instead, and not returned.
+        """
+        free = await fetch(tx, _STILL_FREE, {"to": recipient, "now": at, "ids": [one.id for one in due]})
+        return await self._not_worn_out(tx, free, at)
+
+    async def hand_out(self, tx: Transaction, claimed: Sequence[Delivery], at: Instant, *, opened: bool) -> None:
+        """Under a lease from now on; `opened`: with its keys, so that it can be acknowledged."""
+        if not claimed:
+            return
+        told = {"ids": [delivery.id for delivery in claimed], "now": at, "until": at + self._patience.lease_ms}
+        await tx.execute(_OPENED if opened else _HANDED, told)
+        mark("mailbox.handed-out")
+        # Crash here: nobody was answered, and the transaction is gone.
 
     async def lease(self, tx: Transaction, recipient: PartyId, limit: int, at: Instant) -> list[Delivery]:
-        """Take up to `limit` deliveries for one lease. What was tried too often is parked instead, and not returned."""
+        """Hand out up to `limit` deliveries without their keys, which their recipient asks for later."""
         await tx.lock_exclusive([mailbox_lock(recipient)])
-        free = await self.ready(tx, recipient, limit, at)
-        leased = []
-        for delivery in free:
+        leased = await self._not_worn_out(tx, await self.ready(tx, recipient, limit, at), at)
+        await self.hand_out(tx, leased, at, opened=False)
+        return leased
+
+    async def _not_worn_out(self, tx: Transaction, found: Sequence[Delivery], at: Instant) -> list[Delivery]:
+        """Those that may be tried once more; the others are parked."""
+        left = []
+        for delivery in found:
             if delivery.attempts >= self._patience.attempts:
                 code = delivery.code or "mailbox.attempts-exhausted"
                 await self.park(tx, delivery, Rejection(code, Reason.PARKED), at)
             else:
-                leased.append(delivery)
-        if leased:
-            await tx.execute(
-                update(deliveries)
-                .where(deliveries.c.seq.in_([delivery.seq for delivery in leased]))
-                .values(
-                    state=case(
-                        (deliveries.c.state == DeliveryState.PENDING.value, DeliveryState.HANDED.value),
-                        else_=deliveries.c.state,
-                    ),
-                    attempts=deliveries.c.attempts + 1,
-                    lease_until=at + self._patience.lease_ms,
-                    handed_at=at,
-                )
-            )
-            mark("mailbox.leased")
-            # Crash here: nobody was answered; the transaction is gone, or the lease runs out by itself.
-        return leased
+                left.append(delivery)
+        return left
 
     async def hold(self, tx: Transaction, recipient: PartyId, ids: Sequence[DeliveryId], until: Instant) -> None:
         """These, leased before, lie where their recipient finds them, and are not handed out again before `until`.
@@ -236,15 +266,12 @@ class Mailbox:
         why: Rejection | None = None,
     ) -> None:
         values = {
-            "state": state.value,
-            "lease_until": None,
-            "done_at": at,
-            "code": why.code if why is not None else None,
-            "reason": why.reason.value if why is not None else None,
+            "ended": state.value,
+            "now": at,
+            "why": why.code if why is not None else None,
+            "told": why.reason.value if why is not None else None,
         }
-        await tx.execute(
-            update(deliveries).where(deliveries.c.seq.in_([delivery.seq for delivery in ended])).values(**values)
-        )
+        await tx.execute(_ENDED, {"ids": [delivery.id for delivery in ended], **values})
         mark("mailbox.finished")
         # Crash here: neither the state nor the ledger entry exists; the agency acknowledges again.
 

@@ -93,13 +93,18 @@ class Standing:
 async def standing_of(
     tx: Transaction, subjects: Collection[SubjectRef], event_type: EventType, keys: EpochKeys
 ) -> Standing:
-    """Take the locks, then read: a revocation that waits for us is seen after us, one before us is seen by us."""
+    """Take the citizens' locks, then read: a revocation that waits for us is seen after us, one before us by us.
+
+    Who changes a consent holds its citizen's lock; only planning itself, which binds a consent for one occasion, does
+    not. Those are locked, too, and read again: another may have bound them, or hold them to release under them.
+    """
     await tx.lock_shared([citizen_lock(subject) for subject in subjects])
-    unbound, others = await registry.to_lock(tx.conn, subjects, event_type)
-    await tx.lock_exclusive(sorted(unbound))  # planning may bind these
-    await tx.lock_shared(sorted(others))
+    there = await registry.for_routing(tx.conn, subjects, event_type)
+    if unbound := sorted(grant.id for grant in there if grant.unbound):
+        await tx.lock_exclusive(unbound)
+        there = await registry.for_routing(tx.conn, subjects, event_type)
     grants: dict[SubjectRef, dict[GrantId, Grant]] = {subject: {} for subject in subjects}
-    for grant in await registry.for_routing(tx.conn, subjects, event_type):
+    for grant in there:
         grants[grant.subject][grant.id] = grant
     living = [grant.id for of_one in grants.values() for grant in of_one.values() if not grant.status.over]
     return Standing(grants, await registry.consent_keys_of(tx.conn, living, keys))

@@ -23,7 +23,7 @@ from broker.directory.lookup import Lookup
 from broker.keyring import Keyring
 from broker.ledger import Recorder
 from broker.observe import logger
-from broker.offsets import advance, next_offset, next_offsets
+from broker.offsets import advance, next_offsets
 from broker.planner import Known, Planner, Standing, standing_of
 from broker.ports import Clock, Log, Record
 from broker.store.engine import Store, Transaction
@@ -111,31 +111,31 @@ class Router:
 
     async def route(self) -> int:
         """Route everything that waits in every partition. Returns how many records. Raises Unavailable, Corrupt."""
-        total = 0
-        for partition in await self.waiting(range(await self._log.partitions(TOPIC))):
-            while count := await self.route_batch(partition):
-                total += count
+        total, partitions = 0, range(await self._log.partitions(TOPIC))
+        while moved := [await self.route_batch(*each) for each in (await self.waiting(partitions)).items()]:
+            if not any(moved):
+                break
+            total += sum(moved)
         return total
 
-    async def waiting(self, partitions: Iterable[int]) -> list[int]:
-        """Which of these partitions hold records that nobody has routed, or cannot be asked now: two questions for all
-        of them. Raises Unavailable, Corrupt `log.shorter`.
+    async def waiting(self, partitions: Iterable[int]) -> dict[int, int]:
+        """Which of these partitions hold records that nobody has routed, or cannot be asked now, and from which offset
+        on: two questions for all of them. Raises Unavailable, Corrupt `log.shorter`.
         """
         async with self._store.glance() as tx:
             read = await next_offsets(tx, TOPIC)
         wanted = list(partitions)
         ends = await self._log.ends(TOPIC, wanted)
         self._behind.look(read, ends)
-        return [each for each in wanted if each not in ends or read.get(each, 0) < ends[each]]
+        return {each: read.get(each, 0) for each in wanted if each not in ends or read.get(each, 0) < ends[each]}
 
-    async def route_batch(self, partition: int, limit: int = BATCH) -> int:
-        """One batch of one partition, in one transaction. Returns how many records; 0 at the end of the log.
+    async def route_batch(self, partition: int, offset: int, limit: int = BATCH) -> int:
+        """One batch of one partition, in one transaction, from where it waits. Returns how many records; 0 at the end
+        of the log.
 
         Signatures are verified before the transaction, so that nobody waits for them.
         Raises LostOwnership: somebody else routed it. Raises Unavailable, Corrupt.
         """
-        async with self._store.glance() as tx:
-            offset = await next_offset(tx, TOPIC, partition)
         records = await self._log.read(TOPIC, partition, offset, limit)
         if not records:
             return 0

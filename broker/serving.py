@@ -261,13 +261,14 @@ class Serving:
         """A batch of each partition of our share; one that is in trouble does not keep the others waiting."""
         trouble: Unavailable | None = None
         count = await self._home.log.partitions(TOPIC)
-        for number in await self._home.router.waiting(await self._members.share(count)):
+        waiting = await self._home.router.waiting(await self._members.share(count))
+        for number, offset in waiting.items():
             if self.stopping:
                 break
             if number not in await self._members.share(count):
                 continue  # a batch takes its time: we are heard of between two, and others may have come
             try:
-                done.routed += await self._home.router.route_batch(number)
+                done.routed += await self._home.router.route_batch(number, offset)
             except LostOwnership:
                 continue  # another has it, and this batch of it is done
             except Unavailable as fault:

@@ -94,6 +94,11 @@ class Transaction:
         self._must_write()
         await self.dialect.locks.exclusive(self.conn, keys)
 
+    async def lock_both(self, shared: Iterable[bytes], exclusive: Iterable[bytes]) -> None:
+        """As `lock_shared` and then `lock_exclusive`."""
+        self._must_write()
+        await self.dialect.locks.both(self.conn, shared, exclusive)
+
     def _must_glance(self, statement: Executable) -> None:
         if self._asked or not statement.is_select:
             raise ValueError("a glance is one question: two would see two states, and nobody would undo a change")

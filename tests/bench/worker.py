@@ -87,8 +87,9 @@ async def _receive(
     inbox: HostedInbox = here.inbox(party)
     waiting = Waiting()
     while left[0] > 0:
-        await waiting.until(party, here.home.store.bell, inbox.waiting, _never, most=BATCH, seconds=LOOK_SECONDS)
-        pulled = await inbox.pull(BATCH)
+        bell = here.home.store.bell
+        due = await waiting.until(party, bell, inbox.due, _never, most=BATCH, seconds=LOOK_SECONDS)
+        pulled = await inbox.pull_due(due)
         if pulled.locked:
             await _take(here, party, pulled, left, handed, opening)
 

@@ -22,13 +22,13 @@ class NaiveGate(Gate):
             open_ = [delivery for delivery in wanted if self._why_not(delivery, ground) is None]
         async with self._store.begin() as tx:
             await tx.lock_shared(sorted({delivery.grant_id for delivery in wanted}))
-            opened = [(delivery, *self._opened(delivery, ground)) for delivery in open_]
+            opened = [(delivery, *self._unlocked(delivery, ground)) for delivery in open_]
             releases = [self._release(tx, delivery, locked, dek, ground) for delivery, locked, dek in opened]
             await self._mark_released(tx, [delivery.id for delivery in open_], ground.at)
         locked = tuple(one for _, one, _ in opened)
         key = ground.recipient
         answer = seal_releases(releases, key.suite, key.public, [one.delivery_id for one in locked])
-        return Released(locked, answer.encode(), ())
+        return Released(locked, answer.encode(), (), {})
 
 
 def naive(gate: Gate) -> NaiveGate:

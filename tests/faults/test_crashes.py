@@ -73,7 +73,7 @@ SCENARIOS = {
     "mailbox.given-back": "relay",
     "mailbox.held": "relay",
     "mailbox.later": "later",
-    "mailbox.leased": "pull",
+    "mailbox.handed-out": "pull",
     "members.beaten": "meet",
     "members.claimed": "meet",
     "members.left": "meet",

@@ -23,7 +23,7 @@ def entry_after_the_answer(patch: pytest.MonkeyPatch) -> None:
     from broker.gate import Gate
     from schemas.entry import EntryKind
 
-    ordinary, release = ledger.record, Gate._released
+    ordinary = ledger.record
     later: list[Any] = []
 
     def record(tx: Any, entry: Any) -> Any:
@@ -39,13 +39,17 @@ def entry_after_the_answer(patch: pytest.MonkeyPatch) -> None:
 
     tasks: list[asyncio.Task[None]] = []
 
-    async def answered(gate: Any, *arguments: Any) -> Any:
-        answer = await release(gate, *arguments)
-        tasks.append(asyncio.get_running_loop().create_task(write(gate)))
-        return answer
+    def late(way: Any) -> Any:
+        async def answered(gate: Any, *arguments: Any) -> Any:
+            answer = await way(gate, *arguments)
+            tasks.append(asyncio.get_running_loop().create_task(write(gate)))
+            return answer
+
+        return answered
 
     patch.setattr(ledger, "record", record)
-    patch.setattr(Gate, "_released", answered)
+    for name in ("pull", "release"):
+        patch.setattr(Gate, name, late(getattr(Gate, name)))
 
 
 def entry_beside_its_effect(patch: pytest.MonkeyPatch) -> None:

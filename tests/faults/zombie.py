@@ -50,7 +50,7 @@ async def main() -> None:
         parts.waits = lambda _: Waits(absent_ms=1000)  # it holds locks; an operator's waits a minute
     async with open_home(load(home=Path(sys.argv[1]))) as home:
         try:
-            print(await home.router.route_batch(0), flush=True)
+            print(await home.router.route_batch(0, 0), flush=True)
         except Fault as fault:
             print(fault.code, flush=True)
 

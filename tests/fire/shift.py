@@ -46,7 +46,14 @@ UNFINISHED: Final = {"keys.orphan", "keys.outlived"}
 """A secret that was written and the book not yet, or destroyed by the book and still there: upkeep finishes that."""
 
 LATE: Final = (
-    *("mailbox.leased", "gate.recorded", "gate.committed", "connector.write", "connector.written", "mailbox.finished"),
+    *(
+        "mailbox.handed-out",
+        "gate.recorded",
+        "gate.committed",
+        "connector.write",
+        "connector.written",
+        "mailbox.finished",
+    ),
     *("router.batch", "ledger.sequenced", "planner.delivery", "intake.written-down", "intake.appended"),
 )
 """Where a worker comes late, or seldom: most that die by the count alone die before."""

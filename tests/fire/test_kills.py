@@ -31,7 +31,7 @@ ALWAYS = frozenset(
     {
         *("intake.written-down", "intake.appended", "log.append", "log.appended"),
         *("router.batch", "planner.delivery", "consents.changed", "ledger.sequenced"),
-        *("mailbox.leased", "mailbox.finished", "gate.recorded", "gate.committed"),
+        *("mailbox.handed-out", "mailbox.finished", "gate.recorded", "gate.committed"),
         *("connector.write", "connector.written", "topical.written"),
         *("relay.leased", "relay.appended", "mailbox.held", "inlet.answered", "inlet.taken"),
     }

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.asyncio
 MARKS = (
     *(("intake", mark) for mark in ("intake.written-down", "kafka.append", "kafka.appended", "intake.appended")),
     *(("intake", mark) for mark in ("inlet.answered", "inlet.taken")),
-    *(("relay", mark) for mark in ("mailbox.leased", "relay.leased", "kafka.append", "kafka.appended")),
+    *(("relay", mark) for mark in ("mailbox.handed-out", "relay.leased", "kafka.append", "kafka.appended")),
     *(("relay", mark) for mark in ("relay.appended", "mailbox.held")),
 )
 """Where a process of a role dies."""

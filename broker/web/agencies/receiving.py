@@ -5,7 +5,6 @@ Keeps: nothing of its own: mailbox, gate and dead letters decide, as they do for
 one sealed key release; what leaves is ciphertext and keys sealed to the recipient.
 """
 
-from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -13,7 +12,7 @@ from fastapi.responses import PlainTextResponse
 
 from broker import backlog, proofs
 from broker.access.credentials import Credential, Scope
-from broker.deliveries import Delivery, load_own
+from broker.deliveries import load_own
 from broker.gate import Released
 from broker.mailbox import Rejection
 from broker.shapes import Json, time_of, uuid_of
@@ -46,13 +45,13 @@ async def pull(request: Request, caller: Receiver, wanted: Pull) -> Json:
     inbox = home.inbox(caller.party)
     if wanted.wait:
         gone = request.is_disconnected
-        await waiting.until(caller.party, home.store.bell, inbox.waiting, gone, most=wanted.max, seconds=wanted.wait)
+        bell, most = home.store.bell, wanted.max
+        due = await waiting.until(caller.party, bell, inbox.due, gone, most=most, seconds=wanted.wait)
         if await gone():  # what it would take would come again only when its lease is over
-            return _pulled(Released((), b"", ()), (), home.settings.lease_seconds)
-    leased = await inbox.lease(wanted.max)
-    # Crash here, and at every line below: the lease runs out by itself, and the deliveries come again.
-    released = await home.gate.release_leased(caller.party, leased)
-    return _pulled(released, leased, home.settings.lease_seconds)
+            due = ()
+    else:
+        due = await inbox.due(wanted.max)
+    return _pulled(await home.gate.pull(caller.party, due), home.settings.lease_seconds)
 
 
 @routes.post("/deliveries:release")
@@ -62,7 +61,7 @@ async def release(request: Request, caller: Receiver, wanted: Release) -> Json:
     ids = [DeliveryId.parse(text) for text in wanted.deliveries]
     if len(set(ids)) < len(ids):
         raise Refused("api.repeated", "/deliveries")
-    return _pulled(await home.gate.release(caller.party, ids), (), home.settings.lease_seconds)
+    return _pulled(await home.gate.release(caller.party, ids), home.settings.lease_seconds)
 
 
 @routes.post("/deliveries:ack")
@@ -174,13 +173,12 @@ async def status(request: Request, caller: Receiver) -> Json:
     }
 
 
-def _pulled(taken: Released, leased: Sequence[Delivery], lease_seconds: int) -> Json:
-    attempts = {delivery.id: delivery.attempts for delivery in leased}
+def _pulled(taken: Released, lease_seconds: int) -> Json:
     return {
         "deliveries": [
             {
                 "id": uuid_of(one.delivery_id),
-                "attempts": attempts.get(one.delivery_id, 0),
+                "attempts": taken.attempts.get(one.delivery_id, 0),
                 "locked": b64u(one.encode()),
             }
             for one in taken.locked

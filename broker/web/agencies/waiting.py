@@ -8,13 +8,15 @@ handed out together, for a pull of one costs nearly what a pull of ten does.
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Final, TypeVar
 
 from broker.store.bell import Bell, planned_for
 from schemas.errors import Refused
 from schemas.names import PartyId
+
+T = TypeVar("T")
 
 ONCE: Final = 8
 """Long polls of one administration at a time."""
@@ -41,14 +43,14 @@ class Waiting:
         self,
         party: PartyId,
         bell: Bell,
-        ready: Callable[[int], Awaitable[int]],
+        ready: Callable[[int], Awaitable[Sequence[T]]],
         gone: Callable[[], Awaitable[bool]],
         *,
         most: int,
         seconds: int,
-    ) -> None:
-        """Return when something is ready, when who waits has gone, or after so many seconds. `ready` counts, up to
-        `most`.
+    ) -> Sequence[T]:
+        """What is ready, as soon as anything is; nothing when who waits has gone, or after so many seconds. `ready`
+        looks, for `most` at most.
 
         Raises Refused `api.too-many-waiting`.
         """
@@ -62,18 +64,22 @@ class Waiting:
                 while (left := end - loop.time()) > 0:
                     rung.clear()
                     if await gone():
-                        return
+                        return ()
                     if found := await ready(most):
-                        await self._paced(party, found < most, end - loop.time())
-                        return
+                        waited = await self._paced(party, len(found) < most, end - loop.time())
+                        return await ready(most) if waited else found
                     with suppress(TimeoutError):
                         await asyncio.wait_for(rung.wait(), min(self._apart, left))
         finally:
             self._here[party] -= 1
+        return ()
 
-    async def _paced(self, party: PartyId, more_may_come: bool, left: float) -> None:
+    async def _paced(self, party: PartyId, more_may_come: bool, left: float) -> bool:
+        """Whether a moment had to pass, in which others may have come."""
         now = asyncio.get_running_loop().time()
         rest = min(self._answered.get(party, now - self._pace) + self._pace - now, left)
-        if more_may_come and rest > 0:
+        waited = more_may_come and rest > 0
+        if waited:
             await self._sleep(rest)
         self._answered[party] = asyncio.get_running_loop().time()
+        return waited

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from sqlalchemy import select, text, update
@@ -13,7 +14,7 @@ from consent.grant import Scope
 from schemas.delivery import WITHHELD
 from schemas.entry import EntryKind
 from schemas.envelope import SignedDeclaration
-from schemas.errors import Corrupt, Refused
+from schemas.errors import Corrupt, Refused, Unavailable
 from schemas.names import DeclarationId, DeliveryId, GrantId, Reason
 from tests.world import BANK, CAF, CPAM, DAY, FAMILY, HEALTH, MOVED, PORTAL, VOICE, YANN, World, world
 
@@ -303,13 +304,62 @@ async def test_a_delivery_that_has_ended_is_not_released_again(here: World) -> N
 async def test_nothing_is_released_under_a_grant_that_is_not_locked(here: World) -> None:
     await here.give(CAF, MOVED, FAMILY, ["subject"])
     await here.declare(MOVED, here.moved())
-    (leased,) = await here.inbox(CAF).lease(1)
+    (due,) = await here.inbox(CAF).due(1)
 
     with pytest.raises(ValueError, match="not locked"):
-        await here.home.gate.release_leased(CAF, [replace(leased, grant_id=GrantId(bytes(16)))])
+        await here.home.gate.pull(CAF, [replace(due, grant_id=GrantId(bytes(16)))])
 
     assert [] == await here.entries(EntryKind.RELEASED)
-    assert (await here.home.gate.release_leased(CAF, [leased])).locked
+    assert (await here.home.gate.pull(CAF, [due])).locked
+
+
+async def test_what_is_not_due_any_more_is_absent(here: World) -> None:
+    await here.give(CAF, MOVED, FAMILY, ["subject"])
+    await here.give(CAF, MOVED, FAMILY, ["subject"], person=YANN)
+    await here.declare(MOVED, here.moved())
+    await here.declare(MOVED, here.moved(YANN))
+    seen = await here.inbox(CAF).due(10)
+    taken = await here.inbox(CAF).pull(1)
+
+    left = await here.home.gate.pull(CAF, seen)
+
+    assert [seen[0].id] == [one.delivery_id for one in taken.locked]
+    assert [seen[1].id] == [one.delivery_id for one in left.locked]
+    assert 2 == len(await here.entries(EntryKind.RELEASED))
+    await here.step()
+
+
+async def test_what_was_revoked_between_the_look_and_the_lock_stays_closed(here: World) -> None:
+    given = await here.give(CAF, MOVED, FAMILY, ["subject"])
+    await here.declare(MOVED, here.moved())
+    due = await here.inbox(CAF).due(10)
+    await here.home.consents.revoke(given.grant.id, VOICE)
+
+    assert () == (await here.home.gate.pull(CAF, due)).locked
+
+    assert [] == await here.entries(EntryKind.RELEASED)
+    await here.step()
+
+
+def _away(*_: object) -> NoReturn:
+    raise Unavailable("keys.unreadable")
+
+
+async def test_what_the_gate_may_not_open_is_not_handed_out_and_no_attempt_is_spent(
+    here: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await here.give(CAF, MOVED, FAMILY, ["subject"])
+    await here.declare(MOVED, here.moved())
+    keyring = here.home.gate._keyring
+    monkeypatch.setattr(keyring, "signer", _away)
+
+    with pytest.raises(Unavailable):
+        await here.inbox(CAF).pull(1)
+
+    monkeypatch.undo()
+    pulled = await here.inbox(CAF).pull(1)
+    assert [0] == list(pulled.attempts.values())
+    await here.step()
 
 
 async def test_the_same_delivery_twice_in_one_call_is_refused(here: World) -> None:

@@ -78,7 +78,7 @@ async def test_log_records_go_when_they_are_read_and_old_but_the_newest(here: Wo
 async def test_log_records_that_the_router_has_not_read_stay(here: World) -> None:
     for number in range(5):
         await here.declare(MOVED, here.moved(ELISE | {"birthdate": f"197{number}-01-01"}), route=number == 0)
-    await here.home.router.route_batch(0, limit=1)
+    await here.home.router.route_batch(0, 1, limit=1)
     here.clock.pass_(LONG)
     assert 2 == (await pruned(here))["log_record"]
     assert [2, 3, 4] == await offsets(here)

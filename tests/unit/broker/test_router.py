@@ -154,7 +154,7 @@ async def test_who_lost_the_partition_writes_nothing(here: World) -> None:
     here.home.router._log = type("Overtaken", (), {"read": staticmethod(overtaken)})()  # type: ignore[assignment]
 
     with pytest.raises(LostOwnership):
-        await here.home.router.route_batch(0)
+        await here.home.router.route_batch(0, 1)
 
     async with here.home.store.begin() as tx:
         await tx.execute(update(consumed).values(next_offset=consumed.c.next_offset - 1))

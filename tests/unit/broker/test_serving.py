@@ -258,10 +258,10 @@ async def test_what_goes_away_while_it_runs_is_told_once_and_waited_for(
     await waiting(here)
     ordinary, left = Router.route_batch, [Unavailable("store.away", error="closed")] * 3
 
-    async def route_batch(self: Router, partition: int) -> int:
+    async def route_batch(self: Router, partition: int, offset: int) -> int:
         if left:
             raise left.pop()
-        return await ordinary(self, partition)
+        return await ordinary(self, partition, offset)
 
     monkeypatch.setattr(Router, "route_batch", route_batch)
     running = Running(here, Role.ROUTER)
@@ -291,7 +291,7 @@ async def test_a_partition_in_trouble_or_anothers_does_not_keep_the_others_waiti
 ) -> None:
     asked: list[int] = []
 
-    async def route_batch(_: Router, partition: int) -> int:
+    async def route_batch(_: Router, partition: int, _offset: int) -> int:
         asked.append(partition)
         if partition == 0:
             raise LostOwnership("router.lost-ownership", partition=0)
@@ -314,8 +314,8 @@ async def _four(*_: object) -> int:
     return 4
 
 
-async def _every_one(_: Router, partitions: Sequence[int]) -> list[int]:
-    return list(partitions)
+async def _every_one(_: Router, partitions: Sequence[int]) -> dict[int, int]:
+    return dict.fromkeys(partitions, 0)
 
 
 async def test_a_contradiction_stops_every_loop_and_comes_out(
@@ -339,9 +339,9 @@ async def test_asked_to_stop_it_ends_the_step_that_it_has_begun(here: World, mon
     ordinary = Router.route_batch
     running = Running(here, Role.ROUTER)
 
-    async def route_batch(self: Router, partition: int) -> int:
+    async def route_batch(self: Router, partition: int, offset: int) -> int:
         running.stop.set()
-        return await ordinary(self, partition)
+        return await ordinary(self, partition, offset)
 
     monkeypatch.setattr(Router, "route_batch", route_batch)
 

@@ -27,10 +27,10 @@ class Patient:
     async def answered(self, found: Sequence[int], *, most: int = 10, seconds: int = 20) -> None:
         for count in found:
 
-            async def ready(_: int, count: int = count) -> int:
-                return count
+            async def ready(_: int, count: int = count) -> Sequence[int]:
+                return range(count)
 
-            await self.waiting.until(CAF, Bell(), ready, _here, most=most, seconds=seconds)
+            assert range(count) == await self.waiting.until(CAF, Bell(), ready, _here, most=most, seconds=seconds)
 
 
 async def _here() -> bool:
@@ -60,8 +60,8 @@ async def test_each_administration_has_a_pace_of_its_own() -> None:
     poll = Patient()
     await poll.answered([1])
 
-    async def ready(_: int) -> int:
-        return 1
+    async def ready(_: int) -> Sequence[int]:
+        return [1]
 
     await poll.waiting.until(CPAM, Bell(), ready, _here, most=10, seconds=20)
     assert [] == poll.waited
@@ -73,3 +73,17 @@ async def test_what_came_long_after_the_last_answer_waits_for_nobody() -> None:
     poll.waiting._answered[CAF] = asyncio.get_running_loop().time() - HOUR
     await poll.answered([1])
     assert [] == poll.waited
+
+
+async def test_what_came_while_it_waited_goes_along() -> None:
+    poll, there = Patient(), [1]
+
+    async def ready(_: int) -> Sequence[int]:
+        return list(there)
+
+    async def sleep(_: float) -> None:
+        there.append(2)
+
+    await poll.answered([1])
+    poll.waiting._sleep = sleep
+    assert [1, 2] == await poll.waiting.until(CAF, Bell(), ready, _here, most=10, seconds=20)
