@@ -17,11 +17,12 @@ import pytest_asyncio
 
 from broker.deliveries import Delivery
 from broker.gate import Gate
+from broker.mailbox import Due
 from schemas.errors import Refused
 from schemas.names import GrantId, Reason
 from tests.faults import day
 from tests.faults.races import breaches, naive, prepare, released_after_revocation
-from tests.world import CAF, VOICE, World, world
+from tests.world import CAF, MINUTE, VOICE, World, world
 
 ROUNDS = int(os.environ.get("UNEFOIS_RACE_ROUNDS", "60"))
 FEWER = min(ROUNDS, 40)
@@ -60,10 +61,15 @@ async def race(here: World, gate: Gate, prepared: Prepared, seed: int) -> Counte
     Whatever came first: once the revocation is acknowledged, a further request gets nothing.
     """
     edge, outcomes = Edge(seed), Counter[str]()
+    here.clock.pass_(MINUTE)  # the leases under which they were prepared are over, so they may be pulled
 
     async def ask(delivery: Delivery) -> bool:
         await edge.reached(by_revocation=False)
         return bool((await gate.release(CAF, [delivery.id])).locked)
+
+    async def pull(delivery: Delivery) -> bool:
+        await edge.reached(by_revocation=False)
+        return bool((await gate.pull(CAF, [Due(delivery.id, delivery.grant_id)])).locked)
 
     async def revoke(grant: GrantId) -> bool:
         await edge.reached(by_revocation=True)
@@ -71,7 +77,7 @@ async def race(here: World, gate: Gate, prepared: Prepared, seed: int) -> Counte
         return False
 
     for grant, delivery in prepared:
-        opened = sum(await asyncio.gather(ask(delivery), revoke(grant), ask(delivery)))
+        opened = sum(await asyncio.gather(ask(delivery), revoke(grant), pull(delivery)))
         outcomes.update(open=opened, closed=2 - opened)
         edge.moved(opened)
         if gate is here.home.gate:

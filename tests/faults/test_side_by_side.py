@@ -58,6 +58,18 @@ async def test_a_delivery_is_leased_to_one_of_those_who_ask_at_once(here: World)
     assert 9 == len(got)
 
 
+async def test_a_delivery_is_pulled_by_one_of_those_who_saw_it_at_once(here: World) -> None:
+    await prepare(here, 9)
+    here.clock.pass_(MINUTE)
+    seen = await here.inbox(CAF).due(9)
+
+    pulled = await together(*(here.inbox(CAF).pull_due(seen[first:]) for first in range(4)))
+
+    got = Counter(one.delivery_id for each in pulled for one in each.locked)
+    assert {1} == set(got.values())
+    assert 9 == len(got) == len(await here.entries(EntryKind.RELEASED))
+
+
 async def test_the_same_end_from_several_connections_is_written_down_once(here: World) -> None:
     prepared = await prepare(here, ROUNDS)
     ids = [delivery.id for _, delivery in prepared]
