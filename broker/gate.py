@@ -129,8 +129,6 @@ class Gate:
             opened = await self._open(tx, recipient, claimed, held)
             handed = [one for one in claimed if one.id in opened.ids]
             await self._mailbox.hand_out(tx, handed, opened.at, opened=True)
-            mark("gate.recorded")
-            # Crash here: the transaction is gone, nothing was answered, the recipient asks again.
         return _sealed(opened, {one.id: one.attempts for one in handed})
 
     async def release(self, recipient: PartyId, ids: Sequence[DeliveryId]) -> Released:
@@ -152,8 +150,6 @@ class Gate:
             )
             opened = await self._open(tx, recipient, await self._wanted(tx, recipient, ids), held)
             await self._mark_released(tx, opened.ids, opened.at)
-            mark("gate.recorded")
-            # Crash here: the transaction is gone, nothing was answered, the recipient asks again.
         return _sealed(opened, {})
 
     async def _lock(self, tx: Transaction, recipient: PartyId, grants: Sequence[GrantId]) -> frozenset[GrantId]:
@@ -193,6 +189,8 @@ class Gate:
                 continue
             opened.releases.append(self._release(tx, delivery, locked, dek, ground))
             opened.locked.append(locked)
+        mark("gate.recorded")
+        # Crash here, and until the commit: the transaction is gone, nothing was answered, the recipient asks again.
         return opened
 
     async def _wanted(self, tx: Transaction, recipient: PartyId, ids: Sequence[DeliveryId]) -> list[Delivery]:
