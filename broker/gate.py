@@ -9,8 +9,9 @@ Source: docs/protocol.md, section 6; docs/architecture.md, "Transactions that ma
 
 from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass, field
+from typing import Final
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 
 from broker.crashpoints import mark
 from broker.deliveries import ACTIVE, Delivery, DeliveryState, load_own, mailbox_lock, record, withhold
@@ -24,6 +25,7 @@ from broker.store.engine import Store, Transaction
 from broker.store.tables import deliveries
 from broker.transparency.cosigning import Cosigning
 from consent import registry
+from consent.asking import one_of
 from consent.grant import Grant
 from consent.policy import DeclarationFacts, Subscription, SubscriptionStatus, at_release
 from schemas.catalogue import Catalogue
@@ -49,6 +51,13 @@ class Released:
     attempts: Mapping[DeliveryId, int]
     """How often each was handed out before this pull; of a release, which hands nothing out, nothing."""
 
+
+_UNDER: Final = select(deliveries.c.grant_id, deliveries.c.recipient).where(one_of(deliveries.c.id, "ids"))
+_RELEASE: Final = (
+    update(deliveries)
+    .where(one_of(deliveries.c.id, "ids"))
+    .values(state=DeliveryState.RELEASED.value, released_at=bindparam("now"))
+)
 
 NOTHING = Released((), b"", (), {})
 """Of a pull when nothing is due."""
@@ -143,11 +152,9 @@ class Gate:
         if len(set(ids)) != len(ids):
             raise Refused("gate.repeated", "/deliveries")
         async with self._store.begin() as tx:
-            theirs = select(deliveries.c.grant_id, deliveries.c.recipient).where(deliveries.c.id.in_(ids))
-            rows = await tx.execute(theirs)
-            held = await self._lock(
-                tx, recipient, [GrantId(row.grant_id) for row in rows if row.recipient == recipient]
-            )
+            theirs = await tx.execute(_UNDER, {"ids": list(ids)})
+            grants = [GrantId(row.grant_id) for row in theirs if row.recipient == recipient]
+            held = await self._lock(tx, recipient, grants)
             opened = await self._open(tx, recipient, await self._wanted(tx, recipient, ids), held)
             await self._mark_released(tx, opened.ids, opened.at)
         return _sealed(opened, {})
@@ -253,8 +260,7 @@ class Gate:
         return at_release(grant, facts, delivery.purpose, names, ground.at)
 
     async def _mark_released(self, tx: Transaction, ids: Sequence[DeliveryId], at: Instant) -> None:
-        released = {"state": DeliveryState.RELEASED.value, "released_at": at}
-        await tx.execute(update(deliveries).where(deliveries.c.id.in_(ids)).values(**released))
+        await tx.execute(_RELEASE, {"ids": list(ids), "now": at})
 
     def _unlocked(self, delivery: Delivery, ground: _Ground) -> tuple[LockedDelivery, bytes]:
         """Unlock with the consent's key, open with the gate's: the declaration's DEK, 32 bytes, still in our hands."""

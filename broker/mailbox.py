@@ -112,11 +112,17 @@ _LEASED: Final = {
 _THESE: Final = update(deliveries).where(one_of(deliveries.c.id, "ids"))
 _OPENED: Final = _THESE.values(**_LEASED, state=DeliveryState.RELEASED.value, released_at=bindparam("now"))
 _ENDED: Final = _THESE.values(
-    state=bindparam("ended"), lease_until=None, done_at=bindparam("now"), code=bindparam("why"), reason=bindparam("told")
+    state=bindparam("ended"),
+    lease_until=None,
+    done_at=bindparam("now"),
+    code=bindparam("why"),
+    reason=bindparam("told"),
 )
 _HANDED: Final = _THESE.values(
     **_LEASED,
-    state=case((deliveries.c.state == DeliveryState.PENDING.value, DeliveryState.HANDED.value), else_=deliveries.c.state),
+    state=case(
+        (deliveries.c.state == DeliveryState.PENDING.value, DeliveryState.HANDED.value), else_=deliveries.c.state
+    ),
 )
 
 

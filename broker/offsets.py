@@ -5,11 +5,15 @@ Keeps: offset and effects are one transaction, so a record has its effects exact
 Source: docs/adr/0003.
 """
 
-from sqlalchemy import select, update
+from typing import Final
+
+from sqlalchemy import bindparam, select, update
 
 from broker.store.engine import Transaction
 from broker.store.tables import consumed
 from schemas.errors import Unavailable
+
+_OFFSETS: Final = select(consumed.c.partition, consumed.c.next_offset).where(consumed.c.topic == bindparam("topic"))
 
 
 class LostOwnership(Unavailable):
@@ -24,7 +28,7 @@ async def next_offset(tx: Transaction, topic: str, partition: int) -> int:
 
 async def next_offsets(tx: Transaction, topic: str) -> dict[int, int]:
     """Where to read on in each partition of which anything was read."""
-    rows = await tx.execute(select(consumed.c.partition, consumed.c.next_offset).where(consumed.c.topic == topic))
+    rows = await tx.execute(_OFFSETS, {"topic": topic})
     return {row.partition: row.next_offset for row in rows}
 
 

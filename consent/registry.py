@@ -16,7 +16,7 @@ from sqlalchemy import Column, Row, Table, bindparam, delete, func, insert, sele
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from consent import asking, keyring, rows
-from consent.grant import Grant, Scope, Status, follows
+from consent.grant import Grant, Status, follows
 from consent.tables import consent_keys, grant_versions, grants
 from schemas.errors import Corrupt, Refused, Unavailable
 from schemas.names import EventType, GrantId, Instant, SubjectRef
@@ -30,7 +30,6 @@ HEADS: Final = select(grants).where(asking.one_of_pairs(grants.c.id, grants.c.su
 _THEIRS: Final = (asking.one_of(grants.c.subject, "subjects"), grants.c.event_type == bindparam("event_type"))
 ROUTING: Final = select(grants).where(*_THEIRS).order_by(grants.c.subject, grants.c.id)
 """The statement of `for_routing`, for up to CHUNK citizens: `subjects` and `event_type`."""
-_LOCKING: Final = select(grants.c.id, grants.c.scope, grants.c.once_for).where(*_THEIRS)
 _CURRENT: Final = select(grants).where(asking.one_of(grants.c.id, "ids"))
 _KEYS_OF: Final = select(consent_keys).where(asking.one_of(consent_keys.c.grant_id, "ids"))
 
@@ -102,19 +101,6 @@ async def of_subject(conn: AsyncConnection, subject: SubjectRef) -> tuple[Grant,
     """Every grant of one citizen, ended ones too, oldest first."""
     found = await conn.execute(select(grants).where(grants.c.subject == subject).order_by(grants.c.id))
     return tuple(map(rows.grant_of, found))
-
-
-async def to_lock(
-    conn: AsyncConnection, subjects: Collection[SubjectRef], event_type: EventType
-) -> tuple[list[GrantId], list[GrantId]]:
-    """The ids of what `for_routing` would read: first those that planning may bind, then the rest."""
-    unbound: list[GrantId] = []
-    others: list[GrantId] = []
-    for chunk in _chunks(sorted(set(subjects))):
-        for row in await conn.execute(_LOCKING, {"subjects": chunk, "event_type": event_type}):
-            may_bind = row.scope == Scope.ONCE.value and row.once_for is None
-            (unbound if may_bind else others).append(GrantId(row.id))
-    return unbound, others
 
 
 async def for_routing(

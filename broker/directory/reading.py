@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import Row, Select, select
 
@@ -26,6 +26,7 @@ from schemas.names import EventType, Instant, Kid, PartyId, Purpose
 
 VERSION = "directory-version"
 """The row of `meta` that every change counts up."""
+_VERSION: Final = select(tables.meta.c.value).where(tables.meta.c.name == VERSION)
 
 
 class PartyKind(Enum):
@@ -56,7 +57,7 @@ class Party:
 
 async def version(tx: Transaction) -> int:
     """How often the directory has changed; 0 before its first change."""
-    found = (await tx.execute(select(tables.meta.c.value).where(tables.meta.c.name == VERSION))).scalar_one_or_none()
+    found = (await tx.execute(_VERSION)).scalar_one_or_none()
     return 0 if found is None else int(found)
 
 

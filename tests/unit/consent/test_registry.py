@@ -9,12 +9,12 @@ from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from consent import registry
-from consent.grant import Grant, Scope, Status, law
+from consent.grant import Grant, Status, law
 from consent.keyring import unwrap, wrap
 from consent.rows import KeyRow, Unreadable, row_of
 from consent.tables import consent_keys, grant_versions, grants, metadata
 from schemas.errors import Corrupt, Fault, Refused, Unavailable
-from schemas.names import DeclarationId, EventType, GrantId, Instant, Purpose, SubjectRef
+from schemas.names import EventType, GrantId, Instant, Purpose, SubjectRef
 
 NOW = Instant(1_795_521_493_000)
 ADDRESS = EventType("fr.unefois.address.changed.v1")
@@ -183,20 +183,6 @@ async def test_a_citizens_page_shows_every_grant_ended_ones_too_and_nobody_elses
     revoked = second.revoke(NOW)
     await registry.change(conn, revoked)
     assert (first, revoked) == await registry.of_subject(conn, first.subject)
-
-
-@pytest.mark.asyncio
-async def test_what_is_locked_is_what_routing_reads_apart_by_what_planning_may_bind(
-    conn: AsyncConnection, grant_of: GrantOf
-) -> None:
-    standing = await add(conn, grant_of(1))
-    once = await add(conn, grant_of(2, scope=Scope.ONCE))
-    bound = (await add(conn, grant_of(3, scope=Scope.ONCE))).bind_once(DeclarationId(b"d" * 16), NOW)
-    await registry.change(conn, bound)
-    await add(conn, grant_of(4, event_type=NAMES))
-    await add(conn, grant_of(5, subject=OTHER))
-    unbound, others = await registry.to_lock(conn, [standing.subject], ADDRESS)
-    assert ([once.id], [standing.id, bound.id]) == (unbound, sorted(others))
 
 
 @pytest.mark.asyncio
