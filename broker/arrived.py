@@ -1,12 +1,15 @@
-"""Arrived: one envelope on its way through the intake, and what was written down before under its id.
+"""Arrived: one envelope on its way through the intake, in a type for each state of trust.
+
+    Decoded -> Verified -> Kept, and from each of them to Declined
 
 Refuses: what weighs too much, what cannot be decoded, and what another source has signed than the one that hands it in.
-Keeps: an envelope is either a row in the end, or a fault; nothing is both.
+Keeps: an envelope ends as kept, with its row, or as declined, with its fault; there is no third and no both.
 Source: docs/protocol.md, section 4.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import Enum
 from hashlib import sha256
 from typing import Any, Final, Self
 
@@ -15,9 +18,9 @@ from sqlalchemy import Row, select
 from broker.store.engine import Transaction
 from broker.store.tables import declarations, submissions
 from schemas.envelope import SignedDeclaration, VerifiedDeclaration
-from schemas.errors import Corrupt, Refused
+from schemas.errors import Refused
 from schemas.manifest import Manifest
-from schemas.names import DeclarationId, Instant, ManifestDigest, PartyId, SubjectRef
+from schemas.names import DeclarationId, EventType, Instant, ManifestDigest, PartyId, SubjectRef
 
 ENVELOPE_BYTES: Final = 1_000_000
 """What one declaration may weigh; the log's records hold it with its key and headers."""
@@ -37,73 +40,130 @@ class Accepted:
     repeated: bool
 
 
-@dataclass(slots=True)
-class Arrived:
-    """One envelope on its way through the intake: either a row in the end, or a fault."""
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A row of `submissions`: what was accepted, and what its source was answered."""
 
-    envelope: bytes
-    digest: bytes
-    signed: SignedDeclaration | None = None
-    manifest: Manifest | None = None
-    verified: VerifiedDeclaration | None = None
-    subject: SubjectRef | None = None
-    row: Row[Any] | None = None
-    routed: bool = False
-    repeated: bool = False
-    fault: Refused | None = None
+    source: PartyId
+    declaration_id: DeclarationId
+    event_type: EventType
+    envelope_digest: bytes
+    subject: SubjectRef
+    received_at: Instant
+    receipt: bytes = field(repr=False)
+
+    @classmethod
+    def of(cls, row: Row[Any]) -> Self:
+        """As the table has it."""
+        return cls(
+            PartyId(row.source),
+            DeclarationId(row.declaration_id),
+            EventType(row.event_type),
+            row.envelope_digest,
+            SubjectRef(row.subject),
+            Instant(row.received_at),
+            row.receipt,
+        )
 
     @property
     def key(self) -> Key:
-        """Of one that could be decoded."""
-        if self.manifest is None:
-            raise Corrupt("intake.lost-row")
+        """Whose, and its id."""
+        return self.source, self.declaration_id
+
+    def row(self) -> dict[str, Any]:
+        """As the table takes it."""
+        return {column.name: getattr(self, column.name) for column in submissions.columns}
+
+
+class Before(Enum):
+    """What was there when an envelope arrived."""
+
+    NOTHING = "nothing"
+    ROW = "row"
+    """The same bytes are kept, and may be missing in the log."""
+    EFFECTS = "effects"
+    """The same bytes are kept and routed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Declined:
+    """What the source is refused: SHA-256 of what came, and why."""
+
+    digest: bytes
+    fault: Refused
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """It can be read, and names who hands it in as its source. Nothing of it is verified. Made by `decoded`."""
+
+    envelope: bytes = field(repr=False)
+    digest: bytes
+    signed: SignedDeclaration
+    manifest: Manifest
+
+    @property
+    def key(self) -> Key:
+        """Whose it says that it is, and its id."""
         return self.manifest.source, self.manifest.declaration_id
 
-    @classmethod
-    def of(cls, envelope: bytes, sender: PartyId | None = None) -> Self:
-        """Decoded, or with the fault that stands against it."""
-        one = cls(envelope, sha256(envelope).digest())
-        try:
-            if len(envelope) > ENVELOPE_BYTES:
-                raise Refused("intake.too-large", size=len(envelope), limit=ENVELOPE_BYTES)
-            one.signed = SignedDeclaration.decode(envelope)
-            manifest = Manifest.decode(one.signed.payload)
-            if sender is not None and manifest.source != sender:  # else a receipt tells what another has declared
-                raise Refused("intake.other-source", "/payload/source")
-            one.manifest = manifest
-        except Refused as fault:
-            one.fault = fault
-        return one
 
-    def written(self, at: Instant, receipt: bytes) -> dict[str, Any]:
-        """As the table has it."""
-        source, declaration_id = self.key
-        return {
-            "source": source,
-            "declaration_id": declaration_id,
-            "event_type": self.manifest.event_type if self.manifest is not None else None,
-            "envelope_digest": self.digest,
-            "subject": self.subject,
-            "received_at": at,
-            "receipt": receipt,
-        }
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """Every step of the protocol was checked, and its citizen is known; nothing is written down. Made by the intake."""
 
-    def answer(self) -> Accepted | Refused:
+    decoded: Decoded
+    declaration: VerifiedDeclaration
+    subject: SubjectRef
+
+    @property
+    def key(self) -> Key:
+        """Whose, and its id."""
+        return self.decoded.key
+
+    def written(self, at: Instant, receipt: bytes) -> Submission:
+        """The row that it gets."""
+        manifest = self.declaration.manifest
+        return Submission(*self.key, manifest.event_type, self.decoded.digest, self.subject, at, receipt)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """It has its row: durable from the commit on."""
+
+    decoded: Decoded
+    submission: Submission
+    before: Before
+
+    @property
+    def key(self) -> Key:
+        """Whose, and its id."""
+        return self.submission.key
+
+    def accepted(self) -> Accepted:
         """What the source is told."""
-        if self.fault is not None:
-            return self.fault
-        if self.row is None or self.signed is None:
-            raise Corrupt("intake.lost-row")
-        return Accepted(
-            DeclarationId(self.row.declaration_id),
-            ManifestDigest(sha256(self.signed.payload).digest()),
-            Instant(self.row.received_at),
-            self.row.receipt,
-            self.repeated,
-        )
+        kept = self.submission
+        digest = ManifestDigest(sha256(self.decoded.signed.payload).digest())
+        repeated = self.before is not Before.NOTHING
+        return Accepted(kept.declaration_id, digest, kept.received_at, kept.receipt, repeated)
 
 
-async def submitted(tx: Transaction, ids: Sequence[DeclarationId]) -> dict[Key, Row[Any]]:
+def decoded(envelope: bytes, sender: PartyId | None = None) -> Decoded | Declined:
+    """What came, as far as it can be read. `sender`, where it is known: who hands it in."""
+    digest = sha256(envelope).digest()
+    try:
+        if len(envelope) > ENVELOPE_BYTES:
+            raise Refused("intake.too-large", size=len(envelope), limit=ENVELOPE_BYTES)
+        signed = SignedDeclaration.decode(envelope)
+        manifest = Manifest.decode(signed.payload)
+        if sender is not None and manifest.source != sender:  # else a receipt tells what another has declared
+            raise Refused("intake.other-source", "/payload/source")
+    except Refused as fault:
+        return Declined(digest, fault)
+    return Decoded(envelope, digest, signed, manifest)
+
+
+async def submitted(tx: Transaction, ids: Sequence[DeclarationId]) -> dict[Key, Submission]:
     """What was written down before under these ids, whoever handed it in."""
     if not ids:
         return {}
@@ -111,11 +171,13 @@ async def submitted(tx: Transaction, ids: Sequence[DeclarationId]) -> dict[Key, 
 
 
 async def routed_of(tx: Transaction, ids: Sequence[DeclarationId]) -> set[Key]:
-    """Which of these have their rows."""
+    """Which of these have their effects."""
     where = declarations.c.declaration_id.in_(ids)
-    return set(by_key(await tx.execute(select(declarations.c.source, declarations.c.declaration_id).where(where))))
+    rows = await tx.execute(select(declarations.c.source, declarations.c.declaration_id).where(where))
+    return {(PartyId(row.source), DeclarationId(row.declaration_id)) for row in rows}
 
 
-def by_key(rows: Iterable[Row[Any]]) -> dict[Key, Row[Any]]:
-    """Rows that have both columns of the key."""
-    return {(PartyId(row.source), DeclarationId(row.declaration_id)): row for row in rows}
+def by_key(rows: Iterable[Row[Any]]) -> dict[Key, Submission]:
+    """Rows of `submissions` by whose they are."""
+    found = (Submission.of(row) for row in rows)
+    return {one.key: one for one in found}

@@ -8,13 +8,24 @@ Source: docs/architecture.md, steps 2 to 4; docs/protocol.md, sections 4 and 7.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from hashlib import sha256
-from typing import Any, Final
-
-from sqlalchemy import Row
+from typing import Final
 
 from broker import spans, tracing
-from broker.arrived import Accepted, Arrived, by_key, routed_of, submitted
+from broker.arrived import (
+    Accepted,
+    Before,
+    Declined,
+    Decoded,
+    Kept,
+    Submission,
+    Verified,
+    by_key,
+    decoded,
+    routed_of,
+    submitted,
+)
 from broker.crashpoints import mark
 from broker.directory.lookup import Lookup
 from broker.forgotten import too_old
@@ -31,9 +42,9 @@ from schemas.catalogue import Catalogue
 from schemas.directory import Directory
 from schemas.entry import EntryKind
 from schemas.envelope import VerifiedDeclaration, verify_declaration
-from schemas.errors import Corrupt, Refused
+from schemas.errors import Refused
 from schemas.intake_receipt import IntakeReceipt
-from schemas.names import DeclarationId, EventType, Instant, PartyId, Reason, SubjectRef
+from schemas.names import DeclarationId, Instant, PartyId, Reason, SubjectRef
 from schemas.signing import PrivateKey
 
 _DAY_MS: Final = 86_400_000
@@ -114,133 +125,137 @@ class Intake:
         self, envelopes: Sequence[bytes], sender: PartyId | None, *, told: bool
     ) -> list[Accepted | Refused]:
         at = self._clock()
-        batch = [Arrived.of(envelope, sender) for envelope in envelopes]
+        arrived = [decoded(envelope, sender) for envelope in envelopes]
         directory = await self._lookup.newest(self._store)
-        await self._look(batch, at, directory)
-        await self._write_down(batch, at, directory, told=told)
-        waiting = [(one, one.row) for one in batch if one.row is not None and one.fault is None and not one.routed]
+        ended = await self._write_down(await self._look(arrived, at, directory), at, directory, told=told)
+        waiting = [one for one in ended if isinstance(one, Kept) and one.before is not Before.EFFECTS]
         headers = _headers()
-        await self._log.append_all(TOPIC, [Outgoing(_order_key(row), one.envelope, headers) for one, row in waiting])
+        records = [Outgoing(_order_key(one.submission.subject), one.decoded.envelope, headers) for one in waiting]
+        await self._log.append_all(TOPIC, records)
         self._store.bell.ring(DECLARED)
         if waiting:
             mark("intake.appended")
             # Crash here: in the log, and routed; the source has no receipt and sends again: the same receipt, no
             # effect.
-            self._say([row for _, row in waiting], at)
-        return [one.answer() for one in batch]
+            self._say([one.submission for one in waiting], at)
+        return [one.accepted() if isinstance(one, Kept) else one.fault for one in ended]
 
-    def _say(self, rows: Sequence[Row[Any]], at: Instant) -> None:
+    def _say(self, some: Sequence[Submission], at: Instant) -> None:
         """What is durable now, with the trace id that everything after it will have."""
-        for row in rows:
-            of = DeclarationId(row.declaration_id)
+        for one in some:
+            of, source, event_type = one.declaration_id, one.source, one.event_type
             trace = tracing.CURRENT.get() or tracing.TraceId.of(of)
-            source, event_type = PartyId(row.source), EventType(row.event_type)
             logger().info("intake.accepted", declaration=of, source=source, event_type=event_type, trace_id=trace)
             until = self._clock()
             spans.ended("intake.accepted", trace, at, until, declaration=of, source=source, event_type=event_type)
 
-    async def _look(self, batch: Sequence[Arrived], at: Instant, directory: Directory) -> None:
+    async def _look(
+        self, arrived: Sequence[Decoded | Declined], at: Instant, directory: Directory
+    ) -> Sequence[Verified | Kept | Declined]:
         """What was written down before under the same source and id, and whether it was routed; the others are
         verified.
 
         An earlier row proves nothing until its bytes are compared: whoever sends the very bytes that were verified
         gets the receipt again, also when a key or a token has ended meanwhile.
         """
-        decoded = [one for one in batch if one.manifest is not None]
         async with self._store.glance() as tx:
-            before = await submitted(tx, [one.key[1] for one in decoded])
-        for one in decoded:
-            try:
-                one.row = before.get(one.key)
-                if one.row is None:
-                    self._verify(one, directory, at)
-                elif one.row.envelope_digest != one.digest:
-                    raise Refused("intake.id-reused", "/payload/declaration_id")
-            except Refused as fault:
-                one.row, one.fault = None, fault
-        if repeated := [one for one in decoded if one.row is not None]:
-            async with self._store.glance() as tx:
-                routed = await routed_of(tx, [one.key[1] for one in repeated])
-            for one in repeated:
-                one.repeated, one.routed = True, one.key in routed
+            before = await submitted(tx, [one.key[1] for one in arrived if isinstance(one, Decoded)])
+        looked: list[Verified | Kept | Declined] = []
+        for one in arrived:
+            if isinstance(one, Declined):
+                looked.append(one)
+            elif one.key in before:
+                looked.append(_same(one, before[one.key], Before.ROW))
+            else:
+                looked.append(self._verify(one, at, directory))
+        repeated = [one.key[1] for one in looked if isinstance(one, Kept)]
+        if not repeated:
+            return looked
+        async with self._store.glance() as tx:
+            routed = await routed_of(tx, repeated)
+        return [
+            replace(one, before=Before.EFFECTS) if isinstance(one, Kept) and one.key in routed else one
+            for one in looked
+        ]
 
-    def _verify(self, one: Arrived, directory: Directory, at: Instant) -> None:
-        if one.signed is None:
-            raise Corrupt("intake.lost-row")
-        self._check_id(one.key[1], at)
-        one.verified = verify_declaration(one.signed, directory, self._catalogue, at)
-        one.subject = self._subject(one.verified, at)
+    def _verify(self, one: Decoded, at: Instant, directory: Directory) -> Verified | Declined:
+        try:
+            self._check_id(one.key[1], at)
+            declaration = verify_declaration(one.signed, directory, self._catalogue, at)
+            return Verified(one, declaration, self._subject(declaration, at))
+        except Refused as fault:
+            return Declined(one.digest, fault)
 
     def _check_id(self, declaration_id: DeclarationId, at: Instant) -> None:
         """An id of a time of which nothing is kept may have been used: it would be the same one twice."""
         if too_old(declaration_id, Instant(at - self._kept_ms)):
             raise Refused("intake.id-too-old", "/payload/declaration_id", days=self._kept_ms // _DAY_MS)
 
-    async def _write_down(self, batch: Sequence[Arrived], at: Instant, directory: Directory, *, told: bool) -> None:
+    def _subject(self, declaration: VerifiedDeclaration, at: Instant) -> SubjectRef:
+        try:
+            return self._identity.resolve(declaration.signed.slip.subject_token, declaration.manifest.source, at)
+        except Refused as fault:
+            raise fault.under("/slip/subject_token") from None
+
+    async def _write_down(
+        self, looked: Sequence[Verified | Kept | Declined], at: Instant, directory: Directory, *, told: bool
+    ) -> Sequence[Kept | Declined]:
         """Write the intent before the act, and every refusal where it is to be told here, in one transaction.
 
         What waits for its row is written before a correction, whose original may be among it.
         """
-        if all(one.row is not None or (one.fault is not None and not told) for one in batch):
-            return
+        ended = [one for one in looked if not isinstance(one, Verified)]
+        if len(ended) == len(looked) and not (told and any(isinstance(one, Declined) for one in ended)):
+            return ended
         signer = self._keyring.signer(directory, self._party, at)
         async with self._store.begin() as tx:
-            ahead: list[Arrived] = []
-            for one in batch:
-                if one.verified is None or one.subject is None or one.fault is not None:
-                    continue
-                if one.verified.manifest.corrects is not None:
-                    await self._insert(tx, ahead, at, signer)
-                    ahead = []
-                    try:
-                        await self._check_correction(tx, one.verified, one.subject, at)
-                    except Refused as fault:
-                        one.fault = fault
-                        continue
-                ahead.append(one)
-            await self._insert(tx, ahead, at, signer)
+            ended, ahead = [], list[Verified | Kept | Declined]()
+            for one in looked:
+                if isinstance(one, Verified) and one.declaration.manifest.corrects is not None:
+                    ended += await self._insert(tx, ahead, at, signer)
+                    ahead = [await self._check_correction(tx, one, one.declaration.manifest.corrects, at)]
+                else:
+                    ahead.append(one)
+            ended += await self._insert(tx, ahead, at, signer)
             if told:
-                self.record_refusals(tx, [(one.digest, one.fault) for one in batch if one.fault is not None], at)
+                declined = [(one.digest, one.fault) for one in ended if isinstance(one, Declined)]
+                self.record_refusals(tx, declined, at)
             mark("intake.written-down")
             # Crash here: written down or not, it is in no log, and the source has no receipt: it sends the same again.
+        return ended
 
-    async def _insert(self, tx: Transaction, some: Sequence[Arrived], at: Instant, signer: PrivateKey) -> None:
-        """A row for each, new or there by now: somebody was faster, or the batch holds it twice.
-
-        Another source's id, or one that came with other bytes, is refused. An id is one declaration's, whoever made it:
-        the ids of its deliveries are derived from it, and a citizen follows by it.
-        """
-        rows = [one.written(at, _receipt(one.verified, at, self._party, signer)) for one in some if one.verified]
+    async def _insert(
+        self, tx: Transaction, some: Sequence[Verified | Kept | Declined], at: Instant, signer: PrivateKey
+    ) -> Sequence[Kept | Declined]:
+        """A row for each that is verified, new or there by now: somebody was faster, or the batch holds it twice."""
+        new = [one for one in some if isinstance(one, Verified)]
+        rows = [one.written(at, _receipt(one.declaration, at, self._party, signer)).row() for one in new]
         rows.sort(key=lambda row: row["declaration_id"])  # two batches that share ids do not wait in a circle
         made = by_key(await tx.insert_all_new(submissions, rows, *submissions.c))
-        there = await submitted(tx, [one.key[1] for one in some if one.key not in made])
+        there = await submitted(tx, [one.key[1] for one in new if one.key not in made])
+        ended: list[Kept | Declined] = []
         for one in some:
-            row = made.get(one.key) or there.get(one.key)
-            if row is None or row.envelope_digest != one.digest:
-                one.fault = Refused("intake.id-reused", "/payload/declaration_id")
-                continue
-            one.row, one.repeated = row, one.key in there
-            there[one.key] = row
-
-    def _subject(self, verified: VerifiedDeclaration, at: Instant) -> SubjectRef:
-        try:
-            return self._identity.resolve(verified.signed.slip.subject_token, verified.manifest.source, at)
-        except Refused as fault:
-            raise fault.under("/slip/subject_token") from None
+            if not isinstance(one, Verified):
+                ended.append(one)
+            elif one.key in made:
+                there[one.key] = made.pop(one.key)
+                ended.append(_same(one.decoded, there[one.key], Before.NOTHING))
+            else:
+                ended.append(_same(one.decoded, there.get(one.key), Before.ROW))
+        return ended
 
     async def _check_correction(
-        self, tx: Transaction, verified: VerifiedDeclaration, subject: SubjectRef, at: Instant
-    ) -> None:
+        self, tx: Transaction, one: Verified, corrects: DeclarationId, at: Instant
+    ) -> Verified | Declined:
         """A correction corrects what the same source declared, of the same type, about the same citizen."""
-        corrects = verified.manifest.corrects
-        if corrects is None:
-            return
-        original = (await submitted(tx, [corrects])).get((verified.manifest.source, corrects))
+        original = (await submitted(tx, [corrects])).get((one.key[0], corrects))
         if original is None and too_old(corrects, Instant(at - self._kept_ms)):
-            raise Refused("intake.original-gone", "/payload/corrects", days=self._kept_ms // _DAY_MS)
-        same_type = original is not None and original.event_type == verified.manifest.event_type
-        if original is None or original.subject != subject or not same_type:
-            raise Refused("intake.unknown-original", "/payload/corrects")
+            fault = Refused("intake.original-gone", "/payload/corrects", days=self._kept_ms // _DAY_MS)
+            return Declined(one.decoded.digest, fault)
+        about = (one.subject, one.declaration.manifest.event_type)
+        if original is None or (original.subject, original.event_type) != about:
+            return Declined(one.decoded.digest, Refused("intake.unknown-original", "/payload/corrects"))
+        return one
 
 
 def reason_of(fault: Refused) -> Reason:
@@ -254,11 +269,22 @@ def _headers() -> Mapping[str, bytes]:
     return {} if trace is None else {tracing.HEADER: trace.header}
 
 
-def _order_key(row: Row[Any]) -> bytes:
+def _same(one: Decoded, earlier: Submission | None, before: Before) -> Kept | Declined:
+    """Kept, if what has the id is these bytes of this source.
+
+    An id is one declaration's, whoever made it: the ids of its deliveries are derived from it, and a citizen follows by
+    it.
+    """
+    if earlier is None or earlier.envelope_digest != one.digest:
+        return Declined(one.digest, Refused("intake.id-reused", "/payload/declaration_id"))
+    return Kept(one, earlier, before)
+
+
+def _order_key(subject: SubjectRef) -> bytes:
     """The log's key: one for each citizen, so that their declarations stay in order; tells nothing to who reads the
     log.
     """
-    return sha256(b"unefois/log-key/v1\x00" + row.subject).digest()[:16]
+    return sha256(b"unefois/log-key/v1\x00" + subject).digest()[:16]
 
 
 def _receipt(verified: VerifiedDeclaration, at: Instant, broker: PartyId, signer: PrivateKey) -> bytes:

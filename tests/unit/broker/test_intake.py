@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from broker.arrived import ENVELOPE_BYTES, Arrived
+from broker.arrived import ENVELOPE_BYTES
 from broker.directory.parties import Enrolment
 from broker.directory.reading import Party, PartyKind
 from broker.router import TOPIC
 from schemas.entry import EntryKind
 from schemas.envelope import SignedDeclaration
-from schemas.errors import Corrupt, Refused, Unavailable
+from schemas.errors import Refused, Unavailable
 from schemas.intake_receipt import RECEIPT_TYPE
 from schemas.names import DeclarationId, PartyId, Reason, uuid7
 from schemas.signing import pae, verify
@@ -39,6 +39,15 @@ async def enrol_source(here: World, party: PartyId) -> None:
         created_at=here.clock(),
     )
     await here.home.parties.enrol(Enrolment(office, 1, None, (MOVED,)))
+
+
+async def revoke_keys(here: World, party: PartyId) -> None:
+    """From now on nothing that this party signs counts."""
+    async with here.home.store.begin() as tx:
+        directory = await here.home.lookup.directory(tx)
+        for key in directory.signing:
+            if key.party == party:
+                await here.home.registrar.revoke_key(tx, key.kid, here.clock())
 
 
 async def in_log(here: World) -> int:
@@ -95,6 +104,19 @@ async def test_the_same_bytes_get_their_receipt_even_when_the_token_has_expired_
     assert first.receipt == (await here.home.intake.accept(raw)).receipt
 
 
+async def test_the_same_bytes_get_their_receipt_even_when_the_key_has_ended_meanwhile(here: World) -> None:
+    raw = await envelope(here)
+    first = await here.home.intake.accept(raw)
+    await here.home.router.route()
+    here.clock.pass_(1)
+    await revoke_keys(here, PORTAL)
+
+    again = await here.home.intake.accept(raw)
+
+    assert (first.receipt, True) == (again.receipt, again.repeated)
+    assert 1 == await in_log(here)
+
+
 async def test_the_same_id_with_other_bytes_is_refused(here: World) -> None:
     one = DeclarationId(uuid7(here.clock(), bytes(10)))
     await here.home.intake.accept(await envelope(here, declaration_id=one))
@@ -120,6 +142,23 @@ async def test_of_one_batch_each_id_is_kept_once_and_each_gets_its_own_answer(he
     assert 3 == len(await here.entries(EntryKind.REFUSED))
     await here.home.router.route()
     assert (2, 1) == (len(await here.entries(EntryKind.RECEIVED)), len(await here.entries(EntryKind.CORRECTED)))
+
+
+async def test_a_correction_whose_original_is_refused_in_the_same_batch_is_refused(here: World) -> None:
+    one = DeclarationId(uuid7(here.clock(), bytes(10)))
+    original = await envelope(here, declaration_id=one)
+    signature = SignedDeclaration.decode(original).signatures[0].signature
+    forged = original.replace(signature, bytes(len(signature)))
+    correction = await envelope(here, corrects=one)
+
+    told = await here.home.intake.accept_all([forged, correction, original, correction])
+
+    said = [answer.code if isinstance(answer, Refused) else answer.repeated for answer in told]
+    assert ["manifest.signature", "intake.unknown-original", False, False] == said
+    assert [Reason.INVALID_SIGNATURE, Reason.INVALID_ENVELOPE] == [
+        entry.reason for entry in await here.entries(EntryKind.REFUSED)
+    ]
+    assert 2 == await in_log(here)
 
 
 async def test_an_id_that_another_source_has_used_is_refused(here: World) -> None:
@@ -148,10 +187,7 @@ async def test_a_token_that_has_expired_is_refused_at_its_place(here: World) -> 
 
 async def test_a_revoked_key_is_refused(here: World) -> None:
     raw = await envelope(here)
-    async with here.home.store.begin() as tx:
-        directory = await here.home.lookup.directory(tx)
-        (key,) = (one for one in directory.signing if one.party == PORTAL)
-        await here.home.registrar.revoke_key(tx, key.kid, here.clock())
+    await revoke_keys(here, PORTAL)
 
     refused = await refusal(here, raw)
 
@@ -250,10 +286,3 @@ async def test_an_unknown_type_is_refused_before_anything_is_sealed(here: World)
         await here.home.desk.declare(PORTAL, BANK, here.bank(iban="FR7630006000011234567890188"))
 
     assert "/iban" == refused.value.pointer
-
-
-async def test_an_envelope_that_came_to_neither_row_nor_fault_is_a_contradiction_and_no_answer(here: World) -> None:
-    with pytest.raises(Corrupt) as stopped:
-        Arrived.of(await envelope(here)).answer()
-
-    assert "intake.lost-row" == stopped.value.code
