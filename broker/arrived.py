@@ -148,6 +148,14 @@ class Kept:
         return Accepted(kept.declaration_id, digest, kept.received_at, kept.receipt, repeated)
 
 
+Found = Decoded | Kept | Declined
+"""After a look at what was written down before: a decoded one is new."""
+Checked = Verified | Kept | Declined
+"""After the numbered steps."""
+Ended = Kept | Declined
+"""After the transaction."""
+
+
 def decoded(envelope: bytes, sender: PartyId | None = None) -> Decoded | Declined:
     """What came, as far as it can be read. `sender`, where it is known: who hands it in."""
     digest = sha256(envelope).digest()

@@ -16,8 +16,11 @@ from broker import spans, tracing
 from broker.arrived import (
     Accepted,
     Before,
+    Checked,
     Declined,
     Decoded,
+    Ended,
+    Found,
     Kept,
     Submission,
     Verified,
@@ -126,8 +129,7 @@ class Intake:
     ) -> list[Accepted | Refused]:
         at = self._clock()
         arrived = [decoded(envelope, sender) for envelope in envelopes]
-        directory = await self._lookup.newest(self._store)
-        ended = await self._write_down(await self._look(arrived, at, directory), at, directory, told=told)
+        ended = await self._write_down(await self._find(arrived), at, told=told)
         waiting = [one for one in ended if isinstance(one, Kept) and one.before is not Before.EFFECTS]
         headers = _headers()
         records = [Outgoing(_order_key(one.submission.subject), one.decoded.envelope, headers) for one in waiting]
@@ -149,34 +151,29 @@ class Intake:
             until = self._clock()
             spans.ended("intake.accepted", trace, at, until, declaration=of, source=source, event_type=event_type)
 
-    async def _look(
-        self, arrived: Sequence[Decoded | Declined], at: Instant, directory: Directory
-    ) -> Sequence[Verified | Kept | Declined]:
-        """What was written down before under the same source and id, and whether it was routed; the others are
-        verified.
+    async def _find(self, arrived: Sequence[Decoded | Declined]) -> Sequence[Found]:
+        """What was written down before under the same source and id, and whether it was routed.
 
         An earlier row proves nothing until its bytes are compared: whoever sends the very bytes that were verified
         gets the receipt again, also when a key or a token has ended meanwhile.
         """
         async with self._store.glance() as tx:
             before = await submitted(tx, [one.key[1] for one in arrived if isinstance(one, Decoded)])
-        looked: list[Verified | Kept | Declined] = []
-        for one in arrived:
-            if isinstance(one, Declined):
-                looked.append(one)
-            elif one.key in before:
-                looked.append(_same(one, before[one.key], Before.ROW))
-            else:
-                looked.append(self._verify(one, at, directory))
-        repeated = [one.key[1] for one in looked if isinstance(one, Kept)]
+        found = [
+            _same(one, before[one.key], Before.ROW) if isinstance(one, Decoded) and one.key in before else one
+            for one in arrived
+        ]
+        repeated = [one.key[1] for one in found if isinstance(one, Kept)]
         if not repeated:
-            return looked
+            return found
         async with self._store.glance() as tx:
             routed = await routed_of(tx, repeated)
         return [
-            replace(one, before=Before.EFFECTS) if isinstance(one, Kept) and one.key in routed else one
-            for one in looked
+            replace(one, before=Before.EFFECTS) if isinstance(one, Kept) and one.key in routed else one for one in found
         ]
+
+    def _verify_new(self, found: Sequence[Found], at: Instant, directory: Directory) -> Sequence[Checked]:
+        return [self._verify(one, at, directory) if isinstance(one, Decoded) else one for one in found]
 
     def _verify(self, one: Decoded, at: Instant, directory: Directory) -> Verified | Declined:
         try:
@@ -197,26 +194,23 @@ class Intake:
         except Refused as fault:
             raise fault.under("/slip/subject_token") from None
 
-    async def _write_down(
-        self, looked: Sequence[Verified | Kept | Declined], at: Instant, directory: Directory, *, told: bool
-    ) -> Sequence[Kept | Declined]:
+    async def _write_down(self, found: Sequence[Found], at: Instant, *, told: bool) -> Sequence[Ended]:
         """Write the intent before the act, and every refusal where it is to be told here, in one transaction.
 
-        What waits for its row is written before a correction, whose original may be among it.
+        Signatures are verified before it, so that nobody waits for them, and again if another directory is in force by
+        then: a key may have been revoked meanwhile, as of an instant before ours. What we answer for is judged by the
+        router and by `fsck` as it was here.
         """
-        ended = [one for one in looked if not isinstance(one, Verified)]
-        if len(ended) == len(looked) and not (told and any(isinstance(one, Declined) for one in ended)):
+        ended: list[Ended] = [one for one in found if not isinstance(one, Decoded)]
+        if len(ended) == len(found) and not (told and any(isinstance(one, Declined) for one in ended)):
             return ended
-        signer = self._keyring.signer(directory, self._party, at)
+        directory = await self._lookup.at_hand(self._store)
+        checked = self._verify_new(found, at, directory)
         async with self._store.begin() as tx:
-            ended, ahead = [], list[Verified | Kept | Declined]()
-            for one in looked:
-                if isinstance(one, Verified) and one.declaration.manifest.corrects is not None:
-                    ended += await self._insert(tx, ahead, at, signer)
-                    ahead = [await self._check_correction(tx, one, one.declaration.manifest.corrects, at)]
-                else:
-                    ahead.append(one)
-            ended += await self._insert(tx, ahead, at, signer)
+            in_force = await self._lookup.in_force(tx)
+            if in_force is not directory:
+                checked = self._verify_new(found, at, in_force)
+            ended = await self._write(tx, checked, at, self._keyring.signer(in_force, self._party, at))
             if told:
                 declined = [(one.digest, one.fault) for one in ended if isinstance(one, Declined)]
                 self.record_refusals(tx, declined, at)
@@ -224,16 +218,26 @@ class Intake:
             # Crash here: written down or not, it is in no log, and the source has no receipt: it sends the same again.
         return ended
 
-    async def _insert(
-        self, tx: Transaction, some: Sequence[Verified | Kept | Declined], at: Instant, signer: PrivateKey
-    ) -> Sequence[Kept | Declined]:
+    async def _write(self, tx: Transaction, checked: Sequence[Checked], at: Instant, signer: PrivateKey) -> list[Ended]:
+        """What waits for its row is written before a correction, whose original may be among it."""
+        ended: list[Ended] = []
+        ahead: list[Checked] = []
+        for one in checked:
+            if isinstance(one, Verified) and one.declaration.manifest.corrects is not None:
+                ended += await self._insert(tx, ahead, at, signer)
+                ahead = [await self._check_correction(tx, one, one.declaration.manifest.corrects, at)]
+            else:
+                ahead.append(one)
+        return ended + await self._insert(tx, ahead, at, signer)
+
+    async def _insert(self, tx: Transaction, some: Sequence[Checked], at: Instant, signer: PrivateKey) -> list[Ended]:
         """A row for each that is verified, new or there by now: somebody was faster, or the batch holds it twice."""
         new = [one for one in some if isinstance(one, Verified)]
         rows = [one.written(at, _receipt(one.declaration, at, self._party, signer)).row() for one in new]
         rows.sort(key=lambda row: row["declaration_id"])  # two batches that share ids do not wait in a circle
         made = by_key(await tx.insert_all_new(submissions, rows, *submissions.c))
         there = await submitted(tx, [one.key[1] for one in new if one.key not in made])
-        ended: list[Kept | Declined] = []
+        ended: list[Ended] = []
         for one in some:
             if not isinstance(one, Verified):
                 ended.append(one)

@@ -148,7 +148,7 @@ def revoke_key(
 
     async def work(home: "Home") -> None:
         async with home.store.begin() as tx:
-            await home.registrar.revoke_key(tx, Kid.parse(kid), home.clock(), start)
+            await home.registrar.revoke_key(tx, Kid.parse(kid), home.clock, start)
 
     at_home(work)
     answer({"revoked": kid}, lambda: line(say("Clé révoquée.", "Key revoked.")))

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from broker.directory import reading
+from broker.directory.registrar import LOCK
 from broker.store.engine import Store, Transaction
 from consent.policy import Subscription, SubscriptionStatus
 from schemas.directory import Directory
@@ -48,6 +49,15 @@ class Lookup:
             async with store.read() as tx:
                 return await self.directory(tx)
         return self._picture.directory
+
+    async def at_hand(self, store: Store) -> Directory:
+        """As it was when somebody asked last, and no question: for who asks for the one in force before it counts."""
+        return await self.newest(store) if self._picture is None else self._picture.directory
+
+    async def in_force(self, tx: Transaction) -> Directory:
+        """As of this transaction, and nobody changes it before this transaction has ended. Not after `directory`."""
+        await tx.lock_shared([LOCK])
+        return await self.directory(tx)
 
     async def sector(self, tx: Transaction, party: PartyId) -> str:
         """Whose pseudonyms a registered party sees."""

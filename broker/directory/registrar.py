@@ -18,6 +18,7 @@ from broker.crashpoints import mark
 from broker.directory import reading
 from broker.directory.reading import VERSION, Party, PartyKind
 from broker.ledger import Recorder
+from broker.ports import Clock
 from broker.store.engine import Transaction
 from broker.store.tables import meta, parties, publishing_rights, sealing_keys, signature_policies, signing_keys
 from schemas import hpke, pseudonym, signing
@@ -27,6 +28,7 @@ from schemas.errors import Refused
 from schemas.names import EventType, Instant, Kid, PartyId
 
 LOCK = b"directory"
+"""Held exclusively by whoever changes the directory, shared by whoever may only decide from the one in force."""
 TEXT_CHARACTERS = 300
 OVERLAP_MS = 400 * 86_400_000
 """The longest that an old key stays beside a new one: what nobody dares to end is not rotated."""
@@ -122,15 +124,19 @@ class Registrar:
         await self._end_others(tx, sealing_keys, sealing_keys.c.party == party, kid, Instant(at + overlap_ms))
         return kid
 
-    async def revoke_key(self, tx: Transaction, kid: Kid, at: Instant, since: Instant | None = None) -> None:
-        """Trust a key no more, from now, or from an earlier instant when it is known since when a thief has it.
+    async def revoke_key(self, tx: Transaction, kid: Kid, clock: Clock, since: Instant | None = None) -> None:
+        """Trust a key no more, from the next millisecond on, or since an earlier instant when a thief has it since
+        then.
 
+        `clock` is read under the lock, which every intake shares while it writes down what it accepted: all that was
+        accepted under this key has an instant of receipt up to this millisecond, and stays good.
         Raises Refused: `registrar.unknown-key`, `registrar.already-revoked`, `registrar.revoked-later`.
         """
         await changing(tx)
-        revoked_at = at if since is None else since
-        if revoked_at > at:
+        at = clock()
+        if since is not None and since > at:
             raise Refused("registrar.revoked-later", "/since")
+        revoked_at = Instant(at + 1) if since is None else since
         for table in (signing_keys, sealing_keys):
             found = (
                 await tx.execute(select(table.c.party, table.c.revoked_at).where(table.c.kid == kid))
@@ -169,9 +175,13 @@ class Registrar:
         mark("registrar.right")
         self._record_right(tx, EntryKind.RIGHT_GRANTED, row, valid_from)
 
-    async def end_publishing(self, tx: Transaction, party: PartyId, event_type: EventType, at: Instant) -> None:
-        """The party's rights to this type end now. Raises Refused `registrar.no-right`."""
+    async def end_publishing(self, tx: Transaction, party: PartyId, event_type: EventType, clock: Clock) -> None:
+        """The party's rights to this type end with this millisecond. Raises Refused `registrar.no-right`.
+
+        `clock`: as for `revoke_key`.
+        """
         await changing(tx)
+        at = clock()
         table = publishing_rights
         running = or_(table.c.valid_to.is_(None), table.c.valid_to > at)
         mine = (table.c.party == party) & (table.c.event_type == event_type) & running & (table.c.valid_from <= at)

@@ -4,7 +4,7 @@ import pytest
 
 from schemas.directory import Directory, SigningKeyEntry
 from schemas.errors import Fault
-from schemas.names import Reason
+from schemas.names import Instant, Reason
 from schemas.signing import Algorithm, PrivateKey
 from tests.bad_input.door import Door
 from tests.bad_input.person import Person
@@ -19,10 +19,10 @@ def signing_key_of(directory: Directory) -> SigningKeyEntry:
 
 async def revoke(door: Door, *, ago: int = 0) -> None:
     """The portal's key is trusted no more, since so many milliseconds."""
-    home, now = door.here.home, door.here.clock()
+    home, clock = door.here.home, door.here.clock
     kid = signing_key_of(await door.directory()).kid
     async with home.store.begin() as tx:
-        await home.registrar.revoke_key(tx, kid, now, type(now)(now - ago))
+        await home.registrar.revoke_key(tx, kid, clock, Instant(clock() - ago))
 
 
 @pytest.mark.asyncio

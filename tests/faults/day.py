@@ -187,10 +187,10 @@ async def rotate(here: World) -> None:
         await home.parties.rotate(NEW, DAY)
     async with home.store.begin() as tx:
         if mine[0].revoked_at is None:
-            await home.registrar.revoke_key(tx, mine[0].kid, here.clock())
+            await home.registrar.revoke_key(tx, mine[0].kid, here.clock)
     async with home.store.begin() as tx:
         if any(right.party == NEW and right.valid_to is None for right in directory.rights):
-            await home.registrar.end_publishing(tx, NEW, BANK, here.clock())
+            await home.registrar.end_publishing(tx, NEW, BANK, here.clock)
     async with home.store.begin() as tx:
         if await users(tx):
             await home.topic_users.end(tx, NEW, here.clock())

@@ -104,7 +104,7 @@ async def test_a_key_that_was_revoked_does_not_live_again(tmp_path: Path) -> Non
         async with here.home.store.begin() as tx:
             directory = await here.home.lookup.directory(tx)
             (kid,) = [each.kid for each in directory.signing if each.party == PORTAL]
-            await here.home.registrar.revoke_key(tx, kid, here.home.clock(), here.home.clock())
+            await here.home.registrar.revoke_key(tx, kid, here.home.clock, here.home.clock())
         assert [] == await here.home.fsck.check()
         found = await changed(here, "UPDATE signing_keys SET revoked_at = NULL WHERE revoked_at IS NOT NULL")
     assert ["directory.untold"] == [each.check for each in found]

@@ -246,7 +246,7 @@ async def a_source_whose_key_was_stolen_before_it_declared(here: World) -> None:
     async with here.home.store.begin() as tx:
         directory = await here.home.lookup.directory(tx)
         (kid,) = [one.kid for one in directory.signing if one.party == PORTAL]
-        await here.home.registrar.revoke_key(tx, kid, here.clock(), START)
+        await here.home.registrar.revoke_key(tx, kid, here.clock, START)
 
 
 class Silent:

@@ -1,20 +1,25 @@
 """The intake: what was answered with a receipt is kept, once; what is refused is refused with its place."""
 
+import asyncio
 import json
 from base64 import b64decode
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from broker.arrived import ENVELOPE_BYTES
 from broker.directory.parties import Enrolment
 from broker.directory.reading import Party, PartyKind
+from broker.ports import Clock
 from broker.router import TOPIC
+from broker.store.engine import Store, Transaction
+from schemas.directory import Directory
 from schemas.entry import EntryKind
 from schemas.envelope import SignedDeclaration
 from schemas.errors import Refused, Unavailable
 from schemas.intake_receipt import RECEIPT_TYPE
-from schemas.names import DeclarationId, PartyId, Reason, uuid7
+from schemas.names import DeclarationId, Instant, PartyId, Reason, uuid7
 from schemas.signing import pae, verify
 from tests.world import BANK, CAF, FAMILY, MINUTE, MOVED, PORTAL, YANN, World
 
@@ -41,13 +46,13 @@ async def enrol_source(here: World, party: PartyId) -> None:
     await here.home.parties.enrol(Enrolment(office, 1, None, (MOVED,)))
 
 
-async def revoke_keys(here: World, party: PartyId) -> None:
-    """From now on nothing that this party signs counts."""
+async def revoke_keys(here: World, party: PartyId, clock: Clock | None = None) -> None:
+    """From the next millisecond on nothing that this party signs counts."""
     async with here.home.store.begin() as tx:
         directory = await here.home.lookup.directory(tx)
         for key in directory.signing:
             if key.party == party:
-                await here.home.registrar.revoke_key(tx, key.kid, here.clock())
+                await here.home.registrar.revoke_key(tx, key.kid, clock or here.clock)
 
 
 async def in_log(here: World) -> int:
@@ -108,8 +113,8 @@ async def test_the_same_bytes_get_their_receipt_even_when_the_key_has_ended_mean
     raw = await envelope(here)
     first = await here.home.intake.accept(raw)
     await here.home.router.route()
-    here.clock.pass_(1)
     await revoke_keys(here, PORTAL)
+    here.clock.pass_(1)
 
     again = await here.home.intake.accept(raw)
 
@@ -188,6 +193,7 @@ async def test_a_token_that_has_expired_is_refused_at_its_place(here: World) -> 
 async def test_a_revoked_key_is_refused(here: World) -> None:
     raw = await envelope(here)
     await revoke_keys(here, PORTAL)
+    here.clock.pass_(1)
 
     refused = await refusal(here, raw)
 
@@ -195,9 +201,92 @@ async def test_a_revoked_key_is_refused(here: World) -> None:
     assert Reason.INVALID_SIGNATURE == (await here.entries(EntryKind.REFUSED))[-1].reason
 
 
+@pytest.mark.parametrize("routed", [True, False], ids=["routed-before", "routed-later"])
+async def test_what_was_accepted_in_the_millisecond_of_the_revocation_stays_good(here: World, routed: bool) -> None:
+    await here.give(CAF, MOVED, FAMILY, ["subject"])
+    await here.home.intake.accept(await envelope(here))
+    if routed:
+        await here.home.router.route()
+    await revoke_keys(here, PORTAL)
+
+    await here.home.router.route()
+
+    assert [] == await here.home.fsck.check()
+    assert 1 == len(await here.take(CAF))
+
+
+class _Overtaken:
+    """A lookup during whose answer a key is revoked, by a clock that was read just before ours."""
+
+    def __init__(self, here: World) -> None:
+        self._here, self._lookup = here, here.home.lookup
+
+    async def in_force(self, tx: Transaction) -> Directory:
+        return await self._lookup.in_force(tx)
+
+    async def at_hand(self, store: Store) -> Directory:
+        before = await self._lookup.at_hand(store)
+        await revoke_keys(self._here, PORTAL, lambda: Instant(self._here.clock() - 1))
+        return before
+
+
+async def test_a_key_that_is_revoked_while_its_declaration_is_verified_does_not_count(here: World) -> None:
+    raw = await envelope(here)
+    here.home.intake._lookup = _Overtaken(here)  # type: ignore[assignment]  # a moment that no real lookup hits on demand
+
+    refused = await refusal(here, raw)
+
+    assert ("directory.key-revoked", "/signatures/0/kid") == (refused.code, refused.pointer)
+    assert Reason.INVALID_SIGNATURE == (await here.entries(EntryKind.REFUSED))[-1].reason
+    assert [] == await here.home.fsck.check()
+
+
+class _Contested:
+    """A lookup after whose answer, inside the transaction, somebody else revokes a key."""
+
+    def __init__(self, here: World) -> None:
+        self._here, self._lookup = here, here.home.lookup
+        self._inside = False
+        self.early: list[bool] = []
+        self.revoking: asyncio.Task[None] | None = None
+
+    async def at_hand(self, store: Store) -> Directory:
+        return await self._lookup.at_hand(store)
+
+    async def in_force(self, tx: Transaction) -> Directory:
+        directory = await self._lookup.in_force(tx)
+        self._inside = True
+        self.revoking = asyncio.create_task(revoke_keys(self._here, PORTAL, self._clock))
+        for _ in range(400):  # whoever does not wait has revoked it by now
+            await tx.execute(select(1))
+        self._inside = False
+        return directory
+
+    def _clock(self) -> Instant:
+        self.early.append(self._inside)
+        return self._here.clock()
+
+
+@pytest.mark.databases
+@pytest.mark.proof
+async def test_a_revocation_reads_its_clock_when_what_is_being_written_down_is_committed(here: World) -> None:
+    raw = await envelope(here)
+    contested = _Contested(here)
+    here.home.intake._lookup = contested  # type: ignore[assignment]  # as above
+
+    await here.home.intake.accept(raw)
+    assert contested.revoking is not None
+    await contested.revoking
+    await here.home.router.route()
+
+    assert [False] == contested.early
+    assert 1 == len(await here.entries(EntryKind.RECEIVED))
+    assert [] == await here.home.fsck.check()
+
+
 async def test_a_source_without_the_right_to_a_type_is_refused(here: World) -> None:
     async with here.home.store.begin() as tx:
-        await here.home.registrar.end_publishing(tx, PORTAL, MOVED, here.clock())
+        await here.home.registrar.end_publishing(tx, PORTAL, MOVED, here.clock)
     here.clock.pass_(1)
 
     refused = await refusal(here, await envelope(here))

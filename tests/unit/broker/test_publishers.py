@@ -44,7 +44,7 @@ async def test_where_nobody_may_nobody_is_chosen(here: World) -> None:
 async def test_a_right_that_ended_does_not_count(here: World) -> None:
     await enrol(here, MOVED)
     async with here.home.store.begin() as tx:
-        await here.home.registrar.end_publishing(tx, TOWN_HALL, MOVED, here.clock())
+        await here.home.registrar.end_publishing(tx, TOWN_HALL, MOVED, here.clock)
     here.clock.pass_(1)
 
     assert PORTAL == await publisher_of(here.home, MOVED, None)
@@ -56,6 +56,7 @@ async def test_a_party_that_cannot_sign_any_more_does_not_count(here: World) -> 
         directory = await here.home.lookup.directory(tx)
     (key,) = [each for each in directory.signing if each.party == TOWN_HALL]
     async with here.home.store.begin() as tx:
-        await here.home.registrar.revoke_key(tx, key.kid, here.clock())
+        await here.home.registrar.revoke_key(tx, key.kid, here.clock)
+    here.clock.pass_(1)
 
     assert PORTAL == await publisher_of(here.home, BANK, None)

@@ -165,12 +165,12 @@ class TestVersion:
         assert 1 == await changed(lambda tx: add_signing(tx, key(1)))
         assert 1 == await changed(lambda tx: add_sealing(tx, sealing(1)))
         assert 1 == await changed(lambda tx: REGISTRAR.allow_publishing(tx, TOWN, MOVED, NOW))
-        assert 1 == await changed(lambda tx: REGISTRAR.end_publishing(tx, TOWN, MOVED, LATER))
+        assert 1 == await changed(lambda tx: REGISTRAR.end_publishing(tx, TOWN, MOVED, lambda: LATER))
         assert 1 == await changed(lambda tx: REGISTRAR.set_policy(tx, TOWN, 1, NOW))
         assert 1 == await changed(ask)
         assert 1 == await changed(lambda tx: SUBSCRIBING.approve(tx, SUBSCRIPTION_ID, "CSS, article L. 114-8", NOW))
         assert 1 == await changed(lambda tx: SUBSCRIBING.end(tx, SUBSCRIPTION_ID, LATER))
-        assert 1 == await changed(lambda tx: REGISTRAR.revoke_key(tx, key(1).kid, LATER))
+        assert 1 == await changed(lambda tx: REGISTRAR.revoke_key(tx, key(1).kid, lambda: LATER))
 
     async def test_a_change_that_was_rolled_back_does_not_count(self, store: Store) -> None:
         async with store.read() as tx:
@@ -297,10 +297,10 @@ class TestKeys:
     async def test_a_revoked_key_says_since_when_and_in_the_ledger(self, store: Store) -> None:
         async with store.begin() as tx:
             signer, sealer = await add_signing(tx, key(1)), await add_sealing(tx, sealing(1))
-            await REGISTRAR.revoke_key(tx, signer, LATER, since=NOW)
-            await REGISTRAR.revoke_key(tx, sealer, LATER)
+            await REGISTRAR.revoke_key(tx, signer, lambda: LATER, since=NOW)
+            await REGISTRAR.revoke_key(tx, sealer, lambda: LATER)
             found, told = await reading.snapshot(tx), (await entries(tx))[2:]
-        assert (NOW, LATER) == (found.signing_key(signer).revoked_at, found.sealing_key(sealer).revoked_at)
+        assert (NOW, LATER + 1) == (found.signing_key(signer).revoked_at, found.sealing_key(sealer).revoked_at)
         assert [(EntryKind.KEY_REVOKED, LATER, TOWN, kid) for kid in (signer, sealer)] == [
             (entry.kind, entry.at, entry.recipient, entry.detail) for entry in told
         ]
@@ -308,17 +308,19 @@ class TestKeys:
     async def test_a_revocation_can_only_move_to_an_earlier_instant(self, store: Store) -> None:
         async with store.begin() as tx:
             kid = await add_signing(tx, key(1))
-            await REGISTRAR.revoke_key(tx, kid, LATER)
-            assert "registrar.already-revoked" == await code_of(REGISTRAR.revoke_key(tx, kid, Instant(LATER + 5)))
-            assert "registrar.already-revoked" == await code_of(REGISTRAR.revoke_key(tx, kid, LATER))
-            await REGISTRAR.revoke_key(tx, kid, LATER, since=NOW)
+            await REGISTRAR.revoke_key(tx, kid, lambda: LATER)
+            assert "registrar.already-revoked" == await code_of(
+                REGISTRAR.revoke_key(tx, kid, lambda: Instant(LATER + 5))
+            )
+            assert "registrar.already-revoked" == await code_of(REGISTRAR.revoke_key(tx, kid, lambda: LATER))
+            await REGISTRAR.revoke_key(tx, kid, lambda: LATER, since=NOW)
             assert NOW == (await reading.snapshot(tx)).signing_key(kid).revoked_at
 
     async def test_a_revocation_is_never_in_the_future_nor_of_an_unknown_key(self, store: Store) -> None:
         async with store.begin() as tx:
             kid = await add_signing(tx, key(1))
-            assert "registrar.revoked-later" == await code_of(REGISTRAR.revoke_key(tx, kid, NOW, since=LATER))
-            assert "registrar.unknown-key" == await code_of(REGISTRAR.revoke_key(tx, Kid(bytes(32)), NOW))
+            assert "registrar.revoked-later" == await code_of(REGISTRAR.revoke_key(tx, kid, lambda: NOW, since=LATER))
+            assert "registrar.unknown-key" == await code_of(REGISTRAR.revoke_key(tx, Kid(bytes(32)), lambda: NOW))
 
 
 class TestRights:
@@ -326,7 +328,7 @@ class TestRights:
         async with store.begin() as tx:
             kid = await add_signing(tx, key(1))
             await REGISTRAR.allow_publishing(tx, TOWN, MOVED, NOW)
-            await REGISTRAR.end_publishing(tx, TOWN, MOVED, LATER)
+            await REGISTRAR.end_publishing(tx, TOWN, MOVED, lambda: LATER)
             found = await reading.snapshot(tx)
         found.check_publishing(TOWN, MOVED, kid, LATER)
         with pytest.raises(Refused):
@@ -348,8 +350,8 @@ class TestRights:
     async def test_what_does_not_run_cannot_end(self, store: Store) -> None:
         async with store.begin() as tx:
             await REGISTRAR.allow_publishing(tx, TOWN, MOVED, NOW, LATER)
-            assert "registrar.no-right" == await code_of(REGISTRAR.end_publishing(tx, TOWN, PAID, NOW))
-            assert "registrar.no-right" == await code_of(REGISTRAR.end_publishing(tx, TOWN, MOVED, LATER))
+            assert "registrar.no-right" == await code_of(REGISTRAR.end_publishing(tx, TOWN, PAID, lambda: NOW))
+            assert "registrar.no-right" == await code_of(REGISTRAR.end_publishing(tx, TOWN, MOVED, lambda: LATER))
 
     async def test_a_policy_needs_keys_that_can_meet_it(self, store: Store) -> None:
         async with store.begin() as tx:
@@ -358,7 +360,7 @@ class TestRights:
             kid = await add_signing(tx, key(1, Algorithm.ML_DSA_44))
             await REGISTRAR.set_policy(tx, TOWN, 4, NOW)
             assert 4 == (await reading.snapshot(tx)).policy(TOWN, NOW)
-            await REGISTRAR.revoke_key(tx, kid, LATER)
+            await REGISTRAR.revoke_key(tx, kid, lambda: LATER)
             assert "registrar.policy-without-keys" == await code_of(REGISTRAR.set_policy(tx, TOWN, 2, LATER))
 
     async def test_a_policy_is_one_that_exists_and_one_at_a_time(self, store: Store) -> None:

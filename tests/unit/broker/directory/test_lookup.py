@@ -121,7 +121,7 @@ async def test_what_was_rolled_back_is_not_remembered(here: World) -> None:
             key = here.home.registrar
             directory = await here.home.lookup.directory(tx)
             (kid,) = [one.kid for one in directory.signing if one.party == PORTAL]
-            await key.revoke_key(tx, kid, here.clock())
+            await key.revoke_key(tx, kid, here.clock)
             raise ZeroDivisionError
     await here.home.parties.rotate(CPAM, 0)
 

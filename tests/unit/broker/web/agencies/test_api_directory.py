@@ -99,7 +99,8 @@ async def test_the_keys_are_told_as_jwks_that_verify_and_only_those_that_are_goo
         directory = await home.lookup.directory(tx)
         gone = next(one.kid for one in directory.signing if one.party == CPAM)
     async with home.store.begin() as tx:
-        await home.registrar.revoke_key(tx, gone, at)
+        await home.registrar.revoke_key(tx, gone, here.clock)
+    here.clock.pass_(1)
     response = await caf.asks("GET", "/v1/directory/jwks")
     keys = response.json()["keys"]
     kids = {one["kid"] for one in keys}

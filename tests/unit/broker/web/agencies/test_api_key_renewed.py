@@ -126,9 +126,9 @@ async def test_a_key_that_has_ended_or_was_withdrawn_declares_no_more(served: Se
     assert "directory.key-expired" == ended.value.details["told"]
 
     await portal.declare(ELISE, new)
-    here.clock.pass_(1)
     async with here.home.store.begin() as tx:
-        await here.home.registrar.revoke_key(tx, new.kid, here.clock())
+        await here.home.registrar.revoke_key(tx, new.kid, here.clock)
+    here.clock.pass_(1)
     with pytest.raises(Refused) as withdrawn:
         await portal.declare(ELISE, new)
     assert ("client.refused", "directory.key-revoked") == (withdrawn.value.code, withdrawn.value.details["told"])

@@ -107,7 +107,8 @@ async def test_a_token_without_the_signature_of_a_present_key_of_the_same_party_
     signed = await handed(served, PrivateKey.generate(Algorithm.ED25519))
     assert "succession.authorisation" == await refused(served, caf, good | {"authorisation": signed["proof"]})
     async with home.store.begin() as tx:
-        await home.registrar.revoke_key(tx, (await present(served, CAF)).kid, here.clock())
+        await home.registrar.revoke_key(tx, (await present(served, CAF)).kid, here.clock)
+    here.clock.pass_(1)
     assert "succession.authorisation" == await refused(served, caf, good)
 
 

@@ -146,7 +146,7 @@ async def test_a_person_that_cannot_be_is_told_by_the_field_and_not_repeated(ser
 
 async def test_a_type_that_may_not_be_published_is_refused(served: Served) -> None:
     async with served.here.home.store.begin() as tx:
-        await served.here.home.registrar.end_publishing(tx, PORTAL, BANK, served.here.clock())
+        await served.here.home.registrar.end_publishing(tx, PORTAL, BANK, served.here.clock)
     served.here.clock.pass_(1)
     portal = await served.caller(PORTAL)
     content = await served.here.home.desk.envelope(PORTAL, BANK, served.here.bank())
