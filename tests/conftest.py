@@ -6,7 +6,6 @@ run on SQLite, and those marked `databases`, or of a module in ON_MORE, on other
 its file.
 """
 
-import gc
 import os
 import secrets
 from collections.abc import AsyncIterator, Iterator
@@ -62,14 +61,6 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
         return None
     asked = [Path(word.partition("::")[0]).absolute() for word in config.args]
     return not any(path.is_relative_to(collection_path) for path in asked) or None
-
-
-def pytest_collection_finish() -> None:
-    """What is loaded and collected by now stays: Python's collector need not walk through a million objects again and
-    again.
-    """
-    gc.freeze()
-    gc.set_threshold(10_000, 20, 100)
 
 
 def pytest_runtest_teardown() -> None:

@@ -28,6 +28,8 @@ from tests.services import postgres
 SUBJECTS: Final = 500
 MOVED: Final = EventType("fr.unefois.address.changed.v1")
 AIM_MS: Final = 4.0
+MEMORY: Final = "2GB"
+"""Of the private server for its tables: what is asked of ten million grants fits, as it would with an operator."""
 
 _MAKE: Final = text(
     """
@@ -180,5 +182,5 @@ if __name__ == "__main__":
     if chosen.database:
         asyncio.run(main(chosen.sizes, chosen.looks, chosen.database))
     else:
-        with postgres.running() as address:
+        with postgres.running(MEMORY) as address:
             asyncio.run(main(chosen.sizes, chosen.looks, address))

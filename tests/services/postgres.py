@@ -24,16 +24,16 @@ OLDEST = 15
 
 
 @contextmanager
-def running() -> Iterator[str]:
+def running(memory: str = "128MB") -> Iterator[str]:
     """The address of a server for this block: a URL of its maintenance database, for a user who may make databases.
 
-    Raises Absent.
+    `memory`: what a private one keeps of its tables there (shared_buffers). Raises Absent.
     """
     if docker.answers():
         with docker.postgres(IMAGE) as address:
             yield address
         return
-    with own() as server:
+    with own(memory=memory) as server:
         yield server.address
 
 
@@ -55,8 +55,9 @@ def _binaries() -> Path:
 class Server:
     """A private cluster of ours, that may be killed and started again with what is on its disk."""
 
-    def __init__(self, binaries: Path, folder: Path) -> None:
+    def __init__(self, binaries: Path, folder: Path, memory: str = "128MB") -> None:
         """Raises Absent."""
+        self._memory = memory
         self._binaries = binaries
         self._folder = folder
         self._user = "postgres" if os.geteuid() == 0 else None
@@ -77,7 +78,7 @@ class Server:
             "port": str(self.port),
             "unix_socket_directories": str(self._folder),
             "max_connections": "200",
-            "shared_buffers": "128MB",
+            "shared_buffers": self._memory,
             "jit": "off",
         }
         command = [str(self._binaries / "postgres"), "-D", str(self._folder / "cluster")]
@@ -138,14 +139,14 @@ def _children(pid: int) -> list[int]:
 
 
 @contextmanager
-def own(at: Path | None = None) -> Iterator[Server]:
+def own(at: Path | None = None, memory: str = "128MB") -> Iterator[Server]:
     """A server that the caller may kill; `at`: below which folder it keeps its data. Raises Absent."""
     binaries = _binaries()
     if shutil.which("setpriv") is None and os.geteuid() == 0:
         raise Absent("PostgreSQL does not run as root, and setpriv is missing")
     folder = Path(tempfile.mkdtemp(prefix="unefois-postgres-", dir=at))
     try:
-        server = Server(binaries, folder)
+        server = Server(binaries, folder, memory)
         try:
             server.start()
             yield server

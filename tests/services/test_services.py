@@ -5,12 +5,16 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
+import asyncpg
 import pytest
+from sqlalchemy import make_url
 
 from tests import conftest
 from tests.services import docker, kafka, keeper, shared
 from tests.services.absent import Absent
+from tests.services.databases import Databases, plain
 from tests.services.processes import listens
 
 
@@ -36,6 +40,33 @@ def test_a_killed_run_leaves_no_server_behind(
     while listens(port) and time.monotonic() < until:
         time.sleep(0.05)
     assert not listens(port)
+
+
+@pytest.mark.asyncio
+async def test_a_database_is_used_again_as_if_it_were_new(postgres: Databases) -> None:
+    async with postgres.migrated() as url:
+        await tell(url, "INSERT INTO meta (name, value) VALUES ('left', '')")
+        await tell(url, "SELECT nextval(pg_get_serial_sequence('deliveries', 'seq'))")
+    async with postgres.migrated() as again:
+        assert url == again
+        assert [(0,)] == await tell(again, "SELECT count(*) FROM meta")
+        assert [(1,)] == await tell(again, "SELECT nextval(pg_get_serial_sequence('deliveries', 'seq'))")
+
+
+@pytest.mark.asyncio
+async def test_a_database_whose_tables_were_changed_is_not_used_again(postgres: Databases) -> None:
+    async with postgres.migrated() as url:
+        await tell(url, "ALTER TABLE meta ADD COLUMN more text")
+    async with postgres.migrated() as other:
+        assert url != other
+
+
+async def tell(url: str, statement: str) -> list[tuple[Any, ...]]:
+    connection = await asyncpg.connect(plain(make_url(url)))
+    try:
+        return [tuple(row) for row in await connection.fetch(statement)]
+    finally:
+        await connection.close()
 
 
 def test_an_address_from_the_environment_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
