@@ -203,7 +203,8 @@ def _make_private(url: URL) -> None:
     try:
         os.close(os.open(url.database, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
     except FileExistsError:
-        return
+        if not os.access(url.database, os.R_OK | os.W_OK, effective_ids=os.access in os.supports_effective_ids):
+            raise Unavailable("store.cannot-open", error=PermissionError.__name__) from None
     except OSError as error:
         raise Unavailable("store.cannot-open", error=type(error).__name__) from None
 

@@ -108,7 +108,7 @@ class Databases:
             if await connection.fetchval(_SHAPE) != self._shape:
                 return False
             quick = "SET LOCAL lock_timeout = '1s'; SET LOCAL session_replication_role = replica"
-            await connection.execute(f"BEGIN; {quick}; {self._empty} COMMIT")
+            await connection.execute(f"BEGIN; {quick}; {self._empty} ALTER DATABASE {name} RESET ALL; COMMIT")
         except asyncpg.PostgresError:
             return False
         finally:
