@@ -6,8 +6,6 @@ errors leave here as Unavailable or Corrupt, without the statement's parameters.
 Source: sqlite.org/pragma.html; errors: `faults.py`.
 """
 
-import os
-from pathlib import Path
 from time import monotonic
 from typing import Any, Final, Protocol
 
@@ -19,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool, PoolProxiedConnection
 from sqlalchemy.sql.dml import Insert
 
-from broker.store import faults, near
+from broker.store import faults, near, sqlite_file
 from broker.store.bell import Bell
 from broker.store.locks import Locks, PostgresLocks, SqliteLocks
 from broker.store.waits import USUAL, Waits
@@ -97,7 +95,7 @@ class Sqlite:
     writers = 1
 
     def writer(self, url: URL) -> AsyncEngine:
-        _make_private(url)
+        sqlite_file.make_private(url)
         return self._engine(url, "BEGIN IMMEDIATE", _DURABLE, connections=1)
 
     def reader(self, url: URL) -> AsyncEngine:
@@ -108,7 +106,7 @@ class Sqlite:
 
     def migrator(self, url: URL) -> AsyncEngine:
         """Foreign keys are off: a table is changed by copying it, and dropping the old copy would drop its children."""
-        _make_private(url)
+        sqlite_file.make_private(url)
         return self._engine(url, "BEGIN IMMEDIATE", (*_DURABLE, "PRAGMA foreign_keys=OFF"), connections=1)
 
     def insert_new(self, table: Table) -> Insert:
@@ -185,28 +183,6 @@ _DURABLE = (
     "PRAGMA secure_delete=ON",  # a destroyed consent key does not stay in a free page
     "PRAGMA foreign_keys=ON",
 )
-
-
-def _make_private(url: URL) -> None:
-    """The file tells who consented to what: it is made for its owner's eyes, and WAL files take its permissions.
-
-    One that is there is not opened: closing it would end the locks that another connection of this process has on it,
-    and the next process to leave would take the write-ahead log away under us (sqlite.org/howtocorrupt.html, 2.2).
-    Crash here: an empty file, which is an empty database.
-    """
-    if not url.database or url.database == ":memory:" or url.database.startswith("file:") or url.query:
-        raise Refused("store.url", driver=url.drivername)
-    if not Path(url.database).parent.is_dir():
-        raise Refused("store.no-folder")
-    if Path(url.database).is_dir():
-        raise Unavailable("store.cannot-open", error=IsADirectoryError.__name__)
-    try:
-        os.close(os.open(url.database, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
-    except FileExistsError:
-        if not os.access(url.database, os.R_OK | os.W_OK, effective_ids=os.access in os.supports_effective_ids):
-            raise Unavailable("store.cannot-open", error=PermissionError.__name__) from None
-    except OSError as error:
-        raise Unavailable("store.cannot-open", error=type(error).__name__) from None
 
 
 _SEQUENCE = text("SELECT pg_get_serial_sequence(:of_table, :of_column)")
