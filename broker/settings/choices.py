@@ -7,35 +7,38 @@ no repr. Units are in the names. `broker.settings.check` says what is allowed bu
 """
 
 import os
-import re
-from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final, Literal
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
-    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
 from sqlalchemy import URL
 
+from broker.settings.forms import (
+    Absolute,
+    Addresses,
+    Names,
+    Networks,
+    Origin,
+    Party,
+    Place,
+    Policy,
+    Server,
+    Suite,
+    Witnesses,
+)
 from broker.settings.sources import FILE, PREFIX, SecretFiles, read_toml
 from broker.webhooks.mail import address_in
 from schemas.errors import Refused
-from schemas.hpke import Suite
+from schemas.hpke import Suite as HpkeSuite
 from schemas.messages import Language
-from schemas.names import PartyId
-from schemas.signing import POLICIES
-from schemas.witnessing import Known
 
 UNSET: Final = "(to be completed)"
-
-_ADDRESS: Final = re.compile(r"[A-Za-z0-9.-]+:[0-9]{1,5}")
-_NAME: Final = re.compile(r"(?:[a-z0-9._-]{1,253}|\[[0-9a-f:.]{2,45}\])(?::[0-9]{1,5})?")
-_ORIGIN: Final = re.compile(r"[a-z0-9][a-z0-9.-]*(?:/[a-z0-9._-]+)*")
 
 
 def default_home() -> Path:
@@ -48,17 +51,17 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, validate_default=True)
 
-    home: Path = Field(default_factory=default_home)
+    home: Absolute = Field(default_factory=default_home)
     """The folder of this broker: its settings, its database and its keys, unless they are told to be elsewhere."""
     language: Language = "fr"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
-    party: str = "urn:unefois:broker"
+    party: Party = "urn:unefois:broker"
     name: str = "Unefois"
     """Who runs this broker, with `address` and `contact`, as citizens read it in their receipts."""
     address: str = UNSET
     contact: str = UNSET
-    ledger_origin: str = "unefois.example/ledger"
+    ledger_origin: Origin = "unefois.example/ledger"
     """The ledger's name for ever: a host and path without scheme (C2SP tlog-checkpoint)."""
 
     database_url: str = Field(default_factory=lambda so_far: _database_in(so_far["home"]), repr=False)
@@ -68,13 +71,13 @@ class Settings(BaseSettings):
     """How long it lets one statement take (`statement_timeout`); migrations, pruning and `fsck` have no end."""
     database_absent_seconds: int = Field(60, ge=10, le=3600)
     """How long a process may stand still inside a transaction (`idle_in_transaction_session_timeout`)."""
-    keys_folder: Path = Field(default_factory=lambda so_far: so_far["home"] / "keys")
+    keys_folder: Absolute = Field(default_factory=lambda so_far: so_far["home"] / "keys")
     """Keep it out of the database's backups: a backup that holds both opens what a revocation closed."""
     keys_passphrase: SecretStr | None = None
 
-    signature_policy: int = 1
+    signature_policy: Policy = 1
     """How the broker signs: the number of a policy of protocol 4."""
-    hpke_suite: Suite = Suite.MLKEM768_X25519
+    hpke_suite: Suite = HpkeSuite.MLKEM768_X25519
     gate_epoch_days: int = Field(30, ge=1, le=400)
     gate_overlap_days: int = Field(60, ge=1, le=400)
     """How long a gate key stays good beside the next one, for sources that do not know the next one yet."""
@@ -109,18 +112,18 @@ class Settings(BaseSettings):
 
     log: Literal["sql", "kafka"] = "sql"
     """Where accepted declarations wait for the router: in the database, or on Apache Kafka."""
-    kafka_bootstrap: Annotated[tuple[str, ...], NoDecode] = ()
+    kafka_bootstrap: Addresses = ()
     """Some of Kafka's brokers, as `host:port`, separated by commas."""
     kafka_security: Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"] | None = None
     """There is no default: who sends in clear has said so."""
     kafka_mechanism: Literal["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"] = "SCRAM-SHA-512"
     kafka_username: str | None = None
     kafka_password: SecretStr | None = None
-    kafka_ca_file: Path | None = None
+    kafka_ca_file: Absolute | None = None
     """Who signs the brokers' certificates (PEM); without it, the system's list."""
-    kafka_certificate_file: Path | None = None
+    kafka_certificate_file: Absolute | None = None
     """The certificate of this broker, where Kafka asks for one (PEM), with `kafka_key_file`."""
-    kafka_key_file: Path | None = None
+    kafka_key_file: Absolute | None = None
     kafka_topic_prefix: str = Field("", pattern=r"^([a-z0-9][a-z0-9-]{0,30}\.)?$")
     """Before the name of each topic, as `unefois.`, where several brokers share a cluster."""
 
@@ -139,26 +142,26 @@ class Settings(BaseSettings):
     otel_endpoint: str | None = Field(None, pattern=r"^https?://[^\s]+$")
     """Where `unefois serve` sends OpenTelemetry spans, an OTLP address over HTTP; needs the extra `otel`."""
 
-    listen: str = "127.0.0.1:8470"
+    listen: Place = "127.0.0.1:8470"
     """Where `unefois serve` answers over HTTP, as `host:port`; port 0 takes a free one, `none` answers nobody."""
 
-    witnesses: Annotated[tuple[str, ...], NoDecode] = ()
+    witnesses: Witnesses = ()
     """Who cosigns the ledger's checkpoints: each `<verifier key> <address>`, separated by commas."""
     witness_quorum: int = Field(0, ge=0, le=50)
     """How many of them make a checkpoint a witnessed one."""
     witness_minutes: int = Field(0, ge=0, le=10080)
     """Release nothing while a checkpoint has waited for its witnesses for longer; 0: release whatever they do."""
 
-    outbound_allowed: Annotated[tuple[str, ...], NoDecode] = ()
+    outbound_allowed: Names = ()
     """Names, each with or without a port, that this broker may call at an address inside, as `hooks.example.lan:8443`,
     separated by commas; https is still needed, except to this machine itself.
     """
-    outbound_ca_file: Path | None = None
+    outbound_ca_file: Absolute | None = None
     """Who signs certificates of those whom this broker calls (PEM), besides those whom the system trusts."""
-    mail_server: str | None = None
+    mail_server: Server | None = None
     """Who takes letters to administrations whose webhook was given up, as `host:port`; none are sent without it."""
     mail_security: Literal["starttls", "tls", "none"] = "starttls"
-    mail_ca_file: Path | None = None
+    mail_ca_file: Absolute | None = None
     """Who signs the mail server's certificate (PEM), besides those whom the system trusts."""
     mail_password: SecretStr | None = None
     mail_username: str | None = None
@@ -168,7 +171,7 @@ class Settings(BaseSettings):
     """What one administration may ask each process that answers; 0: no limit."""
     address_requests_per_minute: int = Field(6000, ge=0, le=10_000_000)
     """What one address may ask each process that answers, without proving who it is; 0: no limit."""
-    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ()
+    trusted_proxies: Networks = ()
     """Addresses or networks, separated by commas, of proxies of one's own: their `X-Forwarded-For` is believed."""
 
     lease_seconds: int = Field(60, ge=5, le=3600)
@@ -190,52 +193,6 @@ class Settings(BaseSettings):
         """The mail server's password, in clear."""
         return None if self.mail_password is None else self.mail_password.get_secret_value()
 
-    @field_validator("kafka_bootstrap", mode="before")
-    @classmethod
-    def _are_addresses(cls, told: object) -> object:
-        addresses = tuple(part.strip() for part in told.split(",")) if isinstance(told, str) else told
-        if isinstance(addresses, tuple | list) and not all(_ADDRESS.fullmatch(str(each)) for each in addresses):
-            raise ValueError("addresses as host:port, separated by commas")
-        return addresses
-
-    @field_validator("witnesses", mode="before")
-    @classmethod
-    def _are_witnesses(cls, told: object) -> object:
-        parts = told.split(",") if isinstance(told, str) else told
-        if not isinstance(parts, tuple | list):
-            return told
-        try:
-            return tuple(f"{one.key.text} {one.url}" for part in parts if (one := Known.parse(str(part))))
-        except Refused:
-            raise ValueError("each a witness's verifier key, a space and its address, separated by commas") from None
-
-    @field_validator("outbound_allowed", mode="before")
-    @classmethod
-    def _are_names(cls, told: object) -> object:
-        parts = told.split(",") if isinstance(told, str) else told
-        if not isinstance(parts, tuple | list):
-            return told
-        names = tuple(name for part in parts if (name := str(part).strip().lower()))
-        if not all(map(_NAME.fullmatch, names)):
-            raise ValueError("host names, with or without a port, separated by commas")
-        return names
-
-    @field_validator("trusted_proxies", mode="before")
-    @classmethod
-    def _are_networks(cls, told: object) -> object:
-        places = tuple(part.strip() for part in told.split(",") if part.strip()) if isinstance(told, str) else told
-        try:
-            return tuple(str(ip_network(each)) for each in places) if isinstance(places, tuple | list) else places
-        except ValueError:
-            raise ValueError("addresses or networks, separated by commas") from None
-
-    @field_validator("listen")
-    @classmethod
-    def _is_place(cls, text: str) -> str:
-        if text != "none" and (not _ADDRESS.fullmatch(text) or int(text.rpartition(":")[2]) > 65_535):
-            raise ValueError("an address as host:port, or none")
-        return text
-
     @field_validator("kafka_bootstrap", "kafka_security")
     @classmethod
     def _is_told_with_kafka(cls, value: object, info: ValidationInfo) -> object:
@@ -254,13 +211,6 @@ class Settings(BaseSettings):
             )
         return value
 
-    @field_validator("mail_server")
-    @classmethod
-    def _is_mail_server(cls, text: str | None) -> str | None:
-        if text is not None and (not _ADDRESS.fullmatch(text) or not 0 < int(text.rpartition(":")[2]) < 65_536):
-            raise ValueError("an address as host:port")
-        return text
-
     @field_validator("mail_from")
     @classmethod
     def _is_told_with_mail(cls, text: str | None, info: ValidationInfo) -> str | None:
@@ -278,43 +228,6 @@ class Settings(BaseSettings):
         if name is not None and info.data.get("mail_security") == "none":
             raise ValueError("sent with mail_security = starttls or tls only")
         return name
-
-    @field_validator("party")
-    @classmethod
-    def _is_party(cls, text: str) -> str:
-        try:
-            return PartyId(text)
-        except Refused:
-            raise ValueError("an identifier such as urn:unefois:broker or urn:fr:siret: and 14 digits") from None
-
-    @field_validator("ledger_origin")
-    @classmethod
-    def _is_origin(cls, text: str) -> str:
-        if len(text) > 200 or not _ORIGIN.fullmatch(text):
-            raise ValueError("a host and path in lower case, without https://")
-        return text
-
-    @field_validator("signature_policy")
-    @classmethod
-    def _is_policy(cls, number: int) -> int:
-        if number not in POLICIES:
-            raise ValueError(f"one of {', '.join(map(str, POLICIES))}")
-        return number
-
-    @field_validator("hpke_suite", mode="before")
-    @classmethod
-    def _is_suite(cls, told: object) -> object:
-        """By its name, `mlkem768_x25519` or `x25519`, as an operator would write it."""
-        return Suite.__members__.get(told.upper().replace("-", "_"), told) if isinstance(told, str) else told
-
-    @field_validator(
-        *("home", "keys_folder", "kafka_ca_file", "kafka_certificate_file", "kafka_key_file"),
-        *("outbound_ca_file", "mail_ca_file"),
-    )
-    @classmethod
-    def _is_absolute(cls, path: Path | None) -> Path | None:
-        """From here on it does not matter where the process stands."""
-        return None if path is None else path.expanduser().absolute()
 
     @classmethod
     def settings_customise_sources(
