@@ -18,7 +18,7 @@ from uuid import UUID
 
 from schemas.avro_logical import LOWER, wrong
 from schemas.avro_scan import Room
-from schemas.avro_types import Kind, Logical, Type
+from schemas.avro_types import LOOKS, Kind, Logical, Type
 from schemas.errors import Refused
 from schemas.text import is_unicode
 
@@ -210,16 +210,7 @@ def _union(kind: Type) -> Check:
 
 
 _LOOKS: Mapping[Kind | Logical, tuple[type, ...]] = {
-    Kind.NULL: (type(None),),
-    Kind.BOOLEAN: (bool,),
-    Kind.INT: (int,),
-    Kind.LONG: (int,),
-    Kind.FLOAT: (float,),
-    Kind.DOUBLE: (float,),
-    Kind.BYTES: (bytes,),
-    Kind.FIXED: (bytes,),
-    Kind.STRING: (str,),
-    Kind.ENUM: (str,),
+    **{kind: (look,) for kind, look in LOOKS.items()},
     Kind.ARRAY: (list, tuple),
     Kind.MAP: (dict, Mapping),
     Kind.RECORD: (dict, Mapping),

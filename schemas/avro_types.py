@@ -35,6 +35,26 @@ class Kind(Enum):
     RECORD = "record"
 
 
+LOOKS: Mapping[Kind, type] = MappingProxyType(
+    {
+        Kind.NULL: type(None),
+        Kind.BOOLEAN: bool,
+        Kind.INT: int,
+        Kind.LONG: int,
+        Kind.FLOAT: float,
+        Kind.DOUBLE: float,
+        Kind.BYTES: bytes,
+        Kind.FIXED: bytes,
+        Kind.STRING: str,
+        Kind.ENUM: str,
+        Kind.ARRAY: list,
+        Kind.MAP: dict,
+        Kind.RECORD: dict,
+    }
+)
+"""What a plain value of each kind is in Python. `avro_schema` refuses a union in which two look alike."""
+
+
 class Logical(Enum):
     """The logical types that are carried exactly. Local timestamps are not among them: nobody knows when they are."""
 

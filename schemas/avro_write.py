@@ -9,7 +9,7 @@ import struct
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from schemas.avro_types import Kind, Type
+from schemas.avro_types import LOOKS, Kind, Type
 
 Write = Callable[[Any, bytearray], None]
 """Takes a plain value, appends its bytes."""
@@ -76,11 +76,7 @@ def _enum(kind: Type) -> Write:
 
 
 def _union(kind: Type) -> Write:
-    branches = {
-        look: (_encoded(position), writer(part))
-        for position, part in enumerate(kind.parts)
-        for look in _LOOKS[part.kind]
-    }
+    branches = {LOOKS[part.kind]: (_encoded(position), writer(part)) for position, part in enumerate(kind.parts)}
 
     def write(value: Any, out: bytearray) -> None:
         branch = branches.get(type(value))
@@ -134,23 +130,6 @@ def _encoded(position: int) -> bytes:
     _long(position, out)
     return bytes(out)
 
-
-_LOOKS: Final[Mapping[Kind, tuple[type, ...]]] = {
-    Kind.NULL: (type(None),),
-    Kind.BOOLEAN: (bool,),
-    Kind.INT: (int,),
-    Kind.LONG: (int,),
-    Kind.FLOAT: (float,),
-    Kind.DOUBLE: (float,),
-    Kind.BYTES: (bytes,),
-    Kind.FIXED: (bytes,),
-    Kind.STRING: (str,),
-    Kind.ENUM: (str,),
-    Kind.ARRAY: (list,),
-    Kind.MAP: (dict,),
-    Kind.RECORD: (dict,),
-}
-"""What a plain value of each kind is in Python. `avro_schema` refuses a union in which two look alike."""
 
 _PLAIN: Final[Mapping[Kind, Write]] = {
     Kind.NULL: _null,

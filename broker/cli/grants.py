@@ -16,9 +16,12 @@ from broker.cli.session import at_home, instant, read_file, write_file
 from broker.cli.show import answer, each, line, pairs
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from broker.consents import Recorded, Wish
     from broker.wiring import Home
     from consent.grant import Voice
+    from schemas.names import GrantId
 
 PersonOption = Annotated[
     Path,
@@ -140,13 +143,10 @@ def revoke(
         return
     if grant_id is None:
         raise typer.BadParameter("name one, or say --all", param_hint="GRANT")
-    id_ = grant_id
-
-    async def work(home: "Home") -> "tuple[Recorded, bytes]":
-        end = home.consents.end_mandate if mandate else home.consents.revoke
-        return await _with_receipt(home, await end(_grant_id(id_), voice))
-
-    _answer(*at_home(work), receipt)
+    if mandate:
+        _change(grant_id, receipt, lambda home, of: home.consents.end_mandate(of, voice))
+    else:
+        _change(grant_id, receipt, lambda home, of: home.consents.revoke(of, voice))
 
 
 def pause(
@@ -162,11 +162,7 @@ def pause(
     Example: unefois pause 0192f3a1-...
     """
     voice = _voice(given_by, capacity, channel)
-
-    async def work(home: "Home") -> "tuple[Recorded, bytes]":
-        return await _with_receipt(home, await home.consents.pause(_grant_id(grant_id), voice))
-
-    _answer(*at_home(work), receipt)
+    _change(grant_id, receipt, lambda home, of: home.consents.pause(of, voice))
 
 
 def resume(
@@ -182,11 +178,7 @@ def resume(
     Example: unefois resume 0192f3a1-...
     """
     voice = _voice(given_by, capacity, channel)
-
-    async def work(home: "Home") -> "tuple[Recorded, bytes]":
-        return await _with_receipt(home, await home.consents.resume(_grant_id(grant_id), voice))
-
-    _answer(*at_home(work), receipt)
+    _change(grant_id, receipt, lambda home, of: home.consents.resume(of, voice))
 
 
 def narrow(
@@ -203,11 +195,7 @@ def narrow(
     Example: unefois narrow 0192f3a1-... --field subject --field new_commune
     """
     voice = _voice(given_by, capacity, channel)
-
-    async def work(home: "Home") -> "tuple[Recorded, bytes]":
-        return await _with_receipt(home, await home.consents.narrow(_grant_id(grant_id), frozenset(fields), voice))
-
-    _answer(*at_home(work), receipt)
+    _change(grant_id, receipt, lambda home, of: home.consents.narrow(of, frozenset(fields), voice))
 
 
 def grants(
@@ -234,6 +222,16 @@ def grants(
     found = at_home(work)
 
     answer({"grants": found}, lambda: each(found, _show))
+
+
+def _change(grant_id: str, receipt: Path | None, change: "Callable[[Home, GrantId], Awaitable[Recorded]]") -> None:
+    """One change of one consent; then as it is now, with its signed receipt."""
+    from schemas.names import GrantId
+
+    async def changed(home: "Home") -> "tuple[Recorded, bytes]":
+        return await _with_receipt(home, await change(home, GrantId.parse(grant_id)))
+
+    _answer(*at_home(changed), receipt)
 
 
 def _revoke_all(document: object, voice: "Voice") -> None:
@@ -288,12 +286,6 @@ def _voice(given_by: str, capacity: str, channel: str) -> "Voice":
     from schemas.names import Capacity, Channel
 
     return Voice(given_by, Capacity(capacity), Channel(channel), chosen().language, bytes(32))
-
-
-def _grant_id(text: str) -> Any:
-    from schemas.names import GrantId
-
-    return GrantId.parse(text)
 
 
 def _document(path: Path) -> object:

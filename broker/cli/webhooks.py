@@ -14,6 +14,9 @@ from broker.cli.session import at_home
 from broker.cli.show import answer, each, pairs, table
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from broker.store.engine import Transaction
     from broker.webhooks.endpoints import Webhook
     from broker.wiring import Home
 
@@ -105,14 +108,7 @@ def prove(webhook: HookArgument) -> None:
 
     Example: unefois webhook prove 0d9f5c1e-...
     """
-
-    async def work(home: "Home") -> dict[str, Any]:
-        async with home.store.begin() as tx:
-            one = await _one(home, tx, webhook)
-            return _told(home, await home.webhooks.prove(tx, one.party, one.id, home.clock()))
-
-    told = at_home(work)
-    answer(told, lambda: _show(told))
+    _change(webhook, lambda home, tx, of: home.webhooks.prove(tx, of.party, of.id, home.clock()))
 
 
 @command(app, "rotate")
@@ -126,14 +122,10 @@ def rotate(
     Example: unefois webhook rotate 0d9f5c1e-... --overlap-hours 48
     """
 
-    async def work(home: "Home") -> dict[str, Any]:
-        async with home.store.begin() as tx:
-            one = await _one(home, tx, webhook)
-            made = await home.webhooks.rotate(tx, one.party, one.id, home.clock(), hours * HOUR_MS)
-        return _told(home, made, show_secret=True)
+    def renew(home: "Home", tx: "Transaction", of: "Webhook") -> "Awaitable[Webhook]":
+        return home.webhooks.rotate(tx, of.party, of.id, home.clock(), hours * HOUR_MS)
 
-    told = at_home(work)
-    answer(told, lambda: _show(told))
+    _change(webhook, renew, show_secret=True)
 
 
 @command(app, "end")
@@ -142,17 +134,24 @@ def end(webhook: HookArgument) -> None:
 
     Example: unefois webhook end 0d9f5c1e-...
     """
+    _change(webhook, lambda home, tx, of: home.webhooks.end(tx, of.party, of.id, home.clock()))
 
-    async def work(home: "Home") -> dict[str, Any]:
+
+def _change(
+    webhook: str, change: "Callable[[Home, Transaction, Webhook], Awaitable[Webhook]]", *, show_secret: bool = False
+) -> None:
+    """One change of one webhook, in a transaction of its own; then as it is now."""
+
+    async def changed(home: "Home") -> dict[str, Any]:
         async with home.store.begin() as tx:
-            one = await _one(home, tx, webhook)
-            return _told(home, await home.webhooks.end(tx, one.party, one.id, home.clock()))
+            made = await change(home, tx, await _one(home, tx, webhook))
+        return _told(home, made, show_secret=show_secret)
 
-    told = at_home(work)
+    told = at_home(changed)
     answer(told, lambda: _show(told))
 
 
-async def _one(home: "Home", tx: Any, text: str) -> "Webhook":
+async def _one(home: "Home", tx: "Transaction", text: str) -> "Webhook":
     """Whosever it is. Raises Refused `webhooks.unknown`."""
     from schemas.errors import Refused
 

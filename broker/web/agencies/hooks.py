@@ -13,7 +13,7 @@ from pydantic import Field
 from broker.access.credentials import Credential, Scope
 from broker.shapes import Json, time_of, uuid_of
 from broker.web.agencies.bodies import UUID, Body
-from broker.web.agencies.pages import MOST, Limit, page
+from broker.web.agencies.pages import MOST, Limit, page, page_by_id
 from broker.web.agencies.strict import Access, StrictRoute
 from broker.webhooks.endpoints import Webhook
 from broker.wiring import Home
@@ -62,9 +62,7 @@ async def webhooks(
     """Your own, ended ones too. The next page is in the header `Link`."""
     home: Home = request.app.state.home
     async with home.store.read() as tx:
-        known = sorted(await home.webhooks.list(tx, caller.party), key=lambda one: uuid_of(one.id))
-    found = [one for one in known if uuid_of(one.id) > (cursor or "")]
-    shown = page(request, response, found, limit, lambda one: uuid_of(one.id))
+        shown = page_by_id(request, response, await home.webhooks.list(tx, caller.party), limit, cursor)
     return {"webhooks": [told_of(home, one, home.clock()) for one in shown]}
 
 

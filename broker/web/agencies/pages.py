@@ -5,15 +5,27 @@ Keeps: a cursor is the last one's own mark, so what comes or goes between two pa
 Source: RFC 8288 (`Link`, relation `next`).
 """
 
-from collections.abc import Callable, Sequence
-from typing import Annotated, Any, Final, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import Annotated, Any, Final, Protocol, TypeVar
 
 from fastapi import Query, Request, Response
 from pydantic import BeforeValidator
 
+from broker.shapes import uuid_of
+
 MOST: Final = 200
 
 T = TypeVar("T")
+
+
+class Identified(Protocol):
+    """What has an id of 16 bytes."""
+
+    @property
+    def id(self) -> bytes: ...
+
+
+Named = TypeVar("Named", bound=Identified)
 
 
 def _digits(told: Any) -> Any:
@@ -34,3 +46,11 @@ def page(
         query = f"limit={limit}&cursor={cursor(found[limit - 1])}"
         response.headers["Link"] = f'<{request.url.path}?{query}>; rel="next"'
     return found[:limit]
+
+
+def page_by_id(
+    request: Request, response: Response, known: Iterable[Named], limit: int, cursor: str | None
+) -> Sequence[Named]:
+    """As `page`, in the order of the ids; `cursor` is the last id of the page before."""
+    found = sorted((one for one in known if uuid_of(one.id) > (cursor or "")), key=lambda one: uuid_of(one.id))
+    return page(request, response, found, limit, lambda one: uuid_of(one.id))

@@ -15,11 +15,11 @@ from fastapi.responses import JSONResponse
 
 from broker import shapes
 from broker.access.credentials import Credential, Scope
-from broker.shapes import Json, time_of, uuid_of
+from broker.shapes import Json, time_of
 from broker.store.engine import Transaction
 from broker.web.agencies import retiring
 from broker.web.agencies.bodies import UUID, Ask, named
-from broker.web.agencies.pages import MOST, Limit, page
+from broker.web.agencies.pages import MOST, Limit, page, page_by_id
 from broker.web.agencies.strict import Access, StrictRoute
 from broker.web.caching import check_match, exact, tag_of
 from broker.wiring import Home
@@ -142,9 +142,8 @@ async def subscriptions(
     home: Home = request.app.state.home
     async with home.store.read() as tx:
         known = (await home.lookup.subscriptions_by_id(tx)).values()
-        mine = sorted((one for one in known if one.recipient == caller.party), key=lambda one: uuid_of(one.id))
-        found = [one for one in mine if uuid_of(one.id) > (cursor or "")][: limit + 1]
-        shown = page(request, response, found, limit, lambda one: uuid_of(one.id))
+        mine = [one for one in known if one.recipient == caller.party]
+        shown = page_by_id(request, response, mine, limit, cursor)
         paused = await home.subscribing.paused(tx, shown)
     return {"subscriptions": [_subscription(one, paused.get(one.id)) for one in shown]}
 
