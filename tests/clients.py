@@ -7,9 +7,9 @@ from typing import Any
 from joserfc import jwt
 from joserfc.jwk import ECKey, OKPKey
 
+from broker.access.assertions import Proven
 from broker.access.credentials import Scope
 from broker.access.keysets import KeySet
-from broker.access.oauth import Proven
 from schemas.names import PartyId
 from tests.world import World
 

@@ -4,12 +4,12 @@
 
 A client's key is pinned here by the operator, or published at an address that the operator follows (`keysets`).
 
-Refuses: an assertion by any other key, for somebody else's party, for another audience, without an end or far from it,
-or used before; any algorithm but the one of the key's own kind; a token that we did not sign for us.
+Refuses: an assertion that does not prove who it says (`assertions`), or that was used before; a token that we did not
+sign for us.
 Keeps: an assertion counts once, in every process; an access token is verified without the database. What is pinned, for
 which scopes, is in the ledger.
-Source: RFC 7523 (private_key_jwt), RFC 7638 (thumbprints), RFC 9068 (at+jwt), RFC 9864 (Ed25519),
-RFC 8705, section 3 (tokens bound to a certificate).
+Source: RFC 6749, 4.4 (client_credentials), RFC 7638 (thumbprints), RFC 9068 (at+jwt), RFC 8705, section 3 (tokens bound
+to a certificate).
 
 Issuer and audience are the broker's own name, a URN: no host name that a request brings along can change them.
 A key that is revoked gets no token from then on; what it got before ends within ten minutes.
@@ -18,8 +18,7 @@ A key that is revoked gets no token from then on; what it got before ends within
 import json
 from base64 import urlsafe_b64decode
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from hashlib import sha256
+from dataclasses import dataclass, replace
 from hmac import compare_digest
 from typing import Any, Final
 
@@ -30,9 +29,9 @@ from joserfc.jwk import OKPKey
 from sqlalchemy import Row, delete, select
 
 from broker.access import keysets
+from broker.access.assertions import ASSERTION_BYTES, TYPE, Named, Proven, decoded, prove
 from broker.access.credentials import Credential, Scope, scopes_of
-from broker.access.jwks import ALGORITHMS, Key, curve, public_key, thumbprint
-from broker.access.keysets import KeySet
+from broker.access.jwks import Key, public_key, thumbprint
 from broker.access.revoking import revoke
 from broker.crashpoints import mark
 from broker.directory import reading
@@ -47,15 +46,6 @@ from schemas.instants import instant_of
 from schemas.names import Instant, Kid, PartyId
 
 TOKEN_SECONDS: Final = 600
-ASSERTION_SECONDS: Final = 300
-"""How far ahead an assertion may end."""
-SKEW_SECONDS: Final = 30
-"""How far another's clock may be from ours."""
-ASSERTION_BYTES: Final = 8192
-JTI_CHARACTERS: Final = 128
-TYPE: Final = "at+jwt"
-
-Claims = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,34 +57,6 @@ class ClientKey:
     scopes: frozenset[Scope]
     added_at: Instant
     revoked_at: Instant | None
-
-
-@dataclass(frozen=True, slots=True)
-class Named:
-    """Whose key an assertion says that it was signed with. It proves nothing yet."""
-
-    party: PartyId
-    scopes: frozenset[Scope]
-    kid: str
-    source: Key | KeySet
-    """The pinned key itself, or where it has to be among those that are published."""
-
-
-@dataclass(frozen=True, slots=True)
-class Proven:
-    """An assertion that holds, and was not spent yet as far as anybody looked."""
-
-    kid: Kid
-    """The thumbprint of the key that it was signed with."""
-    followed: KeySet | None
-    """Where that key was published, when it was not pinned."""
-    party: PartyId
-    scope: str
-    """What a token for it is good for, separated by spaces."""
-    jti: bytes
-    """SHA-256 of its id."""
-    until: Instant
-    """When it could not count any more."""
 
 
 class OAuth:
@@ -144,22 +106,13 @@ class OAuth:
             unknown=Refused("oauth.unknown-key", "/kid"),
             before=Refused("oauth.already-revoked", "/kid"),
         )
-        return ClientKey(kid, PartyId(row.party), scopes_of(row.scopes), Instant(row.added_at), at)
+        return replace(_client_key(row), revoked_at=at)
 
     async def keys(self, tx: Transaction, party: PartyId | None = None) -> list[ClientKey]:
         """Every pinned key, or a party's; revoked ones too."""
         mine = [] if party is None else [client_keys.c.party == party]
         rows = await tx.execute(select(client_keys).where(*mine).order_by(client_keys.c.added_at, client_keys.c.kid))
-        return [
-            ClientKey(
-                Kid(row.kid),
-                PartyId(row.party),
-                scopes_of(row.scopes),
-                Instant(row.added_at),
-                instant_of(row.revoked_at),
-            )
-            for row in rows
-        ]
+        return [_client_key(row) for row in rows]
 
     async def named(self, tx: Transaction, assertion: str) -> Named:
         """The key that an assertion's header names: a pinned one by its thumbprint, else one that its `iss` publishes.
@@ -190,23 +143,8 @@ class OAuth:
         return Named(party, followed.scopes, kid, followed)
 
     def prove(self, named: Named, key: Key | None, assertion: str, scopes: Sequence[str], at: Instant) -> Proven:
-        """Whose assertion this is, and the scopes of a token for it; without any asked for, all that the key may have.
-
-        `key`: the one that is named, or None when there is none. Raises Refused: `oauth.assertion` for whatever is
-        wrong with it, `oauth.scope`.
-        """
-        if key is None:
-            raise Refused("oauth.assertion")
-        claims = _verified(assertion, key)
-        if claims.get("iss") != named.party or claims.get("sub") != named.party or claims.get("aud") != self._broker:
-            raise Refused("oauth.assertion")
-        _check_times(claims, at, ASSERTION_SECONDS)
-        granted, jti = _granted(named.scopes, scopes), claims.get("jti")
-        if not isinstance(jti, str) or not 1 <= len(jti) <= JTI_CHARACTERS:
-            raise Refused("oauth.assertion")
-        until = Instant((claims["exp"] + SKEW_SECONDS) * 1000)
-        followed = named.source if isinstance(named.source, KeySet) else None
-        return Proven(thumbprint(key), followed, named.party, granted, sha256(jti.encode()).digest(), until)
+        """`assertions.prove`, for an assertion that is meant for us."""
+        return prove(named, key, assertion, scopes, audience=self._broker, at=at)
 
     async def redeem(
         self, tx: Transaction, proven: Proven, at: Instant, certificate: str | None = None
@@ -238,7 +176,7 @@ class OAuth:
         Raises Refused `oauth.token`, `oauth.expired`, `oauth.bound`.
         """
         try:
-            header, claims = _decoded(token, self._key, ("Ed25519",))
+            header, claims = decoded(token, self._key, ("Ed25519",))
             mine = (claims["iss"], claims["aud"]) == (self._broker, self._broker)
             if header.get("typ") != TYPE or not mine:
                 raise Refused("oauth.token")
@@ -275,50 +213,14 @@ def client_digest(row: Mapping[Any, Any]) -> bytes:
     return row_digest(kept | {"kid": bytes(row["kid"]).hex()})
 
 
-def _verified(assertion: str, key: Key) -> Claims:
-    try:
-        header, claims = _decoded(assertion, key, ALGORITHMS[curve(key)])
-    except Refused:
-        raise Refused("oauth.assertion") from None
-    if str(header.get("typ", "JWT")).lower().endswith(TYPE):  # an access token is no proof of who shows it
-        raise Refused("oauth.assertion")
-    return claims
-
-
-class _Algorithms(jws.JWSRegistry):
-    """The allowed algorithms; the older name of Ed25519 means Ed25519, and nothing that another curve could do."""
-
-    def get_alg(self, name: str) -> Any:
-        """Raises JoseError for what is not allowed."""
-        older = name == "EdDSA" and "EdDSA" in (self.allowed or ())
-        return super().get_alg("Ed25519" if older else name)
-
-
-def _decoded(token: str, key: Key, algorithms: Sequence[str]) -> tuple[Mapping[str, Any], Claims]:
-    try:
-        decoded = jwt.decode(token.encode("ascii"), key, registry=_Algorithms(algorithms=algorithms))
-    except (JoseError, ValueError, TypeError, RecursionError):
-        raise Refused("oauth.token") from None
-    if not isinstance(decoded.claims, dict) or "crit" in decoded.header or "b64" in decoded.header:
-        raise Refused("oauth.token")
-    return decoded.header, decoded.claims
-
-
-def _check_times(claims: Claims, at: Instant, longest: int) -> None:
-    now = at // 1000
-    expires, begins, issued = claims.get("exp"), claims.get("nbf", now), claims.get("iat", now)
-    if not all(type(each) is int for each in (expires, begins, issued)):
-        raise Refused("oauth.assertion")
-    early = max(begins, issued) > now + SKEW_SECONDS
-    if early or not now - SKEW_SECONDS < claims["exp"] <= now + longest + SKEW_SECONDS:
-        raise Refused("oauth.assertion")
-
-
-def _granted(may: frozenset[Scope], wanted: Sequence[str]) -> str:
-    allowed = {scope.value for scope in may}
-    if not allowed.issuperset(wanted):
-        raise Refused("oauth.scope")
-    return " ".join(sorted(set(wanted) or allowed))
+def _client_key(row: Row[Any]) -> ClientKey:
+    return ClientKey(
+        kid=Kid(row.kid),
+        party=PartyId(row.party),
+        scopes=scopes_of(row.scopes),
+        added_at=Instant(row.added_at),
+        revoked_at=instant_of(row.revoked_at),
+    )
 
 
 async def _row(tx: Transaction, kid: bytes) -> Row[Any] | None:

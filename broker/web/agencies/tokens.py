@@ -11,8 +11,9 @@ from urllib.parse import parse_qsl
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
+from broker.access.assertions import ASSERTION_BYTES
 from broker.access.keysets import KeySet
-from broker.access.oauth import ASSERTION_BYTES, TOKEN_SECONDS
+from broker.access.oauth import TOKEN_SECONDS
 from broker.web.agencies.strict import StrictRoute
 from broker.wiring import Home
 from schemas.errors import Refused

@@ -11,8 +11,8 @@ import pytest_asyncio
 from sqlalchemy import Engine, event
 
 from broker import backlog
+from broker.access.assertions import Proven
 from broker.access.credentials import Scope
-from broker.access.oauth import Proven
 from broker.answers import Answer, Claim
 from broker.figures import take
 from broker.store.engine import Transaction
