@@ -38,7 +38,7 @@ from broker.ledger import Recorder
 from broker.observe import logger
 from broker.ports import Clock, Log, Outgoing
 from broker.router import TOPIC
-from broker.store.bell import DECLARED
+from broker.store.bell import declared_in
 from broker.store.engine import Store, Transaction
 from broker.store.tables import submissions
 from schemas.catalogue import Catalogue
@@ -133,8 +133,8 @@ class Intake:
         waiting = [one for one in ended if isinstance(one, Kept) and one.before is not Before.EFFECTS]
         headers = _headers()
         records = [Outgoing(_order_key(one.submission.subject), one.decoded.envelope, headers) for one in waiting]
-        await self._log.append_all(TOPIC, records)
-        self._store.bell.ring(DECLARED)
+        for partition in {place.partition for place in await self._log.append_all(TOPIC, records)}:
+            self._store.bell.ring(declared_in(partition))
         if waiting:
             mark("intake.appended")
             # Crash here: in the log, and routed; the source has no receipt and sends again: the same receipt, no

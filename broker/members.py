@@ -91,8 +91,7 @@ class Members:
         at = self._clock()
         if self._beaten_at is None or not 0 <= at - self._beaten_at < BEAT_MS:
             await self.beat()
-        mine, count = self._living.index(self._name), len(self._living)
-        return tuple(range(mine, partitions, count))
+        return tuple(range(self._living.index(self._name), partitions, len(self._living)))
 
     async def beat(self) -> None:
         """Be there for another LEASE_MS, and look who else is. Raises Unavailable."""

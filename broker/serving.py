@@ -12,7 +12,7 @@ and the ledger is ordered once more. How many processes there are of a role chan
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from enum import Enum
@@ -26,7 +26,7 @@ from broker.members import Members
 from broker.offsets import LostOwnership
 from broker.rounds import Rounds, Step
 from broker.router import TOPIC
-from broker.store.bell import DECLARED, PLANNED, planned_for
+from broker.store.bell import DECLARED, PLANNED, declared_in, planned_for
 from broker.turns import Trouble, Turn
 from broker.wiring import Home
 from schemas.errors import Unavailable
@@ -75,8 +75,8 @@ class Loop:
     role: Role
     party: PartyId | None
     step: Callable[[Turn], Coroutine[Any, Any, None]]
-    bell: str | None = None
-    """What rings when there may be something to do."""
+    bells: Callable[[], Collection[str]] = frozenset
+    """What rings now when there may be something to do."""
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     trouble: tuple[Trouble, ...] = ()
     wait_ms: int = 0
@@ -101,6 +101,8 @@ class Serving:
         self._stop = stop
         self._heard = heard
         self._members = Members(home.store, home.clock, home.entropy)
+        self._declared = frozenset({DECLARED})
+        """The bells of the partitions that are ours, as far as we know: before that, of all."""
         self._beginning = Loop(role, None, _nothing)
         self._loops = self._made(role, agencies)
 
@@ -171,10 +173,14 @@ class Serving:
             loop.wake.set()
 
     async def _repeat(self, loop: Loop) -> None:
+        heard: Collection[str] = frozenset()
         with ExitStack() as hearing:
-            if loop.bell is not None:
-                hearing.enter_context(self._home.store.bell.heard(loop.bell, loop.wake))
             while not self.stopping:
+                if (bells := loop.bells()) != heard:
+                    hearing.close()
+                    for name in bells:
+                        hearing.enter_context(self._home.store.bell.heard(name, loop.wake))
+                    heard = bells
                 await self._once(loop)
 
     async def _once(self, loop: Loop) -> None:
@@ -230,28 +236,31 @@ class Serving:
     def _made(self, role: Role, agencies: Sequence[Hosted]) -> list[Loop]:
         witnessed, mails = bool(self._home.settings.witnesses), self._home.settings.mail_server is not None
         made = {
-            Role.ROUTER: [Loop(Role.ROUTER, None, self._route, DECLARED)],
+            Role.ROUTER: [Loop(Role.ROUTER, None, self._route, lambda: self._declared)],
             Role.LEDGER: [
                 Loop(Role.LEDGER, None, partial(turns.sequence, self._home), pace=ORDER_SECONDS),
                 Loop(Role.LEDGER, None, partial(turns.keep, self._home), pace=KEEP_SECONDS),
                 *([Loop(Role.LEDGER, None, partial(turns.cosign, self._home))] if witnessed else []),
             ],
             Role.CONNECTORS: [
-                Loop(Role.CONNECTORS, one.party, partial(self._deliver, one), planned_for(one.party))
+                Loop(Role.CONNECTORS, one.party, partial(self._deliver, one), _always(planned_for(one.party)))
                 for one in agencies
             ],
             Role.NOTIFY: [
                 Loop(
-                    Role.NOTIFY, None, partial(turns.tell_webhooks, self._home, stopping=lambda: self.stopping), PLANNED
+                    Role.NOTIFY,
+                    None,
+                    partial(turns.tell_webhooks, self._home, stopping=lambda: self.stopping),
+                    _always(PLANNED),
                 ),
                 *([Loop(Role.NOTIFY, None, partial(turns.mail, self._home))] if mails else []),
                 *(
-                    Loop(Role.NOTIFY, one.party, partial(turns.tell, self._home, one), planned_for(one.party))
+                    Loop(Role.NOTIFY, one.party, partial(turns.tell, self._home, one), _always(planned_for(one.party)))
                     for one in agencies
                     if one.notify is not None
                 ),
             ],
-            Role.RELAY: [self._for_each(Role.RELAY, self._home.relay.relay, self._relay, PLANNED)],
+            Role.RELAY: [self._for_each(Role.RELAY, self._home.relay.relay, self._relay, _always(PLANNED))],
             Role.INTAKE: [self._for_each(Role.INTAKE, self._home.inlet.take, self._take)],
         }
         wanted: Mapping[Role, list[Loop]] = made if role is Role.ALL else {role: made.get(role, [])}
@@ -261,7 +270,9 @@ class Serving:
         """A batch of each partition of our share; one that is in trouble does not keep the others waiting."""
         trouble: Unavailable | None = None
         count = await self._home.log.partitions(TOPIC)
-        waiting = await self._home.router.waiting(await self._members.share(count))
+        share = await self._members.share(count)
+        self._declared = frozenset(map(declared_in, share))
+        waiting = await self._home.router.waiting(share)
         for number, offset in waiting.items():
             if self.stopping:
                 break
@@ -277,11 +288,15 @@ class Serving:
             raise trouble
 
     def _for_each(
-        self, role: Role, step: Step, turn: Callable[[Rounds, Turn], Coroutine[Any, Any, None]], bell: str | None = None
+        self,
+        role: Role,
+        step: Step,
+        turn: Callable[[Rounds, Turn], Coroutine[Any, Any, None]],
+        bells: Callable[[], Collection[str]] = frozenset,
     ) -> Loop:
         first, most = (each / 1000 for each in TROUBLE_MS)
         rounds = Rounds(step, self._home.entropy, first=first, most=most)
-        return Loop(role, None, partial(turn, rounds), bell, rounds=rounds)
+        return Loop(role, None, partial(turn, rounds), bells, rounds=rounds)
 
     async def _take(self, rounds: Rounds, done: Turn) -> None:
         """What sources have written to their topics."""
@@ -299,6 +314,11 @@ class Serving:
 
     async def _deliver(self, hosted: Hosted, done: Turn) -> None:
         await turns.deliver(self._home, hosted, done, lambda: self.stopping)
+
+
+def _always(bell: str) -> Callable[[], Collection[str]]:
+    bells = frozenset({bell})
+    return lambda: bells
 
 
 async def _nothing(_: Turn) -> None:

@@ -23,6 +23,11 @@ PLANNED: Final = "planned"
 """Something waits for some recipient."""
 
 
+def declared_in(partition: int) -> str:
+    """The bell of one partition of that log; it rings DECLARED as well. Who routes others need not wake."""
+    return f"{DECLARED}:{partition}"
+
+
 def planned_for(party: PartyId) -> str:
     """The bell of one recipient; it rings PLANNED as well."""
     return f"{PLANNED}:{party}"

@@ -11,10 +11,11 @@ from broker import serving as servings
 from broker import surroundings, turns
 from broker.hosting import Hosted
 from broker.log.sql import SqlLog
-from broker.members import living
+from broker.members import Members, living
 from broker.offsets import LostOwnership
 from broker.router import Router
 from broker.serving import Role, Serving
+from broker.store.bell import DECLARED, declared_in
 from broker.turns import Turn
 from schemas import topics
 from schemas.entry import EntryKind
@@ -316,6 +317,43 @@ async def _four(*_: object) -> int:
 
 async def _every_one(_: Router, partitions: Sequence[int]) -> dict[int, int]:
     return dict.fromkeys(partitions, 0)
+
+
+async def test_a_router_is_woken_by_what_comes_into_its_own_partitions(
+    here: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[Sequence[int]] = []
+
+    async def waiting(_: Router, partitions: Sequence[int]) -> dict[int, int]:
+        looks.append(partitions)
+        return {}
+
+    async def share(*_: object) -> tuple[int, ...]:
+        return (1, 3)
+
+    monkeypatch.setattr(servings, "IDLE_MS", (3_600_000, 3_600_000))
+    monkeypatch.setattr(Router, "waiting", waiting)
+    monkeypatch.setattr(Members, "share", share)
+    monkeypatch.setattr(type(here.home.log), "partitions", _four)
+    running = Running(here, Role.ROUTER)
+    (loop,), bell = running.serving._loops, here.home.store.bell
+    task = asyncio.create_task(running.serving._repeat(loop))
+    while loop.wait_ms == 0:
+        await asyncio.sleep(0)
+    bell.ring(DECLARED)  # before it knew its share, it heard all; since then, its own
+    await _settle(looks, 2)
+    for ours, rung in ((0, 2), (1, 3), (2, 3), (3, 4)):
+        bell.ring(declared_in(ours))
+        await _settle(looks, rung)
+    running.stop.set()
+    loop.wake.set()
+    await task
+
+
+async def _settle(looks: list[Sequence[int]], expected: int) -> None:
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert expected == len(looks)
 
 
 async def test_a_contradiction_stops_every_loop_and_comes_out(
