@@ -11,7 +11,8 @@ Refuses: nothing; the moves are made by `planner`, `mailbox`, `gate` and `consen
 Keeps: a citizen's next delivery to an agency waits while one is ACTIVE; what is not ACTIVE never blocks. Whoever moves
 a delivery holds its mailbox's lock and has read it under that lock.
 
-Locks are taken in this order, so nobody waits in a circle: directory, dead letters, epochs, citizens, grants, mailbox.
+Locks are taken in this order, so nobody waits in a circle: directory, trust, dead letters, epochs, citizens, grants,
+mailbox.
 """
 
 from collections.abc import Mapping, Sequence

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from broker.directory import reading
-from broker.directory.registrar import LOCK
+from broker.directory.registrar import TRUST
 from broker.store.engine import Store, Transaction
 from consent.policy import Subscription, SubscriptionStatus
 from schemas.directory import Directory
@@ -55,8 +55,10 @@ class Lookup:
         return await self.newest(store) if self._picture is None else self._picture.directory
 
     async def in_force(self, tx: Transaction) -> Directory:
-        """As of this transaction, and nobody changes it before this transaction has ended. Not after `directory`."""
-        await tx.lock_shared([LOCK])
+        """As of this transaction, and nobody changes a key, a right or a policy before it has ended. Not after
+        `directory`.
+        """
+        await tx.lock_shared([TRUST])
         return await self.directory(tx)
 
     async def sector(self, tx: Transaction, party: PartyId) -> str:

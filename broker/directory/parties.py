@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from broker.crashpoints import mark
 from broker.directory import reading
 from broker.directory.reading import Party, PartyKind
-from broker.directory.registrar import LOCK, Registrar
+from broker.directory.registrar import Registrar, holding_trust
 from broker.ports import Clock, KeyKind, KeyStore
 from broker.store.engine import Store, Transaction
 from schemas.errors import Refused
@@ -75,7 +75,7 @@ class Parties:
         sealing = [SealingKey.generate(suite) for suite in suites]
         self._keep(signing, sealing)
         async with self._store.begin() as tx:
-            await tx.lock_exclusive([LOCK])  # before the clock is read: as for `Registrar.revoke_key`
+            await holding_trust(tx)  # before the clock is read: as for `Registrar.revoke_key`
             at = self._clock()
             for key in signing:
                 await self._registrar.rotate_signing(

@@ -28,7 +28,11 @@ from schemas.errors import Refused
 from schemas.names import EventType, Instant, Kid, PartyId
 
 LOCK = b"directory"
-"""Held exclusively by whoever changes the directory, shared by whoever may only decide from the one in force."""
+"""Held exclusively by whoever changes the directory."""
+TRUST = b"directory/trust"
+"""Held exclusively, after LOCK, by whoever changes what a signature is worth: keys, rights, policies. Shared by whoever
+may only decide from those in force, and need not wait for a subscription that ends with all its deliveries.
+"""
 TEXT_CHARACTERS = 300
 OVERLAP_MS = 400 * 86_400_000
 """The longest that an old key stays beside a new one: what nobody dares to end is not rotated."""
@@ -41,6 +45,18 @@ async def changing(tx: Transaction) -> None:
         return
     now = await reading.version(tx)
     await tx.execute(update(meta).where(meta.c.name == VERSION).values(value=str(now + 1)))
+
+
+async def holding_trust(tx: Transaction) -> None:
+    """What a signature is worth stays as it is while this transaction reads, until it changes it."""
+    await tx.lock_exclusive([LOCK])
+    await tx.lock_exclusive([TRUST])
+
+
+async def changing_trust(tx: Transaction) -> None:
+    """As `changing`, before a change of keys, rights or policies."""
+    await holding_trust(tx)
+    await changing(tx)
 
 
 class Registrar:
@@ -132,7 +148,7 @@ class Registrar:
         accepted under this key has an instant of receipt up to this millisecond, and stays good.
         Raises Refused: `registrar.unknown-key`, `registrar.already-revoked`, `registrar.revoked-later`.
         """
-        await changing(tx)
+        await changing_trust(tx)
         at = clock()
         if since is not None and since > at:
             raise Refused("registrar.revoked-later", "/since")
@@ -167,7 +183,7 @@ class Registrar:
         self._catalogue.by_type(event_type)
         if valid_to is not None and valid_to < valid_from:
             raise Refused("registrar.period", "/valid_to")
-        await changing(tx)
+        await changing_trust(tx)
         await reading.party(tx, party)
         row = {"party": party, "event_type": event_type, "valid_from": valid_from, "valid_to": valid_to}
         if not await tx.insert_new(publishing_rights, row):
@@ -180,7 +196,7 @@ class Registrar:
 
         `clock`: as for `revoke_key`.
         """
-        await changing(tx)
+        await changing_trust(tx)
         at = clock()
         table = publishing_rights
         running = or_(table.c.valid_to.is_(None), table.c.valid_to > at)
@@ -200,7 +216,7 @@ class Registrar:
         """
         if policy not in signing.POLICIES:
             raise Refused("registrar.unknown-policy", "/policy", policy=policy)
-        await changing(tx)
+        await changing_trust(tx)
         held = await tx.execute(
             select(signing_keys.c.algorithm).where(signing_keys.c.party == party, signing_keys.c.revoked_at.is_(None))
         )
@@ -218,7 +234,7 @@ class Registrar:
         self._recorder.record(tx, kind, at, recipient=party, event_type=event_type, detail=row_digest(row))
 
     async def _add_key(self, tx: Transaction, table: Table, row: dict[str, Any], at: Instant) -> None:
-        await changing(tx)
+        await changing_trust(tx)
         await reading.party(tx, row["party"])
         if not await tx.insert_new(table, row):
             raise Refused("registrar.key-exists", "/public", kid=row["kid"].hex())

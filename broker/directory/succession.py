@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from broker.directory import reading
-from broker.directory.registrar import LOCK, Registrar
+from broker.directory.registrar import Registrar, holding_trust
 from broker.store.engine import Transaction
 from schemas import hpke, signing, succession
 from schemas.directory import Directory
@@ -90,7 +90,7 @@ class Succession:
         `succession.algorithm`, and what `Registrar.rotate_signing` and `rotate_sealing` do.
         """
         self._check_challenge(party, new, answer.challenge, at)
-        await tx.lock_exclusive([LOCK])  # nobody revokes the present key meanwhile
+        await holding_trust(tx)  # nobody revokes the present key meanwhile
         directory = await reading.snapshot(tx)
         _check_authorised(directory, party, new, answer, at)
         self._check_possession(party, new, answer)

@@ -11,13 +11,14 @@ import pytest
 import pytest_asyncio
 
 from broker.deliveries import Delivery, DeliveryState, citizen_lock, load
+from broker.directory.registrar import changing
 from connectors.contract import Applied, Rejected
 from consent.grant import Scope
 from schemas.entry import EntryKind
 from schemas.errors import Refused, Unavailable
 from schemas.names import Reason
 from tests.faults.races import breaches, prepare
-from tests.world import CAF, CPAM, FAMILY, HEALTH, MINUTE, MOVED, VOICE, YANN, World, world
+from tests.world import CAF, CPAM, FAMILY, HEALTH, MINUTE, MOVED, PORTAL, VOICE, YANN, World, world
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.databases]
 
@@ -146,6 +147,17 @@ async def test_no_consent_is_given_between_the_look_and_the_plan_of_whoever_rout
                 await load(looking)
         assert not giving.done()
     await giving
+
+
+async def test_what_is_declared_does_not_wait_for_who_changes_subscriptions(here: World) -> None:
+    """Who ends one may move all of its deliveries, and holds the directory meanwhile."""
+    envelope = await here.home.desk.envelope(PORTAL, MOVED, here.moved())
+    async with here.home.store.begin() as ending:
+        await changing(ending)
+        declaring = asyncio.create_task(here.home.intake.accept(envelope))
+        if ending.dialect.writers > 1:
+            await asyncio.wait_for(declaring, 20)
+    await declaring
 
 
 async def test_everybody_at_once_leaves_no_contradiction(here: World) -> None:
