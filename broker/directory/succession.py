@@ -15,6 +15,7 @@ from typing import Final
 
 from broker.directory import reading
 from broker.directory.registrar import Registrar, holding_trust
+from broker.ports import Clock
 from broker.store.engine import Transaction
 from schemas import hpke, signing, succession
 from schemas.directory import Directory
@@ -82,26 +83,30 @@ class Succession:
         return Challenge(made, sealed, expires_at)
 
     async def take(
-        self, tx: Transaction, party: PartyId, new: NewKey, answer: Answer, *, overlap_ms: int, at: Instant
-    ) -> Kid:
-        """List the key from now on; the party's others of this kind end after the overlap.
+        self, tx: Transaction, party: PartyId, new: NewKey, answer: Answer, *, overlap_ms: int, clock: Clock
+    ) -> tuple[Kid, Instant]:
+        """List the key from now on; the party's others of this kind end after the overlap. Returns since when.
 
+        `clock` is read under the lock, as for `Registrar.revoke_key`.
         Raises Refused: `succession.challenge`, `succession.possession`, `succession.authorisation`,
         `succession.algorithm`, and what `Registrar.rotate_signing` and `rotate_sealing` do.
         """
-        self._check_challenge(party, new, answer.challenge, at)
+        self._check_challenge(party, new, answer.challenge, clock())
         await holding_trust(tx)  # nobody revokes the present key meanwhile
+        at = clock()
         directory = await reading.snapshot(tx)
         _check_authorised(directory, party, new, answer, at)
         self._check_possession(party, new, answer)
         if isinstance(new.kind, Algorithm):
             _check_algorithm(directory, party, new.kind, at)
-            return await self._registrar.rotate_signing(
+            kid = await self._registrar.rotate_signing(
                 tx, party, algorithm=new.kind, public=new.public, at=at, overlap_ms=overlap_ms
             )
-        return await self._registrar.rotate_sealing(
-            tx, party, suite=new.kind, public=new.public, at=at, overlap_ms=overlap_ms
-        )
+        else:
+            kid = await self._registrar.rotate_sealing(
+                tx, party, suite=new.kind, public=new.public, at=at, overlap_ms=overlap_ms
+            )
+        return kid, at
 
     def _challenge(self, party: PartyId, new: NewKey, expires_at: int) -> bytes:
         when = expires_at.to_bytes(_AT, "big")

@@ -62,7 +62,7 @@ async def hand_in(request: Request, caller: KeyHolder, handed: Handed) -> Json:
     hands over to it. The others of its kind end after the overlap.
     """
     home: Home = request.app.state.home
-    at, new = home.clock(), _key(handed)
+    new = _key(handed)
     answer = Answer(
         from_b64u(handed.challenge, "/challenge"),
         from_b64u(handed.proof, "/proof"),
@@ -70,8 +70,8 @@ async def hand_in(request: Request, caller: KeyHolder, handed: Handed) -> Json:
         from_b64u(handed.authorisation, "/authorisation"),
     )
     async with home.store.begin() as tx:
-        kid = await home.succession.take(
-            tx, caller.party, new, answer, overlap_ms=handed.overlap_hours * 3_600_000, at=at
+        kid, at = await home.succession.take(
+            tx, caller.party, new, answer, overlap_ms=handed.overlap_hours * 3_600_000, clock=home.clock
         )
     return {"kid": kid.hex(), "valid_from": time_of(at)}
 
