@@ -52,13 +52,6 @@ class Released:
     """How often each was handed out before this pull; of a release, which hands nothing out, nothing."""
 
 
-_UNDER: Final = select(deliveries.c.grant_id, deliveries.c.recipient).where(one_of(deliveries.c.id, "ids"))
-_RELEASE: Final = (
-    update(deliveries)
-    .where(one_of(deliveries.c.id, "ids"))
-    .values(state=DeliveryState.RELEASED.value, released_at=bindparam("now"))
-)
-
 NOTHING = Released((), b"", (), {})
 """Of a pull when nothing is due."""
 
@@ -93,6 +86,14 @@ class _Opened:
     def ids(self) -> list[DeliveryId]:
         """Of what opens."""
         return [one.delivery_id for one in self.locked]
+
+
+_UNDER: Final = select(deliveries.c.grant_id, deliveries.c.recipient).where(one_of(deliveries.c.id, "ids"))
+_RELEASE: Final = (
+    update(deliveries)
+    .where(one_of(deliveries.c.id, "ids"))
+    .values(state=DeliveryState.RELEASED.value, released_at=bindparam("now"))
+)
 
 
 class Gate:
