@@ -33,6 +33,7 @@ from tests.services.databases import plain
 from tests.world import World, populate
 
 ROOT = Path(__file__).parents[2]
+CORES = 2
 ROUTERS = 2
 PARTITIONS = 4
 IDLE = 40
@@ -73,6 +74,28 @@ class Worker:
         return self._process.pid
 
 
+class Recipients:
+    """All of them, in as many processes as the agencies' API would have on two cores."""
+
+    def __init__(self, workers: Sequence[Worker]) -> None:
+        self._workers = workers
+
+    def begin(self) -> None:
+        """Let them go."""
+        for each in self._workers:
+            each.begin()
+
+    def told(self) -> dict[str, Any]:
+        """What one process of all of them would tell."""
+        parts = [each.told() for each in self._workers]
+        handed: dict[str, list[float]] = {}
+        for part in parts:
+            for id_, at in part["handed"].items():
+                handed.setdefault(id_, []).extend(at)
+        summed = {name: sum(part[name] for part in parts) for name in ("opening", "cpu")}
+        return {"ended": max(part["ended"] for part in parts), "handed": handed, **summed}
+
+
 @dataclass
 class Fleet:
     """A home that is served, and the processes that serve it."""
@@ -98,6 +121,11 @@ class Fleet:
         """One more worker."""
         return Worker(self.environment, *words)
 
+    def recipients(self, count: int) -> Recipients:
+        """Who receives so many declarations."""
+        shares = [self.parties[number::CORES] for number in range(CORES)]
+        return Recipients([self.worker("receive", count * len(share), *share) for share in shares])
+
     def made(self, first: int, count: int) -> tuple[Path, float]:
         """Envelopes of so many citizens in a file, and the processor seconds that they took."""
         file = self.folder / f"envelopes-{first}"
@@ -107,7 +135,7 @@ class Fleet:
 
     def through(self, file: Path, count: int, per_second: float) -> tuple[dict[str, Any], dict[str, Any]]:
         """What the intake and the recipients tell when these envelopes went through."""
-        recipients = self.worker("receive", count * RECIPIENTS, *self.parties)
+        recipients = self.recipients(count)
         intake = self.worker("accept", file, per_second)
         recipients.begin()
         intake.begin()
@@ -225,7 +253,7 @@ def revocations(served: Fleet, first: int, count: int, per_second: float) -> Fig
     """Revocations of citizens' consents while half of what goes through at most goes through."""
     file, _ = served.made(first, count)
     citizen = served.worker("revoke", first + count, REVOKED, served.parties[0])
-    recipients = served.worker("receive", count * RECIPIENTS, *served.parties)
+    recipients = served.recipients(count)
     intake = served.worker("accept", file, per_second / 2)
     for each in (recipients, intake, citizen):
         each.begin()
@@ -247,7 +275,7 @@ def recovery(served: Fleet, first: int) -> list[Figure]:
     for router in routers[1:]:
         router.send_signal(signal.SIGKILL)
         router.wait()
-    recipients = served.worker("receive", people * RECIPIENTS, *served.parties)
+    recipients = served.recipients(people)
     intake = served.worker("accept", file, 0)
     recipients.begin()
     intake.begin()
