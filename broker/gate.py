@@ -137,7 +137,8 @@ class Gate:
             held = await self._lock(tx, recipient, [one.grant_id for one in due])
             claimed = await self._mailbox.claim(tx, recipient, due, self._clock())
             opened = await self._open(tx, recipient, claimed, held)
-            handed = [one for one in claimed if one.id in opened.ids]
+            ids = frozenset(opened.ids)
+            handed = [one for one in claimed if one.id in ids]
             await self._mailbox.hand_out(tx, handed, opened.at, opened=True)
         return _sealed(opened, {one.id: one.attempts for one in handed})
 

@@ -149,6 +149,21 @@ async def test_no_consent_is_given_between_the_look_and_the_plan_of_whoever_rout
     await giving
 
 
+async def test_nobody_routes_for_a_citizen_whose_consent_is_being_changed(here: World) -> None:
+    """Else the router would decide by a consent that is revoked by the time its plan is there."""
+    store = here.home.store
+    await here.give(CAF, MOVED, FAMILY, ["subject"])
+    await here.declare(MOVED, here.moved(), route=False)
+    async with store.begin() as changing_it:
+        await changing_it.lock_exclusive([citizen_lock(here.subject())])
+        routing = asyncio.create_task(here.home.router.route())
+        for _ in range(200):  # far more turns than routing takes when nothing is in its way
+            async with store.read() as looking:
+                await load(looking)
+        assert not routing.done()
+    assert 1 == await routing
+
+
 async def test_what_is_declared_does_not_wait_for_who_changes_subscriptions(here: World) -> None:
     """Who ends one may move all of its deliveries, and holds the directory meanwhile."""
     envelope = await here.home.desk.envelope(PORTAL, MOVED, here.moved())
