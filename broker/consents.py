@@ -14,22 +14,23 @@ from sqlalchemy import func, select
 from broker import epochs
 from broker.crashpoints import mark
 from broker.declared import known, latest
-from broker.deliveries import ACTIVE, UNRELEASED, DeliveryState, citizen_lock, in_states, load, mailbox_lock, withhold
+from broker.deliveries import ACTIVE, DeliveryState, citizen_lock, in_states, load, mailbox_lock, withhold
 from broker.directory.lookup import Lookup
 from broker.keyring import Keyring
-from broker.ledger import Recorder
 from broker.measures import REVOCATION
 from broker.planner import Planner
 from broker.ports import Clock, Entropy
+from broker.recorder import Recorder
 from broker.store.engine import Store, Transaction
 from broker.store.tables import consent_epochs, declarations, deliveries, withholdings
 from consent import keyring as wrapping
 from consent import registry
 from consent.grant import Basis, Grant, Scope, Status, Voice
 from consent.policy import Subscription, SubscriptionStatus
+from consent.rows import digest_of
 from schemas.catalogue import Catalogue
-from schemas.entry import EntryKind
 from schemas.errors import Refused, Unavailable
+from schemas.facts import FactKind
 from schemas.names import EventType, GrantId, Instant, LeafHash, PartyId, Purpose, Reason, SubjectRef, uuid7
 
 Transition = Callable[[Grant, Instant], Grant]
@@ -117,9 +118,10 @@ class Consents:
             await self._lookup.party(tx, wish.recipient)
             epoch, epoch_key = await self._newest_epoch(tx)
             await tx.lock_exclusive([citizen_lock(wish.subject)])
-            wrapped = wrapping.wrap(self._entropy(32), grant.id, epoch, epoch_key, self._entropy(12))
+            bound = wrapping.Bound(grant.id, digest_of(grant), epoch)
+            wrapped = wrapping.wrap(self._entropy(32), bound, epoch_key, self._entropy(12))
             await registry.add(tx.conn, grant, epoch, wrapped)
-            entry = self._recorder.grant(tx, EntryKind.GRANTED, grant, at)
+            entry = self._recorder.grant(tx, FactKind.GRANTED, grant, at)
             if wish.include_latest:
                 await self._plan_latest(tx, grant, at)
             mark("consents.given")
@@ -132,23 +134,23 @@ class Consents:
         Raises Refused: `consents.unknown-grant`, `grant.mandate`, `grant.over`.
         """
         with REVOCATION.time():
-            return await self._change(grant_id, EntryKind.REVOKED, lambda grant, at: grant.revoke(at, voice))
+            return await self._change(grant_id, FactKind.REVOKED, lambda grant, at: grant.revoke(at, voice))
 
     async def end_mandate(self, grant_id: GrantId, voice: Voice) -> Recorded:
         """End a mandate by law, on an operator's word. Raises Refused: `consents.unknown-grant`, `grant.*`."""
-        return await self._change(grant_id, EntryKind.REVOKED, lambda grant, at: grant.end_mandate(at, voice))
+        return await self._change(grant_id, FactKind.REVOKED, lambda grant, at: grant.end_mandate(at, voice))
 
     async def pause(self, grant_id: GrantId, voice: Voice) -> Recorded:
         """Hold everything back until `resume`. Raises Refused: `consents.unknown-grant`, `grant.*`."""
-        return await self._change(grant_id, EntryKind.CHANGED, lambda grant, at: grant.pause(at, voice))
+        return await self._change(grant_id, FactKind.CHANGED, lambda grant, at: grant.pause(at, voice))
 
     async def resume(self, grant_id: GrantId, voice: Voice) -> Recorded:
         """End a pause; what was held back goes out. Raises Refused: `consents.unknown-grant`, `grant.*`."""
-        return await self._change(grant_id, EntryKind.CHANGED, lambda grant, at: grant.resume(at, voice))
+        return await self._change(grant_id, FactKind.CHANGED, lambda grant, at: grant.resume(at, voice))
 
     async def narrow(self, grant_id: GrantId, fields: frozenset[str], voice: Voice) -> Recorded:
         """Keep only these fields; what is on its way is planned anew with them. Raises as `pause`."""
-        return await self._change(grant_id, EntryKind.CHANGED, lambda grant, at: grant.narrow(fields, at, voice))
+        return await self._change(grant_id, FactKind.CHANGED, lambda grant, at: grant.narrow(fields, at, voice))
 
     async def revoke_all(self, subject: SubjectRef, voice: Voice) -> list[Recorded]:
         """Revoke every consent of a citizen that still stands; mandates by law stay. Each is a transaction of its
@@ -165,7 +167,7 @@ class Consents:
             due = await registry.due_to_expire(tx.conn, self._clock())
         expired = 0
         for grant in due:
-            change = self._change(grant.id, EntryKind.EXPIRED, lambda head, at: head.expire(at))
+            change = self._change(grant.id, FactKind.EXPIRED, lambda head, at: head.expire(at))
             expired += await _unless_over(change) is not None
         return expired
 
@@ -174,7 +176,7 @@ class Consents:
         async with self._store.read() as tx:
             return await registry.of_subject(tx.conn, subject)
 
-    async def _change(self, grant_id: GrantId, kind: EntryKind, transition: Transition) -> Recorded:
+    async def _change(self, grant_id: GrantId, kind: FactKind, transition: Transition) -> Recorded:
         """The lock, the next version, what follows for deliveries, the entry; one transaction, acknowledged after
         it.
         """
@@ -187,7 +189,7 @@ class Consents:
             head = (await registry.current(tx.conn, [grant_id]))[grant_id]
             at = self._clock()
             changed = transition(head, at)
-            await registry.change(tx.conn, changed)
+            await registry.change(tx.conn, changed, self._keyring.consent_epochs(), self._entropy)
             entry = self._recorder.grant(tx, kind, changed, at)
             mark("consents.changed")
             # Crash here: the grant stands as before with its key, nobody was told otherwise, the citizen asks again.
@@ -200,7 +202,7 @@ class Consents:
         if new.status.over or new.status is Status.PAUSED:
             await tx.lock_exclusive([mailbox_lock(new.recipient)])
             reason = {Status.REVOKED: Reason.REVOKED, Status.EXPIRED: Reason.EXPIRED, Status.PAUSED: Reason.PAUSED}
-            await withhold(tx, self._recorder, await load(tx, under, in_states(UNRELEASED)), reason[new.status], at)
+            await withhold(tx, self._recorder, await load(tx, under, in_states(ACTIVE)), reason[new.status], at)
         if old.status is Status.PAUSED and new.status is not Status.PAUSED:
             await self._replan_held_back(tx, new, at)
         elif new.fields != old.fields and new.status is Status.ACTIVE:

@@ -15,15 +15,15 @@ from broker.declared import known
 from broker.deliveries import DeliveryState, Stage, load, record
 from broker.directory.lookup import Lookup
 from broker.keyring import Keyring
-from broker.ledger import Recorder
 from broker.planner import Planner
 from broker.ports import Clock, Position, Record
+from broker.recorder import Recorder
 from broker.router import Router
 from broker.store.engine import Store, Transaction
 from broker.store.tables import dead_letters, declarations, deliveries
 from consent.policy import Deny
-from schemas.entry import EntryKind
 from schemas.errors import Refused
+from schemas.facts import FactKind
 from schemas.instants import instant_of
 from schemas.names import DeliveryId, Instant, PartyId, Reason
 
@@ -138,7 +138,7 @@ class DeadLetters:
         delivery = (await load(tx, deliveries.c.id == of))[0]
         if delivery.state is DeliveryState.APPLIED:
             raise Refused("dead.applied", "/id")
-        record(tx, self._recorder, EntryKind.REPLAYED, delivery, at, reason=delivery.reason)
+        record(tx, self._recorder, FactKind.REPLAYED, delivery, at, reason=delivery.reason)
         subscription = (await self._lookup.subscriptions_by_id(tx))[delivery.subscription]
         declaration = (await known(tx, declarations.c.seq == delivery.declaration))[0]
         keys = self._keyring.consent_epochs()

@@ -5,7 +5,8 @@
                        └───────────┴───────────┤ lease ran out, or the agency asks to try later
                                                ├──► REJECTED    the agency could not take it
                                                ├──► PARKED      tried too often
-                                               └──► WITHHELD    the consent does not stand any more
+                                               └──► WITHHELD    the consent does not stand any more; what was released
+                                                                before that may still be acknowledged
 
 Refuses: nothing; the moves are made by `planner`, `mailbox`, `gate` and `consents`.
 Keeps: a citizen's next delivery to an agency waits while one is ACTIVE; what is not ACTIVE never blocks. Whoever moves
@@ -23,13 +24,13 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Row, Select, select, update
 
 from broker import spans
-from broker.ledger import Recorder
 from broker.observe import logger
+from broker.recorder import Recorder
 from broker.store.engine import Transaction
 from broker.store.tables import declarations, deliveries, gate_epochs
 from broker.tracing import TraceId, stored
 from consent.asking import one_of
-from schemas.entry import EntryKind
+from schemas.facts import FactKind
 from schemas.names import (
     DeclarationId,
     DeliveryId,
@@ -62,9 +63,6 @@ class DeliveryState(Enum):
 ACTIVE = frozenset({DeliveryState.PENDING, DeliveryState.HANDED, DeliveryState.RELEASED})
 """On its way: the citizen's next one to the same agency waits for it."""
 
-UNRELEASED = frozenset({DeliveryState.PENDING, DeliveryState.HANDED})
-"""No key of these was ever given out: a revocation turns them into noise."""
-
 DEAD = frozenset({DeliveryState.REJECTED, DeliveryState.PARKED})
 """These wait for an operator, who may replay them under the consent of that day."""
 
@@ -90,6 +88,10 @@ class Planned:
     purpose: Purpose
     grant_id: GrantId
     grant_version: int
+    tag: bytes
+    """By which anyone sees that ledger entries are of one delivery, 16 random bytes."""
+    plan_blind: bytes = field(repr=False)
+    """Of the ledger's commitment to this plan, 32 random bytes."""
     fields: bytes
     locked: bytes = field(repr=False)
     trace: TraceId
@@ -113,8 +115,13 @@ class Delivery(Planned):
     handed_at: Instant | None
     released_at: Instant | None
     done_at: Instant | None
+    lease_until: Instant | None
     reason: Reason | None
     code: str | None
+
+    def under_lease(self, at: Instant) -> bool:
+        """Whether its recipient has it in hand."""
+        return self.lease_until is not None and self.lease_until > at
 
 
 def citizen_lock(subject: SubjectRef) -> bytes:
@@ -194,6 +201,8 @@ def _delivery(row: Row[Any]) -> Delivery:
         purpose=Purpose(row.purpose),
         grant_id=GrantId(row.grant_id),
         grant_version=row.grant_version,
+        tag=row.tag,
+        plan_blind=row.plan_blind,
         fields=row.fields,
         locked=row.locked,
         gate_kid=Kid(row.gate_kid),
@@ -205,6 +214,7 @@ def _delivery(row: Row[Any]) -> Delivery:
         handed_at=row.handed_at,
         released_at=row.released_at,
         done_at=row.done_at,
+        lease_until=row.lease_until,
         reason=Reason(row.reason) if row.reason is not None else None,
         code=row.code,
     )
@@ -213,16 +223,18 @@ def _delivery(row: Row[Any]) -> Delivery:
 def record(
     tx: Transaction,
     recorder: Recorder,
-    kind: EntryKind,
+    kind: FactKind,
     planned: Planned,
     at: Instant,
     *,
     actor: PartyId | None = None,
     reason: Reason | None = None,
+    basis: str | None = None,
+    sealed_to: Kid | None = None,
 ) -> LeafHash:
     """Write a delivery's step into the ledger, in the transaction that makes it true. Returns the leaf hash.
 
-    Once it is committed it is said in the log, too, and is a span: since when it was planned.
+    `basis` of a plan and a release: its grant's; `sealed_to` of a release: the recipient's key. Once it is committed it is said in the log, too, and is a span: since when it was planned.
     """
     tx.after(lambda: _say(kind, planned, at, reason))
     return recorder.record(
@@ -240,10 +252,14 @@ def record(
         grant_version=planned.grant_version,
         fields=planned.fields,
         reason=reason,
+        basis=basis,
+        sealed_to=sealed_to,
+        tag=planned.tag,
+        plan_blind=planned.plan_blind,
     )
 
 
-def _say(kind: EntryKind, planned: Planned, at: Instant, reason: Reason | None) -> None:
+def _say(kind: FactKind, planned: Planned, at: Instant, reason: Reason | None) -> None:
     to, trace = planned.recipient, planned.trace
     logger().info("delivery.recorded", kind=kind, delivery=planned.id, recipient=to, reason=reason, trace_id=trace)
     since = planned.planned_at if isinstance(planned, Delivery) else at
@@ -263,4 +279,4 @@ async def withhold(
     )
     # Crash here: state and entries are one transaction; the cause of the withholding is in it, too.
     for delivery in withheld:
-        record(tx, recorder, EntryKind.WITHHELD, delivery, at, reason=reason)
+        record(tx, recorder, FactKind.WITHHELD, delivery, at, reason=reason)

@@ -13,13 +13,14 @@ from sqlalchemy import insert, select, update
 
 from broker.crashpoints import mark
 from broker.directory.registrar import Registrar
-from broker.ledger import Recorder
+from broker.observe import logger
 from broker.ports import Clock, Entropy, KeyKind, KeyStore
+from broker.recorder import Recorder
 from broker.store.engine import Store, Transaction
 from broker.store.tables import consent_epochs, gate_epochs
 from consent import registry
-from schemas.entry import EntryKind
 from schemas.errors import Refused
+from schemas.facts import FactKind
 from schemas.hpke import SealingKey, Suite
 from schemas.instants import instant_of
 from schemas.names import Instant, Kid, PartyId
@@ -115,7 +116,7 @@ class Epochs:
                 raise Refused("epochs.still-open", "/kid")
             if row.destroyed_at is None:
                 await tx.execute(update(gate_epochs).where(gate_epochs.c.kid == kid).values(destroyed_at=at))
-                self._recorder.record(tx, EntryKind.EPOCH_DESTROYED, at, detail=kid)
+                self._recorder.record(tx, FactKind.EPOCH_DESTROYED, at, detail=kid)
         mark("epochs.gate-destruction-written")
         # Crash here: the intent is written and nothing opens any more (the gate reads it); `finish` destroys the key.
         self._keys.destroy(KeyKind.GATE, kid.hex())
@@ -170,11 +171,13 @@ class Epochs:
                     break
                 newest = younger[-1]
                 keys = {number: self._keys.read(KeyKind.CONSENT_EPOCH, str(number)) for number in (oldest, newest)}
-                count = await registry.rewrap(tx.conn, oldest, newest, epoch_keys=keys, entropy=self._entropy)
+                done = await registry.rewrap(tx.conn, oldest, newest, epoch_keys=keys, entropy=self._entropy)
+                for grant in done.aside:
+                    logger().error("consents.unsound", grant=grant)
                 mark("epochs.rewrapped")
                 # Crash here: this batch is still under the old key, which lives; the next turn takes it up.
-            moved += count
-            if count == 0:
+            moved += done.moved
+            if not (done.moved or done.aside):
                 await self._destroy_consent(oldest)
         await self._store.forget()
         return moved
@@ -216,7 +219,7 @@ class Epochs:
             alive = (consent_epochs.c.epoch == epoch, consent_epochs.c.destroyed_at.is_(None))
             ended = await tx.execute(update(consent_epochs).where(*alive).values(destroyed_at=at))
             if ended.rowcount:  # else another process was faster, and has said so
-                self._recorder.record(tx, EntryKind.EPOCH_DESTROYED, at)
+                self._recorder.record(tx, FactKind.EPOCH_DESTROYED, at)
         mark("epochs.consent-destruction-written")
         # Crash here: nothing is wrapped under it any more; `finish` destroys the key.
         self._keys.destroy(KeyKind.CONSENT_EPOCH, str(epoch))

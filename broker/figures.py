@@ -8,9 +8,9 @@ ledger, where only what was committed stands.
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import Executable, func, select
+from sqlalchemy import Executable, Row, func, select
 
 from broker.deliveries import ACTIVE
 from broker.ledger import size_of
@@ -18,11 +18,20 @@ from broker.members import living
 from broker.router import TOPIC
 from broker.store.access_tables import webhooks
 from broker.store.engine import Store, Transaction
-from broker.store.tables import consumed, dead_letters, deliveries, ledger_checkpoints, ledger_entries, parties
+from broker.store.tables import (
+    consumed,
+    dead_letters,
+    deliveries,
+    ledger_checkpoints,
+    ledger_entries,
+    ledger_openings,
+    parties,
+)
 from broker.webhooks.endpoints import Status
 from broker.wiring import Home
-from schemas.entry import Entry, EntryKind
+from schemas.entry import Entry
 from schemas.errors import Refused
+from schemas.facts import FactKind
 from schemas.names import Instant, Reason
 
 READ: Final = 200
@@ -114,10 +123,10 @@ async def _webhooks(tx: Transaction) -> dict[str, int]:
 
 
 async def oldest_waiting(tx: Transaction) -> int | None:
-    """When the oldest entry was written that no checkpoint covers yet."""
-    waiting = select(ledger_entries.c.entry).where(ledger_entries.c.position.is_(None))
-    raw = (await tx.execute(waiting.order_by(ledger_entries.c.id).limit(1))).scalar()
-    return None if raw is None else Entry.decode(raw).at
+    """The window of the oldest entry that no checkpoint covers yet."""
+    waiting = select(func.min(ledger_entries.c.window)).where(ledger_entries.c.position.is_(None))
+    oldest: int | None = (await tx.execute(waiting)).scalar()
+    return oldest
 
 
 async def _scalar(tx: Transaction, question: Executable) -> int | None:
@@ -155,7 +164,7 @@ class Tally:
     """Counts the ledger's entries by kind and reason, from where the ledger ends at the first call."""
 
     def __init__(self) -> None:
-        self.counted: Counter[tuple[EntryKind, Reason | None]] = Counter()
+        self.counted: Counter[tuple[FactKind, Reason | None]] = Counter()
         self._next: int | None = None
 
     async def follow(self, store: Store) -> None:
@@ -164,12 +173,23 @@ class Tally:
             async with store.read() as tx:
                 self._next = await size_of(tx)
         for _ in range(READS):
-            ordered = select(ledger_entries.c.entry).where(ledger_entries.c.position >= self._next)
+            ordered = (
+                select(ledger_entries.c.entry, ledger_openings.c.kind, ledger_openings.c.reason)
+                .outerjoin(ledger_openings, ledger_openings.c.leaf == ledger_entries.c.leaf)
+                .where(ledger_entries.c.position >= self._next)
+            )
             async with store.read() as tx:
                 rows = (await tx.execute(ordered.order_by(ledger_entries.c.position).limit(READ))).all()
             for row in rows:
-                entry = Entry.decode(row.entry)
-                self.counted[entry.kind, entry.reason] += 1
+                self.counted[_kind(row)] += 1
             self._next += len(rows)
             if len(rows) < READ:
                 return
+
+
+def _kind(row: Row[Any]) -> tuple[FactKind, Reason | None]:
+    """Of an entry that is not open as its opening's row says; of one that nothing opens, nothing is counted as known."""
+    if row.kind is not None:
+        return FactKind(row.kind), None if row.reason is None else Reason(row.reason)
+    opened = Entry.decode(row.entry).open
+    return (FactKind.ERASED, None) if opened is None else (opened.kind, opened.reason)

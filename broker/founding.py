@@ -67,7 +67,7 @@ async def furnish(home: Home) -> None:
     if not home.keyring.consent_epochs():
         await home.epochs.open_consent()
     await home.epochs.finish()
-    await home.ledger.sequence()
+    await home.ledger.sequence_unfinished()
 
 
 async def move_log(settings: Settings, clock: Clock = system_clock) -> Mapping[int, int]:

@@ -6,19 +6,16 @@ Keeps: no finding means that everything the house promises about its stored stat
 
 from collections.abc import AsyncIterator
 
-from sqlalchemy import select
-
 from broker import forgotten
 from broker.checks import consents, credentials, declarations, deliveries, directory, keys, ledger, locks
 from broker.checks import forgotten as horizon
 from broker.checks.finding import Finding
 from broker.directory.lookup import Lookup
 from broker.keyring import Keyring
+from broker.openings import Openings
 from broker.ports import KeyStore, Log
 from broker.store.engine import Store, Transaction
-from broker.store.tables import ledger_entries
 from schemas.catalogue import Catalogue
-from schemas.entry import Entry
 from schemas.errors import Corrupt, Refused
 from schemas.names import Instant, PartyId
 from schemas.note import VerifierKey
@@ -35,6 +32,7 @@ class Fsck:
         key_store: KeyStore,
         catalogue: Catalogue,
         party: PartyId,
+        openings: Openings,
         verifier: VerifierKey,
     ) -> None:
         self._store = store
@@ -42,6 +40,7 @@ class Fsck:
         self._keys = key_store
         self._catalogue = catalogue
         self._party = party
+        self._openings = openings
         self._verifier = verifier
 
     async def check(self) -> list[Finding]:
@@ -50,10 +49,11 @@ class Fsck:
             return [finding async for finding in self._all(tx)]
 
     async def _all(self, tx: Transaction) -> AsyncIterator[Finding]:
-        entries = await _entries(tx)
+        told = await ledger.read(tx, self._openings)
+        entries = [one.facts for one in told if one.facts is not None]
         epochs = Keyring(self._keys).consent_epochs()
         checks = {
-            "ledger": ledger.check(tx, self._verifier),
+            "ledger": ledger.check(tx, self._verifier, told),
             "keys": keys.check(tx, self._keys),
             "consents": consents.check(tx, entries, epochs),
             "locks": locks.check(tx, epochs),
@@ -91,14 +91,3 @@ async def _horizon(tx: Transaction) -> Instant | None:
         return await forgotten.horizon(tx)
     except ValueError:
         return None
-
-
-async def _entries(tx: Transaction) -> list[Entry]:
-    """Every entry that can be read, in order; the others are findings of the ledger's own check."""
-    found = []
-    for row in await tx.execute(select(ledger_entries.c.entry).order_by(ledger_entries.c.id)):
-        try:
-            found.append(Entry.decode(row.entry))
-        except Refused:
-            continue
-    return found

@@ -7,7 +7,7 @@ one delivery that cannot be opened does not close the others.
 Source: docs/protocol.md, section 6; docs/architecture.md, "Transactions that matter".
 """
 
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Collection, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -18,9 +18,11 @@ from broker.deliveries import ACTIVE, Delivery, DeliveryState, load_own, mailbox
 from broker.directory.lookup import Lookup
 from broker.identity import Identity
 from broker.keyring import Keyring
-from broker.ledger import Recorder
 from broker.mailbox import Due, Mailbox, Rejection
+from broker.observe import logger
+from broker.openings import Opened, Openings
 from broker.ports import Clock
+from broker.recorder import Recorder
 from broker.store.engine import Store, Transaction
 from broker.store.tables import deliveries
 from broker.transparency.cosigning import Cosigning
@@ -30,8 +32,8 @@ from consent.grant import Grant
 from consent.policy import DeclarationFacts, Subscription, SubscriptionStatus, at_release
 from schemas.catalogue import Catalogue
 from schemas.directory import Directory, SealingKeyEntry
-from schemas.entry import EntryKind
 from schemas.errors import Corrupt, Refused
+from schemas.facts import FactKind
 from schemas.hpke import SealingKey
 from schemas.names import DeliveryId, GrantId, Instant, Kid, PartyId, Reason
 from schemas.release import LockedDelivery, Release, Statement, indices, make_release, open_locked, seal_releases
@@ -67,7 +69,10 @@ class _Ground:
     sector: str
     grants: Mapping[GrantId, Grant]
     consent_keys: Mapping[GrantId, bytes] = field(repr=False)
+    unsound: Collection[GrantId]
     subscriptions: Mapping[bytes, Subscription]
+    released: Mapping[DeliveryId, Opened]
+    """The entry of what was released before, as it is wanted now, under a lease that runs: it says so once."""
     gate_keys: dict[Kid, SealingKey | None] = field(default_factory=dict, repr=False)
     """Those that were asked for: the key store is asked once for each."""
 
@@ -80,6 +85,8 @@ class _Opened:
     recipient: SealingKeyEntry
     locked: list[LockedDelivery] = field(default_factory=list)
     releases: list[Release] = field(default_factory=list, repr=False)
+    anew: list[DeliveryId] = field(default_factory=list)
+    """Of what opens, what the ledger says in a new entry."""
     withheld: list[tuple[DeliveryId, Reason]] = field(default_factory=list)
 
     @property
@@ -108,6 +115,7 @@ class Gate:
         identity: Identity,
         catalogue: Catalogue,
         recorder: Recorder,
+        openings: Openings,
         mailbox: Mailbox,
         cosigning: Cosigning,
         party: PartyId,
@@ -120,6 +128,7 @@ class Gate:
         self._identity = identity
         self._catalogue = catalogue
         self._recorder = recorder
+        self._openings = openings
         self._cosigning = cosigning
         self._party = party
         self._clock = clock
@@ -158,7 +167,7 @@ class Gate:
             grants = [GrantId(row.grant_id) for row in theirs if row.recipient == recipient]
             held = await self._lock(tx, recipient, grants)
             opened = await self._open(tx, recipient, await self._wanted(tx, recipient, ids), held)
-            await self._mark_released(tx, opened.ids, opened.at)
+            await self._mark_released(tx, opened.anew, opened.at)
         return _sealed(opened, {})
 
     async def _lock(self, tx: Transaction, recipient: PartyId, grants: Sequence[GrantId]) -> frozenset[GrantId]:
@@ -185,7 +194,9 @@ class Gate:
         for delivery in wanted:
             reason = self._why_not(delivery, ground)  # paused, narrowed, revoked, expired: nothing opens
             if reason is not None:
-                if delivery.state is not DeliveryState.WITHHELD:
+                if reason is Reason.UNSOUND:  # it waits where it is: nobody said that it is not to be delivered
+                    logger().error("consents.unsound", grant=delivery.grant_id)
+                elif delivery.state is not DeliveryState.WITHHELD:
                     await withhold(tx, self._recorder, [delivery], reason, ground.at)
                 opened.withheld.append((delivery.id, reason))
                 continue
@@ -197,6 +208,8 @@ class Gate:
                 opened.withheld.append((delivery.id, why.reason))
                 continue
             opened.releases.append(self._release(tx, delivery, locked, dek, ground))
+            if delivery.id not in ground.released:
+                opened.anew.append(delivery.id)
             opened.locked.append(locked)
         mark("gate.recorded")
         # Crash here, and until the commit: the transaction is gone, nothing was answered, the recipient asks again.
@@ -220,15 +233,19 @@ class Gate:
     async def _ground(self, tx: Transaction, recipient: PartyId, wanted: Sequence[Delivery]) -> _Ground:
         at = self._clock()
         directory = await self._lookup.directory(tx)
-        grant_ids = sorted({delivery.grant_id for delivery in wanted})
+        key = directory.current_sealing_key(recipient, at)
+        grants = await registry.of_pairs(tx.conn, {one.grant_id: one.subject for one in wanted})
+        consent_keys = await registry.consent_keys_of(tx.conn, grants.values(), self._keyring.consent_epochs())
         return _Ground(
             at=at,
             directory=directory,
-            recipient=directory.current_sealing_key(recipient, at),
+            recipient=key,
             signer=self._keyring.signer(directory, self._party, at),
             sector=await self._lookup.sector(tx, recipient),
-            grants=await registry.of_pairs(tx.conn, {one.grant_id: one.subject for one in wanted}),
-            consent_keys=await registry.consent_keys_of(tx.conn, grant_ids, self._keyring.consent_epochs()),
+            grants=grants,
+            consent_keys=consent_keys,
+            unsound=registry.unsound(grants.values(), consent_keys),
+            released=await self._released(tx, [one for one in wanted if one.under_lease(at)], key.kid),
             subscriptions=await self._lookup.subscriptions_by_id(tx),
         )
 
@@ -237,10 +254,10 @@ class Gate:
         if delivery.state is DeliveryState.WITHHELD and delivery.reason is not None:
             return delivery.reason
         grant = ground.grants.get(delivery.grant_id)
-        if grant is None:
-            raise Corrupt("gate.grant-missing", delivery=delivery.id.hex())
+        if grant is None or delivery.grant_id in ground.unsound:  # gone, or not what its key is bound to: edited
+            return Reason.UNSOUND
         if grant.subject != delivery.subject or grant.recipient != delivery.recipient:
-            raise Corrupt("gate.grant-of-another", delivery=delivery.id.hex())
+            return Reason.UNSOUND
         event = self._catalogue.by_id(delivery.schema)
         names = [event.names[index] for index in indices(delivery.fields, len(event.names))]
         subscription = ground.subscriptions[delivery.subscription]
@@ -260,6 +277,19 @@ class Gate:
             corrects=delivery.root,
         )
         return at_release(grant, facts, delivery.purpose, names, ground.at)
+
+    async def _released(self, tx: Transaction, leased: Sequence[Delivery], kid: Kid) -> dict[DeliveryId, Opened]:
+        """What was released to this key before, just as it is planned: a recipient that asks twice makes one fact."""
+        found = {}
+        for delivery in leased:
+            if delivery.state is not DeliveryState.RELEASED:
+                continue
+            for one in await self._openings.of_subject(tx, delivery.subject, FactKind.RELEASED.value):
+                if one.facts.delivery == delivery.id:
+                    if (one.opening.plan_blind, one.facts.sealed_to) == (delivery.plan_blind, kid):
+                        found[delivery.id] = one
+                    break
+        return found
 
     async def _mark_released(self, tx: Transaction, ids: Sequence[DeliveryId], at: Instant) -> None:
         await tx.execute(_RELEASE, {"ids": list(ids), "now": at})
@@ -294,15 +324,30 @@ class Gate:
         self, tx: Transaction, delivery: Delivery, locked: LockedDelivery, dek: bytes, ground: _Ground
     ) -> Release:
         """The record, and the answer that names it; it leaves after the commit."""
-        leaf = record(tx, self._recorder, EntryKind.RELEASED, delivery, ground.at)
+        basis = ground.grants[delivery.grant_id].basis.text
+        earlier = ground.released.get(delivery.id)
+        at = ground.at if earlier is None else earlier.facts.at
+        leaf = (
+            earlier.leaf
+            if earlier is not None
+            else record(
+                tx,
+                self._recorder,
+                FactKind.RELEASED,
+                delivery,
+                ground.at,
+                basis=basis,
+                sealed_to=ground.recipient.kid,
+            )
+        )
         pseudonym, version = self._identity.pseudonym(delivery.subject, ground.sector)
         statement = Statement.of(
             locked,
             fields=delivery.fields,
-            basis=ground.grants[delivery.grant_id].basis.text,
+            basis=basis,
             pseudonym=pseudonym,
             pseudonym_version=version,
-            released_at=ground.at,
+            released_at=at,
             ledger_entry=leaf,
         )
         return make_release(locked, dek, statement, ground.signer)

@@ -36,17 +36,20 @@ ACCESS: Final = "access"
 WEBHOOKS: Final = "webhooks"
 """What the keys of every webhook are made from. Replaced, every agency needs its webhook's new keys at once."""
 
+LEDGER: Final = "ledger"
+"""What the salts of the ledger's commitments are made of. Never replaced: entries of one grant would look unrelated."""
+
 _VERSION: Final = b"\x01"
 _AAD: Final = b"unefois/subject-token/v1\x00" + _VERSION
 _SECRET_BYTES: Final = 32
 
 
 def make_secrets(keys: KeyStore, entropy: Entropy) -> None:
-    """Write the secrets that are not there yet: reference, token, access, webhooks, and the first pseudonym master key.
+    """Write the secrets that are not there yet: reference, token, access, webhooks, ledger, and the first pseudonym master key.
 
     Crash here: some are there and some are not; calling it again makes those that are missing.
     """
-    for name in (REFERENCE, OPAQUE, ACCESS, WEBHOOKS):
+    for name in (REFERENCE, OPAQUE, ACCESS, WEBHOOKS, LEDGER):
         if name not in keys.names(KeyKind.IDENTITY):
             keys.write(KeyKind.IDENTITY, name, entropy(_SECRET_BYTES))
     if not keys.names(KeyKind.PSEUDONYM):

@@ -34,18 +34,18 @@ from broker.directory.lookup import Lookup
 from broker.forgotten import too_old
 from broker.identity import Identity
 from broker.keyring import Keyring
-from broker.ledger import Recorder
 from broker.observe import logger
 from broker.ports import Clock, Log, Outgoing
+from broker.recorder import Recorder
 from broker.router import TOPIC
 from broker.store.bell import declared_in
 from broker.store.engine import Store, Transaction
 from broker.store.tables import submissions
 from schemas.catalogue import Catalogue
 from schemas.directory import Directory
-from schemas.entry import EntryKind
 from schemas.envelope import VerifiedDeclaration, verify_declaration
 from schemas.errors import Refused
+from schemas.facts import FactKind
 from schemas.intake_receipt import IntakeReceipt
 from schemas.names import DeclarationId, Instant, PartyId, Reason, SubjectRef
 from schemas.signing import PrivateKey
@@ -119,17 +119,28 @@ class Intake:
         """
         return await self._accept(envelopes, sender, told=False)
 
-    def record_refusals(self, tx: Transaction, refused: Iterable[tuple[bytes, Refused]], at: Instant) -> None:
-        """The ledger's entries of what was refused: SHA-256 of what came, and why."""
+    def record_refusals(
+        self, tx: Transaction, refused: Iterable[tuple[bytes, Refused]], at: Instant, sender: PartyId | None = None
+    ) -> None:
+        """One entry for each reason, whatever a batch held: how many, SHA-256 of what came, and from whom.
+
+        Of several, `detail` is SHA-256 of their digests in the order in which they came.
+        """
+        by_reason: dict[Reason, list[bytes]] = {}
         for digest, fault in refused:
-            self._recorder.record(tx, EntryKind.REFUSED, at, reason=reason_of(fault), detail=digest)
+            by_reason.setdefault(reason_of(fault), []).append(digest)
+        for reason, digests in by_reason.items():
+            detail = digests[0] if len(digests) == 1 else sha256(b"".join(digests)).digest()
+            self._recorder.record(
+                tx, FactKind.REFUSED, at, actor=sender, reason=reason, count=len(digests), detail=detail
+            )
 
     async def _accept(
         self, envelopes: Sequence[bytes], sender: PartyId | None, *, told: bool
     ) -> list[Accepted | Refused]:
         at = self._clock()
         arrived = [decoded(envelope, sender) for envelope in envelopes]
-        ended = await self._write_down(await self._find(arrived), at, told=told)
+        ended = await self._write_down(await self._find(arrived), at, sender, told=told)
         waiting = [one for one in ended if isinstance(one, Kept) and one.before is not Before.EFFECTS]
         headers = _headers()
         records = [Outgoing(_order_key(one.submission.subject), one.decoded.envelope, headers) for one in waiting]
@@ -194,7 +205,9 @@ class Intake:
         except Refused as fault:
             raise fault.under("/slip/subject_token") from None
 
-    async def _write_down(self, found: Sequence[Found], at: Instant, *, told: bool) -> Sequence[Ended]:
+    async def _write_down(
+        self, found: Sequence[Found], at: Instant, sender: PartyId | None, *, told: bool
+    ) -> Sequence[Ended]:
         """Write the intent before the act, and every refusal where it is to be told here, in one transaction.
 
         Signatures are verified before it, so that nobody waits for them, and again if another directory is in force by
@@ -213,7 +226,7 @@ class Intake:
             ended = await self._write(tx, checked, at, self._keyring.signer(in_force, self._party, at))
             if told:
                 declined = [(one.digest, one.fault) for one in ended if isinstance(one, Declined)]
-                self.record_refusals(tx, declined, at)
+                self.record_refusals(tx, declined, at, sender)
             mark("intake.written-down")
             # Crash here: written down or not, it is in no log, and the source has no receipt: it sends the same again.
         return ended

@@ -1,44 +1,28 @@
-"""Ledger: every fact that can be proven, written in the transaction that makes it a fact, then ordered once.
+"""Ledger: what `Recorder` wrote, ordered once: positions, tiles, checkpoints, proofs.
 
-Refuses: an entry outside a transaction; two sequencers at once (the second waits, and goes on from where the first
-ended).
-Keeps: an entry is committed with its effect or not at all; committed entries get dense positions in the order of
-their ids, which for one grant is the order of its locks; no checkpoint covers an entry that is not stored.
+Refuses: two sequencers at once (the second waits, and goes on from where the first ended).
+Keeps: committed entries get dense positions, whole windows at a time, in an order drawn by chance that keeps the order
+of each grant, which is the order of its locks (`broker.windows`); no checkpoint covers an entry that is not stored.
 Source: docs/protocol.md, section 8; RFC 9162; C2SP tlog-tiles and tlog-checkpoint.
 """
 
-import json
 from collections.abc import Sequence
-from hashlib import sha256
 
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from broker.crashpoints import mark
 from broker.observe import every_detail, logger
+from broker.openings import Openings
 from broker.ports import Clock, Entropy
 from broker.store.engine import Store, Transaction
-from broker.store.tables import declarations, ledger_checkpoints, ledger_entries, ledger_salts, ledger_tiles
-from broker.tracing import stored
-from consent.grant import Grant
-from consent.rows import row_of
+from broker.store.tables import ledger_checkpoints, ledger_entries, ledger_tiles
+from broker.windows import Waiting, arrange
 from schemas import checkpoint, merkle, receipt, tiles
 from schemas.checkpoint import Checkpoint
-from schemas.entry import Entry, EntryKind, subject_commitment
+from schemas.entry import Entry, window_of
 from schemas.errors import Refused
 from schemas.messages import Language
-from schemas.names import (
-    DeclarationId,
-    DeliveryId,
-    EventType,
-    GrantId,
-    Instant,
-    LeafHash,
-    ManifestDigest,
-    PartyId,
-    Purpose,
-    Reason,
-    SubjectRef,
-)
+from schemas.names import Instant, LeafHash
 from schemas.note import Note, VerifierKey
 from schemas.note import sign as sign_note
 from schemas.proof import Proof
@@ -46,103 +30,36 @@ from schemas.signing import PrivateKey
 from schemas.tiles import Tile
 
 BATCH = 4096
-"""Entries that one turn of the sequencer orders."""
+"""Entries that one turn of the sequencer orders, or one window, if that has more."""
+
+GRACE_MS = 2_000
+"""A window waits for transactions that began in it; what comes later still comes in with the next one."""
 
 ORDER = b"ledger/order"
 """The lock of whoever orders: another reads where the ledger ends only after this one's checkpoint is there."""
 
 
-def record(tx: Transaction, entry: Entry) -> LeafHash:
-    """Add one entry to the ledger; it is there when the caller's transaction is. Returns its leaf hash."""
-    encoded = entry.encode()
-    leaf = merkle.leaf_hash(encoded)
-    tx.add(ledger_entries, {"leaf": leaf, "entry": encoded})
-    # Crash here: the entry is gone together with what it tells of, for both are one transaction.
-    return leaf
-
-
-class Recorder:
-    """Writes entries in the broker's name, and those about a citizen under a fresh salt that can be erased."""
-
-    def __init__(self, party: PartyId, entropy: Entropy) -> None:
-        self._party = party
-        self._entropy = entropy
-
-    def record(
-        self,
-        tx: Transaction,
-        kind: EntryKind,
-        at: Instant,
-        *,
-        about: SubjectRef | None = None,
-        actor: PartyId | None = None,
-        recipient: PartyId | None = None,
-        event_type: EventType | None = None,
-        purpose: Purpose | None = None,
-        declaration: ManifestDigest | None = None,
-        delivery: DeliveryId | None = None,
-        grant: GrantId | None = None,
-        grant_version: int | None = None,
-        fields: bytes | None = None,
-        reason: Reason | None = None,
-        detail: bytes | None = None,
-    ) -> LeafHash:
-        """One entry in the caller's transaction; `about` is committed to under a salt. Returns the leaf hash."""
-        salt = self._entropy(16) if about is not None else None
-        entry = Entry(
-            at=at,
-            kind=kind,
-            actor=actor or self._party,
-            recipient=recipient,
-            event_type=event_type,
-            purpose=purpose,
-            declaration=declaration,
-            delivery=delivery,
-            grant=grant,
-            grant_version=grant_version,
-            fields=fields,
-            reason=reason,
-            subject=subject_commitment(salt, about) if salt is not None and about is not None else None,
-            detail=detail,
-        )
-        leaf = record(tx, entry)
-        if salt is not None and about is not None:
-            tx.add(ledger_salts, {"leaf": leaf, "subject": about, "salt": salt})
-        return leaf
-
-    def grant(
-        self, tx: Transaction, kind: EntryKind, grant: Grant, at: Instant, reason: Reason | None = None
-    ) -> LeafHash:
-        """The entry of one version of a grant; `detail` commits to the whole version, so that no row can be edited."""
-        return self.record(
-            tx,
-            kind,
-            at,
-            about=grant.subject,
-            recipient=grant.recipient,
-            event_type=grant.event_type,
-            purpose=grant.purpose,
-            grant=grant.id,
-            grant_version=grant.version,
-            reason=reason,
-            detail=grant_digest(grant),
-        )
-
-
-def grant_digest(grant: Grant) -> bytes:
-    """SHA-256 of one whole version of a grant, 32 bytes; it holds the secret subject reference, so it tells nothing."""
-    row = {name: value.hex() if isinstance(value, bytes) else value for name, value in row_of(grant).items()}
-    return sha256(json.dumps(row, sort_keys=True, separators=(",", ":")).encode()).digest()
-
-
 class Ledger:
     """The sequencer and what it made: positions, tiles, checkpoints, proofs."""
 
-    def __init__(self, store: Store, origin: str, key: PrivateKey, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        store: Store,
+        openings: Openings,
+        origin: str,
+        key: PrivateKey,
+        window_ms: int,
+        clock: Clock,
+        entropy: Entropy,
+    ) -> None:
         self._store = store
+        self._openings = openings
         self._origin = origin
         self._key = key
+        self._window_ms = window_ms
         self._clock = clock
+        self._entropy = entropy
 
     @property
     def verifier_key(self) -> VerifierKey:
@@ -158,37 +75,39 @@ class Ledger:
         raise ValueError("a checkpoint is signed by the sequencer alone")
 
     async def sequence(self) -> int:
-        """Order what is committed and not yet ordered, grow the tiles, sign a checkpoint. Returns how many entries.
+        """Order what is committed in windows that are over, grow the tiles, sign checkpoints. Returns how many entries.
 
         One transaction a batch: positions, tiles and checkpoint appear together. Raises Unavailable, Corrupt.
         """
+        return await self._sequence(window_of(Instant(self._clock() - GRACE_MS), self._window_ms))
+
+    async def sequence_unfinished(self) -> int:
+        """As `sequence`, with the window that is not over: whoever is watching learns more of when things happened.
+
+        For trials, for a command whose answer is wanted now, and for the last turn of a process.
+        """
+        return await self._sequence(None)
+
+    async def _sequence(self, before: int | None) -> int:
         total, count = 0, BATCH
-        while count == BATCH:
+        while count >= BATCH:
             async with self._store.begin() as tx:
-                count = await self._sequence_batch(tx)
+                count = await self._sequence_batch(tx, before)
             total += count
         return total
 
-    async def _sequence_batch(self, tx: Transaction) -> int:
+    async def _sequence_batch(self, tx: Transaction, before: int | None) -> int:
         await tx.lock_exclusive([ORDER])
-        old = await size_of(tx)
-        rank = func.row_number().over(order_by=ledger_entries.c.id) - 1
-        ranked = (
-            select(ledger_entries.c.id, rank.label("rank"))
-            .where(ledger_entries.c.position.is_(None))
-            .order_by(ledger_entries.c.id)
-            .limit(BATCH)
-            .subquery()
-        )
-        placed = await tx.execute(
-            update(ledger_entries)
-            .where(ledger_entries.c.id == ranked.c.id)
-            .values(position=ranked.c.rank + old)
-            .returning(ledger_entries.c.position, ledger_entries.c.entry)
-        )
-        waiting = sorted(placed.all())
-        if not waiting:
+        rows = await tx.execute(_WAITING)
+        arranged = arrange([Waiting(row.id, row.window, row.chain) for row in rows], before, BATCH, self._entropy)
+        if not arranged:
             return 0
+        old = await size_of(tx)
+        new = old + len(arranged)
+        places = [{"of_id": one, "at": old + number} for number, one in enumerate(arranged)]
+        await tx.execute(_PLACE, places)
+        placed = await tx.execute(_PLACED, {"first": old})
+        waiting = placed.all()
         new = old + len(waiting)
         root = await tx.conn.run_sync(_grow, old, [row.entry for row in waiting])
         note = checkpoint.sign(Checkpoint(self._origin, new, root), self._key)
@@ -197,14 +116,14 @@ class Ledger:
         mark("ledger.sequenced")
         # Crash here: no position, no tile, no checkpoint; the next turn orders the same entries again.
         if every_detail():
-            await _say_ordered(tx, [(row.position, Entry.decode(row.entry)) for row in waiting])
+            _say_ordered(tx, [(row.position, Entry.decode(row.entry)) for row in waiting])
         return len(waiting)
 
     async def prove(self, leaf: LeafHash, language: Language = "fr", cosigned: Sequence[tuple[int, Note]] = ()) -> str:
         """A receipt for the entry with this leaf hash; offline, for anyone. `cosigned`: checkpoints by their size, of
         which the first that reaches the entry is in it; else the newest is.
 
-        Raises Refused: `ledger.unknown-entry`, `ledger.not-sequenced-yet`.
+        Raises Refused: `ledger.unknown-entry`, `ledger.not-sequenced-yet`, `ledger.erased`.
         """
         async with self._store.read() as tx:
             row = (
@@ -225,7 +144,12 @@ class Ledger:
             hashes = await tx.conn.run_sync(
                 lambda conn: merkle.inclusion_proof(row.position, size, tiles.hash_reader(size, files_of(conn)))
             )
-        return receipt.make(Entry.decode(row.entry), Proof(row.position, hashes, signed), language)
+            opened = await self._openings.of_leaf(tx, leaf)
+        entry = Entry.decode(row.entry)
+        if opened is None and entry.open is None:
+            raise Refused("ledger.erased", "/entry")
+        opening = None if opened is None else opened.opening
+        return receipt.make(entry, opening, Proof(row.position, hashes, signed), language)
 
     async def consistency(self, old: int) -> tuple[int, tuple[bytes, ...]]:
         """The newest size, and the proof that its tree begins with that of the first `old` entries."""
@@ -306,17 +230,25 @@ def _grow(conn: Connection, old: int, entries: list[bytes]) -> bytes:
     return merkle.root_at(size, tiles.hash_reader(size, files_of(conn)))
 
 
-async def _say_ordered(tx: Transaction, ordered: Sequence[tuple[int, Entry]]) -> None:
-    """Each entry that names a declaration, with its trace id; for whoever looks for one, as it is a line an entry."""
-    named = {entry.declaration for _, entry in ordered if entry.declaration is not None}
-    query = select(declarations.c.manifest_digest, declarations.c.declaration_id, declarations.c.trace)
-    rows = await tx.execute(query.where(declarations.c.manifest_digest.in_(named)))
-    traces = {row.manifest_digest: stored(row.trace, DeclarationId(row.declaration_id)) for row in rows}
+def _say_ordered(tx: Transaction, ordered: Sequence[tuple[int, Entry]]) -> None:
+    """For whoever looks for one, as it is a line an entry."""
 
     def say() -> None:
         for position, entry in ordered:
-            if entry.declaration in traces:
-                of, trace = entry.declaration, traces[entry.declaration]
-                logger().debug("ledger.ordered", position=position, kind=entry.kind, declaration=of, trace_id=trace)
+            logger().debug("ledger.ordered", position=position, kind=entry.kind)
 
     tx.after(say)
+
+
+_UNPLACED = ledger_entries.c.position.is_(None)
+_WAITING = (
+    select(ledger_entries.c.id, ledger_entries.c.window, ledger_entries.c.chain)
+    .where(_UNPLACED)
+    .order_by(ledger_entries.c.id)
+)
+_PLACE = update(ledger_entries).where(ledger_entries.c.id == bindparam("of_id")).values(position=bindparam("at"))
+_PLACED = (
+    select(ledger_entries.c.position, ledger_entries.c.entry)
+    .where(ledger_entries.c.position >= bindparam("first"))
+    .order_by(ledger_entries.c.position)
+)

@@ -37,12 +37,12 @@ from broker.deliveries import (
     reading,
     record,
 )
-from broker.ledger import Recorder
+from broker.recorder import Recorder
 from broker.store.engine import Transaction
 from broker.store.tables import dead_letters, deliveries, paused_subscriptions
 from consent.asking import one_of
-from schemas.entry import EntryKind
 from schemas.errors import Refused
+from schemas.facts import FactKind
 from schemas.names import DeliveryId, GrantId, Instant, PartyId, Reason
 
 
@@ -224,13 +224,13 @@ class Mailbox:
             return
         await self._finish(tx, applied, DeliveryState.APPLIED, at)
         for delivery in applied:
-            record(tx, self._recorder, EntryKind.APPLIED, delivery, at, actor=delivery.recipient)
+            record(tx, self._recorder, FactKind.APPLIED, delivery, at, actor=delivery.recipient)
 
     async def _reject(self, tx: Transaction, delivery: Delivery, why: Rejection, at: Instant) -> None:
         """The agency cannot take it: it waits among the dead letters."""
         await self._finish(tx, [delivery], DeliveryState.REJECTED, at, why)
         self._bury(tx, delivery, why, at)
-        record(tx, self._recorder, EntryKind.REJECTED, delivery, at, actor=delivery.recipient, reason=why.reason)
+        record(tx, self._recorder, FactKind.REJECTED, delivery, at, actor=delivery.recipient, reason=why.reason)
 
     async def retry_later(
         self, tx: Transaction, recipient: PartyId, of: DeliveryId, *, code: str, after_ms: int | None, at: Instant
@@ -261,7 +261,7 @@ class Mailbox:
         """Set a delivery aside with its reason; the citizen's next one goes on. The caller holds the mailbox's lock."""
         await self._finish(tx, [delivery], DeliveryState.PARKED, at, why)
         self._bury(tx, delivery, why, at)
-        record(tx, self._recorder, EntryKind.REJECTED, delivery, at, reason=why.reason)
+        record(tx, self._recorder, FactKind.REJECTED, delivery, at, reason=why.reason)
 
     async def _finish(
         self,
@@ -299,5 +299,7 @@ def _why_not(rejected: Rejection | None, delivery: Delivery | None) -> Refused |
         return Refused("mailbox.not-released", "/delivery") if delivery.released_at is None else None
     if delivery.state is DeliveryState.APPLIED:
         return Refused("mailbox.already-applied", "/delivery")
+    taken_back = delivery.state is DeliveryState.WITHHELD and delivery.released_at is not None
     mine = delivery.state is DeliveryState.REJECTED or (delivery.state in ACTIVE and delivery.handed_at is not None)
+    mine = mine or taken_back
     return None if mine else Refused("mailbox.not-handed", "/delivery")

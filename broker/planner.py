@@ -7,7 +7,7 @@ reach back: only its giver's wish, or an operator's replay, gives it a declarati
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from sqlalchemy import delete, update
 
@@ -24,9 +24,9 @@ from broker.deliveries import (
     record,
     withhold,
 )
-from broker.ledger import Recorder
 from broker.observe import logger
 from broker.ports import Entropy
+from broker.recorder import Recorder
 from broker.store.bell import planned_for
 from broker.store.engine import Transaction
 from broker.store.tables import deliveries, withholdings
@@ -36,9 +36,10 @@ from consent.grant import Grant
 from consent.policy import DeclarationFacts, Deny, Permit, Share, Subscription, decide
 from consent.policy import standing as why_not_standing
 from schemas.catalogue import Catalogue, EventSchema
-from schemas.entry import EntryKind
+from schemas.entry import TAG_BYTES
 from schemas.envelope import VerifiedDeclaration
 from schemas.errors import Corrupt
+from schemas.facts import BLIND_BYTES, FactKind
 from schemas.names import DeclarationId, DeliveryId, EventType, GrantId, Instant, PartyId, Reason, SubjectRef
 from schemas.release import bitmap, lock
 
@@ -83,11 +84,14 @@ def facts_of(
 class Standing:
     """The grants and consent keys that decide for some citizens and one type, read in this transaction under a lock.
 
-    A grant that is bound while planning takes its next version's place here.
+    A grant that is bound while planning takes its next version's place here. `unsound` are those that live by their row
+    and whose key is bound to another: they decide nothing.
     """
 
     grants: Mapping[SubjectRef, dict[GrantId, Grant]]
     keys: Mapping[GrantId, bytes]
+    unsound: Mapping[SubjectRef, Collection[GrantId]]
+    epochs: EpochKeys = field(repr=False)
 
 
 async def standing_of(
@@ -103,11 +107,17 @@ async def standing_of(
     if unbound := sorted(grant.id for grant in there if grant.unbound):
         await tx.lock_exclusive(unbound)
         there = await registry.for_routing(tx.conn, subjects, event_type)
+    found = await registry.consent_keys_of(tx.conn, [grant for grant in there if not grant.status.over], keys)
+    broken = registry.unsound(there, found)
     grants: dict[SubjectRef, dict[GrantId, Grant]] = {subject: {} for subject in subjects}
+    unsound: dict[SubjectRef, set[GrantId]] = {subject: set() for subject in subjects}
     for grant in there:
-        grants[grant.subject][grant.id] = grant
-    living = [grant.id for of_one in grants.values() for grant in of_one.values() if not grant.status.over]
-    return Standing(grants, await registry.consent_keys_of(tx.conn, living, keys))
+        if grant.id in broken:
+            unsound[grant.subject].add(grant.id)
+            logger().error("consents.unsound", grant=grant.id)
+        else:
+            grants[grant.subject][grant.id] = grant
+    return Standing(grants, found, unsound, keys)
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,24 +220,29 @@ class Planner:
         facts = facts_of(known.verified, event, known.corrects)
         grants = standing.grants[known.subject]
         decision = decide(facts, subscription, list(grants.values()), at, known.original_recipients)
+        if isinstance(decision, Deny) and decision.reason is Reason.NO_GRANT and standing.unsound[known.subject]:
+            decision = Deny(Reason.UNSOUND)
         if isinstance(decision, Deny):
             if not before.by_id:  # else each delivery says so itself
                 self._write_withholding(tx, known, subscription, decision.reason, at)
             return decision
         for share in decision.shares:
             if grants[share.grant_id].unbound:
-                grants[share.grant_id] = await self._bind_once(tx, grants[share.grant_id], known, at)
+                grants[share.grant_id] = await self._bind_once(tx, grants[share.grant_id], known, standing, at)
             version = grants[share.grant_id].version
             planned = self._lock(known, subscription, event, share=share, version=version, keys=standing.keys)
             if not before.stands(planned):
-                await self._write_delivery(tx, planned, at, again=planned.id in before.by_id)
+                earlier = before.by_id.get(planned.id)
+                planned = planned if earlier is None else replace(planned, tag=earlier.tag)
+                basis = grants[share.grant_id].basis.text
+                await self._write_delivery(tx, planned, at, basis, again=earlier is not None)
         return decision
 
-    async def _bind_once(self, tx: Transaction, grant: Grant, known: Known, at: Instant) -> Grant:
+    async def _bind_once(self, tx: Transaction, grant: Grant, known: Known, standing: Standing, at: Instant) -> Grant:
         """A consent for one occasion is bound to the first declaration planned under it: a new version says which."""
         bound = grant.bind_once(known.verified.manifest.declaration_id, at)
-        await registry.change(tx.conn, bound)
-        self._recorder.grant(tx, EntryKind.CHANGED, bound, at)
+        await registry.change(tx.conn, bound, standing.epochs, self._entropy)
+        self._recorder.grant(tx, FactKind.CHANGED, bound, at)
         return bound
 
     def _lock(
@@ -265,14 +280,18 @@ class Planner:
             purpose=subscription.purpose,
             grant_id=share.grant_id,
             grant_version=version,
+            tag=self._entropy(TAG_BYTES),
+            plan_blind=self._entropy(BLIND_BYTES),
             fields=bitmap(len(event.fields), indices),
             locked=locked.encode(),
             trace=known.trace,
         )
 
-    async def _write_delivery(self, tx: Transaction, planned: Planned, at: Instant, *, again: bool) -> None:
+    async def _write_delivery(self, tx: Transaction, planned: Planned, at: Instant, basis: str, *, again: bool) -> None:
         fresh = {
             "grant_version": planned.grant_version,
+            "tag": planned.tag,
+            "plan_blind": planned.plan_blind,
             "fields": planned.fields,
             "locked": planned.locked,
             "state": DeliveryState.PENDING.value,
@@ -288,7 +307,7 @@ class Planner:
             tx.add(deliveries, {**{name: getattr(planned, name) for name in fixed}, **fresh})
         mark("planner.delivery")
         # Crash here: the transaction is gone, the offset with it; the batch is read and planned again.
-        record(tx, self._recorder, EntryKind.PLANNED, planned, at)
+        record(tx, self._recorder, FactKind.PLANNED, planned, at, basis=basis)
         tx.ring(planned_for(planned.recipient))
 
     def _write_withholding(
@@ -309,9 +328,11 @@ class Planner:
         tx.after(lambda: logger().info("planner.withheld", recipient=to, reason=reason, trace_id=trace))
         mark("planner.withholding")
         # Crash here: as above; nobody got anything, and the batch is planned again.
+        if reason is Reason.NO_GRANT:
+            return  # that somebody asks for a purpose is no fact about a citizen who never heard of it
         self._recorder.record(
             tx,
-            EntryKind.WITHHELD,
+            FactKind.WITHHELD,
             at,
             about=known.subject,
             recipient=subscription.recipient,

@@ -226,6 +226,8 @@ class KeyKind(Enum):
     PSEUDONYM = "pseudonym"
     IDENTITY = "identity"
     LEDGER = "ledger"
+    OPENING = "opening"
+    """Keys that the ledger's openings are sealed under, one a period: destroying one makes its entries noise."""
     SEALING = "sealing"
     """HPKE keys of recipients hosted here."""
 

@@ -11,40 +11,40 @@ from sqlalchemy import Column, Table, select
 
 from broker.ledger import files_of, newest_checkpoint
 from broker.store.engine import Transaction
-from broker.store.tables import declarations, deliveries, ledger_checkpoints, ledger_entries, ledger_salts
+from broker.store.tables import declarations, deliveries, ledger_checkpoints
 from broker.transparency.audits import Audited, Grown, audit_log, grown
 from broker.wiring import Home
 from consent.tables import grants
 from schemas import checkpoint, merkle, receipt, tiles
 from schemas.checkpoint import Checkpoint
-from schemas.entry import Entry, EntryKind
 from schemas.errors import Refused
+from schemas.facts import FactKind, Facts
 from schemas.messages import Language
-from schemas.names import DeliveryId, GrantId, LeafHash, ManifestDigest
+from schemas.names import DeliveryId, GrantId, LeafHash, ManifestDigest, SubjectRef
 from schemas.note import Note
 
-_OF_A_GRANT = frozenset({EntryKind.GRANTED, EntryKind.CHANGED, EntryKind.REVOKED, EntryKind.EXPIRED})
+_OF_A_GRANT = frozenset({FactKind.GRANTED, FactKind.CARRIED, FactKind.CHANGED, FactKind.REVOKED, FactKind.EXPIRED})
 """What a grant's id asks for: its own history, not that of the deliveries under it."""
 
 Wanted = GrantId | DeliveryId | ManifestDigest
 """What an entry names: the id of a grant or a delivery, or the digest of a declaration's manifest."""
 
 
-async def prove(home: Home, id_: bytes, kind: EntryKind | None, language: Language) -> str:
+async def prove(home: Home, id_: bytes, kind: FactKind | None, language: Language) -> str:
     """The receipt of the newest entry, of this kind if one is named, about a declaration, delivery or grant.
 
     `id_` is 16 bytes. Entries that wait are ordered first. Raises Refused: `proofs.unknown-id`, `proofs.no-such-fact`.
     """
     async with home.store.read() as tx:
-        leaf = await _newest(tx, id_, kind)
-    await home.ledger.sequence()
+        leaf = await _newest(home, tx, id_, kind)
+    await home.ledger.sequence_unfinished()
     return await _receipt(home, leaf, language)
 
 
-async def show(home: Home, id_: bytes, kind: EntryKind | None, language: Language) -> str:
+async def show(home: Home, id_: bytes, kind: FactKind | None, language: Language) -> str:
     """As `prove`, but nothing is written: what waits to be ordered is refused with `ledger.not-sequenced-yet`."""
     async with home.store.read() as tx:
-        leaf = await _newest(tx, id_, kind)
+        leaf = await _newest(home, tx, id_, kind)
     return await _receipt(home, leaf, language)
 
 
@@ -67,7 +67,7 @@ async def audit_home(home: Home) -> Audited:
 
     Raises Refused `ledger.empty`.
     """
-    await home.ledger.sequence()
+    await home.ledger.sequence_unfinished()
     async with home.store.read() as tx:
         _, signed = await newest_checkpoint(tx)
         return await tx.conn.run_sync(
@@ -81,7 +81,7 @@ async def grown_since(home: Home, old: int | Note | None) -> Grown:
     A checkpoint is first verified: it must be this ledger's. Raises Refused: `merkle.*`, `checkpoint.*`, `proofs.size`.
     """
     key = home.ledger.verifier_key
-    await home.ledger.sequence()
+    await home.ledger.sequence_unfinished()
     async with home.store.read() as tx:
         _, signed = await newest_checkpoint(tx)
         new = checkpoint.verify(Note.parse(signed.encode()), key).checkpoint
@@ -108,23 +108,17 @@ async def _tree(tx: Transaction, size: int, new: Checkpoint) -> Checkpoint:
     return Checkpoint(new.origin, size, root)
 
 
-async def _newest(tx: Transaction, id_: bytes, kind: EntryKind | None) -> LeafHash:
+async def _newest(home: Home, tx: Transaction, id_: bytes, kind: FactKind | None) -> LeafHash:
     """The leaf hash of the newest entry that names the id; found among the entries about the same citizen."""
     subject, wanted = await _known(tx, id_)
-    about = (
-        select(ledger_entries.c.leaf, ledger_entries.c.entry)
-        .join(ledger_salts, ledger_salts.c.leaf == ledger_entries.c.leaf)
-        .where(ledger_salts.c.subject == subject)
-        .order_by(ledger_entries.c.id.desc())
-    )
     told = set()
-    for row in await tx.execute(about):
-        entry = Entry.decode(row.entry)
-        if not _names(entry, wanted):
+    for one in await home.openings.of_subject(tx, SubjectRef(subject)):
+        facts = one.facts
+        if not _names(facts, wanted):
             continue
-        if entry.kind is kind or (kind is None and (entry.kind in _OF_A_GRANT or not isinstance(wanted, GrantId))):
-            return LeafHash(row.leaf)
-        told.add(entry.kind.value)
+        if facts.kind is kind or (kind is None and (facts.kind in _OF_A_GRANT or not isinstance(wanted, GrantId))):
+            return one.leaf
+        told.add(facts.kind.value)
     raise Refused("proofs.no-such-fact", "/kind", kinds=", ".join(sorted(told)) or "-")
 
 
@@ -143,7 +137,7 @@ async def _known(tx: Transaction, id_: bytes) -> tuple[bytes, Wanted]:
     raise Refused("proofs.unknown-id", "/id")
 
 
-def _names(entry: Entry, wanted: Wanted) -> bool:
+def _names(entry: Facts, wanted: Wanted) -> bool:
     match wanted:
         case GrantId():
             return entry.grant == wanted

@@ -49,7 +49,9 @@ KEPT: Final[Mapping[str, Kept]] = {
     "consumed": Kept("a partition", "for ever: one row each"),
     "ledger_entries": Kept("every fact", "for ever: it is the ledger"),
     "ledger_tiles": Kept("256 entries", "for ever: the proofs are made of them"),
-    "ledger_salts": Kept("an entry about a citizen", "as long as the entry has to be provable for its citizen"),
+    "ledger_openings": Kept(
+        "a sealed entry", "`ledger_opening_days`, or until the citizen's are erased; then the entry is noise", "pruning"
+    ),
     "ledger_checkpoints": Kept(
         "a batch of entries",
         "`checkpoint_retention_days`, the newest always; any root follows from the tiles",

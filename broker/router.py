@@ -21,19 +21,19 @@ from broker.declared import recipients_of_chain
 from broker.deliveries import Stage
 from broker.directory.lookup import Lookup
 from broker.keyring import Keyring
-from broker.ledger import Recorder
 from broker.observe import logger
 from broker.offsets import advance, next_offsets
 from broker.planner import Known, Planner, Standing, standing_of
 from broker.ports import Clock, Log, Record
+from broker.recorder import Recorder
 from broker.store.engine import Store, Transaction
 from broker.store.tables import dead_letters, declarations, submissions
 from broker.tracing import TraceId
 from schemas.catalogue import Catalogue
 from schemas.directory import Directory
-from schemas.entry import EntryKind
 from schemas.envelope import SignedDeclaration, VerifiedDeclaration, verify_declaration
 from schemas.errors import Refused
+from schemas.facts import FactKind
 from schemas.manifest import Manifest
 from schemas.names import DeclarationId, EventType, Instant, PartyId, Reason, SubjectRef
 
@@ -219,7 +219,7 @@ class Router:
                 continue
             self._recorder.record(
                 tx,
-                EntryKind.RECEIVED if root is None else EntryKind.CORRECTED,
+                FactKind.RECEIVED if root is None else FactKind.CORRECTED,
                 at,
                 actor=manifest.source,
                 about=one.subject,
@@ -274,7 +274,7 @@ class Router:
         mark("router.parked")
         # Crash here: as in route_batch; the record is read and parked again.
         self._recorder.record(
-            tx, EntryKind.REFUSED, at, reason=Reason.INVALID_ENVELOPE, detail=sha256(record.value).digest()
+            tx, FactKind.REFUSED, at, reason=Reason.INVALID_ENVELOPE, detail=sha256(record.value).digest()
         )
 
 

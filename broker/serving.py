@@ -162,7 +162,7 @@ class Serving:
         if self.role in {Role.ALL, Role.NOTIFY}:
             await turns.attempt(done, None, turns.finish_webhooks(self._home, done))
         if self.role in {Role.ALL, Role.LEDGER}:
-            await turns.attempt(done, None, turns.sequence(self._home, done))
+            await turns.attempt(done, None, turns.sequence_unfinished(self._home, done))
         if done.moved:
             self._heard(Role.LEDGER, done)
 

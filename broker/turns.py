@@ -72,8 +72,10 @@ def _never() -> bool:
     return False
 
 
-async def turn(home: Home, agencies: Sequence[Hosted], stopping: Callable[[], bool] = _never) -> Turn:
-    """One turn of everything. Raises Corrupt."""
+async def turn(
+    home: Home, agencies: Sequence[Hosted], stopping: Callable[[], bool] = _never, *, only: bool = False
+) -> Turn:
+    """One turn of everything; the `only` one does not wait for a window of the ledger to end. Raises Corrupt."""
     done = Turn()
     await attempt(done, None, keep(home, done))
     for user in await _served(home.inlet.served, done):
@@ -89,7 +91,7 @@ async def turn(home: Home, agencies: Sequence[Hosted], stopping: Callable[[], bo
             break
         await attempt(done, hosted.party, tell(home, hosted, done))
         await attempt(done, hosted.party, deliver(home, hosted, done, stopping))
-    await attempt(done, None, sequence(home, done))
+    await attempt(done, None, sequence_unfinished(home, done) if only else sequence(home, done))
     await attempt(done, None, cosign(home, done))
     return done
 
@@ -220,5 +222,10 @@ async def cosign(home: Home, done: Turn) -> None:
 
 
 async def sequence(home: Home, done: Turn) -> None:
-    """Order the ledger."""
+    """Order what the ledger's windows that are over hold."""
     done.sequenced += await home.ledger.sequence()
+
+
+async def sequence_unfinished(home: Home, done: Turn) -> None:
+    """Order everything, for who has no next turn."""
+    done.sequenced += await home.ledger.sequence_unfinished()

@@ -12,8 +12,8 @@ from broker.desk import pivot_of
 from broker.wiring import Home
 from consent import registry
 from consent.grant import Grant
-from schemas.entry import EntryKind
 from schemas.errors import Refused
+from schemas.facts import FactKind
 from schemas.names import PartyId, SubjectRef
 
 
@@ -38,7 +38,7 @@ async def grants_of(home: Home, subject: SubjectRef, viewer: PartyId | None = No
     """Every grant of a citizen, oldest first, shown to `viewer` (the broker itself when None); the look is recorded."""
     async with home.store.begin() as tx:
         found = await registry.of_subject(tx.conn, subject)
-        home.recorder.record(tx, EntryKind.VIEWED, home.clock(), about=subject, actor=viewer)
+        home.recorder.record(tx, FactKind.VIEWED, home.clock(), about=subject, actor=viewer)
         mark("viewing.recorded")
         # Crash here: nothing was shown, and nothing says so.
     return found

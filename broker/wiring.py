@@ -33,14 +33,16 @@ from broker.identity import Identity
 from broker.intake import Intake
 from broker.keyring import Keyring
 from broker.keys.file import FileKeys
-from broker.ledger import Ledger, Recorder
+from broker.ledger import Ledger
 from broker.log import pinning
 from broker.log.sql import SqlLog
 from broker.mailbox import Mailbox
+from broker.openings import Openings
 from broker.outbound import Outbound
 from broker.planner import Planner
 from broker.ports import Clock, Entropy, KeyKind, KeyStore, Log
 from broker.pruning import Pruning
+from broker.recorder import Recorder
 from broker.router import TOPIC, Router
 from broker.settings import parts
 from broker.settings.choices import Settings
@@ -86,6 +88,7 @@ class Home:
     catalogue: Catalogue
     lookup: Lookup
     identity: Identity
+    openings: Openings
     recorder: Recorder
     registrar: Registrar
     subscribing: Subscribing
@@ -208,7 +211,9 @@ def assemble(
     lookup = Lookup(party)
     keyring = Keyring(keys)
     identity = Identity(keys, entropy)
-    recorder = Recorder(party, entropy)
+    window_ms = settings.ledger_window_seconds * 1_000
+    openings = Openings(keys, entropy, identities.secret(keys, identities.LEDGER))
+    recorder = Recorder(party, entropy, openings, window_ms)
     registrar = Registrar(recorder, events)
     planner = Planner(events, recorder, entropy)
     router = Router(
@@ -253,7 +258,15 @@ def assemble(
         entropy=entropy,
     )
     mailbox = Mailbox(recorder, parts.patience(settings))
-    ledger = Ledger(store, settings.ledger_origin, _ledger_key(keys), clock)
+    ledger = Ledger(
+        store=store,
+        openings=openings,
+        origin=settings.ledger_origin,
+        key=_ledger_key(keys),
+        window_ms=window_ms,
+        clock=clock,
+        entropy=entropy,
+    )
     pruning = Pruning(store, parts.retention(settings), clock)
     outbound = Outbound(settings.outbound_allowed, ca_file=settings.outbound_ca_file)
     cosigning = Cosigning(
@@ -279,6 +292,7 @@ def assemble(
         catalogue=events,
         lookup=lookup,
         identity=identity,
+        openings=openings,
         recorder=recorder,
         registrar=registrar,
         subscribing=Subscribing(recorder, events),
@@ -327,6 +341,7 @@ def assemble(
             identity=identity,
             catalogue=events,
             recorder=recorder,
+            openings=openings,
             cosigning=cosigning,
             party=party,
             clock=clock,
@@ -354,7 +369,15 @@ def assemble(
             clock=clock,
         ),
         tracking=Tracking(store, events),
-        fsck=Fsck(store=store, log=log, key_store=keys, catalogue=events, party=party, verifier=ledger.verifier_key),
+        fsck=Fsck(
+            store=store,
+            log=log,
+            key_store=keys,
+            catalogue=events,
+            party=party,
+            openings=openings,
+            verifier=ledger.verifier_key,
+        ),
     )
 
 

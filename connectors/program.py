@@ -82,7 +82,7 @@ def _check(told: argparse.Namespace) -> None:
     except (OSError, UnicodeDecodeError):
         raise Refused("source.no-file", file=told.file.name) from None
     checked = receipt.check(text, VerifierKey.parse(told.key))
-    for label, words in receipt.meaning(checked.entry, _language()):
+    for label, words in receipt.meaning(checked.facts, _language()):
         _say(f"{label}: {words}")
 
 

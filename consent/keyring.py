@@ -1,11 +1,14 @@
 """Keyring: a consent key at rest, wrapped under the consent epoch key that lives outside the database.
 
-Refuses: to open what was wrapped for another grant or another epoch; it never says why it failed beyond that.
-Keeps: whoever reads the database or a backup of it has no consent key without the epoch key; once an epoch key is
+Refuses: to open what was wrapped for another grant, another version of it or another epoch; it never says why it failed
+beyond that.
+Keeps: a key is bound to the digest of the grant's version that stands (`rows.digest_of`): whoever edits the grant's row
+has no key for what it says then, and cannot make one. Whoever reads the database or a backup of it has no consent key without the epoch key; once an epoch key is
 destroyed, no copy of what was wrapped under it opens again.
 Source: docs/architecture.md, "State, and who is trusted"; AES-256-GCM is NIST SP 800-38D.
 """
 
+from dataclasses import dataclass
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
@@ -16,12 +19,28 @@ from schemas.names import GrantId
 
 KEY_BYTES: Final = 32
 NONCE_BYTES: Final = 12
+DIGEST_BYTES: Final = 32
 WRAPPED_BYTES: Final = NONCE_BYTES + KEY_BYTES + 16
 
-_LABEL: Final = b"unefois/consent-key/v1\x00"
+_LABEL: Final = b"unefois/consent-key/v2\x00"
 
 
-def wrap(consent_key: bytes, grant_id: GrantId, epoch: int, epoch_key: bytes, nonce: bytes) -> bytes:
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """What a wrapped key is bound to: its grant, the digest of the version that stands (32 bytes), the epoch (a u32)."""
+
+    grant_id: GrantId
+    digest: bytes
+    epoch: int
+
+    def associated(self) -> bytes:
+        """The associated data. Raises ValueError for a digest or an epoch that is none."""
+        if not 0 <= self.epoch < 2**32 or len(self.digest) != DIGEST_BYTES:
+            raise ValueError("an epoch is a u32, a digest has 32 bytes")
+        return _LABEL + self.grant_id + self.digest + self.epoch.to_bytes(4, "big")
+
+
+def wrap(consent_key: bytes, bound: Bound, epoch_key: bytes, nonce: bytes) -> bytes:
     """The consent key (32 bytes) under the epoch key (32 bytes): nonce12 | ciphertext32 | tag16, 60 bytes.
 
     `nonce` is 12 fresh random bytes: under one epoch key, fewer than 2^32 wraps keep a repetition unthinkable.
@@ -29,30 +48,24 @@ def wrap(consent_key: bytes, grant_id: GrantId, epoch: int, epoch_key: bytes, no
     """
     if len(consent_key) != KEY_BYTES or len(nonce) != NONCE_BYTES:
         raise ValueError("wrap takes a consent key of 32 bytes and a nonce of 12")
-    return nonce + _cipher(epoch_key).encrypt(nonce, consent_key, _bound_to(grant_id, epoch))
+    return nonce + _cipher(epoch_key).encrypt(nonce, consent_key, bound.associated())
 
 
-def unwrap(wrapped: bytes, grant_id: GrantId, epoch: int, epoch_key: bytes) -> bytes:
+def unwrap(wrapped: bytes, bound: Bound, epoch_key: bytes) -> bytes:
     """The consent key, 32 bytes.
 
     Raises Corrupt `keyring.cannot-unwrap`: the row was changed or moved, or is of another epoch.
     """
     if len(wrapped) != WRAPPED_BYTES:
-        raise Corrupt("keyring.cannot-unwrap", grant=grant_id.hex(), epoch=epoch)
+        raise Corrupt("keyring.cannot-unwrap", grant=bound.grant_id.hex(), epoch=bound.epoch)
     nonce, sealed = wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:]
     try:
-        return _cipher(epoch_key).decrypt(nonce, sealed, _bound_to(grant_id, epoch))
+        return _cipher(epoch_key).decrypt(nonce, sealed, bound.associated())
     except InvalidTag:
-        raise Corrupt("keyring.cannot-unwrap", grant=grant_id.hex(), epoch=epoch) from None
+        raise Corrupt("keyring.cannot-unwrap", grant=bound.grant_id.hex(), epoch=bound.epoch) from None
 
 
 def _cipher(epoch_key: bytes) -> AESGCM:
     if len(epoch_key) != KEY_BYTES:
         raise ValueError("an epoch key has 32 bytes")
     return AESGCM(epoch_key)
-
-
-def _bound_to(grant_id: GrantId, epoch: int) -> bytes:
-    if not 0 <= epoch < 2**32:
-        raise ValueError("an epoch is a u32")
-    return _LABEL + grant_id + epoch.to_bytes(4, "big")

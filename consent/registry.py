@@ -2,13 +2,15 @@
 
 Refuses: to commit; to overwrite a version; to write a change that does not follow from the head that is there.
 Keeps: the head equals its last version; a consent key lives exactly while its grant is active or paused, so revocation
-and expiry destroy it in the transaction that records them.
+and expiry destroy it in the transaction that records them. A key is bound to the version that stands: a grant whose row
+was edited has no key, and is unsound. Nothing goes on under it, and no change but its end makes a version of it.
 
 The caller holds the grant's lock (docs/architecture.md, "Transactions that matter"); the compare-and-set on the version
 catches the one that forgot.
 """
 
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
 
@@ -20,6 +22,9 @@ from consent.grant import Grant, Status, follows
 from consent.tables import consent_keys, grant_versions, grants
 from schemas.errors import Corrupt, Refused, Unavailable
 from schemas.names import EventType, GrantId, Instant, SubjectRef
+
+SET_ASIDE: Final = 0
+"""The epoch of keys that do not unwrap; epochs begin with 1."""
 
 CHUNK = 500
 """Values in one IN list; SQLite's oldest limit is 999 parameters."""
@@ -35,7 +40,7 @@ _KEYS_OF: Final = select(consent_keys).where(asking.one_of(consent_keys.c.grant_
 
 
 async def add(conn: AsyncConnection, grant: Grant, epoch: int, wrapped: bytes) -> None:
-    """Write a new grant's first version and its key, wrapped under `epoch` by `keyring.wrap`.
+    """Write a new grant's first version and its key, wrapped under `epoch` by `keyring.wrap`, bound to this version.
 
     Raises Refused `registry.not-new` (a first version is 1, active and unbound), `registry.exists`.
     """
@@ -46,16 +51,22 @@ async def add(conn: AsyncConnection, grant: Grant, epoch: int, wrapped: bytes) -
     row = rows.row_of(grant)
     await conn.execute(insert(grants).values(row))
     await conn.execute(insert(grant_versions).values(row))
-    await conn.execute(insert(consent_keys).values(grant_id=grant.id, epoch=epoch, wrapped=wrapped))
+    await conn.execute(
+        insert(consent_keys).values(grant_id=grant.id, epoch=epoch, digest=rows.digest_of(grant), wrapped=wrapped)
+    )
     # Crash here: the transaction is gone with all three rows. The citizen got no answer and grants again; the key that
     # was wrapped was never used.
 
 
-async def change(conn: AsyncConnection, new: Grant) -> None:
-    """Write the next version: the head, if it is still the one before; the history; for a last version the key's end.
+async def change(
+    conn: AsyncConnection, new: Grant, epoch_keys: Mapping[int, bytes], entropy: Callable[[int], bytes]
+) -> None:
+    """Write the next version: the head, if it is still the one before; the history; its key, bound to the new version,
+    or for a last version the key's end.
 
     Raises Refused `registry.unknown-grant`; `registry.changed-meanwhile` (read again and decide again); Corrupt
-    `registry.not-a-successor` (made otherwise than by a transition of the head).
+    `registry.not-a-successor` (made otherwise than by a transition of the head), `registry.unsound` (the head is not what
+    its key is bound to: only its end can follow).
     """
     head = (await of_pairs(conn, {new.id: new.subject})).get(new.id)
     if head is None:
@@ -64,6 +75,8 @@ async def change(conn: AsyncConnection, new: Grant) -> None:
         raise Refused("registry.changed-meanwhile", "/version", head=head.version, version=new.version)
     if not follows(head, new):
         raise Corrupt("registry.not-a-successor", grant=new.id.hex(), version=new.version)
+    if not new.status.over:
+        await _bind_anew(conn, head, new, epoch_keys, entropy)
     row = rows.row_of(new)
     same = (grants.c.id == new.id, grants.c.subject == new.subject, grants.c.version == head.version)
     moved = await conn.execute(update(grants).where(*same).values(row))
@@ -131,25 +144,62 @@ async def due_to_expire(conn: AsyncConnection, at: Instant, limit: int = CHUNK) 
     return tuple(map(rows.grant_of, await conn.execute(overdue)))
 
 
-async def consent_key(conn: AsyncConnection, grant_id: GrantId, epoch_keys: Mapping[int, bytes]) -> bytes | None:
-    """One grant's consent key, 32 bytes, or None once it is destroyed. Raises as `consent_keys_of`."""
-    return (await consent_keys_of(conn, [grant_id], epoch_keys)).get(grant_id)
+async def consent_key(conn: AsyncConnection, grant: Grant, epoch_keys: Mapping[int, bytes]) -> bytes | None:
+    """One grant's consent key, 32 bytes, or None where it has none. Raises as `consent_keys_of`."""
+    return (await consent_keys_of(conn, [grant], epoch_keys)).get(grant.id)
 
 
 async def consent_keys_of(
-    conn: AsyncConnection, ids: Iterable[GrantId], epoch_keys: Mapping[int, bytes]
+    conn: AsyncConnection, heads: Iterable[Grant], epoch_keys: Mapping[int, bytes]
 ) -> dict[GrantId, bytes]:
-    """The living consent keys among these grants, 32 bytes each. `epoch_keys`: epoch -> 32 bytes.
+    """The living consent keys of these grants, 32 bytes each. `epoch_keys`: epoch -> 32 bytes.
 
-    Raises Unavailable `registry.epoch-key-missing` (a rotation that this process has not read yet; fsck tells it from a
-    dead epoch), Corrupt `keyring.cannot-unwrap`.
+    A grant whose key is bound to anything else than the version given, or does not unwrap, is absent: see `unsound`.
+    Raises Unavailable `registry.epoch-key-missing` (a rotation that this process has not read yet).
     """
     opened: dict[GrantId, bytes] = {}
-    for chunk in _chunks(ids):
+    wanted = {grant.id: grant for grant in heads}
+    for chunk in _chunks(wanted):
         for row in await conn.execute(_KEYS_OF, {"ids": chunk}):
-            grant_id = GrantId(row.grant_id)
-            opened[grant_id] = keyring.unwrap(row.wrapped, grant_id, row.epoch, _epoch_key(epoch_keys, row.epoch))
+            grant = wanted[GrantId(row.grant_id)]
+            key = _unwrapped(row, epoch_keys)
+            if key is not None and row.digest == rows.digest_of(grant):
+                opened[grant.id] = key
     return opened
+
+
+def unsound(heads: Iterable[Grant], keys: Mapping[GrantId, bytes]) -> set[GrantId]:
+    """Those of these grants that live by their row and have no key for it: somebody has edited the row, or the key's.
+
+    `keys`: what `consent_keys_of` gave for them.
+    """
+    return {grant.id for grant in heads if not grant.status.over and grant.id not in keys}
+
+
+async def _bind_anew(
+    conn: AsyncConnection,
+    head: Grant,
+    new: Grant,
+    epoch_keys: Mapping[int, bytes],
+    entropy: Callable[[int], bytes],
+) -> None:
+    """The key of a living grant goes over to its next version."""
+    row = (await conn.execute(_KEYS_OF, {"ids": [head.id]})).one_or_none()
+    key = None if row is None else _unwrapped(row, epoch_keys)
+    if row is None or key is None or row.digest != rows.digest_of(head):
+        raise Corrupt("registry.unsound", grant=head.id.hex())
+    bound = keyring.Bound(new.id, rows.digest_of(new), row.epoch)
+    wrapped = keyring.wrap(key, bound, epoch_keys[row.epoch], entropy(keyring.NONCE_BYTES))
+    mine = consent_keys.c.grant_id == new.id
+    await conn.execute(update(consent_keys).where(mine).values(digest=bound.digest, wrapped=wrapped))
+
+
+@dataclass(frozen=True, slots=True)
+class Rewrapped:
+    """What one batch of a rotation did: how many keys were wrapped anew, and the grants whose key was set aside."""
+
+    moved: int
+    aside: tuple[GrantId, ...]
 
 
 async def rewrap(
@@ -160,29 +210,49 @@ async def rewrap(
     epoch_keys: Mapping[int, bytes],
     entropy: Callable[[int], bytes],
     limit: int = CHUNK,
-) -> int:
-    """Wrap up to `limit` keys of the old epoch anew; returns how many. At 0 the old epoch key may be destroyed.
+) -> Rewrapped:
+    """Wrap up to `limit` keys of the old epoch anew. When there is nothing more, the old epoch key may be destroyed.
 
-    Raises Unavailable `registry.epoch-key-missing`, Corrupt `keyring.cannot-unwrap`.
+    What does not unwrap is set aside, under no epoch: its grant stays closed, and the others go on.
+    Raises Unavailable `registry.epoch-key-missing`.
     """
     old_key, new_key = _epoch_key(epoch_keys, old_epoch), _epoch_key(epoch_keys, new_epoch)
     batch = select(consent_keys).where(consent_keys.c.epoch == old_epoch).order_by(consent_keys.c.grant_id).limit(limit)
-    moved = 0
+    moved, aside = 0, []
     for row in (await conn.execute(batch.with_for_update())).all():
         grant_id = GrantId(row.grant_id)
-        key = keyring.unwrap(row.wrapped, grant_id, old_epoch, old_key)
-        anew = keyring.wrap(key, grant_id, new_epoch, new_key, entropy(keyring.NONCE_BYTES))
+        key = _unwrapped(row, {old_epoch: old_key})
         same = (consent_keys.c.grant_id == grant_id) & (consent_keys.c.epoch == old_epoch)
+        if key is None:
+            await conn.execute(update(consent_keys).where(same).values(epoch=SET_ASIDE))
+            aside.append(grant_id)
+            continue
+        bound = keyring.Bound(grant_id, row.digest, new_epoch)
+        anew = keyring.wrap(key, bound, new_key, entropy(keyring.NONCE_BYTES))
         # Only an UPDATE: a key that a revocation has destroyed since is not brought back.
         moved += (await conn.execute(update(consent_keys).where(same).values(epoch=new_epoch, wrapped=anew))).rowcount
     # Crash here: this batch is gone, its keys are still under the old epoch, whose key still lives. The rotation goes
     # on with the same call.
-    return moved
+    return Rewrapped(moved, tuple(aside))
+
+
+def _unwrapped(row: Row[Any], epoch_keys: Mapping[int, bytes]) -> bytes | None:
+    """The key of a row; None where it does not unwrap, or lies under an epoch that never was or is over."""
+    if row.epoch not in epoch_keys:
+        if row.epoch == max(epoch_keys, default=0) + 1:  # a rotation, it may be, that this process has not read yet
+            raise Unavailable("registry.epoch-key-missing", epoch=row.epoch)
+        return None
+    try:
+        bound = keyring.Bound(GrantId(row.grant_id), row.digest, row.epoch)
+        return keyring.unwrap(row.wrapped, bound, epoch_keys[row.epoch])
+    except (Corrupt, ValueError):
+        return None
 
 
 async def epochs_in_use(conn: AsyncConnection) -> dict[int, int]:
     """How many keys each consent epoch still holds: epoch -> count. An epoch that is absent holds nothing."""
-    counted = select(consent_keys.c.epoch, func.count()).group_by(consent_keys.c.epoch).order_by(consent_keys.c.epoch)
+    living = select(consent_keys.c.epoch, func.count()).where(consent_keys.c.epoch != SET_ASIDE)
+    counted = living.group_by(consent_keys.c.epoch).order_by(consent_keys.c.epoch)
     return {int(epoch): int(count) for epoch, count in await conn.execute(counted)}
 
 
@@ -201,7 +271,7 @@ async def versions(conn: AsyncConnection, batch: int = CHUNK) -> AsyncIterator[t
 async def keys(conn: AsyncConnection, batch: int = CHUNK) -> AsyncIterator[tuple[rows.KeyRow, ...]]:
     """All wrapped consent keys in order of grant id, in batches, as `heads`."""
     async for found in _walk(conn, consent_keys, (consent_keys.c.grant_id,), batch):
-        yield tuple(rows.KeyRow(row.grant_id, row.epoch, row.wrapped) for row in found)
+        yield tuple(rows.KeyRow(row.grant_id, row.epoch, row.digest, row.wrapped) for row in found)
 
 
 async def _walk(

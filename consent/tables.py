@@ -68,5 +68,6 @@ consent_keys = Table(
     metadata,
     Column("grant_id", LargeBinary, ForeignKey("grants.id"), primary_key=True),
     Column("epoch", BigInteger, nullable=False, index=True),
+    Column("digest", LargeBinary, nullable=False),  # of the grant's version that the key is bound to
     Column("wrapped", LargeBinary, nullable=False),
 )

@@ -1,8 +1,8 @@
 """Audit: what anyone can conclude from a ledger's entries alone, without the broker and without its database.
 
 Refuses: nothing; it reports. The entries are already verified against a checkpoint (`tiles.verified_entries`).
-Keeps: the invariants of the house, each with its own name: no release after a revocation, none but what was planned
-last, no application without a release or twice, no version of a grant out of order, no declaration received twice.
+Keeps: the rules of a delivery's way, each with its own name: nothing released without a plan that stands, nor after it
+was closed, nor other than planned; nothing applied without a release, or twice. `audit_full` adds what openings tell.
 Source: docs/protocol.md, section 8; architecture, "Transactions that matter".
 """
 
@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
-from schemas.entry import REQUIRED, Entry, EntryKind
-from schemas.names import DeliveryId, GrantId, ManifestDigest
+from schemas.entry import Entry, EntryKind
+from schemas.facts import FactKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,19 +25,17 @@ class Violation:
 
 @dataclass(slots=True)
 class _Seen:
-    """What the entries before have said."""
+    """What the entries before have said, by delivery: the plan that stands, what was released, what was applied."""
 
-    received: set[ManifestDigest] = field(default_factory=set)
-    planned: dict[DeliveryId, Entry] = field(default_factory=dict)
-    """The last plan of each delivery that is on its way."""
-    released: set[DeliveryId] = field(default_factory=set)
-    applied: set[DeliveryId] = field(default_factory=set)
-    versions: dict[GrantId, int] = field(default_factory=dict)
-    ended: set[GrantId] = field(default_factory=set)
+    planned: dict[bytes, bytes] = field(default_factory=dict)
+    known: set[bytes] = field(default_factory=set)
+    released: set[bytes] = field(default_factory=set)
+    applied: set[bytes] = field(default_factory=set)
+    migrated: bool = False
 
 
 class Auditor:
-    """The rules applied to one entry after the other. Memory grows with grants and deliveries."""
+    """The rules applied to one entry after the other. Memory grows with deliveries."""
 
     def __init__(self) -> None:
         self._seen = _Seen()
@@ -46,10 +44,10 @@ class Auditor:
     def take(self, entry: Entry) -> Iterator[Violation]:
         """Every invariant that the next entry breaks."""
         index, self._count = self._count, self._count + 1
-        for rule in _RULES.get(entry.kind, ()):
-            broken = rule(entry, self._seen)
-            if broken is not None:
-                yield Violation(broken, index)
+        rule = _RULES.get(entry.kind)
+        broken = None if rule is None else rule(entry, self._seen)
+        if broken is not None:
+            yield Violation(broken, index)
 
 
 def violations(entries: Iterable[Entry]) -> Iterator[Violation]:
@@ -59,95 +57,54 @@ def violations(entries: Iterable[Entry]) -> Iterator[Violation]:
         yield from auditor.take(entry)
 
 
-def _received(entry: Entry, seen: _Seen) -> str | None:
-    if entry.declaration is None or entry.declaration in seen.received:
-        return "received-twice"
-    seen.received.add(entry.declaration)
-    return None
-
-
 def _planned(entry: Entry, seen: _Seen) -> str | None:
-    if entry.delivery is None or entry.grant is None:
-        return "planned-incomplete"
-    seen.planned[entry.delivery] = entry
-    if entry.declaration not in seen.received:
-        return "planned-before-received"
-    if entry.delivery in seen.applied:
-        return "planned-after-applied"
-    if entry.grant not in seen.versions:
-        return "planned-without-grant"
-    if entry.grant in seen.ended:
-        return "planned-after-end"
-    return None if entry.grant_version == seen.versions[entry.grant] else "planned-other-version"
-
-
-def _withheld(entry: Entry, seen: _Seen) -> str | None:
-    """A delivery that was withheld is on its way no more, until it is planned again."""
-    if entry.delivery is not None:
-        seen.planned.pop(entry.delivery, None)
-    return None
+    tag, content = entry.tag or b"", entry.content or b""
+    seen.planned[tag] = content
+    seen.known.add(tag)
+    return "planned-after-applied" if tag in seen.applied else None
 
 
 def _released(entry: Entry, seen: _Seen) -> str | None:
-    """No version number makes good for an end: what was revoked or has expired never comes back."""
-    if entry.delivery is None or entry.grant is None:
-        return "released-incomplete"
-    seen.released.add(entry.delivery)
-    if entry.grant in seen.ended:
-        return "released-after-end"
-    if entry.delivery not in seen.planned:
-        return "released-without-plan"
-    return None if _same(entry, seen.planned[entry.delivery]) else "released-other-than-planned"
+    tag = entry.tag or b""
+    seen.released.add(tag)
+    if tag not in seen.planned:
+        return "released-after-closed" if tag in seen.known else "released-without-plan"
+    return None if seen.planned[tag] == entry.content else "released-other-than-planned"
 
 
-def _same(released: Entry, planned: Entry) -> bool:
-    """To whom, of what, for what, on what ground, which fields: as it was planned last, after every narrowing."""
-    return all(getattr(released, name) == getattr(planned, name) for name in REQUIRED[EntryKind.PLANNED])
+def _closed(entry: Entry, seen: _Seen) -> str | None:
+    """What was closed or rejected is on its way no more, until it is planned again."""
+    tag = entry.tag or b""
+    seen.planned.pop(tag, None)
+    return None if tag in seen.known else "closed-without-plan"
 
 
 def _applied(entry: Entry, seen: _Seen) -> str | None:
-    if entry.delivery not in seen.released:
+    tag = entry.tag or b""
+    if tag not in seen.released:
         return "applied-without-release"
-    if entry.delivery in seen.applied:
+    if tag in seen.applied:
         return "applied-twice"
-    seen.applied.add(entry.delivery)
-    seen.planned.pop(entry.delivery, None)
+    seen.applied.add(tag)
+    seen.planned.pop(tag, None)
     return None
 
 
-def _granted(entry: Entry, seen: _Seen) -> str | None:
-    if entry.grant is None or entry.grant_version is None:
-        return "grant-incomplete"
-    if entry.grant in seen.versions:
-        return "granted-twice"
-    seen.versions[entry.grant] = entry.grant_version
-    return None if entry.grant_version == 1 else "granted-not-first-version"
+def _opened(entry: Entry, seen: _Seen) -> str | None:
+    if entry.open is None or entry.open.kind not in {FactKind.LEDGER_OPENED, FactKind.MIGRATED}:
+        return None
+    again = seen.migrated
+    seen.migrated = entry.open.kind is FactKind.MIGRATED
+    return "migrated-twice" if again else None
 
 
-def _changed(entry: Entry, seen: _Seen) -> str | None:
-    if entry.grant is None or entry.grant_version is None:
-        return "grant-incomplete"
-    before = seen.versions.get(entry.grant)
-    seen.versions[entry.grant] = entry.grant_version
-    if entry.grant in seen.ended:
-        return "grant-changed-after-end"
-    if entry.kind in {EntryKind.REVOKED, EntryKind.EXPIRED}:
-        seen.ended.add(entry.grant)
-    return None if before is not None and entry.grant_version == before + 1 else "grant-version-out-of-order"
-
-
-_Rule = Callable[[Entry, _Seen], str | None]
-_RULES: Final[Mapping[EntryKind, tuple[_Rule, ...]]] = MappingProxyType(
+_RULES: Final[Mapping[EntryKind, Callable[[Entry, _Seen], str | None]]] = MappingProxyType(
     {
-        EntryKind.RECEIVED: (_received,),
-        EntryKind.CORRECTED: (_received,),
-        EntryKind.PLANNED: (_planned,),
-        EntryKind.WITHHELD: (_withheld,),
-        EntryKind.RELEASED: (_released,),
-        EntryKind.APPLIED: (_applied,),
-        EntryKind.GRANTED: (_granted,),
-        EntryKind.CHANGED: (_changed,),
-        EntryKind.REVOKED: (_changed,),
-        EntryKind.EXPIRED: (_changed,),
+        EntryKind.PLANNED: _planned,
+        EntryKind.RELEASED: _released,
+        EntryKind.CLOSED: _closed,
+        EntryKind.APPLIED: _applied,
+        EntryKind.REJECTED: _closed,
+        EntryKind.OPEN: _opened,
     }
 )

@@ -1,211 +1,253 @@
-"""Entries: what the ledger says, one fact each. Who did what to which declaration, delivery or grant, and when.
+"""Entries: what anyone reads in the ledger: a window of time, a kind, and commitments that tell nothing by themselves.
 
-Refuses: an entry that lacks what its kind must name, bytes that are not exactly one entry, more than 65,535 bytes.
-Keeps: no name, value, pseudonym or address of a citizen; the subject only as a commitment whose salt can be erased.
+An entry is sealed: `facts` commits to what happened (`schemas.facts`), `content` to the plan that a release repeats,
+and `tag` says which entries are of one delivery. Without its opening it is noise. What is public by right (keys,
+rights, subscriptions, epochs) is an open entry, which carries its facts in clear.
+
+Refuses: an entry that has more or less than its kind has, bytes that are not exactly one entry, an opening of another.
+Keeps: every sealed entry of one kind has the same length; nothing in it comes from a citizen, a recipient or a type.
 Source: docs/protocol.md, section 8.
 """
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import Enum
 from hashlib import sha256
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from schemas import avro, merkle
 from schemas.errors import Refused
+from schemas.facts import BLIND_BYTES, COMMITMENT_BYTES, FACTS_BYTES, FactKind, Facts
 from schemas.instants import is_instant
-from schemas.names import (
-    DeliveryId,
-    EventType,
-    GrantId,
-    Instant,
-    LeafHash,
-    ManifestDigest,
-    PartyId,
-    Purpose,
-    Reason,
-    SubjectRef,
-)
+from schemas.names import Instant, LeafHash
 
-VERSION: Final = 1
+VERSION: Final = 2
 ENTRY_BYTES: Final = 65_535
-COMMITMENT_BYTES: Final = 32
-SALT_BYTES: Final = 16
+TAG_BYTES: Final = 16
 
 
 class EntryKind(Enum):
-    """What happened. The order is part of the encoding: new kinds go to the end."""
+    """What anyone may know of what happened."""
 
     RECEIVED = "received"
-    REFUSED = "refused"
     PLANNED = "planned"
-    WITHHELD = "withheld"
     RELEASED = "released"
+    CLOSED = "closed"
+    """A delivery that is not to be released any more, until it is planned again."""
     APPLIED = "applied"
     REJECTED = "rejected"
-    GRANTED = "granted"
-    CHANGED = "changed"
-    REVOKED = "revoked"
-    EXPIRED = "expired"
-    CORRECTED = "corrected"
-    KEY_ADDED = "key_added"
-    KEY_REVOKED = "key_revoked"
-    SUBSCRIPTION_APPROVED = "subscription_approved"
-    SUBSCRIPTION_ENDED = "subscription_ended"
-    EPOCH_DESTROYED = "epoch_destroyed"
-    VIEWED = "viewed"
-    REPLAYED = "replayed"
-    PARTY_ADDED = "party_added"
-    RIGHT_GRANTED = "right_granted"
-    RIGHT_ENDED = "right_ended"
-    POLICY_SET = "policy_set"
+    FACT = "fact"
+    OPEN = "open"
 
 
-_DELIVERY = ("recipient", "event_type", "purpose", "declaration", "delivery", "grant", "grant_version", "fields")
-_GRANT = ("grant", "grant_version")
-REQUIRED: Final[Mapping[EntryKind, tuple[str, ...]]] = {
-    EntryKind.RECEIVED: ("declaration",),
-    EntryKind.REFUSED: ("reason",),
-    EntryKind.PLANNED: _DELIVERY,
-    EntryKind.WITHHELD: ("recipient", "declaration", "reason"),
-    EntryKind.RELEASED: _DELIVERY,
-    EntryKind.APPLIED: ("recipient", "delivery"),
-    EntryKind.REJECTED: ("recipient", "delivery", "reason"),
-    EntryKind.GRANTED: _GRANT,
-    EntryKind.CHANGED: _GRANT,
-    EntryKind.REVOKED: _GRANT,
-    EntryKind.EXPIRED: _GRANT,
-    EntryKind.CORRECTED: ("declaration",),
-    EntryKind.SUBSCRIPTION_APPROVED: ("recipient", "event_type", "purpose"),
-    EntryKind.SUBSCRIPTION_ENDED: ("recipient", "event_type", "purpose"),
-    EntryKind.PARTY_ADDED: ("recipient", "detail"),
-    EntryKind.RIGHT_GRANTED: ("recipient", "event_type", "detail"),
-    EntryKind.RIGHT_ENDED: ("recipient", "event_type", "detail"),
-    EntryKind.POLICY_SET: ("recipient", "detail"),
+KINDS: Final = ("received", "planned", "released", "closed", "applied", "rejected", "fact", "open")
+"""The symbols of the encoding in their order, for ever: only the end may grow."""
+
+_TAGGED: Final = frozenset(
+    {EntryKind.PLANNED, EntryKind.RELEASED, EntryKind.CLOSED, EntryKind.APPLIED, EntryKind.REJECTED}
+)
+_PLANS: Final = frozenset({EntryKind.PLANNED, EntryKind.RELEASED})
+
+OPEN_FACTS: Final = frozenset(
+    {
+        FactKind.KEY_ADDED,
+        FactKind.KEY_REVOKED,
+        FactKind.SUBSCRIPTION_APPROVED,
+        FactKind.SUBSCRIPTION_ENDED,
+        FactKind.EPOCH_DESTROYED,
+        FactKind.PARTY_ADDED,
+        FactKind.RIGHT_GRANTED,
+        FactKind.RIGHT_ENDED,
+        FactKind.POLICY_SET,
+        FactKind.LEDGER_OPENED,
+        FactKind.MIGRATED,
+        FactKind.ERASED,
+        FactKind.DISCLOSED,
+    }
+)
+"""What is public by right, and tells nothing of a citizen."""
+
+_STEPS: Final[Mapping[FactKind, EntryKind]] = {
+    FactKind.RECEIVED: EntryKind.RECEIVED,
+    FactKind.CORRECTED: EntryKind.RECEIVED,
+    FactKind.PLANNED: EntryKind.PLANNED,
+    FactKind.RELEASED: EntryKind.RELEASED,
+    FactKind.APPLIED: EntryKind.APPLIED,
+    FactKind.REJECTED: EntryKind.REJECTED,
 }
-"""What a kind cannot go without: the invariants of the ledger (no release after its revocation) are read from these."""
 
-_REASONS = {reason.value.replace("-", "_"): reason for reason in Reason}
-_SYMBOLS = {reason: symbol for symbol, reason in _REASONS.items()}
+
+def kind_of(facts: Facts) -> EntryKind:
+    """The kind of the entry that tells of these facts. A delivery that is withheld is closed; without one, nothing was
+    planned, and that somebody was refused is nobody's business.
+    """
+    if facts.kind is FactKind.WITHHELD and facts.delivery is not None:
+        return EntryKind.CLOSED
+    if facts.kind in OPEN_FACTS:
+        return EntryKind.OPEN
+    return _STEPS.get(facts.kind, EntryKind.FACT)
+
 
 SCHEMA: Final = avro.parse(
     json.dumps(
         {
             "type": "record",
-            "name": "fr.unefois.ledger.Entry",
+            "name": "fr.unefois.ledger.SealedEntry",
             "fields": [
                 {"name": "version", "type": "int"},
-                {"name": "at", "type": "long"},
-                {
-                    "name": "kind",
-                    "type": {"type": "enum", "name": "Kind", "symbols": [kind.value for kind in EntryKind]},
-                },
-                {"name": "actor", "type": "string"},
-                {"name": "recipient", "type": ["null", "string"]},
-                {"name": "event_type", "type": ["null", "string"]},
-                {"name": "purpose", "type": ["null", "string"]},
-                {"name": "declaration", "type": ["null", {"type": "fixed", "name": "Hash", "size": 32}]},
-                {"name": "delivery", "type": ["null", {"type": "fixed", "name": "Id", "size": 16}]},
-                {"name": "grant", "type": ["null", "Id"]},
-                {"name": "grant_version", "type": ["null", "int"]},
-                {"name": "fields", "type": ["null", "bytes"]},
-                {"name": "reason", "type": ["null", {"type": "enum", "name": "Reason", "symbols": list(_REASONS)}]},
-                {"name": "subject", "type": ["null", "Hash"]},
-                {"name": "detail", "type": ["null", "Hash"]},
+                {"name": "window", "type": "long"},
+                {"name": "kind", "type": {"type": "enum", "name": "EntryKind", "symbols": list(KINDS)}},
+                {"name": "tag", "type": ["null", {"type": "fixed", "name": "Tag", "size": TAG_BYTES}]},
+                {"name": "content", "type": ["null", {"type": "fixed", "name": "Commitment", "size": 32}]},
+                {"name": "facts", "type": ["null", "Commitment"]},
+                {"name": "open", "type": ["null", "bytes"]},
             ],
         },
         separators=(",", ":"),
     ).encode()
 )
-"""The entry's Avro schema; a reason's dashes are underscores there, as Avro's enums demand."""
+"""The entry's Avro schema."""
 
 _LIMITS = avro.Limits(max_bytes=ENTRY_BYTES, max_depth=4, max_items=0)
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One fact of the ledger. `subject` and `detail` are 32-byte commitments, `fields` a bitmap as in a statement."""
+    """One entry. `window`: the start of the window of time that it was written in, milliseconds."""
 
-    at: Instant
+    window: Instant
     kind: EntryKind
-    actor: PartyId
-    recipient: PartyId | None = None
-    event_type: EventType | None = None
-    purpose: Purpose | None = None
-    declaration: ManifestDigest | None = None
-    delivery: DeliveryId | None = None
-    grant: GrantId | None = None
-    grant_version: int | None = None
-    fields: bytes | None = None
-    reason: Reason | None = None
-    subject: bytes | None = None
-    detail: bytes | None = None
+    tag: bytes | None = None
+    content: bytes | None = None
+    facts: bytes | None = None
+    open: Facts | None = None
 
     def __post_init__(self) -> None:
-        if not is_instant(self.at):
-            raise Refused("entry.instant", "/at")
-        for name in REQUIRED.get(self.kind, ()):
-            if getattr(self, name) is None:
-                raise Refused("entry.incomplete", f"/{name}", kind=self.kind.value)
-        if self.grant_version is not None and not (0 < self.grant_version < 2**31 and self.grant):
-            raise Refused("entry.grant-version", "/grant_version")
-        if self.fields is not None and not any(self.fields):
-            raise Refused("entry.no-fields", "/fields")
-        for name, commitment in (("subject", self.subject), ("detail", self.detail)):
-            if commitment is not None and len(commitment) != COMMITMENT_BYTES:
-                raise Refused("entry.commitment", f"/{name}", length=len(commitment))
+        if not is_instant(self.window):
+            raise Refused("entry.instant", "/window")
+        has = {
+            "tag": (self.tag, self.kind in _TAGGED, TAG_BYTES),
+            "content": (self.content, self.kind in _PLANS, COMMITMENT_BYTES),
+            "facts": (self.facts, self.kind is not EntryKind.OPEN, COMMITMENT_BYTES),
+        }
+        for name, (value, wanted, size) in has.items():
+            if (value is not None) is not wanted:
+                raise Refused("entry.shape", f"/{name}", kind=self.kind.value)
+            if value is not None and len(value) != size:
+                raise Refused("entry.commitment", f"/{name}", length=len(value))
+        if (self.open is not None) is not (self.kind is EntryKind.OPEN):
+            raise Refused("entry.shape", "/open", kind=self.kind.value)
+        if self.open is not None and self.open.kind not in OPEN_FACTS:
+            raise Refused("entry.not-public", "/open", kind=self.open.kind.value)
 
     def encode(self) -> bytes:
         """The bytes that the ledger holds. Raises Refused("avro.too-large") beyond 65,535."""
-        told: dict[str, Any] = {name: getattr(self, name) for name in _NAMES}
-        reason = _SYMBOLS[self.reason] if self.reason else None
-        return avro.encode(SCHEMA, {**told, "version": VERSION, "kind": self.kind.value, "reason": reason}, _LIMITS)
+        opened = None if self.open is None else self.open.encode()
+        told = {
+            "version": VERSION,
+            "window": self.window,
+            "kind": self.kind.value,
+            "tag": self.tag,
+            "content": self.content,
+            "facts": self.facts,
+            "open": opened,
+        }
+        return avro.encode(SCHEMA, told, _LIMITS)
 
     @classmethod
     def decode(cls, raw: bytes) -> Self:
         """From exactly the bytes that `encode` gives. Raises Refused: `entry.*`, `avro.*`, `name.*`."""
         told = avro.decode(SCHEMA, raw, _LIMITS)
-        if told.pop("version") != VERSION:
+        if told["version"] != VERSION:
             raise Refused("entry.version", "/version")
-        for name, made in _TYPES.items():
-            if told[name] is not None:
-                told[name] = _typed(name, made, told[name])
-        return cls(**told)
+        opened = told["open"]
+        try:
+            facts = None if opened is None else Facts.decode(opened)
+        except Refused as fault:
+            raise fault.under("/open") from None
+        window, kind = Instant(told["window"]), EntryKind(told["kind"])
+        return cls(window, kind, told["tag"], told["content"], told["facts"], facts)
 
     def leaf_hash(self) -> LeafHash:
         """Its leaf in the tree: SHA-256(0x00 | encoded)."""
         return merkle.leaf_hash(self.encode())
 
 
-_NAMES: Final = tuple(field.name for field in fields(Entry))
-_TYPES: Final[Mapping[str, Callable[[Any], Any]]] = {
-    "at": Instant,
-    "kind": EntryKind,
-    "actor": PartyId,
-    "recipient": PartyId,
-    "event_type": EventType,
-    "purpose": Purpose,
-    "declaration": ManifestDigest,
-    "delivery": DeliveryId,
-    "grant": GrantId,
-    "reason": _REASONS.__getitem__,
-}
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What opens one sealed entry: the blinds that were drawn for it, 32 bytes each, and its facts.
 
-
-def _typed(name: str, made: Callable[[Any], Any], value: object) -> object:
-    try:
-        return made(value)
-    except Refused as fault:
-        raise fault.under(f"/{name}") from None
-
-
-def subject_commitment(salt: bytes, subject: SubjectRef) -> bytes:
-    """SHA-256("unefois/ledger-subject/v1" 0x00 | salt16 | subject reference), 32 bytes.
-
-    The salt is random for each entry: two entries of one citizen look unrelated, and erasing the salt erases the link.
-    Raises Refused("entry.salt").
+    `plan_blind` where the entry has a `content`. Whoever holds it proves the facts, and can tell them to anybody.
     """
-    if len(salt) != SALT_BYTES:
-        raise Refused("entry.salt", length=len(salt))
-    return sha256(b"unefois/ledger-subject/v1\x00" + salt + subject).digest()
+
+    blind: bytes
+    plan_blind: bytes | None
+    facts: Facts
+
+    def __post_init__(self) -> None:
+        for name, blind in (("blind", self.blind), ("plan_blind", self.plan_blind)):
+            if blind is not None and len(blind) != BLIND_BYTES:
+                raise Refused("entry.blind", f"/{name}", length=len(blind))
+
+    def encode(self) -> bytes:
+        """The exact bytes."""
+        told = {"blind": self.blind, "plan_blind": self.plan_blind, "facts": self.facts.encode()}
+        return avro.encode(_OPENING, told, _OPENING_LIMITS)
+
+    @classmethod
+    def decode(cls, raw: bytes) -> Self:
+        """From exactly the bytes that `encode` gives. Raises Refused: `entry.*`, `avro.*`, `name.*`."""
+        told = avro.decode(_OPENING, raw, _OPENING_LIMITS)
+        return cls(told["blind"], told["plan_blind"], Facts.decode(told["facts"]))
+
+    def seal(self, window: Instant, tag: bytes | None = None) -> Entry:
+        """The sealed entry that this opens; `tag` is its delivery's. Raises Refused `entry.shape`."""
+        kind = kind_of(self.facts)
+        content = None if self.plan_blind is None else commit_plan(self.plan_blind, self.facts)
+        return Entry(window, kind, tag if kind in _TAGGED else None, content, commit(self.blind, self.facts))
+
+    def check(self, entry: Entry) -> Facts:
+        """The facts, proven to be those of this entry. Raises Refused `entry.other-opening`, `entry.shape`."""
+        if self.seal(entry.window, entry.tag) != entry:
+            raise Refused("entry.other-opening")
+        return self.facts
+
+
+_OPENING: Final = avro.parse(
+    json.dumps(
+        {
+            "type": "record",
+            "name": "fr.unefois.ledger.Opening",
+            "fields": [
+                {"name": "blind", "type": {"type": "fixed", "name": "Blind", "size": BLIND_BYTES}},
+                {"name": "plan_blind", "type": ["null", "Blind"]},
+                {"name": "facts", "type": "bytes"},
+            ],
+        },
+        separators=(",", ":"),
+    ).encode()
+)
+_OPENING_LIMITS = avro.Limits(max_bytes=FACTS_BYTES + 256, max_depth=4, max_items=0)
+
+
+def commit(blind: bytes, facts: Facts) -> bytes:
+    """SHA-256("unefois/ledger-facts/v2" 0x00 | blind32 | Facts), 32 bytes."""
+    return sha256(b"unefois/ledger-facts/v2\x00" + blind + facts.encode()).digest()
+
+
+def commit_plan(blind: bytes, facts: Facts) -> bytes:
+    """SHA-256("unefois/ledger-plan/v2" 0x00 | blind32 | Plan), 32 bytes: equal where, and only where, a release is of
+    what was planned last.
+    """
+    return sha256(b"unefois/ledger-plan/v2\x00" + blind + facts.plan()).digest()
+
+
+def opened(window: Instant, facts: Facts) -> Entry:
+    """The open entry of facts that are public by right. Raises Refused `entry.not-public`."""
+    return Entry(window, EntryKind.OPEN, open=facts)
+
+
+def window_of(at: Instant, length_ms: int) -> Instant:
+    """The start of the window that an instant lies in."""
+    return Instant(at - at % length_ms)

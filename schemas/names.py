@@ -200,6 +200,7 @@ class Reason(Enum):
     TERRITORY = "territory"
     NOT_ORIGINAL_RECIPIENT = "not-original-recipient"
     EPOCH_DESTROYED = "epoch-destroyed"
+    UNSOUND = "unsound"
     # refused: what intake and router turn away
     UNKNOWN_SUBJECT = "unknown-subject"
     INVALID_ENVELOPE = "invalid-envelope"

@@ -1,36 +1,49 @@
-"""Receipts: one text file that a citizen or an agency keeps, and that proves an entry of the ledger without us.
+"""Receipts: one text file that a citizen or an agency keeps, and that proves a fact of the ledger without us.
 
-Refuses: a sentence that is not what the proven entry says; an entry that the proof does not prove.
-Keeps: from its `c2sp.org/tlog-proof` line on, the file is a proof that foreign tools read; above are the sentences, and
-    they are written anew from the entry and compared, so nobody can put a false sentence above a true proof.
+Refuses: a sentence that is not what the opening says; an opening of another entry; an entry that the proof does not
+    prove.
+Keeps: from its `c2sp.org/tlog-proof` line on, the file is a proof that foreign tools read; above are the sentences and
+    the opening, which are written anew and compared, so nobody can put a false sentence above a true proof. A receipt
+    of the first format, whose entries were in clear, stays checkable.
 Source: docs/protocol.md, section 8; c2sp.org/tlog-proof, with the entry's bytes in its `extra` line.
 """
 
+from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID
 
-from schemas import merkle, proof
+from schemas import facts_v1, merkle, proof
 from schemas.checkpoint import Checkpoint, Cosigned
-from schemas.entry import Entry, EntryKind
+from schemas.entry import Entry, Opening
 from schemas.errors import Refused
+from schemas.facts import FactKind, Facts
 from schemas.instants import rfc3339
 from schemas.messages import Language
 from schemas.names import Instant
 from schemas.note import VerifierKey
 from schemas.proof import Proof
 
-RECEIPT_BYTES: Final = proof.PROOF_BYTES + 4_096
-"""A proof of the largest size, and the sentences."""
+RECEIPT_BYTES: Final = proof.PROOF_BYTES + 8_192
+"""A proof of the largest size, the sentences, and an opening."""
 
-_TITLES: Final[Mapping[Language, str]] = {"fr": "Reçu Unefois, version 1", "en": "Unefois receipt, version 1"}
+_TITLES: Final[Mapping[Language, str]] = {
+    "fr": "Reçu Unefois, version {version}",
+    "en": "Unefois receipt, version {version}",
+}
+_VERSIONS: Final = (2, 1)
+_OPENINGS: Final[Mapping[Language, str]] = {
+    "fr": "Ce qui ouvre l'entrée du registre, qui sans cela ne dit rien à personne :\n\n{opening}\n\n",
+    "en": "What opens the ledger's entry, which without it tells nobody anything:\n\n{opening}\n\n",
+}
 _FRAMES: Final[Mapping[Language, str]] = {
     "fr": (
         "{title}\n\n"
         "Ce fichier prouve que le registre {origin} contient, au numéro {index}, le fait suivant.\n"
         "Pour le vérifier, sans réseau : unefois audit check CE-FICHIER --key CLÉ-DU-REGISTRE\n\n"
         "{facts}\n"
+        "{opening}"
         "La preuve, à conserver telle quelle :\n\n"
     ),
     "en": (
@@ -38,6 +51,7 @@ _FRAMES: Final[Mapping[Language, str]] = {
         "This file proves that the ledger {origin} holds, as number {index}, the following fact.\n"
         "To check it, without a network: unefois audit check THIS-FILE --key KEY-OF-THE-LEDGER\n\n"
         "{facts}\n"
+        "{opening}"
         "The proof, to be kept as it is:\n\n"
     ),
 }
@@ -54,69 +68,100 @@ _LABELS: Final[Mapping[str, tuple[str, str]]] = {
     "grant_version": ("version", "version"),
     "fields": ("champs", "fields"),
     "reason": ("raison", "reason"),
+    "basis": ("base", "basis"),
+    "sealed_to": ("clé", "key"),
+    "count": ("nombre", "count"),
     "subject": ("personne", "person"),
     "detail": ("détail", "detail"),
 }
-_MEANINGS: Final[Mapping[EntryKind, tuple[str, str]]] = {
-    EntryKind.RECEIVED: ("une déclaration a été reçue et vérifiée", "a declaration was received and verified"),
-    EntryKind.REFUSED: ("une déclaration a été refusée", "a declaration was refused"),
-    EntryKind.PLANNED: ("une livraison a été préparée", "a delivery was prepared"),
-    EntryKind.WITHHELD: ("rien n'a été transmis", "nothing was handed over"),
-    EntryKind.RELEASED: (
+_MEANINGS: Final[Mapping[FactKind, tuple[str, str]]] = {
+    FactKind.RECEIVED: ("une déclaration a été reçue et vérifiée", "a declaration was received and verified"),
+    FactKind.REFUSED: ("une déclaration a été refusée", "a declaration was refused"),
+    FactKind.PLANNED: ("une livraison a été préparée", "a delivery was prepared"),
+    FactKind.WITHHELD: ("rien n'a été transmis", "nothing was handed over"),
+    FactKind.RELEASED: (
         "le destinataire a reçu de quoi lire ces champs",
         "the recipient was enabled to read these fields",
     ),
-    EntryKind.APPLIED: ("le destinataire a enregistré la livraison", "the recipient has recorded the delivery"),
-    EntryKind.REJECTED: ("le destinataire a rejeté la livraison", "the recipient has rejected the delivery"),
-    EntryKind.GRANTED: ("un consentement a été donné", "a consent was given"),
-    EntryKind.CHANGED: ("un consentement a été modifié", "a consent was changed"),
-    EntryKind.REVOKED: ("un consentement a été retiré", "a consent was withdrawn"),
-    EntryKind.EXPIRED: ("un consentement a expiré", "a consent has expired"),
-    EntryKind.CORRECTED: ("une déclaration en corrige une autre", "a declaration corrects another one"),
-    EntryKind.KEY_ADDED: ("une clé a été ajoutée à l'annuaire", "a key was added to the directory"),
-    EntryKind.KEY_REVOKED: ("une clé a été révoquée", "a key was revoked"),
-    EntryKind.SUBSCRIPTION_APPROVED: ("un abonnement a été approuvé", "a subscription was approved"),
-    EntryKind.SUBSCRIPTION_ENDED: ("un abonnement a pris fin", "a subscription has ended"),
-    EntryKind.EPOCH_DESTROYED: ("les clés d'une époque ont été détruites", "the keys of an epoch were destroyed"),
-    EntryKind.VIEWED: ("un dossier a été consulté", "a file was looked at"),
-    EntryKind.REPLAYED: ("une livraison en attente a été relancée", "a parked delivery was tried again"),
-    EntryKind.PARTY_ADDED: ("une administration a été inscrite", "an administration was registered"),
-    EntryKind.RIGHT_GRANTED: ("une source peut déclarer ce type", "a source may declare this type"),
-    EntryKind.RIGHT_ENDED: ("une source ne peut plus déclarer ce type", "a source may declare this type no more"),
-    EntryKind.POLICY_SET: ("des signatures sont exigées d'une source", "signatures are demanded of a source"),
+    FactKind.APPLIED: ("le destinataire a enregistré la livraison", "the recipient has recorded the delivery"),
+    FactKind.REJECTED: ("le destinataire a rejeté la livraison", "the recipient has rejected the delivery"),
+    FactKind.GRANTED: ("un consentement a été donné", "a consent was given"),
+    FactKind.CHANGED: ("un consentement a été modifié", "a consent was changed"),
+    FactKind.REVOKED: ("un consentement a été retiré", "a consent was withdrawn"),
+    FactKind.EXPIRED: ("un consentement a expiré", "a consent has expired"),
+    FactKind.CORRECTED: ("une déclaration en corrige une autre", "a declaration corrects another one"),
+    FactKind.KEY_ADDED: ("une clé a été ajoutée à l'annuaire", "a key was added to the directory"),
+    FactKind.KEY_REVOKED: ("une clé a été révoquée", "a key was revoked"),
+    FactKind.SUBSCRIPTION_APPROVED: ("un abonnement a été approuvé", "a subscription was approved"),
+    FactKind.SUBSCRIPTION_ENDED: ("un abonnement a pris fin", "a subscription has ended"),
+    FactKind.EPOCH_DESTROYED: ("les clés d'une époque ont été détruites", "the keys of an epoch were destroyed"),
+    FactKind.VIEWED: ("un dossier a été consulté", "a file was looked at"),
+    FactKind.REPLAYED: ("une livraison en attente a été relancée", "a parked delivery was tried again"),
+    FactKind.PARTY_ADDED: ("une administration a été inscrite", "an administration was registered"),
+    FactKind.RIGHT_GRANTED: ("une source peut déclarer ce type", "a source may declare this type"),
+    FactKind.RIGHT_ENDED: ("une source ne peut plus déclarer ce type", "a source may declare this type no more"),
+    FactKind.POLICY_SET: ("des signatures sont exigées d'une source", "signatures are demanded of a source"),
+    FactKind.LEDGER_OPENED: ("ce registre prend la suite d'un autre", "this ledger goes on where another ended"),
+    FactKind.CARRIED: (
+        "un consentement en vigueur a été repris dans ce registre",
+        "a consent in force was carried over into this ledger",
+    ),
+    FactKind.MIGRATED: (
+        "tout ce qui est en vigueur a été repris dans ce registre",
+        "everything in force was carried over into this ledger",
+    ),
+    FactKind.ERASED: ("ce qui ouvre des entrées a été effacé", "what opens some entries was erased"),
+    FactKind.DISCLOSED: (
+        "ce qui ouvre les entrées d'une période a été remis à un auditeur",
+        "what opens the entries of a period was given to an auditor",
+    ),
 }
 _COLUMN: Final = max(len(label) for pair in _LABELS.values() for label in pair) + 2
 
 
 @dataclass(frozen=True, slots=True)
 class CheckedReceipt:
-    """A proven fact: entry number `index` (from 0) of the log `origin`, seen in its tree of `size` entries."""
+    """A proven fact: entry number `index` (from 0) of the log `origin`, seen in its tree of `size` entries.
 
-    entry: Entry
+    `entry` is what anyone reads there; None for a receipt of the first format, whose entries were the facts.
+    """
+
+    facts: Facts
+    entry: Entry | None
     index: int
     size: int
     origin: str
     witnesses: tuple[Cosigned, ...]
 
 
-def meaning(entry: Entry, language: Language) -> tuple[tuple[str, str], ...]:
-    """What an entry says, as (label, text) in the order of the entry; what it does not name is left out."""
+def meaning(facts: Facts, language: Language) -> tuple[tuple[str, str], ...]:
+    """What facts say, as (label, text) in the order of the encoding; what they do not name is left out."""
     column = 0 if language == "fr" else 1
-    told = {name: getattr(entry, name) for name in _LABELS}
+    told = {name: getattr(facts, name) for name in _LABELS}
     words = {name: _words(name, value, column) for name, value in told.items() if value is not None}
     return tuple((_LABELS[name][column], text) for name, text in words.items())
 
 
-def make(entry: Entry, found: Proof, language: Language = "fr") -> str:
-    """The receipt's text: sentences, then the proof with the entry's bytes in it.
+def make(entry: Entry, opening: Opening | None, found: Proof, language: Language = "fr") -> str:
+    """The receipt's text: sentences, the opening of a sealed entry, then the proof with the entry's bytes in it.
 
     Nothing is verified here: whoever makes a receipt runs `check` on it before handing it out.
-    Raises Refused: what `Checkpoint.parse` raises.
+    Raises Refused: `receipt.no-opening`, and what `Checkpoint.parse` raises.
     """
+    facts = entry.open if opening is None else opening.facts
+    if facts is None:
+        raise Refused("receipt.no-opening")
+    spelled = "" if opening is None else _OPENINGS[language].format(opening=b64encode(opening.encode()).decode())
+    return _text(2, facts, spelled, replace(found, extra=entry.encode()), language)
+
+
+def _text(version: int, facts: Facts, opening: str, found: Proof, language: Language) -> str:
     tree = Checkpoint.parse(found.signed.text)
-    facts = "".join(f"  {label:<{_COLUMN}}{text}\n" for label, text in meaning(entry, language))
-    above = _FRAMES[language].format(title=_TITLES[language], origin=tree.origin, index=found.index, facts=facts)
-    return above + replace(found, extra=entry.encode()).encode().decode()
+    title = _TITLES[language].format(version=version)
+    lines = "".join(f"  {label:<{_COLUMN}}{text}\n" for label, text in meaning(facts, language))
+    frame = _FRAMES[language]
+    above = frame.format(title=title, origin=tree.origin, index=found.index, facts=lines, opening=opening)
+    return above + found.encode().decode()
 
 
 def check(text: str, log: VerifierKey, witnesses: Sequence[VerifierKey] = (), needed: int = 0) -> CheckedReceipt:
@@ -128,25 +173,54 @@ def check(text: str, log: VerifierKey, witnesses: Sequence[VerifierKey] = (), ne
     plain = text.removeprefix("\ufeff").replace("\r\n", "\n")
     if len(plain) > RECEIPT_BYTES:
         raise Refused("receipt.too-long", got=len(plain), limit=RECEIPT_BYTES)
-    language = _language(plain)  # 1 this is a receipt, and in this language
+    version, language = _title(plain)  # 1 this is a receipt, of this format and in this language
     found = _proof(plain)  # 2 the proof has one spelling
     if not found.extra:
         raise Refused("receipt.no-entry")
-    entry = Entry.decode(found.extra)  # 3 the entry has one spelling, and says all that its kind must
+    if version == 1:
+        entry, facts = None, facts_v1.decode(found.extra)
+        again = _text(1, facts, "", found, language)
+    else:
+        entry = Entry.decode(found.extra)  # 3 the entry has one spelling, and all that its kind must
+        opening = None if entry.open is not None else _opening(plain, language)
+        facts = _opened(entry, opening)  # 4 an opening of another entry, or one that was made up
+        again = make(entry, opening, found, language)
     leaf = merkle.leaf_hash(found.extra)
-    seen = proof.verify(found, leaf, log, witnesses, needed)  # 4 log 5 witnesses 6 inclusion: an entry that was made up
-    if make(entry, found, language) != plain:  # 7 a false sentence above a true proof
+    seen = proof.verify(found, leaf, log, witnesses, needed)  # 5 log 6 witnesses 7 inclusion: an entry that was made up
+    if again != plain:  # 8 a false sentence above a true proof
         raise Refused("receipt.meaning-differs")
     tree = seen.at.checkpoint
-    return CheckedReceipt(entry, found.index, tree.size, tree.origin, seen.at.witnesses)
+    return CheckedReceipt(facts, entry, found.index, tree.size, tree.origin, seen.at.witnesses)
 
 
-def _language(text: str) -> Language:
+def _title(text: str) -> tuple[int, Language]:
     title = text.partition("\n")[0]
-    for language, known in _TITLES.items():
-        if title == known:
-            return language
+    for version in _VERSIONS:
+        for language, known in _TITLES.items():
+            if title == known.format(version=version):
+                return version, language
     raise Refused("receipt.not-a-receipt")
+
+
+def _opening(text: str, language: Language) -> Opening:
+    before, after = _OPENINGS[language].split("{opening}")
+    _, mark, below = text.partition(before)
+    spelled, end, _ = below.partition(after)
+    if not mark or not end:
+        raise Refused("receipt.no-opening")
+    try:
+        raw = b64decode(spelled, validate=True)
+    except ValueError:
+        raise Refused("receipt.no-opening") from None
+    return Opening.decode(raw)
+
+
+def _opened(entry: Entry, opening: Opening | None) -> Facts:
+    if opening is not None:
+        return opening.check(entry)
+    if entry.open is None:
+        raise Refused("receipt.no-opening")
+    return entry.open
 
 
 def _proof(text: str) -> Proof:
@@ -158,7 +232,7 @@ def _proof(text: str) -> Proof:
 
 def _words(name: str, value: object, column: int) -> str:
     match value:
-        case EntryKind():
+        case FactKind():
             return f"{value.value}: {_MEANINGS[value][column]}"
         case int() if name == "at":
             return rfc3339(Instant(value))

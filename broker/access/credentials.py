@@ -23,12 +23,12 @@ from sqlalchemy import Row, bindparam, select
 from broker.access.revoking import revoke
 from broker.crashpoints import mark
 from broker.directory import reading
-from broker.ledger import Recorder
 from broker.ports import Entropy
+from broker.recorder import Recorder
 from broker.store.access_tables import api_tokens
 from broker.store.engine import Transaction
-from schemas.entry import EntryKind
 from schemas.errors import Refused
+from schemas.facts import FactKind
 from schemas.instants import instant_of
 from schemas.names import Instant, PartyId
 
@@ -108,7 +108,7 @@ class Credentials:
             raise Refused("credentials.id-taken")
         mark("credentials.issued")
         # Crash here: the transaction is gone and nobody saw the token; it is asked for again.
-        self._recorder.record(tx, EntryKind.KEY_ADDED, at, recipient=party, detail=token_digest(row))
+        self._recorder.record(tx, FactKind.KEY_ADDED, at, recipient=party, detail=token_digest(row))
         text = f"unefois_{token_id.hex()}_{urlsafe_b64encode(secret).decode().rstrip('=')}"
         return Issued(Credential(token_id, party, wanted, at, expires_at, None), text)
 

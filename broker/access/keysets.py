@@ -25,14 +25,14 @@ from broker.access.revoking import revoke
 from broker.crashpoints import mark
 from broker.directory import reading
 from broker.directory.registrar import row_digest
-from broker.ledger import Recorder
 from broker.observe import logger
 from broker.outbound import Outbound
 from broker.ports import Clock
+from broker.recorder import Recorder
 from broker.store.access_tables import client_key_sets
 from broker.store.engine import Transaction
-from schemas.entry import EntryKind
 from schemas.errors import Refused, Unavailable
+from schemas.facts import FactKind
 from schemas.instants import instant_of
 from schemas.names import Instant, PartyId
 
@@ -97,7 +97,7 @@ class KeySets:
             raise Refused("oauth.followed", "/party")
         mark("oauth.followed")
         # Crash here: the transaction is gone, row and entry; the operator says it again.
-        self._recorder.record(tx, EntryKind.KEY_ADDED, at, recipient=party, detail=set_digest(row))
+        self._recorder.record(tx, FactKind.KEY_ADDED, at, recipient=party, detail=set_digest(row))
         return KeySet(party, url, wanted, at, None)
 
     async def unfollow(self, tx: Transaction, party: PartyId, at: Instant) -> KeySet:

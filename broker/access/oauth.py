@@ -36,12 +36,12 @@ from broker.access.revoking import revoke
 from broker.crashpoints import mark
 from broker.directory import reading
 from broker.directory.registrar import row_digest
-from broker.ledger import Recorder
 from broker.ports import Entropy
+from broker.recorder import Recorder
 from broker.store.access_tables import client_keys, spent_assertions
 from broker.store.engine import Transaction
-from schemas.entry import EntryKind
 from schemas.errors import Refused
+from schemas.facts import FactKind
 from schemas.instants import instant_of
 from schemas.names import Instant, Kid, PartyId
 
@@ -91,7 +91,7 @@ class OAuth:
             raise Refused("oauth.key-exists", "/key", kid=kid.hex())
         mark("oauth.pinned")
         # Crash here: the transaction is gone; the key is pinned again.
-        self._recorder.record(tx, EntryKind.KEY_ADDED, at, recipient=party, detail=client_digest(row))
+        self._recorder.record(tx, FactKind.KEY_ADDED, at, recipient=party, detail=client_digest(row))
         return ClientKey(kid, party, wanted, at, None)
 
     async def unpin(self, tx: Transaction, kid: Kid, at: Instant) -> ClientKey:

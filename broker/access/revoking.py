@@ -10,10 +10,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, Table, select, update
 
 from broker.crashpoints import mark
-from broker.ledger import Recorder
+from broker.recorder import Recorder
 from broker.store.engine import Transaction
-from schemas.entry import EntryKind
 from schemas.errors import Refused
+from schemas.facts import FactKind
 from schemas.names import Instant, PartyId
 
 
@@ -37,5 +37,5 @@ async def revoke(
     await tx.execute(update(table).where(mine).values(revoked_at=at))
     mark("credentials.revoked")
     # Crash here: it still lets in, and nobody was told that it does not; it is revoked again.
-    recorder.record(tx, EntryKind.KEY_REVOKED, at, recipient=PartyId(row.party), detail=digest(row._mapping))
+    recorder.record(tx, FactKind.KEY_REVOKED, at, recipient=PartyId(row.party), detail=digest(row._mapping))
     return row

@@ -5,20 +5,20 @@ from collections.abc import AsyncIterator, Container, Iterator, Mapping
 from sqlalchemy import select
 
 from broker.checks.finding import Finding
-from broker.ledger import grant_digest
 from broker.store.engine import Transaction
 from broker.store.tables import consent_epochs
 from consent import keyring, rows
 from consent.grant import Grant, follows
+from consent.registry import SET_ASIDE
 from consent.tables import consent_keys, grant_versions, grants
-from schemas.entry import Entry, EntryKind
 from schemas.errors import Corrupt
+from schemas.facts import FactKind, Facts
 from schemas.names import GrantId
 
-_KINDS = {EntryKind.GRANTED, EntryKind.CHANGED, EntryKind.REVOKED, EntryKind.EXPIRED}
+_KINDS = {FactKind.GRANTED, FactKind.CARRIED, FactKind.CHANGED, FactKind.REVOKED, FactKind.EXPIRED}
 
 
-async def check(tx: Transaction, entries: list[Entry], epoch_keys: Mapping[int, bytes]) -> AsyncIterator[Finding]:
+async def check(tx: Transaction, entries: list[Facts], epoch_keys: Mapping[int, bytes]) -> AsyncIterator[Finding]:
     """Every check of grants and consent keys."""
     told = {(entry.grant, entry.grant_version): entry for entry in entries if entry.kind in _KINDS}
     heads: dict[GrantId, Grant] = {}
@@ -50,7 +50,7 @@ async def check(tx: Transaction, entries: list[Entry], epoch_keys: Mapping[int, 
         yield finding
 
 
-_Told = Mapping[tuple[GrantId | None, int | None], Entry]
+_Told = Mapping[tuple[GrantId | None, int | None], Facts]
 
 
 def _against_the_ledger(
@@ -78,7 +78,7 @@ def _version(version: Grant, before: Grant | None, told: _Told, place: str) -> l
     entry = told.get((version.id, version.version))
     if entry is None:
         found.append(Finding("grants.untold", place, "the ledger does not tell of this version"))
-    elif entry.detail != grant_digest(version):
+    elif entry.detail != rows.digest_of(version):
         found.append(Finding("grants.edited", place, "the row is not what the ledger committed to"))
     return found
 
@@ -94,15 +94,21 @@ async def _keys(
         held.add(grant_id)
         if grant_id not in unreadable and (grant_id not in heads or heads[grant_id].status.over):
             yield Finding("consent-keys.outlived", place, "a key without a living grant")
-        if row.epoch in destroyed:
+        if row.epoch == SET_ASIDE:
+            yield Finding("consent-keys.damaged", place, "a rotation has set it aside: it does not unwrap")
+        elif row.epoch in destroyed:
             yield Finding("consent-keys.dead-epoch", place, f"wrapped under epoch {row.epoch}, which was destroyed")
         elif row.epoch not in epoch_keys:
             yield Finding("consent-keys.no-epoch", place, f"the key of epoch {row.epoch} is not in the key store")
         else:
             try:
-                keyring.unwrap(row.wrapped, grant_id, row.epoch, epoch_keys[row.epoch])
-            except Corrupt:
+                keyring.unwrap(row.wrapped, keyring.Bound(grant_id, row.digest, row.epoch), epoch_keys[row.epoch])
+            except (Corrupt, ValueError):
                 yield Finding("consent-keys.damaged", place, "it does not unwrap")
+            if grant_id in heads and row.digest != rows.digest_of(heads[grant_id]):
+                yield Finding(
+                    "consent-keys.other-version", place, "it is bound to another version than the one that stands"
+                )
     for grant_id, head in heads.items():
         if not head.status.over and grant_id not in held:
             yield Finding("consent-keys.missing", f"grants/{grant_id.hex()}", "a living grant without its key")

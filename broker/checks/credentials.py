@@ -26,7 +26,7 @@ from broker.store.access_tables import (
 from broker.store.engine import Transaction
 from broker.topics.served import user_digest
 from broker.webhooks.endpoints import Status, webhook_digest
-from schemas.entry import Entry, EntryKind
+from schemas.facts import FactKind, Facts
 from schemas.names import PartyId
 
 _MESSAGES = {
@@ -37,10 +37,10 @@ _MESSAGES = {
 }
 """Whether a message is on its way to a webhook of this status."""
 
-Told = set[tuple[EntryKind, PartyId | None, bytes | None]]
+Told = set[tuple[FactKind, PartyId | None, bytes | None]]
 
 
-async def check(tx: Transaction, entries: list[Entry]) -> AsyncIterator[Finding]:
+async def check(tx: Transaction, entries: list[Facts]) -> AsyncIterator[Finding]:
     """Every check of the API tokens, of the clients' pinned keys, and of the webhooks."""
     told = {(entry.kind, entry.recipient, entry.detail) for entry in entries}
     for row in await tx.execute(select(api_tokens)):
@@ -96,9 +96,9 @@ def _wrong(row: Row[Any], digest: bytes, told: Told) -> Iterator[str]:
 
 
 def _untold(party: str, digest: bytes, told: Told, *, revoked: bool) -> Iterator[str]:
-    if (EntryKind.KEY_ADDED, party, digest) not in told:
+    if (FactKind.KEY_ADDED, party, digest) not in told:
         yield "the row is not what the ledger says was issued"
-    if ((EntryKind.KEY_REVOKED, party, digest) in told) is not revoked:
+    if ((FactKind.KEY_REVOKED, party, digest) in told) is not revoked:
         yield "revoked in the ledger and not here, or the other way round"
 
 
@@ -114,7 +114,7 @@ async def _users(tx: Transaction, told: Told) -> AsyncIterator[Finding]:
     """Who is served by topics, as which user of Kafka."""
     for row in await tx.execute(select(topic_users)):
         digest, place = user_digest(row._mapping), f"topic_users/{row.party}/{row.since}"
-        if (EntryKind.KEY_ADDED, row.party, digest) not in told:
+        if (FactKind.KEY_ADDED, row.party, digest) not in told:
             yield Finding("topics.untold", place, "the row is not what the ledger says was allowed")
-        if ((EntryKind.KEY_REVOKED, row.party, digest) in told) is not (row.ended_at is not None):
+        if ((FactKind.KEY_REVOKED, row.party, digest) in told) is not (row.ended_at is not None):
             yield Finding("topics.untold", place, "ended in the ledger and not here, or the other way round")

@@ -24,17 +24,17 @@ from broker.store.tables import (
 from schemas import signing
 from schemas.catalogue import Catalogue
 from schemas.directory import Directory
-from schemas.entry import Entry, EntryKind
 from schemas.envelope import SignedDeclaration, verify_declaration
 from schemas.errors import Refused
+from schemas.facts import FactKind, Facts
 from schemas.intake_receipt import RECEIPT_TYPE
-from schemas.names import Instant, Kid
+from schemas.names import Instant, Kid, Reason
 
 Rows = Mapping[int, Row[Any]]
 """The rows of `declarations` by their number."""
 Gone = frozenset[bytes]
 """Digests of manifests of which the ledger tells and which pruning took away."""
-_RECEIVED = {EntryKind.RECEIVED, EntryKind.CORRECTED}
+_RECEIVED = {FactKind.RECEIVED, FactKind.CORRECTED}
 
 
 async def rows(tx: Transaction) -> Rows:
@@ -42,7 +42,7 @@ async def rows(tx: Transaction) -> Rows:
     return {row.seq: row for row in await tx.execute(select(declarations))}
 
 
-def gone(entries: Iterable[Entry], kept: Rows, horizon: Instant | None) -> Gone:
+def gone(entries: Iterable[Facts], kept: Rows, horizon: Instant | None) -> Gone:
     """What the ledger tells of and pruning may have taken: routed up to `horizon`, and not there."""
     there = {row.manifest_digest for row in kept.values()}
     old = (entry for entry in entries if horizon is not None and entry.kind in _RECEIVED and entry.at <= horizon)
@@ -52,7 +52,7 @@ def gone(entries: Iterable[Entry], kept: Rows, horizon: Instant | None) -> Gone:
 async def check(
     tx: Transaction,
     log: Log,
-    entries: Iterable[Entry],
+    entries: Iterable[Facts],
     *,
     kept: Rows,
     forgotten: Gone,
@@ -64,7 +64,7 @@ async def check(
     for one in written.values():
         for finding in _receipt(one, directory):
             yield finding
-    told: dict[bytes, list[Entry]] = {}
+    told: dict[bytes, list[Facts]] = {}
     for entry in entries:
         if entry.kind in _RECEIVED and entry.declaration is not None:
             told.setdefault(bytes(entry.declaration), []).append(entry)
@@ -115,9 +115,9 @@ def _signed(row: Row[Any], directory: Directory, catalogue: Catalogue) -> Iterat
         yield Finding("declarations.differs", place, "the row says other than the envelope")
 
 
-def _told(row: Row[Any], entries: list[Entry], roots: Mapping[tuple[str, bytes], bytes | None]) -> Iterator[Finding]:
+def _told(row: Row[Any], entries: list[Facts], roots: Mapping[tuple[str, bytes], bytes | None]) -> Iterator[Finding]:
     place = f"declarations/{row.seq}"
-    kind = EntryKind.RECEIVED if row.corrects is None else EntryKind.CORRECTED
+    kind = FactKind.RECEIVED if row.corrects is None else FactKind.CORRECTED
     if [(entry.kind, entry.at) for entry in entries] != [(kind, row.routed_at)]:
         yield Finding("declarations.untold", place, f"the ledger does not say {kind.value} once, at that time")
     root = None if row.corrects is None else roots.get((row.source, row.corrects)) or row.corrects
@@ -146,13 +146,13 @@ def _receipt(submission: Row[Any], directory: Directory) -> Iterator[Finding]:
 
 
 async def _withholdings(
-    tx: Transaction, entries: Iterable[Entry], kept: Rows, forgotten: Gone
+    tx: Transaction, entries: Iterable[Facts], kept: Rows, forgotten: Gone
 ) -> AsyncIterator[Finding]:
     """Who got nothing has its row, with the reason and the time of the ledger's last word, or a delivery since."""
     told = {
         (bytes(entry.declaration), entry.recipient, entry.purpose): (entry.reason, entry.at)
         for entry in entries
-        if entry.kind is EntryKind.WITHHELD
+        if entry.kind is FactKind.WITHHELD
         and entry.delivery is None
         and entry.declaration is not None
         and bytes(entry.declaration) not in forgotten
@@ -162,6 +162,9 @@ async def _withholdings(
         place = f"withholdings/{row.declaration}/{row.recipient}"
         if asked.get(row.subscription) != (row.recipient, row.purpose):
             yield Finding("withholdings.orphan", place, "its subscription is unknown, or another's")
+        if row.reason == Reason.NO_GRANT.value:  # of whom nobody has said anything, the ledger says nothing
+            told.pop((kept[row.declaration].manifest_digest, row.recipient, row.purpose), None)
+            continue
         reason, at = told.pop((kept[row.declaration].manifest_digest, row.recipient, row.purpose), (None, None))
         if (row.reason, row.at) != (reason.value if reason is not None else None, at):
             yield Finding("withholdings.untold", place, "the ledger does not give this reason at that time")
@@ -175,11 +178,11 @@ async def _withholdings(
 
 
 async def _log(
-    tx: Transaction, log: Log, entries: Iterable[Entry], kept: Rows, forgotten: Gone
+    tx: Transaction, log: Log, entries: Iterable[Facts], kept: Rows, forgotten: Gone
 ) -> AsyncIterator[Finding]:
     """What was read from the log became a declaration or a letter that waits; nobody read further than the log goes."""
     known = {sha256(row.envelope).digest() for row in kept.values()}
-    refused = {entry.detail for entry in entries if entry.kind is EntryKind.REFUSED}
+    refused = {entry.detail for entry in entries if entry.kind is FactKind.REFUSED}
     for row in await tx.execute(select(dead_letters).where(dead_letters.c.record.is_not(None))):
         digest = sha256(row.record).digest()
         if digest not in refused:

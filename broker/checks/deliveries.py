@@ -17,35 +17,35 @@ from broker.deliveries import DEAD, Delivery, DeliveryState, load
 from broker.store.engine import Transaction
 from broker.store.tables import dead_letters, deliveries, subscriptions
 from schemas.catalogue import Catalogue
-from schemas.entry import Entry, EntryKind
 from schemas.envelope import SignedDeclaration
 from schemas.errors import Fault, Refused
+from schemas.facts import FactKind, Facts
 from schemas.names import DeliveryId
 from schemas.release import LockedDelivery, bitmap, delivery_id_of
 
 _STATES = {
-    EntryKind.PLANNED: {DeliveryState.PENDING, DeliveryState.HANDED},
-    EntryKind.RELEASED: {DeliveryState.RELEASED},
-    EntryKind.APPLIED: {DeliveryState.APPLIED},
-    EntryKind.REJECTED: DEAD,
-    EntryKind.WITHHELD: {DeliveryState.WITHHELD},
+    FactKind.PLANNED: {DeliveryState.PENDING, DeliveryState.HANDED},
+    FactKind.RELEASED: {DeliveryState.RELEASED},
+    FactKind.APPLIED: {DeliveryState.APPLIED},
+    FactKind.REJECTED: DEAD,
+    FactKind.WITHHELD: {DeliveryState.WITHHELD},
 }
 """Where each kind of entry leaves a delivery; being handed out has no entry."""
 
-_ENDS = {EntryKind.APPLIED, EntryKind.REJECTED, EntryKind.WITHHELD}
+_ENDS = {FactKind.APPLIED, FactKind.REJECTED, FactKind.WITHHELD}
 
 
 @dataclass(slots=True)
 class _Story:
     """What the ledger says of one delivery: its last word, the last plan, the last release."""
 
-    last: Entry
-    planned: Entry | None = None
-    released: Entry | None = None
+    last: Facts
+    planned: Facts | None = None
+    released: Facts | None = None
 
 
 async def check(
-    tx: Transaction, entries: Iterable[Entry], rows: Mapping[int, Row[Any]], forgotten: Gone, catalogue: Catalogue
+    tx: Transaction, entries: Iterable[Facts], rows: Mapping[int, Row[Any]], forgotten: Gone, catalogue: Catalogue
 ) -> AsyncIterator[Finding]:
     """Every check of deliveries and their dead letters; `entries` in the order of the ledger, `rows` the declarations'
     by number, `forgotten` the manifests of those that pruning took, with their deliveries.
@@ -71,16 +71,16 @@ async def check(
         yield finding
 
 
-def _stories(entries: Iterable[Entry]) -> dict[DeliveryId, _Story]:
+def _stories(entries: Iterable[Facts]) -> dict[DeliveryId, _Story]:
     told: dict[DeliveryId, _Story] = {}
     for entry in entries:
         if entry.delivery is None or entry.kind not in _STATES:
             continue
         story = told.setdefault(entry.delivery, _Story(entry))
         story.last = entry
-        if entry.kind is EntryKind.PLANNED:
+        if entry.kind is FactKind.PLANNED:
             story.planned = entry
-        elif entry.kind is EntryKind.RELEASED:
+        elif entry.kind is FactKind.RELEASED:
             story.released = entry
     return told
 

@@ -17,17 +17,17 @@ from broker.store.tables import directory_notes, paused_subscriptions
 from consent.policy import Subscription, SubscriptionStatus
 from schemas.directory import PolicyEntry, PublishingRight, SealingKeyEntry, SigningKeyEntry
 from schemas.directory_note import FIRST, Pinned, follow
-from schemas.entry import Entry, EntryKind
 from schemas.errors import Corrupt, Refused
+from schemas.facts import FactKind, Facts
 from schemas.note import Note, VerifierKey
 
 _STATUS = {
-    EntryKind.SUBSCRIPTION_APPROVED: SubscriptionStatus.APPROVED,
-    EntryKind.SUBSCRIPTION_ENDED: SubscriptionStatus.ENDED,
+    FactKind.SUBSCRIPTION_APPROVED: SubscriptionStatus.APPROVED,
+    FactKind.SUBSCRIPTION_ENDED: SubscriptionStatus.ENDED,
 }
 
 
-async def check(tx: Transaction, entries: list[Entry], log: VerifierKey) -> AsyncIterator[Finding]:
+async def check(tx: Transaction, entries: list[Facts], log: VerifierKey) -> AsyncIterator[Finding]:
     """Every check of keys and subscriptions. `log`: the ledger's key, which signs what is shown of them."""
     try:
         version = await reading.version(tx)
@@ -77,9 +77,9 @@ async def _notes(tx: Transaction, log: VerifierKey, version: int) -> AsyncIterat
             yield Finding("directory.note", place, "the note is of another document, or of a version that never was")
 
 
-def _parties(parties: Sequence[reading.Party], entries: Sequence[Entry]) -> Iterator[Finding]:
+def _parties(parties: Sequence[reading.Party], entries: Sequence[Facts]) -> Iterator[Finding]:
     """Name, sector (which decides pseudonyms) and all: as they were when the party was registered."""
-    told = {entry.recipient: entry.detail for entry in entries if entry.kind is EntryKind.PARTY_ADDED}
+    told = {entry.recipient: entry.detail for entry in entries if entry.kind is FactKind.PARTY_ADDED}
     for party in parties:
         if told.pop(party.id, None) != row_digest(party_row(party)):
             yield Finding("parties.edited", f"parties/{party.id}", "the row is not what the ledger says was registered")
@@ -87,18 +87,18 @@ def _parties(parties: Sequence[reading.Party], entries: Sequence[Entry]) -> Iter
         yield Finding("parties.lost", f"parties/{gone}", "the ledger tells of a party that is not there")
 
 
-def _policies(policies: Sequence[PolicyEntry], entries: Sequence[Entry]) -> Iterator[Finding]:
+def _policies(policies: Sequence[PolicyEntry], entries: Sequence[Facts]) -> Iterator[Finding]:
     """A policy slipped in, or taken away, would let a source's declarations pass with fewer signatures."""
-    told = {(entry.recipient, entry.detail) for entry in entries if entry.kind is EntryKind.POLICY_SET}
+    told = {(entry.recipient, entry.detail) for entry in entries if entry.kind is FactKind.POLICY_SET}
     held = {(one.party, row_digest(asdict(one))) for one in policies}
     for party, _ in held ^ told:
         yield Finding("policies.edited", f"signature_policies/{party}", "the rows are not what the ledger says was set")
 
 
-def _rights(rights: Sequence[PublishingRight], entries: Sequence[Entry]) -> Iterator[Finding]:
+def _rights(rights: Sequence[PublishingRight], entries: Sequence[Facts]) -> Iterator[Finding]:
     """A right is as it was granted, or as it was ended; none lives on with the row it had before its end."""
-    granted = {entry.detail for entry in entries if entry.kind is EntryKind.RIGHT_GRANTED}
-    ended = [entry for entry in entries if entry.kind is EntryKind.RIGHT_ENDED]
+    granted = {entry.detail for entry in entries if entry.kind is FactKind.RIGHT_GRANTED}
+    ended = [entry for entry in entries if entry.kind is FactKind.RIGHT_ENDED]
     for right in rights:
         digest = row_digest(asdict(right))
         over = any(
@@ -112,22 +112,22 @@ def _rights(rights: Sequence[PublishingRight], entries: Sequence[Entry]) -> Iter
             yield Finding("rights.edited", place, "the row is not what the ledger says was granted or ended")
 
 
-def _keys(keys: Sequence[SigningKeyEntry | SealingKeyEntry], entries: Sequence[Entry]) -> Iterator[Finding]:
+def _keys(keys: Sequence[SigningKeyEntry | SealingKeyEntry], entries: Sequence[Facts]) -> Iterator[Finding]:
     told = {(entry.kind, entry.recipient, entry.detail) for entry in entries}
     for key in keys:
         place = f"keys/{key.kid.hex()}"
-        if (EntryKind.KEY_ADDED, key.party, bytes(key.kid)) not in told:
+        if (FactKind.KEY_ADDED, key.party, bytes(key.kid)) not in told:
             yield Finding("directory.untold", place, f"the ledger knows of no such key of {key.party}")
-        revoked = (EntryKind.KEY_REVOKED, key.party, bytes(key.kid)) in told
+        revoked = (FactKind.KEY_REVOKED, key.party, bytes(key.kid)) in told
         if revoked is not (key.revoked_at is not None):
             yield Finding("directory.untold", place, "revoked in the ledger and not here, or the other way round")
 
 
-def _subscription(one: Subscription, told: Entry | None) -> Iterator[Finding]:
+def _subscription(one: Subscription, told: Facts | None) -> Iterator[Finding]:
     """What counts is the last word of the ledger: one that was ended does not live again with its old row."""
     place = f"subscriptions/{one.id.hex()}"
     if one.status is SubscriptionStatus.ASKED:
-        if told is not None and told.kind is EntryKind.SUBSCRIPTION_APPROVED:
+        if told is not None and told.kind is FactKind.SUBSCRIPTION_APPROVED:
             yield Finding("subscriptions.edited", place, "the ledger says that it was approved")
     elif told is None or _STATUS[told.kind] is not one.status or told.detail != subscription_digest(one):
         yield Finding("subscriptions.edited", place, f"the row is not what the ledger says was {one.status.value} last")

@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator, Iterable
 from broker import forgotten
 from broker.checks.finding import Finding
 from broker.store.engine import Transaction
-from schemas.entry import Entry, EntryKind
+from schemas.facts import FactKind, Facts
 
 
-async def check(tx: Transaction, entries: Iterable[Entry]) -> AsyncIterator[Finding]:
+async def check(tx: Transaction, entries: Iterable[Facts]) -> AsyncIterator[Finding]:
     """What is gone was sealed to a gate key of its time, which was closed after that and then destroyed: so the ledger
     tells of a destruction after the horizon.
     """
@@ -17,6 +17,6 @@ async def check(tx: Transaction, entries: Iterable[Entry]) -> AsyncIterator[Find
     except ValueError:
         yield Finding("forgotten.horizon", "meta/forgotten", "it is no instant")
         return
-    destroyed = [entry.at for entry in entries if entry.kind is EntryKind.EPOCH_DESTROYED]
+    destroyed = [entry.at for entry in entries if entry.kind is FactKind.EPOCH_DESTROYED]
     if horizon is not None and horizon > max(destroyed, default=-1):
         yield Finding("forgotten.horizon", "meta/forgotten", "no gate key was destroyed since, so nothing may be gone")

@@ -1,56 +1,102 @@
-"""Ledger checks: entries, positions, tiles and checkpoints agree with each other and keep the invariants of the
-house.
-"""
+"""Ledger checks: entries, openings, positions, tiles and checkpoints agree with each other and keep the rules of the house."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Row, select
 
 from broker.checks.finding import Finding
+from broker.openings import NOBODY, Opened, Openings
 from broker.store.engine import Transaction
-from broker.store.tables import cosignatures, ledger_checkpoints, ledger_entries, ledger_salts, ledger_tiles
+from broker.store.tables import cosignatures, ledger_checkpoints, ledger_entries, ledger_openings, ledger_tiles
 from schemas import audit, checkpoint, merkle, tiles
-from schemas.entry import Entry, subject_commitment
-from schemas.errors import Refused
+from schemas.audit_full import FullAuditor
+from schemas.entry import Entry
+from schemas.errors import Corrupt, Refused
+from schemas.facts import Facts
 from schemas.names import SubjectRef
 from schemas.note import Note, SignatureLine, VerifierKey
 
 
-async def check(tx: Transaction, key: VerifierKey) -> AsyncIterator[Finding]:
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One row of the ledger as it was read: None where it is no entry, or where nothing opens it."""
+
+    id: int
+    leaf: bytes
+    raw: bytes
+    position: int | None
+    entry: Entry | None
+    facts: Facts | None
+    finding: Finding | None = None
+    """What is wrong with the row itself."""
+
+
+async def read(tx: Transaction, openings: Openings) -> list[Told]:
+    """Every entry in the order of writing, with the facts that its opening gives."""
+    joined = select(ledger_entries, ledger_openings.c.subject, ledger_openings.c.period, ledger_openings.c.sealed)
+    rows = await tx.execute(
+        joined.outerjoin(ledger_openings, ledger_openings.c.leaf == ledger_entries.c.leaf).order_by(ledger_entries.c.id)
+    )
+    return [_told(row, openings) for row in rows]
+
+
+def _told(row: Row[Any], openings: Openings) -> Told:
+    place = f"ledger_entries/{row.id}"
+    wrong = None
+    if merkle.leaf_hash(row.entry) != row.leaf:
+        wrong = Finding("ledger.leaf", place, "the leaf hash is not that of the entry")
+    try:
+        entry = Entry.decode(row.entry)
+    except Refused as fault:
+        wrong = Finding("ledger.entry", place, f"not an entry: {fault.code}")
+        return Told(row.id, row.leaf, row.entry, row.position, None, None, wrong)
+    if entry.open is not None:
+        return Told(row.id, row.leaf, row.entry, row.position, entry, entry.open, wrong)
+    if row.sealed is None:
+        wrong = wrong or Finding("ledger.opening", place, "nothing opens this entry any more")
+        return Told(row.id, row.leaf, row.entry, row.position, entry, None, wrong)
+    try:
+        opened = openings.open(row.leaf, entry, row)
+    except (Corrupt, Refused) as fault:
+        wrong = wrong or Finding("ledger.opening", place, f"what should open this entry does not: {fault.code}")
+        return Told(row.id, row.leaf, row.entry, row.position, entry, None, wrong)
+    if not _about(opened, row.subject, openings):
+        wrong = wrong or Finding("ledger.subject", place, "the entry is about somebody else")
+    return Told(row.id, row.leaf, row.entry, row.position, entry, opened.facts, wrong)
+
+
+def _about(opened: Opened, subject: bytes, openings: Openings) -> bool:
+    facts = opened.facts
+    if subject == NOBODY:
+        return facts.subject is None
+    scope = facts.grant or facts.declaration or opened.opening.blind
+    return facts.subject == openings.commitment(SubjectRef(subject), scope)
+
+
+async def check(tx: Transaction, key: VerifierKey, told: Sequence[Told]) -> AsyncIterator[Finding]:
     """Every check of the ledger. `key` is the log's own, from the key store, not from the database."""
-    rows = (await tx.execute(select(ledger_entries).order_by(ledger_entries.c.id))).all()
-    placed = sorted((row for row in rows if row.position is not None), key=lambda row: row.position)
-    for finding in _entries(rows):
-        yield finding
+    for one in told:
+        if one.finding is not None:
+            yield one.finding
+    placed = sorted((one for one in told if one.position is not None), key=lambda one: one.position or 0)
     for finding in _positions(placed):
         yield finding
-    leaves = [merkle.leaf_hash(row.entry) for row in placed]
+    leaves = [merkle.leaf_hash(one.raw) for one in placed]
     async for finding in _tiles(tx, leaves):
         yield finding
     async for finding in _checkpoints(tx, leaves, key):
         yield finding
     async for finding in _cosignatures(tx, key):
         yield finding
-    async for finding in _salts(tx, {row.leaf: row.entry for row in rows}):
+    async for finding in _orphans(tx, told):
         yield finding
-    for finding in _invariants([*placed, *(row for row in rows if row.position is None)]):
+    for finding in _rules([*placed, *(one for one in told if one.position is None)]):
         yield finding
 
 
-def _entries(rows: Sequence[Row[Any]]) -> list[Finding]:
-    found = []
-    for row in rows:
-        if merkle.leaf_hash(row.entry) != row.leaf:
-            found.append(Finding("ledger.leaf", f"ledger_entries/{row.id}", "the leaf hash is not that of the entry"))
-        try:
-            Entry.decode(row.entry)
-        except Refused as fault:
-            found.append(Finding("ledger.entry", f"ledger_entries/{row.id}", f"not an entry: {fault.code}"))
-    return found
-
-
-def _positions(placed: Sequence[Row[Any]]) -> list[Finding]:
+def _positions(placed: Sequence[Told]) -> list[Finding]:
     found = []
     for expected, row in enumerate(placed):
         if row.position != expected:
@@ -112,28 +158,23 @@ async def _cosignatures(tx: Transaction, key: VerifierKey) -> AsyncIterator[Find
             yield Finding("ledger.cosignature", place, f"the cosignature does not verify: {fault.code}")
 
 
-async def _salts(tx: Transaction, entries: dict[bytes, bytes]) -> AsyncIterator[Finding]:
-    for row in await tx.execute(select(ledger_salts)):
-        place = f"ledger_salts/{row.leaf.hex()}"
-        try:
-            entry = Entry.decode(entries[row.leaf])
-        except KeyError:
-            yield Finding("ledger.salt", place, "a salt without its entry")
-            continue
-        except Refused:  # said already, as ledger.entry
-            continue
-        if entry.subject != subject_commitment(row.salt, SubjectRef(row.subject)):
-            yield Finding("ledger.salt", place, "the entry is about somebody else")
+async def _orphans(tx: Transaction, told: Sequence[Told]) -> AsyncIterator[Finding]:
+    there = {bytes(one.leaf) for one in told}
+    for leaf in (await tx.execute(select(ledger_openings.c.leaf))).scalars():
+        if bytes(leaf) not in there:
+            yield Finding("ledger.opening", f"ledger_openings/{leaf.hex()}", "an opening without its entry")
 
 
-def _invariants(rows: Sequence[Row[Any]]) -> list[Finding]:
-    entries = []
-    for row in rows:
-        try:
-            entries.append(Entry.decode(row.entry))
-        except Refused:  # said already, as ledger.entry; what follows from it cannot be judged
-            return []
-    return [
-        Finding("ledger.invariant", f"ledger_entries/{rows[broken.index].id}", broken.invariant)
-        for broken in audit.violations(entries)
-    ]
+def _rules(told: Sequence[Told]) -> Iterator[Finding]:
+    """The rules that anyone can check, and those that need what opens the entries."""
+    if any(one.entry is None for one in told):  # said already, as ledger.entry; what follows cannot be judged
+        return
+    public, full = audit.Auditor(), FullAuditor()
+    for one in told:
+        if one.entry is None:
+            continue
+        place = f"ledger_entries/{one.id}"
+        for broken in public.take(one.entry):
+            yield Finding("ledger.invariant", place, broken.invariant)
+        for broken in full.take(one.entry, one.facts, erased=True):  # what is missing is said by `read`
+            yield Finding("ledger.invariant", place, broken.invariant)

@@ -49,7 +49,9 @@ async def _living_keys(tx: Transaction, epoch_keys: Mapping[int, bytes]) -> Mapp
     for row in await tx.execute(select(consent_keys)):
         grant_id = GrantId(row.grant_id)
         try:
-            found[grant_id] = keyring.unwrap(row.wrapped, grant_id, row.epoch, epoch_keys[row.epoch])
-        except (Corrupt, KeyError):
+            found[grant_id] = keyring.unwrap(
+                row.wrapped, keyring.Bound(grant_id, row.digest, row.epoch), epoch_keys[row.epoch]
+            )
+        except (Corrupt, KeyError, ValueError):
             continue
     return found

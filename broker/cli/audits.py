@@ -20,7 +20,7 @@ from broker.cli.show import answer, line, pairs
 if TYPE_CHECKING:
     from broker.transparency.audits import Audited, Grown
     from broker.wiring import Home
-    from schemas.entry import Entry
+    from schemas.facts import Facts
     from schemas.note import VerifierKey
 
 app = typer.Typer(no_args_is_help=True, help="The ledger: verify it whole, prove one fact, check a proof offline.")
@@ -69,12 +69,12 @@ def prove(
 
     async def work(home: "Home") -> str:
         from broker import proofs
-        from schemas.entry import EntryKind
+        from schemas.facts import FactKind
 
-        names = {each.value for each in EntryKind}
+        names = {each.value for each in FactKind}
         if kind is not None and kind not in names:
             raise typer.BadParameter(", ".join(sorted(names)), param_hint="--kind")
-        return await proofs.prove(home, raw, None if kind is None else EntryKind(kind), chosen().language)
+        return await proofs.prove(home, raw, None if kind is None else FactKind(kind), chosen().language)
 
     receipt = at_home(work)
     answer({"receipt": receipt}, lambda: print(receipt, end=""))
@@ -103,14 +103,14 @@ def check(
     except Refused as fault:
         tell_fault(fault)
         raise typer.Exit(Exit.FINDINGS) from None
-    facts = meaning(checked.entry, chosen().language)
+    facts = meaning(checked.facts, chosen().language)
     told = {
         "valid": True,
         "origin": checked.origin,
         "index": checked.index,
         "size": checked.size,
         "witnesses": [one.name for one in checked.witnesses],
-        "entry": _entry(checked.entry),
+        "facts": _facts(checked.facts),
     }
 
     def text() -> None:
@@ -133,7 +133,7 @@ def export(
     async def work(home: "Home") -> dict[str, Any]:
         from broker.transparency.export import export as write
 
-        await home.ledger.sequence()
+        await home.ledger.sequence_unfinished()
         done = await write(home.store, home.ledger.verifier_key, folder)
         key = home.ledger.verifier_key.text
         return {"folder": str(folder), "size": done.size, "before": done.before, "files": done.files, "key": key}
@@ -210,11 +210,11 @@ def _id(text: str) -> bytes:
     return raw
 
 
-def _entry(entry: "Entry") -> dict[str, Any]:
-    """What an entry says, by the names of docs/protocol.md, section 8."""
+def _facts(facts: "Facts") -> dict[str, Any]:
+    """What facts say, by the names of docs/protocol.md, section 8."""
     from schemas.instants import rfc3339
 
-    told = {each.name: getattr(entry, each.name) for each in fields(entry)} | {"at": rfc3339(entry.at)}
+    told = {each.name: getattr(facts, each.name) for each in fields(facts)} | {"at": rfc3339(facts.at)}
     plain = {name: value.hex() if isinstance(value, bytes) else value for name, value in told.items()}
     return {name: value.value if isinstance(value, Enum) else value for name, value in plain.items()}
 

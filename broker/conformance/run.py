@@ -55,7 +55,7 @@ async def run(config: Config, folder: Path, log: Path, only: Sequence[str], hear
             if config.source is not None:
                 trial = SourceTrial(made, config.source.command, folder, environment, log, config.patience_seconds)
                 await declare(trial, config.skip, only, keep)
-            await made.play.home.ledger.sequence()
+            await made.play.home.ledger.sequence_unfinished()
             if await made.play.home.fsck.check():
                 raise Corrupt("conformance.broker")
     return Report(tuple(results))

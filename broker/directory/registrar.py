@@ -17,14 +17,14 @@ from sqlalchemy import ColumnElement, Table, or_, select, update
 from broker.crashpoints import mark
 from broker.directory import reading
 from broker.directory.reading import VERSION, Party, PartyKind
-from broker.ledger import Recorder
 from broker.ports import Clock
+from broker.recorder import Recorder
 from broker.store.engine import Transaction
 from broker.store.tables import meta, parties, publishing_rights, sealing_keys, signature_policies, signing_keys
 from schemas import hpke, pseudonym, signing
 from schemas.catalogue import Catalogue
-from schemas.entry import EntryKind
 from schemas.errors import Refused
+from schemas.facts import FactKind
 from schemas.names import EventType, Instant, Kid, PartyId
 
 LOCK = b"directory"
@@ -82,7 +82,7 @@ class Registrar:
         mark("registrar.party")
         # Crash here: the transaction is gone; whoever registers the party does it again. So too for every change below.
         digest = row_digest(row)
-        self._recorder.record(tx, EntryKind.PARTY_ADDED, party.created_at, recipient=party.id, detail=digest)
+        self._recorder.record(tx, FactKind.PARTY_ADDED, party.created_at, recipient=party.id, detail=digest)
 
     async def add_signing_key(
         self,
@@ -163,7 +163,7 @@ class Registrar:
                 raise Refused("registrar.already-revoked", "/kid", kid=kid.hex())
             await tx.execute(update(table).where(table.c.kid == kid).values(revoked_at=revoked_at))
             mark("registrar.key-revoked")
-            self._recorder.record(tx, EntryKind.KEY_REVOKED, at, recipient=PartyId(found.party), detail=kid)
+            self._recorder.record(tx, FactKind.KEY_REVOKED, at, recipient=PartyId(found.party), detail=kid)
             return
         raise Refused("registrar.unknown-key", "/kid", kid=kid.hex())
 
@@ -189,7 +189,7 @@ class Registrar:
         if not await tx.insert_new(publishing_rights, row):
             raise Refused("registrar.right-exists", "/event_type", party=party, event_type=event_type)
         mark("registrar.right")
-        self._record_right(tx, EntryKind.RIGHT_GRANTED, row, valid_from)
+        self._record_right(tx, FactKind.RIGHT_GRANTED, row, valid_from)
 
     async def end_publishing(self, tx: Transaction, party: PartyId, event_type: EventType, clock: Clock) -> None:
         """The party's rights to this type end with this millisecond. Raises Refused `registrar.no-right`.
@@ -207,7 +207,7 @@ class Registrar:
         await tx.execute(update(table).where(mine).values(valid_to=at))
         mark("registrar.right-ended")
         for row in ended:
-            self._record_right(tx, EntryKind.RIGHT_ENDED, dict(row._mapping) | {"valid_to": at}, at)
+            self._record_right(tx, FactKind.RIGHT_ENDED, dict(row._mapping) | {"valid_to": at}, at)
 
     async def set_policy(self, tx: Transaction, party: PartyId, policy: int, valid_from: Instant) -> None:
         """Which signatures the party's declarations need from this instant (`signing.POLICIES`).
@@ -227,9 +227,9 @@ class Registrar:
         if not await tx.insert_new(signature_policies, row):
             raise Refused("registrar.policy-exists", "/valid_from", party=party)
         mark("registrar.policy")
-        self._recorder.record(tx, EntryKind.POLICY_SET, valid_from, recipient=party, detail=row_digest(row))
+        self._recorder.record(tx, FactKind.POLICY_SET, valid_from, recipient=party, detail=row_digest(row))
 
-    def _record_right(self, tx: Transaction, kind: EntryKind, row: Mapping[str, Any], at: Instant) -> None:
+    def _record_right(self, tx: Transaction, kind: FactKind, row: Mapping[str, Any], at: Instant) -> None:
         party, event_type = PartyId(row["party"]), EventType(row["event_type"])
         self._recorder.record(tx, kind, at, recipient=party, event_type=event_type, detail=row_digest(row))
 
@@ -239,7 +239,7 @@ class Registrar:
         if not await tx.insert_new(table, row):
             raise Refused("registrar.key-exists", "/public", kid=row["kid"].hex())
         mark("registrar.key-added")
-        self._recorder.record(tx, EntryKind.KEY_ADDED, at, recipient=row["party"], detail=row["kid"])
+        self._recorder.record(tx, FactKind.KEY_ADDED, at, recipient=row["party"], detail=row["kid"])
 
     async def _end_others(
         self, tx: Transaction, table: Table, mine: ColumnElement[bool], new: Kid, end: Instant

@@ -15,19 +15,19 @@ from hashlib import sha256
 from sqlalchemy import and_, delete, or_, select, update
 
 from broker.crashpoints import mark
-from broker.deliveries import UNRELEASED, DeliveryState, in_states, load, mailbox_lock, withhold
+from broker.deliveries import ACTIVE, DeliveryState, in_states, load, mailbox_lock, withhold
 from broker.directory import reading
 from broker.directory.reading import row_of, subscription_of
 from broker.directory.registrar import LOCK, changing
-from broker.ledger import Recorder
 from broker.observe import logger
+from broker.recorder import Recorder
 from broker.store.engine import Transaction
 from broker.store.tables import declarations, deliveries, paused_subscriptions, subscriptions, withholdings
 from consent import purposes
 from consent.policy import Subscription, SubscriptionStatus
 from schemas.catalogue import Catalogue
-from schemas.entry import EntryKind
 from schemas.errors import Refused
+from schemas.facts import FactKind
 from schemas.names import EventType, Instant, ManifestDigest, PartyId, Purpose, Reason, SubjectRef
 
 
@@ -106,7 +106,7 @@ class Subscribing:
             before, status=SubscriptionStatus.APPROVED, approved_at=at, legal_reference=legal_reference.strip()
         )
         await self._write(tx, approved)
-        self._record(tx, EntryKind.SUBSCRIPTION_APPROVED, approved, at)
+        self._record(tx, FactKind.SUBSCRIPTION_APPROVED, approved, at)
         return approved
 
     async def end(self, tx: Transaction, subscription_id: bytes, at: Instant) -> Subscription:
@@ -119,7 +119,7 @@ class Subscribing:
             raise Refused("subscribing.ended", "/status")
         ended = replace(before, status=SubscriptionStatus.ENDED, ended_at=at)
         await self._write(tx, ended)
-        self._record(tx, EntryKind.SUBSCRIPTION_ENDED, ended, at)
+        self._record(tx, FactKind.SUBSCRIPTION_ENDED, ended, at)
         await self._close(tx, subscription_id, ended.recipient, at)
         return ended
 
@@ -166,13 +166,13 @@ class Subscribing:
         return {bytes(row.subscription): Instant(row.paused_at) for row in rows}
 
     async def _close(self, tx: Transaction, subscription_id: bytes, recipient: PartyId, at: Instant) -> None:
-        """What was not released, and what a pause holds back, the citizen's or the agency's own, does not wait for
+        """What was not applied, and what a pause holds back, the citizen's or the agency's own, does not wait for
         another approval.
         """
         await tx.lock_exclusive([mailbox_lock(recipient)])
         await tx.execute(delete(paused_subscriptions).where(paused_subscriptions.c.subscription == subscription_id))
         held_back = and_(deliveries.c.state == DeliveryState.WITHHELD.value, deliveries.c.reason == Reason.PAUSED.value)
-        mine = (deliveries.c.subscription == subscription_id, or_(in_states(UNRELEASED), held_back))
+        mine = (deliveries.c.subscription == subscription_id, or_(in_states(ACTIVE), held_back))
         await withhold(tx, self._recorder, await load(tx, *mine), Reason.ENDED, at)
         paused = (withholdings.c.subscription == subscription_id, withholdings.c.reason == Reason.PAUSED.value)
         rows = await tx.execute(
@@ -183,7 +183,7 @@ class Subscribing:
         for row in rows.all():
             self._recorder.record(
                 tx,
-                EntryKind.WITHHELD,
+                FactKind.WITHHELD,
                 at,
                 about=SubjectRef(row.subject),
                 recipient=PartyId(row.recipient),
@@ -205,7 +205,7 @@ class Subscribing:
         await tx.execute(update(subscriptions).where(subscriptions.c.id == subscription.id).values(**row))
         mark("subscribing.changed")
 
-    def _record(self, tx: Transaction, kind: EntryKind, subscription: Subscription, at: Instant) -> None:
+    def _record(self, tx: Transaction, kind: FactKind, subscription: Subscription, at: Instant) -> None:
         self._recorder.record(
             tx,
             kind,

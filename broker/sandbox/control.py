@@ -176,7 +176,7 @@ async def move(play: Play, wanted: Move) -> Json:
         play.clock.set(0)
     play.clock.move(wanted.seconds * 1000)
     await play.home.upkeep.turn()
-    await play.home.ledger.sequence()
+    await play.home.ledger.sequence_unfinished()
     await play.door.stir()
     return {"now": time_of(play.clock()), "moved_seconds": play.clock.moved_ms // 1000}
 

@@ -64,6 +64,11 @@ class Settings(BaseSettings):
     ledger_origin: Origin = "unefois.example/ledger"
     """The ledger's name for ever: a host and path without scheme (C2SP tlog-checkpoint)."""
 
+    ledger_window_seconds: int = Field(60, ge=1, le=86_400)
+    """Entries of so long a time come into the ledger together, in an order drawn by chance: what happened in it cannot be
+    told apart from outside. Receipts wait as long.
+    """
+
     database_url: str = Field(default_factory=lambda so_far: _database_in(so_far["home"]), repr=False)
     database_lock_seconds: int = Field(10, ge=1, le=600)
     """How long PostgreSQL lets a transaction wait for a lock (`lock_timeout`); it is done again later."""

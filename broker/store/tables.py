@@ -231,6 +231,8 @@ deliveries = Table(
     Column("purpose", Text, nullable=False),
     Column("grant_id", LargeBinary, nullable=False),
     Column("grant_version", Integer, nullable=False),
+    Column("tag", LargeBinary, nullable=False),  # by which anyone sees that entries are of one delivery
+    Column("plan_blind", LargeBinary, nullable=False),  # of the commitment to what was planned last
     Column("fields", LargeBinary, nullable=False),  # bitmap
     Column("locked", LargeBinary, nullable=False),
     Column("state", Text, nullable=False),
@@ -294,17 +296,29 @@ ledger_entries = Table(
     Column("id", Sequence, primary_key=True, autoincrement=True),
     Column("leaf", LargeBinary, nullable=False, index=True),
     Column("entry", LargeBinary, nullable=False),
+    Column("window", BigInteger, nullable=False),
+    Column("chain", LargeBinary),  # what it keeps its order to: its grant; empty: everything; null: nothing
     Column("position", BigInteger, unique=True),  # the dense index, given by the sequencer; null until then
     Index("ledger_entries_waiting", "id", sqlite_where=_WAITING, postgresql_where=_WAITING),
     sqlite_autoincrement=True,
 )
 
-ledger_salts = Table(
-    "ledger_salts",
+ledger_openings = Table(
+    "ledger_openings",
     metadata,
-    Column("leaf", LargeBinary, primary_key=True),  # an entry about a citizen holds a random salt: its leaf is its own
-    Column("subject", LargeBinary, nullable=False, index=True),
-    Column("salt", LargeBinary, nullable=False),
+    Column("leaf", LargeBinary, primary_key=True),  # a sealed entry holds a random blind: its leaf is its own
+    Column("subject", LargeBinary, nullable=False, index=True),  # empty: about no citizen
+    Column("period", Integer, nullable=False, index=True),  # whose key opens it
+    Column("kind", Text, nullable=False),
+    Column("reason", Text),
+    Column("sealed", LargeBinary, nullable=False),
+)
+
+first_ledger = Table(
+    "first_ledger",  # the entries of the first format, in clear: kept for this home's own checks, served to nobody
+    metadata,
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("entry", LargeBinary, nullable=False),
 )
 
 ledger_tiles = Table(

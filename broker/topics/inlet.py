@@ -96,7 +96,7 @@ class Inlet:
         ]
         async with self._store.begin() as tx:
             await advance(tx, topic, partition, offset, records[-1].position.offset + 1)
-            self._intake.record_refusals(tx, refused, self._clock())
+            self._intake.record_refusals(tx, refused, self._clock(), source)
             mark("inlet.taken")
             # Crash here: entries and offset are gone together; the batch is read again.
         INLET_ACCEPTED.inc(len(records) - len(refused))

@@ -19,11 +19,11 @@ from sqlalchemy import Row, select, update
 from broker.crashpoints import mark
 from broker.directory import reading
 from broker.directory.registrar import LOCK, row_digest
-from broker.ledger import Recorder
+from broker.recorder import Recorder
 from broker.store.access_tables import topic_users
 from broker.store.engine import Transaction
-from schemas.entry import EntryKind
 from schemas.errors import Refused
+from schemas.facts import FactKind
 from schemas.instants import instant_of
 from schemas.names import Instant, PartyId
 from schemas.topics import declarations, deliveries, receipts
@@ -109,7 +109,7 @@ class TopicUsers:
         await tx.insert_new(topic_users, {**row, "ended_at": None})
         mark("topics.allowed")
         # Crash here: the transaction is gone, row and entry; the operator says it again.
-        self._recorder.record(tx, EntryKind.KEY_ADDED, at, recipient=party, detail=user_digest(row))
+        self._recorder.record(tx, FactKind.KEY_ADDED, at, recipient=party, detail=user_digest(row))
         return TopicUser(party, principal, receives, declares, Instant(int(str(row["since"]))), None)
 
     async def end(self, tx: Transaction, party: PartyId, at: Instant) -> TopicUser:
@@ -126,7 +126,7 @@ class TopicUsers:
         await tx.execute(update(topic_users).where(*mine).values(ended_at=at))
         mark("topics.ended")
         # Crash here: the transaction is gone; the operator says it again.
-        self._recorder.record(tx, EntryKind.KEY_REVOKED, at, recipient=user.party, detail=user_digest(row._mapping))
+        self._recorder.record(tx, FactKind.KEY_REVOKED, at, recipient=user.party, detail=user_digest(row._mapping))
         return TopicUser(user.party, user.principal, user.receives, user.declares, user.since, at)
 
 

@@ -28,15 +28,15 @@ from broker.serving import Serving
 from broker.store import migrate
 from broker.web.problems import language_of
 from broker.wiring import Home
-from schemas.entry import EntryKind
 from schemas.errors import Corrupt, Fault, Unavailable
+from schemas.facts import FactKind
 from schemas.messages import Language, explain, table
 
 CHECK_SECONDS: Final = 5
 LATE_MS: Final = 60_000
 """An entry that waits longer for its place in the ledger says that nobody orders it."""
 
-REFUSALS: Final = (EntryKind.REFUSED, EntryKind.WITHHELD, EntryKind.REJECTED)
+REFUSALS: Final = (FactKind.REFUSED, FactKind.WITHHELD, FactKind.REJECTED)
 
 
 def routes(home: Home, serving: Serving | None = None) -> APIRouter:
@@ -203,7 +203,7 @@ def _gauges(figures: Figures) -> Iterator[Metric]:
 
 
 def _counters(tally: Tally) -> Iterator[Metric]:
-    released = tally.counted[EntryKind.RELEASED, None]
+    released = tally.counted[FactKind.RELEASED, None]
     yield CounterMetricFamily("unefois_releases", "Deliveries opened, since this process was first asked.", released)
     refusals = CounterMetricFamily("unefois_refusals", "By kind and reason, likewise.", labels=["kind", "reason"])
     for (kind, reason), count in sorted(tally.counted.items(), key=lambda one: (one[0][0].value, str(one[0][1]))):

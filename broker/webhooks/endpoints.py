@@ -22,13 +22,13 @@ from sqlalchemy import Row, delete, select, update
 
 from broker.crashpoints import mark
 from broker.directory import reading
-from broker.ledger import Recorder
 from broker.outbound import Outbound
 from broker.ports import Entropy
+from broker.recorder import Recorder
 from broker.store.access_tables import webhook_attempts, webhook_notices, webhooks
 from broker.store.engine import Transaction
-from schemas.entry import EntryKind
 from schemas.errors import Refused
+from schemas.facts import FactKind
 from schemas.instants import instant_of
 from schemas.names import Instant, PartyId
 from schemas.webhooks import public_key_of
@@ -136,7 +136,7 @@ class Webhooks:
         await tx.insert_new(webhooks, row)
         mark("webhooks.added")
         # Crash here: the transaction is gone; the agency registers it again. So too for every change below.
-        self._recorder.record(tx, EntryKind.KEY_ADDED, at, recipient=party, detail=webhook_digest(row))
+        self._recorder.record(tx, FactKind.KEY_ADDED, at, recipient=party, detail=webhook_digest(row))
         return await self.one(tx, party, row["id"])
 
     async def prove(self, tx: Transaction, party: PartyId, of: bytes, at: Instant) -> Webhook:
@@ -168,7 +168,7 @@ class Webhooks:
         await tx.execute(delete(webhook_attempts).where(webhook_attempts.c.webhook == of))
         await tx.execute(delete(webhook_notices).where(webhook_notices.c.webhook == of))
         row = (await tx.execute(select(webhooks).where(webhooks.c.id == of))).one()
-        self._recorder.record(tx, EntryKind.KEY_REVOKED, at, recipient=party, detail=webhook_digest(row._mapping))
+        self._recorder.record(tx, FactKind.KEY_REVOKED, at, recipient=party, detail=webhook_digest(row._mapping))
         return webhook_of(row)
 
     async def one(self, tx: Transaction, party: PartyId, of: bytes) -> Webhook:

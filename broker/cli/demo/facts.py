@@ -7,29 +7,25 @@ Keeps: only reading; positions are those that the sequencer gave.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import select
-
-from broker.store.engine import Store
-from broker.store.tables import ledger_entries
-from schemas.entry import Entry, EntryKind
+from broker.wiring import Home
+from schemas.facts import FactKind, Facts
 from schemas.names import LeafHash
 
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """One entry of the ledger with its leaf hash."""
+    """What one entry of the ledger says, with the entry's leaf hash."""
 
     leaf: LeafHash
-    entry: Entry
+    facts: Facts
 
 
-async def facts_of(store: Store) -> list[Fact]:
-    """Every entry, in the order of the log. Raises Refused `entry.*`."""
-    async with store.read() as tx:
-        rows = await tx.execute(select(ledger_entries.c.leaf, ledger_entries.c.entry).order_by(ledger_entries.c.id))
-        return [Fact(LeafHash(row.leaf), Entry.decode(row.entry)) for row in rows]
+async def facts_of(home: Home) -> list[Fact]:
+    """What every entry says, in the order of writing. Raises Refused `entry.*`, Corrupt `openings.damaged`."""
+    async with home.store.read() as tx:
+        return [Fact(leaf, facts) for leaf, facts in await home.openings.all(tx)]
 
 
-def of_kind(facts: Sequence[Fact], kind: EntryKind) -> list[Fact]:
+def of_kind(facts: Sequence[Fact], kind: FactKind) -> list[Fact]:
     """The facts of one kind, in their order."""
-    return [fact for fact in facts if fact.entry.kind is kind]
+    return [fact for fact in facts if fact.facts.kind is kind]

@@ -18,7 +18,7 @@ from schemas.note import VerifierKey
 def verdict(text: str, key: VerifierKey) -> str:
     """What the receipt proves, or the code with which it is refused."""
     try:
-        return receipt.check(text, key).entry.kind.value
+        return receipt.check(text, key).facts.kind.value
     except Refused as fault:
         return fault.code
 

@@ -64,9 +64,9 @@ class Stage:
         self.number += 1
         self.telling.act(self.number, self.words(f"{key}.title"), self.words(f"{key}.text"))
         yield
-        await self.home.ledger.sequence()
+        await self.home.ledger.sequence_unfinished()
         findings = await self.home.fsck.check()
-        entries = len(await facts_of(self.home.store))
+        entries = len(await facts_of(self.home))
         shown = self.words("stage.entries", count=entries)
         wrong = "; ".join(f"{each.check} {each.place}" for each in findings[:3])
         self.claim("stage.fsck", held=not findings, evidence=wrong or shown)

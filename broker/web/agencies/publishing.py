@@ -26,8 +26,8 @@ from broker.web.agencies.faults import status_of
 from broker.web.agencies.strict import Access, StrictRoute
 from broker.web.problems import language_of, told
 from broker.wiring import Home
-from schemas.entry import EntryKind
 from schemas.errors import Refused
+from schemas.facts import FactKind
 from schemas.names import DeclarationId
 
 routes = APIRouter(route_class=StrictRoute, tags=["publish"])
@@ -114,7 +114,7 @@ async def receipt(request: Request, caller: Publisher, declaration: str) -> Plai
     track = await _own(home, caller, declaration)
     if track.routed_at is None:
         raise Refused("ledger.not-sequenced-yet", "/declaration")
-    kind = EntryKind.RECEIVED if track.corrects is None else EntryKind.CORRECTED
+    kind = FactKind.RECEIVED if track.corrects is None else FactKind.CORRECTED
     return PlainTextResponse(await proofs.show(home, track.declaration_id, kind, language_of(request)))
 
 

@@ -183,4 +183,4 @@ async def _written(stage: Stage) -> tuple[int, int, int, int]:
             (await tx.execute(select(func.count()).select_from(table))).scalar_one()
             for table in (log_record, declarations, deliveries)
         ]
-    return counts[0], counts[1], counts[2], len(await facts_of(stage.home.store))
+    return counts[0], counts[1], counts[2], len(await facts_of(stage.home))

@@ -17,9 +17,9 @@ from broker.cli.demo.stage import Stage
 from schemas.declaration import Source
 from schemas.declaration import declare as sign
 from schemas.delivery import ReleasedDelivery
-from schemas.entry import EntryKind
 from schemas.envelope import SignedDeclaration
 from schemas.errors import Refused
+from schemas.facts import FactKind
 from schemas.messages import explain
 from schemas.names import DeclarationId, Instant, uuid7
 from schemas.signing import Algorithm, PrivateKey
@@ -41,7 +41,7 @@ class Attempt:
 async def attack(stage: Stage, declared: Declared) -> None:
     """Try each, compare code and pointer; then replay, and swap a sealed field in transit."""
     home = stage.home
-    before = len(of_kind(await facts_of(home.store), EntryKind.REFUSED))
+    before = len(of_kind(await facts_of(home), FactKind.REFUSED))
     attempts = await _attempts(stage, declared)
     ends = [await _end_of(attempt) for attempt in attempts]
     heads = (stage.words("attack.try"), stage.words("attack.where"))
@@ -57,7 +57,7 @@ async def attack(stage: Stage, declared: Declared) -> None:
     )
     total = len(attempts)
     stage.claim("attack.refused", held=all(right), total=total, count=sum(right), evidence=unexpected)
-    written = len(of_kind(await facts_of(home.store), EntryKind.REFUSED)) - before
+    written = len(of_kind(await facts_of(home), FactKind.REFUSED)) - before
     stage.claim("attack.recorded", held=written == len(attempts) - 1, count=written)
     await _replay(stage, declared)
     await _swap(stage)
@@ -138,8 +138,8 @@ async def _replay(stage: Stage, declared: Declared) -> None:
     routed = await home.router.route()
     received = [
         fact
-        for fact in of_kind(await facts_of(home.store), EntryKind.RECEIVED)
-        if fact.entry.declaration == declared.accepted.digest
+        for fact in of_kind(await facts_of(home), FactKind.RECEIVED)
+        if fact.facts.declaration == declared.accepted.digest
     ]
     same = again.receipt == declared.accepted.receipt and again.repeated
     stage.claim("attack.replay", held=same and routed == 0 and len(received) == 1)

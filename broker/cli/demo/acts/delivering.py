@@ -19,7 +19,7 @@ from broker.cli.demo.cast import ADMINISTRATIONS
 from broker.cli.demo.facts import facts_of, of_kind
 from broker.cli.demo.stage import Stage
 from broker.deliveries import load
-from schemas.entry import EntryKind
+from schemas.facts import FactKind
 from schemas.names import DeclarationId, PartyId
 from schemas.release import LockedDelivery, indices
 
@@ -73,8 +73,8 @@ async def applied_by(stage: Stage, declaration: DeclarationId) -> set[PartyId]:
     """Whose systems took this declaration, by the ledger's word."""
     async with stage.home.store.read() as tx:
         ours = {each.id for each in await load(tx) if each.declaration_id == declaration}
-    facts = of_kind(await facts_of(stage.home.store), EntryKind.APPLIED)
-    return {fact.entry.actor for fact in facts if fact.entry.delivery in ours}
+    facts = of_kind(await facts_of(stage.home), FactKind.APPLIED)
+    return {fact.facts.actor for fact in facts if fact.facts.delivery in ours}
 
 
 def _show(stage: Stage) -> None:
@@ -136,8 +136,8 @@ async def _released(stage: Stage, accepted: Accepted) -> dict[PartyId, set[str]]
     """recipient -> the fields whose keys it was given, by the bitmaps of the ledger's `released` entries."""
     names = stage.home.catalogue.by_type(cast.ADDRESS).names
     given: dict[PartyId, set[str]] = {}
-    for fact in of_kind(await facts_of(stage.home.store), EntryKind.RELEASED):
-        entry = fact.entry
+    for fact in of_kind(await facts_of(stage.home), FactKind.RELEASED):
+        entry = fact.facts
         if entry.declaration == accepted.digest and entry.recipient is not None and entry.fields is not None:
             shown = {names[index] for index in indices(entry.fields, len(names))}
             given[entry.recipient] = given.get(entry.recipient, set()) | shown

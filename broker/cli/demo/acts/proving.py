@@ -25,7 +25,7 @@ from broker.cli.demo.facts import facts_of, of_kind
 from broker.cli.demo.stage import Stage
 from broker.ledger import newest_checkpoint
 from broker.transparency import export
-from schemas.entry import EntryKind
+from schemas.facts import FactKind
 from schemas.note import Note
 
 CHILD_S = 30
@@ -34,12 +34,12 @@ CHILD_S = 30
 
 async def prove(stage: Stage, declared: Declared, revoked: Revoked) -> None:
     """A receipt for each administration that took the move, and for the revocation; another process checks them."""
-    facts = of_kind(await facts_of(stage.home.store), EntryKind.RELEASED)
-    ours = [fact.entry for fact in facts if fact.entry.declaration == declared.accepted.digest]
-    paths = [await _receipt(stage, "revoked", revoked.grant, EntryKind.REVOKED)]
+    facts = of_kind(await facts_of(stage.home), FactKind.RELEASED)
+    ours = [fact.facts for fact in facts if fact.facts.declaration == declared.accepted.digest]
+    paths = [await _receipt(stage, "revoked", revoked.grant, FactKind.REVOKED)]
     for entry in ours:
         name = f"released-{(entry.recipient or '').rpartition(':')[2]}"
-        paths.append(await _receipt(stage, name, entry.delivery or b"", EntryKind.RELEASED))
+        paths.append(await _receipt(stage, name, entry.delivery or b"", FactKind.RELEASED))
     shown = paths[0].read_text("utf-8")
     stage.telling.lines(shown.split("\n\n")[2].splitlines())
     false = paths[0].with_name("false.txt")
@@ -49,7 +49,7 @@ async def prove(stage: Stage, declared: Declared, revoked: Revoked) -> None:
     child = await _child(Path(offline.__file__), key, *paths, false)
     answer = json.loads(child.told or "{}")
     *verdicts, last = answer.get("verdicts", [child.wrong])
-    good = verdicts == [EntryKind.REVOKED.value, *[EntryKind.RELEASED.value] * len(ours)]
+    good = verdicts == [FactKind.REVOKED.value, *[FactKind.RELEASED.value] * len(ours)]
     stage.claim("prove.offline", held=good and len(ours) == 5, count=len(verdicts))
     stage.claim("prove.only_schemas", held=answer.get("imported") == ["schemas"], evidence="import schemas")
     stage.claim("prove.false", held=last == "receipt.meaning-differs", evidence=last)
@@ -66,7 +66,7 @@ async def publish(stage: Stage, kept: Note) -> None:
     """Export the ledger, let the stranger check it, change one bit of the copy, let it look again."""
     home = stage.home
     folder = stage.folder("ledger")
-    await home.ledger.sequence()
+    await home.ledger.sequence_unfinished()
     exported = await export.export(home.store, home.ledger.verifier_key, folder)
     files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
     stage.telling.lines(["  ".join(files), "", *(folder / "checkpoint").read_text("utf-8").splitlines()])
@@ -129,7 +129,7 @@ def _short(finding: Finding) -> str:
     return f"{finding.check} @ {place}"
 
 
-async def _receipt(stage: Stage, name: str, id_: bytes, kind: EntryKind) -> Path:
+async def _receipt(stage: Stage, name: str, id_: bytes, kind: FactKind) -> Path:
     path = stage.folder("receipts") / f"{name}.txt"
     path.write_text(await proofs.prove(stage.home, id_, kind, stage.words.language), "utf-8")
     return path

@@ -19,8 +19,8 @@ from broker.deliveries import Delivery
 from broker.ports import KeyKind
 from consent import keyring, registry
 from consent.explain import explain_reason
-from schemas.entry import EntryKind
 from schemas.errors import Corrupt, Refused
+from schemas.facts import FactKind
 from schemas.hpke import SealingKey
 from schemas.names import DeliveryId, GrantId, LeafHash, Reason
 from schemas.release import LockedDelivery, open_locked
@@ -74,7 +74,7 @@ async def _claim_noise(stage: Stage, leased: Delivery, grant: GrantId) -> None:
     """The consent's key is gone; with the gate's private key, and every consent key there is, it does not open."""
     home = stage.home
     async with home.store.read() as tx:
-        gone = await registry.consent_key(tx.conn, grant, home.keyring.consent_epochs()) is None
+        gone = grant not in {row.grant_id async for batch in registry.keys(tx.conn) for row in batch}
         others = [key for _, key in (await _living_keys(stage)).items()]
         gate = home.keyring.gate((await home.lookup.directory(tx)).sealing_key(leased.gate_kid))
     if gate is None:
@@ -97,11 +97,11 @@ async def _claim_backup(stage: Stage, leased: Delivery, grant: GrantId, backup: 
 
 
 async def _claim_ledger(stage: Stage, leased: Delivery, grant: GrantId) -> None:
-    facts = await facts_of(stage.home.store)
-    revoked = [fact for fact in of_kind(facts, EntryKind.REVOKED) if fact.entry.grant == grant]
-    released = [fact for fact in of_kind(facts, EntryKind.RELEASED) if fact.entry.delivery == leased.id]
-    withheld = [fact for fact in of_kind(facts, EntryKind.WITHHELD) if fact.entry.delivery == leased.id]
-    told = [fact.entry.reason for fact in withheld]
+    facts = await facts_of(stage.home)
+    revoked = [fact for fact in of_kind(facts, FactKind.REVOKED) if fact.facts.grant == grant]
+    released = [fact for fact in of_kind(facts, FactKind.RELEASED) if fact.facts.delivery == leased.id]
+    withheld = [fact for fact in of_kind(facts, FactKind.WITHHELD) if fact.facts.delivery == leased.id]
+    told = [fact.facts.reason for fact in withheld]
     stage.claim("revoke.ledger", held=len(revoked) == 1 and not released and told == [Reason.REVOKED])
 
 
@@ -109,7 +109,8 @@ async def _living_keys(stage: Stage) -> Mapping[GrantId, bytes]:
     """Every consent key that the registry can still give."""
     async with stage.home.store.read() as tx:
         ids = [GrantId(row.grant_id) async for batch in registry.keys(tx.conn) for row in batch]
-        return await registry.consent_keys_of(tx.conn, ids, stage.home.keyring.consent_epochs())
+        heads = await registry.current(tx.conn, ids)
+        return await registry.consent_keys_of(tx.conn, heads.values(), stage.home.keyring.consent_epochs())
 
 
 def _opens(locked: LockedDelivery, consent_key: bytes, gate: SealingKey) -> bool:
@@ -122,13 +123,14 @@ def _opens(locked: LockedDelivery, consent_key: bytes, gate: SealingKey) -> bool
 
 def _from_backup(backup: Path, grant: GrantId, epochs: Mapping[int, bytes]) -> bytes | None:
     """The consent key of a grant, from a backup of the database and the epoch keys that are alive now."""
+    query = "SELECT epoch, digest, wrapped FROM consent_keys WHERE grant_id = ?"
     with closing(sqlite3.connect(backup)) as database:
-        row = database.execute("SELECT epoch, wrapped FROM consent_keys WHERE grant_id = ?", (bytes(grant),)).fetchone()
+        row = database.execute(query, (bytes(grant),)).fetchone()
     if row is None:
         return None
     for key in epochs.values():
         try:
-            return keyring.unwrap(row[1], grant, row[0], key)
+            return keyring.unwrap(row[2], keyring.Bound(grant, row[1], row[0]), key)
         except Corrupt:
             continue
     return None

@@ -14,7 +14,7 @@ from broker.directory import reading
 from broker.directory.reading import Party, PartyKind
 from broker.directory.registrar import OVERLAP_MS, Registrar
 from broker.directory.subscribing import Subscribing, subscription_digest
-from broker.ledger import Recorder
+from broker.recorder import Recorder
 from broker.store import tables
 from broker.store.engine import Store, Transaction
 from consent.policy import Subscription, SubscriptionStatus

@@ -1,0 +1,133 @@
+"""Recorder: every fact that can be proven, written in the transaction that makes it a fact.
+
+Refuses: an entry outside a transaction.
+Keeps: an entry, its opening and its effect are committed together or not at all. Whoever reads the entry alone learns
+nothing: what it says is sealed under a fresh blind, but for what is public by right.
+Source: docs/protocol.md, section 8.
+"""
+
+from broker.openings import Openings
+from broker.ports import Entropy
+from broker.store.engine import Transaction
+from broker.store.tables import ledger_entries, ledger_openings
+from consent.grant import Grant
+from consent.rows import digest_of
+from schemas import merkle
+from schemas.entry import OPEN_FACTS, Entry, EntryKind, Opening, kind_of, opened, window_of
+from schemas.facts import BLIND_BYTES, FactKind, Facts
+from schemas.names import (
+    DeliveryId,
+    EventType,
+    GrantId,
+    Instant,
+    Kid,
+    LeafHash,
+    ManifestDigest,
+    PartyId,
+    Purpose,
+    Reason,
+    SubjectRef,
+)
+
+BARRIER = b""
+"""The chain of an open entry: everything keeps its order to it."""
+
+
+def write(tx: Transaction, entry: Entry, chain: bytes | None) -> LeafHash:
+    """Add one entry to the ledger; it is there when the caller's transaction is. Returns its leaf hash.
+
+    `chain`: entries of one chain stay in the order of their writing, and in that order to every BARRIER.
+    """
+    encoded = entry.encode()
+    leaf = merkle.leaf_hash(encoded)
+    tx.add(ledger_entries, {"leaf": leaf, "entry": encoded, "window": entry.window, "chain": chain})
+    # Crash here: the entry is gone together with what it tells of, for both are one transaction.
+    return leaf
+
+
+class Recorder:
+    """Writes entries in the broker's name."""
+
+    def __init__(self, party: PartyId, entropy: Entropy, openings: Openings, window_ms: int) -> None:
+        """`window_ms`: how long a window is, at least 1."""
+        self._party = party
+        self._entropy = entropy
+        self._openings = openings
+        self._window_ms = window_ms
+
+    def record(
+        self,
+        tx: Transaction,
+        kind: FactKind,
+        at: Instant,
+        *,
+        about: SubjectRef | None = None,
+        actor: PartyId | None = None,
+        recipient: PartyId | None = None,
+        event_type: EventType | None = None,
+        purpose: Purpose | None = None,
+        declaration: ManifestDigest | None = None,
+        delivery: DeliveryId | None = None,
+        grant: GrantId | None = None,
+        grant_version: int | None = None,
+        fields: bytes | None = None,
+        reason: Reason | None = None,
+        basis: str | None = None,
+        sealed_to: Kid | None = None,
+        count: int | None = None,
+        detail: bytes | None = None,
+        tag: bytes | None = None,
+        plan_blind: bytes | None = None,
+    ) -> LeafHash:
+        """One entry in the caller's transaction. Returns the leaf hash.
+
+        `about` is committed to under a salt; `tag` and `plan_blind` are the delivery's, where its kind has them.
+        """
+        blind = self._entropy(BLIND_BYTES)
+        subject = None if about is None else self._openings.commitment(about, grant or declaration or blind)
+        facts = Facts(
+            at=at,
+            kind=kind,
+            actor=actor or self._party,
+            recipient=recipient,
+            event_type=event_type,
+            purpose=purpose,
+            declaration=declaration,
+            delivery=delivery,
+            grant=grant,
+            grant_version=grant_version,
+            fields=fields,
+            reason=reason,
+            basis=basis,
+            sealed_to=sealed_to,
+            count=count,
+            subject=subject,
+            detail=detail,
+        )
+        window = window_of(at, self._window_ms)
+        if kind in OPEN_FACTS:
+            return write(tx, opened(window, facts), BARRIER)
+        with_plan = kind_of(facts) in {EntryKind.PLANNED, EntryKind.RELEASED}
+        opening = Opening(blind, plan_blind if with_plan else None, facts)
+        leaf = write(tx, opening.seal(window, tag), grant)
+        tx.add(ledger_openings, self._openings.row(leaf, opening, about))
+        return leaf
+
+    def grant(
+        self, tx: Transaction, kind: FactKind, grant: Grant, at: Instant, reason: Reason | None = None
+    ) -> LeafHash:
+        """The entry of one version of a grant; `detail` commits to the whole version, so that no row can be edited."""
+        return self.record(
+            tx,
+            kind,
+            at,
+            about=grant.subject,
+            recipient=grant.recipient,
+            event_type=grant.event_type,
+            purpose=grant.purpose,
+            grant=grant.id,
+            grant_version=grant.version,
+            reason=reason,
+            basis=grant.basis.text,
+            detail=digest_of(grant),
+        )
