@@ -10,8 +10,6 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select
-
 from broker import identity
 from broker.arrived import Accepted
 from broker.consents import Recorded, Wish
@@ -23,13 +21,13 @@ from broker.keys.memory import MemoryKeys
 from broker.ports import KeyKind
 from broker.settings.choices import Settings, load
 from broker.store.engine import Store
-from broker.store.tables import ledger_entries, metadata
+from broker.store.tables import metadata
 from broker.wiring import Home, assemble, open_log
 from connectors.contract import Applied, Pulled
 from consent.grant import CONSENT, Basis, Scope, Voice
 from consent.policy import Subscription
 from schemas.delivery import VerifiedDelivery, open_release, verify_delivery
-from schemas.entry import Entry, EntryKind
+from schemas.facts import FactKind, Facts
 from schemas.hpke import Suite
 from schemas.names import (
     Capacity,
@@ -139,7 +137,7 @@ class World:
 
     async def step(self) -> None:
         """Order the ledger, then nothing may be wrong."""
-        await self.home.ledger.sequence()
+        await self.home.ledger.sequence_unfinished()
         found = await self.home.fsck.check()
         if found:
             raise AssertionError(f"fsck: {found}")
@@ -270,12 +268,11 @@ class World:
             await inbox.acknowledge(delivery.delivery_id, Applied(None))
         return opened
 
-    async def entries(self, *kinds: EntryKind) -> list[Entry]:
-        """The ledger's entries of these kinds, or all, in order."""
+    async def entries(self, *kinds: FactKind) -> list[Facts]:
+        """What the ledger's entries of these kinds say, or all, in the order of writing."""
         async with self.home.store.read() as tx:
-            rows = (await tx.execute(select(ledger_entries.c.entry).order_by(ledger_entries.c.id))).all()
-        found = [Entry.decode(row.entry) for row in rows]
-        return [entry for entry in found if not kinds or entry.kind in kinds]
+            found = [facts for _, facts in await self.home.openings.all(tx)]
+        return [facts for facts in found if not kinds or facts.kind in kinds]
 
 
 @asynccontextmanager

@@ -6,7 +6,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from schemas.entry import Entry, EntryKind
+from schemas.facts import FactKind, Facts
 
 LEDGER = "ledger_entries"
 
@@ -45,4 +45,4 @@ def unchanged(database: Path, *, refusals: int = 0) -> Iterator[None]:
     assert before == after
     assert old == new[: len(old)]
     entries = [Entry.decode(entry) for (entry,) in new[len(old) :]]
-    assert [(EntryKind.REFUSED, None)] * refusals == [(entry.kind, entry.subject) for entry in entries]
+    assert [(FactKind.REFUSED, None)] * refusals == [(entry.kind, entry.subject) for entry in entries]

@@ -13,7 +13,7 @@ from broker.mailbox import Patience
 from broker.turns import Trouble, Turn, turn
 from connectors.contract import Retry, Unknown
 from connectors.table import TableConnector
-from schemas.entry import EntryKind
+from schemas.facts import FactKind
 from schemas.names import Reason
 from tests.bad_input.door import Door
 from tests.bad_input.person import Person
@@ -115,7 +115,7 @@ async def test_a_system_that_takes_no_row_for_two_days_gets_it_when_it_does(
     assert [] == await here.home.dead_letters.list()
     assert 1 == (await turn(here.home, agencies)).applied
     assert ["Quenouillard"] == names_in(system)
-    assert 1 == len(await here.entries(EntryKind.APPLIED))
+    assert 1 == len(await here.entries(FactKind.APPLIED))
 
 
 def test_nobody_is_needed_before_nine_days_are_over(tmp_path: Path) -> None:
@@ -169,8 +169,8 @@ async def test_a_consent_that_ends_while_the_system_is_away_is_not_outlived_by_w
     system.unlink()
     done = await turn(here.home, agencies)
 
-    assert (0, 1) == (done.applied, len(await here.entries(EntryKind.EXPIRED)))
-    assert Reason.EXPIRED in {entry.reason for entry in await here.entries(EntryKind.WITHHELD)}
+    assert (0, 1) == (done.applied, len(await here.entries(FactKind.EXPIRED)))
+    assert Reason.EXPIRED in {entry.reason for entry in await here.entries(FactKind.WITHHELD)}
 
 
 def test_an_operator_is_told_that_a_system_is_away_and_that_it_will_be_tried_again(

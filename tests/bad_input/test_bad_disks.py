@@ -17,7 +17,7 @@ from broker.settings.choices import load
 from broker.store import dialects
 from broker.store.engine import Store
 from broker.wiring import open_home
-from schemas.entry import EntryKind
+from schemas.facts import FactKind
 from schemas.errors import Unavailable
 from schemas.names import GrantId
 from tests.announced import site
@@ -89,7 +89,7 @@ async def test_a_full_disk_is_told_keeps_what_was_answered_and_takes_the_same_ag
 
     assert await here.home.intake.accept(envelope)
 
-    assert answered + 1 == await here.home.router.route() == len(await here.entries(EntryKind.RECEIVED))
+    assert answered + 1 == await here.home.router.route() == len(await here.entries(FactKind.RECEIVED))
     taken = 0
     while found := await here.take(CAF):
         taken += len(found)
@@ -119,7 +119,7 @@ async def test_a_revocation_on_a_full_disk_is_not_acknowledged_and_takes_effect_
 
     await here.home.consents.revoke(recorded.grant.id, VOICE)
 
-    assert 1 == len(await here.entries(EntryKind.REVOKED))
+    assert 1 == len(await here.entries(FactKind.REVOKED))
 
 
 @pytest.mark.asyncio

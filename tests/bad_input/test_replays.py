@@ -3,7 +3,7 @@
 import pytest
 
 from broker.router import TOPIC
-from schemas.entry import EntryKind
+from schemas.facts import FactKind
 from schemas.names import DeclarationId, Reason, uuid7
 from tests.bad_input.door import Door
 from tests.bad_input.person import Person
@@ -26,7 +26,7 @@ async def test_the_same_bytes_get_the_same_receipt_and_have_one_effect(door: Doo
     assert (first.receipt, first.received_at, True) == (again.receipt, again.received_at, again.repeated)
     await door.arrives(lambda: home.intake.accept(envelope))
     assert 1 == await home.log.end(TOPIC, 0)
-    assert 1 == len(await door.here.entries(EntryKind.RECEIVED))
+    assert 1 == len(await door.here.entries(FactKind.RECEIVED))
 
 
 @pytest.mark.asyncio

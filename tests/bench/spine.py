@@ -15,7 +15,7 @@ from broker.directory.reading import Party, PartyKind
 from broker.store.tables import ledger_entries
 from connectors.contract import Applied
 from schemas import merkle, tiles
-from schemas.entry import Entry, EntryKind
+from schemas.facts import FactKind, Facts
 from schemas.hpke import Suite
 from schemas.names import LeafHash, PartyId
 from tests.bench.figures import Figure, cost, percentile, rate
@@ -86,7 +86,7 @@ async def end_to_end(here: World, parties: list[PartyId], people: Sequence[int])
     seconds = time.perf_counter() - start
     if delivered != len(people) * len(parties):
         raise RuntimeError(f"{delivered} deliveries instead of {len(people) * len(parties)}")
-    await here.home.ledger.sequence()
+    await here.home.ledger.sequence_unfinished()
     return seconds
 
 
@@ -144,14 +144,14 @@ async def revocations(here: World, parties: list[PartyId], first: int, rounds: i
 async def ledger(here: World, entries: int) -> list[Figure]:
     """Sequencing in batches of 256, and a proof out of a ledger of so many entries."""
     home = here.home
-    await home.ledger.sequence()
-    entry = Entry(at=here.clock(), kind=EntryKind.KEY_ADDED, actor=home.party)
+    await home.ledger.sequence_unfinished()
+    entry = Entry(at=here.clock(), kind=FactKind.KEY_ADDED, actor=home.party)
     encoded = [entry.encode() + n.to_bytes(4, "big") for n in range(256)]
     start = time.perf_counter()
     tiles.grow(0, encoded, {}.__getitem__)
     floor = (time.perf_counter() - start) / 256
     async with home.store.begin() as tx:
-        raw = Entry(at=here.clock(), kind=EntryKind.KEY_ADDED, actor=home.party, detail=bytes(32)).encode()
+        raw = Entry(at=here.clock(), kind=FactKind.KEY_ADDED, actor=home.party, detail=bytes(32)).encode()
         rows = ({"leaf": merkle.leaf_hash(raw), "entry": raw} for _ in range(entries))
         chunk = []
         for row in rows:
@@ -162,7 +162,7 @@ async def ledger(here: World, entries: int) -> list[Figure]:
         if chunk:
             await tx.execute(insert(ledger_entries), chunk)
     start = time.perf_counter()
-    ordered = await home.ledger.sequence()
+    ordered = await home.ledger.sequence_unfinished()
     append = (time.perf_counter() - start) / ordered
     async with home.store.read() as tx:
         where = ledger_entries.c.position == 5

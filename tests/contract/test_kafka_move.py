@@ -44,11 +44,11 @@ async def test_a_home_goes_on_where_its_log_went(tmp_path: Path, kafka: str, mon
             await surroundings.check_log(moved)
             assert 2 == await log.first("declarations", 0)
             assert 1 == await moved.router.route()
-            await moved.ledger.sequence()
+            await moved.ledger.sequence_unfinished()
             assert [] == await moved.fsck.check()
             await moved.desk.declare(*await _one(here))
             assert 1 == await moved.router.route()
-            await moved.ledger.sequence()
+            await moved.ledger.sequence_unfinished()
             assert [] == await moved.fsck.check()
 
 

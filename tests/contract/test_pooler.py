@@ -15,7 +15,7 @@ from broker.store.bell import Bell
 from broker.store.dialects import Postgres
 from broker.store.engine import Store
 from broker.wiring import assemble, open_log
-from schemas.entry import EntryKind
+from schemas.facts import FactKind
 from schemas.errors import Refused
 from tests.services import pgbouncer
 from tests.services.absent import Absent
@@ -114,7 +114,7 @@ async def test_a_revocation_waits_for_the_release_before_it(pooled_url: str, tmp
                 while not (await looking.execute(waits)).scalar_one():
                     assert not revoking.done()
         await revoking
-        assert 1 == len(await here.entries(EntryKind.REVOKED))
+        assert 1 == len(await here.entries(FactKind.REVOKED))
         await here.step()
 
 

@@ -14,7 +14,7 @@ from connectors.functions import LIBRARY
 from consent import purposes
 from schemas import catalogue, messages, samples
 from schemas.confluent import registry_id
-from schemas.entry import EntryKind
+from schemas.facts import FactKind
 from schemas.names import Reason
 from tests.docs.pages import DOCS, pages
 
@@ -84,7 +84,7 @@ def test_a_setting_is_there_with_its_variable_and_its_default(name: str) -> None
 @pytest.mark.parametrize(
     ("table", "words"),
     [
-        ("entry-kinds", [kind.value for kind in EntryKind]),
+        ("entry-kinds", [kind.value for kind in FactKind]),
         ("reasons", [reason.value.replace("-", "_") for reason in Reason]),
         ("purposes", list(purposes.CATALOGUE)),
         ("functions", list(LIBRARY)),

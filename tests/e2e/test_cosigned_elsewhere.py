@@ -68,7 +68,7 @@ def plainly_served(folder: Path) -> Iterator[str]:
 async def grows(here: World) -> int:
     """Entries more, ordered; the size."""
     await here.give(CAF, MOVED, FAMILY, ["subject"])
-    await here.home.ledger.sequence()
+    await here.home.ledger.sequence_unfinished()
     async with here.home.store.read() as tx:
         return (await tx.execute(select(func.max(ledger_checkpoints.c.size)))).scalar_one()
 
@@ -81,7 +81,7 @@ async def test_a_witness_elsewhere_is_killed_comes_back_and_refuses_a_fork(tmp_p
     async with world(tmp_path, **told, witness_quorum=1) as here:
         home, log = here.home, here.home.ledger.verifier_key
         with witness(folder, log, port) as process:
-            await home.ledger.sequence()
+            await home.ledger.sequence_unfinished()
             assert 1 == await home.cosigning.step()
             process.kill()
             process.wait()
@@ -115,7 +115,7 @@ async def test_an_export_is_followed_from_a_plain_web_server_while_it_grows(tmp_
     public = tmp_path / "public"
     async with world(tmp_path) as here:
         home, log = here.home, here.home.ledger.verifier_key
-        await home.ledger.sequence()
+        await home.ledger.sequence_unfinished()
         first = await export(home.store, log, public)
         with plainly_served(public) as url, httpx2.Client() as client:
             monitor = Monitor(Remote(url, client).read, log, tmp_path / "seen")
@@ -123,7 +123,7 @@ async def test_an_export_is_followed_from_a_plain_web_server_while_it_grows(tmp_
             for _ in range(2):
                 here.clock.pass_(1)
                 await here.declare(MOVED, here.moved())
-                await home.ledger.sequence()
+                await home.ledger.sequence_unfinished()
                 grown = await export(home.store, log, public)
                 sizes.append(monitor.turn().tree.size)
             again = Monitor(Remote(url, client).read, log, tmp_path / "seen").turn()

@@ -26,7 +26,7 @@ from broker.cli.demo.stage import Stage, set_up
 from broker.cli.demo.story import ACTS, play
 from broker.cli.demo.telling import Telling, console_of
 from broker.cli.demo.words import Words, language_of, table
-from schemas.entry import EntryKind
+from schemas.facts import FactKind
 from schemas.names import PartyId, Reason
 from tests.announced import announce
 
@@ -58,7 +58,7 @@ class Played:
     fsck: dict[str, list[Finding]] = field(default_factory=dict)
     facts: list[Fact] = field(default_factory=list)
 
-    def entries(self, kind: EntryKind, recipient: PartyId) -> list[Fact]:
+    def entries(self, kind: FactKind, recipient: PartyId) -> list[Fact]:
         """What the ledger says of this kind about one administration."""
         return [each for each in self.facts if each.entry.kind is kind and each.entry.recipient == recipient]
 
@@ -166,8 +166,8 @@ def test_the_tax_office_has_the_article_and_what_was_corrected(played: Played) -
 
 
 def test_nothing_was_ever_released_to_the_administration_that_nobody_allowed(played: Played) -> None:
-    assert [] == played.entries(EntryKind.PLANNED, ENERGY) + played.entries(EntryKind.RELEASED, ENERGY)
-    reasons = [each.entry.reason for each in played.entries(EntryKind.WITHHELD, ENERGY)]
+    assert [] == played.entries(FactKind.PLANNED, ENERGY) + played.entries(FactKind.RELEASED, ENERGY)
+    reasons = [each.entry.reason for each in played.entries(FactKind.WITHHELD, ENERGY)]
     assert [Reason.NO_GRANT, Reason.NOT_ORIGINAL_RECIPIENT] == reasons
     assert [] == played.files("energy")
 
@@ -175,15 +175,15 @@ def test_nothing_was_ever_released_to_the_administration_that_nobody_allowed(pla
 def test_the_ledger_tells_of_the_withdrawal_before_it_tells_that_nothing_was_handed_over(played: Played) -> None:
     kinds = [(each.entry.kind, each.entry.event_type) for each in played.facts if each.entry.recipient == FAMILY]
     bank = [kind for kind, event_type in kinds if event_type == cast.BANK]
-    assert EntryKind.RELEASED not in bank
+    assert FactKind.RELEASED not in bank
     # The last one is of the declaration that somebody tampered with, after the withdrawal.
-    assert [EntryKind.PLANNED, EntryKind.REVOKED, EntryKind.WITHHELD, EntryKind.WITHHELD] == bank[-4:]
+    assert [FactKind.PLANNED, FactKind.REVOKED, FactKind.WITHHELD, FactKind.WITHHELD] == bank[-4:]
 
 
 def test_each_of_the_five_took_the_move_and_the_correction(played: Played) -> None:
-    applied = {party: len(played.entries(EntryKind.APPLIED, party)) for party in (NANTES, RENNES, FAMILY, HEALTH, TAX)}
+    applied = {party: len(played.entries(FactKind.APPLIED, party)) for party in (NANTES, RENNES, FAMILY, HEALTH, TAX)}
     assert {NANTES: 2, RENNES: 2, FAMILY: 2, HEALTH: 3, TAX: 2} == applied
-    assert [Reason.INVALID_DELIVERY] == [each.entry.reason for each in played.entries(EntryKind.REJECTED, HEALTH)]
+    assert [Reason.INVALID_DELIVERY] == [each.entry.reason for each in played.entries(FactKind.REJECTED, HEALTH)]
 
 
 def test_the_stranger_believes_the_export_and_refuses_it_after_any_change(played: Played, tmp_path: Path) -> None:

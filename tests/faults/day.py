@@ -52,7 +52,7 @@ from connectors.contract import Applied, Rejected
 from consent.grant import Status
 from consent.tables import consent_keys, grants
 from schemas import cloudevents
-from schemas.entry import EntryKind
+from schemas.facts import FactKind
 from schemas.envelope import SignedDeclaration
 from schemas.errors import Refused, Unavailable
 from schemas.hpke import Suite
@@ -344,7 +344,7 @@ async def change(here: World) -> None:
                 await here.home.consents.narrow(grant.id, frozenset({"subject"}), VOICE)
             if wanted == "revoke" and grant.status is not Status.REVOKED:
                 await here.home.consents.revoke(grant.id, VOICE)
-    if not await here.entries(EntryKind.VIEWED):
+    if not await here.entries(FactKind.VIEWED):
         await viewing.grants_of(here.home, here.subject(ELISE), CAF)
 
 
@@ -357,7 +357,7 @@ async def take(here: World) -> None:
 async def keep(here: World) -> None:
     """The machine keeps itself: what is due, and what a crash before it has left."""
     await here.home.upkeep.turn()
-    await here.home.ledger.sequence()
+    await here.home.ledger.sequence_unfinished()
 
 
 async def litter(here: World) -> None:
@@ -366,7 +366,7 @@ async def litter(here: World) -> None:
         here.home.keys.write(KeyKind.CONSENT_EPOCH, "77", bytes(32))
         (here.folder / "littered").touch()
     await here.home.upkeep.turn()
-    await here.home.ledger.sequence()
+    await here.home.ledger.sequence_unfinished()
 
 
 async def move(here: World) -> None:
@@ -416,7 +416,7 @@ async def _forget_nothing(partition: int, offset: int) -> None:
 
 async def publish(here: World) -> None:
     """The ledger is cosigned, and goes out as files."""
-    await here.home.ledger.sequence()
+    await here.home.ledger.sequence_unfinished()
     with witnessed(here.folder / "witness", here) as cosigning:
         await cosigning.step()
     await here.home.publication.newest()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from broker.deliveries import Delivery
 from broker.gate import Gate, Released
 from schemas import audit
-from schemas.entry import EntryKind
+from schemas.facts import FactKind
 from schemas.names import DeliveryId, GrantId, PartyId
 from schemas.release import seal_releases
 from tests.world import CAF, ELISE, FAMILY, MOVED, PORTAL, World
@@ -67,10 +67,10 @@ async def released_after_revocation(here: World) -> int:
     """How often the ledger says `released` after `revoked`, counted without any other rule of the house."""
     ended: set[GrantId] = set()
     late = 0
-    for entry in await here.entries(EntryKind.REVOKED, EntryKind.RELEASED):
+    for entry in await here.entries(FactKind.REVOKED, FactKind.RELEASED):
         if entry.grant is None:
             continue
-        if entry.kind is EntryKind.REVOKED:
+        if entry.kind is FactKind.REVOKED:
             ended.add(entry.grant)
-        late += entry.kind is EntryKind.RELEASED and entry.grant in ended
+        late += entry.kind is FactKind.RELEASED and entry.grant in ended
     return late

@@ -177,7 +177,7 @@ async def a_whole_life(here: World, agencies: tuple[Hosted, ...]) -> list[str]:
     said += [repr(await home.tracking.track(one.declaration_id)) for one in (accepted, held)]
     here.clock.pass_(8 * DAY)
     await home.upkeep.turn()
-    await home.ledger.sequence()
+    await home.ledger.sequence_unfinished()
     await export(home.store, home.ledger.verifier_key, here.folder / "log")
     said += [await proofs.prove(home, given.grant.id, None, "fr"), repr(await home.fsck.check()), repr(home)]
     async with home.store.read() as tx:

@@ -16,7 +16,7 @@ import pytest
 import broker
 from broker import crashpoints
 from broker.crashpoints import marked
-from schemas.entry import EntryKind
+from schemas.facts import FactKind
 from tests.faults import day
 from tests.faults.day import AFTER, NEW, STEPS, opened, rows, run, summary
 from tests.world import CAF, CPAM, DAY
@@ -238,7 +238,7 @@ async def _again(home: Path, step: str, expected: dict[str, Any]) -> None:
         }
         if "entries" in left:
             again = found["entries"] - expected["entries"]
-            assert set(again) <= {EntryKind.RELEASED.value}, again
+            assert set(again) <= {FactKind.RELEASED.value}, again
         await here.step()
         await _close_of_business(here)
 
@@ -251,11 +251,11 @@ async def _close_of_business(here: Any) -> None:
     await day.take(here)
     await here.step()
     told = {
-        kind: [entry.delivery for entry in await here.entries(kind)] for kind in (EntryKind.APPLIED, EntryKind.RECEIVED)
+        kind: [entry.delivery for entry in await here.entries(kind)] for kind in (FactKind.APPLIED, FactKind.RECEIVED)
     }
     written = [row["delivery"] for party in (CAF, CPAM, NEW) for row in rows(here, party)]
     assert len(written) == len(set(written))
-    assert sorted(written) == sorted(one.hex() for one in told[EntryKind.APPLIED] if one is not None)
-    assert len(list(here.folder.glob("receipt-*"))) <= len(told[EntryKind.RECEIVED])
+    assert sorted(written) == sorted(one.hex() for one in told[FactKind.APPLIED] if one is not None)
+    assert len(list(here.folder.glob("receipt-*"))) <= len(told[FactKind.RECEIVED])
     states = (await summary(here))["deliveries"]
     assert not [state for _, state, _ in states if state in {"pending", "handed", "released"}]

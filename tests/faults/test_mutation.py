@@ -220,7 +220,7 @@ async def test_no_byte_of_a_statement_or_its_signature_can_be_changed_by_one_who
 @pytest.mark.asyncio
 async def test_no_byte_of_a_ledger_receipt_can_be_changed(way: Way) -> None:
     home = way.here.home
-    await home.ledger.sequence()
+    await home.ledger.sequence_unfinished()
     raw = bytes(way.delivery.declaration_id)
     receipt = (await proofs.prove(home, raw, None, "fr")).encode()
 

@@ -14,7 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from connectors.contract import Applied
-from schemas.entry import Entry, EntryKind
+from schemas.facts import FactKind, Facts
 from tests.world import CAF, FAMILY, MOVED, VOICE, World, world
 
 pytestmark = pytest.mark.asyncio
@@ -28,7 +28,7 @@ async def here(tmp_path: Path) -> AsyncIterator[World]:
         await made.step()
 
 
-def told(here: World) -> list[tuple[EntryKind, bytes]]:
+def told(here: World) -> list[tuple[FactKind, bytes]]:
     """What another process reads in the ledger at this moment: kind and leaf hash, in order."""
     with closing(sqlite3.connect(f"file:{here.folder / 'unefois.db'}?mode=ro", uri=True)) as other:
         rows = other.execute("SELECT entry, leaf FROM ledger_entries ORDER BY id").fetchall()
@@ -52,7 +52,7 @@ async def test_a_release_is_in_the_ledger_when_its_keys_leave(here: World) -> No
     at_the_answer = told(here)
 
     (delivery,) = await here.open(CAF, pulled)
-    assert (EntryKind.RELEASED, bytes(delivery.ledger_entry)) in at_the_answer
+    assert (FactKind.RELEASED, bytes(delivery.ledger_entry)) in at_the_answer
 
 
 async def test_a_revocation_is_in_the_ledger_when_it_is_acknowledged(here: World) -> None:
@@ -61,7 +61,7 @@ async def test_a_revocation_is_in_the_ledger_when_it_is_acknowledged(here: World
     recorded = await here.home.consents.revoke(granted.grant.id, VOICE)
     at_the_answer = told(here)
 
-    assert (EntryKind.REVOKED, bytes(recorded.entry)) == at_the_answer[-1]
+    assert (FactKind.REVOKED, bytes(recorded.entry)) == at_the_answer[-1]
 
 
 async def test_an_application_is_in_the_ledger_when_it_is_acknowledged(here: World) -> None:
@@ -71,7 +71,7 @@ async def test_an_application_is_in_the_ledger_when_it_is_acknowledged(here: Wor
 
     await here.inbox(CAF).acknowledge(delivery.delivery_id, Applied(None))
 
-    assert EntryKind.APPLIED == told(here)[-1][0]
+    assert FactKind.APPLIED == told(here)[-1][0]
 
 
 async def test_what_the_ledger_cannot_take_does_not_happen(here: World) -> None:
@@ -79,7 +79,7 @@ async def test_what_the_ledger_cannot_take_does_not_happen(here: World) -> None:
     granted = await here.give(CAF, MOVED, FAMILY, ("subject",))
     await here.declare(MOVED, here.moved())
     (leased,) = await here.inbox(CAF).lease(1)
-    await here.home.ledger.sequence()
+    await here.home.ledger.sequence_unfinished()
     before = states(here), told(here)
     await _trigger(here, "CREATE TRIGGER broken BEFORE INSERT ON ledger_entries BEGIN SELECT RAISE(ABORT, 'no'); END")
 

@@ -19,7 +19,7 @@ from broker.founding import create_home
 from broker.settings.choices import Settings, load
 from broker.store.tables import declarations, deliveries
 from broker.wiring import open_home
-from schemas.entry import EntryKind
+from schemas.facts import FactKind
 from schemas.hpke import Suite
 from schemas.names import SubjectRef
 from tests.faults.races import breaches
@@ -72,7 +72,7 @@ class Town:
         async with self.opened() as here:
             await here.step()
             assert [] == await breaches(here)
-            for kind in (EntryKind.RECEIVED, EntryKind.PLANNED):
+            for kind in (FactKind.RECEIVED, FactKind.PLANNED):
                 assert PEOPLE * EACH == len(await here.entries(kind))
             both = select(deliveries.c.subject, declarations.c.declaration_id).join_from(
                 deliveries, declarations, deliveries.c.declaration == declarations.c.seq

@@ -14,7 +14,7 @@ from broker.deliveries import Delivery, DeliveryState, citizen_lock, load
 from broker.directory.registrar import changing
 from connectors.contract import Applied, Rejected
 from consent.grant import Scope
-from schemas.entry import EntryKind
+from schemas.facts import FactKind
 from schemas.errors import Refused, Unavailable
 from schemas.names import Reason
 from tests.faults.races import breaches, prepare
@@ -68,7 +68,7 @@ async def test_a_delivery_is_pulled_by_one_of_those_who_saw_it_at_once(here: Wor
 
     got = Counter(one.delivery_id for each in pulled for one in each.locked)
     assert {1} == set(got.values())
-    assert 9 == len(got) == len(await here.entries(EntryKind.RELEASED))
+    assert 9 == len(got) == len(await here.entries(FactKind.RELEASED))
 
 
 async def test_the_same_end_from_several_connections_is_written_down_once(here: World) -> None:
@@ -79,7 +79,7 @@ async def test_the_same_end_from_several_connections_is_written_down_once(here: 
     for one in ids:
         await together(*(here.inbox(CAF).acknowledge_all({one: Applied()}) for _ in range(4)))
 
-    assert ROUNDS == len(await here.entries(EntryKind.APPLIED))
+    assert ROUNDS == len(await here.entries(FactKind.APPLIED))
 
 
 async def test_two_ends_at_once_leave_one_that_is_final(here: World) -> None:
@@ -114,7 +114,7 @@ async def test_a_letter_is_replayed_once_by_whoever_was_first(here: World) -> No
         answers = await together(*(here.home.dead_letters.replay(letter.id) for _ in range(3)))
         assert ["dead.replayed"] * 2 == [answer.code for answer in answers if isinstance(answer, Refused)]
 
-    assert ROUNDS == len(await here.entries(EntryKind.REPLAYED))
+    assert ROUNDS == len(await here.entries(FactKind.REPLAYED))
 
 
 async def test_a_once_consent_is_spent_once_by_two_who_plan_at_once(here: World) -> None:

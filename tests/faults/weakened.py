@@ -21,13 +21,13 @@ def entry_after_the_answer(patch: pytest.MonkeyPatch) -> None:
     """`released` is written by a task that runs when the answer has gone: quicker, and lost when the process dies."""
     from broker import ledger
     from broker.gate import Gate
-    from schemas.entry import EntryKind
+    from schemas.facts import FactKind
 
     ordinary = ledger.record
     later: list[Any] = []
 
     def record(tx: Any, entry: Any) -> Any:
-        if entry.kind is not EntryKind.RELEASED:
+        if entry.kind is not FactKind.RELEASED:
             return ordinary(tx, entry)
         later.append(entry)
         return entry.leaf_hash()

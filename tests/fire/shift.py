@@ -28,7 +28,7 @@ from broker.settings.choices import load
 from broker.store.tables import dead_letters, declarations, deliveries
 from consent.grant import Status
 from schemas import topics
-from schemas.entry import EntryKind
+from schemas.facts import FactKind
 from schemas.names import PartyId
 from tests.faults.races import breaches
 from tests.fire import mutants, worker
@@ -193,12 +193,12 @@ async def check_declarations(here: World) -> None:
     dead = await worker.everything(here, topics.declarations(PORTAL) + ".dead")
     assert {NOISE} >= {record.value for record in dead}
     places = {(record.headers["unefois-partition"], record.headers["unefois-offset"]) for record in dead}
-    assert len(letters) + len(places) == len(await here.entries(EntryKind.REFUSED))
+    assert len(letters) + len(places) == len(await here.entries(FactKind.REFUSED))
 
 
 async def check_written(here: World, party: PartyId, written: list[tuple[str, str]]) -> None:
     """The agency's own system has what was applied, once, each citizen's in order."""
-    released, applied = [await told_of(here, kind, party) for kind in (EntryKind.RELEASED, EntryKind.APPLIED)]
+    released, applied = [await told_of(here, kind, party) for kind in (FactKind.RELEASED, FactKind.APPLIED)]
     assert len(applied) == len(set(applied)), applied
     assert len(written) == len(set(written)), written
     # Written, the connector killed, and the consent revoked before the delivery came again: released, and not applied.
@@ -208,7 +208,7 @@ async def check_written(here: World, party: PartyId, written: list[tuple[str, st
         assert sorted(mine) == mine, mine
 
 
-async def told_of(here: World, kind: EntryKind, party: PartyId) -> list[tuple[str, str]]:
+async def told_of(here: World, kind: FactKind, party: PartyId) -> list[tuple[str, str]]:
     """What the ledger says of this kind, as the agency would write it: whose, and which of theirs."""
     both = select(deliveries.c.id, declarations.c.declaration_id).join_from(
         deliveries, declarations, deliveries.c.declaration == declarations.c.seq
@@ -226,7 +226,7 @@ async def told_of(here: World, kind: EntryKind, party: PartyId) -> list[tuple[st
 
 async def check_revocations(here: World) -> None:
     """What a citizen was told to be revoked is, in the ledger too."""
-    ended = {entry.grant for entry in await here.entries(EntryKind.REVOKED)}
+    ended = {entry.grant for entry in await here.entries(FactKind.REVOKED)}
     for path in (here.folder / "revoked").iterdir():
         assert bytes.fromhex(path.name) in {bytes(grant) for grant in ended if grant is not None}
     for number in range(PEOPLE):

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from schemas.entry import EntryKind
+from schemas.facts import FactKind
 from tests.faults.races import breaches, released_after_revocation
 from tests.fire.alive import DEADLINE, LOOK, Late
 from tests.fire.town import ROOT, Town, ended, found
@@ -88,7 +88,7 @@ async def test_over_many_processes_nothing_is_released_after_the_acknowledged_re
     assert ROUNDS == outcomes.total()
     assert min(outcomes["open"], outcomes["closed"]) > ROUNDS // 20, f"no race: {outcomes}"
     async with town.opened() as here:
-        assert ROUNDS == len(await here.entries(EntryKind.REVOKED))
+        assert ROUNDS == len(await here.entries(FactKind.REVOKED))
         assert (0, []) == (await released_after_revocation(here), await breaches(here))
         await here.step()
 

@@ -14,7 +14,7 @@ from broker.hosting import FOLDER
 from broker.hosting import load as hosted
 from broker.log.kafka_cluster import Cluster
 from broker.turns import Turn, turn
-from schemas.entry import EntryKind
+from schemas.facts import FactKind
 from tests.fire import worker
 from tests.fire.alive import DEADLINE
 from tests.fire.test_kills import EACH, shifts
@@ -104,4 +104,4 @@ async def test_an_agency_that_is_away_for_a_week_gets_all_that_still_stands_once
         written = worker.rows(quick / "a")
         for person, expected in zip(people, ([], week, week), strict=True):
             assert expected == [number for born, number in written if born == person["birthdate"]]
-        assert len(written) == len(await here.entries(EntryKind.APPLIED))
+        assert len(written) == len(await here.entries(FactKind.APPLIED))

@@ -30,7 +30,7 @@ from broker.router import TOPIC
 from broker.settings.choices import Settings, load
 from broker.store.tables import dead_letters, declarations, deliveries
 from broker.wiring import open_home
-from schemas.entry import EntryKind
+from schemas.facts import FactKind
 from schemas.names import DeclarationId, PartyId, SubjectRef
 from tests.faults.races import breaches
 from tests.fire.alive import Late, Progress, Serving, persistent, until
@@ -147,8 +147,8 @@ class Town:
             assert self.accepted == await self.routed(here, party), party
         total = sum(map(len, self.accepted.values()))
         counted = Counter(entry.kind for entry in await here.entries())
-        assert total == counted[EntryKind.RECEIVED]
-        for kind in (EntryKind.PLANNED, EntryKind.APPLIED):
+        assert total == counted[FactKind.RECEIVED]
+        for kind in (FactKind.PLANNED, FactKind.APPLIED):
             assert total * len(self.recipients) == counted[kind], kind
         async with here.home.store.read() as tx:
             assert [] == (await tx.execute(select(dead_letters.c.code))).all()

@@ -9,7 +9,7 @@ import pytest
 
 from schemas import checkpoint, merkle, tiles
 from schemas.checkpoint import Checkpoint
-from schemas.entry import Entry, EntryKind
+from schemas.facts import FactKind, Facts
 from schemas.names import Instant, PartyId
 from schemas.note import KeyType, VerifierKey
 from schemas.signing import Algorithm, PrivateKey
@@ -21,7 +21,7 @@ FOREIGN = Path(__file__).parents[2] / "../shared/vectors/tlog/log"
 
 
 def entry(number: int) -> bytes:
-    return Entry(Instant(number), EntryKind.VIEWED, PartyId("urn:unefois:portal")).encode()
+    return Entry(Instant(number), FactKind.VIEWED, PartyId("urn:unefois:portal")).encode()
 
 
 def write(directory: Path, *sizes: int, first: int = 0) -> None:

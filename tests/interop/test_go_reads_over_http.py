@@ -14,7 +14,7 @@ from broker.store.engine import Store
 from broker.store.tables import ledger_entries, metadata
 from broker.web import transparency
 from schemas import merkle
-from schemas.entry import Entry, EntryKind
+from schemas.facts import FactKind, Facts
 from schemas.names import Instant, PartyId
 from schemas.signing import Algorithm, PrivateKey
 from tests.served import served
@@ -26,7 +26,7 @@ KEY = PrivateKey.from_raw(Algorithm.ED25519, bytes([7] * 32))
 
 
 def row(number: int) -> dict[str, bytes]:
-    encoded = Entry(Instant(number), EntryKind.VIEWED, PartyId("urn:unefois:portal")).encode()
+    encoded = Entry(Instant(number), FactKind.VIEWED, PartyId("urn:unefois:portal")).encode()
     return {"leaf": merkle.leaf_hash(encoded), "entry": encoded}
 
 

@@ -15,7 +15,7 @@ from connectors.contract import Applied
 from consent.grant import CONSENT, Scope, Status, law
 from consent.tables import consent_keys, grants
 from schemas.delivery import VerifiedDelivery
-from schemas.entry import EntryKind
+from schemas.facts import FactKind
 from schemas.errors import Refused, Unavailable
 from schemas.names import DeclarationId, GrantId, PartyId, Reason
 from tests.world import BANK, BREST_ADDRESS, CAF, CPAM, DAY, ELISE, FAMILY, HEALTH, MOVED, RENNES, TOWN, VOICE, World
@@ -70,7 +70,7 @@ async def test_a_revocation_destroys_the_key_and_withholds_what_is_on_its_way(he
         assert [kept.grant.id] == [row.grant_id for row in await tx.execute(select(consent_keys))]
     assert Status.REVOKED is recorded.grant.status
     assert [(DeliveryState.WITHHELD, Reason.REVOKED)] * 2 == [one for one in await state(here) if one[1] is not None]
-    assert [recorded.entry] == [entry.leaf_hash() for entry in await here.entries(EntryKind.REVOKED)]
+    assert [recorded.entry] == [entry.leaf_hash() for entry in await here.entries(FactKind.REVOKED)]
     assert [] == await here.take(CAF)
 
 
@@ -127,7 +127,7 @@ async def test_a_grant_to_a_party_that_nobody_knows_leaves_nothing(here: World) 
 
     assert "directory.unknown-party" == refused.value.code
     assert 0 == await keys_of(here)
-    assert [] == await here.entries(EntryKind.GRANTED)
+    assert [] == await here.entries(FactKind.GRANTED)
 
 
 async def test_a_grant_for_a_field_that_the_type_does_not_have_is_refused_at_its_place(here: World) -> None:
@@ -261,7 +261,7 @@ async def test_a_narrowing_plans_anew_what_is_on_its_way(here: World) -> None:
 
     (delivery,) = await here.take(CAF)
     assert (("subject",), 2) == (delivery.disclosed, delivery.grant_version)
-    assert 2 == len(await here.entries(EntryKind.PLANNED))
+    assert 2 == len(await here.entries(FactKind.PLANNED))
 
 
 async def test_an_acknowledgement_of_what_was_released_before_the_narrowing_counts(here: World) -> None:
@@ -430,7 +430,7 @@ async def test_a_grant_ends_at_its_end_date_and_not_before(here: World) -> None:
 
     assert [(DeliveryState.WITHHELD, Reason.EXPIRED)] == await state(here)
     assert 0 == await keys_of(here)
-    assert 1 == len(await here.entries(EntryKind.EXPIRED))
+    assert 1 == len(await here.entries(FactKind.EXPIRED))
 
 
 async def test_revoking_everything_spares_mandates_and_other_people(here: World) -> None:
@@ -468,7 +468,7 @@ async def test_two_processes_that_end_what_is_due_end_each_grant_once(here: Worl
     counts = await asyncio.gather(*(here.home.consents.expire_due() for _ in range(2)))
 
     assert 3 == sum(counts)
-    assert 3 == len(await here.entries(EntryKind.EXPIRED))
+    assert 3 == len(await here.entries(FactKind.EXPIRED))
 
 
 async def test_a_refusal_other_than_an_end_is_not_swallowed(here: World) -> None:
@@ -491,7 +491,7 @@ async def test_every_change_is_a_version_with_its_own_entry(here: World) -> None
         await consents.revoke(grant.grant.id, VOICE),
     ]
 
-    kinds = (EntryKind.GRANTED, EntryKind.CHANGED, EntryKind.REVOKED)
+    kinds = (FactKind.GRANTED, FactKind.CHANGED, FactKind.REVOKED)
     entries = await here.entries(*kinds)
     assert [1, 2, 3, 4, 5] == [recorded.grant.version for recorded in told]
     assert [recorded.entry for recorded in told] == [entry.leaf_hash() for entry in entries]

@@ -7,7 +7,7 @@ from broker.deliveries import DeliveryState, Stage, load
 from broker.router import TOPIC
 from broker.store.tables import dead_letters
 from connectors.contract import Applied, Rejected
-from schemas.entry import EntryKind
+from schemas.facts import FactKind
 from schemas.errors import Refused
 from schemas.names import DeliveryId, Reason
 from tests.world import CAF, DAY, FAMILY, MOVED, PORTAL, VOICE, World
@@ -67,7 +67,7 @@ async def test_a_replay_under_the_same_consent_goes_out_and_says_so(here: World)
 
     assert await here.home.dead_letters.replay(number) is None
 
-    (entry,) = await here.entries(EntryKind.REPLAYED)
+    (entry,) = await here.entries(FactKind.REPLAYED)
     assert (delivery, Reason.SYSTEM_REFUSED) == (entry.delivery, entry.reason)
     assert [delivery] == [one.delivery_id for one in await here.take(CAF)]
     assert [] == await here.home.dead_letters.list()

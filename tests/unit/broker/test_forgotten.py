@@ -16,7 +16,7 @@ from broker.store.tables import (
     withholdings,
 )
 from connectors.contract import Rejected
-from schemas.entry import EntryKind
+from schemas.facts import FactKind
 from schemas.errors import Refused
 from schemas.names import DeclarationId, Instant, Reason, uuid7
 from tests.world import CAF, DAY, FAMILY, MOVED, START, VOICE, YANN, World, world
@@ -63,14 +63,14 @@ async def moved_once(here: World) -> DeclarationId:
 async def test_what_is_over_goes_whole_and_the_ledger_goes_on_telling_of_it(here: World) -> None:
     of = await moved_once(here)
     assert [1, 1, 1, 2, 0] == await counts(here)
-    before = await here.entries(EntryKind.RECEIVED, EntryKind.PLANNED, EntryKind.WITHHELD, EntryKind.APPLIED)
+    before = await here.entries(FactKind.RECEIVED, FactKind.PLANNED, FactKind.WITHHELD, FactKind.APPLIED)
     await years(here)
     here.clock.pass_(-1)
     assert (0, 0) == await pruned(here)
     here.clock.pass_(1)
     assert (1, 0) == await pruned(here)
     assert [0, 0, 0, 0, 0] == await counts(here)
-    assert before == await here.entries(EntryKind.RECEIVED, EntryKind.PLANNED, EntryKind.WITHHELD, EntryKind.APPLIED)
+    assert before == await here.entries(FactKind.RECEIVED, FactKind.PLANNED, FactKind.WITHHELD, FactKind.APPLIED)
     with pytest.raises(Refused, match=r"tracking\.unknown"):
         await here.home.tracking.track(of)
     assert (0, 0) == await pruned(here)

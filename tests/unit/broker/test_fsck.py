@@ -33,7 +33,7 @@ from consent import keyring, registry
 from consent.grant import law
 from consent.tables import consent_keys
 from schemas import merkle
-from schemas.entry import Entry, EntryKind
+from schemas.facts import FactKind, Facts
 from schemas.errors import Corrupt
 from schemas.names import Instant, LeafHash, ManifestDigest, Reason
 from schemas.release import LockedDelivery, SealedField, bitmap
@@ -126,7 +126,7 @@ async def lived_in(here: World) -> None:
     async with home.store.begin() as tx:
         await home.webhooks.add(tx, CAF, "https://caf.example/", home.clock())
     await send(here, Endpoints(status(410)))
-    await home.ledger.sequence()
+    await home.ledger.sequence_unfinished()
     with witnessed(here.folder / "witness", here) as cosigning:
         await cosigning.step()
     over_with = await here.subscribe(CPAM, BANK, FAMILY, ["iban"])
@@ -191,11 +191,11 @@ async def an_entry_that_is_none(here: World) -> None:
 
 
 async def a_grant_told_twice(here: World) -> None:
-    await insert_entry(here, (await here.entries(EntryKind.GRANTED))[0])
+    await insert_entry(here, (await here.entries(FactKind.GRANTED))[0])
 
 
 async def a_declaration_told_and_not_kept(here: World) -> None:
-    (told, *_) = await here.entries(EntryKind.RECEIVED)
+    (told, *_) = await here.entries(FactKind.RECEIVED)
     await insert_entry(here, replace(told, declaration=ManifestDigest(bytes(32))))
 
 

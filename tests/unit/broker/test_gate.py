@@ -12,7 +12,7 @@ from broker.store.tables import declarations, deliveries
 from connectors.contract import Applied
 from consent.grant import Scope
 from schemas.delivery import WITHHELD
-from schemas.entry import EntryKind
+from schemas.facts import FactKind
 from schemas.envelope import SignedDeclaration
 from schemas.errors import Corrupt, Refused, Unavailable
 from schemas.names import DeclarationId, DeliveryId, GrantId, Reason
@@ -39,7 +39,7 @@ async def test_the_entry_that_a_statement_names_is_in_the_ledger(here: World) ->
 
     (delivery,) = await here.take(CAF)
 
-    (released,) = await here.entries(EntryKind.RELEASED)
+    (released,) = await here.entries(FactKind.RELEASED)
     assert released.leaf_hash() == delivery.ledger_entry
     assert (delivery.delivery_id, CAF) == (released.delivery, released.recipient)
 
@@ -55,8 +55,8 @@ async def test_a_consent_revoked_while_the_delivery_is_under_way_keeps_it_closed
 
     assert () == pulled.locked
     assert [(leased.id, Reason.REVOKED)] == [(one.delivery_id, one.reason) for one in pulled.withheld]
-    assert [] == await here.entries(EntryKind.RELEASED)
-    assert [Reason.REVOKED] == [entry.reason for entry in await here.entries(EntryKind.WITHHELD)]
+    assert [] == await here.entries(FactKind.RELEASED)
+    assert [Reason.REVOKED] == [entry.reason for entry in await here.entries(FactKind.WITHHELD)]
 
 
 async def test_a_delivery_asked_for_again_is_released_again_while_the_consent_stands(here: World) -> None:
@@ -68,7 +68,7 @@ async def test_a_delivery_asked_for_again_is_released_again_while_the_consent_st
     (again,) = await here.open(CAF, await inbox.release([first.delivery_id]))
 
     assert first.delivery_id == again.delivery_id
-    assert 2 == len(await here.entries(EntryKind.RELEASED))
+    assert 2 == len(await here.entries(FactKind.RELEASED))
 
 
 async def test_a_revocation_after_a_release_closes_the_delivery_when_it_is_asked_for_again(here: World) -> None:
@@ -176,7 +176,7 @@ async def test_what_a_faulty_source_sealed_to_nobody_is_parked_and_closes_nothin
 
     assert [Reason.INVALID_ENVELOPE] == [one.reason for one in pulled.withheld]
     assert 1 == len(await here.open(CAF, pulled))
-    assert 1 == len(await here.entries(EntryKind.RELEASED))
+    assert 1 == len(await here.entries(FactKind.RELEASED))
     (letter,) = await here.home.dead_letters.list()
     assert ("sealing.cannot-open-dek", CAF, Reason.INVALID_ENVELOPE) == (letter.code, letter.recipient, letter.reason)
     assert 1 == len(await here.take(CAF))  # the citizen's next one flows
@@ -217,7 +217,7 @@ async def test_a_contradiction_stops_the_machine_and_nothing_leaves(tmp_path: Pa
             await here.inbox(CAF).pull(1)
 
         assert code == stopped.value.code
-        assert [] == await here.entries(EntryKind.RELEASED)
+        assert [] == await here.entries(FactKind.RELEASED)
 
 
 async def declared(here: World) -> list[DeclarationId]:
@@ -248,7 +248,7 @@ async def test_a_once_grant_opens_the_declaration_it_is_bound_to(here: World) ->
 
     assert 1 == len(await here.take(CAF))
     assert [Reason.ONCE_USED] == [
-        entry.reason for entry in await here.entries(EntryKind.WITHHELD) if entry.recipient == CAF
+        entry.reason for entry in await here.entries(FactKind.WITHHELD) if entry.recipient == CAF
     ]
 
 
@@ -309,7 +309,7 @@ async def test_nothing_is_released_under_a_grant_that_is_not_locked(here: World)
     with pytest.raises(ValueError, match="not locked"):
         await here.home.gate.pull(CAF, [replace(due, grant_id=GrantId(bytes(16)))])
 
-    assert [] == await here.entries(EntryKind.RELEASED)
+    assert [] == await here.entries(FactKind.RELEASED)
     assert (await here.home.gate.pull(CAF, [due])).locked
 
 
@@ -325,7 +325,7 @@ async def test_what_is_not_due_any_more_is_absent(here: World) -> None:
 
     assert [seen[0].id] == [one.delivery_id for one in taken.locked]
     assert [seen[1].id] == [one.delivery_id for one in left.locked]
-    assert 2 == len(await here.entries(EntryKind.RELEASED))
+    assert 2 == len(await here.entries(FactKind.RELEASED))
     await here.step()
 
 
@@ -337,7 +337,7 @@ async def test_what_was_revoked_between_the_look_and_the_lock_stays_closed(here:
 
     assert () == (await here.home.gate.pull(CAF, due)).locked
 
-    assert [] == await here.entries(EntryKind.RELEASED)
+    assert [] == await here.entries(FactKind.RELEASED)
     await here.step()
 
 

@@ -15,7 +15,7 @@ from broker.ports import Clock
 from broker.router import TOPIC
 from broker.store.engine import Store, Transaction
 from schemas.directory import Directory
-from schemas.entry import EntryKind
+from schemas.facts import FactKind
 from schemas.envelope import SignedDeclaration
 from schemas.errors import Refused, Unavailable
 from schemas.intake_receipt import RECEIPT_TYPE
@@ -98,7 +98,7 @@ async def test_the_same_bytes_again_get_the_same_receipt_and_one_effect(here: Wo
 
     assert (first.receipt, False, True) == (again.receipt, first.repeated, again.repeated)
     assert 1 == await in_log(here)
-    assert 1 == len(await here.entries(EntryKind.RECEIVED))
+    assert 1 == len(await here.entries(FactKind.RECEIVED))
 
 
 async def test_the_same_bytes_get_their_receipt_even_when_the_token_has_expired_meanwhile(here: World) -> None:
@@ -129,7 +129,7 @@ async def test_the_same_id_with_other_bytes_is_refused(here: World) -> None:
     refused = await refusal(here, await envelope(here, declaration_id=one))
 
     assert ("intake.id-reused", "/payload/declaration_id") == (refused.code, refused.pointer)
-    assert Reason.REPLAYED == (await here.entries(EntryKind.REFUSED))[-1].reason
+    assert Reason.REPLAYED == (await here.entries(FactKind.REFUSED))[-1].reason
 
 
 async def test_of_one_batch_each_id_is_kept_once_and_each_gets_its_own_answer(here: World) -> None:
@@ -144,9 +144,9 @@ async def test_of_one_batch_each_id_is_kept_once_and_each_gets_its_own_answer(he
     reused, unknown = "intake.id-reused", "intake.unknown-original"
     assert [unknown, False, True, reused, False, False] == said[:6]
     assert isinstance(told[6], Refused)
-    assert 3 == len(await here.entries(EntryKind.REFUSED))
+    assert 3 == len(await here.entries(FactKind.REFUSED))
     await here.home.router.route()
-    assert (2, 1) == (len(await here.entries(EntryKind.RECEIVED)), len(await here.entries(EntryKind.CORRECTED)))
+    assert (2, 1) == (len(await here.entries(FactKind.RECEIVED)), len(await here.entries(FactKind.CORRECTED)))
 
 
 async def test_a_correction_whose_original_is_refused_in_the_same_batch_is_refused(here: World) -> None:
@@ -161,7 +161,7 @@ async def test_a_correction_whose_original_is_refused_in_the_same_batch_is_refus
     said = [answer.code if isinstance(answer, Refused) else answer.repeated for answer in told]
     assert ["manifest.signature", "intake.unknown-original", False, False] == said
     assert [Reason.INVALID_SIGNATURE, Reason.INVALID_ENVELOPE] == [
-        entry.reason for entry in await here.entries(EntryKind.REFUSED)
+        entry.reason for entry in await here.entries(FactKind.REFUSED)
     ]
     assert 2 == await in_log(here)
 
@@ -187,7 +187,7 @@ async def test_a_token_that_has_expired_is_refused_at_its_place(here: World) -> 
     refused = await refusal(here, raw)
 
     assert ("identity.token-expired", "/slip/subject_token") == (refused.code, refused.pointer)
-    assert Reason.UNKNOWN_SUBJECT == (await here.entries(EntryKind.REFUSED))[-1].reason
+    assert Reason.UNKNOWN_SUBJECT == (await here.entries(FactKind.REFUSED))[-1].reason
 
 
 async def test_a_revoked_key_is_refused(here: World) -> None:
@@ -198,7 +198,7 @@ async def test_a_revoked_key_is_refused(here: World) -> None:
     refused = await refusal(here, raw)
 
     assert "directory.key-revoked" == refused.code
-    assert Reason.INVALID_SIGNATURE == (await here.entries(EntryKind.REFUSED))[-1].reason
+    assert Reason.INVALID_SIGNATURE == (await here.entries(FactKind.REFUSED))[-1].reason
 
 
 @pytest.mark.parametrize("routed", [True, False], ids=["routed-before", "routed-later"])
@@ -237,7 +237,7 @@ async def test_a_key_that_is_revoked_while_its_declaration_is_verified_does_not_
     refused = await refusal(here, raw)
 
     assert ("directory.key-revoked", "/signatures/0/kid") == (refused.code, refused.pointer)
-    assert Reason.INVALID_SIGNATURE == (await here.entries(EntryKind.REFUSED))[-1].reason
+    assert Reason.INVALID_SIGNATURE == (await here.entries(FactKind.REFUSED))[-1].reason
     assert [] == await here.home.fsck.check()
 
 
@@ -280,7 +280,7 @@ async def test_a_revocation_reads_its_clock_when_what_is_being_written_down_is_c
     await here.home.router.route()
 
     assert [False] == contested.early
-    assert 1 == len(await here.entries(EntryKind.RECEIVED))
+    assert 1 == len(await here.entries(FactKind.RECEIVED))
     assert [] == await here.home.fsck.check()
 
 
@@ -292,13 +292,13 @@ async def test_a_source_without_the_right_to_a_type_is_refused(here: World) -> N
     refused = await refusal(here, await envelope(here))
 
     assert "directory.not-entitled" == refused.code
-    assert Reason.NOT_ENTITLED == (await here.entries(EntryKind.REFUSED))[-1].reason
+    assert Reason.NOT_ENTITLED == (await here.entries(FactKind.REFUSED))[-1].reason
 
 
 async def test_what_is_no_envelope_is_refused_and_its_digest_is_in_the_ledger(here: World) -> None:
     refused = await refusal(here, b"\x00" * 40)
 
-    (entry,) = await here.entries(EntryKind.REFUSED)
+    (entry,) = await here.entries(FactKind.REFUSED)
     assert refused.code.startswith("avro.")
     assert (Reason.INVALID_ENVELOPE, None) == (entry.reason, entry.subject)
 

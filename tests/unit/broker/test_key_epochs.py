@@ -13,7 +13,7 @@ from broker.ports import KeyKind
 from broker.store.tables import consent_epochs
 from connectors.contract import Applied
 from consent import keyring, registry
-from schemas.entry import EntryKind
+from schemas.facts import FactKind
 from schemas.errors import Corrupt, Refused
 from schemas.hpke import Suite
 from schemas.names import GrantId, Kid
@@ -77,7 +77,7 @@ async def test_the_gate_key_that_sources_seal_to_is_not_destroyed(here: World) -
     await destroy(old.kid)
 
     assert old.kid.hex() not in held(here, KeyKind.GATE)
-    assert [old.kid] == [entry.detail for entry in await here.entries(EntryKind.EPOCH_DESTROYED)]
+    assert [old.kid] == [entry.detail for entry in await here.entries(FactKind.EPOCH_DESTROYED)]
 
 
 async def test_an_epoch_that_never_was_is_not_destroyed(here: World) -> None:
@@ -91,7 +91,7 @@ async def test_destroying_a_gate_epoch_again_says_nothing_again(here: World) -> 
     for _ in range(2):
         await here.home.epochs.destroy_gate(old.kid)
 
-    assert 1 == len(await here.entries(EntryKind.EPOCH_DESTROYED))
+    assert 1 == len(await here.entries(FactKind.EPOCH_DESTROYED))
 
 
 async def test_a_destroyed_epoch_closes_what_waits_and_spares_what_was_applied(here: World) -> None:
@@ -210,7 +210,7 @@ async def test_two_rotations_at_once_lose_no_key_and_tell_each_end_once(here: Wo
 
     assert before == await consent_keys(here)
     assert 1 == len(held(here, KeyKind.CONSENT_EPOCH))
-    assert 3 == len(await here.entries(EntryKind.EPOCH_DESTROYED))
+    assert 3 == len(await here.entries(FactKind.EPOCH_DESTROYED))
 
 
 async def test_an_epoch_that_still_wraps_something_is_not_destroyed(here: World) -> None:

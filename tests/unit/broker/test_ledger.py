@@ -13,7 +13,7 @@ from broker import ledger as ledgers
 from broker.ledger import Ledger, Recorder, files_of, grant_digest, newest_checkpoint, size_of
 from broker.store.tables import ledger_checkpoints, ledger_entries, ledger_salts
 from schemas import checkpoint, merkle, receipt, tiles
-from schemas.entry import Entry, EntryKind, subject_commitment
+from schemas.entry import Entry, FactKind, subject_commitment
 from schemas.errors import Fault, Refused
 from schemas.names import Instant, LeafHash, PartyId, Reason
 from schemas.note import Note
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.asyncio
 def entry(number: int) -> Entry:
     """One of many entries about nobody."""
     return Entry(
-        at=Instant(number + 1), kind=EntryKind.REFUSED, actor=PartyId("urn:unefois:broker"), reason=Reason.STALE
+        at=Instant(number + 1), kind=FactKind.REFUSED, actor=PartyId("urn:unefois:broker"), reason=Reason.STALE
     )
 
 
@@ -39,11 +39,11 @@ async def add(here: World, entries: Iterable[Entry]) -> None:
 
 async def fill(here: World, size: int) -> None:
     """A ledger of exactly `size` entries, ordered."""
-    await here.home.ledger.sequence()
+    await here.home.ledger.sequence_unfinished()
     async with here.home.store.read() as tx:
         old = await size_of(tx)
     await add(here, map(entry, range(old, size)))
-    assert size - old == await here.home.ledger.sequence()
+    assert size - old == await here.home.ledger.sequence_unfinished()
 
 
 async def leaf_at(here: World, position: int) -> LeafHash:
@@ -93,14 +93,14 @@ async def test_entries_get_their_order_batch_by_batch(here: World, monkeypatch: 
     monkeypatch.setattr(ledgers, "BATCH", 7)
     await add(here, map(entry, range(21)))
 
-    assert 21 == await here.home.ledger.sequence()
+    assert 21 == await here.home.ledger.sequence_unfinished()
 
     async with here.home.store.read() as tx:
         sizes = list(
             (await tx.execute(select(ledger_checkpoints.c.size).order_by(ledger_checkpoints.c.size))).scalars()
         )
     assert [7, 7, 7] == [after - before for before, after in zip(sizes[-4:], sizes[-3:], strict=False)]
-    assert 0 == await here.home.ledger.sequence()
+    assert 0 == await here.home.ledger.sequence_unfinished()
 
 
 @pytest.mark.databases
@@ -125,13 +125,13 @@ async def place_all_at(here: World, position: int) -> None:
 async def test_a_second_order_of_the_same_entries_cannot_be_written(here: World) -> None:
     # what a sequencer that does not wait its turn would try: the position is taken
     await add(here, [entry(1), entry(2)])
-    await here.home.ledger.sequence()
+    await here.home.ledger.sequence_unfinished()
     await add(here, [entry(3)])
 
     with pytest.raises(IntegrityError):
         await place_all_at(here, 0)
 
-    assert 1 == await here.home.ledger.sequence()
+    assert 1 == await here.home.ledger.sequence_unfinished()
 
 
 async def test_what_rolls_back_leaves_no_entry(here: World) -> None:
@@ -139,7 +139,7 @@ async def test_what_rolls_back_leaves_no_entry(here: World) -> None:
 
     with suppress(ZeroDivisionError):
         async with here.home.store.begin() as tx:
-            here.home.recorder.record(tx, EntryKind.VIEWED, here.clock(), about=here.subject())
+            here.home.recorder.record(tx, FactKind.VIEWED, here.clock(), about=here.subject())
             raise ZeroDivisionError
 
     assert before == await here.entries()
@@ -148,14 +148,14 @@ async def test_what_rolls_back_leaves_no_entry(here: World) -> None:
 async def test_an_entry_outside_a_writing_transaction_is_refused(here: World) -> None:
     async with here.home.store.read() as tx:
         with pytest.raises(ValueError, match="reading transaction"):
-            here.home.recorder.record(tx, EntryKind.VIEWED, here.clock(), about=here.subject())
+            here.home.recorder.record(tx, FactKind.VIEWED, here.clock(), about=here.subject())
 
 
 async def test_a_citizen_is_a_commitment_under_a_salt_of_the_entrys_own(here: World) -> None:
     async with here.home.store.begin() as tx:
-        leaves = [here.home.recorder.record(tx, EntryKind.VIEWED, here.clock(), about=here.subject()) for _ in range(2)]
+        leaves = [here.home.recorder.record(tx, FactKind.VIEWED, here.clock(), about=here.subject()) for _ in range(2)]
 
-    first, second = await here.entries(EntryKind.VIEWED)
+    first, second = await here.entries(FactKind.VIEWED)
     assert first.subject != second.subject
     async with here.home.store.read() as tx:
         salts = {row.leaf: row.salt for row in await tx.execute(select(ledger_salts))}
@@ -167,17 +167,17 @@ async def test_a_citizen_is_a_commitment_under_a_salt_of_the_entrys_own(here: Wo
 async def test_an_entry_is_the_brokers_unless_somebody_is_named(here: World) -> None:
     recorder = Recorder(here.home.party, here.home.entropy)
     async with here.home.store.begin() as tx:
-        recorder.record(tx, EntryKind.VIEWED, here.clock())
-        recorder.record(tx, EntryKind.VIEWED, here.clock(), actor=CAF)
+        recorder.record(tx, FactKind.VIEWED, here.clock())
+        recorder.record(tx, FactKind.VIEWED, here.clock(), actor=CAF)
 
-    assert [here.home.party, CAF] == [one.actor for one in await here.entries(EntryKind.VIEWED)]
+    assert [here.home.party, CAF] == [one.actor for one in await here.entries(FactKind.VIEWED)]
 
 
 async def test_the_entry_of_a_grant_commits_to_the_whole_of_its_version(here: World) -> None:
     given = await here.give(CAF, MOVED, FAMILY, ["subject"])
     revoked = await here.home.consents.revoke(given.grant.id, VOICE)
 
-    told = await here.entries(EntryKind.GRANTED, EntryKind.REVOKED)
+    told = await here.entries(FactKind.GRANTED, FactKind.REVOKED)
 
     assert [grant_digest(given.grant), grant_digest(revoked.grant)] == [one.detail for one in told]
     assert told[0].detail != told[1].detail
@@ -197,7 +197,7 @@ async def test_an_entry_that_has_no_place_yet_is_not_proven(here: World) -> None
         await here.home.ledger.prove(given.entry)
     assert "ledger.not-sequenced-yet" == refused.value.code
 
-    await here.home.ledger.sequence()
+    await here.home.ledger.sequence_unfinished()
     assert (
         given.entry
         == receipt.check(await here.home.ledger.prove(given.entry), here.home.ledger.verifier_key).entry.leaf_hash()
@@ -218,7 +218,7 @@ async def test_an_empty_ledger_has_no_checkpoint(here: World) -> None:
 @pytest.mark.parametrize("language", ["fr", "en"])
 async def test_a_receipt_that_was_changed_anywhere_does_not_verify(here: World, language: str) -> None:
     given = await here.give(CAF, MOVED, FAMILY, ["subject"])
-    await here.home.ledger.sequence()
+    await here.home.ledger.sequence_unfinished()
     text = await here.home.ledger.prove(given.entry, language)  # type: ignore[arg-type]
     key = here.home.ledger.verifier_key
     assert given.entry == receipt.check(text, key).entry.leaf_hash()
@@ -234,7 +234,7 @@ async def test_a_receipt_that_was_changed_anywhere_does_not_verify(here: World, 
 
 async def test_a_receipt_of_another_log_does_not_verify(here: World) -> None:
     given = await here.give(CAF, MOVED, FAMILY, ["subject"])
-    await here.home.ledger.sequence()
+    await here.home.ledger.sequence_unfinished()
     text = await here.home.ledger.prove(given.entry)
     home = here.home
     stranger = Ledger(home.store, home.settings.ledger_origin, PrivateKey.generate(Algorithm.ED25519), home.clock)

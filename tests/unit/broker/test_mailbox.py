@@ -6,7 +6,7 @@ from broker.deliveries import Delivery, DeliveryState, load
 from broker.mailbox import Patience
 from broker.store.tables import deliveries
 from connectors.contract import Applied, Rejected
-from schemas.entry import EntryKind
+from schemas.facts import FactKind
 from schemas.errors import Refused
 from schemas.names import DeclarationId, DeliveryId, Reason
 from tests.world import BANK, CAF, CPAM, FAMILY, HEALTH, MINUTE, MOVED, VOICE, YANN, World
@@ -141,7 +141,7 @@ async def test_what_was_tried_too_often_is_parked_and_the_next_one_flows(here: W
 
     (letter,) = await here.home.dead_letters.list()
     assert ("mailbox.attempts-exhausted", Reason.PARKED, attempts) == (letter.code, letter.reason, letter.attempts)
-    assert [Reason.PARKED] == [entry.reason for entry in await here.entries(EntryKind.REJECTED)]
+    assert [Reason.PARKED] == [entry.reason for entry in await here.entries(FactKind.REJECTED)]
 
 
 async def test_a_retry_waits_longer_each_time_and_then_parks_with_the_agencys_own_code(here: World) -> None:
@@ -204,7 +204,7 @@ async def test_a_rejection_sets_aside_with_code_and_reason_and_the_next_one_flow
 
     (letter,) = await here.home.dead_letters.list()
     assert ("table.refused", Reason.SYSTEM_REFUSED, leased.id) == (letter.code, letter.reason, letter.delivery)
-    (entry,) = await here.entries(EntryKind.REJECTED)
+    (entry,) = await here.entries(FactKind.REJECTED)
     assert (CAF, Reason.SYSTEM_REFUSED) == (entry.actor, entry.reason)
     assert [second] == await pulled(here)
 

@@ -17,7 +17,7 @@ from broker.store.migrate import upgrade
 from broker.store.move import _Content, move
 from broker.wiring import open_home
 from connectors.contract import Applied
-from schemas.entry import EntryKind
+from schemas.facts import FactKind
 from schemas.errors import Corrupt, Refused
 from schemas.hpke import Suite
 from tests.services.databases import Databases
@@ -47,7 +47,7 @@ async def lived(tmp_path: Path) -> Settings:
             await here.give(CAF, MOVED, FAMILY, ["subject", "new_address"], person=person)
             await here.declare(MOVED, here.moved(person))
         await receive(here, 1)
-        await here.home.ledger.sequence()
+        await here.home.ledger.sequence_unfinished()
     return chosen
 
 
@@ -79,7 +79,7 @@ async def test_what_waited_in_the_old_one_is_delivered_from_the_new_one_and_the_
             await here.declare(MOVED, here.moved())
             assert 1 == await receive(here, 10)
             await here.step()
-            assert 3 == len(await here.entries(EntryKind.APPLIED))
+            assert 3 == len(await here.entries(FactKind.APPLIED))
             assert before < (await here.home.ledger.consistency(before))[0]
 
         back = elsewhere(lived, f"sqlite+aiosqlite:///{tmp_path / 'back.db'}")

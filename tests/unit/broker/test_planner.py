@@ -10,7 +10,7 @@ from connectors.contract import Applied, Rejected
 from consent.grant import law
 from consent.policy import Deny, Permit
 from consent.tables import consent_keys
-from schemas.entry import EntryKind
+from schemas.facts import FactKind
 from schemas.errors import Corrupt
 from schemas.names import DeliveryId, GrantId, Reason
 from schemas.release import LockedDelivery, delivery_id_of, indices
@@ -75,9 +75,9 @@ async def test_every_planned_delivery_and_every_withholding_has_its_entry(here: 
     await here.declare(MOVED, here.moved())
 
     (delivery,) = await planned(here)
-    (told,) = await here.entries(EntryKind.PLANNED)
+    (told,) = await here.entries(FactKind.PLANNED)
     assert (delivery.id, delivery.fields, delivery.grant_version) == (told.delivery, told.fields, told.grant_version)
-    kept = await here.entries(EntryKind.WITHHELD)
+    kept = await here.entries(FactKind.WITHHELD)
     async with here.home.store.read() as tx:
         rows = (await tx.execute(select(withholdings))).all()
     assert {(row.recipient, row.purpose, row.reason) for row in rows} == {
@@ -181,9 +181,9 @@ async def test_a_withheld_delivery_gets_todays_reason_once(here: World) -> None:
     decision, (delivery,) = await replan(here)
     assert Deny(Reason.EXPIRED) == decision
     assert (DeliveryState.WITHHELD, Reason.EXPIRED) == (delivery.state, delivery.reason)
-    told = await here.entries(EntryKind.WITHHELD)
+    told = await here.entries(FactKind.WITHHELD)
     await replan(here)
-    assert told == await here.entries(EntryKind.WITHHELD)
+    assert told == await here.entries(FactKind.WITHHELD)
 
 
 async def test_an_acknowledgement_ends_what_was_planned_again_meanwhile(here: World) -> None:

@@ -17,7 +17,7 @@ from broker.answers import Answer, Claim
 from broker.figures import take
 from broker.store.engine import Transaction
 from connectors.contract import Applied
-from schemas.entry import EntryKind
+from schemas.facts import FactKind
 from schemas.names import Instant, Kid
 from tests.endpoints import Endpoints, send
 from tests.world import CAF, DAY, ELISE, FAMILY, MOVED, VOICE, World, world
@@ -84,7 +84,7 @@ async def flow(here: World) -> None:
     opened = await here.open(CAF, pulled)
     await here.inbox(CAF).acknowledge_all({one.delivery_id: Applied() for one in opened})
     await here.home.consents.revoke(grants[0].grant.id, VOICE)
-    await here.home.ledger.sequence()
+    await here.home.ledger.sequence_unfinished()
 
 
 async def day_at_the_door(here: World) -> None:
@@ -136,7 +136,7 @@ async def test_no_statement_of_the_main_flow_reads_what_only_grows(here: World) 
     with statements() as seen:
         await flow(here)
         await day_at_the_door(here)
-    entry, *_ = await here.entries(EntryKind.RELEASED)
+    entry, *_ = await here.entries(FactKind.RELEASED)
     here.clock.pass_(500 * DAY)
     with statements() as pruning:
         assert (await here.home.pruning.prune()).rows["deliveries"]

@@ -9,7 +9,7 @@ from broker.ports import KeyKind
 from broker.proofs import audit_home, grown_since, prove
 from schemas import checkpoint, receipt
 from schemas.checkpoint import Checkpoint
-from schemas.entry import EntryKind
+from schemas.facts import FactKind
 from schemas.errors import Refused
 from schemas.note import Note
 from schemas.signing import Algorithm, PrivateKey
@@ -18,7 +18,7 @@ from tests.world import CAF, FAMILY, MOVED, VOICE, World
 pytestmark = pytest.mark.asyncio
 
 
-def kind_of(here: World, text: str) -> EntryKind:
+def kind_of(here: World, text: str) -> FactKind:
     return receipt.check(text, here.home.ledger.verifier_key).entry.kind
 
 
@@ -30,15 +30,15 @@ async def test_the_newest_fact_about_a_declaration_is_proven(here: World) -> Non
 
     after = await prove(here.home, accepted.declaration_id, None, "en")
 
-    assert EntryKind.WITHHELD is kind_of(here, before)  # CPAM and Rennes were told after CAF that there is nothing
-    assert EntryKind.APPLIED is kind_of(here, after)
+    assert FactKind.WITHHELD is kind_of(here, before)  # CPAM and Rennes were told after CAF that there is nothing
+    assert FactKind.APPLIED is kind_of(here, after)
 
 
 async def test_a_fact_is_proven_by_its_kind_too(here: World) -> None:
     await here.give(CAF, MOVED, FAMILY, ["subject"])
     accepted = await here.declare(MOVED, here.moved())
 
-    for kind in (EntryKind.RECEIVED, EntryKind.PLANNED):
+    for kind in (FactKind.RECEIVED, FactKind.PLANNED):
         assert kind is kind_of(here, await prove(here.home, accepted.declaration_id, kind, "fr"))
 
 
@@ -47,7 +47,7 @@ async def test_a_delivery_is_proven_by_its_own_id(here: World) -> None:
     await here.declare(MOVED, here.moved())
     (delivery,) = await here.take(CAF)
 
-    released = await prove(here.home, delivery.delivery_id, EntryKind.RELEASED, "en")
+    released = await prove(here.home, delivery.delivery_id, FactKind.RELEASED, "en")
 
     checked = receipt.check(released, here.home.ledger.verifier_key)
     assert (delivery.delivery_id, delivery.ledger_entry) == (checked.entry.delivery, checked.entry.leaf_hash())
@@ -60,10 +60,10 @@ async def test_a_revocation_is_proven_though_what_it_withheld_comes_after_it(her
 
     text = await prove(here.home, given.grant.id, None, "en")
 
-    assert EntryKind.REVOKED is kind_of(here, text)
+    assert FactKind.REVOKED is kind_of(here, text)
     assert str(UUID(bytes=given.grant.id)) in text
-    withheld = await prove(here.home, given.grant.id, EntryKind.WITHHELD, "en")
-    assert EntryKind.WITHHELD is kind_of(here, withheld)
+    withheld = await prove(here.home, given.grant.id, FactKind.WITHHELD, "en")
+    assert FactKind.WITHHELD is kind_of(here, withheld)
 
 
 async def test_another_citizens_facts_and_another_grants_are_not_taken_for_it(here: World) -> None:
@@ -79,7 +79,7 @@ async def test_a_fact_that_is_not_told_is_refused_with_those_that_are(here: Worl
     given = await here.give(CAF, MOVED, FAMILY, ["subject"])
 
     with pytest.raises(Refused) as refused:
-        await prove(here.home, given.grant.id, EntryKind.REVOKED, "en")
+        await prove(here.home, given.grant.id, FactKind.REVOKED, "en")
 
     assert ("proofs.no-such-fact", {"kinds": "granted"}) == (refused.value.code, refused.value.details)
 
@@ -105,7 +105,7 @@ async def test_the_homes_own_ledger_is_audited_with_the_key_of_the_key_store(her
 
 @pytest.mark.sqlite
 async def test_one_byte_changed_in_the_database_is_found(here: World) -> None:
-    await here.home.ledger.sequence()
+    await here.home.ledger.sequence_unfinished()
     database = sqlite3.connect(here.folder / "unefois.db")
     (entry,) = database.execute("SELECT entry FROM ledger_entries WHERE position = 2").fetchone()
 

@@ -55,7 +55,7 @@ async def test_on_an_ordinary_day_nothing_goes(here: World) -> None:
     await here.give(CAF, MOVED, FAMILY, ["subject"])
     await here.declare(MOVED, here.moved())
     await here.take(CAF)
-    await here.home.ledger.sequence()
+    await here.home.ledger.sequence_unfinished()
 
     assert {0} == set((await pruned(here)).values())
 
@@ -157,7 +157,7 @@ async def test_a_used_assertion_goes_when_its_time_is_over(here: World) -> None:
 async def test_a_checkpoint_goes_but_the_newest_and_its_size_is_proven_all_the_same(here: World) -> None:
     for number in range(3):
         await here.give(CAF, MOVED, FAMILY, ["subject"], person=ELISE | {"birthdate": f"197{number}-01-01"})
-        await here.home.ledger.sequence()
+        await here.home.ledger.sequence_unfinished()
     here.clock.pass_(LONG)
     async with here.home.store.read() as tx:
         sizes = list((await tx.execute(select(ledger_checkpoints.c.size))).scalars())
@@ -181,7 +181,7 @@ async def test_one_pass_takes_so_many_batches_and_says_that_more_wait(
 async def test_a_delivery_on_its_way_without_its_lock_is_told(here: World) -> None:
     await here.give(CAF, MOVED, FAMILY, ["subject"])
     await here.declare(MOVED, here.moved())
-    await here.home.ledger.sequence()
+    await here.home.ledger.sequence_unfinished()
     async with here.home.store.begin() as tx:
         lock = (await tx.execute(select(deliveries.c.locked))).scalar_one()
         await tx.execute(update(deliveries).values(locked=b""))

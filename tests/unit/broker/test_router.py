@@ -7,7 +7,7 @@ from broker.offsets import LostOwnership
 from broker.router import TOPIC
 from broker.store.tables import consumed, dead_letters, declarations, deliveries, submissions, withholdings
 from consent.grant import law
-from schemas.entry import EntryKind
+from schemas.facts import FactKind
 from schemas.errors import Refused
 from schemas.names import Reason
 from tests.world import BANK, BREST_ADDRESS, CAF, CPAM, FAMILY, HEALTH, MOVED, PORTAL, RENNES, TOWN, VOICE, YANN, World
@@ -40,7 +40,7 @@ async def test_without_a_grant_nothing_goes_out_and_the_reason_is_written_down(h
     await here.declare(MOVED, here.moved())
 
     assert {CAF: Reason.NO_GRANT, CPAM: Reason.NO_GRANT, RENNES: Reason.NO_GRANT} == await reasons(here)
-    assert 3 == len(await here.entries(EntryKind.WITHHELD))
+    assert 3 == len(await here.entries(FactKind.WITHHELD))
 
 
 async def test_a_town_that_is_not_concerned_leaves_no_trace(here: World) -> None:
@@ -135,7 +135,7 @@ async def test_a_record_that_comes_twice_has_its_effects_once(here: World) -> No
 
     assert 2 == await here.home.router.route()
 
-    assert 1 == len(await here.entries(EntryKind.RECEIVED))
+    assert 1 == len(await here.entries(FactKind.RECEIVED))
     assert 1 == len(await here.take(CAF))
 
 
@@ -158,7 +158,7 @@ async def test_who_lost_the_partition_writes_nothing(here: World) -> None:
 
     async with here.home.store.begin() as tx:
         await tx.execute(update(consumed).values(next_offset=consumed.c.next_offset - 1))
-    assert 1 == len(await here.entries(EntryKind.RECEIVED))
+    assert 1 == len(await here.entries(FactKind.RECEIVED))
 
 
 async def test_a_replayed_record_is_routed_once_it_is_accepted(here: World) -> None:
@@ -192,8 +192,8 @@ async def test_a_correction_reaches_exactly_those_who_got_the_original(here: Wor
     (town,) = await here.take(RENNES)
     assert first.declaration_id == correction.corrects == town.corrects
     assert [] == await here.take(CPAM)
-    assert Reason.NOT_ORIGINAL_RECIPIENT == (await here.entries(EntryKind.WITHHELD))[-1].reason
-    assert 1 == len(await here.entries(EntryKind.CORRECTED))
+    assert Reason.NOT_ORIGINAL_RECIPIENT == (await here.entries(FactKind.WITHHELD))[-1].reason
+    assert 1 == len(await here.entries(FactKind.CORRECTED))
 
 
 async def test_a_correction_of_a_correction_reaches_those_who_got_the_first(here: World) -> None:
@@ -224,7 +224,7 @@ async def test_fsck_finds_a_delivery_that_lost_its_submission(here: World) -> No
     async with here.home.store.begin() as tx:
         kept = (await tx.execute(select(submissions))).one()
         await tx.execute(delete(submissions))
-    await here.home.ledger.sequence()
+    await here.home.ledger.sequence_unfinished()
 
     found = await here.home.fsck.check()
 
@@ -250,5 +250,5 @@ async def test_a_batch_keeps_the_order_of_the_log_and_takes_what_came_twice_once
     expected = [one.declaration_id for one in accepted]
     assert expected == [row.declaration_id for row in rows[: len(expected)]]
     assert [None, first.declaration_id, first.declaration_id] == [row.root for row in rows[len(expected) :]]
-    assert 31 == len(await here.entries(EntryKind.RECEIVED))
-    assert 2 == len(await here.entries(EntryKind.CORRECTED))
+    assert 31 == len(await here.entries(FactKind.RECEIVED))
+    assert 2 == len(await here.entries(FactKind.CORRECTED))

@@ -18,7 +18,7 @@ from broker.serving import Role, Serving
 from broker.store.bell import DECLARED, declared_in
 from broker.turns import Turn
 from schemas import topics
-from schemas.entry import EntryKind
+from schemas.facts import FactKind
 from schemas.errors import Corrupt, Refused, Unavailable
 from tests.announced import announce
 from tests.two_agencies import count, two_agencies
@@ -86,7 +86,7 @@ async def test_all_roles_bring_what_was_declared_to_everybody_and_into_the_ledge
 
     assert (1, 2) == (running.total("routed"), running.total("applied"))
     assert (1, 1) == (count(tmp_path, "caf"), count(tmp_path, "rennes"))
-    assert 0 == await here.home.ledger.sequence()
+    assert 0 == await here.home.ledger.sequence_unfinished()
 
 
 async def test_a_router_routes_and_leaves_the_rest_to_others(here: World, agencies: tuple[Hosted, ...]) -> None:
@@ -96,7 +96,7 @@ async def test_a_router_routes_and_leaves_the_rest_to_others(here: World, agenci
     await running.run(lambda done: done.routed > 0)
 
     assert {(Role.ROUTER, 1, 0, 0)} == {(role, one.routed, one.applied, one.sequenced) for role, one in running.heard}
-    assert [] == await here.entries(EntryKind.APPLIED)
+    assert [] == await here.entries(FactKind.APPLIED)
 
 
 async def test_what_has_a_pace_is_not_begun_again_before_however_often_it_is_woken(
@@ -128,7 +128,7 @@ async def test_each_other_role_does_its_own_part_and_no_other(here: World, agenc
 
     ledger = Running(here, Role.LEDGER, agencies)
     await ledger.run(lambda done: done.sequenced > 0)
-    assert [] == await here.entries(EntryKind.APPLIED)
+    assert [] == await here.entries(FactKind.APPLIED)
 
     connectors = Running(here, Role.CONNECTORS, agencies)
     await connectors.run(lambda _: connectors.total("applied") == 2)
@@ -175,7 +175,7 @@ async def test_an_intake_takes_what_sources_wrote_to_their_topics(here: World, m
 
     await running.run(lambda _: running.total("taken") == 1)
 
-    assert 1 == len(await here.entries(EntryKind.REFUSED))
+    assert 1 == len(await here.entries(FactKind.REFUSED))
 
 
 async def test_a_topic_that_is_away_keeps_no_other_agency_waiting_and_the_process_is_not_ready(

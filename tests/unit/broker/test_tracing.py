@@ -56,7 +56,7 @@ async def a_day(here: World) -> DeclarationId:
     other = await here.declare(MOVED, here.moved(YANN))
     await here.home.consents.revoke(denied.grant.id, VOICE)
     await here.take(CAF)
-    await here.home.ledger.sequence()
+    await here.home.ledger.sequence_unfinished()
     return other.declaration_id
 
 
@@ -162,7 +162,7 @@ async def test_nobody_collects_unless_asked(here: World, exported: InMemorySpanE
 @pytest.mark.asyncio
 async def test_a_trace_id_that_is_none_is_found(here: World) -> None:
     await here.declare(MOVED, here.moved())
-    await here.home.ledger.sequence()
+    await here.home.ledger.sequence_unfinished()
     async with here.home.store.begin() as tx:
         assert [None] == list((await tx.execute(select(declarations.c.trace))).scalars())
         await tx.execute(update(declarations).values(trace=bytes(16)))

@@ -43,7 +43,7 @@ async def test_one_turn_brings_what_was_declared_to_everybody_and_into_the_ledge
     assert (1, 2, 0, []) == (done.routed, done.applied, done.rejected, done.troubles)
     assert done.sequenced > 0
     assert (1, 1) == (count(tmp_path, "caf"), count(tmp_path, "rennes"))
-    assert 0 == await here.home.ledger.sequence()
+    assert 0 == await here.home.ledger.sequence_unfinished()
 
 
 async def test_a_second_turn_finds_nothing_to_do(here: World, agencies: tuple[Hosted, ...]) -> None:
@@ -154,7 +154,7 @@ async def test_asked_to_stop_the_machine_ends_after_what_it_has_begun(
     await run(here.home, agencies, stop, hear)
 
     assert [2] == [each.applied for each in heard]
-    assert 0 == await here.home.ledger.sequence()
+    assert 0 == await here.home.ledger.sequence_unfinished()
 
 
 async def test_asked_to_stop_between_two_agencies_the_second_is_left_for_later(

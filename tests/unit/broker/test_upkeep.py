@@ -7,7 +7,7 @@ from broker.ports import KeyKind
 from broker.store.tables import consent_epochs, gate_epochs
 from broker.upkeep import Turn
 from consent.tables import consent_keys
-from schemas.entry import EntryKind
+from schemas.facts import FactKind
 from tests.world import CAF, DAY, FAMILY, MOVED, World
 
 pytestmark = pytest.mark.asyncio
@@ -88,7 +88,7 @@ async def test_the_gate_key_turns_with_its_overlap_and_ends_with_its_retention(h
     assert first.kid.hex() not in here.home.keys.names(KeyKind.GATE)
     assert [first.kid] == [epoch.kid for epoch in epochs if epoch.destroyed_at is not None]
     assert epochs[0].closed_at == epochs[1].opened_at + settings.gate_overlap_days * DAY
-    assert first.kid in [entry.detail for entry in await here.entries(EntryKind.EPOCH_DESTROYED)]
+    assert first.kid in [entry.detail for entry in await here.entries(FactKind.EPOCH_DESTROYED)]
 
 
 async def test_a_machine_that_slept_for_years_destroys_what_is_over_in_its_first_turns(here: World) -> None:
@@ -113,12 +113,12 @@ async def test_leftovers_of_crashes_are_finished(here: World) -> None:
 async def test_what_has_served_its_time_is_pruned_once_an_hour(here: World) -> None:
     await here.home.upkeep.turn()
     await here.give(CAF, MOVED, FAMILY, ["subject"])
-    await here.home.ledger.sequence()
+    await here.home.ledger.sequence_unfinished()
     here.clock.pass_(here.home.settings.checkpoint_retention_days * DAY)
     await here.home.upkeep.turn()
     here.clock.pass_(1)
     await here.declare(MOVED, here.moved())
-    await here.home.ledger.sequence()
+    await here.home.ledger.sequence_unfinished()
     here.clock.pass_(here.home.settings.checkpoint_retention_days * DAY)
 
     assert (await here.home.upkeep.turn()).pruned

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from broker.viewing import grants_of, subject_of
-from schemas.entry import EntryKind
+from schemas.facts import FactKind
 from schemas.errors import Refused
 from tests.world import CAF, ELISE, FAMILY, MOVED, RENNES, YANN, World
 
@@ -23,7 +23,7 @@ async def test_each_look_has_its_entry_with_who_looked_and_without_the_citizen(h
     await grants_of(here.home, here.subject(ELISE))
     await grants_of(here.home, here.subject(ELISE), RENNES)
 
-    first, second = await here.entries(EntryKind.VIEWED)
+    first, second = await here.entries(FactKind.VIEWED)
 
     assert [here.home.party, RENNES] == [first.actor, second.actor]
     assert first.subject is not None

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from schemas.audit import _RULES, Violation, violations
-from schemas.entry import Entry, EntryKind
+from schemas.facts import FactKind, Facts
 from schemas.names import DeliveryId, EventType, GrantId, Instant, ManifestDigest, PartyId, Purpose, Reason
 
 BROKER, CAF = PartyId("urn:unefois:broker"), PartyId("urn:unefois:caf")
@@ -15,15 +15,15 @@ FIRST, SECOND = ManifestDigest(bytes(31) + b"\1"), ManifestDigest(bytes(31) + b"
 DELIVERY = DeliveryId(bytes(15) + b"\1")
 
 
-def received(declaration: ManifestDigest = FIRST, kind: EntryKind = EntryKind.RECEIVED) -> Entry:
+def received(declaration: ManifestDigest = FIRST, kind: FactKind = FactKind.RECEIVED) -> Entry:
     return Entry(Instant(1), kind, BROKER, declaration=declaration)
 
 
-def grant(kind: EntryKind, version: int, of: GrantId = GRANT) -> Entry:
+def grant(kind: FactKind, version: int, of: GrantId = GRANT) -> Entry:
     return Entry(Instant(1), kind, BROKER, grant=of, grant_version=version)
 
 
-def delivery(kind: EntryKind, version: int = 1, **more: object) -> Entry:
+def delivery(kind: FactKind, version: int = 1, **more: object) -> Entry:
     whole = Entry(
         Instant(1),
         kind,
@@ -41,13 +41,13 @@ def delivery(kind: EntryKind, version: int = 1, **more: object) -> Entry:
     return replace(whole, **more)  # type: ignore[arg-type]
 
 
-GRANTED, CHANGED, REVOKED, EXPIRED = EntryKind.GRANTED, EntryKind.CHANGED, EntryKind.REVOKED, EntryKind.EXPIRED
-PLANNED, RELEASED, APPLIED = EntryKind.PLANNED, EntryKind.RELEASED, EntryKind.APPLIED
+GRANTED, CHANGED, REVOKED, EXPIRED = FactKind.GRANTED, FactKind.CHANGED, FactKind.REVOKED, FactKind.EXPIRED
+PLANNED, RELEASED, APPLIED = FactKind.PLANNED, FactKind.RELEASED, FactKind.APPLIED
 
 GOOD: list[list[Entry]] = [
     [],
     [received(), grant(GRANTED, 1), delivery(PLANNED), delivery(RELEASED), delivery(RELEASED), delivery(APPLIED)],
-    [grant(GRANTED, 1), received(), delivery(PLANNED), grant(REVOKED, 2), delivery(EntryKind.WITHHELD)],
+    [grant(GRANTED, 1), received(), delivery(PLANNED), grant(REVOKED, 2), delivery(FactKind.WITHHELD)],
     # released, then revoked: what was rightly released may be acknowledged after
     [grant(GRANTED, 1), received(), delivery(PLANNED), delivery(RELEASED), grant(REVOKED, 2), delivery(APPLIED)],
     # planned again under a narrower version: the new fields are those that may be released
@@ -59,7 +59,7 @@ GOOD: list[list[Entry]] = [
         delivery(PLANNED, 2),
         delivery(RELEASED, 2),
     ],
-    [received(), received(SECOND, EntryKind.CORRECTED)],
+    [received(), received(SECOND, FactKind.CORRECTED)],
     [grant(GRANTED, 1), grant(GRANTED, 1, OTHER), grant(EXPIRED, 2), grant(CHANGED, 2, OTHER)],
 ]
 
@@ -99,14 +99,14 @@ def test_each_invariant_is_broken_alone_and_at_its_entry(invariant: str) -> None
     ("end", "then"),
     [(REVOKED, REVOKED), (REVOKED, EXPIRED), (EXPIRED, REVOKED), (EXPIRED, EXPIRED), (REVOKED, CHANGED)],
 )
-def test_what_has_ended_does_not_end_again(end: EntryKind, then: EntryKind) -> None:
+def test_what_has_ended_does_not_end_again(end: FactKind, then: FactKind) -> None:
     entries = [grant(GRANTED, 1), grant(end, 2), grant(then, 3)]
 
     assert [Violation("grant-changed-after-end", 2)] == list(violations(entries))
 
 
 @pytest.mark.parametrize("end", [REVOKED, EXPIRED])
-def test_no_release_after_an_end_whatever_version_it_names(end: EntryKind) -> None:
+def test_no_release_after_an_end_whatever_version_it_names(end: FactKind) -> None:
     entries = [received(), grant(GRANTED, 1), delivery(PLANNED), grant(end, 2), delivery(RELEASED, 3)]
 
     assert [Violation("released-after-end", 4)] == list(violations(entries))
@@ -126,7 +126,7 @@ def test_one_broken_entry_does_not_hide_the_next() -> None:
     ] == list(violations(entries))
 
 
-def incomplete(kind: EntryKind, **more: object) -> Entry:
+def incomplete(kind: FactKind, **more: object) -> Entry:
     """An entry that `Entry` itself would refuse, as a decoder of somebody else's might let it through."""
     entry = delivery(kind)
     for name, told in more.items():
@@ -143,7 +143,7 @@ def incomplete(kind: EntryKind, **more: object) -> Entry:
         (lambda: incomplete(PLANNED, grant=None), "planned-incomplete"),
         (lambda: incomplete(GRANTED, grant=None), "grant-incomplete"),
         (lambda: incomplete(REVOKED, grant_version=None), "grant-incomplete"),
-        (lambda: incomplete(EntryKind.RECEIVED, declaration=None), "received-twice"),
+        (lambda: incomplete(FactKind.RECEIVED, declaration=None), "received-twice"),
     ],
 )
 def test_an_entry_that_lacks_what_is_judged_is_itself_broken(entry: Callable[[], Entry], invariant: str) -> None:
@@ -152,6 +152,6 @@ def test_an_entry_that_lacks_what_is_judged_is_itself_broken(entry: Callable[[],
 
 def test_every_rule_has_a_ledger_that_breaks_it() -> None:
     judged = {entries[-1].kind for entries in BROKEN.values()}
-    judged |= {EntryKind.CORRECTED, EntryKind.WITHHELD, REVOKED, EXPIRED}
+    judged |= {FactKind.CORRECTED, FactKind.WITHHELD, REVOKED, EXPIRED}
 
     assert set(_RULES) == judged

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas import entry as entries
-from schemas.entry import REQUIRED, Entry, EntryKind, subject_commitment
+from schemas.entry import REQUIRED, Entry, FactKind, subject_commitment
 from schemas.errors import Refused
 from schemas.instants import INSTANT_MAX
 from schemas.names import DeliveryId, EventType, GrantId, Instant, ManifestDigest, PartyId, Purpose, Reason, SubjectRef
@@ -20,7 +20,7 @@ AT = Instant(1_790_000_000_123)
 ACTOR = PartyId("urn:unefois:gate")
 WHOLE = Entry(
     at=AT,
-    kind=EntryKind.RELEASED,
+    kind=FactKind.RELEASED,
     actor=ACTOR,
     recipient=PartyId("urn:fr:siret:12345678901234"),
     event_type=EventType("fr.unefois.address.changed.v1"),
@@ -34,7 +34,7 @@ WHOLE = Entry(
     subject=b"s" * 32,
     detail=b"x" * 32,
 )
-VIEWED = Entry(AT, EntryKind.VIEWED, ACTOR)
+VIEWED = Entry(AT, FactKind.VIEWED, ACTOR)
 
 
 def refuses(code: str, pointer: str, call: Callable[[], object]) -> None:
@@ -60,7 +60,7 @@ def test_an_entry_is_the_avro_of_protocol_8_field_by_field() -> None:
     by_hand = (
         zigzag(1)
         + zigzag(AT)
-        + zigzag(list(EntryKind).index(EntryKind.RELEASED))
+        + zigzag(list(FactKind).index(FactKind.RELEASED))
         + text(ACTOR)
         + b"\x02"
         + text("urn:fr:siret:12345678901234")
@@ -103,7 +103,7 @@ def test_decoding_gives_every_field_its_own_type() -> None:
 @given(st.data())
 @examples(80)
 def test_entries_round_trip(data: st.DataObject) -> None:
-    kind = data.draw(st.sampled_from(EntryKind))
+    kind = data.draw(st.sampled_from(FactKind))
     needed = {*REQUIRED.get(kind, ()), "at", "kind", "actor"}
     reason = data.draw(st.sampled_from(Reason))
     left_out = {name: None for name in told_by(WHOLE) if name not in needed and data.draw(st.booleans())}
@@ -124,11 +124,11 @@ def test_the_kinds_are_those_of_protocol_8_in_its_order() -> None:
         "replayed"
     )
     later = "party_added, right_granted, right_ended, policy_set"  # at the end, where they change no other's bytes
-    assert f"{protocol}, {later}".split(", ") == [kind.value for kind in EntryKind]
+    assert f"{protocol}, {later}".split(", ") == [kind.value for kind in FactKind]
 
 
 @pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind, names in REQUIRED.items() for name in names])
-def test_a_kind_is_refused_without_what_it_must_name(kind: EntryKind, name: str) -> None:
+def test_a_kind_is_refused_without_what_it_must_name(kind: FactKind, name: str) -> None:
     complete = replace(WHOLE, kind=kind)
     if name == "grant":
         complete = replace(complete, grant_version=None) if "grant_version" not in REQUIRED[kind] else complete
@@ -191,7 +191,7 @@ def test_a_decoded_name_is_checked_and_pointed_at() -> None:
 
 
 def test_a_decoded_entry_is_as_complete_as_one_that_is_made() -> None:
-    raw = zigzag(1) + zigzag(AT) + zigzag(list(EntryKind).index(EntryKind.REVOKED)) + text(ACTOR) + bytes(11)
+    raw = zigzag(1) + zigzag(AT) + zigzag(list(FactKind).index(FactKind.REVOKED)) + text(ACTOR) + bytes(11)
     refuses("entry.incomplete", "/grant", lambda: Entry.decode(raw))
 
 

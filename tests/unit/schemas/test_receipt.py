@@ -7,7 +7,7 @@ import pytest
 
 from schemas import checkpoint, merkle, proof, receipt
 from schemas.checkpoint import Checkpoint
-from schemas.entry import Entry, EntryKind
+from schemas.facts import FactKind, Facts
 from schemas.errors import Refused
 from schemas.messages import Language
 from schemas.names import DeliveryId, EventType, GrantId, Instant, ManifestDigest, PartyId, Purpose, Reason
@@ -23,7 +23,7 @@ AT = Instant(1_788_264_000_007)
 GATE = PartyId("urn:unefois:gate")
 ENTRY = Entry(
     at=AT,
-    kind=EntryKind.RELEASED,
+    kind=FactKind.RELEASED,
     actor=GATE,
     recipient=PartyId("urn:fr:siret:12345678901234"),
     event_type=EventType("fr.unefois.address.changed.v1"),
@@ -89,7 +89,7 @@ def test_a_receipt_reads_as_sentences_above_and_as_a_foreign_proof_below() -> No
 
 
 def test_what_an_entry_does_not_name_is_left_out_and_its_reason_is_named() -> None:
-    refused = Entry(AT, EntryKind.REFUSED, GATE, reason=Reason.NOT_ENTITLED)
+    refused = Entry(AT, FactKind.REFUSED, GATE, reason=Reason.NOT_ENTITLED)
     told = dict(receipt.meaning(refused, "fr"))
     expected = ["fait", "instant", "acteur", "raison"]
     assert expected == list(told)
@@ -98,8 +98,8 @@ def test_what_an_entry_does_not_name_is_left_out_and_its_reason_is_named() -> No
 
 @pytest.mark.parametrize("language", ["fr", "en"])
 def test_every_kind_has_its_sentence(language: Language) -> None:
-    sentences = {dict(receipt.meaning(replace(WHOLE, kind=kind), language))[FACT[language]] for kind in EntryKind}
-    assert len(EntryKind) == len(sentences)
+    sentences = {dict(receipt.meaning(replace(WHOLE, kind=kind), language))[FACT[language]] for kind in FactKind}
+    assert len(FactKind) == len(sentences)
 
 
 FACT: dict[Language, str] = {"fr": "fait", "en": "fact"}

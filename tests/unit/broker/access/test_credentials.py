@@ -10,7 +10,7 @@ from sqlalchemy import select, update
 
 from broker.access.credentials import LIFETIME_MS, Credentials, Issued, Scope
 from broker.store.access_tables import api_tokens
-from schemas.entry import EntryKind
+from schemas.facts import FactKind
 from schemas.errors import Refused
 from schemas.names import Instant, PartyId
 from tests.world import CAF, CPAM, DAY, World
@@ -89,8 +89,8 @@ async def test_issuing_and_revoking_are_in_the_ledger(here: World) -> None:
     issued = await issue(here)
     async with here.home.store.begin() as tx:
         await here.home.credentials.revoke(tx, issued.credential.id, here.clock())
-    told = (await here.entries(EntryKind.KEY_ADDED, EntryKind.KEY_REVOKED))[-2:]
-    assert [(EntryKind.KEY_ADDED, CAF), (EntryKind.KEY_REVOKED, CAF)] == [(one.kind, one.recipient) for one in told]
+    told = (await here.entries(FactKind.KEY_ADDED, FactKind.KEY_REVOKED))[-2:]
+    assert [(FactKind.KEY_ADDED, CAF), (FactKind.KEY_REVOKED, CAF)] == [(one.kind, one.recipient) for one in told]
     assert told[0].detail == told[1].detail is not None
 
 

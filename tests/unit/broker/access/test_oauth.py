@@ -13,7 +13,7 @@ from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
 from broker.access.credentials import Credential, Scope
 from broker.access.oauth import OAuth
-from schemas.entry import EntryKind
+from schemas.facts import FactKind
 from schemas.errors import Refused
 from schemas.names import Kid
 from tests.clients import Client
@@ -182,8 +182,8 @@ async def test_a_revoked_key_gets_no_token_and_is_revoked_once(here: World) -> N
                 await here.home.oauth.unpin(tx, kid, here.clock())
     with pytest.raises(Refused, match=r"oauth\.key-exists"):
         await client.pin()
-    kinds = [entry.kind for entry in await here.entries(EntryKind.KEY_ADDED, EntryKind.KEY_REVOKED)][-2:]
-    assert [EntryKind.KEY_ADDED, EntryKind.KEY_REVOKED] == kinds
+    kinds = [entry.kind for entry in await here.entries(FactKind.KEY_ADDED, FactKind.KEY_REVOKED)][-2:]
+    assert [FactKind.KEY_ADDED, FactKind.KEY_REVOKED] == kinds
 
 
 async def test_a_key_that_is_unpinned_meanwhile_gets_no_token_for_what_it_proved(here: World) -> None:

@@ -24,7 +24,7 @@ def furnished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         await create_home(load(home=folder))
         async with open_home(load(home=folder)) as home:
             await populate(World(home, Clock(), folder))
-            await home.ledger.sequence()
+            await home.ledger.sequence_unfinished()
 
     asyncio.run(furnish())
     return folder

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from schemas import receipt
-from schemas.entry import EntryKind
+from schemas.facts import FactKind
 from schemas.note import KeyType, VerifierKey
 from schemas.signing import Algorithm, PrivateKey
 from tests.announced import announce
@@ -79,7 +79,7 @@ class TestProve:
     def test_what_is_printed_is_the_receipt_and_nothing_else(self, log: Path, proof: Path) -> None:
         checked = receipt.check(proof.read_text(), VerifierKey.parse((log / "vkey").read_text().strip()))
 
-        assert (EntryKind.APPLIED, RENNES) == (checked.entry.kind, checked.entry.recipient)
+        assert (FactKind.APPLIED, RENNES) == (checked.entry.kind, checked.entry.recipient)
 
     def test_declaration_delivery_and_grant_can_be_proven(self, bare: Program, lived: str) -> None:
         (step,) = [each for each in bare.told("track", lived)["steps"] if each["recipient"] == RENNES]

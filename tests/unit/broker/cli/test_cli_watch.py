@@ -14,7 +14,7 @@ from fastapi import FastAPI, Response
 
 from schemas import checkpoint, merkle, tiles, witnessing
 from schemas.checkpoint import Checkpoint
-from schemas.entry import Entry, EntryKind
+from schemas.facts import FactKind, Facts
 from schemas.names import Instant, PartyId
 from schemas.note import VerifierKey
 from schemas.signing import Algorithm, PrivateKey
@@ -35,7 +35,7 @@ class Log:
 
     def become(self, size: int, salt: int = 0) -> None:
         entries = [
-            Entry(Instant(salt + number), EntryKind.VIEWED, PartyId("urn:unefois:portal")).encode()
+            Entry(Instant(salt + number), FactKind.VIEWED, PartyId("urn:unefois:portal")).encode()
             for number in range(size)
         ]
         self.files = dict(tiles.grow(0, entries, {}.__getitem__))

@@ -19,7 +19,7 @@ from broker.store import tables
 from broker.store.engine import Store, Transaction
 from consent.policy import Subscription, SubscriptionStatus
 from schemas.catalogue import Catalogue
-from schemas.entry import Entry, EntryKind
+from schemas.facts import FactKind, Facts
 from schemas.errors import Corrupt, Fault, Refused
 from schemas.hpke import SealingKey, Suite
 from schemas.names import EventType, Instant, Kid, PartyId, Purpose
@@ -93,7 +93,7 @@ async def entries(tx: Transaction) -> list[Entry]:
     await tx.flush()
     ordered = select(tables.ledger_entries.c.entry).order_by(tables.ledger_entries.c.id)
     told = [Entry.decode(row.entry) for row in await tx.execute(ordered)]
-    assert [EntryKind.PARTY_ADDED] * 3 == [entry.kind for entry in told[:3]]
+    assert [FactKind.PARTY_ADDED] * 3 == [entry.kind for entry in told[:3]]
     return told[3:]
 
 
@@ -209,7 +209,7 @@ class TestKeys:
         async with store.begin() as tx:
             kids = [await add_signing(tx, key(1)), await add_sealing(tx, sealing(1))]
             told = [(entry.kind, entry.actor, entry.recipient, entry.detail) for entry in await entries(tx)]
-        assert [(EntryKind.KEY_ADDED, BROKER, TOWN, kid) for kid in kids] == told
+        assert [(FactKind.KEY_ADDED, BROKER, TOWN, kid) for kid in kids] == told
 
     async def test_a_key_is_listed_once_for_one_party(self, store: Store) -> None:
         async with store.begin() as tx:
@@ -301,7 +301,7 @@ class TestKeys:
             await REGISTRAR.revoke_key(tx, sealer, lambda: LATER)
             found, told = await reading.snapshot(tx), (await entries(tx))[2:]
         assert (NOW, LATER + 1) == (found.signing_key(signer).revoked_at, found.sealing_key(sealer).revoked_at)
-        assert [(EntryKind.KEY_REVOKED, LATER, TOWN, kid) for kid in (signer, sealer)] == [
+        assert [(FactKind.KEY_REVOKED, LATER, TOWN, kid) for kid in (signer, sealer)] == [
             (entry.kind, entry.at, entry.recipient, entry.detail) for entry in told
         ]
 
@@ -391,7 +391,7 @@ class TestSubscriptions:
             approved.approved_at,
             approved.legal_reference,
         )
-        assert (EntryKind.SUBSCRIPTION_APPROVED, TOWN, MOVED, BENEFITS, subscription_digest(approved)) == (
+        assert (FactKind.SUBSCRIPTION_APPROVED, TOWN, MOVED, BENEFITS, subscription_digest(approved)) == (
             entry.kind,
             entry.recipient,
             entry.event_type,
@@ -406,7 +406,7 @@ class TestSubscriptions:
             assert (ended,) == await reading.subscriptions(tx)
             entry = (await entries(tx))[-1]
         assert (SubscriptionStatus.ENDED, LATER) == (ended.status, ended.ended_at)
-        assert (EntryKind.SUBSCRIPTION_ENDED, subscription_digest(ended)) == (entry.kind, entry.detail)
+        assert (FactKind.SUBSCRIPTION_ENDED, subscription_digest(ended)) == (entry.kind, entry.detail)
 
     async def test_an_approval_without_a_legal_reference_is_refused(self, store: Store) -> None:
         async with store.begin() as tx:

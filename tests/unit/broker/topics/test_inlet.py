@@ -14,7 +14,7 @@ from broker.store.tables import consumed, declarations
 from broker.topics import served
 from schemas import cloudevents
 from schemas import topics as names
-from schemas.entry import EntryKind
+from schemas.facts import FactKind
 from schemas.envelope import SignedDeclaration
 from schemas.errors import Corrupt, Refused, Unavailable
 from schemas.manifest import Manifest
@@ -101,7 +101,7 @@ async def test_a_refused_record_is_kept_as_it_came_with_the_reason_and_blocks_no
         dead[0].headers["unefois-offset"],
     )
     assert (other, b"/type") == (dead[1].value, dead[1].headers["unefois-pointer"])
-    assert 2 == len(await here.entries(EntryKind.REFUSED))
+    assert 2 == len(await here.entries(FactKind.REFUSED))
     assert 1 == len(await on(here, RECEIPTS))
 
 
@@ -184,12 +184,12 @@ async def test_interrupted_anywhere_nothing_counts_twice(
         )
         with pytest.raises(Interrupted):
             await here.home.inlet.take(PORTAL)
-    assert [] == await here.entries(EntryKind.REFUSED)
+    assert [] == await here.entries(FactKind.REFUSED)
 
     assert 2 == await here.home.inlet.take(PORTAL)
     await here.home.router.route()
 
-    assert (1, 1) == (await count(here), len(await here.entries(EntryKind.REFUSED)))
+    assert (1, 1) == (await count(here), len(await here.entries(FactKind.REFUSED)))
     receipts, dead = await on(here, RECEIPTS), await on(here, DEAD)
     assert (1, 1) == (len({one.value for one in receipts}), len({one.headers["unefois-offset"] for one in dead}))
 
@@ -207,7 +207,7 @@ async def test_two_that_read_the_same_batch_count_it_once(here: World, monkeypat
     monkeypatch.setattr(type(inlet), "_answer", faster)
 
     assert 0 == await inlet.take(PORTAL)
-    assert 1 == len(await here.entries(EntryKind.REFUSED))
+    assert 1 == len(await here.entries(FactKind.REFUSED))
 
 
 async def test_without_a_topic_to_answer_on_nothing_is_taken(here: World, monkeypatch: pytest.MonkeyPatch) -> None:

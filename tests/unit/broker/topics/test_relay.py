@@ -11,7 +11,7 @@ from broker.rounds import Rounds
 from broker.topics.relay import Relay, order_key
 from connectors.contract import Applied
 from schemas import cloudevents, topics
-from schemas.entry import EntryKind
+from schemas.facts import FactKind
 from schemas.errors import Corrupt, Refused, Unavailable
 from schemas.locked import LockedDelivery
 from schemas.names import PartyId, Reason
@@ -65,7 +65,7 @@ async def test_a_record_is_the_sealed_delivery_with_identifiers_around_it_and_no
     assert {f"ce_{name}" for name in ("specversion", "id", "source", "type", "time", "dataschema")} | {
         "content-type"
     } == set(record.headers)
-    assert [] == await here.entries(EntryKind.RELEASED)
+    assert [] == await here.entries(FactKind.RELEASED)
     assert DeliveryState.HANDED is delivery.state
 
 
@@ -275,7 +275,7 @@ async def test_what_is_said_anew_ends_what_was_said_before_and_the_ledger_tells_
     async with here.home.store.begin() as tx:
         with pytest.raises(Refused, match=r"topics\.not-served"):
             await users.end(tx, CAF, here.clock())
-    assert 2 == len([one for one in await here.entries(EntryKind.KEY_REVOKED) if one.recipient == CAF])
+    assert 2 == len([one for one in await here.entries(FactKind.KEY_REVOKED) if one.recipient == CAF])
 
 
 # ── rounds ──────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -7,7 +7,7 @@ import pytest
 from broker.transparency.audits import MOST_TOLD, audit_folder, audit_log, files_in, grown
 from schemas import checkpoint, merkle, tiles
 from schemas.checkpoint import Checkpoint
-from schemas.entry import Entry, EntryKind
+from schemas.facts import FactKind, Facts
 from schemas.errors import Refused, Unavailable
 from schemas.names import DeliveryId, Instant, ManifestDigest, PartyId, Reason
 from schemas.note import VerifierKey
@@ -21,14 +21,14 @@ BROKER = PartyId("urn:unefois:broker")
 def received(number: int) -> Entry:
     return Entry(
         at=Instant(1_000 + number),
-        kind=EntryKind.RECEIVED,
+        kind=FactKind.RECEIVED,
         actor=BROKER,
         declaration=ManifestDigest(number.to_bytes(32, "big")),
     )
 
 
 APPLIED_ALONE = Entry(
-    at=Instant(2_000), kind=EntryKind.APPLIED, actor=BROKER, recipient=BROKER, delivery=DeliveryId(bytes(16))
+    at=Instant(2_000), kind=FactKind.APPLIED, actor=BROKER, recipient=BROKER, delivery=DeliveryId(bytes(16))
 )
 
 
@@ -183,6 +183,6 @@ def test_a_ledger_whose_past_was_rewritten_has_none(tmp_path: Path) -> None:
 
 
 def test_a_refusal_in_the_ledger_is_no_finding(tmp_path: Path) -> None:
-    refused = Entry(at=Instant(1), kind=EntryKind.REFUSED, actor=BROKER, reason=Reason.STALE)
+    refused = Entry(at=Instant(1), kind=FactKind.REFUSED, actor=BROKER, reason=Reason.STALE)
 
     assert [] == codes(log_of(tmp_path, [refused.encode()]))

@@ -14,7 +14,7 @@ from broker.transparency import cosigning as module
 from broker.transparency.cosigning import FIRST_MS, KEPT, MOST_MS, Cosigning
 from schemas import checkpoint, merkle
 from schemas.checkpoint import Checkpoint
-from schemas.entry import EntryKind
+from schemas.facts import FactKind
 from schemas.errors import Refused, Unavailable
 from schemas.note import KeyType, Note, VerifierKey
 from schemas.witnessing import Known, Submission
@@ -29,7 +29,7 @@ async def grows(here: World) -> int:
     """A few more entries and a checkpoint; the size."""
     await here.give(CAF, MOVED, FAMILY, ["subject"], person=named(here.clock()))
     here.clock.pass_(1)
-    await here.home.ledger.sequence()
+    await here.home.ledger.sequence_unfinished()
     async with here.home.store.read() as tx:
         return (await tx.execute(select(func.max(ledger_checkpoints.c.size)))).scalar_one()
 
@@ -222,12 +222,12 @@ async def test_keys_stay_closed_while_checkpoints_wait_where_the_settings_say_so
         await grows(here)
         await cosigning.step()
         await here.declare(MOVED, here.moved(named(here.clock() - 1)))
-        await home.ledger.sequence()
+        await home.ledger.sequence_unfinished()
         here.clock.pass_(5 * MINUTE + 1)
         leased = [one.id for one in await here.inbox(CAF).lease(10)]
         with pytest.raises(Unavailable, match=r"cosigning\.stale"):
             await home.gate.release(CAF, leased)
-        assert [] == await here.entries(EntryKind.RELEASED)
+        assert [] == await here.entries(FactKind.RELEASED)
         await cosigning.step()
         assert leased == [one.delivery_id for one in (await home.gate.release(CAF, leased)).locked]
         here.clock.pass_(90 * MINUTE)  # nothing is new: nothing waits

@@ -11,7 +11,7 @@ from broker.transparency.audits import audit_folder
 from broker.transparency.export import export
 from schemas import checkpoint, tiles
 from schemas.checkpoint import Checkpoint
-from schemas.entry import EntryKind
+from schemas.facts import FactKind
 from schemas.errors import Refused, Unavailable
 from schemas.note import VerifierKey
 from schemas.signing import Algorithm, PrivateKey
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.asyncio
 
 
 async def out(here: World, folder: Path) -> exporting.Exported:
-    await here.home.ledger.sequence()
+    await here.home.ledger.sequence_unfinished()
     return await export(here.home.store, here.home.ledger.verifier_key, folder)
 
 
@@ -69,7 +69,7 @@ async def test_a_tile_that_came_full_takes_the_place_of_its_partial_ones(here: W
     first = await out(here, tmp_path)
     async with here.home.store.begin() as tx:
         for _ in range(tiles.WIDTH + 5):
-            here.home.recorder.record(tx, EntryKind.VIEWED, here.clock())
+            here.home.recorder.record(tx, FactKind.VIEWED, here.clock())
 
     await out(here, tmp_path)
 

@@ -9,7 +9,7 @@ import pytest
 from broker.transparency.monitor import Monitor, Remote
 from schemas import checkpoint, merkle, tiles
 from schemas.checkpoint import Checkpoint
-from schemas.entry import Entry, EntryKind
+from schemas.facts import FactKind, Facts
 from schemas.errors import Refused, Unavailable
 from schemas.names import (
     DeliveryId,
@@ -29,7 +29,7 @@ LOG = VerifierKey.of(ORIGIN, KEY)
 BROKER = PartyId("urn:unefois:broker")
 
 
-def entry(kind: EntryKind = EntryKind.VIEWED, number: int = 0, version: int = 1) -> bytes:
+def entry(kind: FactKind = FactKind.VIEWED, number: int = 0, version: int = 1) -> bytes:
     about = {
         "recipient": PartyId("urn:unefois:caf"),
         "event_type": EventType("fr.unefois.address.changed.v1"),
@@ -40,7 +40,7 @@ def entry(kind: EntryKind = EntryKind.VIEWED, number: int = 0, version: int = 1)
         "grant_version": version,
         "fields": b"\x80",
     }
-    return Entry(Instant(number), kind, BROKER, **(about if kind is not EntryKind.VIEWED else {})).encode()
+    return Entry(Instant(number), kind, BROKER, **(about if kind is not FactKind.VIEWED else {})).encode()
 
 
 class Log:
@@ -135,14 +135,14 @@ def test_entries_that_are_not_those_of_the_signed_tree_are_found(state: Path):
 
 def test_a_release_after_its_revocation_is_found_whenever_it_comes(state: Path):
     log = Log().add(
-        entry(EntryKind.RECEIVED),
-        entry(EntryKind.GRANTED),
-        entry(EntryKind.PLANNED),
-        entry(EntryKind.REVOKED, version=2),
+        entry(FactKind.RECEIVED),
+        entry(FactKind.GRANTED),
+        entry(FactKind.PLANNED),
+        entry(FactKind.REVOKED, version=2),
     )
     monitor = Monitor(log.read, LOG, state)
     monitor.turn()
-    log.add(entry(EntryKind.RELEASED))
+    log.add(entry(FactKind.RELEASED))
 
     with pytest.raises(Refused) as fault:
         monitor.turn()

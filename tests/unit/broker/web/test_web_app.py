@@ -18,7 +18,7 @@ pytestmark = pytest.mark.asyncio
 async def client(tmp_path: Path) -> AsyncIterator[httpx2.AsyncClient]:
     """Somebody who asks the app of a furnished home."""
     async with world(tmp_path) as here:
-        await here.home.ledger.sequence()
+        await here.home.ledger.sequence_unfinished()
         transport = httpx2.ASGITransport(build(here.home))
         async with httpx2.AsyncClient(transport=transport, base_url="http://broker.example") as made:
             yield made

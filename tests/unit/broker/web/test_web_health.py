@@ -143,7 +143,7 @@ async def test_entries_that_nobody_orders_are_told_after_a_minute_and_not_before
     here.clock.pass_(1)
     assert (503, {"ledger": "health.ledger-late"}) == await asking.ready()
 
-    await here.home.ledger.sequence()
+    await here.home.ledger.sequence_unfinished()
     here.clock.pass_(10 * health.LATE_MS)
     assert 200 == (await asking.ready())[0]
 
@@ -170,7 +170,7 @@ async def test_what_a_loop_waits_for_is_told_with_its_sentences_in_the_language_
 async def test_metrics_tell_what_waits_where_and_for_how_long(asking: Asking, here: World) -> None:
     await here.give(CAF, MOVED, FAMILY, ["subject"])
     await here.declare(MOVED, here.moved())
-    await here.home.ledger.sequence()
+    await here.home.ledger.sequence_unfinished()
     await here.declare(MOVED, here.moved(), route=False)
     here.clock.pass_(7_000)
     await here.give(CPAM, MOVED, FAMILY, ["subject"])
@@ -192,7 +192,7 @@ async def test_metrics_count_from_the_ledger_what_was_released_and_what_was_refu
     await here.take(CAF)
     await here.declare(MOVED, here.moved())
     await here.home.consents.revoke(granted.grant.id, VOICE)
-    await here.home.ledger.sequence()
+    await here.home.ledger.sequence_unfinished()
 
     told = await asking.metrics()
 
@@ -294,7 +294,7 @@ async def test_no_answer_tells_of_a_citizen_or_of_an_administration(asking: Aski
     await here.give(CAF, MOVED, FAMILY, ["subject"])
     await here.declare(MOVED, here.moved())
     await here.take(CAF)
-    await here.home.ledger.sequence()
+    await here.home.ledger.sequence_unfinished()
 
     text = (await asking.get("/metrics")).text + (await asking.get("/health/ready")).text
 

@@ -17,7 +17,7 @@ from broker.transparency.audits import audit_log
 from broker.transparency.export import export
 from broker.web import transparency
 from schemas import merkle
-from schemas.entry import Entry, EntryKind
+from schemas.facts import FactKind, Facts
 from schemas.names import Instant, PartyId
 from schemas.signing import Algorithm, PrivateKey
 from tests.witnesses import unwitnessed
@@ -28,7 +28,7 @@ ORIGIN = "example.org/ledger"
 
 
 def entry(number: int) -> bytes:
-    return Entry(Instant(number), EntryKind.VIEWED, PartyId("urn:unefois:portal")).encode()
+    return Entry(Instant(number), FactKind.VIEWED, PartyId("urn:unefois:portal")).encode()
 
 
 class Log:
@@ -48,7 +48,7 @@ class Log:
         encoded = [entry(number) for number in range(self.size, size)]
         async with self.store.begin() as tx:
             await tx.execute(insert(ledger_entries), [{"leaf": merkle.leaf_hash(one), "entry": one} for one in encoded])
-        await self.ledger.sequence()
+        await self.ledger.sequence_unfinished()
         self.size = size
 
     async def get(self, path: str, **headers: str) -> httpx2.Response:

@@ -18,7 +18,7 @@ from broker.store.access_tables import webhook_attempts, webhooks
 from broker.webhooks import telling as tellings
 from broker.webhooks.endpoints import LIVING, OVERLAP_MS, Kind, Status, Webhook
 from broker.webhooks.telling import KEPT, LEASE_MS, REMINDERS, SCHEDULE
-from schemas.entry import EntryKind
+from schemas.facts import FactKind
 from schemas.errors import Fault, Refused, Unavailable
 from schemas.names import Instant, PartyId
 from tests.endpoints import Answer, Endpoints, Heard, echo, send, status, telling
@@ -430,7 +430,7 @@ class TestKeeping:
         async with here.home.store.begin() as tx:
             await here.home.webhooks.end(tx, CAF, hook.id, here.clock())
         told = (await here.entries())[before:]
-        assert [(EntryKind.KEY_ADDED, CAF), (EntryKind.KEY_REVOKED, CAF)] == [(one.kind, one.recipient) for one in told]
+        assert [(FactKind.KEY_ADDED, CAF), (FactKind.KEY_REVOKED, CAF)] == [(one.kind, one.recipient) for one in told]
         assert told[0].detail == told[1].detail
 
     @pytest.mark.parametrize("url", ["http://caf.example/", "https://user:pass@caf.example/", "x"])

@@ -11,7 +11,7 @@ from cloudevents.core.formats.json import JSONFormat
 from cloudevents.core.v1.event import CloudEvent
 
 from schemas import cloudevents
-from schemas.entry import EntryKind
+from schemas.facts import FactKind
 from schemas.envelope import SignedDeclaration
 from schemas.manifest import Manifest
 from tests.unit.broker.web.agencies.calls import Caller, Served
@@ -70,7 +70,7 @@ async def test_an_event_that_says_something_else_outside_than_inside_is_refused(
     answer = await sent(portal, http.to_structured(event, JSONFormat()))
     assert (422, "cloudevents.attribute-differs") == (answer.status_code, answer.json()["code"])
     assert f"/{name}" == answer.json()["errors"][0]["pointer"]
-    assert not await served.here.entries(EntryKind.RECEIVED)
+    assert not await served.here.entries(FactKind.RECEIVED)
 
 
 async def test_a_batch_has_a_result_for_each_event_and_one_that_differs_hinders_no_other(served: Served) -> None:

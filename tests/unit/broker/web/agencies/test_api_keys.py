@@ -12,7 +12,7 @@ from connectors.client import Client
 from connectors.renewal import Renewal, Told
 from schemas.delivery import open_release
 from schemas.directory import Directory
-from schemas.entry import EntryKind
+from schemas.facts import FactKind
 from schemas.errors import Refused
 from schemas.hpke import SealingKey, Suite
 from schemas.locked import LockedDelivery
@@ -75,7 +75,7 @@ async def test_a_client_renews_its_key_and_the_old_one_goes_on_for_the_overlap(
     listed = now.signing if suite is None else now.sealing
     assert {None, here.clock() + 24 * HOUR} == {one.valid_to for one in listed if one.party == CAF}  # type: ignore[attr-defined]
     assert CAF == next(one.party for one in listed if one.kid == new.kid)  # type: ignore[attr-defined]
-    entry = (await here.entries(EntryKind.KEY_ADDED))[-1]
+    entry = (await here.entries(FactKind.KEY_ADDED))[-1]
     assert (CAF, bytes(new.kid)) == (entry.recipient, entry.detail)
     if suite is not None:
         assert new.kid == now.current_sealing_key(CAF, Instant(here.clock() + 1)).kid

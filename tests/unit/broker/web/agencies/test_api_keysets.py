@@ -20,7 +20,7 @@ from broker.access.jwks import key_set
 from broker.access.keysets import APART_MS, BYTES, FRESH_MS, SETS, STALE_MS, KeySet
 from broker.store.access_tables import spent_assertions
 from broker.web.agencies.tokens import ASSERTION, FORM
-from schemas.entry import EntryKind
+from schemas.facts import FactKind
 from schemas.errors import Refused, Unavailable
 from schemas.names import PartyId
 from tests.clients import Client
@@ -302,8 +302,8 @@ async def test_a_key_whose_address_is_followed_no_more_or_that_was_revoked_once_
             (pinned,) = await home.oauth.keys(tx, CAF)
             await home.oauth.unpin(tx, pinned.kid, served.here.clock())
         assert [REFUSED, REFUSED] == [await asks(served, one) for one in (client.signed(), client.assertion())]
-    kinds = [one.kind for one in await served.here.entries(EntryKind.KEY_ADDED, EntryKind.KEY_REVOKED)][-5:]
-    added, revoked = EntryKind.KEY_ADDED, EntryKind.KEY_REVOKED
+    kinds = [one.kind for one in await served.here.entries(FactKind.KEY_ADDED, FactKind.KEY_REVOKED)][-5:]
+    added, revoked = FactKind.KEY_ADDED, FactKind.KEY_REVOKED
     assert [added, revoked, added, added, revoked] == kinds
 
 

@@ -23,7 +23,7 @@ from broker.web.agencies.examples import EXAMPLES
 from consent.tables import metadata
 from schemas import cloudevents, messages
 from schemas.cloudevents import STRUCTURED_MEDIA_TYPE
-from schemas.entry import EntryKind
+from schemas.facts import FactKind
 from schemas.envelope import SignedDeclaration
 from schemas.manifest import Manifest
 from schemas.names import PartyId
@@ -225,7 +225,7 @@ def _pointer(place: Place) -> str:
 
 async def counts(served: Served) -> dict[str, int]:
     """Rows of every table; that something was refused is written down, and not counted."""
-    refused = len(await served.here.entries(EntryKind.REFUSED))
+    refused = len(await served.here.entries(FactKind.REFUSED))
     async with served.here.home.store.read() as tx:
         found = {
             name: int((await tx.execute(select(func.count()).select_from(table))).scalar_one())

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from broker.store.tables import declarations
 from broker.web.agencies.bodies import b64u
 from schemas import signing
-from schemas.entry import EntryKind
+from schemas.facts import FactKind
 from schemas.intake_receipt import RECEIPT_TYPE
 from schemas.names import DeclarationId, Instant, Kid, PartyId
 from tests.unit.broker.web.agencies.calls import Caller, Served, raw
@@ -73,7 +73,7 @@ async def test_what_another_source_signed_is_refused_whether_it_is_known_or_not(
     told = [await sends(caf, each, status=403) for each in (known, unknown)]
 
     assert ["intake.other-source"] * 2 == [each["code"] for each in told]
-    assert 2 == len(await served.here.entries(EntryKind.REFUSED))
+    assert 2 == len(await served.here.entries(FactKind.REFUSED))
 
 
 async def test_what_is_no_envelope_is_refused_and_written_down(served: Served) -> None:

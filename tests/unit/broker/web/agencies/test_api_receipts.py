@@ -8,7 +8,7 @@ import pytest
 
 from broker.web.agencies.bodies import b64u
 from schemas import receipt
-from schemas.entry import EntryKind
+from schemas.facts import FactKind
 from schemas.errors import Refused
 from schemas.note import KeyType, VerifierKey
 from tests.unit.broker.web.agencies.calls import Caller, Served
@@ -42,7 +42,7 @@ async def test_a_source_has_the_receipt_of_its_declaration_once_it_is_ordered_an
     await here.home.router.route()
     answer = await portal.asks("GET", where)
     assert (409, "5") == (answer.status_code, answer.headers["retry-after"])
-    await here.home.ledger.sequence()
+    await here.home.ledger.sequence_unfinished()
     answer = await portal.asks("GET", where)
     checked = receipt.check(answer.text, here.home.ledger.verifier_key)
 
@@ -50,7 +50,7 @@ async def test_a_source_has_the_receipt_of_its_declaration_once_it_is_ordered_an
         answer.headers["content-type"],
         answer.headers["cache-control"],
     )
-    assert (EntryKind.RECEIVED, PORTAL, None) == (checked.entry.kind, checked.entry.actor, checked.entry.recipient)
+    assert (FactKind.RECEIVED, PORTAL, None) == (checked.entry.kind, checked.entry.actor, checked.entry.recipient)
     assert "This file proves" in answer.text
     assert "Ce fichier" in (await portal.asks("GET", where, accept_language="fr")).text
     caf = await served.caller(CAF)
@@ -64,10 +64,10 @@ async def test_a_recipient_has_the_receipt_of_its_delivery_and_of_nobody_elses(s
     caf, cpam = await served.caller(CAF), await served.caller(CPAM)
     (mine,) = (await caf.told("POST", "/v1/deliveries:pull", {}))["deliveries"]
     where = f"/v1/deliveries/{mine['id']}/receipt"
-    await here.home.ledger.sequence()
+    await here.home.ledger.sequence_unfinished()
     checked = receipt.check((await caf.asks("GET", where)).text, here.home.ledger.verifier_key)
 
-    assert (EntryKind.RELEASED, CAF) == (checked.entry.kind, checked.entry.recipient)
+    assert (FactKind.RELEASED, CAF) == (checked.entry.kind, checked.entry.recipient)
     for who, path in ((cpam, where), (caf, "/v1/deliveries/x/receipt")):
         assert (404, "mailbox.unknown-delivery") == await who.problem("GET", path)
 
@@ -78,7 +78,7 @@ async def test_a_receipt_has_the_checkpoint_that_a_quorum_cosigned_where_that_re
     here = served.here
     portal, where = await declared(served)
     await here.home.router.route()
-    await here.home.ledger.sequence()
+    await here.home.ledger.sequence_unfinished()
     log = here.home.ledger.verifier_key
     with witnessed(tmp_path / "w", here, 3, quorum=2) as cosigning:
         served.app.state.home = replace(here.home, cosigning=cosigning)
@@ -102,5 +102,5 @@ async def declared_again(served: Served) -> tuple[Caller, str]:
     envelope = await here.home.desk.envelope(PORTAL, MOVED, here.moved(occupants=3))
     told = await portal.told("POST", "/v1/declarations:batch", {"declarations": [b64u(envelope)]})
     await here.home.router.route()
-    await here.home.ledger.sequence()
+    await here.home.ledger.sequence_unfinished()
     return portal, f"/v1/declarations/{told['results'][0]['declaration']}/receipt"
