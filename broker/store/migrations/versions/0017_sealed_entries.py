@@ -3,7 +3,7 @@
 Revision 0017, after 0016.
 
 The entries of the first format lie in `first_ledger` from here on, in their order, with what waited for it at the end;
-the ledger itself begins anew. What needs keys (`broker.succession`) is done by `unefois migrate` after this, and `meta`
+the ledger itself begins anew. What needs keys (`broker.carrying`) is done by `unefois migrate` after this, and `meta`
 says that it is due: no part of the machine opens such a home.
 """
 
@@ -63,7 +63,7 @@ def _set_aside() -> None:
         " SELECT row_number() OVER (ORDER BY (position IS NULL), position, id) - 1, entry FROM ledger_entries"
     )
     op.execute(
-        "INSERT INTO meta (name, value) SELECT 'succession', 'due' WHERE EXISTS (SELECT 1 FROM first_ledger)"
+        "INSERT INTO meta (name, value) SELECT 'carry', 'due' WHERE EXISTS (SELECT 1 FROM first_ledger)"
     )
     for table in ("ledger_entries", "ledger_tiles", "ledger_checkpoints", "cosignatures"):
         op.execute(f"DELETE FROM {table}")
