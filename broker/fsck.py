@@ -9,12 +9,12 @@ from collections.abc import AsyncIterator
 from sqlalchemy import select
 
 from broker import forgotten
-from broker.checks import consents, credentials, declarations, deliveries, directory, keys, ledger, locks
+from broker.checks import consents, credentials, declarations, deliveries, directory, instants, keys, ledger, locks
 from broker.checks import forgotten as horizon
 from broker.checks.finding import Finding
 from broker.directory.lookup import Lookup
 from broker.keyring import Keyring
-from broker.ports import KeyStore, Log
+from broker.ports import Clock, KeyStore, Log
 from broker.store.engine import Store, Transaction
 from broker.store.tables import ledger_entries
 from schemas.catalogue import Catalogue
@@ -36,6 +36,7 @@ class Fsck:
         catalogue: Catalogue,
         party: PartyId,
         verifier: VerifierKey,
+        clock: Clock,
     ) -> None:
         self._store = store
         self._log = log
@@ -43,6 +44,7 @@ class Fsck:
         self._catalogue = catalogue
         self._party = party
         self._verifier = verifier
+        self._clock = clock
 
     async def check(self) -> list[Finding]:
         """Everything that is wrong; empty when all is well. Raises Unavailable."""
@@ -60,6 +62,7 @@ class Fsck:
             "directory": directory.check(tx, entries, self._verifier),
             "credentials": credentials.check(tx, entries),
             "forgotten": horizon.check(tx, entries),
+            "instants": instants.check(tx, self._clock()),
         }
         try:
             pinned = await Lookup(self._party).directory(tx)

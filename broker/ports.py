@@ -228,6 +228,8 @@ class KeyKind(Enum):
     LEDGER = "ledger"
     SEALING = "sealing"
     """HPKE keys of recipients hosted here."""
+    HOME = "home"
+    """Which home these keys are of, and its ledger's name; the database has both too, `broker.belonging`."""
 
 
 class KeyStore(ABC):

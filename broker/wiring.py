@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from broker import belonging
 from broker import identity as identities
 from broker.access.credentials import Credentials
 from broker.access.keysets import KeySets
@@ -44,8 +45,8 @@ from broker.pruning import Pruning
 from broker.router import TOPIC, Router
 from broker.settings import parts
 from broker.settings.choices import Settings
-from broker.store import migrate
 from broker.store.engine import Store
+from broker.timekeeping import Timekeeping
 from broker.topics.inlet import Inlet
 from broker.topics.relay import Relay
 from broker.topics.served import TopicUsers
@@ -114,6 +115,7 @@ class Home:
     publication: Publication
     succession: Succession
     pruning: Pruning
+    timekeeping: Timekeeping
     upkeep: Upkeep
     tracking: Tracking
     fsck: Fsck
@@ -132,10 +134,10 @@ async def open_home(
 ) -> AsyncIterator[Home]:
     """The machine of a home that `create_home` made. `events`: other event types than those of the package.
 
-    Raises Refused: `store.newer-version`, `store.not-migrated`, `keys.*`. Raises Unavailable.
+    Raises Refused: `home.*`, `store.newer-version`, `store.not-migrated`, `keys.*`. Raises Unavailable.
     """
     async with open_unchecked(settings, clock, entropy, events) as home:
-        await migrate.check(home.store)
+        await belonging.check(home.store, home.keys, settings.ledger_origin)
         await pinning.check(home.store, home.log)
         yield home
 
@@ -233,6 +235,7 @@ def assemble(
         kept_ms=settings.declaration_retention_days * 86_400_000,
         clock=clock,
     )
+    time = Timekeeping(store, settings.clock_trust_days, clock)
     epochs = Epochs(
         store=store,
         keys=keys,
@@ -241,6 +244,7 @@ def assemble(
         party=party,
         clock=clock,
         entropy=entropy,
+        time=time,
     )
     consents = Consents(
         store=store,
@@ -254,7 +258,7 @@ def assemble(
     )
     mailbox = Mailbox(recorder, parts.patience(settings))
     ledger = Ledger(store, settings.ledger_origin, _ledger_key(keys), clock)
-    pruning = Pruning(store, parts.retention(settings), clock)
+    pruning = Pruning(store, parts.retention(settings), clock, time)
     outbound = Outbound(settings.outbound_allowed, ca_file=settings.outbound_ca_file)
     cosigning = Cosigning(
         store=store,
@@ -346,15 +350,25 @@ def assemble(
         succession=Succession(registrar, identities.secret(keys, identities.ACCESS)),
         publication=Publication(store=store, lookup=lookup, ledger=ledger, clock=clock),
         pruning=pruning,
+        timekeeping=time,
         upkeep=Upkeep(
             consents=consents,
             epochs=epochs,
             pruning=pruning,
             schedule=parts.schedule(settings),
             clock=clock,
+            time=time,
         ),
         tracking=Tracking(store, events),
-        fsck=Fsck(store=store, log=log, key_store=keys, catalogue=events, party=party, verifier=ledger.verifier_key),
+        fsck=Fsck(
+            store=store,
+            log=log,
+            key_store=keys,
+            catalogue=events,
+            party=party,
+            verifier=ledger.verifier_key,
+            clock=clock,
+        ),
     )
 
 

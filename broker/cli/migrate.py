@@ -1,11 +1,12 @@
-"""Command migrate: the tables of this home's database become those of this version.
+"""Command migrate: the tables of this home's database become those of this version, and a home that has no id gets one.
 
-Refuses: a database that is not ours, or that a newer version made.
+Refuses: a database that is not ours, or that a newer version made; to give one id to a database and keys that are not
+shown to be one home's.
 Keeps: the upgrade happens whole or not at all; done again, it does nothing.
 """
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -14,9 +15,6 @@ from broker.cli.frame import command, say
 from broker.cli.session import settings
 from broker.cli.show import answer, line
 from schemas.errors import Refused
-
-if TYPE_CHECKING:
-    from broker.settings.choices import Settings
 
 
 def register(app: typer.Typer) -> None:
@@ -36,28 +34,27 @@ def migrate(
     here = settings()
     if not here.keys_folder.is_dir():
         raise Refused("cli.no-home", file=str(here.home))
-    found, needed = asyncio.run(_migrate(here, check))
+    from broker.founding import upgrade_home
+
+    told = asyncio.run(upgrade_home(here, check=check))
+    found, needed = told.found, told.needed
+    due = found != needed or not told.pinned
 
     def text() -> None:
-        if found == needed:
+        if not due:
             line(say(f"Rien à faire : révision {found}.", f"Nothing to do: revision {found}."))
+        elif found == needed:
+            line(
+                say(
+                    "À faire : l'identifiant du courtier." if check else "Fait : l'identifiant du courtier.",
+                    "To do: the home's id." if check else "Done: the home's id.",
+                )
+            )
         elif check:
             line(say(f"À faire : de {found or '-'} à {needed}.", f"To do: from {found or '-'} to {needed}."))
         else:
             line(say(f"Fait : de {found or '-'} à {needed}.", f"Done: from {found or '-'} to {needed}."))
 
-    answer({"from": found, "to": needed, "done": found != needed and not check}, text)
-    if check and found != needed:
+    answer({"from": found, "to": needed, "adopted": told.pinned or not check, "done": due and not check}, text)
+    if check and due:
         raise typer.Exit(Exit.FINDINGS)
-
-
-async def _migrate(here: "Settings", check: bool) -> tuple[str | None, str]:
-    """The revision before, and the one that is needed."""
-    from broker.store import migrate
-    from broker.store.engine import Store
-
-    async with Store.open(here.database_url) as store:
-        found = await migrate.known(store)
-    if not check:
-        await migrate.upgrade(here.database_url)
-    return found, migrate.head()
