@@ -21,11 +21,12 @@ from sqlalchemy import delete, select, update
 
 from broker.checks.finding import Finding
 from broker.crashpoints import mark
-from broker.deliveries import DEAD, Delivery, DeliveryState, load, record
+from broker.deliveries import ACTIVE, DEAD, Delivery, DeliveryState, load, record, withhold
 from broker.keyring import Keyring
 from broker.ports import Clock, Entropy
 from broker.recorder import BARRIER, Recorder, write
 from broker.store.engine import Store, Transaction
+from broker.store.migrate import CARRY
 from broker.store.tables import deliveries, first_ledger, meta
 from consent import keyring as wrapping
 from consent import registry
@@ -39,10 +40,9 @@ from schemas.errors import Corrupt
 from schemas.facts import FactKind, Facts
 from schemas.names import GrantId, Instant, PartyId, Reason
 
-DUE: Final = "carry"
-"""The row of `meta` that says: this home is still to be carried."""
 _LABEL: Final = b"unefois/ledger-follows/v2\x00"
 _GRANTS: Final = {FactKind.GRANTED, FactKind.CHANGED, FactKind.REVOKED, FactKind.EXPIRED}
+_CLOSES: Final = {Status.REVOKED: Reason.REVOKED, Status.EXPIRED: Reason.EXPIRED, Status.PAUSED: Reason.PAUSED}
 _ENDS: Final = {Status.REVOKED: Reason.REVOKED, Status.EXPIRED: Reason.EXPIRED}
 
 
@@ -62,12 +62,12 @@ def follows(old: Checkpoint) -> bytes:
 
     The tree is spelled as a checkpoint's text: origin, size and root in base64, a line each.
     """
-    return sha256(_LABEL + old.text.encode()).digest()
+    return sha256(_LABEL + old.body.encode()).digest()
 
 
 async def due(tx: Transaction) -> bool:
     """Whether this home is still to be carried."""
-    return (await tx.execute(select(meta.c.name).where(meta.c.name == DUE))).scalar() is not None
+    return (await tx.execute(select(meta.c.name).where(meta.c.name == CARRY))).scalar() is not None
 
 
 async def first(tx: Transaction) -> list[Facts]:
@@ -125,7 +125,7 @@ class Carrying:
             heads = await self._grants(tx, told, {one.grant_id for one in waiting}, done)
             await self._deliveries(tx, told, waiting, heads, done)
             self._open(tx, FactKind.MIGRATED)
-            await tx.execute(delete(meta).where(meta.c.name == DUE))
+            await tx.execute(delete(meta).where(meta.c.name == CARRY))
             mark("carrying.done")
             # Crash here: nothing is carried, the home is still to be, and the same command does it.
         return done
@@ -184,17 +184,24 @@ class Carrying:
                 wrong = "the row is not what the old ledger says was planned; it is carried nowhere"
                 done.findings.append(Finding("carrying.delivery", f"deliveries/{one.id.hex()}", wrong))
                 continue
-            await self._delivery(tx, one, heads[one.grant_id].basis.text)
+            await self._delivery(tx, one, heads[one.grant_id])
             done.deliveries += 1
 
-    async def _delivery(self, tx: Transaction, one: Delivery, basis: str) -> None:
-        """Its way so far, at the instants at which it went it, under a tag and a blind of its own."""
+    async def _delivery(self, tx: Transaction, one: Delivery, grant: Grant) -> None:
+        """Its way so far, at the instants at which it went it, under a tag and a blind of its own.
+
+        What was released under a consent that does not stand was left as it was; today it is closed.
+        """
+        basis = grant.basis.text
         anew = replace(one, tag=self._entropy(16), plan_blind=self._entropy(32))
         mine = deliveries.c.seq == one.seq
         await tx.execute(update(deliveries).where(mine).values(tag=anew.tag, plan_blind=anew.plan_blind))
         record(tx, self._recorder, FactKind.PLANNED, anew, one.planned_at, basis=basis)
         if one.released_at is not None:
             record(tx, self._recorder, FactKind.RELEASED, anew, one.released_at, basis=basis)
+        if one.state in ACTIVE and grant.status in _CLOSES:
+            await withhold(tx, self._recorder, [anew], _CLOSES[grant.status], self._clock())
+            return
         ended = one.done_at if one.done_at is not None else one.planned_at
         if one.state is DeliveryState.WITHHELD:
             record(tx, self._recorder, FactKind.WITHHELD, anew, ended, reason=one.reason)
@@ -216,5 +223,3 @@ def _as_planned(one: Delivery, plan: Facts | None) -> bool:
     under = (plan.grant, plan.grant_version, plan.fields)
     row_says = (one.recipient, one.event_type, one.purpose, one.manifest)
     return said == row_says and under == (one.grant_id, one.grant_version, one.fields)
-
-

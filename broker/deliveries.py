@@ -234,7 +234,8 @@ def record(
 ) -> LeafHash:
     """Write a delivery's step into the ledger, in the transaction that makes it true. Returns the leaf hash.
 
-    `basis` of a plan and a release: its grant's; `sealed_to` of a release: the recipient's key. Once it is committed it is said in the log, too, and is a span: since when it was planned.
+    `basis` of a plan and a release: its grant's; `sealed_to` of a release: the recipient's key. Once it is committed it
+    is said in the log, too, and is a span: since when it was planned.
     """
     tx.after(lambda: _say(kind, planned, at, reason))
     return recorder.record(

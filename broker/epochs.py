@@ -1,9 +1,11 @@
 """Epochs: the gate's HPKE keys and the keys that wrap consent keys, opened, rotated, and destroyed for good.
 
 Refuses: to destroy the gate key that sources still seal to; to destroy a consent epoch key while a consent key needs
-it.
-Keeps: a private key is in the key store before its public half or its number is in the database; its destruction is
-written down before it happens, and finished by the next turn if a crash came between; a number is never used twice.
+it; to do either by a clock that nobody trusts (`broker.timekeeping`).
+Keeps: that a key is about to be made is written down before it is made, and its destruction before it happens; the next
+turn finishes what a crash left of both. A private key is in the key store before its public half or its number is in
+the database; a number is never used twice. A key that no book knows counts as living: a wrong database beside the right
+keys destroys nothing. It is told, and destroyed by `destroy_unknown` alone.
 Source: docs/architecture.md, "What destroying means".
 """
 
@@ -11,6 +13,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import insert, select, update
 
+from broker import epoch_books as books
 from broker.crashpoints import mark
 from broker.directory.registrar import Registrar
 from broker.observe import logger
@@ -18,6 +21,7 @@ from broker.ports import Clock, Entropy, KeyKind, KeyStore
 from broker.recorder import Recorder
 from broker.store.engine import Store, Transaction
 from broker.store.tables import consent_epochs, gate_epochs
+from broker.timekeeping import Timekeeping
 from consent import registry
 from schemas.errors import Refused
 from schemas.facts import FactKind
@@ -64,6 +68,7 @@ class Epochs:
         party: PartyId,
         clock: Clock,
         entropy: Entropy,
+        time: Timekeeping,
     ) -> None:
         self._store = store
         self._keys = keys
@@ -72,16 +77,31 @@ class Epochs:
         self._party = party
         self._clock = clock
         self._entropy = entropy
+        self._time = time
+        self._told: frozenset[books.Key] = frozenset()
 
     async def open_gate(self, suite: Suite, overlap_ms: int) -> Kid:
-        """A new gate key that sources seal to from now on; the one before is accepted for `overlap_ms` more."""
+        """A new gate key that sources seal to from now on; the one before is accepted for `overlap_ms` more.
+
+        Raises Refused `clock.ahead`, `clock.behind`.
+        """
+        await self._time.check()
         key = SealingKey.generate(suite)
+        while True:
+            async with self._store.begin() as tx:
+                await books.begin(tx, KeyKind.GATE, key.kid.hex(), self._clock())
+            if await self._open_gate(key, suite, overlap_ms):
+                return key.kid
+
+    async def _open_gate(self, key: SealingKey, suite: Suite, overlap_ms: int) -> bool:
         async with self._store.begin() as tx:
             await tx.lock_exclusive([LOCK])  # or `finish` would take a key without its row for a leftover
+            if not await books.end_begun(tx, KeyKind.GATE, key.kid.hex()):
+                return False  # we stood still, and another tidied up after us
             at = self._clock()
             self._keys.write(KeyKind.GATE, key.kid.hex(), key.to_raw())
             mark("epochs.gate-key-written")
-            # Crash here: a private key that nobody knows of; `finish` destroys it, the next turn makes another.
+            # Crash here: a private key without its epoch, as it was written down; `finish` destroys it.
             await self._registrar.rotate_sealing(
                 tx, self._party, suite=suite, public=key.public, at=at, overlap_ms=overlap_ms
             )
@@ -90,7 +110,7 @@ class Epochs:
             await tx.execute(insert(gate_epochs).values(kid=key.kid, opened_at=at))
             mark("epochs.gate-opened")
             # Crash here: as above, for the transaction is gone.
-        return key.kid
+        return True
 
     async def gate_epochs(self) -> list[GateEpoch]:
         """Every epoch of the gate, oldest first."""
@@ -104,8 +124,9 @@ class Epochs:
     async def destroy_gate(self, kid: Kid) -> None:
         """End an epoch: everything that was sealed to its key is noise from now on, in every copy and backup.
 
-        Raises Refused: `epochs.unknown`, `epochs.still-open`.
+        Raises Refused: `epochs.unknown`, `epochs.still-open`, `clock.ahead`, `clock.behind`.
         """
+        await self._time.check()
         async with self._store.begin() as tx:
             await tx.lock_exclusive([LOCK])
             row = (await tx.execute(select(gate_epochs).where(gate_epochs.c.kid == kid))).one_or_none()
@@ -122,17 +143,36 @@ class Epochs:
         self._keys.destroy(KeyKind.GATE, kid.hex())
 
     async def open_consent(self) -> int:
-        """A new consent epoch; new consent keys are wrapped under it from now on. Returns its number."""
+        """A new consent epoch; new consent keys are wrapped under it from now on. Returns its number.
+
+        Raises Refused `clock.ahead`, `clock.behind`.
+        """
+        await self._time.check()
+        while True:
+            async with self._store.begin() as tx:
+                await tx.lock_exclusive([LOCK])
+                epoch = await self._next_consent(tx)
+                await books.begin(tx, KeyKind.CONSENT_EPOCH, str(epoch), self._clock())
+            if await self._open_consent(epoch):
+                return epoch
+
+    async def _open_consent(self, epoch: int) -> bool:
         async with self._store.begin() as tx:
             await tx.lock_exclusive([LOCK])
-            alive = [int(name) for name in self._keys.names(KeyKind.CONSENT_EPOCH)]
-            known = [int(row.epoch) for row in await tx.execute(select(consent_epochs.c.epoch))]
-            epoch = max([*alive, *known, 0]) + 1
+            if not await books.end_begun(tx, KeyKind.CONSENT_EPOCH, str(epoch)):
+                return False  # another has opened this number meanwhile, or tidied up after us
             await tx.execute(insert(consent_epochs).values(epoch=epoch, opened_at=self._clock()))
             self._keys.write(KeyKind.CONSENT_EPOCH, str(epoch), self._entropy(32))
             mark("epochs.consent-key-written")
-            # Crash here: a key without its row; nothing is wrapped under it, and `finish` ends number and key.
-        return epoch
+            # Crash here: a key without its row, as it was written down; nothing is wrapped under it, and `finish` ends
+            # number and key.
+        return True
+
+    async def _next_consent(self, tx: Transaction) -> int:
+        """A number that no key and no row has, be it of a key that no book knows."""
+        alive = [int(name) for name in self._keys.names(KeyKind.CONSENT_EPOCH) if name.isdecimal()]
+        known = [int(row.epoch) for row in await tx.execute(select(consent_epochs.c.epoch))]
+        return max([*alive, *known, 0]) + 1
 
     async def consent_epochs(self) -> list[ConsentEpoch]:
         """Every consent epoch, oldest first."""
@@ -152,7 +192,8 @@ class Epochs:
     async def rotate_consent(self) -> int:
         """Wrap every living consent key anew and destroy the older epoch keys: no backup from before opens any more.
 
-        Returns how many keys were wrapped. What a crash leaves of it, `retire_consent` finishes.
+        Returns how many keys were wrapped. What a crash leaves of it, `retire_consent` finishes. Raises Refused
+        `clock.ahead`, `clock.behind`.
         """
         await self.open_consent()
         return await self.retire_consent()
@@ -160,8 +201,9 @@ class Epochs:
     async def retire_consent(self) -> int:
         """Wrap what older epochs still hold under the newest one, and destroy them. Returns how many keys were wrapped.
 
-        May be interrupted anywhere and called again.
+        May be interrupted anywhere and called again. Raises Refused `clock.ahead`, `clock.behind`.
         """
+        await self._time.check()
         moved = 0
         while True:
             async with self._store.begin() as tx:
@@ -183,13 +225,17 @@ class Epochs:
         return moved
 
     async def finish(self) -> int:
-        """Destroy what was to be destroyed when a crash came between. Returns how many keys were left over."""
+        """Destroy what was to be destroyed, or was not opened to the end, when a crash came between. Returns how many
+        keys were left over. What no book knows is told in the log, once, and left as it is.
+        """
         async with self._store.read() as tx:
-            if not await self._left_over(tx):
+            left, unknown = await books.sort(tx, self._keys)
+            if not left and not unknown and not await books.begun(tx):
+                self._tell(frozenset())
                 return 0
         async with self._store.begin() as tx:
             await tx.lock_exclusive([LOCK])  # a key whose row is about to be written is nobody's leftover
-            left = await self._left_over(tx)
+            left, unknown = await books.sort(tx, self._keys)
             for kind, name in left:
                 if kind is KeyKind.CONSENT_EPOCH:  # burn the number: a process may remember it with this key
                     at = self._clock()
@@ -198,17 +244,41 @@ class Epochs:
         # Crash here: they are still left over; the next call takes them up.
         for kind, name in left:
             self._keys.destroy(kind, name)
+        async with self._store.begin() as tx:
+            await tx.lock_exclusive([LOCK])
+            await books.tidy(tx, self._keys)
+        self._tell(frozenset(unknown))
         return len(left)
 
-    async def _left_over(self, tx: Transaction) -> list[tuple[KeyKind, str]]:
-        """Keys of epochs that were destroyed by the books, or that no book knows."""
-        living_gates = select(gate_epochs.c.kid).where(gate_epochs.c.destroyed_at.is_(None))
-        living_consents = select(consent_epochs.c.epoch).where(consent_epochs.c.destroyed_at.is_(None))
-        living = {
-            KeyKind.GATE: {Kid(row.kid).hex() for row in await tx.execute(living_gates)},
-            KeyKind.CONSENT_EPOCH: {str(row.epoch) for row in await tx.execute(living_consents)},
-        }
-        return [(kind, name) for kind, names in living.items() for name in self._keys.names(kind) if name not in names]
+    async def unknown(self) -> list[books.Key]:
+        """The keys that no book knows, by kind and name: somebody brought another database, or other keys."""
+        async with self._store.read() as tx:
+            _, unknown = await books.sort(tx, self._keys)
+        if not unknown:
+            return []
+        async with self._store.begin() as tx:
+            await tx.lock_exclusive([LOCK])
+            return (await books.sort(tx, self._keys))[1]
+
+    async def destroy_unknown(self, name: str) -> KeyKind:
+        """End a key that no book knows, for good. Returns its kind. One day this will need two persons: here.
+
+        Raises Refused `epochs.unknown` when there is none of this name, or a book knows it.
+        """
+        async with self._store.begin() as tx:
+            await tx.lock_exclusive([LOCK])
+            found = [kind for kind, each in (await books.sort(tx, self._keys))[1] if each == name]
+            if not found:
+                raise Refused("epochs.unknown", "/name")
+            await books.begin(tx, found[0], name, self._clock())
+        # Crash here: it is written down as one that was not opened to the end; `finish` destroys it.
+        await self.finish()
+        return found[0]
+
+    def _tell(self, unknown: frozenset[books.Key]) -> None:
+        if unknown - self._told:
+            logger().error("epochs.unknown-keys", count=len(unknown))
+        self._told = unknown
 
     async def _destroy_consent(self, epoch: int) -> None:
         async with self._store.begin() as tx:

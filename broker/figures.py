@@ -188,7 +188,7 @@ class Tally:
 
 
 def _kind(row: Row[Any]) -> tuple[FactKind, Reason | None]:
-    """Of an entry that is not open as its opening's row says; of one that nothing opens, nothing is counted as known."""
+    """As its opening's row says, or the open entry; of what nothing opens any more, that it was erased."""
     if row.kind is not None:
         return FactKind(row.kind), None if row.reason is None else Reason(row.reason)
     opened = Entry.decode(row.entry).open

@@ -7,20 +7,25 @@ Keeps: called again, it finishes what a crash left, and changes nothing of a hom
 
 import secrets
 from collections.abc import Mapping
+from dataclasses import dataclass
 
+from broker import belonging, carrying
 from broker import identity as identities
+from broker.carrying import Carried, Carrying
 from broker.directory.parties import Enrolment
 from broker.directory.reading import Party, PartyKind
 from broker.keys.file import FileKeys
 from broker.log import move
 from broker.log.sql import SqlLog
-from broker.ports import Clock, Entropy, KeyKind
+from broker.ports import Clock, Entropy, KeyKind, KeyStore
 from broker.router import TOPIC
 from broker.settings import parts
 from broker.settings.choices import Settings
 from broker.store import migrate
+from broker.store import move as relocation
 from broker.store.engine import Store
 from broker.wiring import Home, assemble, cluster_of, open_log, system_clock
+from schemas.entry import window_of
 from schemas.errors import Refused
 from schemas.signing import Algorithm, PrivateKey
 
@@ -29,10 +34,12 @@ async def create_home(settings: Settings, clock: Clock = system_clock, entropy: 
     """A new home: its secrets, its tables, the broker as a party, its first epochs. Calling it again finishes what a
     crash left.
 
-    Raises Refused: `keys.*`, `store.newer-version`, `store.moved`. Raises Unavailable.
+    Raises Refused: `keys.*`, `home.*`, `store.newer-version`, `store.moved`. Raises Unavailable.
     """
     settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
     keys = FileKeys.open(settings.keys_folder, entropy, settings.secret_passphrase())
+    async with Store.open(settings.database_url, parts.waits(settings)) as store:
+        await belonging.look(store, keys, settings.ledger_origin)
     identities.make_secrets(keys, entropy)
     if not keys.names(KeyKind.LEDGER):
         keys.write(KeyKind.LEDGER, "ledger", PrivateKey.generate(Algorithm.ED25519).to_raw())
@@ -46,8 +53,69 @@ async def create_home(settings: Settings, clock: Clock = system_clock, entropy: 
         await furnish(home)
 
 
+async def upgrade_home(
+    settings: Settings, clock: Clock = system_clock, entropy: Entropy = secrets.token_bytes, *, check: bool = False
+) -> "Upgraded":
+    """The tables, the id and the ledger of a home become those of this version. `check`: only tell.
+
+    Done again, it does nothing.
+
+    Raises Refused: `keys.*`, `home.*`, what `migrate.upgrade` raises. Raises Unavailable.
+    """
+    keys = FileKeys.open(settings.keys_folder, secrets.token_bytes, settings.secret_passphrase())
+    async with Store.open(settings.database_url, parts.waits(settings)) as store:
+        found = await migrate.known(store)
+        pinned = await belonging.look(store, keys, settings.ledger_origin)
+    if check:
+        return Upgraded(found, migrate.head(), pinned)
+    await migrate.upgrade(settings.database_url)
+    # Crash here: the tables are new, the id is not there yet; called again, it is proven again.
+    async with Store.open(settings.database_url, parts.waits(settings)) as store:
+        await migrate.check(store, carried=False)
+        if not pinned:
+            await belonging.pin(store, keys, settings.ledger_origin, secrets.token_bytes)
+    return Upgraded(found, migrate.head(), pinned, await _carry(settings, keys, clock, entropy))
+
+
+async def _carry(settings: Settings, keys: KeyStore, clock: Clock, entropy: Entropy) -> Carried | None:
+    """A ledger of the first format is followed by a new one. Done again, it does nothing."""
+    async with (
+        Store.open(settings.database_url, parts.waits(settings)) as store,
+        open_log(settings, store, clock) as log,
+    ):
+        async with store.read() as tx:
+            if not await carrying.due(tx):
+                return None
+        first = await belonging.follow(store, keys)
+        home = assemble(settings, store=store, log=log, keys=keys, clock=clock, entropy=entropy)
+        done = await Carrying(
+            store=store,
+            keyring=home.keyring,
+            recorder=home.recorder,
+            party=home.party,
+            origin=first,
+            window=window_of(clock(), settings.ledger_window_seconds * 1_000),
+            clock=clock,
+            entropy=entropy,
+        ).carry()
+        await home.ledger.sequence_unfinished()
+    return done
+
+
+@dataclass(frozen=True, slots=True)
+class Upgraded:
+    """From which revision to which (None: no tables), and whether the home had its id before."""
+
+    found: str | None
+    needed: str
+    pinned: bool
+    carried: Carried | None = None
+    """What went over into a new ledger, where the home had one of the first format."""
+
+
 async def furnish(home: Home) -> None:
-    """The broker's own party, its first gate epoch and its first consent epoch, where they are missing."""
+    """Its id, the broker's own party, its first gate epoch and its first consent epoch, where they are missing."""
+    await belonging.pin(home.store, home.keys, home.settings.ledger_origin, home.entropy)
     async with home.store.read() as tx:
         known = {party.id for party in await home.lookup.parties(tx)}
     if home.party not in known:
@@ -64,10 +132,22 @@ async def furnish(home: Home) -> None:
         await home.parties.enrol(Enrolment(broker, home.settings.signature_policy, None))
     if not await home.epochs.gate_epochs():
         await home.epochs.open_gate(home.settings.hpke_suite, 0)
-    if not home.keyring.consent_epochs():
+    if not await home.epochs.living_consent():
         await home.epochs.open_consent()
     await home.epochs.finish()
     await home.ledger.sequence_unfinished()
+
+
+async def move_database(settings: Settings, target: str) -> Mapping[str, int]:
+    """The database of a home to another one, with its id. Returns how many rows of each table.
+
+    Raises Refused: `keys.*`, `home.*`, what `broker.store.move.move` raises.
+    """
+    keys = FileKeys.open(settings.keys_folder, secrets.token_bytes, settings.secret_passphrase())
+    if settings.database_url != target:
+        async with Store.open(settings.database_url, parts.waits(settings)) as store:
+            await belonging.check(store, keys, settings.ledger_origin)
+    return (await relocation.move(settings.database_url, target)).rows
 
 
 async def move_log(settings: Settings, clock: Clock = system_clock) -> Mapping[int, int]:
@@ -80,6 +160,7 @@ async def move_log(settings: Settings, clock: Clock = system_clock) -> Mapping[i
         from broker.log.kafka_admin import Admin
     except ModuleNotFoundError as error:
         raise Refused("log.no-driver", driver=error.name or "aiokafka") from None
+    keys = FileKeys.open(settings.keys_folder, secrets.token_bytes, settings.secret_passphrase())
     cluster, prefix = cluster_of(settings), settings.kafka_topic_prefix
     admin, agreed = Admin(cluster), {TOPIC: settings.log_partitions}
 
@@ -87,7 +168,7 @@ async def move_log(settings: Settings, clock: Clock = system_clock) -> Mapping[i
         await admin.delete_before(prefix + TOPIC, partition, offset)
 
     async with Store.open(settings.database_url, parts.waits(settings)) as store:
-        await migrate.check(store)
+        await belonging.check(store, keys, settings.ledger_origin)
         old = SqlLog(store, clock, {}, settings.log_partitions)
         async with KafkaLog(cluster, agreed, prefix, settings.kafka_replicas) as new:
             for fault in await new.look(TOPIC, frozenset({"read", "write", "describe"})):

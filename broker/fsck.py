@@ -6,16 +6,28 @@ Keeps: no finding means that everything the house promises about its stored stat
 
 from collections.abc import AsyncIterator
 
-from broker import forgotten
-from broker.checks import consents, credentials, declarations, deliveries, directory, keys, ledger, locks
+from broker import carrying, forgotten
+from broker.checks import (
+    consents,
+    credentials,
+    declarations,
+    deliveries,
+    directory,
+    first_ledger,
+    instants,
+    keys,
+    ledger,
+    locks,
+)
 from broker.checks import forgotten as horizon
 from broker.checks.finding import Finding
 from broker.directory.lookup import Lookup
 from broker.keyring import Keyring
 from broker.openings import Openings
-from broker.ports import KeyStore, Log
+from broker.ports import Clock, KeyStore, Log
 from broker.store.engine import Store, Transaction
 from schemas.catalogue import Catalogue
+from schemas.entry import OPEN_FACTS
 from schemas.errors import Corrupt, Refused
 from schemas.names import Instant, PartyId
 from schemas.note import VerifierKey
@@ -34,6 +46,8 @@ class Fsck:
         party: PartyId,
         openings: Openings,
         verifier: VerifierKey,
+        attester: VerifierKey,
+        clock: Clock,
     ) -> None:
         self._store = store
         self._log = log
@@ -42,6 +56,8 @@ class Fsck:
         self._party = party
         self._openings = openings
         self._verifier = verifier
+        self._attester = attester
+        self._clock = clock
 
     async def check(self) -> list[Finding]:
         """Everything that is wrong; empty when all is well. Raises Unavailable."""
@@ -50,16 +66,19 @@ class Fsck:
 
     async def _all(self, tx: Transaction) -> AsyncIterator[Finding]:
         told = await ledger.read(tx, self._openings)
-        entries = [one.facts for one in told if one.facts is not None]
+        now = [one.facts for one in told if one.facts is not None]
+        entries = [facts for facts in await carrying.first(tx) if facts.kind not in OPEN_FACTS] + now
         epochs = Keyring(self._keys).consent_epochs()
         checks = {
             "ledger": ledger.check(tx, self._verifier, told),
+            "first-ledger": first_ledger.check(tx, now, self._attester.name),
             "keys": keys.check(tx, self._keys),
             "consents": consents.check(tx, entries, epochs),
             "locks": locks.check(tx, epochs),
-            "directory": directory.check(tx, entries, self._verifier),
+            "directory": directory.check(tx, entries, self._attester),
             "credentials": credentials.check(tx, entries),
             "forgotten": horizon.check(tx, entries),
+            "instants": instants.check(tx, self._clock()),
         }
         try:
             pinned = await Lookup(self._party).directory(tx)

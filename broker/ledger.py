@@ -48,14 +48,17 @@ class Ledger:
         store: Store,
         openings: Openings,
         origin: str,
+        first_origin: str | None,
         key: PrivateKey,
         window_ms: int,
         clock: Clock,
         entropy: Entropy,
     ) -> None:
+        """`first_origin`: the name of the ledger that this one follows, where it follows one."""
         self._store = store
         self._openings = openings
         self._origin = origin
+        self._first = first_origin or origin
         self._key = key
         self._window_ms = window_ms
         self._clock = clock
@@ -66,12 +69,20 @@ class Ledger:
         """What anyone needs to check our checkpoints."""
         return VerifierKey.of(self._origin, self._key)
 
+    @property
+    def attestation_key(self) -> VerifierKey:
+        """What anyone needs to check what `attest` signs: the name stays when another ledger follows."""
+        return VerifierKey.of(self._first, self._key)
+
     def attest(self, text: str) -> Note:
-        """A note of another kind with the ledger's signature. Raises ValueError for what could pass as a checkpoint."""
+        """A note of another kind with the ledger's signature, under its first name.
+
+        Raises ValueError for what could pass as a checkpoint.
+        """
         try:
             Checkpoint.parse(text)
         except Refused:
-            return sign_note(text, self._origin, self._key)
+            return sign_note(text, self._first, self._key)
         raise ValueError("a checkpoint is signed by the sequencer alone")
 
     async def sequence(self) -> int:

@@ -2,8 +2,8 @@
 
 Refuses: to give an opening that does not open its entry.
 Keeps: an opening lies in the database as ciphertext, under a key that is made of a period's key and of the person. A
-period's key lives in the key store; destroyed, every opening of that period is noise, in every copy. A person's openings
-go by deleting their rows.
+period's key lives in the key store; destroyed, every opening of that period is noise, in every copy. A person's
+openings go by deleting their rows.
 Source: docs/protocol.md, section 8; ledger.md, R3 and R4. AES-256-GCM is NIST SP 800-38D.
 """
 

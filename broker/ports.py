@@ -230,6 +230,8 @@ class KeyKind(Enum):
     """Keys that the ledger's openings are sealed under, one a period: destroying one makes its entries noise."""
     SEALING = "sealing"
     """HPKE keys of recipients hosted here."""
+    HOME = "home"
+    """Which home these keys are of, and its ledger's name; the database has both too, `broker.belonging`."""
 
 
 class KeyStore(ABC):

@@ -27,6 +27,7 @@ from broker.store.tables import (
     ledger_checkpoints,
     log_record,
 )
+from broker.timekeeping import Timekeeping
 from schemas.names import Instant
 
 BATCH: Final = 500
@@ -68,8 +69,9 @@ _Ahead = Callable[[Transaction, Instant], Awaitable[int]]
 class Pruning:
     """Called by upkeep, and by `unefois prune`."""
 
-    def __init__(self, store: Store, retention: Retention, clock: Clock) -> None:
+    def __init__(self, store: Store, retention: Retention, clock: Clock, time: Timekeeping) -> None:
         self._store = store
+        self._time = time
         self._clock = clock
         self._parts: Mapping[str, tuple[float, _Ahead]] = {
             "log_record": (retention.log_days, _log),
@@ -89,7 +91,10 @@ class Pruning:
         return frozenset(self._parts)
 
     async def prune(self, batches: int = BATCHES) -> Pruned:
-        """Take away what is over, at most `batches` times BATCH rows of each part. Raises Unavailable."""
+        """Take away what is over, at most `batches` times BATCH rows of each part. Raises Refused `clock.ahead`,
+        `clock.behind`; raises Unavailable.
+        """
+        await self._time.check()
         at, rows, more = self._clock(), {}, False
         for name, (days, part) in self._parts.items():
             rows[name] = 0

@@ -7,13 +7,16 @@ not pass them on.
 """
 
 import asyncio
+import secrets
 from collections.abc import Mapping
 from typing import Final
 
 from sqlalchemy.exc import DBAPIError
 
+from broker import belonging
 from broker.behind import Behind
 from broker.crashpoints import mark
+from broker.keys.file import FileKeys
 from broker.log import pinning
 from broker.log.pinning import CLUSTER, pinned
 from broker.offsets import next_offsets
@@ -41,12 +44,12 @@ NEEDED: Final = frozenset({"read", "write", "describe"})
 
 async def check(home: Home) -> None:
     """Raises Refused: `store.old-server`, `store.fsync-off`, `store.asynchronous-commit`, `store.denied`,
-    `store.not-migrated`, `store.newer-version`. Raises Unavailable, Corrupt.
+    `store.not-migrated`, `store.newer-version`, `home.*`. Raises Unavailable, Corrupt.
     """
     for problem in judged(await server_settings(home.settings.database_url)):
         if problem.serious:
             raise problem.fault
-    await migrate.check(home.store)
+    await belonging.check(home.store, home.keys, home.settings.ledger_origin)
 
 
 async def check_log(home: Home, needed: frozenset[str] = NEEDED) -> None:
@@ -122,15 +125,28 @@ async def _remembered(store: Store, log: Log) -> bool:
 
 
 async def look(settings: Settings) -> tuple[Problem, ...]:
-    """Everything that is wrong or unwise with the database of these settings; one that is away is told, too."""
+    """Everything that is wrong or unwise with database and keys of these settings; what is away is told, too."""
     found: list[Problem] = []
+    try:
+        keys = _keys_of(settings)
+    except Fault as fault:
+        found.append(Problem("keys_folder", Refused(fault.code, "/keys_folder", **fault.details), serious=True))
+        keys = None
     try:
         found += judged(await server_settings(settings.database_url))
         async with Store.open(settings.database_url, parts.waits(settings)) as store:
-            await migrate.check(store)
+            await (migrate.check(store) if keys is None else belonging.check(store, keys, settings.ledger_origin))
     except Fault as fault:
-        found.append(Problem(_KEY, Refused(fault.code, f"/{_KEY}", **fault.details), serious=True))
+        key = fault.pointer.removeprefix("/") or _KEY
+        found.append(Problem(key, Refused(fault.code, f"/{key}", **fault.details), serious=True))
     return tuple(found)
+
+
+def _keys_of(settings: Settings) -> FileKeys | None:
+    """The key store, where one was made: looking makes none. Raises Refused `keys.*`; raises Unavailable."""
+    if not FileKeys.is_made(settings.keys_folder):
+        return None
+    return FileKeys.open(settings.keys_folder, secrets.token_bytes, settings.secret_passphrase())
 
 
 def judged(told: Mapping[str, str]) -> tuple[Problem, ...]:

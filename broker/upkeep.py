@@ -1,9 +1,9 @@
 """Upkeep: what has to happen because time passes: grants end, epochs are opened, rotated and destroyed, what has served
 its time is pruned.
 
-Refuses: nothing; each turn does what is due and may be interrupted anywhere, for every part of it can be called again.
-Keeps: the bounds that `docs/trust.md` states: how long a backup can open what was revoked, when an epoch is gone for
-good.
+Refuses: to do anything by a clock that cannot be believed (`broker.timekeeping`).
+Keeps: each turn does what is due and may be interrupted anywhere, for every part of it can be called again. The bounds
+that `docs/trust.md` states: how long a backup can open what was revoked, when an epoch is gone for good.
 """
 
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from broker.consents import Consents
 from broker.epochs import Epochs
 from broker.ports import Clock
 from broker.pruning import Pruning
+from broker.timekeeping import Timekeeping
 from schemas.hpke import Suite
 from schemas.names import Instant
 
@@ -55,16 +56,19 @@ class Upkeep:
         pruning: Pruning,
         schedule: Schedule,
         clock: Clock,
+        time: Timekeeping,
     ) -> None:
         self._consents = consents
         self._epochs = epochs
         self._pruning = pruning
         self._schedule = schedule
         self._clock = clock
+        self._time = time
         self._pruned_at: Instant | None = None
 
     async def turn(self) -> Turn:
-        """Do what is due. Raises Unavailable, Corrupt."""
+        """Do what is due. Raises Refused `clock.ahead`, `clock.behind` before anything; Unavailable, Corrupt."""
+        await self._time.check()
         expired = await self._consents.expire_due()
         finished = await self._epochs.finish()
         opened, destroyed = await self._gates()

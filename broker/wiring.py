@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from broker import belonging
 from broker import identity as identities
 from broker.access.credentials import Credentials
 from broker.access.keysets import KeySets
@@ -46,8 +47,8 @@ from broker.recorder import Recorder
 from broker.router import TOPIC, Router
 from broker.settings import parts
 from broker.settings.choices import Settings
-from broker.store import migrate
 from broker.store.engine import Store
+from broker.timekeeping import Timekeeping
 from broker.topics.inlet import Inlet
 from broker.topics.relay import Relay
 from broker.topics.served import TopicUsers
@@ -117,6 +118,7 @@ class Home:
     publication: Publication
     succession: Succession
     pruning: Pruning
+    timekeeping: Timekeeping
     upkeep: Upkeep
     tracking: Tracking
     fsck: Fsck
@@ -135,10 +137,10 @@ async def open_home(
 ) -> AsyncIterator[Home]:
     """The machine of a home that `create_home` made. `events`: other event types than those of the package.
 
-    Raises Refused: `store.newer-version`, `store.not-migrated`, `keys.*`. Raises Unavailable.
+    Raises Refused: `home.*`, `store.newer-version`, `store.not-migrated`, `keys.*`. Raises Unavailable.
     """
     async with open_unchecked(settings, clock, entropy, events) as home:
-        await migrate.check(home.store)
+        await belonging.check(home.store, home.keys, settings.ledger_origin)
         await pinning.check(home.store, home.log)
         yield home
 
@@ -212,7 +214,7 @@ def assemble(
     keyring = Keyring(keys)
     identity = Identity(keys, entropy)
     window_ms = settings.ledger_window_seconds * 1_000
-    openings = Openings(keys, entropy, identities.secret(keys, identities.LEDGER))
+    openings = Openings(keys, entropy, identities.ledger_secret(keys))
     recorder = Recorder(party, entropy, openings, window_ms)
     registrar = Registrar(recorder, events)
     planner = Planner(events, recorder, entropy)
@@ -238,6 +240,7 @@ def assemble(
         kept_ms=settings.declaration_retention_days * 86_400_000,
         clock=clock,
     )
+    time = Timekeeping(store, settings.clock_trust_days, clock)
     epochs = Epochs(
         store=store,
         keys=keys,
@@ -246,6 +249,7 @@ def assemble(
         party=party,
         clock=clock,
         entropy=entropy,
+        time=time,
     )
     consents = Consents(
         store=store,
@@ -261,13 +265,14 @@ def assemble(
     ledger = Ledger(
         store=store,
         openings=openings,
-        origin=settings.ledger_origin,
+        origin=belonging.pinned_origin(keys) or settings.ledger_origin,
+        first_origin=belonging.first_origin(keys),
         key=_ledger_key(keys),
         window_ms=window_ms,
         clock=clock,
         entropy=entropy,
     )
-    pruning = Pruning(store, parts.retention(settings), clock)
+    pruning = Pruning(store, parts.retention(settings), clock, time)
     outbound = Outbound(settings.outbound_allowed, ca_file=settings.outbound_ca_file)
     cosigning = Cosigning(
         store=store,
@@ -361,12 +366,14 @@ def assemble(
         succession=Succession(registrar, identities.secret(keys, identities.ACCESS)),
         publication=Publication(store=store, lookup=lookup, ledger=ledger, clock=clock),
         pruning=pruning,
+        timekeeping=time,
         upkeep=Upkeep(
             consents=consents,
             epochs=epochs,
             pruning=pruning,
             schedule=parts.schedule(settings),
             clock=clock,
+            time=time,
         ),
         tracking=Tracking(store, events),
         fsck=Fsck(
@@ -377,6 +384,8 @@ def assemble(
             party=party,
             openings=openings,
             verifier=ledger.verifier_key,
+            attester=ledger.attestation_key,
+            clock=clock,
         ),
     )
 

@@ -65,8 +65,8 @@ async def change(
     or for a last version the key's end.
 
     Raises Refused `registry.unknown-grant`; `registry.changed-meanwhile` (read again and decide again); Corrupt
-    `registry.not-a-successor` (made otherwise than by a transition of the head), `registry.unsound` (the head is not what
-    its key is bound to: only its end can follow).
+    `registry.not-a-successor` (made otherwise than by a transition of the head), `registry.unsound` (the head is not
+    what its key is bound to: only its end can follow).
     """
     head = (await of_pairs(conn, {new.id: new.subject})).get(new.id)
     if head is None:

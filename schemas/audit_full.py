@@ -15,8 +15,10 @@ from typing import Final
 from schemas.audit import Violation
 from schemas.entry import Entry, EntryKind
 from schemas.facts import FactKind, Facts
-from schemas.names import GrantId, PartyId
+from schemas.names import GrantId, PartyId, Reason
 
+_OVER: Final = {Reason.REVOKED, Reason.EXPIRED}
+"""Why a grant that was entered anew had ended before, with something under way."""
 _SAME: Final = ("recipient", "event_type", "purpose", "subject")
 """What a plan has in common with its grant."""
 
@@ -75,6 +77,8 @@ def _planned(facts: Facts, seen: _Seen) -> str | None:
     grant = None if facts.grant is None else seen.grants.get(facts.grant)
     if grant is None:
         return "planned-without-grant"
+    if not seen.migrated:  # entered anew, as it was planned before this ledger began
+        return None if _within(facts, grant.first) else "planned-outside-grant"
     if grant.ended:
         return "planned-after-end"
     if facts.grant_version != grant.version:
@@ -87,12 +91,12 @@ def _released(facts: Facts, seen: _Seen) -> str | None:
     grant = None if facts.grant is None else seen.grants.get(facts.grant)
     if grant is None:
         return "released-without-grant"
-    if grant.ended:
-        return "released-after-end"
     if not _within(facts, grant.first):
         return "released-outside-grant"
     if not seen.migrated:
         return None  # entered anew: it left before this ledger began
+    if grant.ended:
+        return "released-after-end"
     known = facts.recipient is not None and facts.sealed_to is not None
     owned = known and (facts.recipient, bytes(facts.sealed_to or b"")) in seen.keys
     return None if owned else "released-to-other-key"
@@ -107,7 +111,7 @@ def _granted(facts: Facts, seen: _Seen) -> str | None:
         return "grant-incomplete"
     if facts.grant in seen.grants:
         return "granted-twice"
-    seen.grants[facts.grant] = _Grant(facts, facts.grant_version)
+    seen.grants[facts.grant] = _Grant(facts, facts.grant_version, facts.reason in _OVER)
     if facts.kind is FactKind.CARRIED:
         return None if not seen.migrated else "carried-after-migration"
     return None if facts.grant_version == 1 else "granted-not-first-version"

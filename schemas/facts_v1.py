@@ -60,6 +60,11 @@ def decode(raw: bytes) -> Facts:
     return Facts(**typed(told))
 
 
+def is_first_format(raw: bytes) -> bool:
+    """Whether an entry says that it is of version 1: Avro writes that number first, as the byte 2."""
+    return raw[:1] == b"\x02"
+
+
 def encode(facts: Facts) -> bytes:
     """The entry of version 1 that tells these facts: the bytes that were decoded."""
     told = {name: getattr(facts, name) for name in (*_NAMES, *_MORE)}

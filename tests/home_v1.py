@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from broker.founding import upgrade_home
 from broker.settings.choices import load
-from broker.store import migrate
 from broker.wiring import open_home
 from schemas.names import Instant
 from tests.world import MINUTE, Clock, Entropy, World
@@ -57,6 +57,6 @@ async def reopened(kept: Kept) -> AsyncIterator[World]:
     clock = Clock()
     clock.now = Instant(kept.story["closed_at"] + MINUTE)
     settings = load(home=kept.home)
-    await migrate.upgrade(settings.database_url)
+    await upgrade_home(settings, clock, Entropy(b"carry"))
     async with open_home(settings, clock, Entropy(b"again")) as home:
         yield World(home, clock, kept.folder)

@@ -1,4 +1,4 @@
-"""Ledger checks: entries, openings, positions, tiles and checkpoints agree with each other and keep the rules of the house."""
+"""Ledger checks: entries, openings, positions, tiles and checkpoints agree with each other and keep the rules."""
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass

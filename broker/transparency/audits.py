@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from schemas import audit, checkpoint, merkle, tiles
+from schemas import audit, checkpoint, facts_v1, merkle, tiles
+from schemas.audit import Violation
+from schemas.audit_v1 import AuditorV1
 from schemas.checkpoint import Checkpoint
 from schemas.entry import Entry
 from schemas.errors import Fault, Refused, Unavailable
@@ -50,8 +52,7 @@ def audit_log(signed: bytes, key: VerifierKey, read: tiles.Read, *, pinned: bool
         return Audited(None, key, pinned, (fault,))
     findings: list[Fault] = []
     try:
-        entries = _decoded(tiles.verified_entries(tree.size, tree.root, read))
-        for broken in audit.violations(entries):
+        for broken in _violations(tiles.verified_entries(tree.size, tree.root, read)):
             findings.append(Refused("audits.rule", f"/{broken.index}", rule=broken.invariant, number=broken.index))
             if len(findings) == MOST_TOLD:
                 break
@@ -94,9 +95,16 @@ def grown(old: Checkpoint, new: Checkpoint, read: tiles.Read) -> Grown:
     return Grown(old, new, proof)
 
 
-def _decoded(raws: Iterator[bytes]) -> Iterator[Entry]:
+def _violations(raws: Iterator[bytes]) -> Iterator[Violation]:
+    """By the rules of the format that the first entry is of: a log never changes it."""
+    public, first_format = audit.Auditor(), None
     for index, raw in enumerate(raws):
+        if index == 0 and facts_v1.is_first_format(raw):
+            first_format = AuditorV1()
         try:
-            yield Entry.decode(raw)
+            if first_format is not None:
+                yield from first_format.take(facts_v1.decode(raw))
+            else:
+                yield from public.take(Entry.decode(raw))
         except Refused as fault:
             raise fault.under(f"/{index}") from None

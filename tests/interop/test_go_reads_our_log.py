@@ -9,7 +9,7 @@ import pytest
 
 from schemas import checkpoint, merkle, tiles
 from schemas.checkpoint import Checkpoint
-from schemas.facts import FactKind, Facts
+from schemas.facts import FactKind
 from schemas.names import Instant, PartyId
 from schemas.note import KeyType, VerifierKey
 from schemas.signing import Algorithm, PrivateKey

@@ -14,7 +14,7 @@ from broker.store.engine import Store
 from broker.store.tables import ledger_entries, metadata
 from broker.web import transparency
 from schemas import merkle
-from schemas.facts import FactKind, Facts
+from schemas.facts import FactKind
 from schemas.names import Instant, PartyId
 from schemas.signing import Algorithm, PrivateKey
 from tests.served import served

@@ -16,8 +16,8 @@ from broker.store.tables import (
     withholdings,
 )
 from connectors.contract import Rejected
-from schemas.facts import FactKind
 from schemas.errors import Refused
+from schemas.facts import FactKind
 from schemas.names import DeclarationId, Instant, Reason, uuid7
 from tests.world import CAF, DAY, FAMILY, MOVED, START, VOICE, YANN, World, world
 

@@ -33,8 +33,8 @@ from consent import keyring, registry
 from consent.grant import law
 from consent.tables import consent_keys
 from schemas import merkle
-from schemas.facts import FactKind, Facts
 from schemas.errors import Corrupt
+from schemas.facts import FactKind
 from schemas.names import Instant, LeafHash, ManifestDigest, Reason
 from schemas.release import LockedDelivery, SealedField, bitmap
 from schemas.signing import Algorithm, PrivateKey

@@ -12,9 +12,9 @@ from broker.store.tables import declarations, deliveries
 from connectors.contract import Applied
 from consent.grant import Scope
 from schemas.delivery import WITHHELD
-from schemas.facts import FactKind
 from schemas.envelope import SignedDeclaration
 from schemas.errors import Corrupt, Refused, Unavailable
+from schemas.facts import FactKind
 from schemas.names import DeclarationId, DeliveryId, GrantId, Reason
 from tests.world import BANK, CAF, CPAM, DAY, FAMILY, HEALTH, MOVED, PORTAL, VOICE, YANN, World, world
 

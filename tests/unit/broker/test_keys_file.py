@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import broker
-from broker.keys import file
+from broker.keys import lock
 from broker.keys.file import FileKeys
 from broker.keys.folder import PrivateFolder
 from broker.ports import KeyKind
@@ -28,7 +28,7 @@ def counted() -> Callable[[int], bytes]:
 
 @pytest.fixture(autouse=True)
 def _cheap(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(file, "SCRYPT_LOG2_N", 4)
+    monkeypatch.setattr(lock, "SCRYPT_LOG2_N", 4)
 
 
 def opened(folder: Path, passphrase: str | None = None) -> FileKeys:
@@ -172,14 +172,14 @@ def test_a_passphrase_does_not_pretend_to_lock_what_lies_there_plain(tmp_path: P
 
 
 def test_two_processes_that_lock_a_new_store_agree_on_one_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = file._new_lock
+    made = lock._new_lock
 
-    def late(passphrase: str, entropy: Callable[[int], bytes]) -> bytes:
-        monkeypatch.setattr(file, "_new_lock", made)
+    def late(passphrase: str, entropy: Callable[[int], bytes]) -> tuple[bytes, bytes]:
+        monkeypatch.setattr(lock, "_new_lock", made)
         opened(tmp_path, passphrase).write(KeyKind.GATE, "1", SECRET)
         return made(passphrase, entropy)
 
-    monkeypatch.setattr(file, "_new_lock", late)
+    monkeypatch.setattr(lock, "_new_lock", late)
     assert SECRET == opened(tmp_path, "p").read(KeyKind.GATE, "1")
 
 

@@ -10,8 +10,8 @@ from connectors.contract import Applied, Rejected
 from consent.grant import law
 from consent.policy import Deny, Permit
 from consent.tables import consent_keys
-from schemas.facts import FactKind
 from schemas.errors import Corrupt
+from schemas.facts import FactKind
 from schemas.names import DeliveryId, GrantId, Reason
 from schemas.release import LockedDelivery, delivery_id_of, indices
 from tests.world import CAF, DAY, FAMILY, MOVED, VOICE, World

@@ -7,8 +7,8 @@ from broker.offsets import LostOwnership
 from broker.router import TOPIC
 from broker.store.tables import consumed, dead_letters, declarations, deliveries, submissions, withholdings
 from consent.grant import law
-from schemas.facts import FactKind
 from schemas.errors import Refused
+from schemas.facts import FactKind
 from schemas.names import Reason
 from tests.world import BANK, BREST_ADDRESS, CAF, CPAM, FAMILY, HEALTH, MOVED, PORTAL, RENNES, TOWN, VOICE, YANN, World
 

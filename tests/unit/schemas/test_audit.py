@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from schemas.audit import _RULES, Violation, violations
-from schemas.facts import FactKind, Facts
+from schemas.facts import FactKind
 from schemas.names import DeliveryId, EventType, GrantId, Instant, ManifestDigest, PartyId, Purpose, Reason
 
 BROKER, CAF = PartyId("urn:unefois:broker"), PartyId("urn:unefois:caf")

@@ -7,8 +7,8 @@ import pytest
 
 from schemas import checkpoint, merkle, proof, receipt
 from schemas.checkpoint import Checkpoint
-from schemas.facts import FactKind, Facts
 from schemas.errors import Refused
+from schemas.facts import FactKind
 from schemas.messages import Language
 from schemas.names import DeliveryId, EventType, GrantId, Instant, ManifestDigest, PartyId, Purpose, Reason
 from schemas.note import KeyType, VerifierKey

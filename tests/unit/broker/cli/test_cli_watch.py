@@ -14,7 +14,7 @@ from fastapi import FastAPI, Response
 
 from schemas import checkpoint, merkle, tiles, witnessing
 from schemas.checkpoint import Checkpoint
-from schemas.facts import FactKind, Facts
+from schemas.facts import FactKind
 from schemas.names import Instant, PartyId
 from schemas.note import VerifierKey
 from schemas.signing import Algorithm, PrivateKey

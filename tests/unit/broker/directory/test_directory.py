@@ -19,8 +19,8 @@ from broker.store import tables
 from broker.store.engine import Store, Transaction
 from consent.policy import Subscription, SubscriptionStatus
 from schemas.catalogue import Catalogue
-from schemas.facts import FactKind, Facts
 from schemas.errors import Corrupt, Fault, Refused
+from schemas.facts import FactKind
 from schemas.hpke import SealingKey, Suite
 from schemas.names import EventType, Instant, Kid, PartyId, Purpose
 from schemas.signing import Algorithm, PrivateKey

@@ -7,8 +7,8 @@ import pytest
 from broker.transparency.audits import MOST_TOLD, audit_folder, audit_log, files_in, grown
 from schemas import checkpoint, merkle, tiles
 from schemas.checkpoint import Checkpoint
-from schemas.facts import FactKind, Facts
 from schemas.errors import Refused, Unavailable
+from schemas.facts import FactKind
 from schemas.names import DeliveryId, Instant, ManifestDigest, PartyId, Reason
 from schemas.note import VerifierKey
 from schemas.signing import Algorithm, PrivateKey

@@ -9,8 +9,8 @@ import pytest
 from broker.transparency.monitor import Monitor, Remote
 from schemas import checkpoint, merkle, tiles
 from schemas.checkpoint import Checkpoint
-from schemas.facts import FactKind, Facts
 from schemas.errors import Refused, Unavailable
+from schemas.facts import FactKind
 from schemas.names import (
     DeliveryId,
     EventType,

@@ -17,7 +17,7 @@ from broker.transparency.audits import audit_log
 from broker.transparency.export import export
 from broker.web import transparency
 from schemas import merkle
-from schemas.facts import FactKind, Facts
+from schemas.facts import FactKind
 from schemas.names import Instant, PartyId
 from schemas.signing import Algorithm, PrivateKey
 from tests.witnesses import unwitnessed
