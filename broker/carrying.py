@@ -14,11 +14,11 @@ Source: docs/protocol.md, section 8, "The first format"; ledger.md.
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from hashlib import sha256
 from typing import Final
 
 from sqlalchemy import delete, select, update
 
+from broker import first_ledger
 from broker.checks.finding import Finding
 from broker.crashpoints import mark
 from broker.deliveries import ACTIVE, DEAD, Delivery, DeliveryState, load, record, withhold
@@ -27,20 +27,20 @@ from broker.ports import Clock, Entropy
 from broker.recorder import BARRIER, Recorder, write
 from broker.store.engine import Store, Transaction
 from broker.store.migrate import CARRY
-from broker.store.tables import deliveries, first_ledger, meta
+from broker.store.tables import deliveries, meta
 from consent import keyring as wrapping
 from consent import registry
 from consent.grant import Grant, Status
 from consent.rows import digest_of
 from consent.tables import consent_keys
-from schemas import facts_v1, merkle
 from schemas.checkpoint import Checkpoint
 from schemas.entry import OPEN_FACTS, opened
 from schemas.errors import Corrupt
 from schemas.facts import FactKind, Facts
 from schemas.names import GrantId, Instant, PartyId, Reason
 
-_LABEL: Final = b"unefois/ledger-follows/v2\x00"
+SINCE: Final = "0017"
+"""The revision of the tables that sealed entries came with."""
 _GRANTS: Final = {FactKind.GRANTED, FactKind.CHANGED, FactKind.REVOKED, FactKind.EXPIRED}
 _CLOSES: Final = {Status.REVOKED: Reason.REVOKED, Status.EXPIRED: Reason.EXPIRED, Status.PAUSED: Reason.PAUSED}
 _ENDS: Final = {Status.REVOKED: Reason.REVOKED, Status.EXPIRED: Reason.EXPIRED}
@@ -57,31 +57,9 @@ class Carried:
     findings: list[Finding] = field(default_factory=list)
 
 
-def follows(old: Checkpoint) -> bytes:
-    """What the first entry of a ledger says of the one that it follows: SHA-256(label | its last tree), 32 bytes.
-
-    The tree is spelled as a checkpoint's text: origin, size and root in base64, a line each.
-    """
-    return sha256(_LABEL + old.body.encode()).digest()
-
-
 async def due(tx: Transaction) -> bool:
     """Whether this home is still to be carried."""
     return (await tx.execute(select(meta.c.name).where(meta.c.name == CARRY))).scalar() is not None
-
-
-async def first(tx: Transaction) -> list[Facts]:
-    """What the old ledger says, in its order; nothing in a home that was made since. Raises Refused `entry.*`."""
-    rows = await tx.execute(select(first_ledger.c.entry).order_by(first_ledger.c.position))
-    return [facts_v1.decode(row.entry) for row in rows]
-
-
-async def first_tree(tx: Transaction, origin: str) -> Checkpoint:
-    """The old ledger's tree as it ended."""
-    frontier, size = merkle.Frontier(), 0
-    for raw in (await tx.execute(select(first_ledger.c.entry).order_by(first_ledger.c.position))).scalars():
-        frontier, size = frontier.extend([merkle.leaf_hash(raw)]), size + 1
-    return Checkpoint(origin, size, frontier.root())
 
 
 class Carrying:
@@ -114,9 +92,9 @@ class Carrying:
         async with self._store.begin(patient=True) as tx:
             if not await due(tx):
                 return None
-            told = await first(tx)
-            done = Carried(await first_tree(tx, self._origin))
-            self._open(tx, FactKind.LEDGER_OPENED, detail=follows(done.old))
+            told = await first_ledger.facts(tx)
+            done = Carried(await first_ledger.tree(tx, self._origin))
+            self._open(tx, FactKind.LEDGER_OPENED, detail=first_ledger.follows(done.old))
             for facts in told:
                 if facts.kind in OPEN_FACTS:
                     write(tx, opened(self._window, facts), BARRIER)

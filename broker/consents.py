@@ -9,7 +9,7 @@ Source: docs/architecture.md, "Transactions that matter"; docs/protocol.md, sect
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from broker import epochs
 from broker.crashpoints import mark
@@ -21,8 +21,9 @@ from broker.measures import REVOCATION
 from broker.planner import Planner
 from broker.ports import Clock, Entropy
 from broker.recorder import Recorder
+from broker.rows.seals import RowReader
 from broker.store.engine import Store, Transaction
-from broker.store.tables import consent_epochs, declarations, deliveries, withholdings
+from broker.store.tables import declarations, deliveries, withholdings
 from consent import keyring as wrapping
 from consent import registry
 from consent.grant import Basis, Grant, Scope, Status, Voice
@@ -69,6 +70,7 @@ class Consents:
         self,
         *,
         store: Store,
+        rows: RowReader,
         lookup: Lookup,
         keyring: Keyring,
         planner: Planner,
@@ -78,6 +80,7 @@ class Consents:
         entropy: Entropy,
     ) -> None:
         self._store = store
+        self._rows = rows
         self._lookup = lookup
         self._keyring = keyring
         self._planner = planner
@@ -239,6 +242,8 @@ class Consents:
         subscriptions = await self._lookup.subscriptions_by_id(tx)
         keys = self._keyring.consent_epochs()
         for seq, subscription in sorted(pairs):
+            if subscription not in subscriptions:
+                continue  # its row lost its seal: what was held back stays so
             for declaration in await known(tx, declarations.c.seq == seq):
                 await self._planner.replan(tx, declaration, subscriptions[subscription], keys, at)
 
@@ -258,8 +263,8 @@ class Consents:
     async def _newest_epoch(self, tx: Transaction) -> tuple[int, bytes]:
         """The epoch to wrap under, by the books: a key that no book knows is about to be destroyed."""
         await tx.lock_shared([epochs.LOCK])
-        living = select(func.max(consent_epochs.c.epoch)).where(consent_epochs.c.destroyed_at.is_(None))
-        newest = (await tx.execute(living)).scalar()
+        living = await epochs.living_consent(tx, self._rows)
+        newest = living[-1][0] if living else None
         keys = self._keyring.consent_epochs()
         if newest is None or newest not in keys:
             raise Unavailable("consents.no-epoch-key")

@@ -13,6 +13,7 @@ from sqlalchemy import delete, select
 
 from broker.crashpoints import mark
 from broker.ports import KeyKind, KeyStore
+from broker.rows.seals import RowReader
 from broker.store.engine import Transaction
 from broker.store.tables import consent_epochs, gate_epochs, meta
 from schemas.names import Instant, Kid
@@ -38,9 +39,9 @@ async def end_begun(tx: Transaction, kind: KeyKind, name: str) -> bool:
     return ended.rowcount == 1
 
 
-async def sort(tx: Transaction, keys: KeyStore) -> tuple[list[Key], list[Key]]:
+async def sort(tx: Transaction, keys: KeyStore, rows: RowReader) -> tuple[list[Key], list[Key]]:
     """The keys without a living epoch: those that were destroyed by the books or never opened, and the unknown."""
-    living, ended = await _epochs(tx)
+    living, ended = await _epochs(tx, rows)
     known = ended | await begun(tx)
     bare = [(kind, name) for kind in KINDS for name in keys.names(kind) if (kind, name) not in living]
     return [key for key in bare if key in known], [key for key in bare if key not in known]
@@ -67,12 +68,14 @@ def _row(key: Key) -> str:
     return f"{BEGUN}{key[0].value}/{key[1]}"
 
 
-async def _epochs(tx: Transaction) -> tuple[set[Key], set[Key]]:
-    """Those that live, and those that are destroyed by the books."""
-    living: set[Key] = set()
-    ended: set[Key] = set()
-    for row in await tx.execute(select(gate_epochs)):
-        (living if row.destroyed_at is None else ended).add((KeyKind.GATE, Kid(row.kid).hex()))
-    for row in await tx.execute(select(consent_epochs)):
-        (living if row.destroyed_at is None else ended).add((KeyKind.CONSENT_EPOCH, str(row.epoch)))
-    return living, ended
+async def _epochs(tx: Transaction, rows: RowReader) -> tuple[set[Key], set[Key]]:
+    """Those that live, and those that are destroyed by the books. What an edited row says is no book: its key stays."""
+    named = {
+        **{(KeyKind.GATE, Kid(row.kid).hex()): row for row in await tx.execute(select(gate_epochs))},
+        **{(KeyKind.CONSENT_EPOCH, str(row.epoch)): row for row in await tx.execute(select(consent_epochs))},
+    }
+    tables = {KeyKind.GATE: gate_epochs.name, KeyKind.CONSENT_EPOCH: consent_epochs.name}
+    ended = {
+        key for key, row in named.items() if row.destroyed_at is not None and rows.one(tables[key[0]], row) is not None
+    }
+    return set(named) - ended, ended

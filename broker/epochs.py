@@ -6,12 +6,14 @@ Keeps: that a key is about to be made is written down before it is made, and its
 turn finishes what a crash left of both. A private key is in the key store before its public half or its number is in
 the database; a number is never used twice. A key that no book knows counts as living: a wrong database beside the right
 keys destroys nothing. It is told, and destroyed by `destroy_unknown` alone.
+Nothing is wrapped, closed or destroyed by a row that the broker did not sign (`broker.rows`): such an epoch counts
+neither as living nor as destroyed.
 Source: docs/architecture.md, "What destroying means".
 """
 
 from dataclasses import dataclass
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import select
 
 from broker import epoch_books as books
 from broker.crashpoints import mark
@@ -19,6 +21,7 @@ from broker.directory.registrar import Registrar
 from broker.observe import logger
 from broker.ports import Clock, Entropy, KeyKind, KeyStore
 from broker.recorder import Recorder
+from broker.rows.seals import RowReader, RowSigner
 from broker.store.engine import Store, Transaction
 from broker.store.tables import consent_epochs, gate_epochs
 from broker.timekeeping import Timekeeping
@@ -64,6 +67,7 @@ class Epochs:
         store: Store,
         keys: KeyStore,
         registrar: Registrar,
+        signer: RowSigner,
         recorder: Recorder,
         party: PartyId,
         clock: Clock,
@@ -73,6 +77,8 @@ class Epochs:
         self._store = store
         self._keys = keys
         self._registrar = registrar
+        self._signer = signer
+        self._rows = signer.verifier
         self._recorder = recorder
         self._party = party
         self._clock = clock
@@ -105,9 +111,11 @@ class Epochs:
             await self._registrar.rotate_sealing(
                 tx, self._party, suite=suite, public=key.public, at=at, overlap_ms=overlap_ms
             )
-            still_open = (gate_epochs.c.closed_at.is_(None),)
-            await tx.execute(update(gate_epochs).where(*still_open).values(closed_at=at + overlap_ms))
-            await tx.execute(insert(gate_epochs).values(kid=key.kid, opened_at=at))
+            still_open = await tx.execute(select(gate_epochs).where(gate_epochs.c.closed_at.is_(None)))
+            for row in self._rows.valid(gate_epochs.name, still_open):
+                await self._signer.change(tx, gate_epochs, row, {"closed_at": at + overlap_ms})
+            opened = {"kid": key.kid, "opened_at": at, "closed_at": None, "destroyed_at": None}
+            await self._signer.insert(tx, gate_epochs, opened)
             mark("epochs.gate-opened")
             # Crash here: as above, for the transaction is gone.
         return True
@@ -118,7 +126,7 @@ class Epochs:
             rows = await tx.execute(select(gate_epochs).order_by(gate_epochs.c.opened_at))
             return [
                 GateEpoch(Kid(row.kid), Instant(row.opened_at), instant_of(row.closed_at), instant_of(row.destroyed_at))
-                for row in rows
+                for row in self._rows.valid(gate_epochs.name, rows)
             ]
 
     async def destroy_gate(self, kid: Kid) -> None:
@@ -129,14 +137,15 @@ class Epochs:
         await self._time.check()
         async with self._store.begin() as tx:
             await tx.lock_exclusive([LOCK])
-            row = (await tx.execute(select(gate_epochs).where(gate_epochs.c.kid == kid))).one_or_none()
+            there = (await tx.execute(select(gate_epochs).where(gate_epochs.c.kid == kid))).one_or_none()
+            row = self._rows.one(gate_epochs.name, there)
             if row is None:
                 raise Refused("epochs.unknown", "/kid")
             at = self._clock()
             if row.closed_at is None or row.closed_at >= at:
                 raise Refused("epochs.still-open", "/kid")
             if row.destroyed_at is None:
-                await tx.execute(update(gate_epochs).where(gate_epochs.c.kid == kid).values(destroyed_at=at))
+                await self._signer.change(tx, gate_epochs, row, {"destroyed_at": at})
                 self._recorder.record(tx, FactKind.EPOCH_DESTROYED, at, detail=kid)
         mark("epochs.gate-destruction-written")
         # Crash here: the intent is written and nothing opens any more (the gate reads it); `finish` destroys the key.
@@ -161,7 +170,8 @@ class Epochs:
             await tx.lock_exclusive([LOCK])
             if not await books.end_begun(tx, KeyKind.CONSENT_EPOCH, str(epoch)):
                 return False  # another has opened this number meanwhile, or tidied up after us
-            await tx.execute(insert(consent_epochs).values(epoch=epoch, opened_at=self._clock()))
+            opened = {"epoch": epoch, "opened_at": self._clock(), "destroyed_at": None}
+            await self._signer.insert(tx, consent_epochs, opened)
             self._keys.write(KeyKind.CONSENT_EPOCH, str(epoch), self._entropy(32))
             mark("epochs.consent-key-written")
             # Crash here: a key without its row, as it was written down; nothing is wrapped under it, and `finish` ends
@@ -181,13 +191,13 @@ class Epochs:
             rows = await tx.execute(select(consent_epochs).order_by(consent_epochs.c.epoch))
             return [
                 ConsentEpoch(row.epoch, Instant(row.opened_at), instant_of(row.destroyed_at), used.get(row.epoch, 0))
-                for row in rows
+                for row in self._rows.valid(consent_epochs.name, rows)
             ]
 
     async def living_consent(self) -> list[tuple[int, Instant]]:
         """The consent epochs that are not destroyed and when each was opened, oldest first. One, between rotations."""
         async with self._store.read() as tx:
-            return await _living_consent(tx)
+            return await living_consent(tx, self._rows)
 
     async def rotate_consent(self) -> int:
         """Wrap every living consent key anew and destroy the older epoch keys: no backup from before opens any more.
@@ -208,7 +218,7 @@ class Epochs:
         while True:
             async with self._store.begin() as tx:
                 await tx.lock_exclusive([ROTATION])  # the books do not end an epoch whose keys are in our hands
-                oldest, *younger = [epoch for epoch, _ in await _living_consent(tx)]
+                oldest, *younger = [epoch for epoch, _ in await living_consent(tx, self._rows)]
                 if not younger:
                     break
                 newest = younger[-1]
@@ -229,17 +239,18 @@ class Epochs:
         keys were left over. What no book knows is told in the log, once, and left as it is.
         """
         async with self._store.read() as tx:
-            left, unknown = await books.sort(tx, self._keys)
+            left, unknown = await books.sort(tx, self._keys, self._rows)
             if not left and not unknown and not await books.begun(tx):
                 self._tell(frozenset())
                 return 0
         async with self._store.begin() as tx:
             await tx.lock_exclusive([LOCK])  # a key whose row is about to be written is nobody's leftover
-            left, unknown = await books.sort(tx, self._keys)
+            left, unknown = await books.sort(tx, self._keys, self._rows)
             for kind, name in left:
                 if kind is KeyKind.CONSENT_EPOCH:  # burn the number: a process may remember it with this key
                     at = self._clock()
-                    await tx.insert_new(consent_epochs, {"epoch": int(name), "opened_at": at, "destroyed_at": at})
+                    burnt = {"epoch": int(name), "opened_at": at, "destroyed_at": at}
+                    await self._signer.insert(tx, consent_epochs, burnt)
         mark("epochs.leftovers-written")
         # Crash here: they are still left over; the next call takes them up.
         for kind, name in left:
@@ -253,12 +264,12 @@ class Epochs:
     async def unknown(self) -> list[books.Key]:
         """The keys that no book knows, by kind and name: somebody brought another database, or other keys."""
         async with self._store.read() as tx:
-            _, unknown = await books.sort(tx, self._keys)
+            _, unknown = await books.sort(tx, self._keys, self._rows)
         if not unknown:
             return []
         async with self._store.begin() as tx:
             await tx.lock_exclusive([LOCK])
-            return (await books.sort(tx, self._keys))[1]
+            return (await books.sort(tx, self._keys, self._rows))[1]
 
     async def destroy_unknown(self, name: str) -> KeyKind:
         """End a key that no book knows, for good. Returns its kind. One day this will need two persons: here.
@@ -267,7 +278,7 @@ class Epochs:
         """
         async with self._store.begin() as tx:
             await tx.lock_exclusive([LOCK])
-            found = [kind for kind, each in (await books.sort(tx, self._keys))[1] if each == name]
+            found = [kind for kind, each in (await books.sort(tx, self._keys, self._rows))[1] if each == name]
             if not found:
                 raise Refused("epochs.unknown", "/name")
             await books.begin(tx, found[0], name, self._clock())
@@ -287,14 +298,17 @@ class Epochs:
                 raise Refused("epochs.in-use", "/epoch", epoch=epoch)
             at = self._clock()
             alive = (consent_epochs.c.epoch == epoch, consent_epochs.c.destroyed_at.is_(None))
-            ended = await tx.execute(update(consent_epochs).where(*alive).values(destroyed_at=at))
-            if ended.rowcount:  # else another process was faster, and has said so
+            rows = await tx.execute(select(consent_epochs).where(*alive))
+            for row in self._rows.valid(consent_epochs.name, rows):  # none: another was faster, and has said so
+                await self._signer.change(tx, consent_epochs, row, {"destroyed_at": at})
                 self._recorder.record(tx, FactKind.EPOCH_DESTROYED, at)
         mark("epochs.consent-destruction-written")
         # Crash here: nothing is wrapped under it any more; `finish` destroys the key.
         self._keys.destroy(KeyKind.CONSENT_EPOCH, str(epoch))
 
 
-async def _living_consent(tx: Transaction) -> list[tuple[int, Instant]]:
+async def living_consent(tx: Transaction, rows: RowReader) -> list[tuple[int, Instant]]:
+    """The consent epochs that are not destroyed and when each was opened, oldest first, inside a transaction."""
     living = select(consent_epochs).where(consent_epochs.c.destroyed_at.is_(None)).order_by(consent_epochs.c.epoch)
-    return [(row.epoch, Instant(row.opened_at)) for row in await tx.execute(living)]
+    found = rows.valid(consent_epochs.name, await tx.execute(living))
+    return [(row.epoch, Instant(row.opened_at)) for row in found]

@@ -1,5 +1,5 @@
-"""Founding: what happens once to a home: it gets its secrets, its tables, the broker as a party, its first epochs; and,
-if its operator wants so one day, its log moves to Kafka.
+"""Founding: what happens once to a home: it gets its secrets, its tables, the broker as a party, its first epochs;
+and, if its operator wants so one day, its database or its log moves.
 
 Refuses: what opening a home refuses.
 Keeps: called again, it finishes what a crash left, and changes nothing of a home that is whole.
@@ -7,25 +7,23 @@ Keeps: called again, it finishes what a crash left, and changes nothing of a hom
 
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
 
-from broker import belonging, carrying
+from broker import belonging
 from broker import identity as identities
-from broker.carrying import Carried, Carrying
 from broker.directory.parties import Enrolment
 from broker.directory.reading import Party, PartyKind
 from broker.keys.file import FileKeys
 from broker.log import move
 from broker.log.sql import SqlLog
-from broker.ports import Clock, Entropy, KeyKind, KeyStore
+from broker.ports import Clock, Entropy, KeyKind
 from broker.router import TOPIC
+from broker.rows.seals import make_private, publish
 from broker.settings import parts
 from broker.settings.choices import Settings
 from broker.store import migrate
 from broker.store import move as relocation
 from broker.store.engine import Store
 from broker.wiring import Home, assemble, cluster_of, open_log, system_clock
-from schemas.entry import window_of
 from schemas.errors import Refused
 from schemas.signing import Algorithm, PrivateKey
 
@@ -49,68 +47,10 @@ async def create_home(settings: Settings, clock: Clock = system_clock, entropy: 
         open_log(settings, store, clock) as log,
     ):
         await migrate.check(store)
+        make_private(keys)
+        publish(keys)
         home = assemble(settings, store=store, log=log, keys=keys, clock=clock, entropy=entropy)
         await furnish(home)
-
-
-async def upgrade_home(
-    settings: Settings, clock: Clock = system_clock, entropy: Entropy = secrets.token_bytes, *, check: bool = False
-) -> "Upgraded":
-    """The tables, the id and the ledger of a home become those of this version. `check`: only tell.
-
-    Done again, it does nothing.
-
-    Raises Refused: `keys.*`, `home.*`, what `migrate.upgrade` raises. Raises Unavailable.
-    """
-    keys = FileKeys.open(settings.keys_folder, secrets.token_bytes, settings.secret_passphrase())
-    async with Store.open(settings.database_url, parts.waits(settings)) as store:
-        found = await migrate.known(store)
-        pinned = await belonging.look(store, keys, settings.ledger_origin)
-    if check:
-        return Upgraded(found, migrate.head(), pinned)
-    await migrate.upgrade(settings.database_url)
-    # Crash here: the tables are new, the id is not there yet; called again, it is proven again.
-    async with Store.open(settings.database_url, parts.waits(settings)) as store:
-        await migrate.check(store, carried=False)
-        if not pinned:
-            await belonging.pin(store, keys, settings.ledger_origin, secrets.token_bytes)
-    return Upgraded(found, migrate.head(), pinned, await _carry(settings, keys, clock, entropy))
-
-
-async def _carry(settings: Settings, keys: KeyStore, clock: Clock, entropy: Entropy) -> Carried | None:
-    """A ledger of the first format is followed by a new one. Done again, it does nothing."""
-    async with (
-        Store.open(settings.database_url, parts.waits(settings)) as store,
-        open_log(settings, store, clock) as log,
-    ):
-        async with store.read() as tx:
-            if not await carrying.due(tx):
-                return None
-        first = await belonging.follow(store, keys)
-        home = assemble(settings, store=store, log=log, keys=keys, clock=clock, entropy=entropy)
-        done = await Carrying(
-            store=store,
-            keyring=home.keyring,
-            recorder=home.recorder,
-            party=home.party,
-            origin=first,
-            window=window_of(clock(), settings.ledger_window_seconds * 1_000),
-            clock=clock,
-            entropy=entropy,
-        ).carry()
-        await home.ledger.sequence_unfinished()
-    return done
-
-
-@dataclass(frozen=True, slots=True)
-class Upgraded:
-    """From which revision to which (None: no tables), and whether the home had its id before."""
-
-    found: str | None
-    needed: str
-    pinned: bool
-    carried: Carried | None = None
-    """What went over into a new ledger, where the home had one of the first format."""
 
 
 async def furnish(home: Home) -> None:

@@ -254,15 +254,15 @@ class Gate:
         if delivery.state is DeliveryState.WITHHELD and delivery.reason is not None:
             return delivery.reason
         grant = ground.grants.get(delivery.grant_id)
-        if grant is None or delivery.grant_id in ground.unsound:  # gone, or not what its key is bound to: edited
-            return Reason.UNSOUND
-        if grant.subject != delivery.subject or grant.recipient != delivery.recipient:
-            return Reason.UNSOUND
+        if grant is None or delivery.grant_id in ground.unsound or not _of(grant, delivery):
+            return Reason.UNSOUND  # gone, or not what its key is bound to: somebody has edited a row
         event = self._catalogue.by_id(delivery.schema)
         names = [event.names[index] for index in indices(delivery.fields, len(event.names))]
-        subscription = ground.subscriptions[delivery.subscription]
+        subscription = ground.subscriptions.get(delivery.subscription)  # None: its row lost its seal
         # Asked for anew after its end, or approved anew for less: what it was planned under has ended.
-        if subscription.status is not SubscriptionStatus.APPROVED or not subscription.fields.issuperset(names):
+        if subscription is None or subscription.status is not SubscriptionStatus.APPROVED:
+            return Reason.ENDED
+        if not subscription.fields.issuperset(names):
             return Reason.ENDED
         if delivery.gate_ended:
             return Reason.EPOCH_DESTROYED
@@ -351,6 +351,11 @@ class Gate:
             ledger_entry=leaf,
         )
         return make_release(locked, dek, statement, ground.signer)
+
+
+def _of(grant: Grant, delivery: Delivery) -> bool:
+    """Whether a delivery under this grant can be: the grant's own citizen, and its own recipient."""
+    return (grant.subject, grant.recipient) == (delivery.subject, delivery.recipient)
 
 
 def _check_count(wanted: Sized) -> None:

@@ -232,6 +232,10 @@ class KeyKind(Enum):
     """HPKE keys of recipients hosted here."""
     HOME = "home"
     """Which home these keys are of, and its ledger's name; the database has both too, `broker.belonging`."""
+    ROWS = "rows"
+    """The key that signs rows which grant power: for whoever acts (`broker.rows`)."""
+    ROWS_PUBLIC = "rows-public"
+    """Its public half, for whoever only checks; there once the home's rows are signed."""
 
 
 class KeyStore(ABC):

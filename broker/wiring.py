@@ -45,6 +45,8 @@ from broker.ports import Clock, Entropy, KeyKind, KeyStore, Log
 from broker.pruning import Pruning
 from broker.recorder import Recorder
 from broker.router import TOPIC, Router
+from broker.rows import seals
+from broker.rows.seals import RowVerifier
 from broker.settings import parts
 from broker.settings.choices import Settings
 from broker.store.engine import Store
@@ -86,6 +88,7 @@ class Home:
     log: Log
     keys: KeyStore
     keyring: Keyring
+    rows: RowVerifier
     catalogue: Catalogue
     lookup: Lookup
     identity: Identity
@@ -137,10 +140,12 @@ async def open_home(
 ) -> AsyncIterator[Home]:
     """The machine of a home that `create_home` made. `events`: other event types than those of the package.
 
-    Raises Refused: `home.*`, `store.newer-version`, `store.not-migrated`, `keys.*`. Raises Unavailable.
+    Raises Refused: `home.*`, `store.newer-version`, `store.not-migrated`, `rows.not-signed`, `keys.*`. Raises
+    Unavailable.
     """
     async with open_unchecked(settings, clock, entropy, events) as home:
         await belonging.check(home.store, home.keys, settings.ledger_origin)
+        seals.check_ready(home.keys)
         await pinning.check(home.store, home.log)
         yield home
 
@@ -210,13 +215,15 @@ def assemble(
     """Every part, made of these adapters. `events`: the event types; without, those of the package."""
     party = PartyId(settings.party)
     events = events or catalogue.builtin()
-    lookup = Lookup(party)
+    rows = seals.verifier_of(keys)
+    signer = seals.signer_of(keys, rows)
+    lookup = Lookup(rows)
     keyring = Keyring(keys)
     identity = Identity(keys, entropy)
     window_ms = settings.ledger_window_seconds * 1_000
     openings = Openings(keys, entropy, identities.ledger_secret(keys))
     recorder = Recorder(party, entropy, openings, window_ms)
-    registrar = Registrar(recorder, events)
+    registrar = Registrar(recorder, events, signer)
     planner = Planner(events, recorder, entropy)
     router = Router(
         store=store,
@@ -245,6 +252,7 @@ def assemble(
         store=store,
         keys=keys,
         registrar=registrar,
+        signer=signer,
         recorder=recorder,
         party=party,
         clock=clock,
@@ -253,6 +261,7 @@ def assemble(
     )
     consents = Consents(
         store=store,
+        rows=rows,
         lookup=lookup,
         keyring=keyring,
         planner=planner,
@@ -284,7 +293,7 @@ def assemble(
         clock=clock,
         entropy=entropy,
     )
-    hooks = Webhooks(recorder, entropy, outbound, identities.secret(keys, identities.WEBHOOKS))
+    hooks = Webhooks(recorder, signer, entropy, outbound, identities.secret(keys, identities.WEBHOOKS))
     return Home(
         settings=settings,
         party=party,
@@ -294,28 +303,29 @@ def assemble(
         log=log,
         keys=keys,
         keyring=keyring,
+        rows=rows,
         catalogue=events,
         lookup=lookup,
         identity=identity,
         openings=openings,
         recorder=recorder,
         registrar=registrar,
-        subscribing=Subscribing(recorder, events),
-        parties=Parties(store, keys, registrar, clock),
-        credentials=Credentials(recorder, entropy, allowed=settings.api_tokens),
-        oauth=OAuth(recorder, entropy, broker=party, seed=identities.secret(keys, identities.ACCESS)),
-        key_sets=KeySets(recorder, outbound, clock),
+        subscribing=Subscribing(recorder, events, signer),
+        parties=Parties(store, keys, registrar, rows, clock),
+        credentials=Credentials(recorder, signer, entropy, allowed=settings.api_tokens),
+        oauth=OAuth(recorder, signer, entropy, broker=party, seed=identities.secret(keys, identities.ACCESS)),
+        key_sets=KeySets(recorder, signer, outbound, clock),
         answers=Answers(store, clock),
         outbound=outbound,
         webhooks=hooks,
-        telling=Telling(store=store, hooks=hooks, outbound=outbound, clock=clock, entropy=entropy),
+        telling=Telling(store=store, rows=rows, hooks=hooks, outbound=outbound, clock=clock, entropy=entropy),
         notices=Notices(
-            store=store, mail=parts.mail(settings), name=settings.name, contact=settings.contact, clock=clock
+            store=store, rows=rows, mail=parts.mail(settings), name=settings.name, contact=settings.contact, clock=clock
         ),
-        topic_users=TopicUsers(recorder),
+        topic_users=TopicUsers(recorder, signer),
         epochs=epochs,
         intake=intake,
-        inlet=Inlet(store=store, log=log, intake=intake, clock=clock),
+        inlet=Inlet(store=store, rows=rows, log=log, intake=intake, clock=clock),
         desk=Desk(
             store=store,
             lookup=lookup,
@@ -332,6 +342,7 @@ def assemble(
         mailbox=mailbox,
         relay=Relay(
             store=store,
+            rows=rows,
             log=log,
             mailbox=mailbox,
             party=party,
@@ -363,7 +374,7 @@ def assemble(
         ),
         ledger=ledger,
         cosigning=cosigning,
-        succession=Succession(registrar, identities.secret(keys, identities.ACCESS)),
+        succession=Succession(registrar, rows, identities.secret(keys, identities.ACCESS)),
         publication=Publication(store=store, lookup=lookup, ledger=ledger, clock=clock),
         pruning=pruning,
         timekeeping=time,
@@ -381,7 +392,7 @@ def assemble(
             log=log,
             key_store=keys,
             catalogue=events,
-            party=party,
+            rows=rows,
             openings=openings,
             verifier=ledger.verifier_key,
             attester=ledger.attestation_key,

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from broker.founding import upgrade_home
 from broker.settings.choices import load
+from broker.upgrading import upgrade_home
 from broker.wiring import open_home
 from schemas.names import Instant
 from tests.world import MINUTE, Clock, Entropy, World

@@ -19,6 +19,7 @@ from broker.founding import furnish
 from broker.hosted import HostedInbox
 from broker.keys.memory import MemoryKeys
 from broker.ports import KeyKind
+from broker.rows import seals
 from broker.settings.choices import Settings, load
 from broker.store.engine import Store
 from broker.store.tables import metadata
@@ -297,6 +298,8 @@ async def world(folder: Path, *, stepped: bool = False, **more: Any) -> AsyncIte
     else:
         identity.make_secrets(keys, entropy)
         keys.write(KeyKind.LEDGER, "ledger", PrivateKey.generate(Algorithm.ED25519).to_raw())
+        seals.make_private(keys)
+        seals.publish(keys)
     async with Store.open(chosen.database_url) as store, open_log(chosen, store, clock) as log:
         home = assemble(chosen, store=store, log=log, keys=keys, clock=clock, entropy=entropy)
         here = World(home, clock, folder)

@@ -17,18 +17,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import Row, select
+from sqlalchemy import Row, delete, select
 
 from broker.access.credentials import Scope, scopes_of
 from broker.access.jwks import Key, key_set
 from broker.access.revoking import revoke
 from broker.crashpoints import mark
 from broker.directory import reading
-from broker.directory.registrar import row_digest
 from broker.observe import logger
 from broker.outbound import Outbound
 from broker.ports import Clock
 from broker.recorder import Recorder
+from broker.rows.digests import row_digest
+from broker.rows.seals import RowReader, RowSigner
 from broker.store.access_tables import client_key_sets
 from broker.store.engine import Transaction
 from schemas.errors import Refused, Unavailable
@@ -70,8 +71,10 @@ class _Seen:
 class KeySets:
     """The only writer of what is followed, inside the caller's transaction; and what the addresses said, in memory."""
 
-    def __init__(self, recorder: Recorder, outbound: Outbound, clock: Clock) -> None:
+    def __init__(self, recorder: Recorder, signer: RowSigner, outbound: Outbound, clock: Clock) -> None:
         self._recorder = recorder
+        self._signer = signer
+        self._rows = signer.verifier
         self._outbound = outbound
         self._clock = clock
         self._seen: OrderedDict[str, _Seen] = OrderedDict()
@@ -85,7 +88,7 @@ class KeySets:
         if not wanted:
             raise Refused("credentials.no-scope", "/scopes")
         self._outbound.check(url)
-        await reading.party(tx, party)
+        await reading.party(tx, self._rows, party)
         row = {
             "party": party,
             "url": url,
@@ -93,11 +96,12 @@ class KeySets:
             "added_at": at,
             "revoked_at": None,
         }
-        if not await tx.insert_new(client_key_sets, row):
+        await self._clear(tx, party)
+        if not await self._signer.insert(tx, client_key_sets, row):
             raise Refused("oauth.followed", "/party")
         mark("oauth.followed")
         # Crash here: the transaction is gone, row and entry; the operator says it again.
-        self._recorder.record(tx, FactKind.KEY_ADDED, at, recipient=party, detail=set_digest(row))
+        self._recorder.record(tx, FactKind.KEY_ADDED, at, recipient=party, detail=row_digest("client_key_sets", row))
         return KeySet(party, url, wanted, at, None)
 
     async def unfollow(self, tx: Transaction, party: PartyId, at: Instant) -> KeySet:
@@ -105,7 +109,7 @@ class KeySets:
         mine = (client_key_sets.c.party == party) & client_key_sets.c.revoked_at.is_(None)
         missing = Refused("oauth.not-followed", "/party")
         row = await revoke(
-            tx, self._recorder, client_key_sets, mine, set_digest, at=at, unknown=missing, before=missing
+            tx, self._recorder, self._signer, client_key_sets, mine, at=at, unknown=missing, before=missing
         )
         return KeySet(party, row.url, scopes_of(row.scopes), Instant(row.added_at), at)
 
@@ -113,7 +117,17 @@ class KeySets:
         """Every address that is or was followed, or a party's."""
         mine = [] if party is None else [client_key_sets.c.party == party]
         order = (client_key_sets.c.added_at, client_key_sets.c.party)
-        return [_set(row) for row in await tx.execute(select(client_key_sets).where(*mine).order_by(*order))]
+        rows = await tx.execute(select(client_key_sets).where(*mine).order_by(*order))
+        return [_set(row) for row in self._rows.valid(client_key_sets.name, rows)]
+
+    async def _clear(self, tx: Transaction, party: PartyId) -> None:
+        """A standing row that does not count is dropped: it would stop a new address, and lets nobody in."""
+        standing = (client_key_sets.c.party == party, client_key_sets.c.revoked_at.is_(None))
+        there = (await tx.execute(select(client_key_sets).where(*standing))).one_or_none()
+        if there is not None and self._rows.one(client_key_sets.name, there) is None:
+            await tx.execute(delete(client_key_sets).where(*standing))
+            mark("oauth.cleared")
+            # Crash here: the transaction is gone, and the row counts as little as before.
 
     async def key(self, followed: KeySet, name: str) -> Key | None:
         """The key of this name (its `kid`, or its thumbprint) that is published there; None when there is none.
@@ -158,16 +172,11 @@ class KeySets:
             seen.asking = None
 
 
-async def standing(tx: Transaction, party: PartyId) -> KeySet | None:
+async def standing(tx: Transaction, rows: RowReader, party: PartyId) -> KeySet | None:
     """What is followed of an administration now."""
     mine = (client_key_sets.c.party == party, client_key_sets.c.revoked_at.is_(None))
-    row = (await tx.execute(select(client_key_sets).where(*mine))).one_or_none()
+    row = rows.one(client_key_sets.name, (await tx.execute(select(client_key_sets).where(*mine))).one_or_none())
     return None if row is None else _set(row)
-
-
-def set_digest(row: Mapping[Any, Any]) -> bytes:
-    """SHA-256 of what never changes in a row, 32 bytes: what its entries commit to and `fsck` compares."""
-    return row_digest({name: row[name] for name in ("party", "url", "scopes", "added_at")})
 
 
 def _within(then: Instant | None, now: Instant, span: int) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from sqlalchemy import func, select
 
-from broker import carrying
+from broker import first_ledger as first
 from broker.checks.finding import Finding
 from broker.store.engine import Transaction
 from broker.store.tables import first_ledger
@@ -17,6 +17,6 @@ async def check(tx: Transaction, told: Sequence[Facts], origin: str) -> AsyncIte
     kept = (await tx.execute(select(func.count()).select_from(first_ledger))).scalar_one()
     if not opened and not kept:
         return
-    tree = await carrying.first_tree(tx, origin)
-    if len(opened) != 1 or opened[0].detail != carrying.follows(tree):
+    tree = await first.tree(tx, origin)
+    if len(opened) != 1 or opened[0].detail != first.follows(tree):
         yield Finding("first-ledger.edited", "first_ledger", "it is not the ledger that this one says it follows")

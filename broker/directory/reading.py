@@ -1,10 +1,12 @@
 """Reading: the administrations, their keys, rights, signature policies and subscriptions, as the tables hold them.
 
-Refuses: a row that nobody here could have written (`directory.unreadable`): it stops whoever reads it.
-Keeps: a snapshot and its version are of one transaction; whoever saw a version need not read it again.
+Refuses: a row whose seal is not the broker's: it counts as absent, is told in the log, and stops nobody else
+(`broker.rows`); a sealed row that nobody here could have written (`directory.unreadable`): it stops whoever reads it.
+Keeps: a snapshot and its version are of one transaction; whoever saw a version need not read it again. What stands
+under an administration whose own row does not count (its keys, rights, policies, subscriptions) does not count either.
 
-Changes are made by `registrar` alone. An attacker who can write these tables can name a key of his own: that is
-why every key and every approved subscription has its ledger entry, and `fsck` compares.
+Changes are made by `registrar` alone, and each has its ledger entry, with which `fsck` compares. `rows` says which rows
+count: `Unchecked` is for who compares with the ledger instead.
 """
 
 import json
@@ -13,8 +15,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Row, Select, select
+from sqlalchemy import Row, Select, Table, select
 
+from broker.rows.seals import RowReader
 from broker.store import tables
 from broker.store.engine import Transaction
 from consent.policy import Subscription, SubscriptionStatus
@@ -61,40 +64,48 @@ async def version(tx: Transaction) -> int:
     return 0 if found is None else int(found)
 
 
-async def all_parties(tx: Transaction) -> tuple[Party, ...]:
+async def all_parties(tx: Transaction, rows: RowReader) -> tuple[Party, ...]:
     """Every party, by id. Raises Corrupt `directory.unreadable`."""
-    return await _all(tx, select(tables.parties).order_by(tables.parties.c.id), _party)
+    return await _all(tx, rows, tables.parties, select(tables.parties).order_by(tables.parties.c.id), _party)
 
 
-async def party(tx: Transaction, party_id: PartyId) -> Party:
+async def party(tx: Transaction, rows: RowReader, party_id: PartyId) -> Party:
     """One party. Raises Refused `directory.unknown-party`; Corrupt `directory.unreadable`."""
-    found = await _all(tx, select(tables.parties).where(tables.parties.c.id == party_id), _party)
+    mine = select(tables.parties).where(tables.parties.c.id == party_id)
+    found = await _all(tx, rows, tables.parties, mine, _party)
     if not found:
         raise Refused("directory.unknown-party", party=party_id)
     return found[0]
 
 
-async def subscriptions(tx: Transaction) -> tuple[Subscription, ...]:
+async def subscriptions(tx: Transaction, rows: RowReader) -> tuple[Subscription, ...]:
     """Every subscription, ended ones too, by recipient and purpose. Raises Corrupt `directory.unreadable`."""
     table = tables.subscriptions
     ordered = select(table).order_by(table.c.recipient, table.c.purpose, table.c.id)
-    return await _all(tx, ordered, subscription_of)
+    return await _all(tx, rows, table, ordered, subscription_of)
 
 
-async def snapshot(tx: Transaction) -> Directory:
+async def snapshot(tx: Transaction, rows: RowReader) -> Directory:
     """Every key, right and policy, checked as whoever pins it would check.
 
     Raises Corrupt `directory.unreadable`, `directory.no-broker`.
     """
-    broker = [one for one in await all_parties(tx) if one.kind is PartyKind.BROKER]
+    known = await all_parties(tx, rows)
+    broker = [one for one in known if one.kind is PartyKind.BROKER]
     if len(broker) != 1:
         raise Corrupt("directory.no-broker", count=len(broker))
+
+    async def of_known(table: Table, read: Callable[[Row[Any]], _Owned]) -> tuple[_Owned, ...]:
+        found = await _all(tx, rows, table, select(table), read)
+        return tuple(one for one in found if one.party in ids or not rows.checks)
+
+    ids = {one.id for one in known}
     try:
         return Directory.of(
-            signing=await _all(tx, select(tables.signing_keys), _signing_key),
-            sealing=await _all(tx, select(tables.sealing_keys), _sealing_key),
-            rights=await _all(tx, select(tables.publishing_rights), _right),
-            policies=await _all(tx, select(tables.signature_policies), _policy),
+            signing=await of_known(tables.signing_keys, _signing_key),
+            sealing=await of_known(tables.sealing_keys, _sealing_key),
+            rights=await of_known(tables.publishing_rights, _right),
+            policies=await of_known(tables.signature_policies, _policy),
             broker=broker[0].id,
         )
     except Refused as refused:
@@ -102,12 +113,15 @@ async def snapshot(tx: Transaction) -> Directory:
 
 
 _Read = TypeVar("_Read")
+_Owned = TypeVar("_Owned", SigningKeyEntry, SealingKeyEntry, PublishingRight, PolicyEntry)
 
 
-async def _all(tx: Transaction, statement: Select[Any], read: Callable[[Row[Any]], _Read]) -> tuple[_Read, ...]:
-    rows = (await tx.execute(statement)).all()
+async def _all(
+    tx: Transaction, rows: RowReader, table: Table, statement: Select[Any], read: Callable[[Row[Any]], _Read]
+) -> tuple[_Read, ...]:
+    counting = rows.valid(table.name, (await tx.execute(statement)).all())
     try:
-        return tuple(read(row) for row in rows)
+        return tuple(read(row) for row in counting)
     except Refused as refused:
         raise Corrupt("directory.unreadable", refused.pointer, wrong=refused.code) from None
     except (ValueError, TypeError) as error:  # no member of an enumeration, no JSON: not written by us

@@ -192,7 +192,7 @@ async def rotate(here: World) -> None:
         if any(right.party == NEW and right.valid_to is None for right in directory.rights):
             await home.registrar.end_publishing(tx, NEW, BANK, here.clock)
     async with home.store.begin() as tx:
-        if await users(tx):
+        if await users(tx, home.rows):
             await home.topic_users.end(tx, NEW, here.clock())
     async with home.store.begin() as tx:
         for token in await home.credentials.list(tx, NEW):
@@ -289,7 +289,13 @@ class Away(SqlLog):
 async def relay(here: World) -> None:
     """What waits for CPAM goes to its topic: Kafka is away, and then it is there."""
     home = here.home
-    parts: dict[str, Any] = {"store": home.store, "mailbox": home.mailbox, "party": home.party, "clock": here.clock}
+    parts: dict[str, Any] = {
+        "store": home.store,
+        "rows": home.rows,
+        "mailbox": home.mailbox,
+        "party": home.party,
+        "clock": here.clock,
+    }
     with suppress(Unavailable):
         await Relay(log=Away(home.store, here.clock, {}), repeat_ms=1_000, **parts).relay(CPAM)
     await Relay(log=home.log, repeat_ms=1_000, **parts).relay(CPAM)

@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import text
 
 from broker.checks.finding import Finding
+from tests.signed import resign
 from tests.world import CAF, FAMILY, MOVED, PORTAL, VOICE, World, world
 
 DAMAGE = "UPDATE deliveries SET locked = CAST(substr(locked, 1, length(locked) - 1) || x'00' AS BLOB)"
@@ -69,6 +70,7 @@ async def changed(here: World, statement: str) -> list[Finding]:
     """What fsck finds after somebody who holds the database has run a statement."""
     async with here.home.store.begin() as tx:
         assert (await tx.conn.execute(text(statement))).rowcount > 0
+    await resign(here.home)
     return await here.home.fsck.check()
 
 

@@ -40,6 +40,7 @@ from schemas.release import LockedDelivery, SealedField, bitmap
 from schemas.signing import Algorithm, PrivateKey
 from tests.clients import Client
 from tests.endpoints import Endpoints, send, status
+from tests.signed import resign
 from tests.witnesses import witnessed
 from tests.world import (
     BANK,
@@ -378,6 +379,7 @@ ALONE: dict[str, Tampering] = {
     "parties.lost": f"DELETE FROM parties WHERE id = '{RENNES}'",
     "policies.edited": f"UPDATE signature_policies SET policy = 4 WHERE party = '{CAF}'",
     "rights.edited": f"UPDATE publishing_rights SET valid_to = 9000000000000 WHERE party = '{PORTAL}'",
+    "rows.unsigned": f"UPDATE signing_keys SET valid_to = 9000000000000 WHERE party = '{PORTAL}'",
     "submissions.receipt": on_first("submissions", "receipt = '{}'"),
     "subscriptions.paused-ended": (
         "INSERT INTO paused_subscriptions SELECT id, 1 FROM subscriptions WHERE status = 'ended'"
@@ -441,8 +443,8 @@ TOO: list[tuple[str, set[str]]] = [
 ]
 
 
-async def tampered(here: World, tampering: Tampering) -> list[Finding]:
-    """What fsck finds after it; clean before."""
+async def tampered(here: World, tampering: Tampering, *, signed: bool = True) -> list[Finding]:
+    """What fsck finds after it, by whoever holds the key that signs rows, too (`signed`); clean before."""
     assert [] == await here.home.fsck.check()
     if callable(tampering):
         await tampering(here)
@@ -453,6 +455,8 @@ async def tampered(here: World, tampering: Tampering) -> list[Finding]:
             connection.executescript(tampering)
             assert connection.total_changes > before, "nothing was changed"
         connection.close()
+    if signed:
+        await resign(here.home)
     return await here.home.fsck.check()
 
 
@@ -460,7 +464,7 @@ async def tampered(here: World, tampering: Tampering) -> list[Finding]:
 @pytest.mark.parametrize("check", sorted(ALONE))
 async def test_each_check_finds_alone_what_is_its_own_business(kept: Kept, tmp_path: Path, check: str) -> None:
     async with reopened(tmp_path, kept) as here:
-        found = await tampered(here, ALONE[check])
+        found = await tampered(here, ALONE[check], signed=check != "rows.unsigned")
 
     assert {check} == {finding.check for finding in found}, found
     assert all(finding.place and finding.wrong for finding in found)

@@ -9,7 +9,7 @@ import pytest
 from joserfc.jwk import OKPKey
 from sqlalchemy import select
 
-from broker import carrying
+from broker import first_ledger
 from broker.cli.exits import Exit
 from broker.deliveries import load
 from broker.proofs import audit_home
@@ -168,12 +168,12 @@ async def test_the_ledger_of_today_continues_the_one_that_was_exported(kept: Kep
         await here.declare(MOVED, here.moved(kept.story["citizens"]["Nobody"]))
         await here.step()
         async with here.home.store.read() as tx:
-            old = await carrying.first_tree(tx, key.name)
+            old = await first_ledger.tree(tx, key.name)
             opened = (await here.entries())[0]
         audited = await audit_home(here.home)
 
     assert exported == old
-    assert (FactKind.LEDGER_OPENED, carrying.follows(exported)) == (opened.kind, opened.detail)
+    assert (FactKind.LEDGER_OPENED, first_ledger.follows(exported)) == (opened.kind, opened.detail)
     assert (f"{key.name}/2", ()) == (audited.key.name, audited.findings)
 
 

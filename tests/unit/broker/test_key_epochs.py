@@ -17,6 +17,7 @@ from schemas.errors import Corrupt, Refused
 from schemas.facts import FactKind
 from schemas.hpke import Suite
 from schemas.names import GrantId, Kid
+from tests.signed import resign
 from tests.world import BANK, CAF, DAY, FAMILY, MOVED, PORTAL, VOICE, YANN, World
 
 pytestmark = pytest.mark.asyncio
@@ -239,6 +240,7 @@ async def test_a_destruction_that_was_written_but_not_done_is_finished(here: Wor
     async with here.home.store.begin() as tx:
         row = {"epoch": 2, "opened_at": here.clock(), "destroyed_at": here.clock()}
         await tx.execute(insert(consent_epochs), row)
+    await resign(here.home)
     here.home.keys.write(KeyKind.CONSENT_EPOCH, "2", bytes(32))
 
     assert 1 == await here.home.epochs.finish()

@@ -8,6 +8,7 @@ from broker.store.tables import consent_epochs, gate_epochs
 from broker.upkeep import Turn
 from consent.tables import consent_keys
 from schemas.facts import FactKind
+from tests.signed import resign
 from tests.world import CAF, DAY, FAMILY, MOVED, World
 
 pytestmark = pytest.mark.asyncio
@@ -105,6 +106,7 @@ async def test_leftovers_of_crashes_are_finished(here: World) -> None:
     async with here.home.store.begin() as tx:
         row = {"epoch": 2, "opened_at": here.clock(), "destroyed_at": here.clock()}
         await tx.execute(insert(consent_epochs), row)
+    await resign(here.home)
     here.home.keys.write(KeyKind.CONSENT_EPOCH, "2", bytes(32))
 
     assert 1 == (await turn(here)).finished

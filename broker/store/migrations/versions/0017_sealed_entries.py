@@ -65,6 +65,10 @@ def _set_aside() -> None:
     op.execute(
         "INSERT INTO meta (name, value) SELECT 'carry', 'due' WHERE EXISTS (SELECT 1 FROM first_ledger)"
     )
+    op.execute(
+        "INSERT INTO meta (name, value)"
+        " SELECT 'first-checkpoint', note FROM ledger_checkpoints ORDER BY size DESC LIMIT 1"
+    )
     for table in ("ledger_entries", "ledger_tiles", "ledger_checkpoints", "cosignatures"):
         op.execute(f"DELETE FROM {table}")
 
