@@ -127,7 +127,9 @@ class Carrying:
                     wrong = "the row is not what the old ledger says; it is carried nowhere"
                     done.findings.append(Finding("carrying.grant", f"grants/{head.id.hex()}", wrong))
                     continue
-                self._recorder.grant(tx, FactKind.CARRIED, head, head.changed_at, _ENDS.get(head.status))
+                self._recorder.grant(
+                    tx, FactKind.CARRIED, head, head.changed_at, reason=_ENDS.get(head.status), written=self._window
+                )
                 carried[head.id] = head
                 if head.id in keys:
                     await self._bind(tx, head, keys[head.id].epoch, keys[head.id].wrapped, done)
@@ -174,17 +176,18 @@ class Carrying:
         anew = replace(one, tag=self._entropy(16), plan_blind=self._entropy(32))
         mine = deliveries.c.seq == one.seq
         await tx.execute(update(deliveries).where(mine).values(tag=anew.tag, plan_blind=anew.plan_blind))
-        record(tx, self._recorder, FactKind.PLANNED, anew, one.planned_at, basis=basis)
+        now = self._window
+        record(tx, self._recorder, FactKind.PLANNED, anew, one.planned_at, basis=basis, written=now)
         if one.released_at is not None:
-            record(tx, self._recorder, FactKind.RELEASED, anew, one.released_at, basis=basis)
+            record(tx, self._recorder, FactKind.RELEASED, anew, one.released_at, basis=basis, written=now)
         if one.state in ACTIVE and grant.status in _CLOSES:
             await withhold(tx, self._recorder, [anew], _CLOSES[grant.status], self._clock())
             return
         ended = one.done_at if one.done_at is not None else one.planned_at
         if one.state is DeliveryState.WITHHELD:
-            record(tx, self._recorder, FactKind.WITHHELD, anew, ended, reason=one.reason)
+            record(tx, self._recorder, FactKind.WITHHELD, anew, ended, reason=one.reason, written=now)
         elif one.state in DEAD:
-            record(tx, self._recorder, FactKind.REJECTED, anew, ended, reason=one.reason)
+            record(tx, self._recorder, FactKind.REJECTED, anew, ended, reason=one.reason, written=now)
 
 
 def _not_over(one: Delivery) -> bool:

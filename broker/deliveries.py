@@ -231,6 +231,7 @@ def record(
     reason: Reason | None = None,
     basis: str | None = None,
     sealed_to: Kid | None = None,
+    written: Instant | None = None,
 ) -> LeafHash:
     """Write a delivery's step into the ledger, in the transaction that makes it true. Returns the leaf hash.
 
@@ -257,6 +258,7 @@ def record(
         sealed_to=sealed_to,
         tag=planned.tag,
         plan_blind=planned.plan_blind,
+        written=written,
     )
 
 

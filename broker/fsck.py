@@ -68,6 +68,7 @@ class Fsck:
 
     async def _all(self, tx: Transaction) -> AsyncIterator[Finding]:
         told = await ledger.read(tx, self._openings)
+        erased = ledger.erased_until(told)
         now = [one.facts for one in told if one.facts is not None]
         entries = [facts for facts in await first_ledger.facts(tx) if facts.kind not in OPEN_FACTS] + now
         epochs = Keyring(self._keys).consent_epochs()
@@ -75,7 +76,7 @@ class Fsck:
             "ledger": ledger.check(tx, self._verifier, told),
             "first-ledger": followed.check(tx, now, self._attester.name),
             "keys": keys.check(tx, self._keys),
-            "consents": consents.check(tx, entries, epochs),
+            "consents": consents.check(tx, entries, epochs, erased),
             "locks": locks.check(tx, epochs),
             "directory": directory.check(tx, entries, self._attester),
             "credentials": credentials.check(tx, entries),
@@ -88,9 +89,18 @@ class Fsck:
             kept = await declarations.rows(tx)
             gone = declarations.gone(entries, kept, await _horizon(tx))
             checks["declarations"] = declarations.check(
-                tx, self._log, entries, kept=kept, forgotten=gone, directory=pinned, catalogue=self._catalogue
+                tx,
+                self._log,
+                entries,
+                kept=kept,
+                forgotten=gone,
+                erased=erased,
+                directory=pinned,
+                catalogue=self._catalogue,
             )
-            checks["deliveries"] = deliveries.check(tx, entries, kept, gone, self._catalogue)
+            checks["deliveries"] = deliveries.check(
+                tx, entries, kept, forgotten=gone, erased=erased, catalogue=self._catalogue
+            )
         except (Corrupt, ValueError):
             pass  # said by the directory's own check; no signature can be judged without a directory
         for name, check in checks.items():

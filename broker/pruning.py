@@ -13,9 +13,11 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Select, Table, delete, func, select, update
 
+from broker import erasing as openings
 from broker import forgotten
 from broker.answers import HOURS
 from broker.crashpoints import mark
+from broker.erasing import Erasing
 from broker.ports import Clock
 from broker.store.access_tables import api_tokens, kept_answers, spent_assertions
 from broker.store.engine import Store, Transaction
@@ -48,6 +50,7 @@ class Retention:
     declaration_days: int
     token_days: int
     checkpoint_days: int
+    opening_days: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,7 @@ _Ahead = Callable[[Transaction, Instant], Awaitable[int]]
 class Pruning:
     """Called by upkeep, and by `unefois prune`."""
 
-    def __init__(self, store: Store, retention: Retention, clock: Clock, time: Timekeeping) -> None:
+    def __init__(self, store: Store, retention: Retention, erasing: Erasing, clock: Clock, time: Timekeeping) -> None:
         self._store = store
         self._time = time
         self._clock = clock
@@ -83,6 +86,7 @@ class Pruning:
             "spent_assertions": (0, _assertions),
             "kept_answers": (HOURS / 24, _answers),
             "ledger_checkpoints": (retention.checkpoint_days, _checkpoints),
+            "ledger_openings": (retention.opening_days, erasing.erase_old),
         }
 
     @property
@@ -229,6 +233,7 @@ _DUE: Final[Mapping[str, Callable[[Instant], Select[Any]]]] = {
     "api_tokens": lambda before: _count(api_tokens, api_tokens.c.expires_at <= before),
     "spent_assertions": lambda before: _count(spent_assertions, spent_assertions.c.expires_at <= before),
     "kept_answers": lambda before: _count(kept_answers, kept_answers.c.at <= before),
+    "ledger_openings": openings.due,
     "ledger_checkpoints": lambda before: _count(
         ledger_checkpoints, ledger_checkpoints.c.at <= before, ledger_checkpoints.c.size < _NEWEST
     ),

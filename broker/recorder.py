@@ -13,6 +13,7 @@ from broker.store.tables import ledger_entries, ledger_openings
 from consent.grant import Grant
 from consent.rows import digest_of
 from schemas import merkle
+from schemas.catalogue import Catalogue
 from schemas.entry import OPEN_FACTS, Entry, EntryKind, Opening, kind_of, opened, window_of
 from schemas.facts import BLIND_BYTES, FactKind, Facts
 from schemas.names import (
@@ -28,6 +29,7 @@ from schemas.names import (
     Reason,
     SubjectRef,
 )
+from schemas.release import bitmap
 
 BARRIER = b""
 """The chain of an open entry: everything keeps its order to it."""
@@ -48,9 +50,12 @@ def write(tx: Transaction, entry: Entry, chain: bytes | None) -> LeafHash:
 class Recorder:
     """Writes entries in the broker's name."""
 
-    def __init__(self, party: PartyId, entropy: Entropy, openings: Openings, window_ms: int) -> None:
+    def __init__(
+        self, party: PartyId, catalogue: Catalogue, entropy: Entropy, openings: Openings, window_ms: int
+    ) -> None:
         """`window_ms`: how long a window is, at least 1."""
         self._party = party
+        self._catalogue = catalogue
         self._entropy = entropy
         self._openings = openings
         self._window_ms = window_ms
@@ -78,10 +83,12 @@ class Recorder:
         detail: bytes | None = None,
         tag: bytes | None = None,
         plan_blind: bytes | None = None,
+        written: Instant | None = None,
     ) -> LeafHash:
         """One entry in the caller's transaction. Returns the leaf hash.
 
         `about` is committed to under a salt; `tag` and `plan_blind` are the delivery's, where its kind has them.
+        `written`: now, where the fact is older: its entry must not tell when that was.
         """
         blind = self._entropy(BLIND_BYTES)
         subject = None if about is None else self._openings.commitment(about, grant or declaration or blind)
@@ -104,19 +111,30 @@ class Recorder:
             subject=subject,
             detail=detail,
         )
-        window = window_of(at, self._window_ms)
+        written = at if written is None else written
+        window = window_of(written, self._window_ms)
         if kind in OPEN_FACTS:
             return write(tx, opened(window, facts), BARRIER)
         with_plan = kind_of(facts) in {EntryKind.PLANNED, EntryKind.RELEASED}
         opening = Opening(blind, plan_blind if with_plan else None, facts)
         leaf = write(tx, opening.seal(window, tag), grant)
-        tx.add(ledger_openings, self._openings.row(leaf, opening, about))
+        tx.add(ledger_openings, self._openings.row(leaf, opening, about, written))
         return leaf
 
     def grant(
-        self, tx: Transaction, kind: FactKind, grant: Grant, at: Instant, reason: Reason | None = None
+        self,
+        tx: Transaction,
+        kind: FactKind,
+        grant: Grant,
+        at: Instant,
+        *,
+        reason: Reason | None = None,
+        written: Instant | None = None,
     ) -> LeafHash:
-        """The entry of one version of a grant; `detail` commits to the whole version, so that no row can be edited."""
+        """The entry of one version of a grant; `detail` commits to the whole version, so that no row can be edited.
+
+        `written`: as for `record`.
+        """
         return self.record(
             tx,
             kind,
@@ -128,6 +146,13 @@ class Recorder:
             grant=grant.id,
             grant_version=grant.version,
             reason=reason,
+            fields=self._fields(grant),
             basis=grant.basis.text,
             detail=digest_of(grant),
+            written=written,
         )
+
+    def _fields(self, grant: Grant) -> bytes:
+        """The fields that a version allows, as a bitmap over its type's fields."""
+        event = self._catalogue.by_id(grant.schema)
+        return bitmap(len(event.fields), (event.field(name).index for name in sorted(grant.fields)))

@@ -52,6 +52,10 @@ KEPT: Final[Mapping[str, Kept]] = {
     "ledger_openings": Kept(
         "a sealed entry", "`ledger_opening_days`, or until the citizen's are erased; then the entry is noise", "pruning"
     ),
+    "ledger_erased": Kept(
+        "an entry that nobody can open any more", "for ever: it says that its opening is not missing"
+    ),
+    "first_ledger": Kept("a fact of the first format", "for ever: this home's own checks rest on it"),
     "ledger_checkpoints": Kept(
         "a batch of entries",
         "`checkpoint_retention_days`, the newest always; any root follows from the tiles",

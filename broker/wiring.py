@@ -27,6 +27,7 @@ from broker.directory.registrar import Registrar
 from broker.directory.subscribing import Subscribing
 from broker.directory.succession import Succession
 from broker.epochs import Epochs
+from broker.erasing import Erasing
 from broker.fsck import Fsck
 from broker.gate import Gate
 from broker.hosted import HostedInbox
@@ -222,7 +223,7 @@ def assemble(
     identity = Identity(keys, entropy)
     window_ms = settings.ledger_window_seconds * 1_000
     openings = Openings(keys, entropy, identities.ledger_secret(keys))
-    recorder = Recorder(party, entropy, openings, window_ms)
+    recorder = Recorder(party, events, entropy, openings, window_ms)
     registrar = Registrar(recorder, events, signer)
     planner = Planner(events, recorder, entropy)
     router = Router(
@@ -281,7 +282,7 @@ def assemble(
         clock=clock,
         entropy=entropy,
     )
-    pruning = Pruning(store, parts.retention(settings), clock, time)
+    pruning = Pruning(store, parts.retention(settings), Erasing(keys, openings, recorder, clock), clock, time)
     outbound = Outbound(settings.outbound_allowed, ca_file=settings.outbound_ca_file)
     cosigning = Cosigning(
         store=store,

@@ -2,21 +2,32 @@
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Row, select
 
 from broker.checks.finding import Finding
+from broker.erasing import digest_of
 from broker.openings import NOBODY, Opened, Openings
 from broker.store.engine import Transaction
-from broker.store.tables import cosignatures, ledger_checkpoints, ledger_entries, ledger_openings, ledger_tiles
+from broker.store.tables import (
+    cosignatures,
+    ledger_checkpoints,
+    ledger_entries,
+    ledger_erased,
+    ledger_openings,
+    ledger_tiles,
+)
 from schemas import audit, checkpoint, merkle, tiles
 from schemas.audit_full import FullAuditor
 from schemas.entry import Entry
 from schemas.errors import Corrupt, Refused
-from schemas.facts import Facts
-from schemas.names import SubjectRef
+from schemas.facts import FactKind, Facts
+from schemas.names import Instant, SubjectRef
 from schemas.note import Note, SignatureLine, VerifierKey
+
+LONGEST_WINDOW_MS: Final = 86_400_000
+"""What `ledger_window_seconds` may be at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,17 +40,28 @@ class Told:
     position: int | None
     entry: Entry | None
     facts: Facts | None
+    erased: bytes | None = None
+    """The leaf of the entry that says that nobody can open this one any more."""
     finding: Finding | None = None
     """What is wrong with the row itself."""
 
 
 async def read(tx: Transaction, openings: Openings) -> list[Told]:
     """Every entry in the order of writing, with the facts that its opening gives."""
-    joined = select(ledger_entries, ledger_openings.c.subject, ledger_openings.c.period, ledger_openings.c.sealed)
+    opening = (ledger_openings.c.subject, ledger_openings.c.period, ledger_openings.c.sealed)
     rows = await tx.execute(
-        joined.outerjoin(ledger_openings, ledger_openings.c.leaf == ledger_entries.c.leaf).order_by(ledger_entries.c.id)
+        select(ledger_entries, *opening, ledger_erased.c.by)
+        .outerjoin(ledger_openings, ledger_openings.c.leaf == ledger_entries.c.leaf)
+        .outerjoin(ledger_erased, ledger_erased.c.leaf == ledger_entries.c.leaf)
+        .order_by(ledger_entries.c.id)
     )
     return [_told(row, openings) for row in rows]
+
+
+def erased_until(told: Sequence[Told]) -> Instant:
+    """Of what was said up to this instant, the ledger's openings may say no more; before 1970: of nothing."""
+    windows = [one.entry.window for one in told if one.entry is not None and one.erased is not None]
+    return Instant(max(windows) + LONGEST_WINDOW_MS) if windows else Instant(-1)
 
 
 def _told(row: Row[Any], openings: Openings) -> Told:
@@ -51,20 +73,22 @@ def _told(row: Row[Any], openings: Openings) -> Told:
         entry = Entry.decode(row.entry)
     except Refused as fault:
         wrong = Finding("ledger.entry", place, f"not an entry: {fault.code}")
-        return Told(row.id, row.leaf, row.entry, row.position, None, None, wrong)
+        return Told(row.id, row.leaf, row.entry, row.position, None, None, finding=wrong)
     if entry.open is not None:
-        return Told(row.id, row.leaf, row.entry, row.position, entry, entry.open, wrong)
+        return Told(row.id, row.leaf, row.entry, row.position, entry, entry.open, finding=wrong)
+    if row.sealed is None and row.by is not None:
+        return Told(row.id, row.leaf, row.entry, row.position, entry, None, row.by, wrong)
     if row.sealed is None:
         wrong = wrong or Finding("ledger.opening", place, "nothing opens this entry any more")
-        return Told(row.id, row.leaf, row.entry, row.position, entry, None, wrong)
+        return Told(row.id, row.leaf, row.entry, row.position, entry, None, finding=wrong)
     try:
         opened = openings.open(row.leaf, entry, row)
     except (Corrupt, Refused) as fault:
         wrong = wrong or Finding("ledger.opening", place, f"what should open this entry does not: {fault.code}")
-        return Told(row.id, row.leaf, row.entry, row.position, entry, None, wrong)
+        return Told(row.id, row.leaf, row.entry, row.position, entry, None, finding=wrong)
     if not _about(opened, row.subject, openings):
         wrong = wrong or Finding("ledger.subject", place, "the entry is about somebody else")
-    return Told(row.id, row.leaf, row.entry, row.position, entry, opened.facts, wrong)
+    return Told(row.id, row.leaf, row.entry, row.position, entry, opened.facts, finding=wrong)
 
 
 def _about(opened: Opened, subject: bytes, openings: Openings) -> bool:
@@ -91,6 +115,8 @@ async def check(tx: Transaction, key: VerifierKey, told: Sequence[Told]) -> Asyn
     async for finding in _cosignatures(tx, key):
         yield finding
     async for finding in _orphans(tx, told):
+        yield finding
+    for finding in _erasures(told):
         yield finding
     for finding in _rules([*placed, *(one for one in told if one.position is None)]):
         yield finding
@@ -165,6 +191,23 @@ async def _orphans(tx: Transaction, told: Sequence[Told]) -> AsyncIterator[Findi
             yield Finding("ledger.opening", f"ledger_openings/{leaf.hex()}", "an opening without its entry")
 
 
+def _erasures(told: Sequence[Told]) -> Iterator[Finding]:
+    """Each erasure is of just the entries that it says; what nothing opens was erased by an entry that is there."""
+    lists: dict[bytes, list[bytes]] = {}
+    for one in told:
+        if one.erased is not None:
+            lists.setdefault(bytes(one.erased), []).append(bytes(one.leaf))
+    for one in told:
+        if one.facts is not None and one.facts.kind is FactKind.ERASED:
+            leaves = lists.pop(bytes(one.leaf), [])
+            if one.facts.detail != digest_of(leaves):
+                yield Finding(
+                    "ledger.erasure", f"ledger_entries/{one.id}", "it is not of the entries that lie under it"
+                )
+    for by in lists:
+        yield Finding("ledger.erasure", f"ledger_erased/{by.hex()}", "no entry of the ledger says so")
+
+
 def _rules(told: Sequence[Told]) -> Iterator[Finding]:
     """The rules that anyone can check, and those that need what opens the entries."""
     if any(one.entry is None for one in told):  # said already, as ledger.entry; what follows cannot be judged
@@ -176,5 +219,5 @@ def _rules(told: Sequence[Told]) -> Iterator[Finding]:
         place = f"ledger_entries/{one.id}"
         for broken in public.take(one.entry):
             yield Finding("ledger.invariant", place, broken.invariant)
-        for broken in full.take(one.entry, one.facts, erased=True):  # what is missing is said by `read`
+        for broken in full.take(one.entry, one.facts, erased=True):  # what is missing was said by `read`
             yield Finding("ledger.invariant", place, broken.invariant)

@@ -117,6 +117,10 @@ class Settings(BaseSettings):
     """
     token_retention_days: int = Field(366, ge=1, le=3660)
     """How long an API token stays in the list after it expired."""
+    ledger_opening_days: int = Field(1095, ge=90, le=36_600)
+    """How long the ledger's entries can be opened by who is entitled (CRPA R114-9-7: 36 months); then they are noise.
+    What opens them goes by 90 days at once, and so lives for up to 90 days more.
+    """
     checkpoint_retention_days: int = Field(30, ge=1, le=3660)
     """How long a signed checkpoint stays that is not the newest."""
 

@@ -322,6 +322,13 @@ ledger_openings = Table(
     Column("sealed", LargeBinary, nullable=False),
 )
 
+ledger_erased = Table(
+    "ledger_erased",  # entries that nobody can open any more, and the entry that says so
+    metadata,
+    Column("leaf", LargeBinary, primary_key=True),
+    Column("by", LargeBinary, nullable=False, index=True),
+)
+
 first_ledger = Table(
     "first_ledger",  # the entries of the first format, in clear: kept for this home's own checks, served to nobody
     metadata,

@@ -40,6 +40,13 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_ledger_openings_period"), "ledger_openings", ["period"])
     op.create_index(op.f("ix_ledger_openings_subject"), "ledger_openings", ["subject"])
+    op.create_table(
+        "ledger_erased",
+        sa.Column("leaf", sa.LargeBinary(), nullable=False),
+        sa.Column("by", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("leaf", name=op.f("pk_ledger_erased")),
+    )
+    op.create_index(op.f("ix_ledger_erased_by"), "ledger_erased", ["by"])
     op.drop_index(op.f("ix_ledger_salts_subject"), table_name="ledger_salts")
     op.drop_table("ledger_salts")
     with op.batch_alter_table("ledger_entries", schema=None) as batch_op:
