@@ -83,7 +83,7 @@ async def check(
         )
     async for finding in _withholdings(tx, entries, kept, forgotten, erased):
         yield finding
-    async for finding in _log(tx, log, entries, kept, forgotten, erased):
+    async for finding in _log(tx, log, entries, kept, forgotten=forgotten, erased=erased):
         yield finding
 
 
@@ -184,7 +184,7 @@ async def _withholdings(
 
 
 async def _log(
-    tx: Transaction, log: Log, entries: Iterable[Facts], kept: Rows, forgotten: Gone, erased: Instant
+    tx: Transaction, log: Log, entries: Iterable[Facts], kept: Rows, *, forgotten: Gone, erased: Instant
 ) -> AsyncIterator[Finding]:
     """What was read from the log became a declaration or a letter that waits; nobody read further than the log goes."""
     known = {sha256(row.envelope).digest() for row in kept.values()}

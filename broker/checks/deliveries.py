@@ -54,8 +54,8 @@ async def check(
     catalogue: Catalogue,
 ) -> AsyncIterator[Finding]:
     """Every check of deliveries and their dead letters; `entries` in the order of the ledger, `rows` the declarations'
-    by number, `forgotten` the manifests of those that pruning took, with their deliveries; up to `erased` the ledger may
-    say no more.
+    by number, `forgotten` the manifests of those that pruning took, with their deliveries; up to `erased` the ledger
+    may say no more.
     """
     told = _stories(entries)
     planned, unreadable = await _planned(tx)

@@ -86,6 +86,8 @@ def _told(row: Row[Any], openings: Openings) -> Told:
     except (Corrupt, Refused) as fault:
         wrong = wrong or Finding("ledger.opening", place, f"what should open this entry does not: {fault.code}")
         return Told(row.id, row.leaf, row.entry, row.position, entry, None, finding=wrong)
+    if row.by is not None:
+        wrong = wrong or Finding("ledger.erasure", place, "its opening was erased, and lies there")
     if not _about(opened, row.subject, openings):
         wrong = wrong or Finding("ledger.subject", place, "the entry is about somebody else")
     return Told(row.id, row.leaf, row.entry, row.position, entry, opened.facts, finding=wrong)
