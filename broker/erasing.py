@@ -8,7 +8,6 @@ Source: docs/protocol.md, section 8; ledger.md, R4.
 """
 
 from collections.abc import Iterable, Sequence
-from hashlib import sha256
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Select, delete, func, select
@@ -21,18 +20,13 @@ from broker.store.engine import Transaction
 from broker.store.tables import ledger_erased, ledger_openings
 from consent import registry
 from consent.asking import one_of
+from schemas.disclosure import erasure_digest
 from schemas.facts import FactKind, Facts
 from schemas.names import GrantId, Instant, LeafHash
 
 BATCH: Final = 500
 """Openings that one entry tells of."""
-_LABEL: Final = b"unefois/ledger-erased/v2\x00"
 _OF_GRANTS: Final = frozenset({FactKind.GRANTED, FactKind.CARRIED, FactKind.CHANGED})
-
-
-def digest_of(leaves: Iterable[bytes]) -> bytes:
-    """What an erasure commits to: SHA-256(label | the leaf hashes in ascending order), 32 bytes."""
-    return sha256(_LABEL + b"".join(sorted(leaves))).digest()
 
 
 def due(before: Instant) -> Select[Any]:
@@ -52,7 +46,7 @@ class Erasing:
     async def erase(self, tx: Transaction, leaves: Sequence[LeafHash]) -> LeafHash:
         """Destroy the openings of these entries. Returns the leaf of the entry that says so."""
         at = self._clock()
-        by = self._recorder.record(tx, FactKind.ERASED, at, count=len(leaves), detail=digest_of(leaves))
+        by = self._recorder.record(tx, FactKind.ERASED, at, count=len(leaves), detail=erasure_digest(leaves))
         for leaf in leaves:
             tx.add(ledger_erased, {"leaf": leaf, "by": by})
         await tx.execute(delete(ledger_openings).where(one_of(ledger_openings.c.leaf, "leaves")), {"leaves": leaves})

@@ -7,7 +7,6 @@ from typing import Any, Final
 from sqlalchemy import Row, select
 
 from broker.checks.finding import Finding
-from broker.erasing import digest_of
 from broker.openings import NOBODY, Opened, Openings
 from broker.store.engine import Transaction
 from broker.store.tables import (
@@ -20,6 +19,7 @@ from broker.store.tables import (
 )
 from schemas import audit, checkpoint, merkle, tiles
 from schemas.audit_full import FullAuditor
+from schemas.disclosure import erasure_digest
 from schemas.entry import Entry
 from schemas.errors import Corrupt, Refused
 from schemas.facts import FactKind, Facts
@@ -202,7 +202,7 @@ def _erasures(told: Sequence[Told]) -> Iterator[Finding]:
     for one in told:
         if one.facts is not None and one.facts.kind is FactKind.ERASED:
             leaves = lists.pop(bytes(one.leaf), [])
-            if one.facts.detail != digest_of(leaves):
+            if one.facts.detail != erasure_digest(leaves):
                 yield Finding(
                     "ledger.erasure", f"ledger_entries/{one.id}", "it is not of the entries that lie under it"
                 )

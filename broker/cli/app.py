@@ -14,6 +14,7 @@ from broker.cli import (
     conformance,
     dead,
     declarations,
+    disclosures,
     epochs,
     grants,
     machine,
@@ -104,6 +105,7 @@ app.add_typer(mappings.app, name="mapping")
 app.add_typer(conformance.app, name="conformance")
 app.add_typer(epochs.app, name="epoch")
 app.add_typer(source.app, name="source")
+disclosures.register(audits.app)
 app.add_typer(audits.app, name="audit")
 watch.register(app)
 
