@@ -93,7 +93,7 @@ async def pin(store: Store, keys: KeyStore, origin: str, entropy: Entropy) -> No
 
     Raises Refused `home.other-database` when another process was faster, with another id.
     """
-    there, here = await _database(store), _held(keys)
+    there, here = await _told(store), _held(keys)
     if here.id is None:
         _keep(keys, _ID, there.id or entropy(ID_BYTES))
         mark("belonging.id-kept")
@@ -108,7 +108,7 @@ async def pin(store: Store, keys: KeyStore, origin: str, entropy: Entropy) -> No
             await tx.insert_new(meta, {"name": name, "value": value})
         mark("belonging.pinned")
         # Crash here: as above, for the transaction is gone.
-    _compare(await _database(store), here)
+    _compare(await _told(store), here)
 
 
 def pinned_origin(keys: KeyStore) -> str | None:
@@ -162,9 +162,14 @@ async def follow(store: Store, keys: KeyStore) -> str:
 
 
 async def _database(store: Store) -> _Side:
-    """Of any version that this one can upgrade, or without tables. Raises Refused `store.newer-version`."""
+    """Of any version that this one can upgrade, and of a database without tables. Raises Refused `store.*`."""
     if await migrate.known(store) is None:
         return _Side(None, None, used=False)
+    return await _told(store)
+
+
+async def _told(store: Store) -> _Side:
+    """Of a database that has its tables."""
     async with store.read() as tx:
         told = {row.name: row.value for row in await tx.execute(select(meta))}
         used = False
@@ -185,9 +190,7 @@ def _compare(there: _Side, here: _Side) -> None:
         if there.id != here.id:
             raise Refused("home.other-database", "/database_url")
         return
-    if (
-        here.used and not there.used and there.id is None
-    ):  # a new database beside keys: whatever they opened is elsewhere
+    if here.used and not there.used and there.id is None:  # what these keys opened is elsewhere
         raise Refused("home.empty-database", "/database_url")
     if not here.used and (there.used or there.id is not None):  # another folder beside a database that lives
         raise Refused("home.no-keys", "/keys_folder")

@@ -40,8 +40,8 @@ class Disclosed:
 
 
 async def disclose(home: Home, since: Instant, until: Instant, auditor: PartyId) -> Disclosed:
-    """What opens the entries of the windows from the one that `since` lies in to those that begin before `until`, sealed
-    to the auditor's newest key.
+    """What opens the entries of the windows from the one that `since` lies in up to `until`, sealed to the auditor
+    by its newest key.
 
     Raises Refused: `disclosure.period`, `directory.no-sealing-key`.
     """

@@ -262,7 +262,7 @@ class Epochs:
         return len(left)
 
     async def unknown(self) -> list[books.Key]:
-        """The keys that no book knows, by kind and name: somebody brought another database, or other keys."""
+        """The keys that no book knows, by kind and name: none, unless somebody brought another database, or keys."""
         async with self._store.read() as tx:
             _, unknown = await books.sort(tx, self._keys, self._rows)
         if not unknown:

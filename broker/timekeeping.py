@@ -39,6 +39,11 @@ class Standing:
         """How far the clock is ahead of what is known; below 0: behind."""
         return 0 if self.known is None else self.now - self.known
 
+    @property
+    def believed(self) -> bool:
+        """Whether that is within the bound."""
+        return abs(self.ahead_ms) <= self.trust_days * DAY_MS
+
 
 class Timekeeping:
     """Asked before anything happens because time has passed."""
@@ -58,11 +63,10 @@ class Timekeeping:
     async def judge(self) -> Standing:
         """As `look`. Raises Refused `clock.ahead`, `clock.behind`, with days and bound."""
         found = await self.look()
-        days = abs(found.ahead_ms) // DAY_MS
-        if found.ahead_ms > self._trust_days * DAY_MS:
-            raise Refused("clock.ahead", days=days, limit=self._trust_days)
-        if found.ahead_ms < -self._trust_days * DAY_MS:
-            raise Refused("clock.behind", days=days, limit=self._trust_days)
+        if not found.believed and found.ahead_ms > 0:
+            raise Refused("clock.ahead", days=found.ahead_ms // DAY_MS, limit=self._trust_days)
+        if not found.believed:
+            raise Refused("clock.behind", days=-found.ahead_ms // DAY_MS, limit=self._trust_days)
         return found
 
     async def check(self) -> None:

@@ -102,7 +102,7 @@ def settings(folder: Path, **more: Any) -> Settings:
             "log_partitions": 1,
             "address": "1 rue d'Essai, Rennes",
             "contact": "contact@unefois.example",
-            "clock_trust_days": 36_600,  # the clock is moved by months; `test_timekeeping.py` has the bound of every day
+            "clock_trust_days": 36_600,  # the clock is moved by years here; not in `test_timekeeping.py`
             **more,
         }
     )

@@ -11,12 +11,14 @@ import typer
 
 from broker.cli import (
     audits,
+    clock,
     conformance,
     dead,
     declarations,
     disclosures,
     epochs,
     grants,
+    keys,
     machine,
     mappings,
     migrate,
@@ -104,6 +106,8 @@ app.add_typer(dead.app, name="dead")
 app.add_typer(mappings.app, name="mapping")
 app.add_typer(conformance.app, name="conformance")
 app.add_typer(epochs.app, name="epoch")
+app.add_typer(keys.app, name="keys")
+app.add_typer(clock.app, name="clock")
 app.add_typer(source.app, name="source")
 disclosures.register(audits.app)
 app.add_typer(audits.app, name="audit")

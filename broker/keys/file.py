@@ -1,7 +1,7 @@
 """Keys in files: one private folder for each kind, one file for each secret, locked with a passphrase if one is set.
 
-Refuses: another passphrase than the one the folder was locked with; a file that was moved to another name or changed;
-to change the passphrase while somebody has the folder open.
+Refuses: another passphrase than the one the folder was locked with; a file that was moved under another name or
+changed; to change the passphrase while somebody has the folder open.
 Keeps: the port's promises. A passphrase protects copies of the files (a backup, a stolen disk), not a running process.
 Source: NIST SP 800-38D (AES-GCM).
 
@@ -53,9 +53,10 @@ class FileKeys(KeyStore):
             lock.refuse_empty(passphrase)
         root = PrivateFolder(path)
         here = Presence(path)
-        folders = {kind: PrivateFolder(path / kind.value) for kind in KeyKind}
-        kept = any(folder.names() for folder in folders.values())
-        return cls(folders, lock.unlock(root, kept, passphrase, entropy), entropy, here)
+        with here.unless_refused():
+            folders = {kind: PrivateFolder(path / kind.value) for kind in KeyKind}
+            kept = any(folder.names() for folder in folders.values())
+            return cls(folders, lock.unlock(root, kept, passphrase, entropy), entropy, here)
 
     @staticmethod
     def is_made(path: Path) -> bool:
@@ -71,11 +72,12 @@ class FileKeys(KeyStore):
         May be killed anywhere and called again with the same new passphrase, which opens everything from its first
         write on. Raises Refused `keys.in-use` while a process has the folder open, and as `open` does.
         """
-        here, root = Presence(path, alone=True), PrivateFolder(path)
-        folders = {kind: PrivateFolder(path / kind.value) for kind in KeyKind}
-        keys = cls(folders, lock.begin_change(root, old, new, entropy), entropy, here)
-        written = sum(keys._seal_anew(kind, name) for kind in KeyKind for name in keys.names(kind))
-        lock.end_change(root)
+        root, here = PrivateFolder(path), Presence(path, alone=True)
+        with here.unless_refused():
+            folders = {kind: PrivateFolder(path / kind.value) for kind in KeyKind}
+            keys = cls(folders, lock.begin_change(root, old, new, entropy), entropy, here)
+            written = sum(keys._seal_anew(kind, name) for kind in KeyKind for name in keys.names(kind))
+            lock.end_change(root)
         here.end()
         return written
 

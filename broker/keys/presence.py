@@ -8,7 +8,8 @@ Keeps: a lock of the operating system (flock) on a folder of its own, which ends
 import fcntl
 import os
 import weakref
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -22,8 +23,9 @@ class Presence:
     """Somebody is here, for as long as this object lives."""
 
     def __init__(self, keys: Path, *, alone: bool = False) -> None:
-        """`alone`: to change the passphrase. Raises Refused `keys.in-use`; Unavailable `keys.being-locked`,
-        `keys.away`.
+        """`alone`: to change the passphrase.
+
+        Raises Refused `keys.in-use`; Unavailable `keys.being-locked`, `keys.away`.
         """
         with faults():
             with suppress(FileExistsError):
@@ -37,6 +39,15 @@ class Presence:
             if alone:
                 raise Refused("keys.in-use") from None
             raise Unavailable("keys.being-locked") from None
+
+    @contextmanager
+    def unless_refused(self) -> Iterator[None]:
+        """Gone at once when the block fails, whoever keeps the exception."""
+        try:
+            yield
+        except BaseException:
+            self.end()
+            raise
 
     def end(self) -> None:
         """Gone, before the object is."""

@@ -63,8 +63,14 @@ async def current(store: Store) -> str | None:
 
 
 async def known(store: Store) -> str | None:
-    """As `current`, of a database that this version can upgrade. Raises Refused `store.newer-version`."""
-    found = await current(store)
+    """As `current`, of a database that this version can upgrade. Raises Refused `store.newer-version`,
+    `store.not-ours`.
+    """
+    async with store.read() as tx:
+        found = await tx.conn.run_sync(_current)
+        foreign = found is None and await tx.conn.run_sync(lambda there: bool(inspect(there).get_table_names()))
+    if foreign:
+        raise Refused("store.not-ours")
     if found is not None:
         _check_known(found)
     return found

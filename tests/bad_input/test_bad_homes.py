@@ -184,12 +184,11 @@ class TestVersion:
         person.declares()
 
     def test_a_home_of_an_older_version_is_told_what_brings_it_up_to_date(self, person: Person) -> None:
-        with closing(sqlite3.connect(person.database)) as connection:
-            connection.execute("DROP TABLE alembic_version")
+        _version(person, "0015")
 
         fault = person.is_told(("fsck",), "store.not-migrated", exit_code=3)
 
-        assert "-" == fault.details["found"]
+        assert "0015" == fault.details["found"]
         assert all("unefois migrate" in sentences_of(fault, language)[1] for language in LANGUAGES)
 
     def test_a_setting_of_a_newer_version_is_told_by_its_name(self, person: Person) -> None:

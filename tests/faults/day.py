@@ -15,14 +15,17 @@ from typing import Any, Final
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from joserfc.jwk import OKPKey
+from pydantic import SecretStr
 from sqlalchemy import delete, func, select
 
-from broker import surroundings, viewing
+from broker import belonging, surroundings, viewing
+from broker import epoch_books as books
 from broker.access.credentials import Scope
 from broker.answers import Answer, Claim
 from broker.directory.parties import Enrolment
 from broker.directory.reading import Party, PartyKind
 from broker.founding import create_home
+from broker.keys.file import FileKeys
 from broker.log import move as log_move
 from broker.log.pinning import CLUSTER
 from broker.log.sql import SqlLog
@@ -367,9 +370,12 @@ async def keep(here: World) -> None:
 
 
 async def litter(here: World) -> None:
-    """What a crash of long ago left: a key that no book knows. The machine keeps itself."""
+    """What a crash of long ago left: a key without its epoch. The machine keeps itself."""
     if not (here.folder / "littered").exists():
-        here.home.keys.write(KeyKind.CONSENT_EPOCH, "77", bytes(32))
+        async with here.home.store.begin() as tx:
+            await books.begin(tx, KeyKind.CONSENT_EPOCH, "77", here.clock())
+        if "77" not in here.home.keys.names(KeyKind.CONSENT_EPOCH):
+            here.home.keys.write(KeyKind.CONSENT_EPOCH, "77", bytes(32))
         (here.folder / "littered").touch()
     await here.home.upkeep.turn()
     await here.home.ledger.sequence_unfinished()
@@ -416,6 +422,27 @@ async def carry(here: World) -> None:
             await old.append(TOPIC, b"k", b"three", {})
 
 
+async def settle(here: World) -> None:
+    """Another home gets another name for its ledger, and a passphrase."""
+    folder = here.folder / "settler"
+    old = settings(folder, hpke_suite=Suite.X25519)
+    new = old.model_copy(update={"ledger_origin": "settled.example/ledger", "keys_passphrase": SecretStr("settled")})
+    folder.mkdir(exist_ok=True)
+    with suppress(Refused):  # renamed already
+        await create_home(old, here.clock)
+    with suppress(Refused):  # locked already
+        keys = FileKeys.open(old.keys_folder, here.home.entropy)
+        async with Store.open(old.database_url) as store:
+            await belonging.change_origin(store, keys, new.ledger_origin)
+        del keys
+    with suppress(Refused):
+        FileKeys.change_passphrase(old.keys_folder, here.home.entropy, None, "settled")
+    async with open_home(new, here.clock) as home:
+        assert "settled.example/ledger" == belonging.pinned_origin(home.keys)
+        # what was signed under the old name is the old ledger's
+        assert [] == [one for one in await home.fsck.check() if not one.check.startswith(("ledger.", "directory."))]
+
+
 async def _forget_nothing(partition: int, offset: int) -> None:
     raise AssertionError
 
@@ -452,6 +479,7 @@ STEPS: Final[Mapping[str, tuple[int, Step]]] = {
     "publish": (36 * MINUTE, publish),
     "move": (37 * MINUTE, move),
     "carry": (37 * MINUTE + 30_000, carry),
+    "settle": (37 * MINUTE + 40_000, settle),
     "litter": (38 * MINUTE, litter),
     "month": (31 * DAY, keep),
     "years": (801 * DAY, keep),

@@ -361,6 +361,7 @@ ALONE: dict[str, Tampering] = {
     ),
     "grants.unreadable": f"UPDATE grants SET status = 'asleep' WHERE {NO_DELIVERY}",
     "grants.untold": a_change_that_nobody_recorded,
+    "instants.future": "UPDATE consent_epochs SET opened_at = opened_at + 52000000000",
     "keys.lost": the_gates_key_lost,
     "keys.orphan": a_key_of_no_epoch,
     "keys.outlived": a_dead_key_brought_back,

@@ -149,7 +149,7 @@ def test_a_secret_is_there_after_reopening(tmp_path: Path, passphrase: str | Non
     assert SECRET == opened(tmp_path, passphrase).read(KeyKind.GATE, "1")
 
 
-@pytest.mark.parametrize("wrong", ["P", "p ", ""])
+@pytest.mark.parametrize("wrong", ["P", "p "])
 def test_another_passphrase_is_refused(tmp_path: Path, wrong: str) -> None:
     opened(tmp_path, "p")
     fault = fault_of(lambda: opened(tmp_path, wrong))
@@ -159,6 +159,13 @@ def test_another_passphrase_is_refused(tmp_path: Path, wrong: str) -> None:
 def test_an_accent_is_the_same_however_the_keyboard_writes_it(tmp_path: Path) -> None:
     opened(tmp_path, "\u00e9t\u00e9").write(KeyKind.GATE, "1", SECRET)
     assert SECRET == opened(tmp_path, "e\u0301te\u0301").read(KeyKind.GATE, "1")
+
+
+@pytest.mark.parametrize("nothing", ["", " ", "\t\n", "\u00a0"])
+def test_a_passphrase_of_nothing_locks_nothing_and_makes_no_folder(tmp_path: Path, nothing: str) -> None:
+    fault = fault_of(lambda: opened(tmp_path, nothing))
+    assert (Refused, "keys.empty-passphrase") == (type(fault), fault.code)
+    assert [] == list(tmp_path.iterdir())
 
 
 def test_a_locked_store_needs_a_passphrase(tmp_path: Path) -> None:

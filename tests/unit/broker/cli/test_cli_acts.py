@@ -34,6 +34,7 @@ LOOKS: Final = {
         "type check",
         "type list",
     ),
+    *("clock show", "keys unknown list"),
     *("type show", "webhook attempts", "webhook list", "topics list", "topics plan", "witness list"),
 }
 """They change nothing; the look at a citizen's file is an act."""
@@ -45,6 +46,10 @@ APART: Final = {
 """They work elsewhere: in a home that they make and throw away, at a source's, a witness's, an administration's."""
 
 UNCHANGED: Final = {
+    "clock accept": "tests/unit/broker/cli/test_cli_home_id.py::test_a_clock_is_shown_and_accepted",
+    "keys lock": "tests/unit/broker/cli/test_cli_home_id.py::test_a_home_is_locked_and_opens_with_the_new_passphrase",
+    "keys unknown destroy": "tests/unit/broker/cli/test_cli_home_id.py::"
+    "test_a_key_that_no_book_knows_is_told_everywhere_and_destroyed_by_name",
     "migrate": "here",
     "prune": "here",
     "subscribe pause": "here",  # the approval stands; what waits is planned, and the log says who paused

@@ -2,17 +2,28 @@
 
 import asyncio
 import hashlib
+import os
 import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import insert
 
+from broker import surroundings
 from broker.founding import create_home
+from broker.keys.file import FileKeys
+from broker.ports import KeyKind
+from broker.settings.check import check
 from broker.settings.choices import load
 from broker.store import migrate
+from broker.store.access_tables import webhooks
+from broker.wiring import open_home
+from schemas.errors import Refused
 from tests.program import Program
+from tests.world import CAF
 
 COMMANDS = (("init",), ("migrate",), ("run", "--once"), ("fsck",), ("epoch", "rotate", "consent"), ("top", "--once"))
 
@@ -185,3 +196,92 @@ class TestAdoption:
             assert "home.not-adopted" == refusal(unefois, *words)
         unefois.told("migrate")
         assert {"clean": True, "findings": []} == unefois.told("fsck")
+
+
+class TestPlaceholder:
+    @pytest.mark.parametrize(
+        "told",
+        [
+            {"listen": "0.0.0.0:8470"},
+            {"trusted_proxies": ("10.0.0.1/32",)},
+            {"mail_server": "mx:25", "mail_from": "a@b.example"},
+        ],
+        ids=["listen", "proxy", "mail"],
+    )
+    def test_config_check_tells_what_serve_refuses(self, tmp_path: Path, told: dict[str, Any]) -> None:
+        def found(**more: Any) -> list[tuple[str, bool]]:
+            here = load(home=tmp_path, **more)
+            return [(one.fault.code, one.serious) for one in check(here) if one.key == "ledger_origin"]
+
+        assert [("home.placeholder-origin", True)] == found(**told)
+        assert [("settings.placeholder", False)] == found()
+        assert [] == found(ledger_origin="log.example.fr/unefois", **told)
+
+    @pytest.mark.parametrize(("url", "refused"), [("https://caf.example/hook", True), ("http://127.0.0.1:9/", False)])
+    def test_a_webhook_of_others_is_somebody_who_relies_on_it(self, unefois: Program, url: str, refused: bool) -> None:
+        asyncio.run(hooked(unefois.home, url))
+
+        async def begin() -> None:
+            async with open_home(load(home=unefois.home)) as home:
+                await surroundings.check_name(home)
+
+        if not refused:
+            asyncio.run(begin())
+            return
+        with pytest.raises(Refused, match=r"home\.placeholder-origin"):
+            asyncio.run(begin())
+
+
+async def hooked(home: Path, url: str) -> None:
+    row: dict[str, Any] = dict.fromkeys(("created_at", "changed_at", "version", "told_seq", "waiting", "attempts"), 0)
+    more = {"id": bytes(16), "party": CAF, "url": url, "symmetric": 0, "status": "active", "reminders": 0}
+    async with open_home(load(home=home)) as opened, opened.store.begin() as tx:
+        await tx.execute(insert(webhooks), row | more)
+
+
+def test_a_key_that_no_book_knows_is_told_everywhere_and_destroyed_by_name(unefois: Program) -> None:
+    FileKeys.open(unefois.home / "keys", os.urandom).write(KeyKind.CONSENT_EPOCH, "77", bytes(32))
+
+    unefois.run("run", "--once")
+    assert {"unknown": [{"kind": "consent-epoch", "name": "77"}]} == unefois.told("keys", "unknown", "list")
+    assert "keys.orphan" in unefois.run("fsck").stdout
+    assert "keys.unknown" in unefois.run("config", "check", "--json").stdout
+    assert 2 == unefois.run("keys", "unknown", "destroy", "77", "--json").exit_code
+    assert {"destroyed": "77", "kind": "consent-epoch"} == unefois.told("keys", "unknown", "destroy", "77", "--yes")
+    assert "epochs.unknown" == refusal(unefois, "keys", "unknown", "destroy", "1", "--yes")
+    assert {"unknown": []} == unefois.told("keys", "unknown", "list")
+    assert {"clean": True, "findings": []} == unefois.told("fsck")
+
+
+def test_a_home_is_locked_and_opens_with_the_new_passphrase(
+    unefois: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, told in (("one", "four words of one\n"), ("two", "four words of two"), ("none", " \n")):
+        (tmp_path / name).write_text(told)
+    lock = ("keys", "lock", "--passphrase-file")
+    assert "keys.empty-passphrase" == refusal(unefois, *lock, str(tmp_path / "none"))
+
+    assert unefois.told(*lock, tmp_path / "one")["sealed"] > 10
+    assert "keys.passphrase-needed" == refusal(unefois, "fsck")
+    monkeypatch.setenv("UNEFOIS_KEYS_PASSPHRASE_FILE", str(tmp_path / "one"))
+    unefois.told(*lock, tmp_path / "two")
+    assert "keys.wrong-passphrase" == refusal(unefois, "fsck")
+    unefois.told(*lock, tmp_path / "one", "--old-passphrase-file", tmp_path / "two")
+
+    assert {"clean": True, "findings": []} == unefois.told("fsck")
+
+
+def test_a_clock_is_shown_and_accepted(unefois: Program) -> None:
+    assert unefois.told("clock", "show")["believed"]
+    with closing(sqlite3.connect(unefois.home / "unefois.db")) as base, base:
+        base.execute("UPDATE meta SET value = '1000' WHERE name = 'clock-believed'")
+
+    shown = unefois.run("clock", "show")
+    assert (1, True) == (shown.exit_code, "The clock is not believed." in shown.stdout)
+    assert "clock.ahead" in unefois.run("config", "check", "--json").stdout
+    assert "clock.ahead" == refusal(unefois, "epoch", "rotate", "consent")
+    assert "clock.ahead" == refusal(unefois, "prune")
+    assert 3 == unefois.run("run", "--once").exit_code
+
+    assert unefois.told("clock", "accept")["now"]["believed"]
+    assert 0 == unefois.run("run", "--once").exit_code
