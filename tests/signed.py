@@ -5,12 +5,16 @@ The other checks have to see what a signature hides; a test of theirs signs what
 
 from sqlalchemy import select
 
+from broker.ports import KeyStore
 from broker.rows import seals
+from broker.rows.adopting import Adopted, adopt
 from broker.rows.layouts import LAYOUTS, covered
 from broker.rows.seals import RowSigner, RowVerifier
-from broker.store.engine import Transaction
+from broker.store.engine import Store, Transaction
+from broker.store.tables import ledger_entries
 from broker.wiring import Home
 from consent.tables import metadata
+from schemas.entry import Entry
 
 SEED = bytes(range(32))
 
@@ -34,3 +38,11 @@ async def resign(home: Home) -> None:
     """The same, with the key of a home."""
     async with home.store.begin() as tx:
         await resign_in(tx, seals.signer_of(home.keys, home.rows))
+
+
+async def sign_rows(keys: KeyStore, store: Store) -> Adopted:
+    """Adopt the rows of a home as `upgrading` does, by what its ledger says in clear."""
+    async with store.read() as tx:
+        raws = (await tx.execute(select(ledger_entries.c.entry).order_by(ledger_entries.c.id))).scalars().all()
+    entries = [opened for raw in raws if (opened := Entry.decode(raw).open) is not None]
+    return await adopt(store, keys, entries)

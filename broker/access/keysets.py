@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import Row, delete, select
+from sqlalchemy import Row, select
 
 from broker.access.credentials import Scope, scopes_of
 from broker.access.jwks import Key, key_set
@@ -96,13 +96,21 @@ class KeySets:
             "added_at": at,
             "revoked_at": None,
         }
-        await self._clear(tx, party)
-        if not await self._signer.insert(tx, client_key_sets, row):
+        if not await self._write(tx, row):
             raise Refused("oauth.followed", "/party")
         mark("oauth.followed")
         # Crash here: the transaction is gone, row and entry; the operator says it again.
         self._recorder.record(tx, FactKind.KEY_ADDED, at, recipient=party, detail=row_digest("client_key_sets", row))
         return KeySet(party, url, wanted, at, None)
+
+    async def _write(self, tx: Transaction, row: Mapping[str, Any]) -> bool:
+        """One that stands and does not count would stop a new address: it gives its place."""
+        mine = (client_key_sets.c.party == row["party"], client_key_sets.c.revoked_at.is_(None))
+        there = (await tx.execute(select(client_key_sets).where(*mine))).one_or_none()
+        if there is None or self._rows.one(client_key_sets.name, there) is not None:
+            return await self._signer.insert(tx, client_key_sets, row)
+        await self._signer.renew(tx, client_key_sets, there, row)
+        return True
 
     async def unfollow(self, tx: Transaction, party: PartyId, at: Instant) -> KeySet:
         """Let in by it no more. What was got before ends within ten minutes. Raises Refused `oauth.not-followed`."""
@@ -119,15 +127,6 @@ class KeySets:
         order = (client_key_sets.c.added_at, client_key_sets.c.party)
         rows = await tx.execute(select(client_key_sets).where(*mine).order_by(*order))
         return [_set(row) for row in self._rows.valid(client_key_sets.name, rows)]
-
-    async def _clear(self, tx: Transaction, party: PartyId) -> None:
-        """A standing row that does not count is dropped: it would stop a new address, and lets nobody in."""
-        standing = (client_key_sets.c.party == party, client_key_sets.c.revoked_at.is_(None))
-        there = (await tx.execute(select(client_key_sets).where(*standing))).one_or_none()
-        if there is not None and self._rows.one(client_key_sets.name, there) is None:
-            await tx.execute(delete(client_key_sets).where(*standing))
-            mark("oauth.cleared")
-            # Crash here: the transaction is gone, and the row counts as little as before.
 
     async def key(self, followed: KeySet, name: str) -> Key | None:
         """The key of this name (its `kid`, or its thumbprint) that is published there; None when there is none.

@@ -131,15 +131,15 @@ def canonical(table: str, row: Mapping[Any, Any], version: int) -> bytes:
 
     Raises ValueError where the row is none that anybody can have signed.
     """
-    layout = LAYOUTS[table]
-    made = bytearray(LABEL + bytes((FORMAT,)) + _name(table))
+    columns = LAYOUTS[table].columns
+    made = [_HEADS[table], b"", bytes((len(columns),))]
     try:
-        made += version.to_bytes(4, "big") + bytes((len(layout.columns),))
-        for name, kind in layout.columns:
-            made += _name(name) + _value(kind, row[name])
+        made[1] = version.to_bytes(4, "big")
+        for name, kind in columns:
+            made += (_NAMES[name], _value(kind, row[name]))
     except (KeyError, OverflowError, AttributeError, UnicodeEncodeError):
         raise ValueError("no row that anybody signed") from None
-    return bytes(made)
+    return b"".join(made)
 
 
 def key_of(table: str, row: Mapping[Any, Any]) -> bytes:
@@ -183,3 +183,8 @@ def _value(kind: type, value: Any) -> bytes:
 
 def _long(raw: bytes) -> bytes:
     return len(raw).to_bytes(4, "big") + raw
+
+
+_HEADS: Final = {table: LABEL + bytes((FORMAT,)) + _name(table) for table in LAYOUTS}
+_NAMES: Final = {name: _name(name) for layout in LAYOUTS.values() for name, _ in layout.columns}
+"""Written once: a request checks a row."""

@@ -34,6 +34,7 @@ NAME: Final = "1"
 REMEMBERED: Final = 262_144
 """Seals that one process has verified and need not verify again: 32 bytes each."""
 _SEAL_BYTES: Final = 65
+_VERSIONS: Final = 2**31 - 1
 
 Ended = Callable[[str, bytes, int], bool]
 """The journal of endings: whether the row of this table and key (`layouts.key_of`) has ended in this version. Version 0
@@ -58,6 +59,9 @@ class RowReader(Protocol):
     def one(self, table: str, row: Row[Any] | None) -> Row[Any] | None:
         """The row, or None where there is none that counts."""
 
+    def endings(self) -> int:
+        """How many endings there were: who keeps what it read in memory reads it again when there are more."""
+
 
 class Unchecked:
     """Believes every row. Nobody may be let in by what was read so."""
@@ -72,6 +76,10 @@ class Unchecked:
         """The row as it is."""
         return row
 
+    def endings(self) -> int:
+        """None that it knows of."""
+        return 0
+
 
 class RowVerifier:
     """Checks seals with the public key, 32 bytes; None where a home has none yet: then no row counts.
@@ -82,9 +90,10 @@ class RowVerifier:
 
     checks = True
 
-    def __init__(self, public: bytes | None, ended: Ended = never) -> None:
+    def __init__(self, public: bytes | None, ended: Ended = never, endings: Callable[[], int] = lambda: 0) -> None:
         self._public = None if public is None else Ed25519PublicKey.from_public_bytes(public)
         self._ended = ended
+        self._endings = endings
         self._known: dict[bytes, None] = {}
 
     def valid(self, table: str, rows: Iterable[Row[Any]]) -> list[Row[Any]]:
@@ -119,6 +128,10 @@ class RowVerifier:
     def ended(self, table: str, key: Mapping[str, Any]) -> bool:
         """Whether the journal knows an end of a row that is not there: who deleted it has not made it new again."""
         return self._ended(table, key_of(table, key), 0)
+
+    def endings(self) -> int:
+        """How many endings the journal knows: a directory in memory is not saved by its version put back."""
+        return self._endings()
 
     def _signed(self, told: bytes, seal: bytes) -> bool:
         if self._public is None:
@@ -158,13 +171,10 @@ class RowSigner:
         new = self.sealed(table.name, row)
         if await tx.insert_new(table, new):
             return True
-        mine = _named(table, row)
-        there = (await tx.execute(select(table).where(mine))).one_or_none()
+        there = (await tx.execute(select(table).where(_named(table, row)))).one_or_none()
         if there is None or self.verifier.one(table.name, there) is not None:
             return False
-        await tx.execute(update(table).where(mine).values(**new))
-        mark("rows.replaced")
-        # Crash here: the transaction is gone, and the row counts as little as before; its act is done again.
+        await self.renew(tx, table, there, row)
         return True
 
     async def change(self, tx: Transaction, table: Table, before: Row[Any], values: Mapping[str, Any]) -> None:
@@ -175,23 +185,22 @@ class RowSigner:
         """
         if self.verifier.one(table.name, before) is None:
             raise Corrupt("rows.unsigned", table=table.name)
-        version = before.row_version
-        after = covered(table.name, before._mapping) | dict(values)
-        new = self.sealed(table.name, after, version + 1)
-        mine = and_(_named(table, before._mapping), table.c.row_version == version)
-        changed = await tx.execute(update(table).where(mine).values(**new))
-        if changed.rowcount != 1:
-            raise Unavailable("rows.changed", table=table.name)
-        mark("rows.changed")
-        # Crash here: the transaction is gone, and the row counts as it was before.
+        await self.renew(tx, table, before, covered(table.name, before._mapping) | dict(values))
 
     async def renew(self, tx: Transaction, table: Table, there: Row[Any], row: Mapping[str, Any]) -> None:
-        """Give the place of a row, whether it counts or not, to a whole new one of the caller's own making."""
-        version = there.row_version if isinstance(there.row_version, int) and there.row_version > 0 else 0
-        mine = _named(table, there._mapping)
-        await tx.execute(update(table).where(mine).values(**self.sealed(table.name, row, version + 1)))
-        mark("rows.renewed")
-        # Crash here: the transaction is gone; its act is done again.
+        """Give the place of a row, whether it counts or not, to one that the caller vouches for in every column.
+
+        Raises Unavailable `rows.changed` when the row is not what it was.
+        """
+        same = table.c.row_version.is_not_distinct_from(there.row_version)
+        counted = isinstance(there.row_version, int) and 0 < there.row_version < _VERSIONS
+        version = there.row_version if counted else 0
+        new = self.sealed(table.name, row, version + 1)
+        changed = await tx.execute(update(table).where(_named(table, there._mapping), same).values(**new))
+        if changed.rowcount != 1:
+            raise Unavailable("rows.changed", table=table.name)
+        mark("rows.written")
+        # Crash here: the transaction is gone, and the row is as it was before; its act is done again.
 
 
 def signer_of(keys: KeyStore, verifier: RowVerifier) -> RowSigner:
@@ -200,10 +209,10 @@ def signer_of(keys: KeyStore, verifier: RowVerifier) -> RowSigner:
     return RowSigner(keys.read(KeyKind.ROWS, NAME) if ready else None, verifier)
 
 
-def verifier_of(keys: KeyStore, ended: Ended = never) -> RowVerifier:
+def verifier_of(keys: KeyStore, ended: Ended = never, endings: Callable[[], int] = lambda: 0) -> RowVerifier:
     """The verifier of a home, from the public key alone. Raises Corrupt `keys.damaged`."""
     ready = NAME in keys.names(KeyKind.ROWS_PUBLIC)
-    return RowVerifier(keys.read(KeyKind.ROWS_PUBLIC, NAME) if ready else None, ended)
+    return RowVerifier(keys.read(KeyKind.ROWS_PUBLIC, NAME) if ready else None, ended, endings)
 
 
 def check_ready(keys: KeyStore) -> None:

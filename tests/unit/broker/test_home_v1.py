@@ -1,6 +1,7 @@
 """A home of version 1, with a month behind it, in the hands of today's code: all of it is there, and it works on."""
 
 import json
+import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,46 @@ def test_the_command_line_opens_it(kept: Kept, monkeypatch: pytest.MonkeyPatch) 
     assert {"clean": True, "findings": []} == unefois.told("fsck")
     tokens = unefois.told("token", "list")["tokens"]
     assert {one["id"] for one in kept.story["tokens"]} == {one["id"] for one in tokens}
+
+
+def test_what_its_ledger_does_not_say_is_not_signed_and_is_named(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UNEFOIS_HOME", str(kept.home))
+    with sqlite3.connect(kept.home / "unefois.db") as database:
+        database.execute("UPDATE parties SET sector = 'health' WHERE id = ?", (CAF,))
+    database.close()
+    unefois = Program(kept.home)
+
+    result = unefois.run("migrate", "--json")
+
+    told = json.loads(result.stdout)
+    assert (Exit.FINDINGS, [("rows.not-told", "parties")]) == (
+        result.exit_code,
+        [(one["code"], one["row"].partition("/")[0]) for one in told["unsigned"]],
+    )
+    assert told["signed"] > 0
+
+
+def test_a_ledger_that_is_not_what_was_signed_last_is_not_carried(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UNEFOIS_HOME", str(kept.home))
+    with sqlite3.connect(kept.home / "unefois.db") as database:
+        last = "(SELECT max(position) FROM ledger_entries)"
+        database.execute(f"UPDATE ledger_entries SET entry = substr(entry, 1, 2) || x'00' WHERE position = {last}")
+    database.close()
+    unefois = Program(kept.home)
+
+    assert "carrying.first-ledger" == unefois.error("migrate", code=Exit.CORRUPT)["code"]
+    assert "store.not-carried" == unefois.error("fsck", code=Exit.REFUSED)["code"]
+
+
+def test_a_ledger_that_is_not_ordered_to_its_end_is_left_as_it_is(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UNEFOIS_HOME", str(kept.home))
+    with sqlite3.connect(kept.home / "unefois.db") as database:
+        database.execute("INSERT INTO ledger_entries (leaf, entry) SELECT leaf, entry FROM ledger_entries LIMIT 1")
+    database.close()
+    unefois = Program(kept.home)
+
+    assert "carrying.unordered" == unefois.error("migrate", code=Exit.REFUSED)["code"]
+    assert "store.not-migrated" == unefois.error("fsck", code=Exit.REFUSED)["code"]
 
 
 @pytest.mark.asyncio

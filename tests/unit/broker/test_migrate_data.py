@@ -11,7 +11,6 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, MetaData, Table, insert, make_url, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from broker.founding import sign_rows
 from broker.keys.memory import MemoryKeys
 from broker.ports import KeyKind, KeyStore
 from broker.store import migrate
@@ -20,6 +19,7 @@ from broker.store.engine import Store
 from broker.wiring import assemble, open_log
 from connectors.contract import Rejected
 from schemas.names import Reason
+from tests.signed import sign_rows
 from tests.world import CAF, CPAM, ELISE, FAMILY, HEALTH, MOVED, VOICE, YANN, World, settings, world
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.databases]
@@ -134,7 +134,7 @@ async def test_a_home_of_an_earlier_version_is_upgraded_whole_and_works_on(
     async with Store.open(empty_url) as store, open_log(chosen, store, was.clock) as log:
         await migrate.check(store)
         keys = of_before(was.keys)
-        assert () == (await sign_rows(chosen, keys, store)).unsigned
+        assert () == (await sign_rows(keys, store)).unsigned
         assert await _all(f"sqlite+aiosqlite:///{old.file}") == await _all(empty_url)
         home = assemble(chosen, store=store, log=log, keys=keys, clock=was.clock, entropy=was.entropy)
         here = World(home, old.made.clock, tmp_path, old.made.subscriptions)

@@ -49,3 +49,8 @@ def test_a_database_of_a_newer_version_is_refused_and_stays_as_it_is(unefois: Pr
 
 def test_a_home_that_nobody_made_is_told(bare: Program) -> None:
     assert "cli.no-home" == bare.error("migrate", code=3)["code"]
+
+
+def _said(unefois: Program, *words: str) -> tuple[int, str]:
+    result = unefois.run(*words)
+    return result.exit_code, result.stdout

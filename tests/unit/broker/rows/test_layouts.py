@@ -120,6 +120,7 @@ WITHOUT = {
         "dead_letters",
         "ledger_entries",
         "ledger_openings",
+        "ledger_erased",
         "first_ledger",
         "ledger_tiles",
     ),
