@@ -89,7 +89,7 @@ def test_a_ledger_that_is_not_what_was_signed_last_is_not_carried(kept: Kept, mo
     monkeypatch.setenv("UNEFOIS_HOME", str(kept.home))
     with sqlite3.connect(kept.home / "unefois.db") as database:
         last = "(SELECT max(position) FROM ledger_entries)"
-        database.execute(f"UPDATE ledger_entries SET entry = substr(entry, 1, 2) || x'00' WHERE position = {last}")
+        database.execute(f"UPDATE ledger_entries SET entry = zeroblob(9) WHERE position = {last}")
     database.close()
     unefois = Program(kept.home)
 
