@@ -6,16 +6,17 @@ writes its epoch: a crash in between leaves a key of which the books know that n
 stands in none of the three is unknown: its books are elsewhere.
 """
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 from typing import Final
 
 from sqlalchemy import delete, select
 
 from broker.crashpoints import mark
+from broker.ended import Ending
 from broker.ports import KeyKind, KeyStore
-from broker.rows.seals import RowReader
 from broker.store.engine import Transaction
 from broker.store.tables import consent_epochs, gate_epochs, meta
+from consent import registry
 from schemas.names import Instant, Kid
 
 KINDS: Final = (KeyKind.GATE, KeyKind.CONSENT_EPOCH)
@@ -39,12 +40,40 @@ async def end_begun(tx: Transaction, kind: KeyKind, name: str) -> bool:
     return ended.rowcount == 1
 
 
-async def sort(tx: Transaction, keys: KeyStore, rows: RowReader) -> tuple[list[Key], list[Key]]:
-    """The keys without a living epoch: those that were destroyed by the books or never opened, and the unknown."""
-    living, ended = await _epochs(tx, rows)
-    known = ended | await begun(tx)
-    bare = [(kind, name) for kind in KINDS for name in keys.names(kind) if (kind, name) not in living]
-    return [key for key in bare if key in known], [key for key in bare if key not in known]
+async def sort(tx: Transaction, keys: KeyStore) -> tuple[list[Key], list[Key]]:
+    """The keys without a living epoch: those that the journal of endings calls destroyed or that were never opened, and
+    the unknown.
+
+    A consent epoch that still wraps something, as in a database that was put back, is not over: it is wrapped anew
+    first (`broker.completing`).
+    """
+    ended, started, rows = await tx.endings(), await begun(tx), set(await _rows(tx))
+    used = {(KeyKind.CONSENT_EPOCH, str(epoch)) for epoch in await registry.epochs_in_use(tx.conn)}
+    left, unknown = [], []
+    for key in _held(keys):
+        if key in used:
+            continue
+        if ended.ended(*named(*key)) or key in started:
+            left.append(key)
+        elif key not in rows:
+            unknown.append(key)
+    return left, unknown
+
+
+async def untold(tx: Transaction, keys: KeyStore) -> list[Ending]:
+    """Living epochs that the journal of endings has not heard of yet, as it is to be told of them."""
+    ended, rows = await tx.endings(), await _rows(tx)
+    known = [(*named(*key), rows[key]) for key in _held(keys) if key in rows]
+    return [
+        Ending.of(table, of, at=opened, least=0, opened_at=opened)
+        for table, of, opened in known
+        if ended.newest(table, of) is None
+    ]
+
+
+def named(kind: KeyKind, name: str) -> tuple[str, bytes]:
+    """Table and key of an epoch, by the name of its private key."""
+    return (gate_epochs.name, bytes.fromhex(name)) if kind is KeyKind.GATE else (consent_epochs.name, name.encode())
 
 
 async def begun(tx: Transaction) -> set[Key]:
@@ -57,8 +86,7 @@ async def begun(tx: Transaction) -> set[Key]:
 
 async def tidy(tx: Transaction, keys: KeyStore) -> None:
     """Take away what is begun and has no key: it was never made, or is destroyed by now."""
-    held: Set[Key] = {(kind, name) for kind in KINDS for name in keys.names(kind)}
-    for key in await begun(tx) - held:
+    for key in await begun(tx) - set(_held(keys)):
         await tx.execute(delete(meta).where(meta.c.name == _row(key)))
     mark("epochs.tidied")
     # Crash here: names of keys that are not there; the next call takes them away.
@@ -68,14 +96,15 @@ def _row(key: Key) -> str:
     return f"{BEGUN}{key[0].value}/{key[1]}"
 
 
-async def _epochs(tx: Transaction, rows: RowReader) -> tuple[set[Key], set[Key]]:
-    """Those that live, and those that are destroyed by the books. What an edited row says is no book: its key stays."""
-    named = {
-        **{(KeyKind.GATE, Kid(row.kid).hex()): row for row in await tx.execute(select(gate_epochs))},
-        **{(KeyKind.CONSENT_EPOCH, str(row.epoch)): row for row in await tx.execute(select(consent_epochs))},
+def _held(keys: KeyStore) -> list[Key]:
+    return [(kind, name) for kind in KINDS for name in keys.names(kind)]
+
+
+async def _rows(tx: Transaction) -> dict[Key, int]:
+    """Every epoch that has a row, and when it was opened: also one that somebody has edited, for its key stays."""
+    gates = await tx.execute(select(gate_epochs.c.kid, gate_epochs.c.opened_at))
+    consents = await tx.execute(select(consent_epochs.c.epoch, consent_epochs.c.opened_at))
+    return {
+        **{(KeyKind.GATE, Kid(row.kid).hex()): row.opened_at for row in gates},
+        **{(KeyKind.CONSENT_EPOCH, str(row.epoch)): row.opened_at for row in consents},
     }
-    tables = {KeyKind.GATE: gate_epochs.name, KeyKind.CONSENT_EPOCH: consent_epochs.name}
-    ended = {
-        key for key, row in named.items() if row.destroyed_at is not None and rows.one(tables[key[0]], row) is not None
-    }
-    return set(named) - ended, ended

@@ -6,6 +6,7 @@ Keeps: that a key is about to be made is written down before it is made, and its
 turn finishes what a crash left of both. A private key is in the key store before its public half or its number is in
 the database; a number is never used twice. A key that no book knows counts as living: a wrong database beside the right
 keys destroys nothing. It is told, and destroyed by `destroy_unknown` alone.
+What the journal of endings does not call destroyed is not: a row alone destroys no key.
 Nothing is wrapped, closed or destroyed by a row that the broker did not sign (`broker.rows`): such an epoch counts
 neither as living nor as destroyed.
 Source: docs/architecture.md, "What destroying means".
@@ -18,6 +19,7 @@ from sqlalchemy import select
 from broker import epoch_books as books
 from broker.crashpoints import mark
 from broker.directory.registrar import Registrar
+from broker.ended import Ending, key_of
 from broker.observe import logger
 from broker.ports import Clock, Entropy, KeyKind, KeyStore
 from broker.recorder import Recorder
@@ -118,6 +120,7 @@ class Epochs:
             await self._signer.insert(tx, gate_epochs, opened)
             mark("epochs.gate-opened")
             # Crash here: as above, for the transaction is gone.
+        await self._announce([Ending.of(gate_epochs.name, key.kid, at=at, least=0, opened_at=at)])
         return True
 
     async def gate_epochs(self) -> list[GateEpoch]:
@@ -144,8 +147,10 @@ class Epochs:
             at = self._clock()
             if row.closed_at is None or row.closed_at >= at:
                 raise Refused("epochs.still-open", "/kid")
-            if row.destroyed_at is None:
+            said = (await tx.endings()).ended(gate_epochs.name, kid)
+            if row.destroyed_at is None or not (said or kid.hex() not in self._keys.names(KeyKind.GATE)):
                 await self._signer.change(tx, gate_epochs, row, {"destroyed_at": at})
+                tx.end(Ending.of(gate_epochs.name, kid, at=at, destroyed_at=at))
                 self._recorder.record(tx, FactKind.EPOCH_DESTROYED, at, detail=kid)
         mark("epochs.gate-destruction-written")
         # Crash here: the intent is written and nothing opens any more (the gate reads it); `finish` destroys the key.
@@ -170,17 +175,20 @@ class Epochs:
             await tx.lock_exclusive([LOCK])
             if not await books.end_begun(tx, KeyKind.CONSENT_EPOCH, str(epoch)):
                 return False  # another has opened this number meanwhile, or tidied up after us
-            opened = {"epoch": epoch, "opened_at": self._clock(), "destroyed_at": None}
+            at = self._clock()
+            opened = {"epoch": epoch, "opened_at": at, "destroyed_at": None}
             await self._signer.insert(tx, consent_epochs, opened)
             self._keys.write(KeyKind.CONSENT_EPOCH, str(epoch), self._entropy(32))
             mark("epochs.consent-key-written")
             # Crash here: a key without its row, as it was written down; nothing is wrapped under it, and `finish` ends
             # number and key.
+        await self._announce([Ending.of(consent_epochs.name, key_of(epoch), at=at, least=0, opened_at=at)])
         return True
 
     async def _next_consent(self, tx: Transaction) -> int:
-        """A number that no key and no row has, be it of a key that no book knows."""
+        """A number that no key and no row has, be it of a key that no book knows, and no journal."""
         alive = [int(name) for name in self._keys.names(KeyKind.CONSENT_EPOCH) if name.isdecimal()]
+        alive += [int(ending.key) for ending in (await tx.endings()).of(consent_epochs.name)]
         known = [int(row.epoch) for row in await tx.execute(select(consent_epochs.c.epoch))]
         return max([*alive, *known, 0]) + 1
 
@@ -239,18 +247,23 @@ class Epochs:
         keys were left over. What no book knows is told in the log, once, and left as it is.
         """
         async with self._store.read() as tx:
-            left, unknown = await books.sort(tx, self._keys, self._rows)
-            if not left and not unknown and not await books.begun(tx):
-                self._tell(frozenset())
-                return 0
+            left, unknown = await books.sort(tx, self._keys)
+            untold = await books.untold(tx, self._keys)
+            begun = await books.begun(tx)
+        if untold:
+            await self._announce(untold)
+        if not left and not unknown and not begun:
+            self._tell(frozenset())
+            return 0
         async with self._store.begin() as tx:
             await tx.lock_exclusive([LOCK])  # a key whose row is about to be written is nobody's leftover
-            left, unknown = await books.sort(tx, self._keys, self._rows)
+            left, unknown = await books.sort(tx, self._keys)
             for kind, name in left:
                 if kind is KeyKind.CONSENT_EPOCH:  # burn the number: a process may remember it with this key
                     at = self._clock()
                     burnt = {"epoch": int(name), "opened_at": at, "destroyed_at": at}
                     await self._signer.insert(tx, consent_epochs, burnt)
+                    tx.end(Ending.of(consent_epochs.name, key_of(int(name)), at=at, destroyed_at=at))
         mark("epochs.leftovers-written")
         # Crash here: they are still left over; the next call takes them up.
         for kind, name in left:
@@ -264,12 +277,12 @@ class Epochs:
     async def unknown(self) -> list[books.Key]:
         """The keys that no book knows, by kind and name: none, unless somebody brought another database, or keys."""
         async with self._store.read() as tx:
-            _, unknown = await books.sort(tx, self._keys, self._rows)
+            _, unknown = await books.sort(tx, self._keys)
         if not unknown:
             return []
         async with self._store.begin() as tx:
             await tx.lock_exclusive([LOCK])
-            return (await books.sort(tx, self._keys, self._rows))[1]
+            return (await books.sort(tx, self._keys))[1]
 
     async def destroy_unknown(self, name: str) -> KeyKind:
         """End a key that no book knows, for good. Returns its kind. One day this will need two persons: here.
@@ -278,7 +291,7 @@ class Epochs:
         """
         async with self._store.begin() as tx:
             await tx.lock_exclusive([LOCK])
-            found = [kind for kind, each in (await books.sort(tx, self._keys, self._rows))[1] if each == name]
+            found = [kind for kind, each in (await books.sort(tx, self._keys))[1] if each == name]
             if not found:
                 raise Refused("epochs.unknown", "/name")
             await books.begin(tx, found[0], name, self._clock())
@@ -291,6 +304,69 @@ class Epochs:
             logger().error("epochs.unknown-keys", count=len(unknown))
         self._told = unknown
 
+    async def burn_unknown(self) -> int:
+        """Destroy the keys of epochs that the journal of endings has heard of and this database has not: it was put
+        back from before, so nothing in it was sealed to them or wrapped under them. Returns how many.
+
+        Dangerous while the right database is only away: an operator's restore alone calls it.
+        """
+        burned = []
+        async with self._store.begin() as tx:
+            await tx.lock_exclusive([LOCK])
+            at, ended = self._clock(), await tx.endings()
+            gates = {Kid(row.kid).hex() for row in await tx.execute(select(gate_epochs.c.kid))}
+            consents = {str(row.epoch) for row in await tx.execute(select(consent_epochs.c.epoch))}
+            for kind, known in ((KeyKind.GATE, gates), (KeyKind.CONSENT_EPOCH, consents)):
+                for name in self._keys.names(kind):
+                    table, key = books.named(kind, name)
+                    if name not in known and ended.newest(table, key) is not None:
+                        tx.end(Ending.of(table, key, at=at, destroyed_at=at))
+                        burned.append((kind, name))
+        # Crash here: the journal calls them destroyed; `finish` destroys them.
+        for kind, name in burned:
+            self._keys.destroy(kind, name)
+        return len(burned)
+
+    async def _announce(self, untold: list[Ending]) -> None:
+        """Living epochs that the journal has not heard of: from now on nobody takes their keys for leftovers.
+
+        Once their rows are committed, for a crash before that leaves a leftover; `finish` tells what a crash kept back.
+        """
+        async with self._store.begin() as tx:
+            for ending in untold:
+                tx.end(ending)
+
+    async def complete_gate(self, kid: Kid) -> bool:
+        """Destroy again an epoch that the journal of endings calls destroyed and this database does not. Whether there
+        was anything to do.
+        """
+        async with self._store.begin() as tx:
+            await tx.lock_exclusive([LOCK])
+            there = (await tx.execute(select(gate_epochs).where(gate_epochs.c.kid == kid))).one_or_none()
+            row = self._rows.one(gate_epochs.name, there)
+            at, over = self._clock(), row is None or row.destroyed_at is not None
+            if row is not None and not over:
+                closed = at if row.closed_at is None else row.closed_at
+                await self._signer.change(tx, gate_epochs, row, {"destroyed_at": at, "closed_at": closed})
+                self._recorder.record(tx, FactKind.EPOCH_DESTROYED, at, detail=kid)
+        self._keys.destroy(KeyKind.GATE, kid.hex())
+        # Crash before this: `finish` destroys the key.
+        return not over
+
+    async def complete_consent(self, epoch: int) -> bool:
+        """Destroy again an epoch that the journal of endings calls destroyed, and this database, with its key, does
+        not: what it wraps is wrapped anew first. Whether there was anything to do.
+        """
+        if str(epoch) not in self._keys.names(KeyKind.CONSENT_EPOCH):
+            return False
+        living = [number for number, _ in await self.living_consent()]
+        if epoch not in living:
+            return False
+        if epoch == living[-1]:
+            await self.open_consent()
+        await self.retire_consent()
+        return True
+
     async def _destroy_consent(self, epoch: int) -> None:
         async with self._store.begin() as tx:
             await tx.lock_exclusive([LOCK, ROTATION])
@@ -301,6 +377,7 @@ class Epochs:
             rows = await tx.execute(select(consent_epochs).where(*alive))
             for row in self._rows.valid(consent_epochs.name, rows):  # none: another was faster, and has said so
                 await self._signer.change(tx, consent_epochs, row, {"destroyed_at": at})
+                tx.end(Ending.of(consent_epochs.name, key_of(epoch), at=at, destroyed_at=at))
                 self._recorder.record(tx, FactKind.EPOCH_DESTROYED, at)
         mark("epochs.consent-destruction-written")
         # Crash here: nothing is wrapped under it any more; `finish` destroys the key.

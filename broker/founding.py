@@ -23,7 +23,7 @@ from broker.settings.choices import Settings
 from broker.store import migrate
 from broker.store import move as relocation
 from broker.store.engine import Store
-from broker.wiring import Home, assemble, cluster_of, open_log, system_clock
+from broker.wiring import Home, assemble, catch_up, cluster_of, open_endings, open_log, system_clock
 from schemas.errors import Refused
 from schemas.signing import Algorithm, PrivateKey
 
@@ -45,11 +45,13 @@ async def create_home(settings: Settings, clock: Clock = system_clock, entropy: 
     async with (
         Store.open(settings.database_url, parts.waits(settings)) as store,
         open_log(settings, store, clock) as log,
+        open_endings(settings, keys, entropy) as endings,
     ):
         await migrate.check(store)
         make_private(keys)
         publish(keys)
-        home = assemble(settings, store=store, log=log, keys=keys, clock=clock, entropy=entropy)
+        home = assemble(settings, store=store, log=log, keys=keys, endings=endings, clock=clock, entropy=entropy)
+        await catch_up(home)
         await furnish(home)
 
 

@@ -6,13 +6,14 @@ Keeps: no finding means that everything the house promises about its stored stat
 
 from collections.abc import AsyncIterator
 
-from broker import first_ledger, forgotten
+from broker import first_ledger, forgotten, highwater
 from broker.checks import (
     consents,
     credentials,
     declarations,
     deliveries,
     directory,
+    endings,
     instants,
     keys,
     ledger,
@@ -30,7 +31,7 @@ from broker.rows.seals import RowVerifier, Unchecked
 from broker.store.engine import Store, Transaction
 from schemas.catalogue import Catalogue
 from schemas.entry import OPEN_FACTS
-from schemas.errors import Corrupt, Refused
+from schemas.errors import Corrupt, Fault, Refused
 from schemas.names import Instant
 from schemas.note import VerifierKey
 
@@ -63,10 +64,11 @@ class Fsck:
 
     async def check(self) -> list[Finding]:
         """Everything that is wrong; empty when all is well. Raises Unavailable."""
+        standing = await highwater.look(self._store)
         async with self._store.read(patient=True) as tx:
-            return [finding async for finding in self._all(tx)]
+            return [finding async for finding in self._all(tx, standing)]
 
-    async def _all(self, tx: Transaction) -> AsyncIterator[Finding]:
+    async def _all(self, tx: Transaction, standing: Fault | None) -> AsyncIterator[Finding]:
         told = await ledger.read(tx, self._openings)
         erased = ledger.erased_until(told)
         now = [one.facts for one in told if one.facts is not None]
@@ -80,6 +82,7 @@ class Fsck:
             "locks": locks.check(tx, epochs),
             "directory": directory.check(tx, entries, self._attester),
             "credentials": credentials.check(tx, entries),
+            "endings": endings.check(tx, standing),
             "rows": rows.check(tx, self._rows),
             "forgotten": horizon.check(tx, entries),
             "instants": instants.check(tx, self._clock()),

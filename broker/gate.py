@@ -13,9 +13,11 @@ from typing import Final
 
 from sqlalchemy import bindparam, select, update
 
+from broker import ended_grants, highwater
 from broker.crashpoints import mark
 from broker.deliveries import ACTIVE, Delivery, DeliveryState, load_own, mailbox_lock, record, withhold
 from broker.directory.lookup import Lookup
+from broker.ended import Ended
 from broker.identity import Identity
 from broker.keyring import Keyring
 from broker.mailbox import Due, Mailbox, Rejection
@@ -73,6 +75,8 @@ class _Ground:
     subscriptions: Mapping[bytes, Subscription]
     released: Mapping[DeliveryId, Opened]
     """The entry of what was released before, as it is wanted now, under a lease that runs: it says so once."""
+    ended: Ended
+    """What the journal of endings says, over all of these."""
     gate_keys: dict[Kid, SealingKey | None] = field(default_factory=dict, repr=False)
     """Those that were asked for: the key store is asked once for each."""
 
@@ -231,7 +235,8 @@ class Gate:
         return wanted
 
     async def _ground(self, tx: Transaction, recipient: PartyId, wanted: Sequence[Delivery]) -> _Ground:
-        at = self._clock()
+        at, ended = self._clock(), await tx.endings()
+        highwater.check_signing(ended)
         directory = await self._lookup.directory(tx)
         key = directory.current_sealing_key(recipient, at)
         grants = await registry.of_pairs(tx.conn, {one.grant_id: one.subject for one in wanted})
@@ -242,7 +247,8 @@ class Gate:
             recipient=key,
             signer=self._keyring.signer(directory, self._party, at),
             sector=await self._lookup.sector(tx, recipient),
-            grants=grants,
+            grants=ended_grants.obeyed(ended, grants),
+            ended=ended,
             consent_keys=consent_keys,
             unsound=registry.unsound(grants.values(), consent_keys),
             released=await self._released(tx, [one for one in wanted if one.under_lease(at)], key.kid),
@@ -264,7 +270,7 @@ class Gate:
             return Reason.ENDED
         if not subscription.fields.issuperset(names):
             return Reason.ENDED
-        if delivery.gate_ended:
+        if delivery.gate_ended or ground.ended.ended("gate_epochs", delivery.gate_kid):
             return Reason.EPOCH_DESTROYED
         facts = DeclarationFacts(
             declaration_id=delivery.declaration_id,

@@ -236,6 +236,8 @@ class KeyKind(Enum):
     """The key that signs rows which grant power: for whoever acts (`broker.rows`)."""
     ROWS_PUBLIC = "rows-public"
     """Its public half, for whoever only checks; there once the home's rows are signed."""
+    ENDINGS = "endings"
+    """What the journal of endings is encrypted with (`broker.ended`)."""
 
 
 class KeyStore(ABC):

@@ -156,3 +156,9 @@ class Recorder:
         """The fields that a version allows, as a bitmap over its type's fields."""
         event = self._catalogue.by_id(grant.schema)
         return bitmap(len(event.fields), (event.field(name).index for name in sorted(grant.fields)))
+
+    async def tells_of(self, tx: Transaction, grant: Grant) -> bool:
+        """Whether the ledger tells of this version already; asked only where a version is completed."""
+        same = (grant.id, grant.version, digest_of(grant))
+        told = await self._openings.of_subject(tx, grant.subject)
+        return any((one.facts.grant, one.facts.grant_version, one.facts.detail) == same for one in told)

@@ -26,7 +26,6 @@ from broker.observe import logger
 from broker.offsets import next_offsets
 from broker.ports import Clock, Log
 from broker.router import TOPIC
-from broker.rows import seals
 from broker.settings import parts
 from broker.settings.check import Problem, is_here, is_placeholder, others_rely
 from broker.settings.choices import Settings
@@ -171,7 +170,7 @@ async def _kept(settings: Settings, store: Store, keys: FileKeys) -> list[Proble
     """Of a home that is one: keys that no book knows, and a clock that is not believed."""
     found = []
     async with store.read() as tx:
-        unknown = (await books.sort(tx, keys, seals.verifier_of(keys)))[1]
+        unknown = (await books.sort(tx, keys))[1]
     if unknown:
         told = Refused("keys.unknown", "/keys_folder", count=len(unknown))
         found.append(Problem("keys_folder", told, serious=True))

@@ -27,7 +27,7 @@ from broker.settings.choices import Settings
 from broker.store import migrate
 from broker.store.engine import Store
 from broker.store.tables import ledger_entries
-from broker.wiring import assemble, open_log, system_clock
+from broker.wiring import assemble, catch_up, open_endings, open_log, system_clock
 from schemas import checkpoint
 from schemas.entry import window_of
 from schemas.errors import Corrupt, Refused
@@ -115,8 +115,8 @@ async def _check_first(store: Store, keys: KeyStore, origin: str) -> None:
 async def _carry(
     settings: Settings, store: Store, keys: KeyStore, first: str, *, clock: Clock, entropy: Entropy
 ) -> Carried | None:
-    async with open_log(settings, store, clock) as log:
-        home = assemble(settings, store=store, log=log, keys=keys, clock=clock, entropy=entropy)
+    async with open_log(settings, store, clock) as log, open_endings(settings, keys, entropy) as endings:
+        home = assemble(settings, store=store, log=log, keys=keys, endings=endings, clock=clock, entropy=entropy)
         done = await Carrying(
             store=store,
             keyring=home.keyring,
@@ -127,5 +127,6 @@ async def _carry(
             clock=clock,
             entropy=entropy,
         ).carry()
+        await catch_up(home)
         await home.ledger.sequence_unfinished()
     return done

@@ -8,7 +8,10 @@ that `docs/trust.md` states: how long a backup can open what was revoked, when a
 
 from dataclasses import dataclass
 
+from broker.completing import Completion
 from broker.consents import Consents
+from broker.ended import Endings
+from broker.ended_grants import TABLE as GRANTS
 from broker.epochs import Epochs
 from broker.ports import Clock
 from broker.pruning import Pruning
@@ -43,6 +46,8 @@ class Turn:
     rewrapped: int | None
     """Consent keys wrapped anew; None when no rotation was due."""
     pruned: int
+    completed: int = 0
+    """Endings that the journal knew and the rows did not."""
 
 
 class Upkeep:
@@ -51,6 +56,9 @@ class Upkeep:
     def __init__(
         self,
         *,
+        completion: Completion,
+        endings: Endings,
+        backups_ms: int,
         consents: Consents,
         epochs: Epochs,
         pruning: Pruning,
@@ -58,6 +66,9 @@ class Upkeep:
         clock: Clock,
         time: Timekeeping,
     ) -> None:
+        self._completion = completion
+        self._endings = endings
+        self._backups_ms = backups_ms
         self._consents = consents
         self._epochs = epochs
         self._pruning = pruning
@@ -69,12 +80,13 @@ class Upkeep:
     async def turn(self) -> Turn:
         """Do what is due. Raises Refused `clock.ahead`, `clock.behind` before anything; Unavailable, Corrupt."""
         await self._time.check()
+        completed = await self._completion.finish()
         expired = await self._consents.expire_due()
         finished = await self._epochs.finish()
         opened, destroyed = await self._gates()
         rewrapped = await self._consent_epoch()
         pruned = await self._prune()
-        return Turn(expired, finished, opened, destroyed, rewrapped, pruned)
+        return Turn(expired, finished, opened, destroyed, rewrapped, pruned, len(completed))
 
     async def _prune(self) -> int:
         """Once an hour, and at once when this process begins; again at the next turn while more waits."""
@@ -82,8 +94,17 @@ class Upkeep:
         if self._pruned_at is not None and 0 <= at - self._pruned_at < PRUNE_MS:
             return 0
         done = await self._pruning.prune()
+        await self._compact(at)
         self._pruned_at = None if done.more else at
         return done.total
+
+    async def _compact(self, at: Instant) -> None:
+        """What no epoch and no kept backup is older than need not stay in the journal of endings in every version; and
+        a consent that is over needs no record, once nobody can open what it wrapped.
+        """
+        kept = at - self._backups_ms
+        oldest = min((opened for _, opened in await self._epochs.living_consent()), default=at)
+        await self._endings.compact(Instant(kept), {GRANTS: Instant(min(kept, oldest))})
 
     async def _gates(self) -> tuple[int, int]:
         """A new gate key when the newest has served its time; the end of those whose retention is over."""

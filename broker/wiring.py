@@ -9,14 +9,15 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from broker import belonging
+from broker import belonging, highwater
 from broker import identity as identities
 from broker.access.credentials import Credentials
 from broker.access.keysets import KeySets
 from broker.access.oauth import OAuth
 from broker.answers import Answers
+from broker.completing import Completed, Completion
 from broker.consents import Consents
 from broker.deadletters import DeadLetters
 from broker.desk import Desk
@@ -26,6 +27,8 @@ from broker.directory.publication import Publication
 from broker.directory.registrar import Registrar
 from broker.directory.subscribing import Subscribing
 from broker.directory.succession import Succession
+from broker.ended import Endings
+from broker.endings.file import FileEndings
 from broker.epochs import Epochs
 from broker.erasing import Erasing
 from broker.fsck import Fsck
@@ -39,6 +42,7 @@ from broker.ledger import Ledger
 from broker.log import pinning
 from broker.log.sql import SqlLog
 from broker.mailbox import Mailbox
+from broker.observe import logger
 from broker.openings import Openings
 from broker.outbound import Outbound
 from broker.planner import Planner
@@ -88,6 +92,7 @@ class Home:
     store: Store
     log: Log
     keys: KeyStore
+    endings: Endings
     keyring: Keyring
     rows: RowVerifier
     catalogue: Catalogue
@@ -123,6 +128,7 @@ class Home:
     succession: Succession
     pruning: Pruning
     timekeeping: Timekeeping
+    completion: Completion
     upkeep: Upkeep
     tracking: Tracking
     fsck: Fsck
@@ -148,7 +154,21 @@ async def open_home(
         await belonging.check(home.store, home.keys, settings.ledger_origin)
         seals.check_ready(home.keys)
         await pinning.check(home.store, home.log)
+        await catch_up(home)
         yield home
+
+
+async def catch_up(home: Home, *, all_of_it: bool = False) -> list[Completed]:
+    """Before anything opens: what has ended outside this database ends in it, and the ledger goes on from what it has
+    signed, or stands still. Returns what the rows did not know. Raises Unavailable, Corrupt `endings.*`.
+
+    `all_of_it`: as for `Completion.finish`.
+    """
+    found = await home.completion.finish(all_of_it=all_of_it)
+    fault = await highwater.look(home.store)
+    if fault is not None:
+        logger().error("ledger.stands-still", code=fault.code)
+    return found
 
 
 @asynccontextmanager
@@ -166,8 +186,20 @@ async def open_unchecked(
     async with (
         Store.open(settings.database_url, parts.waits(settings)) as store,
         open_log(settings, store, clock) as log,
+        open_endings(settings, keys, entropy) as endings,
     ):
-        yield assemble(settings, store=store, log=log, keys=keys, clock=clock, entropy=entropy, events=events)
+        adapters: dict[str, Any] = {"store": store, "log": log, "keys": keys, "endings": endings}
+        yield assemble(settings, **adapters, clock=clock, entropy=entropy, events=events)
+
+
+@asynccontextmanager
+async def open_endings(settings: Settings, keys: KeyStore, entropy: Entropy) -> AsyncIterator[Endings]:
+    """The journal of endings of the settings; begun where there never was one. Raises as `FileEndings.open`."""
+    opened: Endings = FileEndings.open(settings.endings_folder, keys, entropy)
+    try:
+        yield opened
+    finally:
+        await opened.close()
 
 
 @asynccontextmanager
@@ -209,6 +241,7 @@ def assemble(
     store: Store,
     log: Log,
     keys: KeyStore,
+    endings: Endings,
     clock: Clock,
     entropy: Entropy,
     events: Catalogue | None = None,
@@ -216,6 +249,7 @@ def assemble(
     """Every part, made of these adapters. `events`: the event types; without, those of the package."""
     party = PartyId(settings.party)
     events = events or catalogue.builtin()
+    store.journal = endings
     rows = seals.verifier_of(keys)
     signer = seals.signer_of(keys, rows)
     lookup = Lookup(rows)
@@ -226,16 +260,6 @@ def assemble(
     recorder = Recorder(party, events, entropy, openings, window_ms)
     registrar = Registrar(recorder, events, signer)
     planner = Planner(events, recorder, entropy)
-    router = Router(
-        store=store,
-        log=log,
-        lookup=lookup,
-        keyring=keyring,
-        planner=planner,
-        catalogue=events,
-        recorder=recorder,
-        clock=clock,
-    )
     intake = Intake(
         store=store,
         log=log,
@@ -271,13 +295,24 @@ def assemble(
         clock=clock,
         entropy=entropy,
     )
+    router = Router(
+        store=store,
+        log=log,
+        lookup=lookup,
+        keyring=keyring,
+        planner=planner,
+        catalogue=events,
+        recorder=recorder,
+        complete=consents.complete,
+        clock=clock,
+    )
     mailbox = Mailbox(recorder, parts.patience(settings))
     ledger = Ledger(
         store=store,
         openings=openings,
         origin=belonging.pinned_origin(keys) or settings.ledger_origin,
         first_origin=belonging.first_origin(keys),
-        key=_ledger_key(keys),
+        key=ledger_key(keys),
         window_ms=window_ms,
         clock=clock,
         entropy=entropy,
@@ -294,6 +329,22 @@ def assemble(
         clock=clock,
         entropy=entropy,
     )
+    credentials = Credentials(recorder, signer, entropy, allowed=settings.api_tokens)
+    oauth = OAuth(recorder, signer, entropy, broker=party, seed=identities.secret(keys, identities.ACCESS))
+    key_sets, subscribing = KeySets(recorder, signer, outbound, clock), Subscribing(recorder, events, signer)
+    completion = Completion(
+        store=store,
+        endings=endings,
+        consents=consents,
+        credentials=credentials,
+        oauth=oauth,
+        key_sets=key_sets,
+        recorder=recorder,
+        signer=signer,
+        subscribing=subscribing,
+        epochs=epochs,
+        clock=clock,
+    )
     hooks = Webhooks(recorder, signer, entropy, outbound, identities.secret(keys, identities.WEBHOOKS))
     return Home(
         settings=settings,
@@ -303,6 +354,7 @@ def assemble(
         store=store,
         log=log,
         keys=keys,
+        endings=endings,
         keyring=keyring,
         rows=rows,
         catalogue=events,
@@ -311,11 +363,11 @@ def assemble(
         openings=openings,
         recorder=recorder,
         registrar=registrar,
-        subscribing=Subscribing(recorder, events, signer),
+        subscribing=subscribing,
         parties=Parties(store, keys, registrar, rows, clock),
-        credentials=Credentials(recorder, signer, entropy, allowed=settings.api_tokens),
-        oauth=OAuth(recorder, signer, entropy, broker=party, seed=identities.secret(keys, identities.ACCESS)),
-        key_sets=KeySets(recorder, signer, outbound, clock),
+        credentials=credentials,
+        oauth=oauth,
+        key_sets=key_sets,
         answers=Answers(store, clock),
         outbound=outbound,
         webhooks=hooks,
@@ -379,7 +431,11 @@ def assemble(
         publication=Publication(store=store, lookup=lookup, ledger=ledger, clock=clock),
         pruning=pruning,
         timekeeping=time,
+        completion=completion,
         upkeep=Upkeep(
+            completion=completion,
+            endings=endings,
+            backups_ms=settings.backup_retention_days * 86_400_000,
             consents=consents,
             epochs=epochs,
             pruning=pruning,
@@ -402,5 +458,6 @@ def assemble(
     )
 
 
-def _ledger_key(keys: KeyStore) -> PrivateKey:
+def ledger_key(keys: KeyStore) -> PrivateKey:
+    """What signs the checkpoints of this home."""
     return PrivateKey.from_raw(Algorithm.ED25519, keys.read(KeyKind.LEDGER, "ledger"))

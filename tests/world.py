@@ -15,6 +15,7 @@ from broker.arrived import Accepted
 from broker.consents import Recorded, Wish
 from broker.directory.parties import Enrolment
 from broker.directory.reading import Party, PartyKind
+from broker.endings.memory import MemoryEndings
 from broker.founding import furnish
 from broker.hosted import HostedInbox
 from broker.keys.memory import MemoryKeys
@@ -301,7 +302,8 @@ async def world(folder: Path, *, stepped: bool = False, **more: Any) -> AsyncIte
         seals.make_private(keys)
         seals.publish(keys)
     async with Store.open(chosen.database_url) as store, open_log(chosen, store, clock) as log:
-        home = assemble(chosen, store=store, log=log, keys=keys, clock=clock, entropy=entropy)
+        endings = MemoryEndings()
+        home = assemble(chosen, store=store, log=log, keys=keys, endings=endings, clock=clock, entropy=entropy)
         here = World(home, clock, folder)
         if furnished is not None:
             here.subscriptions.update(furnished.subscriptions)

@@ -156,7 +156,7 @@ class Credentials:
         if row is None or not same:
             raise Refused("credentials.unknown")
         credential = _credential(row)
-        if credential.revoked_at is not None:
+        if credential.revoked_at is not None or (await tx.endings()).ended(api_tokens.name, credential.id):
             raise Refused("credentials.revoked")
         if at >= credential.expires_at:
             raise Refused("credentials.expired")

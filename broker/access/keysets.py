@@ -17,13 +17,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import Row, select
+from sqlalchemy import ColumnElement, Row, select
 
 from broker.access.credentials import Scope, scopes_of
 from broker.access.jwks import Key, key_set
-from broker.access.revoking import revoke
+from broker.access.revoking import revoke, row_key
 from broker.crashpoints import mark
 from broker.directory import reading
+from broker.ended import Ending
 from broker.observe import logger
 from broker.outbound import Outbound
 from broker.ports import Clock
@@ -115,11 +116,20 @@ class KeySets:
     async def unfollow(self, tx: Transaction, party: PartyId, at: Instant) -> KeySet:
         """Let in by it no more. What was got before ends within ten minutes. Raises Refused `oauth.not-followed`."""
         mine = (client_key_sets.c.party == party) & client_key_sets.c.revoked_at.is_(None)
+        return await self._end(tx, mine, at)
+
+    async def complete(self, tx: Transaction, ending: Ending) -> KeySet:
+        """End what the journal of endings says has ended. Raises Refused `oauth.not-followed`: it has here, too."""
+        party, _, added = ending.key.rpartition(b"\x00")
+        mine = (client_key_sets.c.party == party.decode()) & (client_key_sets.c.added_at == int(added))
+        return await self._end(tx, mine, ending.at)
+
+    async def _end(self, tx: Transaction, mine: ColumnElement[bool], at: Instant) -> KeySet:
         missing = Refused("oauth.not-followed", "/party")
         row = await revoke(
             tx, self._recorder, self._signer, client_key_sets, mine, at=at, unknown=missing, before=missing
         )
-        return KeySet(party, row.url, scopes_of(row.scopes), Instant(row.added_at), at)
+        return KeySet(PartyId(row.party), row.url, scopes_of(row.scopes), Instant(row.added_at), at)
 
     async def list(self, tx: Transaction, party: PartyId | None = None) -> list[KeySet]:
         """Every address that is or was followed, or a party's."""
@@ -175,7 +185,9 @@ async def standing(tx: Transaction, rows: RowReader, party: PartyId) -> KeySet |
     """What is followed of an administration now."""
     mine = (client_key_sets.c.party == party, client_key_sets.c.revoked_at.is_(None))
     row = rows.one(client_key_sets.name, (await tx.execute(select(client_key_sets).where(*mine))).one_or_none())
-    return None if row is None else _set(row)
+    if row is None or (await tx.endings()).ended(client_key_sets.name, row_key(client_key_sets, row)):
+        return None
+    return _set(row)
 
 
 def _within(then: Instant | None, now: Instant, span: int) -> bool:

@@ -136,7 +136,7 @@ class OAuth:
                 return await self._followed(tx, PartyId(json.loads(parts.payload)["iss"]), kid)
         except (JoseError, Refused, KeyError, ValueError, TypeError, AttributeError, RecursionError):
             raise Refused("oauth.assertion") from None
-        if row.revoked_at is not None:
+        if row.revoked_at is not None or (await tx.endings()).ended(client_keys.name, bytes(row.kid)):
             raise Refused("oauth.assertion")
         return Named(PartyId(row.party), scopes_of(row.scopes), kid, public_key(row.jwk))
 
@@ -217,7 +217,7 @@ class OAuth:
         """
         there = (await tx.execute(select(client_keys).where(client_keys.c.kid == kid))).one_or_none()
         row = self._rows.one(client_keys.name, there)
-        if row is None and (there is not None or self._rows.ended(client_keys.name, {"kid": kid})):
+        if (row is None and there is not None) or (await tx.endings()).ended(client_keys.name, kid):
             raise Refused("oauth.assertion")
         return row
 

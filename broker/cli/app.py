@@ -11,6 +11,7 @@ import typer
 
 from broker.cli import (
     audits,
+    backups,
     clock,
     conformance,
     dead,
@@ -91,6 +92,7 @@ machine.register(app)
 serve.register(app)
 sandbox.register(app)
 migrate.register(app)
+backups.register(app)
 top.register(app)
 prune.register(app)
 move.register(app)

@@ -23,9 +23,8 @@ from schemas.names import EventType, PartyId
 class _Picture:
     """What one version of the tables says."""
 
-    version: int
-    endings: int
-    """How many endings the journal knew (`broker.rows`)."""
+    version: tuple[int, int]
+    """Of the tables, and where the journal of endings was."""
     directory: Directory
     sectors: Mapping[PartyId, str]
     by_id: Mapping[bytes, Subscription]
@@ -49,8 +48,8 @@ class Lookup:
     async def newest(self, store: Store) -> Directory:
         """The same for who is inside no transaction: one question, unless the version moved."""
         async with store.glance() as tx:
-            version = await reading.version(tx)
-        if self._picture is None or not self._stands(self._picture, version):
+            version = (await reading.version(tx), await reading.moved(tx))
+        if self._picture is None or self._picture.version != version:
             async with store.read() as tx:
                 return await self.directory(tx)
         return self._picture.directory
@@ -106,22 +105,17 @@ class Lookup:
 
     async def _current(self, tx: Transaction) -> _Picture:
         if self._picture is None or self._asked is not tx:
-            version = await reading.version(tx)
-            if self._picture is None or not self._stands(self._picture, version):
+            version = (await reading.version(tx), await reading.moved(tx))
+            if self._picture is None or self._picture.version != version:
                 self._picture = await self._draw(tx, version)
             self._asked = tx
         return self._picture
 
-    def _stands(self, picture: _Picture, version: int) -> bool:
-        """The version is a row that whoever writes to the database puts back; the journal of endings is not."""
-        return (picture.version, picture.endings) == (version, self._rows.endings())
-
-    async def _draw(self, tx: Transaction, version: int) -> _Picture:
+    async def _draw(self, tx: Transaction, version: tuple[int, int]) -> _Picture:
         of_type: dict[EventType, list[Subscription]] = {}
         everywhere: dict[EventType, list[Subscription]] = {}
         by_territory: dict[tuple[EventType, str], list[Subscription]] = {}
         sectors = {one.id: one.sector for one in await reading.all_parties(tx, self._rows)}
-        endings = self._rows.endings()  # before reading: one that comes meanwhile has it read again
         subscriptions = [one for one in await reading.subscriptions(tx, self._rows) if one.recipient in sectors]
         for one in subscriptions:
             if one.status is SubscriptionStatus.ENDED:
@@ -134,7 +128,6 @@ class Lookup:
                     by_territory.setdefault((one.event_type, territory), []).append(one)
         return _Picture(
             version=version,
-            endings=endings,
             directory=await reading.snapshot(tx, self._rows),
             sectors=sectors,
             by_id={one.id: one for one in subscriptions},

@@ -16,6 +16,7 @@ from sqlalchemy import ColumnElement, Table, or_, select, update
 from broker.crashpoints import mark
 from broker.directory import reading
 from broker.directory.reading import VERSION, Party, PartyKind
+from broker.ended import Ending, key_of
 from broker.ports import Clock
 from broker.recorder import Recorder
 from broker.rows.digests import row_digest
@@ -163,6 +164,7 @@ class Registrar:
                 continue
             if found.revoked_at is not None and found.revoked_at <= revoked_at:
                 raise Refused("registrar.already-revoked", "/kid", kid=kid.hex())
+            tx.end(Ending.of(table.name, kid, at=at, revoked_at=revoked_at))
             await self._signer.change(tx, table, found, {"revoked_at": revoked_at})
             mark("registrar.key-revoked")
             self._recorder.record(tx, FactKind.KEY_REVOKED, at, recipient=PartyId(found.party), detail=kid)
@@ -210,6 +212,9 @@ class Registrar:
             await self._signer.change(tx, table, row, {"valid_to": at})
         mark("registrar.right-ended")
         for row in ended:
+            place = key_of(row.party, row.event_type, row.valid_from)
+            told = {name: row._mapping[name] for name in ("party", "event_type", "valid_from")}
+            tx.end(Ending.of(table.name, place, at=at, valid_to=at, **told))
             self._record_right(tx, FactKind.RIGHT_ENDED, dict(row._mapping) | {"valid_to": at}, at)
 
     async def set_policy(self, tx: Transaction, party: PartyId, policy: int, valid_from: Instant) -> None:
@@ -225,9 +230,13 @@ class Registrar:
         missing = signing.POLICIES[policy] - {signing.Algorithm(row.algorithm) for row in held}
         if missing:
             raise Refused("registrar.policy-without-keys", "/policy", missing=min(missing).name)
-        row = {"party": party, "policy": policy, "valid_from": valid_from}
+        row: dict[str, Any] = {"party": party, "policy": policy, "valid_from": valid_from}
+        mine = select(signature_policies.c.policy).where(signature_policies.c.party == party).limit(1)
+        first = (await tx.execute(mine)).first() is None
         if not await self._signer.insert(tx, signature_policies, row):
             raise Refused("registrar.policy-exists", "/valid_from", party=party)
+        if not first:  # what sufficed before has ended
+            tx.end(Ending.of(signature_policies.name, key_of(party, valid_from), at=valid_from, **row))
         mark("registrar.policy")
         digest = row_digest("signature_policies", row)
         self._recorder.record(tx, FactKind.POLICY_SET, valid_from, recipient=party, detail=digest)

@@ -18,6 +18,7 @@ from broker.deliveries import ACTIVE, DeliveryState, in_states, load, mailbox_lo
 from broker.directory import reading
 from broker.directory.reading import row_of, subscription_of
 from broker.directory.registrar import LOCK, changing
+from broker.ended import Ending
 from broker.observe import logger
 from broker.recorder import Recorder
 from broker.rows.digests import row_digest
@@ -108,8 +109,10 @@ class Subscribing:
         if before.status is not SubscriptionStatus.ASKED:
             raise Refused("subscribing.not-asked", "/status", status=before.status.value)
         (await reading.snapshot(tx, self._rows)).current_sealing_key(before.recipient, at)
+        # Later than the approval that ended, by a clock that was set back, too: that one never comes again.
+        since = Instant(max(at, (await tx.endings()).least(subscriptions.name, subscription_id)))
         approved = replace(
-            before, status=SubscriptionStatus.APPROVED, approved_at=at, legal_reference=legal_reference.strip()
+            before, status=SubscriptionStatus.APPROVED, approved_at=since, legal_reference=legal_reference.strip()
         )
         await self._write(tx, approved)
         self._record(tx, FactKind.SUBSCRIPTION_APPROVED, approved, at)
@@ -124,6 +127,8 @@ class Subscribing:
         if before.status is SubscriptionStatus.ENDED:
             raise Refused("subscribing.ended", "/status")
         ended = replace(before, status=SubscriptionStatus.ENDED, ended_at=at)
+        least = max((await tx.endings()).least(subscriptions.name, before.id), reading.approved_since(before) + 1)
+        tx.end(Ending.of(subscriptions.name, before.id, at=at, least=least, ended_at=at))
         await self._write(tx, ended)
         self._record(tx, FactKind.SUBSCRIPTION_ENDED, ended, at)
         await self._close(tx, subscription_id, ended.recipient, at)
@@ -150,6 +155,7 @@ class Subscribing:
             raise Refused("subscribing.ended", "/status")
         await tx.lock_exclusive([mailbox_lock(found.recipient)])
         if await tx.insert_new(paused_subscriptions, {"subscription": subscription_id, "paused_at": at}):
+            tx.end(Ending.of(paused_subscriptions.name, subscription_id, at=at, paused_at=at))
             mark("subscribing.paused")
             # Crash here: the transaction is gone, and deliveries go on; the administration pauses again.
             logger().info("subscribing.paused", party=found.recipient, event_type=found.event_type)
@@ -160,6 +166,8 @@ class Subscribing:
         found = await self._one(tx, subscription_id)
         if (await self.paused(tx, [found])).get(found.id) is None:
             return
+        since = (await self.paused(tx, [found]))[found.id]
+        tx.end(Ending.of(paused_subscriptions.name, subscription_id, at=since, least=0))
         await tx.execute(delete(paused_subscriptions).where(paused_subscriptions.c.subscription == subscription_id))
         mark("subscribing.resumed")
         # Crash here: the transaction is gone, and nothing was handed out; the administration resumes again.
@@ -171,11 +179,36 @@ class Subscribing:
         rows = await tx.execute(select(table).where(table.c.subscription.in_([one.id for one in among])))
         return {bytes(row.subscription): Instant(row.paused_at) for row in rows}
 
+    async def complete(self, tx: Transaction, ending: Ending, at: Instant) -> bool:
+        """Do what the journal of endings says of a subscription, or of its pause, and the tables do not. Whether there
+        was anything to do.
+        """
+        await tx.lock_exclusive([LOCK])
+        row = (await tx.execute(select(subscriptions).where(subscriptions.c.id == ending.key))).one_or_none()
+        if row is None:
+            return False
+        here = subscription_of(row)
+        if ending.table == subscriptions.name:
+            over = here.status is not SubscriptionStatus.APPROVED or reading.approved_since(here) >= ending.least
+            if not over:
+                await self.end(tx, here.id, at)
+            return not over
+        paused = (await self.paused(tx, [here])).get(here.id)
+        if here.status is SubscriptionStatus.ENDED or (paused is not None) is (ending.least > 0):
+            return False
+        if paused is None:
+            await self.pause(tx, here.id, Instant(ending.told["paused_at"]))
+        else:
+            await self.resume(tx, here.id)
+        return True
+
     async def _close(self, tx: Transaction, subscription_id: bytes, recipient: PartyId, at: Instant) -> None:
         """What was not applied, and what a pause holds back, the citizen's or the agency's own, does not wait for
         another approval.
         """
         await tx.lock_exclusive([mailbox_lock(recipient)])
+        if (await tx.endings()).ended(paused_subscriptions.name, subscription_id):
+            tx.end(Ending.of(paused_subscriptions.name, subscription_id, at=at, least=0))
         await tx.execute(delete(paused_subscriptions).where(paused_subscriptions.c.subscription == subscription_id))
         held_back = and_(deliveries.c.state == DeliveryState.WITHHELD.value, deliveries.c.reason == Reason.PAUSED.value)
         mine = (deliveries.c.subscription == subscription_id, or_(in_states(ACTIVE), held_back))

@@ -42,7 +42,7 @@ class PrivateFolder:
                 # Crash here: an empty private folder, which the next start takes as it is.
                 _sync(path.parent)
             _check(os.lstat(path), stat.S_ISDIR)
-            with self._alone():
+            with self.alone():
                 pass  # finishes what a crash left half done
 
     def names(self) -> tuple[str, ...]:
@@ -64,7 +64,7 @@ class PrivateFolder:
 
     def write(self, name: str, content: bytes) -> bool:
         """True once the file is durable; False, and nothing changed, when the name is taken."""
-        with faults(), self._alone() as folder:
+        with faults(), self.alone() as folder:
             if os.path.lexists(self.path / name):
                 return False
             self._finish(name, content, folder)
@@ -77,7 +77,7 @@ class PrivateFolder:
 
         The old bytes are overwritten where they were, unless a crash comes before that.
         """
-        with faults(), self._alone() as folder, ExitStack() as held:
+        with faults(), self.alone() as folder, ExitStack() as held:
             old = None
             with suppress(FileNotFoundError):
                 old = held.enter_context(open(os.open(self.path / name, os.O_WRONLY | _SAFELY), "wb"))
@@ -92,7 +92,7 @@ class PrivateFolder:
 
     def shred(self, name: str) -> None:
         """Take the name away, then overwrite and remove the file. Nothing to do when there is no such file."""
-        with faults(), self._alone() as folder:
+        with faults(), self.alone() as folder:
             with suppress(FileNotFoundError):
                 _check(os.lstat(self.path / name), stat.S_ISREG)
                 os.rename(self.path / name, self.path / _SHREDDED)
@@ -114,7 +114,7 @@ class PrivateFolder:
         os.fsync(folder)
 
     @contextmanager
-    def _alone(self) -> Iterator[int]:
+    def alone(self) -> Iterator[int]:
         """One writer at a time, over processes, who first finishes what the last one could not.
 
         Gives the folder's descriptor. The lock ends with the process, however it ends.

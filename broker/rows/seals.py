@@ -6,14 +6,13 @@
 
 Refuses: to sign a change of a row that does not count: an edited row would be made good by the next who touches it.
 Keeps: a row that was inserted, edited or copied from another table by whoever writes to the database is as absent, and
-is told in the log by its table and key, never by its content; the other rows go on counting. A row of which the journal
-of endings says that it ended is as absent, with its good signature.
+is told in the log by its table and key, never by its content; the other rows go on counting.
 Source: RFC 8032 (Ed25519).
 
     seal   u8 format | Ed25519 signature of `layouts.canonical`, 64 bytes
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from typing import Any, Final, Protocol
 
@@ -36,16 +35,6 @@ REMEMBERED: Final = 262_144
 _SEAL_BYTES: Final = 65
 _VERSIONS: Final = 2**31 - 1
 
-Ended = Callable[[str, bytes, int], bool]
-"""The journal of endings: whether the row of this table and key (`layouts.key_of`) has ended in this version. Version 0
-asks about a row that is not there any more.
-"""
-
-
-def never(table: str, key: bytes, version: int) -> bool:
-    """Where no journal is kept."""
-    return False
-
 
 class RowReader(Protocol):
     """Says which rows count."""
@@ -58,9 +47,6 @@ class RowReader(Protocol):
 
     def one(self, table: str, row: Row[Any] | None) -> Row[Any] | None:
         """The row, or None where there is none that counts."""
-
-    def endings(self) -> int:
-        """How many endings there were: who keeps what it read in memory reads it again when there are more."""
 
 
 class Unchecked:
@@ -76,10 +62,6 @@ class Unchecked:
         """The row as it is."""
         return row
 
-    def endings(self) -> int:
-        """None that it knows of."""
-        return 0
-
 
 class RowVerifier:
     """Checks seals with the public key, 32 bytes; None where a home has none yet: then no row counts.
@@ -90,10 +72,8 @@ class RowVerifier:
 
     checks = True
 
-    def __init__(self, public: bytes | None, ended: Ended = never, endings: Callable[[], int] = lambda: 0) -> None:
+    def __init__(self, public: bytes | None) -> None:
         self._public = None if public is None else Ed25519PublicKey.from_public_bytes(public)
-        self._ended = ended
-        self._endings = endings
         self._known: dict[bytes, None] = {}
 
     def valid(self, table: str, rows: Iterable[Row[Any]]) -> list[Row[Any]]:
@@ -119,19 +99,9 @@ class RowVerifier:
         if version < 1 or seal[0] != FORMAT:
             return False
         try:
-            return self._signed(canonical(table, row, version), seal) and not self._ended(
-                table, key_of(table, row), version
-            )
+            return self._signed(canonical(table, row, version), seal)
         except ValueError:
             return False
-
-    def ended(self, table: str, key: Mapping[str, Any]) -> bool:
-        """Whether the journal knows an end of a row that is not there: who deleted it has not made it new again."""
-        return self._ended(table, key_of(table, key), 0)
-
-    def endings(self) -> int:
-        """How many endings the journal knows: a directory in memory is not saved by its version put back."""
-        return self._endings()
 
     def _signed(self, told: bytes, seal: bytes) -> bool:
         if self._public is None:
@@ -209,10 +179,10 @@ def signer_of(keys: KeyStore, verifier: RowVerifier) -> RowSigner:
     return RowSigner(keys.read(KeyKind.ROWS, NAME) if ready else None, verifier)
 
 
-def verifier_of(keys: KeyStore, ended: Ended = never, endings: Callable[[], int] = lambda: 0) -> RowVerifier:
+def verifier_of(keys: KeyStore) -> RowVerifier:
     """The verifier of a home, from the public key alone. Raises Corrupt `keys.damaged`."""
     ready = NAME in keys.names(KeyKind.ROWS_PUBLIC)
-    return RowVerifier(keys.read(KeyKind.ROWS_PUBLIC, NAME) if ready else None, ended, endings)
+    return RowVerifier(keys.read(KeyKind.ROWS_PUBLIC, NAME) if ready else None)
 
 
 def check_ready(keys: KeyStore) -> None:

@@ -80,6 +80,12 @@ class Settings(BaseSettings):
     keys_folder: Absolute = Field(default_factory=lambda so_far: so_far["home"] / "keys")
     """Keep it out of the database's backups: a backup that holds both opens what a revocation closed."""
     keys_passphrase: SecretStr | None = None
+    endings_folder: Absolute = Field(default_factory=lambda so_far: so_far["home"] / "endings")
+    """The journal of endings: what was revoked, paused or narrowed, and how far the ledger was signed. It goes into no
+    backup: what is put back beside it obeys it.
+    """
+    backup_retention_days: int = Field(90, ge=1, le=3660)
+    """How long a backup of the database is kept, at most: for so long the journal of endings forgets nothing."""
 
     signature_policy: Policy = 1
     """How the broker signs: the number of a policy of protocol 4."""

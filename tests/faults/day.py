@@ -6,6 +6,7 @@ receipt; an agency writes into its own system once for each delivery; a citizen 
 
 import json
 import os
+import shutil
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -18,10 +19,11 @@ from joserfc.jwk import OKPKey
 from pydantic import SecretStr
 from sqlalchemy import delete, func, select
 
-from broker import belonging, surroundings, viewing
+from broker import belonging, restoring, surroundings, viewing
 from broker import epoch_books as books
 from broker.access.credentials import Scope
 from broker.answers import Answer, Claim
+from broker.backups import MANIFEST, backup
 from broker.directory.parties import Enrolment
 from broker.directory.reading import Party, PartyKind
 from broker.founding import create_home
@@ -179,7 +181,9 @@ async def enrol(here: World) -> None:
 
 
 async def rotate(here: World) -> None:
-    """Its keys are renewed, the first signing key is revoked, its right to publish ends; it receives again."""
+    """Its keys are renewed, the first signing key is revoked, its right to publish ends; it receives again.
+    Upkeep looks whether all of that is in the rows.
+    """
     home = here.home
     async with home.store.begin() as tx:
         await home.subscribing.resume(tx, here.subscriptions[NEW, MOVED].id)
@@ -213,6 +217,7 @@ async def rotate(here: World) -> None:
         for hook in await home.webhooks.list(tx, NEW):
             if hook.version == 1:
                 await home.webhooks.rotate(tx, NEW, hook.id, here.clock(), DAY)
+    await home.completion.finish()
 
 
 WISHES: Final = ((CAF, FAMILY, ELISE), (CPAM, HEALTH, ELISE), (CAF, FAMILY, YANN), (CAF, FAMILY, HEIR))
@@ -443,6 +448,21 @@ async def settle(here: World) -> None:
         assert [] == [one for one in await home.fsck.check() if not one.check.startswith(("ledger.", "directory."))]
 
 
+async def restore(here: World) -> None:
+    """Another home's database is backed up, and the backup put back."""
+    folder = here.folder / "restorer"
+    chosen = settings(folder, hpke_suite=Suite.X25519)
+    folder.mkdir(exist_ok=True)
+    kept = folder / "backup"
+    if not (kept / MANIFEST).exists():
+        await create_home(chosen, here.clock)
+        shutil.rmtree(kept, ignore_errors=True)
+        async with opened(folder) as beside:
+            await backup(beside.home, kept)
+    done = await restoring.restore(chosen, kept, yes=True, clock=here.clock)
+    assert ([], False) == (list(done.findings), done.needs_successor)
+
+
 async def _forget_nothing(partition: int, offset: int) -> None:
     raise AssertionError
 
@@ -480,6 +500,7 @@ STEPS: Final[Mapping[str, tuple[int, Step]]] = {
     "move": (37 * MINUTE, move),
     "carry": (37 * MINUTE + 30_000, carry),
     "settle": (37 * MINUTE + 40_000, settle),
+    "restore": (37 * MINUTE + 45_000, restore),
     "litter": (38 * MINUTE, litter),
     "month": (31 * DAY, keep),
     "years": (801 * DAY, keep),

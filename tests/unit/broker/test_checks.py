@@ -97,7 +97,7 @@ async def test_a_subscription_that_was_ended_does_not_live_again_with_its_old_ro
         found = await changed(
             here, "UPDATE subscriptions SET status = 'approved', ended_at = NULL WHERE ended_at IS NOT NULL"
         )
-    assert ["subscriptions.edited"] == [each.check for each in found]
+    assert ["endings.contradicted"] == [each.check for each in found]
 
 
 @pytest.mark.asyncio
@@ -109,7 +109,7 @@ async def test_a_key_that_was_revoked_does_not_live_again(tmp_path: Path) -> Non
             await here.home.registrar.revoke_key(tx, kid, here.home.clock, here.home.clock())
         assert [] == await here.home.fsck.check()
         found = await changed(here, "UPDATE signing_keys SET revoked_at = NULL WHERE revoked_at IS NOT NULL")
-    assert ["directory.untold"] == [each.check for each in found]
+    assert ["endings.contradicted"] == [each.check for each in found]
 
 
 @pytest.mark.asyncio

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, update
+from sqlalchemy import delete, insert, update
 
 import broker.checks
 from broker.access.credentials import Scope
@@ -22,11 +22,13 @@ from broker.answers import Answer, Claim
 from broker.checks.finding import Finding
 from broker.declared import known
 from broker.deliveries import load
+from broker.ended import Mark
+from broker.endings.memory import MemoryEndings
 from broker.keys.memory import MemoryKeys
 from broker.ports import KeyKind
 from broker.router import TOPIC
 from broker.store.engine import Store
-from broker.store.tables import deliveries, ledger_entries, metadata, signing_keys
+from broker.store.tables import deliveries, ledger_entries, metadata, paused_subscriptions, signing_keys
 from broker.wiring import assemble, open_log
 from connectors.contract import Rejected
 from consent import keyring, registry
@@ -169,7 +171,8 @@ async def reopened(folder: Path, kept: Kept) -> AsyncIterator[World]:
     clock.pass_(DAY)
     Path(chosen.database_url.partition("///")[2]).write_bytes(kept.database)
     async with Store.open(chosen.database_url) as store, open_log(chosen, store, clock) as log:
-        home = assemble(chosen, store=store, log=log, keys=keys, clock=clock, entropy=Entropy(b"again"))
+        parts = {"store": store, "log": log, "keys": keys, "endings": MemoryEndings()}
+        home = assemble(chosen, **parts, clock=clock, entropy=Entropy(b"again"))
         yield World(home, clock, folder)
 
 
@@ -248,6 +251,19 @@ async def a_source_whose_key_was_stolen_before_it_declared(here: World) -> None:
         directory = await here.home.lookup.directory(tx)
         (kid,) = [one.kid for one in directory.signing if one.party == PORTAL]
         await here.home.registrar.revoke_key(tx, kid, here.clock, START)
+
+
+async def a_pause_that_somebody_took_away(here: World) -> None:
+    async with here.home.store.begin() as tx:
+        subscriptions = await here.home.lookup.subscriptions_by_id(tx)
+        mine = next(one for one in subscriptions.values() if one.recipient == RENNES)
+        await here.home.subscribing.pause(tx, mine.id, here.clock())
+    async with here.home.store.begin() as tx:
+        await tx.execute(delete(paused_subscriptions))
+
+
+async def a_ledger_that_was_signed_further(here: World) -> None:
+    await here.home.endings.move_mark(Mark(10_000, bytes(32), "-"), None)
 
 
 class Silent:
@@ -347,6 +363,7 @@ ALONE: dict[str, Tampering] = {
     "directory.note": "UPDATE directory_notes SET digest = zeroblob(32)",
     "directory.unreadable": f"UPDATE parties SET kind = 'king' WHERE id = '{CAF}'",
     "directory.untold": a_signing_key_slipped_in,
+    "endings.contradicted": a_pause_that_somebody_took_away,
     "fsck.stopped": "UPDATE meta SET value = 'many'",
     "grants.edited": (
         f"UPDATE grants SET text_hash = zeroblob(32) WHERE {of('handed')}; "
@@ -373,6 +390,7 @@ ALONE: dict[str, Tampering] = {
     "ledger.invariant": a_grant_told_twice,
     "ledger.leaf": on_first("ledger_entries", "leaf = zeroblob(32)", "leaf NOT IN (SELECT leaf FROM ledger_salts)"),
     "ledger.salt": on_first("ledger_salts", "salt = zeroblob(16)"),
+    "ledger.stands-still": a_ledger_that_was_signed_further,
     "ledger.tile": on_first("ledger_tiles", "hashes = zeroblob(length(hashes))"),
     "log.lost": "DELETE FROM dead_letters WHERE record IS NOT NULL",
     "log.offset": "UPDATE consumed SET next_offset = next_offset + 1",

@@ -11,6 +11,7 @@ from sqlalchemy import insert, select
 
 from broker import epoch_books as books
 from broker.deliveries import DeliveryState, load
+from broker.ended import Ending
 from broker.ports import KeyKind
 from broker.store.engine import Transaction
 from broker.store.tables import consent_epochs
@@ -310,6 +311,7 @@ async def test_a_destruction_that_was_written_but_not_done_is_finished(here: Wor
     async with here.home.store.begin() as tx:
         row = {"epoch": 2, "opened_at": here.clock(), "destroyed_at": here.clock()}
         await tx.execute(insert(consent_epochs), row)
+        tx.end(Ending.of("consent_epochs", b"2", at=here.clock()))
     await resign(here.home)
     here.home.keys.write(KeyKind.CONSENT_EPOCH, "2", bytes(32))
 

@@ -136,7 +136,9 @@ async def test_a_home_of_an_earlier_version_is_upgraded_whole_and_works_on(
         keys = of_before(was.keys)
         assert () == (await sign_rows(keys, store)).unsigned
         assert await _all(f"sqlite+aiosqlite:///{old.file}") == await _all(empty_url)
-        home = assemble(chosen, store=store, log=log, keys=keys, clock=was.clock, entropy=was.entropy)
+        home = assemble(
+            chosen, store=store, log=log, keys=keys, endings=was.endings, clock=was.clock, entropy=was.entropy
+        )
         here = World(home, old.made.clock, tmp_path, old.made.subscriptions)
         await here.step()
         await here.give(CAF, MOVED, FAMILY, ["subject"], person=YANN)

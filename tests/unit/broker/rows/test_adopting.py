@@ -155,7 +155,15 @@ async def test_a_home_of_before_is_signed_and_works_on(tmp_path: Path, home_sett
             counted = sum([len((await tx.execute(select(table))).all()) for table in SEALED])
         assert counted - 1 == done.signed  # a webhook that ended needs none
         async with open_log(chosen, home.store, home.clock) as log:
-            again = assemble(chosen, store=home.store, log=log, keys=keys, clock=home.clock, entropy=home.entropy)
+            again = assemble(
+                chosen,
+                store=home.store,
+                log=log,
+                keys=keys,
+                endings=home.endings,
+                clock=home.clock,
+                entropy=home.entropy,
+            )
             after = World(again, here.clock, tmp_path, here.subscriptions)
             await after.step()
             await after.give(CAF, MOVED, FAMILY, ["subject"])
@@ -233,7 +241,7 @@ async def test_a_home_of_before_is_not_opened(tmp_path: Path) -> None:
         chosen = settings(tmp_path)
         async with Store.open(chosen.database_url) as store, open_log(chosen, store, here.clock) as log:
             parts = {"clock": here.clock, "entropy": secrets.token_bytes}
-            home = assemble(chosen, store=store, log=log, keys=keys, **parts)
+            home = assemble(chosen, store=store, log=log, keys=keys, endings=here.home.endings, **parts)
             async with store.read() as tx:
                 with pytest.raises(Corrupt, match="no-broker"):
                     await home.lookup.directory(tx)
