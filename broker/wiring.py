@@ -29,6 +29,7 @@ from broker.directory.subscribing import Subscribing
 from broker.directory.succession import Succession
 from broker.ended import Endings
 from broker.endings.file import FileEndings
+from broker.endings.sql import SqlEndings
 from broker.epochs import Epochs
 from broker.erasing import Erasing
 from broker.fsck import Fsck
@@ -194,8 +195,13 @@ async def open_unchecked(
 
 @asynccontextmanager
 async def open_endings(settings: Settings, keys: KeyStore, entropy: Entropy) -> AsyncIterator[Endings]:
-    """The journal of endings of the settings; begun where there never was one. Raises as `FileEndings.open`."""
-    opened: Endings = FileEndings.open(settings.endings_folder, keys, entropy)
+    """The journal of endings of the settings; begun where there never was one. Raises as
+    `FileEndings.open` and `SqlEndings.open` do."""
+    opened: Endings
+    if settings.endings_database_url is None:
+        opened = FileEndings.open(settings.endings_folder, keys, entropy)
+    else:
+        opened = await SqlEndings.open(settings.endings_database_url, keys, entropy, parts.waits(settings))
     try:
         yield opened
     finally:

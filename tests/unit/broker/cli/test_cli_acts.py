@@ -36,6 +36,7 @@ LOOKS: Final = {
     ),
     *("clock show", "keys unknown list"),
     *("type show", "webhook attempts", "webhook list", "topics list", "topics plan", "witness list"),
+    *("backup", "endings show"),
 }
 """They change nothing; the look at a citizen's file is an act."""
 
@@ -56,6 +57,10 @@ UNCHANGED: Final = {
     "subscribe resume": "here",
     "webhook prove": "here",
     "webhook rotate": "here",
+    "restore": "tests/drills/test_restore.py::"
+    "test_a_backup_that_knows_the_whole_ledger_is_put_back_and_everything_goes_on",
+    "endings replay": "tests/unit/broker/test_endings.py::"  # an entry for each that it completes, as the act's own
+    "test_a_revocation_that_was_written_and_not_committed_is_obeyed_and_completed",
     "move": "tests/unit/broker/test_move.py::"
     "test_what_waited_in_the_old_one_is_delivered_from_the_new_one_and_the_ledger_goes_on",
     "move-log": "tests/unit/broker/log/test_log_move.py::test_every_record_keeps_its_offset_and_the_old_log_is_closed",
