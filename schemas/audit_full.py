@@ -123,18 +123,15 @@ def _under(facts: Facts, seen: _Seen) -> str | None:
     grant = None if facts.grant is None else seen.grants.get(facts.grant)
     if grant is None:
         return None if seen.erased else "without-grant"
-    if grant.ended:
-        return "after-end"
-    if not _within(facts, grant.first):
-        return "outside-grant"
-    later = seen.erased > grant.erased and (facts.grant_version or 0) > grant.version
-    if later:
-        return None  # of a version whose opening was erased
-    if facts.grant_version != grant.version:
-        return "other-version"
-    if grant.paused:
-        return "in-pause"
-    return None if grant.fields is None or _covers(grant.fields, facts.fields or b"") else "other-fields"
+    anew = seen.erased > grant.erased and (facts.grant_version or 0) > grant.version  # of a version that was erased
+    broken = {
+        "after-end": grant.ended,
+        "outside-grant": not _within(facts, grant.first),
+        "other-version": not anew and facts.grant_version != grant.version,
+        "in-pause": not anew and grant.paused,
+        "other-fields": not anew and grant.fields is not None and not _covers(grant.fields, facts.fields or b""),
+    }
+    return next((name for name, so in broken.items() if so), None)
 
 
 def _within(facts: Facts, grant: Facts) -> bool:

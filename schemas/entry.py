@@ -87,9 +87,9 @@ _STEPS: Final[Mapping[FactKind, EntryKind]] = {
 def kind_of(facts: Facts) -> EntryKind:
     """The kind of the entry that tells of these facts.
 
-    Withheld is the one fact of two kinds: a delivery that was planned is closed, in everybody's sight; where nothing was
-    planned there is no delivery to close, and that somebody was refused is nobody else's business. Facts that name a
-    delivery name its grant as well, so that neither can pass for the other.
+    Withheld is the one fact of two kinds: a delivery that was planned is closed, in everybody's sight; where nothing
+    was planned there is no delivery to close, and that somebody was refused is nobody else's business. Facts that name
+    a delivery name its grant as well, so that neither can pass for the other.
     """
     if facts.kind is FactKind.WITHHELD:
         return EntryKind.FACT if facts.delivery is None else EntryKind.CLOSED

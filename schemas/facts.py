@@ -239,6 +239,12 @@ class Facts:
         for name in REQUIRED.get(self.kind, ()):
             if getattr(self, name) is None:
                 raise Refused("entry.incomplete", f"/{name}", kind=self.kind.value)
+        self._check_values()
+        for name, commitment in (("subject", self.subject), ("detail", self.detail)):
+            if commitment is not None and len(commitment) != COMMITMENT_BYTES:
+                raise Refused("entry.commitment", f"/{name}", length=len(commitment))
+
+    def _check_values(self) -> None:
         if self.kind is FactKind.WITHHELD and (self.grant is None) is not (self.delivery is None):
             name = "grant" if self.grant is None else "delivery"  # a planned delivery has both; what never was, neither
             raise Refused("entry.incomplete", f"/{name}", kind=self.kind.value)
@@ -250,9 +256,6 @@ class Facts:
             raise Refused("entry.basis", "/basis", limit=BASIS_BYTES)
         if self.fields is not None and not any(self.fields):
             raise Refused("entry.no-fields", "/fields")
-        for name, commitment in (("subject", self.subject), ("detail", self.detail)):
-            if commitment is not None and len(commitment) != COMMITMENT_BYTES:
-                raise Refused("entry.commitment", f"/{name}", length=len(commitment))
 
     def encode(self) -> bytes:
         """The exact bytes that an entry commits to. Raises Refused("avro.too-large") beyond 65,535."""
