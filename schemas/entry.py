@@ -118,6 +118,8 @@ SCHEMA: Final = avro.parse(
 )
 """The entry's Avro schema."""
 
+_FIRST: Final = bytes([VERSION << 1])
+"""How every entry of this version begins."""
 _LIMITS = avro.Limits(max_bytes=ENTRY_BYTES, max_depth=4, max_items=0)
 
 
@@ -167,9 +169,9 @@ class Entry:
     @classmethod
     def decode(cls, raw: bytes) -> Self:
         """From exactly the bytes that `encode` gives. Raises Refused: `entry.*`, `avro.*`, `name.*`."""
-        told = avro.decode(SCHEMA, raw, _LIMITS)
-        if told["version"] != VERSION:
+        if raw[:1] != _FIRST:  # before anything else is read: of another format every other refusal would mislead
             raise Refused("entry.version", "/version")
+        told = avro.decode(SCHEMA, raw, _LIMITS)
         opened = told["open"]
         try:
             facts = None if opened is None else Facts.decode(opened)

@@ -121,15 +121,17 @@ def test_an_entry_is_at_most_65535_bytes() -> None:
 
 def test_bytes_that_are_not_exactly_one_entry_are_refused() -> None:
     raw = ENTRY.encode()
-    for wrong in (b"", raw[:-1], raw + b"\x00", raw[:-1] + b"\x04"):
+    for wrong in (raw[:1], raw[:-1], raw + b"\x00", raw[:-1] + b"\x04"):
         with pytest.raises(Refused) as caught:
             Entry.decode(wrong)
         assert caught.value.code.startswith("avro.")
 
 
-@pytest.mark.parametrize("version", [1, 3])
-def test_another_version_is_refused(version: int) -> None:
+@pytest.mark.parametrize("version", [0, 1, 3, 64])
+def test_another_version_is_refused_before_anything_else_is_read(version: int) -> None:
     refuses("entry.version", "/version", lambda: Entry.decode(zigzag(version) + ENTRY.encode()[1:]))
+    refuses("entry.version", "/version", lambda: Entry.decode(zigzag(version) + b"of another form"))
+    refuses("entry.version", "/version", lambda: Entry.decode(b""))
 
 
 def test_what_an_open_entry_carries_is_checked_and_pointed_at() -> None:
