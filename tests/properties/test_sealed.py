@@ -4,12 +4,15 @@ The broker here is a few lines of bookkeeping: it gives, pauses, narrows and end
 closes as docs/protocol.md, section 8, says. `broker.windows` orders what it wrote.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
+from itertools import permutations
 from random import Random
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -270,3 +273,20 @@ def test_a_broker_that_closes_nothing_and_goes_on_is_found_by_who_holds_the_open
 
     assert [] == [broken for line in lines for broken in public.take(line.entry)]
     assert ["released-after-end"] == [one.invariant for one in found(lines)]
+
+
+@pytest.mark.parametrize("barrier", [False, True], ids=["a whole window", "between open entries"])
+def test_each_order_of_what_is_of_different_grants_is_as_likely_as_every_other(barrier: bool) -> None:
+    """Every draw of chance once: four entries, of which the second and the last are of one grant."""
+    chains = [b"a", b"b", None, b"b"]
+    waiting = [Waiting(number, 0, chain) for number, chain in enumerate(chains, 1)]
+    if barrier:
+        waiting = [Waiting(0, 0, BARRIER), *waiting, Waiting(9, 0, BARRIER)]
+    counted: Counter[tuple[int, ...]] = Counter()
+    for draw in permutations(range(4)):
+        drawn = b"".join(rank.to_bytes(16, "big") for rank in draw)
+        counted[tuple(arrange(waiting, None, 9, lambda size, drawn=drawn: drawn[:size]))] += 1
+
+    ends = ((0,), (9,)) if barrier else ((), ())
+    orders = {(*ends[0], *each, *ends[1]) for each in permutations((1, 2, 3, 4)) if each.index(2) < each.index(4)}
+    assert dict.fromkeys(orders, 2) == counted
