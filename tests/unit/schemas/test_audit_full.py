@@ -220,6 +220,13 @@ def test_whatever_of_a_grant_a_plan_or_a_release_changes_is_outside_it(kind: Fac
     assert [Violation(f"{kind.value}-outside-grant", len(lines) - 1)] == broken(lines)
 
 
+@pytest.mark.parametrize("fields", [b"\xc0", b"\x80\x01", b"\x00\x80"])
+def test_no_field_is_planned_that_the_grant_does_not_name_however_long_the_bitmaps_are(fields: bytes) -> None:
+    lines = [ADDED, grant(GRANTED, 1, fields=b"\x80"), delivery(PLANNED, fields=fields)]
+
+    assert [Violation("planned-other-fields", 2)] == broken(lines)
+
+
 @pytest.mark.parametrize("end", [REVOKED, EXPIRED])
 def test_no_release_after_an_end_whatever_version_it_names(end: FactKind) -> None:
     lines = [*PLAN, grant(end, 2)]
