@@ -67,7 +67,7 @@ def encode(facts: Facts) -> bytes:
 
     Raises Refused `entry.version` for what version 1 had no words for.
     """
-    if not (facts.basis is facts.sealed_to is facts.count is None):
+    if any(told is not None for told in (facts.basis, facts.sealed_to, facts.count)):
         raise Refused("entry.version", "/version")
     if facts.kind.value not in _KINDS or (facts.reason is not None and _symbol(facts.reason) not in _SYMBOLS):
         raise Refused("entry.version", "/version")
