@@ -10,7 +10,7 @@ from broker.openings import Openings
 from broker.ports import Entropy
 from broker.store.engine import Transaction
 from broker.store.tables import ledger_entries, ledger_openings
-from consent.grant import Grant
+from consent.grant import Grant, Status
 from consent.rows import digest_of
 from schemas import merkle
 from schemas.entry import OPEN_FACTS, Entry, EntryKind, Opening, kind_of, opened, window_of
@@ -116,7 +116,10 @@ class Recorder:
     def grant(
         self, tx: Transaction, kind: FactKind, grant: Grant, at: Instant, reason: Reason | None = None
     ) -> LeafHash:
-        """The entry of one version of a grant; `detail` commits to the whole version, so that no row can be edited."""
+        """The entry of one version of a grant; `detail` commits to the whole version, so that no row can be edited.
+
+        `reason`: that of a pause says so by itself, while it lasts.
+        """
         return self.record(
             tx,
             kind,
@@ -127,7 +130,7 @@ class Recorder:
             purpose=grant.purpose,
             grant=grant.id,
             grant_version=grant.version,
-            reason=reason,
+            reason=reason or (Reason.PAUSED if grant.status is Status.PAUSED else None),
             basis=grant.basis.text,
             detail=digest_of(grant),
         )
