@@ -263,7 +263,7 @@ def assemble(
     identity = Identity(keys, entropy)
     window_ms = settings.ledger_window_seconds * 1_000
     openings = Openings(keys, entropy, identities.ledger_secret(keys))
-    recorder = Recorder(party, events, entropy, openings, window_ms)
+    recorder = Recorder(party, events, openings=openings, window_ms=window_ms, clock=clock, entropy=entropy)
     registrar = Registrar(recorder, events, signer)
     planner = Planner(events, recorder, entropy)
     intake = Intake(
@@ -323,7 +323,13 @@ def assemble(
         clock=clock,
         entropy=entropy,
     )
-    pruning = Pruning(store, parts.retention(settings), Erasing(keys, openings, recorder, clock), clock, time)
+    pruning = Pruning(
+        store,
+        parts.retention(settings),
+        Erasing(keys=keys, openings=openings, recorder=recorder, clock=clock, entropy=entropy),
+        clock,
+        time,
+    )
     outbound = Outbound(settings.outbound_allowed, ca_file=settings.outbound_ca_file)
     cosigning = Cosigning(
         store=store,

@@ -1,6 +1,6 @@
 """Ledger checks: entries, openings, positions, tiles and checkpoints agree with each other and keep the rules."""
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ from broker.store.tables import (
     ledger_checkpoints,
     ledger_entries,
     ledger_erased,
+    ledger_erasures,
     ledger_openings,
     ledger_tiles,
 )
@@ -118,7 +119,8 @@ async def check(tx: Transaction, key: VerifierKey, told: Sequence[Told]) -> Asyn
         yield finding
     async for finding in _orphans(tx, told):
         yield finding
-    for finding in _erasures(told):
+    blinds = {bytes(row.leaf): bytes(row.blind) for row in await tx.execute(select(ledger_erasures))}
+    for finding in _erasures(told, blinds):
         yield finding
     for finding in _rules([*placed, *(one for one in told if one.position is None)]):
         yield finding
@@ -193,7 +195,7 @@ async def _orphans(tx: Transaction, told: Sequence[Told]) -> AsyncIterator[Findi
             yield Finding("ledger.opening", f"ledger_openings/{leaf.hex()}", "an opening without its entry")
 
 
-def _erasures(told: Sequence[Told]) -> Iterator[Finding]:
+def _erasures(told: Sequence[Told], blinds: Mapping[bytes, bytes]) -> Iterator[Finding]:
     """Each erasure is of just the entries that it says; what nothing opens was erased by an entry that is there."""
     lists: dict[bytes, list[bytes]] = {}
     for one in told:
@@ -202,7 +204,7 @@ def _erasures(told: Sequence[Told]) -> Iterator[Finding]:
     for one in told:
         if one.facts is not None and one.facts.kind is FactKind.ERASED:
             leaves = lists.pop(bytes(one.leaf), [])
-            if one.facts.detail != erasure_digest(leaves):
+            if one.facts.detail != erasure_digest(blinds.get(bytes(one.leaf), b""), leaves):
                 yield Finding(
                     "ledger.erasure", f"ledger_entries/{one.id}", "it is not of the entries that lie under it"
                 )

@@ -14,7 +14,7 @@ from connectors.functions import LIBRARY
 from consent import purposes
 from schemas import catalogue, messages, samples
 from schemas.confluent import registry_id
-from schemas.facts import FactKind
+from schemas.facts import KINDS, REASONS, FactKind
 from schemas.names import Reason
 from tests.docs.pages import DOCS, pages
 
@@ -100,6 +100,12 @@ def test_a_table_has_a_row_for_each(table: str, words: list[str]) -> None:
 
     assert [] == [word for word in words if f"| `{word}` |" not in made]
     assert len(made.splitlines()) > 3
+
+
+def test_kinds_and_reasons_have_the_numbers_of_the_encoding() -> None:
+    for table, symbols in (("entry-kinds", KINDS), ("reasons", REASONS)):
+        numbered = re.findall(r"^\| (\d+) \| `([a-z_]+)` \|", GENERATED.TABLES[table](), re.M)
+        assert [(str(number), symbol) for number, symbol in enumerate(symbols)] == numbered
 
 
 def test_every_table_stands_in_a_page_and_every_line_names_a_table() -> None:

@@ -9,7 +9,8 @@ import pytest
 
 from schemas import checkpoint, merkle, tiles
 from schemas.checkpoint import Checkpoint
-from schemas.facts import FactKind
+from schemas.entry import Opening, opened
+from schemas.facts import FactKind, Facts
 from schemas.names import Instant, PartyId
 from schemas.note import KeyType, VerifierKey
 from schemas.signing import Algorithm, PrivateKey
@@ -20,8 +21,15 @@ Readlog = Callable[..., "subprocess.CompletedProcess[str]"]
 FOREIGN = Path(__file__).parents[2] / "../shared/vectors/tlog/log"
 
 
+PORTAL = PartyId("urn:unefois:portal")
+
+
 def entry(number: int) -> bytes:
-    return Entry(Instant(number), FactKind.VIEWED, PartyId("urn:unefois:portal")).encode()
+    """Every hundredth one is open, the others are sealed."""
+    if number % 100 == 0:
+        return opened(Instant(number), Facts(Instant(number), FactKind.EPOCH_DESTROYED, PORTAL)).encode()
+    blind = number.to_bytes(32, "big")
+    return Opening(blind, None, Facts(Instant(number), FactKind.VIEWED, PORTAL)).seal(Instant(number)).encode()
 
 
 def write(directory: Path, *sizes: int, first: int = 0) -> None:
