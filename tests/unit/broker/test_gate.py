@@ -39,8 +39,8 @@ async def test_the_entry_that_a_statement_names_is_in_the_ledger(here: World) ->
 
     (delivery,) = await here.take(CAF)
 
-    (released,) = await here.entries(FactKind.RELEASED)
-    assert released.leaf_hash() == delivery.ledger_entry
+    ((leaf, released),) = await here.told(FactKind.RELEASED)
+    assert leaf == delivery.ledger_entry
     assert (delivery.delivery_id, CAF) == (released.delivery, released.recipient)
 
 
