@@ -52,7 +52,7 @@ KEPT: Final[Mapping[str, Kept]] = {
     "ledger_openings": Kept(
         "a sealed entry", "`ledger_opening_days`, or until the citizen's are erased; then the entry is noise", "pruning"
     ),
-    "first_ledger": Kept("nothing: the entries of the first format", "for ever: old receipts are checked against them"),
+    "first_ledger": Kept("nothing: the entries of the first format", "for ever, for this home's own checks"),
     "ledger_checkpoints": Kept(
         "a batch of entries",
         "`checkpoint_retention_days`, the newest always; any root follows from the tiles",

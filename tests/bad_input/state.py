@@ -6,7 +6,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from schemas.facts import FactKind, Facts
+from schemas.facts import FactKind
 
 LEDGER = "ledger_entries"
 

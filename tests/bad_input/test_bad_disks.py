@@ -17,8 +17,8 @@ from broker.settings.choices import load
 from broker.store import dialects
 from broker.store.engine import Store
 from broker.wiring import open_home
-from schemas.facts import FactKind
 from schemas.errors import Unavailable
+from schemas.facts import FactKind
 from schemas.names import GrantId
 from tests.announced import site
 from tests.bad_input.door import Door

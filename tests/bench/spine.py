@@ -15,7 +15,7 @@ from broker.directory.reading import Party, PartyKind
 from broker.store.tables import ledger_entries
 from connectors.contract import Applied
 from schemas import merkle, tiles
-from schemas.facts import FactKind, Facts
+from schemas.facts import FactKind
 from schemas.hpke import Suite
 from schemas.names import LeafHash, PartyId
 from tests.bench.figures import Figure, cost, percentile, rate

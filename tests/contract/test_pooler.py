@@ -15,8 +15,8 @@ from broker.store.bell import Bell
 from broker.store.dialects import Postgres
 from broker.store.engine import Store
 from broker.wiring import assemble, open_log
-from schemas.facts import FactKind
 from schemas.errors import Refused
+from schemas.facts import FactKind
 from tests.services import pgbouncer
 from tests.services.absent import Absent
 from tests.services.databases import Databases, plain

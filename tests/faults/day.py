@@ -52,9 +52,9 @@ from connectors.contract import Applied, Rejected
 from consent.grant import Status
 from consent.tables import consent_keys, grants
 from schemas import cloudevents
-from schemas.facts import FactKind
 from schemas.envelope import SignedDeclaration
 from schemas.errors import Refused, Unavailable
+from schemas.facts import FactKind
 from schemas.hpke import Suite
 from schemas.manifest import Manifest
 from schemas.names import Instant, PartyId, Reason

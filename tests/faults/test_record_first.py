@@ -14,7 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from connectors.contract import Applied
-from schemas.facts import FactKind, Facts
+from schemas.facts import FactKind
 from tests.world import CAF, FAMILY, MOVED, VOICE, World, world
 
 pytestmark = pytest.mark.asyncio

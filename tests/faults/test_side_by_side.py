@@ -14,8 +14,8 @@ from broker.deliveries import Delivery, DeliveryState, citizen_lock, load
 from broker.directory.registrar import changing
 from connectors.contract import Applied, Rejected
 from consent.grant import Scope
-from schemas.facts import FactKind
 from schemas.errors import Refused, Unavailable
+from schemas.facts import FactKind
 from schemas.names import Reason
 from tests.faults.races import breaches, prepare
 from tests.world import CAF, CPAM, FAMILY, HEALTH, MINUTE, MOVED, PORTAL, VOICE, YANN, World, world

@@ -15,8 +15,8 @@ from connectors.contract import Applied
 from consent.grant import CONSENT, Scope, Status, law
 from consent.tables import consent_keys, grants
 from schemas.delivery import VerifiedDelivery
-from schemas.facts import FactKind
 from schemas.errors import Refused, Unavailable
+from schemas.facts import FactKind
 from schemas.names import DeclarationId, GrantId, PartyId, Reason
 from tests.world import BANK, BREST_ADDRESS, CAF, CPAM, DAY, ELISE, FAMILY, HEALTH, MOVED, RENNES, TOWN, VOICE, World
 

@@ -7,8 +7,8 @@ from broker.deliveries import DeliveryState, Stage, load
 from broker.router import TOPIC
 from broker.store.tables import dead_letters
 from connectors.contract import Applied, Rejected
-from schemas.facts import FactKind
 from schemas.errors import Refused
+from schemas.facts import FactKind
 from schemas.names import DeliveryId, Reason
 from tests.world import CAF, DAY, FAMILY, MOVED, PORTAL, VOICE, World
 

@@ -15,9 +15,9 @@ from broker.ports import Clock
 from broker.router import TOPIC
 from broker.store.engine import Store, Transaction
 from schemas.directory import Directory
-from schemas.facts import FactKind
 from schemas.envelope import SignedDeclaration
 from schemas.errors import Refused, Unavailable
+from schemas.facts import FactKind
 from schemas.intake_receipt import RECEIPT_TYPE
 from schemas.names import DeclarationId, Instant, PartyId, Reason, uuid7
 from schemas.signing import pae, verify

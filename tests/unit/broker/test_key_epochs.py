@@ -13,8 +13,8 @@ from broker.ports import KeyKind
 from broker.store.tables import consent_epochs
 from connectors.contract import Applied
 from consent import keyring, registry
-from schemas.facts import FactKind
 from schemas.errors import Corrupt, Refused
+from schemas.facts import FactKind
 from schemas.hpke import Suite
 from schemas.names import GrantId, Kid
 from tests.world import BANK, CAF, DAY, FAMILY, MOVED, PORTAL, VOICE, YANN, World

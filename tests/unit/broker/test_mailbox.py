@@ -6,8 +6,8 @@ from broker.deliveries import Delivery, DeliveryState, load
 from broker.mailbox import Patience
 from broker.store.tables import deliveries
 from connectors.contract import Applied, Rejected
-from schemas.facts import FactKind
 from schemas.errors import Refused
+from schemas.facts import FactKind
 from schemas.names import DeclarationId, DeliveryId, Reason
 from tests.world import BANK, CAF, CPAM, FAMILY, HEALTH, MINUTE, MOVED, VOICE, YANN, World
 

@@ -17,8 +17,8 @@ from broker.store.migrate import upgrade
 from broker.store.move import _Content, move
 from broker.wiring import open_home
 from connectors.contract import Applied
-from schemas.facts import FactKind
 from schemas.errors import Corrupt, Refused
+from schemas.facts import FactKind
 from schemas.hpke import Suite
 from tests.services.databases import Databases
 from tests.world import CAF, ELISE, FAMILY, MINUTE, MOVED, YANN, Clock, World, populate, settings

@@ -9,8 +9,8 @@ from broker.ports import KeyKind
 from broker.proofs import audit_home, grown_since, prove
 from schemas import checkpoint, receipt
 from schemas.checkpoint import Checkpoint
-from schemas.facts import FactKind
 from schemas.errors import Refused
+from schemas.facts import FactKind
 from schemas.note import Note
 from schemas.signing import Algorithm, PrivateKey
 from tests.world import CAF, FAMILY, MOVED, VOICE, World

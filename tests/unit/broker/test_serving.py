@@ -18,8 +18,8 @@ from broker.serving import Role, Serving
 from broker.store.bell import DECLARED, declared_in
 from broker.turns import Turn
 from schemas import topics
-from schemas.facts import FactKind
 from schemas.errors import Corrupt, Refused, Unavailable
+from schemas.facts import FactKind
 from tests.announced import announce
 from tests.two_agencies import count, two_agencies
 from tests.world import CAF, FAMILY, MOVED, PORTAL, RENNES, TOWN, World

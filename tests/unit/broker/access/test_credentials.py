@@ -10,8 +10,8 @@ from sqlalchemy import select, update
 
 from broker.access.credentials import LIFETIME_MS, Credentials, Issued, Scope
 from broker.store.access_tables import api_tokens
-from schemas.facts import FactKind
 from schemas.errors import Refused
+from schemas.facts import FactKind
 from schemas.names import Instant, PartyId
 from tests.world import CAF, CPAM, DAY, World
 

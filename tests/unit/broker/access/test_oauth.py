@@ -13,8 +13,8 @@ from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
 from broker.access.credentials import Credential, Scope
 from broker.access.oauth import OAuth
-from schemas.facts import FactKind
 from schemas.errors import Refused
+from schemas.facts import FactKind
 from schemas.names import Kid
 from tests.clients import Client
 from tests.world import CAF, CPAM, World

@@ -14,9 +14,9 @@ from broker.store.tables import consumed, declarations
 from broker.topics import served
 from schemas import cloudevents
 from schemas import topics as names
-from schemas.facts import FactKind
 from schemas.envelope import SignedDeclaration
 from schemas.errors import Corrupt, Refused, Unavailable
+from schemas.facts import FactKind
 from schemas.manifest import Manifest
 from tests.world import CAF, ELISE, MOVED, PORTAL, YANN, World
 

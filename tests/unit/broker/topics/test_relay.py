@@ -11,8 +11,8 @@ from broker.rounds import Rounds
 from broker.topics.relay import Relay, order_key
 from connectors.contract import Applied
 from schemas import cloudevents, topics
-from schemas.facts import FactKind
 from schemas.errors import Corrupt, Refused, Unavailable
+from schemas.facts import FactKind
 from schemas.locked import LockedDelivery
 from schemas.names import PartyId, Reason
 from tests.world import BANK, CAF, CPAM, DAY, ELISE, FAMILY, MOVED, VOICE, YANN, World

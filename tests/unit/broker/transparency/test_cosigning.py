@@ -14,8 +14,8 @@ from broker.transparency import cosigning as module
 from broker.transparency.cosigning import FIRST_MS, KEPT, MOST_MS, Cosigning
 from schemas import checkpoint, merkle
 from schemas.checkpoint import Checkpoint
-from schemas.facts import FactKind
 from schemas.errors import Refused, Unavailable
+from schemas.facts import FactKind
 from schemas.note import KeyType, Note, VerifierKey
 from schemas.witnessing import Known, Submission
 from tests.witnesses import Reached, key_of, witnessed

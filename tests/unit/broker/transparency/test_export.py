@@ -11,8 +11,8 @@ from broker.transparency.audits import audit_folder
 from broker.transparency.export import export
 from schemas import checkpoint, tiles
 from schemas.checkpoint import Checkpoint
-from schemas.facts import FactKind
 from schemas.errors import Refused, Unavailable
+from schemas.facts import FactKind
 from schemas.note import VerifierKey
 from schemas.signing import Algorithm, PrivateKey
 from tests.world import CAF, FAMILY, MOVED, World

@@ -18,8 +18,8 @@ from broker.store.access_tables import webhook_attempts, webhooks
 from broker.webhooks import telling as tellings
 from broker.webhooks.endpoints import LIVING, OVERLAP_MS, Kind, Status, Webhook
 from broker.webhooks.telling import KEPT, LEASE_MS, REMINDERS, SCHEDULE
-from schemas.facts import FactKind
 from schemas.errors import Fault, Refused, Unavailable
+from schemas.facts import FactKind
 from schemas.names import Instant, PartyId
 from tests.endpoints import Answer, Endpoints, Heard, echo, send, status, telling
 from tests.world import CAF, CPAM, DAY, ELISE, FAMILY, MINUTE, MOVED, World

@@ -11,8 +11,8 @@ from cloudevents.core.formats.json import JSONFormat
 from cloudevents.core.v1.event import CloudEvent
 
 from schemas import cloudevents
-from schemas.facts import FactKind
 from schemas.envelope import SignedDeclaration
+from schemas.facts import FactKind
 from schemas.manifest import Manifest
 from tests.unit.broker.web.agencies.calls import Caller, Served
 from tests.world import BANK, CAF, CPAM, FAMILY, MOVED, PORTAL

@@ -12,8 +12,8 @@ from connectors.client import Client
 from connectors.renewal import Renewal, Told
 from schemas.delivery import open_release
 from schemas.directory import Directory
-from schemas.facts import FactKind
 from schemas.errors import Refused
+from schemas.facts import FactKind
 from schemas.hpke import SealingKey, Suite
 from schemas.locked import LockedDelivery
 from schemas.names import Instant, Kid, PartyId

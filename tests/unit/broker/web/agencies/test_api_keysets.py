@@ -20,8 +20,8 @@ from broker.access.jwks import key_set
 from broker.access.keysets import APART_MS, BYTES, FRESH_MS, SETS, STALE_MS, KeySet
 from broker.store.access_tables import spent_assertions
 from broker.web.agencies.tokens import ASSERTION, FORM
-from schemas.facts import FactKind
 from schemas.errors import Refused, Unavailable
+from schemas.facts import FactKind
 from schemas.names import PartyId
 from tests.clients import Client
 from tests.speaking import Talk, listening

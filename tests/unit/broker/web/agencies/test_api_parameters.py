@@ -23,8 +23,8 @@ from broker.web.agencies.examples import EXAMPLES
 from consent.tables import metadata
 from schemas import cloudevents, messages
 from schemas.cloudevents import STRUCTURED_MEDIA_TYPE
-from schemas.facts import FactKind
 from schemas.envelope import SignedDeclaration
+from schemas.facts import FactKind
 from schemas.manifest import Manifest
 from schemas.names import PartyId
 from tests.unit.broker.web.agencies.calls import Served

@@ -8,8 +8,8 @@ import pytest
 
 from broker.web.agencies.bodies import b64u
 from schemas import receipt
-from schemas.facts import FactKind
 from schemas.errors import Refused
+from schemas.facts import FactKind
 from schemas.note import KeyType, VerifierKey
 from tests.unit.broker.web.agencies.calls import Caller, Served
 from tests.witnesses import key_of, witnessed
