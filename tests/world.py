@@ -10,6 +10,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import select
+
 from broker import identity
 from broker.arrived import Accepted
 from broker.consents import Recorded, Wish
@@ -23,12 +25,13 @@ from broker.ports import KeyKind
 from broker.rows import seals
 from broker.settings.choices import Settings, load
 from broker.store.engine import Store
-from broker.store.tables import metadata
+from broker.store.tables import ledger_entries, metadata
 from broker.wiring import Home, assemble, open_log
 from connectors.contract import Applied, Pulled
 from consent.grant import CONSENT, Basis, Scope, Voice
 from consent.policy import Subscription
 from schemas.delivery import VerifiedDelivery, open_release, verify_delivery
+from schemas.entry import Entry
 from schemas.facts import FactKind, Facts
 from schemas.hpke import Suite
 from schemas.names import (
@@ -37,6 +40,7 @@ from schemas.names import (
     DeclarationId,
     EventType,
     Instant,
+    LeafHash,
     PartyId,
     Purpose,
     SubjectRef,
@@ -273,11 +277,21 @@ class World:
             await inbox.acknowledge(delivery.delivery_id, Applied(None))
         return opened
 
-    async def entries(self, *kinds: FactKind) -> list[Facts]:
-        """What the ledger's entries of these kinds say, or all, in the order of writing."""
+    async def told(self, *kinds: FactKind) -> list[tuple[LeafHash, Facts]]:
+        """The ledger's entries of these kinds, or all, in the order of writing: their leaf hashes and what they say."""
         async with self.home.store.read() as tx:
-            found = [facts for _, facts in await self.home.openings.all(tx)]
-        return [facts for facts in found if not kinds or facts.kind in kinds]
+            found = await self.home.openings.all(tx)
+        return [(leaf, facts) for leaf, facts in found if not kinds or facts.kind in kinds]
+
+    async def entries(self, *kinds: FactKind) -> list[Facts]:
+        """What they say."""
+        return [facts for _, facts in await self.told(*kinds)]
+
+    async def sealed(self) -> list[Entry]:
+        """The entries as anyone reads them, in the order of writing."""
+        async with self.home.store.read() as tx:
+            rows = await tx.execute(select(ledger_entries.c.entry).order_by(ledger_entries.c.id))
+            return [Entry.decode(row.entry) for row in rows]
 
 
 @asynccontextmanager

@@ -43,7 +43,7 @@ class Told:
     facts: Facts | None
     erased: bytes | None = None
     """The leaf of the entry that says that nobody can open this one any more."""
-    finding: Finding | None = None
+    wrong: tuple[Finding, ...] = ()
     """What is wrong with the row itself."""
 
 
@@ -67,31 +67,39 @@ def erased_until(told: Sequence[Told]) -> Instant:
 
 def _told(row: Row[Any], openings: Openings) -> Told:
     place = f"ledger_entries/{row.id}"
-    wrong = None
+    wrong = []
     if merkle.leaf_hash(row.entry) != row.leaf:
-        wrong = Finding("ledger.leaf", place, "the leaf hash is not that of the entry")
+        wrong.append(Finding("ledger.leaf", place, "the leaf hash is not that of the entry"))
+    entry = facts = None
     try:
         entry = Entry.decode(row.entry)
     except Refused as fault:
-        wrong = Finding("ledger.entry", place, f"not an entry: {fault.code}")
-        return Told(row.id, row.leaf, row.entry, row.position, None, None, finding=wrong)
-    if entry.open is not None:
-        return Told(row.id, row.leaf, row.entry, row.position, entry, entry.open, finding=wrong)
+        wrong.append(Finding("ledger.entry", place, f"not an entry: {fault.code}"))
+    if entry is not None and entry.open is not None:
+        facts = entry.open
+    elif entry is not None:
+        facts, unopened = _opened(row, entry, openings)
+        wrong += [] if wrong or unopened is None else [unopened]
+    erased = row.by if entry is not None and row.sealed is None else None
+    return Told(row.id, row.leaf, row.entry, row.position, entry, facts, erased, tuple(wrong))
+
+
+def _opened(row: Row[Any], entry: Entry, openings: Openings) -> tuple[Facts | None, Finding | None]:
+    """What opens a sealed entry says, and what is wrong with that."""
+    place = f"ledger_entries/{row.id}"
     if row.sealed is None and row.by is not None:
-        return Told(row.id, row.leaf, row.entry, row.position, entry, None, row.by, wrong)
+        return None, None
     if row.sealed is None:
-        wrong = wrong or Finding("ledger.opening", place, "nothing opens this entry any more")
-        return Told(row.id, row.leaf, row.entry, row.position, entry, None, finding=wrong)
+        return None, Finding("ledger.opening", place, "nothing opens this entry any more")
     try:
         opened = openings.open(row.leaf, entry, row)
     except (Corrupt, Refused) as fault:
-        wrong = wrong or Finding("ledger.opening", place, f"what should open this entry does not: {fault.code}")
-        return Told(row.id, row.leaf, row.entry, row.position, entry, None, finding=wrong)
+        return None, Finding("ledger.opening", place, f"what should open this entry does not: {fault.code}")
     if row.by is not None:
-        wrong = wrong or Finding("ledger.erasure", place, "its opening was erased, and lies there")
+        return opened.facts, Finding("ledger.erasure", place, "its opening was erased, and lies there")
     if not _about(opened, row.subject, openings):
-        wrong = wrong or Finding("ledger.subject", place, "the entry is about somebody else")
-    return Told(row.id, row.leaf, row.entry, row.position, entry, opened.facts, finding=wrong)
+        return opened.facts, Finding("ledger.subject", place, "the entry is about somebody else")
+    return opened.facts, None
 
 
 def _about(opened: Opened, subject: bytes, openings: Openings) -> bool:
@@ -105,8 +113,8 @@ def _about(opened: Opened, subject: bytes, openings: Openings) -> bool:
 async def check(tx: Transaction, key: VerifierKey, told: Sequence[Told]) -> AsyncIterator[Finding]:
     """Every check of the ledger. `key` is the log's own, from the key store, not from the database."""
     for one in told:
-        if one.finding is not None:
-            yield one.finding
+        for finding in one.wrong:
+            yield finding
     placed = sorted((one for one in told if one.position is not None), key=lambda one: one.position or 0)
     for finding in _positions(placed):
         yield finding

@@ -134,8 +134,11 @@ def commands() -> Iterator[str]:
 def kinds(home: Path) -> list[str]:
     """Of every entry, oldest first."""
     with closing(sqlite3.connect(home / "unefois.db")) as database:
-        rows = database.execute("SELECT entry FROM ledger_entries ORDER BY id").fetchall()
-    return [Entry.decode(row[0]).kind.value for row in rows]
+        rows = database.execute(
+            "SELECT entry, kind FROM ledger_entries LEFT JOIN ledger_openings USING (leaf) ORDER BY id"
+        ).fetchall()
+    opened = ((Entry.decode(entry).open, kind) for entry, kind in rows)
+    return [kind if facts is None else facts.kind.value for facts, kind in opened]
 
 
 def test_every_command_is_a_look_or_an_act_with_its_entry() -> None:

@@ -79,7 +79,7 @@ class TestProve:
     def test_what_is_printed_is_the_receipt_and_nothing_else(self, log: Path, proof: Path) -> None:
         checked = receipt.check(proof.read_text(), VerifierKey.parse((log / "vkey").read_text().strip()))
 
-        assert (FactKind.APPLIED, RENNES) == (checked.entry.kind, checked.entry.recipient)
+        assert (FactKind.APPLIED, RENNES) == (checked.facts.kind, checked.facts.recipient)
 
     def test_declaration_delivery_and_grant_can_be_proven(self, bare: Program, lived: str) -> None:
         (step,) = [each for each in bare.told("track", lived)["steps"] if each["recipient"] == RENNES]
