@@ -20,7 +20,7 @@ from broker.store.engine import Transaction
 from broker.store.tables import ledger_erased, ledger_erasures, ledger_openings
 from consent import registry
 from consent.asking import one_of
-from schemas.disclosure import erasure_digest
+from schemas.entry import commit_erased
 from schemas.facts import BLIND_BYTES, FactKind, Facts
 from schemas.names import GrantId, Instant, LeafHash
 
@@ -50,7 +50,7 @@ class Erasing:
         """Destroy the openings of these entries. Returns the leaf of the entry that says so."""
         at = self._clock()
         blind = self._entropy(BLIND_BYTES)
-        by = self._recorder.record(tx, FactKind.ERASED, at, detail=erasure_digest(blind, leaves))
+        by = self._recorder.record(tx, FactKind.ERASED, at, detail=commit_erased(blind, leaves))
         tx.add(ledger_erasures, {"leaf": by, "blind": blind})
         for leaf in leaves:
             tx.add(ledger_erased, {"leaf": leaf, "by": by})

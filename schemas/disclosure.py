@@ -14,13 +14,13 @@ Source: docs/protocol.md, section 8, "Disclosure"; ledger.md, R3.
 
 import json
 from base64 import b64decode, b64encode
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final, Self
 
 from schemas import hpke
-from schemas.entry import Entry, Opening
+from schemas.entry import Entry, Opening, commit_erased
 from schemas.errors import Refused
 from schemas.facts import Facts
 from schemas.names import Instant, LeafHash
@@ -28,7 +28,6 @@ from schemas.names import Instant, LeafHash
 FORMAT: Final = "unefois-disclosure/1"
 SEALED: Final = "unefois-disclosure-sealed/1"
 _INFO: Final = b"unefois/disclosure/v1\x00"
-_ERASED: Final = b"unefois/ledger-erased/v2\x00"
 _DIGEST: Final = b"unefois/ledger-disclosed/v2\x00"
 
 
@@ -41,8 +40,8 @@ class Erased:
 
     @property
     def digest(self) -> bytes:
-        """What its entry commits to."""
-        return erasure_digest(self.blind, self.leaves)
+        """What its entry commits to. Raises Refused `entry.blind`."""
+        return commit_erased(self.blind, self.leaves)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,13 +123,6 @@ def open_sealed(raw: bytes, key: hpke.SealingKey) -> Disclosure:
 def digest(sealed: bytes) -> bytes:
     """SHA-256("unefois/ledger-disclosed/v2" 0x00 | the sealed file), 32 bytes: the `detail` of the entry that tells."""
     return sha256(_DIGEST + sealed).digest()
-
-
-def erasure_digest(blind: bytes, leaves: Iterable[bytes]) -> bytes:
-    """SHA-256("unefois/ledger-erased/v2" 0x00 | blind32 | leaf hashes in ascending order), 32 bytes: an erasure's
-    `detail`. Leaves are public, and a person has few: without the blind, a list could be tried out.
-    """
-    return sha256(_ERASED + blind + b"".join(sorted(leaves))).digest()
 
 
 def _erased(blind: str, leaves: Sequence[str]) -> Erased:

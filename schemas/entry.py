@@ -10,7 +10,7 @@ Source: docs/protocol.md, section 8.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from hashlib import sha256
@@ -266,6 +266,17 @@ def commit_plan(blind: bytes, facts: Facts) -> bytes:
     what was planned last.
     """
     return sha256(b"unefois/ledger-plan/v2\x00" + blind + facts.plan()).digest()
+
+
+def commit_erased(blind: bytes, leaves: Iterable[LeafHash]) -> bytes:
+    """SHA-256("unefois/ledger-erased/v2" 0x00 | blind32 | the leaf hashes, ascending), 32 bytes: `detail` of `erased`.
+
+    The blind stays with the list. Without it, who knows some of a citizen's entries would find the others by trying:
+    all leaves are public, and one person's are few.
+    """
+    if len(blind) != BLIND_BYTES:
+        raise Refused("entry.blind", "/blind", length=len(blind))
+    return sha256(b"unefois/ledger-erased/v2\x00" + blind + b"".join(sorted(leaves))).digest()
 
 
 def opened(window: Instant, facts: Facts) -> Entry:

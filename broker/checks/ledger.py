@@ -20,11 +20,10 @@ from broker.store.tables import (
 )
 from schemas import audit, checkpoint, merkle, tiles
 from schemas.audit_full import FullAuditor
-from schemas.disclosure import erasure_digest
-from schemas.entry import Entry
+from schemas.entry import Entry, commit_erased
 from schemas.errors import Corrupt, Refused
 from schemas.facts import FactKind, Facts
-from schemas.names import Instant, SubjectRef
+from schemas.names import Instant, LeafHash, SubjectRef
 from schemas.note import Note, SignatureLine, VerifierKey
 
 LONGEST_WINDOW_MS: Final = 86_400_000
@@ -212,7 +211,8 @@ def _erasures(told: Sequence[Told], blinds: Mapping[bytes, bytes]) -> Iterator[F
     for one in told:
         if one.facts is not None and one.facts.kind is FactKind.ERASED:
             leaves = lists.pop(bytes(one.leaf), [])
-            if one.facts.detail != erasure_digest(blinds.get(bytes(one.leaf), b""), leaves):
+            blind = blinds.get(bytes(one.leaf))
+            if blind is None or one.facts.detail != commit_erased(blind, map(LeafHash, leaves)):
                 yield Finding(
                     "ledger.erasure", f"ledger_entries/{one.id}", "it is not of the entries that lie under it"
                 )

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas import entry as module
-from schemas.entry import KINDS, OPEN_FACTS, Entry, EntryKind, Opening, kind_of, opened, window_of
+from schemas.entry import KINDS, OPEN_FACTS, Entry, EntryKind, Opening, commit_erased, kind_of, opened, window_of
 from schemas.errors import Refused
 from schemas.facts import PLAN, FactKind, Facts
 from schemas.instants import INSTANT_MAX
@@ -209,6 +209,15 @@ def test_what_is_a_citizens_is_in_no_open_entry(kind: FactKind) -> None:
 def test_a_public_fact_names_nothing_that_leads_to_a_citizen(name: str) -> None:
     led: dict[str, Any] = {name: getattr(WHOLE, name)}
     refuses("entry.not-public", f"/open/{name}", lambda: opened(WINDOW, replace(ADDED, **led)))
+
+
+def test_a_list_of_what_was_erased_is_committed_to_under_a_blind_in_one_order() -> None:
+    leaves = [opening_of(kind).seal(WINDOW, TAG).leaf_hash() for kind in (FactKind.GRANTED, FactKind.APPLIED)]
+    by_hand = sha256(b"unefois/ledger-erased/v2\0" + BLIND + min(leaves) + max(leaves)).digest()
+
+    assert by_hand == commit_erased(BLIND, leaves) == commit_erased(BLIND, reversed(leaves))
+    assert by_hand != commit_erased(PLAN_BLIND, leaves)
+    refuses("entry.blind", "/blind", lambda: commit_erased(b"", leaves))
 
 
 # Openings.
