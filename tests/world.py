@@ -10,7 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import make_url, select
 
 from broker import identity
 from broker.arrived import Accepted
@@ -304,7 +304,7 @@ async def world(folder: Path, *, stepped: bool = False, **more: Any) -> AsyncIte
     """
     clock, entropy, keys = Clock(), Entropy(), MemoryKeys()
     chosen = settings(folder, **more)
-    file = None if "database_url" in more else Path(chosen.database_url.partition("///")[2])
+    file = None if "database_url" in more else Path(make_url(chosen.database_url).database or "")
     furnished = _FURNISHED.get((stepped, repr(more))) if file is not None else None
     if furnished is not None and file is not None:
         file.touch(mode=0o600)

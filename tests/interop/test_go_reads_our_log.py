@@ -51,7 +51,12 @@ def write(directory: Path, *sizes: int, first: int = 0) -> None:
 
 
 @pytest.mark.parametrize(
-    "sizes", [(0, 1), (1, 255), (255, 256), (1, 256, 257), (256, 511, 513), (3, 65_535, 65_536), (257, 65_536, 70_000)]
+    "sizes",
+    [
+        *[(0, 1), (1, 255), (255, 256), (1, 256, 257), (256, 511, 513)],
+        pytest.param((3, 65_535, 65_536), marks=pytest.mark.proof),
+        pytest.param((257, 65_536, 70_000), marks=pytest.mark.proof),
+    ],
 )
 def test_every_entry_and_every_older_checkpoint_is_proven(
     readlog: Readlog, tmp_path: Path, sizes: tuple[int, ...]

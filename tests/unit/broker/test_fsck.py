@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import delete, insert, update
+from sqlalchemy import delete, insert, make_url, update
 
 import broker.checks
 from broker.access.credentials import Scope
@@ -184,7 +184,7 @@ async def reopened(folder: Path, kept: Kept) -> AsyncIterator[World]:
     chosen, keys, clock = settings(folder), DamagedKeys(), Clock()
     keys._secrets = copy.copy(kept.secrets)
     clock.pass_(DAY)
-    Path(chosen.database_url.partition("///")[2]).write_bytes(kept.database)
+    Path(make_url(chosen.database_url).database or "").write_bytes(kept.database)
     async with Store.open(chosen.database_url) as store, open_log(chosen, store, clock) as log:
         parts = {"store": store, "log": log, "keys": keys, "endings": MemoryEndings()}
         home = assemble(chosen, **parts, clock=clock, entropy=Entropy(b"again"))
