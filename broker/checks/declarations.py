@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Row, select
 
 from broker.checks.finding import Finding
+from broker.forgotten import made_at
 from broker.ports import Log
 from broker.router import TOPIC
 from broker.store.engine import Transaction
@@ -28,6 +29,7 @@ from schemas.envelope import SignedDeclaration, verify_declaration
 from schemas.errors import Refused
 from schemas.facts import FactKind, Facts
 from schemas.intake_receipt import RECEIPT_TYPE
+from schemas.locked import manifest_of
 from schemas.names import Instant, Kid, Reason
 
 Rows = Mapping[int, Row[Any]]
@@ -206,14 +208,19 @@ async def _log(
                 read = (
                     record.position.offset < row.next_offset
                 )  # what is asked for may be pruned, and the next ones come
-                if read and sha256(record.value).digest() not in known and not _of(record.value, forgotten):
+                new = sha256(record.value).digest() not in known
+                if read and new and not _of(record.value, forgotten, erased):
                     yield Finding("log.lost", f"{place}/{record.position.offset}", "read, but without effect")
             at = records[-1].position.offset + 1 if records else row.next_offset
 
 
-def _of(record: bytes, forgotten: Gone) -> bool:
-    """Whether a record is an envelope of what is forgotten: a log of Kafka's may keep it for longer."""
+def _of(record: bytes, forgotten: Gone, erased: Instant) -> bool:
+    """Whether a record is an envelope of what is forgotten, or so old that the ledger may tell of it no more: a log of
+    Kafka's may keep it for longer.
+    """
     try:
-        return bool(forgotten) and sha256(SignedDeclaration.decode(record).payload).digest() in forgotten
+        payload = SignedDeclaration.decode(record).payload
+        made = made_at(manifest_of(payload).declaration_id)
     except Refused:
         return False
+    return sha256(payload).digest() in forgotten or (made is not None and made <= erased)

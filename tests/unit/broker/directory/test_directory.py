@@ -14,6 +14,7 @@ from broker.directory import reading
 from broker.directory.reading import Party, PartyKind
 from broker.directory.registrar import OVERLAP_MS, Registrar
 from broker.directory.subscribing import Subscribing, subscription_digest
+from broker.endings.memory import MemoryEndings
 from broker.keys.memory import MemoryKeys
 from broker.openings import Openings
 from broker.recorder import Recorder
@@ -87,6 +88,7 @@ def sealing(seed: int) -> SealingKey:
 @pytest_asyncio.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
     async with Store.open(f"sqlite+aiosqlite:///{tmp_path / 'store.db'}") as opened:
+        opened.journal = MemoryEndings()
         async with opened.begin() as tx:
             await tx.conn.run_sync(tables.meta.metadata.create_all)
             await REGISTRAR.add_party(tx, party(BROKER, PartyKind.BROKER))
