@@ -90,7 +90,7 @@ class Fsck:
         try:
             pinned = await Lookup(Unchecked()).directory(tx)  # each row is compared with the ledger
             kept = await declarations.rows(tx)
-            gone = declarations.gone(entries, kept, await _horizon(tx))
+            gone = declarations.gone(entries, kept, await _horizon(tx), erased)
             checks["declarations"] = declarations.check(
                 tx,
                 self._log,

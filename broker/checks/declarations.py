@@ -2,7 +2,7 @@
 
 import json
 from base64 import b64decode
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 
@@ -44,11 +44,21 @@ async def rows(tx: Transaction) -> Rows:
     return {row.seq: row for row in await tx.execute(select(declarations))}
 
 
-def gone(entries: Iterable[Facts], kept: Rows, horizon: Instant | None) -> Gone:
-    """What the ledger tells of and pruning may have taken: routed up to `horizon`, and not there."""
+def gone(entries: Sequence[Facts], kept: Rows, horizon: Instant | None, erased: Instant) -> Gone:
+    """What the ledger tells of and pruning may have taken: routed up to `horizon`, and not there.
+
+    When it was received, the ledger may tell no more of what is older than `erased`.
+    """
     there = {row.manifest_digest for row in kept.values()}
-    old = (entry for entry in entries if horizon is not None and entry.kind in _RECEIVED and entry.at <= horizon)
-    return frozenset(bytes(entry.declaration) for entry in old if entry.declaration is not None) - there
+    named = {bytes(entry.declaration): entry for entry in entries if entry.declaration is not None}
+    received = {
+        bytes(entry.declaration): entry.at
+        for entry in entries
+        if entry.kind in _RECEIVED and entry.declaration is not None
+    }
+    latest = -1 if horizon is None else horizon
+    unknown = erased if erased >= 0 else latest + 1
+    return frozenset(of for of in named if received.get(of, unknown) <= latest) - there
 
 
 async def check(

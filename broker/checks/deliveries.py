@@ -125,7 +125,12 @@ def _against_the_ledger(delivery: Delivery, story: _Story | None, erased: Instan
     elif delivery.reason is not (last.reason if last.kind in _ENDS else None):
         yield Finding("deliveries.state", place, "the reason is not the one that the ledger gives")
     times = (last.at if last.kind in _ENDS else None, story.released.at if story.released is not None else None)
-    if (delivery.done_at, delivery.released_at) != times:
+    kept = (delivery.done_at, delivery.released_at)
+    gone = (
+        None if told is None and row is not None and row <= erased else row
+        for row, told in zip(kept, times, strict=True)
+    )
+    if tuple(gone) != times:
         yield Finding("deliveries.times", place, "ended or released at another time than the ledger says, or never")
     if state in {DeliveryState.HANDED, DeliveryState.RELEASED} and delivery.handed_at is None:
         yield Finding("deliveries.times", place, f"{state.value}, but never handed out")

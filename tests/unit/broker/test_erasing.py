@@ -1,9 +1,11 @@
 """Openings that have served their time: they go, the ledger says which, and whoever lives on goes on."""
 
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from sqlalchemy import func, select, text
 
 from broker.openings import PERIOD_MS
@@ -26,6 +28,14 @@ async def counted(here: World) -> tuple[int, int]:
         left = (await tx.execute(select(func.count()).select_from(ledger_openings))).scalar_one()
         gone = (await tx.execute(select(func.count()).select_from(ledger_erased))).scalar_one()
     return left, gone
+
+
+@pytest_asyncio.fixture
+async def here(tmp_path: Path, home_settings: dict[str, Any]) -> AsyncIterator[World]:
+    """A home that keeps what opens its ledger for three years."""
+    async with world(tmp_path, ledger_opening_days=1095, **home_settings) as made:
+        yield made
+        await made.step()
 
 
 async def test_after_its_time_an_entry_is_noise_and_a_consent_that_lives_is_entered_anew(here: World) -> None:
@@ -83,7 +93,7 @@ async def test_what_was_ended_is_gone_and_what_comes_after_is_as_ever(here: Worl
 async def test_an_opening_that_is_missing_outside_of_a_list_is_found(
     tmp_path: Path, home_settings: dict[str, Any], tampering: str
 ) -> None:
-    async with world(tmp_path, **home_settings) as here:
+    async with world(tmp_path, ledger_opening_days=1095, **home_settings) as here:
         await here.give(CAF, MOVED, FAMILY, {"subject"})
         here.clock.pass_(YEARS)
         await here.home.pruning.prune()
