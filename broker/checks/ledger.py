@@ -1,4 +1,4 @@
-"""Ledger checks: entries, openings, positions, tiles and checkpoints agree with each other and keep the rules of the house."""
+"""Ledger checks: entries, openings, positions, tiles and checkpoints agree, and keep the rules of the house."""
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
@@ -35,7 +35,8 @@ class Told:
 
 async def read(tx: Transaction, openings: Openings) -> list[Told]:
     """Every entry in the order of writing, with the facts that its opening gives."""
-    joined = select(ledger_entries, ledger_openings.c.subject, ledger_openings.c.period, ledger_openings.c.sealed)
+    kept = ledger_openings.c
+    joined = select(ledger_entries, kept.subject, kept.period, kept.kind, kept.reason, kept.sealed)
     rows = await tx.execute(
         joined.outerjoin(ledger_openings, ledger_openings.c.leaf == ledger_entries.c.leaf).order_by(ledger_entries.c.id)
     )
@@ -69,6 +70,9 @@ def _opened(row: Row[Any], entry: Entry, openings: Openings) -> tuple[Facts | No
         opened = openings.open(row.leaf, entry, row)
     except (Corrupt, Refused) as fault:
         return None, Finding("ledger.opening", place, f"what should open this entry does not: {fault.code}")
+    reason = None if opened.facts.reason is None else opened.facts.reason.value
+    if (row.kind, row.reason) != (opened.facts.kind.value, reason):
+        return opened.facts, Finding("ledger.opening", place, "the row says another kind or reason than it opens")
     if not _about(opened, row.subject, openings):
         return opened.facts, Finding("ledger.subject", place, "the entry is about somebody else")
     return opened.facts, None
