@@ -2,38 +2,42 @@
 
 Refuses: a grant for fields that the type does not have, or to a party that nobody knows.
 Keeps: when a revocation returns, the consent key is destroyed, its undelivered deliveries are noise, and the ledger
-says so; every change of a grant is a new version with its entry.
+says so; every change of a grant is a new version with its entry, and in the journal of endings before it is committed.
 Source: docs/architecture.md, "Transactions that matter"; docs/protocol.md, section 9.
 """
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 
-from broker import epochs
+from broker import ended_grants, epochs
 from broker.crashpoints import mark
 from broker.declared import known, latest
 from broker.deliveries import ACTIVE, DeliveryState, citizen_lock, in_states, load, mailbox_lock, withhold
 from broker.directory.lookup import Lookup
+from broker.ended import Ended
 from broker.keyring import Keyring
 from broker.measures import REVOCATION
 from broker.planner import Planner
 from broker.ports import Clock, Entropy
 from broker.recorder import Recorder
+from broker.rows.seals import RowReader
 from broker.store.engine import Store, Transaction
-from broker.store.tables import consent_epochs, declarations, deliveries, withholdings
+from broker.store.tables import declarations, deliveries, withholdings
 from consent import keyring as wrapping
 from consent import registry
 from consent.grant import Basis, Grant, Scope, Status, Voice
 from consent.policy import Subscription, SubscriptionStatus
 from consent.rows import digest_of
-from schemas.catalogue import Catalogue
+from schemas.catalogue import Catalogue, EventSchema
 from schemas.errors import Corrupt, Refused, Unavailable
 from schemas.facts import FactKind
 from schemas.names import EventType, GrantId, Instant, LeafHash, PartyId, Purpose, Reason, SubjectRef, uuid7
 
 Transition = Callable[[Grant, Instant], Grant]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +73,7 @@ class Consents:
         self,
         *,
         store: Store,
+        rows: RowReader,
         lookup: Lookup,
         keyring: Keyring,
         planner: Planner,
@@ -78,6 +83,7 @@ class Consents:
         entropy: Entropy,
     ) -> None:
         self._store = store
+        self._rows = rows
         self._lookup = lookup
         self._keyring = keyring
         self._planner = planner
@@ -89,6 +95,9 @@ class Consents:
     async def give(self, wish: Wish) -> Recorded:
         """A new grant with its own key. Raises Refused: `grant.*`, `purposes.*`, `consents.unknown-recipient`."""
         event = self._catalogue.by_type(wish.event_type)
+        return await self._not_behind(lambda: self._give(wish, event))
+
+    async def _give(self, wish: Wish, event: EventSchema) -> Recorded:
         async with self._store.begin() as tx:
             at = self._clock()
             grant = Grant(
@@ -180,27 +189,87 @@ class Consents:
         async with self._store.read() as tx:
             return await registry.of_subject(tx.conn, subject)
 
-    async def _change(self, grant_id: GrantId, kind: FactKind, transition: Transition) -> Recorded:
-        """The lock, the next version, what follows for deliveries, the entry; one transaction, acknowledged after
-        it.
+    async def complete(self, grant_id: GrantId) -> frozenset[GrantId]:
+        """Do what the journal of endings says of this grant, and of its citizen's others, and their rows do not: all of
+        them together, for what follows from one is planned under the others. Returns those that were behind.
         """
         async with self._store.begin() as tx:
             there = (await registry.current(tx.conn, [grant_id])).get(grant_id)
             if there is None:
-                raise Refused("consents.unknown-grant", "/grant")
+                return frozenset()
             await tx.lock_exclusive([citizen_lock(there.subject)])
-            await tx.lock_exclusive([grant_id])
-            head = (await registry.current(tx.conn, [grant_id]))[grant_id]
-            if head.status.over and await registry.unsound(tx.conn, [head], {}):  # its key lives: nobody has ended it
-                raise Corrupt("registry.unsound", grant=grant_id.hex())
-            at = self._clock()
-            changed = transition(head, at)
-            await registry.change(tx.conn, changed, self._keyring.consent_epochs(), self._entropy)
-            entry = self._recorder.grant(tx, kind, changed, at)
-            mark("consents.changed")
-            # Crash here: the grant stands as before with its key, nobody was told otherwise, the citizen asks again.
-            await self._follow(tx, head, changed, at)
-        return Recorded(changed, entry)
+            await tx.lock_exclusive([grant.id for grant in await registry.of_subject(tx.conn, there.subject)])
+            ended, at = await tx.endings(), self._clock()
+            moved: list[tuple[Grant, Grant]] = []
+            for head in await registry.of_subject(tx.conn, there.subject):
+                moved += await self._lost(tx, ended, head, at)
+            for old, new in moved:
+                await self._follow(tx, old, new, at)
+        return frozenset(new.id for _, new in moved)
+
+    async def _not_behind(self, once: Callable[[], Awaitable[T]]) -> T:
+        """Once more, after the citizen's other grants were completed, where they stood in the way."""
+        try:
+            return await once()
+        except ended_grants.RowsBehind as behind:
+            for grant_id in behind.grants:
+                await self.complete(grant_id)
+            return await once()
+
+    async def _change(self, grant_id: GrantId, kind: FactKind, transition: Transition) -> Recorded:
+        """The lock, the next version, what follows for deliveries, the entry; one transaction, acknowledged after
+        it.
+        """
+
+        async def once() -> Recorded:
+            async with self._store.begin() as tx:
+                head = await self._held(tx, grant_id)
+                at = self._clock()
+                changed = transition(head, at)
+                tx.end(ended_grants.ending_of(changed))
+                return Recorded(changed, await self._write(tx, head, changed, kind, at))
+
+        return await self._not_behind(once)
+
+    async def _held(self, tx: Transaction, grant_id: GrantId) -> Grant:
+        """The grant's head under its locks, once it is what the journal of endings says: nobody changes a version that
+        has ended, however its row came to be there.
+        """
+        there = (await registry.current(tx.conn, [grant_id])).get(grant_id)
+        if there is None:
+            raise Refused("consents.unknown-grant", "/grant")
+        await tx.lock_exclusive([citizen_lock(there.subject)])
+        await tx.lock_exclusive([grant_id])
+        head = (await registry.current(tx.conn, [grant_id]))[grant_id]
+        if head.status.over and await registry.unsound(tx.conn, [head], {}):  # its key lives: nobody has ended it
+            raise Corrupt("registry.unsound", grant=grant_id.hex())
+        ended, at = await tx.endings(), self._clock()
+        moved = await self._lost(tx, ended, head, at)
+        for old, new in moved:
+            await self._follow(tx, old, new, at)
+        head = moved[-1][1] if moved else head
+        return ended_grants.last_word(ended, head) or head  # the same version with other words: fsck tells it
+
+    async def _lost(self, tx: Transaction, ended: Ended, head: Grant, at: Instant) -> list[tuple[Grant, Grant]]:
+        """Write the versions that the journal knows and the rows do not; what the ledger tells already is not told
+        twice. Returns each with the one before it.
+        """
+        moved: list[tuple[Grant, Grant]] = []
+        for version in ended_grants.lost(ended, head):
+            await registry.change(tx.conn, version, self._keyring.consent_epochs(), self._entropy, leap=True)
+            if not await self._recorder.tells_of(tx, version):
+                self._recorder.grant(tx, ended_grants.entry_kind(version), version, at)
+            moved.append((moved[-1][1] if moved else head, version))
+        return moved
+
+    async def _write(self, tx: Transaction, head: Grant, changed: Grant, kind: FactKind, at: Instant) -> LeafHash:
+        await registry.change(tx.conn, changed, self._keyring.consent_epochs(), self._entropy)
+        entry = self._recorder.grant(tx, kind, changed, at)
+        mark("consents.changed")
+        # Crash here: the grant stands as before with its key, nobody was told otherwise, the citizen asks again; or, if
+        # the journal of endings has it, the next start completes it.
+        await self._follow(tx, head, changed, at)
+        return entry
 
     async def _follow(self, tx: Transaction, old: Grant, new: Grant, at: Instant) -> None:
         """What a change means for what is on its way."""
@@ -245,6 +314,8 @@ class Consents:
         subscriptions = await self._lookup.subscriptions_by_id(tx)
         keys = self._keyring.consent_epochs()
         for seq, subscription in sorted(pairs):
+            if subscription not in subscriptions:
+                continue  # its row lost its seal: what was held back stays so
             for declaration in await known(tx, declarations.c.seq == seq):
                 await self._planner.replan(tx, declaration, subscriptions[subscription], keys, at)
 
@@ -264,8 +335,8 @@ class Consents:
     async def _newest_epoch(self, tx: Transaction) -> tuple[int, bytes]:
         """The epoch to wrap under, by the books: a key that no book knows is about to be destroyed."""
         await tx.lock_shared([epochs.LOCK])
-        living = select(func.max(consent_epochs.c.epoch)).where(consent_epochs.c.destroyed_at.is_(None))
-        newest = (await tx.execute(living)).scalar()
+        living = await epochs.living_consent(tx, self._rows)
+        newest = living[-1][0] if living else None
         keys = self._keyring.consent_epochs()
         if newest is None or newest not in keys:
             raise Unavailable("consents.no-epoch-key")

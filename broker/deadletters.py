@@ -139,7 +139,9 @@ class DeadLetters:
         if delivery.state is DeliveryState.APPLIED:
             raise Refused("dead.applied", "/id")
         record(tx, self._recorder, FactKind.REPLAYED, delivery, at, reason=delivery.reason)
-        subscription = (await self._lookup.subscriptions_by_id(tx))[delivery.subscription]
+        subscription = (await self._lookup.subscriptions_by_id(tx)).get(delivery.subscription)
+        if subscription is None:  # its row lost its seal, or is not there
+            raise Refused("subscribing.unknown", "/subscription")
         declaration = (await known(tx, declarations.c.seq == delivery.declaration))[0]
         keys = self._keyring.consent_epochs()
         decision = await self._planner.replan(tx, declaration, subscription, keys, at, replayed=delivery.id)

@@ -231,10 +231,12 @@ def record(
     reason: Reason | None = None,
     basis: str | None = None,
     sealed_to: Kid | None = None,
+    written: Instant | None = None,
 ) -> LeafHash:
     """Write a delivery's step into the ledger, in the transaction that makes it true. Returns the leaf hash.
 
-    `basis` of a plan and a release: its grant's; `sealed_to` of a release: the recipient's key. Once it is committed it is said in the log, too, and is a span: since when it was planned.
+    `basis` of a plan and a release: its grant's; `sealed_to` of a release: the recipient's key. Once it is committed it
+    is said in the log, too, and is a span: since when it was planned.
     """
     tx.after(lambda: _say(kind, planned, at, reason))
     return recorder.record(
@@ -256,6 +258,7 @@ def record(
         sealed_to=sealed_to,
         tag=planned.tag,
         plan_blind=planned.plan_blind,
+        written=written,
     )
 
 

@@ -74,12 +74,18 @@ class Figures:
     """Since the oldest message was made that no webhook has heard yet."""
     relay_age: int | None = None
     """Since the oldest delivery was planned that should lie on its agency's topic and does not."""
+    unknown_keys: int = 0
+    """Epoch keys in the key store that no book knows."""
+    clock_ahead: int = 0
+    """How far this process's clock is ahead of the last instant that the database knows; below 0: behind."""
+    clock_believed: bool = True
 
 
 async def take(home: Home) -> Figures:
     """Look now. Raises Unavailable."""
     ends = [await home.log.end(TOPIC, each) for each in range(await home.log.partitions(TOPIC))]
     at, relayed, handed_in = home.clock(), await home.relay.waiting_since(), await home.inlet.lag()
+    unknown, standing = await home.epochs.unknown(), await home.timekeeping.look()
     async with home.store.read() as tx:
         offsets = await _offsets(tx)
         planned = await _oldest_planned(tx)
@@ -104,6 +110,9 @@ async def take(home: Home) -> Figures:
             webhooks=await _webhooks(tx),
             webhook_age=_age(at, await _scalar(tx, select(func.min(webhooks.c.message_at)))),
             relay_age=_age(at, relayed),
+            unknown_keys=len(unknown),
+            clock_ahead=standing.ahead_ms,
+            clock_believed=standing.believed,
         )
 
 
@@ -188,7 +197,7 @@ class Tally:
 
 
 def _kind(row: Row[Any]) -> tuple[FactKind, Reason | None]:
-    """Of an entry that is not open as its opening's row says; of one that nothing opens, nothing is counted as known."""
+    """As its opening's row says, or the open entry; of what nothing opens any more, that it was erased."""
     if row.kind is not None:
         return FactKind(row.kind), None if row.reason is None else Reason(row.reason)
     opened = Entry.decode(row.entry).open

@@ -1,5 +1,5 @@
-"""Founding: what happens once to a home: it gets its secrets, its tables, the broker as a party, its first epochs; and,
-if its operator wants so one day, its log moves to Kafka.
+"""Founding: what happens once to a home: it gets its secrets, its tables, the broker as a party, its first epochs;
+and, if its operator wants so one day, its database or its log moves.
 
 Refuses: what opening a home refuses.
 Keeps: called again, it finishes what a crash left, and changes nothing of a home that is whole.
@@ -8,6 +8,7 @@ Keeps: called again, it finishes what a crash left, and changes nothing of a hom
 import secrets
 from collections.abc import Mapping
 
+from broker import belonging
 from broker import identity as identities
 from broker.directory.parties import Enrolment
 from broker.directory.reading import Party, PartyKind
@@ -16,11 +17,13 @@ from broker.log import move
 from broker.log.sql import SqlLog
 from broker.ports import Clock, Entropy, KeyKind
 from broker.router import TOPIC
+from broker.rows.seals import make_private, publish
 from broker.settings import parts
 from broker.settings.choices import Settings
 from broker.store import migrate
+from broker.store import move as relocation
 from broker.store.engine import Store
-from broker.wiring import Home, assemble, cluster_of, open_log, system_clock
+from broker.wiring import Home, assemble, catch_up, cluster_of, open_endings, open_log, system_clock
 from schemas.errors import Refused
 from schemas.signing import Algorithm, PrivateKey
 
@@ -29,10 +32,12 @@ async def create_home(settings: Settings, clock: Clock = system_clock, entropy: 
     """A new home: its secrets, its tables, the broker as a party, its first epochs. Calling it again finishes what a
     crash left.
 
-    Raises Refused: `keys.*`, `store.newer-version`, `store.moved`. Raises Unavailable.
+    Raises Refused: `keys.*`, `home.*`, `store.newer-version`, `store.moved`. Raises Unavailable.
     """
     settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
     keys = FileKeys.open(settings.keys_folder, entropy, settings.secret_passphrase())
+    async with Store.open(settings.database_url, parts.waits(settings)) as store:
+        await belonging.look(store, keys, settings.ledger_origin)
     identities.make_secrets(keys, entropy)
     if not keys.names(KeyKind.LEDGER):
         keys.write(KeyKind.LEDGER, "ledger", PrivateKey.generate(Algorithm.ED25519).to_raw())
@@ -40,14 +45,19 @@ async def create_home(settings: Settings, clock: Clock = system_clock, entropy: 
     async with (
         Store.open(settings.database_url, parts.waits(settings)) as store,
         open_log(settings, store, clock) as log,
+        open_endings(settings, keys, entropy) as endings,
     ):
         await migrate.check(store)
-        home = assemble(settings, store=store, log=log, keys=keys, clock=clock, entropy=entropy)
+        make_private(keys)
+        publish(keys)
+        home = assemble(settings, store=store, log=log, keys=keys, endings=endings, clock=clock, entropy=entropy)
+        await catch_up(home)
         await furnish(home)
 
 
 async def furnish(home: Home) -> None:
-    """The broker's own party, its first gate epoch and its first consent epoch, where they are missing."""
+    """Its id, the broker's own party, its first gate epoch and its first consent epoch, where they are missing."""
+    await belonging.pin(home.store, home.keys, home.settings.ledger_origin, home.entropy)
     async with home.store.read() as tx:
         known = {party.id for party in await home.lookup.parties(tx)}
     if home.party not in known:
@@ -64,10 +74,22 @@ async def furnish(home: Home) -> None:
         await home.parties.enrol(Enrolment(broker, home.settings.signature_policy, None))
     if not await home.epochs.gate_epochs():
         await home.epochs.open_gate(home.settings.hpke_suite, 0)
-    if not home.keyring.consent_epochs():
+    if not await home.epochs.living_consent():
         await home.epochs.open_consent()
     await home.epochs.finish()
     await home.ledger.sequence_unfinished()
+
+
+async def move_database(settings: Settings, target: str) -> Mapping[str, int]:
+    """The database of a home to another one, with its id. Returns how many rows of each table.
+
+    Raises Refused: `keys.*`, `home.*`, what `broker.store.move.move` raises.
+    """
+    keys = FileKeys.open(settings.keys_folder, secrets.token_bytes, settings.secret_passphrase())
+    if settings.database_url != target:
+        async with Store.open(settings.database_url, parts.waits(settings)) as store:
+            await belonging.check(store, keys, settings.ledger_origin)
+    return (await relocation.move(settings.database_url, target)).rows
 
 
 async def move_log(settings: Settings, clock: Clock = system_clock) -> Mapping[int, int]:
@@ -80,6 +102,7 @@ async def move_log(settings: Settings, clock: Clock = system_clock) -> Mapping[i
         from broker.log.kafka_admin import Admin
     except ModuleNotFoundError as error:
         raise Refused("log.no-driver", driver=error.name or "aiokafka") from None
+    keys = FileKeys.open(settings.keys_folder, secrets.token_bytes, settings.secret_passphrase())
     cluster, prefix = cluster_of(settings), settings.kafka_topic_prefix
     admin, agreed = Admin(cluster), {TOPIC: settings.log_partitions}
 
@@ -87,7 +110,7 @@ async def move_log(settings: Settings, clock: Clock = system_clock) -> Mapping[i
         await admin.delete_before(prefix + TOPIC, partition, offset)
 
     async with Store.open(settings.database_url, parts.waits(settings)) as store:
-        await migrate.check(store)
+        await belonging.check(store, keys, settings.ledger_origin)
         old = SqlLog(store, clock, {}, settings.log_partitions)
         async with KafkaLog(cluster, agreed, prefix, settings.kafka_replicas) as new:
             for fault in await new.look(TOPIC, frozenset({"read", "write", "describe"})):

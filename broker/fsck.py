@@ -6,18 +6,33 @@ Keeps: no finding means that everything the house promises about its stored stat
 
 from collections.abc import AsyncIterator
 
-from broker import forgotten
-from broker.checks import consents, credentials, declarations, deliveries, directory, keys, ledger, locks
+from broker import first_ledger, forgotten, highwater
+from broker.checks import (
+    consents,
+    credentials,
+    declarations,
+    deliveries,
+    directory,
+    endings,
+    instants,
+    keys,
+    ledger,
+    locks,
+    rows,
+)
+from broker.checks import first_ledger as followed
 from broker.checks import forgotten as horizon
 from broker.checks.finding import Finding
 from broker.directory.lookup import Lookup
 from broker.keyring import Keyring
 from broker.openings import Openings
-from broker.ports import KeyStore, Log
+from broker.ports import Clock, KeyStore, Log
+from broker.rows.seals import RowVerifier, Unchecked
 from broker.store.engine import Store, Transaction
 from schemas.catalogue import Catalogue
-from schemas.errors import Corrupt, Refused
-from schemas.names import Instant, PartyId
+from schemas.entry import OPEN_FACTS
+from schemas.errors import Corrupt, Fault, Refused
+from schemas.names import Instant
 from schemas.note import VerifierKey
 
 
@@ -30,45 +45,65 @@ class Fsck:
         store: Store,
         log: Log,
         key_store: KeyStore,
+        rows: RowVerifier,
         catalogue: Catalogue,
-        party: PartyId,
         openings: Openings,
         verifier: VerifierKey,
+        attester: VerifierKey,
+        clock: Clock,
     ) -> None:
         self._store = store
         self._log = log
         self._keys = key_store
         self._catalogue = catalogue
-        self._party = party
         self._openings = openings
+        self._rows = rows
         self._verifier = verifier
+        self._attester = attester
+        self._clock = clock
 
     async def check(self) -> list[Finding]:
         """Everything that is wrong; empty when all is well. Raises Unavailable."""
+        standing = await highwater.look(self._store)
         async with self._store.read(patient=True) as tx:
-            return [finding async for finding in self._all(tx)]
+            return [finding async for finding in self._all(tx, standing)]
 
-    async def _all(self, tx: Transaction) -> AsyncIterator[Finding]:
+    async def _all(self, tx: Transaction, standing: Fault | None) -> AsyncIterator[Finding]:
         told = await ledger.read(tx, self._openings)
-        entries = [one.facts for one in told if one.facts is not None]
+        erased = ledger.erased_until(told)
+        now = [one.facts for one in told if one.facts is not None]
+        entries = [facts for facts in await first_ledger.facts(tx) if facts.kind not in OPEN_FACTS] + now
         epochs = Keyring(self._keys).consent_epochs()
         checks = {
             "ledger": ledger.check(tx, self._verifier, told),
+            "first-ledger": followed.check(tx, now, self._attester.name),
             "keys": keys.check(tx, self._keys),
-            "consents": consents.check(tx, entries, epochs),
+            "consents": consents.check(tx, entries, epochs, erased),
             "locks": locks.check(tx, epochs),
-            "directory": directory.check(tx, entries, self._verifier),
+            "directory": directory.check(tx, entries, self._attester),
             "credentials": credentials.check(tx, entries),
+            "endings": endings.check(tx, standing),
+            "rows": rows.check(tx, self._rows),
             "forgotten": horizon.check(tx, entries),
+            "instants": instants.check(tx, self._clock()),
         }
         try:
-            pinned = await Lookup(self._party).directory(tx)
-            rows = await declarations.rows(tx)
-            gone = declarations.gone(entries, rows, await _horizon(tx))
+            pinned = await Lookup(Unchecked()).directory(tx)  # each row is compared with the ledger
+            kept = await declarations.rows(tx)
+            gone = declarations.gone(entries, kept, await _horizon(tx))
             checks["declarations"] = declarations.check(
-                tx, self._log, entries, kept=rows, forgotten=gone, directory=pinned, catalogue=self._catalogue
+                tx,
+                self._log,
+                entries,
+                kept=kept,
+                forgotten=gone,
+                erased=erased,
+                directory=pinned,
+                catalogue=self._catalogue,
             )
-            checks["deliveries"] = deliveries.check(tx, entries, rows, gone, self._catalogue)
+            checks["deliveries"] = deliveries.check(
+                tx, entries, kept, forgotten=gone, erased=erased, catalogue=self._catalogue
+            )
         except (Corrupt, ValueError):
             pass  # said by the directory's own check; no signature can be judged without a directory
         for name, check in checks.items():

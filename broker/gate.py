@@ -13,9 +13,11 @@ from typing import Final
 
 from sqlalchemy import bindparam, select, update
 
+from broker import ended_grants, highwater
 from broker.crashpoints import mark
 from broker.deliveries import ACTIVE, Delivery, DeliveryState, load_own, mailbox_lock, record, withhold
 from broker.directory.lookup import Lookup
+from broker.ended import Ended
 from broker.identity import Identity
 from broker.keyring import Keyring
 from broker.mailbox import Due, Mailbox, Rejection
@@ -73,6 +75,8 @@ class _Ground:
     subscriptions: Mapping[bytes, Subscription]
     released: Mapping[DeliveryId, Opened]
     """The entry of what was released before, as it is wanted now, under a lease that runs: it says so once."""
+    ended: Ended
+    """What the journal of endings says, over all of these."""
     gate_keys: dict[Kid, SealingKey | None] = field(default_factory=dict, repr=False)
     """Those that were asked for: the key store is asked once for each."""
 
@@ -231,7 +235,8 @@ class Gate:
         return wanted
 
     async def _ground(self, tx: Transaction, recipient: PartyId, wanted: Sequence[Delivery]) -> _Ground:
-        at = self._clock()
+        at, ended = self._clock(), await tx.endings()
+        highwater.check_signing(ended)
         directory = await self._lookup.directory(tx)
         key = directory.current_sealing_key(recipient, at)
         grants = await registry.of_pairs(tx.conn, {one.grant_id: one.subject for one in wanted})
@@ -242,7 +247,8 @@ class Gate:
             recipient=key,
             signer=self._keyring.signer(directory, self._party, at),
             sector=await self._lookup.sector(tx, recipient),
-            grants=grants,
+            grants=ended_grants.obeyed(ended, grants),
+            ended=ended,
             consent_keys=consent_keys,
             unsound=await registry.unsound(tx.conn, grants.values(), consent_keys),
             released=await self._released(tx, [one for one in wanted if one.under_lease(at)], key.kid),
@@ -254,17 +260,17 @@ class Gate:
         if delivery.state is DeliveryState.WITHHELD and delivery.reason is not None:
             return delivery.reason
         grant = ground.grants.get(delivery.grant_id)
-        if grant is None or delivery.grant_id in ground.unsound:  # gone, or not what its key is bound to: edited
-            return Reason.UNSOUND
-        if grant.subject != delivery.subject or grant.recipient != delivery.recipient:
-            return Reason.UNSOUND
+        if grant is None or delivery.grant_id in ground.unsound or not _of(grant, delivery):
+            return Reason.UNSOUND  # gone, or not what its key is bound to: somebody has edited a row
         event = self._catalogue.by_id(delivery.schema)
         names = [event.names[index] for index in indices(delivery.fields, len(event.names))]
-        subscription = ground.subscriptions[delivery.subscription]
+        subscription = ground.subscriptions.get(delivery.subscription)  # None: its row lost its seal
         # Asked for anew after its end, or approved anew for less: what it was planned under has ended.
-        if subscription.status is not SubscriptionStatus.APPROVED or not subscription.fields.issuperset(names):
+        if subscription is None or subscription.status is not SubscriptionStatus.APPROVED:
             return Reason.ENDED
-        if delivery.gate_ended:
+        if not subscription.fields.issuperset(names):
+            return Reason.ENDED
+        if delivery.gate_ended or ground.ended.ended("gate_epochs", delivery.gate_kid):
             return Reason.EPOCH_DESTROYED
         facts = DeclarationFacts(
             declaration_id=delivery.declaration_id,
@@ -351,6 +357,11 @@ class Gate:
             ledger_entry=leaf,
         )
         return make_release(locked, dek, statement, ground.signer)
+
+
+def _of(grant: Grant, delivery: Delivery) -> bool:
+    """Whether a delivery under this grant can be: the grant's own citizen, and its own recipient."""
+    return (grant.subject, grant.recipient) == (delivery.subject, delivery.recipient)
 
 
 def _check_count(wanted: Sized) -> None:

@@ -36,20 +36,17 @@ ACCESS: Final = "access"
 WEBHOOKS: Final = "webhooks"
 """What the keys of every webhook are made from. Replaced, every agency needs its webhook's new keys at once."""
 
-LEDGER: Final = "ledger"
-"""What the salts of the ledger's commitments are made of. Never replaced: entries of one grant would look unrelated."""
-
 _VERSION: Final = b"\x01"
 _AAD: Final = b"unefois/subject-token/v1\x00" + _VERSION
 _SECRET_BYTES: Final = 32
 
 
 def make_secrets(keys: KeyStore, entropy: Entropy) -> None:
-    """Write the secrets that are not there yet: reference, token, access, webhooks, ledger, and the first pseudonym master key.
+    """Write the secrets that are not there yet, and the first pseudonym master key.
 
     Crash here: some are there and some are not; calling it again makes those that are missing.
     """
-    for name in (REFERENCE, OPAQUE, ACCESS, WEBHOOKS, LEDGER):
+    for name in (REFERENCE, OPAQUE, ACCESS, WEBHOOKS):
         if name not in keys.names(KeyKind.IDENTITY):
             keys.write(KeyKind.IDENTITY, name, entropy(_SECRET_BYTES))
     if not keys.names(KeyKind.PSEUDONYM):
@@ -106,6 +103,11 @@ class Identity:
             master = self._keys.read(KeyKind.PSEUDONYM, str(chosen))
             self._sectors[chosen, sector] = pseudonym.sector_key(master, sector)
         return pseudonym.pseudonym(self._sectors[chosen, sector], subject), chosen
+
+
+def ledger_secret(keys: KeyStore) -> bytes:
+    """What the salts of the ledger's commitments to citizens are made of, 32 bytes. Raises as `secret`."""
+    return hmac.digest(secret(keys, REFERENCE), b"unefois/ledger-salts/v2\x00", sha256)
 
 
 def secret(keys: KeyStore, name: str) -> bytes:

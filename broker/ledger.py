@@ -3,6 +3,7 @@
 Refuses: two sequencers at once (the second waits, and goes on from where the first ended).
 Keeps: committed entries get dense positions, whole windows at a time, in an order drawn by chance that keeps the order
 of each grant, which is the order of its locks (`broker.windows`); no checkpoint covers an entry that is not stored.
+What was signed once is never signed otherwise, whatever database is put back (`broker.highwater`).
 Source: docs/protocol.md, section 8; RFC 9162; C2SP tlog-tiles and tlog-checkpoint.
 """
 
@@ -10,7 +11,9 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
+from broker import highwater
 from broker.crashpoints import mark
+from broker.ended import Mark
 from broker.observe import every_detail, logger
 from broker.openings import Openings
 from broker.ports import Clock, Entropy
@@ -48,14 +51,17 @@ class Ledger:
         store: Store,
         openings: Openings,
         origin: str,
+        first_origin: str | None,
         key: PrivateKey,
         window_ms: int,
         clock: Clock,
         entropy: Entropy,
     ) -> None:
+        """`first_origin`: the name of the ledger that this one follows, where it follows one."""
         self._store = store
         self._openings = openings
         self._origin = origin
+        self._first = first_origin or origin
         self._key = key
         self._window_ms = window_ms
         self._clock = clock
@@ -66,12 +72,20 @@ class Ledger:
         """What anyone needs to check our checkpoints."""
         return VerifierKey.of(self._origin, self._key)
 
+    @property
+    def attestation_key(self) -> VerifierKey:
+        """What anyone needs to check what `attest` signs: the name stays when another ledger follows."""
+        return VerifierKey.of(self._first, self._key)
+
     def attest(self, text: str) -> Note:
-        """A note of another kind with the ledger's signature. Raises ValueError for what could pass as a checkpoint."""
+        """A note of another kind with the ledger's signature, under its first name.
+
+        Raises ValueError for what could pass as a checkpoint.
+        """
         try:
             Checkpoint.parse(text)
         except Refused:
-            return sign_note(text, self._origin, self._key)
+            return sign_note(text, self._first, self._key)
         raise ValueError("a checkpoint is signed by the sequencer alone")
 
     async def sequence(self) -> int:
@@ -98,8 +112,12 @@ class Ledger:
 
     async def _sequence_batch(self, tx: Transaction, before: int | None) -> int:
         await tx.lock_exclusive([ORDER])
-        rows = await tx.execute(_WAITING)
-        arranged = arrange([Waiting(row.id, row.window, row.chain) for row in rows], before, BATCH, self._entropy)
+        old = await size_of(tx)
+        standing = await highwater.standing(tx, old)  # a database that is older than what was signed signs nothing
+        arranged = standing.order
+        if arranged is None:
+            rows = await tx.execute(_WAITING)
+            arranged = arrange([Waiting(row.id, row.window, row.chain) for row in rows], before, BATCH, self._entropy)
         if not arranged:
             return 0
         old = await size_of(tx)
@@ -112,6 +130,7 @@ class Ledger:
         root = await tx.conn.run_sync(_grow, old, [row.entry for row in waiting])
         note = checkpoint.sign(Checkpoint(self._origin, new, root), self._key)
         values = {"size": new, "root": root, "note": note.encode().decode("utf-8"), "at": self._clock()}
+        await standing.move(tx, Mark(new, root, str(values["note"]), tuple(arranged)))
         await tx.execute(insert(ledger_checkpoints).values(**values))
         mark("ledger.sequenced")
         # Crash here: no position, no tile, no checkpoint; the next turn orders the same entries again.

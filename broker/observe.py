@@ -29,6 +29,7 @@ import structlog
 from structlog.typing import FilteringBoundLogger, Processor
 
 from broker.ports import Clock
+from broker.store.columns import RowName
 from broker.tracing import TraceId
 from schemas import messages
 from schemas.errors import Fault
@@ -104,6 +105,7 @@ KEYS: Final[Mapping[str, Callable[[object], Json]]] = {
     "delivery": _only(DeliveryId),
     "grant": _only(GrantId),
     "kid": _only(Kid),
+    "row": _only(RowName),
     "entry": _only(LeafHash),
     "trace_id": _only(TraceId),
     "code": _code,

@@ -2,8 +2,8 @@
 
 Refuses: to give an opening that does not open its entry.
 Keeps: an opening lies in the database as ciphertext, under a key that is made of a period's key and of the person. A
-period's key lives in the key store; destroyed, every opening of that period is noise, in every copy. A person's openings
-go by deleting their rows.
+period's key lives in the key store; destroyed, every opening of that period is noise, in every copy. A person's
+openings go by deleting their rows.
 Source: docs/protocol.md, section 8; ledger.md, R3 and R4. AES-256-GCM is NIST SP 800-38D.
 """
 
@@ -74,10 +74,10 @@ class Openings:
         """The salt of that commitment, 16 bytes; who knows it and the reference sees whom the facts are about."""
         return hmac.digest(self._secret, _SALT_LABEL + subject + scope, sha256)[:16]
 
-    def row(self, leaf: LeafHash, opening: Opening, subject: SubjectRef | None) -> dict[str, Any]:
-        """The opening as its table has it."""
+    def row(self, leaf: LeafHash, opening: Opening, subject: SubjectRef | None, at: Instant) -> dict[str, Any]:
+        """The opening as its table has it; `at`: when the entry was written."""
         facts, whose = opening.facts, subject or NOBODY
-        period, nonce = period_of(facts.at), self._entropy(_NONCE_BYTES)
+        period, nonce = period_of(at), self._entropy(_NONCE_BYTES)
         sealed = self._cipher(self._period(period), whose).encrypt(nonce, opening.encode(), leaf)
         return {
             "leaf": leaf,
@@ -136,6 +136,10 @@ class Openings:
             elif row.sealed is not None:
                 found.append((LeafHash(row.leaf), self.open(row.leaf, entry, row).facts))
         return found
+
+    def forget(self, period: int) -> None:
+        """The period's key was destroyed: no copy of it stays here."""
+        self._periods.pop(period, None)
 
     def _all(self, rows: Iterable[Row[Any]]) -> Iterator[Opened]:
         for row in rows:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from sqlalchemy import delete, update
 
+from broker import ended_grants
 from broker.crashpoints import mark
 from broker.deliveries import (
     ACTIVE,
@@ -111,7 +112,7 @@ async def standing_of(
     broken = await registry.unsound(tx.conn, there, found)
     grants: dict[SubjectRef, dict[GrantId, Grant]] = {subject: {} for subject in subjects}
     unsound: dict[SubjectRef, set[GrantId]] = {subject: set() for subject in subjects}
-    for grant in there:
+    for grant in ended_grants.caught_up(await tx.endings(), there):
         if grant.id in broken:
             unsound[grant.subject].add(grant.id)
             logger().error("consents.unsound", grant=grant.id)
@@ -241,6 +242,7 @@ class Planner:
     async def _bind_once(self, tx: Transaction, grant: Grant, known: Known, standing: Standing, at: Instant) -> Grant:
         """A consent for one occasion is bound to the first declaration planned under it: a new version says which."""
         bound = grant.bind_once(known.verified.manifest.declaration_id, at)
+        tx.end(ended_grants.ending_of(bound))
         await registry.change(tx.conn, bound, standing.epochs, self._entropy)
         self._recorder.grant(tx, FactKind.CHANGED, bound, at)
         return bound

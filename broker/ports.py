@@ -230,6 +230,14 @@ class KeyKind(Enum):
     """Keys that the ledger's openings are sealed under, one a period: destroying one makes its entries noise."""
     SEALING = "sealing"
     """HPKE keys of recipients hosted here."""
+    HOME = "home"
+    """Which home these keys are of, and its ledger's name; the database has both too, `broker.belonging`."""
+    ROWS = "rows"
+    """The key that signs rows which grant power: for whoever acts (`broker.rows`)."""
+    ROWS_PUBLIC = "rows-public"
+    """Its public half, for whoever only checks; there once the home's rows are signed."""
+    ENDINGS = "endings"
+    """What the journal of endings is encrypted with (`broker.ended`)."""
 
 
 class KeyStore(ABC):

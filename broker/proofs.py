@@ -17,6 +17,7 @@ from broker.wiring import Home
 from consent.tables import grants
 from schemas import checkpoint, merkle, receipt, tiles
 from schemas.checkpoint import Checkpoint
+from schemas.disclosure import Disclosure
 from schemas.errors import Refused
 from schemas.facts import FactKind, Facts
 from schemas.messages import Language
@@ -62,7 +63,7 @@ async def _receipt(home: Home, leaf: LeafHash, language: Language) -> str:
     return text
 
 
-async def audit_home(home: Home) -> Audited:
+async def audit_home(home: Home, opened: Disclosure | None = None) -> Audited:
     """The home's own ledger, as `audits.audit_log`, with the key of the key store. Entries that wait are ordered first.
 
     Raises Refused `ledger.empty`.
@@ -71,7 +72,9 @@ async def audit_home(home: Home) -> Audited:
     async with home.store.read() as tx:
         _, signed = await newest_checkpoint(tx)
         return await tx.conn.run_sync(
-            lambda conn: audit_log(signed.encode(), home.ledger.verifier_key, files_of(conn), pinned=True)
+            lambda conn: audit_log(
+                signed.encode(), home.ledger.verifier_key, files_of(conn), pinned=True, opened=opened
+            )
         )
 
 

@@ -13,9 +13,11 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Select, Table, delete, func, select, update
 
+from broker import erasing as openings
 from broker import forgotten
 from broker.answers import HOURS
 from broker.crashpoints import mark
+from broker.erasing import Erasing
 from broker.ports import Clock
 from broker.store.access_tables import api_tokens, kept_answers, spent_assertions
 from broker.store.engine import Store, Transaction
@@ -27,6 +29,7 @@ from broker.store.tables import (
     ledger_checkpoints,
     log_record,
 )
+from broker.timekeeping import Timekeeping
 from schemas.names import Instant
 
 BATCH: Final = 500
@@ -47,6 +50,7 @@ class Retention:
     declaration_days: int
     token_days: int
     checkpoint_days: int
+    opening_days: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +72,9 @@ _Ahead = Callable[[Transaction, Instant], Awaitable[int]]
 class Pruning:
     """Called by upkeep, and by `unefois prune`."""
 
-    def __init__(self, store: Store, retention: Retention, clock: Clock) -> None:
+    def __init__(self, store: Store, retention: Retention, erasing: Erasing, clock: Clock, time: Timekeeping) -> None:
         self._store = store
+        self._time = time
         self._clock = clock
         self._parts: Mapping[str, tuple[float, _Ahead]] = {
             "log_record": (retention.log_days, _log),
@@ -81,6 +86,7 @@ class Pruning:
             "spent_assertions": (0, _assertions),
             "kept_answers": (HOURS / 24, _answers),
             "ledger_checkpoints": (retention.checkpoint_days, _checkpoints),
+            "ledger_openings": (retention.opening_days, erasing.erase_old),
         }
 
     @property
@@ -89,7 +95,10 @@ class Pruning:
         return frozenset(self._parts)
 
     async def prune(self, batches: int = BATCHES) -> Pruned:
-        """Take away what is over, at most `batches` times BATCH rows of each part. Raises Unavailable."""
+        """Take away what is over, at most `batches` times BATCH rows of each part. Raises Refused `clock.ahead`,
+        `clock.behind`; raises Unavailable.
+        """
+        await self._time.check()
         at, rows, more = self._clock(), {}, False
         for name, (days, part) in self._parts.items():
             rows[name] = 0
@@ -224,6 +233,7 @@ _DUE: Final[Mapping[str, Callable[[Instant], Select[Any]]]] = {
     "api_tokens": lambda before: _count(api_tokens, api_tokens.c.expires_at <= before),
     "spent_assertions": lambda before: _count(spent_assertions, spent_assertions.c.expires_at <= before),
     "kept_answers": lambda before: _count(kept_answers, kept_answers.c.at <= before),
+    "ledger_openings": openings.due,
     "ledger_checkpoints": lambda before: _count(
         ledger_checkpoints, ledger_checkpoints.c.at <= before, ledger_checkpoints.c.size < _NEWEST
     ),

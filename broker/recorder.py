@@ -6,13 +6,17 @@ nothing: what it says is sealed under a fresh blind, but for what is public by r
 Source: docs/protocol.md, section 8.
 """
 
+from collections.abc import Mapping
+from typing import Final
+
 from broker.openings import Openings
-from broker.ports import Entropy
+from broker.ports import Clock, Entropy
 from broker.store.engine import Transaction
 from broker.store.tables import ledger_entries, ledger_openings
-from consent.grant import Grant
+from consent.grant import Grant, Status
 from consent.rows import digest_of
 from schemas import merkle
+from schemas.catalogue import Catalogue
 from schemas.entry import OPEN_FACTS, Entry, EntryKind, Opening, kind_of, opened, window_of
 from schemas.facts import BLIND_BYTES, FactKind, Facts
 from schemas.names import (
@@ -28,15 +32,34 @@ from schemas.names import (
     Reason,
     SubjectRef,
 )
+from schemas.release import bitmap
 
-BARRIER = b""
-"""The chain of an open entry: everything keeps its order to it."""
+BARRIER: Final = b""
+"""The chain of what everything keeps its order to: the beginning of a ledger that follows another, and its end."""
+FIRST: Final = b"first"
+LAST: Final = b"last"
+"""The chains of the other open entries: what begins comes before everything else of its window, what ends comes after.
+
+A chain of its own place for each would part its window in two, in which the acts before and after could be told apart;
+and an administration can have open entries made when it likes.
+"""
+_PLACES: Final[Mapping[FactKind, bytes]] = {
+    FactKind.LEDGER_OPENED: BARRIER,
+    FactKind.MIGRATED: BARRIER,
+    FactKind.KEY_REVOKED: LAST,
+    FactKind.SUBSCRIPTION_ENDED: LAST,
+    FactKind.RIGHT_ENDED: LAST,
+    FactKind.EPOCH_DESTROYED: LAST,
+    FactKind.ERASED: LAST,
+    FactKind.DISCLOSED: LAST,
+}
 
 
 def write(tx: Transaction, entry: Entry, chain: bytes | None) -> LeafHash:
     """Add one entry to the ledger; it is there when the caller's transaction is. Returns its leaf hash.
 
-    `chain`: entries of one chain stay in the order of their writing, and in that order to every BARRIER.
+    `chain`: entries of one chain stay in the order of their writing, and in that order to every BARRIER; FIRST and LAST
+    have their places in their window.
     """
     encoded = entry.encode()
     leaf = merkle.leaf_hash(encoded)
@@ -48,12 +71,23 @@ def write(tx: Transaction, entry: Entry, chain: bytes | None) -> LeafHash:
 class Recorder:
     """Writes entries in the broker's name."""
 
-    def __init__(self, party: PartyId, entropy: Entropy, openings: Openings, window_ms: int) -> None:
+    def __init__(
+        self,
+        party: PartyId,
+        catalogue: Catalogue,
+        *,
+        openings: Openings,
+        window_ms: int,
+        clock: Clock,
+        entropy: Entropy,
+    ) -> None:
         """`window_ms`: how long a window is, at least 1."""
         self._party = party
+        self._catalogue = catalogue
         self._entropy = entropy
         self._openings = openings
         self._window_ms = window_ms
+        self._clock = clock
 
     def record(
         self,
@@ -78,10 +112,12 @@ class Recorder:
         detail: bytes | None = None,
         tag: bytes | None = None,
         plan_blind: bytes | None = None,
+        written: Instant | None = None,
     ) -> LeafHash:
         """One entry in the caller's transaction. Returns the leaf hash.
 
         `about` is committed to under a salt; `tag` and `plan_blind` are the delivery's, where its kind has them.
+        `written`: now, where the fact is older: its entry must not tell when that was.
         """
         blind = self._entropy(BLIND_BYTES)
         subject = None if about is None else self._openings.commitment(about, grant or declaration or blind)
@@ -104,19 +140,33 @@ class Recorder:
             subject=subject,
             detail=detail,
         )
-        window = window_of(at, self._window_ms)
+        written = (
+            min(at, self._clock()) if written is None else written
+        )  # what holds from a later instant on is said now
+        window = window_of(written, self._window_ms)
         if kind in OPEN_FACTS:
-            return write(tx, opened(window, facts), BARRIER)
+            return write(tx, opened(window, facts), _PLACES.get(kind, FIRST))
         with_plan = kind_of(facts) in {EntryKind.PLANNED, EntryKind.RELEASED}
         opening = Opening(blind, plan_blind if with_plan else None, facts)
         leaf = write(tx, opening.seal(window, tag), grant)
-        tx.add(ledger_openings, self._openings.row(leaf, opening, about))
+        tx.add(ledger_openings, self._openings.row(leaf, opening, about, written))
         return leaf
 
     def grant(
-        self, tx: Transaction, kind: FactKind, grant: Grant, at: Instant, reason: Reason | None = None
+        self,
+        tx: Transaction,
+        kind: FactKind,
+        grant: Grant,
+        at: Instant,
+        *,
+        reason: Reason | None = None,
+        written: Instant | None = None,
     ) -> LeafHash:
-        """The entry of one version of a grant; `detail` commits to the whole version, so that no row can be edited."""
+        """The entry of one version of a grant; `detail` commits to the whole version, so that no row can be edited.
+
+        `reason`: that of a pause says so by itself, while it lasts.
+        `written`: as for `record`.
+        """
         return self.record(
             tx,
             kind,
@@ -127,7 +177,20 @@ class Recorder:
             purpose=grant.purpose,
             grant=grant.id,
             grant_version=grant.version,
-            reason=reason,
+            reason=reason or (Reason.PAUSED if grant.status is Status.PAUSED else None),
+            fields=self._fields(grant),
             basis=grant.basis.text,
             detail=digest_of(grant),
+            written=written,
         )
+
+    def _fields(self, grant: Grant) -> bytes:
+        """The fields that a version allows, as a bitmap over its type's fields."""
+        event = self._catalogue.by_id(grant.schema)
+        return bitmap(len(event.fields), (event.field(name).index for name in sorted(grant.fields)))
+
+    async def tells_of(self, tx: Transaction, grant: Grant) -> bool:
+        """Whether the ledger tells of this version already; asked only where a version is completed."""
+        same = (grant.id, grant.version, digest_of(grant))
+        told = await self._openings.of_subject(tx, grant.subject)
+        return any((one.facts.grant, one.facts.grant_version, one.facts.detail) == same for one in told)

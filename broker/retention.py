@@ -52,7 +52,11 @@ KEPT: Final[Mapping[str, Kept]] = {
     "ledger_openings": Kept(
         "a sealed entry", "`ledger_opening_days`, or until the citizen's are erased; then the entry is noise", "pruning"
     ),
-    "first_ledger": Kept("nothing: the entries of the first format", "for ever, for this home's own checks"),
+    "ledger_erased": Kept(
+        "an entry that nobody can open any more", "for ever: it says that its opening is not missing"
+    ),
+    "ledger_erasures": Kept("an erasure", "for ever: its entry is checked with it"),
+    "first_ledger": Kept("a fact of the first format", "for ever: this home's own checks rest on it"),
     "ledger_checkpoints": Kept(
         "a batch of entries",
         "`checkpoint_retention_days`, the newest always; any root follows from the tiles",

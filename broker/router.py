@@ -7,7 +7,7 @@ Keeps: offset and effects are one transaction, so a record has its effects exact
 Source: docs/architecture.md, steps 5 to 9 and "Transactions that matter".
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
@@ -20,6 +20,7 @@ from broker.crashpoints import mark
 from broker.declared import recipients_of_chain
 from broker.deliveries import Stage
 from broker.directory.lookup import Lookup
+from broker.ended_grants import RowsBehind
 from broker.keyring import Keyring
 from broker.observe import logger
 from broker.offsets import advance, next_offsets
@@ -35,7 +36,7 @@ from schemas.envelope import SignedDeclaration, VerifiedDeclaration, verify_decl
 from schemas.errors import Refused
 from schemas.facts import FactKind
 from schemas.manifest import Manifest
-from schemas.names import DeclarationId, EventType, Instant, PartyId, Reason, SubjectRef
+from schemas.names import DeclarationId, EventType, GrantId, Instant, PartyId, Reason, SubjectRef
 
 TOPIC = "declarations"
 """Where the intake appends what it accepted; the key is the citizen, so one citizen's declarations stay in order."""
@@ -97,6 +98,7 @@ class Router:
         planner: Planner,
         catalogue: Catalogue,
         recorder: Recorder,
+        complete: Callable[[GrantId], Awaitable[object]],
         clock: Clock,
     ) -> None:
         self._store = store
@@ -107,6 +109,7 @@ class Router:
         self._planner = planner
         self._catalogue = catalogue
         self._recorder = recorder
+        self._complete = complete
         self._clock = clock
 
     async def route(self) -> int:
@@ -142,12 +145,20 @@ class Router:
         directory = await self._lookup.newest(self._store)
         async with self._store.glance() as tx:
             checked = await self._check(tx, records, directory)
+        try:
+            await self._route(partition, offset, checked)
+        except RowsBehind as behind:  # somebody has put older rows back, or a change was cut off before its commit
+            for grant in behind.grants:
+                await self._complete(grant)
+            await self._route(partition, offset, checked)
+        return len(records)
+
+    async def _route(self, partition: int, offset: int, checked: Sequence[_Checked]) -> None:
         async with self._store.begin() as tx:
-            await advance(tx, TOPIC, partition, offset, records[-1].position.offset + 1)
+            await advance(tx, TOPIC, partition, offset, checked[-1].record.position.offset + 1)
             await self._write_effects(tx, checked)
             mark("router.batch")
             # Crash here: effects and offset are gone together; whoever owns the partition next reads the same records.
-        return len(records)
 
     async def route_again(self, tx: Transaction, record: Record) -> None:
         """A parked record once more, in the caller's transaction. Raises Refused with what is still wrong."""

@@ -93,10 +93,20 @@ Heard = Callable[[Role, Turn], None]
 class Serving:
     """The loops of one process, from `run` until `stop` is set."""
 
-    def __init__(self, home: Home, role: Role, agencies: Sequence[Hosted], stop: asyncio.Event, heard: Heard) -> None:
+    def __init__(
+        self,
+        home: Home,
+        role: Role,
+        agencies: Sequence[Hosted],
+        stop: asyncio.Event,
+        heard: Heard,
+        *,
+        sandbox: bool = False,
+    ) -> None:
+        """`sandbox`: nobody relies on what it says, whoever hears of it."""
         self.role = role
-        self.begun = False
-        """Whether the database has been seen to be ours: before that nothing is done."""
+        self._sandbox = sandbox
+        self._seen = asyncio.Event()
         self._home = home
         self._stop = stop
         self._heard = heard
@@ -105,6 +115,17 @@ class Serving:
         """The bells of the partitions that are ours, as far as we know: before that, of all."""
         self._beginning = Loop(role, None, _nothing)
         self._loops = self._made(role, agencies)
+
+    @property
+    def begun(self) -> bool:
+        """Whether the database has been seen to be ours: before that nothing is done."""
+        return self._seen.is_set()
+
+    async def until_begun(self, seconds: float) -> bool:
+        """Wait for that, so long at most. Returns whether it is so."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._seen.wait(), seconds)
+        return self.begun
 
     @property
     def stopping(self) -> bool:
@@ -133,8 +154,10 @@ class Serving:
             done = Turn()
             try:
                 await surroundings.check(self._home)
+                if not self._sandbox:
+                    await surroundings.check_name(self._home)
                 await surroundings.check_log(self._home, needed(self.role))
-                self.begun = True
+                self._seen.set()
             except Unavailable as fault:
                 done.troubles.append(turns.trouble(None, fault))
             self._tell(loop, done)

@@ -7,25 +7,35 @@ not pass them on.
 """
 
 import asyncio
+import secrets
 from collections.abc import Mapping
 from typing import Final
+from urllib.parse import urlsplit
 
+from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 
+from broker import belonging
+from broker import epoch_books as books
 from broker.behind import Behind
 from broker.crashpoints import mark
+from broker.keys.file import FileKeys
 from broker.log import pinning
 from broker.log.pinning import CLUSTER, pinned
+from broker.observe import logger
 from broker.offsets import next_offsets
 from broker.ports import Clock, Log
 from broker.router import TOPIC
 from broker.settings import parts
-from broker.settings.check import Problem
+from broker.settings.check import Problem, is_here, is_placeholder, others_rely
 from broker.settings.choices import Settings
 from broker.store import migrate
+from broker.store.access_tables import webhooks
 from broker.store.engine import Store, Transaction
 from broker.store.server import server_settings
 from broker.store.tables import meta
+from broker.timekeeping import Timekeeping
+from broker.webhooks.endpoints import Status
 from broker.wiring import Home, open_log, system_clock
 from schemas.errors import Corrupt, Fault, Refused, Unavailable
 
@@ -41,12 +51,27 @@ NEEDED: Final = frozenset({"read", "write", "describe"})
 
 async def check(home: Home) -> None:
     """Raises Refused: `store.old-server`, `store.fsync-off`, `store.asynchronous-commit`, `store.denied`,
-    `store.not-migrated`, `store.newer-version`. Raises Unavailable, Corrupt.
+    `store.not-migrated`, `store.newer-version`, `home.*`. Raises Unavailable, Corrupt.
     """
     for problem in judged(await server_settings(home.settings.database_url)):
         if problem.serious:
             raise problem.fault
-    await migrate.check(home.store)
+    await belonging.check(home.store, home.keys, home.settings.ledger_origin)
+
+
+async def check_name(home: Home) -> None:
+    """A ledger's name for trying things out: told on this machine, refused where others rely on it.
+
+    Raises Refused `home.placeholder-origin`. Raises Unavailable.
+    """
+    if not is_placeholder(home.settings.ledger_origin):
+        return
+    async with home.store.read() as tx:
+        urls = (await tx.execute(select(webhooks.c.url).where(webhooks.c.status != Status.ENDED.value))).scalars()
+        far = any(not is_here(urlsplit(url).hostname or "") for url in urls)
+    if far or others_rely(home.settings):
+        raise Refused("home.placeholder-origin", "/ledger_origin", found=home.settings.ledger_origin)
+    logger().warning("home.placeholder-name")
 
 
 async def check_log(home: Home, needed: frozenset[str] = NEEDED) -> None:
@@ -122,15 +147,45 @@ async def _remembered(store: Store, log: Log) -> bool:
 
 
 async def look(settings: Settings) -> tuple[Problem, ...]:
-    """Everything that is wrong or unwise with the database of these settings; one that is away is told, too."""
+    """Everything that is wrong or unwise with database and keys of these settings; what is away is told, too."""
     found: list[Problem] = []
+    try:
+        keys = _keys_of(settings)
+    except Fault as fault:
+        found.append(Problem("keys_folder", Refused(fault.code, "/keys_folder", **fault.details), serious=True))
+        keys = None
     try:
         found += judged(await server_settings(settings.database_url))
         async with Store.open(settings.database_url, parts.waits(settings)) as store:
-            await migrate.check(store)
+            await (migrate.check(store) if keys is None else belonging.check(store, keys, settings.ledger_origin))
+            if keys is not None:
+                found += await _kept(settings, store, keys)
     except Fault as fault:
-        found.append(Problem(_KEY, Refused(fault.code, f"/{_KEY}", **fault.details), serious=True))
+        key = fault.pointer.removeprefix("/") or _KEY
+        found.append(Problem(key, Refused(fault.code, f"/{key}", **fault.details), serious=True))
     return tuple(found)
+
+
+async def _kept(settings: Settings, store: Store, keys: FileKeys) -> list[Problem]:
+    """Of a home that is one: keys that no book knows, and a clock that is not believed."""
+    found = []
+    async with store.read() as tx:
+        unknown = (await books.sort(tx, keys))[1]
+    if unknown:
+        told = Refused("keys.unknown", "/keys_folder", count=len(unknown))
+        found.append(Problem("keys_folder", told, serious=True))
+    try:
+        await Timekeeping(store, settings.clock_trust_days, system_clock).judge()
+    except Refused as fault:
+        found.append(Problem("clock_trust_days", fault, serious=True))
+    return found
+
+
+def _keys_of(settings: Settings) -> FileKeys | None:
+    """The key store, where one was made: looking makes none. Raises Refused `keys.*`; raises Unavailable."""
+    if not FileKeys.is_made(settings.keys_folder):
+        return None
+    return FileKeys.open(settings.keys_folder, secrets.token_bytes, settings.secret_passphrase())
 
 
 def judged(told: Mapping[str, str]) -> tuple[Problem, ...]:

@@ -1,17 +1,21 @@
 """Upkeep: what has to happen because time passes: grants end, epochs are opened, rotated and destroyed, what has served
 its time is pruned.
 
-Refuses: nothing; each turn does what is due and may be interrupted anywhere, for every part of it can be called again.
-Keeps: the bounds that `docs/trust.md` states: how long a backup can open what was revoked, when an epoch is gone for
-good.
+Refuses: to do anything by a clock that cannot be believed (`broker.timekeeping`).
+Keeps: each turn does what is due and may be interrupted anywhere, for every part of it can be called again. The bounds
+that `docs/trust.md` states: how long a backup can open what was revoked, when an epoch is gone for good.
 """
 
 from dataclasses import dataclass
 
+from broker.completing import Completion
 from broker.consents import Consents
+from broker.ended import Endings
+from broker.ended_grants import TABLE as GRANTS
 from broker.epochs import Epochs
 from broker.ports import Clock
 from broker.pruning import Pruning
+from broker.timekeeping import Timekeeping
 from schemas.hpke import Suite
 from schemas.names import Instant
 
@@ -42,6 +46,8 @@ class Turn:
     rewrapped: int | None
     """Consent keys wrapped anew; None when no rotation was due."""
     pruned: int
+    completed: int = 0
+    """Endings that the journal knew and the rows did not."""
 
 
 class Upkeep:
@@ -50,27 +56,37 @@ class Upkeep:
     def __init__(
         self,
         *,
+        completion: Completion,
+        endings: Endings,
+        backups_ms: int,
         consents: Consents,
         epochs: Epochs,
         pruning: Pruning,
         schedule: Schedule,
         clock: Clock,
+        time: Timekeeping,
     ) -> None:
+        self._completion = completion
+        self._endings = endings
+        self._backups_ms = backups_ms
         self._consents = consents
         self._epochs = epochs
         self._pruning = pruning
         self._schedule = schedule
         self._clock = clock
+        self._time = time
         self._pruned_at: Instant | None = None
 
     async def turn(self) -> Turn:
-        """Do what is due. Raises Unavailable, Corrupt."""
+        """Do what is due. Raises Refused `clock.ahead`, `clock.behind` before anything; Unavailable, Corrupt."""
+        await self._time.check()
+        completed = await self._completion.finish()
         expired = await self._consents.expire_due()
         finished = await self._epochs.finish()
         opened, destroyed = await self._gates()
         rewrapped = await self._consent_epoch()
         pruned = await self._prune()
-        return Turn(expired, finished, opened, destroyed, rewrapped, pruned)
+        return Turn(expired, finished, opened, destroyed, rewrapped, pruned, len(completed))
 
     async def _prune(self) -> int:
         """Once an hour, and at once when this process begins; again at the next turn while more waits."""
@@ -78,8 +94,17 @@ class Upkeep:
         if self._pruned_at is not None and 0 <= at - self._pruned_at < PRUNE_MS:
             return 0
         done = await self._pruning.prune()
+        await self._compact(at)
         self._pruned_at = None if done.more else at
         return done.total
+
+    async def _compact(self, at: Instant) -> None:
+        """What no epoch and no kept backup is older than need not stay in the journal of endings in every version; and
+        a consent that is over needs no record, once nobody can open what it wrapped.
+        """
+        kept = at - self._backups_ms
+        oldest = min((opened for _, opened in await self._epochs.living_consent()), default=at)
+        await self._endings.compact(Instant(kept), {GRANTS: Instant(min(kept, oldest))})
 
     async def _gates(self) -> tuple[int, int]:
         """A new gate key when the newest has served its time; the end of those whose retention is over."""

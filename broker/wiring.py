@@ -9,13 +9,15 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from broker import belonging, highwater
 from broker import identity as identities
 from broker.access.credentials import Credentials
 from broker.access.keysets import KeySets
 from broker.access.oauth import OAuth
 from broker.answers import Answers
+from broker.completing import Completed, Completion
 from broker.consents import Consents
 from broker.deadletters import DeadLetters
 from broker.desk import Desk
@@ -25,7 +27,11 @@ from broker.directory.publication import Publication
 from broker.directory.registrar import Registrar
 from broker.directory.subscribing import Subscribing
 from broker.directory.succession import Succession
+from broker.ended import Endings
+from broker.endings.file import FileEndings
+from broker.endings.sql import SqlEndings
 from broker.epochs import Epochs
+from broker.erasing import Erasing
 from broker.fsck import Fsck
 from broker.gate import Gate
 from broker.hosted import HostedInbox
@@ -37,6 +43,7 @@ from broker.ledger import Ledger
 from broker.log import pinning
 from broker.log.sql import SqlLog
 from broker.mailbox import Mailbox
+from broker.observe import logger
 from broker.openings import Openings
 from broker.outbound import Outbound
 from broker.planner import Planner
@@ -44,10 +51,12 @@ from broker.ports import Clock, Entropy, KeyKind, KeyStore, Log
 from broker.pruning import Pruning
 from broker.recorder import Recorder
 from broker.router import TOPIC, Router
+from broker.rows import seals
+from broker.rows.seals import RowVerifier
 from broker.settings import parts
 from broker.settings.choices import Settings
-from broker.store import migrate
 from broker.store.engine import Store
+from broker.timekeeping import Timekeeping
 from broker.topics.inlet import Inlet
 from broker.topics.relay import Relay
 from broker.topics.served import TopicUsers
@@ -84,7 +93,9 @@ class Home:
     store: Store
     log: Log
     keys: KeyStore
+    endings: Endings
     keyring: Keyring
+    rows: RowVerifier
     catalogue: Catalogue
     lookup: Lookup
     identity: Identity
@@ -117,6 +128,8 @@ class Home:
     publication: Publication
     succession: Succession
     pruning: Pruning
+    timekeeping: Timekeeping
+    completion: Completion
     upkeep: Upkeep
     tracking: Tracking
     fsck: Fsck
@@ -135,12 +148,28 @@ async def open_home(
 ) -> AsyncIterator[Home]:
     """The machine of a home that `create_home` made. `events`: other event types than those of the package.
 
-    Raises Refused: `store.newer-version`, `store.not-migrated`, `keys.*`. Raises Unavailable.
+    Raises Refused: `home.*`, `store.newer-version`, `store.not-migrated`, `rows.not-signed`, `keys.*`. Raises
+    Unavailable.
     """
     async with open_unchecked(settings, clock, entropy, events) as home:
-        await migrate.check(home.store)
+        await belonging.check(home.store, home.keys, settings.ledger_origin)
+        seals.check_ready(home.keys)
         await pinning.check(home.store, home.log)
+        await catch_up(home)
         yield home
+
+
+async def catch_up(home: Home, *, all_of_it: bool = False) -> list[Completed]:
+    """Before anything opens: what has ended outside this database ends in it, and the ledger goes on from what it has
+    signed, or stands still. Returns what the rows did not know. Raises Unavailable, Corrupt `endings.*`.
+
+    `all_of_it`: as for `Completion.finish`.
+    """
+    found = await home.completion.finish(all_of_it=all_of_it)
+    fault = await highwater.look(home.store)
+    if fault is not None:
+        logger().error("ledger.stands-still", code=fault.code)
+    return found
 
 
 @asynccontextmanager
@@ -158,8 +187,25 @@ async def open_unchecked(
     async with (
         Store.open(settings.database_url, parts.waits(settings)) as store,
         open_log(settings, store, clock) as log,
+        open_endings(settings, keys, entropy) as endings,
     ):
-        yield assemble(settings, store=store, log=log, keys=keys, clock=clock, entropy=entropy, events=events)
+        adapters: dict[str, Any] = {"store": store, "log": log, "keys": keys, "endings": endings}
+        yield assemble(settings, **adapters, clock=clock, entropy=entropy, events=events)
+
+
+@asynccontextmanager
+async def open_endings(settings: Settings, keys: KeyStore, entropy: Entropy) -> AsyncIterator[Endings]:
+    """The journal of endings of the settings; begun where there never was one. Raises as
+    `FileEndings.open` and `SqlEndings.open` do."""
+    opened: Endings
+    if settings.endings_database_url is None:
+        opened = FileEndings.open(settings.endings_folder, keys, entropy)
+    else:
+        opened = await SqlEndings.open(settings.endings_database_url, keys, entropy, parts.waits(settings))
+    try:
+        yield opened
+    finally:
+        await opened.close()
 
 
 @asynccontextmanager
@@ -201,6 +247,7 @@ def assemble(
     store: Store,
     log: Log,
     keys: KeyStore,
+    endings: Endings,
     clock: Clock,
     entropy: Entropy,
     events: Catalogue | None = None,
@@ -208,24 +255,17 @@ def assemble(
     """Every part, made of these adapters. `events`: the event types; without, those of the package."""
     party = PartyId(settings.party)
     events = events or catalogue.builtin()
-    lookup = Lookup(party)
+    store.journal = endings
+    rows = seals.verifier_of(keys)
+    signer = seals.signer_of(keys, rows)
+    lookup = Lookup(rows)
     keyring = Keyring(keys)
     identity = Identity(keys, entropy)
     window_ms = settings.ledger_window_seconds * 1_000
-    openings = Openings(keys, entropy, identities.secret(keys, identities.LEDGER))
-    recorder = Recorder(party, entropy, openings, window_ms)
-    registrar = Registrar(recorder, events)
+    openings = Openings(keys, entropy, identities.ledger_secret(keys))
+    recorder = Recorder(party, events, openings=openings, window_ms=window_ms, clock=clock, entropy=entropy)
+    registrar = Registrar(recorder, events, signer)
     planner = Planner(events, recorder, entropy)
-    router = Router(
-        store=store,
-        log=log,
-        lookup=lookup,
-        keyring=keyring,
-        planner=planner,
-        catalogue=events,
-        recorder=recorder,
-        clock=clock,
-    )
     intake = Intake(
         store=store,
         log=log,
@@ -238,17 +278,21 @@ def assemble(
         kept_ms=settings.declaration_retention_days * 86_400_000,
         clock=clock,
     )
+    time = Timekeeping(store, settings.clock_trust_days, clock)
     epochs = Epochs(
         store=store,
         keys=keys,
         registrar=registrar,
+        signer=signer,
         recorder=recorder,
         party=party,
         clock=clock,
         entropy=entropy,
+        time=time,
     )
     consents = Consents(
         store=store,
+        rows=rows,
         lookup=lookup,
         keyring=keyring,
         planner=planner,
@@ -257,17 +301,35 @@ def assemble(
         clock=clock,
         entropy=entropy,
     )
+    router = Router(
+        store=store,
+        log=log,
+        lookup=lookup,
+        keyring=keyring,
+        planner=planner,
+        catalogue=events,
+        recorder=recorder,
+        complete=consents.complete,
+        clock=clock,
+    )
     mailbox = Mailbox(recorder, parts.patience(settings))
     ledger = Ledger(
         store=store,
         openings=openings,
-        origin=settings.ledger_origin,
-        key=_ledger_key(keys),
+        origin=belonging.pinned_origin(keys) or settings.ledger_origin,
+        first_origin=belonging.first_origin(keys),
+        key=ledger_key(keys),
         window_ms=window_ms,
         clock=clock,
         entropy=entropy,
     )
-    pruning = Pruning(store, parts.retention(settings), clock)
+    pruning = Pruning(
+        store,
+        parts.retention(settings),
+        Erasing(keys=keys, openings=openings, recorder=recorder, clock=clock, entropy=entropy),
+        clock,
+        time,
+    )
     outbound = Outbound(settings.outbound_allowed, ca_file=settings.outbound_ca_file)
     cosigning = Cosigning(
         store=store,
@@ -279,7 +341,23 @@ def assemble(
         clock=clock,
         entropy=entropy,
     )
-    hooks = Webhooks(recorder, entropy, outbound, identities.secret(keys, identities.WEBHOOKS))
+    credentials = Credentials(recorder, signer, entropy, allowed=settings.api_tokens)
+    oauth = OAuth(recorder, signer, entropy, broker=party, seed=identities.secret(keys, identities.ACCESS))
+    key_sets, subscribing = KeySets(recorder, signer, outbound, clock), Subscribing(recorder, events, signer)
+    completion = Completion(
+        store=store,
+        endings=endings,
+        consents=consents,
+        credentials=credentials,
+        oauth=oauth,
+        key_sets=key_sets,
+        recorder=recorder,
+        signer=signer,
+        subscribing=subscribing,
+        epochs=epochs,
+        clock=clock,
+    )
+    hooks = Webhooks(recorder, signer, entropy, outbound, identities.secret(keys, identities.WEBHOOKS))
     return Home(
         settings=settings,
         party=party,
@@ -288,29 +366,31 @@ def assemble(
         store=store,
         log=log,
         keys=keys,
+        endings=endings,
         keyring=keyring,
+        rows=rows,
         catalogue=events,
         lookup=lookup,
         identity=identity,
         openings=openings,
         recorder=recorder,
         registrar=registrar,
-        subscribing=Subscribing(recorder, events),
-        parties=Parties(store, keys, registrar, clock),
-        credentials=Credentials(recorder, entropy, allowed=settings.api_tokens),
-        oauth=OAuth(recorder, entropy, broker=party, seed=identities.secret(keys, identities.ACCESS)),
-        key_sets=KeySets(recorder, outbound, clock),
+        subscribing=subscribing,
+        parties=Parties(store, keys, registrar, rows, clock),
+        credentials=credentials,
+        oauth=oauth,
+        key_sets=key_sets,
         answers=Answers(store, clock),
         outbound=outbound,
         webhooks=hooks,
-        telling=Telling(store=store, hooks=hooks, outbound=outbound, clock=clock, entropy=entropy),
+        telling=Telling(store=store, rows=rows, hooks=hooks, outbound=outbound, clock=clock, entropy=entropy),
         notices=Notices(
-            store=store, mail=parts.mail(settings), name=settings.name, contact=settings.contact, clock=clock
+            store=store, rows=rows, mail=parts.mail(settings), name=settings.name, contact=settings.contact, clock=clock
         ),
-        topic_users=TopicUsers(recorder),
+        topic_users=TopicUsers(recorder, signer),
         epochs=epochs,
         intake=intake,
-        inlet=Inlet(store=store, log=log, intake=intake, clock=clock),
+        inlet=Inlet(store=store, rows=rows, log=log, intake=intake, clock=clock),
         desk=Desk(
             store=store,
             lookup=lookup,
@@ -327,6 +407,7 @@ def assemble(
         mailbox=mailbox,
         relay=Relay(
             store=store,
+            rows=rows,
             log=log,
             mailbox=mailbox,
             party=party,
@@ -358,15 +439,21 @@ def assemble(
         ),
         ledger=ledger,
         cosigning=cosigning,
-        succession=Succession(registrar, identities.secret(keys, identities.ACCESS)),
+        succession=Succession(registrar, rows, identities.secret(keys, identities.ACCESS)),
         publication=Publication(store=store, lookup=lookup, ledger=ledger, clock=clock),
         pruning=pruning,
+        timekeeping=time,
+        completion=completion,
         upkeep=Upkeep(
+            completion=completion,
+            endings=endings,
+            backups_ms=settings.backup_retention_days * 86_400_000,
             consents=consents,
             epochs=epochs,
             pruning=pruning,
             schedule=parts.schedule(settings),
             clock=clock,
+            time=time,
         ),
         tracking=Tracking(store, events),
         fsck=Fsck(
@@ -374,12 +461,15 @@ def assemble(
             log=log,
             key_store=keys,
             catalogue=events,
-            party=party,
+            rows=rows,
             openings=openings,
             verifier=ledger.verifier_key,
+            attester=ledger.attestation_key,
+            clock=clock,
         ),
     )
 
 
-def _ledger_key(keys: KeyStore) -> PrivateKey:
+def ledger_key(keys: KeyStore) -> PrivateKey:
+    """What signs the checkpoints of this home."""
     return PrivateKey.from_raw(Algorithm.ED25519, keys.read(KeyKind.LEDGER, "ledger"))

@@ -3,8 +3,8 @@
 Refuses: to open what was wrapped for another grant, another version of it or another epoch; it never says why it failed
 beyond that.
 Keeps: a key is bound to the digest of the grant's version that stands (`rows.digest_of`): whoever edits the grant's row
-has no key for what it says then, and cannot make one. Whoever reads the database or a backup of it has no consent key without the epoch key; once an epoch key is
-destroyed, no copy of what was wrapped under it opens again.
+has no key for what it says then, and cannot make one. Whoever reads the database or a backup of it has no consent key
+without the epoch key; once an epoch key is destroyed, no copy of what was wrapped under it opens again.
 Source: docs/architecture.md, "State, and who is trusted"; AES-256-GCM is NIST SP 800-38D.
 """
 
@@ -27,7 +27,7 @@ _LABEL: Final = b"unefois/consent-key/v2\x00"
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """What a wrapped key is bound to: its grant, the digest of the version that stands (32 bytes), the epoch (a u32)."""
+    """What a wrapped key is bound to: its grant, the digest of the version that stands (32 bytes), the epoch (u32)."""
 
     grant_id: GrantId
     digest: bytes
@@ -63,6 +63,19 @@ def unwrap(wrapped: bytes, bound: Bound, epoch_key: bytes) -> bytes:
         return _cipher(epoch_key).decrypt(nonce, sealed, bound.associated())
     except InvalidTag:
         raise Corrupt("keyring.cannot-unwrap", grant=bound.grant_id.hex(), epoch=bound.epoch) from None
+
+
+def unwrap_v1(wrapped: bytes, grant_id: GrantId, epoch: int, epoch_key: bytes) -> bytes:
+    """As `unwrap`, of a key that was wrapped before keys were bound to a version; only the migration does it.
+
+    Raises Corrupt `keyring.cannot-unwrap`.
+    """
+    nonce, sealed = wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:]
+    associated = b"unefois/consent-key/v1\x00" + grant_id + epoch.to_bytes(4, "big")
+    try:
+        return _cipher(epoch_key).decrypt(nonce, sealed, associated)
+    except (InvalidTag, ValueError):
+        raise Corrupt("keyring.cannot-unwrap", grant=grant_id.hex(), epoch=epoch) from None
 
 
 def _cipher(epoch_key: bytes) -> AESGCM:

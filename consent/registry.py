@@ -10,7 +10,7 @@ catches the one that forgot.
 """
 
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Final
 
@@ -59,21 +59,29 @@ async def add(conn: AsyncConnection, grant: Grant, epoch: int, wrapped: bytes) -
 
 
 async def change(
-    conn: AsyncConnection, new: Grant, epoch_keys: Mapping[int, bytes], entropy: Callable[[int], bytes]
+    conn: AsyncConnection,
+    new: Grant,
+    epoch_keys: Mapping[int, bytes],
+    entropy: Callable[[int], bytes],
+    *,
+    leap: bool = False,
 ) -> None:
     """Write the next version: the head, if it is still the one before; the history; its key, bound to the new version,
     or for a last version the key's end.
 
+
+    `leap`: versions between the head and this one may be missing, as in a database that was restored.
+
     Raises Refused `registry.unknown-grant`; `registry.changed-meanwhile` (read again and decide again); Corrupt
-    `registry.not-a-successor` (made otherwise than by a transition of the head), `registry.unsound` (the head is not what
-    its key is bound to: only its end can follow).
+    `registry.not-a-successor` (made otherwise than by a transition of the head), `registry.unsound` (the head is not
+    what its key is bound to: only its end can follow).
     """
     head = (await of_pairs(conn, {new.id: new.subject})).get(new.id)
     if head is None:
         raise Refused("registry.unknown-grant", "/id", grant=new.id.hex())
-    if head.version != new.version - 1:
+    if not (head.version == new.version - 1 or (leap and head.version < new.version)):
         raise Refused("registry.changed-meanwhile", "/version", head=head.version, version=new.version)
-    if not follows(head, new):
+    if not follows(replace(head, version=new.version - 1), new):
         raise Corrupt("registry.not-a-successor", grant=new.id.hex(), version=new.version)
     if not new.status.over:
         await _bind_anew(conn, head, new, epoch_keys, entropy)

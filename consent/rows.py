@@ -5,7 +5,7 @@ Keeps: `grant_of(row_of(grant)) == grant` for every grant; equal grants have equ
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache, lru_cache
 from hashlib import sha256
@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from sqlalchemy import Row
 
+from consent import tables
 from consent.grant import Basis, Grant, Scope, Status
 from schemas.errors import Corrupt, Refused
 from schemas.names import (
@@ -53,6 +54,7 @@ class KeyRow:
 
 Read = Grant | Unreadable
 
+_COLUMNS: Final = tuple(tables.grants.c.keys())
 SHARED: Final = 4096
 """How many recipients, types, lists of fields and so on are kept as they were parsed."""
 
@@ -106,6 +108,11 @@ def grant_of(row: Row[Any]) -> Grant:
     if isinstance(found, Unreadable):
         raise Corrupt("registry.unreadable", grant=found.id.hex(), version=found.version, wrong=found.code)
     return found
+
+
+def grant_in(row: Mapping[str, Any]) -> Grant:
+    """The inverse of `row_of`, of a row that was kept elsewhere. Raises Refused, ValueError, TypeError, KeyError."""
+    return _grant([row[column] for column in _COLUMNS])
 
 
 def read(row: Row[Any]) -> Read:

@@ -63,7 +63,14 @@ class Endpoints(Outbound):
 def telling(here: World, endpoints: Outbound) -> Telling:
     """A sender of this home, as a process of its own would have."""
     home = here.home
-    return Telling(store=home.store, hooks=home.webhooks, outbound=endpoints, clock=home.clock, entropy=home.entropy)
+    return Telling(
+        store=home.store,
+        rows=home.rows,
+        hooks=home.webhooks,
+        outbound=endpoints,
+        clock=home.clock,
+        entropy=home.entropy,
+    )
 
 
 async def send(here: World, endpoints: Outbound) -> list[Outcome]:
@@ -90,4 +97,6 @@ class Letters:
 def notices(here: World, letters: Letters) -> Notices:
     """Who tells by mail, as a process of its own would."""
     home = here.home
-    return Notices(store=home.store, mail=letters, name="Unefois", contact="u@broker.example", clock=home.clock)
+    return Notices(
+        store=home.store, rows=home.rows, mail=letters, name="Unefois", contact="u@broker.example", clock=home.clock
+    )

@@ -10,17 +10,19 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import make_url, select
 
 from broker import identity
 from broker.arrived import Accepted
 from broker.consents import Recorded, Wish
 from broker.directory.parties import Enrolment
 from broker.directory.reading import Party, PartyKind
+from broker.endings.memory import MemoryEndings
 from broker.founding import furnish
 from broker.hosted import HostedInbox
 from broker.keys.memory import MemoryKeys
 from broker.ports import KeyKind
+from broker.rows import seals
 from broker.settings.choices import Settings, load
 from broker.store.engine import Store
 from broker.store.tables import ledger_entries, metadata
@@ -100,11 +102,14 @@ class Entropy:
 def settings(folder: Path, **more: Any) -> Settings:
     """A home in a folder, with one partition so that one call routes all."""
     return load(
-        home=folder,
-        log_partitions=1,
-        address="1 rue d'Essai, Rennes",
-        contact="contact@unefois.example",
-        **more,
+        **{
+            "home": folder,
+            "log_partitions": 1,
+            "address": "1 rue d'Essai, Rennes",
+            "contact": "contact@unefois.example",
+            "clock_trust_days": 36_600,  # the clock is moved by years here; not in `test_timekeeping.py`
+            **more,
+        }
     )
 
 
@@ -299,7 +304,7 @@ async def world(folder: Path, *, stepped: bool = False, **more: Any) -> AsyncIte
     """
     clock, entropy, keys = Clock(), Entropy(), MemoryKeys()
     chosen = settings(folder, **more)
-    file = None if "database_url" in more else Path(chosen.database_url.partition("///")[2])
+    file = None if "database_url" in more else Path(make_url(chosen.database_url).database or "")
     furnished = _FURNISHED.get((stepped, repr(more))) if file is not None else None
     if furnished is not None and file is not None:
         file.touch(mode=0o600)
@@ -308,8 +313,11 @@ async def world(folder: Path, *, stepped: bool = False, **more: Any) -> AsyncIte
     else:
         identity.make_secrets(keys, entropy)
         keys.write(KeyKind.LEDGER, "ledger", PrivateKey.generate(Algorithm.ED25519).to_raw())
+        seals.make_private(keys)
+        seals.publish(keys)
     async with Store.open(chosen.database_url) as store, open_log(chosen, store, clock) as log:
-        home = assemble(chosen, store=store, log=log, keys=keys, clock=clock, entropy=entropy)
+        endings = MemoryEndings()
+        home = assemble(chosen, store=store, log=log, keys=keys, endings=endings, clock=clock, entropy=entropy)
         here = World(home, clock, folder)
         if furnished is not None:
             here.subscriptions.update(furnished.subscriptions)

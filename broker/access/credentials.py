@@ -4,14 +4,15 @@
 
 Refuses: a token that was not issued here, that expired, or that was revoked; one without scopes, or without an end;
 to issue or to take any where the settings forbid them.
-Keeps: the secret is in no table, no log and no repr; who reads the database can ask for nothing; issuing and revoking
-have their ledger entries, whose `detail` is SHA-256 of the row, so that nobody widens a token afterwards unseen.
+Keeps: the secret is in no table, no log and no repr; who reads the database can ask for nothing, and who writes to it
+makes no token, for each row is signed (`broker.rows`). Issuing and revoking have their ledger entries, whose `detail`
+is SHA-256 of the row.
 """
 
 import json
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from hashlib import sha256
@@ -25,6 +26,8 @@ from broker.crashpoints import mark
 from broker.directory import reading
 from broker.ports import Entropy
 from broker.recorder import Recorder
+from broker.rows.digests import row_digest
+from broker.rows.seals import RowSigner
 from broker.store.access_tables import api_tokens
 from broker.store.engine import Transaction
 from schemas.errors import Refused
@@ -74,8 +77,10 @@ class Issued:
 class Credentials:
     """The only writer of the tokens, inside the caller's transaction."""
 
-    def __init__(self, recorder: Recorder, entropy: Entropy, *, allowed: bool) -> None:
+    def __init__(self, recorder: Recorder, signer: RowSigner, entropy: Entropy, *, allowed: bool) -> None:
         self._recorder = recorder
+        self._signer = signer
+        self._rows = signer.verifier
         self._entropy = entropy
         self._allowed = allowed
 
@@ -93,7 +98,7 @@ class Credentials:
             raise Refused("credentials.no-scope", "/scopes")
         if not at < expires_at <= at + LIFETIME_MS:
             raise Refused("credentials.lifetime", "/expires_at", days=LIFETIME_MS // 86_400_000)
-        await reading.party(tx, party)
+        await reading.party(tx, self._rows, party)
         token_id, secret = self._entropy(ID_BYTES), self._entropy(SECRET_BYTES)
         row = {
             "id": token_id,
@@ -104,11 +109,11 @@ class Credentials:
             "expires_at": expires_at,
             "revoked_at": None,
         }
-        if not await tx.insert_new(api_tokens, row):
+        if not await self._signer.insert(tx, api_tokens, row):
             raise Refused("credentials.id-taken")
         mark("credentials.issued")
         # Crash here: the transaction is gone and nobody saw the token; it is asked for again.
-        self._recorder.record(tx, FactKind.KEY_ADDED, at, recipient=party, detail=token_digest(row))
+        self._recorder.record(tx, FactKind.KEY_ADDED, at, recipient=party, detail=row_digest("api_tokens", row))
         text = f"unefois_{token_id.hex()}_{urlsafe_b64encode(secret).decode().rstrip('=')}"
         return Issued(Credential(token_id, party, wanted, at, expires_at, None), text)
 
@@ -120,9 +125,9 @@ class Credentials:
         row = await revoke(
             tx,
             self._recorder,
+            self._signer,
             api_tokens,
             api_tokens.c.id == token_id,
-            token_digest,
             at=at,
             unknown=Refused("credentials.unknown-id", "/id"),
             before=Refused("credentials.already-revoked", "/id"),
@@ -133,7 +138,7 @@ class Credentials:
         """Every token, or a party's, oldest first; ended ones too."""
         mine = [] if party is None else [api_tokens.c.party == party]
         rows = await tx.execute(select(api_tokens).where(*mine).order_by(api_tokens.c.issued_at, api_tokens.c.id))
-        return [_credential(row) for row in rows]
+        return [_credential(row) for row in self._rows.valid(api_tokens.name, rows)]
 
     async def verify(self, tx: Transaction, told: str, at: Instant) -> Credential:
         """Whose token this is.
@@ -145,13 +150,13 @@ class Credentials:
         found = _TOKEN.fullmatch(told)
         if found is None:
             raise Refused("credentials.unknown")
-        row = await _row(tx, bytes.fromhex(found[1]))
+        row = self._rows.one(api_tokens.name, await _row(tx, bytes.fromhex(found[1])))
         # Looked up by its public id, compared by its digest in constant time: how long this takes tells nothing.
         same = compare_digest(sha256(_secret(found[2])).digest(), _NOBODY if row is None else row.digest)
         if row is None or not same:
             raise Refused("credentials.unknown")
         credential = _credential(row)
-        if credential.revoked_at is not None:
+        if credential.revoked_at is not None or (await tx.endings()).ended(api_tokens.name, credential.id):
             raise Refused("credentials.revoked")
         if at >= credential.expires_at:
             raise Refused("credentials.expired")
@@ -160,13 +165,6 @@ class Credentials:
     def _check_allowed(self) -> None:
         if not self._allowed:
             raise Refused("credentials.forbidden")
-
-
-def token_digest(row: Mapping[Any, Any]) -> bytes:
-    """SHA-256 of what never changes in a token's row, 32 bytes: what its entries commit to and `fsck` compares."""
-    kept = {name: row[name] for name in ("id", "party", "digest", "scopes", "issued_at", "expires_at")}
-    written = {name: told.hex() if isinstance(told, bytes) else told for name, told in kept.items()}
-    return sha256(json.dumps(written, sort_keys=True, separators=(",", ":")).encode()).digest()
 
 
 def scopes_of(text: str) -> frozenset[Scope]:

@@ -17,18 +17,20 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import Row, select
+from sqlalchemy import ColumnElement, Row, select
 
 from broker.access.credentials import Scope, scopes_of
 from broker.access.jwks import Key, key_set
-from broker.access.revoking import revoke
+from broker.access.revoking import revoke, row_key
 from broker.crashpoints import mark
 from broker.directory import reading
-from broker.directory.registrar import row_digest
+from broker.ended import Ending
 from broker.observe import logger
 from broker.outbound import Outbound
 from broker.ports import Clock
 from broker.recorder import Recorder
+from broker.rows.digests import row_digest
+from broker.rows.seals import RowReader, RowSigner
 from broker.store.access_tables import client_key_sets
 from broker.store.engine import Transaction
 from schemas.errors import Refused, Unavailable
@@ -70,8 +72,10 @@ class _Seen:
 class KeySets:
     """The only writer of what is followed, inside the caller's transaction; and what the addresses said, in memory."""
 
-    def __init__(self, recorder: Recorder, outbound: Outbound, clock: Clock) -> None:
+    def __init__(self, recorder: Recorder, signer: RowSigner, outbound: Outbound, clock: Clock) -> None:
         self._recorder = recorder
+        self._signer = signer
+        self._rows = signer.verifier
         self._outbound = outbound
         self._clock = clock
         self._seen: OrderedDict[str, _Seen] = OrderedDict()
@@ -85,7 +89,7 @@ class KeySets:
         if not wanted:
             raise Refused("credentials.no-scope", "/scopes")
         self._outbound.check(url)
-        await reading.party(tx, party)
+        await reading.party(tx, self._rows, party)
         row = {
             "party": party,
             "url": url,
@@ -93,27 +97,46 @@ class KeySets:
             "added_at": at,
             "revoked_at": None,
         }
-        if not await tx.insert_new(client_key_sets, row):
+        if not await self._write(tx, row):
             raise Refused("oauth.followed", "/party")
         mark("oauth.followed")
         # Crash here: the transaction is gone, row and entry; the operator says it again.
-        self._recorder.record(tx, FactKind.KEY_ADDED, at, recipient=party, detail=set_digest(row))
+        self._recorder.record(tx, FactKind.KEY_ADDED, at, recipient=party, detail=row_digest("client_key_sets", row))
         return KeySet(party, url, wanted, at, None)
+
+    async def _write(self, tx: Transaction, row: Mapping[str, Any]) -> bool:
+        """One that stands and does not count would stop a new address: it gives its place."""
+        mine = (client_key_sets.c.party == row["party"], client_key_sets.c.revoked_at.is_(None))
+        there = (await tx.execute(select(client_key_sets).where(*mine))).one_or_none()
+        if there is None or self._rows.one(client_key_sets.name, there) is not None:
+            return await self._signer.insert(tx, client_key_sets, row)
+        await self._signer.renew(tx, client_key_sets, there, row)
+        return True
 
     async def unfollow(self, tx: Transaction, party: PartyId, at: Instant) -> KeySet:
         """Let in by it no more. What was got before ends within ten minutes. Raises Refused `oauth.not-followed`."""
         mine = (client_key_sets.c.party == party) & client_key_sets.c.revoked_at.is_(None)
+        return await self._end(tx, mine, at)
+
+    async def complete(self, tx: Transaction, ending: Ending) -> KeySet:
+        """End what the journal of endings says has ended. Raises Refused `oauth.not-followed`: it has here, too."""
+        party, _, added = ending.key.rpartition(b"\x00")
+        mine = (client_key_sets.c.party == party.decode()) & (client_key_sets.c.added_at == int(added))
+        return await self._end(tx, mine, ending.at)
+
+    async def _end(self, tx: Transaction, mine: ColumnElement[bool], at: Instant) -> KeySet:
         missing = Refused("oauth.not-followed", "/party")
         row = await revoke(
-            tx, self._recorder, client_key_sets, mine, set_digest, at=at, unknown=missing, before=missing
+            tx, self._recorder, self._signer, client_key_sets, mine, at=at, unknown=missing, before=missing
         )
-        return KeySet(party, row.url, scopes_of(row.scopes), Instant(row.added_at), at)
+        return KeySet(PartyId(row.party), row.url, scopes_of(row.scopes), Instant(row.added_at), at)
 
     async def list(self, tx: Transaction, party: PartyId | None = None) -> list[KeySet]:
         """Every address that is or was followed, or a party's."""
         mine = [] if party is None else [client_key_sets.c.party == party]
         order = (client_key_sets.c.added_at, client_key_sets.c.party)
-        return [_set(row) for row in await tx.execute(select(client_key_sets).where(*mine).order_by(*order))]
+        rows = await tx.execute(select(client_key_sets).where(*mine).order_by(*order))
+        return [_set(row) for row in self._rows.valid(client_key_sets.name, rows)]
 
     async def key(self, followed: KeySet, name: str) -> Key | None:
         """The key of this name (its `kid`, or its thumbprint) that is published there; None when there is none.
@@ -158,16 +181,13 @@ class KeySets:
             seen.asking = None
 
 
-async def standing(tx: Transaction, party: PartyId) -> KeySet | None:
+async def standing(tx: Transaction, rows: RowReader, party: PartyId) -> KeySet | None:
     """What is followed of an administration now."""
     mine = (client_key_sets.c.party == party, client_key_sets.c.revoked_at.is_(None))
-    row = (await tx.execute(select(client_key_sets).where(*mine))).one_or_none()
-    return None if row is None else _set(row)
-
-
-def set_digest(row: Mapping[Any, Any]) -> bytes:
-    """SHA-256 of what never changes in a row, 32 bytes: what its entries commit to and `fsck` compares."""
-    return row_digest({name: row[name] for name in ("party", "url", "scopes", "added_at")})
+    row = rows.one(client_key_sets.name, (await tx.execute(select(client_key_sets).where(*mine))).one_or_none())
+    if row is None or (await tx.endings()).ended(client_key_sets.name, row_key(client_key_sets, row)):
+        return None
+    return _set(row)
 
 
 def _within(then: Instant | None, now: Instant, span: int) -> bool:

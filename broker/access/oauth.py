@@ -17,7 +17,7 @@ A key that is revoked gets no token from then on; what it got before ends within
 
 import json
 from base64 import urlsafe_b64decode
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from hmac import compare_digest
 from typing import Any, Final
@@ -35,9 +35,10 @@ from broker.access.jwks import Key, public_key, thumbprint
 from broker.access.revoking import revoke
 from broker.crashpoints import mark
 from broker.directory import reading
-from broker.directory.registrar import row_digest
 from broker.ports import Entropy
 from broker.recorder import Recorder
+from broker.rows.digests import row_digest
+from broker.rows.seals import RowSigner
 from broker.store.access_tables import client_keys, spent_assertions
 from broker.store.engine import Transaction
 from schemas.errors import Refused
@@ -62,8 +63,12 @@ class ClientKey:
 class OAuth:
     """The authorization server, inside the caller's transaction; `seed` is 32 secret bytes."""
 
-    def __init__(self, recorder: Recorder, entropy: Entropy, *, broker: PartyId, seed: bytes) -> None:
+    def __init__(
+        self, recorder: Recorder, signer: RowSigner, entropy: Entropy, *, broker: PartyId, seed: bytes
+    ) -> None:
         self._recorder = recorder
+        self._signer = signer
+        self._rows = signer.verifier
         self._entropy = entropy
         self._broker = broker
         self._key = OKPKey.import_key(Ed25519PrivateKey.from_private_bytes(seed))
@@ -77,7 +82,7 @@ class OAuth:
         if not wanted:
             raise Refused("credentials.no-scope", "/scopes")
         key = public_key(jwk)
-        await reading.party(tx, party)
+        await reading.party(tx, self._rows, party)
         kid = thumbprint(key)
         row = {
             "kid": kid,
@@ -87,11 +92,11 @@ class OAuth:
             "added_at": at,
             "revoked_at": None,
         }
-        if not await tx.insert_new(client_keys, row):
+        if not await self._signer.insert(tx, client_keys, row):
             raise Refused("oauth.key-exists", "/key", kid=kid.hex())
         mark("oauth.pinned")
         # Crash here: the transaction is gone; the key is pinned again.
-        self._recorder.record(tx, FactKind.KEY_ADDED, at, recipient=party, detail=client_digest(row))
+        self._recorder.record(tx, FactKind.KEY_ADDED, at, recipient=party, detail=row_digest("client_keys", row))
         return ClientKey(kid, party, wanted, at, None)
 
     async def unpin(self, tx: Transaction, kid: Kid, at: Instant) -> ClientKey:
@@ -99,9 +104,9 @@ class OAuth:
         row = await revoke(
             tx,
             self._recorder,
+            self._signer,
             client_keys,
             client_keys.c.kid == kid,
-            client_digest,
             at=at,
             unknown=Refused("oauth.unknown-key", "/kid"),
             before=Refused("oauth.already-revoked", "/kid"),
@@ -112,7 +117,7 @@ class OAuth:
         """Every pinned key, or a party's; revoked ones too."""
         mine = [] if party is None else [client_keys.c.party == party]
         rows = await tx.execute(select(client_keys).where(*mine).order_by(client_keys.c.added_at, client_keys.c.kid))
-        return [_client_key(row) for row in rows]
+        return [_client_key(row) for row in self._rows.valid(client_keys.name, rows)]
 
     async def named(self, tx: Transaction, assertion: str) -> Named:
         """The key that an assertion's header names: a pinned one by its thumbprint, else one that its `iss` publishes.
@@ -126,18 +131,18 @@ class OAuth:
             kid = parts.headers()["kid"]
             if not isinstance(kid, str):
                 raise Refused("oauth.assertion")
-            row = await _row(tx, _thumbprint(kid))
+            row = await self._row(tx, _thumbprint(kid))
             if row is None:
                 return await self._followed(tx, PartyId(json.loads(parts.payload)["iss"]), kid)
         except (JoseError, Refused, KeyError, ValueError, TypeError, AttributeError, RecursionError):
             raise Refused("oauth.assertion") from None
-        if row.revoked_at is not None:
+        if row.revoked_at is not None or (await tx.endings()).ended(client_keys.name, bytes(row.kid)):
             raise Refused("oauth.assertion")
         return Named(PartyId(row.party), scopes_of(row.scopes), kid, public_key(row.jwk))
 
     async def _followed(self, tx: Transaction, party: PartyId, kid: str) -> Named:
         """Only where the operator follows an address of that party: what the assertion says leads to no other."""
-        followed = await keysets.standing(tx, party)
+        followed = await keysets.standing(tx, self._rows, party)
         if followed is None:
             raise Refused("oauth.assertion")
         return Named(party, followed.scopes, kid, followed)
@@ -153,7 +158,7 @@ class OAuth:
         token is bound to. Raises Refused: `oauth.replayed`; `oauth.assertion` when the key was unpinned since, or its
         address is followed no more.
         """
-        await _check_still(tx, proven)
+        await self._check_still(tx, proven)
         await self._spend(tx, proven, at)
         seconds = at // 1000
         token: dict[str, Any] = {
@@ -206,11 +211,28 @@ class OAuth:
         mark("oauth.spent")
         # Crash here: the transaction is gone and nobody has a token; the client asks again with the same assertion.
 
+    async def _row(self, tx: Transaction, kid: bytes) -> Row[Any] | None:
+        """The pinned key that counts. Raises Refused `oauth.assertion` for one that must not be forgotten: edited so
+        that it does not count, or unpinned and its row deleted. Else its key, published as well, would count.
+        """
+        there = (await tx.execute(select(client_keys).where(client_keys.c.kid == kid))).one_or_none()
+        row = self._rows.one(client_keys.name, there)
+        if (row is None and there is not None) or (await tx.endings()).ended(client_keys.name, kid):
+            raise Refused("oauth.assertion")
+        return row
 
-def client_digest(row: Mapping[Any, Any]) -> bytes:
-    """SHA-256 of what never changes in a pinned key's row, 32 bytes: what its entries commit to."""
-    kept = {name: row[name] for name in ("kid", "party", "jwk", "scopes", "added_at")}
-    return row_digest(kept | {"kid": bytes(row["kid"]).hex()})
+    async def _check_still(self, tx: Transaction, proven: Proven) -> None:
+        """Whether the key still counts: nobody holds a lock while a published key is asked for. Raises
+        `oauth.assertion`.
+
+        A key that an operator has revoked counts nowhere, published or not.
+        """
+        row = await self._row(tx, proven.kid)
+        revoked = row is not None and row.revoked_at is not None
+        if revoked or (row is None and proven.followed is None):
+            raise Refused("oauth.assertion")
+        if proven.followed is not None and proven.followed != await keysets.standing(tx, self._rows, proven.party):
+            raise Refused("oauth.assertion")
 
 
 def _client_key(row: Row[Any]) -> ClientKey:
@@ -221,23 +243,6 @@ def _client_key(row: Row[Any]) -> ClientKey:
         added_at=Instant(row.added_at),
         revoked_at=instant_of(row.revoked_at),
     )
-
-
-async def _row(tx: Transaction, kid: bytes) -> Row[Any] | None:
-    return (await tx.execute(select(client_keys).where(client_keys.c.kid == kid))).one_or_none()
-
-
-async def _check_still(tx: Transaction, proven: Proven) -> None:
-    """Whether the key still counts: nobody holds a lock while a published key is asked for. Raises `oauth.assertion`.
-
-    A key that an operator has revoked counts nowhere, published or not.
-    """
-    row = await _row(tx, proven.kid)
-    revoked = row is not None and row.revoked_at is not None
-    if revoked or (row is None and proven.followed is None):
-        raise Refused("oauth.assertion")
-    if proven.followed is not None and await keysets.standing(tx, proven.party) != proven.followed:
-        raise Refused("oauth.assertion")
 
 
 def _thumbprint(kid: str) -> bytes:

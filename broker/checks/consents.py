@@ -13,13 +13,15 @@ from consent.registry import SET_ASIDE
 from consent.tables import consent_keys, grant_versions, grants
 from schemas.errors import Corrupt
 from schemas.facts import FactKind, Facts
-from schemas.names import GrantId
+from schemas.names import GrantId, Instant
 
 _KINDS = {FactKind.GRANTED, FactKind.CARRIED, FactKind.CHANGED, FactKind.REVOKED, FactKind.EXPIRED}
 
 
-async def check(tx: Transaction, entries: list[Facts], epoch_keys: Mapping[int, bytes]) -> AsyncIterator[Finding]:
-    """Every check of grants and consent keys."""
+async def check(
+    tx: Transaction, entries: list[Facts], epoch_keys: Mapping[int, bytes], erased: Instant
+) -> AsyncIterator[Finding]:
+    """Every check of grants and consent keys. Up to `erased` the ledger may say no more."""
     told = {(entry.grant, entry.grant_version): entry for entry in entries if entry.kind in _KINDS}
     heads: dict[GrantId, Grant] = {}
     unreadable: set[bytes] = set()  # what follows from such a row cannot be judged
@@ -40,7 +42,7 @@ async def check(tx: Transaction, entries: list[Facts], epoch_keys: Mapping[int, 
             yield Finding("grants.unreadable", place, version.code)
             continue
         if version.id not in unreadable:
-            for finding in _version(version, before, told, place):
+            for finding in _version(version, before, told, place, erased):
                 yield finding
         before = last[version.id] = version
     readable = {entry: told[entry] for entry in told if entry[0] not in unreadable}
@@ -68,7 +70,7 @@ def _against_the_ledger(
             )
 
 
-def _version(version: Grant, before: Grant | None, told: _Told, place: str) -> list[Finding]:
+def _version(version: Grant, before: Grant | None, told: _Told, place: str, erased: Instant) -> list[Finding]:
     found = []
     first = before is None or before.id != version.id
     if first and version.version != 1:
@@ -76,6 +78,8 @@ def _version(version: Grant, before: Grant | None, told: _Told, place: str) -> l
     if before is not None and not first and not follows(before, version):
         found.append(Finding("grants.history", place, "this version cannot follow the one before"))
     entry = told.get((version.id, version.version))
+    if entry is None and version.changed_at <= erased:
+        return found
     if entry is None:
         found.append(Finding("grants.untold", place, "the ledger does not tell of this version"))
     elif entry.detail != rows.digest_of(version):

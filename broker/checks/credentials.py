@@ -8,10 +8,8 @@ from typing import Any
 
 from sqlalchemy import Row, select
 
-from broker.access.credentials import token_digest
-from broker.access.keysets import set_digest
-from broker.access.oauth import client_digest
 from broker.checks.finding import Finding
+from broker.rows.digests import row_digest
 from broker.store.access_tables import (
     api_tokens,
     client_key_sets,
@@ -24,8 +22,7 @@ from broker.store.access_tables import (
     webhooks,
 )
 from broker.store.engine import Transaction
-from broker.topics.served import user_digest
-from broker.webhooks.endpoints import Status, webhook_digest
+from broker.webhooks.endpoints import Status
 from schemas.facts import FactKind, Facts
 from schemas.names import PartyId
 
@@ -44,7 +41,7 @@ async def check(tx: Transaction, entries: list[Facts]) -> AsyncIterator[Finding]
     """Every check of the API tokens, of the clients' pinned keys, and of the webhooks."""
     told = {(entry.kind, entry.recipient, entry.detail) for entry in entries}
     for row in await tx.execute(select(api_tokens)):
-        for wrong in _wrong(row, token_digest(row._mapping), told):
+        for wrong in _wrong(row, row_digest("api_tokens", row._mapping), told):
             yield Finding("credentials.untold", f"api_tokens/{row.id.hex()}", wrong)
     async for finding in _clients(tx, told):
         yield finding
@@ -59,10 +56,10 @@ async def check(tx: Transaction, entries: list[Facts]) -> AsyncIterator[Finding]
 async def _clients(tx: Transaction, told: Told) -> AsyncIterator[Finding]:
     """The keys that clients sign with, pinned or by their address, and what they have used."""
     for row in await tx.execute(select(client_keys)):
-        for wrong in _wrong(row, client_digest(row._mapping), told):
+        for wrong in _wrong(row, row_digest("client_keys", row._mapping), told):
             yield Finding("oauth.untold", f"client_keys/{row.kid.hex()}", wrong)
     for row in await tx.execute(select(client_key_sets)):
-        for wrong in _wrong(row, set_digest(row._mapping), told):
+        for wrong in _wrong(row, row_digest("client_key_sets", row._mapping), told):
             yield Finding("oauth.untold", f"client_key_sets/{row.party}/{row.added_at}", wrong)
     clients = select(client_keys.c.party).union(select(client_key_sets.c.party))
     pinned = {row.party for row in await tx.execute(clients)}
@@ -75,7 +72,7 @@ async def _webhooks(tx: Transaction, told: Told) -> AsyncIterator[Finding]:
     """No address that nobody registered, and none that lives on after its end; a message only where one may be due."""
     for row in await tx.execute(select(webhooks)):
         place, ended = f"webhooks/{row.id.hex()}", row.status == Status.ENDED.value
-        for wrong in _untold(row.party, webhook_digest(row._mapping), told, revoked=ended):
+        for wrong in _untold(row.party, row_digest("webhooks", row._mapping), told, revoked=ended):
             yield Finding("webhooks.untold", place, wrong)
         there = {row.message is not None, row.message_at is not None, row.next_at is not None}
         if len(there) > 1 or not there <= _MESSAGES[Status(row.status)]:
@@ -113,7 +110,7 @@ async def _answers(tx: Transaction) -> AsyncIterator[Finding]:
 async def _users(tx: Transaction, told: Told) -> AsyncIterator[Finding]:
     """Who is served by topics, as which user of Kafka."""
     for row in await tx.execute(select(topic_users)):
-        digest, place = user_digest(row._mapping), f"topic_users/{row.party}/{row.since}"
+        digest, place = row_digest("topic_users", row._mapping), f"topic_users/{row.party}/{row.since}"
         if (FactKind.KEY_ADDED, row.party, digest) not in told:
             yield Finding("topics.untold", place, "the row is not what the ledger says was allowed")
         if ((FactKind.KEY_REVOKED, row.party, digest) in told) is not (row.ended_at is not None):

@@ -56,10 +56,11 @@ async def check(
     *,
     kept: Rows,
     forgotten: Gone,
+    erased: Instant,
     directory: Directory,
     catalogue: Catalogue,
 ) -> AsyncIterator[Finding]:
-    """Every check of what was declared; `entries` in the order of the ledger."""
+    """Every check of what was declared; `entries` in the order of the ledger, which up to `erased` may say no more."""
     written = {row.envelope_digest: row for row in await tx.execute(select(submissions))}
     for one in written.values():
         for finding in _receipt(one, directory):
@@ -73,16 +74,16 @@ async def check(
         for finding in (
             *_accepted(row, written.get(sha256(row.envelope).digest())),
             *_signed(row, directory, catalogue),
-            *_told(row, told.pop(row.manifest_digest, []), roots),
+            *_told(row, told.pop(row.manifest_digest, []), roots, erased),
         ):
             yield finding
     for digest in told.keys() - forgotten:
         yield Finding(
             "declarations.missing", f"manifests/{digest.hex()}", "the ledger tells of it, but it is not there"
         )
-    async for finding in _withholdings(tx, entries, kept, forgotten):
+    async for finding in _withholdings(tx, entries, kept, forgotten, erased):
         yield finding
-    async for finding in _log(tx, log, entries, kept, forgotten):
+    async for finding in _log(tx, log, entries, kept, forgotten=forgotten, erased=erased):
         yield finding
 
 
@@ -115,10 +116,13 @@ def _signed(row: Row[Any], directory: Directory, catalogue: Catalogue) -> Iterat
         yield Finding("declarations.differs", place, "the row says other than the envelope")
 
 
-def _told(row: Row[Any], entries: list[Facts], roots: Mapping[tuple[str, bytes], bytes | None]) -> Iterator[Finding]:
+def _told(
+    row: Row[Any], entries: list[Facts], roots: Mapping[tuple[str, bytes], bytes | None], erased: Instant
+) -> Iterator[Finding]:
     place = f"declarations/{row.seq}"
     kind = FactKind.RECEIVED if row.corrects is None else FactKind.CORRECTED
-    if [(entry.kind, entry.at) for entry in entries] != [(kind, row.routed_at)]:
+    gone = not entries and row.routed_at <= erased
+    if not gone and [(entry.kind, entry.at) for entry in entries] != [(kind, row.routed_at)]:
         yield Finding("declarations.untold", place, f"the ledger does not say {kind.value} once, at that time")
     root = None if row.corrects is None else roots.get((row.source, row.corrects)) or row.corrects
     if row.root != root:
@@ -146,7 +150,7 @@ def _receipt(submission: Row[Any], directory: Directory) -> Iterator[Finding]:
 
 
 async def _withholdings(
-    tx: Transaction, entries: Iterable[Facts], kept: Rows, forgotten: Gone
+    tx: Transaction, entries: Iterable[Facts], kept: Rows, forgotten: Gone, erased: Instant
 ) -> AsyncIterator[Finding]:
     """Who got nothing has its row, with the reason and the time of the ledger's last word, or a delivery since."""
     told = {
@@ -163,6 +167,8 @@ async def _withholdings(
         if asked.get(row.subscription) != (row.recipient, row.purpose):
             yield Finding("withholdings.orphan", place, "its subscription is unknown, or another's")
         reason, at = told.pop((kept[row.declaration].manifest_digest, row.recipient, row.purpose), (None, None))
+        if reason is None and row.at <= erased:
+            continue
         if row.reason == Reason.NO_GRANT.value and reason is None:
             continue  # of whom nobody has said anything, the ledger says nothing
         if (row.reason, row.at) != (reason.value if reason is not None else None, at):
@@ -177,14 +183,14 @@ async def _withholdings(
 
 
 async def _log(
-    tx: Transaction, log: Log, entries: Iterable[Facts], kept: Rows, forgotten: Gone
+    tx: Transaction, log: Log, entries: Iterable[Facts], kept: Rows, *, forgotten: Gone, erased: Instant
 ) -> AsyncIterator[Finding]:
     """What was read from the log became a declaration or a letter that waits; nobody read further than the log goes."""
     known = {sha256(row.envelope).digest() for row in kept.values()}
     refused = {entry.detail for entry in entries if entry.kind is FactKind.REFUSED}
     for row in await tx.execute(select(dead_letters).where(dead_letters.c.record.is_not(None))):
         digest = sha256(row.record).digest()
-        if digest not in refused:
+        if digest not in refused and row.at > erased:
             yield Finding("dead-letters.untold", f"dead_letters/{row.id}", "the ledger does not tell of this record")
         if row.replayed_at is None:
             known.add(digest)

@@ -20,7 +20,7 @@ from schemas.catalogue import Catalogue
 from schemas.envelope import SignedDeclaration
 from schemas.errors import Fault, Refused
 from schemas.facts import FactKind, Facts
-from schemas.names import DeliveryId
+from schemas.names import DeliveryId, Instant
 from schemas.release import LockedDelivery, bitmap, delivery_id_of
 
 _STATES = {
@@ -45,10 +45,17 @@ class _Story:
 
 
 async def check(
-    tx: Transaction, entries: Iterable[Facts], rows: Mapping[int, Row[Any]], forgotten: Gone, catalogue: Catalogue
+    tx: Transaction,
+    entries: Iterable[Facts],
+    rows: Mapping[int, Row[Any]],
+    *,
+    forgotten: Gone,
+    erased: Instant,
+    catalogue: Catalogue,
 ) -> AsyncIterator[Finding]:
     """Every check of deliveries and their dead letters; `entries` in the order of the ledger, `rows` the declarations'
-    by number, `forgotten` the manifests of those that pruning took, with their deliveries.
+    by number, `forgotten` the manifests of those that pruning took, with their deliveries; up to `erased` the ledger
+    may say no more.
     """
     told = _stories(entries)
     planned, unreadable = await _planned(tx)
@@ -57,7 +64,7 @@ async def check(
     asked = {row.id: row for row in await tx.execute(select(subscriptions))}
     for delivery in planned:
         for finding in (
-            *_against_the_ledger(delivery, told.pop(delivery.id, None)),
+            *_against_the_ledger(delivery, told.pop(delivery.id, None), erased),
             *_asked(delivery, asked),
             *_contents(delivery, rows[delivery.declaration], catalogue),
         ):
@@ -105,8 +112,10 @@ def _place(delivery: Delivery) -> str:
     return f"deliveries/{delivery.id.hex()}"
 
 
-def _against_the_ledger(delivery: Delivery, story: _Story | None) -> Iterator[Finding]:
+def _against_the_ledger(delivery: Delivery, story: _Story | None, erased: Instant) -> Iterator[Finding]:
     place, state = _place(delivery), delivery.state
+    if (story is None or story.planned is None) and delivery.planned_at <= erased:
+        return
     if story is None or story.planned is None:
         yield Finding("deliveries.untold", place, "the ledger never says that it was planned")
         return

@@ -10,8 +10,10 @@ from sqlalchemy import select
 
 from broker.checks.finding import Finding
 from broker.directory import reading
-from broker.directory.registrar import party_row, row_digest
+from broker.directory.registrar import party_row
 from broker.directory.subscribing import subscription_digest
+from broker.rows.digests import row_digest
+from broker.rows.seals import Unchecked
 from broker.store.engine import Transaction
 from broker.store.tables import directory_notes, paused_subscriptions
 from consent.policy import Subscription, SubscriptionStatus
@@ -31,15 +33,16 @@ async def check(tx: Transaction, entries: list[Facts], log: VerifierKey) -> Asyn
     """Every check of keys and subscriptions. `log`: the ledger's key, which signs what is shown of them."""
     try:
         version = await reading.version(tx)
-        directory = await reading.snapshot(tx)
-        subscriptions = await reading.subscriptions(tx)
+        every = Unchecked()  # signed or not (`checks.rows`): each is compared with the ledger here
+        directory = await reading.snapshot(tx, every)
+        subscriptions = await reading.subscriptions(tx, every)
     except Corrupt as fault:
         wrong = str(fault.details.get("wrong", fault.code))
         yield Finding("directory.unreadable", fault.pointer or "directory", wrong)
         return
     async for finding in _notes(tx, log, version):
         yield finding
-    for finding in _parties(await reading.all_parties(tx), entries):
+    for finding in _parties(await reading.all_parties(tx, every), entries):
         yield finding
     for finding in _policies(directory.policies, entries):
         yield finding
@@ -81,7 +84,7 @@ def _parties(parties: Sequence[reading.Party], entries: Sequence[Facts]) -> Iter
     """Name, sector (which decides pseudonyms) and all: as they were when the party was registered."""
     told = {entry.recipient: entry.detail for entry in entries if entry.kind is FactKind.PARTY_ADDED}
     for party in parties:
-        if told.pop(party.id, None) != row_digest(party_row(party)):
+        if told.pop(party.id, None) != row_digest("parties", party_row(party)):
             yield Finding("parties.edited", f"parties/{party.id}", "the row is not what the ledger says was registered")
     for gone in told:
         yield Finding("parties.lost", f"parties/{gone}", "the ledger tells of a party that is not there")
@@ -90,7 +93,7 @@ def _parties(parties: Sequence[reading.Party], entries: Sequence[Facts]) -> Iter
 def _policies(policies: Sequence[PolicyEntry], entries: Sequence[Facts]) -> Iterator[Finding]:
     """A policy slipped in, or taken away, would let a source's declarations pass with fewer signatures."""
     told = {(entry.recipient, entry.detail) for entry in entries if entry.kind is FactKind.POLICY_SET}
-    held = {(one.party, row_digest(asdict(one))) for one in policies}
+    held = {(one.party, row_digest("signature_policies", asdict(one))) for one in policies}
     for party, _ in held ^ told:
         yield Finding("policies.edited", f"signature_policies/{party}", "the rows are not what the ledger says was set")
 
@@ -100,7 +103,7 @@ def _rights(rights: Sequence[PublishingRight], entries: Sequence[Facts]) -> Iter
     granted = {entry.detail for entry in entries if entry.kind is FactKind.RIGHT_GRANTED}
     ended = [entry for entry in entries if entry.kind is FactKind.RIGHT_ENDED]
     for right in rights:
-        digest = row_digest(asdict(right))
+        digest = row_digest("publishing_rights", asdict(right))
         over = any(
             (entry.recipient, entry.event_type) == (right.party, right.event_type)
             and right.valid_from <= entry.at

@@ -1,22 +1,33 @@
-"""Ledger checks: entries, openings, positions, tiles and checkpoints agree, and keep the rules of the house."""
+"""Ledger checks: entries, openings, positions, tiles and checkpoints agree with each other and keep the rules."""
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Row, select
 
 from broker.checks.finding import Finding
 from broker.openings import NOBODY, Opened, Openings
 from broker.store.engine import Transaction
-from broker.store.tables import cosignatures, ledger_checkpoints, ledger_entries, ledger_openings, ledger_tiles
+from broker.store.tables import (
+    cosignatures,
+    ledger_checkpoints,
+    ledger_entries,
+    ledger_erased,
+    ledger_erasures,
+    ledger_openings,
+    ledger_tiles,
+)
 from schemas import audit, checkpoint, merkle, tiles
 from schemas.audit_full import FullAuditor
-from schemas.entry import Entry
+from schemas.entry import Entry, commit_erased
 from schemas.errors import Corrupt, Refused
-from schemas.facts import Facts
-from schemas.names import SubjectRef
+from schemas.facts import FactKind, Facts
+from schemas.names import Instant, LeafHash, SubjectRef
 from schemas.note import Note, SignatureLine, VerifierKey
+
+LONGEST_WINDOW_MS: Final = 86_400_000
+"""What `ledger_window_seconds` may be at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +40,8 @@ class Told:
     position: int | None
     entry: Entry | None
     facts: Facts | None
+    erased: bytes | None = None
+    """The leaf of the entry that says that nobody can open this one any more."""
     wrong: tuple[Finding, ...] = ()
     """What is wrong with the row itself."""
 
@@ -36,11 +49,20 @@ class Told:
 async def read(tx: Transaction, openings: Openings) -> list[Told]:
     """Every entry in the order of writing, with the facts that its opening gives."""
     kept = ledger_openings.c
-    joined = select(ledger_entries, kept.subject, kept.period, kept.kind, kept.reason, kept.sealed)
+    opening = (kept.subject, kept.period, kept.kind, kept.reason, kept.sealed)
     rows = await tx.execute(
-        joined.outerjoin(ledger_openings, ledger_openings.c.leaf == ledger_entries.c.leaf).order_by(ledger_entries.c.id)
+        select(ledger_entries, *opening, ledger_erased.c.by)
+        .outerjoin(ledger_openings, ledger_openings.c.leaf == ledger_entries.c.leaf)
+        .outerjoin(ledger_erased, ledger_erased.c.leaf == ledger_entries.c.leaf)
+        .order_by(ledger_entries.c.id)
     )
     return [_told(row, openings) for row in rows]
+
+
+def erased_until(told: Sequence[Told]) -> Instant:
+    """Of what was said up to this instant, the ledger's openings may say no more; before 1970: of nothing."""
+    windows = [one.entry.window for one in told if one.entry is not None and one.erased is not None]
+    return Instant(max(windows) + LONGEST_WINDOW_MS) if windows else Instant(-1)
 
 
 def _told(row: Row[Any], openings: Openings) -> Told:
@@ -58,18 +80,23 @@ def _told(row: Row[Any], openings: Openings) -> Told:
     elif entry is not None:
         facts, unopened = _opened(row, entry, openings)
         wrong += [] if wrong or unopened is None else [unopened]
-    return Told(row.id, row.leaf, row.entry, row.position, entry, facts, tuple(wrong))
+    erased = row.by if entry is not None and row.sealed is None else None
+    return Told(row.id, row.leaf, row.entry, row.position, entry, facts, erased, tuple(wrong))
 
 
 def _opened(row: Row[Any], entry: Entry, openings: Openings) -> tuple[Facts | None, Finding | None]:
     """What opens a sealed entry says, and what is wrong with that."""
     place = f"ledger_entries/{row.id}"
+    if row.sealed is None and row.by is not None:
+        return None, None
     if row.sealed is None:
         return None, Finding("ledger.opening", place, "nothing opens this entry any more")
     try:
         opened = openings.open(row.leaf, entry, row)
     except (Corrupt, Refused) as fault:
         return None, Finding("ledger.opening", place, f"what should open this entry does not: {fault.code}")
+    if row.by is not None:
+        return opened.facts, Finding("ledger.erasure", place, "its opening was erased, and lies there")
     reason = None if opened.facts.reason is None else opened.facts.reason.value
     if (row.kind, row.reason) != (opened.facts.kind.value, reason):
         return opened.facts, Finding("ledger.opening", place, "the row says another kind or reason than it opens")
@@ -102,6 +129,9 @@ async def check(tx: Transaction, key: VerifierKey, told: Sequence[Told]) -> Asyn
     async for finding in _cosignatures(tx, key):
         yield finding
     async for finding in _orphans(tx, told):
+        yield finding
+    blinds = {bytes(row.leaf): bytes(row.blind) for row in await tx.execute(select(ledger_erasures))}
+    for finding in _erasures(told, blinds):
         yield finding
     for finding in _rules([*placed, *(one for one in told if one.position is None)]):
         yield finding
@@ -176,6 +206,24 @@ async def _orphans(tx: Transaction, told: Sequence[Told]) -> AsyncIterator[Findi
             yield Finding("ledger.opening", f"ledger_openings/{leaf.hex()}", "an opening without its entry")
 
 
+def _erasures(told: Sequence[Told], blinds: Mapping[bytes, bytes]) -> Iterator[Finding]:
+    """Each erasure is of just the entries that it says; what nothing opens was erased by an entry that is there."""
+    lists: dict[bytes, list[bytes]] = {}
+    for one in told:
+        if one.erased is not None:
+            lists.setdefault(bytes(one.erased), []).append(bytes(one.leaf))
+    for one in told:
+        if one.facts is not None and one.facts.kind is FactKind.ERASED:
+            leaves = lists.pop(bytes(one.leaf), [])
+            blind = blinds.get(bytes(one.leaf))
+            if blind is None or one.facts.detail != commit_erased(blind, map(LeafHash, leaves)):
+                yield Finding(
+                    "ledger.erasure", f"ledger_entries/{one.id}", "it is not of the entries that lie under it"
+                )
+    for by in lists:
+        yield Finding("ledger.erasure", f"ledger_erased/{by.hex()}", "no entry of the ledger says so")
+
+
 def _rules(told: Sequence[Told]) -> Iterator[Finding]:
     """The rules that anyone can check, and those that need what opens the entries."""
     if any(one.entry is None for one in told):  # said already, as ledger.entry; what follows cannot be judged
@@ -187,5 +235,5 @@ def _rules(told: Sequence[Told]) -> Iterator[Finding]:
         place = f"ledger_entries/{one.id}"
         for broken in public.take(one.entry):
             yield Finding("ledger.invariant", place, broken.invariant)
-        for broken in full.take(one.entry, one.facts, erased=True):  # what is missing is said by `read`
+        for broken in full.take(one.entry, one.facts, erased=True):  # what is missing was said by `read`
             yield Finding("ledger.invariant", place, broken.invariant)

@@ -11,11 +11,15 @@ import typer
 
 from broker.cli import (
     audits,
+    backups,
+    clock,
     conformance,
     dead,
     declarations,
+    disclosures,
     epochs,
     grants,
+    keys,
     machine,
     mappings,
     migrate,
@@ -88,6 +92,7 @@ machine.register(app)
 serve.register(app)
 sandbox.register(app)
 migrate.register(app)
+backups.register(app)
 top.register(app)
 prune.register(app)
 move.register(app)
@@ -103,7 +108,10 @@ app.add_typer(dead.app, name="dead")
 app.add_typer(mappings.app, name="mapping")
 app.add_typer(conformance.app, name="conformance")
 app.add_typer(epochs.app, name="epoch")
+app.add_typer(keys.app, name="keys")
+app.add_typer(clock.app, name="clock")
 app.add_typer(source.app, name="source")
+disclosures.register(audits.app)
 app.add_typer(audits.app, name="audit")
 watch.register(app)
 

@@ -20,6 +20,7 @@ from broker.cli.show import answer, line, pairs
 if TYPE_CHECKING:
     from broker.transparency.audits import Audited, Grown
     from broker.wiring import Home
+    from schemas.disclosure import Disclosure
     from schemas.facts import Facts
     from schemas.note import VerifierKey
 
@@ -37,17 +38,29 @@ def verify(
         Path | None, typer.Argument(metavar="[DIR]", help="An exported ledger. Default: the one of this home.")
     ] = None,
     key: KeyOption = None,
+    openings: Annotated[
+        Path | None, typer.Option("--openings", metavar="FILE", help="What `unefois audit disclose` made for you.")
+    ] = None,
+    opening_key: Annotated[
+        Path | None, typer.Option("--opening-key", metavar="FILE", help="Your private key, which it was sealed to.")
+    ] = None,
 ) -> None:
     """Verify a whole ledger: signature, tiles, every entry, and the rules of the house. Exit code 1 if one is broken.
 
+    With --openings also the rules that anybody else cannot check: each release within its consent, and none after its
+    end.
+
     Example: unefois audit verify ./log --key unefois.example/ledger+0a1b2c3d+AW...
     """
+    from broker.cli.disclosures import disclosure_of
+
+    opened = None if openings is None else disclosure_of(openings, opening_key)
     if folder is None:
-        audited = at_home(_audit_home)
+        audited = at_home(lambda home: _audit_home(home, opened))
     else:
         from broker.transparency.audits import audit_folder
 
-        audited = audit_folder(folder, None if key is None else verifier_key(key))
+        audited = audit_folder(folder, None if key is None else verifier_key(key), opened)
     told = _audited(audited)
     answer(told, lambda: _show_audited(told))
     if audited.findings:
@@ -184,10 +197,10 @@ def consistency(
     answer(told, lambda: _show_grown(told))
 
 
-async def _audit_home(home: "Home") -> "Audited":
+async def _audit_home(home: "Home", opened: "Disclosure | None") -> "Audited":
     from broker.proofs import audit_home
 
-    return await audit_home(home)
+    return await audit_home(home, opened)
 
 
 def verifier_key(text: str) -> "VerifierKey":

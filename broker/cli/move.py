@@ -29,9 +29,9 @@ def move(
 
     Example: unefois move postgresql+asyncpg://unefois@db.nantes.example/unefois
     """
-    from broker.store.move import move as moved
+    from broker.founding import move_database
 
-    rows = asyncio.run(moved(settings().database_url, to)).rows
+    rows = asyncio.run(move_database(settings(), to))
     total = sum(rows.values())
 
     def text() -> None:

@@ -1,6 +1,7 @@
 """Command serve: the machine for good, one role or all, with its answers over HTTP.
 
-Refuses: an address that is taken; a database that is not ours.
+Refuses: an address that is taken; a database that is not ours; a ledger's name for trying things out, where others rely
+on it.
 Keeps: asked to stop once, it finishes what it has begun and ends with 0; asked twice, it ends at once, and nothing is
 lost by that either.
 """
@@ -52,10 +53,13 @@ def serve(
     Example: unefois serve --role router --listen 127.0.0.1:8471
     """
     from broker.serving import Role
+    from broker.settings.check import is_placeholder, others_rely
 
     here = settings(listen=listen)
     if not here.keys_folder.is_dir():
         raise Refused("cli.no-home", file=str(here.home))
+    if is_placeholder(here.ledger_origin) and others_rely(here):
+        raise Refused("home.placeholder-origin", "/ledger_origin", found=here.ledger_origin)
     asyncio.run(_serve(here, Role(role)))
 
 

@@ -65,18 +65,21 @@ def collect_less() -> None:
     gc.set_threshold(2_000, 10, 100)
 
 
-def read_file(path: Path) -> bytes:
-    """A file's bytes; `-` is what is piped in. Raises Refused `cli.cannot-read`, `cli.file-too-large`."""
+def read_file(path: Path, limit: int = FILE_BYTES) -> bytes:
+    """A file's bytes, at most `limit`; `-` is what is piped in.
+
+    Raises Refused `cli.cannot-read`, `cli.file-too-large`.
+    """
     try:
         if str(path) == "-":
-            content = sys.stdin.buffer.read(FILE_BYTES + 1)
+            content = sys.stdin.buffer.read(limit + 1)
         else:
             with path.open("rb") as file:
-                content = file.read(FILE_BYTES + 1)
+                content = file.read(limit + 1)
     except OSError as error:
         raise Refused("cli.cannot-read", file=str(path), error=type(error).__name__) from None
-    if len(content) > FILE_BYTES:
-        raise Refused("cli.file-too-large", file=str(path), limit=FILE_BYTES)
+    if len(content) > limit:
+        raise Refused("cli.file-too-large", file=str(path), limit=limit)
     return content
 
 

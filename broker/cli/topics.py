@@ -131,7 +131,7 @@ async def _plan(home: "Home") -> "Looked":
     from broker.topics import plan
     from broker.wiring import cluster_of
 
-    return await plan.plan(home.store, cluster_of(home.settings), plan.shape_of(home.settings))
+    return await plan.plan(home.store, home.rows, cluster_of(home.settings), plan.shape_of(home.settings))
 
 
 async def _apply(home: "Home") -> "tuple[tuple[Step, ...], tuple[Step, ...]]":
@@ -170,7 +170,7 @@ async def _list(home: "Home") -> list[dict[str, Any]]:
     from broker.topics.served import users
 
     async with home.store.read() as tx:
-        return [_told(user) for user in await users(tx, ended=True)]
+        return [_told(user) for user in await users(tx, home.rows, ended=True)]
 
 
 def _told(user: "TopicUser") -> dict[str, Any]:

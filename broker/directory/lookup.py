@@ -2,7 +2,8 @@
 
 Refuses: to answer from what another process has changed: the version is asked once in every transaction. Whoever
 changes the directory in a transaction does not ask here in the same one.
-Keeps: a revoked key and an ended subscription count from the transaction after the one that said so.
+Keeps: a revoked key and an ended subscription count from the transaction after the one that said so. A row without
+the broker's seal (`broker.rows`) is in no picture, nor is a subscription whose recipient is in none.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,9 +11,11 @@ from dataclasses import dataclass
 
 from broker.directory import reading
 from broker.directory.registrar import TRUST
+from broker.rows.seals import RowReader
 from broker.store.engine import Store, Transaction
 from consent.policy import Subscription, SubscriptionStatus
 from schemas.directory import Directory
+from schemas.errors import Refused
 from schemas.names import EventType, PartyId
 
 
@@ -20,7 +23,8 @@ from schemas.names import EventType, PartyId
 class _Picture:
     """What one version of the tables says."""
 
-    version: int
+    version: tuple[int, int]
+    """Of the tables, and where the journal of endings was."""
     directory: Directory
     sectors: Mapping[PartyId, str]
     by_id: Mapping[bytes, Subscription]
@@ -32,8 +36,8 @@ class _Picture:
 class Lookup:
     """Answers from a picture of the directory; a picture is made anew when the version moved."""
 
-    def __init__(self, broker: PartyId) -> None:
-        self._broker = broker
+    def __init__(self, rows: RowReader) -> None:
+        self._rows = rows
         self._picture: _Picture | None = None
         self._asked: Transaction | None = None
 
@@ -44,7 +48,7 @@ class Lookup:
     async def newest(self, store: Store) -> Directory:
         """The same for who is inside no transaction: one question, unless the version moved."""
         async with store.glance() as tx:
-            version = await reading.version(tx)
+            version = (await reading.version(tx), await reading.moved(tx))
         if self._picture is None or self._picture.version != version:
             async with store.read() as tx:
                 return await self.directory(tx)
@@ -62,8 +66,11 @@ class Lookup:
         return await self.directory(tx)
 
     async def sector(self, tx: Transaction, party: PartyId) -> str:
-        """Whose pseudonyms a registered party sees."""
-        return (await self._current(tx)).sectors[party]
+        """Whose pseudonyms a registered party sees. Raises Refused `directory.unknown-party`."""
+        found = (await self._current(tx)).sectors.get(party)
+        if found is None:
+            raise Refused("directory.unknown-party", party=party)
+        return found
 
     async def subscriptions_by_id(self, tx: Transaction) -> Mapping[bytes, Subscription]:
         """Every subscription, ended ones too."""
@@ -90,25 +97,26 @@ class Lookup:
 
     async def parties(self, tx: Transaction) -> tuple[reading.Party, ...]:
         """Every party, by id."""
-        return await reading.all_parties(tx)
+        return await reading.all_parties(tx, self._rows)
 
     async def party(self, tx: Transaction, party: PartyId) -> reading.Party:
         """One party's row. Raises Refused `directory.unknown-party`."""
-        return await reading.party(tx, party)
+        return await reading.party(tx, self._rows, party)
 
     async def _current(self, tx: Transaction) -> _Picture:
         if self._picture is None or self._asked is not tx:
-            version = await reading.version(tx)
+            version = (await reading.version(tx), await reading.moved(tx))
             if self._picture is None or self._picture.version != version:
                 self._picture = await self._draw(tx, version)
             self._asked = tx
         return self._picture
 
-    async def _draw(self, tx: Transaction, version: int) -> _Picture:
+    async def _draw(self, tx: Transaction, version: tuple[int, int]) -> _Picture:
         of_type: dict[EventType, list[Subscription]] = {}
         everywhere: dict[EventType, list[Subscription]] = {}
         by_territory: dict[tuple[EventType, str], list[Subscription]] = {}
-        subscriptions = await reading.subscriptions(tx)
+        sectors = {one.id: one.sector for one in await reading.all_parties(tx, self._rows)}
+        subscriptions = [one for one in await reading.subscriptions(tx, self._rows) if one.recipient in sectors]
         for one in subscriptions:
             if one.status is SubscriptionStatus.ENDED:
                 continue
@@ -120,8 +128,8 @@ class Lookup:
                     by_territory.setdefault((one.event_type, territory), []).append(one)
         return _Picture(
             version=version,
-            directory=await reading.snapshot(tx),
-            sectors={one.id: one.sector for one in await reading.all_parties(tx)},
+            directory=await reading.snapshot(tx, self._rows),
+            sectors=sectors,
             by_id={one.id: one for one in subscriptions},
             of_type=of_type,
             everywhere=everywhere,

@@ -13,6 +13,7 @@ from broker.directory import reading
 from broker.directory.reading import Party, PartyKind
 from broker.directory.registrar import Registrar, holding_trust
 from broker.ports import Clock, KeyKind, KeyStore
+from broker.rows.seals import RowReader
 from broker.store.engine import Store, Transaction
 from schemas.errors import Refused
 from schemas.hpke import SealingKey, Suite
@@ -33,8 +34,9 @@ class Enrolment:
 class Parties:
     """Enrols and rotates parties hosted here."""
 
-    def __init__(self, store: Store, keys: KeyStore, registrar: Registrar, clock: Clock) -> None:
+    def __init__(self, store: Store, keys: KeyStore, registrar: Registrar, rows: RowReader, clock: Clock) -> None:
         self._store = store
+        self._rows = rows
         self._keys = keys
         self._registrar = registrar
         self._clock = clock
@@ -100,8 +102,8 @@ class Parties:
         """The kinds of keys that the party uses now: one new key of each. What is sealed to the broker is sealed to its
         gate, whose keys `epochs` opens and destroys: one made here would never be found by the gate.
         """
-        receives = (await reading.party(tx, party)).kind is not PartyKind.BROKER
-        pinned = await reading.snapshot(tx)
+        receives = (await reading.party(tx, self._rows, party)).kind is not PartyKind.BROKER
+        pinned = await reading.snapshot(tx, self._rows)
         at = self._clock()
         signing = {one.algorithm for one in pinned.signing if one.party == party and _lives(one.valid_to, at)}
         sealing = {one.suite for one in pinned.sealing if receives and one.party == party and _lives(one.valid_to, at)}

@@ -69,7 +69,7 @@ class Publication:
         version, content = await reading.version(tx), (await self._lookup.directory(tx)).to_json()
         newest = select(directory_notes.c.digest).order_by(directory_notes.c.version.desc()).limit(1)
         previous = (await tx.execute(newest)).scalar_one_or_none()
-        text = text_of(self._ledger.verifier_key.name, version, content, FIRST if previous is None else previous)
+        text = text_of(self._ledger.attestation_key.name, version, content, FIRST if previous is None else previous)
         note = self._ledger.attest(text).encode().decode()
         row = {"version": version, "digest": digest_of(content), "note": note, "at": self._clock()}
         await tx.insert_new(directory_notes, row)

@@ -1,20 +1,26 @@
 """Reading: the administrations, their keys, rights, signature policies and subscriptions, as the tables hold them.
 
-Refuses: a row that nobody here could have written (`directory.unreadable`): it stops whoever reads it.
-Keeps: a snapshot and its version are of one transaction; whoever saw a version need not read it again.
+Refuses: a row whose seal is not the broker's: it counts as absent, is told in the log, and stops nobody else
+(`broker.rows`); a sealed row that nobody here could have written (`directory.unreadable`): it stops whoever reads it.
+Keeps: a snapshot and its version are of one transaction; whoever saw a version need not read it again, unless the
+journal of endings has moved (`moved`): what it says has ended counts as ended, whatever its row says. What stands
+under an administration whose own row does not count (its keys, rights, policies, subscriptions) does not count either.
 
-Changes are made by `registrar` alone. An attacker who can write these tables can name a key of his own: that is
-why every key and every approved subscription has its ledger entry, and `fsck` compares.
+Changes are made by `registrar` alone, and each has its ledger entry, with which `fsck` compares. `rows` says which rows
+count: `Unchecked` is for who compares with the ledger instead.
 """
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Row, Select, select
+from sqlalchemy import Row, Select, Table, select
 
+from broker.ended import Ended, key_of
+from broker.observe import logger
+from broker.rows.seals import RowReader
 from broker.store import tables
 from broker.store.engine import Transaction
 from consent.policy import Subscription, SubscriptionStatus
@@ -26,6 +32,13 @@ from schemas.names import EventType, Instant, Kid, PartyId, Purpose
 
 VERSION = "directory-version"
 """The row of `meta` that every change counts up."""
+_ENDING: Final = (
+    tables.signing_keys,
+    tables.sealing_keys,
+    tables.publishing_rights,
+    tables.signature_policies,
+    tables.subscriptions,
+)
 _VERSION: Final = select(tables.meta.c.value).where(tables.meta.c.name == VERSION)
 
 
@@ -61,40 +74,55 @@ async def version(tx: Transaction) -> int:
     return 0 if found is None else int(found)
 
 
-async def all_parties(tx: Transaction) -> tuple[Party, ...]:
+async def moved(tx: Transaction) -> int:
+    """Where the journal of endings is, as far as the directory and the subscriptions go."""
+    return (await tx.endings()).moved(*(table.name for table in _ENDING))
+
+
+async def all_parties(tx: Transaction, rows: RowReader) -> tuple[Party, ...]:
     """Every party, by id. Raises Corrupt `directory.unreadable`."""
-    return await _all(tx, select(tables.parties).order_by(tables.parties.c.id), _party)
+    return await _all(tx, rows, tables.parties, select(tables.parties).order_by(tables.parties.c.id), _party)
 
 
-async def party(tx: Transaction, party_id: PartyId) -> Party:
+async def party(tx: Transaction, rows: RowReader, party_id: PartyId) -> Party:
     """One party. Raises Refused `directory.unknown-party`; Corrupt `directory.unreadable`."""
-    found = await _all(tx, select(tables.parties).where(tables.parties.c.id == party_id), _party)
+    mine = select(tables.parties).where(tables.parties.c.id == party_id)
+    found = await _all(tx, rows, tables.parties, mine, _party)
     if not found:
         raise Refused("directory.unknown-party", party=party_id)
     return found[0]
 
 
-async def subscriptions(tx: Transaction) -> tuple[Subscription, ...]:
+async def subscriptions(tx: Transaction, rows: RowReader) -> tuple[Subscription, ...]:
     """Every subscription, ended ones too, by recipient and purpose. Raises Corrupt `directory.unreadable`."""
     table = tables.subscriptions
     ordered = select(table).order_by(table.c.recipient, table.c.purpose, table.c.id)
-    return await _all(tx, ordered, subscription_of)
+    ended = await tx.endings()
+    return tuple(_obeyed(one, ended) for one in await _all(tx, rows, table, ordered, subscription_of))
 
 
-async def snapshot(tx: Transaction) -> Directory:
+async def snapshot(tx: Transaction, rows: RowReader) -> Directory:
     """Every key, right and policy, checked as whoever pins it would check.
 
     Raises Corrupt `directory.unreadable`, `directory.no-broker`.
     """
-    broker = [one for one in await all_parties(tx) if one.kind is PartyKind.BROKER]
+    known = await all_parties(tx, rows)
+    broker = [one for one in known if one.kind is PartyKind.BROKER]
     if len(broker) != 1:
         raise Corrupt("directory.no-broker", count=len(broker))
+
+    async def of_known(table: Table, read: Callable[[Row[Any]], _Owned]) -> tuple[_Owned, ...]:
+        found = await _all(tx, rows, table, select(table), read)
+        return tuple(one for one in found if one.party in ids or not rows.checks)
+
+    ids, ended = {one.id for one in known}, await tx.endings()
+    signing, sealing = tables.signing_keys, tables.sealing_keys
     try:
         return Directory.of(
-            signing=await _all(tx, select(tables.signing_keys), _signing_key),
-            sealing=await _all(tx, select(tables.sealing_keys), _sealing_key),
-            rights=await _all(tx, select(tables.publishing_rights), _right),
-            policies=await _all(tx, select(tables.signature_policies), _policy),
+            signing=[_revoked(one, signing.name, ended) for one in await of_known(signing, _signing_key)],
+            sealing=[_revoked(one, sealing.name, ended) for one in await of_known(sealing, _sealing_key)],
+            rights=[_ended_right(one, ended) for one in await of_known(tables.publishing_rights, _right)],
+            policies=_policies(await of_known(tables.signature_policies, _policy), ended, ids),
             broker=broker[0].id,
         )
     except Refused as refused:
@@ -102,12 +130,15 @@ async def snapshot(tx: Transaction) -> Directory:
 
 
 _Read = TypeVar("_Read")
+_Owned = TypeVar("_Owned", SigningKeyEntry, SealingKeyEntry, PublishingRight, PolicyEntry)
 
 
-async def _all(tx: Transaction, statement: Select[Any], read: Callable[[Row[Any]], _Read]) -> tuple[_Read, ...]:
-    rows = (await tx.execute(statement)).all()
+async def _all(
+    tx: Transaction, rows: RowReader, table: Table, statement: Select[Any], read: Callable[[Row[Any]], _Read]
+) -> tuple[_Read, ...]:
+    counting = rows.valid(table.name, (await tx.execute(statement)).all())
     try:
-        return tuple(read(row) for row in rows)
+        return tuple(read(row) for row in counting)
     except Refused as refused:
         raise Corrupt("directory.unreadable", refused.pointer, wrong=refused.code) from None
     except (ValueError, TypeError) as error:  # no member of an enumeration, no JSON: not written by us
@@ -148,6 +179,61 @@ def _right(row: Row[Any]) -> PublishingRight:
 
 def _policy(row: Row[Any]) -> PolicyEntry:
     return PolicyEntry(PartyId(row.party), row.policy, Instant(row.valid_from))
+
+
+Key = TypeVar("Key", SigningKeyEntry, SealingKeyEntry)
+
+
+def _revoked(key: Key, table: str, ended: Ended) -> Key:
+    """The key as it counts: a revocation that its row does not tell of counts, too."""
+    told = ended.newest(table, key.kid)
+    if told is None:
+        return key
+    at = Instant(told.told["revoked_at"])
+    if key.revoked_at is not None and key.revoked_at <= at:
+        return key
+    logger().error("endings.row-contradicts", kid=key.kid)
+    return replace(key, revoked_at=at)
+
+
+def _ended_right(right: PublishingRight, ended: Ended) -> PublishingRight:
+    told = ended.newest(tables.publishing_rights.name, key_of(right.party, right.event_type, right.valid_from))
+    if told is None:
+        return right
+    at = Instant(told.told["valid_to"])
+    if right.valid_to is not None and right.valid_to <= at:
+        return right
+    logger().error("endings.row-contradicts", party=right.party, event_type=right.event_type)
+    return replace(right, valid_to=at)
+
+
+def _policies(rows: Sequence[PolicyEntry], ended: Ended, known: Collection[PartyId]) -> Sequence[PolicyEntry]:
+    """With the newer ones of registered parties that the rows have lost."""
+    told = [one.told for one in ended.of(tables.signature_policies.name)]
+    kept = {
+        (one["party"], one["valid_from"]): PolicyEntry(PartyId(one["party"]), one["policy"], one["valid_from"])
+        for one in told
+        if one["party"] in known
+    }
+    there = {(one.party, one.valid_from) for one in rows}
+    lost = [one for place, one in kept.items() if place not in there]
+    for one in lost:
+        logger().error("endings.row-contradicts", party=one.party)
+    return [*(kept.get((one.party, one.valid_from), one) for one in rows), *lost]
+
+
+def approved_since(subscription: Subscription) -> int:
+    """Which approval of a subscription this is, as the journal of endings counts them; 0: none."""
+    return subscription.approved_at or 0
+
+
+def _obeyed(one: Subscription, ended: Ended) -> Subscription:
+    """An approval that has ended is over, also where a row brings it back."""
+    told = ended.newest(tables.subscriptions.name, one.id)
+    if told is None or one.status is not SubscriptionStatus.APPROVED or approved_since(one) >= told.least:
+        return one
+    logger().error("endings.row-contradicts", recipient=one.recipient, event_type=one.event_type)
+    return replace(one, status=SubscriptionStatus.ENDED, ended_at=told.at)
 
 
 def subscription_of(row: Row[Any]) -> Subscription:

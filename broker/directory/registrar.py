@@ -3,13 +3,12 @@
 Refuses: a key that nobody should trust, or that somebody has; a policy that the party's own keys cannot meet.
 Keeps: nothing is deleted: what ends gets an end, so yesterday's declaration is judged by yesterday's directory. Every
 change takes the directory's lock and counts its version up, so nobody decides from an older picture. A key's coming and
-its revocation have their ledger entries: `recipient` is the party, `detail` the key's id.
+its revocation have their ledger entries: `recipient` is the party, `detail` the key's id. Every row is signed as it is
+written (`broker.rows`), and one that does not count is never changed into one that does.
 """
 
-import json
 import unicodedata
 from collections.abc import Callable, Mapping
-from hashlib import sha256
 from typing import Any
 
 from sqlalchemy import ColumnElement, Table, or_, select, update
@@ -17,8 +16,11 @@ from sqlalchemy import ColumnElement, Table, or_, select, update
 from broker.crashpoints import mark
 from broker.directory import reading
 from broker.directory.reading import VERSION, Party, PartyKind
+from broker.ended import Ending, key_of
 from broker.ports import Clock
 from broker.recorder import Recorder
+from broker.rows.digests import row_digest
+from broker.rows.seals import RowSigner
 from broker.store.engine import Transaction
 from broker.store.tables import meta, parties, publishing_rights, sealing_keys, signature_policies, signing_keys
 from schemas import hpke, pseudonym, signing
@@ -62,8 +64,10 @@ async def changing_trust(tx: Transaction) -> None:
 class Registrar:
     """The only writer of the directory's tables."""
 
-    def __init__(self, recorder: Recorder, catalogue: Catalogue) -> None:
+    def __init__(self, recorder: Recorder, catalogue: Catalogue, signer: RowSigner) -> None:
         self._recorder = recorder
+        self._signer = signer
+        self._rows = signer.verifier
         self._catalogue = catalogue
 
     async def add_party(self, tx: Transaction, party: Party) -> None:
@@ -73,15 +77,15 @@ class Registrar:
         pseudonym.sector_key(bytes(pseudonym.MASTER_SIZE), party.sector)
         await changing(tx)
         if party.kind is PartyKind.BROKER:
-            others = select(parties.c.id).where(parties.c.kind == PartyKind.BROKER.value)
-            if (await tx.execute(others)).first() is not None:
+            others = select(parties).where(parties.c.kind == PartyKind.BROKER.value)
+            if self._rows.valid(parties.name, await tx.execute(others)):
                 raise Refused("registrar.broker-exists", "/kind")
         row = party_row(party)
-        if not await tx.insert_new(parties, row):
+        if not await self._signer.insert(tx, parties, row):
             raise Refused("registrar.party-exists", "/id", party=party.id)
         mark("registrar.party")
         # Crash here: the transaction is gone; whoever registers the party does it again. So too for every change below.
-        digest = row_digest(row)
+        digest = row_digest("parties", row)
         self._recorder.record(tx, FactKind.PARTY_ADDED, party.created_at, recipient=party.id, detail=digest)
 
     async def add_signing_key(
@@ -154,14 +158,14 @@ class Registrar:
             raise Refused("registrar.revoked-later", "/since")
         revoked_at = Instant(at + 1) if since is None else since
         for table in (signing_keys, sealing_keys):
-            found = (
-                await tx.execute(select(table.c.party, table.c.revoked_at).where(table.c.kid == kid))
-            ).one_or_none()
+            there = (await tx.execute(select(table).where(table.c.kid == kid))).one_or_none()
+            found = self._rows.one(table.name, there)
             if found is None:
                 continue
             if found.revoked_at is not None and found.revoked_at <= revoked_at:
                 raise Refused("registrar.already-revoked", "/kid", kid=kid.hex())
-            await tx.execute(update(table).where(table.c.kid == kid).values(revoked_at=revoked_at))
+            tx.end(Ending.of(table.name, kid, at=at, revoked_at=revoked_at))
+            await self._signer.change(tx, table, found, {"revoked_at": revoked_at})
             mark("registrar.key-revoked")
             self._recorder.record(tx, FactKind.KEY_REVOKED, at, recipient=PartyId(found.party), detail=kid)
             return
@@ -184,9 +188,9 @@ class Registrar:
         if valid_to is not None and valid_to < valid_from:
             raise Refused("registrar.period", "/valid_to")
         await changing_trust(tx)
-        await reading.party(tx, party)
+        await reading.party(tx, self._rows, party)
         row = {"party": party, "event_type": event_type, "valid_from": valid_from, "valid_to": valid_to}
-        if not await tx.insert_new(publishing_rights, row):
+        if not await self._signer.insert(tx, publishing_rights, row):
             raise Refused("registrar.right-exists", "/event_type", party=party, event_type=event_type)
         mark("registrar.right")
         self._record_right(tx, FactKind.RIGHT_GRANTED, row, valid_from)
@@ -201,12 +205,16 @@ class Registrar:
         table = publishing_rights
         running = or_(table.c.valid_to.is_(None), table.c.valid_to > at)
         mine = (table.c.party == party) & (table.c.event_type == event_type) & running & (table.c.valid_from <= at)
-        ended = (await tx.execute(select(table).where(mine))).all()
+        ended = self._rows.valid(table.name, await tx.execute(select(table).where(mine)))
         if not ended:
             raise Refused("registrar.no-right", "/event_type", party=party, event_type=event_type)
-        await tx.execute(update(table).where(mine).values(valid_to=at))
+        for row in ended:
+            await self._signer.change(tx, table, row, {"valid_to": at})
         mark("registrar.right-ended")
         for row in ended:
+            place = key_of(row.party, row.event_type, row.valid_from)
+            told = {name: row._mapping[name] for name in ("party", "event_type", "valid_from")}
+            tx.end(Ending.of(table.name, place, at=at, valid_to=at, **told))
             self._record_right(tx, FactKind.RIGHT_ENDED, dict(row._mapping) | {"valid_to": at}, at)
 
     async def set_policy(self, tx: Transaction, party: PartyId, policy: int, valid_from: Instant) -> None:
@@ -217,26 +225,31 @@ class Registrar:
         if policy not in signing.POLICIES:
             raise Refused("registrar.unknown-policy", "/policy", policy=policy)
         await changing_trust(tx)
-        held = await tx.execute(
-            select(signing_keys.c.algorithm).where(signing_keys.c.party == party, signing_keys.c.revoked_at.is_(None))
-        )
+        living = select(signing_keys).where(signing_keys.c.party == party, signing_keys.c.revoked_at.is_(None))
+        held = self._rows.valid(signing_keys.name, await tx.execute(living))
         missing = signing.POLICIES[policy] - {signing.Algorithm(row.algorithm) for row in held}
         if missing:
             raise Refused("registrar.policy-without-keys", "/policy", missing=min(missing).name)
-        row = {"party": party, "policy": policy, "valid_from": valid_from}
-        if not await tx.insert_new(signature_policies, row):
+        row: dict[str, Any] = {"party": party, "policy": policy, "valid_from": valid_from}
+        mine = select(signature_policies.c.policy).where(signature_policies.c.party == party).limit(1)
+        first = (await tx.execute(mine)).first() is None
+        if not await self._signer.insert(tx, signature_policies, row):
             raise Refused("registrar.policy-exists", "/valid_from", party=party)
+        if not first:  # what sufficed before has ended
+            tx.end(Ending.of(signature_policies.name, key_of(party, valid_from), at=valid_from, **row))
         mark("registrar.policy")
-        self._recorder.record(tx, FactKind.POLICY_SET, valid_from, recipient=party, detail=row_digest(row))
+        digest = row_digest("signature_policies", row)
+        self._recorder.record(tx, FactKind.POLICY_SET, valid_from, recipient=party, detail=digest)
 
     def _record_right(self, tx: Transaction, kind: FactKind, row: Mapping[str, Any], at: Instant) -> None:
         party, event_type = PartyId(row["party"]), EventType(row["event_type"])
-        self._recorder.record(tx, kind, at, recipient=party, event_type=event_type, detail=row_digest(row))
+        digest = row_digest("publishing_rights", row)
+        self._recorder.record(tx, kind, at, recipient=party, event_type=event_type, detail=digest)
 
     async def _add_key(self, tx: Transaction, table: Table, row: dict[str, Any], at: Instant) -> None:
         await changing_trust(tx)
-        await reading.party(tx, row["party"])
-        if not await tx.insert_new(table, row):
+        await reading.party(tx, self._rows, row["party"])
+        if not await self._signer.insert(tx, table, row):
             raise Refused("registrar.key-exists", "/public", kid=row["kid"].hex())
         mark("registrar.key-added")
         self._recorder.record(tx, FactKind.KEY_ADDED, at, recipient=row["party"], detail=row["kid"])
@@ -246,9 +259,9 @@ class Registrar:
     ) -> None:
         """What ends earlier keeps its end; what begins later was planned on purpose and stays."""
         later = or_(table.c.valid_to.is_(None), table.c.valid_to > end)
-        await tx.execute(
-            update(table).where(mine, later, table.c.kid != new, table.c.valid_from <= end).values(valid_to=end)
-        )
+        others = select(table).where(mine, later, table.c.kid != new, table.c.valid_from <= end)
+        for row in self._rows.valid(table.name, await tx.execute(others)):
+            await self._signer.change(tx, table, row, {"valid_to": end})
         mark("registrar.rotated")
 
 
@@ -256,11 +269,6 @@ def party_row(party: Party) -> dict[str, Any]:
     """The row of a party."""
     names = ("id", "name", "sector", "address", "contact", "retention", "created_at")
     return {name: getattr(party, name) for name in names} | {"kind": party.kind.value}
-
-
-def row_digest(row: Mapping[str, Any]) -> bytes:
-    """SHA-256 of a whole row, 32 bytes: what its ledger entry commits to and `fsck` compares."""
-    return sha256(json.dumps(dict(row), sort_keys=True, separators=(",", ":")).encode()).digest()
 
 
 def _key_row(kid: Kid, party: PartyId, public: bytes, valid_from: Instant) -> dict[str, Any]:

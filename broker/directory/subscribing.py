@@ -7,20 +7,22 @@ end have their ledger entries; `detail` is SHA-256 of the subscription's row, so
 unseen.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
-from hashlib import sha256
+from typing import Any
 
-from sqlalchemy import and_, delete, or_, select, update
+from sqlalchemy import Row, and_, delete, or_, select, update
 
 from broker.crashpoints import mark
 from broker.deliveries import ACTIVE, DeliveryState, in_states, load, mailbox_lock, withhold
 from broker.directory import reading
 from broker.directory.reading import row_of, subscription_of
 from broker.directory.registrar import LOCK, changing
+from broker.ended import Ending
 from broker.observe import logger
 from broker.recorder import Recorder
+from broker.rows.digests import row_digest
+from broker.rows.seals import RowSigner
 from broker.store.engine import Transaction
 from broker.store.tables import declarations, deliveries, paused_subscriptions, subscriptions, withholdings
 from consent import purposes
@@ -34,8 +36,10 @@ from schemas.names import EventType, Instant, ManifestDigest, PartyId, Purpose, 
 class Subscribing:
     """The only writer of the subscriptions."""
 
-    def __init__(self, recorder: Recorder, catalogue: Catalogue) -> None:
+    def __init__(self, recorder: Recorder, catalogue: Catalogue, signer: RowSigner) -> None:
         self._recorder = recorder
+        self._signer = signer
+        self._rows = signer.verifier
         self._catalogue = catalogue
 
     async def ask(
@@ -74,8 +78,8 @@ class Subscribing:
             legal_reference="",
         )
         await changing(tx)
-        await reading.party(tx, recipient)
-        if await tx.insert_new(subscriptions, row_of(asked)):
+        await reading.party(tx, self._rows, recipient)
+        if await self._signer.insert(tx, subscriptions, row_of(asked)):
             mark("subscribing.asked")
             # Crash here: the transaction is gone; the administration asks again. So too for every change below.
             return asked
@@ -84,10 +88,13 @@ class Subscribing:
         row = (await tx.execute(select(table).where(same))).one_or_none()
         if row is None:
             raise Refused("subscribing.id-taken", "/id")
+        again = replace(asked, id=bytes(row.id))
+        if self._rows.one(table.name, row) is None:  # slipped in, or edited: it stops nobody, and nothing of it stays
+            await self._signer.renew(tx, table, row, row_of(again))
+            return again
         before = subscription_of(row)
         if before.status is not SubscriptionStatus.ENDED:
             raise Refused("subscribing.running", "/purpose", purpose=purpose, status=before.status.value)
-        again = replace(asked, id=before.id)
         await self._write(tx, again)
         return again
 
@@ -101,9 +108,11 @@ class Subscribing:
         before = await self._one(tx, subscription_id)
         if before.status is not SubscriptionStatus.ASKED:
             raise Refused("subscribing.not-asked", "/status", status=before.status.value)
-        (await reading.snapshot(tx)).current_sealing_key(before.recipient, at)
+        (await reading.snapshot(tx, self._rows)).current_sealing_key(before.recipient, at)
+        # Later than the approval that ended, by a clock that was set back, too: that one never comes again.
+        since = Instant(max(at, (await tx.endings()).least(subscriptions.name, subscription_id)))
         approved = replace(
-            before, status=SubscriptionStatus.APPROVED, approved_at=at, legal_reference=legal_reference.strip()
+            before, status=SubscriptionStatus.APPROVED, approved_at=since, legal_reference=legal_reference.strip()
         )
         await self._write(tx, approved)
         self._record(tx, FactKind.SUBSCRIPTION_APPROVED, approved, at)
@@ -118,6 +127,8 @@ class Subscribing:
         if before.status is SubscriptionStatus.ENDED:
             raise Refused("subscribing.ended", "/status")
         ended = replace(before, status=SubscriptionStatus.ENDED, ended_at=at)
+        least = max((await tx.endings()).least(subscriptions.name, before.id), reading.approved_since(before) + 1)
+        tx.end(Ending.of(subscriptions.name, before.id, at=at, least=least, ended_at=at))
         await self._write(tx, ended)
         self._record(tx, FactKind.SUBSCRIPTION_ENDED, ended, at)
         await self._close(tx, subscription_id, ended.recipient, at)
@@ -144,6 +155,7 @@ class Subscribing:
             raise Refused("subscribing.ended", "/status")
         await tx.lock_exclusive([mailbox_lock(found.recipient)])
         if await tx.insert_new(paused_subscriptions, {"subscription": subscription_id, "paused_at": at}):
+            tx.end(Ending.of(paused_subscriptions.name, subscription_id, at=at, paused_at=at))
             mark("subscribing.paused")
             # Crash here: the transaction is gone, and deliveries go on; the administration pauses again.
             logger().info("subscribing.paused", party=found.recipient, event_type=found.event_type)
@@ -154,6 +166,8 @@ class Subscribing:
         found = await self._one(tx, subscription_id)
         if (await self.paused(tx, [found])).get(found.id) is None:
             return
+        since = (await self.paused(tx, [found]))[found.id]
+        tx.end(Ending.of(paused_subscriptions.name, subscription_id, at=since, least=0))
         await tx.execute(delete(paused_subscriptions).where(paused_subscriptions.c.subscription == subscription_id))
         mark("subscribing.resumed")
         # Crash here: the transaction is gone, and nothing was handed out; the administration resumes again.
@@ -165,11 +179,36 @@ class Subscribing:
         rows = await tx.execute(select(table).where(table.c.subscription.in_([one.id for one in among])))
         return {bytes(row.subscription): Instant(row.paused_at) for row in rows}
 
+    async def complete(self, tx: Transaction, ending: Ending, at: Instant) -> bool:
+        """Do what the journal of endings says of a subscription, or of its pause, and the tables do not. Whether there
+        was anything to do.
+        """
+        await tx.lock_exclusive([LOCK])
+        row = (await tx.execute(select(subscriptions).where(subscriptions.c.id == ending.key))).one_or_none()
+        if row is None:
+            return False
+        here = subscription_of(row)
+        if ending.table == subscriptions.name:
+            over = here.status is not SubscriptionStatus.APPROVED or reading.approved_since(here) >= ending.least
+            if not over:
+                await self.end(tx, here.id, at)
+            return not over
+        paused = (await self.paused(tx, [here])).get(here.id)
+        if here.status is SubscriptionStatus.ENDED or (paused is not None) is (ending.least > 0):
+            return False
+        if paused is None:
+            await self.pause(tx, here.id, Instant(ending.told["paused_at"]))
+        else:
+            await self.resume(tx, here.id)
+        return True
+
     async def _close(self, tx: Transaction, subscription_id: bytes, recipient: PartyId, at: Instant) -> None:
         """What was not applied, and what a pause holds back, the citizen's or the agency's own, does not wait for
         another approval.
         """
         await tx.lock_exclusive([mailbox_lock(recipient)])
+        if (await tx.endings()).ended(paused_subscriptions.name, subscription_id):
+            tx.end(Ending.of(paused_subscriptions.name, subscription_id, at=at, least=0))
         await tx.execute(delete(paused_subscriptions).where(paused_subscriptions.c.subscription == subscription_id))
         held_back = and_(deliveries.c.state == DeliveryState.WITHHELD.value, deliveries.c.reason == Reason.PAUSED.value)
         mine = (deliveries.c.subscription == subscription_id, or_(in_states(ACTIVE), held_back))
@@ -195,14 +234,18 @@ class Subscribing:
         await tx.execute(update(withholdings).where(*paused).values(reason=Reason.ENDED.value, at=at))
 
     async def _one(self, tx: Transaction, subscription_id: bytes) -> Subscription:
-        row = (await tx.execute(select(subscriptions).where(subscriptions.c.id == subscription_id))).one_or_none()
+        return subscription_of(await self._row(tx, subscription_id))
+
+    async def _row(self, tx: Transaction, subscription_id: bytes) -> Row[Any]:
+        there = (await tx.execute(select(subscriptions).where(subscriptions.c.id == subscription_id))).one_or_none()
+        row = self._rows.one(subscriptions.name, there)
         if row is None:
             raise Refused("subscribing.unknown", "/subscription")
-        return subscription_of(row)
+        return row
 
     async def _write(self, tx: Transaction, subscription: Subscription) -> None:
-        row = row_of(subscription)
-        await tx.execute(update(subscriptions).where(subscriptions.c.id == subscription.id).values(**row))
+        before = await self._row(tx, subscription.id)
+        await self._signer.change(tx, subscriptions, before, row_of(subscription))
         mark("subscribing.changed")
 
     def _record(self, tx: Transaction, kind: FactKind, subscription: Subscription, at: Instant) -> None:
@@ -218,6 +261,5 @@ class Subscribing:
 
 
 def subscription_digest(subscription: Subscription) -> bytes:
-    """SHA-256 of the subscription's whole row, 32 bytes: what its entry commits to and `fsck` compares."""
-    row = {name: told.hex() if isinstance(told, bytes) else told for name, told in row_of(subscription).items()}
-    return sha256(json.dumps(row, sort_keys=True, separators=(",", ":")).encode()).digest()
+    """SHA-256 of the subscription's row, 32 bytes: what its entry commits to and `fsck` compares."""
+    return row_digest("subscriptions", row_of(subscription))

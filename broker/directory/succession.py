@@ -16,6 +16,7 @@ from typing import Final
 from broker.directory import reading
 from broker.directory.registrar import Registrar, holding_trust
 from broker.ports import Clock
+from broker.rows.seals import RowReader
 from broker.store.engine import Transaction
 from schemas import hpke, signing, succession
 from schemas.directory import Directory
@@ -68,8 +69,9 @@ class Answer:
 class Succession:
     """Inside the caller's transaction. `seed`: 32 secret bytes that every process has."""
 
-    def __init__(self, registrar: Registrar, seed: bytes) -> None:
+    def __init__(self, registrar: Registrar, rows: RowReader, seed: bytes) -> None:
         self._registrar = registrar
+        self._rows = rows
         self._secret = hmac.digest(seed, b"unefois/key-challenge/v1", "sha256")
 
     def challenge(self, party: PartyId, new: NewKey, at: Instant) -> Challenge:
@@ -94,7 +96,7 @@ class Succession:
         self._check_challenge(party, new, answer.challenge, clock())
         await holding_trust(tx)  # nobody revokes the present key meanwhile
         at = clock()
-        directory = await reading.snapshot(tx)
+        directory = await reading.snapshot(tx, self._rows)
         _check_authorised(directory, party, new, answer, at)
         self._check_possession(party, new, answer)
         if isinstance(new.kind, Algorithm):

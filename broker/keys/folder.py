@@ -13,7 +13,7 @@ import fcntl
 import os
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from broker.crashpoints import mark
@@ -36,23 +36,23 @@ class PrivateFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with _faults():
+        with faults():
             with suppress(FileExistsError):
                 path.mkdir(mode=0o700)
                 # Crash here: an empty private folder, which the next start takes as it is.
                 _sync(path.parent)
             _check(os.lstat(path), stat.S_ISDIR)
-            with self._alone():
+            with self.alone():
                 pass  # finishes what a crash left half done
 
     def names(self) -> tuple[str, ...]:
         """The name of every file, in no order."""
-        with _faults():
+        with faults():
             return tuple(name for name in os.listdir(self.path) if not name.startswith("."))
 
     def read(self, name: str) -> bytes | None:
         """The file's content, at most 16 KiB, or None when there is no such file."""
-        with _faults():
+        with faults():
             _check(os.lstat(self.path), stat.S_ISDIR)
             try:
                 descriptor = os.open(self.path / name, os.O_RDONLY | _SAFELY)
@@ -64,25 +64,35 @@ class PrivateFolder:
 
     def write(self, name: str, content: bytes) -> bool:
         """True once the file is durable; False, and nothing changed, when the name is taken."""
-        with _faults(), self._alone() as folder:
+        with faults(), self.alone() as folder:
             if os.path.lexists(self.path / name):
                 return False
-            descriptor = os.open(self.path / _UNFINISHED, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _SAFELY, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(descriptor)
-            mark("keys.unfinished")
-            # Crash here: a file without its name, which nobody reads; the next writer takes it away.
-            os.rename(self.path / _UNFINISHED, self.path / name)
-            os.fsync(folder)
+            self._finish(name, content, folder)
             mark("keys.written")
             # Crash here: the secret is kept, the caller does not know, and finds it by its name.
             return True
 
+    def replace(self, name: str, content: bytes) -> None:
+        """The file of this name, made where there was none, has another content: whole or not at all, and durable.
+
+        The old bytes are overwritten where they were, unless a crash comes before that.
+        """
+        with faults(), self.alone() as folder, ExitStack() as held:
+            old = None
+            with suppress(FileNotFoundError):
+                old = held.enter_context(open(os.open(self.path / name, os.O_WRONLY | _SAFELY), "wb"))
+                _check(os.fstat(old.fileno()), stat.S_ISREG)
+            self._finish(name, content, folder)
+            mark("keys.replaced")
+            # Crash here: the new content is there; the old bytes lie on the disk as those of a deleted file do.
+            if old is not None:
+                old.write(bytes(os.fstat(old.fileno()).st_size))
+                old.flush()
+                os.fsync(old.fileno())
+
     def shred(self, name: str) -> None:
         """Take the name away, then overwrite and remove the file. Nothing to do when there is no such file."""
-        with _faults(), self._alone() as folder:
+        with faults(), self.alone() as folder:
             with suppress(FileNotFoundError):
                 _check(os.lstat(self.path / name), stat.S_ISREG)
                 os.rename(self.path / name, self.path / _SHREDDED)
@@ -91,8 +101,20 @@ class PrivateFolder:
             # Crash here: the name is gone, so nobody reads it; the next writer or start overwrites what is left.
             self._remove(_SHREDDED, folder)
 
+    def _finish(self, name: str, content: bytes, folder: int) -> None:
+        """Write beside the name, then take it."""
+        descriptor = os.open(self.path / _UNFINISHED, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _SAFELY, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(descriptor)
+        mark("keys.unfinished")
+        # Crash here: a file without its name, which nobody reads; the next writer takes it away.
+        os.rename(self.path / _UNFINISHED, self.path / name)
+        os.fsync(folder)
+
     @contextmanager
-    def _alone(self) -> Iterator[int]:
+    def alone(self) -> Iterator[int]:
         """One writer at a time, over processes, who first finishes what the last one could not.
 
         Gives the folder's descriptor. The lock ends with the process, however it ends.
@@ -142,7 +164,8 @@ def _sync(folder: Path) -> None:
 
 
 @contextmanager
-def _faults() -> Iterator[None]:
+def faults() -> Iterator[None]:
+    """What the operating system says, as a fault: Refused `keys.symbolic-link`; Unavailable `keys.away`."""
     try:
         yield
     except OSError as error:

@@ -70,7 +70,7 @@ async def live(
         taken = server.bound(play.home.settings)
         if taken is None:
             raise Refused("sandbox.listen", "/listen", listen=listen)
-        serving = Serving(play.home, Role.ALL, (), stop, lambda *_: None)
+        serving = Serving(play.home, Role.ALL, (), stop, lambda *_: None, sandbox=True)
         app = web.build(play.home, serving if works else None)
         made = Live(play, server.address_of(taken), await opening.token_of(play), folder)
         app.mount(control.PREFIX, control.build(play, made.write))

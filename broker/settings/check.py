@@ -102,9 +102,32 @@ def _open_to_others(path: Path) -> bool:
 
 def _placeholders(settings: Settings) -> list[Problem]:
     unset = [name for name in ("address", "contact") if getattr(settings, name) == UNSET]
-    if settings.ledger_origin.startswith("unefois.example/"):
-        unset.append("ledger_origin")
-    return [Problem(name, Refused("settings.placeholder", f"/{name}", key=name), serious=False) for name in unset]
+    found = []
+    if is_placeholder(settings.ledger_origin):
+        if others_rely(settings):
+            named = Refused("home.placeholder-origin", "/ledger_origin", found=settings.ledger_origin)
+            found.append(Problem("ledger_origin", named, serious=True))
+        else:
+            unset.append("ledger_origin")
+    found += [Problem(name, Refused("settings.placeholder", f"/{name}", key=name), serious=False) for name in unset]
+    return found
+
+
+def is_placeholder(origin: str) -> bool:
+    """Whether a ledger has a name for trying things out."""
+    return origin.startswith("unefois.example/")
+
+
+def others_rely(settings: Settings) -> bool:
+    """Whether the settings let others than this machine see, cosign or hear of the ledger."""
+    inside = settings.listen == "none" or is_here(settings.listen.rpartition(":")[0])
+    return not inside or bool(settings.witnesses or settings.trusted_proxies or settings.mail_server)
+
+
+def is_here(host: str) -> bool:
+    """Whether a host's name or address is this very machine's."""
+    name = host.strip("[]")
+    return name in {"localhost", "::1"} or name.startswith("127.")
 
 
 def _keys(settings: Settings) -> list[Problem]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -65,8 +66,8 @@ class Settings(BaseSettings):
     """The ledger's name for ever: a host and path without scheme (C2SP tlog-checkpoint)."""
 
     ledger_window_seconds: int = Field(60, ge=1, le=86_400)
-    """Entries of so long a time come into the ledger together, in an order drawn by chance: what happened in it cannot be
-    told apart from outside. Receipts wait as long.
+    """Entries of so long a time come into the ledger together, in an order drawn by chance: what happened in it cannot
+    be told apart from outside. Receipts wait as long.
     """
 
     database_url: str = Field(default_factory=lambda so_far: _database_in(so_far["home"]), repr=False)
@@ -79,6 +80,16 @@ class Settings(BaseSettings):
     keys_folder: Absolute = Field(default_factory=lambda so_far: so_far["home"] / "keys")
     """Keep it out of the database's backups: a backup that holds both opens what a revocation closed."""
     keys_passphrase: SecretStr | None = None
+    endings_folder: Absolute = Field(default_factory=lambda so_far: so_far["home"] / "endings")
+    """The journal of endings: what was revoked, paused or narrowed, and how far the ledger was signed. It goes into no
+    backup: what is put back beside it obeys it.
+    """
+    endings_database_url: str | None = Field(None, repr=False)
+    """The journal in a second database instead, under another login, for processes on several machines. Chosen before
+    `unefois init`; never restored together with the first.
+    """
+    backup_retention_days: int = Field(90, ge=1, le=3660)
+    """How long a backup of the database is kept, at most: for so long the journal of endings forgets nothing."""
 
     signature_policy: Policy = 1
     """How the broker signs: the number of a policy of protocol 4."""
@@ -91,6 +102,10 @@ class Settings(BaseSettings):
     consent_epoch_days: int = Field(7, ge=1, le=90)
     """How long a backup of the database can still open what a revocation closed, for whoever has the keys too."""
     key_overlap_days: int = Field(30, ge=0, le=400)
+    clock_trust_days: int = Field(7, ge=1, le=36600)
+    """How far the machine's clock may be from the last instant that the database knows, ahead or behind; beyond it no
+    epoch is opened or ended, nothing expires and nothing is pruned, until `unefois clock accept`.
+    """
 
     declaration_days: int = Field(366, ge=1, le=3660)
     """How long a declaration made here may be delivered: a late subscriber and a parked delivery need it, too."""
@@ -112,6 +127,10 @@ class Settings(BaseSettings):
     """
     token_retention_days: int = Field(366, ge=1, le=3660)
     """How long an API token stays in the list after it expired."""
+    ledger_opening_days: int = Field(1095, ge=90, le=36_600)
+    """How long the ledger's entries can be opened by who is entitled (CRPA R114-9-7: 36 months); then they are noise.
+    What opens them goes by 90 days at once, and so lives for up to 90 days more.
+    """
     checkpoint_retention_days: int = Field(30, ge=1, le=3660)
     """How long a signed checkpoint stays that is not the newest."""
 
@@ -198,6 +217,13 @@ class Settings(BaseSettings):
         """The mail server's password, in clear."""
         return None if self.mail_password is None else self.mail_password.get_secret_value()
 
+    @field_validator("keys_passphrase", "kafka_password", "mail_password")
+    @classmethod
+    def _is_something(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret is not None and not secret.get_secret_value().strip():
+            raise PydanticCustomError("empty_secret", "a secret of nothing")
+        return secret
+
     @field_validator("kafka_bootstrap", "kafka_security")
     @classmethod
     def _is_told_with_kafka(cls, value: object, info: ValidationInfo) -> object:
@@ -270,6 +296,8 @@ def refusals(invalid: ValidationError) -> tuple[Refused, ...]:
             continue  # it follows from another setting, which is in this list itself
         if error["type"] == "extra_forbidden":
             found.append(Refused("settings.unknown", f"/{key}", key=key))
+        elif error["type"] == "empty_secret":
+            found.append(Refused("settings.empty-secret", f"/{key}", key=key))
         else:
             found.append(
                 Refused("settings.invalid", f"/{key}", key=key, wrong=error["msg"].removeprefix("Value error, "))

@@ -38,6 +38,7 @@ def retention(settings: Settings) -> Retention:
         declaration_days=settings.declaration_retention_days,
         token_days=settings.token_retention_days,
         checkpoint_days=settings.checkpoint_retention_days,
+        opening_days=settings.ledger_opening_days,
     )
 
 

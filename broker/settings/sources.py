@@ -19,7 +19,7 @@ from schemas.text import from_utf8
 
 PREFIX: Final = "UNEFOIS_"
 FILE: Final = "unefois.toml"
-SECRETS: Final = ("keys_passphrase", "database_url", "kafka_password", "mail_password")
+SECRETS: Final = ("keys_passphrase", "database_url", "endings_database_url", "kafka_password", "mail_password")
 """These may also be given as a file: UNEFOIS_<NAME>_FILE."""
 SECRET_FILE_BYTES: Final = 16384
 
@@ -42,13 +42,28 @@ def _secret_file(name: str, environment: Mapping[str, str]) -> str | None:
     if variable in environment:
         raise Refused("settings.twice", f"/{name}", key=variable)
     try:
-        content = Path(path).read_bytes()
+        return whole(name, secret_in(Path(path), name))
+    except Refused as refused:
+        raise Refused(refused.code, f"/{name}", key=f"{variable}_FILE") from None
+
+
+def secret_in(path: Path, name: str) -> str:
+    """The secret that a file holds, as settings read it. Raises Refused `settings.secret-file`."""
+    try:
+        content = path.read_bytes()
     except OSError:
-        raise Refused("settings.secret-file", f"/{name}", key=f"{variable}_FILE") from None
+        raise Refused("settings.secret-file", f"/{name}", key=str(path)) from None
     secret = from_utf8(content)
     if secret is None or len(content) > SECRET_FILE_BYTES:
-        raise Refused("settings.secret-file", f"/{name}", key=f"{variable}_FILE")
+        raise Refused("settings.secret-file", f"/{name}", key=str(path))
     return secret.removesuffix("\n").removesuffix("\r")
+
+
+def whole(name: str, secret: str) -> str:
+    """A secret that is one. Raises Refused `settings.empty-secret`: nothing, or white space, protects nothing."""
+    if not secret.strip():
+        raise Refused("settings.empty-secret", f"/{name}", key=name)
+    return secret
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from sqlalchemy import (
     text,
 )
 
-from broker.store.columns import Sequence
+from broker.store.columns import Sequence, seal
 from consent.tables import metadata
 
 # ── API tokens: the digest of each secret, never the secret ─────────────────────────────────────────────────────────
@@ -34,6 +34,7 @@ api_tokens = Table(
     Column("issued_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger, nullable=False),
     Column("revoked_at", BigInteger),
+    *seal(),
 )
 
 # ── who is served by topics on Kafka: the name that Kafka knows them by, never their credential ─────────────────────
@@ -47,6 +48,7 @@ topic_users = Table(
     Column("declares", Integer, nullable=False),  # 0 or 1: its declarations come by its topic
     Column("since", BigInteger, nullable=False),
     Column("ended_at", BigInteger),
+    *seal(),
     PrimaryKeyConstraint("party", "since"),
 )
 
@@ -61,6 +63,7 @@ client_keys = Table(
     Column("scopes", Text, nullable=False),
     Column("added_at", BigInteger, nullable=False),
     Column("revoked_at", BigInteger),
+    *seal(),
 )
 
 _FOLLOWED = text("revoked_at IS NULL")
@@ -73,6 +76,7 @@ client_key_sets = Table(
     Column("scopes", Text, nullable=False),
     Column("added_at", BigInteger, nullable=False),
     Column("revoked_at", BigInteger),
+    *seal(),
     PrimaryKeyConstraint("party", "added_at"),
     Index("client_key_sets_standing", "party", unique=True, sqlite_where=_FOLLOWED, postgresql_where=_FOLLOWED),
 )
@@ -128,6 +132,7 @@ webhooks = Table(
     Column("remind_at", BigInteger),  # what still waits is told again
     Column("reminders", Integer, nullable=False),
     Column("lease_until", BigInteger),  # one process sends
+    *seal(),
     Index("webhooks_due", "next_at", sqlite_where=_DUE, postgresql_where=_DUE),
 )
 

@@ -2,7 +2,8 @@
 
 Refuses: a write outside `begin()`; a transaction inside a transaction of the same task, which would wait for itself.
 Keeps: a transaction is durable once its block has ended, and absent when the block raised; writers of this process take
-turns in the order in which they came; no driver error and no parameter of a statement leaves this module.
+turns in the order in which they came; no driver error and no parameter of a statement leaves this module. What a
+transaction ends is in the journal of endings before it is committed.
 """
 
 import asyncio
@@ -16,6 +17,8 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from broker.crashpoints import mark
+from broker.ended import NOTHING, Ended, Ending, Endings
 from broker.store.bell import Bell
 from broker.store.dialects import Dialect, dialect_of
 from broker.store.waits import USUAL, Waits
@@ -33,10 +36,13 @@ class Transaction:
     writes: bool
     whole: bool = True
     """False: no transaction is around its one statement."""
+    journal: Endings | None = field(default=None, repr=False)
+    """What has ended, outside this database; a store that was opened for its tables alone has none."""
     _added: dict[Table, list[Mapping[str, Any]]] = field(default_factory=dict, repr=False)
     _rung: set[str] = field(default_factory=set, repr=False)
     _after: list[Callable[[], None]] = field(default_factory=list, repr=False)
     _asked: list[Executable] = field(default_factory=list, repr=False)
+    _ends: list[Ending] = field(default_factory=list, repr=False)
 
     def add(self, table: Table, row: Mapping[str, Any]) -> None:
         """Insert a row when this transaction commits, with all others of its table at once, in the order of the calls.
@@ -55,6 +61,18 @@ class Transaction:
         """Say this once this transaction is committed: a line that would be a lie before."""
         self._must_write()
         self._after.append(say)
+
+    def end(self, ending: Ending) -> None:
+        """Write this into the journal of endings before this transaction commits: where that fails, nothing commits.
+
+        The caller holds the lock of what ends.
+        """
+        self._must_write()
+        self._ends.append(ending)
+
+    async def endings(self) -> Ended:
+        """What has ended by now, whatever the rows say. Ask after taking the locks. Raises as `Endings.look`."""
+        return NOTHING if self.journal is None else await self.journal.look()
 
     async def flush(self) -> None:
         """Insert now what was added: one statement for each table, in the order in which tables were first added to."""
@@ -99,6 +117,16 @@ class Transaction:
         self._must_write()
         await self.dialect.locks.both(self.conn, shared, exclusive)
 
+    async def _tell(self) -> None:
+        """The journal first: what is acknowledged later is in it, whatever becomes of the database."""
+        if not self._ends:
+            return
+        if self.journal is None:
+            raise ValueError("nothing ends in a store without its journal")
+        await self.journal.write(self._ends)
+        mark("endings.written")
+        # Crash here, and where the commit fails: nobody was told no; the next start completes it (`completing`).
+
     def _must_glance(self, statement: Executable) -> None:
         if self._asked or not statement.is_select:
             raise ValueError("a glance is one question: two would see two states, and nobody would undo a change")
@@ -114,6 +142,8 @@ class Store:
 
     def __init__(self, dialect: Dialect, writer: AsyncEngine, reader: AsyncEngine, bell: Bell) -> None:
         self.bell = bell
+        self.journal: Endings | None = None
+        """What has ended, outside this database: given by whoever puts the machine together."""
         self._dialect = dialect
         self._writer = writer
         self._reader = reader
@@ -154,16 +184,17 @@ class Store:
 
         `patient`: it changes much on purpose, and may take long.
         Raises Unavailable: `store.locked`, `store.too-slow`, `store.disk-full`, `store.read-only`, `store.cannot-open`,
-        `store.away`; Corrupt `store.corrupt`. An Unavailable that comes from the commit itself may have been committed:
-        callers repeat, and what they do is idempotent.
+        `store.away`, `endings.away`; Corrupt `store.corrupt`. An Unavailable that comes from the commit itself may have
+        been committed: callers repeat, and what they do is idempotent.
         """
         with self._alone(), self._faults():
             async with self._turn, _begun(self._writer) as connection:
                 if patient:
                     await self._dialect.patience(connection)
-                tx = Transaction(connection, self._dialect, writes=True)
+                tx = Transaction(connection, self._dialect, writes=True, journal=self.journal)
                 yield tx
                 await tx.flush()
+                await tx._tell()
         for name in tx._rung:
             self.bell.ring(name)
         for say in tx._after:
@@ -177,14 +208,14 @@ class Store:
             async with _begun(self._reader) as connection:
                 if patient:
                     await self._dialect.patience(connection)
-                yield Transaction(connection, self._dialect, writes=False)
+                yield Transaction(connection, self._dialect, writes=False, journal=self.journal)
 
     @asynccontextmanager
     async def glance(self) -> AsyncIterator[Transaction]:
         """For a single SELECT, which is a snapshot by itself: nothing begins or ends around it. Raises as `begin`."""
         with self._faults():
             async with _begun(self._glancer) as connection:
-                yield Transaction(connection, self._dialect, writes=False, whole=False)
+                yield Transaction(connection, self._dialect, writes=False, whole=False, journal=self.journal)
 
     async def forget(self) -> None:
         """Make what was deleted unreadable in the database's own files. Raises Unavailable `store.locked`."""

@@ -28,6 +28,8 @@ _SCRIPTS = Path(__file__).parent / "migrations"
 _LOCK = b"migrate"
 MOVED = "moved"
 """The row of `meta` that says: this database's home lives in another one now."""
+CARRY = "carry"
+"""The row of `meta` that says: the tables are new, and what lives is still to be carried (`broker.carrying`)."""
 
 
 async def upgrade(url: str) -> str:
@@ -61,30 +63,35 @@ async def current(store: Store) -> str | None:
 
 
 async def known(store: Store) -> str | None:
-    """As `current`, of a database that this version can upgrade. Raises Refused `store.newer-version`."""
-    found = await current(store)
+    """As `current`, of a database that this version can upgrade. Raises Refused `store.newer-version`,
+    `store.not-ours`.
+    """
+    async with store.read() as tx:
+        found = await tx.conn.run_sync(_current)
+        foreign = found is None and await tx.conn.run_sync(lambda there: bool(inspect(there).get_table_names()))
+    if foreign:
+        raise Refused("store.not-ours")
     if found is not None:
         _check_known(found)
     return found
 
 
-async def check(store: Store) -> None:
+async def check(store: Store, *, carried: bool = True) -> None:
     """Raises Refused unless the database is what this code knows, and the home's own: `store.not-migrated`,
-    `store.newer-version`, `store.moved`.
+    `store.newer-version`, `store.moved`. `carried`: its ledger has to be of today's format, too: `store.not-carried`.
     """
     found = await current(store)
     if found == head():
-        await _check_not_moved(store)
+        async with store.read() as tx:
+            marks = set((await tx.execute(select(meta.c.name).where(meta.c.name.in_([MOVED, CARRY])))).scalars())
+        if MOVED in marks:
+            raise Refused("store.moved")
+        if carried and CARRY in marks:
+            raise Refused("store.not-carried")
         return
     if found is not None:
         _check_known(found)
     raise Refused("store.not-migrated", found=found or "-", needed=head())
-
-
-async def _check_not_moved(store: Store) -> None:
-    async with store.read() as tx:
-        if (await tx.execute(select(meta.c.name).where(meta.c.name == MOVED))).scalar() is not None:
-            raise Refused("store.moved")
 
 
 def head() -> str:

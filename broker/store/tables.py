@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 
 from broker.store import access_tables
-from broker.store.columns import Sequence
+from broker.store.columns import Sequence, seal
 from consent.tables import metadata
 
 ACCESS = access_tables.TABLES
@@ -53,6 +53,7 @@ parties = Table(
     Column("contact", Text, nullable=False),
     Column("retention", Text, nullable=False),  # how long it keeps what it receives, in words
     Column("created_at", BigInteger, nullable=False),
+    *seal(),
 )
 
 signing_keys = Table(
@@ -65,6 +66,7 @@ signing_keys = Table(
     Column("valid_from", BigInteger, nullable=False),
     Column("valid_to", BigInteger),
     Column("revoked_at", BigInteger),
+    *seal(),
 )
 
 sealing_keys = Table(
@@ -77,6 +79,7 @@ sealing_keys = Table(
     Column("valid_from", BigInteger, nullable=False),
     Column("valid_to", BigInteger),
     Column("revoked_at", BigInteger),
+    *seal(),
 )
 
 directory_notes = Table(
@@ -95,6 +98,7 @@ publishing_rights = Table(
     Column("event_type", Text, nullable=False),
     Column("valid_from", BigInteger, nullable=False),
     Column("valid_to", BigInteger),
+    *seal(),
     PrimaryKeyConstraint("party", "event_type", "valid_from"),
 )
 
@@ -104,6 +108,7 @@ signature_policies = Table(
     Column("party", Text, ForeignKey("parties.id"), nullable=False),
     Column("policy", Integer, nullable=False),
     Column("valid_from", BigInteger, nullable=False),
+    *seal(),
     PrimaryKeyConstraint("party", "valid_from"),
 )
 
@@ -120,6 +125,7 @@ subscriptions = Table(
     Column("legal_reference", Text, nullable=False),
     Column("approved_at", BigInteger),
     Column("ended_at", BigInteger),
+    *seal(),
     UniqueConstraint("recipient", "event_type", "purpose", name="one_subscription_per_purpose"),
     Index("subscriptions_by_type", "event_type", "status"),
 )
@@ -140,6 +146,7 @@ gate_epochs = Table(
     Column("opened_at", BigInteger, nullable=False),
     Column("closed_at", BigInteger),
     Column("destroyed_at", BigInteger),
+    *seal(),
 )
 
 consent_epochs = Table(
@@ -148,6 +155,7 @@ consent_epochs = Table(
     Column("epoch", Integer, primary_key=True, autoincrement=False),
     Column("opened_at", BigInteger, nullable=False),
     Column("destroyed_at", BigInteger),
+    *seal(),
 )
 
 # ── the log, embedded and server modes ──────────────────────────────────────────────────────────────────────────────
@@ -312,6 +320,20 @@ ledger_openings = Table(
     Column("kind", Text, nullable=False),
     Column("reason", Text),
     Column("sealed", LargeBinary, nullable=False),
+)
+
+ledger_erased = Table(
+    "ledger_erased",  # entries that nobody can open any more, and the entry that says so
+    metadata,
+    Column("leaf", LargeBinary, primary_key=True),
+    Column("by", LargeBinary, nullable=False, index=True),
+)
+
+ledger_erasures = Table(
+    "ledger_erasures",  # the blind of each erasure's commitment to its list, by the leaf of its entry
+    metadata,
+    Column("leaf", LargeBinary, primary_key=True),
+    Column("blind", LargeBinary, nullable=False),
 )
 
 first_ledger = Table(

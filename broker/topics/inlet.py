@@ -25,6 +25,7 @@ from broker.intake import Intake, reason_of
 from broker.measures import INLET_ACCEPTED, INLET_REFUSED
 from broker.offsets import LostOwnership, advance, next_offset
 from broker.ports import HEADERS, KEY_BYTES, RECORD_BYTES, Clock, Log, Outgoing, Record, is_header, size_of
+from broker.rows.seals import RowReader
 from broker.store.engine import Store
 from broker.store.tables import consumed
 from broker.topics import served
@@ -42,8 +43,9 @@ BATCH: Final = 100
 class Inlet:
     """Where declarations come in by topic. Any number may run; each batch counts once."""
 
-    def __init__(self, *, store: Store, log: Log, intake: Intake, clock: Clock) -> None:
+    def __init__(self, *, store: Store, rows: RowReader, log: Log, intake: Intake, clock: Clock) -> None:
         self._store = store
+        self._rows = rows
         self._log = log
         self._intake = intake
         self._clock = clock
@@ -53,7 +55,7 @@ class Inlet:
         if not self._log.for_others:
             return ()
         async with self._store.read() as tx:
-            return tuple(user for user in await served.users(tx) if user.declares)
+            return tuple(user for user in await served.users(tx, self._rows) if user.declares)
 
     async def take(self, source: PartyId) -> int:
         """A batch of each partition of a source's topic. Returns how many records. Raises Unavailable."""

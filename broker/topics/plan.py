@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from broker.log.kafka_admin import Admin
 from broker.log.kafka_cluster import Cluster
 from broker.router import TOPIC
+from broker.rows.seals import RowReader
 from broker.settings.choices import Settings
 from broker.store.engine import Store
 from broker.topics import served
@@ -41,10 +42,10 @@ def shape_of(settings: Settings) -> Shape:
     )
 
 
-async def plan(store: Store, cluster: Cluster, shape: Shape) -> Looked:
+async def plan(store: Store, rows: RowReader, cluster: Cluster, shape: Shape) -> Looked:
     """Look, and change nothing. Raises Unavailable."""
     async with store.read() as tx:
-        wanted = desired(shape, await served.users(tx, ended=True))
+        wanted = desired(shape, await served.users(tx, rows, ended=True))
     try:
         admin = Admin(cluster)
         there = await admin.topics(wanted.topics)

@@ -24,6 +24,7 @@ from broker.mailbox import Mailbox, Rejection
 from broker.measures import RELAYED
 from broker.observe import logger
 from broker.ports import RECORD_BYTES, Clock, Log, Outgoing, size_of
+from broker.rows.seals import RowReader
 from broker.store.engine import Store
 from broker.topics import served
 from broker.topics.served import TopicUser
@@ -40,9 +41,18 @@ class Relay:
     """Any number may run; each delivery is handed out by one of them."""
 
     def __init__(
-        self, *, store: Store, log: Log, mailbox: Mailbox, party: PartyId, repeat_ms: int, clock: Clock
+        self,
+        *,
+        store: Store,
+        rows: RowReader,
+        log: Log,
+        mailbox: Mailbox,
+        party: PartyId,
+        repeat_ms: int,
+        clock: Clock,
     ) -> None:
         self._store = store
+        self._rows = rows
         self._log = log
         self._mailbox = mailbox
         self._party = party
@@ -54,7 +64,7 @@ class Relay:
         if not self._log.for_others:
             return ()
         async with self._store.read() as tx:
-            return tuple(user for user in await served.users(tx) if user.receives)
+            return tuple(user for user in await served.users(tx, self._rows) if user.receives)
 
     async def waiting_since(self) -> Instant | None:
         """When the oldest delivery was planned that is not on its topic, and should be. Raises Unavailable."""

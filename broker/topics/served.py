@@ -10,16 +10,17 @@ and end have ledger entries, whose `detail` is SHA-256 of the row. Whoever is no
 """
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Row, select, update
+from sqlalchemy import Row, select
 
 from broker.crashpoints import mark
 from broker.directory import reading
-from broker.directory.registrar import LOCK, row_digest
+from broker.directory.registrar import LOCK
 from broker.recorder import Recorder
+from broker.rows.digests import row_digest
+from broker.rows.seals import RowReader, RowSigner
 from broker.store.access_tables import topic_users
 from broker.store.engine import Transaction
 from schemas.errors import Refused
@@ -60,23 +61,20 @@ def own_topics(user: TopicUser) -> tuple[str, ...]:
     return (*mine, deliveries(user.party)) if user.receives else mine
 
 
-async def users(tx: Transaction, *, ended: bool = False) -> tuple[TopicUser, ...]:
+async def users(tx: Transaction, rows: RowReader, *, ended: bool = False) -> tuple[TopicUser, ...]:
     """Who is served by topics now, by party; with `ended` whoever was."""
     wanted = () if ended else (topic_users.c.ended_at.is_(None),)
-    rows = await tx.execute(select(topic_users).where(*wanted).order_by(topic_users.c.party, topic_users.c.since))
-    return tuple(_user(row) for row in rows)
-
-
-def user_digest(row: Mapping[Any, Any]) -> bytes:
-    """SHA-256 of what never changes in a row, 32 bytes: what its entries commit to and `fsck` compares."""
-    return row_digest({name: row[name] for name in ("party", "principal", "receives", "declares", "since")})
+    found = await tx.execute(select(topic_users).where(*wanted).order_by(topic_users.c.party, topic_users.c.since))
+    return tuple(_user(row) for row in rows.valid(topic_users.name, found))
 
 
 class TopicUsers:
     """The only writer of who is served by topics, inside the caller's transaction."""
 
-    def __init__(self, recorder: Recorder) -> None:
+    def __init__(self, recorder: Recorder, signer: RowSigner) -> None:
         self._recorder = recorder
+        self._signer = signer
+        self._rows = signer.verifier
 
     async def allow(
         self, tx: Transaction, party: PartyId, principal: str, *, receives: bool, declares: bool, at: Instant
@@ -90,8 +88,8 @@ class TopicUsers:
         if not (receives or declares):
             raise Refused("topics.nothing")
         await tx.lock_exclusive([LOCK])
-        await reading.party(tx, party)
-        now = {user.party: user for user in await users(tx)}
+        await reading.party(tx, self._rows, party)
+        now = {user.party: user for user in await users(tx, self._rows)}
         if any(user.principal == principal for user in now.values() if user.party != party):
             raise Refused("topics.principal-taken", "/principal")
         known = now.get(party)
@@ -106,16 +104,16 @@ class TopicUsers:
             "declares": int(declares),
             "since": at if known is None else max(at, known.since + 1),
         }
-        await tx.insert_new(topic_users, {**row, "ended_at": None})
+        await self._signer.insert(tx, topic_users, {**row, "ended_at": None})
         mark("topics.allowed")
         # Crash here: the transaction is gone, row and entry; the operator says it again.
-        self._recorder.record(tx, FactKind.KEY_ADDED, at, recipient=party, detail=user_digest(row))
+        self._recorder.record(tx, FactKind.KEY_ADDED, at, recipient=party, detail=row_digest("topic_users", row))
         return TopicUser(party, principal, receives, declares, Instant(int(str(row["since"]))), None)
 
     async def end(self, tx: Transaction, party: PartyId, at: Instant) -> TopicUser:
         """Serve it by topics no more: its deliveries wait in its mailbox. Raises Refused `topics.not-served`."""
         await tx.lock_exclusive([LOCK])
-        for user in await users(tx):
+        for user in await users(tx, self._rows):
             if user.party == party:
                 return await self._end(tx, user, at)
         raise Refused("topics.not-served", "/party")
@@ -123,10 +121,11 @@ class TopicUsers:
     async def _end(self, tx: Transaction, user: TopicUser, at: Instant) -> TopicUser:
         mine = (topic_users.c.party == user.party, topic_users.c.since == user.since)
         row = (await tx.execute(select(topic_users).where(*mine))).one()
-        await tx.execute(update(topic_users).where(*mine).values(ended_at=at))
+        await self._signer.change(tx, topic_users, row, {"ended_at": at})
         mark("topics.ended")
         # Crash here: the transaction is gone; the operator says it again.
-        self._recorder.record(tx, FactKind.KEY_REVOKED, at, recipient=user.party, detail=user_digest(row._mapping))
+        digest = row_digest("topic_users", row._mapping)
+        self._recorder.record(tx, FactKind.KEY_REVOKED, at, recipient=user.party, detail=digest)
         return TopicUser(user.party, user.principal, user.receives, user.declares, user.since, at)
 
 

@@ -10,10 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from schemas import audit, checkpoint, merkle, tiles
+from schemas import audit, checkpoint, facts_v1, merkle, tiles
+from schemas.audit import Violation
+from schemas.audit_full import FullAuditor
+from schemas.audit_v1 import AuditorV1
 from schemas.checkpoint import Checkpoint
+from schemas.disclosure import Disclosure
 from schemas.entry import Entry
 from schemas.errors import Fault, Refused, Unavailable
+from schemas.facts import FactKind
 from schemas.note import Note, VerifierKey
 
 MOST_TOLD: Final = 1000
@@ -42,16 +47,20 @@ class Grown:
     proof: tuple[bytes, ...]
 
 
-def audit_log(signed: bytes, key: VerifierKey, read: tiles.Read, *, pinned: bool) -> Audited:
-    """A checkpoint (a signed note) and the files below it. Raises what `read` raises, but LookupError."""
+def audit_log(
+    signed: bytes, key: VerifierKey, read: tiles.Read, *, pinned: bool, opened: Disclosure | None = None
+) -> Audited:
+    """A checkpoint (a signed note) and the files below it; `opened`: also by the rules that need openings.
+
+    Raises what `read` raises, but LookupError.
+    """
     try:
         tree = checkpoint.verify(Note.parse(signed), key).checkpoint
     except Refused as fault:
         return Audited(None, key, pinned, (fault,))
     findings: list[Fault] = []
     try:
-        entries = _decoded(tiles.verified_entries(tree.size, tree.root, read))
-        for broken in audit.violations(entries):
+        for broken in _violations(tiles.verified_entries(tree.size, tree.root, read), opened, key.name):
             findings.append(Refused("audits.rule", f"/{broken.index}", rule=broken.invariant, number=broken.index))
             if len(findings) == MOST_TOLD:
                 break
@@ -60,7 +69,7 @@ def audit_log(signed: bytes, key: VerifierKey, read: tiles.Read, *, pinned: bool
     return Audited(tree, key, pinned, tuple(findings))
 
 
-def audit_folder(folder: Path, key: VerifierKey | None = None) -> Audited:
+def audit_folder(folder: Path, key: VerifierKey | None = None, opened: Disclosure | None = None) -> Audited:
     """An exported ledger; without `key` its own `vkey` file is believed, which proves less.
 
     Raises Refused `audits.no-log`, and what a `vkey` file that is none raises; Unavailable `audits.away`.
@@ -68,7 +77,7 @@ def audit_folder(folder: Path, key: VerifierKey | None = None) -> Audited:
     try:
         signed = (folder / "checkpoint").read_bytes()
         chosen = key or VerifierKey.parse((folder / "vkey").read_text("utf-8").strip())
-        return audit_log(signed, chosen, files_in(folder), pinned=key is not None)
+        return audit_log(signed, chosen, files_in(folder), pinned=key is not None, opened=opened)
     except (FileNotFoundError, NotADirectoryError, UnicodeDecodeError):
         raise Refused("audits.no-log", file=str(folder)) from None
     except OSError as error:
@@ -94,9 +103,44 @@ def grown(old: Checkpoint, new: Checkpoint, read: tiles.Read) -> Grown:
     return Grown(old, new, proof)
 
 
-def _decoded(raws: Iterator[bytes]) -> Iterator[Entry]:
+def _violations(raws: Iterator[bytes], opened: Disclosure | None, origin: str) -> Iterator[Violation]:
+    """By the rules of the format that the first entry is of: a log never changes it."""
+    if opened is not None and opened.origin != origin:
+        raise Refused("disclosure.other-log", expected=origin, got=opened.origin)
+    public, first_format = audit.Auditor(), None
+    full = None if opened is None else Opened(opened)
     for index, raw in enumerate(raws):
+        if index == 0 and facts_v1.is_first_format(raw):
+            first_format = AuditorV1()
         try:
-            yield Entry.decode(raw)
+            if first_format is not None:
+                yield from first_format.take(facts_v1.decode(raw))
+                continue
+            entry = Entry.decode(raw)
+            yield from public.take(entry)
+            if full is not None:
+                yield from full.take(raw, entry)
         except Refused as fault:
             raise fault.under(f"/{index}") from None
+
+
+class Opened:
+    """The rules that need openings, with what an auditor was given."""
+
+    def __init__(self, disclosed: Disclosure) -> None:
+        self._disclosed = disclosed
+        self._auditor = FullAuditor()
+        self._erasures = {one.digest for one in disclosed.erased}
+        self._gone = {leaf for one in disclosed.erased for leaf in one.leaves}
+        self._count = 0
+
+    def take(self, raw: bytes, entry: Entry) -> Iterator[Violation]:
+        """Every rule that the next entry breaks. Raises Refused `entry.other-opening`."""
+        index, self._count = self._count, self._count + 1
+        leaf = merkle.leaf_hash(raw)
+        facts = self._disclosed.facts_of(leaf, entry)
+        excused = leaf in self._gone or not self._disclosed.covers(entry)
+        yield from self._auditor.take(entry, facts, erased=excused)
+        told = entry.open
+        if told is not None and told.kind is FactKind.ERASED and told.detail not in self._erasures:
+            yield Violation("erased-without-list", index)

@@ -5,6 +5,7 @@ Keeps: limits, headers, trace id and the form of a problem are the same at every
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Final
 
 from fastapi import FastAPI
@@ -21,6 +22,10 @@ from broker.wiring import Home
 
 BODIES: Final[Mapping[str, int]] = {**agencies.BODIES, f"{registry.PREFIX}/": 2 * registry.BODY_BYTES}
 """The registry tells by itself, in its own words, that a schema is too large; this is for what never ends."""
+
+
+BEGIN_SECONDS: Final = 5
+"""A request that comes while a process looks whether the database is ours waits so long."""
 
 
 def build(home: Home, serving: Serving | None = None, waiting: Waiting | None = None) -> FastAPI:
@@ -40,5 +45,6 @@ def build(home: Home, serving: Serving | None = None, waiting: Waiting | None = 
         bodies=BODIES,
         proxies=Proxies(chosen.trusted_proxies),
         limits=Limits(home.clock, client=chosen.requests_per_minute, address=chosen.address_requests_per_minute),
+        begun=None if serving is None else partial(serving.until_begun, BEGIN_SECONDS),
     )
     return app

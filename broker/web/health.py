@@ -88,7 +88,7 @@ class _Asked:
 
 async def _checked(home: Home, serving: Serving | None, asked: _Asked) -> Mapping[str, Fault | None]:
     """Every check by its name: None when it is well, else what is wrong."""
-    looks = {"database": _database, "log": _log, "ledger": _ledger}
+    looks = {"database": _database, "log": _log, "ledger": _ledger, "clock": _clock}
     found = await asyncio.gather(*(asked.answer(name, partial(look, home)) for name, look in looks.items()))
     work = None if serving is None else _work(serving)
     return {**dict(zip(looks, found, strict=True)), "work": work}
@@ -100,6 +100,11 @@ async def _database(home: Home) -> None:
 
 async def _log(home: Home) -> None:
     await home.log.end(TOPIC, 0)
+
+
+async def _clock(home: Home) -> None:
+    """Whoever works by a clock that nobody believes dates what comes, and ends what has not ended."""
+    await home.timekeeping.judge()
 
 
 async def _ledger(home: Home) -> None:
@@ -198,6 +203,9 @@ def _gauges(figures: Figures) -> Iterator[Metric]:
         ),
         ("unefois_webhooks_disabled", "Webhooks that were given up.", figures.webhooks_disabled),
         ("unefois_routers", "Router processes that were heard of lately.", figures.routers),
+        ("unefois_unknown_keys", "Epoch keys that the database does not know.", figures.unknown_keys),
+        ("unefois_clock_ahead_seconds", "Of the last instant known; below 0: behind.", figures.clock_ahead / 1000),
+        ("unefois_clock_believed", "1 when this process's clock is near that instant.", int(figures.clock_believed)),
     ):
         yield GaugeMetricFamily(name, told, figure)
 

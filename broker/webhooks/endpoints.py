@@ -6,13 +6,13 @@ Refuses: an address that `broker.outbound` would not call; more than LIVING at a
 shared secret but when it is new.
 Keeps: no key is in the database: those of a webhook are made from the broker's secret, its id and their version, so no
 message to one can be passed off as one to another. Registering and ending have their ledger entries; `detail` is
-SHA-256 of what never changes in the row, so that nobody slips in an address unseen.
+SHA-256 of what never changes in the row, and the same is signed (`broker.rows`): to an address that was slipped in
+nothing is told. A webhook that ended has no seal any more: nobody brings it back with the row that it has.
 """
 
 import base64
 import hmac
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from hashlib import sha256
@@ -25,6 +25,8 @@ from broker.directory import reading
 from broker.outbound import Outbound
 from broker.ports import Entropy
 from broker.recorder import Recorder
+from broker.rows.digests import row_digest
+from broker.rows.seals import RowSigner
 from broker.store.access_tables import webhook_attempts, webhook_notices, webhooks
 from broker.store.engine import Transaction
 from schemas.errors import Refused
@@ -104,8 +106,12 @@ class Attempt:
 class Webhooks:
     """The only writer of the webhooks but for what `telling` notes; inside the caller's transaction."""
 
-    def __init__(self, recorder: Recorder, entropy: Entropy, outbound: Outbound, secret: bytes) -> None:
+    def __init__(
+        self, recorder: Recorder, signer: RowSigner, entropy: Entropy, outbound: Outbound, secret: bytes
+    ) -> None:
         self._recorder = recorder
+        self._signer = signer
+        self._rows = signer.verifier
         self._entropy = entropy
         self._outbound = outbound
         self._secret = secret
@@ -116,7 +122,7 @@ class Webhooks:
         Raises Refused: `outbound.url`, `directory.unknown-party`, `webhooks.too-many`, `webhooks.url-twice`.
         """
         self._outbound.check(url)
-        await reading.party(tx, party)
+        await reading.party(tx, self._rows, party)
         await tx.lock_exclusive([LOCK])
         living = [one for one in await self.list(tx, party) if one.status is not Status.ENDED]
         if len(living) >= LIVING:
@@ -133,10 +139,10 @@ class Webhooks:
             "previous_until": None,
             **self._unproven(at),
         }
-        await tx.insert_new(webhooks, row)
+        await self._signer.insert(tx, webhooks, row)
         mark("webhooks.added")
         # Crash here: the transaction is gone; the agency registers it again. So too for every change below.
-        self._recorder.record(tx, FactKind.KEY_ADDED, at, recipient=party, detail=webhook_digest(row))
+        self._recorder.record(tx, FactKind.KEY_ADDED, at, recipient=party, detail=row_digest("webhooks", row))
         return await self.one(tx, party, row["id"])
 
     async def prove(self, tx: Transaction, party: PartyId, of: bytes, at: Instant) -> Webhook:
@@ -164,26 +170,35 @@ class Webhooks:
         `webhooks.ended`.
         """
         await self._living(tx, party, of)
-        await self._change(tx, of, {**_NOTHING, "status": Status.ENDED.value, "reason": None, "changed_at": at})
+        over = {"status": Status.ENDED.value, "reason": None, "changed_at": at, "row_version": None, "seal": None}
+        await self._change(tx, of, {**_NOTHING, **over})
         await tx.execute(delete(webhook_attempts).where(webhook_attempts.c.webhook == of))
         await tx.execute(delete(webhook_notices).where(webhook_notices.c.webhook == of))
         row = (await tx.execute(select(webhooks).where(webhooks.c.id == of))).one()
-        self._recorder.record(tx, FactKind.KEY_REVOKED, at, recipient=party, detail=webhook_digest(row._mapping))
+        digest = row_digest("webhooks", row._mapping)
+        self._recorder.record(tx, FactKind.KEY_REVOKED, at, recipient=party, detail=digest)
         return webhook_of(row)
 
     async def one(self, tx: Transaction, party: PartyId, of: bytes) -> Webhook:
         """One of a party's. Raises Refused `webhooks.unknown`: another's is as unknown as one that never was."""
         mine = (webhooks.c.id == of, webhooks.c.party == party)
-        row = (await tx.execute(_SEEN.where(*mine))).one_or_none()
-        if row is None:
+        found = self._standing(await tx.execute(_SEEN.where(*mine)))
+        if not found:
             raise Refused("webhooks.unknown", "/webhook")
-        return _seen(row)
+        return _seen(found[0])
 
     async def list(self, tx: Transaction, party: PartyId | None = None) -> list[Webhook]:
         """Every webhook, or a party's, oldest first; ended ones too."""
         mine = [] if party is None else [webhooks.c.party == party]
         rows = await tx.execute(_SEEN.where(*mine).order_by(webhooks.c.created_at, webhooks.c.id))
-        return [_seen(row) for row in rows]
+        return [_seen(row) for row in self._standing(rows)]
+
+    def _standing(self, rows: Iterable[Row[Any]]) -> Sequence[Row[Any]]:
+        """Those that count, and those that are over: they are shown, and told nothing."""
+        found = list(rows)
+        living = [row for row in found if row.status != Status.ENDED.value]
+        counting = {bytes(row.id) for row in self._rows.valid(webhooks.name, living)}
+        return [row for row in found if row.status == Status.ENDED.value or bytes(row.id) in counting]
 
     async def attempts(
         self, tx: Transaction, party: PartyId, of: bytes, *, before: int | None = None, limit: int = 50
@@ -263,13 +278,6 @@ _SEEN: Final = select(webhooks, webhook_notices.c.mailed_at, webhook_notices.c.c
 def _seen(row: Row[Any]) -> Webhook:
     mailed_at = instant_of(row.mailed_at)
     return replace(webhook_of(row), mailed_at=mailed_at, mail_code=row.mail_code)
-
-
-def webhook_digest(row: Mapping[Any, Any]) -> bytes:
-    """SHA-256 of what never changes in a webhook's row, 32 bytes: what its entries commit to and `fsck` compares."""
-    kept = {name: row[name] for name in ("id", "party", "url", "symmetric", "created_at")}
-    written = {name: told.hex() if isinstance(told, bytes) else told for name, told in kept.items()}
-    return sha256(json.dumps(written, sort_keys=True, separators=(",", ":")).encode()).digest()
 
 
 def webhook_of(row: Row[Any]) -> Webhook:

@@ -20,6 +20,7 @@ from sqlalchemy import Row, select, update
 
 from broker.crashpoints import mark
 from broker.ports import Clock
+from broker.rows.seals import RowReader
 from broker.store.access_tables import webhook_notices, webhooks
 from broker.store.engine import Store
 from broker.store.tables import parties
@@ -49,9 +50,12 @@ class Noticed:
 class Notices:
     """Sends what is due. `step` may be called by many processes at once."""
 
-    def __init__(self, *, store: Store, mail: Mail | None, name: str, contact: str, clock: Clock) -> None:
+    def __init__(
+        self, *, store: Store, rows: RowReader, mail: Mail | None, name: str, contact: str, clock: Clock
+    ) -> None:
         """`name`, `contact`: who runs this broker, as the letter is signed."""
         self._store = store
+        self._rows = rows
         self._mail = mail
         self._signed = f"{name}\n{contact}"
         self._clock = clock
@@ -60,14 +64,17 @@ class Notices:
         """Send what is due. Raises Unavailable, for the database alone: a mail server that is away is an outcome."""
         found: list[Noticed] = []
         while self._mail is not None and len(found) < AT_ONCE:
-            row = await self._claimed()
-            if row is None:
+            claimed = await self._claimed()
+            if claimed is None:
                 break
-            found.append(Noticed(PartyId(row.party), await self._sent(self._mail, row)))
+            row, to = claimed
+            found.append(Noticed(PartyId(row.party), await self._sent(self._mail, row, to)))
         return found
 
-    async def _claimed(self) -> Row[Any] | None:
-        """The next one that is due, under a lease: `next_at` is when another may have it."""
+    async def _claimed(self) -> tuple[Row[Any], str | None] | None:
+        """The next one that is due, under a lease: `next_at` is when another may have it. And where it goes: None where
+        there is no address, or it stands in a row that does not count (`broker.rows`).
+        """
         at = self._clock()
         due = select(webhook_notices.c.webhook, webhook_notices.c.next_at).where(webhook_notices.c.next_at <= at)
         async with self._store.read() as tx:
@@ -81,14 +88,20 @@ class Notices:
             # Crash here, or after the commit: nothing was sent; it is due again when the lease is over.
             if done.rowcount == 0:  # another was faster, or the webhook was mended
                 return None
-            joined = webhook_notices.join(webhooks).join(parties, parties.c.id == webhooks.c.party)
-            columns = (webhook_notices, webhooks.c.party, webhooks.c.url, parties.c.contact)
+            joined = webhook_notices.join(webhooks)
+            columns = (webhook_notices, webhooks.c.party, webhooks.c.url)
             query = select(*columns).select_from(joined).where(webhook_notices.c.webhook == first.webhook)
-            return (await tx.execute(query)).one()
+            row = (await tx.execute(query)).one()
+            hook = (await tx.execute(select(webhooks).where(webhooks.c.id == first.webhook))).one()
+            there = (await tx.execute(select(parties).where(parties.c.id == row.party))).one_or_none()
+            party = self._rows.one(parties.name, there)
+            if party is None or self._rows.one(webhooks.name, hook) is None:
+                return row, None
+            return row, address_in(party.contact)
 
-    async def _sent(self, mail: Mail, row: Row[Any]) -> str | None:
+    async def _sent(self, mail: Mail, row: Row[Any], to: str | None) -> str | None:
         """Send, and note what came of it; returns the code of what was wrong."""
-        at, to = self._clock(), address_in(row.contact)
+        at = self._clock()
         code: str | None = None
         try:
             if to is None:

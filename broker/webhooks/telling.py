@@ -25,6 +25,7 @@ from broker.deliveries import DeliveryState
 from broker.measures import WEBHOOK_ATTEMPTS
 from broker.outbound import Outbound, Reply
 from broker.ports import Clock, Entropy
+from broker.rows.seals import RowReader
 from broker.store.access_tables import webhook_attempts, webhook_notices, webhooks
 from broker.store.engine import Store, Transaction
 from broker.store.tables import deliveries
@@ -49,6 +50,8 @@ AT_ONCE: Final = 512
 KEPT: Final = 500
 """Attempts kept of one webhook."""
 ECHO_BYTES: Final = 4096
+UNSIGNED_MS: Final = 3_600_000
+"""How long a webhook whose row does not count (`broker.rows`) is left alone before it is looked at again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +82,11 @@ class Outcome:
 class Telling:
     """The sender of one process. `step` is called again and again, by one task."""
 
-    def __init__(self, *, store: Store, hooks: Webhooks, outbound: Outbound, clock: Clock, entropy: Entropy) -> None:
+    def __init__(
+        self, *, store: Store, rows: RowReader, hooks: Webhooks, outbound: Outbound, clock: Clock, entropy: Entropy
+    ) -> None:
         self._store = store
+        self._rows = rows
         self._hooks = hooks
         self._outbound = outbound
         self._clock = clock
@@ -122,9 +128,14 @@ class Telling:
             rows = (await tx.execute(select(webhooks).where(webhooks.c.id.in_(due)).order_by(webhooks.c.id))).all()
             if not rows:
                 return []
-            waiting = await _waiting(tx, [row.party for row in rows if row.message is None])
-            claimed = [self._claimed(row, waiting.get(row.party, (0, 0)), at) for row in rows]
-            await tx.execute(_CHANGE, [told for _, told in claimed])
+            counting = self._rows.valid(webhooks.name, rows)
+            if silent := {bytes(row.id) for row in rows} - {bytes(row.id) for row in counting}:
+                # Else a row that was slipped in would be due again and again, in the place of others.
+                await tx.execute(_CHANGE, [{"of": one, "lease_until": at + UNSIGNED_MS} for one in silent])
+            waiting = await _waiting(tx, [row.party for row in counting if row.message is None])
+            claimed = [self._claimed(row, waiting.get(row.party, (0, 0)), at) for row in counting]
+            if claimed:
+                await tx.execute(_CHANGE, [told for _, told in claimed])
             mark("telling.claimed")
             # Crash here: nothing was sent; the message is there or not, and is due when its lease is over.
         return [message for message, _ in claimed]

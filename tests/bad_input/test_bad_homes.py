@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from broker.keys import file as key_file
+from broker.keys import lock as key_lock
 from broker.settings.choices import load
 from schemas.errors import Refused
 from tests.bad_input.person import Person
@@ -25,7 +26,7 @@ PHRASE = "Zibeline-und-Quenouillard"
 @pytest.fixture
 def locked(person: Person, monkeypatch: pytest.MonkeyPatch) -> Person:
     """A home whose keys are locked with a passphrase: the same keys, kept anew. (Cheap to guess, for tests.)"""
-    monkeypatch.setattr(key_file, "SCRYPT_LOG2_N", 4)
+    monkeypatch.setattr(key_lock, "SCRYPT_LOG2_N", 4)
     keys = person.home / "keys"
     plain = key_file.FileKeys.open(keys, os.urandom)
     held = {(kind, name): plain.read(kind, name) for kind in key_file.KeyKind for name in plain.names(kind)}
@@ -183,12 +184,11 @@ class TestVersion:
         person.declares()
 
     def test_a_home_of_an_older_version_is_told_what_brings_it_up_to_date(self, person: Person) -> None:
-        with closing(sqlite3.connect(person.database)) as connection:
-            connection.execute("DROP TABLE alembic_version")
+        _version(person, "0015")
 
         fault = person.is_told(("fsck",), "store.not-migrated", exit_code=3)
 
-        assert "-" == fault.details["found"]
+        assert "0015" == fault.details["found"]
         assert all("unefois migrate" in sentences_of(fault, language)[1] for language in LANGUAGES)
 
     def test_a_setting_of_a_newer_version_is_told_by_its_name(self, person: Person) -> None:

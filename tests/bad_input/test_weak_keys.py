@@ -17,6 +17,7 @@ from schemas.signing import Algorithm, PrivateKey
 from schemas.signing import kid_of as signing_kid
 from tests.bad_input.door import Door
 from tests.bad_input.telling import assert_told
+from tests.signed import resign
 from tests.world import CAF, MOVED, PORTAL
 
 P = 2**255 - 19
@@ -141,6 +142,7 @@ async def test_a_weak_key_written_behind_the_registrars_back_stops_whoever_reads
             kept = (await tx.execute(table.select().where(mine))).one().public
             await tx.execute(update(table).where(mine).values(public=weak))
             await tx.execute(update(meta).where(meta.c.name == VERSION).values(value="999"))
+        await resign(home)
 
         with pytest.raises(Corrupt) as caught:
             await home.desk.declare(PORTAL, MOVED, door.move())
@@ -148,6 +150,7 @@ async def test_a_weak_key_written_behind_the_registrars_back_stops_whoever_reads
         assert_told(caught.value, "directory.unreadable", caught.value.pointer)
         async with home.store.begin() as tx:
             await tx.execute(update(table).where(mine).values(public=kept))
+        await resign(home)
 
     await door.arrives()
 

@@ -49,7 +49,7 @@ async def here(nodes: Three, prefix: str, tmp_path: Path) -> AsyncIterator[World
 
 async def plan(here: World) -> topic_plan.Looked:
     settings = here.home.settings
-    return await topic_plan.plan(here.home.store, cluster_of(settings), shape_of(settings))
+    return await topic_plan.plan(here.home.store, here.home.rows, cluster_of(settings), shape_of(settings))
 
 
 async def applied(here: World) -> None:
@@ -108,7 +108,13 @@ async def test_a_delivery_goes_by_the_relays_user_to_the_agencys_user(here: Worl
     await here.give(CAF, MOVED, FAMILY, ["subject", "new_address"])
     await here.declare(MOVED, here.moved())
     home = here.home
-    parts: dict[str, Any] = {"store": home.store, "mailbox": home.mailbox, "party": home.party, "clock": here.clock}
+    parts: dict[str, Any] = {
+        "store": home.store,
+        "rows": home.rows,
+        "mailbox": home.mailbox,
+        "party": home.party,
+        "clock": here.clock,
+    }
     async with KafkaLog(nodes.cluster(f"{prefix}relay"), {}, prefix) as log:
         assert 1 == await Relay(log=log, repeat_ms=DAY, **parts).relay(CAF)
     known = nodes.cluster(f"{prefix}caf")
@@ -126,7 +132,13 @@ async def test_a_right_that_is_missing_stops_the_relay_and_nothing_is_lost(
     await here.give(CAF, MOVED, FAMILY, ["subject"])
     await here.declare(MOVED, here.moved())
     home = here.home
-    parts: dict[str, Any] = {"store": home.store, "mailbox": home.mailbox, "party": home.party, "clock": here.clock}
+    parts: dict[str, Any] = {
+        "store": home.store,
+        "rows": home.rows,
+        "mailbox": home.mailbox,
+        "party": home.party,
+        "clock": here.clock,
+    }
     for user, code in (("stranger", "kafka.not-allowed"), ("caf", "kafka.not-allowed")):
         async with KafkaLog(nodes.cluster(f"{prefix}{user}"), {}, prefix) as log:
             with pytest.raises(Unavailable) as fault:

@@ -67,7 +67,15 @@ async def log(kafka: str, prefix: str) -> AsyncIterator[KafkaLog]:
 
 def relay_of(here: World, log: KafkaLog) -> Relay:
     home = here.home
-    return Relay(store=home.store, log=log, mailbox=home.mailbox, party=home.party, repeat_ms=DAY, clock=here.clock)
+    return Relay(
+        store=home.store,
+        rows=home.rows,
+        log=log,
+        mailbox=home.mailbox,
+        party=home.party,
+        repeat_ms=DAY,
+        clock=here.clock,
+    )
 
 
 async def test_what_the_relay_wrote_is_read_by_a_client_that_we_did_not_write(

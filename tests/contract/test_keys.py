@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from broker.keys import file
+from broker.keys import lock
 from broker.keys.file import FileKeys
 from broker.keys.memory import MemoryKeys
 from broker.ports import SECRET_BYTES, KeyKind, KeyStore
@@ -23,7 +23,7 @@ def counted() -> Callable[[int], bytes]:
 
 @pytest.fixture(params=["memory", "file", "locked-file"])
 def keys(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> KeyStore:
-    monkeypatch.setattr(file, "SCRYPT_LOG2_N", 4)
+    monkeypatch.setattr(lock, "SCRYPT_LOG2_N", 4)
     if request.param == "memory":
         return MemoryKeys()
     return FileKeys.open(tmp_path / "keys", counted(), "passphrase" if request.param == "locked-file" else None)

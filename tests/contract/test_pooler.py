@@ -59,7 +59,15 @@ async def test_many_homes_share_four_connections_and_everybody_is_served_once(po
     async with world(tmp_path, database_url=pooled_url) as here:
         was = here.home
         async with Store.open(pooled_url) as store, open_log(was.settings, store, was.clock) as log:
-            home = assemble(was.settings, store=store, log=log, keys=was.keys, clock=was.clock, entropy=was.entropy)
+            home = assemble(
+                was.settings,
+                store=store,
+                log=log,
+                keys=was.keys,
+                endings=was.endings,
+                clock=was.clock,
+                entropy=was.entropy,
+            )
             other = World(home, here.clock, tmp_path, here.subscriptions)
             people = [ELISE | {"birthdate": f"19{50 + number}-01-01"} for number in range(CITIZENS)]
 

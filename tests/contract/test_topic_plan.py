@@ -55,7 +55,7 @@ async def here(tmp_path: Path, chosen: dict[str, Any]) -> AsyncIterator[World]:
 
 async def plan(here: World) -> topic_plan.Looked:
     settings = here.home.settings
-    return await topic_plan.plan(here.home.store, cluster_of(settings), shape_of(settings))
+    return await topic_plan.plan(here.home.store, here.home.rows, cluster_of(settings), shape_of(settings))
 
 
 async def apply(here: World) -> tuple[topic_plan.Step, ...]:

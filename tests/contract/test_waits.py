@@ -146,7 +146,15 @@ async def test_what_could_not_be_routed_for_a_lock_is_routed_once_when_it_is_fre
         was = here.home
         await here.give(CAF, MOVED, FAMILY, ["subject"])
         async with Store.open(direct, SHORT) as store, open_log(was.settings, store, was.clock) as log:
-            home = assemble(was.settings, store=store, log=log, keys=was.keys, clock=was.clock, entropy=was.entropy)
+            home = assemble(
+                was.settings,
+                store=store,
+                log=log,
+                keys=was.keys,
+                endings=was.endings,
+                clock=was.clock,
+                entropy=was.entropy,
+            )
             hasty = World(home, here.clock, tmp_path, here.subscriptions)
             await hasty.declare(MOVED, hasty.moved(), route=False)
             async with somebody(direct, LOCKED):

@@ -6,6 +6,7 @@ receipt; an agency writes into its own system once for each delivery; a citizen 
 
 import json
 import os
+import shutil
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -15,14 +16,18 @@ from typing import Any, Final
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from joserfc.jwk import OKPKey
+from pydantic import SecretStr
 from sqlalchemy import delete, func, select
 
-from broker import surroundings, viewing
+from broker import belonging, restoring, surroundings, viewing
+from broker import epoch_books as books
 from broker.access.credentials import Scope
 from broker.answers import Answer, Claim
+from broker.backups import MANIFEST, backup
 from broker.directory.parties import Enrolment
 from broker.directory.reading import Party, PartyKind
 from broker.founding import create_home
+from broker.keys.file import FileKeys
 from broker.log import move as log_move
 from broker.log.pinning import CLUSTER
 from broker.log.sql import SqlLog
@@ -176,7 +181,9 @@ async def enrol(here: World) -> None:
 
 
 async def rotate(here: World) -> None:
-    """Its keys are renewed, the first signing key is revoked, its right to publish ends; it receives again."""
+    """Its keys are renewed, the first signing key is revoked, its right to publish ends; it receives again.
+    Upkeep looks whether all of that is in the rows.
+    """
     home = here.home
     async with home.store.begin() as tx:
         await home.subscribing.resume(tx, here.subscriptions[NEW, MOVED].id)
@@ -192,7 +199,7 @@ async def rotate(here: World) -> None:
         if any(right.party == NEW and right.valid_to is None for right in directory.rights):
             await home.registrar.end_publishing(tx, NEW, BANK, here.clock)
     async with home.store.begin() as tx:
-        if await users(tx):
+        if await users(tx, home.rows):
             await home.topic_users.end(tx, NEW, here.clock())
     async with home.store.begin() as tx:
         for token in await home.credentials.list(tx, NEW):
@@ -210,6 +217,7 @@ async def rotate(here: World) -> None:
         for hook in await home.webhooks.list(tx, NEW):
             if hook.version == 1:
                 await home.webhooks.rotate(tx, NEW, hook.id, here.clock(), DAY)
+    await home.completion.finish()
 
 
 WISHES: Final = ((CAF, FAMILY, ELISE), (CPAM, HEALTH, ELISE), (CAF, FAMILY, YANN), (CAF, FAMILY, HEIR))
@@ -289,7 +297,13 @@ class Away(SqlLog):
 async def relay(here: World) -> None:
     """What waits for CPAM goes to its topic: Kafka is away, and then it is there."""
     home = here.home
-    parts: dict[str, Any] = {"store": home.store, "mailbox": home.mailbox, "party": home.party, "clock": here.clock}
+    parts: dict[str, Any] = {
+        "store": home.store,
+        "rows": home.rows,
+        "mailbox": home.mailbox,
+        "party": home.party,
+        "clock": here.clock,
+    }
     with suppress(Unavailable):
         await Relay(log=Away(home.store, here.clock, {}), repeat_ms=1_000, **parts).relay(CPAM)
     await Relay(log=home.log, repeat_ms=1_000, **parts).relay(CPAM)
@@ -361,9 +375,12 @@ async def keep(here: World) -> None:
 
 
 async def litter(here: World) -> None:
-    """What a crash of long ago left: a key that no book knows. The machine keeps itself."""
+    """What a crash of long ago left: a key without its epoch. The machine keeps itself."""
     if not (here.folder / "littered").exists():
-        here.home.keys.write(KeyKind.CONSENT_EPOCH, "77", bytes(32))
+        async with here.home.store.begin() as tx:
+            await books.begin(tx, KeyKind.CONSENT_EPOCH, "77", here.clock())
+        if "77" not in here.home.keys.names(KeyKind.CONSENT_EPOCH):
+            here.home.keys.write(KeyKind.CONSENT_EPOCH, "77", bytes(32))
         (here.folder / "littered").touch()
     await here.home.upkeep.turn()
     await here.home.ledger.sequence_unfinished()
@@ -410,6 +427,42 @@ async def carry(here: World) -> None:
             await old.append(TOPIC, b"k", b"three", {})
 
 
+async def settle(here: World) -> None:
+    """Another home gets another name for its ledger, and a passphrase."""
+    folder = here.folder / "settler"
+    old = settings(folder, hpke_suite=Suite.X25519)
+    new = old.model_copy(update={"ledger_origin": "settled.example/ledger", "keys_passphrase": SecretStr("settled")})
+    folder.mkdir(exist_ok=True)
+    with suppress(Refused):  # renamed already
+        await create_home(old, here.clock)
+    with suppress(Refused):  # locked already
+        keys = FileKeys.open(old.keys_folder, here.home.entropy)
+        async with Store.open(old.database_url) as store:
+            await belonging.change_origin(store, keys, new.ledger_origin)
+        del keys
+    with suppress(Refused):
+        FileKeys.change_passphrase(old.keys_folder, here.home.entropy, None, "settled")
+    async with open_home(new, here.clock) as home:
+        assert "settled.example/ledger" == belonging.pinned_origin(home.keys)
+        # what was signed under the old name is the old ledger's
+        assert [] == [one for one in await home.fsck.check() if not one.check.startswith(("ledger.", "directory."))]
+
+
+async def restore(here: World) -> None:
+    """Another home's database is backed up, and the backup put back."""
+    folder = here.folder / "restorer"
+    chosen = settings(folder, hpke_suite=Suite.X25519)
+    folder.mkdir(exist_ok=True)
+    kept = folder / "backup"
+    if not (kept / MANIFEST).exists():
+        await create_home(chosen, here.clock)
+        shutil.rmtree(kept, ignore_errors=True)
+        async with opened(folder) as beside:
+            await backup(beside.home, kept)
+    done = await restoring.restore(chosen, kept, yes=True, clock=here.clock)
+    assert ([], False) == (list(done.findings), done.needs_successor)
+
+
 async def _forget_nothing(partition: int, offset: int) -> None:
     raise AssertionError
 
@@ -446,6 +499,8 @@ STEPS: Final[Mapping[str, tuple[int, Step]]] = {
     "publish": (36 * MINUTE, publish),
     "move": (37 * MINUTE, move),
     "carry": (37 * MINUTE + 30_000, carry),
+    "settle": (37 * MINUTE + 40_000, settle),
+    "restore": (37 * MINUTE + 45_000, restore),
     "litter": (38 * MINUTE, litter),
     "month": (31 * DAY, keep),
     "years": (801 * DAY, keep),

@@ -16,10 +16,11 @@ import pytest
 import broker
 from broker import crashpoints
 from broker.crashpoints import marked
+from broker.wiring import open_unchecked
 from schemas.facts import FactKind
 from tests.faults import day
 from tests.faults.day import AFTER, NEW, STEPS, opened, rows, run, summary
-from tests.world import CAF, CPAM, DAY
+from tests.world import CAF, CPAM, DAY, Clock, settings
 
 MARKS = tuple(name for name in marked(Path(broker.__file__).parent) if not name.startswith(("kafka.", "witness.")))
 """Those of the Kafka adapter are passed where a Kafka runs: `tests/contract/test_log.py`; a witness has no home and no
@@ -34,6 +35,11 @@ SCENARIOS = {
     "answers.claimed": "declare",
     "answers.kept": "declare",
     "answers.released": "declare",
+    "belonging.id-kept": "create",
+    "belonging.origin-changed": "settle",
+    "belonging.origin-kept": "create",
+    "belonging.origin-told": "settle",
+    "belonging.pinned": "create",
     "consents.changed": "change",
     "consents.given": "allow",
     "credentials.issued": "enrol",
@@ -44,7 +50,17 @@ SCENARIOS = {
     "oauth.pinned": "enrol",
     "oauth.spent": "enrol",
     "cosigning.kept": "publish",
+    "backups.copied": "restore",
     "dead.replayed": "replay",
+    "epochs.begun": "month",
+    "directory.completed": "rotate",
+    "endings.appended": "change",
+    "endings.begun": "create",
+    "endings.compacted": "years",
+    "endings.compacting": "years",
+    "endings.completed": "create",
+    "endings.marked": "publish",
+    "endings.written": "change",
     "epochs.consent-destruction-written": "years",
     "epochs.consent-key-written": "month",
     "epochs.gate-destruction-written": "years",
@@ -52,6 +68,7 @@ SCENARIOS = {
     "epochs.gate-opened": "month",
     "epochs.leftovers-written": "litter",
     "epochs.rewrapped": "month",
+    "epochs.tidied": "litter",
     "export.done": "publish",
     "export.tile": "publish",
     "forgotten.gone": "ages",
@@ -62,7 +79,10 @@ SCENARIOS = {
     "inlet.taken": "write",
     "intake.appended": "declare",
     "intake.written-down": "declare",
+    "keys.change-begun": "settle",
+    "keys.change-locked": "settle",
     "keys.overwritten": "litter",
+    "keys.replaced": "settle",
     "keys.shredded": "litter",
     "keys.unfinished": "enrol",
     "keys.written": "enrol",
@@ -99,8 +119,15 @@ SCENARIOS = {
     "registrar.rotated": "rotate",
     "relay.appended": "relay",
     "relay.leased": "relay",
+    "restoring.aside": "restore",
+    "restoring.copied": "restore",
+    "restoring.placed": "restore",
     "router.batch": "route",
     "router.parked": "route",
+    "rows.adopted": "create",
+    "rows.committed": "create",
+    "rows.key-made": "create",
+    "rows.written": "enrol",
     "telling.claimed": "tell",
     "telling.noted": "tell",
     "subscribing.asked": "enrol",
@@ -108,6 +135,7 @@ SCENARIOS = {
     "subscribing.paused": "enrol",
     "subscribing.resumed": "rotate",
     "surroundings.pinned": "meet",
+    "timekeeping.believed": "month",
     "topics.allowed": "enrol",
     "topics.ended": "rotate",
     "viewing.recorded": "change",
@@ -224,6 +252,31 @@ def test_what_a_power_cut_interrupts_is_done_again_once(
         assert signal.SIGKILL == killed(forker, home, step, f"{mark}:{passage}")
 
         asyncio.run(_again(home, step, golden.after[step]))
+
+
+@pytest.mark.parametrize("step", ["rotate", "change"])
+def test_an_ending_that_a_power_cut_kept_from_its_commit_is_completed_by_the_next_start(
+    golden: Golden, forker: "subprocess.Popen[str]", tmp_path: Path, step: str
+) -> None:
+    assert 1 < golden.passed[step, "endings.written"]
+    for passage in range(1, golden.passed[step, "endings.written"] + 1):
+        home = tmp_path / str(passage)
+        shutil.copytree(golden.before[step], home)
+
+        assert signal.SIGKILL == killed(forker, home, step, f"endings.written:{passage}")
+
+        asyncio.run(_completed(home, step))
+
+
+async def _completed(home: Path, step: str) -> None:
+    """Nobody asks for anything again: the start alone does it."""
+    clock = Clock()
+    clock.pass_(STEPS[step][0] + AFTER)
+    async with open_unchecked(settings(home), clock) as before:
+        assert "endings.contradicted" in {one.check for one in await before.fsck.check()}
+    async with opened(home, STEPS[step][0] + AFTER) as here:
+        assert "endings.contradicted" not in {one.check for one in await here.home.fsck.check()}
+        await here.step()
 
 
 async def _again(home: Path, step: str, expected: dict[str, Any]) -> None:

@@ -87,6 +87,7 @@ async def ready(home: Path, **told: Any) -> None:
         "log_partitions": 2,
         "hpke_suite": "x25519",
         "consent_epoch_days": 5,
+        "clock_trust_days": 400,  # six days pass at once, and clocks are a day fast
         "subject_token_minutes": 10_080,
         "address": "1 rue d'Essai",
         "contact": "a@b.example",

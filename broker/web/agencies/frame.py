@@ -5,7 +5,7 @@ cannot be known; an address that has spent its quota without proving anything.
 Keeps: every answer has its trace id and the security headers, and nothing of an unexpected fault but that it happened.
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from fastapi import Request
@@ -49,8 +49,17 @@ class Frame:
     """
 
     def __init__(
-        self, app: ASGIApp, entropy: Entropy, bodies: Mapping[str, int], proxies: Proxies, limits: Limits
+        self,
+        app: ASGIApp,
+        *,
+        entropy: Entropy,
+        bodies: Mapping[str, int],
+        proxies: Proxies,
+        limits: Limits,
+        begun: Callable[[], Awaitable[bool]] | None = None,
     ) -> None:
+        """`begun`: waits a little until the database is known to be ours; nothing is asked of another one."""
+        self._begun = begun
         self._app = app
         self._entropy = entropy
         self._bodies = bodies
@@ -83,6 +92,8 @@ class Frame:
                 raise Unavailable("api.busy", limit=REQUESTS)
             if not scope["path"].startswith(UNCOUNTED):
                 scope["unefois.passage"] = reply.passage = self._limits.passage(self._proxies.address(scope))
+                if self._begun is not None and not await self._begun():
+                    raise Unavailable("health.not-begun")
         except (Refused, Unavailable) as fault:
             response = answer(fault, Request(scope))
             if fault.code == "api.two-lengths":  # RFC 9112, 6.3: what follows on this connection may be anybody's

@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import text
 
 from broker.checks.finding import Finding
+from tests.signed import resign
 from tests.world import CAF, FAMILY, MOVED, PORTAL, VOICE, World, world
 
 DAMAGE = "UPDATE deliveries SET locked = CAST(substr(locked, 1, length(locked) - 1) || x'00' AS BLOB)"
@@ -69,6 +70,7 @@ async def changed(here: World, statement: str) -> list[Finding]:
     """What fsck finds after somebody who holds the database has run a statement."""
     async with here.home.store.begin() as tx:
         assert (await tx.conn.execute(text(statement))).rowcount > 0
+    await resign(here.home)
     return await here.home.fsck.check()
 
 
@@ -95,7 +97,7 @@ async def test_a_subscription_that_was_ended_does_not_live_again_with_its_old_ro
         found = await changed(
             here, "UPDATE subscriptions SET status = 'approved', ended_at = NULL WHERE ended_at IS NOT NULL"
         )
-    assert ["subscriptions.edited"] == [each.check for each in found]
+    assert ["endings.contradicted"] == [each.check for each in found]
 
 
 @pytest.mark.asyncio
@@ -107,7 +109,7 @@ async def test_a_key_that_was_revoked_does_not_live_again(tmp_path: Path) -> Non
             await here.home.registrar.revoke_key(tx, kid, here.home.clock, here.home.clock())
         assert [] == await here.home.fsck.check()
         found = await changed(here, "UPDATE signing_keys SET revoked_at = NULL WHERE revoked_at IS NOT NULL")
-    assert ["directory.untold"] == [each.check for each in found]
+    assert ["endings.contradicted"] == [each.check for each in found]
 
 
 @pytest.mark.asyncio

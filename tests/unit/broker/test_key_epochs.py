@@ -6,17 +6,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog.testing
 from sqlalchemy import insert, select
 
+from broker import epoch_books as books
 from broker.deliveries import DeliveryState, load
+from broker.ended import Ending
 from broker.ports import KeyKind
+from broker.store.engine import Transaction
 from broker.store.tables import consent_epochs
 from connectors.contract import Applied
 from consent import keyring, registry
 from schemas.errors import Corrupt, Refused
 from schemas.facts import FactKind
 from schemas.hpke import Suite
-from schemas.names import GrantId, Kid
+from schemas.names import GrantId, Instant, Kid
+from tests.signed import resign
 from tests.world import BANK, CAF, DAY, FAMILY, MOVED, PORTAL, VOICE, YANN, World
 
 pytestmark = pytest.mark.asyncio
@@ -221,12 +226,20 @@ async def test_an_epoch_that_still_wraps_something_is_not_destroyed(here: World)
     assert {"1"} == held(here, KeyKind.CONSENT_EPOCH)
 
 
+async def begun(here: World, kind: KeyKind, name: str) -> None:
+    """What a crash leaves between a key and its row."""
+    async with here.home.store.begin() as tx:
+        await books.begin(tx, kind, name, here.clock())
+    here.home.keys.write(kind, name, bytes(32))
+
+
 async def test_the_leftovers_of_crashes_are_destroyed_and_their_numbers_never_used_again(here: World) -> None:
     home = here.home
-    home.keys.write(KeyKind.CONSENT_EPOCH, "2", bytes(32))
-    home.keys.write(KeyKind.GATE, "ab" * 32, bytes(32))
+    await begun(here, KeyKind.CONSENT_EPOCH, "2")
+    await begun(here, KeyKind.GATE, "ab" * 32)
     (old,) = await home.epochs.gate_epochs()
 
+    assert [] == await home.fsck.check()
     assert 2 == await home.epochs.finish()
     assert 0 == await home.epochs.finish()
 
@@ -235,10 +248,71 @@ async def test_the_leftovers_of_crashes_are_destroyed_and_their_numbers_never_us
     assert {"1", "3"} == held(here, KeyKind.CONSENT_EPOCH)
 
 
+async def test_a_rotation_after_a_crash_takes_the_next_free_number(here: World) -> None:
+    await begun(here, KeyKind.CONSENT_EPOCH, "2")
+    here.home.keys.write(KeyKind.CONSENT_EPOCH, "3", bytes(32))
+
+    assert 4 == await here.home.epochs.open_consent()
+
+    await here.home.epochs.destroy_unknown("3")
+    assert {"1", "4"} == held(here, KeyKind.CONSENT_EPOCH)
+
+
+async def test_keys_that_no_book_knows_live_through_every_turn_and_are_told(
+    here: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, said = here.home, structlog.testing.CapturingLogger()
+    monkeypatch.setattr("broker.epochs.logger", lambda: said)
+    for kind, name in ((KeyKind.CONSENT_EPOCH, "77"), (KeyKind.GATE, "ab" * 32)):
+        home.keys.write(kind, name, bytes(32))
+    for days in (0, 8, 600):
+        here.clock.pass_(days * DAY)
+        await home.upkeep.turn()
+        await home.upkeep.turn()
+
+    assert "77" in held(here, KeyKind.CONSENT_EPOCH)
+    assert "ab" * 32 in held(here, KeyKind.GATE)
+    assert {(KeyKind.CONSENT_EPOCH, "77"), (KeyKind.GATE, "ab" * 32)} == set(await home.epochs.unknown())
+    assert [("error", ("epochs.unknown-keys",), {"count": 2})] == [tuple(one) for one in said.calls]
+    assert {"keys.orphan"} == {one.check for one in await home.fsck.check()}
+    for _, name in await home.epochs.unknown():
+        await home.epochs.destroy_unknown(name)
+    assert [] == await home.epochs.unknown()
+
+
+async def test_only_a_key_that_no_book_knows_is_destroyed_by_its_name(here: World) -> None:
+    (gate,) = await here.home.epochs.gate_epochs()
+    for name in ("1", "2", gate.kid.hex()):
+        assert "epochs.unknown" == await refusal(here.home.epochs.destroy_unknown(name))
+    assert {gate.kid.hex()} == held(here, KeyKind.GATE)
+    assert {"1"} == held(here, KeyKind.CONSENT_EPOCH)
+
+
+async def test_a_key_that_was_begun_and_tidied_up_by_another_is_begun_again(
+    here: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, begin = here.home, books.begin
+
+    async def late(tx: Transaction, kind: KeyKind, name: str, at: Instant) -> None:
+        await begin(tx, kind, name, at)
+        monkeypatch.setattr(books, "begin", begin)
+        await books.end_begun(tx, kind, name)
+
+    monkeypatch.setattr(books, "begin", late)
+    kid = await home.epochs.open_gate(SUITE, DAY)
+    monkeypatch.setattr(books, "begin", late)
+    number = await home.epochs.open_consent()
+
+    assert kid.hex() in held(here, KeyKind.GATE)
+    assert {"1", str(number)} == held(here, KeyKind.CONSENT_EPOCH)
+
+
 async def test_a_destruction_that_was_written_but_not_done_is_finished(here: World) -> None:
     async with here.home.store.begin() as tx:
         row = {"epoch": 2, "opened_at": here.clock(), "destroyed_at": here.clock()}
         await tx.execute(insert(consent_epochs), row)
+        tx.end(Ending.of("consent_epochs", b"2", at=here.clock()))
+    await resign(here.home)
     here.home.keys.write(KeyKind.CONSENT_EPOCH, "2", bytes(32))
 
     assert 1 == await here.home.epochs.finish()

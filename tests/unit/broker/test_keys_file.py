@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import broker
-from broker.keys import file
+from broker.keys import lock
 from broker.keys.file import FileKeys
 from broker.keys.folder import PrivateFolder
 from broker.ports import KeyKind
@@ -28,7 +28,7 @@ def counted() -> Callable[[int], bytes]:
 
 @pytest.fixture(autouse=True)
 def _cheap(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(file, "SCRYPT_LOG2_N", 4)
+    monkeypatch.setattr(lock, "SCRYPT_LOG2_N", 4)
 
 
 def opened(folder: Path, passphrase: str | None = None) -> FileKeys:
@@ -149,7 +149,7 @@ def test_a_secret_is_there_after_reopening(tmp_path: Path, passphrase: str | Non
     assert SECRET == opened(tmp_path, passphrase).read(KeyKind.GATE, "1")
 
 
-@pytest.mark.parametrize("wrong", ["P", "p ", ""])
+@pytest.mark.parametrize("wrong", ["P", "p "])
 def test_another_passphrase_is_refused(tmp_path: Path, wrong: str) -> None:
     opened(tmp_path, "p")
     fault = fault_of(lambda: opened(tmp_path, wrong))
@@ -159,6 +159,13 @@ def test_another_passphrase_is_refused(tmp_path: Path, wrong: str) -> None:
 def test_an_accent_is_the_same_however_the_keyboard_writes_it(tmp_path: Path) -> None:
     opened(tmp_path, "\u00e9t\u00e9").write(KeyKind.GATE, "1", SECRET)
     assert SECRET == opened(tmp_path, "e\u0301te\u0301").read(KeyKind.GATE, "1")
+
+
+@pytest.mark.parametrize("nothing", ["", " ", "\t\n", "\u00a0"])
+def test_a_passphrase_of_nothing_locks_nothing_and_makes_no_folder(tmp_path: Path, nothing: str) -> None:
+    fault = fault_of(lambda: opened(tmp_path, nothing))
+    assert (Refused, "keys.empty-passphrase") == (type(fault), fault.code)
+    assert [] == list(tmp_path.iterdir())
 
 
 def test_a_locked_store_needs_a_passphrase(tmp_path: Path) -> None:
@@ -172,14 +179,14 @@ def test_a_passphrase_does_not_pretend_to_lock_what_lies_there_plain(tmp_path: P
 
 
 def test_two_processes_that_lock_a_new_store_agree_on_one_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = file._new_lock
+    made = lock._new_lock
 
-    def late(passphrase: str, entropy: Callable[[int], bytes]) -> bytes:
-        monkeypatch.setattr(file, "_new_lock", made)
+    def late(passphrase: str, entropy: Callable[[int], bytes]) -> tuple[bytes, bytes]:
+        monkeypatch.setattr(lock, "_new_lock", made)
         opened(tmp_path, passphrase).write(KeyKind.GATE, "1", SECRET)
         return made(passphrase, entropy)
 
-    monkeypatch.setattr(file, "_new_lock", late)
+    monkeypatch.setattr(lock, "_new_lock", late)
     assert SECRET == opened(tmp_path, "p").read(KeyKind.GATE, "1")
 
 

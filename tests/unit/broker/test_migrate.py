@@ -130,7 +130,7 @@ async def test_an_upgrade_that_fails_half_way_leaves_the_database_as_it_was(
 async def test_a_row_that_lost_what_it_refers_to_is_counted(tmp_path: Path) -> None:
     await migrate.upgrade(url_of(tmp_path))
     connection = sqlite3.connect(tmp_path / "store.db")
-    connection.execute("INSERT INTO publishing_rights VALUES ('urn:unefois:none', 'a.b.v1', 0, NULL)")
+    connection.execute("INSERT INTO publishing_rights VALUES ('urn:unefois:none', 'a.b.v1', 0, NULL, NULL, NULL)")
     connection.commit()
     connection.close()
     with pytest.raises(Corrupt) as raised:

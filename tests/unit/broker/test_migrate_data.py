@@ -11,12 +11,16 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, MetaData, Table, insert, make_url, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from broker.endings.memory import MemoryEndings
+from broker.keys.memory import MemoryKeys
+from broker.ports import KeyKind, KeyStore
 from broker.store import migrate
 from broker.store.dialects import dialect_of
 from broker.store.engine import Store
 from broker.wiring import assemble, open_log
 from connectors.contract import Rejected
 from schemas.names import Reason
+from tests.signed import sign_rows
 from tests.world import CAF, CPAM, ELISE, FAMILY, HEALTH, MOVED, VOICE, YANN, World, settings, world
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.databases]
@@ -91,12 +95,22 @@ async def _copied(source: AsyncConnection, target: AsyncConnection, table: Table
         await target.execute(insert(table), rows)
 
 
+def of_before(keys: KeyStore) -> MemoryKeys:
+    """The keys of a home whose rows nobody signed yet."""
+    made = MemoryKeys()
+    for kind in KeyKind:
+        for name in keys.names(kind) if kind not in (KeyKind.ROWS, KeyKind.ROWS_PUBLIC) else ():
+            made.write(kind, name, keys.read(kind, name))
+    return made
+
+
 async def _all(url: str) -> dict[str, list[tuple[object, ...]]]:
-    """Every row of every table that the code knows, in an order of its own."""
+    """Every row of every table that the code knows, in an order of its own, without its seal."""
     async with Store.open(url) as store, store.read() as tx:
         found = {}
         for table in migrate.meta.metadata.sorted_tables:
-            found[table.name] = sorted((tuple(row) for row in await tx.execute(select(table))), key=repr)
+            columns = [column for column in table.c if column.name not in ("row_version", "seal")]
+            found[table.name] = sorted((tuple(row) for row in await tx.execute(select(*columns))), key=repr)
         return found
 
 
@@ -120,7 +134,12 @@ async def test_a_home_of_an_earlier_version_is_upgraded_whole_and_works_on(
     was = old.made.home
     async with Store.open(empty_url) as store, open_log(chosen, store, was.clock) as log:
         await migrate.check(store)
-        home = assemble(chosen, store=store, log=log, keys=was.keys, clock=was.clock, entropy=was.entropy)
+        keys = of_before(was.keys)
+        assert () == (await sign_rows(keys, store)).unsigned
+        assert await _all(f"sqlite+aiosqlite:///{old.file}") == await _all(empty_url)
+        home = assemble(
+            chosen, store=store, log=log, keys=keys, endings=MemoryEndings(), clock=was.clock, entropy=was.entropy
+        )
         here = World(home, old.made.clock, tmp_path, old.made.subscriptions)
         await here.step()
         await here.give(CAF, MOVED, FAMILY, ["subject"], person=YANN)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,10 +29,11 @@ GrantOf = Callable[..., Grant]
 
 
 @pytest_asyncio.fixture
-async def conn(empty_url: str) -> AsyncIterator[AsyncConnection]:
-    engine = create_async_engine(empty_url)
-    async with engine.begin() as setup:
-        await setup.run_sync(metadata.create_all)
+async def conn(home_settings: dict[str, Any], tmp_path: Path) -> AsyncIterator[AsyncConnection]:
+    engine = create_async_engine(home_settings.get("database_url", f"sqlite+aiosqlite:///{tmp_path / 'store.db'}"))
+    if not home_settings:  # a PostgreSQL database has the tables of the revisions
+        async with engine.begin() as setup:
+            await setup.run_sync(metadata.create_all)
     async with engine.connect() as connection:
         yield connection
     await engine.dispose()

@@ -3,7 +3,7 @@
 Revision 0017, after 0016.
 
 The entries of the first format lie in `first_ledger` from here on, in their order, with what waited for it at the end;
-the ledger itself begins anew. What needs keys (`broker.succession`) is done by `unefois migrate` after this, and `meta`
+the ledger itself begins anew. What needs keys (`broker.carrying`) is done by `unefois migrate` after this, and `meta`
 says that it is due: no part of the machine opens such a home.
 """
 
@@ -40,6 +40,19 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_ledger_openings_period"), "ledger_openings", ["period"])
     op.create_index(op.f("ix_ledger_openings_subject"), "ledger_openings", ["subject"])
+    op.create_table(
+        "ledger_erased",
+        sa.Column("leaf", sa.LargeBinary(), nullable=False),
+        sa.Column("by", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("leaf", name=op.f("pk_ledger_erased")),
+    )
+    op.create_table(
+        "ledger_erasures",
+        sa.Column("leaf", sa.LargeBinary(), nullable=False),
+        sa.Column("blind", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("leaf", name=op.f("pk_ledger_erasures")),
+    )
+    op.create_index(op.f("ix_ledger_erased_by"), "ledger_erased", ["by"])
     op.drop_index(op.f("ix_ledger_salts_subject"), table_name="ledger_salts")
     op.drop_table("ledger_salts")
     with op.batch_alter_table("ledger_entries", schema=None) as batch_op:
@@ -63,7 +76,11 @@ def _set_aside() -> None:
         " SELECT row_number() OVER (ORDER BY (position IS NULL), position, id) - 1, entry FROM ledger_entries"
     )
     op.execute(
-        "INSERT INTO meta (name, value) SELECT 'succession', 'due' WHERE EXISTS (SELECT 1 FROM first_ledger)"
+        "INSERT INTO meta (name, value) SELECT 'carry', 'due' WHERE EXISTS (SELECT 1 FROM first_ledger)"
+    )
+    op.execute(
+        "INSERT INTO meta (name, value)"
+        " SELECT 'first-checkpoint', note FROM ledger_checkpoints ORDER BY size DESC LIMIT 1"
     )
     for table in ("ledger_entries", "ledger_tiles", "ledger_checkpoints", "cosignatures"):
         op.execute(f"DELETE FROM {table}")

@@ -13,6 +13,7 @@ from broker.store.access_tables import api_tokens
 from schemas.errors import Refused
 from schemas.facts import FactKind
 from schemas.names import Instant, PartyId
+from tests.signed import resign, signer
 from tests.world import CAF, CPAM, DAY, World
 
 pytestmark = pytest.mark.asyncio
@@ -111,6 +112,7 @@ async def test_fsck_finds_a_token_that_was_changed_behind_the_ledger(here: World
     async with here.home.store.begin() as tx:
         before = (await tx.execute(select(api_tokens).where(mine))).one()
         await tx.execute(update(api_tokens).where(mine).values(**change))
+    await resign(here.home)
     assert {"credentials.untold"} == {finding.check for finding in await here.home.fsck.check()} - {"ledger.checkpoint"}
     async with here.home.store.begin() as tx:
         await tx.execute(update(api_tokens).where(mine).values(**before._mapping))
@@ -133,7 +135,7 @@ async def test_no_token_without_scopes_without_an_end_or_for_a_stranger(here: Wo
 
 async def test_where_tokens_are_forbidden_none_is_issued_and_none_is_taken(here: World) -> None:
     issued = await issue(here)
-    strict = Credentials(here.home.recorder, here.home.entropy, allowed=False)
+    strict = Credentials(here.home.recorder, signer(), here.home.entropy, allowed=False)
     forbidding = replace(here.home, credentials=strict)
     with pytest.raises(Refused) as raised:
         await issue(replace(here, home=forbidding))

@@ -13,6 +13,7 @@ from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
 from broker.access.credentials import Credential, Scope
 from broker.access.oauth import OAuth
+from broker.rows.seals import signer_of
 from schemas.errors import Refused
 from schemas.facts import FactKind
 from schemas.names import Kid
@@ -233,7 +234,7 @@ async def test_a_token_of_another_broker_kind_or_key_is_none(here: World) -> Non
     good = await client.redeem()
     claims = json.loads(base64.urlsafe_b64decode(f"{good.split('.')[1]}=="))
     key = home.oauth._key
-    other = OAuth(home.recorder, home.entropy, broker=home.party, seed=bytes(32))
+    other = OAuth(home.recorder, signer_of(home.keys, home.rows), home.entropy, broker=home.party, seed=bytes(32))
 
     def signed(header: dict[str, Any], key: Any = key, **changes: Any) -> str:
         told = {"alg": "Ed25519", "typ": "at+jwt", **header}

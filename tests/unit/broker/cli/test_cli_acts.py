@@ -34,7 +34,9 @@ LOOKS: Final = {
         "type check",
         "type list",
     ),
+    *("clock show", "keys unknown list"),
     *("type show", "webhook attempts", "webhook list", "topics list", "topics plan", "witness list"),
+    *("backup", "endings show"),
 }
 """They change nothing; the look at a citizen's file is an act."""
 
@@ -45,12 +47,20 @@ APART: Final = {
 """They work elsewhere: in a home that they make and throw away, at a source's, a witness's, an administration's."""
 
 UNCHANGED: Final = {
+    "clock accept": "tests/unit/broker/cli/test_cli_home_id.py::test_a_clock_is_shown_and_accepted",
+    "keys lock": "tests/unit/broker/cli/test_cli_home_id.py::test_a_home_is_locked_and_opens_with_the_new_passphrase",
+    "keys unknown destroy": "tests/unit/broker/cli/test_cli_home_id.py::"
+    "test_a_key_that_no_book_knows_is_told_everywhere_and_destroyed_by_name",
     "migrate": "here",
     "prune": "here",
     "subscribe pause": "here",  # the approval stands; what waits is planned, and the log says who paused
     "subscribe resume": "here",
     "webhook prove": "here",
     "webhook rotate": "here",
+    "restore": "tests/drills/test_restore.py::"
+    "test_a_backup_that_knows_the_whole_ledger_is_put_back_and_everything_goes_on",
+    "endings replay": "tests/unit/broker/test_endings.py::"  # an entry for each that it completes, as the act's own
+    "test_a_revocation_that_was_written_and_not_committed_is_obeyed_and_completed",
     "move": "tests/unit/broker/test_move.py::"
     "test_what_waited_in_the_old_one_is_delivered_from_the_new_one_and_the_ledger_goes_on",
     "move-log": "tests/unit/broker/log/test_log_move.py::test_every_record_keeps_its_offset_and_the_old_log_is_closed",

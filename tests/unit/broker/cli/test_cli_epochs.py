@@ -1,11 +1,15 @@
 """epoch: keys that come in epochs are listed, rotated, and a closed one destroyed for good, not by a slip."""
 
+import asyncio
 import json
 import sqlite3
 from pathlib import Path
 from typing import Any
 
+from broker.settings.choices import load
+from broker.wiring import open_home
 from tests.program import Program, grant_and_declare
+from tests.signed import resign
 
 
 def epochs(unefois: Program) -> dict[str, Any]:
@@ -82,6 +86,12 @@ def close(unefois: Program, kid: str) -> None:
         database.execute("UPDATE gate_epochs SET closed_at = opened_at WHERE kid = ?", (bytes.fromhex(kid),))
         database.execute("UPDATE sealing_keys SET valid_to = valid_from WHERE kid = ?", (bytes.fromhex(kid),))
     database.close()
+
+    async def signed() -> None:
+        async with open_home(load(home=unefois.home)) as home:
+            await resign(home)
+
+    asyncio.run(signed())
 
 
 def test_a_kind_that_is_none_is_a_mistake_of_the_command_line(unefois: Program) -> None:

@@ -1,5 +1,6 @@
 """migrate: the tables become those of this version, once, and --check only tells."""
 
+import shutil
 import sqlite3
 
 from broker.store import migrate
@@ -7,12 +8,23 @@ from tests.program import Program
 
 
 def test_a_database_that_is_up_to_date_needs_nothing(unefois: Program) -> None:
-    assert {"from": migrate.head(), "to": migrate.head(), "done": False} == unefois.told("migrate")
-    assert {"from": migrate.head(), "to": migrate.head(), "done": False} == unefois.told("migrate", "--check")
+    told = {
+        "from": migrate.head(),
+        "to": migrate.head(),
+        "adopted": True,
+        "done": False,
+        "signed": 0,
+        "unsigned": [],
+        "carried": None,
+    }
+    assert told == unefois.told("migrate")
+    assert told == unefois.told("migrate", "--check")
 
 
 def test_an_empty_database_is_told_then_upgraded_then_needs_nothing(unefois: Program) -> None:
     (unefois.home / "unefois.db").unlink()
+    shutil.rmtree(unefois.home / "keys")  # beside keys that were used it would be refused: test_cli_home_id.py
+    (unefois.home / "keys").mkdir(mode=0o700)
 
     asked = unefois.run("migrate", "--check")
     assert (1, f"To do: from - to {migrate.head()}.\n") == (asked.exit_code, asked.stdout)
@@ -37,3 +49,8 @@ def test_a_database_of_a_newer_version_is_refused_and_stays_as_it_is(unefois: Pr
 
 def test_a_home_that_nobody_made_is_told(bare: Program) -> None:
     assert "cli.no-home" == bare.error("migrate", code=3)["code"]
+
+
+def _said(unefois: Program, *words: str) -> tuple[int, str]:
+    result = unefois.run(*words)
+    return result.exit_code, result.stdout

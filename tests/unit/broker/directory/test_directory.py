@@ -27,6 +27,7 @@ from schemas.facts import FactKind, Facts
 from schemas.hpke import SealingKey, Suite
 from schemas.names import EventType, Instant, Kid, PartyId, Purpose
 from schemas.signing import Algorithm, PrivateKey
+from tests.signed import resign_in, signer
 
 pytestmark = pytest.mark.asyncio
 
@@ -57,9 +58,18 @@ def counted() -> Callable[[int], bytes]:
     return lambda size: next(numbers).to_bytes(size, "big")
 
 
-RECORDER = Recorder(BROKER, counted(), Openings(MemoryKeys(), counted(), bytes(32)), 60_000)
-REGISTRAR = Registrar(RECORDER, CATALOGUE)
-SUBSCRIBING = Subscribing(RECORDER, CATALOGUE)
+RECORDER = Recorder(
+    BROKER,
+    CATALOGUE,
+    openings=Openings(MemoryKeys(), counted(), bytes(32)),
+    window_ms=60_000,
+    clock=lambda: Instant(2**42),
+    entropy=counted(),
+)
+SIGNER = signer()
+ROWS = SIGNER.verifier
+REGISTRAR = Registrar(RECORDER, CATALOGUE, SIGNER)
+SUBSCRIBING = Subscribing(RECORDER, CATALOGUE, SIGNER)
 
 
 def party(party_id: PartyId, kind: PartyKind = PartyKind.ADMINISTRATION) -> Party:
@@ -125,12 +135,12 @@ async def ask(tx: Transaction, **changed: object) -> Subscription:
 class TestParties:
     async def test_a_party_comes_back_as_it_was_registered(self, store: Store) -> None:
         async with store.read() as tx:
-            assert party(TOWN) == await reading.party(tx, TOWN)
-            assert [TOWN, BROKER, FUND] == [one.id for one in await reading.all_parties(tx)]
+            assert party(TOWN) == await reading.party(tx, ROWS, TOWN)
+            assert [TOWN, BROKER, FUND] == [one.id for one in await reading.all_parties(tx, ROWS)]
 
     async def test_an_unknown_party_is_refused(self, store: Store) -> None:
         async with store.read() as tx:
-            assert "directory.unknown-party" == await code_of(reading.party(tx, PartyId("urn:unefois:none")))
+            assert "directory.unknown-party" == await code_of(reading.party(tx, ROWS, PartyId("urn:unefois:none")))
 
     async def test_a_party_is_registered_once(self, store: Store) -> None:
         async with store.begin() as tx:
@@ -164,7 +174,7 @@ class TestVersion:
                 await change(tx)
                 return await reading.version(tx) - before
 
-        assert 0 == await changed(reading.snapshot)
+        assert 0 == await changed(lambda tx: reading.snapshot(tx, ROWS))
         assert 1 == await changed(lambda tx: add_signing(tx, key(1)))
         assert 1 == await changed(lambda tx: add_sealing(tx, sealing(1)))
         assert 1 == await changed(lambda tx: REGISTRAR.allow_publishing(tx, TOWN, MOVED, NOW))
@@ -199,7 +209,7 @@ class TestKeys:
     async def test_a_listed_key_is_in_the_snapshot(self, store: Store) -> None:
         async with store.begin() as tx:
             signer, sealer = await add_signing(tx, key(1)), await add_sealing(tx, sealing(1))
-            found = await reading.snapshot(tx)
+            found = await reading.snapshot(tx, ROWS)
         assert (BROKER, TOWN, NOW) == (
             found.broker,
             found.signing_key(signer).party,
@@ -243,7 +253,7 @@ class TestKeys:
             new = await REGISTRAR.rotate_signing(
                 tx, TOWN, algorithm=Algorithm.ED25519, public=key(2).public, at=LATER, overlap_ms=DAY
             )
-            found = await reading.snapshot(tx)
+            found = await reading.snapshot(tx, ROWS)
         assert (LATER + DAY, None) == (found.signing_key(old).valid_to, found.signing_key(new).valid_to)
         assert LATER == found.signing_key(new).valid_from
 
@@ -257,7 +267,7 @@ class TestKeys:
             await REGISTRAR.rotate_signing(
                 tx, TOWN, algorithm=Algorithm.ED25519, public=key(4).public, at=LATER, overlap_ms=DAY
             )
-            found = await reading.snapshot(tx)
+            found = await reading.snapshot(tx, ROWS)
         assert [None] * 3 == [found.signing_key(kid).valid_to for kid in kept]
 
     async def test_a_second_rotation_never_lengthens_an_end(self, store: Store) -> None:
@@ -272,7 +282,7 @@ class TestKeys:
                     at=Instant(LATER + seed),
                     overlap_ms=overlap,
                 )
-            found = await reading.snapshot(tx)
+            found = await reading.snapshot(tx, ROWS)
         assert (LATER + 2 + DAY, newest) == (
             found.sealing_key(old).valid_to,
             found.current_sealing_key(TOWN, Instant(LATER + 3)).kid,
@@ -283,7 +293,7 @@ class TestKeys:
         async with store.begin() as tx:
             old = await add_sealing(tx, sealing(1))
             await REGISTRAR.rotate_sealing(tx, TOWN, suite=hybrid.suite, public=hybrid.public, at=LATER, overlap_ms=0)
-            found = await reading.snapshot(tx)
+            found = await reading.snapshot(tx, ROWS)
         assert LATER == found.sealing_key(old).valid_to
 
     @pytest.mark.parametrize("overlap_ms", [-1, OVERLAP_MS + 1])
@@ -302,7 +312,7 @@ class TestKeys:
             signer, sealer = await add_signing(tx, key(1)), await add_sealing(tx, sealing(1))
             await REGISTRAR.revoke_key(tx, signer, lambda: LATER, since=NOW)
             await REGISTRAR.revoke_key(tx, sealer, lambda: LATER)
-            found, told = await reading.snapshot(tx), (await entries(tx))[2:]
+            found, told = await reading.snapshot(tx, ROWS), (await entries(tx))[2:]
         assert (NOW, LATER + 1) == (found.signing_key(signer).revoked_at, found.sealing_key(sealer).revoked_at)
         assert [(FactKind.KEY_REVOKED, LATER, TOWN, kid) for kid in (signer, sealer)] == [
             (entry.kind, entry.at, entry.recipient, entry.detail) for entry in told
@@ -317,7 +327,7 @@ class TestKeys:
             )
             assert "registrar.already-revoked" == await code_of(REGISTRAR.revoke_key(tx, kid, lambda: LATER))
             await REGISTRAR.revoke_key(tx, kid, lambda: LATER, since=NOW)
-            assert NOW == (await reading.snapshot(tx)).signing_key(kid).revoked_at
+            assert NOW == (await reading.snapshot(tx, ROWS)).signing_key(kid).revoked_at
 
     async def test_a_revocation_is_never_in_the_future_nor_of_an_unknown_key(self, store: Store) -> None:
         async with store.begin() as tx:
@@ -332,7 +342,7 @@ class TestRights:
             kid = await add_signing(tx, key(1))
             await REGISTRAR.allow_publishing(tx, TOWN, MOVED, NOW)
             await REGISTRAR.end_publishing(tx, TOWN, MOVED, lambda: LATER)
-            found = await reading.snapshot(tx)
+            found = await reading.snapshot(tx, ROWS)
         found.check_publishing(TOWN, MOVED, kid, LATER)
         with pytest.raises(Refused):
             found.check_publishing(TOWN, MOVED, kid, Instant(LATER + 1))
@@ -362,7 +372,7 @@ class TestRights:
             assert "registrar.policy-without-keys" == await code_of(REGISTRAR.set_policy(tx, TOWN, 4, NOW))
             kid = await add_signing(tx, key(1, Algorithm.ML_DSA_44))
             await REGISTRAR.set_policy(tx, TOWN, 4, NOW)
-            assert 4 == (await reading.snapshot(tx)).policy(TOWN, NOW)
+            assert 4 == (await reading.snapshot(tx, ROWS)).policy(TOWN, NOW)
             await REGISTRAR.revoke_key(tx, kid, lambda: LATER)
             assert "registrar.policy-without-keys" == await code_of(REGISTRAR.set_policy(tx, TOWN, 2, LATER))
 
@@ -378,7 +388,7 @@ class TestSubscriptions:
     async def test_what_is_asked_for_is_not_approved(self, store: Store) -> None:
         async with store.begin() as tx:
             asked = await ask(tx)
-            assert (asked,) == await reading.subscriptions(tx)
+            assert (asked,) == await reading.subscriptions(tx, ROWS)
             assert [] == await entries(tx)
         assert (SubscriptionStatus.ASKED, None, "") == (asked.status, asked.approved_at, asked.legal_reference)
 
@@ -387,7 +397,7 @@ class TestSubscriptions:
             await add_sealing(tx, sealing(1))
             await ask(tx)
             approved = await SUBSCRIBING.approve(tx, SUBSCRIPTION_ID, " CSS, article L. 114-8 ", LATER)
-            assert (approved,) == await reading.subscriptions(tx)
+            assert (approved,) == await reading.subscriptions(tx, ROWS)
             entry = (await entries(tx))[-1]
         assert (SubscriptionStatus.APPROVED, LATER, "CSS, article L. 114-8") == (
             approved.status,
@@ -406,7 +416,7 @@ class TestSubscriptions:
         async with store.begin() as tx:
             await ask(tx)
             ended = await SUBSCRIBING.end(tx, SUBSCRIPTION_ID, LATER)
-            assert (ended,) == await reading.subscriptions(tx)
+            assert (ended,) == await reading.subscriptions(tx, ROWS)
             entry = (await entries(tx))[-1]
         assert (SubscriptionStatus.ENDED, LATER) == (ended.status, ended.ended_at)
         assert (FactKind.SUBSCRIPTION_ENDED, subscription_digest(ended)) == (entry.kind, entry.detail)
@@ -446,7 +456,7 @@ class TestSubscriptions:
             assert "subscribing.running" == await code_of(ask(tx, **again))
             await SUBSCRIBING.end(tx, SUBSCRIPTION_ID, NOW)
             renewed = await ask(tx, **again)
-            assert (renewed,) == await reading.subscriptions(tx)
+            assert (renewed,) == await reading.subscriptions(tx, ROWS)
         assert (SUBSCRIPTION_ID, frozenset({"phone"}), SubscriptionStatus.ASKED, None) == (
             renewed.id,
             renewed.fields,
@@ -477,11 +487,11 @@ class TestSubscriptions:
     ) -> None:
         async with store.begin() as tx:
             assert code == await code_of(ask(tx, **changed))
-            assert () == await reading.subscriptions(tx)
+            assert () == await reading.subscriptions(tx, ROWS)
 
     async def test_a_type_without_territories_can_be_asked_for_everywhere(self, store: Store) -> None:
         async with store.begin() as tx:
-            assert (await ask(tx, event_type=PAID, territories=None),) == await reading.subscriptions(tx)
+            assert (await ask(tx, event_type=PAID, territories=None),) == await reading.subscriptions(tx, ROWS)
 
     async def test_the_digest_moves_with_every_part_of_the_row(self, store: Store) -> None:
         async with store.begin() as tx:
@@ -524,10 +534,11 @@ class TestDamage:
             await add_sealing(tx, sealing(1))
             await REGISTRAR.allow_publishing(tx, TOWN, MOVED, NOW)
             await REGISTRAR.set_policy(tx, TOWN, 1, NOW)
-            await reading.snapshot(tx)
+            await reading.snapshot(tx, ROWS)
             await tx.execute(update(table).values(**values))
+            await resign_in(tx, SIGNER)
             with pytest.raises(Corrupt) as raised:
-                await reading.snapshot(tx)
+                await reading.snapshot(tx, ROWS)
         assert "directory.unreadable" == raised.value.code
 
     @pytest.mark.parametrize(
@@ -547,13 +558,16 @@ class TestDamage:
         async with store.begin() as tx:
             await ask(tx)
             await tx.execute(update(tables.subscriptions).values(**values))
-            assert "directory.unreadable" == await code_of(reading.subscriptions(tx))
+            await resign_in(tx, SIGNER)
+            assert "directory.unreadable" == await code_of(reading.subscriptions(tx, ROWS))
 
     async def test_a_directory_names_one_broker(self, store: Store) -> None:
         async with store.begin() as tx:
             second = {"id": "urn:unefois:second", "kind": "broker", "created_at": NOW}
             texts = dict.fromkeys(("name", "sector", "address", "contact", "retention"), "x")
             await tx.execute(insert(tables.parties).values(**second, **texts))
-            assert "directory.no-broker" == await code_of(reading.snapshot(tx))
+            assert BROKER == (await reading.snapshot(tx, ROWS)).broker
+            await resign_in(tx, SIGNER)
+            assert "directory.no-broker" == await code_of(reading.snapshot(tx, ROWS))
             await tx.execute(delete(tables.parties).where(tables.parties.c.kind == "broker"))
-            assert "directory.no-broker" == await code_of(reading.snapshot(tx))
+            assert "directory.no-broker" == await code_of(reading.snapshot(tx, ROWS))

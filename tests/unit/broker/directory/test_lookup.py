@@ -30,7 +30,7 @@ async def test_a_change_counts_from_the_next_transaction(here: World) -> None:
 
 
 async def test_a_change_of_another_process_counts_too(here: World) -> None:
-    stranger = Lookup(here.home.party)
+    stranger = Lookup(here.home.rows)
     async with here.home.store.read() as tx:
         before = await stranger.directory(tx)
     await here.home.parties.rotate(PORTAL, 0)
@@ -51,7 +51,7 @@ async def test_what_did_not_change_is_not_read_again(here: World) -> None:
 async def test_who_is_in_no_transaction_gets_the_newest_and_what_did_not_change_is_not_read_again(
     here: World,
 ) -> None:
-    stranger = Lookup(here.home.party)
+    stranger = Lookup(here.home.rows)
     before = await stranger.newest(here.home.store)
     assert before is await stranger.newest(here.home.store)
 

@@ -24,7 +24,8 @@ HOUR = 3_600_000
 
 
 def relay_of(here: World, log: Any = None) -> Relay:
-    parts: dict[str, Any] = {"store": here.home.store, "mailbox": here.home.mailbox, "party": here.home.party}
+    home = here.home
+    parts: dict[str, Any] = {"store": home.store, "rows": home.rows, "mailbox": home.mailbox, "party": home.party}
     return Relay(log=log or here.home.log, repeat_ms=24 * HOUR, clock=here.clock, **parts)
 
 

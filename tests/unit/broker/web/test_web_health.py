@@ -45,7 +45,7 @@ class Asking:
     def __init__(self, here: World) -> None:
         self.stop = asyncio.Event()
         self.serving = Serving(here.home, Role.API, (), self.stop, lambda *_: None)
-        self.serving.begun = True
+        self.serving._seen.set()
         app = build(here.home, self.serving)
         self._client = httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://broker.example")
 
@@ -81,7 +81,7 @@ async def test_a_process_that_answers_is_alive_whatever_else(
 async def test_where_all_is_well_each_check_says_so_by_its_name(asking: Asking) -> None:
     answer = await asking.get("/health/ready")
 
-    assert {"database", "log", "ledger", "work"} == set(answer.json()["checks"])
+    assert {"database", "log", "ledger", "clock", "work"} == set(answer.json()["checks"])
     assert (200, "no-store") == (answer.status_code, answer.headers["cache-control"])
 
 
@@ -151,7 +151,7 @@ async def test_entries_that_nobody_orders_are_told_after_a_minute_and_not_before
 
 
 async def test_a_process_that_has_not_begun_or_is_ending_sends_others_away(asking: Asking) -> None:
-    asking.serving.begun = False
+    asking.serving._seen.clear()
     assert (503, {"work": "health.not-begun"}) == await asking.ready()
 
     asking.stop.set()

@@ -13,6 +13,7 @@ from broker.webhooks.notices import LEASE_MS, WAITS
 from schemas.errors import Unavailable
 from schemas.names import Instant
 from tests.endpoints import Endpoints, Letters, notices, send, status
+from tests.signed import resign
 from tests.world import CAF, World
 
 pytestmark = pytest.mark.asyncio
@@ -80,12 +81,14 @@ async def test_a_contact_without_an_address_is_not_tried_again(here: World) -> N
     hook, letters = await given_up(here), Letters()
     async with here.home.store.begin() as tx:
         await tx.execute(update(parties).where(parties.c.id == CAF).values(contact="01 23 45 67 89"))
+    await resign(here.home)
     assert ["mail.no-address"] == await codes(here, letters)
     here.clock.pass_(max(WAITS))
     assert [] == await codes(here, letters)
     assert "mail.no-address" == (await now(here, hook)).mail_code
     async with here.home.store.begin() as tx:
         await tx.execute(update(parties).where(parties.c.id == CAF).values(contact="contact@example.fr"))
+    await resign(here.home)
 
 
 @pytest.mark.parametrize("how", ["prove", "end"])

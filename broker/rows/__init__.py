@@ -1,0 +1,1 @@
+"""Rows that grant power: signed by whoever acts, believed by nobody without."""

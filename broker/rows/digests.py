@@ -1,0 +1,48 @@
+"""Digests: what a ledger entry's `detail` says of a row: SHA-256 of these columns, under this version of the list.
+
+    version 1   the JSON object of the columns, keys sorted, without spaces; bytes as hexadecimal
+
+Refuses: a version that nobody wrote down here.
+Keeps: a digest that stands in the ledger is found again for ever, whatever columns its table gets: the lists are
+literal, and pinned by `tests/unit/broker/rows/test_digests.py`. Another list is another version, with a label of its
+own in what is hashed. A digest covers what was decided, `layouts` all that counts: a token's digest has no revocation.
+"""
+
+import json
+from collections.abc import Mapping
+from hashlib import sha256
+from types import MappingProxyType
+from typing import Any, Final
+
+COLUMNS: Final[Mapping[tuple[str, int], tuple[str, ...]]] = MappingProxyType(
+    {
+        ("parties", 1): ("address", "contact", "created_at", "id", "kind", "name", "retention", "sector"),
+        ("publishing_rights", 1): ("event_type", "party", "valid_from", "valid_to"),
+        ("signature_policies", 1): ("party", "policy", "valid_from"),
+        ("subscriptions", 1): (
+            "approved_at",
+            "ended_at",
+            "event_type",
+            "fields",
+            "id",
+            "legal_reference",
+            "purpose",
+            "recipient",
+            "status",
+            "territories",
+        ),
+        ("api_tokens", 1): ("digest", "expires_at", "id", "issued_at", "party", "scopes"),
+        ("client_keys", 1): ("added_at", "jwk", "kid", "party", "scopes"),
+        ("client_key_sets", 1): ("added_at", "party", "scopes", "url"),
+        ("topic_users", 1): ("declares", "party", "principal", "receives", "since"),
+        ("webhooks", 1): ("created_at", "id", "party", "symmetric", "url"),
+    }
+)
+"""The columns by table and version."""
+
+
+def row_digest(table: str, row: Mapping[Any, Any], version: int = 1) -> bytes:
+    """SHA-256 of a row, 32 bytes: what its ledger entry commits to, and what `fsck` compares."""
+    kept = {name: row[name] for name in COLUMNS[table, version]}
+    written = {name: bytes(told).hex() if isinstance(told, bytes) else told for name, told in kept.items()}
+    return sha256(json.dumps(written, sort_keys=True, separators=(",", ":")).encode()).digest()

@@ -1,0 +1,190 @@
+"""Layouts: what the seal of a row covers: these columns, in this order, of these types, whatever else the table has.
+
+    signed   "unefois/row/v1" 0x00 | u8 format | name(table) | u32 row_version | u8 columns | for each: name | value
+    name     u8 length | UTF-8
+    value    0x00  null  |  0x01 i64  |  0x02 u32 length | UTF-8  |  0x03 u32 length | bytes      (big-endian)
+    key      the values of the key's columns, encoded in the same way, one after the other
+
+Refuses: a row that lacks a column, or holds a value of another type there: it has no bytes that anybody signed.
+Keeps: two different rows never have the same bytes, and no row those of another table or of another version of itself.
+The lists are literal and pinned by `tests/unit/broker/rows/test_layouts.py`. A column that is added to a table is
+covered once a new FORMAT lists it, and not before: rows of the old format go on counting.
+
+Without a seal, on purpose, is what gives nobody anything when it is edited, inserted or put back:
+`paused_subscriptions` (a row holds back what is its own administration's), `spent_assertions`, `kept_answers`,
+`webhook_attempts` and `webhook_notices`. What changes in a webhook with each message (its status, its lease) is not
+covered either: it decides when its own administration is told that something waits, not who is told.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final
+
+FORMAT: Final = 1
+LABEL: Final = b"unefois/row/v1\x00"
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """One table's: the columns that name a row, and every column that its seal covers, with its type."""
+
+    key: tuple[str, ...]
+    columns: tuple[tuple[str, type], ...]
+
+
+_KEY_DATES: Final = (("valid_from", int), ("valid_to", int), ("revoked_at", int))
+
+LAYOUTS: Final[Mapping[str, Layout]] = MappingProxyType(
+    {
+        "parties": Layout(
+            ("id",),
+            (
+                ("id", str),
+                ("name", str),
+                ("sector", str),
+                ("kind", str),
+                ("address", str),
+                ("contact", str),
+                ("retention", str),
+                ("created_at", int),
+            ),
+        ),
+        "signing_keys": Layout(
+            ("kid",), (("kid", bytes), ("party", str), ("algorithm", int), ("public", bytes), *_KEY_DATES)
+        ),
+        "sealing_keys": Layout(
+            ("kid",), (("kid", bytes), ("party", str), ("suite", int), ("public", bytes), *_KEY_DATES)
+        ),
+        "publishing_rights": Layout(
+            ("party", "event_type", "valid_from"),
+            (("party", str), ("event_type", str), ("valid_from", int), ("valid_to", int)),
+        ),
+        "signature_policies": Layout(("party", "valid_from"), (("party", str), ("policy", int), ("valid_from", int))),
+        "subscriptions": Layout(
+            ("id",),
+            (
+                ("id", bytes),
+                ("recipient", str),
+                ("event_type", str),
+                ("purpose", str),
+                ("fields", str),
+                ("territories", str),
+                ("status", str),
+                ("legal_reference", str),
+                ("approved_at", int),
+                ("ended_at", int),
+            ),
+        ),
+        "gate_epochs": Layout(
+            ("kid",), (("kid", bytes), ("opened_at", int), ("closed_at", int), ("destroyed_at", int))
+        ),
+        "consent_epochs": Layout(("epoch",), (("epoch", int), ("opened_at", int), ("destroyed_at", int))),
+        "api_tokens": Layout(
+            ("id",),
+            (
+                ("id", bytes),
+                ("party", str),
+                ("digest", bytes),
+                ("scopes", str),
+                ("issued_at", int),
+                ("expires_at", int),
+                ("revoked_at", int),
+            ),
+        ),
+        "client_keys": Layout(
+            ("kid",),
+            (
+                ("kid", bytes),
+                ("party", str),
+                ("jwk", str),
+                ("scopes", str),
+                ("added_at", int),
+                ("revoked_at", int),
+            ),
+        ),
+        "client_key_sets": Layout(
+            ("party", "added_at"),
+            (("party", str), ("url", str), ("scopes", str), ("added_at", int), ("revoked_at", int)),
+        ),
+        "topic_users": Layout(
+            ("party", "since"),
+            (
+                ("party", str),
+                ("principal", str),
+                ("receives", int),
+                ("declares", int),
+                ("since", int),
+                ("ended_at", int),
+            ),
+        ),
+        "webhooks": Layout(
+            ("id",), (("id", bytes), ("party", str), ("url", str), ("symmetric", int), ("created_at", int))
+        ),
+    }
+)
+"""Of format 1, by the table's name."""
+
+
+def canonical(table: str, row: Mapping[Any, Any], version: int) -> bytes:
+    """The exact bytes that are signed for a row in its `version` (1 when it is new).
+
+    Raises ValueError where the row is none that anybody can have signed.
+    """
+    columns = LAYOUTS[table].columns
+    made = [_HEADS[table], b"", bytes((len(columns),))]
+    try:
+        made[1] = version.to_bytes(4, "big")
+        for name, kind in columns:
+            made += (_NAMES[name], _value(kind, row[name]))
+    except (KeyError, OverflowError, AttributeError, UnicodeEncodeError):
+        raise ValueError("no row that anybody signed") from None
+    return b"".join(made)
+
+
+def key_of(table: str, row: Mapping[Any, Any]) -> bytes:
+    """What names a row in its table, as bytes: for the journal of endings. Raises ValueError as `canonical` does."""
+    layout = LAYOUTS[table]
+    kinds = dict(layout.columns)
+    try:
+        return b"".join(_value(kinds[name], row[name]) for name in layout.key)
+    except (KeyError, OverflowError, UnicodeEncodeError):
+        raise ValueError("no key of this table") from None
+
+
+def covered(table: str, row: Mapping[Any, Any]) -> dict[str, Any]:
+    """What a seal covers of a row."""
+    return {name: row[name] for name, _ in LAYOUTS[table].columns}
+
+
+def written_key(table: str, row: Mapping[Any, Any]) -> str:
+    """What names a row in its table, to be read by an operator: identifiers of administrations, keys and epochs."""
+    told = [row[name] for name in LAYOUTS[table].key]
+    return "/".join(one.hex() if isinstance(one, bytes) else str(one) for one in told)
+
+
+def _name(text: str) -> bytes:
+    raw = text.encode()
+    return bytes((len(raw),)) + raw
+
+
+def _value(kind: type, value: Any) -> bytes:
+    """SQLite keeps a text where an integer is declared: the type is part of what is signed."""
+    if value is None:
+        return b"\x00"
+    if kind is int and isinstance(value, int):
+        return b"\x01" + value.to_bytes(8, "big", signed=True)
+    if kind is str and isinstance(value, str):
+        return b"\x02" + _long(value.encode())
+    if kind is bytes and isinstance(value, bytes):
+        return b"\x03" + _long(value)
+    raise ValueError("a value of another type")
+
+
+def _long(raw: bytes) -> bytes:
+    return len(raw).to_bytes(4, "big") + raw
+
+
+_HEADS: Final = {table: LABEL + bytes((FORMAT,)) + _name(table) for table in LAYOUTS}
+_NAMES: Final = {name: _name(name) for layout in LAYOUTS.values() for name, _ in layout.columns}
+"""Written once: a request checks a row."""

@@ -1,0 +1,48 @@
+"""Signed rows for tests: what somebody could do who holds the database and the key store, too.
+
+The other checks have to see what a signature hides; a test of theirs signs what it has changed.
+"""
+
+from sqlalchemy import select
+
+from broker.ports import KeyStore
+from broker.rows import seals
+from broker.rows.adopting import Adopted, adopt
+from broker.rows.layouts import LAYOUTS, covered
+from broker.rows.seals import RowSigner, RowVerifier
+from broker.store.engine import Store, Transaction
+from broker.store.tables import ledger_entries
+from broker.wiring import Home
+from consent.tables import metadata
+from schemas.entry import Entry
+
+SEED = bytes(range(32))
+
+
+def signer(seed: bytes = SEED) -> RowSigner:
+    """A signer without a home, and its verifier."""
+    return RowSigner(seed, RowVerifier(seals.public_of(seed)))
+
+
+async def resign_in(tx: Transaction, by: RowSigner) -> None:
+    """Sign every row that does not count, as it is."""
+    for name in LAYOUTS:
+        table = metadata.tables[name]
+        for row in (await tx.execute(select(table))).all():
+            over = name == "webhooks" and row.status == "ended"
+            if not over and not by.verifier.holds(name, row._mapping):
+                await by.renew(tx, table, row, covered(name, row._mapping))
+
+
+async def resign(home: Home) -> None:
+    """The same, with the key of a home."""
+    async with home.store.begin() as tx:
+        await resign_in(tx, seals.signer_of(home.keys, home.rows))
+
+
+async def sign_rows(keys: KeyStore, store: Store) -> Adopted:
+    """Adopt the rows of a home as `upgrading` does, by what its ledger says in clear."""
+    async with store.read() as tx:
+        raws = (await tx.execute(select(ledger_entries.c.entry).order_by(ledger_entries.c.id))).scalars().all()
+    entries = [opened for raw in raws if (opened := Entry.decode(raw).open) is not None]
+    return await adopt(store, keys, entries)
