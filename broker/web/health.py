@@ -192,7 +192,7 @@ def _gauges(figures: Figures) -> Iterator[Metric]:
         ("unefois_ledger_entries", "Entries that the newest checkpoint covers.", figures.ledger_size),
         ("unefois_ledger_head_age_seconds", "Since the newest checkpoint was signed.", _s(figures.ledger_age)),
         ("unefois_ledger_waiting_entries", "Committed, and not in a checkpoint yet.", figures.waiting),
-        ("unefois_ledger_waiting_age_seconds", "Since the window of the oldest was over; 0: of none.", _s(figures.waiting_age)),
+        ("unefois_ledger_waiting_age_seconds", "Since the oldest's window was over; 0: none.", _s(figures.waiting_age)),
         ("unefois_witnessed_entries", "Of the newest checkpoint that a quorum cosigned.", figures.witnessed),
         ("unefois_inlet_lag_records", "On sources' topics, and not taken yet.", figures.inlet_lag),
         ("unefois_webhook_age_seconds", "Of the oldest message not heard yet; 0: none.", _s(figures.webhook_age)),

@@ -54,6 +54,7 @@ async def test_a_citizens_are_theirs_alone_and_the_newest_comes_first(here: Worl
 async def test_the_key_of_a_period_is_made_once_and_is_another_for_the_next(here: World) -> None:
     before = set(here.home.keys.names(KeyKind.OPENING))
     last = PERIOD_MS * 1_000 - 1
+    here.clock.now = Instant(last + 1)
     await viewed(here, last, last - 1, last + 1)
 
     made = set(here.home.keys.names(KeyKind.OPENING)) - before
