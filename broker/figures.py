@@ -101,7 +101,7 @@ async def take(home: Home) -> Figures:
             ledger_size=size,
             ledger_age=_age(at, signed),
             waiting=await _scalar(tx, select(func.count()).select_from(ledger_entries).where(unordered)) or 0,
-            waiting_age=_age(at, await oldest_waiting(tx)),
+            waiting_age=_age(at, await oldest_waiting(tx, home.settings.ledger_window_seconds)),
             routers=len(await living(tx, at)),
             witnessed=await _witnessed(home, tx),
             witnesses={name: (entries, max(0, at - when)) for name, (entries, when) in seen.items()},
@@ -131,11 +131,11 @@ async def _webhooks(tx: Transaction) -> dict[str, int]:
     return {status.value: found.get(status.value, 0) for status in living}
 
 
-async def oldest_waiting(tx: Transaction) -> int | None:
-    """The window of the oldest entry that no checkpoint covers yet."""
+async def oldest_waiting(tx: Transaction, window_seconds: int) -> int | None:
+    """When the window of the oldest entry that no checkpoint covers was over, or will be: so long nobody orders it."""
     waiting = select(func.min(ledger_entries.c.window)).where(ledger_entries.c.position.is_(None))
     oldest: int | None = (await tx.execute(waiting)).scalar()
-    return oldest
+    return None if oldest is None else oldest + window_seconds * 1000
 
 
 async def _scalar(tx: Transaction, question: Executable) -> int | None:

@@ -49,7 +49,9 @@ def _placed(waiting: Sequence[Waiting]) -> list[tuple[int, Waiting]]:
             window = barrier = max(window, newest)
         elif one.chain == FIRST:
             begun = window
-        elif one.chain is not None and one.chain != LAST:
+        elif one.chain == LAST:
+            window = max(window, newest)
+        elif one.chain is not None:
             window = chains[one.chain] = max(window, chains.get(one.chain, 0))
         newest = max(newest, window)
         placed.append((window, one))

@@ -69,7 +69,6 @@ async def change(
     """Write the next version: the head, if it is still the one before; the history; its key, bound to the new version,
     or for a last version the key's end.
 
-
     `leap`: versions between the head and this one may be missing, as in a database that was restored.
 
     Raises Refused `registry.unknown-grant`; `registry.changed-meanwhile` (read again and decide again); Corrupt
@@ -90,11 +89,17 @@ async def change(
     moved = await conn.execute(update(grants).where(*same).values(row))
     if moved.rowcount != 1:  # a writer without the lock came between our reading and our writing
         raise Refused("registry.changed-meanwhile", "/version", head=head.version, version=new.version)
-    await conn.execute(insert(grant_versions).values(row))
+    if not (leap and await _in_history(conn, new)):  # where the head alone was put back, its history is there
+        await conn.execute(insert(grant_versions).values(row))
     if new.status.over:
         await conn.execute(delete(consent_keys).where(consent_keys.c.grant_id == new.id))
     # Crash here: the transaction is gone, the grant stands as before and the key lives. Nobody was told that it ended,
     # so the citizen asks again, and expiry is found due again. At no moment is there a dead grant with a living key.
+
+
+async def _in_history(conn: AsyncConnection, version: Grant) -> bool:
+    same = (grant_versions.c.id == version.id, grant_versions.c.version == version.version)
+    return (await conn.execute(select(grant_versions.c.version).where(*same))).one_or_none() is not None
 
 
 async def current(conn: AsyncConnection, ids: Iterable[GrantId]) -> dict[GrantId, Grant]:

@@ -48,7 +48,8 @@ class Told:
 
 async def read(tx: Transaction, openings: Openings) -> list[Told]:
     """Every entry in the order of writing, with the facts that its opening gives."""
-    opening = (ledger_openings.c.subject, ledger_openings.c.period, ledger_openings.c.sealed)
+    kept = ledger_openings.c
+    opening = (kept.subject, kept.period, kept.kind, kept.reason, kept.sealed)
     rows = await tx.execute(
         select(ledger_entries, *opening, ledger_erased.c.by)
         .outerjoin(ledger_openings, ledger_openings.c.leaf == ledger_entries.c.leaf)
@@ -94,11 +95,19 @@ def _opened(row: Row[Any], entry: Entry, openings: Openings) -> tuple[Facts | No
         opened = openings.open(row.leaf, entry, row)
     except (Corrupt, Refused) as fault:
         return None, Finding("ledger.opening", place, f"what should open this entry does not: {fault.code}")
+    return opened.facts, _differs(row, opened, openings)
+
+
+def _differs(row: Row[Any], opened: Opened, openings: Openings) -> Finding | None:
+    """What the row says beside what it opens."""
+    place, told = f"ledger_entries/{row.id}", opened.facts
     if row.by is not None:
-        return opened.facts, Finding("ledger.erasure", place, "its opening was erased, and lies there")
+        return Finding("ledger.erasure", place, "its opening was erased, and lies there")
+    if (row.kind, row.reason) != (told.kind.value, None if told.reason is None else told.reason.value):
+        return Finding("ledger.opening", place, "the row says another kind or reason than it opens")
     if not _about(opened, row.subject, openings):
-        return opened.facts, Finding("ledger.subject", place, "the entry is about somebody else")
-    return opened.facts, None
+        return Finding("ledger.subject", place, "the entry is about somebody else")
+    return None
 
 
 def _about(opened: Opened, subject: bytes, openings: Openings) -> bool:

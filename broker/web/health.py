@@ -34,7 +34,7 @@ from schemas.messages import Language, explain, table
 
 CHECK_SECONDS: Final = 5
 LATE_MS: Final = 60_000
-"""An entry that waits longer for its place in the ledger says that nobody orders it."""
+"""An entry that waits longer for its place in the ledger, once its window is over, says that nobody orders it."""
 
 REFUSALS: Final = (FactKind.REFUSED, FactKind.WITHHELD, FactKind.REJECTED)
 
@@ -110,7 +110,7 @@ async def _clock(home: Home) -> None:
 async def _ledger(home: Home) -> None:
     """Well as long as nothing waits, however long nothing has come."""
     async with home.store.read() as tx:
-        oldest = await oldest_waiting(tx)
+        oldest = await oldest_waiting(tx, home.settings.ledger_window_seconds)
     age = 0 if oldest is None else home.clock() - oldest
     if age > LATE_MS:
         raise Unavailable("health.ledger-late", seconds=age // 1000)
@@ -192,7 +192,7 @@ def _gauges(figures: Figures) -> Iterator[Metric]:
         ("unefois_ledger_entries", "Entries that the newest checkpoint covers.", figures.ledger_size),
         ("unefois_ledger_head_age_seconds", "Since the newest checkpoint was signed.", _s(figures.ledger_age)),
         ("unefois_ledger_waiting_entries", "Committed, and not in a checkpoint yet.", figures.waiting),
-        ("unefois_ledger_waiting_age_seconds", "Of the oldest of them; 0: none.", _s(figures.waiting_age)),
+        ("unefois_ledger_waiting_age_seconds", "Since the oldest's window was over; 0: none.", _s(figures.waiting_age)),
         ("unefois_witnessed_entries", "Of the newest checkpoint that a quorum cosigned.", figures.witnessed),
         ("unefois_inlet_lag_records", "On sources' topics, and not taken yet.", figures.inlet_lag),
         ("unefois_webhook_age_seconds", "Of the oldest message not heard yet; 0: none.", _s(figures.webhook_age)),

@@ -6,9 +6,11 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from broker.openings import NOBODY
+from schemas.entry import Entry, EntryKind
 from schemas.facts import FactKind
 
-LEDGER = "ledger_entries"
+LEDGER, OPENINGS = "ledger_entries", "ledger_openings"
 
 Rows = dict[str, list[tuple[Any, ...]]]
 
@@ -23,6 +25,7 @@ def rows_of(database: Path) -> Rows:
         rows = {name: connection.execute(f'SELECT * FROM "{name}"').fetchall() for name in ours}
         if LEDGER in rows:
             rows[LEDGER] = connection.execute(f"SELECT entry FROM {LEDGER} ORDER BY id").fetchall()
+            rows[OPENINGS] = connection.execute(f"SELECT leaf, kind, subject FROM {OPENINGS}").fetchall()
         return rows
 
 
@@ -42,7 +45,9 @@ def unchanged(database: Path, *, refusals: int = 0) -> Iterator[None]:
     yield
     after = rows_of(database)
     old, new = before.pop(LEDGER, []), after.pop(LEDGER, [])
+    kept, opened = before.pop(OPENINGS, []), after.pop(OPENINGS, [])
     assert before == after
     assert old == new[: len(old)]
-    entries = [Entry.decode(entry) for (entry,) in new[len(old) :]]
-    assert [(FactKind.REFUSED, None)] * refusals == [(entry.kind, entry.subject) for entry in entries]
+    assert [EntryKind.FACT] * refusals == [Entry.decode(entry).kind for (entry,) in new[len(old) :]]
+    assert set(kept) <= set(opened)
+    assert [(FactKind.REFUSED.value, NOBODY)] * refusals == [row[1:] for row in set(opened) - set(kept)]

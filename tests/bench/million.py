@@ -53,8 +53,8 @@ _NEW: Final = {
     ("ledger_entries", "id"): f"t.id + k * {_APART}",
     ("ledger_entries", "leaf"): "sha256(t.leaf || int8send(k))",
     ("ledger_entries", "position"): f"t.position + (k + 1) * {_APART * 100}",
-    ("ledger_salts", "leaf"): "sha256(t.leaf || int8send(k))",
-    ("ledger_salts", "subject"): "sha256(t.subject || int8send(k))",
+    ("ledger_openings", "leaf"): "sha256(t.leaf || int8send(k))",
+    ("ledger_openings", "subject"): "sha256(t.subject || int8send(k))",
 }
 _TABLES: Final = tuple(dict.fromkeys(table for table, _ in _NEW))
 _NUMBERED: Final = {"declarations": "seq", "deliveries": "seq", "ledger_entries": "id"}
@@ -114,7 +114,7 @@ _ORIGINAL: Final = {
     )
 } | {
     "submissions": "JOIN original_ids o ON o.declaration_id = t.declaration_id",
-    "ledger_salts": "JOIN original_leaves o ON o.leaf = t.leaf",
+    "ledger_openings": "JOIN original_leaves o ON o.leaf = t.leaf",
 }
 """Which rows of a table are of the first thousand."""
 
@@ -127,7 +127,7 @@ async def _kept(store: Store) -> None:
         )
         await tx.execute(text(f"CREATE TABLE original_numbers AS {last}"))
         await tx.execute(text("CREATE TABLE original_ids AS SELECT declaration_id FROM submissions"))
-        await tx.execute(text("CREATE TABLE original_leaves AS SELECT leaf FROM ledger_salts"))
+        await tx.execute(text("CREATE TABLE original_leaves AS SELECT leaf FROM ledger_openings"))
 
 
 async def grown(here: World, sizes: list[int]) -> list[tuple[int, float]]:

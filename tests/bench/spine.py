@@ -15,11 +15,13 @@ from broker.directory.reading import Party, PartyKind
 from broker.store.tables import ledger_entries
 from connectors.contract import Applied
 from schemas import merkle, tiles
-from schemas.facts import FactKind
+from schemas.entry import opened
+from schemas.facts import FactKind, Facts
 from schemas.hpke import Suite
 from schemas.names import LeafHash, PartyId
 from tests.bench.figures import Figure, cost, percentile, rate
 from tests.bench.floor import Floor
+from tests.sealed import sealed
 from tests.world import ELISE, FAMILY, MOVED, PORTAL, VOICE, World
 
 RECIPIENTS = 5
@@ -145,14 +147,15 @@ async def ledger(here: World, entries: int) -> list[Figure]:
     """Sequencing in batches of 256, and a proof out of a ledger of so many entries."""
     home = here.home
     await home.ledger.sequence_unfinished()
-    entry = Entry(at=here.clock(), kind=FactKind.KEY_ADDED, actor=home.party)
-    encoded = [entry.encode() + n.to_bytes(4, "big") for n in range(256)]
+    encoded = [sealed(number) for number in range(256)]
     start = time.perf_counter()
     tiles.grow(0, encoded, {}.__getitem__)
     floor = (time.perf_counter() - start) / 256
     async with home.store.begin() as tx:
-        raw = Entry(at=here.clock(), kind=FactKind.KEY_ADDED, actor=home.party, detail=bytes(32)).encode()
-        rows = ({"leaf": merkle.leaf_hash(raw), "entry": raw} for _ in range(entries))
+        facts = Facts(here.clock(), FactKind.KEY_ADDED, home.party, recipient=home.party, detail=bytes(32))
+        raw = opened(here.clock(), facts).encode()  # which needs no opening to be proven
+        row = {"leaf": merkle.leaf_hash(raw), "entry": raw, "window": here.clock(), "chain": None}
+        rows = (row for _ in range(entries))
         chunk = []
         for row in rows:
             chunk.append(row)

@@ -148,7 +148,7 @@ async def way(tmp_path: Path) -> AsyncIterator[Way]:
         async with home.store.read() as tx:
             directory = await home.lookup.directory(tx)
             (delivery,) = await load(tx)
-            keys = await registry.consent_keys_of(tx.conn, [granted.grant.id], home.keyring.consent_epochs())
+            keys = await registry.consent_keys_of(tx.conn, [granted.grant], home.keyring.consent_epochs())
         gate = home.keyring.gate(directory.sealing_key(delivery.gate_kid))
         assert gate is not None
         yield Way(

@@ -14,6 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from connectors.contract import Applied
+from schemas.entry import Entry
 from schemas.facts import FactKind
 from tests.world import CAF, FAMILY, MOVED, VOICE, World, world
 
@@ -31,8 +32,11 @@ async def here(tmp_path: Path) -> AsyncIterator[World]:
 def told(here: World) -> list[tuple[FactKind, bytes]]:
     """What another process reads in the ledger at this moment: kind and leaf hash, in order."""
     with closing(sqlite3.connect(f"file:{here.folder / 'unefois.db'}?mode=ro", uri=True)) as other:
-        rows = other.execute("SELECT entry, leaf FROM ledger_entries ORDER BY id").fetchall()
-    return [(Entry.decode(entry).kind, leaf) for entry, leaf in rows]
+        rows = other.execute(
+            "SELECT entry, kind, leaf FROM ledger_entries LEFT JOIN ledger_openings USING (leaf) ORDER BY id"
+        ).fetchall()
+    entries = [(Entry.decode(entry).open, kind, leaf) for entry, kind, leaf in rows]
+    return [(FactKind(kind) if facts is None else facts.kind, leaf) for facts, kind, leaf in entries]
 
 
 def states(here: World) -> list[tuple[object, ...]]:

@@ -19,23 +19,23 @@ VARIABLE = "WEAKNESS"
 
 def entry_after_the_answer(patch: pytest.MonkeyPatch) -> None:
     """`released` is written by a task that runs when the answer has gone: quicker, and lost when the process dies."""
-    from broker import ledger
+    from broker import recorder
     from broker.gate import Gate
-    from schemas.facts import FactKind
+    from schemas.entry import EntryKind
 
-    ordinary = ledger.record
+    ordinary = recorder.write
     later: list[Any] = []
 
-    def record(tx: Any, entry: Any) -> Any:
-        if entry.kind is not FactKind.RELEASED:
-            return ordinary(tx, entry)
-        later.append(entry)
+    def record(tx: Any, entry: Any, chain: Any) -> Any:
+        if entry.kind is not EntryKind.RELEASED:
+            return ordinary(tx, entry, chain)
+        later.append((entry, chain))
         return entry.leaf_hash()
 
     async def write(gate: Any) -> None:
         while later:
             async with gate._store.begin() as tx:
-                ordinary(tx, later.pop(0))
+                ordinary(tx, *later.pop(0))
 
     tasks: list[asyncio.Task[None]] = []
 
@@ -47,21 +47,21 @@ def entry_after_the_answer(patch: pytest.MonkeyPatch) -> None:
 
         return answered
 
-    patch.setattr(ledger, "record", record)
+    patch.setattr(recorder, "write", record)
     for name in ("pull", "release"):
         patch.setattr(Gate, name, late(getattr(Gate, name)))
 
 
 def entry_beside_its_effect(patch: pytest.MonkeyPatch) -> None:
     """Every entry is written in a transaction of its own, after that of its effect and before the answer."""
-    from broker import ledger
+    from broker import recorder
     from broker.store.engine import Store
 
-    begin, ordinary = Store.begin, ledger.record
+    begin, ordinary = Store.begin, recorder.write
     waiting: dict[int, list[Any]] = {}
 
-    def record(tx: Any, entry: Any) -> Any:
-        waiting.setdefault(id(tx.conn), []).append(entry)
+    def record(tx: Any, entry: Any, chain: Any) -> Any:
+        waiting.setdefault(id(tx.conn), []).append((entry, chain))
         return entry.leaf_hash()
 
     @asynccontextmanager
@@ -71,10 +71,10 @@ def entry_beside_its_effect(patch: pytest.MonkeyPatch) -> None:
             entries = waiting.pop(id(tx.conn), [])
         if entries:
             async with begin(store) as second:
-                for entry in entries:
-                    ordinary(second, entry)
+                for entry, chain in entries:
+                    ordinary(second, entry, chain)
 
-    patch.setattr(ledger, "record", record)
+    patch.setattr(recorder, "write", record)
     patch.setattr(Store, "begin", begun)
 
 

@@ -502,6 +502,8 @@ TOO: list[tuple[str, set[str]]] = [
     (on_first("ledger_openings", "subject = zeroblob(32)", "kind = 'viewed'"), {"ledger.opening"}),
     (on_first("ledger_openings", "period = period + 1", "kind = 'viewed'"), {"ledger.opening"}),
     (on_first("ledger_openings", "leaf = zeroblob(32)", "kind = 'viewed'"), {"ledger.opening"}),
+    (on_first("ledger_openings", "kind = 'applied'", "kind = 'viewed'"), {"ledger.opening"}),
+    (on_first("ledger_openings", "reason = 'stale'", "kind = 'viewed'"), {"ledger.opening"}),
     (on_first("ledger_openings", "sealed = zeroblob(length(sealed))"), {"ledger.opening"}),
     ("DELETE FROM ledger_openings", {"ledger.opening", "grants.untold", "deliveries.untold", "declarations.untold"}),
     ("DELETE FROM ledger_tiles", {"ledger.tile"}),

@@ -6,12 +6,12 @@ import pytest
 from sqlalchemy import select
 
 from broker.openings import NOBODY
-from broker.recorder import BARRIER
+from broker.recorder import _PLACES, BARRIER, FIRST, LAST
 from broker.store.tables import ledger_entries, ledger_openings
 from schemas.entry import OPEN_FACTS, Entry, EntryKind
 from schemas.facts import REQUIRED, FactKind
 from schemas.names import DeliveryId, GrantId, Instant, Kid, ManifestDigest, Reason
-from tests.world import CAF, FAMILY, MOVED, PORTAL, RENNES, TOWN, VOICE, World
+from tests.world import CAF, CPAM, FAMILY, MOVED, PORTAL, RENNES, TOWN, VOICE, World
 
 pytestmark = pytest.mark.asyncio
 
@@ -28,6 +28,7 @@ SOMETHING = {
     "detail": b"x" * 32,
 }
 TAG, PLAN = b"t" * 16, b"p" * 32
+CLOSING = {name: SOMETHING[name] for name in ("delivery", "grant", "grant_version")} | {"tag": TAG}
 STEPS = {
     FactKind.RECEIVED: EntryKind.RECEIVED,
     FactKind.CORRECTED: EntryKind.RECEIVED,
@@ -77,7 +78,7 @@ class _TakenBackError(Exception):
 
 @pytest.mark.parametrize("kind", FactKind)
 async def test_each_fact_has_the_entry_of_its_kind(here: World, kind: FactKind) -> None:
-    entry = await written(here, kind, about=here.subject())
+    entry = await written(here, kind, **({} if kind.value in PUBLIC else {"about": here.subject()}))
 
     if kind.value in PUBLIC:
         assert EntryKind.OPEN is entry.kind
@@ -95,7 +96,7 @@ async def test_what_is_public_is_what_is_said_to_be() -> None:
 async def test_a_delivery_that_is_withheld_is_closed_and_a_denial_without_one_is_a_fact_like_any_other(
     here: World,
 ) -> None:
-    closed = await written(here, FactKind.WITHHELD, delivery=SOMETHING["delivery"], tag=TAG, plan_blind=PLAN)
+    closed = await written(here, FactKind.WITHHELD, **CLOSING, plan_blind=PLAN)
     denied = await written(here, FactKind.WITHHELD, about=here.subject())
 
     assert (EntryKind.CLOSED, TAG, None) == (closed.kind, closed.tag, closed.content)
@@ -106,10 +107,15 @@ async def test_sealed_entries_of_one_kind_have_one_length_whatever_they_tell(her
     """Of anybody or nobody, with much or with little to say, long names and short ones."""
     lengths: dict[EntryKind, set[int]] = {}
     much = {name: value for name, value in SOMETHING.items() if name != "delivery"}
-    closing = {"delivery": SOMETHING["delivery"], "tag": TAG}
+    denied = {name: value for name, value in much.items() if name not in {"grant", "grant_version"}}
     for fact in set(FactKind) - OPEN_FACTS:
-        for more in ({}, much, {"recipient": RENNES, "actor": PORTAL}, {"count": 5}):
-            for closed in ({}, closing) if fact is FactKind.WITHHELD else ({},):
+        for more in (
+            {},
+            denied if fact is FactKind.WITHHELD else much,
+            {"recipient": RENNES, "actor": PORTAL},
+            {"count": 5},
+        ):
+            for closed in ({}, CLOSING) if fact is FactKind.WITHHELD else ({},):
                 entry = await written(here, fact, about=here.subject() if more else None, **more | closed)
                 lengths.setdefault(entry.kind, set()).add(len(entry.encode()))
 
@@ -142,11 +148,13 @@ async def test_an_entry_tells_its_window_and_not_its_instant(here: World) -> Non
         assert at - at % window == (await written(here, kind, at)).window
 
 
-async def test_a_sealed_entry_keeps_to_its_grant_and_an_open_one_to_everything(here: World) -> None:
+async def test_a_sealed_entry_keeps_to_its_grant_and_an_open_one_has_its_place_in_the_window(here: World) -> None:
     grant = await here.give(CAF, MOVED, FAMILY, ["subject"])
     await here.declare(MOVED, here.moved())
     await here.take(CAF)
     await here.home.consents.revoke(grant.grant.id, VOICE)
+    async with here.home.store.begin() as tx:
+        await here.home.subscribing.end(tx, here.subscriptions[CPAM, MOVED].id, here.clock())
 
     found: dict[FactKind, set[bytes | None]] = {}
     async with here.home.store.read() as tx:
@@ -156,7 +164,17 @@ async def test_a_sealed_entry_keeps_to_its_grant_and_an_open_one_to_everything(h
     steps = (FactKind.GRANTED, FactKind.PLANNED, FactKind.RELEASED, FactKind.APPLIED, FactKind.REVOKED)
     assert {kind: {grant.grant.id} for kind in steps} == {kind: found[kind] for kind in steps}
     assert {None} == found[FactKind.RECEIVED]
-    assert {BARRIER} == found[FactKind.KEY_ADDED] == found[FactKind.PARTY_ADDED]
+    assert {FIRST} == found[FactKind.KEY_ADDED] == found[FactKind.PARTY_ADDED] == found[FactKind.RIGHT_GRANTED]
+    assert {LAST} == found[FactKind.SUBSCRIPTION_ENDED]
+    assert not any(BARRIER in chains for chains in found.values())  # one would part its window in two
+
+
+async def test_what_ends_in_the_open_comes_last_and_only_a_ledgers_own_beginning_parts_a_window() -> None:
+    ends = {"key_revoked", "subscription_ended", "right_ended", "epoch_destroyed", "erased", "disclosed"}
+    assert {kind.value: LAST for kind in FactKind if kind.value in ends} | {
+        "ledger_opened": BARRIER,
+        "migrated": BARRIER,
+    } == {kind.value: place for kind, place in _PLACES.items()}
 
 
 async def test_every_sealed_entry_has_its_opening_and_no_open_one_has(here: World) -> None:

@@ -111,9 +111,7 @@ async def test_one_declaration_has_one_id_in_the_lines_of_every_role(here: World
         ("delivery.recorded", "applied"),
     ] == [step for step in steps[TRACE] if step[0] != "planner.withheld"]
     assert 1 == steps[TRACE].count(("planner.withheld", ""))  # Rennes has no consent
-    ordered = [
-        kind for event, kind in steps["-"] if event == "ledger.ordered"
-    ]  # of whom is not said: entries are sealed
+    ordered = [kind for event, kind in steps["-"] if event == "ledger.ordered"]  # whose the ledger does not know
     told = {"received": 2, "planned": 3, "closed": 1, "released": 2, "applied": 2}
     assert told == {kind: ordered.count(kind) for kind in told}
     assert ("delivery.recorded", "applied") in steps[TraceId.of(other).hex()]

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.recorder import BARRIER
+from broker.recorder import BARRIER, FIRST, LAST
 from broker.windows import Waiting, arrange
 
 EVER = None
@@ -116,6 +116,50 @@ def test_what_was_written_after_a_barrier_waits_with_it() -> None:
     assert [1, 4, 3, 2] == arrange(waiting((60, BARRIER), (0, None), (0, None), (0, None)), EVER, MANY, backwards)
 
 
+# ── what is public ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_what_begins_comes_first_and_what_ends_comes_last_each_in_its_own_order() -> None:
+    entries = waiting((0, LAST), (0, None), (0, FIRST), (0, A), (0, LAST), (0, None), (0, FIRST), (0, A))
+
+    assert [3, 7, 4, 6, 8, 2, 1, 5] == arrange(entries, EVER, MANY, backwards)
+
+
+def test_what_is_public_does_not_part_the_window_that_it_is_in() -> None:
+    """Between two public acts that an administration makes when it likes nothing can be told apart."""
+    asked: list[int] = []
+
+    def draw(size: int) -> bytes:
+        asked.append(size)
+        return bytes(size)
+
+    arrange(waiting((0, None), (0, FIRST), (0, None), (0, LAST), (0, None)), EVER, MANY, draw)
+
+    assert [3 * 16] == asked
+
+
+def test_they_keep_their_places_on_each_side_of_a_barrier() -> None:
+    entries = waiting((0, None), (0, LAST), (0, FIRST), (0, BARRIER), (0, LAST), (0, None), (0, FIRST))
+
+    assert [3, 1, 2, 4, 7, 6, 5] == arrange(entries, EVER, MANY, backwards)
+
+
+def test_what_was_written_after_something_has_begun_does_not_come_in_a_window_before_it() -> None:
+    """Under the key that was added: the clock of the machine that wrote the second one is behind."""
+    entries = waiting((60, FIRST), (0, None), (0, A))
+
+    assert [] == arrange(entries, 60, MANY, backwards)
+    assert [1, 3, 2] == arrange(entries, EVER, MANY, backwards)
+
+
+def test_what_ends_waits_for_the_window_of_what_was_written_before_it() -> None:
+    """A release to a key that is revoked after it, on a machine whose clock is a moment behind."""
+    entries = waiting((60, A), (0, LAST), (0, B))
+
+    assert [3] == arrange(entries, 60, MANY, backwards)
+    assert [3, 1, 2] == arrange(entries, EVER, MANY, backwards)
+
+
 # ── chance ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -161,7 +205,12 @@ def test_each_window_and_each_side_of_a_barrier_is_drawn_by_itself() -> None:
 
 # ── whatever waits ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-ENTRIES = st.lists(st.tuples(st.integers(0, 4), st.sampled_from([None, None, A, B, BARRIER])), max_size=24)
+ENTRIES = st.lists(st.tuples(st.integers(0, 4), st.sampled_from([None, None, A, B, BARRIER, FIRST, LAST])), max_size=24)
+
+
+def kept(earlier: bytes | None, later: bytes | None) -> bool:
+    """Whether what was written later stays behind what was written earlier in the same or another window."""
+    return BARRIER in {earlier, later} or (earlier is not None and earlier == later)
 
 
 def comes_in(entries: Sequence[Waiting]) -> dict[int, int]:
@@ -169,9 +218,7 @@ def comes_in(entries: Sequence[Waiting]) -> dict[int, int]:
     placed: dict[int, int] = {}
     for at, one in enumerate(entries):
         before = (
-            other
-            for other in entries[:at]
-            if BARRIER in {one.chain, other.chain} or (one.chain is not None and one.chain == other.chain)
+            other for other in entries[:at] if kept(other.chain, one.chain) or other.chain == FIRST or one.chain == LAST
         )
         placed[one.id] = max([one.window, *(placed[other.id] for other in before)])
     return placed
@@ -198,10 +245,11 @@ def test_what_comes_is_whole_windows_in_an_order_that_keeps_chains_and_barriers(
         assert len([window for window in windows if window < windows[-1]]) < most
     for number, later in enumerate(got):
         for earlier in got[:number]:
-            kept = BARRIER in {chain[earlier], chain[later]} or (
-                chain[earlier] is not None and chain[earlier] == chain[later]
-            )
-            assert not kept or earlier < later
+            same = placed[earlier] == placed[later]
+            assert earlier < later or not kept(chain[earlier], chain[later])
+            if same and not any(chain[one] == BARRIER for one in range(min(earlier, later), max(earlier, later) + 1)):
+                assert chain[later] != FIRST or chain[earlier] == FIRST
+                assert chain[earlier] != LAST or chain[later] == LAST
 
 
 @given(entries=ENTRIES, chance=st.randoms())

@@ -136,8 +136,10 @@ async def test_what_does_not_answer_in_time_is_not_ready_and_is_not_asked_again_
 
 
 async def test_entries_that_nobody_orders_are_told_after_a_minute_and_not_before(asking: Asking, here: World) -> None:
+    window = here.home.settings.ledger_window_seconds * 1000
+    here.clock.pass_(window - here.clock() % window)  # the first instant of one
     await here.give(CAF, MOVED, FAMILY, ["subject"])
-    here.clock.pass_(health.LATE_MS)
+    here.clock.pass_(window + health.LATE_MS)
     assert 200 == (await asking.ready())[0]
 
     here.clock.pass_(1)
@@ -168,13 +170,16 @@ async def test_what_a_loop_waits_for_is_told_with_its_sentences_in_the_language_
 
 
 async def test_metrics_tell_what_waits_where_and_for_how_long(asking: Asking, here: World) -> None:
+    window = here.home.settings.ledger_window_seconds * 1000
+    here.clock.pass_(2 * window - here.clock() % window - 7_000)  # 7 seconds before the end of one
     await here.give(CAF, MOVED, FAMILY, ["subject"])
     await here.declare(MOVED, here.moved())
     await here.home.ledger.sequence_unfinished()
     await here.declare(MOVED, here.moved(), route=False)
-    here.clock.pass_(7_000)
+    here.clock.pass_(6_000)
     await here.give(CPAM, MOVED, FAMILY, ["subject"])
-    here.clock.pass_(3_000)
+    assert 0 == (await asking.metrics())["unefois_ledger_waiting_age_seconds"]  # nobody could have ordered it
+    here.clock.pass_(4_000)
 
     told = await asking.metrics()
 
