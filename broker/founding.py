@@ -56,7 +56,7 @@ async def create_home(settings: Settings, clock: Clock = system_clock, entropy: 
 
 
 async def furnish(home: Home) -> None:
-    """Its id, the broker's own party, its first gate epoch and its first consent epoch, where they are missing."""
+    """Its id, the broker's own party, its first epochs and the first key of openings, where they are missing."""
     await belonging.pin(home.store, home.keys, home.settings.ledger_origin, home.entropy)
     async with home.store.read() as tx:
         known = {party.id for party in await home.lookup.parties(tx)}
@@ -77,6 +77,7 @@ async def furnish(home: Home) -> None:
     if not await home.epochs.living_consent():
         await home.epochs.open_consent()
     await home.epochs.finish()
+    home.openings.prepare(home.clock())
     await home.ledger.sequence_unfinished()
 
 

@@ -51,7 +51,7 @@ class Ledger:
         store: Store,
         openings: Openings,
         origin: str,
-        first_origin: str | None,
+        first_origin: str | None = None,
         key: PrivateKey,
         window_ms: int,
         clock: Clock,

@@ -137,6 +137,10 @@ class Openings:
                 found.append((LeafHash(row.leaf), self.open(row.leaf, entry, row).facts))
         return found
 
+    def prepare(self, at: Instant) -> None:
+        """Make the key of the period that an instant lies in, where it is missing."""
+        self._period(period_of(at))
+
     def forget(self, period: int) -> None:
         """The period's key was destroyed: no copy of it stays here."""
         self._periods.pop(period, None)

@@ -108,9 +108,17 @@ ACTS: Final = {
     "topics end": {"key_revoked"},
     "webhook add": {"key_added"},
     "webhook end": {"key_revoked"},
+    "audit disclose": {"disclosed"},
 }
-ELSEWHERE: Final = {"dead replay", "epoch destroy", "party add-key", "party revoke-key", "subscribe approve"}
-"""Done by tests of their own, which look at the entries: test_deadletters, test_key_epochs, test_cli_parties."""
+ELSEWHERE: Final = {
+    "audit disclose",
+    "dead replay",
+    "epoch destroy",
+    "party add-key",
+    "party revoke-key",
+    "subscribe approve",
+}
+"""Done by tests of their own, which look at the entries: test_deadletters, test_key_epochs, test_cli_parties, test_cli_disclosures."""
 
 ROOT: Final = Path(__file__).parents[4]
 NEW: Final = "urn:unefois:archive"
