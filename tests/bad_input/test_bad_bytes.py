@@ -163,7 +163,7 @@ def test_a_receipt_that_was_cut_or_changed_proves_nothing(person: Person) -> Non
         (text[: text.index(b"c2sp.org")], "receipt.no-proof"),
         (text[: text.index(b"index ")], "proof.malformed"),
         (text[:-1], "note.signature-line"),
-        (text.replace(b"urn:unefois:broker", b"urn:unefois:other ", 1), "receipt.meaning-differs"),
+        (text.replace(b"urn:unefois:portal", b"urn:unefois:other ", 1), "receipt.meaning-differs"),
         (b"", "receipt.not-a-receipt"),
     ):
         person.is_told(("audit", "check", person.write(wrong), "--key", key), code, exit_code=1)
