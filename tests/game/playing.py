@@ -1,7 +1,7 @@
 """The game's board: a real broker with its cast, and rounds of one ledger window, each with a bit that nobody is told.
 
-A round has two fresh citizens, A and B (`scenes`), and a third, C, who has nothing to do with the question. It is played
-through consents, intake, router, gate, mailbox and sequencer; what the adversary reads is the exported log.
+A round has two fresh citizens, A and B (`scenes`), and a third, C, who has nothing to do with the question. It is
+played through consents, intake, router, gate, mailbox and sequencer; what the adversary reads is the exported log.
 """
 
 from collections import Counter
