@@ -32,13 +32,22 @@ from schemas.names import (
 from schemas.release import bitmap
 
 BARRIER = b""
-"""The chain of an open entry: everything keeps its order to it."""
+"""The chain of what a ledger begins with: everything keeps its order to it."""
+BEFORE = b"before"
+"""The chain of an open entry: those keep their order, and come before all else of their window. Anyone knows to the
+millisecond when it was written; had it its place among the sealed ones, a party that lists a key would see what came
+before that moment and what after it.
+"""
+AFTER = b"after"
+"""The chain of a key's end, which is open, too: after all else of its window, for what was sealed to that key before.
+"""
 
 
 def write(tx: Transaction, entry: Entry, chain: bytes | None) -> LeafHash:
     """Add one entry to the ledger; it is there when the caller's transaction is. Returns its leaf hash.
 
-    `chain`: entries of one chain stay in the order of their writing, and in that order to every BARRIER.
+    `chain`: entries of one chain stay in the order of their writing, and in that order to every BARRIER; BEFORE and
+    AFTER are the chains of open entries.
     """
     encoded = entry.encode()
     leaf = merkle.leaf_hash(encoded)
@@ -114,7 +123,7 @@ class Recorder:
         written = at if written is None else written
         window = window_of(written, self._window_ms)
         if kind in OPEN_FACTS:
-            return write(tx, opened(window, facts), BARRIER)
+            return write(tx, opened(window, facts), AFTER if kind is FactKind.KEY_REVOKED else BEFORE)
         with_plan = kind_of(facts) in {EntryKind.PLANNED, EntryKind.RELEASED}
         opening = Opening(blind, plan_blind if with_plan else None, facts)
         leaf = write(tx, opening.seal(window, tag), grant)

@@ -1,18 +1,20 @@
 """Windows: in which order the entries of a window of time come into the ledger, so that their order tells nothing.
 
 Refuses: nothing; it arranges.
-Keeps: entries of one chain (a grant, with the deliveries under it) stay in the order of their writing, and everything
-keeps its order to an open entry; beyond that every order is equally likely. What waits for a later window waits with
-whatever depends on it: clocks of several machines differ, the order of the locks does not.
+Keeps: entries of one chain (a grant, with the deliveries under it) stay in the order of their writing; open entries
+stand before all others of their window, the ends of keys after them, so that nobody divides a window by writing one;
+beyond that every order is equally likely. What waits for a later window waits with whatever depends on it: clocks of
+several machines differ, the order of the locks does not.
 Source: docs/protocol.md, section 8, "Windows"; ledger.md, R1.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Final
 
 from broker.ports import Entropy
-from broker.recorder import BARRIER
+from broker.recorder import AFTER, BARRIER, BEFORE
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,20 +34,26 @@ def arrange(waiting: Sequence[Waiting], before: int | None, most: int, entropy: 
     for window, entries in groupby(sorted(_placed(waiting), key=lambda each: each[0]), key=lambda each: each[0]):
         if (before is not None and window >= before) or len(arranged) >= most:
             break
-        for _, segment in groupby(_segments([one for _, one in entries]), key=lambda each: each[0]):
-            arranged += _shuffled([one for _, one in segment], entropy)
+        for barrier, segment in groupby([one for _, one in entries], key=lambda each: each.chain == BARRIER):
+            within = list(segment)
+            arranged += [one.id for one in within] if barrier else _segment(within, entropy)
     return arranged
 
 
 def _placed(waiting: Sequence[Waiting]) -> list[tuple[int, Waiting]]:
-    """Each with the window that it can come in: its own, or a later one that something before it has to wait for."""
+    """Each with the window that it can come in: its own, or a later one that something before it has to wait for.
+
+    What is written after an open entry may rest on it, and what was written before the end of a key on that key.
+    """
     barrier, newest = 0, 0
     chains: dict[bytes, int] = {}
     placed = []
     for one in waiting:
         window = max(one.window, barrier)
-        if one.chain == BARRIER:
-            window = barrier = max(window, newest)
+        if one.chain in _AFTER_ALL:
+            window = max(window, newest)
+        if one.chain in _BEFORE_ALL:
+            barrier = window
         elif one.chain is not None:
             window = chains[one.chain] = max(window, chains.get(one.chain, 0))
         newest = max(newest, window)
@@ -53,15 +61,18 @@ def _placed(waiting: Sequence[Waiting]) -> list[tuple[int, Waiting]]:
     return placed
 
 
-def _segments(entries: Sequence[Waiting]) -> list[tuple[int, Waiting]]:
-    """What is between two barriers has one number; a barrier has one of its own."""
-    number, numbered = 0, []
-    for one in entries:
-        step = 1 if one.chain == BARRIER else 0
-        number += step
-        numbered.append((number, one))
-        number += step
-    return numbered
+_AFTER_ALL: Final = frozenset({BARRIER, AFTER})
+"""These wait for all that was written before them."""
+_BEFORE_ALL: Final = frozenset({BARRIER, BEFORE})
+"""For these waits all that is written after them."""
+
+
+def _segment(entries: Sequence[Waiting], entropy: Entropy) -> list[int]:
+    """One window's entries, or those between two barriers of it."""
+    first = [one.id for one in entries if one.chain == BEFORE]
+    last = [one.id for one in entries if one.chain == AFTER]
+    sealed = [one for one in entries if one.chain not in {BEFORE, AFTER}]
+    return first + _shuffled(sealed, entropy) + last
 
 
 def _shuffled(entries: Sequence[Waiting], entropy: Entropy) -> list[int]:

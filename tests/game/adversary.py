@@ -17,7 +17,7 @@ from tests.game.confirming import confirmed
 from tests.game.playing import Round
 from tests.game.structure import Numbers, features
 
-DISCOUNT = 0.4
+DISCOUNT = 0.1
 """What a mistake leaves of an expert's weight."""
 RATE = 0.15
 

@@ -9,11 +9,15 @@ from typing import Any
 import pytest
 
 from broker import ledger, planner, recorder
+from broker.access.credentials import Scope
 from broker.openings import Openings
 from broker.planner import Planner
 from broker.windows import Waiting
 from schemas.entry import TAG_BYTES
+from schemas.names import Instant
 from tests.game.playing import Board
+from tests.game.scenes import OTHER
+from tests.world import DAY
 
 Plant = Callable[[pytest.MonkeyPatch, Board], None]
 
@@ -72,12 +76,27 @@ def tags_of_declarations(patch: pytest.MonkeyPatch, _: Board) -> None:
     patch.setattr(planner.Planner, "_lock", locked)
 
 
+async def list_a_key(board: Board) -> None:
+    """What a party may do at any time, and makes an open entry."""
+    home = board.here.home
+    async with home.store.begin() as tx:
+        at = home.clock()
+        await home.credentials.issue(tx, OTHER, {Scope.KEYS}, expires_at=Instant(at + DAY), at=at)
+
+
+def open_entries_in_their_place(patch: pytest.MonkeyPatch, board: Board) -> None:
+    """An open entry divides its window, and a party writes one between A's act and B's."""
+    patch.setattr(recorder, "BEFORE", recorder.BARRIER)
+    board.between = lambda: list_a_key(board)
+
+
 LEAKS: Mapping[str, tuple[Plant, str, str, str]] = {
-    # what is planted: how, in which exchange, who wins, who does not
+    # what is planted: how, in which exchange, who wins, and who does not where guesses are confirmed, not learned
     "order of writing": (order_of_writing, "heard", "another recipient", ""),
     "exact instants": (exact_instants, "heard", "another recipient", ""),
     "blinds of zeros": (blinds_of_zeros, "refused", "source", "recipient"),
     "one blind": (one_blind, "refused", "source", "portal"),
     "one salt": (one_salt, "refused", "recipient", "portal"),
+    "open entries in their place": (open_entries_in_their_place, "alone", "another recipient", ""),
     "tags of declarations": (tags_of_declarations, "heard", "source", "portal"),
 }

@@ -25,7 +25,7 @@ from schemas.entry import Entry
 from schemas.facts import FactKind, Facts
 from schemas.hpke import Suite
 from schemas.names import DeclarationId, Instant, ManifestDigest, PartyId, SubjectRef
-from tests.game.scenes import EXCHANGES, FIELDS, HOUSING, MAIRIE, OTHER, Table
+from tests.game.scenes import EXCHANGES, FIELDS, HOUSING, MAIRIE, OTHER, VISIBLE, Table
 from tests.world import CAF, CPAM, ELISE, MINUTE, MOVED, RENNES, World, world
 
 WITHOUT_STATUS = "source that does not ask how far"
@@ -60,7 +60,7 @@ class Round:
     pulled: Mapping[PartyId, Instant]
     entries: tuple[Entry, ...]
     checkpoints: tuple[tuple[int, Instant], ...]
-    """How much each checkpoint of the round added, and when, milliseconds from the window's start."""
+    """How much each checkpoint of the round added, and when, milliseconds from the first window's start."""
     written: tuple[Facts, ...]
     """What the entries say, in the order of writing: never the adversary's, but in the first format."""
     held: Mapping[str, Held]
@@ -108,22 +108,29 @@ class Board:
         self._number += 1
         people = {who: self._person(name) for who, name in (("A", "Anne"), ("B", "Brieuc"), ("C", "Corentin"))}
         table = Table(here, people, chance.randrange(2), chance.choice(("AB", "BA")), chance, between=self.between)
-        began = Instant(clock.now - clock.now % MINUTE)
-        seen = _Seen(exchange, table, await self._size(), began)
-        await EXCHANGES[exchange](table)
+        seen = _Seen(exchange, table, await self._size(), Instant(clock.now - clock.now % MINUTE))
+        table.turn = lambda: self._turn(seen, chance)
+        await {**EXCHANGES, **VISIBLE}[exchange](table)
         seen.status += await self._status(table)
         for party in PULLING:
             table.wait()
             seen.pulled[party] = clock.now
-            await self._take(party)
+            if party not in self.slow:
+                await self._take(party)
         seen.status += await self._status(table)
-        assert clock.now < began + MINUTE
-        clock.now = Instant(began + MINUTE + 2_000 + chance.randrange(500))
-        await here.home.ledger.sequence()
-        seen.checkpoints.append((await self._size() - seen.first, Instant(clock.now - began)))
+        await self._turn(seen, chance)
+        assert exchange in VISIBLE or len(seen.checkpoints) == 1
         for who, person in people.items():
-            seen.opened[who] = await self._openings(here.subject(person), began)
+            seen.opened[who] = await self._openings(here.subject(person), seen.began)
         return seen
+
+    async def _turn(self, seen: _Seen, chance: Random) -> None:
+        """The window ends, and is sequenced a while after."""
+        here, clock = self.here, self.here.clock
+        clock.now = Instant(clock.now - clock.now % MINUTE + MINUTE + 2_000 + chance.randrange(500))
+        before = seen.first + sum(added for added, _ in seen.checkpoints)
+        await here.home.ledger.sequence()
+        seen.checkpoints.append((await self._size() - before, Instant(clock.now - seen.began)))
 
     def _person(self, given: str) -> dict[str, Any]:
         letters = "".join(chr(97 + int(digit)) for digit in str(self._number))

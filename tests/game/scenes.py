@@ -36,6 +36,8 @@ class Table:
     grants: dict[tuple[str, PartyId], GrantId] = field(default_factory=dict)
     between: Callable[[], Awaitable[None]] | None = None
     """What an adversary who acts does after the first citizen and before the second."""
+    turn: Callable[[], Awaitable[None]] | None = None
+    """Ends the window: the next one begins."""
 
     def wait(self) -> None:
         """A while passes, another each time."""
@@ -152,3 +154,35 @@ async def narrowed(table: Table) -> None:
 EXCHANGES: Final[Mapping[str, Callable[[Table], Awaitable[None]]]] = {
     scene.__name__: scene for scene in (heard, alone, refused, ended, given, narrowed)
 }
+"""What R1 hides."""
+
+
+async def more(table: Table) -> None:
+    """Who acts first consented to CAF, too, or not: in one of the worlds there is one delivery more."""
+
+    async def act(who: str) -> None:
+        await table.give(who, RENNES, *([CAF] if who == table.order[0] and table.of(who) == CAF else []))
+        await table.declare(who)
+
+    await table.each(act)
+
+
+async def quiet(table: Table) -> None:
+    """Both declared, each in a window where nobody else did; then, in a third, one of them ends what CAF may hear."""
+    assert table.turn is not None
+    for who in table.order:
+        await table.give(who, CAF)
+        await table.declare(who)
+        await table.turn()
+    await table.give("C", OTHER)
+    await table.declare("C")
+
+    async def act(who: str) -> None:
+        if table.of(who) == CAF:
+            await table.here.home.consents.revoke(table.grants[who, CAF], VOICE)
+
+    await table.each(act)
+
+
+VISIBLE: Final[Mapping[str, Callable[[Table], Awaitable[None]]]] = {scene.__name__: scene for scene in (more, quiet)}
+"""What it does not: README.md says why."""

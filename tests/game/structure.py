@@ -7,7 +7,7 @@ window they name, when checkpoints came.
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
+from itertools import pairwise, product
 
 from schemas.entry import Entry, EntryKind
 from schemas.names import Instant
@@ -96,6 +96,9 @@ def _places(
         if mine[first] and mine[second]:
             near = sum(_nearest(one, mine[first]) < _nearest(one, mine[second]) for one in at)
             found[f"{kind.value} nearer to first's"] = near
+    for number, place in enumerate([at for at, entry, _ in placed if entry.kind is EntryKind.OPEN][:2]):
+        for kind in KINDS:
+            found[f"{kind.value} before open {number}"] = sum(at < place for at, entry in others if entry.kind is kind)
     for side, who in (("first", first), ("second", second)):
         for number, place in enumerate(mine[who][:4]):
             found[f"own {side} {number}"] = place
@@ -112,6 +115,11 @@ def _nearest(place: int, own: Sequence[int]) -> int:
 def _windows(game: Round, others: Sequence[tuple[int, Entry]], first: str, second: str) -> Numbers:
     """Whether what entries name as their window is nearer to when the one acted, or the other, or to a pull."""
     found: Numbers = {}
+    starts = sorted({entry.window for entry in game.entries})
+    for kind, (number, start) in product(KINDS, enumerate(starts[:3])):
+        found[f"{kind.value} in window {number}"] = sum(
+            entry.kind is kind and entry.window == start for _, entry in others
+        )
     for kind in KINDS:
         windows = [entry.window for _, entry in others if entry.kind is kind]
         for name, moments in (("acted", game.acted), ("declared", game.declared)):
