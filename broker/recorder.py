@@ -140,9 +140,8 @@ class Recorder:
             subject=subject,
             detail=detail,
         )
-        written = (
-            min(at, self._clock()) if written is None else written
-        )  # what holds from a later instant on is said now
+        if written is None:
+            written = min(at, self._clock())  # what holds from a later instant on is said now
         window = window_of(written, self._window_ms)
         if kind in OPEN_FACTS:
             return write(tx, opened(window, facts), _PLACES.get(kind, FIRST))
