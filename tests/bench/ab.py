@@ -50,8 +50,8 @@ class Side:
     def run(self, words: Sequence[str]) -> Told:
         """One run. Raises Failed."""
         command = [self.python, "-m", "tests.bench.ab_scenario", *words]
-        environment = {name: told for name, told in os.environ.items() if not name.startswith("UNEFOIS_")}
-        environment |= {"PYTHONPATH": str(self.folder)}
+        environment = {name: told for name, told in os.environ.items() if not name.startswith(("UNEFOIS_", "PYTHON"))}
+        environment |= {"PYTHONPATH": str(self.folder)}  # and compiled files are kept: a fresh worktree has none yet
         try:
             ended = subprocess.run(
                 command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False

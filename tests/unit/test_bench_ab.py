@@ -206,6 +206,24 @@ def test_figures_of_code_from_another_folder_are_refused(tmp_path: Path) -> None
         Side("A", tmp_path, str(python)).run(["checks"])
 
 
+def test_both_keep_their_compiled_files_and_neither_hears_of_another_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.setenv("UNEFOIS_HOME", "/elsewhere")
+    python = tmp_path / "python"
+    python.write_text(
+        "#!/bin/sh\n"
+        f"echo '{json.dumps({**line('fsck'), 'code': str(tmp_path)})}'\n"
+        "env | grep -E '^(PYTHON|UNEFOIS)' > told\n"
+    )
+    python.chmod(0o700)
+
+    Side("A", tmp_path, str(python)).run(["checks"])
+
+    assert f"PYTHONPATH={tmp_path}\n" == (tmp_path / "told").read_text()
+
+
 def repository(folder: Path, *files: str) -> Path:
     """A repository with one commit."""
     for name in ("requirements/dev.txt", *files):
