@@ -23,7 +23,7 @@ async def test_a_home_goes_on_where_its_log_went(tmp_path: Path, kafka: str, mon
     await Cluster((kafka,), "plaintext").make_topic(f"{prefix}declarations", 1, 1)
     chosen: dict[str, Any] = {"kafka_bootstrap": kafka, "kafka_security": "plaintext", "kafka_replicas": 1}
     chosen["kafka_topic_prefix"] = prefix
-    monkeypatch.setattr("broker.store.migrate.check", _well)  # the world's tables are made without a revision
+    monkeypatch.setattr("broker.belonging.check", _well)  # the world's tables are made without a revision
     async with world(tmp_path, **chosen) as here:
         for _ in range(3):
             await here.declare(MOVED, here.moved())
@@ -57,7 +57,7 @@ async def test_a_home_goes_on_where_its_log_went(tmp_path: Path, kafka: str, mon
             assert [] == await moved.fsck.check()
 
 
-async def _well(_: object) -> None:
+async def _well(*_: object) -> None:
     return
 
 

@@ -440,6 +440,7 @@ async def settle(here: World) -> None:
         async with Store.open(old.database_url) as store:
             await belonging.change_origin(store, keys, new.ledger_origin)
         del keys
+    gc.collect()  # the home that was made may lie in a circle, and holds its keys for as long
     with suppress(Refused):
         FileKeys.change_passphrase(old.keys_folder, here.home.entropy, None, "settled")
     async with open_home(new, here.clock) as home:
