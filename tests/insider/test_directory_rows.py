@@ -175,6 +175,19 @@ async def test_a_sector_that_is_changed_for_a_while_links_no_citizen_to_another_
     await watch.judge("party: sector")
 
 
+async def test_a_directory_that_an_insider_changed_is_not_signed(watch: Watch) -> None:
+    """What agencies pin is the house's word: whoever asks in that moment pins the insider's key for good."""
+    key = await slip_in_signing_key(watch, PORTAL)
+    watch.restart()
+    told = await watch.lets(watch.here.home.publication.newest())
+    if told is not None and key.kid.hex() in told.content:
+        watch.gained.add(RELEASE)
+    await watch.hand.remove("directory_notes")
+    await watch.hand.remove("signing_keys", kid=key.kid)
+
+    await watch.judge("directory: signed with a key that was slipped in")
+
+
 async def test_a_running_process_does_not_live_on_in_the_directory_of_yesterday(watch: Watch) -> None:
     """What was ended is ended in the tables; that they have changed is what the insider hides."""
     here = watch.here

@@ -267,6 +267,34 @@ async def test_yesterdays_delivery_with_its_grant_and_its_key_opens_nothing_at_t
     await watch.judge(f"{attack}, with its delivery")
 
 
+async def denied(watch: Watch, grant: GrantId) -> None:
+    """The citizen says no while the row says something else, and is told that there is nothing to end."""
+    watch.restart()
+    await watch.lets(watch.here.home.consents.revoke(grant, VOICE))
+    await watch.lets(watch.here.home.consents.revoke_all(watch.here.subject(), VOICE))
+
+
+LIES: dict[str, Callable[[World], Changes]] = {
+    "grant: said to be over while its citizen ends it": lambda here: {"status": "revoked"},
+    "grant: said to be another's while its citizen ends it": lambda here: {"subject": here.subject(YANN)},
+}
+
+
+@pytest.mark.parametrize("attack", LIES)
+async def test_a_citizen_who_says_no_is_heard_whatever_the_row_says_at_that_moment(watch: Watch, attack: str) -> None:
+    here = watch.here
+    given = await here.give(CAF, MOVED, FAMILY, HERS)
+    await here.step()
+    await watch.begins()
+
+    async with watch.hand.flipped(HEAD, {"id": given.grant.id}, **LIES[attack](here)):
+        await denied(watch, given.grant.id)
+    if await watch.hand.rows("consent_keys", grant_id=given.grant.id) and not watch.noticed:
+        watch.gained.add(ENDLESS)  # the citizen was told that it is over, or that there is no such consent
+
+    await watch.judge(attack)
+
+
 async def test_a_consent_key_that_is_swapped_with_another_grants_opens_nothing(watch: Watch) -> None:
     here = watch.here
     await here.subscribe(CPAM, MOVED, FAMILY, HERS)

@@ -9,7 +9,9 @@ import pytest
 from broker.access.credentials import Scope
 from broker.ports import KeyKind
 from broker.transparency.export import export
+from consent.grant import law
 from schemas.errors import Refused
+from schemas.hpke import SealingKey
 from schemas.names import Instant
 from tests.clients import Client
 from tests.insider.door import knocks
@@ -80,6 +82,16 @@ async def key_ends(here: World, stolen: Any) -> None:
         await here.home.registrar.revoke_key(tx, stolen.kid, here.clock)
 
 
+async def key_is_renewed(here: World, stolen: Any) -> None:
+    """The old one ends at once; nobody has revoked it."""
+    here.clock.pass_(1)
+    new = SealingKey.generate(stolen.suite)
+    async with here.home.store.begin() as tx:
+        await here.home.registrar.rotate_sealing(
+            tx, CAF, suite=new.suite, public=new.public, at=here.clock(), overlap_ms=0
+        )
+
+
 async def sealing_key_again(watch: Watch, stolen: Any) -> None:
     await watch.takes(CAF, stolen)
 
@@ -134,6 +146,16 @@ async def waits(here: World) -> Any:
     return given.grant.id
 
 
+async def mandate(here: World) -> Any:
+    given = await here.give(CAF, MOVED, FAMILY, HERS, basis=law("CSS, art. L583-3"))
+    await here.declare(MOVED, here.moved())
+    return given.grant.id
+
+
+async def mandate_ends(here: World, grant: Any) -> None:
+    await here.home.consents.end_mandate(grant, VOICE)
+
+
 async def revoked(here: World, grant: Any) -> None:
     await here.home.consents.revoke(grant, VOICE)
 
@@ -169,10 +191,12 @@ ENDINGS = {
     "restore: token": Ending(token, token_ends, token_again),
     "restore: client key": Ending(client, client_ends, client_again),
     "restore: sealing key": Ending(sealing_key, key_ends, sealing_key_again),
+    "restore: sealing key renewed": Ending(sealing_key, key_is_renewed, sealing_key_again),
     "restore: signing key": Ending(signing_key, signing_key_ends, signing_key_again),
     "restore: publishing right": Ending(right, right_ends, right_again),
     "restore: subscription ended": Ending(waits, subscription_ends, pulls),
     "restore: subscription paused": Ending(waits, subscription_pauses, pulls),
+    "restore: mandate ended": Ending(mandate, mandate_ends, pulls),
     "restore: revoked": Ending(waits, revoked, pulls),
     "restore: revoked, declared since": Ending(waits, revoked, pulls_what_is_declared_now),
     "restore: revoked and rotated": Ending(waits, revoked_and_rotated, pulls),
