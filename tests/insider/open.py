@@ -25,7 +25,7 @@ OPEN: Final[dict[str, frozenset[str]]] = {
     "another home's database: rotate": frozenset({LET_IN, KEYS_GONE}),
     "another home's database: run": frozenset({LET_IN, KEYS_GONE}),
     "client assertion: spent again": frozenset({LET_IN, RELEASE, UNNOTICED}),
-    "client key: inserted": frozenset({LET_IN, RELEASE}),
+    "client key: inserted": frozenset({LET_IN, RELEASE, UNNOTICED}),
     "client key: unpinned, brought back": frozenset({LET_IN, RELEASE, UNNOTICED}),
     "consent epoch: destroyed by hand": frozenset({KEYS_GONE}),
     "consent epoch: removed": frozenset({KEYS_GONE}),

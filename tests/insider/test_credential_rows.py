@@ -105,6 +105,7 @@ async def pinned_by_hand(watch: Watch, client: Client) -> AsyncIterator[None]:
     await watch.hand.copy("client_keys", {"kid": raw(other.key.thumbprint())}, **row)
     yield
     await watch.hand.remove("client_keys", kid=kid)
+    await watch.hand.remove("spent_assertions", party=CAF)
 
 
 async def test_a_clients_key_that_is_inserted_gets_no_access_token(watch: Watch) -> None:
