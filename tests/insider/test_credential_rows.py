@@ -9,6 +9,7 @@ from hashlib import sha256
 import pytest
 
 from broker.access.credentials import Scope
+from broker.outbound import Outbound, Reply
 from tests.clients import Client
 from tests.insider.door import issued, knocks
 from tests.insider.watch import Watch
@@ -148,3 +149,25 @@ async def test_an_assertion_that_was_used_counts_no_second_time_though_its_row_i
     await watch.hand.put("spent_assertions", spent)
 
     await watch.judge("client assertion: spent again")
+
+
+async def test_an_address_of_keys_that_is_changed_by_hand_is_asked_for_nothing(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The insider publishes a key of their own, and writes its address into the row of the family fund's."""
+    home, client = watch.here.home, Client(watch.here, CAF)
+    async with home.store.begin() as tx:
+        await home.key_sets.follow(tx, CAF, "https://caf.example/jwks", [Scope.RECEIVE], watch.here.clock())
+    await waits(watch)
+
+    async def fetched(_: Outbound, url: str, **__: object) -> Reply:
+        keys = [client.key.as_dict(private=False) | {"kid": client.key.thumbprint()}] if "insider" in url else []
+        return Reply(200, {}, json.dumps({"keys": keys}).encode(), whole=True)
+
+    monkeypatch.setattr(Outbound, "fetch", fetched)
+    async with watch.hand.flipped(["client_key_sets"], {"party": CAF}, url="https://insider.example/jwks"):
+        if (token := await watch.lets(client.redeem())) is not None:
+            await knocks(watch, token)
+    await watch.hand.remove("spent_assertions", party=CAF)
+
+    await watch.judge("client keys: another address")
