@@ -9,7 +9,8 @@ from schemas.declaration import Source, declare
 from schemas.entry import Entry
 from schemas.envelope import SignedDeclaration
 from schemas.hpke import SealingKey, Suite
-from schemas.names import DeclarationId, EventType, Instant, PartyId, uuid7
+from schemas.merkle import leaf_hash
+from schemas.names import DeclarationId, EventType, Instant, LeafHash, PartyId, uuid7
 from schemas.signing import Algorithm, PrivateKey
 from schemas.territories import territories_of
 from tests.insider.hand import Hand, Row
@@ -41,11 +42,19 @@ def listed(watch: Watch, key: PrivateKey | SealingKey) -> dict[str, Any]:
     return {**public, "valid_from": watch.here.clock(), "valid_to": None, "revoked_at": None}
 
 
-async def slip_in_entry(hand: Hand, entry: Entry) -> None:
-    """An entry of the insider's own words, at the end of those that wait for their place in the ledger."""
+async def slip_in_entry(hand: Hand, entry: Entry) -> LeafHash:
+    """An entry of the insider's own words, at the end of those that wait for their place in the ledger. A sealed one has
+    no opening: nobody seals one without the key store.
+    """
     model = (await hand.rows("ledger_entries"))[-1]
-    told = {"position": None, "leaf": entry.leaf_hash(), "entry": entry.encode()}
+    told = {"position": None, "leaf": leaf_hash(entry.encode()), "entry": entry.encode(), "window": entry.window}
     await hand.insert("ledger_entries", {name: value for name, value in {**model, **told}.items() if name != "id"})
+    return LeafHash(told["leaf"])
+
+
+async def is_signed(hand: Hand, leaf: LeafHash) -> bool:
+    """Whether this entry has its place in the ledger."""
+    return any(row["position"] is not None for row in await hand.rows("ledger_entries", leaf=leaf))
 
 
 async def token_of(hand: Hand, declaration: DeclarationId) -> bytes:

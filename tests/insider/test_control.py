@@ -21,7 +21,7 @@ async def test_without_an_attack_the_rightful_party_gets_its_value_and_nothing_i
 
     await watch.lets(watch.here.home.router.route())
     await watch.takes(CAF)
-    await watch.lets(watch.here.home.ledger.sequence())
+    await watch.lets(watch.here.home.ledger.sequence_unfinished())
 
     assert (1, 1, set()) == (watch.rightly, await watch.released(), watch.gained)
     assert (False, False, False) == (watch.noticed, watch.alarmed(), await watch.found())

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from connectors.contract import Applied, Rejected
-from schemas.entry import EntryKind
+from schemas.facts import FactKind
 from schemas.names import DeliveryId, PartyId, Reason
 from schemas.release import bitmap
 from tests.insider.hand import Row
@@ -184,7 +184,7 @@ async def test_a_delivery_of_one_declaration_is_not_released_as_that_of_another(
     async with watch.hand.flipped(["deliveries"], {"id": row["id"]}, declaration=seq):
         watch.restart()
         await watch.takes(CAF)
-        said = await here.entries(EntryKind.RELEASED)
+        said = await here.entries(FactKind.RELEASED)
         if any(entry.declaration == older.digest for entry in said):
             watch.gained.add(RELEASE)
 
@@ -216,7 +216,7 @@ async def test_a_delivery_that_was_never_released_is_not_acknowledged_because_it
         watch.restart()
         inbox = watch.here.inbox(CAF)
         await watch.lets(inbox.acknowledge(leased.id, Applied(None)))
-    if await watch.here.entries(EntryKind.APPLIED):
+    if await watch.here.entries(FactKind.APPLIED):
         watch.gained.add(LET_IN)
 
     await watch.judge("delivery: release claimed")

@@ -35,7 +35,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         await create_home(load(home=folder))
         async with open_home(load(home=folder)) as home:
             await populate(World(home, Clock(), folder))
-            await home.ledger.sequence()
+            await home.ledger.sequence_unfinished()
 
     folders = {name: tmp_path_factory.mktemp("two") / name for name in ("ours", "theirs")}
     for folder in folders.values():

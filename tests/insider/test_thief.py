@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from broker.arrived import Accepted
+from broker.endings.memory import MemoryEndings
 from broker.store.engine import Store
 from broker.wiring import assemble, open_log
 from connectors.contract import Rejected
@@ -116,8 +117,16 @@ async def test_an_old_copy_with_todays_keys_opens_nothing_after_a_rotation(watch
 
     home = here.home
     async with Store.open(f"sqlite+aiosqlite:///{copy}") as store, open_log(home.settings, store, here.clock) as log:
-        same = {"store": store, "log": log, "keys": home.keys, "clock": here.clock, "entropy": home.entropy}
-        thief = World(assemble(home.settings, **same), here.clock, here.folder)  # type: ignore[arg-type]
+        machine = assemble(
+            home.settings,
+            store=store,
+            log=log,
+            keys=home.keys,
+            endings=MemoryEndings(),  # a thief of keys and backups, and not of the journal beside them
+            clock=here.clock,
+            entropy=home.entropy,
+        )
+        thief = World(machine, here.clock, here.folder)
         elsewhere = Watch(thief, Hand.on(f"sqlite+aiosqlite:///{copy}"), watch.said)
         await elsewhere.lets(thief.home.router.route())
         await elsewhere.takes(CAF)

@@ -17,8 +17,8 @@ from broker.transparency.export import export
 from broker.wiring import Home, assemble
 from connectors.contract import Pulled
 from schemas.delivery import open_release
-from schemas.entry import EntryKind
 from schemas.errors import Corrupt, Refused, Unavailable
+from schemas.facts import FactKind
 from schemas.hpke import SealingKey
 from schemas.locked import manifest_of
 from schemas.names import DeclarationId, PartyId
@@ -72,12 +72,12 @@ class Watch:
         """What a party holds after a pull."""
         if not pulled.locked:
             return
-        for kid in [key] if key is not None else await self._keys_of(party):
-            try:
-                opened = open_release(pulled.locked, pulled.key_release, kid)
-            except Refused:
-                continue
-            for one in opened:
+        own = [each for each in await self._keys_of(party) if key is None or each.kid != key.kid]
+        if key is not None and _opens(pulled, key) is None:
+            self.rightly += sum(len(_opens(pulled, each) or ()) for each in own)  # sealed to who pulled, and to no thief
+            return
+        for kid in own if key is None else [key]:
+            for one in _opens(pulled, kid) or ():
                 manifest = manifest_of(one.locked.payload)
                 names = self.here.home.catalogue.by_id(manifest.schema).names
                 held = {names[each.index] for each, _ in zip(one.locked.fields, one.release.keys, strict=True)}
@@ -102,7 +102,7 @@ class Watch:
         """The end of the attack: it gave nothing, or just what the table of open attacks says. `openly`: it was done by
         an operator, as the documentation says; what matters is that it gives nothing.
         """
-        await self.lets(self.here.home.ledger.sequence())
+        await self.lets(self.here.home.ledger.sequence_unfinished())
         if await self.released() > self.released_before + self.rightly:
             self.gained.add(RELEASE)
         if not (openly or self.noticed or self.alarmed() or await self.found()):
@@ -126,15 +126,29 @@ class Watch:
 
     async def released(self) -> int:
         try:
-            return len(await self.here.entries(EntryKind.RELEASED))
-        except Refused:  # an entry that somebody has changed
+            return len(await self.here.entries(FactKind.RELEASED))
+        except (Refused, Corrupt):  # an entry that somebody has changed
             return 0
+
+
+def _opens(pulled: Pulled, key: SealingKey) -> list[ReleasedDelivery] | None:
+    try:
+        return list(open_release(pulled.locked, pulled.key_release, key))
+    except Refused:
+        return None
 
 
 def anew(home: Home) -> Home:
     """The same home in another process."""
-    same = {"store": home.store, "log": home.log, "keys": home.keys, "clock": home.clock, "entropy": home.entropy}
-    return assemble(home.settings, **same)  # type: ignore[arg-type]
+    return assemble(
+        home.settings,
+        store=home.store,
+        log=home.log,
+        keys=home.keys,
+        endings=home.endings,
+        clock=home.clock,
+        entropy=home.entropy,
+    )
 
 
 def settle(attack: str, gained: set[str]) -> None:
