@@ -9,6 +9,7 @@ Source: docs/protocol.md, section 6; docs/architecture.md, "Transactions that ma
 
 from collections.abc import Collection, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Final
 
 from sqlalchemy import bindparam, select, update
@@ -37,6 +38,7 @@ from schemas.directory import Directory, SealingKeyEntry
 from schemas.errors import Corrupt, Refused
 from schemas.facts import FactKind
 from schemas.hpke import SealingKey
+from schemas.locked import manifest_of
 from schemas.names import DeliveryId, GrantId, Instant, Kid, PartyId, Reason
 from schemas.release import LockedDelivery, Release, Statement, indices, make_release, open_locked, seal_releases
 from schemas.signing import PrivateKey
@@ -207,6 +209,8 @@ class Gate:
             try:
                 locked, dek = self._unlocked(delivery, ground)
             except Refused as fault:  # faulty at its source, or changed in the mailbox: it closes no other
+                if fault.code == "gate.not-as-planned":
+                    logger().error("gate.not-as-planned", delivery=delivery.id, recipient=delivery.recipient)
                 why = Rejection(fault.code, Reason.INVALID_ENVELOPE)
                 await self._mailbox.park(tx, delivery, why, ground.at)
                 opened.withheld.append((delivery.id, why.reason))
@@ -266,6 +270,8 @@ class Gate:
         names = [event.names[index] for index in indices(delivery.fields, len(event.names))]
         subscription = ground.subscriptions.get(delivery.subscription)  # None: its row lost its seal
         # Asked for anew after its end, or approved anew for less: what it was planned under has ended.
+        if subscription is not None and not _under(subscription, delivery):
+            return Reason.UNSOUND  # approved for somebody else, or something else
         if subscription is None or subscription.status is not SubscriptionStatus.APPROVED:
             return Reason.ENDED
         if not subscription.fields.issuperset(names):
@@ -322,6 +328,8 @@ class Gate:
                 raise Refused("gate.not-as-planned", f"/{name}")
         if locked.delivery_id != delivery.id:
             raise Refused("gate.not-as-planned", "/delivery_id")
+        if sha256(locked.payload).digest() != delivery.manifest or not _declares(locked.payload, delivery):
+            raise Refused("gate.not-as-planned", "/payload")  # else the ledger tells of another declaration
         planned = indices(delivery.fields, len(self._catalogue.by_id(delivery.schema).names))
         if tuple(each.index for each in locked.fields) != planned:
             raise Refused("gate.not-as-planned", "/fields")
@@ -362,6 +370,19 @@ class Gate:
 def _of(grant: Grant, delivery: Delivery) -> bool:
     """Whether a delivery under this grant can be: the grant's own citizen, and its own recipient."""
     return (grant.subject, grant.recipient) == (delivery.subject, delivery.recipient)
+
+
+def _under(subscription: Subscription, delivery: Delivery) -> bool:
+    """Whether a delivery can be planned for this subscription."""
+    theirs = (subscription.recipient, subscription.event_type, subscription.purpose)
+    return theirs == (delivery.recipient, delivery.event_type, delivery.purpose)
+
+
+def _declares(payload: bytes, delivery: Delivery) -> bool:
+    """Whether the declaration's row says what its manifest says."""
+    manifest = manifest_of(payload)
+    said = (manifest.declaration_id, manifest.source, manifest.event_type, manifest.schema)
+    return said == (delivery.declaration_id, delivery.source, delivery.event_type, delivery.schema)
 
 
 def _check_count(wanted: Sized) -> None:

@@ -2,12 +2,14 @@
 
 Refuses: an entry outside a transaction.
 Keeps: an entry, its opening and its effect are committed together or not at all. Whoever reads the entry alone learns
-nothing: what it says is sealed under a fresh blind, but for what is public by right.
+nothing: what it says is sealed under a fresh blind, but for what is public by right. Each carries the house's MAC, for
+the sequencer, which signs no other's word.
 Source: docs/protocol.md, section 8.
 """
 
 from broker.openings import Openings
 from broker.ports import Entropy
+from broker.rows.macs import NONCE_BYTES, RowMacs
 from broker.store.engine import Transaction
 from broker.store.tables import ledger_entries, ledger_openings
 from consent.grant import Grant
@@ -35,29 +37,18 @@ BARRIER = b""
 """The chain of an open entry: everything keeps its order to it."""
 
 
-def write(tx: Transaction, entry: Entry, chain: bytes | None) -> LeafHash:
-    """Add one entry to the ledger; it is there when the caller's transaction is. Returns its leaf hash.
-
-    `chain`: entries of one chain stay in the order of their writing, and in that order to every BARRIER.
-    """
-    encoded = entry.encode()
-    leaf = merkle.leaf_hash(encoded)
-    tx.add(ledger_entries, {"leaf": leaf, "entry": encoded, "window": entry.window, "chain": chain})
-    # Crash here: the entry is gone together with what it tells of, for both are one transaction.
-    return leaf
-
-
 class Recorder:
     """Writes entries in the broker's name."""
 
     def __init__(
-        self, party: PartyId, catalogue: Catalogue, entropy: Entropy, openings: Openings, window_ms: int
+        self, party: PartyId, catalogue: Catalogue, entropy: Entropy, openings: Openings, macs: RowMacs, window_ms: int
     ) -> None:
         """`window_ms`: how long a window is, at least 1."""
         self._party = party
         self._catalogue = catalogue
         self._entropy = entropy
         self._openings = openings
+        self._macs = macs
         self._window_ms = window_ms
 
     def record(
@@ -114,11 +105,24 @@ class Recorder:
         written = at if written is None else written
         window = window_of(written, self._window_ms)
         if kind in OPEN_FACTS:
-            return write(tx, opened(window, facts), BARRIER)
+            return self.tell(tx, window, facts)
         with_plan = kind_of(facts) in {EntryKind.PLANNED, EntryKind.RELEASED}
         opening = Opening(blind, plan_blind if with_plan else None, facts)
-        leaf = write(tx, opening.seal(window, tag), grant)
+        leaf = self._write(tx, opening.seal(window, tag), grant)
         tx.add(ledger_openings, self._openings.row(leaf, opening, about, written))
+        return leaf
+
+    def tell(self, tx: Transaction, window: Instant, facts: Facts) -> LeafHash:
+        """An open entry, in clear; everything keeps its order to it. Returns its leaf hash."""
+        return self._write(tx, opened(window, facts), BARRIER, self._entropy(NONCE_BYTES))
+
+    def _write(self, tx: Transaction, entry: Entry, chain: bytes | None, nonce: bytes = b"") -> LeafHash:
+        """`chain`: entries of one chain stay in the order of their writing, and in that order to every BARRIER."""
+        encoded = entry.encode()
+        leaf = merkle.leaf_hash(encoded)
+        row = {"leaf": leaf, "window": entry.window, "chain": chain}
+        tx.add(ledger_entries, {**row, "entry": encoded, "mac": self._macs.of(ledger_entries.name, row, nonce)})
+        # Crash here: the entry is gone together with what it tells of, for both are one transaction.
         return leaf
 
     def grant(

@@ -50,7 +50,9 @@ from broker.ports import Clock, Entropy, KeyKind, KeyStore, Log
 from broker.pruning import Pruning
 from broker.recorder import Recorder
 from broker.router import TOPIC, Router
+from broker.rows import macs as row_macs
 from broker.rows import seals
+from broker.rows.macs import RowMacs
 from broker.rows.seals import RowVerifier
 from broker.settings import parts
 from broker.settings.choices import Settings
@@ -95,6 +97,7 @@ class Home:
     endings: Endings
     keyring: Keyring
     rows: RowVerifier
+    macs: RowMacs
     catalogue: Catalogue
     lookup: Lookup
     identity: Identity
@@ -153,6 +156,7 @@ async def open_home(
     async with open_unchecked(settings, clock, entropy, events) as home:
         await belonging.check(home.store, home.keys, settings.ledger_origin)
         seals.check_ready(home.keys)
+        row_macs.check_ready(home.keys)
         await pinning.check(home.store, home.log)
         await catch_up(home)
         yield home
@@ -251,13 +255,13 @@ def assemble(
     events = events or catalogue.builtin()
     store.journal = endings
     rows = seals.verifier_of(keys)
-    signer = seals.signer_of(keys, rows)
+    signer, macs = seals.signer_of(keys, rows), row_macs.macs_of(keys)
     lookup = Lookup(rows)
     keyring = Keyring(keys)
     identity = Identity(keys, entropy)
     window_ms = settings.ledger_window_seconds * 1_000
     openings = Openings(keys, entropy, identities.ledger_secret(keys))
-    recorder = Recorder(party, events, entropy, openings, window_ms)
+    recorder = Recorder(party, events, entropy, openings, macs, window_ms)
     registrar = Registrar(recorder, events, signer)
     planner = Planner(events, recorder, entropy)
     intake = Intake(
@@ -268,6 +272,7 @@ def assemble(
         keyring=keyring,
         catalogue=events,
         recorder=recorder,
+        macs=macs,
         party=party,
         kept_ms=settings.declaration_retention_days * 86_400_000,
         clock=clock,
@@ -287,6 +292,7 @@ def assemble(
     consents = Consents(
         store=store,
         rows=rows,
+        macs=macs,
         lookup=lookup,
         keyring=keyring,
         planner=planner,
@@ -303,6 +309,7 @@ def assemble(
         planner=planner,
         catalogue=events,
         recorder=recorder,
+        macs=macs,
         complete=consents.complete,
         clock=clock,
     )
@@ -310,6 +317,7 @@ def assemble(
     ledger = Ledger(
         store=store,
         openings=openings,
+        macs=macs,
         origin=belonging.pinned_origin(keys) or settings.ledger_origin,
         first_origin=belonging.first_origin(keys),
         key=ledger_key(keys),
@@ -357,6 +365,7 @@ def assemble(
         endings=endings,
         keyring=keyring,
         rows=rows,
+        macs=macs,
         catalogue=events,
         lookup=lookup,
         identity=identity,
@@ -423,6 +432,7 @@ def assemble(
             planner=planner,
             router=router,
             recorder=recorder,
+            macs=macs,
             clock=clock,
         ),
         ledger=ledger,

@@ -54,7 +54,7 @@ async def slip_in_entry(hand: Hand, entry: Entry) -> LeafHash:
 
 async def is_signed(hand: Hand, leaf: LeafHash) -> bool:
     """Whether this entry has its place in the ledger."""
-    return any(row["position"] is not None for row in await hand.rows("ledger_entries", leaf=leaf))
+    return any((row["position"] or -1) >= 0 for row in await hand.rows("ledger_entries", leaf=leaf))
 
 
 async def token_of(hand: Hand, declaration: DeclarationId) -> bytes:

@@ -16,7 +16,7 @@ from broker.transparency.audits import audit_folder
 from broker.transparency.export import export
 from broker.wiring import Home, assemble
 from connectors.contract import Pulled
-from schemas.delivery import open_release
+from schemas.delivery import ReleasedDelivery, open_release
 from schemas.errors import Corrupt, Refused, Unavailable
 from schemas.facts import FactKind
 from schemas.hpke import SealingKey
