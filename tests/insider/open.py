@@ -35,8 +35,6 @@ OPEN: Final[dict[str, frozenset[str]]] = {
     "gate epoch: made younger": frozenset({ENDLESS}),
     "grant: said to be over while its citizen ends it": frozenset({ENDLESS, UNNOTICED}),
     "ledger: a release's entry taken away": frozenset({UNNOTICED}),
-    "ledger: entry slipped in": frozenset({SIGNED}),
-    "ledger: open entry slipped in": frozenset({SIGNED}),
     "subscription: unpaused": frozenset({VALUE, RELEASE, UNNOTICED}),
     "token: revoked, put back": frozenset({UNNOTICED}),
 }
