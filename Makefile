@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # The tests start hundreds of processes; without its compiled files each of them would compile the house anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo demo-cluster test test-proof test-cluster test-agency test-faults test-conformance coverage check lint types layers bench bench-growth bench-consents soak docs clean
+.PHONY: demo demo-cluster test test-strange test-proof test-cluster test-agency test-faults test-conformance coverage check lint types layers bench bench-growth bench-consents soak docs clean
 
 # `make demo SERVE=1`, or `make demo -- --serve`, ends with a live sandbox, until Ctrl-C.
 SERVE ?= $(filter --serve,$(MAKECMDGOALS))
@@ -23,6 +23,10 @@ demo-cluster: $(VENV)/dev
 
 test: check
 	$(BIN)/python -m pytest -n 2 -m "not proof" --durations=10 -rs
+
+# The same in a strange place: another user, Python, language, zone and umask, a path with spaces, a clock near 0.
+test-strange: $(VENV)/dev
+	.ci/strange
 
 # The long proofs, wherever they stand: what is marked `proof`, and again with more what `make test` does with less: a
 # thousand revocation races, every byte mutated, a thousand examples of each property, a kill at each passage.
@@ -91,7 +95,7 @@ docs: $(VENV)/docs
 
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed: install it, or say make PYTHON=/path/to/python3"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	"$(PYTHON)" -m venv $(VENV)
 
 # Everything installed is pinned by hash; the project itself is installed from this checkout, without a download.
 $(VENV)/runtime: requirements/runtime.txt pyproject.toml | $(VENV)/bin/python

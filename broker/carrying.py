@@ -24,7 +24,7 @@ from broker.crashpoints import mark
 from broker.deliveries import ACTIVE, DEAD, Delivery, DeliveryState, load, record, withhold
 from broker.keyring import Keyring
 from broker.ports import Clock, Entropy
-from broker.recorder import Recorder
+from broker.recorder import FIRST, Recorder
 from broker.store.engine import Store, Transaction
 from broker.store.migrate import CARRY
 from broker.store.tables import deliveries, meta
@@ -97,7 +97,7 @@ class Carrying:
             self._open(tx, FactKind.LEDGER_OPENED, detail=first_ledger.follows(done.old))
             for facts in told:
                 if facts.kind in OPEN_FACTS:
-                    self._recorder.tell(tx, self._window, facts)
+                    self._recorder.tell(tx, self._window, facts, FIRST)
                     done.public += 1
             waiting = [one for one in await load(tx) if _not_over(one)]
             heads = await self._grants(tx, told, {one.grant_id for one in waiting}, done)

@@ -33,7 +33,7 @@ from consent.grant import Basis, Grant, Scope, Status, Voice
 from consent.policy import Subscription, SubscriptionStatus
 from consent.rows import digest_of
 from schemas.catalogue import Catalogue, EventSchema
-from schemas.errors import Refused, Unavailable
+from schemas.errors import Corrupt, Refused, Unavailable
 from schemas.facts import FactKind
 from schemas.names import EventType, GrantId, Instant, LeafHash, PartyId, Purpose, Reason, SubjectRef, uuid7
 
@@ -166,10 +166,14 @@ class Consents:
 
     async def revoke_all(self, subject: SubjectRef, voice: Voice) -> list[Recorded]:
         """Revoke every consent of a citizen that still stands; mandates by law stay. Each is a transaction of its
-        own.
+        own. Raises Corrupt `registry.unsound`, after the others: one has been edited to look as if it were over.
         """
         async with self._store.read() as tx:
-            living = [grant for grant in await registry.of_subject(tx.conn, subject) if not grant.status.over]
+            there = await registry.of_subject(tx.conn, subject)
+            over = [grant for grant in there if grant.status.over]
+            edited = await registry.unsound(tx.conn, over, {})  # over by their row alone: the last ones, for they raise
+        living = [grant for grant in there if not grant.status.over]
+        living += [grant for grant in over if grant.id in edited]
         ended = [await _unless_over(self.revoke(grant.id, voice)) for grant in living if not grant.by_law]
         return [recorded for recorded in ended if recorded is not None]
 
@@ -240,6 +244,8 @@ class Consents:
         await tx.lock_exclusive([citizen_lock(there.subject)])
         await tx.lock_exclusive([grant_id])
         head = (await registry.current(tx.conn, [grant_id]))[grant_id]
+        if head.status.over and await registry.unsound(tx.conn, [head], {}):  # its key lives: nobody has ended it
+            raise Corrupt("registry.unsound", grant=grant_id.hex())
         ended, at = await tx.endings(), self._clock()
         moved = await self._lost(tx, ended, head, at)
         for old, new in moved:

@@ -13,9 +13,9 @@ from sqlalchemy import select
 from broker.crashpoints import mark
 from broker.openings import Openings
 from broker.store.engine import Transaction
-from broker.store.tables import ledger_entries, ledger_erased, ledger_openings
+from broker.store.tables import ledger_entries, ledger_erased, ledger_erasures, ledger_openings
 from broker.wiring import Home
-from schemas.disclosure import Disclosure, digest
+from schemas.disclosure import Disclosure, Erased, digest
 from schemas.entry import Entry, Opening, window_of
 from schemas.errors import Refused
 from schemas.facts import FactKind
@@ -101,8 +101,9 @@ async def _of_grants(
     return found
 
 
-async def _erased(tx: Transaction) -> list[frozenset[LeafHash]]:
+async def _erased(tx: Transaction) -> list[Erased]:
     lists: dict[bytes, set[LeafHash]] = {}
     for row in await tx.execute(select(ledger_erased)):
         lists.setdefault(row.by, set()).add(LeafHash(row.leaf))
-    return [frozenset(leaves) for leaves in lists.values()]
+    blinds = {row.leaf: row.blind for row in await tx.execute(select(ledger_erasures))}
+    return [Erased(blinds.get(by, b""), frozenset(leaves)) for by, leaves in lists.items()]

@@ -27,8 +27,8 @@ K = TypeVar("K")
 class RowsBehind(Unavailable):
     """These grants are to be completed first (`Consents.complete`), and then it goes on."""
 
-    def __init__(self, grants: Sequence[GrantId]) -> None:
-        super().__init__("endings.behind", count=len(grants))
+    def __init__(self, code: str, grants: Sequence[GrantId], count: int) -> None:
+        super().__init__(code, count=count)
         self.grants = tuple(grants)
 
 
@@ -74,7 +74,7 @@ def caught_up(ended: Ended, grants: Sequence[Grant]) -> list[Grant]:
     there = obeyed(ended, {grant.id: grant for grant in grants})
     behind = [grant.id for grant in grants if there[grant.id].version > grant.version]
     if behind:
-        raise RowsBehind(behind)
+        raise RowsBehind("endings.behind", behind, count=len(behind))
     return list(there.values())
 
 

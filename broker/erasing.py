@@ -14,14 +14,14 @@ from sqlalchemy import ColumnElement, Select, delete, func, select
 
 from broker.crashpoints import mark
 from broker.openings import PERIOD_MS, Openings
-from broker.ports import Clock, KeyKind, KeyStore
+from broker.ports import Clock, Entropy, KeyKind, KeyStore
 from broker.recorder import Recorder
 from broker.store.engine import Transaction
-from broker.store.tables import ledger_erased, ledger_openings
+from broker.store.tables import ledger_erased, ledger_erasures, ledger_openings
 from consent import registry
 from consent.asking import one_of
-from schemas.disclosure import erasure_digest
-from schemas.facts import FactKind, Facts
+from schemas.entry import commit_erased
+from schemas.facts import BLIND_BYTES, FactKind, Facts
 from schemas.names import GrantId, Instant, LeafHash
 
 BATCH: Final = 500
@@ -37,16 +37,21 @@ def due(before: Instant) -> Select[Any]:
 class Erasing:
     """Takes openings away, inside the caller's transaction."""
 
-    def __init__(self, keys: KeyStore, openings: Openings, recorder: Recorder, clock: Clock) -> None:
+    def __init__(
+        self, *, keys: KeyStore, openings: Openings, recorder: Recorder, clock: Clock, entropy: Entropy
+    ) -> None:
         self._keys = keys
         self._openings = openings
         self._recorder = recorder
         self._clock = clock
+        self._entropy = entropy
 
     async def erase(self, tx: Transaction, leaves: Sequence[LeafHash]) -> LeafHash:
         """Destroy the openings of these entries. Returns the leaf of the entry that says so."""
         at = self._clock()
-        by = self._recorder.record(tx, FactKind.ERASED, at, count=len(leaves), detail=erasure_digest(leaves))
+        blind = self._entropy(BLIND_BYTES)
+        by = self._recorder.record(tx, FactKind.ERASED, at, detail=commit_erased(blind, leaves))
+        tx.add(ledger_erasures, {"leaf": by, "blind": blind})
         for leaf in leaves:
             tx.add(ledger_erased, {"leaf": leaf, "by": by})
         await tx.execute(delete(ledger_openings).where(one_of(ledger_openings.c.leaf, "leaves")), {"leaves": leaves})

@@ -254,7 +254,7 @@ class Gate:
             grants=ended_grants.obeyed(ended, grants),
             ended=ended,
             consent_keys=consent_keys,
-            unsound=registry.unsound(grants.values(), consent_keys),
+            unsound=await registry.unsound(tx.conn, grants.values(), consent_keys),
             released=await self._released(tx, [one for one in wanted if one.under_lease(at)], key.kid),
             subscriptions=await self._lookup.subscriptions_by_id(tx),
         )

@@ -177,14 +177,14 @@ class Ledger:
                 await tx.execute(
                     select(ledger_entries.c.entry, ledger_entries.c.position)
                     .where(ledger_entries.c.leaf == leaf)
-                    .order_by(ledger_entries.c.id)
+                    .order_by(ledger_entries.c.position.desc().nulls_last())
                     .limit(1)
                 )
             ).one_or_none()
             if row is None:
                 raise Refused("ledger.unknown-entry", "/entry")
             newest, note = await newest_checkpoint(tx)
-            if row.position is None or row.position >= newest:
+            if row.position is None or not 0 <= row.position < newest:
                 raise Refused("ledger.not-sequenced-yet", "/entry")
             reach = (each for each in cosigned if each[0] > row.position)
             size, signed = next(reach, None) or (newest, Note.parse(note.encode()))

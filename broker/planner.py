@@ -111,7 +111,7 @@ async def standing_of(
         await tx.lock_exclusive(unbound)
         there = await registry.for_routing(tx.conn, subjects, event_type)
     found = await registry.consent_keys_of(tx.conn, [grant for grant in there if not grant.status.over], keys)
-    broken = registry.unsound(there, found)
+    broken = await registry.unsound(tx.conn, there, found)
     grants: dict[SubjectRef, dict[GrantId, Grant]] = {subject: {} for subject in subjects}
     unsound: dict[SubjectRef, set[GrantId]] = {subject: set() for subject in subjects}
     for grant in ended_grants.caught_up(await tx.endings(), there):

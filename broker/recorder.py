@@ -7,12 +7,15 @@ the sequencer, which signs no other's word.
 Source: docs/protocol.md, section 8.
 """
 
+from collections.abc import Mapping
+from typing import Final
+
 from broker.openings import Openings
-from broker.ports import Entropy
+from broker.ports import Clock, Entropy
 from broker.rows.macs import NONCE_BYTES, RowMacs
 from broker.store.engine import Transaction
 from broker.store.tables import ledger_entries, ledger_openings
-from consent.grant import Grant
+from consent.grant import Grant, Status
 from consent.rows import digest_of
 from schemas import merkle
 from schemas.catalogue import Catalogue
@@ -33,15 +36,40 @@ from schemas.names import (
 )
 from schemas.release import bitmap
 
-BARRIER = b""
-"""The chain of an open entry: everything keeps its order to it."""
+BARRIER: Final = b""
+"""The chain of what everything keeps its order to: the beginning of a ledger that follows another, and its end."""
+FIRST: Final = b"first"
+LAST: Final = b"last"
+"""The chains of the other open entries: what begins comes before everything else of its window, what ends comes after.
+
+A chain of its own place for each would part its window in two, in which the acts before and after could be told apart;
+and an administration can have open entries made when it likes.
+"""
+_PLACES: Final[Mapping[FactKind, bytes]] = {
+    FactKind.LEDGER_OPENED: BARRIER,
+    FactKind.MIGRATED: BARRIER,
+    FactKind.KEY_REVOKED: LAST,
+    FactKind.SUBSCRIPTION_ENDED: LAST,
+    FactKind.RIGHT_ENDED: LAST,
+    FactKind.EPOCH_DESTROYED: LAST,
+    FactKind.ERASED: LAST,
+    FactKind.DISCLOSED: LAST,
+}
 
 
 class Recorder:
     """Writes entries in the broker's name."""
 
     def __init__(
-        self, party: PartyId, catalogue: Catalogue, entropy: Entropy, openings: Openings, macs: RowMacs, window_ms: int
+        self,
+        party: PartyId,
+        catalogue: Catalogue,
+        *,
+        openings: Openings,
+        macs: RowMacs,
+        window_ms: int,
+        clock: Clock,
+        entropy: Entropy,
     ) -> None:
         """`window_ms`: how long a window is, at least 1."""
         self._party = party
@@ -50,6 +78,7 @@ class Recorder:
         self._openings = openings
         self._macs = macs
         self._window_ms = window_ms
+        self._clock = clock
 
     def record(
         self,
@@ -102,7 +131,9 @@ class Recorder:
             subject=subject,
             detail=detail,
         )
-        written = at if written is None else written
+        written = (
+            min(at, self._clock()) if written is None else written
+        )  # what holds from a later instant on is said now
         window = window_of(written, self._window_ms)
         if kind in OPEN_FACTS:
             return self.tell(tx, window, facts)
@@ -112,12 +143,15 @@ class Recorder:
         tx.add(ledger_openings, self._openings.row(leaf, opening, about, written))
         return leaf
 
-    def tell(self, tx: Transaction, window: Instant, facts: Facts) -> LeafHash:
-        """An open entry, in clear; everything keeps its order to it. Returns its leaf hash."""
-        return self._write(tx, opened(window, facts), BARRIER, self._entropy(NONCE_BYTES))
+    def tell(self, tx: Transaction, window: Instant, facts: Facts, chain: bytes | None = None) -> LeafHash:
+        """An open entry, in clear, at the place of its kind, or in this chain. Returns its leaf hash."""
+        chain = _PLACES.get(facts.kind, FIRST) if chain is None else chain
+        return self._write(tx, opened(window, facts), chain, self._entropy(NONCE_BYTES))
 
     def _write(self, tx: Transaction, entry: Entry, chain: bytes | None, nonce: bytes = b"") -> LeafHash:
-        """`chain`: entries of one chain stay in the order of their writing, and in that order to every BARRIER."""
+        """`chain`: entries of one chain stay in the order of their writing, and in that order to every BARRIER; FIRST
+        and LAST have their places in their window.
+        """
         encoded = entry.encode()
         leaf = merkle.leaf_hash(encoded)
         row = {"leaf": leaf, "window": entry.window, "chain": chain}
@@ -137,6 +171,7 @@ class Recorder:
     ) -> LeafHash:
         """The entry of one version of a grant; `detail` commits to the whole version, so that no row can be edited.
 
+        `reason`: that of a pause says so by itself, while it lasts.
         `written`: as for `record`.
         """
         return self.record(
@@ -149,7 +184,7 @@ class Recorder:
             purpose=grant.purpose,
             grant=grant.id,
             grant_version=grant.version,
-            reason=reason,
+            reason=reason or (Reason.PAUSED if grant.status is Status.PAUSED else None),
             fields=self._fields(grant),
             basis=grant.basis.text,
             detail=digest_of(grant),

@@ -55,6 +55,7 @@ KEPT: Final[Mapping[str, Kept]] = {
     "ledger_erased": Kept(
         "an entry that nobody can open any more", "for ever: it says that its opening is not missing"
     ),
+    "ledger_erasures": Kept("an erasure", "for ever: its entry is checked with it"),
     "first_ledger": Kept("a fact of the first format", "for ever: this home's own checks rest on it"),
     "ledger_checkpoints": Kept(
         "a batch of entries",

@@ -1,9 +1,10 @@
 """Windows: in which order the entries of a window of time come into the ledger, so that their order tells nothing.
 
 Refuses: nothing; it arranges.
-Keeps: entries of one chain (a grant, with the deliveries under it) stay in the order of their writing, and everything
-keeps its order to an open entry; beyond that every order is equally likely. What waits for a later window waits with
-whatever depends on it: clocks of several machines differ, the order of the locks does not.
+Keeps: entries of one chain (a grant, with the deliveries under it) stay in the order of their writing. What is public
+and begins (a key, a right) comes before everything else of its window, what ends comes after; everything keeps its
+order to a barrier. Beyond that every order is equally likely. What waits for a later window waits with whatever depends
+on it: clocks of several machines differ, the order of the locks does not.
 Source: docs/protocol.md, section 8, "Windows"; ledger.md, R1.
 """
 
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from broker.ports import Entropy
-from broker.recorder import BARRIER
+from broker.recorder import BARRIER, FIRST, LAST
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,20 +34,22 @@ def arrange(waiting: Sequence[Waiting], before: int | None, most: int, entropy: 
         if (before is not None and window >= before) or len(arranged) >= most:
             break
         for _, segment in groupby(_segments([one for _, one in entries]), key=lambda each: each[0]):
-            arranged += _shuffled([one for _, one in segment], entropy)
+            arranged += _placed_in([one for _, one in segment], entropy)
     return arranged
 
 
 def _placed(waiting: Sequence[Waiting]) -> list[tuple[int, Waiting]]:
     """Each with the window that it can come in: its own, or a later one that something before it has to wait for."""
-    barrier, newest = 0, 0
+    barrier, newest, begun = 0, 0, 0
     chains: dict[bytes, int] = {}
     placed = []
     for one in waiting:
-        window = max(one.window, barrier)
+        window = max(one.window, barrier, begun)
         if one.chain == BARRIER:
             window = barrier = max(window, newest)
-        elif one.chain is not None:
+        elif one.chain == FIRST:
+            begun = window
+        elif one.chain is not None and one.chain != LAST:
             window = chains[one.chain] = max(window, chains.get(one.chain, 0))
         newest = max(newest, window)
         placed.append((window, one))
@@ -62,6 +65,14 @@ def _segments(entries: Sequence[Waiting]) -> list[tuple[int, Waiting]]:
         numbered.append((number, one))
         number += step
     return numbered
+
+
+def _placed_in(entries: Sequence[Waiting], entropy: Entropy) -> list[int]:
+    """What begins, what is drawn by chance, what ends."""
+    first = [one.id for one in entries if one.chain == FIRST]
+    last = [one.id for one in entries if one.chain == LAST]
+    between = [one for one in entries if one.chain not in (FIRST, LAST)]
+    return [*first, *_shuffled(between, entropy), *last]
 
 
 def _shuffled(entries: Sequence[Waiting], entropy: Entropy) -> list[int]:

@@ -29,6 +29,7 @@ from broker.directory.subscribing import Subscribing
 from broker.directory.succession import Succession
 from broker.ended import Endings
 from broker.endings.file import FileEndings
+from broker.endings.sql import SqlEndings
 from broker.epochs import Epochs
 from broker.erasing import Erasing
 from broker.fsck import Fsck
@@ -198,8 +199,13 @@ async def open_unchecked(
 
 @asynccontextmanager
 async def open_endings(settings: Settings, keys: KeyStore, entropy: Entropy) -> AsyncIterator[Endings]:
-    """The journal of endings of the settings; begun where there never was one. Raises as `FileEndings.open`."""
-    opened: Endings = FileEndings.open(settings.endings_folder, keys, entropy)
+    """The journal of endings of the settings; begun where there never was one. Raises as
+    `FileEndings.open` and `SqlEndings.open` do."""
+    opened: Endings
+    if settings.endings_database_url is None:
+        opened = FileEndings.open(settings.endings_folder, keys, entropy)
+    else:
+        opened = await SqlEndings.open(settings.endings_database_url, keys, entropy, parts.waits(settings))
     try:
         yield opened
     finally:
@@ -261,7 +267,9 @@ def assemble(
     identity = Identity(keys, entropy)
     window_ms = settings.ledger_window_seconds * 1_000
     openings = Openings(keys, entropy, identities.ledger_secret(keys))
-    recorder = Recorder(party, events, entropy, openings, macs, window_ms)
+    recorder = Recorder(
+        party, events, openings=openings, macs=macs, window_ms=window_ms, clock=clock, entropy=entropy
+    )
     registrar = Registrar(recorder, events, signer)
     planner = Planner(events, recorder, entropy)
     intake = Intake(
@@ -325,7 +333,13 @@ def assemble(
         clock=clock,
         entropy=entropy,
     )
-    pruning = Pruning(store, parts.retention(settings), Erasing(keys, openings, recorder, clock), clock, time)
+    pruning = Pruning(
+        store,
+        parts.retention(settings),
+        Erasing(keys=keys, openings=openings, recorder=recorder, clock=clock, entropy=entropy),
+        clock,
+        time,
+    )
     outbound = Outbound(settings.outbound_allowed, ca_file=settings.outbound_ca_file)
     cosigning = Cosigning(
         store=store,

@@ -75,6 +75,10 @@ _REASONS: Mapping[Reason, tuple[str, str]] = MappingProxyType(
             "La durée de conservation est écoulée : la déclaration ne peut plus être ouverte par personne.",
             "The retention period is over: nobody can open the declaration any more.",
         ),
+        Reason.UNSOUND: (
+            "L'autorisation conservée n'est pas celle qui a été donnée : rien ne part tant que ce n'est pas éclairci.",
+            "The authorisation on file is not the one that was given: nothing goes out until that is cleared up.",
+        ),
         Reason.UNKNOWN_SUBJECT: (
             "La personne concernée n'a pas pu être reconnue.",
             "The person concerned could not be recognised.",

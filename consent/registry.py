@@ -176,12 +176,16 @@ async def consent_keys_of(
     return opened
 
 
-def unsound(heads: Iterable[Grant], keys: Mapping[GrantId, bytes]) -> set[GrantId]:
-    """Those of these grants that live by their row and have no key for it: somebody has edited the row, or the key's.
+async def unsound(conn: AsyncConnection, heads: Collection[Grant], keys: Mapping[GrantId, bytes]) -> set[GrantId]:
+    """Those of these grants whose row and key contradict each other: that live by their row and have no key for it, or
+    are over by it and have one. Somebody has edited the row, or the key's.
 
     `keys`: what `consent_keys_of` gave for them.
     """
-    return {grant.id for grant in heads if not grant.status.over and grant.id not in keys}
+    found = {grant.id for grant in heads if not grant.status.over and grant.id not in keys}
+    for chunk in _chunks(sorted(grant.id for grant in heads if grant.status.over)):
+        found.update(GrantId(row.grant_id) for row in await conn.execute(_KEYS_OF, {"ids": chunk}))
+    return found
 
 
 async def _bind_anew(

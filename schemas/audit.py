@@ -2,7 +2,8 @@
 
 Refuses: nothing; it reports. The entries are already verified against a checkpoint (`tiles.verified_entries`).
 Keeps: the rules of a delivery's way, each with its own name: nothing released without a plan that stands, nor after it
-was closed, nor other than planned; nothing applied without a release, or twice. `audit_full` adds what openings tell.
+was closed, nor other than planned; nothing applied without a release, or twice. A ledger follows another one from its
+first entry or not at all. `audit_full` adds what openings tell.
 Source: docs/protocol.md, section 8; architecture, "Transactions that matter".
 """
 
@@ -31,7 +32,10 @@ class _Seen:
     known: set[bytes] = field(default_factory=set)
     released: set[bytes] = field(default_factory=set)
     applied: set[bytes] = field(default_factory=set)
-    migrated: bool = False
+    began: bool = False
+    """Whether there was an entry before this one."""
+    entering: bool = False
+    """Whether what lives in the ledger before is being entered anew."""
 
 
 class Auditor:
@@ -46,6 +50,7 @@ class Auditor:
         index, self._count = self._count, self._count + 1
         rule = _RULES.get(entry.kind)
         broken = None if rule is None else rule(entry, self._seen)
+        self._seen.began = True
         if broken is not None:
             yield Violation(broken, index)
 
@@ -91,11 +96,15 @@ def _applied(entry: Entry, seen: _Seen) -> str | None:
 
 
 def _opened(entry: Entry, seen: _Seen) -> str | None:
-    if entry.open is None or entry.open.kind not in {FactKind.LEDGER_OPENED, FactKind.MIGRATED}:
-        return None
-    again = seen.migrated
-    seen.migrated = entry.open.kind is FactKind.MIGRATED
-    return "migrated-twice" if again else None
+    """What is entered anew is judged more mildly: so that is done once, at a ledger's beginning, and has an end."""
+    kind = None if entry.open is None else entry.open.kind
+    if kind is FactKind.LEDGER_OPENED:
+        late, seen.entering = seen.began, not seen.began
+        return "ledger-opened-late" if late else None
+    if kind is FactKind.MIGRATED:
+        entering, seen.entering = seen.entering, False
+        return None if entering else "migrated-without-opening"
+    return None
 
 
 _RULES: Final[Mapping[EntryKind, Callable[[Entry, _Seen], str | None]]] = MappingProxyType(

@@ -1,9 +1,11 @@
 """Disclosure: what opens the sealed entries of a period, for one auditor, as a file of its own.
 
-    {"format": "unefois-disclosure/1", "origin", "from", "to", "openings": [[leaf, opening]...], "erased": [[leaf...]]}
+    {"format": "unefois-disclosure/1", "origin", "from", "to", "openings": [[leaf, opening]...],
+     "erased": [[blind, [leaf...]]...]}
 
 Leaves are hexadecimal, openings base64, instants milliseconds; `from` is in the period, `to` is not. With the openings
-of the period come those of the grants that its entries name, however old. `erased` has the list of each erasure.
+of the period come those of the grants that its entries name, however old. `erased` has each erasure's
+blind and list.
 
 Refuses: a file that is none, an opening twice, a bundle that is sealed to another key.
 Keeps: sealed, it opens with the auditor's key alone; `digest` of the sealed file is what the ledger's entry commits to.
@@ -18,7 +20,7 @@ from hashlib import sha256
 from typing import Any, Final, Self
 
 from schemas import hpke
-from schemas.entry import Entry, Opening
+from schemas.entry import Entry, Opening, commit_erased
 from schemas.errors import Refused
 from schemas.facts import Facts
 from schemas.names import Instant, LeafHash
@@ -26,8 +28,20 @@ from schemas.names import Instant, LeafHash
 FORMAT: Final = "unefois-disclosure/1"
 SEALED: Final = "unefois-disclosure-sealed/1"
 _INFO: Final = b"unefois/disclosure/v1\x00"
-_ERASED: Final = b"unefois/ledger-erased/v2\x00"
 _DIGEST: Final = b"unefois/ledger-disclosed/v2\x00"
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """One erasure: the blind of its commitment, 32 bytes, and the entries that nobody can open any more."""
+
+    blind: bytes
+    leaves: frozenset[LeafHash]
+
+    @property
+    def digest(self) -> bytes:
+        """What its entry commits to. Raises Refused `entry.blind`."""
+        return commit_erased(self.blind, self.leaves)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +52,7 @@ class Disclosure:
     since: Instant
     until: Instant
     openings: Mapping[LeafHash, Opening]
-    erased: Sequence[frozenset[LeafHash]]
+    erased: Sequence[Erased]
 
     def covers(self, entry: Entry) -> bool:
         """Whether the entry is of the period, so that its opening has to be here, or among what was erased."""
@@ -57,7 +71,7 @@ class Disclosure:
             "from": self.since,
             "to": self.until,
             "openings": [[leaf.hex(), b64encode(one.encode()).decode()] for leaf, one in sorted(self.openings.items())],
-            "erased": [sorted(leaf.hex() for leaf in leaves) for leaves in self.erased],
+            "erased": [[one.blind.hex(), sorted(leaf.hex() for leaf in one.leaves)] for one in self.erased],
         }
         return json.dumps(told, separators=(",", ":")).encode()
 
@@ -67,7 +81,7 @@ class Disclosure:
         told = _parsed(raw, FORMAT)
         try:
             pairs = [(LeafHash(bytes.fromhex(leaf)), b64decode(one, validate=True)) for leaf, one in told["openings"]]
-            erased = tuple(frozenset(LeafHash(bytes.fromhex(leaf)) for leaf in some) for some in told["erased"])
+            erased = tuple(_erased(*each) for each in told["erased"])
             origin, since, until = str(told["origin"]), Instant(told["from"]), Instant(told["to"])
         except (KeyError, TypeError, ValueError):
             raise Refused("disclosure.malformed") from None
@@ -111,9 +125,8 @@ def digest(sealed: bytes) -> bytes:
     return sha256(_DIGEST + sealed).digest()
 
 
-def erasure_digest(leaves: Sequence[bytes] | frozenset[LeafHash]) -> bytes:
-    """SHA-256("unefois/ledger-erased/v2" 0x00 | leaf hashes in ascending order), 32 bytes: an erasure's `detail`."""
-    return sha256(_ERASED + b"".join(sorted(leaves))).digest()
+def _erased(blind: str, leaves: Sequence[str]) -> Erased:
+    return Erased(bytes.fromhex(blind), frozenset(LeafHash(bytes.fromhex(leaf)) for leaf in leaves))
 
 
 def _parsed(raw: bytes, wanted: str) -> Mapping[str, Any]:

@@ -10,7 +10,7 @@ Source: docs/protocol.md, section 8.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from hashlib import sha256
@@ -68,6 +68,12 @@ OPEN_FACTS: Final = frozenset(
 )
 """What is public by right, and tells nothing of a citizen."""
 
+_PERSONAL: Final = ("declaration", "delivery", "grant", "grant_version", "fields", "subject")
+"""What no open entry names, whatever its kind: each of these leads to one citizen."""
+
+WINDOW_MOST: Final = 86_400_000
+"""The longest window, milliseconds: what a fact says of its instant lies within its entry's window."""
+
 _STEPS: Final[Mapping[FactKind, EntryKind]] = {
     FactKind.RECEIVED: EntryKind.RECEIVED,
     FactKind.CORRECTED: EntryKind.RECEIVED,
@@ -79,11 +85,14 @@ _STEPS: Final[Mapping[FactKind, EntryKind]] = {
 
 
 def kind_of(facts: Facts) -> EntryKind:
-    """The kind of the entry that tells of these facts. A delivery that is withheld is closed; without one, nothing was
-    planned, and that somebody was refused is nobody's business.
+    """The kind of the entry that tells of these facts.
+
+    Withheld is the one fact of two kinds: a delivery that was planned is closed, in everybody's sight; where nothing
+    was planned there is no delivery to close, and that somebody was refused is nobody else's business. Facts that name
+    a delivery name its grant as well, so that neither can pass for the other.
     """
-    if facts.kind is FactKind.WITHHELD and facts.delivery is not None:
-        return EntryKind.CLOSED
+    if facts.kind is FactKind.WITHHELD:
+        return EntryKind.FACT if facts.delivery is None else EntryKind.CLOSED
     if facts.kind in OPEN_FACTS:
         return EntryKind.OPEN
     return _STEPS.get(facts.kind, EntryKind.FACT)
@@ -109,6 +118,8 @@ SCHEMA: Final = avro.parse(
 )
 """The entry's Avro schema."""
 
+_FIRST: Final = bytes([VERSION << 1])
+"""How every entry of this version begins."""
 _LIMITS = avro.Limits(max_bytes=ENTRY_BYTES, max_depth=4, max_items=0)
 
 
@@ -138,8 +149,8 @@ class Entry:
                 raise Refused("entry.commitment", f"/{name}", length=len(value))
         if (self.open is not None) is not (self.kind is EntryKind.OPEN):
             raise Refused("entry.shape", "/open", kind=self.kind.value)
-        if self.open is not None and self.open.kind not in OPEN_FACTS:
-            raise Refused("entry.not-public", "/open", kind=self.open.kind.value)
+        if self.open is not None:
+            _check_public(self.open)
 
     def encode(self) -> bytes:
         """The bytes that the ledger holds. Raises Refused("avro.too-large") beyond 65,535."""
@@ -158,9 +169,9 @@ class Entry:
     @classmethod
     def decode(cls, raw: bytes) -> Self:
         """From exactly the bytes that `encode` gives. Raises Refused: `entry.*`, `avro.*`, `name.*`."""
-        told = avro.decode(SCHEMA, raw, _LIMITS)
-        if told["version"] != VERSION:
+        if raw[:1] != _FIRST:  # before anything else is read: of another format every other refusal would mislead
             raise Refused("entry.version", "/version")
+        told = avro.decode(SCHEMA, raw, _LIMITS)
         opened = told["open"]
         try:
             facts = None if opened is None else Facts.decode(opened)
@@ -172,6 +183,14 @@ class Entry:
     def leaf_hash(self) -> LeafHash:
         """Its leaf in the tree: SHA-256(0x00 | encoded)."""
         return merkle.leaf_hash(self.encode())
+
+
+def _check_public(facts: Facts) -> None:
+    if facts.kind not in OPEN_FACTS:
+        raise Refused("entry.not-public", "/open", kind=facts.kind.value)
+    for name in _PERSONAL:
+        if getattr(facts, name) is not None:
+            raise Refused("entry.not-public", f"/open/{name}", kind=facts.kind.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,13 +221,19 @@ class Opening:
         return cls(told["blind"], told["plan_blind"], Facts.decode(told["facts"]))
 
     def seal(self, window: Instant, tag: bytes | None = None) -> Entry:
-        """The sealed entry that this opens; `tag` is its delivery's. Raises Refused `entry.shape`."""
+        """The sealed entry that this opens; `tag` is its delivery's. Raises Refused `entry.shape`,
+        `entry.incomplete`.
+        """
         kind = kind_of(self.facts)
         content = None if self.plan_blind is None else commit_plan(self.plan_blind, self.facts)
         return Entry(window, kind, tag if kind in _TAGGED else None, content, commit(self.blind, self.facts))
 
     def check(self, entry: Entry) -> Facts:
-        """The facts, proven to be those of this entry. Raises Refused `entry.other-opening`, `entry.shape`."""
+        """The facts, proven to be those of this entry.
+
+        Proven are kind, facts and plan. Window and tag are the entry's own word: that they fit is for whoever sees all
+        of a ledger (`audit_full`). Raises Refused `entry.other-opening`, `entry.shape`, `entry.incomplete`.
+        """
         if self.seal(entry.window, entry.tag) != entry:
             raise Refused("entry.other-opening")
         return self.facts
@@ -241,6 +266,17 @@ def commit_plan(blind: bytes, facts: Facts) -> bytes:
     what was planned last.
     """
     return sha256(b"unefois/ledger-plan/v2\x00" + blind + facts.plan()).digest()
+
+
+def commit_erased(blind: bytes, leaves: Iterable[LeafHash]) -> bytes:
+    """SHA-256("unefois/ledger-erased/v2" 0x00 | blind32 | the leaf hashes, ascending), 32 bytes: `detail` of `erased`.
+
+    The blind stays with the list. Without it, who knows some of a citizen's entries would find the others by trying:
+    all leaves are public, and one person's are few.
+    """
+    if len(blind) != BLIND_BYTES:
+        raise Refused("entry.blind", "/blind", length=len(blind))
+    return sha256(b"unefois/ledger-erased/v2\x00" + blind + b"".join(sorted(leaves))).digest()
 
 
 def opened(window: Instant, facts: Facts) -> Entry:

@@ -1,12 +1,14 @@
 """Facts: what one sealed entry of the ledger says, known to who holds its opening: who did what, and when.
 
-Refuses: facts that lack what their kind must name, bytes that are not exactly one `Facts`, more than 65,535 bytes.
+Refuses: facts that lack what their kind must name, a basis that could pass for lines of a receipt, bytes that are not
+    exactly one `Facts`, more than 65,535 bytes.
 Keeps: no name, value, pseudonym or address of a citizen; the subject only as a commitment. The symbols of the encoding
 are literal here: a new kind or reason goes to the end, and what was stored keeps its meaning.
 Source: docs/protocol.md, section 8.
 """
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from enum import Enum
@@ -28,9 +30,11 @@ from schemas.names import (
     Reason,
     SubjectRef,
 )
+from schemas.text import is_plain
 
 VERSION: Final = 2
 FACTS_BYTES: Final = 65_535
+BASIS_BYTES: Final = 256
 COMMITMENT_BYTES: Final = 32
 BLIND_BYTES: Final = 32
 SALT_BYTES: Final = 16
@@ -165,6 +169,9 @@ REQUIRED: Final[Mapping[FactKind, tuple[str, ...]]] = {
 }
 """What a kind cannot go without: the full rules (`audit_full`) are read from these."""
 
+_BASIS: Final = re.compile(r"consent|law:.+")
+"""As a statement has it: protocol, section 6."""
+
 _REASONS: Final[Mapping[str, Reason]] = {symbol: Reason(symbol.replace("_", "-")) for symbol in REASONS}
 _SYMBOLS: Final[Mapping[Reason, str]] = {reason: symbol for symbol, reason in _REASONS.items()}
 
@@ -232,13 +239,23 @@ class Facts:
         for name in REQUIRED.get(self.kind, ()):
             if getattr(self, name) is None:
                 raise Refused("entry.incomplete", f"/{name}", kind=self.kind.value)
-        if self.grant_version is not None and not (0 < self.grant_version < 2**31 and self.grant):
-            raise Refused("entry.grant-version", "/grant_version")
-        if self.fields is not None and not any(self.fields):
-            raise Refused("entry.no-fields", "/fields")
+        self._check_values()
         for name, commitment in (("subject", self.subject), ("detail", self.detail)):
             if commitment is not None and len(commitment) != COMMITMENT_BYTES:
                 raise Refused("entry.commitment", f"/{name}", length=len(commitment))
+
+    def _check_values(self) -> None:
+        if self.kind is FactKind.WITHHELD and (self.grant is None) is not (self.delivery is None):
+            name = "grant" if self.grant is None else "delivery"  # a planned delivery has both; what never was, neither
+            raise Refused("entry.incomplete", f"/{name}", kind=self.kind.value)
+        if self.grant_version is not None and not (0 < self.grant_version < 2**31 and self.grant):
+            raise Refused("entry.grant-version", "/grant_version")
+        if self.count is not None and not 0 < self.count < 2**31:
+            raise Refused("entry.count", "/count")
+        if self.basis is not None and not (_BASIS.fullmatch(self.basis) and is_plain(self.basis, BASIS_BYTES)):
+            raise Refused("entry.basis", "/basis", limit=BASIS_BYTES)
+        if self.fields is not None and not any(self.fields):
+            raise Refused("entry.no-fields", "/fields")
 
     def encode(self) -> bytes:
         """The exact bytes that an entry commits to. Raises Refused("avro.too-large") beyond 65,535."""
@@ -257,8 +274,11 @@ class Facts:
     def plan(self) -> bytes:
         """The exact bytes of what is planned, or released, for one delivery; `content` commits to them.
 
-        Raises Refused `avro.*` where something of a plan is missing.
+        Raises Refused `entry.incomplete` where something of a plan is missing.
         """
+        for name in PLAN:
+            if getattr(self, name) is None:
+                raise Refused("entry.incomplete", f"/{name}", kind=self.kind.value)
         return avro.encode(_PLAN, {name: getattr(self, name) for name in PLAN}, _LIMITS)
 
 

@@ -1,6 +1,6 @@
 """Facts of the first ledger format, which told them in clear: read for receipts of that time, written by nobody.
 
-Refuses: bytes that are not exactly one entry of version 1.
+Refuses: bytes that are not exactly one entry of version 1; to write what that version could not say.
 Keeps: a receipt of 2026 stays checkable; a home that was migrated compares its old rows with what its old ledger said.
 Source: docs/protocol.md, section 8, "The first format".
 """
@@ -47,6 +47,8 @@ SCHEMA: Final = avro.parse(
         separators=(",", ":"),
     ).encode()
 )
+_KINDS: Final = frozenset(KINDS[:FIRST_KINDS])
+_SYMBOLS: Final = frozenset(REASONS[:FIRST_REASONS])
 _LIMITS = avro.Limits(max_bytes=65_535, max_depth=4, max_items=0)
 _NAMES: Final = ("at", "actor", "recipient", "event_type", "purpose", "declaration", "delivery", "grant")
 _MORE: Final = ("grant_version", "fields", "subject", "detail")
@@ -66,7 +68,14 @@ def is_first_format(raw: bytes) -> bool:
 
 
 def encode(facts: Facts) -> bytes:
-    """The entry of version 1 that tells these facts: the bytes that were decoded."""
+    """The entry of version 1 that tells these facts: the bytes that were decoded.
+
+    Raises Refused `entry.version` for what version 1 had no words for.
+    """
+    if any(told is not None for told in (facts.basis, facts.sealed_to, facts.count)):
+        raise Refused("entry.version", "/version")
+    if facts.kind.value not in _KINDS or (facts.reason is not None and _symbol(facts.reason) not in _SYMBOLS):
+        raise Refused("entry.version", "/version")
     told = {name: getattr(facts, name) for name in (*_NAMES, *_MORE)}
     reason = None if facts.reason is None else _symbol(facts.reason)
     return avro.encode(SCHEMA, {**told, "version": VERSION, "kind": facts.kind.value, "reason": reason}, _LIMITS)

@@ -6,6 +6,7 @@ run on SQLite, and those marked `databases`, or of a module in ON_MORE, on other
 its file.
 """
 
+import gc
 import os
 import secrets
 from collections.abc import AsyncIterator, Iterator
@@ -18,7 +19,7 @@ import structlog
 from hypothesis import HealthCheck, settings
 
 from broker.log.kafka_cluster import Cluster
-from tests import compiled
+from tests import compiled, machine
 from tests.services import shared
 from tests.services.absent import Absent
 from tests.services.databases import Databases, databases
@@ -32,18 +33,19 @@ settings.register_profile("proof", max_examples=1000, **_ANY)
 settings.load_profile("proof" if os.environ.get("UNEFOIS_PROOF") else "test")
 
 compiled.share()
+machine.forget()
 
 LONGER = {Path(__file__).parent / name for name in ("agency", "cluster", "fire")}
 DATABASES = ("sqlite", "postgres")
 ON_MORE = {
-    "test_router": (*DATABASES, "cluster"),
+    "test_router": (*DATABASES, pytest.param("cluster", marks=pytest.mark.proof)),
     "test_gate": DATABASES,
     "test_planner": DATABASES,
     "test_registry": DATABASES,
     "test_engine": DATABASES,
     "test_migrate": DATABASES,
 }
-"""The flows that lean on locks, on the order of commits and on the log."""
+"""The flows that lean on locks, on the order of commits and on the log; on a cluster in `make test-proof`."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -63,6 +65,12 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return not any(path.is_relative_to(collection_path) for path in asked) or None
 
 
+def pytest_collection_finish() -> None:
+    """Thousands of tests stay to the end: whoever looks for garbage need not go through them again and again."""
+    gc.collect()
+    gc.freeze()
+
+
 def pytest_runtest_teardown() -> None:
     """Who ran a command in this process has turned its log to a stream that is closed by now."""
     if structlog.is_configured():
@@ -76,7 +84,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("database", chosen, ids=None if len(chosen) > 1 else (pytest.HIDDEN_PARAM,))
 
 
-def _databases(metafunc: pytest.Metafunc) -> tuple[str, ...]:
+def _databases(metafunc: pytest.Metafunc) -> tuple[Any, ...]:
     marked = {mark.name for mark in metafunc.definition.iter_markers()}
     if "sqlite" in marked:
         return ("sqlite",)

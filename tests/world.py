@@ -11,6 +11,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import make_url, select
+
 from broker import identity
 from broker.arrived import Accepted
 from broker.consents import Recorded, Wish
@@ -24,12 +26,13 @@ from broker.ports import KeyKind
 from broker.rows import macs, seals
 from broker.settings.choices import Settings, load
 from broker.store.engine import Store
-from broker.store.tables import metadata
+from broker.store.tables import ledger_entries, metadata
 from broker.wiring import Home, assemble, open_log
 from connectors.contract import Applied, Pulled
 from consent.grant import CONSENT, Basis, Scope, Voice
 from consent.policy import Subscription
 from schemas.delivery import VerifiedDelivery, open_release, verify_delivery
+from schemas.entry import Entry
 from schemas.facts import FactKind, Facts
 from schemas.hpke import Suite
 from schemas.names import (
@@ -38,6 +41,7 @@ from schemas.names import (
     DeclarationId,
     EventType,
     Instant,
+    LeafHash,
     PartyId,
     Purpose,
     SubjectRef,
@@ -274,11 +278,21 @@ class World:
             await inbox.acknowledge(delivery.delivery_id, Applied(None))
         return opened
 
-    async def entries(self, *kinds: FactKind) -> list[Facts]:
-        """What the ledger's entries of these kinds say, or all, in the order of writing."""
+    async def told(self, *kinds: FactKind) -> list[tuple[LeafHash, Facts]]:
+        """The ledger's entries of these kinds, or all, in the order of writing: their leaf hashes and what they say."""
         async with self.home.store.read() as tx:
-            found = [facts for _, facts in await self.home.openings.all(tx)]
-        return [facts for facts in found if not kinds or facts.kind in kinds]
+            found = await self.home.openings.all(tx)
+        return [(leaf, facts) for leaf, facts in found if not kinds or facts.kind in kinds]
+
+    async def entries(self, *kinds: FactKind) -> list[Facts]:
+        """What they say."""
+        return [facts for _, facts in await self.told(*kinds)]
+
+    async def sealed(self) -> list[Entry]:
+        """The entries as anyone reads them, in the order of writing."""
+        async with self.home.store.read() as tx:
+            rows = await tx.execute(select(ledger_entries.c.entry).order_by(ledger_entries.c.id))
+            return [Entry.decode(row.entry) for row in rows]
 
 
 @asynccontextmanager
@@ -291,7 +305,7 @@ async def world(folder: Path, *, stepped: bool = False, **more: Any) -> AsyncIte
     """
     clock, entropy, keys = Clock(), Entropy(), MemoryKeys()
     chosen = settings(folder, **more)
-    file = None if "database_url" in more else Path(chosen.database_url.partition("///")[2])
+    file = None if "database_url" in more else Path(make_url(chosen.database_url).database or "")
     furnished = _FURNISHED.get((stepped, repr(more))) if file is not None else None
     if furnished is not None and file is not None:
         file.touch(mode=0o600)

@@ -166,12 +166,11 @@ async def _withholdings(
         place = f"withholdings/{row.declaration}/{row.recipient}"
         if asked.get(row.subscription) != (row.recipient, row.purpose):
             yield Finding("withholdings.orphan", place, "its subscription is unknown, or another's")
-        if row.reason == Reason.NO_GRANT.value:  # of whom nobody has said anything, the ledger says nothing
-            told.pop((kept[row.declaration].manifest_digest, row.recipient, row.purpose), None)
-            continue
         reason, at = told.pop((kept[row.declaration].manifest_digest, row.recipient, row.purpose), (None, None))
         if reason is None and row.at <= erased:
             continue
+        if row.reason == Reason.NO_GRANT.value and reason is None:
+            continue  # of whom nobody has said anything, the ledger says nothing
         if (row.reason, row.at) != (reason.value if reason is not None else None, at):
             yield Finding("withholdings.untold", place, "the ledger does not give this reason at that time")
     planned = {

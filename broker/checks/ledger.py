@@ -1,6 +1,6 @@
 """Ledger checks: entries, openings, positions, tiles and checkpoints agree with each other and keep the rules."""
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,16 +14,16 @@ from broker.store.tables import (
     ledger_checkpoints,
     ledger_entries,
     ledger_erased,
+    ledger_erasures,
     ledger_openings,
     ledger_tiles,
 )
 from schemas import audit, checkpoint, merkle, tiles
 from schemas.audit_full import FullAuditor
-from schemas.disclosure import erasure_digest
-from schemas.entry import Entry
+from schemas.entry import Entry, commit_erased
 from schemas.errors import Corrupt, Refused
 from schemas.facts import FactKind, Facts
-from schemas.names import Instant, SubjectRef
+from schemas.names import Instant, LeafHash, SubjectRef
 from schemas.note import Note, SignatureLine, VerifierKey
 
 LONGEST_WINDOW_MS: Final = 86_400_000
@@ -42,7 +42,7 @@ class Told:
     facts: Facts | None
     erased: bytes | None = None
     """The leaf of the entry that says that nobody can open this one any more."""
-    finding: Finding | None = None
+    wrong: tuple[Finding, ...] = ()
     """What is wrong with the row itself."""
 
 
@@ -66,31 +66,42 @@ def erased_until(told: Sequence[Told]) -> Instant:
 
 def _told(row: Row[Any], openings: Openings) -> Told:
     place = f"ledger_entries/{row.id}"
-    wrong = None
+    wrong = []
+    if row.position is not None and row.position < 0:
+        aside = Finding("ledger.not-ours", place, "the broker did not write it, and has not signed it")
+        return Told(row.id, row.leaf, row.entry, row.position, None, None, wrong=(aside,))
     if merkle.leaf_hash(row.entry) != row.leaf:
-        wrong = Finding("ledger.leaf", place, "the leaf hash is not that of the entry")
+        wrong.append(Finding("ledger.leaf", place, "the leaf hash is not that of the entry"))
+    entry = facts = None
     try:
         entry = Entry.decode(row.entry)
     except Refused as fault:
-        wrong = Finding("ledger.entry", place, f"not an entry: {fault.code}")
-        return Told(row.id, row.leaf, row.entry, row.position, None, None, finding=wrong)
-    if entry.open is not None:
-        return Told(row.id, row.leaf, row.entry, row.position, entry, entry.open, finding=wrong)
+        wrong.append(Finding("ledger.entry", place, f"not an entry: {fault.code}"))
+    if entry is not None and entry.open is not None:
+        facts = entry.open
+    elif entry is not None:
+        facts, unopened = _opened(row, entry, openings)
+        wrong += [] if wrong or unopened is None else [unopened]
+    erased = row.by if entry is not None and row.sealed is None else None
+    return Told(row.id, row.leaf, row.entry, row.position, entry, facts, erased, tuple(wrong))
+
+
+def _opened(row: Row[Any], entry: Entry, openings: Openings) -> tuple[Facts | None, Finding | None]:
+    """What opens a sealed entry says, and what is wrong with that."""
+    place = f"ledger_entries/{row.id}"
     if row.sealed is None and row.by is not None:
-        return Told(row.id, row.leaf, row.entry, row.position, entry, None, row.by, wrong)
+        return None, None
     if row.sealed is None:
-        wrong = wrong or Finding("ledger.opening", place, "nothing opens this entry any more")
-        return Told(row.id, row.leaf, row.entry, row.position, entry, None, finding=wrong)
+        return None, Finding("ledger.opening", place, "nothing opens this entry any more")
     try:
         opened = openings.open(row.leaf, entry, row)
     except (Corrupt, Refused) as fault:
-        wrong = wrong or Finding("ledger.opening", place, f"what should open this entry does not: {fault.code}")
-        return Told(row.id, row.leaf, row.entry, row.position, entry, None, finding=wrong)
+        return None, Finding("ledger.opening", place, f"what should open this entry does not: {fault.code}")
     if row.by is not None:
-        wrong = wrong or Finding("ledger.erasure", place, "its opening was erased, and lies there")
+        return opened.facts, Finding("ledger.erasure", place, "its opening was erased, and lies there")
     if not _about(opened, row.subject, openings):
-        wrong = wrong or Finding("ledger.subject", place, "the entry is about somebody else")
-    return Told(row.id, row.leaf, row.entry, row.position, entry, opened.facts, finding=wrong)
+        return opened.facts, Finding("ledger.subject", place, "the entry is about somebody else")
+    return opened.facts, None
 
 
 def _about(opened: Opened, subject: bytes, openings: Openings) -> bool:
@@ -104,8 +115,9 @@ def _about(opened: Opened, subject: bytes, openings: Openings) -> bool:
 async def check(tx: Transaction, key: VerifierKey, told: Sequence[Told]) -> AsyncIterator[Finding]:
     """Every check of the ledger. `key` is the log's own, from the key store, not from the database."""
     for one in told:
-        if one.finding is not None:
-            yield one.finding
+        for finding in one.wrong:
+            yield finding
+    told = [one for one in told if one.position is None or one.position >= 0]
     placed = sorted((one for one in told if one.position is not None), key=lambda one: one.position or 0)
     for finding in _positions(placed):
         yield finding
@@ -118,7 +130,8 @@ async def check(tx: Transaction, key: VerifierKey, told: Sequence[Told]) -> Asyn
         yield finding
     async for finding in _orphans(tx, told):
         yield finding
-    for finding in _erasures(told):
+    blinds = {bytes(row.leaf): bytes(row.blind) for row in await tx.execute(select(ledger_erasures))}
+    for finding in _erasures(told, blinds):
         yield finding
     for finding in _rules([*placed, *(one for one in told if one.position is None)]):
         yield finding
@@ -193,7 +206,7 @@ async def _orphans(tx: Transaction, told: Sequence[Told]) -> AsyncIterator[Findi
             yield Finding("ledger.opening", f"ledger_openings/{leaf.hex()}", "an opening without its entry")
 
 
-def _erasures(told: Sequence[Told]) -> Iterator[Finding]:
+def _erasures(told: Sequence[Told], blinds: Mapping[bytes, bytes]) -> Iterator[Finding]:
     """Each erasure is of just the entries that it says; what nothing opens was erased by an entry that is there."""
     lists: dict[bytes, list[bytes]] = {}
     for one in told:
@@ -202,7 +215,8 @@ def _erasures(told: Sequence[Told]) -> Iterator[Finding]:
     for one in told:
         if one.facts is not None and one.facts.kind is FactKind.ERASED:
             leaves = lists.pop(bytes(one.leaf), [])
-            if one.facts.detail != erasure_digest(leaves):
+            blind = blinds.get(bytes(one.leaf))
+            if blind is None or one.facts.detail != commit_erased(blind, map(LeafHash, leaves)):
                 yield Finding(
                     "ledger.erasure", f"ledger_entries/{one.id}", "it is not of the entries that lie under it"
                 )

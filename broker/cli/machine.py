@@ -225,6 +225,7 @@ async def _serve(home: "Home") -> int:
     count = len(agencies)
     if not chosen().json:
         line(say(f"En marche, {count} administrations hébergées.", f"Running, {count} hosted administrations."))
+        sys.stdout.flush()  # nothing may come for hours, and who reads from a pipe waits for this line
 
     def tell(done: "Turn") -> None:
         with observe.unraised():  # a turn is done whether or not somebody can read of it

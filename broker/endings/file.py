@@ -42,6 +42,7 @@ class FileEndings(Endings):
 
     def __init__(self, folder: PrivateFolder, sealer: Frames) -> None:
         self._folder = folder
+        self._path = str(folder.path / JOURNAL)
         self._frames = sealer
         self._reading = threading.Lock()
         self._seen: _Sign | None = None
@@ -80,10 +81,13 @@ class FileEndings(Endings):
         return cls(folder, Frames(key, entropy))
 
     async def look(self) -> Ended:
-        with _faults():
-            if _sign(os.stat(self._path)) != self._seen:
-                with self._reading:
-                    self._read()
+        try:
+            seen = os.stat(self._path)
+        except OSError as error:
+            raise _away(error) from None
+        if _sign(seen) != self._seen:
+            with _faults(), self._reading:
+                self._read()
         return self._ended
 
     async def marked(self) -> Mark | None:
@@ -98,10 +102,6 @@ class FileEndings(Endings):
 
     async def _mark(self, encoded: bytes, seen: Mark | None) -> None:
         await asyncio.to_thread(self._move_mark, encoded, seen)
-
-    @property
-    def _path(self) -> Path:
-        return self._folder.path / JOURNAL
 
     # ── reading ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -122,8 +122,9 @@ class FileEndings(Endings):
             content = _all(descriptor, self._offset, found.st_size)
         finally:
             os.close(descriptor)
+        ours = bytes.fromhex(self.journal)
         for frame in _cut(content, self._place.number):
-            self._place, ending = self._frames.open(bytes.fromhex(self.journal), self._place, frame)
+            self._place, ending = self._frames.open(ours, self._place, frame)
             self._ended.add(self._place.number, ending)
             self._offset += len(frame)
         self._seen = _sign(found)
@@ -280,7 +281,7 @@ def _all(descriptor: int, start: int, end: int) -> bytes:
     return b"".join(parts)
 
 
-def _opened(path: Path, how: int) -> int:
+def _opened(path: Path | str, how: int) -> int:
     descriptor = os.open(path, how | _SAFELY)
     found = os.fstat(descriptor)
     if found.st_uid != os.geteuid() or found.st_mode & 0o077 or not stat.S_ISREG(found.st_mode):
@@ -298,4 +299,8 @@ def _faults() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise Unavailable("endings.away", error=errno.errorcode.get(error.errno or 0, "?")) from None
+        raise _away(error) from None
+
+
+def _away(error: OSError) -> Unavailable:
+    return Unavailable("endings.away", error=errno.errorcode.get(error.errno or 0, "?"))

@@ -84,6 +84,10 @@ class Settings(BaseSettings):
     """The journal of endings: what was revoked, paused or narrowed, and how far the ledger was signed. It goes into no
     backup: what is put back beside it obeys it.
     """
+    endings_database_url: str | None = Field(None, repr=False)
+    """The journal in a second database instead, under another login, for processes on several machines. Chosen before
+    `unefois init`; never restored together with the first.
+    """
     backup_retention_days: int = Field(90, ge=1, le=3660)
     """How long a backup of the database is kept, at most: for so long the journal of endings forgets nothing."""
 

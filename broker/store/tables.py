@@ -332,6 +332,13 @@ ledger_erased = Table(
     Column("by", LargeBinary, nullable=False, index=True),
 )
 
+ledger_erasures = Table(
+    "ledger_erasures",  # the blind of each erasure's commitment to its list, by the leaf of its entry
+    metadata,
+    Column("leaf", LargeBinary, primary_key=True),
+    Column("blind", LargeBinary, nullable=False),
+)
+
 first_ledger = Table(
     "first_ledger",  # the entries of the first format, in clear: kept for this home's own checks, served to nobody
     metadata,

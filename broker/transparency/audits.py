@@ -15,7 +15,7 @@ from schemas.audit import Violation
 from schemas.audit_full import FullAuditor
 from schemas.audit_v1 import AuditorV1
 from schemas.checkpoint import Checkpoint
-from schemas.disclosure import Disclosure, erasure_digest
+from schemas.disclosure import Disclosure
 from schemas.entry import Entry
 from schemas.errors import Fault, Refused, Unavailable
 from schemas.facts import FactKind
@@ -130,8 +130,8 @@ class Opened:
     def __init__(self, disclosed: Disclosure) -> None:
         self._disclosed = disclosed
         self._auditor = FullAuditor()
-        self._erasures = {erasure_digest(leaves): leaves for leaves in disclosed.erased}
-        self._gone = {leaf for leaves in disclosed.erased for leaf in leaves}
+        self._erasures = {one.digest for one in disclosed.erased}
+        self._gone = {leaf for one in disclosed.erased for leaf in one.leaves}
         self._count = 0
 
     def take(self, raw: bytes, entry: Entry) -> Iterator[Violation]:

@@ -1,7 +1,7 @@
 """Monitor: follows a log that somebody else runs, over HTTP, and says when it contradicts itself.
 
 Refuses: a checkpoint that the pinned key has not signed; a log smaller than it was, another tree of the same size, one
-that its own entries do not give; an entry that breaks a rule of the house, such as a release after its revocation.
+that its own entries do not give; an entry that breaks a rule of the house, as a release after a delivery was closed.
 Keeps: the last checkpoint that was found good, in a file, written whole; every entry is hashed by us from its first
 byte, so that nothing is believed that the log says of its tiles; after the first turn only new entries are read.
 Source: c2sp.org/tlog-tiles; RFC 9162, section 2.1; the rules: `schemas.audit`.

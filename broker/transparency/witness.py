@@ -159,7 +159,7 @@ def _key(secrets: PrivateFolder) -> PrivateKey:
 def _connected(file: Path, mode: str) -> Iterator[sqlite3.Connection]:
     """Durable when `commit` returns: synchronous=EXTRA syncs the folder too, once the rollback journal is gone."""
     uri = f"{file.absolute().as_uri()}?mode={mode}"
-    store = sqlite3.connect(uri, _WAIT_SECONDS, isolation_level=None, check_same_thread=False, uri=True)
+    store = sqlite3.connect(uri, timeout=_WAIT_SECONDS, isolation_level=None, check_same_thread=False, uri=True)
     try:
         store.execute("pragma synchronous = extra")
         yield store

@@ -33,12 +33,14 @@ from consent.explain import explain_reason
 from consent.purposes import LegalFamily
 from schemas import asyncapi, catalogue, messages, samples
 from schemas.confluent import registry_id
-from schemas.entry import REQUIRED, Entry, EntryKind
+from schemas.entry import EntryKind, kind_of
+from schemas.facts import KINDS, REASONS, REQUIRED, FactKind, Facts
 from schemas.names import (
     DeliveryId,
     EventType,
     GrantId,
     Instant,
+    Kid,
     ManifestDigest,
     PartyId,
     Purpose,
@@ -174,17 +176,29 @@ def _connector_default(field: FieldInfo) -> str:
 
 
 def entry_kinds() -> str:
-    """Every kind of ledger entry with what it must name, in the order of the encoding."""
-    lines = [
-        (number, f"`{kind.value}`", _said(kind), ", ".join(f"`{name}`" for name in REQUIRED.get(kind, ())))
-        for number, kind in enumerate(EntryKind)
-    ]
-    return rows(("no", "kind", "what it says", "must name"), lines)
+    """Every kind of fact with the kind of its entry and what it must name, in the order of the encoding."""
+    lines = []
+    for number, symbol in enumerate(KINDS):
+        kind = FactKind(symbol)
+        named = ", ".join(f"`{name}`" for name in REQUIRED.get(kind, ()))
+        lines.append((number, f"`{symbol}`", _said(kind), f"`{_shown(kind)}`", named))
+    return rows(("no", "kind", "what it says", "its entry", "must name"), lines)
 
 
-def _said(kind: EntryKind) -> str:
-    """The words of a receipt for a kind, taken from an entry that names everything."""
-    entry = Entry(
+def _shown(kind: FactKind) -> str:
+    """The kind of entry, both where there are two: a delivery that was never planned has none to close."""
+    shown = kind_of(_whole(kind)).value
+    return f"{shown}`, or `{EntryKind.FACT.value}" if kind is FactKind.WITHHELD else shown
+
+
+def _said(kind: FactKind) -> str:
+    """The words of a receipt for a kind."""
+    return dict(meaning(_whole(kind), "en"))["fact"].partition(": ")[2]
+
+
+def _whole(kind: FactKind) -> Facts:
+    """Facts of a kind that name everything."""
+    return Facts(
         at=Instant(0),
         kind=kind,
         actor=PartyId("urn:unefois:broker"),
@@ -197,18 +211,20 @@ def _said(kind: EntryKind) -> str:
         grant_version=1,
         fields=b"\x80",
         reason=Reason.REVOKED,
+        basis="consent",
+        sealed_to=Kid(bytes(32)),
+        count=1,
         subject=bytes(32),
         detail=bytes(32),
     )
-    return dict(meaning(entry, "en"))["fact"].partition(": ")[2]
 
 
 def reasons() -> str:
-    """Every reason as it stands in an entry, with its sentence to a citizen."""
-    lines = [
-        (number, f"`{reason.value.replace('-', '_')}`", explain_reason(reason, "en"), explain_reason(reason, "fr"))
-        for number, reason in enumerate(Reason)
-    ]
+    """Every reason as it stands in facts, with its sentence to a citizen, in the order of the encoding."""
+    lines = []
+    for number, symbol in enumerate(REASONS):
+        reason = Reason(symbol.replace("_", "-"))
+        lines.append((number, f"`{symbol}`", explain_reason(reason, "en"), explain_reason(reason, "fr")))
     return rows(("no", "symbol", "en", "fr"), lines)
 
 

@@ -67,10 +67,10 @@ WRONG = {
     "an IBAN with a wrong check": Wrong("values.iban", "/iban", {"iban": IBAN[:-1] + "7"}, BANK),
     "an IBAN cut": Wrong("values.iban", "/iban", {"iban": IBAN[:-2]}, BANK),
     "an unknown commune": Wrong(
-        "values.commune", "/new_address/commune", {"new_address": HOME | {"commune": "35999"}, "new_commune": "35999"}
+        "values.commune", "/new_address/commune", {"new_address": HOME | {"commune": "Z!bel"}, "new_commune": "Z!bel"}
     ),
     "an unknown birthplace": Wrong(
-        "values.commune", "/subject/birthplace", {"subject": CITIZEN | {"birthplace": "35999"}}
+        "values.commune", "/subject/birthplace", {"subject": CITIZEN | {"birthplace": "Z!bel"}}
     ),
     "an impossible day": Wrong("values.date", "/effective_date", {"effective_date": "2027-02-30"}),
     "an impossible birthdate": Wrong(

@@ -4,9 +4,11 @@ import asyncio
 import itertools
 import os
 import secrets
+import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +18,7 @@ import pytest_asyncio
 from broker.ended import ENDING_BYTES, FOREVER, Ending, Endings, Mark, key_of
 from broker.endings.file import JOURNAL, FileEndings
 from broker.endings.memory import MemoryEndings
+from broker.endings.sql import SqlEndings
 from broker.keys.memory import MemoryKeys
 from schemas.errors import Corrupt, Fault, Refused, Unavailable
 from schemas.names import Instant
@@ -36,9 +39,16 @@ class Place:
         return self.opened[-1]
 
 
-@pytest_asyncio.fixture(params=["memory", "file"])
+@pytest_asyncio.fixture(params=["memory", "file", "sqlite", "postgres"])
 async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Place]:
     keys, memory = MemoryKeys(), MemoryEndings()
+    ending_ = AsyncExitStack()
+    url = f"sqlite+aiosqlite:///{tmp_path / 'endings.db'}"
+    if request.param == "postgres":
+        url = await ending_.enter_async_context(request.getfixturevalue("postgres").empty())
+
+    async def in_sql() -> Endings:
+        return await SqlEndings.open(url, keys, secrets.token_bytes)
 
     async def in_memory() -> Endings:
         return memory
@@ -46,10 +56,11 @@ async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     async def in_file() -> Endings:
         return FileEndings.open(tmp_path / "endings", keys, secrets.token_bytes)
 
-    made = Place({"memory": in_memory, "file": in_file}[request.param])
+    made = Place({"memory": in_memory, "file": in_file}.get(request.param, in_sql))
     yield made
     for one in made.opened:
         await one.close()
+    await ending_.aclose()
 
 
 def ending(number: int, least: int = FOREVER, at: int = 1000, table: str = "api_tokens") -> Ending:
@@ -171,6 +182,55 @@ async def test_a_key_is_the_objects_own_or_made_of_its_parts() -> None:
     assert b"\x01\x02" == key_of(b"\x01\x02")
     assert b"7" == key_of(7)
     assert b"urn:a\x00b\x005" == key_of("urn:a", "b", 5)
+
+
+# ── the database alone ──────────────────────────────────────────────────────────────────────────────────────────────
+
+TAMPERINGS: dict[str, tuple[str, str]] = {
+    "cut out": ("DELETE FROM endings WHERE number = 2", "endings.damaged"),
+    "cut off": ("DELETE FROM endings WHERE number = 4", "endings.cut"),
+    "edited": (
+        "UPDATE endings SET frame = CAST(substr(frame, 1, 40) || x'00' AS BLOB) WHERE number = 3",
+        "endings.damaged",
+    ),
+    "renumbered": ("UPDATE endings SET number = 9 WHERE number = 1", "endings.damaged"),
+    "gone": ("DELETE FROM journal", "endings.lost"),
+}
+
+
+@pytest.mark.parametrize("kind", sorted(TAMPERINGS))
+async def test_who_administers_the_journals_database_changes_nothing_unseen(tmp_path: Path, kind: str) -> None:
+    keys, file = MemoryKeys(), tmp_path / "endings.db"
+    url = f"sqlite+aiosqlite:///{file}"
+    journal = await SqlEndings.open(url, keys, secrets.token_bytes)
+    for number in range(4):
+        await journal.write([ending(number)])
+    statement, code = TAMPERINGS[kind]
+    with closing(sqlite3.connect(file)) as database:
+        assert not [row for row in database.execute("SELECT frame FROM endings") if b"api_tokens" in row[0]]
+        database.execute(statement)
+        database.commit()
+
+    async def looked() -> None:
+        seen = journal if kind == "cut off" else await SqlEndings.open(url, keys, secrets.token_bytes)
+        try:
+            await seen.look()
+        finally:
+            await seen.close()
+
+    assert code == await code_of(looked(), Corrupt)
+    await journal.close()
+
+
+async def test_a_journal_whose_database_is_away_ends_nothing(tmp_path: Path) -> None:
+    keys, file = MemoryKeys(), tmp_path / "endings.db"
+    journal = await SqlEndings.open(f"sqlite+aiosqlite:///{file}", keys, secrets.token_bytes)
+    await journal.close()
+    file.rename(tmp_path / "elsewhere")
+    file.mkdir()
+    assert "endings.away" == await code_of(journal.write([ending(1)]), Unavailable)
+    assert "endings.away" == await code_of(journal.look(), Unavailable)
+    await journal.close()
 
 
 # ── the file alone ──────────────────────────────────────────────────────────────────────────────────────────────────

@@ -39,7 +39,12 @@ async def test_a_home_goes_on_where_its_log_went(tmp_path: Path, kafka: str, mon
             await move_log(here.home.settings, here.clock)
         there, home = settings(tmp_path, **chosen, log="kafka"), here.home
         async with Store.open(there.database_url) as store, open_log(there, store, here.clock) as log:
-            parts: dict[str, Any] = {"keys": home.keys, "clock": here.clock, "entropy": home.entropy}
+            parts: dict[str, Any] = {
+                "keys": home.keys,
+                "endings": home.endings,
+                "clock": here.clock,
+                "entropy": home.entropy,
+            }
             moved = assemble(there, store=store, log=log, **parts)
             await surroundings.check_log(moved)
             assert 2 == await log.first("declarations", 0)

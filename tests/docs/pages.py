@@ -17,6 +17,7 @@ import os
 import re
 import shlex
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -25,6 +26,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 from broker.cli.app import app
+from connectors.ends import Ends
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -91,6 +93,9 @@ class Reader:
         try:
             yield reader
         finally:
+            for name in reader.names.values():
+                if isinstance(name, sqlite3.Connection | Ends):
+                    name.close()
             for process in reader.started:
                 process.terminate()
                 process.communicate()
@@ -126,11 +131,11 @@ class Reader:
 
     def run(self, command: str) -> str:
         """What a command prints, in the page's own words but for what changes; its exit code, if it is not 0."""
-        line = self.here(command)
-        if line.startswith("export "):
-            name, _, told = line.removeprefix("export ").partition("=")
+        if command.startswith("export "):
+            name, _, told = self.here(command.removeprefix("export ")).partition("=")
             self.exported[name] = told
             return ""
+        line = self.here(command, _escaped(str(self.folder)))
         if line.startswith("unefois ") and line.endswith(" &"):
             printed, code = self._start(line.removesuffix(" &")), 0
         else:
@@ -139,9 +144,9 @@ class Reader:
         plain = "".join(f"{each.rstrip()}\n" for each in printed.splitlines())
         return plain + (f"[exit code {code}]\n" if code else "")
 
-    def here(self, text: str) -> str:
-        """What a page says, as it is in this run."""
-        moved = text.replace(FOLDER, str(self.folder)).replace(SERVED, self.address)
+    def here(self, text: str, folder: str | None = None) -> str:
+        """What a page says, as it is in this run; `folder`: how its folder is spelled there."""
+        moved = text.replace(FOLDER, folder or str(self.folder)).replace(SERVED, self.address)
         return _CHANGING.sub(lambda found: self.known.get(found[0], found[0]), moved)
 
     def compare(self, place: str, expected: str, printed: str) -> None:
@@ -231,6 +236,11 @@ def cut(part: str) -> tuple[str, str]:
     count = next(number for number, line in enumerate(lines, 1) if not line.endswith("\\\n"))
     command = "".join(line.removesuffix("\\\n") for line in lines[:count])
     return " ".join(command.split()) if count > 1 else command.rstrip("\n"), "".join(lines[count:])
+
+
+def _escaped(path: str) -> str:
+    """For a shell, wherever in a word it stands."""
+    return re.sub(r"([^\w/.,:=@%+-])", r"\\\1", path)
 
 
 def _pattern(expected: str) -> str:

@@ -14,22 +14,23 @@ SOURCES = [path for folder in ("schemas", "consent", "broker", "connectors") for
 DECISIONS = sorted((DOCS / "adr").glob("[0-9]*.md"))
 
 
-@pytest.mark.parametrize("page", pages(), ids=lambda page: page.stem)
-def test_a_code_that_a_page_names_exists(page: Path) -> None:
-    named = re.findall(r"`([a-z-]+)\.([a-z0-9-]+)`", page.read_text("utf-8"))
-    codes = [f"{family}.{rest}" for family, rest in named if family in FAMILIES]
-
-    assert [] == [code for code in codes if code not in messages.table() and not code.endswith(SUFFIXES)]
+TEXTS = {page.relative_to(DOCS).as_posix(): page.read_text("utf-8") for page in pages()}
 
 
-@pytest.mark.parametrize("page", pages(), ids=lambda page: page.stem)
-def test_a_file_that_a_page_names_exists(page: Path) -> None:
-    named = re.findall(
-        r"`((?:schemas|consent|broker|connectors|tests|docs)/[a-z0-9_/.-]+\.[a-z]+)(?:::[^`]*)?`",
-        page.read_text("utf-8"),
-    )
+def test_a_code_that_a_page_names_exists() -> None:
+    named = [(page, *found) for page, text in TEXTS.items() for found in re.findall(r"`([a-z-]+)\.([a-z0-9-]+)`", text)]
+    codes = [(page, f"{family}.{rest}") for page, family, rest in named if family in FAMILIES]
 
-    assert [] == [name for name in named if not (ROOT / name).exists()]
+    assert codes
+    assert [] == [(page, code) for page, code in codes if code not in messages.table() and not code.endswith(SUFFIXES)]
+
+
+def test_a_file_that_a_page_names_exists() -> None:
+    pattern = r"`((?:schemas|consent|broker|connectors|tests|docs)/[a-z0-9_/.-]+\.[a-z]+)(?:::[^`]*)?`"
+    named = [(page, name) for page, text in TEXTS.items() for name in re.findall(pattern, text)]
+
+    assert named
+    assert [] == [(page, name) for page, name in named if not (ROOT / name).exists()]
 
 
 def test_a_page_that_the_code_names_exists() -> None:

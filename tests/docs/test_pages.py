@@ -4,15 +4,21 @@ import shutil
 from pathlib import Path
 
 import pytest
+from _pytest.mark.structures import ParameterSet
 
 from tests.docs.pages import KINDS, Block, Reader, blocks, pages
 
+LONG = {"conformance", "event-types", "live", "operate", "sandbox", "webhooks"}
+"""Pages that are followed in seconds, for they start a broker, or several times."""
 
-def _name(page: Path) -> str:
-    return page.stem
+
+def _followed() -> list[ParameterSet]:
+    """Every page that shows something; the long ones in `make test-proof`."""
+    found = [page for page in pages() if blocks(page)]
+    return [pytest.param(page, id=page.stem, marks=[pytest.mark.proof] if page.stem in LONG else []) for page in found]
 
 
-@pytest.mark.parametrize("page", [page for page in pages() if blocks(page)], ids=_name)
+@pytest.mark.parametrize("page", _followed())
 def test_what_a_page_shows_is_what_happens(page: Path, tmp_path: Path) -> None:
     for tool in ("curl", "jq"):
         if f"$ {tool} " in page.read_text("utf-8") and not shutil.which(tool):
@@ -22,9 +28,8 @@ def test_what_a_page_shows_is_what_happens(page: Path, tmp_path: Path) -> None:
             reader.follow(block)
 
 
-@pytest.mark.parametrize("page", pages(), ids=_name)
-def test_every_block_is_of_a_kind_that_is_run(page: Path) -> None:
-    assert [] == [block.place for block in blocks(page) if block.kind not in KINDS]
+def test_every_block_is_of_a_kind_that_is_run() -> None:
+    assert [] == [block.place for page in pages() for block in blocks(page) if block.kind not in KINDS]
 
 
 class TestTheReader:

@@ -4,8 +4,6 @@ import ast
 import re
 from collections.abc import Iterable, Iterator
 
-import pytest
-
 from tests.docs.pages import DOCS, ROOT
 
 PAGE = (DOCS / "trust.md").read_text("utf-8")
@@ -28,9 +26,8 @@ def _functions(scope: ast.Module | ast.ClassDef) -> Iterator[str]:
             yield from (f"{node.name}::{name}" for name in _functions(node))
 
 
-@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim[2:50])
-def test_a_claim_names_a_test_that_holds_it(claim: str) -> None:
-    assert "::" in claim
+def test_each_claim_names_a_test_that_holds_it() -> None:
+    assert [] == [claim for claim in CLAIMS if "::" not in claim]
 
 
 def test_the_tests_that_are_named_exist() -> None:

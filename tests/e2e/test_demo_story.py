@@ -7,6 +7,7 @@ import asyncio
 import csv
 import io
 import json
+import shlex
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
@@ -297,11 +298,12 @@ def test_a_kept_folder_is_told_and_opens_with_the_commands_that_are_told(
         stage.claim("stage.fsck", held=True)
         yield "allow"
 
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    (place := tmp_path / "à côté de l'été").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(place))
     monkeypatch.setattr(theatre, "play", nothing_more)
     assert 0 == demo.run(lang="en", keep=True)
     told = capsys.readouterr().out
-    commands = [line.partition("#")[0].split()[1:] for line in told.splitlines() if line.startswith("  unefois ")]
+    commands = [shlex.split(line, comments=True)[1:] for line in told.splitlines() if line.startswith("  unefois ")]
     assert 3 == len(commands)
     for command in commands:
         with pytest.raises(SystemExit) as ended:

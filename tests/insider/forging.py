@@ -43,8 +43,9 @@ def listed(watch: Watch, key: PrivateKey | SealingKey) -> dict[str, Any]:
 
 
 async def slip_in_entry(hand: Hand, entry: Entry) -> LeafHash:
-    """An entry of the insider's own words, at the end of those that wait for their place in the ledger. A sealed one has
-    no opening: nobody seals one without the key store.
+    """An entry of the insider's own words, at the end of those that wait for their place in the ledger.
+
+    A sealed one has no opening: nobody seals one without the key store.
     """
     model = (await hand.rows("ledger_entries"))[-1]
     told = {"position": None, "leaf": leaf_hash(entry.encode()), "entry": entry.encode(), "window": entry.window}

@@ -33,7 +33,6 @@ OPEN: Final[dict[str, frozenset[str]]] = {
     "gate epoch: destroyed by hand": frozenset({KEYS_GONE}),
     "gate epoch: destruction struck out": frozenset({UNNOTICED}),
     "gate epoch: made younger": frozenset({ENDLESS}),
-    "grant: said to be over while its citizen ends it": frozenset({ENDLESS, UNNOTICED}),
     "ledger: a release's entry taken away": frozenset({UNNOTICED}),
     "subscription: unpaused": frozenset({VALUE, RELEASE, UNNOTICED}),
     "token: revoked, put back": frozenset({UNNOTICED}),

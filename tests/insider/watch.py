@@ -74,7 +74,7 @@ class Watch:
             return
         own = [each for each in await self._keys_of(party) if key is None or each.kid != key.kid]
         if key is not None and _opens(pulled, key) is None:
-            self.rightly += sum(len(_opens(pulled, each) or ()) for each in own)  # sealed to who pulled, and to no thief
+            self.rightly += sum(len(_opens(pulled, each) or ()) for each in own)  # to who pulled, and to no thief
             return
         for kid in own if key is None else [key]:
             for one in _opens(pulled, kid) or ():

@@ -1,5 +1,6 @@
-"""The foreign reader: a Go program on golang.org/x/mod/sumdb, built once for a test run."""
+"""The foreign reader: a Go program on golang.org/x/mod/sumdb, built once for all workers of a test run."""
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -20,15 +21,18 @@ def _absent(reason: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def readlog(tmp_path_factory: pytest.TempPathFactory) -> Readlog:
+def readlog(services_folder: Path) -> Readlog:
     """Run the reader: `readlog(directory, *older_checkpoints)`, with stdout, stderr and returncode."""
     go = shutil.which("go")
     if go is None:
         _absent("no `go` on the PATH")
-    if subprocess.run([go, "mod", "download"], cwd=SOURCE, capture_output=True, check=False).returncode:
-        _absent("the Go module golang.org/x/mod cannot be had")
-    program = tmp_path_factory.mktemp("go") / "readlog"
-    subprocess.run([go, "build", "-mod=readonly", "-o", program, "."], cwd=SOURCE, check=True)
+    program = services_folder / "readlog"
+    with (services_folder / "readlog.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not program.exists():
+            if subprocess.run([go, "mod", "download"], cwd=SOURCE, capture_output=True, check=False).returncode:
+                _absent("the Go module golang.org/x/mod cannot be had")
+            subprocess.run([go, "build", "-mod=readonly", "-o", program, "."], cwd=SOURCE, check=True)
 
     def run(directory: Path, *older: Path) -> "subprocess.CompletedProcess[str]":
         return subprocess.run([program, directory, *older], capture_output=True, text=True, check=False)

@@ -5,6 +5,7 @@ Keeps: the temporary folder is gone afterwards, unless it is to be kept; then it
 """
 
 import os
+import shlex
 import shutil
 import tempfile
 import time
@@ -42,7 +43,7 @@ async def perform(words: Words, telling: Telling, keep: bool, servers: Mapping[s
             shutil.rmtree(root, ignore_errors=True)
     _last_word(words, telling, book, time.monotonic() - began)
     told = ("fsck", "verify", "grants") if keep else ("demo", "init", "help")
-    home = root / "home"
+    home = shlex.quote(str(root / "home"))
     telling.next(words("end.next"), [(words(f"end.{one}", home=home), words(f"end.{one}_does")) for one in told])
     return book
 

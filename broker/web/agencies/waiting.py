@@ -7,9 +7,11 @@ handed out together, for a pull of one costs nearly what a pull of ten does.
 """
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from math import inf
 from typing import Final, TypeVar
 
 from broker.store.bell import Bell, planned_for
@@ -25,17 +27,21 @@ PACE: Final = 0.1
 
 
 class Waiting:
-    """Counts who waits; `apart` is the seconds between two questions when nobody rings, `pace` between two answers."""
+    """Counts who waits; `apart` is the seconds between two questions when nobody rings, `pace` between two answers,
+    `now` a clock in seconds that never goes back, wherever it begins.
+    """
 
     def __init__(
         self,
         apart: float = 1.0,
         pace: float = PACE,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._apart = apart
         self._pace = pace
         self._sleep = sleep
+        self._now = now
         self._here: Counter[PartyId] = Counter()
         self._answered: dict[PartyId, float] = {}
 
@@ -57,16 +63,15 @@ class Waiting:
         if self._here[party] >= ONCE:
             raise Refused("api.too-many-waiting", limit=ONCE)
         self._here[party] += 1
-        loop = asyncio.get_running_loop()
-        end = loop.time() + seconds
+        end = self._now() + seconds
         try:
             with bell.heard(planned_for(party)) as rung:
-                while (left := end - loop.time()) > 0:
+                while (left := end - self._now()) > 0:
                     rung.clear()
                     if await gone():
                         return ()
                     if found := await ready(most):
-                        waited = await self._paced(party, len(found) < most, end - loop.time())
+                        waited = await self._paced(party, len(found) < most, end - self._now())
                         return await ready(most) if waited else found
                     with suppress(TimeoutError):
                         await asyncio.wait_for(rung.wait(), min(self._apart, left))
@@ -76,10 +81,10 @@ class Waiting:
 
     async def _paced(self, party: PartyId, more_may_come: bool, left: float) -> bool:
         """Whether a moment had to pass, in which others may have come."""
-        now = asyncio.get_running_loop().time()
-        rest = min(self._answered.get(party, now - self._pace) + self._pace - now, left)
-        waited = more_may_come and rest > 0
+        now = self._now()
+        since = now - self._answered.get(party, -inf)
+        waited = more_may_come and since < self._pace and left > 0
         if waited:
-            await self._sleep(rest)
-        self._answered[party] = asyncio.get_running_loop().time()
+            await self._sleep(min(self._pace - since, left))
+        self._answered[party] = self._now()
         return waited

@@ -70,7 +70,7 @@ async def test_a_revocation_destroys_the_key_and_withholds_what_is_on_its_way(he
         assert [kept.grant.id] == [row.grant_id for row in await tx.execute(select(consent_keys))]
     assert Status.REVOKED is recorded.grant.status
     assert [(DeliveryState.WITHHELD, Reason.REVOKED)] * 2 == [one for one in await state(here) if one[1] is not None]
-    assert [recorded.entry] == [entry.leaf_hash() for entry in await here.entries(FactKind.REVOKED)]
+    assert [recorded.entry] == [leaf for leaf, _ in await here.told(FactKind.REVOKED)]
     assert [] == await here.take(CAF)
 
 
@@ -492,9 +492,9 @@ async def test_every_change_is_a_version_with_its_own_entry(here: World) -> None
     ]
 
     kinds = (FactKind.GRANTED, FactKind.CHANGED, FactKind.REVOKED)
-    entries = await here.entries(*kinds)
+    entries = await here.told(*kinds)
     assert [1, 2, 3, 4, 5] == [recorded.grant.version for recorded in told]
-    assert [recorded.entry for recorded in told] == [entry.leaf_hash() for entry in entries]
+    assert [recorded.entry for recorded in told] == [leaf for leaf, _ in entries]
     with pytest.raises(Refused) as refused:
         await consents.revoke(grant.grant.id, VOICE)
     assert "grant.over" == refused.value.code

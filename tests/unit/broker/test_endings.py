@@ -280,6 +280,7 @@ async def test_an_ended_subscription_receives_nothing_by_its_old_row(bare: World
     assert 0 == await pulled(bare)
 
 
+@pytest.mark.databases
 async def test_a_subscription_that_is_approved_again_receives_again_in_the_same_millisecond(here: World) -> None:
     await here.give(CAF, MOVED, FAMILY, ["subject"])
     mine = here.subscriptions[CAF, MOVED]
@@ -351,6 +352,7 @@ class Failing:
         self.failing = False
 
 
+@pytest.mark.databases
 async def test_a_revocation_that_was_written_and_not_committed_is_obeyed_and_completed(
     here: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -540,6 +542,7 @@ async def test_another_history_of_the_same_length_is_not_gone_on_from(bare: Worl
     assert "ledger.rolled-back" == await fault_of(bare.home.ledger.sequence_unfinished(), Corrupt)
 
 
+@pytest.mark.databases
 async def test_a_checkpoint_that_a_crash_kept_from_being_committed_is_signed_again_the_same(
     here: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

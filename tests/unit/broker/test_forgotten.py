@@ -19,7 +19,7 @@ from connectors.contract import Rejected
 from schemas.errors import Refused
 from schemas.facts import FactKind
 from schemas.names import DeclarationId, Instant, Reason, uuid7
-from tests.world import CAF, DAY, FAMILY, MOVED, START, VOICE, YANN, World, world
+from tests.world import CAF, CPAM, DAY, FAMILY, HEALTH, MOVED, START, VOICE, YANN, World, world
 
 pytestmark = pytest.mark.asyncio
 
@@ -235,6 +235,8 @@ async def test_fsck_still_tells_what_is_gone_and_was_not_forgotten(tmp_path: Pat
         await here.declare(MOVED, here.moved())
         await years(here)
         await pruned(here)
+        paused = await here.give(CPAM, MOVED, HEALTH, ["subject"])
+        await here.home.consents.pause(paused.grant.id, VOICE)
         await moved_once(here)
         await here.step()
         async with here.home.store.begin() as tx:

@@ -14,29 +14,39 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import delete, insert, update
+from sqlalchemy import delete, insert, make_url, update
 
 import broker.checks
 from broker.access.credentials import Scope
 from broker.answers import Answer, Claim
 from broker.checks.finding import Finding
 from broker.declared import known
-from broker.deliveries import load
+from broker.deliveries import load, record
 from broker.ended import Mark
 from broker.endings.memory import MemoryEndings
 from broker.keys.memory import MemoryKeys
 from broker.ports import KeyKind
+from broker.recorder import write
 from broker.router import TOPIC
 from broker.store.engine import Store
-from broker.store.tables import deliveries, ledger_entries, metadata, paused_subscriptions, signing_keys
+from broker.store.tables import (
+    deliveries,
+    ledger_entries,
+    ledger_openings,
+    metadata,
+    paused_subscriptions,
+    signing_keys,
+)
 from broker.wiring import assemble, open_log
 from connectors.contract import Rejected
 from consent import keyring, registry
 from consent.grant import law
+from consent.rows import digest_of
 from consent.tables import consent_keys
 from schemas import merkle
+from schemas.entry import Opening
 from schemas.errors import Corrupt
-from schemas.facts import FactKind
+from schemas.facts import FactKind, Facts
 from schemas.names import Instant, LeafHash, ManifestDigest, Reason
 from schemas.release import LockedDelivery, SealedField, bitmap
 from schemas.signing import Algorithm, PrivateKey
@@ -51,6 +61,7 @@ from tests.world import (
     DAY,
     ELISE,
     FAMILY,
+    HEALTH,
     MOVED,
     PORTAL,
     RENNES,
@@ -99,8 +110,12 @@ async def lived_in(here: World) -> None:
     await home.epochs.rotate_consent()
     for person in PEOPLE.values():
         await here.give(CAF, MOVED, FAMILY, ["subject", "new_address"], person=person)
+    paused = await here.give(CPAM, MOVED, HEALTH, ["subject"], person=PEOPLE["handed"])
+    await home.consents.pause(paused.grant.id, VOICE)
     first = await here.declare(MOVED, here.moved(PEOPLE["applied"]))
     await here.take(CAF)
+    async with home.store.begin() as tx:
+        home.recorder.record(tx, FactKind.VIEWED, home.clock(), about=here.subject(PEOPLE["applied"]))
     await here.declare(MOVED, here.moved(PEOPLE["applied"]), corrects=first.declaration_id)
     for name in ("handed", "released", "rejected", "revoked"):
         await here.declare(MOVED, here.moved(PEOPLE[name]))
@@ -169,7 +184,7 @@ async def reopened(folder: Path, kept: Kept) -> AsyncIterator[World]:
     chosen, keys, clock = settings(folder), DamagedKeys(), Clock()
     keys._secrets = copy.copy(kept.secrets)
     clock.pass_(DAY)
-    Path(chosen.database_url.partition("///")[2]).write_bytes(kept.database)
+    Path(make_url(chosen.database_url).database or "").write_bytes(kept.database)
     async with Store.open(chosen.database_url) as store, open_log(chosen, store, clock) as log:
         parts = {"store": store, "log": log, "keys": keys, "endings": MemoryEndings()}
         home = assemble(chosen, **parts, clock=clock, entropy=Entropy(b"again"))
@@ -181,26 +196,41 @@ async def reopened(folder: Path, kept: Kept) -> AsyncIterator[World]:
 Tampering = str | Callable[[World], Awaitable[None]]
 
 
-async def insert_entry(here: World, entry: Entry) -> None:
-    await raw_entry(here, entry.encode(), merkle.leaf_hash(entry.encode()))
-
-
-async def raw_entry(here: World, entry: bytes, leaf: LeafHash) -> None:
-    async with here.home.store.begin() as tx:
-        await tx.execute(insert(ledger_entries).values(entry=entry, leaf=leaf))
-
-
 async def an_entry_that_is_none(here: World) -> None:
-    await raw_entry(here, b"noise", merkle.leaf_hash(b"noise"))
+    row = {"entry": b"noise", "leaf": merkle.leaf_hash(b"noise"), "window": START}
+    async with here.home.store.begin() as tx:
+        await tx.execute(insert(ledger_entries), row)
+
+
+async def an_entry_about_somebody_else(here: World) -> None:
+    openings, blind = here.home.openings, here.home.entropy(32)
+    other, said = (here.subject(PEOPLE[name]) for name in ("applied", "handed"))
+    facts = Facts(START, FactKind.VIEWED, here.home.party, subject=openings.commitment(other, blind))
+    opening = Opening(blind, None, facts)
+    async with here.home.store.begin() as tx:
+        leaf = write(tx, opening.seal(START), None)
+        tx.add(ledger_openings, openings.row(leaf, opening, said))
 
 
 async def a_grant_told_twice(here: World) -> None:
-    await insert_entry(here, (await here.entries(FactKind.GRANTED))[0])
+    grant = (await here.home.consents.of(here.subject(PEOPLE["applied"])))[0]
+    async with here.home.store.begin() as tx:
+        here.home.recorder.grant(tx, FactKind.GRANTED, grant, here.clock())
 
 
 async def a_declaration_told_and_not_kept(here: World) -> None:
-    (told, *_) = await here.entries(FactKind.RECEIVED)
-    await insert_entry(here, replace(told, declaration=ManifestDigest(bytes(32))))
+    async with here.home.store.begin() as tx:
+        told = {"actor": PORTAL, "event_type": MOVED, "declaration": ManifestDigest(bytes(32))}
+        here.home.recorder.record(tx, FactKind.RECEIVED, here.clock(), about=here.subject(), **told)
+
+
+async def a_delivery_released_to_somebody_elses_key(here: World) -> None:
+    """As it was released once, for whoever asks fsck: the same plan, the same tag, another key."""
+    home = here.home
+    async with home.store.begin() as tx:
+        one = next(each for each in await load(tx) if each.state.value == "released")
+        stranger = (await home.lookup.directory(tx)).current_sealing_key(CPAM, here.clock()).kid
+        record(tx, home.recorder, FactKind.RELEASED, one, one.released_at, basis="consent", sealed_to=stranger)
 
 
 async def a_dead_key_brought_back(here: World) -> None:
@@ -228,15 +258,29 @@ async def a_change_that_nobody_recorded(here: World) -> None:
         one for one in await here.home.consents.of(here.subject()) if one.event_type == BANK and one.version == 2
     ]
     async with here.home.store.begin() as tx:
-        await registry.change(tx.conn, grant.pause(here.clock(), VOICE))
+        paused, epochs = grant.pause(here.clock(), VOICE), here.home.keyring.consent_epochs()
+        await registry.change(tx.conn, paused, epochs, here.home.entropy)
+
+
+async def yesterdays_key_put_back(here: World) -> None:
+    (grant,) = [
+        one for one in await here.home.consents.of(here.subject()) if one.event_type == BANK and one.version == 2
+    ]
+    ((epoch, key),) = here.home.keyring.consent_epochs().items()
+    async with here.home.store.begin() as tx:
+        before, _ = await registry.history(tx.conn, grant.id)
+        bound = keyring.Bound(grant.id, digest_of(before), epoch)
+        old = {"digest": bound.digest, "wrapped": keyring.wrap(bytes(32), bound, key, bytes(12))}
+        await tx.execute(update(consent_keys).where(consent_keys.c.grant_id == grant.id).values(old))
 
 
 async def a_key_for_a_dead_consent(here: World) -> None:
     (over,) = [one for one in await here.home.consents.of(here.subject(PEOPLE["revoked"])) if one.event_type == BANK]
     ((epoch, key),) = here.home.keyring.consent_epochs().items()
-    wrapped = keyring.wrap(bytes(32), over.id, epoch, key, bytes(12))
+    bound = keyring.Bound(over.id, digest_of(over), epoch)
+    row = {"grant_id": over.id, "epoch": epoch, "digest": bound.digest}
     async with here.home.store.begin() as tx:
-        await tx.execute(insert(consent_keys).values(grant_id=over.id, epoch=epoch, wrapped=wrapped))
+        await tx.execute(insert(consent_keys), row | {"wrapped": keyring.wrap(bytes(32), bound, key, bytes(12))})
 
 
 async def a_signing_key_slipped_in(here: World) -> None:
@@ -314,6 +358,7 @@ def of(name: str, event: str = MOVED) -> str:
 
 
 NO_DELIVERY = f"event_type = '{BANK}' AND version = 2 AND status = 'active'"
+OVER = f"event_type = '{BANK}' AND status = 'revoked'"
 OF_NARROWED = f"grant_id IN (SELECT id FROM grants WHERE {NO_DELIVERY})"
 OF_HEAD = f"id IN (SELECT id FROM grants WHERE {NO_DELIVERY})"
 
@@ -328,6 +373,7 @@ ALONE: dict[str, Tampering] = {
     "consent-keys.dead-epoch": f"UPDATE consent_keys SET epoch = 1 WHERE {OF_NARROWED}",
     "consent-keys.missing": f"DELETE FROM consent_keys WHERE {OF_NARROWED}",
     "consent-keys.no-epoch": f"UPDATE consent_keys SET epoch = 99 WHERE {OF_NARROWED}",
+    "consent-keys.other-version": yesterdays_key_put_back,
     "consent-keys.outlived": a_key_for_a_dead_consent,
     "dead-letters.differs": on_first("dead_letters", "code = 'table.other'", "delivery IS NOT NULL"),
     "dead-letters.orphan": (
@@ -366,10 +412,10 @@ ALONE: dict[str, Tampering] = {
     "endings.contradicted": a_pause_that_somebody_took_away,
     "fsck.stopped": "UPDATE meta SET value = 'many'",
     "grants.edited": (
-        f"UPDATE grants SET text_hash = zeroblob(32) WHERE {of('handed')}; "
-        f"UPDATE grant_versions SET text_hash = zeroblob(32) WHERE {of('handed')}"
+        f"UPDATE grants SET text_hash = zeroblob(32) WHERE {OVER}; "
+        f"UPDATE grant_versions SET text_hash = zeroblob(32) WHERE id IN (SELECT id FROM grants WHERE {OVER})"
     ),
-    "grants.head": f"UPDATE grants SET changed_at = changed_at + 1 WHERE {of('handed')}",
+    "grants.head": f"UPDATE grants SET changed_at = changed_at + 1 WHERE {OVER}",
     "grants.history": f"DELETE FROM grant_versions WHERE version = 1 AND {OF_HEAD}",
     "grants.lost": (
         f"DELETE FROM consent_keys WHERE {OF_NARROWED}; "
@@ -388,8 +434,9 @@ ALONE: dict[str, Tampering] = {
     "ledger.entry": an_entry_that_is_none,
     "ledger.gap": "UPDATE ledger_entries SET position = position + 1 WHERE id = (SELECT max(id) FROM ledger_entries)",
     "ledger.invariant": a_grant_told_twice,
-    "ledger.leaf": on_first("ledger_entries", "leaf = zeroblob(32)", "leaf NOT IN (SELECT leaf FROM ledger_salts)"),
-    "ledger.salt": on_first("ledger_salts", "salt = zeroblob(16)"),
+    "ledger.leaf": on_first("ledger_entries", "leaf = zeroblob(32)", "leaf NOT IN (SELECT leaf FROM ledger_openings)"),
+    "ledger.opening": drop_first("ledger_openings", "kind = 'viewed'"),
+    "ledger.subject": an_entry_about_somebody_else,
     "ledger.stands-still": a_ledger_that_was_signed_further,
     "ledger.tile": on_first("ledger_tiles", "hashes = zeroblob(length(hashes))"),
     "log.lost": "DELETE FROM dead_letters WHERE record IS NOT NULL",
@@ -408,9 +455,9 @@ ALONE: dict[str, Tampering] = {
     "webhooks.message": "UPDATE webhooks SET next_at = NULL WHERE status = 'proving'",
     "webhooks.notice": "UPDATE webhook_notices SET reason = 'webhooks.failed'",
     "webhooks.untold": "UPDATE webhooks SET url = 'https://thief.example/'",
-    "withholdings.missing": drop_first("withholdings"),
+    "withholdings.missing": drop_first("withholdings", "reason = 'paused'"),
     "withholdings.orphan": on_first("withholdings", "subscription = zeroblob(16)"),
-    "withholdings.untold": on_first("withholdings", "reason = 'paused'"),
+    "withholdings.untold": on_first("withholdings", "reason = 'paused'", "reason = 'no-grant'"),
 }
 """check -> what it alone finds."""
 
@@ -428,7 +475,14 @@ TOO: list[tuple[str, set[str]]] = [
     (on_first("log_record", "value = zeroblob(8)"), {"log.lost"}),
     (on_first("submissions", "subject = zeroblob(32)"), {"declarations.differs"}),
     (on_first("submissions", "received_at = received_at + 1"), {"declarations.differs", "submissions.receipt"}),
-    (on_first("submissions", "receipt = (SELECT max(receipt) FROM submissions)"), {"submissions.receipt"}),
+    (
+        on_first(
+            "submissions",
+            "receipt = (SELECT max(receipt) FROM submissions)",
+            "receipt < (SELECT max(receipt) FROM submissions)",
+        ),
+        {"submissions.receipt"},
+    ),
     (on_first("declarations", "manifest_digest = zeroblob(32)"), {"declarations.differs", "declarations.untold"}),
     (on_first("declarations", "subject = zeroblob(32)"), {"declarations.differs", "deliveries.differs"}),
     (on_first("declarations", "gate_kid = zeroblob(32)"), {"declarations.differs"}),
@@ -445,10 +499,25 @@ TOO: list[tuple[str, set[str]]] = [
     ("UPDATE dead_letters SET replayed_at = 1 WHERE delivery IS NOT NULL", {"deliveries.lost"}),
     ("UPDATE dead_letters SET replayed_at = 1 WHERE record IS NOT NULL", {"log.lost"}),
     ("UPDATE dead_letters SET record = x'00' WHERE record IS NOT NULL", {"log.lost", "dead-letters.untold"}),
-    (on_first("ledger_salts", "subject = zeroblob(32)"), {"ledger.salt"}),
+    (on_first("ledger_openings", "subject = zeroblob(32)", "kind = 'viewed'"), {"ledger.opening"}),
+    (on_first("ledger_openings", "period = period + 1", "kind = 'viewed'"), {"ledger.opening"}),
+    (on_first("ledger_openings", "leaf = zeroblob(32)", "kind = 'viewed'"), {"ledger.opening"}),
+    (on_first("ledger_openings", "sealed = zeroblob(length(sealed))"), {"ledger.opening"}),
+    ("DELETE FROM ledger_openings", {"ledger.opening", "grants.untold", "deliveries.untold", "declarations.untold"}),
     ("DELETE FROM ledger_tiles", {"ledger.tile"}),
     ("DELETE FROM ledger_checkpoints", {"ledger.checkpoint"}),
-    (f'UPDATE grants SET fields = \'["phone","subject"]\' WHERE {of("handed")}', {"grants.head"}),
+    (
+        f'UPDATE grants SET fields = \'["phone","subject"]\' WHERE {of("handed")}',
+        {"grants.head", "consent-keys.other-version"},
+    ),
+    (
+        f"UPDATE grants SET text_hash = zeroblob(32) WHERE {of('handed')}; "
+        f"UPDATE grant_versions SET text_hash = zeroblob(32) WHERE {of('handed')}",
+        {"grants.edited", "consent-keys.other-version"},
+    ),
+    (f"UPDATE consent_keys SET epoch = 0 WHERE {OF_NARROWED}", {"consent-keys.damaged"}),
+    (f"UPDATE consent_keys SET digest = zeroblob(32) WHERE {OF_NARROWED}", {"consent-keys.damaged"}),
+    (on_first("withholdings", "reason = 'no-grant'", "reason = 'paused'"), {"withholdings.untold"}),
     (f"UPDATE grant_versions SET status = 'paused' WHERE {of('handed')}", {"grants.head", "grants.edited"}),
     (f"UPDATE grants SET status = 'active' WHERE {of('withheld')}", {"grants.head", "consent-keys.missing"}),
     (f"UPDATE grant_versions SET purpose = '-' WHERE {NO_DELIVERY}", {"grants.unreadable"}),
@@ -512,7 +581,7 @@ def test_every_check_has_a_tampering_that_it_alone_finds() -> None:
 def test_every_table_is_touched() -> None:
     statements = " ".join([one for one in ALONE.values() if isinstance(one, str)] + [one for one, _ in TOO])
 
-    assert set() == {table for table in metadata.tables if f" {table} " not in statements}
+    assert {"first_ledger"} == {table for table in metadata.tables if f" {table} " not in statements}
 
 
 @pytest.mark.asyncio
@@ -522,9 +591,25 @@ async def test_nothing_is_wrong_where_nothing_was_changed(kept: Kept, tmp_path: 
 
 
 @pytest.mark.asyncio
-async def test_an_erased_salt_is_no_finding_for_erasing_is_what_it_is_for(kept: Kept, tmp_path: Path) -> None:
+async def test_a_release_to_another_partys_key_is_a_finding(kept: Kept, tmp_path: Path) -> None:
     async with reopened(tmp_path, kept) as here:
-        assert [] == await tampered(here, "DELETE FROM ledger_salts")
+        found = await tampered(here, a_delivery_released_to_somebody_elses_key)
+
+    assert {("ledger.invariant", "released-to-other-key")} == {(one.check, one.wrong) for one in found}
+
+
+@pytest.mark.asyncio
+async def test_the_key_of_a_period_that_is_gone_is_a_finding_at_each_entry_that_it_opened(
+    kept: Kept, tmp_path: Path
+) -> None:
+    async with reopened(tmp_path, kept) as here:
+        sealed = [one for one in await here.sealed() if one.open is None]
+        (period,) = here.home.keys.names(KeyKind.OPENING)
+        here.home.keys.destroy(KeyKind.OPENING, period)
+        here.home.openings._periods.clear()  # as in the next process
+        found = await here.home.fsck.check()
+
+    assert len(sealed) == len([one for one in found if one.check == "ledger.opening"])
 
 
 @pytest.mark.asyncio

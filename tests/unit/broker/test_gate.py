@@ -5,10 +5,13 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
-from sqlalchemy import select, text, update
+from sqlalchemy import delete, insert, select, text, update
+from structlog.testing import capture_logs
 
+from broker.deliveries import DeliveryState, load
 from broker.gate import MOST
-from broker.store.tables import declarations, deliveries
+from broker.ports import KeyKind
+from broker.store.tables import declarations, deliveries, ledger_openings
 from connectors.contract import Applied
 from consent.grant import Scope
 from schemas.delivery import WITHHELD
@@ -39,8 +42,8 @@ async def test_the_entry_that_a_statement_names_is_in_the_ledger(here: World) ->
 
     (delivery,) = await here.take(CAF)
 
-    (released,) = await here.entries(FactKind.RELEASED)
-    assert released.leaf_hash() == delivery.ledger_entry
+    ((leaf, released),) = await here.told(FactKind.RELEASED)
+    assert leaf == delivery.ledger_entry
     assert (delivery.delivery_id, CAF) == (released.delivery, released.recipient)
 
 
@@ -65,10 +68,70 @@ async def test_a_delivery_asked_for_again_is_released_again_while_the_consent_st
     inbox = here.inbox(CAF)
     (first,) = await here.open(CAF, await inbox.pull(1))
 
+    here.clock.pass_(DAY)  # the lease is over, and it is a release of its own
     (again,) = await here.open(CAF, await inbox.release([first.delivery_id]))
 
     assert first.delivery_id == again.delivery_id
-    assert 2 == len(await here.entries(FactKind.RELEASED))
+    assert [first.ledger_entry, again.ledger_entry] == [leaf for leaf, _ in await here.told(FactKind.RELEASED)]
+
+
+async def test_what_is_asked_for_twice_within_its_lease_is_one_fact(here: World) -> None:
+    await here.give(CAF, MOVED, FAMILY, ["subject"])
+    await here.declare(MOVED, here.moved())
+    inbox = here.inbox(CAF)
+    (first,) = await here.open(CAF, await inbox.pull(1))
+
+    here.clock.pass_(1_000)
+    again = [await here.open(CAF, await inbox.release([first.delivery_id])) for _ in range(2)]
+
+    assert [[first.ledger_entry]] * 2 == [[one.ledger_entry for one in opened] for opened in again]
+    assert [first.ledger_entry] == [leaf for leaf, _ in await here.told(FactKind.RELEASED)]
+
+
+async def test_a_release_to_a_new_key_within_the_lease_is_a_fact_of_its_own(here: World) -> None:
+    await here.give(CAF, MOVED, FAMILY, ["subject"])
+    await here.declare(MOVED, here.moved())
+    inbox = here.inbox(CAF)
+    (first,) = await here.open(CAF, await inbox.pull(1))
+    here.clock.pass_(1)
+    await here.home.parties.rotate(CAF, DAY)
+
+    (again,) = await here.open(CAF, await inbox.release([first.delivery_id]))
+
+    told = await here.told(FactKind.RELEASED)
+    assert [first.ledger_entry, again.ledger_entry] == [leaf for leaf, _ in told]
+    assert 2 == len({facts.sealed_to for _, facts in told})
+
+
+async def test_a_release_of_what_was_planned_anew_within_the_lease_is_a_fact_of_its_own(here: World) -> None:
+    grant = await here.give(CAF, MOVED, FAMILY, ["subject", "new_address"])
+    await here.declare(MOVED, here.moved())
+    inbox = here.inbox(CAF)
+    (first,) = await here.open(CAF, await inbox.pull(1))
+
+    await here.home.consents.narrow(grant.grant.id, frozenset({"subject"}), VOICE)
+    (again,) = await here.open(CAF, await inbox.pull(1))
+
+    assert (first.delivery_id, ("subject",)) == (again.delivery_id, again.disclosed)
+    assert [first.ledger_entry, again.ledger_entry] == [leaf for leaf, _ in await here.told(FactKind.RELEASED)]
+
+
+async def test_a_release_that_is_not_opened_any_more_is_a_fact_of_its_own(here: World) -> None:
+    """What the first one says was erased: nobody can say that this is the same."""
+    await here.give(CAF, MOVED, FAMILY, ["subject"])
+    await here.declare(MOVED, here.moved())
+    inbox = here.inbox(CAF)
+    (first,) = await here.open(CAF, await inbox.pull(1))
+    of_first = ledger_openings.c.leaf == first.ledger_entry
+    async with here.home.store.begin() as tx:
+        kept = (await tx.execute(select(ledger_openings).where(of_first))).one()
+        await tx.execute(delete(ledger_openings).where(of_first))
+
+    (again,) = await here.open(CAF, await inbox.release([first.delivery_id]))
+
+    assert first.ledger_entry != again.ledger_entry
+    async with here.home.store.begin() as tx:
+        await tx.execute(insert(ledger_openings), dict(kept._mapping))
 
 
 async def test_a_revocation_after_a_release_closes_the_delivery_when_it_is_asked_for_again(here: World) -> None:
@@ -199,24 +262,52 @@ async def test_a_lock_that_was_damaged_is_parked_and_a_replay_makes_another(here
 
 
 @pytest.mark.parametrize(
-    ("statement", "code"),
+    "statement",
     [
-        ("UPDATE deliveries SET subject = zeroblob(32)", "gate.grant-of-another"),
-        ("UPDATE deliveries SET grant_id = zeroblob(16)", "gate.grant-missing"),
-        ("DELETE FROM consent_keys", "gate.key-missing"),
+        "UPDATE deliveries SET subject = zeroblob(32) WHERE seq = 1",
+        "UPDATE deliveries SET grant_id = zeroblob(16) WHERE seq = 1",
+        "UPDATE deliveries SET grant_id = (SELECT grant_id FROM deliveries WHERE seq = 2) WHERE seq = 1",
+        "DELETE FROM consent_keys WHERE grant_id = (SELECT grant_id FROM deliveries WHERE seq = 1)",
     ],
 )
-async def test_a_contradiction_stops_the_machine_and_nothing_leaves(tmp_path: Path, statement: str, code: str) -> None:
+async def test_what_contradicts_its_grant_waits_where_it_is_and_everybody_else_goes_on(
+    tmp_path: Path, statement: str
+) -> None:
+    async with world(tmp_path) as here:
+        await here.give(CAF, MOVED, FAMILY, ["subject"])
+        await here.give(CAF, MOVED, FAMILY, ["subject"], person=YANN)
+        await here.declare(MOVED, here.moved())
+        await here.declare(MOVED, here.moved(YANN))
+        async with here.home.store.begin() as tx:
+            await tx.conn.execute(text(statement))
+        first, second = await here.inbox(CAF).due(10)
+
+        with capture_logs() as said:
+            pulled = await here.inbox(CAF).pull(10)
+
+        assert [second.id] == [one.delivery_id for one in pulled.locked]
+        assert [(first.id, Reason.UNSOUND)] == [(one.delivery_id, one.reason) for one in pulled.withheld]
+        assert [second.id] == [entry.delivery for entry in await here.entries(FactKind.RELEASED)]
+        async with here.home.store.read() as tx:
+            waits, goes = await load(tx)
+        assert (DeliveryState.PENDING, 0) == (waits.state, waits.attempts)
+        assert DeliveryState.RELEASED is goes.state
+        assert [("consents.unsound", "error")] == [
+            (one["event"], one["log_level"]) for one in said if one["log_level"] != "info"
+        ]
+
+
+async def test_a_gate_without_the_key_of_a_living_epoch_stops_and_nothing_leaves(tmp_path: Path) -> None:
     async with world(tmp_path) as here:
         await here.give(CAF, MOVED, FAMILY, ["subject"])
         await here.declare(MOVED, here.moved())
-        async with here.home.store.begin() as tx:
-            await tx.conn.execute(text(statement))
+        (kid,) = await here.home.epochs.gate_epochs()
+        here.home.keys.destroy(KeyKind.GATE, kid.kid.hex())
 
         with pytest.raises(Corrupt) as stopped:
             await here.inbox(CAF).pull(1)
 
-        assert code == stopped.value.code
+        assert "gate.key-missing" == stopped.value.code
         assert [] == await here.entries(FactKind.RELEASED)
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from base64 import b64decode
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -144,9 +145,37 @@ async def test_of_one_batch_each_id_is_kept_once_and_each_gets_its_own_answer(he
     reused, unknown = "intake.id-reused", "intake.unknown-original"
     assert [unknown, False, True, reused, False, False] == said[:6]
     assert isinstance(told[6], Refused)
-    assert 3 == len(await here.entries(FactKind.REFUSED))
+    refused = {one.reason: one.count for one in await here.entries(FactKind.REFUSED)}
+    assert {Reason.INVALID_ENVELOPE: 2, Reason.REPLAYED: 1} == refused  # one entry for each reason, which says how many
     await here.home.router.route()
     assert (2, 1) == (len(await here.entries(FactKind.RECEIVED)), len(await here.entries(FactKind.CORRECTED)))
+
+
+async def test_what_is_refused_of_one_batch_is_one_entry_for_each_reason_with_the_sender_and_what_came(
+    here: World,
+) -> None:
+    reused = DeclarationId(uuid7(here.clock(), bytes(10)))
+    await here.home.intake.accept(await envelope(here, declaration_id=reused))
+    again = await envelope(here, declaration_id=reused)
+    noise = [bytes([number]) * 9 for number in range(7)]
+
+    told = await here.home.intake.accept_all([*noise[:3], again, *noise[3:]], PORTAL)
+
+    assert all(isinstance(answer, Refused) for answer in told)
+    digests = [sha256(one).digest() for one in noise]
+    expected = {
+        (PORTAL, Reason.INVALID_ENVELOPE, 7, sha256(b"".join(digests)).digest()),
+        (PORTAL, Reason.REPLAYED, 1, sha256(again).digest()),
+    }
+    refused = await here.entries(FactKind.REFUSED)
+    assert (2, expected) == (len(refused), {(one.actor, one.reason, one.count, one.detail) for one in refused})
+
+
+async def test_a_refusal_of_nobody_known_is_told_in_the_brokers_name(here: World) -> None:
+    await here.home.intake.accept_all([b"x"])
+
+    (refused,) = await here.entries(FactKind.REFUSED)
+    assert (here.home.party, 1, sha256(b"x").digest()) == (refused.actor, refused.count, refused.detail)
 
 
 async def test_a_correction_whose_original_is_refused_in_the_same_batch_is_refused(here: World) -> None:

@@ -150,7 +150,7 @@ async def consent_keys(here: World) -> dict[GrantId, bytes]:
     async with here.home.store.read() as tx:
         found = await registry.of_subject(tx.conn, here.subject())
         epochs = here.home.keyring.consent_epochs()
-        return await registry.consent_keys_of(tx.conn, [grant.id for grant in found], epochs)
+        return await registry.consent_keys_of(tx.conn, found, epochs)
 
 
 @pytest.mark.sqlite
@@ -168,15 +168,15 @@ async def test_a_copy_from_before_with_the_keys_from_after_opens_nothing(here: W
     await here.home.epochs.rotate_consent()
 
     left = here.home.keyring.consent_epochs()
-    rows = target.execute("SELECT grant_id, epoch, wrapped FROM consent_keys").fetchall()
+    rows = target.execute("SELECT grant_id, epoch, digest, wrapped FROM consent_keys").fetchall()
     target.close()
-    assert {revoked.grant.id, living.grant.id} == {grant for grant, _, _ in rows}
-    for grant, epoch, wrapped in rows:
+    assert {revoked.grant.id, living.grant.id} == {grant for grant, _, _, _ in rows}
+    for grant, epoch, digest, wrapped in rows:
         assert epoch not in left
         for key in left.values():
             for number in (epoch, *left):
                 with pytest.raises(Corrupt):
-                    keyring.unwrap(wrapped, GrantId(grant), number, key)
+                    keyring.unwrap(wrapped, keyring.Bound(GrantId(grant), digest, number), key)
 
 
 @pytest.mark.sqlite

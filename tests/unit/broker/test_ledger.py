@@ -3,19 +3,22 @@
 import asyncio
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import insert, select, update
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from broker import ledger as ledgers
-from broker.ledger import Ledger, Recorder, files_of, grant_digest, newest_checkpoint, size_of
-from broker.store.tables import ledger_checkpoints, ledger_entries, ledger_salts
+from broker.ledger import GRACE_MS, Ledger, files_of, newest_checkpoint, size_of
+from broker.store.tables import ledger_checkpoints, ledger_entries, ledger_openings
+from consent.rows import digest_of
 from schemas import checkpoint, merkle, receipt, tiles
-from schemas.entry import Entry, FactKind, subject_commitment
+from schemas.entry import Entry, opened
 from schemas.errors import Fault, Refused
-from schemas.names import Instant, LeafHash, PartyId, Reason
+from schemas.facts import FactKind, Facts, subject_commitment
+from schemas.names import Instant, LeafHash, PartyId
 from schemas.note import Note
 from schemas.signing import Algorithm, PrivateKey
 from tests.world import CAF, FAMILY, MOVED, VOICE, World, world
@@ -25,14 +28,13 @@ pytestmark = pytest.mark.asyncio
 
 def entry(number: int) -> Entry:
     """One of many entries about nobody."""
-    return Entry(
-        at=Instant(number + 1), kind=FactKind.REFUSED, actor=PartyId("urn:unefois:broker"), reason=Reason.STALE
-    )
+    at = Instant(number + 1)
+    return opened(at, Facts(at, FactKind.EPOCH_DESTROYED, PartyId("urn:unefois:broker")))
 
 
-async def add(here: World, entries: Iterable[Entry]) -> None:
+async def add(here: World, entries: Iterable[Entry], chain: bytes | None = None) -> None:
     """Entries that are committed and wait for their order."""
-    rows = [{"leaf": one.leaf_hash(), "entry": one.encode()} for one in entries]
+    rows = [{"leaf": one.leaf_hash(), "entry": one.encode(), "window": one.window, "chain": chain} for one in entries]
     async with here.home.store.begin() as tx:
         await tx.execute(insert(ledger_entries), rows)
 
@@ -109,11 +111,25 @@ async def test_any_number_of_sequencers_give_each_entry_one_place(here: World, m
     await add(here, map(entry, range(40)))
     home = here.home
     key = PrivateKey.from_raw(Algorithm.ED25519, home.ledger._key.to_raw())
-    others = [Ledger(home.store, home.settings.ledger_origin, key, home.clock) for _ in range(3)]
+    others = [another(here, key) for _ in range(3)]
 
-    counts = await asyncio.gather(*(one.sequence() for one in (home.ledger, *others)))
+    counts = await asyncio.gather(*(one.sequence_unfinished() for one in (home.ledger, *others)))
 
     assert 40 == sum(counts)
+
+
+def another(here: World, key: PrivateKey) -> Ledger:
+    """Another process's sequencer of this ledger, or with another key a stranger's."""
+    home = here.home
+    return Ledger(
+        store=home.store,
+        openings=home.openings,
+        origin=home.settings.ledger_origin,
+        key=key,
+        window_ms=home.settings.ledger_window_seconds * 1000,
+        clock=home.clock,
+        entropy=home.entropy,
+    )
 
 
 async def place_all_at(here: World, position: int) -> None:
@@ -157,18 +173,19 @@ async def test_a_citizen_is_a_commitment_under_a_salt_of_the_entrys_own(here: Wo
 
     first, second = await here.entries(FactKind.VIEWED)
     assert first.subject != second.subject
+    openings, salts = here.home.openings, []
     async with here.home.store.read() as tx:
-        salts = {row.leaf: row.salt for row in await tx.execute(select(ledger_salts))}
-    assert [one.subject for one in (first, second)] == [
-        subject_commitment(salts[leaf], here.subject()) for leaf in leaves
-    ]
+        for leaf in leaves:
+            opened = await openings.of_leaf(tx, leaf)
+            assert opened is not None
+            salts.append(openings.salt(here.subject(), opened.opening.blind))
+    assert [one.subject for one in (first, second)] == [subject_commitment(salt, here.subject()) for salt in salts]
 
 
 async def test_an_entry_is_the_brokers_unless_somebody_is_named(here: World) -> None:
-    recorder = Recorder(here.home.party, here.home.entropy)
     async with here.home.store.begin() as tx:
-        recorder.record(tx, FactKind.VIEWED, here.clock())
-        recorder.record(tx, FactKind.VIEWED, here.clock(), actor=CAF)
+        here.home.recorder.record(tx, FactKind.VIEWED, here.clock())
+        here.home.recorder.record(tx, FactKind.VIEWED, here.clock(), actor=CAF)
 
     assert [here.home.party, CAF] == [one.actor for one in await here.entries(FactKind.VIEWED)]
 
@@ -179,7 +196,7 @@ async def test_the_entry_of_a_grant_commits_to_the_whole_of_its_version(here: Wo
 
     told = await here.entries(FactKind.GRANTED, FactKind.REVOKED)
 
-    assert [grant_digest(given.grant), grant_digest(revoked.grant)] == [one.detail for one in told]
+    assert [digest_of(given.grant), digest_of(revoked.grant)] == [one.detail for one in told]
     assert told[0].detail != told[1].detail
 
 
@@ -198,10 +215,87 @@ async def test_an_entry_that_has_no_place_yet_is_not_proven(here: World) -> None
     assert "ledger.not-sequenced-yet" == refused.value.code
 
     await here.home.ledger.sequence_unfinished()
-    assert (
-        given.entry
-        == receipt.check(await here.home.ledger.prove(given.entry), here.home.ledger.verifier_key).entry.leaf_hash()
-    )
+    assert given.entry == leaf_of(here, await here.home.ledger.prove(given.entry))
+
+
+def leaf_of(here: World, text: str) -> LeafHash | None:
+    """Of the entry that a receipt proves, once it is checked."""
+    entry = receipt.check(text, here.home.ledger.verifier_key).entry
+    return None if entry is None else entry.leaf_hash()
+
+
+async def test_what_is_in_a_window_that_is_not_over_waits_for_its_end(here: World) -> None:
+    window = here.home.settings.ledger_window_seconds * 1000
+    await here.home.ledger.sequence_unfinished()
+    here.clock.pass_(window - here.clock() % window)  # the first instant of a window
+    given = await here.give(CAF, MOVED, FAMILY, ["subject"])
+
+    here.clock.pass_(window + GRACE_MS - 1)
+    assert 0 == await here.home.ledger.sequence()
+    here.clock.pass_(1)
+    assert 1 == await here.home.ledger.sequence()
+
+    assert given.entry == leaf_of(here, await here.home.ledger.prove(given.entry))
+
+
+async def test_of_what_waits_a_whole_window_comes_though_a_batch_is_smaller(
+    here: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledgers, "BATCH", 3)
+    await here.home.ledger.sequence_unfinished()
+    async with here.home.store.read() as tx:
+        old = await size_of(tx)
+    await add(here, [replace(entry(number), window=Instant(1)) for number in range(5)])
+    await add(here, [replace(entry(number), window=Instant(2)) for number in range(5, 7)])
+
+    assert 7 == await here.home.ledger.sequence_unfinished()
+
+    async with here.home.store.read() as tx:
+        sizes = select(ledger_checkpoints.c.size).where(ledger_checkpoints.c.size > old)
+        found = (await tx.execute(sizes.order_by(ledger_checkpoints.c.size))).scalars()
+        assert [5, 7] == [size - old for size in found]
+
+
+async def test_within_a_window_the_order_is_not_that_of_the_writing_but_open_entries_keep_their_place(
+    here: World,
+) -> None:
+    await here.home.ledger.sequence_unfinished()
+    home, written = here.home, []
+    async with home.store.begin() as tx:
+        for number in range(40):
+            written.append(home.recorder.record(tx, FactKind.VIEWED, here.clock(), about=here.subject()))
+            if number == 19:
+                barrier = home.recorder.record(tx, FactKind.EPOCH_DESTROYED, here.clock())
+    await home.ledger.sequence_unfinished()
+
+    async with home.store.read() as tx:
+        ordered = select(ledger_entries.c.leaf).order_by(ledger_entries.c.position.desc()).limit(41)
+        placed = [LeafHash(leaf) for leaf in (await tx.execute(ordered)).scalars()][::-1]
+    assert barrier == placed[20]
+    assert (set(written[:20]), set(written[20:])) == (set(placed[:20]), set(placed[21:]))
+    assert written != [leaf for leaf in placed if leaf != barrier]
+
+
+async def test_an_entry_whose_opening_is_gone_is_not_proven_any_more(tmp_path: Path) -> None:
+    async with world(tmp_path) as here:
+        given = await here.give(CAF, MOVED, FAMILY, ["subject"])
+        await here.home.ledger.sequence_unfinished()
+        async with here.home.store.begin() as tx:
+            await tx.execute(delete(ledger_openings).where(ledger_openings.c.leaf == given.entry))
+
+        with pytest.raises(Refused) as refused:
+            await here.home.ledger.prove(given.entry)
+
+    assert ("ledger.erased", "/entry") == (refused.value.code, refused.value.pointer)
+
+
+async def test_an_open_entry_is_proven_without_an_opening(here: World) -> None:
+    await here.home.ledger.sequence_unfinished()
+    leaf, facts = (await here.told(FactKind.PARTY_ADDED))[0]
+
+    checked = receipt.check(await here.home.ledger.prove(leaf), here.home.ledger.verifier_key)
+
+    assert facts == checked.facts
 
 
 async def test_an_empty_ledger_has_no_checkpoint(here: World) -> None:
@@ -221,7 +315,7 @@ async def test_a_receipt_that_was_changed_anywhere_does_not_verify(here: World, 
     await here.home.ledger.sequence_unfinished()
     text = await here.home.ledger.prove(given.entry, language)  # type: ignore[arg-type]
     key = here.home.ledger.verifier_key
-    assert given.entry == receipt.check(text, key).entry.leaf_hash()
+    assert given.entry == leaf_of(here, text)
 
     for at in range(0, len(text), 5):
         other = "x" if text[at] != "x" else "y"
@@ -236,8 +330,7 @@ async def test_a_receipt_of_another_log_does_not_verify(here: World) -> None:
     given = await here.give(CAF, MOVED, FAMILY, ["subject"])
     await here.home.ledger.sequence_unfinished()
     text = await here.home.ledger.prove(given.entry)
-    home = here.home
-    stranger = Ledger(home.store, home.settings.ledger_origin, PrivateKey.generate(Algorithm.ED25519), home.clock)
+    stranger = another(here, PrivateKey.generate(Algorithm.ED25519))
 
     with pytest.raises(Refused):
         receipt.check(text, stranger.verifier_key)
@@ -264,4 +357,5 @@ async def test_the_files_of_the_log_are_there_in_the_width_that_is_asked_and_no_
             if (signed := await tree(here))
             else []
         )
-    assert [one.encode() for one in await here.entries()] == whole
+        placed = select(ledger_entries.c.entry).order_by(ledger_entries.c.position)
+        assert whole == list((await tx.execute(placed)).scalars())

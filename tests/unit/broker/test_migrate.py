@@ -26,13 +26,15 @@ def url_of(folder: Path, name: str = "store.db") -> str:
 
 
 def described(file: Path) -> dict[str, list[str]]:
-    """Every table and index as SQLite keeps it: its parts in any order, for the order of constraints means nothing."""
+    """Every table and index as SQLite keeps it: its parts in any order, for the order of constraints means nothing, nor
+    do quotes.
+    """
     connection = sqlite3.connect(file)
     rows = connection.execute("SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
     connection.close()
     return {
         f"{kind} {name}": sorted(
-            part.strip() for part in re.split(r",(?![^(]*\))", " ".join(sql.removesuffix(")").split()))
+            part.strip() for part in re.split(r",(?![^(]*\))", " ".join(sql.replace('"', "").removesuffix(")").split()))
         )
         for kind, name, sql in rows
         if name != "alembic_version"

@@ -11,6 +11,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, MetaData, Table, insert, make_url, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from broker.endings.memory import MemoryEndings
 from broker.keys.memory import MemoryKeys
 from broker.ports import KeyKind, KeyStore
 from broker.store import migrate
@@ -137,7 +138,7 @@ async def test_a_home_of_an_earlier_version_is_upgraded_whole_and_works_on(
         assert () == (await sign_rows(keys, store)).unsigned
         assert await _all(f"sqlite+aiosqlite:///{old.file}") == await _all(empty_url)
         home = assemble(
-            chosen, store=store, log=log, keys=keys, endings=was.endings, clock=was.clock, entropy=was.entropy
+            chosen, store=store, log=log, keys=keys, endings=MemoryEndings(), clock=was.clock, entropy=was.entropy
         )
         here = World(home, old.made.clock, tmp_path, old.made.subscriptions)
         await here.step()

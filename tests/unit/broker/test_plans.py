@@ -33,7 +33,7 @@ GROWING: Final = (
     "grants",
     "kept_answers",
     "ledger_entries",
-    "ledger_salts",
+    "ledger_openings",
     "ledger_tiles",
     "log_record",
     "spent_assertions",
@@ -136,13 +136,13 @@ async def test_no_statement_of_the_main_flow_reads_what_only_grows(here: World) 
     with statements() as seen:
         await flow(here)
         await day_at_the_door(here)
-    entry, *_ = await here.entries(FactKind.RELEASED)
+    (leaf, _), *_ = await here.told(FactKind.RELEASED)
     here.clock.pass_(500 * DAY)
     with statements() as pruning:
         assert (await here.home.pruning.prune()).rows["deliveries"]
     seen |= pruning
     with statements() as proving:
-        await here.home.ledger.prove(entry.leaf_hash())
+        await here.home.ledger.prove(leaf)
         await take(here.home)
         async with here.home.store.read() as tx:
             await backlog.of(tx, CAF)

@@ -22,7 +22,7 @@ from schemas.errors import Corrupt, Refused, Unavailable
 from schemas.facts import FactKind
 from tests.announced import announce
 from tests.two_agencies import count, two_agencies
-from tests.world import CAF, FAMILY, MOVED, PORTAL, RENNES, TOWN, World
+from tests.world import CAF, FAMILY, MINUTE, MOVED, PORTAL, RENNES, TOWN, World
 
 pytestmark = pytest.mark.asyncio
 
@@ -125,6 +125,7 @@ async def test_what_has_a_pace_is_not_begun_again_before_however_often_it_is_wok
 async def test_each_other_role_does_its_own_part_and_no_other(here: World, agencies: tuple[Hosted, ...]) -> None:
     await waiting(here)
     await here.home.router.route()
+    here.clock.pass_(2 * MINUTE)  # the window of all that is over
 
     ledger = Running(here, Role.LEDGER, agencies)
     await ledger.run(lambda done: done.sequenced > 0)

@@ -12,7 +12,7 @@ from broker.turns import Trouble, Turn, run, turn
 from schemas.errors import Corrupt, Unavailable
 from tests.announced import announce
 from tests.two_agencies import count, two_agencies
-from tests.world import CAF, DAY, FAMILY, MOVED, RENNES, TOWN, World
+from tests.world import CAF, DAY, FAMILY, MINUTE, MOVED, RENNES, TOWN, World
 
 pytestmark = pytest.mark.asyncio
 
@@ -38,11 +38,27 @@ async def test_one_turn_brings_what_was_declared_to_everybody_and_into_the_ledge
     await granted(here)
     await here.declare(MOVED, here.moved(), route=False)
 
-    done = await turn(here.home, agencies)
+    done = await turn(here.home, agencies, only=True)
 
     assert (1, 2, 0, []) == (done.routed, done.applied, done.rejected, done.troubles)
     assert done.sequenced > 0
     assert (1, 1) == (count(tmp_path, "caf"), count(tmp_path, "rennes"))
+    assert 0 == await here.home.ledger.sequence_unfinished()
+
+
+async def test_a_turn_that_another_follows_leaves_the_window_that_is_not_over_to_it(
+    here: World, agencies: tuple[Hosted, ...]
+) -> None:
+    await granted(here)
+    here.clock.pass_(2 * MINUTE)  # the window of the two grants is over
+    await here.declare(MOVED, here.moved(), route=False)
+
+    first = await turn(here.home, agencies)
+    here.clock.pass_(2 * MINUTE)
+    second = await turn(here.home, agencies)
+
+    assert (2, 2) == (first.applied, first.sequenced)
+    assert second.sequenced > 0
     assert 0 == await here.home.ledger.sequence_unfinished()
 
 
@@ -145,6 +161,7 @@ async def test_asked_to_stop_the_machine_ends_after_what_it_has_begun(
 ) -> None:
     stop, heard = asyncio.Event(), []
     await granted(here)
+    here.clock.pass_(2 * MINUTE)
     await here.declare(MOVED, here.moved(), route=False)
 
     def hear(done: Turn) -> None:
@@ -153,14 +170,15 @@ async def test_asked_to_stop_the_machine_ends_after_what_it_has_begun(
 
     await run(here.home, agencies, stop, hear)
 
-    assert [2] == [each.applied for each in heard]
-    assert 0 == await here.home.ledger.sequence_unfinished()
+    assert [(2, 2)] == [(each.applied, each.sequenced) for each in heard]
+    assert 0 == await here.home.ledger.sequence()
 
 
 async def test_asked_to_stop_between_two_agencies_the_second_is_left_for_later(
     here: World, agencies: tuple[Hosted, ...], tmp_path: Path
 ) -> None:
     await granted(here)
+    here.clock.pass_(2 * MINUTE)
     await here.declare(MOVED, here.moved(), route=False)
     asked: list[bool] = []
 

@@ -1,12 +1,15 @@
 """What the connectors' tests share: a clock that stands still, bytes that never change, invented people."""
 
-from collections.abc import Callable
+import sqlite3
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from connectors import exclusive
 from connectors.contract import Ground
 from connectors.rehearsal import Rehearsal
 from schemas.catalogue import builtin
@@ -16,6 +19,23 @@ from schemas.names import EventType, Instant, PartyId
 NOW = Instant(1_793_610_000_000)  # 2026-11-02T09:00:00Z
 TOWN = PartyId("urn:fr:siret:21350238800019")
 MOVED = EventType("fr.unefois.address.changed.v1")
+
+
+@pytest.fixture(autouse=True)
+def ended(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What a test keeps in memory is closed with it."""
+    made, ordinary = [], exclusive.opened
+
+    def opened(path: Path | None, *told: Any, **more: Any) -> Any:
+        connection = ordinary(path, *told, **more)
+        if path is None and isinstance(connection, sqlite3.Connection):
+            made.append(connection)
+        return connection
+
+    monkeypatch.setattr(exclusive, "opened", opened)
+    yield
+    for connection in made:
+        connection.close()
 
 
 @dataclass

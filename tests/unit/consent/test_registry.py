@@ -1,6 +1,8 @@
 """Grants, their history and their keys in SQL."""
 
+import os
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,8 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from consent import registry
 from consent.grant import Grant, Status, law
-from consent.keyring import unwrap, wrap
-from consent.rows import KeyRow, Unreadable, row_of
+from consent.keyring import Bound, unwrap, wrap
+from consent.rows import KeyRow, Unreadable, digest_of, row_of
 from consent.tables import consent_keys, grant_versions, grants, metadata
 from schemas.errors import Corrupt, Fault, Refused, Unavailable
 from schemas.names import EventType, GrantId, Instant, Purpose, SubjectRef
@@ -27,10 +29,11 @@ GrantOf = Callable[..., Grant]
 
 
 @pytest_asyncio.fixture
-async def conn(empty_url: str) -> AsyncIterator[AsyncConnection]:
-    engine = create_async_engine(empty_url)
-    async with engine.begin() as setup:
-        await setup.run_sync(metadata.create_all)
+async def conn(home_settings: dict[str, Any], tmp_path: Path) -> AsyncIterator[AsyncConnection]:
+    engine = create_async_engine(home_settings.get("database_url", f"sqlite+aiosqlite:///{tmp_path / 'store.db'}"))
+    if not home_settings:  # a PostgreSQL database has the tables of the revisions
+        async with engine.begin() as setup:
+            await setup.run_sync(metadata.create_all)
     async with engine.connect() as connection:
         yield connection
     await engine.dispose()
@@ -41,8 +44,17 @@ def key_of(grant: Grant) -> bytes:
 
 
 async def add(conn: AsyncConnection, grant: Grant, epoch: int = 1) -> Grant:
-    await registry.add(conn, grant, epoch, wrap(key_of(grant), grant.id, epoch, EPOCHS[epoch], b"n" * 12))
+    await registry.add(conn, grant, epoch, wrap(key_of(grant), bound(grant, epoch), EPOCHS[epoch], b"n" * 12))
     return grant
+
+
+def bound(grant: Grant, epoch: int = 1) -> Bound:
+    return Bound(grant.id, digest_of(grant), epoch)
+
+
+async def change(conn: AsyncConnection, new: Grant) -> None:
+    """The next version, with the epochs' keys at hand."""
+    await registry.change(conn, new, EPOCHS, os.urandom)
 
 
 def fault(raised: pytest.ExceptionInfo[Fault]) -> tuple[str, str]:
@@ -57,17 +69,17 @@ async def test_a_new_grant_has_its_head_its_first_version_and_its_key(conn: Asyn
     grant = await add(conn, grant_of())
     assert {grant.id: grant} == await registry.current(conn, [grant.id])
     assert (grant,) == await registry.history(conn, grant.id)
-    assert key_of(grant) == await registry.consent_key(conn, grant.id, EPOCHS)
+    assert key_of(grant) == await registry.consent_key(conn, grant, EPOCHS)
 
 
 @pytest.mark.asyncio
 async def test_nothing_is_committed_before_the_caller_commits(conn: AsyncConnection, grant_of: GrantOf) -> None:
     grant = await add(conn, grant_of())
-    await registry.change(conn, grant.pause(NOW))
+    await change(conn, grant.pause(NOW))
     await conn.rollback()
     assert {} == await registry.current(conn, [grant.id])
     assert () == await registry.history(conn, grant.id)
-    assert None is await registry.consent_key(conn, grant.id, EPOCHS)
+    assert None is await registry.consent_key(conn, grant, EPOCHS)
 
 
 @pytest.mark.asyncio
@@ -96,17 +108,20 @@ async def test_every_version_is_kept_whole_and_the_head_is_the_last(conn: AsyncC
     narrowed = paused.narrow(frozenset({"household"}), Instant(NOW + 2))
     revoked = narrowed.revoke(Instant(NOW + 3))
     for version in (paused, narrowed, revoked):
-        await registry.change(conn, version)
+        await change(conn, version)
     assert (first, paused, narrowed, revoked) == await registry.history(conn, first.id)
     assert {first.id: revoked} == await registry.current(conn, [first.id])
 
 
 @pytest.mark.asyncio
 async def test_pausing_and_narrowing_keep_the_key(conn: AsyncConnection, grant_of: GrantOf) -> None:
-    paused = (await add(conn, grant_of())).pause(NOW)
-    await registry.change(conn, paused)
-    await registry.change(conn, paused.narrow(frozenset({"household"}), NOW))
-    assert key_of(paused) == await registry.consent_key(conn, paused.id, EPOCHS)
+    first = await add(conn, grant_of())
+    paused = first.pause(NOW)
+    narrowed = paused.narrow(frozenset({"household"}), NOW)
+    for before, after in ((first, paused), (paused, narrowed)):
+        await change(conn, after)
+        assert key_of(after) == await registry.consent_key(conn, after, EPOCHS)
+        assert None is await registry.consent_key(conn, before, EPOCHS)  # it is bound to the version that stands
 
 
 ENDS: dict[str, tuple[dict[str, Any], Callable[[Grant], Grant]]] = {
@@ -121,15 +136,16 @@ ENDS: dict[str, tuple[dict[str, Any], Callable[[Grant], Grant]]] = {
 async def test_an_end_destroys_the_key_and_only_this_one(conn: AsyncConnection, grant_of: GrantOf, end: str) -> None:
     changes, over = ENDS[end]
     ending, staying = await add(conn, grant_of(1, **changes)), await add(conn, grant_of(2))
-    await registry.change(conn, over(ending))
-    assert {staying.id: key_of(staying)} == await registry.consent_keys_of(conn, [ending.id, staying.id], EPOCHS)
-    assert None is await registry.consent_key(conn, ending.id, EPOCHS)
+    await change(conn, over(ending))
+    asked = [ending, over(ending), staying]
+    assert {staying.id: key_of(staying)} == await registry.consent_keys_of(conn, asked, EPOCHS)
+    assert 1 == (await conn.execute(select(func.count()).select_from(consent_keys))).scalar_one()
 
 
 @pytest.mark.asyncio
 async def test_a_grant_that_is_not_there_cannot_change(conn: AsyncConnection, grant_of: GrantOf) -> None:
     with pytest.raises(Refused) as refused:
-        await registry.change(conn, grant_of().pause(NOW))
+        await change(conn, grant_of().pause(NOW))
     assert ("registry.unknown-grant", "/id") == fault(refused)
 
 
@@ -138,9 +154,9 @@ async def test_a_change_decided_on_an_older_head_is_refused_and_changes_nothing(
     conn: AsyncConnection, grant_of: GrantOf
 ) -> None:
     first = await add(conn, grant_of())
-    await registry.change(conn, first.revoke(NOW))
+    await change(conn, first.revoke(NOW))
     with pytest.raises(Refused) as refused:
-        await registry.change(conn, first.pause(NOW))
+        await change(conn, first.pause(NOW))
     assert ("registry.changed-meanwhile", "/version") == fault(refused)
     assert Status.REVOKED is (await registry.current(conn, [first.id]))[first.id].status
 
@@ -154,10 +170,10 @@ async def test_a_writer_without_the_lock_is_caught_by_the_write_itself(
     async def read_too_early(*_: object) -> dict[GrantId, Grant]:
         return {first.id: first}
 
-    await registry.change(conn, first.pause(NOW))
+    await change(conn, first.pause(NOW))
     monkeypatch.setattr(registry, "current", read_too_early)
     with pytest.raises(Refused) as refused:
-        await registry.change(conn, first.revoke(NOW))
+        await change(conn, first.revoke(NOW))
     assert ("registry.changed-meanwhile", "/version") == fault(refused)
     assert 2 == len(await registry.history(conn, first.id))
 
@@ -166,7 +182,7 @@ async def test_a_writer_without_the_lock_is_caught_by_the_write_itself(
 async def test_a_version_that_no_transition_made_is_not_written(conn: AsyncConnection, grant_of: GrantOf) -> None:
     await add(conn, grant_of())
     with pytest.raises(Corrupt) as corrupt:
-        await registry.change(conn, grant_of(version=2, fields=frozenset({"new_address", "household", "iban"})))
+        await change(conn, grant_of(version=2, fields=frozenset({"new_address", "household", "iban"})))
     assert ("registry.not-a-successor", "") == fault(corrupt)
     assert 1 == len(await registry.history(conn, grant_of().id))
 
@@ -181,7 +197,7 @@ async def test_a_citizens_page_shows_every_grant_ended_ones_too_and_nobody_elses
     second, first = await add(conn, grant_of(2)), await add(conn, grant_of(1, event_type=NAMES))
     await add(conn, grant_of(3, subject=OTHER))
     revoked = second.revoke(NOW)
-    await registry.change(conn, revoked)
+    await change(conn, revoked)
     assert (first, revoked) == await registry.of_subject(conn, first.subject)
 
 
@@ -189,7 +205,7 @@ async def test_a_citizens_page_shows_every_grant_ended_ones_too_and_nobody_elses
 async def test_routing_reads_the_heads_of_its_citizens_and_its_type(conn: AsyncConnection, grant_of: GrantOf) -> None:
     wanted = [await add(conn, grant_of(n, subject=s)) for n, s in ((1, grant_of().subject), (4, OTHER))]
     revoked = (await add(conn, grant_of(2))).revoke(NOW)
-    await registry.change(conn, revoked)
+    await change(conn, revoked)
     await add(conn, grant_of(3, event_type=NAMES))
     await add(conn, grant_of(5, subject=SubjectRef(b"q" * 32)))
     found = await registry.for_routing(conn, [OTHER, grant_of().subject, OTHER], ADDRESS)
@@ -213,10 +229,10 @@ async def test_what_has_come_to_its_end_date_is_found_longest_overdue_first(
 ) -> None:
     late = await add(conn, grant_of(1, expires_at=Instant(NOW + 10)))
     later = (await add(conn, grant_of(2, expires_at=Instant(NOW + 20)))).pause(NOW)
-    await registry.change(conn, later)
+    await change(conn, later)
     await add(conn, grant_of(3, expires_at=Instant(NOW + 21)))
     await add(conn, grant_of(4, expires_at=None))
-    await registry.change(conn, (await add(conn, grant_of(5, expires_at=Instant(NOW + 10)))).revoke(NOW))
+    await change(conn, (await add(conn, grant_of(5, expires_at=Instant(NOW + 10)))).revoke(NOW))
     assert (late, later) == await registry.due_to_expire(conn, Instant(NOW + 20))
     assert (late,) == await registry.due_to_expire(conn, Instant(NOW + 20), limit=1)
     assert () == await registry.due_to_expire(conn, Instant(NOW + 9))
@@ -238,20 +254,86 @@ async def test_a_head_that_is_no_grant_stops_the_reader(conn: AsyncConnection, g
 async def test_a_key_of_an_epoch_that_is_not_at_hand_is_tried_again_later(
     conn: AsyncConnection, grant_of: GrantOf
 ) -> None:
-    grant = await add(conn, grant_of())
+    grant = await add(conn, grant_of(), 2)  # another process rotates at this moment, and here nobody has read it yet
     with pytest.raises(Unavailable) as away:
-        await registry.consent_key(conn, grant.id, {2: EPOCHS[2]})
+        await registry.consent_key(conn, grant, {1: EPOCHS[1]})
     assert ("registry.epoch-key-missing", "") == fault(away)
 
 
+EDITED: dict[str, Any] = {
+    "another's key": lambda one, other: (consent_keys, {"wrapped": other.wrapped}),
+    "another's key and digest": lambda one, other: (consent_keys, {"wrapped": other.wrapped, "digest": other.digest}),
+    "a byte of the key": lambda one, _: (consent_keys, {"wrapped": one.wrapped[:-1] + bytes([one.wrapped[-1] ^ 1])}),
+    "a key cut short": lambda one, _: (consent_keys, {"wrapped": one.wrapped[:-1]}),
+    "the digest": lambda *_: (consent_keys, {"digest": bytes(32)}),
+    "a digest that is none": lambda *_: (consent_keys, {"digest": b"x"}),
+    "an epoch that is over": lambda *_: (consent_keys, {"epoch": 1}),
+    "an epoch that never was": lambda *_: (consent_keys, {"epoch": 99}),
+    "no epoch": lambda *_: (consent_keys, {"epoch": registry.SET_ASIDE}),
+    "the recipient": lambda *_: (grants, {"recipient": "urn:unefois:thief"}),
+    "the fields": lambda *_: (grants, {"fields": '["household", "iban", "new_address"]'}),
+    "the end": lambda *_: (grants, {"expires_at": None}),
+    "a pause": lambda *_: (grants, {"status": "paused"}),
+    "an end that nobody wished": lambda *_: (grants, {"status": "revoked"}),
+}
+
+
+async def key_rows(conn: AsyncConnection) -> dict[bytes, KeyRow]:
+    return {key.grant_id: key for batch in await flat(registry.keys(conn)) for key in batch}
+
+
+async def edit(conn: AsyncConnection, edited: str, mine: Grant, other: Grant) -> None:
+    """Change the row of one grant, or its key's, by hand."""
+    keyed = await key_rows(conn)
+    table, values = EDITED[edited](keyed[mine.id], keyed[other.id])
+    column = table.c.grant_id if table is consent_keys else table.c.id
+    await conn.execute(update(table).where(column == mine.id).values(values))
+
+
 @pytest.mark.asyncio
-async def test_two_keys_exchanged_in_the_table_are_corrupt(conn: AsyncConnection, grant_of: GrantOf) -> None:
-    one, other = await add(conn, grant_of(1)), await add(conn, grant_of(2))
-    taken = (await conn.execute(select(consent_keys.c.wrapped).where(consent_keys.c.grant_id == other.id))).scalar_one()
-    await conn.execute(update(consent_keys).where(consent_keys.c.grant_id == one.id).values(wrapped=taken))
+@pytest.mark.parametrize("edited", EDITED)
+async def test_a_grant_whose_row_or_key_was_edited_has_no_key_and_is_unsound_and_no_other(
+    conn: AsyncConnection, grant_of: GrantOf, edited: str
+) -> None:
+    mine, other = await add(conn, grant_of(1), 2), await add(conn, grant_of(2), 2)
+    at_hand = {2: EPOCHS[2]}
+    await edit(conn, edited, mine, other)
+    heads = await registry.current(conn, [mine.id, other.id])
+
+    opened = await registry.consent_keys_of(conn, heads.values(), at_hand)
+
+    assert {other.id: key_of(other)} == opened
+    assert {mine.id} == await registry.unsound(conn, heads.values(), opened)
+
+
+@pytest.mark.asyncio
+async def test_a_living_grant_without_a_key_is_unsound_and_one_that_is_over_is_not(
+    conn: AsyncConnection, grant_of: GrantOf
+) -> None:
+    mine, over = await add(conn, grant_of(1)), await add(conn, grant_of(2))
+    await change(conn, over.revoke(NOW))
+    await conn.execute(delete(consent_keys))
+    heads = await registry.current(conn, [mine.id, over.id])
+    assert {mine.id} == await registry.unsound(conn, heads.values(), {})
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("edited", [one for one in EDITED if one != "an end that nobody wished"])
+async def test_of_an_edited_grant_nothing_follows_but_its_end(
+    conn: AsyncConnection, grant_of: GrantOf, edited: str
+) -> None:
+    mine, other = await add(conn, grant_of(1), 2), await add(conn, grant_of(2), 2)
+    await edit(conn, edited, mine, other)
+    head = (await registry.current(conn, [mine.id]))[mine.id]
+    next_ = head.resume(NOW) if head.status is Status.PAUSED else head.pause(NOW)
     with pytest.raises(Corrupt) as corrupt:
-        await registry.consent_key(conn, one.id, EPOCHS)
-    assert ("keyring.cannot-unwrap", "") == fault(corrupt)
+        await registry.change(conn, next_, {2: EPOCHS[2]}, os.urandom)
+    assert ("registry.unsound", "") == fault(corrupt)
+    assert (mine,) == await registry.history(conn, mine.id)
+
+    await registry.change(conn, head.revoke(NOW), {2: EPOCHS[2]}, os.urandom)
+
+    assert {other.id} == set(await key_rows(conn))
 
 
 @pytest.mark.asyncio
@@ -260,20 +342,39 @@ async def test_rotation_wraps_the_living_anew_in_batches_until_the_old_epoch_is_
 ) -> None:
     living = [await add(conn, grant_of(number)) for number in range(1, 6)]
     dead = await add(conn, grant_of(9))
-    await registry.change(conn, dead.revoke(NOW))
+    await change(conn, dead.revoke(NOW))
     counter = iter(range(100))
 
-    async def turn() -> int:
+    async def turn() -> registry.Rewrapped:
         return await registry.rewrap(
             conn, 1, 2, epoch_keys=EPOCHS, entropy=lambda size: next(counter).to_bytes(size, "big"), limit=2
         )
 
     assert {1: 5} == await registry.epochs_in_use(conn)
-    assert [2, 2, 1, 0] == [await turn() for _ in range(4)]
+    assert [(2, ()), (2, ()), (1, ()), (0, ())] == [
+        (done.moved, done.aside) for done in [await turn() for _ in range(4)]
+    ]
     assert {2: 5} == await registry.epochs_in_use(conn)
     only_new = {2: EPOCHS[2]}
-    ids = [grant.id for grant in [*living, dead]]
-    assert {grant.id: key_of(grant) for grant in living} == await registry.consent_keys_of(conn, ids, only_new)
+    asked = [*living, dead]
+    assert {grant.id: key_of(grant) for grant in living} == await registry.consent_keys_of(conn, asked, only_new)
+
+
+@pytest.mark.asyncio
+async def test_rotation_sets_aside_what_does_not_unwrap_and_finishes(conn: AsyncConnection, grant_of: GrantOf) -> None:
+    first, damaged, *living = [await add(conn, grant_of(number)) for number in range(1, 6)]
+    row = consent_keys.c.grant_id == damaged.id
+    (kept,) = (await conn.execute(select(consent_keys.c.wrapped).where(row))).scalars()
+    await conn.execute(update(consent_keys).where(row).values(wrapped=bytes(60)))
+
+    turns = [await registry.rewrap(conn, 1, 2, epoch_keys=EPOCHS, entropy=os.urandom, limit=2) for _ in range(4)]
+
+    assert [(1, (damaged.id,)), (2, ()), (1, ()), (0, ())] == [(done.moved, done.aside) for done in turns]
+    assert {2: 4} == await registry.epochs_in_use(conn)  # so that the old key may go
+    found = await registry.consent_keys_of(conn, [first, damaged, *living], {2: EPOCHS[2]})
+    assert {grant.id: key_of(grant) for grant in [first, *living]} == found
+    await conn.execute(update(consent_keys).where(row).values(wrapped=kept))  # too late: its epoch is over
+    assert None is await registry.consent_key(conn, damaged, {2: EPOCHS[2]})
 
 
 @pytest.mark.asyncio
@@ -300,7 +401,7 @@ async def test_after_rotation_a_backups_rows_do_not_open_under_the_new_epoch_key
     backup = (await conn.execute(select(consent_keys.c.wrapped))).scalar_one()
     await registry.rewrap(conn, 1, 2, epoch_keys=EPOCHS, entropy=lambda size: b"f" * size)
     with pytest.raises(Corrupt):
-        unwrap(backup, grant.id, 2, EPOCHS[2])
+        unwrap(backup, bound(grant, 2), EPOCHS[2])
 
 
 @pytest.mark.asyncio
@@ -333,9 +434,9 @@ async def test_rotation_leaves_alone_what_changed_since_it_was_read(
         return result
 
     monkeypatch.setattr(type(conn), "execute", another_writer_after_the_read)
-    moved = await registry.rewrap(conn, 1, 2, epoch_keys=EPOCHS, entropy=lambda size: b"f" * size)
+    done = await registry.rewrap(conn, 1, 2, epoch_keys=EPOCHS, entropy=lambda size: b"f" * size)
     monkeypatch.undo()
-    assert (0, MEANWHILE[meanwhile][1]) == (moved, await registry.epochs_in_use(conn))
+    assert (0, MEANWHILE[meanwhile][1]) == (done.moved, await registry.epochs_in_use(conn))
 
 
 # ── walking everything, for fsck ──
@@ -353,7 +454,7 @@ async def test_all_heads_versions_and_keys_are_walked_in_order(
     first, second, third = [await add(conn, grant_of(number)) for number in (1, 2, 3)]
     paused, over = second.pause(NOW), third.revoke(NOW)
     for version in (paused, over):
-        await registry.change(conn, version)
+        await change(conn, version)
     walks = [await flat(walk(conn, batch)) for walk in (registry.heads, registry.versions, registry.keys)]
     assert all(len(found) <= batch for walk in walks for found in walk)
     heads, versions, keys = ([each for found in walk for each in found] for walk in walks)
@@ -383,7 +484,7 @@ async def test_an_empty_registry_has_nothing_to_walk(conn: AsyncConnection) -> N
 async def test_history_is_only_ever_added_to(conn: AsyncConnection, grant_of: GrantOf) -> None:
     grant = await add(conn, grant_of())
     before = row_of(grant)
-    await registry.change(conn, grant.pause(NOW))
+    await change(conn, grant.pause(NOW))
     kept = (await conn.execute(select(grant_versions).where(grant_versions.c.version == 1))).one()
     assert before == dict(kept._mapping)
     assert 2 == (await conn.execute(select(func.count()).select_from(grant_versions))).scalar_one()

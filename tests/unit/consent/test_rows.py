@@ -8,11 +8,21 @@ import pytest
 from sqlalchemy import Row, Table, create_engine, insert, select, update
 
 from consent import rows
-from consent.grant import Grant, Scope, law
+from consent.grant import Grant, Scope, Status, law
 from consent.rows import KeyRow, Unreadable, read, row_of
 from consent.tables import grant_versions, grants, metadata
 from schemas.errors import Corrupt
-from schemas.names import DeclarationId, Purpose
+from schemas.names import (
+    Capacity,
+    Channel,
+    DeclarationId,
+    EventType,
+    Instant,
+    PartyId,
+    Purpose,
+    SchemaId,
+    SubjectRef,
+)
 
 GrantOf = Callable[..., Grant]
 
@@ -84,4 +94,43 @@ def test_a_row_that_is_no_grant_is_told_with_its_place(grant_of: GrantOf, code: 
 
 
 def test_a_wrapped_key_is_not_shown() -> None:
-    assert "KeyRow(grant_id=6767, epoch=7)" == repr(KeyRow(b"gg", 7, b"secret"))
+    assert "KeyRow(grant_id=6767, epoch=7)" == repr(KeyRow(b"gg", 7, b"digest", b"secret"))
+
+
+def test_the_digest_is_over_every_column_of_a_grant_and_tells_nothing_by_its_length(grant_of: GrantOf) -> None:
+    assert sorted(row_of(grant_of())) == sorted(rows.DIGESTED)
+    assert 32 == len(rows.digest_of(grant_of()))
+
+
+def test_the_digest_of_one_grant_is_this_for_ever(grant_of: GrantOf) -> None:
+    expected = "d495c91e8a74257029ed0aa99e5e9b53c5842b5cee52b4bab483b97bfe6c297c"
+    assert expected == rows.digest_of(grant_of(once_for=DeclarationId(b"d" * 16), scope=Scope.ONCE)).hex()
+
+
+CHANGED: dict[str, dict[str, Any]] = {
+    "version": {"version": 2},
+    "subject": {"subject": SubjectRef(b"z" * 32)},
+    "recipient": {"recipient": PartyId("urn:fr:siret:21350238800019")},
+    "event_type": {"event_type": EventType("fr.unefois.name.changed.v1")},
+    "schema": {"schema": SchemaId(b"b" * 32)},
+    "fields": {"fields": frozenset({"new_address"})},
+    "purpose and basis": {"basis": law("CGI, art. 1649 A ter"), "purpose": Purpose("income-tax")},
+    "granted_at": {"granted_at": Instant(1)},
+    "starts_at": {"starts_at": Instant(1)},
+    "expires_at": {"expires_at": None},
+    "scope": {"scope": Scope.ONCE},
+    "once_for": {"scope": Scope.ONCE, "once_for": DeclarationId(b"e" * 16)},
+    "status": {"status": Status.PAUSED},
+    "given_by": {"given_by": "mother"},
+    "capacity": {"capacity": Capacity.GUARDIAN},
+    "channel": {"channel": Channel.COUNTER},
+    "language": {"language": "en"},
+    "text_hash": {"text_hash": b"u" * 32},
+    "changed_at": {"changed_at": Instant(1_795_521_493_000)},
+}
+
+
+@pytest.mark.parametrize("changed", CHANGED)
+def test_one_column_changed_and_the_digest_is_another(grant_of: GrantOf, changed: str) -> None:
+    before = grant_of(scope=Scope.ONCE) if changed == "once_for" else grant_of()
+    assert rows.digest_of(before) != rows.digest_of(grant_of(**CHANGED[changed]))

@@ -116,17 +116,23 @@ CODES = {
 }
 
 
-@pytest.mark.parametrize(("name", "text"), [(name, text) for name, texts in GOOD.items() for text in texts])
-def test_a_text_in_its_canonical_form_is_taken_without_a_warning(name, text):
-    assert FORMATS[name](text) is None
-
-
-@pytest.mark.parametrize(("name", "text"), [(name, text) for name, texts in BAD.items() for text in texts])
-def test_a_text_not_in_its_canonical_form_is_refused_without_being_repeated(name, text):
-    with pytest.raises(Refused) as caught:
+def refusal(name, text):
+    """Code, place and details, or None for what is taken."""
+    try:
         FORMATS[name](text)
-    assert CODES.get(name, f"values.{name}") == caught.value.code
-    assert ("", {}) == (caught.value.pointer, caught.value.details)
+    except Refused as fault:
+        return fault.code, fault.pointer, fault.details
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_a_text_in_its_canonical_form_is_taken_without_a_warning(name):
+    assert [] == [text for text in GOOD[name] if FORMATS[name](text) is not None]
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_text_not_in_its_canonical_form_is_refused_without_being_repeated(name):
+    expected = (CODES.get(name, f"values.{name}"), "", {})
+    assert {} == {text: told for text in BAD[name] if (told := refusal(name, text)) != expected}
 
 
 def test_every_format_has_examples_of_both_sorts():

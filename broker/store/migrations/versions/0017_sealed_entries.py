@@ -46,6 +46,12 @@ def upgrade() -> None:
         sa.Column("by", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("leaf", name=op.f("pk_ledger_erased")),
     )
+    op.create_table(
+        "ledger_erasures",
+        sa.Column("leaf", sa.LargeBinary(), nullable=False),
+        sa.Column("blind", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("leaf", name=op.f("pk_ledger_erasures")),
+    )
     op.create_index(op.f("ix_ledger_erased_by"), "ledger_erased", ["by"])
     op.drop_index(op.f("ix_ledger_salts_subject"), table_name="ledger_salts")
     op.drop_table("ledger_salts")

@@ -36,6 +36,7 @@ LOOKS: Final = {
     ),
     *("clock show", "keys unknown list"),
     *("type show", "webhook attempts", "webhook list", "topics list", "topics plan", "witness list"),
+    *("backup", "endings show"),
 }
 """They change nothing; the look at a citizen's file is an act."""
 
@@ -56,6 +57,10 @@ UNCHANGED: Final = {
     "subscribe resume": "here",
     "webhook prove": "here",
     "webhook rotate": "here",
+    "restore": "tests/drills/test_restore.py::"
+    "test_a_backup_that_knows_the_whole_ledger_is_put_back_and_everything_goes_on",
+    "endings replay": "tests/unit/broker/test_endings.py::"  # an entry for each that it completes, as the act's own
+    "test_a_revocation_that_was_written_and_not_committed_is_obeyed_and_completed",
     "move": "tests/unit/broker/test_move.py::"
     "test_what_waited_in_the_old_one_is_delivered_from_the_new_one_and_the_ledger_goes_on",
     "move-log": "tests/unit/broker/log/test_log_move.py::test_every_record_keeps_its_offset_and_the_old_log_is_closed",
@@ -129,8 +134,11 @@ def commands() -> Iterator[str]:
 def kinds(home: Path) -> list[str]:
     """Of every entry, oldest first."""
     with closing(sqlite3.connect(home / "unefois.db")) as database:
-        rows = database.execute("SELECT entry FROM ledger_entries ORDER BY id").fetchall()
-    return [Entry.decode(row[0]).kind.value for row in rows]
+        rows = database.execute(
+            "SELECT entry, kind FROM ledger_entries LEFT JOIN ledger_openings USING (leaf) ORDER BY id"
+        ).fetchall()
+    opened = ((Entry.decode(entry).open, kind) for entry, kind in rows)
+    return [kind if facts is None else facts.kind.value for facts, kind in opened]
 
 
 def test_every_command_is_a_look_or_an_act_with_its_entry() -> None:

@@ -79,17 +79,17 @@ class TestProve:
     def test_what_is_printed_is_the_receipt_and_nothing_else(self, log: Path, proof: Path) -> None:
         checked = receipt.check(proof.read_text(), VerifierKey.parse((log / "vkey").read_text().strip()))
 
-        assert (FactKind.APPLIED, RENNES) == (checked.entry.kind, checked.entry.recipient)
+        assert (FactKind.APPLIED, RENNES) == (checked.facts.kind, checked.facts.recipient)
 
     def test_declaration_delivery_and_grant_can_be_proven(self, bare: Program, lived: str) -> None:
         (step,) = [each for each in bare.told("track", lived)["steps"] if each["recipient"] == RENNES]
 
         for id_, kind in ((lived, "applied"), (step["delivery"], "applied"), (step["grant"], "granted")):
             proof = bare.told("audit", "prove", id_)["receipt"]
-            assert kind == receipt.check(proof, key_of(bare)).entry.kind.value
+            assert kind == receipt.check(proof, key_of(bare)).facts.kind.value
 
     def test_the_receipt_is_in_the_chosen_language(self, bare: Program, lived: str) -> None:
-        assert bare.run("audit", "prove", lived, "--lang", "fr").stdout.startswith("Reçu Unefois, version 1\n")
+        assert bare.run("audit", "prove", lived, "--lang", "fr").stdout.startswith("Reçu Unefois, version 2\n")
 
     def test_what_cannot_be_proven_is_refused(self, bare: Program, lived: str) -> None:
         assert "proofs.unknown-id" == bare.error("audit", "prove", "0" * 32, code=3)["code"]
@@ -104,7 +104,7 @@ class TestCheck:
     ) -> None:
         for key in (log / "vkey", (log / "vkey").read_text().strip()):
             told = bare.told("audit", "check", proof, "--key", key)
-            assert (True, "applied", RENNES) == (told["valid"], told["entry"]["kind"], told["entry"]["recipient"])
+            assert (True, "applied", RENNES) == (told["valid"], told["facts"]["kind"], told["facts"]["recipient"])
         shown = bare.run("audit", "check", proof, "--key", log / "vkey").stdout
         assert "Verified: unefois.example/ledger, entry " in shown
         assert RENNES in shown

@@ -14,12 +14,11 @@ from fastapi import FastAPI, Response
 
 from schemas import checkpoint, merkle, tiles, witnessing
 from schemas.checkpoint import Checkpoint
-from schemas.facts import FactKind
-from schemas.names import Instant, PartyId
 from schemas.note import VerifierKey
 from schemas.signing import Algorithm, PrivateKey
 from schemas.witnessing import Submission
 from tests.program import Program
+from tests.sealed import sealed
 from tests.served import served
 
 ORIGIN = "example.org/log"
@@ -34,10 +33,7 @@ class Log:
         self.files: dict[str, bytes] = {}
 
     def become(self, size: int, salt: int = 0) -> None:
-        entries = [
-            Entry(Instant(salt + number), FactKind.VIEWED, PartyId("urn:unefois:portal")).encode()
-            for number in range(size)
-        ]
+        entries = [sealed(salt + number) for number in range(size)]
         self.files = dict(tiles.grow(0, entries, {}.__getitem__))
         self.files["checkpoint"] = checkpoint.sign(
             Checkpoint(ORIGIN, size, merkle.root_of(map(merkle.leaf_hash, entries))), KEY

@@ -14,13 +14,16 @@ from broker.directory import reading
 from broker.directory.reading import Party, PartyKind
 from broker.directory.registrar import OVERLAP_MS, Registrar
 from broker.directory.subscribing import Subscribing, subscription_digest
+from broker.keys.memory import MemoryKeys
+from broker.openings import Openings
 from broker.recorder import Recorder
 from broker.store import tables
 from broker.store.engine import Store, Transaction
 from consent.policy import Subscription, SubscriptionStatus
 from schemas.catalogue import Catalogue
+from schemas.entry import Entry
 from schemas.errors import Corrupt, Fault, Refused
-from schemas.facts import FactKind
+from schemas.facts import FactKind, Facts
 from schemas.hpke import SealingKey, Suite
 from schemas.names import EventType, Instant, Kid, PartyId, Purpose
 from schemas.signing import Algorithm, PrivateKey
@@ -55,7 +58,14 @@ def counted() -> Callable[[int], bytes]:
     return lambda size: next(numbers).to_bytes(size, "big")
 
 
-RECORDER = Recorder(BROKER, counted())
+RECORDER = Recorder(
+    BROKER,
+    CATALOGUE,
+    openings=Openings(MemoryKeys(), counted(), bytes(32)),
+    window_ms=60_000,
+    clock=lambda: Instant(2**42),
+    entropy=counted(),
+)
 SIGNER = signer()
 ROWS = SIGNER.verifier
 REGISTRAR = Registrar(RECORDER, CATALOGUE, SIGNER)
@@ -91,11 +101,11 @@ async def code_of(call: Awaitable[object]) -> str:
     return raised.value.code
 
 
-async def entries(tx: Transaction) -> list[Entry]:
+async def entries(tx: Transaction) -> list[Facts]:
     """What was told after the three parties were registered."""
     await tx.flush()
     ordered = select(tables.ledger_entries.c.entry).order_by(tables.ledger_entries.c.id)
-    told = [Entry.decode(row.entry) for row in await tx.execute(ordered)]
+    told = [one for row in await tx.execute(ordered) if (one := Entry.decode(row.entry).open) is not None]
     assert [FactKind.PARTY_ADDED] * 3 == [entry.kind for entry in told[:3]]
     return told[3:]
 

@@ -121,6 +121,7 @@ WITHOUT = {
         "ledger_entries",
         "ledger_openings",
         "ledger_erased",
+        "ledger_erasures",
         "first_ledger",
         "ledger_tiles",
     ),

@@ -117,6 +117,7 @@ class TestWhereFrom:
         told = {
             "keys_passphrase": settings.secret_passphrase(),
             "database_url": settings.database_url,
+            "endings_database_url": settings.endings_database_url,
             "kafka_password": settings.secret_kafka_password(),
             "mail_password": settings.secret_mail_password(),
         }

@@ -18,6 +18,7 @@ from schemas.envelope import SignedDeclaration
 from schemas.errors import Corrupt, Refused, Unavailable
 from schemas.facts import FactKind
 from schemas.manifest import Manifest
+from schemas.names import Reason
 from tests.world import CAF, ELISE, MOVED, PORTAL, YANN, World
 
 pytestmark = pytest.mark.asyncio
@@ -101,7 +102,8 @@ async def test_a_refused_record_is_kept_as_it_came_with_the_reason_and_blocks_no
         dead[0].headers["unefois-offset"],
     )
     assert (other, b"/type") == (dead[1].value, dead[1].headers["unefois-pointer"])
-    assert 2 == len(await here.entries(FactKind.REFUSED))
+    (refused,) = await here.entries(FactKind.REFUSED)  # one entry for what one batch held, with who sent it
+    assert (PORTAL, Reason.INVALID_ENVELOPE, 2) == (refused.actor, refused.reason, refused.count)
     assert 1 == len(await on(here, RECEIPTS))
 
 

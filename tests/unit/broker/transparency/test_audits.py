@@ -7,29 +7,17 @@ import pytest
 from broker.transparency.audits import MOST_TOLD, audit_folder, audit_log, files_in, grown
 from schemas import checkpoint, merkle, tiles
 from schemas.checkpoint import Checkpoint
+from schemas.entry import EntryKind, Opening
 from schemas.errors import Refused, Unavailable
-from schemas.facts import FactKind
-from schemas.names import DeliveryId, Instant, ManifestDigest, PartyId, Reason
+from schemas.facts import FactKind, Facts
+from schemas.names import Instant, PartyId, Reason
 from schemas.note import VerifierKey
 from schemas.signing import Algorithm, PrivateKey
+from tests.sealed import sealed
 
 KEY = PrivateKey.from_raw(Algorithm.ED25519, b"l" * 32)
 VKEY = VerifierKey.of("log.example", KEY)
-BROKER = PartyId("urn:unefois:broker")
-
-
-def received(number: int) -> Entry:
-    return Entry(
-        at=Instant(1_000 + number),
-        kind=FactKind.RECEIVED,
-        actor=BROKER,
-        declaration=ManifestDigest(number.to_bytes(32, "big")),
-    )
-
-
-APPLIED_ALONE = Entry(
-    at=Instant(2_000), kind=FactKind.APPLIED, actor=BROKER, recipient=BROKER, delivery=DeliveryId(bytes(16))
-)
+APPLIED_ALONE = sealed(2_000, EntryKind.APPLIED)
 
 
 def log_of(folder: Path, entries: list[bytes], key: PrivateKey = KEY) -> Path:
@@ -49,7 +37,7 @@ def codes(folder: Path, key: VerifierKey | None = VKEY) -> list[str]:
 
 
 def test_a_log_in_order_has_no_finding_and_tells_its_size_and_root(tmp_path: Path) -> None:
-    entries = [received(number).encode() for number in range(300)]
+    entries = [sealed(number) for number in range(300)]
     audited = audit_folder(log_of(tmp_path, entries), VKEY)
 
     assert () == audited.findings
@@ -61,13 +49,13 @@ def test_a_log_in_order_has_no_finding_and_tells_its_size_and_root(tmp_path: Pat
 
 
 def test_whether_the_key_lay_beside_the_log_is_told(tmp_path: Path) -> None:
-    log_of(tmp_path, [received(1).encode()])
+    log_of(tmp_path, [sealed(1)])
 
     assert (True, False) == (audit_folder(tmp_path, VKEY).pinned, audit_folder(tmp_path).pinned)
 
 
 def test_a_checkpoint_that_another_key_signed_is_the_only_finding(tmp_path: Path) -> None:
-    log_of(tmp_path, [received(1).encode()], PrivateKey.from_raw(Algorithm.ED25519, b"x" * 32))
+    log_of(tmp_path, [sealed(1)], PrivateKey.from_raw(Algorithm.ED25519, b"x" * 32))
 
     audited = audit_folder(tmp_path, VKEY)
 
@@ -76,7 +64,7 @@ def test_a_checkpoint_that_another_key_signed_is_the_only_finding(tmp_path: Path
 
 
 def test_one_byte_of_an_entry_is_found_with_its_bundle(tmp_path: Path) -> None:
-    log_of(tmp_path, [received(number).encode() for number in range(3)])
+    log_of(tmp_path, [sealed(number) for number in range(3)])
     bundle = tmp_path / "tile/entries/000.p/3"
     bundle.write_bytes(bundle.read_bytes()[:-1] + b"\xff")
 
@@ -86,7 +74,7 @@ def test_one_byte_of_an_entry_is_found_with_its_bundle(tmp_path: Path) -> None:
 
 
 def test_one_byte_of_a_tile_is_found(tmp_path: Path) -> None:
-    log_of(tmp_path, [received(number).encode() for number in range(3)])
+    log_of(tmp_path, [sealed(number) for number in range(3)])
     tile = tmp_path / "tile/0/000.p/3"
     tile.write_bytes(b"\xff" + tile.read_bytes()[1:])
 
@@ -94,14 +82,14 @@ def test_one_byte_of_a_tile_is_found(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_found(tmp_path: Path) -> None:
-    log_of(tmp_path, [received(1).encode()])
+    log_of(tmp_path, [sealed(1)])
     (tmp_path / "tile/entries/000.p/1").unlink()
 
     assert ["tiles.absent"] == codes(tmp_path)
 
 
 def test_bytes_that_are_no_entry_are_found_with_their_number(tmp_path: Path) -> None:
-    log_of(tmp_path, [received(1).encode(), b"\x02no entry"])
+    log_of(tmp_path, [sealed(1), b"\x02no entry"])
 
     (fault,) = audit_folder(tmp_path, VKEY).findings
 
@@ -109,25 +97,25 @@ def test_bytes_that_are_no_entry_are_found_with_their_number(tmp_path: Path) -> 
 
 
 def test_a_broken_rule_of_the_house_is_found_with_its_number_and_name(tmp_path: Path) -> None:
-    log_of(tmp_path, [received(1).encode(), APPLIED_ALONE.encode(), received(1).encode()])
+    log_of(tmp_path, [sealed(1), APPLIED_ALONE, sealed(3, EntryKind.RELEASED, b"o" * 16)])
 
     found = audit_folder(tmp_path, VKEY).findings
 
     assert [
         ("audits.rule", "/1", "applied-without-release"),
-        ("audits.rule", "/2", "received-twice"),
+        ("audits.rule", "/2", "released-without-plan"),
     ] == [(fault.code, fault.pointer, fault.details["rule"]) for fault in found]
 
 
 def test_findings_have_an_end(tmp_path: Path) -> None:
-    log_of(tmp_path, [APPLIED_ALONE.encode()] * (MOST_TOLD + 5))
+    log_of(tmp_path, [APPLIED_ALONE] * (MOST_TOLD + 5))
 
     assert MOST_TOLD == len(audit_folder(tmp_path, VKEY).findings)
 
 
 @pytest.mark.parametrize("missing", ["checkpoint", "vkey"])
 def test_a_folder_without_checkpoint_or_key_is_no_log(tmp_path: Path, missing: str) -> None:
-    log_of(tmp_path, [received(1).encode()])
+    log_of(tmp_path, [sealed(1)])
     (tmp_path / missing).unlink()
 
     with pytest.raises(Refused) as refused:
@@ -144,7 +132,7 @@ def test_a_folder_that_is_none_is_no_log(tmp_path: Path) -> None:
 
 
 def test_a_disk_that_does_not_answer_is_no_verdict(tmp_path: Path) -> None:
-    log_of(tmp_path, [received(1).encode()])
+    log_of(tmp_path, [sealed(1)])
     (tmp_path / "checkpoint").unlink()
     (tmp_path / "checkpoint").mkdir()
 
@@ -162,7 +150,7 @@ def test_a_note_that_is_none_is_a_finding() -> None:
 
 
 def test_a_ledger_that_only_grew_has_its_proof(tmp_path: Path) -> None:
-    entries = [received(number).encode() for number in range(7)]
+    entries = [sealed(number) for number in range(7)]
     log_of(tmp_path, entries)
     leaves = [merkle.leaf_hash(entry) for entry in entries]
     old = Checkpoint(VKEY.name, 3, merkle.root_of(leaves[:3]))
@@ -174,7 +162,7 @@ def test_a_ledger_that_only_grew_has_its_proof(tmp_path: Path) -> None:
 
 
 def test_a_ledger_whose_past_was_rewritten_has_none(tmp_path: Path) -> None:
-    entries = [received(number).encode() for number in range(7)]
+    entries = [sealed(number) for number in range(7)]
     log_of(tmp_path, entries)
     new = Checkpoint(VKEY.name, 7, merkle.root_of([merkle.leaf_hash(entry) for entry in entries]))
 
@@ -183,6 +171,7 @@ def test_a_ledger_whose_past_was_rewritten_has_none(tmp_path: Path) -> None:
 
 
 def test_a_refusal_in_the_ledger_is_no_finding(tmp_path: Path) -> None:
-    refused = Entry(at=Instant(1), kind=FactKind.REFUSED, actor=BROKER, reason=Reason.STALE)
+    at = Instant(1)
+    refused = Facts(at=at, kind=FactKind.REFUSED, actor=PartyId("urn:unefois:broker"), reason=Reason.STALE)
 
-    assert [] == codes(log_of(tmp_path, [refused.encode()]))
+    assert [] == codes(log_of(tmp_path, [Opening(bytes(32), None, refused).seal(at).encode()]))

@@ -9,38 +9,15 @@ import pytest
 from broker.transparency.monitor import Monitor, Remote
 from schemas import checkpoint, merkle, tiles
 from schemas.checkpoint import Checkpoint
+from schemas.entry import EntryKind
 from schemas.errors import Refused, Unavailable
-from schemas.facts import FactKind
-from schemas.names import (
-    DeliveryId,
-    EventType,
-    GrantId,
-    Instant,
-    ManifestDigest,
-    PartyId,
-    Purpose,
-)
 from schemas.note import VerifierKey
 from schemas.signing import Algorithm, PrivateKey
+from tests.sealed import sealed
 
 ORIGIN = "example.org/log"
 KEY, OTHER = (PrivateKey.from_raw(Algorithm.ED25519, bytes([seed] * 32)) for seed in (1, 2))
 LOG = VerifierKey.of(ORIGIN, KEY)
-BROKER = PartyId("urn:unefois:broker")
-
-
-def entry(kind: FactKind = FactKind.VIEWED, number: int = 0, version: int = 1) -> bytes:
-    about = {
-        "recipient": PartyId("urn:unefois:caf"),
-        "event_type": EventType("fr.unefois.address.changed.v1"),
-        "purpose": Purpose("family-benefits"),
-        "declaration": ManifestDigest(b"d" * 32),
-        "delivery": DeliveryId(b"e" * 16),
-        "grant": GrantId(b"g" * 16),
-        "grant_version": version,
-        "fields": b"\x80",
-    }
-    return Entry(Instant(number), kind, BROKER, **(about if kind is not FactKind.VIEWED else {})).encode()
 
 
 class Log:
@@ -70,8 +47,8 @@ class Log:
         return self.files[path]
 
 
-def viewed(count: int, first: int = 0) -> list[bytes]:
-    return [entry(number=first + number) for number in range(count)]
+def some(count: int, first: int = 0) -> list[bytes]:
+    return [sealed(first + number) for number in range(count)]
 
 
 def refused(monitor: Monitor) -> str:
@@ -91,7 +68,7 @@ def test_a_log_that_only_grows_is_followed_and_only_what_is_new_is_read(state: P
     monitor, before = Monitor(log.read, LOG, state), 0
 
     for size in sizes:
-        log.add(*viewed(size - before, before))
+        log.add(*some(size - before, before))
         log.asked.clear()
         seen = monitor.turn()
         assert (size, size - before) == (seen.tree.size, seen.fresh)
@@ -104,16 +81,16 @@ def test_a_log_that_only_grows_is_followed_and_only_what_is_new_is_read(state: P
 @pytest.mark.parametrize(
     ("other", "code"),
     [
-        (Log().add(*viewed(299)), "monitor.rolled-back"),
+        (Log().add(*some(299)), "monitor.rolled-back"),
         (Log(), "monitor.rolled-back"),
-        (Log().add(*viewed(300, 1)), "monitor.forked"),
-        (Log().add(*viewed(700, 1)), "monitor.forked"),
-        (Log().add(*viewed(299), *viewed(300, 600)), "monitor.forked"),
+        (Log().add(*some(300, 1)), "monitor.forked"),
+        (Log().add(*some(700, 1)), "monitor.forked"),
+        (Log().add(*some(299), *some(300, 600)), "monitor.forked"),
     ],
 )
 def test_a_fork_and_a_roll_back_are_found_over_a_restart_too(state: Path, other: Log, code: str, restarted: bool):
     other.sign()
-    log = Log().add(*viewed(300))
+    log = Log().add(*some(300))
     monitor = Monitor(log.read, LOG, state)
     monitor.turn()
     kept = state.read_bytes()
@@ -126,28 +103,24 @@ def test_a_fork_and_a_roll_back_are_found_over_a_restart_too(state: Path, other:
 
 
 def test_entries_that_are_not_those_of_the_signed_tree_are_found(state: Path):
-    log = Log().add(*viewed(300))
-    log.files["tile/entries/000"] = tiles.encode_bundle([*viewed(255), entry(number=9999)])
+    log = Log().add(*some(300))
+    log.files["tile/entries/000"] = tiles.encode_bundle([*some(255), sealed(9999)])
 
     assert "monitor.forked" == refused(Monitor(log.read, LOG, state))
     assert not state.exists()
 
 
-def test_a_release_after_its_revocation_is_found_whenever_it_comes(state: Path):
-    log = Log().add(
-        entry(FactKind.RECEIVED),
-        entry(FactKind.GRANTED),
-        entry(FactKind.PLANNED),
-        entry(FactKind.REVOKED, version=2),
-    )
+def test_a_release_after_its_end_is_found_whenever_it_comes(state: Path):
+    steps = (EntryKind.RECEIVED, EntryKind.FACT, EntryKind.PLANNED, EntryKind.CLOSED)
+    log = Log().add(*(sealed(number, kind) for number, kind in enumerate(steps)))
     monitor = Monitor(log.read, LOG, state)
     monitor.turn()
-    log.add(entry(FactKind.RELEASED))
+    log.add(sealed(4, EntryKind.RELEASED))
 
     with pytest.raises(Refused) as fault:
         monitor.turn()
 
-    assert ("audits.rule", "released-after-end", 4) == (
+    assert ("audits.rule", "released-after-closed", 4) == (
         fault.value.code,
         fault.value.details["rule"],
         fault.value.details["number"],
@@ -166,7 +139,7 @@ def test_a_release_after_its_revocation_is_found_whenever_it_comes(state: Path):
     ],
 )
 def test_what_is_no_log_or_not_this_one_is_refused(state: Path, change, code: str):
-    log = Log().add(*viewed(300))
+    log = Log().add(*some(300))
     change(log)
 
     assert code == refused(Monitor(log.read, LOG, state))
@@ -175,10 +148,10 @@ def test_what_is_no_log_or_not_this_one_is_refused(state: Path, change, code: st
 @pytest.mark.parametrize("away", ["checkpoint", "tile/entries/000", "tile/entries/001", "tile/entries/002.p/88"])
 @pytest.mark.parametrize("restarted", [False, True])
 def test_an_absence_is_no_fork_and_the_next_turn_goes_on(state: Path, away: str, restarted: bool):
-    log = Log().add(*viewed(10))
+    log = Log().add(*some(10))
     monitor = Monitor(log.read, LOG, state)
     monitor.turn()
-    log.add(*viewed(590, 10))
+    log.add(*some(590, 10))
     if restarted:
         monitor = Monitor(log.read, LOG, state)
     log.away = {away}
@@ -190,9 +163,9 @@ def test_an_absence_is_no_fork_and_the_next_turn_goes_on(state: Path, away: str,
 
 
 def test_what_was_read_before_an_absence_is_judged_by_the_next_root(state: Path):
-    log = Log().add(*viewed(600))
+    log = Log().add(*some(600))
     true = log.files["tile/entries/000"]
-    log.files["tile/entries/000"] = tiles.encode_bundle([*viewed(255), entry(number=9999)])
+    log.files["tile/entries/000"] = tiles.encode_bundle([*some(255), sealed(9999)])
     log.away = {"tile/entries/001"}
     monitor = Monitor(log.read, LOG, state)
     with pytest.raises(Unavailable):

@@ -10,25 +10,24 @@ import pytest_asyncio
 from fastapi import FastAPI
 from sqlalchemy import insert
 
+from broker.keys.memory import MemoryKeys
 from broker.ledger import Ledger
+from broker.openings import Openings
 from broker.store.engine import Store
 from broker.store.tables import ledger_entries, metadata
 from broker.transparency.audits import audit_log
 from broker.transparency.export import export
 from broker.web import transparency
 from schemas import merkle
-from schemas.facts import FactKind
-from schemas.names import Instant, PartyId
+from schemas.names import Instant
 from schemas.signing import Algorithm, PrivateKey
+from tests.sealed import sealed
 from tests.witnesses import unwitnessed
+from tests.world import Entropy
 
 pytestmark = pytest.mark.asyncio
 KEY = PrivateKey.from_raw(Algorithm.ED25519, bytes([7] * 32))
 ORIGIN = "example.org/ledger"
-
-
-def entry(number: int) -> bytes:
-    return Entry(Instant(number), FactKind.VIEWED, PartyId("urn:unefois:portal")).encode()
 
 
 class Log:
@@ -36,7 +35,16 @@ class Log:
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self.ledger = Ledger(store, ORIGIN, KEY, lambda: Instant(1))
+        entropy = Entropy()
+        self.ledger = Ledger(
+            store=store,
+            openings=Openings(MemoryKeys(), entropy, bytes(32)),
+            origin=ORIGIN,
+            key=KEY,
+            window_ms=1,
+            clock=lambda: Instant(1),
+            entropy=entropy,
+        )
         self.size = 0
         app = FastAPI()
         key = self.ledger.verifier_key
@@ -45,9 +53,10 @@ class Log:
         self.client = httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://log.example")
 
     async def grow(self, size: int) -> None:
-        encoded = [entry(number) for number in range(self.size, size)]
+        encoded = [sealed(number) for number in range(self.size, size)]
+        rows = [{"leaf": merkle.leaf_hash(one), "entry": one, "window": at} for at, one in enumerate(encoded)]
         async with self.store.begin() as tx:
-            await tx.execute(insert(ledger_entries), [{"leaf": merkle.leaf_hash(one), "entry": one} for one in encoded])
+            await tx.execute(insert(ledger_entries), rows)
         await self.ledger.sequence_unfinished()
         self.size = size
 

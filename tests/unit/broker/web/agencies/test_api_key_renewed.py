@@ -109,6 +109,7 @@ async def test_before_and_after_a_renewal_both_declare_and_a_recipient_with_a_pi
         async for delivery in caf.deliveries(mine, ends, pin=pin, once=True):
             found[delivery.facts.declaration_id] = delivery.facts.record["subject"]["given_names"][0]
             await delivery.applied()
+    ends.close()
 
     assert {first: "Élise", second: "Yann"} == found
     assert new.kid not in [one.kid for one in before.signing]

@@ -231,7 +231,7 @@ async def counts(served: Served) -> dict[str, int]:
             name: int((await tx.execute(select(func.count()).select_from(table))).scalar_one())
             for name, table in metadata.tables.items()
         }
-    return found | {"ledger_entries": found["ledger_entries"] - refused}
+    return found | {name: found[name] - refused for name in ("ledger_entries", "ledger_openings")}
 
 
 async def sent(served: Served, table: Iterable[Row]) -> None:

@@ -50,7 +50,7 @@ async def test_a_source_has_the_receipt_of_its_declaration_once_it_is_ordered_an
         answer.headers["content-type"],
         answer.headers["cache-control"],
     )
-    assert (FactKind.RECEIVED, PORTAL, None) == (checked.entry.kind, checked.entry.actor, checked.entry.recipient)
+    assert (FactKind.RECEIVED, PORTAL, None) == (checked.facts.kind, checked.facts.actor, checked.facts.recipient)
     assert "This file proves" in answer.text
     assert "Ce fichier" in (await portal.asks("GET", where, accept_language="fr")).text
     caf = await served.caller(CAF)
@@ -67,7 +67,7 @@ async def test_a_recipient_has_the_receipt_of_its_delivery_and_of_nobody_elses(s
     await here.home.ledger.sequence_unfinished()
     checked = receipt.check((await caf.asks("GET", where)).text, here.home.ledger.verifier_key)
 
-    assert (FactKind.RELEASED, CAF) == (checked.entry.kind, checked.entry.recipient)
+    assert (FactKind.RELEASED, CAF) == (checked.facts.kind, checked.facts.recipient)
     for who, path in ((cpam, where), (caf, "/v1/deliveries/x/receipt")):
         assert (404, "mailbox.unknown-delivery") == await who.problem("GET", path)
 

@@ -1,6 +1,5 @@
 """A long poll's pace: what comes in quick succession is handed out together, and a first one waits for nobody."""
 
-import asyncio
 from collections.abc import Sequence
 
 import pytest
@@ -12,14 +11,17 @@ from tests.world import CAF, CPAM
 pytestmark = pytest.mark.asyncio
 
 HOUR = 3600.0
+BEGINNINGS = {"just started": 0.0, "within its first hour": 1234.3, "after a year": 31_557_600.7}
+"""What a machine's clock says, in seconds, when the test begins."""
 
 
 class Patient:
-    """A long poll that notes how long it was made to wait, without waiting."""
+    """A long poll that notes how long it was made to wait, without waiting; its clock stands, unless it is told."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: float = 0.0) -> None:
+        self.now = now
         self.waited: list[float] = []
-        self.waiting = Waiting(pace=HOUR, sleep=self._sleep)
+        self.waiting = Waiting(pace=HOUR, sleep=self._sleep, now=lambda: self.now)
 
     async def _sleep(self, seconds: float) -> None:
         self.waited.append(seconds)
@@ -37,8 +39,9 @@ async def _here() -> bool:
     return False
 
 
-async def test_a_first_answer_waits_for_nobody() -> None:
-    poll = Patient()
+@pytest.mark.parametrize("now", BEGINNINGS.values(), ids=BEGINNINGS)
+async def test_a_first_answer_waits_for_nobody_however_long_the_machine_has_been_on(now: float) -> None:
+    poll = Patient(now)
     await poll.answered([1])
     assert [] == poll.waited
 
@@ -46,8 +49,15 @@ async def test_a_first_answer_waits_for_nobody() -> None:
 async def test_who_was_answered_a_moment_ago_waits_for_the_moment_to_pass_and_no_longer_than_it_wanted_to() -> None:
     poll = Patient()
     await poll.answered([1, 1])
-    (waited,) = poll.waited
-    assert 19 < waited <= 20
+    assert [20] == poll.waited
+
+
+async def test_what_came_within_the_pace_waits_for_what_is_left_of_it() -> None:
+    poll = Patient()
+    await poll.answered([1])
+    poll.now += HOUR - 8
+    await poll.answered([1])
+    assert [8] == poll.waited
 
 
 async def test_who_gets_all_that_was_asked_for_does_not_wait() -> None:
@@ -67,10 +77,11 @@ async def test_each_administration_has_a_pace_of_its_own() -> None:
     assert [] == poll.waited
 
 
-async def test_what_came_long_after_the_last_answer_waits_for_nobody() -> None:
-    poll = Patient()
+@pytest.mark.parametrize("now", BEGINNINGS.values(), ids=BEGINNINGS)
+async def test_what_came_long_after_the_last_answer_waits_for_nobody(now: float) -> None:
+    poll = Patient(now)
     await poll.answered([1])
-    poll.waiting._answered[CAF] = asyncio.get_running_loop().time() - HOUR
+    poll.now += HOUR + 1
     await poll.answered([1])
     assert [] == poll.waited
 
