@@ -4,8 +4,8 @@
     declarations     by the router, for whoever plans again: whose it is, what it says, when it was routed
     ledger_entries   by the recorder, for the sequencer: that the house wrote it, and no other
 
-    mac   HMAC-SHA-256(secret, "unefois/row-mac/v1" 0x00 | name(table) | columns), 32 bytes; an open entry's has 8 random
-          bytes before it, which are in what is hashed: two that say the same can be told apart.
+    mac   nonce | HMAC-SHA-256(secret, "unefois/row-mac/v1" 0x00 | u8 length | table | nonce | columns)
+    nonce 8 random bytes of an open entry, by which two that say the same are told apart; else none
 
 Refuses: to make one where the home has no secret yet (`rows.not-signed`).
 Keeps: a row that was inserted or edited by whoever writes to the database is as absent, and is told in the log by its
