@@ -26,8 +26,9 @@ from broker.observe import logger
 from broker.openings import Opened, Openings
 from broker.ports import Clock
 from broker.recorder import Recorder
+from broker.store.columns import RowName
 from broker.store.engine import Store, Transaction
-from broker.store.tables import deliveries
+from broker.store.tables import deliveries, gate_epochs
 from broker.transparency.cosigning import Cosigning
 from consent import registry
 from consent.asking import one_of
@@ -269,14 +270,14 @@ class Gate:
         event = self._catalogue.by_id(delivery.schema)
         names = [event.names[index] for index in indices(delivery.fields, len(event.names))]
         subscription = ground.subscriptions.get(delivery.subscription)  # None: its row lost its seal
-        # Asked for anew after its end, or approved anew for less: what it was planned under has ended.
         if subscription is not None and not _under(subscription, delivery):
             return Reason.UNSOUND  # approved for somebody else, or something else
-        if subscription is None or subscription.status is not SubscriptionStatus.APPROVED:
+        # Asked for anew after its end, or approved anew for less: what it was planned under has ended.
+        if subscription is None or not _approved(subscription, names):
             return Reason.ENDED
-        if not subscription.fields.issuperset(names):
-            return Reason.ENDED
-        if delivery.gate_ended or ground.ended.ended("gate_epochs", delivery.gate_kid):
+        if delivery.gate_ended or ground.ended.ended(gate_epochs.name, delivery.gate_kid):
+            if not delivery.gate_ended:
+                logger().error("endings.row-contradicts", row=RowName.of(gate_epochs.name, delivery.gate_kid))
             return Reason.EPOCH_DESTROYED
         facts = DeclarationFacts(
             declaration_id=delivery.declaration_id,
@@ -376,6 +377,10 @@ def _under(subscription: Subscription, delivery: Delivery) -> bool:
     """Whether a delivery can be planned for this subscription."""
     theirs = (subscription.recipient, subscription.event_type, subscription.purpose)
     return theirs == (delivery.recipient, delivery.event_type, delivery.purpose)
+
+
+def _approved(subscription: Subscription, names: Collection[str]) -> bool:
+    return subscription.status is SubscriptionStatus.APPROVED and subscription.fields.issuperset(names)
 
 
 def _declares(payload: bytes, delivery: Delivery) -> bool:

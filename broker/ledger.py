@@ -20,6 +20,7 @@ from broker.observe import every_detail, logger
 from broker.openings import Openings
 from broker.ports import Clock, Entropy
 from broker.rows.macs import RowMacs, named
+from broker.said import Said
 from broker.store.engine import Store, Transaction
 from broker.store.tables import ledger_checkpoints, ledger_entries, ledger_tiles
 from broker.windows import Waiting, arrange
@@ -54,6 +55,7 @@ class Ledger:
         store: Store,
         openings: Openings,
         macs: RowMacs,
+        said: Said,
         origin: str,
         first_origin: str | None,
         key: PrivateKey,
@@ -65,6 +67,7 @@ class Ledger:
         self._store = store
         self._openings = openings
         self._macs = macs
+        self._said = said
         self._origin = origin
         self._first = first_origin or origin
         self._key = key
@@ -113,6 +116,7 @@ class Ledger:
             async with self._store.begin() as tx:
                 count = await self._sequence_batch(tx, before)
             total += count
+        await self._said.look(self._store, before)
         return total
 
     async def _sequence_batch(self, tx: Transaction, before: int | None) -> int:
@@ -134,7 +138,7 @@ class Ledger:
         note = checkpoint.sign(Checkpoint(self._origin, new, root), self._key)
         values = {"size": new, "root": root, "note": note.encode().decode("utf-8"), "at": self._clock()}
         await standing.move(tx, Mark(new, root, str(values["note"]), tuple(row.id for row in ordered)))
-        await tx.execute(insert(ledger_checkpoints).values(**values))
+        await tx.execute(insert(ledger_checkpoints).values(**self._macs.made(ledger_checkpoints.name, values)))
         mark("ledger.sequenced")
         # Crash here: no position, no tile, no checkpoint; the next turn orders the same entries again.
         if every_detail():
@@ -295,9 +299,7 @@ _WAITING = (
 )
 _PLACE = update(ledger_entries).where(ledger_entries.c.id == bindparam("of_id")).values(position=bindparam("at"))
 _PLACED: Final = (
-    select(ledger_entries)
-    .where(ledger_entries.c.position >= bindparam("first"))
-    .order_by(ledger_entries.c.position)
+    select(ledger_entries).where(ledger_entries.c.position >= bindparam("first")).order_by(ledger_entries.c.position)
 )
 _EARLIER = ledger_entries.alias("earlier")
 _COPIES: Final = (

@@ -8,11 +8,13 @@ Source: docs/protocol.md, section 8.
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Final
 
 from broker.openings import Openings
 from broker.ports import Clock, Entropy
 from broker.rows.macs import NONCE_BYTES, RowMacs
+from broker.said import Said
 from broker.store.engine import Transaction
 from broker.store.tables import ledger_entries, ledger_openings
 from consent.grant import Grant, Status
@@ -67,6 +69,7 @@ class Recorder:
         *,
         openings: Openings,
         macs: RowMacs,
+        said: Said,
         window_ms: int,
         clock: Clock,
         entropy: Entropy,
@@ -77,6 +80,7 @@ class Recorder:
         self._entropy = entropy
         self._openings = openings
         self._macs = macs
+        self._said = said
         self._window_ms = window_ms
         self._clock = clock
 
@@ -156,6 +160,7 @@ class Recorder:
         leaf = merkle.leaf_hash(encoded)
         row = {"leaf": leaf, "window": entry.window, "chain": chain}
         tx.add(ledger_entries, {**row, "entry": encoded, "mac": self._macs.of(ledger_entries.name, row, nonce)})
+        tx.after(partial(self._said.add, leaf, entry.window))
         # Crash here: the entry is gone together with what it tells of, for both are one transaction.
         return leaf
 

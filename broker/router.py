@@ -223,9 +223,7 @@ class Router:
             for known in waiting:
                 await self._plan(tx, known, standing, at)
 
-    async def _write(
-        self, tx: Transaction, some: Sequence[_Accepted], at: Instant, late: int | None
-    ) -> list[Known]:
+    async def _write(self, tx: Transaction, some: Sequence[_Accepted], at: Instant, late: int | None) -> list[Known]:
         """The declarations' rows, all at once and in the log's order, and their `received` entries. One that has them
         already (appended twice) is not among the answers.
         """

@@ -55,6 +55,7 @@ from broker.rows import macs as row_macs
 from broker.rows import seals
 from broker.rows.macs import RowMacs
 from broker.rows.seals import RowVerifier
+from broker.said import Said
 from broker.settings import parts
 from broker.settings.choices import Settings
 from broker.store.engine import Store
@@ -267,8 +268,9 @@ def assemble(
     identity = Identity(keys, entropy)
     window_ms = settings.ledger_window_seconds * 1_000
     openings = Openings(keys, entropy, identities.ledger_secret(keys))
+    said = Said()
     recorder = Recorder(
-        party, events, openings=openings, macs=macs, window_ms=window_ms, clock=clock, entropy=entropy
+        party, events, openings=openings, macs=macs, said=said, window_ms=window_ms, clock=clock, entropy=entropy
     )
     registrar = Registrar(recorder, events, signer)
     planner = Planner(events, recorder, entropy)
@@ -326,6 +328,7 @@ def assemble(
         store=store,
         openings=openings,
         macs=macs,
+        said=said,
         origin=belonging.pinned_origin(keys) or settings.ledger_origin,
         first_origin=belonging.first_origin(keys),
         key=ledger_key(keys),
@@ -344,6 +347,7 @@ def assemble(
     cosigning = Cosigning(
         store=store,
         outbound=outbound,
+        macs=macs,
         log=ledger.verifier_key,
         witnesses=[Known.parse(each) for each in settings.witnesses],
         quorum=settings.witness_quorum,

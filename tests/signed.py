@@ -13,7 +13,7 @@ from broker.rows.adopting import Adopted, adopt
 from broker.rows.layouts import LAYOUTS, covered
 from broker.rows.seals import RowSigner, RowVerifier
 from broker.store.engine import Store, Transaction
-from broker.store.tables import declarations, ledger_entries, submissions
+from broker.store.tables import declarations, ledger_checkpoints, ledger_entries, submissions
 from broker.wiring import Home
 from consent.tables import metadata
 from schemas.entry import Entry
@@ -47,7 +47,7 @@ async def vouch(keys: KeyStore, store: Store) -> None:
     macs.make_secret(keys, secrets.token_bytes)
     made = macs.macs_of(keys)
     async with store.begin() as tx:
-        for table in (submissions, declarations, ledger_entries):
+        for table in (submissions, declarations, ledger_entries, ledger_checkpoints):
             for row in (await tx.execute(select(table))).all():
                 same = [column == row._mapping[column.name] for column in table.primary_key]
                 await tx.execute(update(table).where(*same).values(mac=made.of(table.name, row._mapping)))

@@ -21,7 +21,7 @@ from broker.rows.layouts import LAYOUTS, covered, written_key
 from broker.rows.macs import RowMacs
 from broker.rows.seals import NAME, RowSigner, RowVerifier, make_private, publish
 from broker.store.engine import Store, Transaction
-from broker.store.tables import declarations, ledger_entries, submissions
+from broker.store.tables import declarations, ledger_checkpoints, ledger_entries, submissions
 from consent.tables import metadata
 from schemas.envelope import VerifiedDeclaration
 from schemas.errors import Corrupt, Refused
@@ -105,6 +105,8 @@ async def adopt_macs(
         waiting = select(ledger_entries).where(ledger_entries.c.position.is_(None))
         for row in (await tx.execute(waiting)).all():
             await _give(tx, ledger_entries.c.id, row, made, entropy(macs.NONCE_BYTES))
+        for row in (await tx.execute(select(ledger_checkpoints))).all():
+            await _give(tx, ledger_checkpoints.c.size, row, made)
         mark("rows.vouched")
         # Crash here: the transaction is gone; the next call does it again.
     mark("rows.vouched-committed")

@@ -3,6 +3,7 @@
     submissions      by the intake, for the router: whose it is, when it came, that it was verified at all
     declarations     by the router, for whoever plans again: whose it is, what it says, when it was routed
     ledger_entries   by the recorder, for the sequencer: that the house wrote it, and no other
+    ledger_checkpoints  by the sequencer, for the gate: since when one waits for its witnesses
 
     mac   nonce | HMAC-SHA-256(secret, "unefois/row-mac/v1" 0x00 | u8 length | table | nonce | columns)
     nonce 8 random bytes of an open entry, by which two that say the same are told apart; else none
@@ -64,10 +65,16 @@ COLUMNS: Final[Mapping[str, tuple[tuple[str, type], ...]]] = MappingProxyType(
             ("trace", bytes),
         ),
         "ledger_entries": (("leaf", bytes), ("window", int), ("chain", bytes)),
+        "ledger_checkpoints": (("size", int), ("root", bytes), ("note", str), ("at", int)),
     }
 )
 """What is covered, literally: another list is another label. What an entry says is in its leaf."""
-_KEYS: Final = {"submissions": "declaration_id", "declarations": "declaration_id", "ledger_entries": "leaf"}
+_KEYS: Final = {
+    "submissions": "declaration_id",
+    "declarations": "declaration_id",
+    "ledger_entries": "leaf",
+    "ledger_checkpoints": "root",
+}
 _HEADS: Final = {table: _LABEL + bytes((len(table),)) + table.encode() for table in COLUMNS}
 
 

@@ -362,6 +362,7 @@ ledger_checkpoints = Table(
     Column("root", LargeBinary, nullable=False),
     Column("note", Text, nullable=False),
     Column("at", BigInteger, nullable=False),
+    mac(),
 )
 
 cosignatures = Table(

@@ -20,20 +20,14 @@ LET_IN, VALUE, RELEASE, ENDLESS, SIGNED = "let in", "value", "release", "endless
 FORK, KEYS_GONE, IDENTITY, UNNOTICED = "fork", "keys gone", "identity", "unnoticed"
 
 OPEN: Final[dict[str, frozenset[str]]] = {
-    "checkpoint: said to be fresh": frozenset({VALUE, RELEASE, UNNOTICED}),
     "client assertion: spent again": frozenset({LET_IN, RELEASE, UNNOTICED}),
     "consent epoch: removed": frozenset({UNNOTICED}),
     "consent epoch: wraps said to be of another": frozenset({KEYS_GONE}),
     "consent key: its end put off": frozenset({ENDLESS, UNNOTICED}),
-    "cosignature: made up": frozenset({VALUE, RELEASE, UNNOTICED}),
-    "delivery: applied, to pending": frozenset({VALUE, RELEASE}),
-    "delivery: rejected, to pending": frozenset({VALUE, RELEASE}),
+    "delivery: applied, to pending": frozenset({RELEASE}),
+    "delivery: rejected, to pending": frozenset({RELEASE}),
     "delivery: release claimed": frozenset({LET_IN}),
-    "directory: version held back": frozenset({UNNOTICED}),
     "gate epoch: destroyed by hand": frozenset({KEYS_GONE}),
-    "gate epoch: destruction struck out": frozenset({UNNOTICED}),
     "gate epoch: made younger": frozenset({ENDLESS}),
-    "ledger: a release's entry taken away": frozenset({UNNOTICED}),
-    "subscription: unpaused": frozenset({VALUE, RELEASE, UNNOTICED}),
-    "token: revoked, put back": frozenset({UNNOTICED}),
+    "gate epoch: said to be only begun": frozenset({KEYS_GONE}),
 }

@@ -68,10 +68,23 @@ async def consent_older(watch: Watch) -> AsyncIterator[None]:
         yield
 
 
+@asynccontextmanager
+async def gate_begun(watch: Watch) -> AsyncIterator[None]:
+    """As if a crash had left the key behind before it was anybody's: its row is away, and it is said to be begun."""
+    rows = await watch.hand.rows("gate_epochs")
+    begun = f"begun/gate/{rows[0]['kid'].hex()}"
+    await watch.hand.remove("gate_epochs")
+    await watch.hand.insert("meta", {"name": begun, "value": str(watch.here.clock())})
+    yield
+    await watch.hand.remove("meta", name=begun)
+    await watch.hand.put("gate_epochs", rows)
+
+
 ATTACKS: dict[str, Callable[[Watch], AbstractAsyncContextManager[None]]] = {
     "gate epoch: destroyed by hand": gate_destroyed,
     "gate epoch: removed": gate_removed,
     "gate epoch: made older": gate_older,
+    "gate epoch: said to be only begun": gate_begun,
     "consent epoch: destroyed by hand": consent_destroyed,
     "consent epoch: removed": consent_removed,
     "consent epoch: wraps said to be of another": consent_older,

@@ -1,4 +1,4 @@
-"""Submissions, declarations and ledger entries carry the MAC of whoever wrote them
+"""Submissions, declarations, ledger entries and checkpoints carry the MAC of whoever wrote them
 
 Revision 0019, after 0018. Rows of before have none; `unefois migrate` compares them with the ledger, and makes it.
 """
@@ -13,5 +13,5 @@ depends_on = None
 
 
 def upgrade() -> None:
-    for table in ("submissions", "declarations", "ledger_entries"):
+    for table in ("submissions", "declarations", "ledger_entries", "ledger_checkpoints"):
         op.add_column(table, sa.Column("mac", sa.LargeBinary(), nullable=True))
