@@ -50,12 +50,14 @@ async def sort(tx: Transaction, keys: KeyStore) -> tuple[list[Key], list[Key]]:
     first (`broker.completing`). What the journal was told of was opened to the end, whoever says that it is only begun.
     """
     ended, started, rows = await tx.endings(), await begun(tx), set(await _rows(tx))
+    struck = await tx.execute(select(consent_epochs.c.epoch).where(consent_epochs.c.destroyed_at.is_not(None)))
+    over = {(KeyKind.CONSENT_EPOCH, str(row.epoch)) for row in struck}
     used = {(KeyKind.CONSENT_EPOCH, str(epoch)) for epoch in await registry.epochs_in_use(tx.conn)}
     left, unknown = [], []
     for key in _held(keys):
         told = ended.newest(*named(*key))
         if key in used:
-            if key not in rows and told is not None:
+            if told is not None and (key not in rows or key in over) and not ended.ended(*named(*key)):
                 logger().error("endings.row-contradicts", row=RowName.of(*named(*key)))
             continue
         if ended.ended(*named(*key)) or (key in started and told is None):

@@ -49,6 +49,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 async def watch(tmp_path: Path, home_settings: dict[str, Any], said: io.StringIO) -> AsyncIterator[Watch]:
     """A furnished broker; fsck is clean before the attack."""
     async with world(tmp_path, stepped=True, **home_settings) as here:
+        await here.home.epochs.finish()  # a copied world has a new journal: it is told of its epochs, as on any day
         hand = Hand.on(here.home.settings.database_url)
         yield Watch(here, hand, said)
         await hand.engine.dispose()

@@ -21,13 +21,10 @@ FORK, KEYS_GONE, IDENTITY, UNNOTICED = "fork", "keys gone", "identity", "unnotic
 
 OPEN: Final[dict[str, frozenset[str]]] = {
     "client assertion: spent again": frozenset({LET_IN, RELEASE, UNNOTICED}),
-    "consent epoch: removed": frozenset({UNNOTICED}),
     "consent epoch: wraps said to be of another": frozenset({KEYS_GONE}),
     "consent key: its end put off": frozenset({ENDLESS, UNNOTICED}),
     "delivery: applied, to pending": frozenset({RELEASE}),
     "delivery: rejected, to pending": frozenset({RELEASE}),
     "delivery: release claimed": frozenset({LET_IN}),
-    "gate epoch: destroyed by hand": frozenset({KEYS_GONE}),
     "gate epoch: made younger": frozenset({ENDLESS}),
-    "gate epoch: said to be only begun": frozenset({KEYS_GONE}),
 }
