@@ -4,6 +4,8 @@ The other checks have to see what a signature hides; a test of theirs signs what
 """
 
 import secrets
+from collections.abc import Mapping
+from typing import Any
 
 from sqlalchemy import select, update
 
@@ -19,6 +21,14 @@ from consent.tables import metadata
 from schemas.entry import Entry
 
 SEED = bytes(range(32))
+MACS = macs.RowMacs(bytes(32))
+"""Those of a ledger without a home."""
+
+
+def ours(row: Mapping[str, Any], by: macs.RowMacs = MACS, nonce: bytes = b"") -> dict[str, Any]:
+    """The row of an entry as the recorder writes it. `nonce`: of two that say the same, each has its own."""
+    whole = {"chain": None, **row}
+    return {**whole, "mac": by.of("ledger_entries", whole, nonce)}
 
 
 def signer(seed: bytes = SEED) -> RowSigner:

@@ -26,6 +26,7 @@ from consent.tables import metadata
 from schemas.envelope import VerifiedDeclaration
 from schemas.errors import Corrupt, Refused
 from schemas.facts import FactKind, Facts
+from schemas.names import Instant, ManifestDigest, SubjectRef
 
 _BATCH: Final = 500
 """Declarations in memory at once."""
@@ -116,7 +117,7 @@ async def adopt_macs(
 
 
 async def _declarations(
-    tx: Transaction, made: RowMacs, received: Mapping[bytes | None, Facts], identity: Identity
+    tx: Transaction, made: RowMacs, received: Mapping[ManifestDigest | None, Facts], identity: Identity
 ) -> tuple[dict[tuple[str, bytes], bytes | None], int, list[Refused]]:
     """Whose each is, None where its row does not agree; how many agree; and the others."""
     agreed: dict[tuple[str, bytes], bytes | None] = {}
@@ -150,7 +151,8 @@ def _as_received(row: Row[Any], told: Facts | None, identity: Identity) -> bool:
     if said != (row.source, row.declaration_id, row.corrects, row.manifest_digest):
         return False
     try:
-        return identity.resolve(verified.signed.slip.subject_token, row.source, row.received_at) == row.subject
+        whose = identity.resolve(verified.signed.slip.subject_token, manifest.source, Instant(row.received_at))
+        return whose == SubjectRef(row.subject)
     except Refused:
         return True
 
