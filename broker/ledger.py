@@ -160,8 +160,7 @@ class Ledger:
             await tx.execute(_PLACE, [{"of_id": row.id, "at": -row.id} for row in aside])
             if ours:
                 await tx.execute(_PLACE, [{"of_id": row.id, "at": old + number} for number, row in enumerate(ours)])
-            mark("ledger.set-aside")
-            # Crash here: they wait where they were; the next turn sets them aside.
+            # Crash here: they wait where they were, for all is one transaction; the next turn sets them aside.
             for row in aside:
                 logger().error("ledger.not-ours", row=named(ledger_entries.name, row))
         return ours
