@@ -4,6 +4,7 @@ An operator looks whether the party is there before registering it again; a sour
 receipt; an agency writes into its own system once for each delivery; a citizen looks at the list of consents.
 """
 
+import gc
 import json
 import os
 import shutil
