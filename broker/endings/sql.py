@@ -108,7 +108,7 @@ class SqlEndings(Endings):
                 seen, header = self._place.number, self._header
                 async with self._store.glance() as tx:
                     rows = (await tx.execute(_NEW, {"seen": seen})).all()
-                if header == self._header and self._taken(rows):
+                if header == self._header and self._taken(rows, seen):
                     return self._ended
 
     async def marked(self) -> Mark | None:
@@ -156,23 +156,28 @@ class SqlEndings(Endings):
         """The only writer, who has read everything."""
         async with _faults(), self._store.begin() as tx:
             await tx.lock_exclusive([LOCK])
-            while not self._taken((await tx.execute(_NEW, {"seen": self._place.number})).all()):
-                pass
+            while True:
+                seen = self._place.number
+                if self._taken((await tx.execute(_NEW, {"seen": seen})).all(), seen):
+                    break
             yield tx
 
     async def _read_mark(self, tx: Transaction) -> tuple[int, Mark | None]:
         sealed = (await tx.execute(select(ledger_mark.c.sealed))).scalar()
         return (0, None) if sealed is None else self._frames.open_mark(bytes.fromhex(self.journal), bytes(sealed))
 
-    def _taken(self, rows: Sequence[Row[Any]]) -> bool:
-        """Take in what is new; False when the journal was written anew, and has to be read from its beginning."""
+    def _taken(self, rows: Sequence[Row[Any]], seen: int) -> bool:
+        """Take in what is new; False when the journal was written anew, and has to be read from its beginning.
+
+        `seen`: the newest record when the question was put. Other tasks may have taken in more while it was answered.
+        """
         if not rows:
             raise Corrupt("endings.lost")
         if bytes(rows[0].header) != self._header:
             self._begin_again(bytes(rows[0].header))
             return False
-        if (rows[0].newest or 0) < self._place.number:
-            raise Corrupt("endings.cut", position=self._place.number)
+        if (rows[0].newest or 0) < seen:
+            raise Corrupt("endings.cut", position=seen)
         for row in rows:
             if row.number is not None and row.number > self._place.number:  # another task may have been faster
                 self._place, ending = self._frames.open(bytes.fromhex(self.journal), self._place, bytes(row.frame))
