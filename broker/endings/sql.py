@@ -105,11 +105,9 @@ class SqlEndings(Endings):
     async def look(self) -> Ended:
         async with _faults():
             while True:
-                seen, header = self._place.number, self._header
                 async with self._store.glance() as tx:
-                    rows = (await tx.execute(_NEW, {"seen": seen})).all()
-                if header == self._header and self._taken(rows, seen):
-                    return self._ended
+                    if await self._read(tx):
+                        return self._ended
 
     async def marked(self) -> Mark | None:
         async with _faults(), self._store.glance() as tx:
@@ -156,15 +154,19 @@ class SqlEndings(Endings):
         """The only writer, who has read everything."""
         async with _faults(), self._store.begin() as tx:
             await tx.lock_exclusive([LOCK])
-            while True:
-                seen = self._place.number
-                if self._taken((await tx.execute(_NEW, {"seen": seen})).all(), seen):
-                    break
+            while not await self._read(tx):
+                pass
             yield tx
 
     async def _read_mark(self, tx: Transaction) -> tuple[int, Mark | None]:
         sealed = (await tx.execute(select(ledger_mark.c.sealed))).scalar()
         return (0, None) if sealed is None else self._frames.open_mark(bytes.fromhex(self.journal), bytes(sealed))
+
+    async def _read(self, tx: Transaction) -> bool:
+        """Take in what is new; False when it has to be asked again, from where this object is now."""
+        seen, header = self._place.number, self._header
+        rows = (await tx.execute(_NEW, {"seen": seen})).all()
+        return header == self._header and self._taken(rows, seen)
 
     def _taken(self, rows: Sequence[Row[Any]], seen: int) -> bool:
         """Take in what is new; False when the journal was written anew, and has to be read from its beginning.
