@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # The tests start hundreds of processes; without its compiled files each of them would compile the house anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo demo-cluster test test-strange test-proof test-cluster test-agency test-faults test-conformance coverage check lint types layers bench bench-growth bench-consents soak docs clean
+.PHONY: demo demo-cluster test test-strange test-proof test-cluster test-agency test-faults test-conformance coverage check lint types layers bench bench-ab bench-growth bench-consents soak docs clean
 
 # `make demo SERVE=1`, or `make demo -- --serve`, ends with a live sandbox, until Ctrl-C.
 SERVE ?= $(filter --serve,$(MAKECMDGOALS))
@@ -72,6 +72,12 @@ bench: $(VENV)/dev
 	$(BIN)/python -m tests.bench.bench
 	$(BIN)/python -m tests.bench.api
 	$(BIN)/python -m tests.bench.hooks
+
+# The commit BASE and this checkout by turns in the same minutes: ratios with their spread, and each against itself.
+ROUNDS ?= 5
+bench-ab: $(VENV)/dev
+	@test -n "$(BASE)" || { echo "Say which commit: make bench-ab BASE=<commit> [ROUNDS=5] [ONLY=flow,checks] [COUNT=100]"; exit 1; }
+	$(BIN)/python -m tests.bench.ab $(BASE) --rounds $(ROUNDS) $(if $(ONLY),--only $(ONLY)) $(if $(COUNT),--count $(COUNT))
 
 bench-growth: $(VENV)/dev
 	$(BIN)/python -m tests.bench.bench --growth 1000,3000,10000,30000,100000 --plot docs/images/growth.svg

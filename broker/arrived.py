@@ -15,6 +15,7 @@ from typing import Any, Final, Self
 
 from sqlalchemy import Row, select
 
+from broker.rows.macs import RowMacs
 from broker.store.engine import Transaction
 from broker.store.tables import declarations, submissions
 from schemas.envelope import SignedDeclaration, VerifiedDeclaration
@@ -70,9 +71,10 @@ class Submission:
         """Whose, and its id."""
         return self.source, self.declaration_id
 
-    def row(self) -> dict[str, Any]:
-        """As the table takes it."""
-        return {column.name: getattr(self, column.name) for column in submissions.columns}
+    def row(self, macs: RowMacs) -> dict[str, Any]:
+        """As the table takes it: with the intake's MAC, for the router believes no other."""
+        told = {column.name: getattr(self, column.name) for column in submissions.columns if column.name != "mac"}
+        return macs.made(submissions.name, told)
 
 
 class Before(Enum):
@@ -171,11 +173,12 @@ def decoded(envelope: bytes, sender: PartyId | None = None) -> Decoded | Decline
     return Decoded(envelope, digest, signed, manifest)
 
 
-async def submitted(tx: Transaction, ids: Sequence[DeclarationId]) -> dict[Key, Submission]:
-    """What was written down before under these ids, whoever handed it in."""
+async def submitted(tx: Transaction, macs: RowMacs, ids: Sequence[DeclarationId]) -> dict[Key, Submission]:
+    """What the intake wrote down before under these ids, whoever handed it in."""
     if not ids:
         return {}
-    return by_key(await tx.execute(select(submissions).where(submissions.c.declaration_id.in_(ids))))
+    rows = await tx.execute(select(submissions).where(submissions.c.declaration_id.in_(ids)))
+    return by_key(macs.valid(submissions.name, rows))
 
 
 async def routed_of(tx: Transaction, ids: Sequence[DeclarationId]) -> set[Key]:

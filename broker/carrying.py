@@ -24,7 +24,7 @@ from broker.crashpoints import mark
 from broker.deliveries import ACTIVE, DEAD, Delivery, DeliveryState, load, record, withhold
 from broker.keyring import Keyring
 from broker.ports import Clock, Entropy
-from broker.recorder import BARRIER, FIRST, Recorder, write
+from broker.recorder import FIRST, Recorder
 from broker.store.engine import Store, Transaction
 from broker.store.migrate import CARRY
 from broker.store.tables import deliveries, meta
@@ -34,7 +34,7 @@ from consent.grant import Grant, Status
 from consent.rows import digest_of
 from consent.tables import consent_keys
 from schemas.checkpoint import Checkpoint
-from schemas.entry import OPEN_FACTS, opened
+from schemas.entry import OPEN_FACTS
 from schemas.errors import Corrupt
 from schemas.facts import FactKind, Facts
 from schemas.names import GrantId, Instant, PartyId, Reason
@@ -97,7 +97,7 @@ class Carrying:
             self._open(tx, FactKind.LEDGER_OPENED, detail=first_ledger.follows(done.old))
             for facts in told:
                 if facts.kind in OPEN_FACTS:
-                    write(tx, opened(self._window, facts), FIRST)
+                    self._recorder.tell(tx, self._window, facts, FIRST)
                     done.public += 1
             waiting = [one for one in await load(tx) if _not_over(one)]
             heads = await self._grants(tx, told, {one.grant_id for one in waiting}, done)
@@ -109,7 +109,7 @@ class Carrying:
         return done
 
     def _open(self, tx: Transaction, kind: FactKind, detail: bytes | None = None) -> None:
-        write(tx, opened(self._window, Facts(self._clock(), kind, self._party, detail=detail)), BARRIER)
+        self._recorder.tell(tx, self._window, Facts(self._clock(), kind, self._party, detail=detail))
 
     async def _grants(
         self, tx: Transaction, told: Iterable[Facts], needed: Collection[GrantId], done: Carried

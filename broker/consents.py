@@ -23,6 +23,7 @@ from broker.measures import REVOCATION
 from broker.planner import Planner
 from broker.ports import Clock, Entropy
 from broker.recorder import Recorder
+from broker.rows.macs import RowMacs
 from broker.rows.seals import RowReader
 from broker.store.engine import Store, Transaction
 from broker.store.tables import declarations, deliveries, withholdings
@@ -74,6 +75,7 @@ class Consents:
         *,
         store: Store,
         rows: RowReader,
+        macs: RowMacs,
         lookup: Lookup,
         keyring: Keyring,
         planner: Planner,
@@ -84,6 +86,7 @@ class Consents:
     ) -> None:
         self._store = store
         self._rows = rows
+        self._macs = macs
         self._lookup = lookup
         self._keyring = keyring
         self._planner = planner
@@ -316,12 +319,12 @@ class Consents:
         for seq, subscription in sorted(pairs):
             if subscription not in subscriptions:
                 continue  # its row lost its seal: what was held back stays so
-            for declaration in await known(tx, declarations.c.seq == seq):
+            for declaration in await known(tx, self._macs, declarations.c.seq == seq):
                 await self._planner.replan(tx, declaration, subscriptions[subscription], keys, at)
 
     async def _plan_latest(self, tx: Transaction, grant: Grant, at: Instant) -> None:
         """The latest earlier declaration of this type, for the subscriptions that this grant opens."""
-        declaration = await latest(tx, grant.subject, grant.event_type)
+        declaration = await latest(tx, self._macs, grant.subject, grant.event_type)
         if declaration is None:
             return
         if declaration.original_recipients is not None:  # a correction: to this recipient it is the first it hears

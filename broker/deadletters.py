@@ -19,10 +19,11 @@ from broker.planner import Planner
 from broker.ports import Clock, Position, Record
 from broker.recorder import Recorder
 from broker.router import Router
+from broker.rows.macs import RowMacs
 from broker.store.engine import Store, Transaction
 from broker.store.tables import dead_letters, declarations, deliveries
 from consent.policy import Deny
-from schemas.errors import Refused
+from schemas.errors import Corrupt, Refused
 from schemas.facts import FactKind
 from schemas.instants import instant_of
 from schemas.names import DeliveryId, Instant, PartyId, Reason
@@ -61,6 +62,7 @@ class DeadLetters:
         planner: Planner,
         router: Router,
         recorder: Recorder,
+        macs: RowMacs,
         clock: Clock,
     ) -> None:
         self._store = store
@@ -69,6 +71,7 @@ class DeadLetters:
         self._planner = planner
         self._router = router
         self._recorder = recorder
+        self._macs = macs
         self._clock = clock
 
     async def list(
@@ -142,9 +145,11 @@ class DeadLetters:
         subscription = (await self._lookup.subscriptions_by_id(tx)).get(delivery.subscription)
         if subscription is None:  # its row lost its seal, or is not there
             raise Refused("subscribing.unknown", "/subscription")
-        declaration = (await known(tx, declarations.c.seq == delivery.declaration))[0]
+        found = await known(tx, self._macs, declarations.c.seq == delivery.declaration)
+        if not found:
+            raise Corrupt("rows.unsigned", table=declarations.name)
         keys = self._keyring.consent_epochs()
-        decision = await self._planner.replan(tx, declaration, subscription, keys, at, replayed=delivery.id)
+        decision = await self._planner.replan(tx, found[0], subscription, keys, at, replayed=delivery.id)
         return decision.reason if isinstance(decision, Deny) else None
 
     async def _row(self, tx: Transaction, number: int) -> Row[Any]:

@@ -1,6 +1,7 @@
 """Declared: a stored declaration as the planner and the checks need it, with the chain of corrections it stands in.
 
-Refuses: to verify again what was verified when it was routed; fsck does that, with the keys of that day.
+Refuses: to verify again what was verified when it was routed; fsck does that, with the keys of that day. A row that is
+not as the router wrote it (`broker.rows.macs`): it is as absent, and told in the log.
 Keeps: a correction of a correction leads to the first declaration, whose recipients are the ones to be told.
 """
 
@@ -10,6 +11,7 @@ from sqlalchemy import ColumnElement, Row, or_, select
 
 from broker.deliveries import DeliveryState
 from broker.planner import Known
+from broker.rows.macs import RowMacs
 from broker.store.engine import Transaction
 from broker.store.tables import declarations, deliveries, withholdings
 from broker.tracing import stored
@@ -17,14 +19,16 @@ from schemas.envelope import VerifiedDeclaration
 from schemas.names import DeclarationId, Instant, PartyId, Reason, SubjectRef
 
 
-async def known(tx: Transaction, *conditions: ColumnElement[bool]) -> list[Known]:
+async def known(tx: Transaction, macs: RowMacs, *conditions: ColumnElement[bool]) -> list[Known]:
     """Stored declarations that meet all conditions, newest first. Raises Corrupt `envelope.stored`."""
     rows = await tx.execute(select(declarations).where(*conditions).order_by(declarations.c.seq.desc()))
-    return [await _known(tx, row) for row in rows.all()]
+    return [await _known(tx, row) for row in macs.valid(declarations.name, rows.all())]
 
 
-async def latest(tx: Transaction, subject: SubjectRef, event_type: str) -> Known | None:
-    """The newest declaration of one type about one citizen, a correction too."""
+async def latest(tx: Transaction, macs: RowMacs, subject: SubjectRef, event_type: str) -> Known | None:
+    """The newest declaration of one type about one citizen, a correction too; None where its row does not count: an
+    older one is not what its citizen meant.
+    """
     row = (
         await tx.execute(
             select(declarations)
@@ -33,7 +37,8 @@ async def latest(tx: Transaction, subject: SubjectRef, event_type: str) -> Known
             .limit(1)
         )
     ).one_or_none()
-    return await _known(tx, row) if row is not None else None
+    counts = row is not None and macs.valid(declarations.name, [row])
+    return await _known(tx, row) if row is not None and counts else None
 
 
 async def recipients_of_chain(tx: Transaction, source: PartyId, root: DeclarationId) -> frozenset[PartyId]:

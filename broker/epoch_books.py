@@ -13,7 +13,9 @@ from sqlalchemy import delete, select
 
 from broker.crashpoints import mark
 from broker.ended import Ending
+from broker.observe import logger
 from broker.ports import KeyKind, KeyStore
+from broker.store.columns import RowName
 from broker.store.engine import Transaction
 from broker.store.tables import consent_epochs, gate_epochs, meta
 from consent import registry
@@ -45,15 +47,20 @@ async def sort(tx: Transaction, keys: KeyStore) -> tuple[list[Key], list[Key]]:
     the unknown.
 
     A consent epoch that still wraps something, as in a database that was put back, is not over: it is wrapped anew
-    first (`broker.completing`).
+    first (`broker.completing`). What the journal was told of was opened to the end, whoever says that it is only begun.
     """
     ended, started, rows = await tx.endings(), await begun(tx), set(await _rows(tx))
+    struck = await tx.execute(select(consent_epochs.c.epoch).where(consent_epochs.c.destroyed_at.is_not(None)))
+    over = {(KeyKind.CONSENT_EPOCH, str(row.epoch)) for row in struck}
     used = {(KeyKind.CONSENT_EPOCH, str(epoch)) for epoch in await registry.epochs_in_use(tx.conn)}
     left, unknown = [], []
     for key in _held(keys):
+        told = ended.newest(*named(*key))
         if key in used:
+            if told is not None and (key not in rows or key in over) and not ended.ended(*named(*key)):
+                logger().error("endings.row-contradicts", row=RowName.of(*named(*key)))
             continue
-        if ended.ended(*named(*key)) or key in started:
+        if ended.ended(*named(*key)) or (key in started and told is None):
             left.append(key)
         elif key not in rows:
             unknown.append(key)

@@ -294,7 +294,9 @@ class Epochs:
             found = [kind for kind, each in (await books.sort(tx, self._keys))[1] if each == name]
             if not found:
                 raise Refused("epochs.unknown", "/name")
-            await books.begin(tx, found[0], name, self._clock())
+            at = self._clock()
+            await books.begin(tx, found[0], name, at)
+            tx.end(Ending.of(*books.named(found[0], name), at=at, destroyed_at=at))
         # Crash here: it is written down as one that was not opened to the end; `finish` destroys it.
         await self.finish()
         return found[0]

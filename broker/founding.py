@@ -17,6 +17,7 @@ from broker.log import move
 from broker.log.sql import SqlLog
 from broker.ports import Clock, Entropy, KeyKind
 from broker.router import TOPIC
+from broker.rows import macs
 from broker.rows.seals import make_private, publish
 from broker.settings import parts
 from broker.settings.choices import Settings
@@ -48,6 +49,7 @@ async def create_home(settings: Settings, clock: Clock = system_clock, entropy: 
         open_endings(settings, keys, entropy) as endings,
     ):
         await migrate.check(store)
+        await macs.begin(store, keys, entropy)
         make_private(keys)
         publish(keys)
         home = assemble(settings, store=store, log=log, keys=keys, endings=endings, clock=clock, entropy=entropy)

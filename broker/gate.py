@@ -9,6 +9,7 @@ Source: docs/protocol.md, section 6; docs/architecture.md, "Transactions that ma
 
 from collections.abc import Collection, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Final
 
 from sqlalchemy import bindparam, select, update
@@ -25,8 +26,9 @@ from broker.observe import logger
 from broker.openings import Opened, Openings
 from broker.ports import Clock
 from broker.recorder import Recorder
+from broker.store.columns import RowName
 from broker.store.engine import Store, Transaction
-from broker.store.tables import deliveries
+from broker.store.tables import deliveries, gate_epochs
 from broker.transparency.cosigning import Cosigning
 from consent import registry
 from consent.asking import one_of
@@ -37,6 +39,7 @@ from schemas.directory import Directory, SealingKeyEntry
 from schemas.errors import Corrupt, Refused
 from schemas.facts import FactKind
 from schemas.hpke import SealingKey
+from schemas.locked import manifest_of
 from schemas.names import DeliveryId, GrantId, Instant, Kid, PartyId, Reason
 from schemas.release import LockedDelivery, Release, Statement, indices, make_release, open_locked, seal_releases
 from schemas.signing import PrivateKey
@@ -207,6 +210,8 @@ class Gate:
             try:
                 locked, dek = self._unlocked(delivery, ground)
             except Refused as fault:  # faulty at its source, or changed in the mailbox: it closes no other
+                if fault.code == "gate.not-as-planned":
+                    logger().error("gate.not-as-planned", delivery=delivery.id, recipient=delivery.recipient)
                 why = Rejection(fault.code, Reason.INVALID_ENVELOPE)
                 await self._mailbox.park(tx, delivery, why, ground.at)
                 opened.withheld.append((delivery.id, why.reason))
@@ -265,12 +270,14 @@ class Gate:
         event = self._catalogue.by_id(delivery.schema)
         names = [event.names[index] for index in indices(delivery.fields, len(event.names))]
         subscription = ground.subscriptions.get(delivery.subscription)  # None: its row lost its seal
+        if subscription is not None and not _under(subscription, delivery):
+            return Reason.UNSOUND  # approved for somebody else, or something else
         # Asked for anew after its end, or approved anew for less: what it was planned under has ended.
-        if subscription is None or subscription.status is not SubscriptionStatus.APPROVED:
+        if subscription is None or not _approved(subscription, names):
             return Reason.ENDED
-        if not subscription.fields.issuperset(names):
-            return Reason.ENDED
-        if delivery.gate_ended or ground.ended.ended("gate_epochs", delivery.gate_kid):
+        if delivery.gate_ended or ground.ended.ended(gate_epochs.name, delivery.gate_kid):
+            if not delivery.gate_ended:
+                logger().error("endings.row-contradicts", row=RowName.of(gate_epochs.name, delivery.gate_kid))
             return Reason.EPOCH_DESTROYED
         facts = DeclarationFacts(
             declaration_id=delivery.declaration_id,
@@ -322,6 +329,8 @@ class Gate:
                 raise Refused("gate.not-as-planned", f"/{name}")
         if locked.delivery_id != delivery.id:
             raise Refused("gate.not-as-planned", "/delivery_id")
+        if sha256(locked.payload).digest() != delivery.manifest or not _declares(locked.payload, delivery):
+            raise Refused("gate.not-as-planned", "/payload")  # else the ledger tells of another declaration
         planned = indices(delivery.fields, len(self._catalogue.by_id(delivery.schema).names))
         if tuple(each.index for each in locked.fields) != planned:
             raise Refused("gate.not-as-planned", "/fields")
@@ -362,6 +371,23 @@ class Gate:
 def _of(grant: Grant, delivery: Delivery) -> bool:
     """Whether a delivery under this grant can be: the grant's own citizen, and its own recipient."""
     return (grant.subject, grant.recipient) == (delivery.subject, delivery.recipient)
+
+
+def _under(subscription: Subscription, delivery: Delivery) -> bool:
+    """Whether a delivery can be planned for this subscription."""
+    theirs = (subscription.recipient, subscription.event_type, subscription.purpose)
+    return theirs == (delivery.recipient, delivery.event_type, delivery.purpose)
+
+
+def _approved(subscription: Subscription, names: Collection[str]) -> bool:
+    return subscription.status is SubscriptionStatus.APPROVED and subscription.fields.issuperset(names)
+
+
+def _declares(payload: bytes, delivery: Delivery) -> bool:
+    """Whether the declaration's row says what its manifest says."""
+    manifest = manifest_of(payload)
+    said = (manifest.declaration_id, manifest.source, manifest.event_type, manifest.schema)
+    return said == (delivery.declaration_id, delivery.source, delivery.event_type, delivery.schema)
 
 
 def _check_count(wanted: Sized) -> None:

@@ -38,6 +38,7 @@ from broker.observe import logger
 from broker.ports import Clock, Log, Outgoing
 from broker.recorder import Recorder
 from broker.router import TOPIC
+from broker.rows.macs import RowMacs
 from broker.store.bell import declared_in
 from broker.store.engine import Store, Transaction
 from broker.store.tables import submissions
@@ -80,6 +81,7 @@ class Intake:
         keyring: Keyring,
         catalogue: Catalogue,
         recorder: Recorder,
+        macs: RowMacs,
         party: PartyId,
         kept_ms: int,
         clock: Clock,
@@ -91,6 +93,7 @@ class Intake:
         self._keyring = keyring
         self._catalogue = catalogue
         self._recorder = recorder
+        self._macs = macs
         self._party = party
         self._kept_ms = kept_ms
         self._clock = clock
@@ -169,7 +172,7 @@ class Intake:
         gets the receipt again, also when a key or a token has ended meanwhile.
         """
         async with self._store.glance() as tx:
-            before = await submitted(tx, [one.key[1] for one in arrived if isinstance(one, Decoded)])
+            before = await submitted(tx, self._macs, [one.key[1] for one in arrived if isinstance(one, Decoded)])
         found = [
             _same(one, before[one.key], Before.ROW) if isinstance(one, Decoded) and one.key in before else one
             for one in arrived
@@ -246,10 +249,10 @@ class Intake:
     async def _insert(self, tx: Transaction, some: Sequence[Checked], at: Instant, signer: PrivateKey) -> list[Ended]:
         """A row for each that is verified, new or there by now: somebody was faster, or the batch holds it twice."""
         new = [one for one in some if isinstance(one, Verified)]
-        rows = [one.written(at, _receipt(one.declaration, at, self._party, signer)).row() for one in new]
+        rows = [one.written(at, _receipt(one.declaration, at, self._party, signer)).row(self._macs) for one in new]
         rows.sort(key=lambda row: row["declaration_id"])  # two batches that share ids do not wait in a circle
         made = by_key(await tx.insert_all_new(submissions, rows, *submissions.c))
-        there = await submitted(tx, [one.key[1] for one in new if one.key not in made])
+        there = await submitted(tx, self._macs, [one.key[1] for one in new if one.key not in made])
         ended: list[Ended] = []
         for one in some:
             if not isinstance(one, Verified):
@@ -265,7 +268,7 @@ class Intake:
         self, tx: Transaction, one: Verified, corrects: DeclarationId, at: Instant
     ) -> Verified | Declined:
         """A correction corrects what the same source declared, of the same type, about the same citizen."""
-        original = (await submitted(tx, [corrects])).get((one.key[0], corrects))
+        original = (await submitted(tx, self._macs, [corrects])).get((one.key[0], corrects))
         if original is None and too_old(corrects, Instant(at - self._kept_ms)):
             fault = Refused("intake.original-gone", "/payload/corrects", days=self._kept_ms // _DAY_MS)
             return Declined(one.decoded.digest, fault)

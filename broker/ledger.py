@@ -1,6 +1,7 @@
 """Ledger: what `Recorder` wrote, ordered once: positions, tiles, checkpoints, proofs.
 
-Refuses: two sequencers at once (the second waits, and goes on from where the first ended).
+Refuses: two sequencers at once (the second waits, and goes on from where the first ended); an entry that the recorder
+did not write, or a copy of one that it did: it gets no place, is set aside, and the others go on.
 Keeps: committed entries get dense positions, whole windows at a time, in an order drawn by chance that keeps the order
 of each grant, which is the order of its locks (`broker.windows`); no checkpoint covers an entry that is not stored.
 What was signed once is never signed otherwise, whatever database is put back (`broker.highwater`).
@@ -8,8 +9,9 @@ Source: docs/protocol.md, section 8; RFC 9162; C2SP tlog-tiles and tlog-checkpoi
 """
 
 from collections.abc import Sequence
+from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
 
 from broker import highwater
 from broker.crashpoints import mark
@@ -17,6 +19,8 @@ from broker.ended import Mark
 from broker.observe import every_detail, logger
 from broker.openings import Openings
 from broker.ports import Clock, Entropy
+from broker.rows.macs import RowMacs, named
+from broker.said import Said
 from broker.store.engine import Store, Transaction
 from broker.store.tables import ledger_checkpoints, ledger_entries, ledger_tiles
 from broker.windows import Waiting, arrange
@@ -50,6 +54,8 @@ class Ledger:
         *,
         store: Store,
         openings: Openings,
+        macs: RowMacs,
+        said: Said,
         origin: str,
         first_origin: str | None = None,
         key: PrivateKey,
@@ -60,6 +66,8 @@ class Ledger:
         """`first_origin`: the name of the ledger that this one follows, where it follows one."""
         self._store = store
         self._openings = openings
+        self._macs = macs
+        self._said = said
         self._origin = origin
         self._first = first_origin or origin
         self._key = key
@@ -108,6 +116,7 @@ class Ledger:
             async with self._store.begin() as tx:
                 count = await self._sequence_batch(tx, before)
             total += count
+        await self._said.look(self._store, before)
         return total
 
     async def _sequence_batch(self, tx: Transaction, before: int | None) -> int:
@@ -121,22 +130,44 @@ class Ledger:
         if not arranged:
             return 0
         old = await size_of(tx)
-        new = old + len(arranged)
-        places = [{"of_id": one, "at": old + number} for number, one in enumerate(arranged)]
-        await tx.execute(_PLACE, places)
-        placed = await tx.execute(_PLACED, {"first": old})
-        waiting = placed.all()
-        new = old + len(waiting)
-        root = await tx.conn.run_sync(_grow, old, [row.entry for row in waiting])
+        ordered = await self._place(tx, old, arranged)
+        if not ordered:
+            return 0
+        new = old + len(ordered)
+        root = await tx.conn.run_sync(_grow, old, [row.entry for row in ordered])
         note = checkpoint.sign(Checkpoint(self._origin, new, root), self._key)
         values = {"size": new, "root": root, "note": note.encode().decode("utf-8"), "at": self._clock()}
-        await standing.move(tx, Mark(new, root, str(values["note"]), tuple(arranged)))
-        await tx.execute(insert(ledger_checkpoints).values(**values))
+        await standing.move(tx, Mark(new, root, str(values["note"]), tuple(row.id for row in ordered)))
+        await tx.execute(insert(ledger_checkpoints).values(**self._macs.made(ledger_checkpoints.name, values)))
         mark("ledger.sequenced")
         # Crash here: no position, no tile, no checkpoint; the next turn orders the same entries again.
         if every_detail():
-            _say_ordered(tx, [(row.position, Entry.decode(row.entry)) for row in waiting])
-        return len(waiting)
+            _say_ordered(tx, [(old + number, Entry.decode(row.entry)) for number, row in enumerate(ordered)])
+        return len(ordered)
+
+    async def _place(self, tx: Transaction, old: int, arranged: Sequence[int]) -> list[Row[Any]]:
+        """Give them their positions from `old` on, in this order. Returns the rows that have one.
+
+        What the recorder did not write, or not so, or only once, is set aside below 0, where fsck finds it.
+        """
+        await tx.execute(_PLACE, [{"of_id": one, "at": old + number} for number, one in enumerate(arranged)])
+        rows = list(await tx.execute(_PLACED, {"first": old}))
+        copies = set((await tx.execute(_COPIES, {"first": old})).scalars())
+        ours = [row for row in rows if row.id not in copies and self._is_ours(row)]
+        if len(ours) < len(rows):
+            kept = {row.id for row in ours}
+            aside = [row for row in rows if row.id not in kept]
+            await tx.execute(_PLACE, [{"of_id": row.id, "at": -row.id} for row in aside])
+            if ours:
+                await tx.execute(_PLACE, [{"of_id": row.id, "at": old + number} for number, row in enumerate(ours)])
+            # Crash here: they wait where they were, for all is one transaction; the next turn sets them aside.
+            for row in aside:
+                logger().error("ledger.not-ours", row=named(ledger_entries.name, row))
+        return ours
+
+    def _is_ours(self, row: Row[Any]) -> bool:
+        told = merkle.leaf_hash(row.entry) == row.leaf
+        return told and self._macs.holds(ledger_entries.name, row._mapping)
 
     async def prove(self, leaf: LeafHash, language: Language = "fr", cosigned: Sequence[tuple[int, Note]] = ()) -> str:
         """A receipt for the entry with this leaf hash; offline, for anyone. `cosigned`: checkpoints by their size, of
@@ -149,14 +180,14 @@ class Ledger:
                 await tx.execute(
                     select(ledger_entries.c.entry, ledger_entries.c.position)
                     .where(ledger_entries.c.leaf == leaf)
-                    .order_by(ledger_entries.c.id)
+                    .order_by(ledger_entries.c.position.desc().nulls_last())
                     .limit(1)
                 )
             ).one_or_none()
             if row is None:
                 raise Refused("ledger.unknown-entry", "/entry")
             newest, note = await newest_checkpoint(tx)
-            if row.position is None or row.position >= newest:
+            if row.position is None or not 0 <= row.position < newest:
                 raise Refused("ledger.not-sequenced-yet", "/entry")
             reach = (each for each in cosigned if each[0] > row.position)
             size, signed = next(reach, None) or (newest, Note.parse(note.encode()))
@@ -266,8 +297,17 @@ _WAITING = (
     .order_by(ledger_entries.c.id)
 )
 _PLACE = update(ledger_entries).where(ledger_entries.c.id == bindparam("of_id")).values(position=bindparam("at"))
-_PLACED = (
-    select(ledger_entries.c.position, ledger_entries.c.entry)
-    .where(ledger_entries.c.position >= bindparam("first"))
-    .order_by(ledger_entries.c.position)
+_PLACED: Final = (
+    select(ledger_entries).where(ledger_entries.c.position >= bindparam("first")).order_by(ledger_entries.c.position)
 )
+_EARLIER = ledger_entries.alias("earlier")
+_COPIES: Final = (
+    select(ledger_entries.c.id)
+    .join(_EARLIER, _EARLIER.c.leaf == ledger_entries.c.leaf)
+    .where(
+        ledger_entries.c.position >= bindparam("first"),
+        _EARLIER.c.position < ledger_entries.c.position,
+        _EARLIER.c.mac == ledger_entries.c.mac,
+    )
+)
+"""A row that was copied has the MAC of what it was copied from: two that the recorder wrote never have the same."""

@@ -37,7 +37,9 @@ from broker.deliveries import (
     reading,
     record,
 )
+from broker.observe import logger
 from broker.recorder import Recorder
+from broker.store.columns import RowName
 from broker.store.engine import Transaction
 from broker.store.tables import dead_letters, deliveries, paused_subscriptions
 from consent.asking import one_of
@@ -135,7 +137,7 @@ class Mailbox:
 
     async def ready(self, tx: Transaction, recipient: PartyId, limit: int, at: Instant) -> list[Delivery]:
         """Up to `limit` deliveries that wait to be handed out, without leasing them."""
-        return await fetch(tx, _FREE, {"to": recipient, "now": at, "most": limit})
+        return await _not_paused(tx, await fetch(tx, _FREE, {"to": recipient, "now": at, "most": limit}))
 
     async def due(self, tx: Transaction, recipient: PartyId, limit: int, at: Instant) -> list[Due]:
         """The same as far as `claim` needs to know: one question, and little comes back."""
@@ -147,7 +149,7 @@ class Mailbox:
         `hand_out`. What was tried too often is parked instead, and not returned.
         """
         free = await fetch(tx, _STILL_FREE, {"to": recipient, "now": at, "ids": [one.id for one in due]})
-        return await self._not_worn_out(tx, free, at)
+        return await self._not_worn_out(tx, await _not_paused(tx, free), at)
 
     async def hand_out(self, tx: Transaction, claimed: Sequence[Delivery], at: Instant, *, opened: bool) -> None:
         """Under a lease from now on; `opened`: with its keys, so that it can be acknowledged."""
@@ -284,6 +286,17 @@ class Mailbox:
     def _bury(self, tx: Transaction, delivery: Delivery, why: Rejection, at: Instant) -> None:
         letter = {"stage": Stage.DELIVERY.value, "delivery": delivery.id, "reason": why.reason.value, "code": why.code}
         tx.add(dead_letters, {**letter, "attempts": delivery.attempts, "at": at})
+
+
+async def _not_paused(tx: Transaction, free: Sequence[Delivery]) -> list[Delivery]:
+    """Those whose recipient has not paused what they are planned for, as the journal of endings knows it: a pause whose
+    row is gone is a pause.
+    """
+    ended = await tx.endings()
+    paused = {one.subscription for one in free if ended.ended(paused_subscriptions.name, one.subscription)}
+    for subscription in paused:
+        logger().error("endings.row-contradicts", row=RowName.of(paused_subscriptions.name, subscription))
+    return [one for one in free if one.subscription not in paused]
 
 
 def _still(ids: Sequence[DeliveryId]) -> ColumnElement[bool]:

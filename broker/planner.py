@@ -62,6 +62,8 @@ class Known:
     trace: TraceId
     corrects: DeclarationId | None
     original_recipients: frozenset[PartyId] | None
+    reach: Instant | None = None
+    """No consent that was given later reaches it; None where the caller has chosen the consents."""
 
 
 def facts_of(
@@ -220,7 +222,9 @@ class Planner:
         event = self._catalogue.by_id(known.verified.manifest.schema)
         facts = facts_of(known.verified, event, known.corrects)
         grants = standing.grants[known.subject]
-        decision = decide(facts, subscription, list(grants.values()), at, known.original_recipients)
+        reach = known.reach
+        asked = [grant for grant in grants.values() if reach is None or grant.granted_at <= reach]
+        decision = decide(facts, subscription, asked, at, known.original_recipients)
         if isinstance(decision, Deny) and decision.reason is Reason.NO_GRANT and standing.unsound[known.subject]:
             decision = Deny(Reason.UNSOUND)
         if isinstance(decision, Deny):

@@ -2,15 +2,19 @@
 
 Refuses: an entry outside a transaction.
 Keeps: an entry, its opening and its effect are committed together or not at all. Whoever reads the entry alone learns
-nothing: what it says is sealed under a fresh blind, but for what is public by right.
+nothing: what it says is sealed under a fresh blind, but for what is public by right. Each carries the house's MAC, for
+the sequencer, which signs no other's word.
 Source: docs/protocol.md, section 8.
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Final
 
 from broker.openings import Openings
 from broker.ports import Clock, Entropy
+from broker.rows.macs import NONCE_BYTES, RowMacs
+from broker.said import Said
 from broker.store.engine import Transaction
 from broker.store.tables import ledger_entries, ledger_openings
 from consent.grant import Grant, Status
@@ -55,19 +59,6 @@ _PLACES: Final[Mapping[FactKind, bytes]] = {
 }
 
 
-def write(tx: Transaction, entry: Entry, chain: bytes | None) -> LeafHash:
-    """Add one entry to the ledger; it is there when the caller's transaction is. Returns its leaf hash.
-
-    `chain`: entries of one chain stay in the order of their writing, and in that order to every BARRIER; FIRST and LAST
-    have their places in their window.
-    """
-    encoded = entry.encode()
-    leaf = merkle.leaf_hash(encoded)
-    tx.add(ledger_entries, {"leaf": leaf, "entry": encoded, "window": entry.window, "chain": chain})
-    # Crash here: the entry is gone together with what it tells of, for both are one transaction.
-    return leaf
-
-
 class Recorder:
     """Writes entries in the broker's name."""
 
@@ -77,6 +68,8 @@ class Recorder:
         catalogue: Catalogue,
         *,
         openings: Openings,
+        macs: RowMacs,
+        said: Said,
         window_ms: int,
         clock: Clock,
         entropy: Entropy,
@@ -86,6 +79,8 @@ class Recorder:
         self._catalogue = catalogue
         self._entropy = entropy
         self._openings = openings
+        self._macs = macs
+        self._said = said
         self._window_ms = window_ms
         self._clock = clock
 
@@ -140,16 +135,32 @@ class Recorder:
             subject=subject,
             detail=detail,
         )
-        written = (
-            min(at, self._clock()) if written is None else written
-        )  # what holds from a later instant on is said now
+        if written is None:
+            written = min(at, self._clock())  # what holds from a later instant on is said now
         window = window_of(written, self._window_ms)
         if kind in OPEN_FACTS:
-            return write(tx, opened(window, facts), _PLACES.get(kind, FIRST))
+            return self.tell(tx, window, facts)
         with_plan = kind_of(facts) in {EntryKind.PLANNED, EntryKind.RELEASED}
         opening = Opening(blind, plan_blind if with_plan else None, facts)
-        leaf = write(tx, opening.seal(window, tag), grant)
+        leaf = self._write(tx, opening.seal(window, tag), grant)
         tx.add(ledger_openings, self._openings.row(leaf, opening, about, written))
+        return leaf
+
+    def tell(self, tx: Transaction, window: Instant, facts: Facts, chain: bytes | None = None) -> LeafHash:
+        """An open entry, in clear, at the place of its kind, or in this chain. Returns its leaf hash."""
+        chain = _PLACES.get(facts.kind, FIRST) if chain is None else chain
+        return self._write(tx, opened(window, facts), chain, self._entropy(NONCE_BYTES))
+
+    def _write(self, tx: Transaction, entry: Entry, chain: bytes | None, nonce: bytes = b"") -> LeafHash:
+        """`chain`: entries of one chain stay in the order of their writing, and in that order to every BARRIER; FIRST
+        and LAST have their places in their window.
+        """
+        encoded = entry.encode()
+        leaf = merkle.leaf_hash(encoded)
+        row = {"leaf": leaf, "window": entry.window, "chain": chain}
+        tx.add(ledger_entries, {**row, "entry": encoded, "mac": self._macs.of(ledger_entries.name, row, nonce)})
+        tx.after(partial(self._said.add, leaf, entry.window))
+        # Crash here: the entry is gone together with what it tells of, for both are one transaction.
         return leaf
 
     def grant(

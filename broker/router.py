@@ -1,8 +1,8 @@
 """Router: read a batch of the log, decide for each declaration and subscription, write down what follows, move the
 offset.
 
-Refuses: a record that the intake did not accept (it is parked with its reason); a batch whose offset somebody else
-moved.
+Refuses: a record that the intake did not accept, whoever wrote that it did (it is parked with its reason); a batch
+whose offset somebody else moved.
 Keeps: offset and effects are one transaction, so a record has its effects exactly once, whoever dies when.
 Source: docs/architecture.md, steps 5 to 9 and "Transactions that matter".
 """
@@ -11,8 +11,9 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
+from typing import Any, Final
 
-from sqlalchemy import select
+from sqlalchemy import Row, select
 
 from broker import spans, tracing
 from broker.behind import Behind
@@ -27,6 +28,7 @@ from broker.offsets import advance, next_offsets
 from broker.planner import Known, Planner, Standing, standing_of
 from broker.ports import Clock, Log, Record
 from broker.recorder import Recorder
+from broker.rows.macs import RowMacs
 from broker.store.engine import Store, Transaction
 from broker.store.tables import dead_letters, declarations, submissions
 from broker.tracing import TraceId
@@ -43,6 +45,11 @@ TOPIC = "declarations"
 
 BATCH = 200
 """Records in one transaction."""
+
+LATE_MS: Final = 3_600_000
+"""A consent that was given so long after a declaration came does not reach back to it, however late it is routed: who
+sets an offset back has it routed again under the consents of another day.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +105,7 @@ class Router:
         planner: Planner,
         catalogue: Catalogue,
         recorder: Recorder,
+        macs: RowMacs,
         complete: Callable[[GrantId], Awaitable[object]],
         clock: Clock,
     ) -> None:
@@ -109,6 +117,7 @@ class Router:
         self._planner = planner
         self._catalogue = catalogue
         self._recorder = recorder
+        self._macs = macs
         self._complete = complete
         self._clock = clock
 
@@ -165,13 +174,13 @@ class Router:
         (checked,) = await self._check(tx, [record], await self._lookup.directory(tx))
         if checked.fault is not None:
             raise checked.fault
-        await self._write_effects(tx, [checked])
+        await self._write_effects(tx, [checked], late=None)
 
     async def _check(self, tx: Transaction, records: Sequence[Record], directory: Directory) -> list[_Checked]:
         """The intake's checks again, as of the instant of receipt: whoever writes to the log forges nothing by that."""
         digests = [sha256(record.value).digest() for record in records]
         rows = await tx.execute(select(submissions).where(submissions.c.envelope_digest.in_(digests)))
-        accepted = {row.envelope_digest: row for row in rows}
+        accepted = {row.envelope_digest: row for row in self._macs.valid(submissions.name, rows)}
         found = []
         for record, digest in zip(records, digests, strict=True):
             row = accepted.get(digest)
@@ -186,10 +195,11 @@ class Router:
                 found.append(_Checked(record, fault, None, None, None))
         return found
 
-    async def _write_effects(self, tx: Transaction, batch: Sequence[_Checked]) -> None:
+    async def _write_effects(self, tx: Transaction, batch: Sequence[_Checked], late: int | None = LATE_MS) -> None:
         """Rows first, then the decisions by type, so that a batch asks once for all its grants.
 
-        What waits for its row is written before a correction, whose original may be among it.
+        What waits for its row is written before a correction, whose original may be among it. `late`: None where an
+        operator wants it under the consents of today.
         """
         at = self._clock()
         written: list[Known] = []
@@ -200,10 +210,10 @@ class Router:
             elif one.verified is not None and one.subject is not None and one.received_at is not None:
                 trace = tracing.carried(one.record.headers)
                 if one.verified.manifest.corrects is not None:
-                    written += await self._write(tx, ahead, at)
+                    written += await self._write(tx, ahead, at, late)
                     ahead = []
                 ahead.append(_Accepted(one.verified, one.subject, one.received_at, trace))
-        written += await self._write(tx, ahead, at)
+        written += await self._write(tx, ahead, at, late)
         by_type: dict[EventType, list[Known]] = {}
         for known in written:
             by_type.setdefault(known.verified.manifest.event_type, []).append(known)
@@ -213,17 +223,19 @@ class Router:
             for known in waiting:
                 await self._plan(tx, known, standing, at)
 
-    async def _write(self, tx: Transaction, some: Sequence[_Accepted], at: Instant) -> list[Known]:
+    async def _write(self, tx: Transaction, some: Sequence[_Accepted], at: Instant, late: int | None) -> list[Known]:
         """The declarations' rows, all at once and in the log's order, and their `received` entries. One that has them
         already (appended twice) is not among the answers.
         """
-        roots = [await self._root(tx, one.verified.manifest.source, one.verified.manifest.corrects) for one in some]
-        rows = [one.row(root, at) for one, root in zip(some, roots, strict=True)]
+        originals = [await self._original(tx, one.verified.manifest) for one in some]
+        roots = [_root(one.verified.manifest, original) for one, original in zip(some, originals, strict=True)]
+        told = [one.row(root, at) for one, root in zip(some, roots, strict=True)]
+        rows = [self._macs.made(declarations.name, row) for row in told]
         wanted = (declarations.c.seq, declarations.c.source, declarations.c.declaration_id)
         made = await tx.insert_all_new(declarations, rows, *wanted)
         numbers = {(row.source, row.declaration_id): row.seq for row in made}
         found = []
-        for one, root in zip(some, roots, strict=True):
+        for one, root, original in zip(some, roots, originals, strict=True):
             manifest = one.verified.manifest
             seq = numbers.pop((manifest.source, manifest.declaration_id), None)
             if seq is None:
@@ -236,26 +248,21 @@ class Router:
                 about=one.subject,
                 event_type=manifest.event_type,
                 declaration=one.verified.digest,
-                detail=await self._manifest_of(tx, manifest.source, manifest.corrects),
+                detail=None if original is None else original.manifest_digest,
             )
             trace = tracing.stored(one.trace, manifest.declaration_id)
             tx.after(partial(_say, manifest, trace, one.received_at, at))
-            found.append(Known(seq, one.verified, one.subject, at, trace, root, None))
+            reach = None if late is None else Instant(one.received_at + late)
+            found.append(Known(seq, one.verified, one.subject, at, trace, root, None, reach))
         return found
 
-    async def _root(self, tx: Transaction, source: PartyId, corrects: DeclarationId | None) -> DeclarationId | None:
-        """The first declaration of the chain that `corrects` belongs to; None for what corrects nothing."""
-        if corrects is None:
+    async def _original(self, tx: Transaction, manifest: Manifest) -> Row[Any] | None:
+        """The row of what this one corrects; None for what corrects nothing, or what is not there any more."""
+        if manifest.corrects is None:
             return None
-        where = (declarations.c.source == source, declarations.c.declaration_id == corrects)
-        before = (await tx.execute(select(declarations.c.root).where(*where))).one_or_none()
-        return DeclarationId(before.root) if before is not None and before.root is not None else corrects
-
-    async def _manifest_of(self, tx: Transaction, source: PartyId, corrects: DeclarationId | None) -> bytes | None:
-        if corrects is None:
-            return None
-        where = (declarations.c.source == source, declarations.c.declaration_id == corrects)
-        return (await tx.execute(select(declarations.c.manifest_digest).where(*where))).scalar()
+        where = (declarations.c.source == manifest.source, declarations.c.declaration_id == manifest.corrects)
+        rows = await tx.execute(select(declarations).where(*where))
+        return next(iter(self._macs.valid(declarations.name, rows)), None)
 
     async def _plan(self, tx: Transaction, known: Known, standing: Standing, at: Instant) -> None:
         manifest = known.verified.manifest
@@ -287,6 +294,13 @@ class Router:
         self._recorder.record(
             tx, FactKind.REFUSED, at, reason=Reason.INVALID_ENVELOPE, detail=sha256(record.value).digest()
         )
+
+
+def _root(manifest: Manifest, original: Row[Any] | None) -> DeclarationId | None:
+    """The first declaration of the chain that a correction belongs to; None for what corrects nothing."""
+    if original is not None and original.root is not None:
+        return DeclarationId(original.root)
+    return manifest.corrects
 
 
 def _say(manifest: Manifest, trace: TraceId, since: Instant, at: Instant) -> None:

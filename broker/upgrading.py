@@ -4,7 +4,7 @@
     2 tables     as this version has them; entries of the first format are set aside
     3 id         pinned on both sides
     4 ledger     what was set aside is what the broker signed last
-    5 rows       those that grant power are signed, each that the ledger knows
+    5 rows       those that grant power are signed, each that the ledger knows; declarations get their MAC
     6 carry      what lives goes over into a new ledger
 
 Refuses: a home whose old ledger is not what it signed: then nothing of it is believed.
@@ -19,9 +19,12 @@ from sqlalchemy import func, select
 
 from broker import belonging, carrying, first_ledger
 from broker.carrying import Carried, Carrying
+from broker.identity import Identity, ledger_secret
 from broker.keys.file import FileKeys
+from broker.openings import Openings
 from broker.ports import Clock, Entropy, KeyKind, KeyStore
-from broker.rows.adopting import NOTHING, Adopted, adopt
+from broker.rows import macs
+from broker.rows.adopting import NOTHING, Adopted, adopt, adopt_macs
 from broker.settings import parts
 from broker.settings.choices import Settings
 from broker.store import migrate
@@ -62,7 +65,7 @@ async def upgrade_home(
     async with Store.open(settings.database_url, parts.waits(settings)) as store:
         found = await migrate.known(store)
         pinned = await belonging.look(store, keys, settings.ledger_origin)
-        due = found != migrate.head() or not pinned or await _waits(store)
+        due = found != migrate.head() or not pinned or not macs.ready(keys) or await _waits(store)
         if found is not None and found < carrying.SINCE:
             await _check_ordered(store)
     if check or not due:
@@ -74,13 +77,26 @@ async def upgrade_home(
         if not pinned:
             await belonging.pin(store, keys, settings.ledger_origin, secrets.token_bytes)
         if not await _waits(store):
-            return Upgraded(found, migrate.head(), pinned, due)
+            rows = await _adopt_macs(store, keys, entropy)
+            return Upgraded(found, migrate.head(), pinned, due, rows)
         first = await belonging.follow(store, keys)
         await _check_first(store, keys, first)
         async with store.read() as tx:
-            rows = await adopt(store, keys, await first_ledger.facts(tx))
+            told = await first_ledger.facts(tx)
+        rows = await adopt(store, keys, told)
+        more = await adopt_macs(store, keys, told, Identity(keys, entropy), entropy)
+        rows = Adopted(rows.signed, rows.unsigned + more.unsigned)
         carried = await _carry(settings, store, keys, first, clock=clock, entropy=entropy)
     return Upgraded(found, migrate.head(), pinned, due, rows, carried)
+
+
+async def _adopt_macs(store: Store, keys: KeyStore, entropy: Entropy) -> Adopted:
+    """Of a home whose ledger is of today's format already."""
+    identity = Identity(keys, entropy)
+    async with store.read(patient=True) as tx:
+        openings = Openings(keys, entropy, ledger_secret(keys))
+        told = [facts for _, facts in await openings.all(tx)] if not macs.ready(keys) else []
+    return Adopted(0, (await adopt_macs(store, keys, told, identity, entropy)).unsigned)
 
 
 async def _waits(store: Store) -> bool:

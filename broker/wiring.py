@@ -51,8 +51,11 @@ from broker.ports import Clock, Entropy, KeyKind, KeyStore, Log
 from broker.pruning import Pruning
 from broker.recorder import Recorder
 from broker.router import TOPIC, Router
+from broker.rows import macs as row_macs
 from broker.rows import seals
+from broker.rows.macs import RowMacs
 from broker.rows.seals import RowVerifier
+from broker.said import Said
 from broker.settings import parts
 from broker.settings.choices import Settings
 from broker.store.engine import Store
@@ -96,6 +99,7 @@ class Home:
     endings: Endings
     keyring: Keyring
     rows: RowVerifier
+    macs: RowMacs
     catalogue: Catalogue
     lookup: Lookup
     identity: Identity
@@ -154,6 +158,7 @@ async def open_home(
     async with open_unchecked(settings, clock, entropy, events) as home:
         await belonging.check(home.store, home.keys, settings.ledger_origin)
         seals.check_ready(home.keys)
+        row_macs.check_ready(home.keys)
         await pinning.check(home.store, home.log)
         await catch_up(home)
         yield home
@@ -257,13 +262,16 @@ def assemble(
     events = events or catalogue.builtin()
     store.journal = endings
     rows = seals.verifier_of(keys)
-    signer = seals.signer_of(keys, rows)
+    signer, macs = seals.signer_of(keys, rows), row_macs.macs_of(keys)
     lookup = Lookup(rows)
     keyring = Keyring(keys)
     identity = Identity(keys, entropy)
     window_ms = settings.ledger_window_seconds * 1_000
     openings = Openings(keys, entropy, identities.ledger_secret(keys))
-    recorder = Recorder(party, events, openings=openings, window_ms=window_ms, clock=clock, entropy=entropy)
+    said = Said()
+    recorder = Recorder(
+        party, events, openings=openings, macs=macs, said=said, window_ms=window_ms, clock=clock, entropy=entropy
+    )
     registrar = Registrar(recorder, events, signer)
     planner = Planner(events, recorder, entropy)
     intake = Intake(
@@ -274,6 +282,7 @@ def assemble(
         keyring=keyring,
         catalogue=events,
         recorder=recorder,
+        macs=macs,
         party=party,
         kept_ms=settings.declaration_retention_days * 86_400_000,
         clock=clock,
@@ -293,6 +302,7 @@ def assemble(
     consents = Consents(
         store=store,
         rows=rows,
+        macs=macs,
         lookup=lookup,
         keyring=keyring,
         planner=planner,
@@ -309,6 +319,7 @@ def assemble(
         planner=planner,
         catalogue=events,
         recorder=recorder,
+        macs=macs,
         complete=consents.complete,
         clock=clock,
     )
@@ -316,6 +327,8 @@ def assemble(
     ledger = Ledger(
         store=store,
         openings=openings,
+        macs=macs,
+        said=said,
         origin=belonging.pinned_origin(keys) or settings.ledger_origin,
         first_origin=belonging.first_origin(keys),
         key=ledger_key(keys),
@@ -334,6 +347,7 @@ def assemble(
     cosigning = Cosigning(
         store=store,
         outbound=outbound,
+        macs=macs,
         log=ledger.verifier_key,
         witnesses=[Known.parse(each) for each in settings.witnesses],
         quorum=settings.witness_quorum,
@@ -369,6 +383,7 @@ def assemble(
         endings=endings,
         keyring=keyring,
         rows=rows,
+        macs=macs,
         catalogue=events,
         lookup=lookup,
         identity=identity,
@@ -435,6 +450,7 @@ def assemble(
             planner=planner,
             router=router,
             recorder=recorder,
+            macs=macs,
             clock=clock,
         ),
         ledger=ledger,

@@ -3,20 +3,32 @@
 The other checks have to see what a signature hides; a test of theirs signs what it has changed.
 """
 
-from sqlalchemy import select
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import select, update
 
 from broker.ports import KeyStore
-from broker.rows import seals
+from broker.rows import macs, seals
 from broker.rows.adopting import Adopted, adopt
 from broker.rows.layouts import LAYOUTS, covered
 from broker.rows.seals import RowSigner, RowVerifier
 from broker.store.engine import Store, Transaction
-from broker.store.tables import ledger_entries
+from broker.store.tables import declarations, ledger_checkpoints, ledger_entries, submissions
 from broker.wiring import Home
 from consent.tables import metadata
 from schemas.entry import Entry
 
 SEED = bytes(range(32))
+MACS = macs.RowMacs(bytes(32))
+"""Those of a ledger without a home."""
+
+
+def ours(row: Mapping[str, Any], by: macs.RowMacs = MACS, nonce: bytes = b"") -> dict[str, Any]:
+    """The row of an entry as the recorder writes it. `nonce`: of two that say the same, each has its own."""
+    whole = {"chain": None, **row}
+    return {**whole, "mac": by.of("ledger_entries", whole, nonce)}
 
 
 def signer(seed: bytes = SEED) -> RowSigner:
@@ -40,8 +52,20 @@ async def resign(home: Home) -> None:
         await resign_in(tx, seals.signer_of(home.keys, home.rows))
 
 
+async def vouch(keys: KeyStore, store: Store) -> None:
+    """Give every row that should have one a MAC of this home, as the row is."""
+    macs.make_secret(keys, secrets.token_bytes)
+    made = macs.macs_of(keys)
+    async with store.begin() as tx:
+        for table in (submissions, declarations, ledger_entries, ledger_checkpoints):
+            for row in (await tx.execute(select(table))).all():
+                same = [column == row._mapping[column.name] for column in table.primary_key]
+                await tx.execute(update(table).where(*same).values(mac=made.of(table.name, row._mapping)))
+
+
 async def sign_rows(keys: KeyStore, store: Store) -> Adopted:
     """Adopt the rows of a home as `upgrading` does, by what its ledger says in clear."""
+    await vouch(keys, store)
     async with store.read() as tx:
         raws = (await tx.execute(select(ledger_entries.c.entry).order_by(ledger_entries.c.id))).scalars().all()
     entries = [opened for raw in raws if (opened := Entry.decode(raw).open) is not None]

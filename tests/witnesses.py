@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from broker.outbound import Outbound, Reply
+from broker.rows.macs import RowMacs
 from broker.store.engine import Store
 from broker.transparency import witness as witnesses
 from broker.transparency.cosigning import Cosigning
@@ -81,6 +82,7 @@ def witnessed(
         yield Cosigning(
             store=home.store,
             outbound=network,
+            macs=home.macs,
             log=log,
             witnesses=known,
             quorum=quorum,
@@ -95,6 +97,7 @@ def unwitnessed(store: Store, log: VerifierKey) -> Cosigning:
     return Cosigning(
         store=store,
         outbound=Reached(),
+        macs=RowMacs(None),
         log=log,
         witnesses=(),
         quorum=0,

@@ -3,6 +3,7 @@
 Every `step` ends with fsck: a test that leaves the state in contradiction fails where it did so.
 """
 
+import secrets
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ from broker.founding import furnish
 from broker.hosted import HostedInbox
 from broker.keys.memory import MemoryKeys
 from broker.ports import KeyKind
-from broker.rows import seals
+from broker.rows import macs, seals
 from broker.settings.choices import Settings, load
 from broker.store.engine import Store
 from broker.store.tables import ledger_entries, metadata
@@ -316,6 +317,7 @@ async def world(folder: Path, *, stepped: bool = False, **more: Any) -> AsyncIte
         keys.write(KeyKind.LEDGER, "ledger", PrivateKey.generate(Algorithm.ED25519).to_raw())
         seals.make_private(keys)
         seals.publish(keys)
+        macs.make_secret(keys, secrets.token_bytes)
     async with Store.open(chosen.database_url) as store, open_log(chosen, store, clock) as log:
         endings = MemoryEndings()
         home = assemble(chosen, store=store, log=log, keys=keys, endings=endings, clock=clock, entropy=entropy)

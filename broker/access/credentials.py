@@ -24,11 +24,13 @@ from sqlalchemy import Row, bindparam, select
 from broker.access.revoking import revoke
 from broker.crashpoints import mark
 from broker.directory import reading
+from broker.observe import logger
 from broker.ports import Entropy
 from broker.recorder import Recorder
 from broker.rows.digests import row_digest
 from broker.rows.seals import RowSigner
 from broker.store.access_tables import api_tokens
+from broker.store.columns import RowName
 from broker.store.engine import Transaction
 from schemas.errors import Refused
 from schemas.facts import FactKind
@@ -156,7 +158,10 @@ class Credentials:
         if row is None or not same:
             raise Refused("credentials.unknown")
         credential = _credential(row)
-        if credential.revoked_at is not None or (await tx.endings()).ended(api_tokens.name, credential.id):
+        ended = (await tx.endings()).ended(api_tokens.name, credential.id)
+        if ended and credential.revoked_at is None:
+            logger().error("endings.row-contradicts", row=RowName.of(api_tokens.name, credential.id))
+        if ended or credential.revoked_at is not None:
             raise Refused("credentials.revoked")
         if at >= credential.expires_at:
             raise Refused("credentials.expired")

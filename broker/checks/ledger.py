@@ -68,6 +68,9 @@ def erased_until(told: Sequence[Told]) -> Instant:
 def _told(row: Row[Any], openings: Openings) -> Told:
     place = f"ledger_entries/{row.id}"
     wrong = []
+    if row.position is not None and row.position < 0:
+        aside = Finding("ledger.not-ours", place, "the broker did not write it, and has not signed it")
+        return Told(row.id, row.leaf, row.entry, row.position, None, None, wrong=(aside,))
     if merkle.leaf_hash(row.entry) != row.leaf:
         wrong.append(Finding("ledger.leaf", place, "the leaf hash is not that of the entry"))
     entry = facts = None
@@ -123,6 +126,7 @@ async def check(tx: Transaction, key: VerifierKey, told: Sequence[Told]) -> Asyn
     for one in told:
         for finding in one.wrong:
             yield finding
+    told = [one for one in told if one.position is None or one.position >= 0]
     placed = sorted((one for one in told if one.position is not None), key=lambda one: one.position or 0)
     for finding in _positions(placed):
         yield finding

@@ -136,7 +136,7 @@ def canonical(table: str, row: Mapping[Any, Any], version: int) -> bytes:
     try:
         made[1] = version.to_bytes(4, "big")
         for name, kind in columns:
-            made += (_NAMES[name], _value(kind, row[name]))
+            made += (_NAMES[name], value_of(kind, row[name]))
     except (KeyError, OverflowError, AttributeError, UnicodeEncodeError):
         raise ValueError("no row that anybody signed") from None
     return b"".join(made)
@@ -147,7 +147,7 @@ def key_of(table: str, row: Mapping[Any, Any]) -> bytes:
     layout = LAYOUTS[table]
     kinds = dict(layout.columns)
     try:
-        return b"".join(_value(kinds[name], row[name]) for name in layout.key)
+        return b"".join(value_of(kinds[name], row[name]) for name in layout.key)
     except (KeyError, OverflowError, UnicodeEncodeError):
         raise ValueError("no key of this table") from None
 
@@ -168,8 +168,11 @@ def _name(text: str) -> bytes:
     return bytes((len(raw),)) + raw
 
 
-def _value(kind: type, value: Any) -> bytes:
-    """SQLite keeps a text where an integer is declared: the type is part of what is signed."""
+def value_of(kind: type, value: Any) -> bytes:
+    """One value's bytes. SQLite keeps a text where an integer is declared: the type is part of what is signed.
+
+    Raises ValueError, OverflowError, UnicodeEncodeError for a value of another type.
+    """
     if value is None:
         return b"\x00"
     if kind is int and isinstance(value, int):

@@ -19,6 +19,11 @@ class RowName(str):
         return cls(f"{table}/{key.hex()[:96]}")
 
 
+def mac() -> Column[bytes]:
+    """Of a row that the machine writes at every declaration: the MAC of `broker.rows.macs`; null: it counts not."""
+    return Column("mac", LargeBinary)
+
+
 def seal() -> tuple[Column[int], Column[bytes]]:
     """Of a row that grants power: how often it was written, and the signature of `broker.rows`; null: it counts not."""
     return Column("row_version", Integer), Column("seal", LargeBinary)

@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 
 from broker.store import access_tables
-from broker.store.columns import Sequence, seal
+from broker.store.columns import Sequence, mac, seal
 from consent.tables import metadata
 
 ACCESS = access_tables.TABLES
@@ -194,6 +194,7 @@ submissions = Table(
     Column("subject", LargeBinary, nullable=False),
     Column("received_at", BigInteger, nullable=False),
     Column("receipt", LargeBinary, nullable=False),
+    mac(),
     PrimaryKeyConstraint("source", "declaration_id"),
 )
 
@@ -218,6 +219,7 @@ declarations = Table(
     Column(
         "trace", LargeBinary
     ),  # the trace id that its sender brought along; null: it follows from the declaration_id
+    mac(),
     UniqueConstraint("source", "declaration_id", name="one_declaration_per_id"),
     Index("declarations_by_subject", "subject", "event_type", "seq"),
     Index("declarations_by_id", "declaration_id"),
@@ -306,6 +308,7 @@ ledger_entries = Table(
     Column("entry", LargeBinary, nullable=False),
     Column("window", BigInteger, nullable=False),
     Column("chain", LargeBinary),  # what it keeps its order to: its grant; empty: everything; null: nothing
+    mac(),
     Column("position", BigInteger, unique=True),  # the dense index, given by the sequencer; null until then
     Index("ledger_entries_waiting", "id", sqlite_where=_WAITING, postgresql_where=_WAITING),
     sqlite_autoincrement=True,
@@ -359,6 +362,7 @@ ledger_checkpoints = Table(
     Column("root", LargeBinary, nullable=False),
     Column("note", Text, nullable=False),
     Column("at", BigInteger, nullable=False),
+    mac(),
 )
 
 cosignatures = Table(

@@ -14,15 +14,16 @@ Source: c2sp.org/tlog-witness, `add-checkpoint`; c2sp.org/tlog-cosignature.
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import Select, delete, func, select
+from sqlalchemy import Row, Select, delete, func, select
 
 from broker.crashpoints import mark
 from broker.ledger import files_of, newest_checkpoint
 from broker.observe import logger
 from broker.outbound import Outbound, Reply
 from broker.ports import Clock, Entropy
+from broker.rows.macs import RowMacs
 from broker.store.engine import Store, Transaction
 from broker.store.tables import cosignatures, ledger_checkpoints
 from schemas import checkpoint, merkle, tiles, witnessing
@@ -60,6 +61,7 @@ class Cosigning:
         *,
         store: Store,
         outbound: Outbound,
+        macs: RowMacs,
         log: VerifierKey,
         witnesses: Sequence[Known],
         quorum: int,
@@ -81,6 +83,11 @@ class Cosigning:
         self._clock = clock
         self._entropy = entropy
         self._patience = {one.key.text: _Patience() for one in witnesses}
+        self._macs = macs
+        self._proven: tuple[int, str] = (0, "")
+        """The newest checkpoint whose cosignatures this process has verified."""
+        self._seen = 0
+        """The size of the newest checkpoint that this process has seen: one that is gone still waits."""
 
     async def step(self) -> int:
         """Ask each witness that has not signed the newest checkpoint and may be asked now. Returns how many signed.
@@ -117,10 +124,16 @@ class Cosigning:
         if not self._stale_ms:
             return
         size, _ = await self._newest_witnessed(tx)
-        waits = select(func.min(ledger_checkpoints.c.at)).where(ledger_checkpoints.c.size > size)
-        since = (await tx.execute(waits)).scalar()
-        if since is not None and at - since > self._stale_ms:
+        after = select(ledger_checkpoints).where(ledger_checkpoints.c.size > size)
+        first = (await tx.execute(after.order_by(ledger_checkpoints.c.size).limit(1))).one_or_none()
+        newest = (await tx.execute(select(func.max(ledger_checkpoints.c.size)))).scalar() or 0
+        gone, self._seen = newest < self._seen, max(newest, self._seen)
+        if gone or (first is not None and at - self._since(first) > self._stale_ms):
             raise Unavailable("cosigning.stale", minutes=self._stale_ms // 60_000)
+
+    def _since(self, row: Row[Any]) -> Instant:
+        """Since when a checkpoint waits: for ever, where its row is not as the sequencer wrote it."""
+        return Instant(row.at if self._macs.valid(ledger_checkpoints.name, [row]) else 0)
 
     async def witnessed(self, tx: Transaction) -> tuple[int, Note]:
         """The newest checkpoint that a quorum cosigned, with every cosignature there is. Raises Refused
@@ -160,8 +173,27 @@ class Cosigning:
         query = select(ledger_checkpoints.c.size, ledger_checkpoints.c.note).where(
             ledger_checkpoints.c.size.in_(counted)
         )
-        row = (await tx.execute(query.order_by(ledger_checkpoints.c.size.desc()).limit(1))).one_or_none()
-        return (0, "") if row is None else (row.size, row.note)
+        ordered, below = query.order_by(ledger_checkpoints.c.size.desc()).limit(1), 2**63 - 1
+        while (row := (await tx.execute(ordered.where(ledger_checkpoints.c.size < below))).one_or_none()) is not None:
+            if await self._is_witnessed(tx, row.size, row.note):
+                return row.size, row.note
+            below = row.size
+        return 0, ""
+
+    async def _is_witnessed(self, tx: Transaction, size: int, text: str) -> bool:
+        """Whether what the rows say verifies; asked once of the newest one."""
+        if self._proven == (size, text):
+            return True
+        keys = [one.key for one in self._witnesses]
+        try:
+            signed = await self.cosigned(tx, size, text)
+            told = checkpoint.verify(signed, self._log, keys, max(1, self._quorum)).checkpoint
+        except Refused as fault:
+            logger().error("cosigning.made-up", code=fault.code)
+            return False
+        if told.size == size:
+            self._proven = (size, text)
+        return told.size == size
 
     # ── one witness ─────────────────────────────────────────────────────────────────────────────────────────────────
 

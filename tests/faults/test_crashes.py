@@ -127,6 +127,8 @@ SCENARIOS = {
     "rows.adopted": "create",
     "rows.committed": "create",
     "rows.key-made": "create",
+    "rows.vouched": "create",
+    "rows.vouched-committed": "create",
     "rows.written": "enrol",
     "telling.claimed": "tell",
     "telling.noted": "tell",

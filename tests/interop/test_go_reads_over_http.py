@@ -14,6 +14,7 @@ from sqlalchemy import insert
 from broker.keys.memory import MemoryKeys
 from broker.ledger import Ledger, newest_checkpoint
 from broker.openings import Openings
+from broker.said import Said
 from broker.store.engine import Store
 from broker.store.tables import ledger_entries, metadata
 from broker.web import transparency
@@ -23,6 +24,7 @@ from schemas.facts import FactKind, Facts
 from schemas.names import Instant, PartyId
 from schemas.signing import Algorithm, PrivateKey
 from tests.served import served
+from tests.signed import MACS, ours
 from tests.witnesses import unwitnessed
 
 pytestmark = pytest.mark.asyncio
@@ -33,7 +35,7 @@ KEY = PrivateKey.from_raw(Algorithm.ED25519, bytes([7] * 32))
 def row(number: int) -> dict[str, Any]:
     facts = Facts(Instant(number), FactKind.VIEWED, PartyId("urn:unefois:portal"))
     encoded = Opening(number.to_bytes(32, "big"), None, facts).seal(Instant(number)).encode()
-    return {"leaf": merkle.leaf_hash(encoded), "entry": encoded, "window": number, "chain": None}
+    return ours({"leaf": merkle.leaf_hash(encoded), "entry": encoded, "window": number, "chain": None})
 
 
 async def test_a_go_program_proves_every_entry_of_a_served_log(readlog: Readlog, tmp_path: Path) -> None:
@@ -42,6 +44,9 @@ async def test_a_go_program_proves_every_entry_of_a_served_log(readlog: Readlog,
         ledger = Ledger(
             store=store,
             openings=Openings(MemoryKeys(), os.urandom, bytes(32)),
+            macs=MACS,
+            said=Said(),
+            first_origin=None,
             origin="example.org/ledger",
             key=KEY,
             window_ms=1000,

@@ -323,7 +323,7 @@ async def a_delivery_planned_in_silence(here: World) -> None:
     async with home.store.begin() as tx:
         subscriptions = await home.lookup.subscriptions_by_id(tx)
         (mine,) = [one for one in subscriptions.values() if (one.recipient, one.event_type) == (CAF, MOVED)]
-        declaration = [one for one in await known(tx) if one.corrects is None][-1]
+        declaration = [one for one in await known(tx, here.home.macs) if one.corrects is None][-1]
         planner, epochs = copy.copy(home.consents._planner), home.keyring.consent_epochs()
         planner._recorder = Silent()  # type: ignore[assignment]
         await planner.replan(tx, declaration, mine, epochs, here.clock(), newer=grant.grant.id)
@@ -333,7 +333,7 @@ async def a_field_slipped_into_a_delivery_and_its_row(here: World) -> None:
     async with here.home.store.begin() as tx:
         one = next(each for each in await load(tx) if each.state.value == "handed")
         locked = LockedDelivery.decode(one.locked)
-        declaration = next(each for each in await known(tx) if each.seq == one.declaration)
+        declaration = next(each for each in await known(tx, here.home.macs) if each.seq == one.declaration)
         sealed = declaration.verified.signed.sealed_fields
         event = here.home.catalogue.by_type(MOVED)
         index = event.field("phone").index

@@ -12,6 +12,7 @@ from sqlalchemy.exc import IntegrityError
 
 from broker import ledger as ledgers
 from broker.ledger import GRACE_MS, Ledger, files_of, newest_checkpoint, size_of
+from broker.said import Said
 from broker.store.tables import ledger_checkpoints, ledger_entries, ledger_openings
 from consent.rows import digest_of
 from schemas import checkpoint, merkle, receipt, tiles
@@ -21,6 +22,7 @@ from schemas.facts import FactKind, Facts, subject_commitment
 from schemas.names import Instant, LeafHash, PartyId
 from schemas.note import Note
 from schemas.signing import Algorithm, PrivateKey
+from tests.signed import ours
 from tests.world import CAF, FAMILY, MOVED, VOICE, World, world
 
 pytestmark = pytest.mark.asyncio
@@ -34,7 +36,8 @@ def entry(number: int) -> Entry:
 
 async def add(here: World, entries: Iterable[Entry], chain: bytes | None = None) -> None:
     """Entries that are committed and wait for their order."""
-    rows = [{"leaf": one.leaf_hash(), "entry": one.encode(), "window": one.window, "chain": chain} for one in entries]
+    told = [{"leaf": one.leaf_hash(), "entry": one.encode(), "window": one.window, "chain": chain} for one in entries]
+    rows = [ours(row, here.home.macs) for row in told]
     async with here.home.store.begin() as tx:
         await tx.execute(insert(ledger_entries), rows)
 
@@ -124,6 +127,8 @@ def another(here: World, key: PrivateKey) -> Ledger:
     return Ledger(
         store=home.store,
         openings=home.openings,
+        macs=home.macs,
+        said=Said(),
         origin=home.settings.ledger_origin,
         first_origin=None,
         key=key,

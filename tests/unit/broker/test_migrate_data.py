@@ -109,7 +109,7 @@ async def _all(url: str) -> dict[str, list[tuple[object, ...]]]:
     async with Store.open(url) as store, store.read() as tx:
         found = {}
         for table in migrate.meta.metadata.sorted_tables:
-            columns = [column for column in table.c if column.name not in ("row_version", "seal")]
+            columns = [column for column in table.c if column.name not in ("row_version", "seal", "mac")]
             found[table.name] = sorted((tuple(row) for row in await tx.execute(select(*columns))), key=repr)
         return found
 

@@ -33,7 +33,7 @@ async def replan(
     """Plan the newest declaration again for CAF."""
     home = here.home
     async with home.store.begin() as tx:
-        declaration = (await known(tx))[0]
+        declaration = (await known(tx, here.home.macs))[0]
         subscription = here.subscriptions[CAF, MOVED]
         keys = home.keyring.consent_epochs()
         decision = await home.consents._planner.replan(

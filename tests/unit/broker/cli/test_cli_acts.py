@@ -118,7 +118,8 @@ ELSEWHERE: Final = {
     "party revoke-key",
     "subscribe approve",
 }
-"""Done by tests of their own, which look at the entries: test_deadletters, test_key_epochs, test_cli_parties, test_cli_disclosures."""
+"""Done by tests of their own, which look at the entries: test_deadletters, test_key_epochs, test_cli_parties and
+test_cli_disclosures."""
 
 ROOT: Final = Path(__file__).parents[4]
 NEW: Final = "urn:unefois:archive"

@@ -18,6 +18,7 @@ from broker.endings.memory import MemoryEndings
 from broker.keys.memory import MemoryKeys
 from broker.openings import Openings
 from broker.recorder import Recorder
+from broker.said import Said
 from broker.store import tables
 from broker.store.engine import Store, Transaction
 from consent.policy import Subscription, SubscriptionStatus
@@ -28,7 +29,7 @@ from schemas.facts import FactKind, Facts
 from schemas.hpke import SealingKey, Suite
 from schemas.names import EventType, Instant, Kid, PartyId, Purpose
 from schemas.signing import Algorithm, PrivateKey
-from tests.signed import resign_in, signer
+from tests.signed import MACS, resign_in, signer
 
 pytestmark = pytest.mark.asyncio
 
@@ -63,6 +64,8 @@ RECORDER = Recorder(
     BROKER,
     CATALOGUE,
     openings=Openings(MemoryKeys(), counted(), bytes(32)),
+    macs=MACS,
+    said=Said(),
     window_ms=60_000,
     clock=lambda: Instant(2**42),
     entropy=counted(),

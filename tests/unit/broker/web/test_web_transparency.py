@@ -13,6 +13,7 @@ from sqlalchemy import insert
 from broker.keys.memory import MemoryKeys
 from broker.ledger import Ledger
 from broker.openings import Openings
+from broker.said import Said
 from broker.store.engine import Store
 from broker.store.tables import ledger_entries, metadata
 from broker.transparency.audits import audit_log
@@ -22,6 +23,7 @@ from schemas import merkle
 from schemas.names import Instant
 from schemas.signing import Algorithm, PrivateKey
 from tests.sealed import sealed
+from tests.signed import MACS, ours
 from tests.witnesses import unwitnessed
 from tests.world import Entropy
 
@@ -39,6 +41,9 @@ class Log:
         self.ledger = Ledger(
             store=store,
             openings=Openings(MemoryKeys(), entropy, bytes(32)),
+            macs=MACS,
+            said=Said(),
+            first_origin=None,
             origin=ORIGIN,
             key=KEY,
             window_ms=1,
@@ -54,7 +59,7 @@ class Log:
 
     async def grow(self, size: int) -> None:
         encoded = [sealed(number) for number in range(self.size, size)]
-        rows = [{"leaf": merkle.leaf_hash(one), "entry": one, "window": at} for at, one in enumerate(encoded)]
+        rows = [ours({"leaf": merkle.leaf_hash(one), "entry": one, "window": at}) for at, one in enumerate(encoded)]
         async with self.store.begin() as tx:
             await tx.execute(insert(ledger_entries), rows)
         await self.ledger.sequence_unfinished()
