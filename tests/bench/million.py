@@ -3,9 +3,9 @@
     python -m tests.bench.million [--sizes 1000,10000,100000,1000000] [--plot docs/images/million.svg]
 
 A thousand declarations go all the way. The server itself then copies what they left behind (declarations, submissions,
-deliveries whose locks were pruned, withholdings, ledger entries and salts) under new ids, until there is so much; and
-hundreds more go all the way. A copy of an entry stands outside the tree, so what the tree costs is told by the bench of
-the ledger. Prints a line for each size. Asserts nothing.
+deliveries whose locks were pruned, withholdings, ledger entries and openings) under new ids, until there is so much;
+and hundreds more go all the way. A copy of an entry stands outside the tree, so what the tree costs is told by the
+bench of the ledger. Prints a line for each size. Asserts nothing.
 """
 
 import argparse

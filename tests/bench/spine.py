@@ -22,6 +22,7 @@ from schemas.names import LeafHash, PartyId
 from tests.bench.figures import Figure, cost, percentile, rate
 from tests.bench.floor import Floor
 from tests.sealed import sealed
+from tests.signed import ours
 from tests.world import ELISE, FAMILY, MOVED, PORTAL, VOICE, World
 
 RECIPIENTS = 5
@@ -155,10 +156,9 @@ async def ledger(here: World, entries: int) -> list[Figure]:
         facts = Facts(here.clock(), FactKind.KEY_ADDED, home.party, recipient=home.party, detail=bytes(32))
         raw = opened(here.clock(), facts).encode()  # which needs no opening to be proven
         row = {"leaf": merkle.leaf_hash(raw), "entry": raw, "window": here.clock(), "chain": None}
-        rows = (row for _ in range(entries))
         chunk = []
-        for row in rows:
-            chunk.append(row)
+        for number in range(entries):
+            chunk.append(ours(row, home.macs, number.to_bytes(8, "big")))
             if len(chunk) == 10_000:
                 await tx.execute(insert(ledger_entries), chunk)
                 chunk = []

@@ -394,7 +394,9 @@ async def move(here: World) -> None:
     new = old.model_copy(update={"database_url": f"sqlite+aiosqlite:///{folder / 'new.db'}"})
     with suppress(Refused):  # moved already
         folder.mkdir(exist_ok=True)
-        await create_home(old, here.clock)
+        if not (folder / "made").exists():  # whoever opens it again writes what time it is, and it is another content
+            await create_home(old, here.clock)
+            (folder / "made").touch()
         await relocation.copy(old.database_url, f"sqlite+aiosqlite:///{folder / 'backup.db'}")
         await relocation.move(old.database_url, new.database_url)
     async with open_home(new, here.clock) as home:
