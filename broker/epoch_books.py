@@ -52,7 +52,7 @@ async def sort(tx: Transaction, keys: KeyStore) -> tuple[list[Key], list[Key]]:
     ended, started, rows = await tx.endings(), await begun(tx), set(await _rows(tx))
     struck = await tx.execute(select(consent_epochs.c.epoch).where(consent_epochs.c.destroyed_at.is_not(None)))
     over = {(KeyKind.CONSENT_EPOCH, str(row.epoch)) for row in struck}
-    used = {(KeyKind.CONSENT_EPOCH, str(epoch)) for epoch in await registry.epochs_in_use(tx.conn)}
+    used = {(KeyKind.CONSENT_EPOCH, str(epoch)) for epoch in await registry.epochs_used(tx.conn)}
     left, unknown = [], []
     for key in _held(keys):
         told = ended.newest(*named(*key))

@@ -372,7 +372,7 @@ class Epochs:
     async def _destroy_consent(self, epoch: int) -> None:
         async with self._store.begin() as tx:
             await tx.lock_exclusive([LOCK, ROTATION])
-            if (await registry.epochs_in_use(tx.conn)).get(epoch):
+            if epoch in await registry.epochs_used(tx.conn):
                 raise Refused("epochs.in-use", "/epoch", epoch=epoch)
             at = self._clock()
             alive = (consent_epochs.c.epoch == epoch, consent_epochs.c.destroyed_at.is_(None))

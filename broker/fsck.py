@@ -6,7 +6,7 @@ Keeps: no finding means that everything the house promises about its stored stat
 
 from collections.abc import AsyncIterator
 
-from broker import first_ledger, forgotten, highwater
+from broker import forgotten, highwater
 from broker.checks import (
     consents,
     credentials,
@@ -72,7 +72,7 @@ class Fsck:
         told = await ledger.read(tx, self._openings)
         erased = ledger.erased_until(told)
         now = [one.facts for one in told if one.facts is not None]
-        entries = [facts for facts in await first_ledger.facts(tx) if facts.kind not in OPEN_FACTS] + now
+        entries = [facts for facts in await followed.facts(tx) if facts.kind not in OPEN_FACTS] + now
         epochs = Keyring(self._keys).consent_epochs()
         checks = {
             "ledger": ledger.check(tx, self._verifier, told),

@@ -123,7 +123,7 @@ async def _checked(url: URL, keys: KeyStore, endings: Endings, *, ledger_lost: b
     async with Store.open(url.render_as_string(hide_password=False)) as store:
         await migrate.known(store)
         async with store.read() as tx:
-            for epoch in await registry.epochs_in_use(tx.conn):
+            for epoch in await registry.epochs_used(tx.conn):
                 if str(epoch) not in held:
                     raise Refused("backup.no-epoch-key", epoch=epoch)
             size = await highwater.newest_size(tx)

@@ -65,7 +65,7 @@ async def upgrade_home(
     async with Store.open(settings.database_url, parts.waits(settings)) as store:
         found = await migrate.known(store)
         pinned = await belonging.look(store, keys, settings.ledger_origin)
-        due = found != migrate.head() or not pinned or not macs.ready(keys) or await _waits(store)
+        due = found != migrate.head() or not pinned or _lacks_macs(keys) or await _waits(store)
         if found is not None and found < carrying.SINCE:
             await _check_ordered(store)
     if check or not due:
@@ -77,7 +77,7 @@ async def upgrade_home(
         if not pinned:
             await belonging.pin(store, keys, settings.ledger_origin, secrets.token_bytes)
         if not await _waits(store):
-            rows = await _adopt_macs(store, keys, entropy)
+            rows = await _adopt_macs(store, keys, entropy) if _lacks_macs(keys) else NOTHING
             return Upgraded(found, migrate.head(), pinned, due, rows)
         first = await belonging.follow(store, keys)
         await _check_first(store, keys, first)
@@ -95,8 +95,13 @@ async def _adopt_macs(store: Store, keys: KeyStore, entropy: Entropy) -> Adopted
     identity = Identity(keys, entropy)
     async with store.read(patient=True) as tx:
         openings = Openings(keys, entropy, ledger_secret(keys))
-        told = [facts for _, facts in await openings.all(tx)] if not macs.ready(keys) else []
+        told = [facts for _, facts in await openings.all(tx)]
     return Adopted(0, (await adopt_macs(store, keys, told, identity, entropy)).unsigned)
+
+
+def _lacks_macs(keys: KeyStore) -> bool:
+    """Whether it is a home of before. One that was never begun has no rows, and gets its secret when it is."""
+    return bool(keys.names(KeyKind.IDENTITY)) and not macs.ready(keys)
 
 
 async def _waits(store: Store) -> bool:

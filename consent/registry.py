@@ -273,6 +273,16 @@ async def epochs_in_use(conn: AsyncConnection) -> dict[int, int]:
     return {int(epoch): int(count) for epoch, count in await conn.execute(counted)}
 
 
+async def epochs_used(conn: AsyncConnection) -> list[int]:
+    """The consent epochs that still hold a key, oldest first: a search for each, however many keys there are."""
+    found = [SET_ASIDE]
+    while True:
+        later = select(func.min(consent_keys.c.epoch)).where(consent_keys.c.epoch > found[-1])
+        if (epoch := (await conn.execute(later)).scalar()) is None:
+            return found[1:]
+        found.append(int(epoch))
+
+
 async def heads(conn: AsyncConnection, batch: int = CHUNK) -> AsyncIterator[tuple[rows.Read, ...]]:
     """All heads in order of id, in batches, for fsck. A row that is no grant comes as `Unreadable` instead."""
     async for found in _walk(conn, grants, (grants.c.id,), batch):

@@ -48,6 +48,11 @@ def unpacked(folder: Path) -> Kept:
     raw = lzma.decompress((FIXTURE / "home.tar.xz").read_bytes())
     with tarfile.open(fileobj=io.BytesIO(raw)) as archive:
         archive.extractall(folder, filter="tar")
+    return copied(folder)
+
+
+def copied(folder: Path) -> Kept:
+    """The copy that was unpacked there."""
     return Kept(folder, json.loads((FIXTURE / "story.json").read_text("utf-8")))
 
 

@@ -20,13 +20,14 @@ from joserfc.jwk import OKPKey
 from pydantic import SecretStr
 from sqlalchemy import delete, func, select
 
-from broker import belonging, restoring, surroundings, viewing
+from broker import belonging, disclosing, restoring, surroundings, viewing
 from broker import epoch_books as books
 from broker.access.credentials import Scope
 from broker.answers import Answer, Claim
 from broker.backups import MANIFEST, backup
 from broker.directory.parties import Enrolment
 from broker.directory.reading import Party, PartyKind
+from broker.erasing import Erasing
 from broker.founding import create_home
 from broker.keys.file import FileKeys
 from broker.log import move as log_move
@@ -65,6 +66,7 @@ from schemas.hpke import Suite
 from schemas.manifest import Manifest
 from schemas.names import Instant, PartyId, Reason
 from schemas.topics import declarations as declarations_topic
+from tests import home_v1
 from tests.clients import Client
 from tests.endpoints import Endpoints, Letters, notices, send, status
 from tests.witnesses import witnessed
@@ -387,6 +389,18 @@ async def litter(here: World) -> None:
     await here.home.ledger.sequence_unfinished()
 
 
+async def erase(here: World) -> None:
+    """In the home that was of version 1, what opens the entries of its oldest period is taken away."""
+    async with home_v1.reopened(home_v1.copied(here.folder / "earlier")) as old:
+        home = old.home
+        parts = {"clock": home.clock, "entropy": home.entropy}
+        erasing = Erasing(keys=home.keys, openings=home.openings, recorder=home.recorder, **parts)
+        async with home.store.begin() as tx:
+            await erasing.erase_old(tx, Instant(home.clock() + 400 * DAY))
+        # what is delivered is younger than any opening that is old enough in earnest
+        assert {one.check for one in await home.fsck.check()} <= {"deliveries.state"}
+
+
 async def move(here: World) -> None:
     """Another home's database goes to another file, as it would to another server."""
     folder = here.folder / "mover"
@@ -452,6 +466,21 @@ async def settle(here: World) -> None:
         assert [] == [one for one in await home.fsck.check() if not one.check.startswith(("ledger.", "directory."))]
 
 
+async def disclose(here: World) -> None:
+    """An auditor is given what opens the entries of the day."""
+    at = here.clock()
+    await disclosing.disclose(here.home, Instant(at - at % DAY), Instant(at - at % DAY + DAY), CAF)
+    await here.home.ledger.sequence_unfinished()
+
+
+async def upgrade(here: World) -> None:
+    """A home of version 1 becomes one of today."""
+    folder = here.folder / "earlier"
+    kept = home_v1.copied(folder) if folder.exists() else home_v1.unpacked(folder)
+    async with home_v1.reopened(kept) as old:
+        await old.step()
+
+
 async def restore(here: World) -> None:
     """Another home's database is backed up, and the backup put back."""
     folder = here.folder / "restorer"
@@ -505,6 +534,9 @@ STEPS: Final[Mapping[str, tuple[int, Step]]] = {
     "carry": (37 * MINUTE + 30_000, carry),
     "settle": (37 * MINUTE + 40_000, settle),
     "restore": (37 * MINUTE + 45_000, restore),
+    "disclose": (37 * MINUTE + 50_000, disclose),
+    "upgrade": (37 * MINUTE + 55_000, upgrade),
+    "erase": (37 * MINUTE + 57_000, erase),
     "litter": (38 * MINUTE, litter),
     "month": (31 * DAY, keep),
     "years": (801 * DAY, keep),

@@ -25,9 +25,11 @@ OF_THE_MACHINE = re.compile(
 READERS = {
     "the composition, which hands clock and chance to the others": [
         *("broker/wiring.py", "broker/founding.py", "broker/observe.py", "broker/cli/demo/stage.py"),
-        *("broker/settings/choices.py", "broker/settings/forms.py"),
+        *("broker/settings/choices.py", "broker/settings/forms.py", "broker/cli/keys.py"),
+        *("broker/surroundings.py", "broker/restoring.py", "broker/upgrading.py"),
         *("connectors/driving.py", "connectors/source_serve.py", "connectors/testing.py"),
     ],
+    "names that no other has": ["broker/endings/memory.py"],
     "a default that a test replaces": [
         *("broker/behind.py", "broker/web/agencies/waiting.py", "connectors/blocking.py", "broker/cli/watch.py"),
     ],
@@ -52,7 +54,14 @@ TRUSTED = {
     "the wait for another process or a server, whose length decides nothing": [
         *("tests/bad_input/test_bad_http.py", "tests/machine.py"),
     ],
-    "keys that are as good as any others": ["tests/bad_input/test_bad_homes.py", "tests/e2e/test_readme.py"],
+    "keys, nonces and blinds that are as good as any others": [
+        *("tests/bad_input/test_bad_homes.py", "tests/e2e/test_readme.py", "tests/signed.py", "tests/world.py"),
+        *("tests/contract/test_endings.py", "tests/interop/test_go_reads_over_http.py", "tests/insider/estate.py"),
+        *("tests/unit/broker/cli/test_cli_home_id.py", "tests/unit/broker/rows/test_adopting.py"),
+        *("tests/unit/broker/test_keys_lock.py", "tests/unit/broker/test_openings.py"),
+        *("tests/unit/broker/test_openings_kept.py", "tests/unit/consent/test_registry.py"),
+    ],
+    "chance that Hypothesis gives": ["tests/properties/test_sealed.py"],
     "sets what it reads": ["tests/unit/broker/test_keys_file.py", "tests/unit/test_any_machine.py"],
 }
 """Tests that take something of the machine, by the reason why none of it decides whether they are green."""

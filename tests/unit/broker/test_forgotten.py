@@ -224,6 +224,7 @@ async def test_a_pass_takes_so_many_chains_at_once_and_says_that_more_wait(
     monkeypatch.setattr(forgotten, "BATCH", 1)
     first = await here.declare(MOVED, here.moved())
     await here.declare(MOVED, here.moved(occupants=2), corrects=first.declaration_id)
+    here.clock.pass_(1)  # within one millisecond, chance says which id is the older
     await here.declare(MOVED, here.moved(YANN))
     await years(here)
     one, two = await here.home.pruning.prune(batches=1), await here.home.pruning.prune(batches=2)

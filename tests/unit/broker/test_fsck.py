@@ -26,7 +26,6 @@ from broker.ended import Mark
 from broker.endings.memory import MemoryEndings
 from broker.keys.memory import MemoryKeys
 from broker.ports import KeyKind
-from broker.recorder import write
 from broker.router import TOPIC
 from broker.store.engine import Store
 from broker.store.tables import (
@@ -52,7 +51,7 @@ from schemas.release import LockedDelivery, SealedField, bitmap
 from schemas.signing import Algorithm, PrivateKey
 from tests.clients import Client
 from tests.endpoints import Endpoints, send, status
-from tests.signed import resign
+from tests.signed import ours, resign
 from tests.witnesses import witnessed
 from tests.world import (
     BANK,
@@ -199,7 +198,7 @@ Tampering = str | Callable[[World], Awaitable[None]]
 async def an_entry_that_is_none(here: World) -> None:
     row = {"entry": b"noise", "leaf": merkle.leaf_hash(b"noise"), "window": START}
     async with here.home.store.begin() as tx:
-        await tx.execute(insert(ledger_entries), row)
+        await tx.execute(insert(ledger_entries), ours(row, here.home.macs))
 
 
 async def an_entry_about_somebody_else(here: World) -> None:
@@ -208,8 +207,10 @@ async def an_entry_about_somebody_else(here: World) -> None:
     facts = Facts(START, FactKind.VIEWED, here.home.party, subject=openings.commitment(other, blind))
     opening = Opening(blind, None, facts)
     async with here.home.store.begin() as tx:
-        leaf = write(tx, opening.seal(START), None)
-        tx.add(ledger_openings, openings.row(leaf, opening, said))
+        entry = opening.seal(START)
+        row = {"leaf": merkle.leaf_hash(entry.encode()), "entry": entry.encode(), "window": START}
+        tx.add(ledger_entries, ours(row, here.home.macs))
+        tx.add(ledger_openings, openings.row(row["leaf"], opening, said, START))
 
 
 async def a_grant_told_twice(here: World) -> None:
@@ -411,6 +412,7 @@ ALONE: dict[str, Tampering] = {
     "directory.untold": a_signing_key_slipped_in,
     "endings.contradicted": a_pause_that_somebody_took_away,
     "fsck.stopped": "UPDATE meta SET value = 'many'",
+    "first-ledger.edited": "INSERT INTO first_ledger (position, entry) VALUES (0, x'00')",
     "grants.edited": (
         f"UPDATE grants SET text_hash = zeroblob(32) WHERE {OVER}; "
         f"UPDATE grant_versions SET text_hash = zeroblob(32) WHERE id IN (SELECT id FROM grants WHERE {OVER})"
@@ -432,8 +434,11 @@ ALONE: dict[str, Tampering] = {
     "ledger.cosignature": "UPDATE cosignatures SET line = (SELECT note FROM ledger_checkpoints)",
     "ledger.checkpoint": on_first("ledger_checkpoints", "note = 'signed'"),
     "ledger.entry": an_entry_that_is_none,
-    "ledger.gap": "UPDATE ledger_entries SET position = position + 1 WHERE id = (SELECT max(id) FROM ledger_entries)",
+    "ledger.gap": "UPDATE ledger_entries SET position = position + 1 "
+    "WHERE position = (SELECT max(position) FROM ledger_entries)",
+    "ledger.erasure": "INSERT INTO ledger_erased SELECT min(leaf), zeroblob(32) FROM ledger_openings",
     "ledger.invariant": a_grant_told_twice,
+    "ledger.not-ours": "INSERT INTO ledger_entries (leaf, entry, window, position) VALUES (zeroblob(32), x'00', 0, -1)",
     "ledger.leaf": on_first("ledger_entries", "leaf = zeroblob(32)", "leaf NOT IN (SELECT leaf FROM ledger_openings)"),
     "ledger.opening": drop_first("ledger_openings", "kind = 'viewed'"),
     "ledger.subject": an_entry_about_somebody_else,
@@ -583,7 +588,7 @@ def test_every_check_has_a_tampering_that_it_alone_finds() -> None:
 def test_every_table_is_touched() -> None:
     statements = " ".join([one for one in ALONE.values() if isinstance(one, str)] + [one for one, _ in TOO])
 
-    assert {"first_ledger"} == {table for table in metadata.tables if f" {table} " not in statements}
+    assert {"ledger_erasures"} == {table for table in metadata.tables if f" {table} " not in statements}
 
 
 @pytest.mark.asyncio
