@@ -27,6 +27,8 @@ pytestmark = [pytest.mark.asyncio, pytest.mark.databases]
 
 REVISIONS = [one.revision for one in ScriptDirectory(str(migrate._SCRIPTS)).walk_revisions()][:0:-1]
 """All but the newest, oldest first."""
+SEALED = "0017"
+"""From here on entries are sealed: what was there of the ledger is set aside, and carried by `unefois migrate`."""
 NOISE = b"written behind the intake's back"
 
 
@@ -129,10 +131,14 @@ async def test_a_home_of_an_earlier_version_is_upgraded_whole_and_works_on(
     old: Old, empty_url: str, tmp_path: Path, revision: str
 ) -> None:
     there = await made_at(empty_url, revision, old.file)
+    if revision < SEALED:  # how a real home of before is carried: test_home_v1.py
+        there = {name: columns for name, columns in there.items() if name != "meta" and not name.startswith("ledger")}
 
     assert migrate.head() == await migrate.upgrade(empty_url)
 
     assert await _all(f"sqlite+aiosqlite:///{old.file}", there) == await _all(empty_url, there)
+    if revision < SEALED:
+        return
     chosen = settings(tmp_path, database_url=empty_url)
     was = old.made.home
     async with Store.open(empty_url) as store, open_log(chosen, store, was.clock) as log:
