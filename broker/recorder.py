@@ -47,9 +47,13 @@ LAST: Final = b"last"
 A chain of its own place for each would part its window in two, in which the acts before and after could be told apart;
 and an administration can have open entries made when it likes.
 """
+AGAIN: Final = b"again"
+"""As FIRST, for what only an operator begins, and may have ended before: it comes after what ended in its window."""
 _PLACES: Final[Mapping[FactKind, bytes]] = {
     FactKind.LEDGER_OPENED: BARRIER,
     FactKind.MIGRATED: BARRIER,
+    FactKind.SUBSCRIPTION_APPROVED: AGAIN,
+    FactKind.RIGHT_GRANTED: AGAIN,
     FactKind.KEY_REVOKED: LAST,
     FactKind.SUBSCRIPTION_ENDED: LAST,
     FactKind.RIGHT_ENDED: LAST,
@@ -152,8 +156,8 @@ class Recorder:
         return self._write(tx, opened(window, facts), chain, self._entropy(NONCE_BYTES))
 
     def _write(self, tx: Transaction, entry: Entry, chain: bytes | None, nonce: bytes = b"") -> LeafHash:
-        """`chain`: entries of one chain stay in the order of their writing, and in that order to every BARRIER; FIRST
-        and LAST have their places in their window.
+        """`chain`: entries of one chain stay in the order of their writing, and in that order to every BARRIER; FIRST,
+        AGAIN and LAST have their places in their window.
         """
         encoded = entry.encode()
         leaf = merkle.leaf_hash(encoded)

@@ -3,8 +3,9 @@
 Refuses: nothing; it arranges.
 Keeps: entries of one chain (a grant, with the deliveries under it) stay in the order of their writing. What is public
 and begins (a key, a right) comes before everything else of its window, what ends comes after; everything keeps its
-order to a barrier. Beyond that every order is equally likely. What waits for a later window waits with whatever depends
-on it: clocks of several machines differ, the order of the locks does not.
+order to a barrier. A right that may have ended in the same window begins after all of it. Beyond that every order is
+equally likely. What waits for a later window waits with whatever depends on it: clocks of several machines differ, the
+order of the locks does not.
 Source: docs/protocol.md, section 8, "Windows"; ledger.md, R1.
 """
 
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from broker.ports import Entropy
-from broker.recorder import BARRIER, FIRST, LAST
+from broker.recorder import AGAIN, BARRIER, FIRST, LAST
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +41,19 @@ def arrange(waiting: Sequence[Waiting], before: int | None, most: int, entropy: 
 
 def _placed(waiting: Sequence[Waiting]) -> list[tuple[int, Waiting]]:
     """Each with the window that it can come in: its own, or a later one that something before it has to wait for."""
-    barrier, newest, begun = 0, 0, 0
+    barrier, newest, begun, over = 0, 0, 0, -1
     chains: dict[bytes, int] = {}
     placed = []
     for one in waiting:
         window = max(one.window, barrier, begun)
         if one.chain == BARRIER:
             window = barrier = max(window, newest)
+        elif one.chain == AGAIN:
+            window = begun = max(window, over + 1)  # after all of the window in which something ended
         elif one.chain == FIRST:
             begun = window
         elif one.chain == LAST:
-            window = max(window, newest)
+            window = over = max(window, newest)
         elif one.chain is not None:
             window = chains[one.chain] = max(window, chains.get(one.chain, 0))
         newest = max(newest, window)
@@ -71,9 +74,9 @@ def _segments(entries: Sequence[Waiting]) -> list[tuple[int, Waiting]]:
 
 def _placed_in(entries: Sequence[Waiting], entropy: Entropy) -> list[int]:
     """What begins, what is drawn by chance, what ends."""
-    first = [one.id for one in entries if one.chain == FIRST]
+    first = [one.id for one in entries if one.chain in (FIRST, AGAIN)]
     last = [one.id for one in entries if one.chain == LAST]
-    between = [one for one in entries if one.chain not in (FIRST, LAST)]
+    between = [one for one in entries if one.chain not in (FIRST, AGAIN, LAST)]
     return [*first, *_shuffled(between, entropy), *last]
 
 

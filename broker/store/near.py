@@ -28,6 +28,13 @@ class NearConnection(aiosqlite.Connection):
         self._sent = 0
         self._returned = 0  # written by the thread alone
 
+    async def _connect(self) -> aiosqlite.Connection:
+        try:
+            return await super()._connect()
+        except sqlite3.Error:
+            self._thread.join()  # it was told to stop, and says so to this loop, which may be closed right after
+            raise
+
     async def _execute(self, fn: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         if self._sent == self._returned and not self._waits(fn, args):
             return fn(*args, **kwargs)

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import select
 
 from broker.openings import NOBODY
-from broker.recorder import _PLACES, BARRIER, FIRST, LAST
+from broker.recorder import _PLACES, AGAIN, BARRIER, FIRST, LAST
 from broker.store.tables import ledger_entries, ledger_openings
 from schemas.entry import OPEN_FACTS, Entry, EntryKind
 from schemas.facts import REQUIRED, FactKind
@@ -164,7 +164,8 @@ async def test_a_sealed_entry_keeps_to_its_grant_and_an_open_one_has_its_place_i
     steps = (FactKind.GRANTED, FactKind.PLANNED, FactKind.RELEASED, FactKind.APPLIED, FactKind.REVOKED)
     assert {kind: {grant.grant.id} for kind in steps} == {kind: found[kind] for kind in steps}
     assert {None} == found[FactKind.RECEIVED]
-    assert {FIRST} == found[FactKind.KEY_ADDED] == found[FactKind.PARTY_ADDED] == found[FactKind.RIGHT_GRANTED]
+    assert {FIRST} == found[FactKind.KEY_ADDED] == found[FactKind.PARTY_ADDED]
+    assert {AGAIN} == found[FactKind.RIGHT_GRANTED] == found[FactKind.SUBSCRIPTION_APPROVED]
     assert {LAST} == found[FactKind.SUBSCRIPTION_ENDED]
     assert not any(BARRIER in chains for chains in found.values())  # one would part its window in two
 
@@ -174,6 +175,8 @@ async def test_what_ends_in_the_open_comes_last_and_only_a_ledgers_own_beginning
     assert {kind.value: LAST for kind in FactKind if kind.value in ends} | {
         "ledger_opened": BARRIER,
         "migrated": BARRIER,
+        "right_granted": AGAIN,
+        "subscription_approved": AGAIN,
     } == {kind.value: place for kind, place in _PLACES.items()}
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.recorder import BARRIER, FIRST, LAST
+from broker.recorder import AGAIN, BARRIER, FIRST, LAST
 from broker.windows import Waiting, arrange
 
 EVER = None
@@ -268,3 +268,14 @@ def test_all_of_it_is_a_permutation_and_in_turns_it_comes_to_the_same_windows(
         got += now
     assert [] == left
     assert sorted(placed[one] for one in got) == [placed[one] for one in got]
+
+
+def test_what_ends_and_begins_again_in_one_window_keeps_that_order_and_what_follows_comes_after() -> None:
+    entries = waiting((0, A), (0, LAST), (0, None), (0, AGAIN), (0, B), (0, FIRST), (60, None))
+
+    placed = arrange(entries, EVER, MANY, bytes)
+    assert ({1, 3}, [2, 4, 6, 5, 7]) == (set(placed[:2]), placed[2:])
+
+
+def test_what_begins_where_nothing_ended_comes_first() -> None:
+    assert [2, 1] == arrange(waiting((0, None), (0, AGAIN)), EVER, MANY, bytes)
