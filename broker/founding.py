@@ -7,6 +7,7 @@ Keeps: called again, it finishes what a crash left, and changes nothing of a hom
 
 import secrets
 from collections.abc import Mapping
+from contextlib import closing
 
 from broker import belonging
 from broker import identity as identities
@@ -36,25 +37,25 @@ async def create_home(settings: Settings, clock: Clock = system_clock, entropy: 
     Raises Refused: `keys.*`, `home.*`, `store.newer-version`, `store.moved`. Raises Unavailable.
     """
     settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    keys = FileKeys.open(settings.keys_folder, entropy, settings.secret_passphrase())
-    async with Store.open(settings.database_url, parts.waits(settings)) as store:
-        await belonging.look(store, keys, settings.ledger_origin)
-    identities.make_secrets(keys, entropy)
-    if not keys.names(KeyKind.LEDGER):
-        keys.write(KeyKind.LEDGER, "ledger", PrivateKey.generate(Algorithm.ED25519).to_raw())
-    await migrate.upgrade(settings.database_url)
-    async with (
-        Store.open(settings.database_url, parts.waits(settings)) as store,
-        open_log(settings, store, clock) as log,
-        open_endings(settings, keys, entropy) as endings,
-    ):
-        await migrate.check(store)
-        await macs.begin(store, keys, entropy)
-        make_private(keys)
-        publish(keys)
-        home = assemble(settings, store=store, log=log, keys=keys, endings=endings, clock=clock, entropy=entropy)
-        await catch_up(home)
-        await furnish(home)
+    with closing(FileKeys.open(settings.keys_folder, entropy, settings.secret_passphrase())) as keys:
+        async with Store.open(settings.database_url, parts.waits(settings)) as store:
+            await belonging.look(store, keys, settings.ledger_origin)
+        identities.make_secrets(keys, entropy)
+        if not keys.names(KeyKind.LEDGER):
+            keys.write(KeyKind.LEDGER, "ledger", PrivateKey.generate(Algorithm.ED25519).to_raw())
+        await migrate.upgrade(settings.database_url)
+        async with (
+            Store.open(settings.database_url, parts.waits(settings)) as store,
+            open_log(settings, store, clock) as log,
+            open_endings(settings, keys, entropy) as endings,
+        ):
+            await migrate.check(store)
+            await macs.begin(store, keys, entropy)
+            make_private(keys)
+            publish(keys)
+            home = assemble(settings, store=store, log=log, keys=keys, endings=endings, clock=clock, entropy=entropy)
+            await catch_up(home)
+            await furnish(home)
 
 
 async def furnish(home: Home) -> None:
@@ -88,11 +89,11 @@ async def move_database(settings: Settings, target: str) -> Mapping[str, int]:
 
     Raises Refused: `keys.*`, `home.*`, what `broker.store.move.move` raises.
     """
-    keys = FileKeys.open(settings.keys_folder, secrets.token_bytes, settings.secret_passphrase())
-    if settings.database_url != target:
-        async with Store.open(settings.database_url, parts.waits(settings)) as store:
-            await belonging.check(store, keys, settings.ledger_origin)
-    return (await relocation.move(settings.database_url, target)).rows
+    with closing(FileKeys.open(settings.keys_folder, secrets.token_bytes, settings.secret_passphrase())) as keys:
+        if settings.database_url != target:
+            async with Store.open(settings.database_url, parts.waits(settings)) as store:
+                await belonging.check(store, keys, settings.ledger_origin)
+        return (await relocation.move(settings.database_url, target)).rows
 
 
 async def move_log(settings: Settings, clock: Clock = system_clock) -> Mapping[int, int]:
@@ -105,17 +106,17 @@ async def move_log(settings: Settings, clock: Clock = system_clock) -> Mapping[i
         from broker.log.kafka_admin import Admin
     except ModuleNotFoundError as error:
         raise Refused("log.no-driver", driver=error.name or "aiokafka") from None
-    keys = FileKeys.open(settings.keys_folder, secrets.token_bytes, settings.secret_passphrase())
-    cluster, prefix = cluster_of(settings), settings.kafka_topic_prefix
-    admin, agreed = Admin(cluster), {TOPIC: settings.log_partitions}
+    with closing(FileKeys.open(settings.keys_folder, secrets.token_bytes, settings.secret_passphrase())) as keys:
+        cluster, prefix = cluster_of(settings), settings.kafka_topic_prefix
+        admin, agreed = Admin(cluster), {TOPIC: settings.log_partitions}
 
-    async def forget(partition: int, offset: int) -> None:
-        await admin.delete_before(prefix + TOPIC, partition, offset)
+        async def forget(partition: int, offset: int) -> None:
+            await admin.delete_before(prefix + TOPIC, partition, offset)
 
-    async with Store.open(settings.database_url, parts.waits(settings)) as store:
-        await belonging.check(store, keys, settings.ledger_origin)
-        old = SqlLog(store, clock, {}, settings.log_partitions)
-        async with KafkaLog(cluster, agreed, prefix, settings.kafka_replicas) as new:
-            for fault in await new.look(TOPIC, frozenset({"read", "write", "describe"})):
-                raise fault
-            return await move.move(store, old, new, await admin.cluster_id(), forget)
+        async with Store.open(settings.database_url, parts.waits(settings)) as store:
+            await belonging.check(store, keys, settings.ledger_origin)
+            old = SqlLog(store, clock, {}, settings.log_partitions)
+            async with KafkaLog(cluster, agreed, prefix, settings.kafka_replicas) as new:
+                for fault in await new.look(TOPIC, frozenset({"read", "write", "describe"})):
+                    raise fault
+                return await move.move(store, old, new, await admin.cluster_id(), forget)

@@ -13,7 +13,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -71,27 +71,27 @@ async def restore(
 
     Raises Refused: `backup.*`; Unavailable `backup.cannot-write`; Corrupt `endings.*`.
     """
-    keys = FileKeys.open(settings.keys_folder, entropy, settings.secret_passphrase())
-    url = make_url(settings.database_url)
-    manifest = backups.read(folder, VerifierKey.of(settings.ledger_origin, ledger_key(keys)))
-    async with open_endings(settings, keys, entropy) as endings:
-        _check_journal(manifest, endings, await endings.look())
-        if url.get_backend_name() != manifest.database:
-            raise Refused("backup.other-database", database=manifest.database)
-        try:
-            if manifest.database == "sqlite":
-                place = Path(str(url.database))
-                copy = _take(folder / DATABASE, _beside(place, _MAKING))
-                standing = await _checked(url.set(database=str(copy)), keys, endings, ledger_lost=ledger_lost)
-                if not yes and place.exists():  # noqa: ASYNC240 nothing else runs in this command
-                    await _check_not_newer(url, url.set(database=str(copy)))
-                _put(copy, place)
-            else:
-                standing = await _checked(url, keys, endings, ledger_lost=ledger_lost)
-        except OSError as error:
-            raise Unavailable("backup.cannot-write", error=type(error).__name__) from None
-        await _stand(endings, standing, clock)
-    return await replay(settings, manifest, clock, entropy)
+    with closing(FileKeys.open(settings.keys_folder, entropy, settings.secret_passphrase())) as keys:
+        url = make_url(settings.database_url)
+        manifest = backups.read(folder, VerifierKey.of(settings.ledger_origin, ledger_key(keys)))
+        async with open_endings(settings, keys, entropy) as endings:
+            _check_journal(manifest, endings, await endings.look())
+            if url.get_backend_name() != manifest.database:
+                raise Refused("backup.other-database", database=manifest.database)
+            try:
+                if manifest.database == "sqlite":
+                    place = Path(str(url.database))
+                    copy = _take(folder / DATABASE, _beside(place, _MAKING))
+                    standing = await _checked(url.set(database=str(copy)), keys, endings, ledger_lost=ledger_lost)
+                    if not yes and place.exists():  # noqa: ASYNC240 nothing else runs in this command
+                        await _check_not_newer(url, url.set(database=str(copy)))
+                    _put(copy, place)
+                else:
+                    standing = await _checked(url, keys, endings, ledger_lost=ledger_lost)
+            except OSError as error:
+                raise Unavailable("backup.cannot-write", error=type(error).__name__) from None
+            await _stand(endings, standing, clock)
+        return await replay(settings, manifest, clock, entropy)
 
 
 async def replay(settings: Settings, manifest: Manifest, clock: Clock, entropy: Entropy) -> Restored:

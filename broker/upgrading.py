@@ -13,6 +13,7 @@ Source: ledger.md; docs/protocol.md, section 8, "The first format".
 """
 
 import secrets
+from contextlib import closing
 from dataclasses import dataclass
 
 from sqlalchemy import func, select
@@ -61,33 +62,33 @@ async def upgrade_home(
     Raises Refused: `keys.*`, `home.*`, `carrying.unordered`, what `migrate.upgrade` raises. Raises Unavailable; Corrupt
     `carrying.first-ledger`.
     """
-    keys = FileKeys.open(settings.keys_folder, secrets.token_bytes, settings.secret_passphrase())
-    async with Store.open(settings.database_url, parts.waits(settings)) as store:
-        found = await migrate.known(store)
-        pinned = await belonging.look(store, keys, settings.ledger_origin)
-        due = found != migrate.head() or not pinned or _lacks_macs(keys) or await _waits(store)
-        if found is not None and found < carrying.SINCE:
-            await _check_ordered(store)
-    if check or not due:
-        return Upgraded(found, migrate.head(), pinned, due)
-    await migrate.upgrade(settings.database_url)
-    # Crash here: the tables are new, the id is not there yet; called again, it is proven again.
-    async with Store.open(settings.database_url, parts.waits(settings)) as store:
-        await migrate.check(store, carried=False)
-        if not pinned:
-            await belonging.pin(store, keys, settings.ledger_origin, secrets.token_bytes)
-        if not await _waits(store):
-            rows = await _adopt_macs(store, keys, entropy) if _lacks_macs(keys) else NOTHING
-            return Upgraded(found, migrate.head(), pinned, due, rows)
-        first = await belonging.follow(store, keys)
-        await _check_first(store, keys, first)
-        async with store.read() as tx:
-            told = await first_ledger.facts(tx)
-        rows = await adopt(store, keys, told)
-        more = await adopt_macs(store, keys, told, Identity(keys, entropy), entropy)
-        rows = Adopted(rows.signed, rows.unsigned + more.unsigned)
-        carried = await _carry(settings, store, keys, first, clock=clock, entropy=entropy)
-    return Upgraded(found, migrate.head(), pinned, due, rows, carried)
+    with closing(FileKeys.open(settings.keys_folder, secrets.token_bytes, settings.secret_passphrase())) as keys:
+        async with Store.open(settings.database_url, parts.waits(settings)) as store:
+            found = await migrate.known(store)
+            pinned = await belonging.look(store, keys, settings.ledger_origin)
+            due = found != migrate.head() or not pinned or _lacks_macs(keys) or await _waits(store)
+            if found is not None and found < carrying.SINCE:
+                await _check_ordered(store)
+        if check or not due:
+            return Upgraded(found, migrate.head(), pinned, due)
+        await migrate.upgrade(settings.database_url)
+        # Crash here: the tables are new, the id is not there yet; called again, it is proven again.
+        async with Store.open(settings.database_url, parts.waits(settings)) as store:
+            await migrate.check(store, carried=False)
+            if not pinned:
+                await belonging.pin(store, keys, settings.ledger_origin, secrets.token_bytes)
+            if not await _waits(store):
+                rows = await _adopt_macs(store, keys, entropy) if _lacks_macs(keys) else NOTHING
+                return Upgraded(found, migrate.head(), pinned, due, rows)
+            first = await belonging.follow(store, keys)
+            await _check_first(store, keys, first)
+            async with store.read() as tx:
+                told = await first_ledger.facts(tx)
+            rows = await adopt(store, keys, told)
+            more = await adopt_macs(store, keys, told, Identity(keys, entropy), entropy)
+            rows = Adopted(rows.signed, rows.unsigned + more.unsigned)
+            carried = await _carry(settings, store, keys, first, clock=clock, entropy=entropy)
+        return Upgraded(found, migrate.head(), pinned, due, rows, carried)
 
 
 async def _adopt_macs(store: Store, keys: KeyStore, entropy: Entropy) -> Adopted:

@@ -7,7 +7,7 @@ Keeps: no other module names a concrete adapter, reads a setting, a clock or the
 import secrets
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -188,14 +188,14 @@ async def open_unchecked(
 
     Raises Refused `keys.*`.
     """
-    keys = FileKeys.open(settings.keys_folder, entropy, settings.secret_passphrase())
-    async with (
-        Store.open(settings.database_url, parts.waits(settings)) as store,
-        open_log(settings, store, clock) as log,
-        open_endings(settings, keys, entropy) as endings,
-    ):
-        adapters: dict[str, Any] = {"store": store, "log": log, "keys": keys, "endings": endings}
-        yield assemble(settings, **adapters, clock=clock, entropy=entropy, events=events)
+    with closing(FileKeys.open(settings.keys_folder, entropy, settings.secret_passphrase())) as keys:
+        async with (
+            Store.open(settings.database_url, parts.waits(settings)) as store,
+            open_log(settings, store, clock) as log,
+            open_endings(settings, keys, entropy) as endings,
+        ):
+            adapters: dict[str, Any] = {"store": store, "log": log, "keys": keys, "endings": endings}
+            yield assemble(settings, **adapters, clock=clock, entropy=entropy, events=events)
 
 
 @asynccontextmanager

@@ -206,7 +206,7 @@ async def _once(home: "Home") -> int:
     from broker.cli import shapes
     from broker.hosting import FOLDER, load
 
-    done = await turns.turn(home, load(home.settings.home / FOLDER))
+    done = await turns.turn(home, load(home.settings.home / FOLDER), only=True)
     answer(shapes.turn(done, chosen().language), lambda: _show_turn(done))
     if not done.troubles:
         return Exit.OK

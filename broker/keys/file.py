@@ -58,6 +58,10 @@ class FileKeys(KeyStore):
             kept = any(folder.names() for folder in folders.values())
             return cls(folders, lock.unlock(root, kept, passphrase, entropy), entropy, here)
 
+    def close(self) -> None:
+        """No longer here: the passphrase may be changed. What is read afterwards is read all the same."""
+        self._here.end()
+
     @staticmethod
     def is_made(path: Path) -> bool:
         """Whether a key store was begun in this folder. Changes nothing."""

@@ -4,13 +4,12 @@ An operator looks whether the party is there before registering it again; a sour
 receipt; an agency writes into its own system once for each delivery; a citizen looks at the list of consents.
 """
 
-import gc
 import json
 import os
 import shutil
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -453,11 +452,9 @@ async def settle(here: World) -> None:
     with suppress(Refused):  # renamed already
         await create_home(old, here.clock)
     with suppress(Refused):  # locked already
-        keys = FileKeys.open(old.keys_folder, here.home.entropy)
-        async with Store.open(old.database_url) as store:
-            await belonging.change_origin(store, keys, new.ledger_origin)
-        del keys
-    gc.collect()  # the home that was made may lie in a circle, and holds its keys for as long
+        with closing(FileKeys.open(old.keys_folder, here.home.entropy)) as keys:
+            async with Store.open(old.database_url) as store:
+                await belonging.change_origin(store, keys, new.ledger_origin)
     with suppress(Refused):
         FileKeys.change_passphrase(old.keys_folder, here.home.entropy, None, "settled")
     async with open_home(new, here.clock) as home:
