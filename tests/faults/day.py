@@ -451,10 +451,9 @@ async def settle(here: World) -> None:
     folder.mkdir(exist_ok=True)
     with suppress(Refused):  # renamed already
         await create_home(old, here.clock)
-    with suppress(Refused):  # locked already
-        with closing(FileKeys.open(old.keys_folder, here.home.entropy)) as keys:
-            async with Store.open(old.database_url) as store:
-                await belonging.change_origin(store, keys, new.ledger_origin)
+    with suppress(Refused), closing(FileKeys.open(old.keys_folder, here.home.entropy)) as keys:  # locked already
+        async with Store.open(old.database_url) as store:
+            await belonging.change_origin(store, keys, new.ledger_origin)
     with suppress(Refused):
         FileKeys.change_passphrase(old.keys_folder, here.home.entropy, None, "settled")
     async with open_home(new, here.clock) as home:
