@@ -19,23 +19,24 @@ VARIABLE = "WEAKNESS"
 
 def entry_after_the_answer(patch: pytest.MonkeyPatch) -> None:
     """`released` is written by a task that runs when the answer has gone: quicker, and lost when the process dies."""
-    from broker import recorder
     from broker.gate import Gate
+    from broker.recorder import Recorder
     from schemas.entry import EntryKind
 
-    ordinary = recorder.write
+    ordinary = Recorder._write
     later: list[Any] = []
 
-    def record(tx: Any, entry: Any, chain: Any) -> Any:
+    def record(recorder: Any, tx: Any, entry: Any, chain: Any, nonce: bytes = b"") -> Any:
         if entry.kind is not EntryKind.RELEASED:
-            return ordinary(tx, entry, chain)
-        later.append((entry, chain))
+            return ordinary(recorder, tx, entry, chain, nonce)
+        later.append((recorder, entry, chain, nonce))
         return entry.leaf_hash()
 
     async def write(gate: Any) -> None:
         while later:
             async with gate._store.begin() as tx:
-                ordinary(tx, *later.pop(0))
+                recorder, *told = later.pop(0)
+                ordinary(recorder, tx, *told)
 
     tasks: list[asyncio.Task[None]] = []
 
@@ -47,21 +48,21 @@ def entry_after_the_answer(patch: pytest.MonkeyPatch) -> None:
 
         return answered
 
-    patch.setattr(recorder, "write", record)
+    patch.setattr(Recorder, "_write", record)
     for name in ("pull", "release"):
         patch.setattr(Gate, name, late(getattr(Gate, name)))
 
 
 def entry_beside_its_effect(patch: pytest.MonkeyPatch) -> None:
     """Every entry is written in a transaction of its own, after that of its effect and before the answer."""
-    from broker import recorder
+    from broker.recorder import Recorder
     from broker.store.engine import Store
 
-    begin, ordinary = Store.begin, recorder.write
+    begin, ordinary = Store.begin, Recorder._write
     waiting: dict[int, list[Any]] = {}
 
-    def record(tx: Any, entry: Any, chain: Any) -> Any:
-        waiting.setdefault(id(tx.conn), []).append((entry, chain))
+    def record(recorder: Any, tx: Any, entry: Any, chain: Any, nonce: bytes = b"") -> Any:
+        waiting.setdefault(id(tx.conn), []).append((recorder, entry, chain, nonce))
         return entry.leaf_hash()
 
     @asynccontextmanager
@@ -71,10 +72,10 @@ def entry_beside_its_effect(patch: pytest.MonkeyPatch) -> None:
             entries = waiting.pop(id(tx.conn), [])
         if entries:
             async with begin(store) as second:
-                for entry, chain in entries:
-                    ordinary(second, entry, chain)
+                for recorder, entry, chain, nonce in entries:
+                    ordinary(recorder, second, entry, chain, nonce)
 
-    patch.setattr(recorder, "write", record)
+    patch.setattr(Recorder, "_write", record)
     patch.setattr(Store, "begin", begun)
 
 
