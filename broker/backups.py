@@ -90,7 +90,7 @@ async def _manifest(home: Home, database: str, position: int, files: dict[str, s
     async with home.store.read() as tx:
         newest = select(ledger_checkpoints.c.size, ledger_checkpoints.c.root)
         row = (await tx.execute(newest.order_by(ledger_checkpoints.c.size.desc()).limit(1))).one_or_none()
-        used = await registry.epochs_in_use(tx.conn)
+        used = await registry.epochs_used(tx.conn)
     return Manifest(
         party=home.party,
         origin=home.settings.ledger_origin,
@@ -101,7 +101,7 @@ async def _manifest(home: Home, database: str, position: int, files: dict[str, s
         root="" if row is None else bytes(row.root).hex(),
         journal=home.endings.journal,
         position=position,
-        epochs=tuple(sorted(used)),
+        epochs=tuple(used),
         files=files,
     )
 

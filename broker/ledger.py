@@ -129,7 +129,6 @@ class Ledger:
             arranged = arrange([Waiting(row.id, row.window, row.chain) for row in rows], before, BATCH, self._entropy)
         if not arranged:
             return 0
-        old = await size_of(tx)
         ordered = await self._place(tx, old, arranged)
         if not ordered:
             return 0

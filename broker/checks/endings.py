@@ -10,28 +10,21 @@ from sqlalchemy import Row, Table, select
 
 from broker import ended_grants
 from broker.access.revoking import row_key
+from broker.backfill import DESTROYED, REVOKED
 from broker.checks.finding import Finding
 from broker.directory import reading
 from broker.ended import Ended, Ending, key_of
-from broker.store.access_tables import api_tokens, client_key_sets, client_keys
 from broker.store.engine import Transaction
 from broker.store.tables import (
-    consent_epochs,
-    gate_epochs,
     paused_subscriptions,
     publishing_rights,
-    sealing_keys,
     signature_policies,
-    signing_keys,
     subscriptions,
 )
 from consent import registry
 from consent.grant import Grant
 from consent.policy import SubscriptionStatus
 from schemas.errors import Fault
-
-REVOKED = (api_tokens, client_keys, client_key_sets, signing_keys, sealing_keys)
-EPOCHS = (gate_epochs, consent_epochs)
 
 
 async def check(tx: Transaction, standing: Fault | None) -> AsyncIterator[Finding]:
@@ -48,7 +41,7 @@ async def check(tx: Transaction, standing: Fault | None) -> AsyncIterator[Findin
                 yield Finding("endings.contradicted", _place(table, row), "the journal says since when it is revoked")
     async for finding in _directory(tx, ended):
         yield finding
-    for table in EPOCHS:
+    for table in DESTROYED:
         for row in await tx.execute(select(table).where(table.c.destroyed_at.is_(None))):
             if ended.ended(table.name, row_key(table, row)):
                 yield Finding("endings.contradicted", _place(table, row), "the journal says that it was destroyed")

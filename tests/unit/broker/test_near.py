@@ -107,3 +107,19 @@ async def test_a_closed_connection_says_so(tmp_path: Path) -> None:
 
 async def _begin(connection: aiosqlite.Connection) -> None:
     await connection.execute("BEGIN IMMEDIATE")
+
+
+async def test_a_connection_that_cannot_be_opened_leaves_no_thread_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[near.NearConnection] = []
+    ordinary = near.NearConnection.__init__
+
+    def remembered(self: near.NearConnection, *arguments: object, **options: object) -> None:
+        made.append(self)
+        ordinary(self, *arguments, **options)
+
+    monkeypatch.setattr(near.NearConnection, "__init__", remembered)
+    with pytest.raises(sqlite3.OperationalError):
+        await opened(tmp_path, writes=False)
+    assert [False] == [one._thread.is_alive() for one in made]

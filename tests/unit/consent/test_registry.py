@@ -351,6 +351,7 @@ async def test_rotation_wraps_the_living_anew_in_batches_until_the_old_epoch_is_
         )
 
     assert {1: 5} == await registry.epochs_in_use(conn)
+    assert [1] == await registry.epochs_used(conn)
     assert [(2, ()), (2, ()), (1, ()), (0, ())] == [
         (done.moved, done.aside) for done in [await turn() for _ in range(4)]
     ]
