@@ -372,6 +372,7 @@ async def test_rotation_sets_aside_what_does_not_unwrap_and_finishes(conn: Async
 
     assert [(1, (damaged.id,)), (2, ()), (1, ()), (0, ())] == [(done.moved, done.aside) for done in turns]
     assert {2: 4} == await registry.epochs_in_use(conn)  # so that the old key may go
+    assert [2] == await registry.epochs_used(conn)
     found = await registry.consent_keys_of(conn, [first, damaged, *living], {2: EPOCHS[2]})
     assert {grant.id: key_of(grant) for grant in [first, *living]} == found
     await conn.execute(update(consent_keys).where(row).values(wrapped=kept))  # too late: its epoch is over
@@ -438,6 +439,7 @@ async def test_rotation_leaves_alone_what_changed_since_it_was_read(
     done = await registry.rewrap(conn, 1, 2, epoch_keys=EPOCHS, entropy=lambda size: b"f" * size)
     monkeypatch.undo()
     assert (0, MEANWHILE[meanwhile][1]) == (done.moved, await registry.epochs_in_use(conn))
+    assert sorted(MEANWHILE[meanwhile][1]) == await registry.epochs_used(conn)
 
 
 # ── walking everything, for fsck ──
