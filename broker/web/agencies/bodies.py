@@ -18,6 +18,8 @@ from schemas.errors import Refused
 WAIT_SECONDS: Final = 20
 BATCH: Final = 100
 """Declarations in one request."""
+AFTER_SECONDS: Final = 86_400
+"""A longer wait is none that an agency may ask for: it pauses its subscription."""
 
 T = TypeVar("T")
 
@@ -42,12 +44,13 @@ class Pull(Body):
 
 
 class Acknowledgement(Body):
-    """The end of one delivery. `code` is the agency's own, for its operator; never a value."""
+    """The end of one delivery, or that it comes later. `code` is the agency's own, for its operator; never a value."""
 
     delivery: Uuid
-    outcome: Literal["applied", "rejected"]
+    outcome: Literal["applied", "rejected", "later"]
     code: str | None = Field(None, max_length=64, pattern=r"^[a-z][a-z0-9-]*(\.[a-z0-9-]+)+$")
     reason: Literal["invalid-delivery", "mapping", "system-refused"] | None = None
+    after: int | None = Field(None, ge=0, le=AFTER_SECONDS, description="Seconds to wait at least; with `later` alone.")
 
 
 class Acknowledge(Body):
