@@ -9,6 +9,7 @@ often is parked with its reason, never dropped; the same acknowledgement twice c
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Final
 
 from sqlalchemy import (
@@ -19,6 +20,7 @@ from sqlalchemy import (
     bindparam,
     case,
     exists,
+    func,
     or_,
     select,
     tuple_,
@@ -47,6 +49,9 @@ from consent.asking import one_of
 from schemas.errors import Refused
 from schemas.facts import FactKind
 from schemas.names import DeliveryId, GrantId, Instant, PartyId, Reason
+
+PULL_BYTES: Final = 8 * 1_048_576
+"""What the deliveries of one pull may weigh together, as they are locked; a single one may weigh more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +124,12 @@ def _free() -> ColumnElement[bool]:
 
 _MOST: Final = bindparam("most", type_=Integer)
 _FREE: Final = reading(_free()).limit(_MOST)
-_DUE: Final = select(deliveries.c.id, deliveries.c.grant_id).where(_free()).order_by(deliveries.c.seq).limit(_MOST)
+_DUE: Final = (
+    select(deliveries.c.id, deliveries.c.grant_id, func.length(deliveries.c.locked).label("size"))
+    .where(_free())
+    .order_by(deliveries.c.seq)
+    .limit(_MOST)
+)
 _STILL_FREE: Final = reading(_free(), one_of(deliveries.c.id, "ids"))
 
 _LEASED: Final = {
@@ -157,9 +167,13 @@ class Mailbox:
         return await _not_paused(tx, await fetch(tx, _FREE, {"to": recipient, "now": at, "most": limit}))
 
     async def due(self, tx: Transaction, recipient: PartyId, limit: int, at: Instant) -> list[Due]:
-        """The same as far as `claim` needs to know: one question, and little comes back."""
-        rows = await tx.execute(_DUE, {"to": recipient, "now": at, "most": limit})
-        return [Due(DeliveryId(row.id), GrantId(row.grant_id)) for row in rows]
+        """The same as far as `claim` needs to know: one question, and little comes back. At least one, and no more than
+        PULL_BYTES of them: what is answered is in memory, here and there.
+        """
+        rows = list(await tx.execute(_DUE, {"to": recipient, "now": at, "most": limit}))
+        weights = accumulate(row.size for row in rows)
+        fit = sum(1 for weight in weights if weight <= PULL_BYTES)
+        return [Due(DeliveryId(row.id), GrantId(row.grant_id)) for row in rows[: max(1, fit)]]
 
     async def claim(self, tx: Transaction, recipient: PartyId, due: Sequence[Due], at: Instant) -> list[Delivery]:
         """Those of these that may still be handed out, for a caller that holds the mailbox's lock and goes on with
@@ -205,7 +219,7 @@ class Mailbox:
         One that ended meanwhile, or that the consent took back, stays as it is.
         """
         await tx.lock_exclusive([mailbox_lock(recipient)])
-        await tx.execute(update(deliveries).where(_still(ids)).values(lease_until=until))
+        await tx.execute(update(deliveries).where(_still(ids)).values(lease_until=until, available_at=until))
         mark("mailbox.held")
         # Crash here: the short lease runs out, and they are handed out once more.
 

@@ -9,7 +9,7 @@ from connectors.contract import Applied, Rejected
 from schemas.errors import Refused
 from schemas.facts import FactKind
 from schemas.names import DeclarationId, DeliveryId, Reason
-from tests.world import BANK, CAF, CPAM, DAY, FAMILY, HEALTH, MINUTE, MOVED, VOICE, YANN, World
+from tests.world import BANK, CAF, CPAM, DAY, ELISE, FAMILY, HEALTH, MINUTE, MOVED, VOICE, YANN, World
 
 pytestmark = pytest.mark.asyncio
 
@@ -188,6 +188,42 @@ async def test_a_retry_of_what_was_not_handed_out_is_refused(here: World) -> Non
         await here.inbox(CAF).retry_later(second.id, "table.away")
 
     assert "mailbox.not-handed" == refused.value.code
+
+
+async def sizes(here: World) -> list[int]:
+    """What the locked deliveries weigh, in bytes, the oldest first."""
+    async with here.home.store.read() as tx:
+        return [len(row.locked) for row in await tx.execute(deliveries.select().order_by(deliveries.c.seq))]
+
+
+async def test_a_pull_hands_out_as_many_as_its_bytes_allow_and_at_least_one(
+    here: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for person in (ELISE, YANN, ELISE | {"family_name": "Kerouédan"}):
+        await here.give(CAF, MOVED, FAMILY, ["subject", "new_address"], person=person)
+        await here.declare(MOVED, here.moved(person))
+    first, second, third = await sizes(here)
+
+    for most, handed in ((first + second + third - 1, 2), (1, 1)):
+        monkeypatch.setattr("broker.mailbox.PULL_BYTES", most, raising=False)
+        assert handed == len(await pulled(here))
+    assert [] == await pulled(here)
+
+
+async def test_the_keys_of_more_than_a_pull_gives_are_not_given_in_one_release(
+    here: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for person in (ELISE, YANN):
+        await here.give(CAF, MOVED, FAMILY, ["subject", "new_address"], person=person)
+        await here.declare(MOVED, here.moved(person))
+    ids = [one.id for one in await here.inbox(CAF).lease(2)]
+    monkeypatch.setattr("broker.gate.PULL_BYTES", sum(await sizes(here)) - 1, raising=False)
+
+    with pytest.raises(Refused) as refused:
+        await here.inbox(CAF).release(ids)
+
+    assert ("gate.too-large", "/deliveries") == (refused.value.code, refused.value.pointer)
+    assert [1, 1] == [len((await here.inbox(CAF).release([one])).locked) for one in ids]
 
 
 async def test_a_retry_waits_longer_each_time_and_then_parks_with_the_agencys_own_code(here: World) -> None:
