@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from broker.gate import MOST
 from schemas.errors import Refused
+from schemas.text import check_unicode
 
 WAIT_SECONDS: Final = 20
 BATCH: Final = 100
@@ -113,11 +114,14 @@ def named(kind: Callable[[str], T], text: str, pointer: str) -> T:
 
 
 def read_json(raw: bytes) -> Any:
-    """JSON as RFC 8259 has it between strangers: UTF-8 without a mark, no member twice, no number that is none.
+    """JSON as RFC 7493 (I-JSON) has it between strangers: UTF-8 without a mark, no member twice, no number that is
+    none, no half of a character (`"\\ud800"`), which nothing that writes or hashes text could take.
 
     Raises ValueError; RecursionError for what is too deep.
     """
-    return json.loads(raw.decode(), object_pairs_hook=_once, parse_constant=_none)
+    told = json.loads(raw.decode(), object_pairs_hook=_once, parse_constant=_none)
+    check_unicode(told)
+    return told
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Limits over HTTP: who asks too much is told when to come again; one caller's quota is nobody else's."""
 
+import json
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,15 @@ async def test_an_address_that_spent_its_quota_gets_no_token_either_and_a_token_
 
     assert [200] * 5 == [await asked(client.assertion()) for _ in range(5)]
     assert [401] * 4 + [429] == [await asked("x.y.z") for _ in range(5)]
+
+
+async def test_a_schema_costs_its_address_what_it_takes_to_look_at_before_anybody_looks(served: Served) -> None:
+    path, body = "/registry/subjects/x", json.dumps({"schema": " " * 2_500}).encode()
+    answers = [await served.stranger.asks("POST", path, body) for _ in range(3)]
+
+    assert [404, 429, 429] == [each.status_code for each in answers]
+    assert ['"address";r=1;t=45', '"address";r=0;t=60'] == [each.headers["ratelimit"] for each in answers[:2]]
+    assert ("api.rate", "30") == (answers[1].json()["code"], answers[1].headers["retry-after"])
 
 
 async def test_who_watches_the_machine_is_never_told_to_wait(served: Served) -> None:
