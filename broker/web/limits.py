@@ -65,6 +65,12 @@ class Quota:
         self._keep(key, full_at + price)
         return self.standing(key)
 
+    def owe(self, key: str, cost: int) -> Standing:
+        """Charge what was done already, of the whole quota at most: who has not so much left waits the longer."""
+        most, full_at = self._now(key)
+        self._keep(key, min(full_at + _WINDOW_MS * cost, most))
+        return self.standing(key)
+
     def _now(self, key: str) -> tuple[int, int]:
         """The last instant at which all may be there again, and the one at which it is."""
         now = self._clock() * self._quota
@@ -130,6 +136,12 @@ class Passage:
             except Refused:
                 self.standing = quota.standing(key)
                 raise
+
+    def owe(self, cost: int) -> None:
+        """So many requests more, for what turned out to be worth them once it was done."""
+        if self._charged is not None and cost > 0:
+            quota, key = self._charged
+            self.standing = quota.owe(key, cost)
 
     def proven(self) -> None:
         """Whoever it is, they proved it: nothing for the address."""
