@@ -102,6 +102,13 @@ class Answers:
             mark("answers.kept")
             # Crash here: it was done and nobody was answered; sent again it is done again when the lease is over.
 
+    async def forget(self, claim: Claim) -> None:
+        """What was kept is none: whoever sends it again, or something else, may try."""
+        async with self._store.begin() as tx:
+            await tx.execute(delete(kept_answers).where(*_of(claim)))
+            mark("answers.released")
+            # Crash here: it stays for its hours, and sent again it is refused again.
+
     async def release(self, claim: Claim) -> None:
         """It was not done: whoever sends it again may try."""
         async with self._store.begin() as tx:
