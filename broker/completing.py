@@ -59,6 +59,22 @@ class Completed:
     done: bool
 
 
+async def completed(tx: Transaction) -> int:
+    """The number of the newest record of the journal that the rows of this snapshot are known to hold; 0: of none."""
+    return 0 if tx.journal is None else _number(await _told(tx), tx.journal.journal)
+
+
+async def _told(tx: Transaction) -> str | None:
+    told: str | None = (await tx.execute(select(meta.c.value).where(meta.c.name == COMPLETED))).scalar()
+    return told
+
+
+def _number(told: str | None, journal: str) -> int:
+    """Of another journal's records none is known here."""
+    name, _, number = (told or "").partition(":")
+    return int(number) if name == journal and number.isdecimal() else 0
+
+
 class Completion:
     """Asked at each start, by upkeep, and after a restore."""
 
@@ -103,8 +119,8 @@ class Completion:
         self._completed.clear()
         ended = await self._endings.look()
         async with self._store.glance() as tx:
-            told = (await tx.execute(select(meta.c.value).where(meta.c.name == COMPLETED))).scalar()
-        before = self._number(told)
+            told = await _told(tx)
+        before = _number(told, self._endings.journal)
         if before > ended.position:
             raise Corrupt("endings.cut", position=ended.position)
         if told is None and ended.position == 0:
@@ -137,11 +153,6 @@ class Completion:
 
     def _place(self, number: int) -> str:
         return f"{self._endings.journal}:{number}"
-
-    def _number(self, told: str | None) -> int:
-        """Of another journal's records none is known here."""
-        journal, _, number = (told or "").partition(":")
-        return int(number) if journal == self._endings.journal and number.isdecimal() else 0
 
     # ── one kind each; False: it is as it should be ─────────────────────────────────────────────────────────────────
 
