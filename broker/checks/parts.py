@@ -142,7 +142,7 @@ class Part:
         """Of all rows, column by column, and of the subscriptions that they name: 16 bytes."""
         named = {row.subscription for name in ("deliveries", "withholdings") for row in self.of(name)}
         told: list[Any] = [(one, *asked.get(one, ())) for one in sorted(named)]
-        told += [list(map(tuple, self.rows[name])) for name in sorted(self.rows)]
+        told += [(name, list(map(tuple, self.rows[name]))) for name in sorted(self.rows)]
         return sha256(marshal.dumps(told, _SPELLING)).digest()[:16]
 
 

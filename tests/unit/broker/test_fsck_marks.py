@@ -3,14 +3,15 @@
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import delete
 
-from broker.checks import marks, sizes
-from broker.checks.marks import FileMarks, Mark, MemoryMarks
+from broker.checks import marks, parts, sizes
+from broker.checks.marks import FileMarks, Mark
 from broker.checks.parts import Part
 from broker.ports import KeyKind
 from broker.store.tables import (
@@ -19,13 +20,14 @@ from broker.store.tables import (
     deliveries,
     ledger_entries,
     ledger_openings,
+    ledger_tiles,
     submissions,
     withholdings,
 )
 from connectors.contract import Rejected
 from consent.tables import consent_keys, grant_versions, grants
-from schemas.names import Reason
-from tests.world import CAF, CPAM, DAY, ELISE, FAMILY, HEALTH, MOVED, PORTAL, VOICE, YANN, World, world
+from schemas.names import Instant, Reason
+from tests.world import CAF, CPAM, DAY, ELISE, FAMILY, HEALTH, MOVED, PORTAL, START, VOICE, YANN, World, world
 
 KEY = bytes(range(32))
 MARK = Mark("basis", {"1": "digest"}, 5, "trust", 6, 7, 8, "root", 1, bytearray(range(48)))
@@ -101,7 +103,6 @@ TABLES = (
     *(grants, grant_versions, consent_keys, declarations, submissions, deliveries, withholdings, dead_letters),
     *(ledger_openings, ledger_entries),
 )
-NAMES = {column: name for name, column in (("rowid", "rowid"),)}
 
 
 def other(value: Any) -> Any:
@@ -110,41 +111,73 @@ def other(value: Any) -> Any:
         return b"\x01"
     if isinstance(value, bytes):
         return value[:-1] + bytes([value[-1] ^ 1]) if value else b"\x01"
-    return value + 1 if isinstance(value, int) else value + "x"
+    return value + 1_000_003 if isinstance(value, int) else value + "x"
 
 
 @contextmanager
-def changed(database: Path, table: str, column: str) -> Iterator[bool]:
-    """One value of the oldest row is another one for a while; False where the database does not have it."""
+def changed(database: Path, table: str, column: str) -> Iterator[None]:
+    """One value of the oldest row is another one for a while; of entries the oldest sealed one."""
+    where = "leaf IN (SELECT leaf FROM ledger_openings)" if table == "ledger_entries" else "1"
     connection = sqlite3.connect(database, isolation_level=None)
-    (row, before) = connection.execute(f'SELECT rowid, "{column}" FROM {table} ORDER BY rowid LIMIT 1').fetchone()
+    asked = f'SELECT rowid, "{column}" FROM {table} WHERE {where} ORDER BY rowid LIMIT 1'
+    (row, before) = connection.execute(asked).fetchone()
     update = f'UPDATE {table} SET "{column}" = ? WHERE rowid = ?'
-    after = other(before)
-    connection.execute(update, (after, row))
-    yield True
-    connection.execute(update, (before, after if column in {"seq", "id"} and isinstance(after, int) else row))
+    connection.execute(update, (other(before), row))
+    yield
+    now = connection.execute(f'SELECT rowid FROM {table} WHERE "{column}" IS ?', (other(before),)).fetchone()
+    connection.execute(update, (before, now[0]))
     connection.close()
 
 
+async def digests(here: World) -> list[bytes]:
+    async with here.home.store.read() as tx:
+        return [part.digest({}) async for part in parts.bare(tx, 0)]
+
+
 @pytest.mark.asyncio
-@pytest.mark.usefixtures("small")
-@pytest.mark.parametrize("table", TABLES, ids=[table.name for table in TABLES])
-async def test_whatever_column_of_an_old_row_is_changed_is_looked_at_anew(tmp_path: Path, table: Any) -> None:
+async def test_whatever_column_of_an_old_row_is_changed_its_part_has_another_digest(tmp_path: Path) -> None:
+    """But for an entry's bytes once it has its place: those are in the tree."""
     overlooked = []
     async with world(tmp_path) as here:
         await lived_in(here)
         (database,) = tmp_path.glob("*.db")
-        clean = here.home.fsck._marks._read()
-        for column in table.columns:
-            with changed(database, table.name, column.name):
-                found = await here.home.fsck.look()
-                if not found.findings and not found.parts_anew:
-                    overlooked.append(column.name)
-            assert isinstance(here.home.fsck._marks, MemoryMarks)
-            here.home.fsck._marks._kept = clean
-        assert ([], 0) == ((again := await here.home.fsck.look()).findings, again.parts_anew)
+        clean = await digests(here)
+        for table in TABLES:
+            for column in table.columns:
+                with changed(database, table.name, column.name):
+                    overlooked += [f"{table.name}.{column.name}"] if clean == await digests(here) else []
+        assert clean == await digests(here)
 
-    assert [] == overlooked
+    assert ["ledger_entries.entry"] == overlooked
+
+
+FOUND = {
+    "grants": ("changed_at", "grants.head"),
+    "grant_versions": ("changed_at", "grants.edited"),
+    "consent_keys": ("wrapped", "consent-keys.damaged"),
+    "declarations": ("envelope", "declarations.invalid"),
+    "submissions": ("receipt", "submissions.receipt"),
+    "deliveries": ("grant_version", "deliveries.edited"),
+    "withholdings": ("reason", "withholdings.untold"),
+    "dead_letters": ("code", "dead-letters.differs"),
+    "ledger_openings": ("sealed", "ledger.opening"),
+    "ledger_entries": ("entry", "ledger.leaf"),
+}
+"""A column of each table, and what finds its change."""
+
+
+@pytest.mark.asyncio
+@pytest.mark.usefixtures("small")
+async def test_what_is_changed_in_what_was_clean_is_found_by_whoever_looks_at_changes_alone(tmp_path: Path) -> None:
+    assert {table.name for table in TABLES} == set(FOUND)
+    async with world(tmp_path) as here:
+        await lived_in(here)
+        (database,) = tmp_path.glob("*.db")
+        for table, (column, expected) in FOUND.items():
+            assert ([], 0) == ((clean := await here.home.fsck.look()).findings, clean.parts_anew)
+            with changed(database, table, column):
+                found = (await here.home.fsck.look()).findings
+            assert expected in {one.check for one in found}, (table, column, found)
 
 
 @pytest.mark.asyncio
@@ -165,26 +198,67 @@ async def test_what_has_not_changed_is_not_opened_again_and_what_has_is(here: Wo
 
 @pytest.mark.asyncio
 @pytest.mark.usefixtures("small")
-async def test_what_a_verdict_rests_on_is_no_more_what_it_was_so_all_is_checked_anew(here: World) -> None:
-    await lived_in(here)
-    (period,) = here.home.keys.names(KeyKind.OPENING)
-    here.home.keys.destroy(KeyKind.OPENING, period)
-    here.home.openings._periods.clear()
+async def test_what_a_verdict_rests_on_is_no_more_what_it_was_so_all_is_checked_anew(tmp_path: Path) -> None:
+    async with world(tmp_path) as here:
+        await lived_in(here)
+        (period,) = here.home.keys.names(KeyKind.OPENING)
+        here.home.keys.destroy(KeyKind.OPENING, period)
+        here.home.openings._periods.clear()
 
-    assert {"ledger.opening"} <= {one.check for one in (await here.home.fsck.look()).findings}
+        assert {"ledger.opening"} <= {one.check for one in (await here.home.fsck.look()).findings}
 
 
 @pytest.mark.asyncio
 @pytest.mark.usefixtures("small")
-async def test_a_key_that_is_revoked_from_now_on_leaves_all_as_it_was_and_since_earlier_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("since", "expected"), [(None, set()), (START, {"declarations.invalid"})])
+async def test_a_key_that_ends_from_now_on_leaves_old_verdicts_as_they_were_and_one_that_ended_earlier_none(
+    tmp_path: Path, since: Instant | None, expected: set[str]
+) -> None:
     async with world(tmp_path) as here:
         await lived_in(here)
-        async with here.home.store.read() as tx:
-            kid = next(one.kid for one in (await here.home.lookup.directory(tx)).signing if one.party == PORTAL)
         here.clock.pass_(DAY)
-        await here.home.parties.rotate(PORTAL, DAY)
-        await here.home.ledger.sequence_unfinished()
-        assert ([], 0) == ((found := await here.home.fsck.look()).findings, found.declarations_anew)
-
         async with here.home.store.begin() as tx:
-            await here.home.registrar.revoke_key(tx, kid, here.clock, here.moved_at if False else None)
+            kid = next(one.kid for one in (await here.home.lookup.directory(tx)).signing if one.party == PORTAL)
+            await here.home.registrar.revoke_key(tx, kid, here.clock, since)
+        found = await here.home.fsck.look()
+
+    assert expected == {one.check for one in found.findings}
+    assert (found.parts_anew == 0) is (since is None)
+
+
+@pytest.mark.asyncio
+@pytest.mark.usefixtures("small")
+async def test_a_mark_of_a_longer_ledger_or_of_another_one_counts_for_nothing(here: World) -> None:
+    await lived_in(here)
+    kept = here.home.fsck._marks
+    for change in ({"size": 10_000}, {"root": bytes(32).hex()}, {"rests_on": "-"}, {"erased": 2**50}):
+        await here.home.fsck.check()
+        mark = kept.read()
+        assert mark is not None
+        kept.write(replace(mark, **change))
+        anew = await here.home.fsck.look()
+        assert ([], anew.parts) == (anew.findings, anew.parts_anew), change
+
+
+@pytest.mark.asyncio
+@pytest.mark.usefixtures("small")
+async def test_where_the_mark_cannot_be_written_all_is_well_and_looked_at_again(
+    here: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await lived_in(here)
+    here.home.fsck._marks = FileMarks(here.folder / "no" / "such" / "fsck", KEY, bytes)
+    for _ in range(2):
+        anew = await here.home.fsck.look()
+        assert ([], anew.parts) == (anew.findings, anew.parts_anew)
+
+
+@pytest.mark.asyncio
+@pytest.mark.usefixtures("small")
+async def test_a_clean_mark_hides_nothing_that_is_wrong_elsewhere(tmp_path: Path) -> None:
+    """It is of parts alone: all else is looked at each time."""
+    async with world(tmp_path) as here:
+        await lived_in(here)
+        async with here.home.store.begin() as tx:
+            await tx.execute(delete(ledger_tiles))
+
+        assert {"ledger.tile"} == {one.check for one in (await here.home.fsck.look()).findings}
