@@ -186,18 +186,10 @@ class _Passage:
         if known is not None and known.bits != mark.bits:
             raise Changed
         rules = Rules(self._ledger, self._aside)
-        async for part in parts.bare(self._tx, mark.bits):
-            digest = part.digest(ground.asked)
-            mark.parts += digest
-            self._counts.add(part)
-            self._before.seen(part)
-            self.checked.parts += 1
-            self.checked.declarations += len(part.of("declarations"))
-            if known is not None and digest == known.part(part.number):
+        for number in parts.numbers(mark.bits):
+            if await self._as_marked(number, ground, mark):
                 continue
-            self.checked.parts_anew += 1
-            self.checked.declarations_anew += len(part.of("declarations"))
-            async for finding in self._part(await parts.whole(self._tx, part.number, mark.bits), ground, rules):
+            async for finding in self._part(await parts.whole(self._tx, number, mark.bits), ground, rules):
                 yield finding
         if known is None:
             for finding in left(self._aside):
@@ -207,6 +199,20 @@ class _Passage:
                 yield finding
         async for finding in self._counts.check(self._tx):
             yield finding
+
+    async def _as_marked(self, number: int, ground: Ground, mark: Mark) -> bool:
+        """Read and hash a part, and mark it; whether it is as it was."""
+        part = await parts.bare(self._tx, number, mark.bits)
+        digest, count, known = part.digest(ground.asked), len(part.of("declarations")), self._known
+        mark.parts += digest
+        self._counts.add(part)
+        self._before.seen(part)
+        same = known is not None and digest == known.part(number)
+        self.checked.parts += 1
+        self.checked.declarations += count
+        self.checked.parts_anew += not same
+        self.checked.declarations_anew += 0 if same else count
+        return same
 
     async def _part(self, part: Part, ground: Ground, rules: Rules) -> AsyncIterator[Finding]:
         told, wrong = of_rows(part.of("told"), self._fsck._openings)

@@ -156,10 +156,14 @@ async def bits_for(tx: Transaction, before: int | None) -> int:
     return min(MOST_BITS, (count // sizes.PART).bit_length())
 
 
-async def bare(tx: Transaction, bits: int) -> AsyncIterator[Part]:
-    """Every part in the order of numbers, the nobody's first, to be hashed."""
-    for number in range(-1, 2**bits):
-        yield await _read(tx, number, bits, _TO_HASH if number >= 0 else _TO_HASH_OF_NOBODY)
+def numbers(bits: int) -> range:
+    """Of every part, the nobody's first."""
+    return range(-1, 2**bits)
+
+
+async def bare(tx: Transaction, number: int, bits: int) -> Part:
+    """A part to be hashed."""
+    return await _read(tx, number, bits, _TO_HASH if number >= 0 else _TO_HASH_OF_NOBODY)
 
 
 async def whole(tx: Transaction, number: int, bits: int) -> Part:
