@@ -51,7 +51,7 @@ from schemas.facts import Facts
 from schemas.names import Instant
 from schemas.note import VerifierKey
 
-_WRONG = (Refused, Corrupt, ValueError, TypeError, KeyError)
+_WRONG = (Refused, Corrupt, ValueError, TypeError, KeyError, AttributeError)
 """What a check meets in a row that no broker writes."""
 
 
@@ -145,9 +145,13 @@ class _Passage:
 
     async def check(self) -> AsyncIterator[Finding]:
         """Everything that is wrong. Raises Changed where a mark does not hold any more."""
-        fsck, tx = self._fsck, self._tx
         async for finding in _guarded("ledger", self._ledger.check()):
             yield finding
+        async for finding in _guarded("ground", self._on_ground()):
+            yield finding
+
+    async def _on_ground(self) -> AsyncIterator[Finding]:
+        fsck, tx = self._fsck, self._tx
         horizon = await _horizon(tx)
         ground = await Ground.of(tx, fsck._keys, fsck._catalogue, horizon)
         self.mark = await ground.mark(tx, fsck._keys, f"{fsck._verifier.text} {fsck._attester.text}", self._ledger)
@@ -189,13 +193,15 @@ class _Passage:
         for number in parts.numbers(mark.bits):
             if await self._as_marked(number, ground, mark):
                 continue
-            async for finding in self._part(await parts.whole(self._tx, number, mark.bits), ground, rules):
+            part = await parts.whole(self._tx, number, mark.bits)
+            async for finding in _guarded("ledger", self._part(part, ground, rules)):
                 yield finding
         if known is None:
             for finding in left(self._aside):
                 yield finding
         if self._before.left():
-            async for finding in self._judged(Part(-2, {}), self._before.left(), ground):
+            left_over = self._judged(Part(-2, {}), self._before.left(), ground)
+            async for finding in _guarded("first-ledger", left_over):
                 yield finding
         async for finding in self._counts.check(self._tx):
             yield finding

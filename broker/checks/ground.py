@@ -66,7 +66,7 @@ class Ground:
         mark = Mark(
             rests_on=await self._rests_on(tx, keys, names),
             periods={name: _named(keys, KeyKind.OPENING, name) for name in keys.names(KeyKind.OPENING)},
-            until=-1 if until is None else until,
+            until=until if isinstance(until, int) else -1,  # what is no instant is told by the instants' check
             erased=ledger.erased_until,
             forgotten=-1 if self.horizon is None else self.horizon,
             size=ledger.tree.size,
@@ -93,7 +93,7 @@ class Ground:
     async def _rests_on(self, tx: Transaction, keys: KeyStore, names: str) -> str:
         first = sha256()
         for raw in (await tx.execute(select(first_ledger.c.entry).order_by(first_ledger.c.position))).scalars():
-            first.update(len(raw).to_bytes(4, "big") + raw)
+            first.update(marshal.dumps(raw, 2))
         told = [
             names,
             first.digest(),

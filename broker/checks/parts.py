@@ -141,9 +141,10 @@ class Part:
     def digest(self, asked: Mapping[bytes, tuple[str, str, str]]) -> bytes:
         """Of all rows, column by column, and of the subscriptions that they name: 16 bytes."""
         named = {row.subscription for name in ("deliveries", "withholdings") for row in self.of(name)}
-        told: list[Any] = [(one, *asked.get(one, ())) for one in sorted(named)]
-        told += [(name, list(map(tuple, self.rows[name]))) for name in sorted(self.rows)]
-        return sha256(marshal.dumps(told, _SPELLING)).digest()[:16]
+        told = sha256(marshal.dumps([(one, *asked.get(one, ())) for one in sorted(named, key=repr)], _SPELLING))
+        for name in sorted(self.rows):
+            told.update(marshal.dumps((name, list(map(tuple, self.rows[name]))), _SPELLING))
+        return told.digest()[:16]
 
 
 async def bits_for(tx: Transaction, before: int | None) -> int:

@@ -564,6 +564,15 @@ TOO: list[tuple[str, set[str]]] = [
     (f"UPDATE grant_versions SET purpose = '-' WHERE {NO_DELIVERY}", {"grants.unreadable"}),
     (f"UPDATE consent_keys SET grant_id = x'00' WHERE {OF_NARROWED}", {"fsck.stopped"}),
     (f"DELETE FROM publishing_rights WHERE party = '{PORTAL}'", {"declarations.invalid"}),
+    # what belongs to nobody, and values that nobody writes
+    (on_first("declarations", "subject = x''"), {"fsck.stopped"}),
+    ("DELETE FROM declarations WHERE seq = (SELECT min(declaration) FROM deliveries)", {"deliveries.orphan"}),
+    (f"DELETE FROM grants WHERE {NO_DELIVERY}", {"grants.untold", "consent-keys.outlived", "grants.lost"}),
+    (on_first("withholdings", "declaration = 999"), {"fsck.stopped"}),
+    (on_first("declarations", "received_at = 'soon'"), {"fsck.stopped"}),
+    (on_first("ledger_entries", "entry = 'text'"), {"fsck.stopped"}),
+    (on_first("ledger_openings", "subject = 'text'"), {"fsck.stopped"}),
+    ("UPDATE deliveries SET subscription = 'text' WHERE state = 'handed'", {"deliveries.orphan"}),
     ("UPDATE ledger_entries SET entry = x'00' WHERE id = 1", {"ledger.entry", "ledger.leaf", "ledger.tile"}),
     (
         "DELETE FROM ledger_entries WHERE id = (SELECT max(id) FROM ledger_entries)",
