@@ -50,6 +50,10 @@ COMPLETED: Final = "endings-completed"
 """The row of `meta` that says up to where the journal's records are in the rows: `<journal>:<number>`."""
 
 
+_OF_ONE: Final = ("registry.", "rows.")
+"""A row that somebody has edited keeps nobody else's ending from being completed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Completed:
     """One ending that the rows did not know. `done`: whether they do now; if not, it is obeyed all the same."""
@@ -146,7 +150,9 @@ class Completion:
             if not await act(ending):
                 return None
             done = True
-        except Refused as fault:
+        except (Refused, Corrupt) as fault:
+            if isinstance(fault, Corrupt) and not fault.code.startswith(_OF_ONE):
+                raise
             logger().error("endings.not-completed", code=fault.code)
             done = False
         return Completed(ending.table, ending.key, done)

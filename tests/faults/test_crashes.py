@@ -61,9 +61,9 @@ SCENARIOS = {
     "endings.appended": "change",
     "endings.begun": "create",
     "endings.compacted": "years",
-    "endings.compacting": "years",
     "endings.completed": "create",
     "endings.marked": "publish",
+    "endings.unfinished": "publish",
     "endings.written": "change",
     "epochs.consent-destruction-written": "years",
     "epochs.consent-key-written": "month",
@@ -231,7 +231,7 @@ def killed(forker: "subprocess.Popen[str]", home: Path, step: str, setting: str)
     """How a child ended that ran a step with a trap set: the signal."""
     assert forker.stdin is not None
     assert forker.stdout is not None
-    print(home, step, setting, file=forker.stdin, flush=True)
+    print(step, setting, home, file=forker.stdin, flush=True)
     return int(forker.stdout.readline())
 
 
