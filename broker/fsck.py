@@ -236,7 +236,9 @@ class _Passage:
         return {
             "rows": rows.check_macs(part, self._fsck._macs),
             "locks": locks.check(part, ground.epoch_keys),
-            "letters": letters.check(part, entries, self._ledger.erased_until) if part.number == -1 else iter(()),
+            "letters": letters.check(part, entries, self._ledger.erased_until)
+            if part.number == parts.NOBODYS
+            else iter(()),
         }
 
     async def _judged(self, part: Part, entries: list[Facts], ground: Ground) -> AsyncIterator[Finding]:
