@@ -15,6 +15,7 @@ from broker.store.engine import Store
 from broker.transparency.cosigning import Cosigning
 from broker.web.caching import exact
 from broker.web.problems import problem
+from schemas import following
 from schemas.errors import Refused
 from schemas.note import VerifierKey
 from schemas.tiles import Tile
@@ -68,12 +69,18 @@ def router(store: Store, key: VerifierKey, cosigning: Cosigning) -> APIRouter:
             return problem(fault, 404, request)
         return exact(request, content, BYTES, FOR_EVER if tile == tile.full else A_WHILE)
 
+    async def get_end(request: Request, number: str) -> Response:
+        """The last checkpoint of the ledger that entry `number` says this one follows: a signed note."""
+        return await _end(store, number, request)
+
     answered = (
         ("/checkpoint", get_checkpoint),
         ("/vkey", get_key),
         ("/tile/{path:path}", get_tile),
+        (f"/{following.FOLDER}/{{number}}", get_end),
         (f"{WITNESSED}/checkpoint", get_witnessed),
         (f"{WITNESSED}/tile/{{path:path}}", get_tile),
+        (f"{WITNESSED}/{following.FOLDER}/{{number}}", get_end),
     )
     for path, endpoint in answered:
         made.add_api_route(path, endpoint, methods=["GET"], response_class=Response)
@@ -88,8 +95,20 @@ def _as_sent(request: Request, path: str) -> str:
 
 
 async def _content(store: Store, tile: Tile) -> bytes:
+    try:
+        return await _file(store, tile.path)
+    except LookupError:
+        raise Refused("tiles.absent", level=tile.level, index=tile.index) from None
+
+
+async def _end(store: Store, number: str, request: Request) -> Response:
+    path = f"{following.FOLDER}/{number}"
+    try:
+        return exact(request, await _file(store, path), TEXT, A_WHILE)
+    except LookupError:
+        return problem(Refused("following.absent", file=path), 404, request)
+
+
+async def _file(store: Store, path: str) -> bytes:
     async with store.read() as tx:
-        try:
-            return await tx.conn.run_sync(lambda conn: files_of(conn)(tile.path))
-        except LookupError:
-            raise Refused("tiles.absent", level=tile.level, index=tile.index) from None
+        return await tx.conn.run_sync(lambda conn: files_of(conn)(path))

@@ -19,7 +19,7 @@ from joserfc.jwk import OKPKey
 from pydantic import SecretStr
 from sqlalchemy import delete, func, select
 
-from broker import belonging, disclosing, restoring, surroundings, viewing
+from broker import disclosing, origins, restoring, surroundings, viewing
 from broker import epoch_books as books
 from broker.access.credentials import Scope
 from broker.answers import Answer, Claim
@@ -453,11 +453,11 @@ async def settle(here: World) -> None:
         await create_home(old, here.clock)
     with suppress(Refused), closing(FileKeys.open(old.keys_folder, here.home.entropy)) as keys:  # locked already
         async with Store.open(old.database_url) as store:
-            await belonging.change_origin(store, keys, new.ledger_origin)
+            await origins.change_origin(store, keys, new.ledger_origin)
     with suppress(Refused):
         FileKeys.change_passphrase(old.keys_folder, here.home.entropy, None, "settled")
     async with open_home(new, here.clock) as home:
-        assert "settled.example/ledger" == belonging.pinned_origin(home.keys)
+        assert "settled.example/ledger" == origins.pinned_origin(home.keys)
         # what was signed under the old name is the old ledger's
         assert [] == [one for one in await home.fsck.check() if not one.check.startswith(("ledger.", "directory."))]
 

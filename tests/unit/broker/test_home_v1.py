@@ -19,7 +19,7 @@ from broker.transparency.audits import audit_folder, files_in, grown
 from connectors.contract import Pulled
 from consent import registry
 from consent.receipt import verify_receipt
-from schemas import checkpoint, intake_receipt, receipt
+from schemas import checkpoint, following, intake_receipt, receipt
 from schemas.errors import Refused
 from schemas.facts import FactKind
 from schemas.names import DeclarationId, GrantId, ManifestDigest, PartyId
@@ -63,7 +63,11 @@ def test_the_command_line_opens_it(kept: Kept, monkeypatch: pytest.MonkeyPatch) 
 
     assert "store.not-migrated" == unefois.error("fsck", code=Exit.REFUSED)["code"]
     assert unefois.told("migrate")["done"]
-    assert {"clean": True, "findings": []} == unefois.told("fsck")
+    told = unefois.told("fsck")
+    assert (True, []) == (told["clean"], told["findings"])
+    assert [(kept.story["ledger"]["size"], None, 0)] == [
+        (one["size"], one["kept"], one["lost"]) for one in told["follows"]
+    ]
     tokens = unefois.told("token", "list")["tokens"]
     assert {one["id"] for one in kept.story["tokens"]} == {one["id"] for one in tokens}
 
@@ -214,7 +218,7 @@ async def test_the_ledger_of_today_continues_the_one_that_was_exported(kept: Kep
         audited = await audit_home(here.home)
 
     assert exported == old
-    assert (FactKind.LEDGER_OPENED, first_ledger.follows(exported)) == (opened.kind, opened.detail)
+    assert (FactKind.LEDGER_OPENED, following.commit(exported)) == (opened.kind, opened.detail)
     assert (f"{key.name}/2", ()) == (audited.key.name, audited.findings)
 
 
