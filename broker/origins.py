@@ -52,7 +52,7 @@ def ended(keys: KeyStore) -> dict[int, str]:
 
 
 def name_successor(keys: KeyStore, origin: str, end: str | None, first_end: str | None = None) -> None:
-    """In the key store the ledger has its next name from here on; the home is not opened until the database has it, too.
+    """In the key store the ledger has its next name from here on; the home stays shut until the database has it, too.
 
     `end`: how the ledger of the name before ended, a signed note; None: it signed nothing, so it was none. `first_end`:
     that of a first ledger which ended before such notes were kept. May be interrupted anywhere and called again.

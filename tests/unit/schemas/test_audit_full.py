@@ -91,6 +91,7 @@ PLANNED, RELEASED, APPLIED, WITHHELD = FactKind.PLANNED, FactKind.RELEASED, Fact
 PAUSED: dict[str, Any] = {"reason": Reason.PAUSED}
 ADDED, KEY_ENDED = key(FactKind.KEY_ADDED), key(FactKind.KEY_REVOKED)
 OPENED = line(Facts(AT, FactKind.LEDGER_OPENED, BROKER, detail=bytes(32)))
+AGAIN = line(Facts(AT, FactKind.LEDGER_OPENED, BROKER, detail=bytes(32), count=2))
 MIGRATED = line(Facts(AT, FactKind.MIGRATED, BROKER))
 START = [ADDED, grant(GRANTED, 1)]
 PLAN = [*START, received(), delivery(PLANNED)]
@@ -140,6 +141,8 @@ GOOD: dict[str, list[Line]] = {
         MIGRATED,
         delivery(APPLIED, 7),
     ],
+    "another ledger's entries stand again": [AGAIN, *PLAN, delivery(RELEASED)],
+    "a chain, the oldest of the first format": [AGAIN, OPENED, grant(CARRIED, 7), delivery(PLANNED, 7), MIGRATED],
     "refused before anything was planned": [
         delivery(WITHHELD, delivery=None, grant=None, grant_version=None, reason=Reason.PURPOSE)
     ],
