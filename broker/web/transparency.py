@@ -63,7 +63,7 @@ def router(store: Store, key: VerifierKey, cosigning: Cosigning) -> APIRouter:
     async def get_tile(request: Request, path: str) -> Response:
         """A tile of hashes (`<L>/<N>[.p/<W>]`) or a bundle of entries (`entries/<N>[.p/<W>]`)."""
         try:
-            tile = Tile.parse(_as_sent(request, path))
+            tile = Tile.parse(_as_sent(request, f"tile/{path}"))
             content = await _content(store, tile)
         except Refused as fault:
             return problem(fault, 404, request)
@@ -89,9 +89,9 @@ def router(store: Store, key: VerifierKey, cosigning: Cosigning) -> APIRouter:
 
 
 def _as_sent(request: Request, path: str) -> str:
-    """The tile's path; nothing that is a path, where a character was escaped: caches would hold one file twice."""
+    """The file's path; nothing that is a path, where a character was escaped: caches would hold one file twice."""
     raw: bytes = request.scope.get("raw_path") or b""
-    return "" if b"%" in raw else f"tile/{path}"
+    return "" if b"%" in raw else path
 
 
 async def _content(store: Store, tile: Tile) -> bytes:
@@ -104,8 +104,8 @@ async def _content(store: Store, tile: Tile) -> bytes:
 async def _end(store: Store, number: str, request: Request) -> Response:
     path = f"{following.FOLDER}/{number}"
     try:
-        return exact(request, await _file(store, path), TEXT, A_WHILE)
-    except LookupError:
+        return exact(request, await _file(store, _as_sent(request, path)), TEXT, A_WHILE)
+    except (LookupError, Refused):
         return problem(Refused("following.absent", file=path), 404, request)
 
 
