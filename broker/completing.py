@@ -50,6 +50,10 @@ COMPLETED: Final = "endings-completed"
 """The row of `meta` that says up to where the journal's records are in the rows: `<journal>:<number>`."""
 
 
+_OF_ONE: Final = ("registry.", "rows.")
+"""A row that somebody has edited keeps nobody else's ending from being completed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Completed:
     """One ending that the rows did not know. `done`: whether they do now; if not, it is obeyed all the same."""
@@ -57,6 +61,22 @@ class Completed:
     table: str
     key: bytes
     done: bool
+
+
+async def completed(tx: Transaction) -> int:
+    """The number of the newest record of the journal that the rows of this snapshot are known to hold; 0: of none."""
+    return 0 if tx.journal is None else _number(await _told(tx), tx.journal.journal)
+
+
+async def _told(tx: Transaction) -> str | None:
+    told: str | None = (await tx.execute(select(meta.c.value).where(meta.c.name == COMPLETED))).scalar()
+    return told
+
+
+def _number(told: str | None, journal: str) -> int:
+    """Of another journal's records none is known here."""
+    name, _, number = (told or "").partition(":")
+    return int(number) if name == journal and number.isdecimal() else 0
 
 
 class Completion:
@@ -103,8 +123,8 @@ class Completion:
         self._completed.clear()
         ended = await self._endings.look()
         async with self._store.glance() as tx:
-            told = (await tx.execute(select(meta.c.value).where(meta.c.name == COMPLETED))).scalar()
-        before = self._number(told)
+            told = await _told(tx)
+        before = _number(told, self._endings.journal)
         if before > ended.position:
             raise Corrupt("endings.cut", position=ended.position)
         if told is None and ended.position == 0:
@@ -130,18 +150,15 @@ class Completion:
             if not await act(ending):
                 return None
             done = True
-        except Refused as fault:
+        except (Refused, Corrupt) as fault:
+            if isinstance(fault, Corrupt) and not fault.code.startswith(_OF_ONE):
+                raise
             logger().error("endings.not-completed", code=fault.code)
             done = False
         return Completed(ending.table, ending.key, done)
 
     def _place(self, number: int) -> str:
         return f"{self._endings.journal}:{number}"
-
-    def _number(self, told: str | None) -> int:
-        """Of another journal's records none is known here."""
-        journal, _, number = (told or "").partition(":")
-        return int(number) if journal == self._endings.journal and number.isdecimal() else 0
 
     # ── one kind each; False: it is as it should be ─────────────────────────────────────────────────────────────────
 

@@ -19,6 +19,7 @@ from broker.ports import Clock, Entropy
 from broker.store.engine import Store
 from consent import registry
 from consent.explain import Line, dry_run
+from consent.grant import Grant
 from consent.policy import DeclarationFacts
 from schemas import values
 from schemas.catalogue import Catalogue, EventSchema
@@ -100,7 +101,8 @@ class Desk:
         )
         async with self._store.read() as tx:
             subscriptions = await self._lookup.candidates(tx, event_type, territories)
-            grants = await registry.for_routing(tx.conn, [subject], event_type)
+            found = await registry.for_routing(tx.conn, [subject], event_type)
+        grants = [one for one in found if isinstance(one, Grant)]
         return DryRun(facts, tuple(dry_run(facts, subscriptions, grants, at)))
 
     async def declare(

@@ -121,6 +121,11 @@ class Ended:
         found = self._newest.get((table, key))
         return None if found is None else found[1]
 
+    def number(self, table: str, key: bytes) -> int:
+        """The number of the newest record of an object; 0 where nothing was said."""
+        found = self._newest.get((table, key))
+        return 0 if found is None else found[0]
+
     def versions(self, grant: bytes) -> list[Ending]:
         """Every record of a grant that is kept, oldest first: what a database that was put back has lost of it."""
         return list(self._versions.get(grant, ()))
@@ -132,6 +137,14 @@ class Ended:
     def of(self, table: str) -> Iterator[Ending]:
         """The newest record of each object of a table."""
         return (ending for _, ending in list(self._newest.values()) if ending.table == table)
+
+    def until(self, number: int) -> "Ended":
+        """What the records up to this one said of the objects that no later one is about."""
+        found = Ended()
+        for each, ending in sorted(self._newest.values(), key=lambda one: one[0]):
+            if each <= number:
+                found.add(each, ending)
+        return found
 
     def after(self, number: int) -> list[tuple[int, Ending]]:
         """The newest record of each object that was told of since, in order."""

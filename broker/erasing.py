@@ -79,7 +79,7 @@ class Erasing:
         stood = {facts.grant: facts.grant_version for facts in told if facts.kind in _OF_GRANTS and facts.grant}
         ids = [GrantId(grant) for grant in stood if grant is not None]
         await tx.lock_shared(ids)
-        for grant in (await registry.current(tx.conn, ids)).values():
+        for grant in (await registry.readable(tx.conn, ids)).values():
             if not grant.status.over and stood[grant.id] == grant.version:
                 self._recorder.grant(tx, FactKind.CARRIED, grant, grant.changed_at, written=self._clock())
 

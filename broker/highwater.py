@@ -25,6 +25,8 @@ from schemas.names import Instant
 
 ROLLED_BACK: Final = "ledger.rolled-back"
 NEEDS_SUCCESSOR: Final = "ledger.needs-successor"
+_AT_ONCE: Final = 10_000
+"""Entries in one question: PostgreSQL takes 32,767 parameters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +134,12 @@ async def compared(tx: Transaction, size: int, mark: Mark | None) -> tuple[Fault
 
 
 async def _waiting(tx: Transaction, order: Sequence[int]) -> int:
-    waiting = (ledger_entries.c.id.in_(order), ledger_entries.c.position.is_(None))
-    found: int = (await tx.execute(select(func.count()).select_from(ledger_entries).where(*waiting))).scalar_one()
+    """How many of these entries wait for a position."""
+    found = 0
+    for first in range(0, len(order), _AT_ONCE):
+        ids = order[first : first + _AT_ONCE]
+        waiting = (ledger_entries.c.id.in_(ids), ledger_entries.c.position.is_(None))
+        found += (await tx.execute(select(func.count()).select_from(ledger_entries).where(*waiting))).scalar_one()
     return found
 
 

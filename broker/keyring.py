@@ -5,12 +5,12 @@ process.
 Keeps: what is cached here is forgotten as soon as the store no longer lists it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 
 from broker.ports import KeyKind, KeyStore
 from schemas.directory import Directory, SealingKeyEntry, SigningKeyEntry
-from schemas.errors import Refused
+from schemas.errors import Refused, Unavailable
 from schemas.hpke import SealingKey
 from schemas.names import Instant, Kid, PartyId
 from schemas.signing import POLICIES, PrivateKey
@@ -59,6 +59,9 @@ class Keyring:
 
     def consent_epochs(self) -> Mapping[int, bytes]:
         """The consent epoch keys that are alive: epoch -> 32 bytes."""
+        return Epochs(self._living_epochs)
+
+    def _living_epochs(self) -> dict[int, bytes]:
         alive = self._keys.names(KeyKind.CONSENT_EPOCH)
         self._epochs = {name: self._epochs.get(name) or self._keys.read(KeyKind.CONSENT_EPOCH, name) for name in alive}
         return {int(name): key for name, key in self._epochs.items()}
@@ -77,6 +80,33 @@ class Keyring:
         if (kind, name) not in self._sealing:
             self._sealing[kind, name] = SealingKey.from_raw(entry.suite, self._keys.read(kind, name))
         return self._sealing[kind, name]
+
+
+class Epochs(Mapping[int, bytes]):
+    """The consent epoch keys that lived when they were asked for: epoch -> 32 bytes; and one that came since.
+
+    A key is in the store before the first row lies under it. So an epoch whose key is not there when it is looked for
+    again never was, whatever a row says; but for one that came and went meanwhile: Unavailable
+    `registry.epoch-key-missing`, and the next reading finds its rows under the one after it.
+    """
+
+    def __init__(self, read: Callable[[], dict[int, bytes]]) -> None:
+        self._read = read
+        self._living = read()
+
+    def __getitem__(self, epoch: int) -> bytes:
+        newest = max(self._living, default=0)
+        if epoch > newest:
+            self._living = self._read() | self._living
+            if newest < epoch < max(self._living, default=0) and epoch not in self._living:
+                raise Unavailable("registry.epoch-key-missing", epoch=epoch)
+        return self._living[epoch]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._living)
+
+    def __len__(self) -> int:
+        return len(self._living)
 
 
 def _valid(entry: SigningKeyEntry, at: Instant) -> bool:

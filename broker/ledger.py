@@ -9,6 +9,7 @@ Source: docs/protocol.md, section 8; RFC 9162; C2SP tlog-tiles and tlog-checkpoi
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
@@ -16,6 +17,7 @@ from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
 from broker import highwater, predecessors
 from broker.crashpoints import mark
 from broker.ended import Mark
+from broker.highwater import Standing
 from broker.observe import every_detail, logger
 from broker.openings import Openings
 from broker.ports import Clock, Entropy
@@ -44,6 +46,16 @@ GRACE_MS = 2_000
 
 ORDER = b"ledger/order"
 """The lock of whoever orders: another reads where the ledger ends only after this one's checkpoint is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Ahead:
+    """What was arranged for the batches to come, while the newest checkpoint covers this many entries: a long backlog
+    is read once. -1: nothing was arranged yet.
+    """
+
+    size: int
+    batches: Sequence[list[int]]
 
 
 class Ledger:
@@ -111,26 +123,34 @@ class Ledger:
         return await self._sequence(None)
 
     async def _sequence(self, before: int | None) -> int:
-        total, count = 0, BATCH
-        while count >= BATCH:
+        total = 0
+        ahead: _Ahead | None = _Ahead(-1, [])
+        while ahead is not None:
             async with self._store.begin() as tx:
-                count = await self._sequence_batch(tx, before)
+                count, ahead = await self._sequence_batch(tx, before, ahead)
             total += count
         await self._said.look(self._store, before)
         return total
 
-    async def _sequence_batch(self, tx: Transaction, before: int | None) -> int:
+    async def _sequence_batch(self, tx: Transaction, before: int | None, ahead: _Ahead) -> tuple[int, _Ahead | None]:
+        """Order what comes next. Returns how many entries, and what is left; None: nothing."""
         await tx.lock_exclusive([ORDER])
         old = await size_of(tx)
-        standing = await highwater.standing(
-            tx, old, self._origin
-        )  # a database that is older than what was signed signs nothing
-        arranged = standing.order
-        if arranged is None:
-            rows = await tx.execute(_WAITING)
-            arranged = arrange([Waiting(row.id, row.window, row.chain) for row in rows], before, BATCH, self._entropy)
-        if not arranged:
-            return 0
+        standing = await highwater.standing(tx, old, self._origin)  # of what was put back nothing is signed
+        if standing.order is not None:
+            return await self._sign(tx, old, standing, standing.order), _Ahead(-1, [])
+        batches = ahead.batches if ahead.size == old else await self._arranged(tx, before)
+        if not batches:
+            return 0, None
+        count = await self._sign(tx, old, standing, batches[0])
+        return count, _Ahead(old + count, batches[1:]) if batches[1:] else None
+
+    async def _arranged(self, tx: Transaction, before: int | None) -> list[list[int]]:
+        rows = await tx.execute(_WAITING)
+        return arrange([Waiting(row.id, row.window, row.chain) for row in rows], before, BATCH, self._entropy)
+
+    async def _sign(self, tx: Transaction, old: int, standing: Standing, arranged: Sequence[int]) -> int:
+        """Positions, tiles and a checkpoint for these entries, in this order. Returns how many have a place."""
         ordered = await self._place(tx, old, arranged)
         if not ordered:
             return 0
@@ -155,10 +175,11 @@ class Ledger:
         rows = list(await tx.execute(_PLACED, {"first": old}))
         copies = set((await tx.execute(_COPIES, {"first": old})).scalars())
         ours = [row for row in rows if row.id not in copies and self._is_ours(row)]
-        if len(ours) < len(rows):
+        if len(ours) < len(arranged):
             kept = {row.id for row in ours}
             aside = [row for row in rows if row.id not in kept]
-            await tx.execute(_PLACE, [{"of_id": row.id, "at": -row.id} for row in aside])
+            if aside:
+                await tx.execute(_PLACE, [{"of_id": row.id, "at": -row.id} for row in aside])
             if ours:
                 await tx.execute(_PLACE, [{"of_id": row.id, "at": old + number} for number, row in enumerate(ours)])
             # Crash here: they wait where they were, for all is one transaction; the next turn sets them aside.

@@ -6,7 +6,7 @@ consent and a replayed dead letter all obey the same rule; what was applied is n
 reach back: only its giver's wish, or an operator's replay, gives it a declaration that was routed before it.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from sqlalchemy import delete, update
@@ -36,6 +36,7 @@ from consent import registry
 from consent.grant import Grant
 from consent.policy import DeclarationFacts, Deny, Permit, Share, Subscription, decide
 from consent.policy import standing as why_not_standing
+from consent.rows import Read, Unreadable
 from schemas.catalogue import Catalogue, EventSchema
 from schemas.entry import TAG_BYTES
 from schemas.envelope import VerifiedDeclaration
@@ -88,7 +89,7 @@ class Standing:
     """The grants and consent keys that decide for some citizens and one type, read in this transaction under a lock.
 
     A grant that is bound while planning takes its next version's place here. `unsound` are those that live by their row
-    and whose key is bound to another: they decide nothing.
+    and whose key is bound to another, and rows that are no grant: they decide nothing.
     """
 
     grants: Mapping[SubjectRef, dict[GrantId, Grant]]
@@ -106,14 +107,17 @@ async def standing_of(
     not. Those are locked, too, and read again: another may have bound them, or hold them to release under them.
     """
     await tx.lock_shared([citizen_lock(subject) for subject in subjects])
-    there = await registry.for_routing(tx.conn, subjects, event_type)
+    there, unreadable = _parted(await registry.for_routing(tx.conn, subjects, event_type))
     if unbound := sorted(grant.id for grant in there if grant.unbound):
         await tx.lock_exclusive(unbound)
-        there = await registry.for_routing(tx.conn, subjects, event_type)
+        there, unreadable = _parted(await registry.for_routing(tx.conn, subjects, event_type))
     found = await registry.consent_keys_of(tx.conn, [grant for grant in there if not grant.status.over], keys)
     broken = await registry.unsound(tx.conn, there, found)
     grants: dict[SubjectRef, dict[GrantId, Grant]] = {subject: {} for subject in subjects}
     unsound: dict[SubjectRef, set[GrantId]] = {subject: set() for subject in subjects}
+    for one in unreadable:
+        unsound[SubjectRef(one.subject)].add(GrantId(one.id))
+        logger().error("consents.unsound", grant=GrantId(one.id), code=one.code)
     for grant in ended_grants.caught_up(await tx.endings(), there):
         if grant.id in broken:
             unsound[grant.subject].add(grant.id)
@@ -121,6 +125,11 @@ async def standing_of(
         else:
             grants[grant.subject][grant.id] = grant
     return Standing(grants, found, unsound, keys)
+
+
+def _parted(found: Sequence[Read]) -> tuple[list[Grant], list[Unreadable]]:
+    grants = [one for one in found if isinstance(one, Grant)]
+    return grants, [one for one in found if isinstance(one, Unreadable)]
 
 
 @dataclass(frozen=True, slots=True)

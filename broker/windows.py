@@ -26,17 +26,19 @@ class Waiting:
     chain: bytes | None
 
 
-def arrange(waiting: Sequence[Waiting], before: int | None, most: int, entropy: Entropy) -> list[int]:
-    """The ids of what comes next, in its order: whole windows that begin before `before` (None: all that there are), as
-    many as it takes to reach `most`. `waiting` in the order of writing, all of it.
+def arrange(waiting: Sequence[Waiting], before: int | None, most: int, entropy: Entropy) -> list[list[int]]:
+    """The ids of what comes next, in its order and in batches: each of whole windows that begin before `before` (None:
+    all that there are), as many as it takes to reach `most`. `waiting` in the order of writing, all of it.
     """
-    arranged: list[int] = []
+    batches: list[list[int]] = []
     for window, entries in groupby(sorted(_placed(waiting), key=lambda each: each[0]), key=lambda each: each[0]):
-        if (before is not None and window >= before) or len(arranged) >= most:
+        if before is not None and window >= before:
             break
+        if not batches or len(batches[-1]) >= most:
+            batches.append([])
         for _, segment in groupby(_segments([one for _, one in entries]), key=lambda each: each[0]):
-            arranged += _placed_in([one for _, one in segment], entropy)
-    return arranged
+            batches[-1] += _placed_in([one for _, one in segment], entropy)
+    return batches
 
 
 def _placed(waiting: Sequence[Waiting]) -> list[tuple[int, Waiting]]:

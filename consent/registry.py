@@ -111,15 +111,23 @@ async def current(conn: AsyncConnection, ids: Iterable[GrantId]) -> dict[GrantId
     return heads
 
 
+async def readable(conn: AsyncConnection, ids: Iterable[GrantId]) -> dict[GrantId, Grant]:
+    """As `current`, for who goes on with the others where somebody has made one unreadable: that one is absent."""
+    heads: dict[GrantId, Grant] = {}
+    for chunk in _chunks(ids):
+        heads |= {grant.id: grant for grant in _readable(await conn.execute(_CURRENT, {"ids": chunk}))}
+    return heads
+
+
 async def of_pairs(conn: AsyncConnection, wanted: Mapping[GrantId, SubjectRef]) -> dict[GrantId, Grant]:
-    """As `current`, where it is known whose grants they are: each is looked for in one partition only.
+    """As `readable`, where it is known whose grants they are: each is looked for in one partition only.
 
     A grant of another citizen is absent where the table is partitioned, and found where it is not: callers compare.
     """
     heads: dict[GrantId, Grant] = {}
     for chunk in _chunks(sorted(wanted)):
         found = await conn.execute(HEADS, {"ids": chunk, "subjects": [wanted[GrantId(one)] for one in chunk]})
-        heads |= {grant.id: grant for grant in map(rows.grant_of, found)}
+        heads |= {grant.id: grant for grant in _readable(found)}
     return heads
 
 
@@ -131,14 +139,15 @@ async def of_subject(conn: AsyncConnection, subject: SubjectRef) -> tuple[Grant,
 
 async def for_routing(
     conn: AsyncConnection, subjects: Collection[SubjectRef], event_type: EventType
-) -> tuple[Grant, ...]:
-    """The heads that decide for these citizens and this type, by subject, then oldest first.
+) -> tuple[rows.Read, ...]:
+    """The heads that decide for these citizens and this type, by subject, then oldest first. A row that is no grant
+    comes as `Unreadable`: it decides nothing, and stops nobody else.
 
     Ended ones are among them, because the citizen is told why nothing went out. `policy.decide` takes one subject's.
     """
-    found: list[Grant] = []
+    found: list[rows.Read] = []
     for chunk in _chunks(sorted(set(subjects))):
-        found += map(rows.grant_of, await conn.execute(ROUTING, {"subjects": chunk, "event_type": event_type}))
+        found += map(rows.read, await conn.execute(ROUTING, {"subjects": chunk, "event_type": event_type}))
     return tuple(found)
 
 
@@ -149,12 +158,14 @@ async def history(conn: AsyncConnection, grant_id: GrantId) -> tuple[Grant, ...]
 
 
 async def due_to_expire(conn: AsyncConnection, at: Instant, limit: int = CHUNK) -> tuple[Grant, ...]:
-    """Heads whose end date has come and whose keys still live, longest overdue first."""
+    """Heads whose end date has come and whose keys still live, longest overdue first; of `limit` rows, those that are
+    grants.
+    """
     living = grants.c.status.in_([Status.ACTIVE.value, Status.PAUSED.value])
     overdue = (
         select(grants).where(living, grants.c.expires_at <= at).order_by(grants.c.expires_at, grants.c.id).limit(limit)
     )
-    return tuple(map(rows.grant_of, await conn.execute(overdue)))
+    return tuple(_readable(await conn.execute(overdue)))
 
 
 async def consent_key(conn: AsyncConnection, grant: Grant, epoch_keys: Mapping[int, bytes]) -> bytes | None:
@@ -168,7 +179,7 @@ async def consent_keys_of(
     """The living consent keys of these grants, 32 bytes each. `epoch_keys`: epoch -> 32 bytes.
 
     A grant whose key is bound to anything else than the version given, or does not unwrap, is absent: see `unsound`.
-    Raises Unavailable `registry.epoch-key-missing` (a rotation that this process has not read yet).
+    Raises what `epoch_keys` raises.
     """
     opened: dict[GrantId, bytes] = {}
     wanted = {grant.id: grant for grant in heads}
@@ -255,13 +266,11 @@ async def rewrap(
 
 def _unwrapped(row: Row[Any], epoch_keys: Mapping[int, bytes]) -> bytes | None:
     """The key of a row; None where it does not unwrap, or lies under an epoch that never was or is over."""
-    if row.epoch not in epoch_keys:
-        if row.epoch == max(epoch_keys, default=0) + 1:  # a rotation, it may be, that this process has not read yet
-            raise Unavailable("registry.epoch-key-missing", epoch=row.epoch)
+    epoch_key = epoch_keys.get(row.epoch)
+    if epoch_key is None:
         return None
     try:
-        bound = keyring.Bound(GrantId(row.grant_id), row.digest, row.epoch)
-        return keyring.unwrap(row.wrapped, bound, epoch_keys[row.epoch])
+        return keyring.unwrap(row.wrapped, keyring.Bound(GrantId(row.grant_id), row.digest, row.epoch), epoch_key)
     except (Corrupt, ValueError):
         return None
 
@@ -311,6 +320,10 @@ async def _walk(
         yield found
         last = tuple(found[-1]._mapping[column] for column in key)
         found = (await conn.execute(page.where(tuple_(*key) > last))).all()
+
+
+def _readable(found: Iterable[Row[Any]]) -> Iterator[Grant]:
+    return (one for one in map(rows.read, found) if isinstance(one, Grant))
 
 
 def _chunks(values: Iterable[bytes]) -> Iterator[list[bytes]]:

@@ -35,6 +35,7 @@ class Unreadable:
     """A row that is no grant: where it is, and the code of what is wrong with it."""
 
     id: bytes
+    subject: bytes
     version: int
     code: str
 
@@ -120,12 +121,12 @@ def read(row: Row[Any]) -> Read:
     try:
         return _grant(row)
     except Refused as refused:
-        return Unreadable(bytes(row.id), row.version, refused.code)
+        return Unreadable(bytes(row.id), bytes(row.subject), row.version, refused.code)
     except (
         ValueError,
         TypeError,
     ):  # no member of an enumeration, no JSON, no list: all of them somebody else's writing
-        return Unreadable(bytes(row.id), row.version, "registry.unreadable")
+        return Unreadable(bytes(row.id), bytes(row.subject), row.version, "registry.unreadable")
 
 
 def _grant(row: Sequence[Any]) -> Grant:

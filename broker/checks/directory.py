@@ -9,6 +9,7 @@ from dataclasses import asdict
 from sqlalchemy import select
 
 from broker.checks.finding import Finding
+from broker.completing import completed
 from broker.directory import reading
 from broker.directory.registrar import party_row
 from broker.directory.subscribing import subscription_digest
@@ -34,8 +35,9 @@ async def check(tx: Transaction, entries: list[Facts], log: VerifierKey) -> Asyn
     try:
         version = await reading.version(tx)
         every = Unchecked()  # signed or not (`checks.rows`): each is compared with the ledger here
-        directory = await reading.snapshot(tx, every)
-        subscriptions = await reading.subscriptions(tx, every)
+        ended = (await tx.endings()).until(await completed(tx))  # the others are `checks.endings`' business
+        directory = await reading.snapshot(tx, every, ended)
+        subscriptions = await reading.subscriptions(tx, every, ended)
     except Corrupt as fault:
         wrong = str(fault.details.get("wrong", fault.code))
         yield Finding("directory.unreadable", fault.pointer or "directory", wrong)

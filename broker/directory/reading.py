@@ -93,17 +93,21 @@ async def party(tx: Transaction, rows: RowReader, party_id: PartyId) -> Party:
     return found[0]
 
 
-async def subscriptions(tx: Transaction, rows: RowReader) -> tuple[Subscription, ...]:
-    """Every subscription, ended ones too, by recipient and purpose. Raises Corrupt `directory.unreadable`."""
+async def subscriptions(tx: Transaction, rows: RowReader, ended: Ended | None = None) -> tuple[Subscription, ...]:
+    """Every subscription, ended ones too, by recipient and purpose. `ended`: as `snapshot` has it.
+
+    Raises Corrupt `directory.unreadable`.
+    """
     table = tables.subscriptions
     ordered = select(table).order_by(table.c.recipient, table.c.purpose, table.c.id)
-    ended = await tx.endings()
+    ended = await tx.endings() if ended is None else ended
     return tuple(_obeyed(one, ended) for one in await _all(tx, rows, table, ordered, subscription_of))
 
 
-async def snapshot(tx: Transaction, rows: RowReader) -> Directory:
+async def snapshot(tx: Transaction, rows: RowReader, ended: Ended | None = None) -> Directory:
     """Every key, right and policy, checked as whoever pins it would check.
 
+    `ended`: what counts as ended whatever the rows say, if that is not all that the journal says by now.
     Raises Corrupt `directory.unreadable`, `directory.no-broker`.
     """
     known = await all_parties(tx, rows)
@@ -115,7 +119,7 @@ async def snapshot(tx: Transaction, rows: RowReader) -> Directory:
         found = await _all(tx, rows, table, select(table), read)
         return tuple(one for one in found if one.party in ids or not rows.checks)
 
-    ids, ended = {one.id for one in known}, await tx.endings()
+    ids, ended = {one.id for one in known}, await tx.endings() if ended is None else ended
     signing, sealing = tables.signing_keys, tables.sealing_keys
     try:
         return Directory.of(

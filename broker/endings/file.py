@@ -1,10 +1,11 @@
 """The journal in a file: append-only, in a private folder beside the keys.
 
-    journal   header | frame | frame | ...        mark   two slots of 64 KiB, written in turn: u32 length | sealed mark
+    journal   header | frame | frame | ...        mark   the sealed mark; empty before the first
 
 Refuses: a file that another account owns or can open; a journal whose key is there and whose file is not.
 Keeps: the port's promises. Writers take the folder's lock, in every process; what a crash left half written at the end
-is cut off by the next one. Readers take none: one `stat`, and what is new.
+is cut off by the next one. Readers take none: one `stat`, and what is new. A new mark takes the place of the one before
+as a whole file, however many entries it names.
 Source: docs/architecture.md, "The endings journal".
 """
 
@@ -29,7 +30,6 @@ from schemas.names import Instant
 
 JOURNAL: Final = "journal"
 MARK: Final = "mark"
-SLOT_BYTES: Final = 65_536
 _UNFINISHED: Final = ".unfinished"
 _SAFELY: Final = os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -50,8 +50,6 @@ class FileEndings(Endings):
         self._offset = 0
         self._place = Place(0, b"")
         self._ended = Ended()
-        self._mark_seen: _Sign | None = None
-        self._marked: tuple[int, Mark | None] = (0, None)
         with _faults(), self._reading:
             self._read()
 
@@ -91,7 +89,7 @@ class FileEndings(Endings):
         return self._ended
 
     async def marked(self) -> Mark | None:
-        with _faults(), self._reading:
+        with _faults():
             return self._read_mark()[1]
 
     async def compact(self, before: Instant, over: Mapping[str, Instant]) -> int:
@@ -130,28 +128,13 @@ class FileEndings(Endings):
         self._seen = _sign(found)
 
     def _read_mark(self) -> tuple[int, Mark | None]:
-        """The newer of the two slots; one that a crash interrupted does not open, and was never relied on."""
+        """How many marks there were, and the newest: a whole file, for it got its name by being renamed."""
         descriptor = _opened(self._folder.path / MARK, os.O_RDONLY)
         try:
-            found = os.fstat(descriptor)
-            if _sign(found) != self._mark_seen:
-                slots = [os.pread(descriptor, SLOT_BYTES, number * SLOT_BYTES) for number in (0, 1)]
-                written = [slot for slot in slots if any(slot)]
-                opened = [each for slot in written if (each := self._slot(slot)) is not None]
-                if written and not opened and len(written) > 1:
-                    raise Corrupt("endings.damaged", number=0)
-                self._marked = max(opened, key=lambda each: each[0], default=(0, None))
-                self._mark_seen = _sign(found)
+            sealed = _all(descriptor, 0, os.fstat(descriptor).st_size)
         finally:
             os.close(descriptor)
-        return self._marked
-
-    def _slot(self, slot: bytes) -> tuple[int, Mark] | None:
-        size = int.from_bytes(slot[:LENGTH_BYTES], "big")
-        try:
-            return self._frames.open_mark(bytes.fromhex(self.journal), slot[LENGTH_BYTES : LENGTH_BYTES + size])
-        except Corrupt:
-            return None
+        return self._frames.open_mark(bytes.fromhex(self.journal), sealed) if sealed else (0, None)
 
     # ── writing ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -182,19 +165,11 @@ class FileEndings(Endings):
                 os.close(descriptor)
 
     def _move_mark(self, encoded: bytes, seen: Mark | None) -> None:
-        with self._alone():
-            with self._reading:
-                count, now = self._read_mark()
+        with self._alone() as held:
+            count, now = self._read_mark()
             if now != seen:
                 raise Unavailable("endings.marked-meanwhile")
-            sealed = self._frames.seal_mark(bytes.fromhex(self.journal), count + 1, encoded)
-            slot = (len(sealed).to_bytes(LENGTH_BYTES, "big") + sealed).ljust(SLOT_BYTES, b"\x00")
-            descriptor = _opened(self._folder.path / MARK, os.O_RDWR)
-            try:
-                _put(descriptor, [slot], (count + 1) % 2 * SLOT_BYTES)
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            self._replace(MARK, self._frames.seal_mark(bytes.fromhex(self.journal), count + 1, encoded), held)
             mark("endings.marked")
             # Crash here: the mark is ahead of the ledger, by entries that it names; the next turn signs just these.
 
@@ -212,14 +187,18 @@ class FileEndings(Endings):
                 if number in stays:
                     made.append(self._frames.seal(journal, number, place, ending.encode()))
                     place, _ = self._frames.open(journal, place, made[-1])
-            _write_new(self._folder.path / _UNFINISHED, b"".join(made), os.O_EXCL)
-            mark("endings.compacting")
-            # Crash here: a file without its name, which the next writer takes away; the journal is as it was.
-            os.rename(self._folder.path / _UNFINISHED, self._path)
-            os.fsync(held)
+            self._replace(JOURNAL, b"".join(made), held)
             mark("endings.compacted")
             # Crash here: it is done.
         return len(records) - len(stays)
+
+    def _replace(self, name: str, content: bytes, held: int) -> None:
+        """A file gets another content, whole or not at all, and durably. The caller is alone."""
+        _write_new(self._folder.path / _UNFINISHED, content, os.O_EXCL)
+        mark("endings.unfinished")
+        # Crash here: a file without its name, which the next writer takes away; the one of this name is as it was.
+        os.rename(self._folder.path / _UNFINISHED, self._folder.path / name)
+        os.fsync(held)
 
     def _records(self) -> list[tuple[int, Ending]]:
         """Every record that there is."""

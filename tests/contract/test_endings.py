@@ -16,7 +16,7 @@ import pytest
 import pytest_asyncio
 
 from broker.ended import ENDING_BYTES, FOREVER, Ending, Endings, Mark, key_of
-from broker.endings.file import JOURNAL, FileEndings
+from broker.endings.file import JOURNAL, MARK, FileEndings
 from broker.endings.memory import MemoryEndings
 from broker.endings.sql import SqlEndings
 from broker.keys.memory import MemoryKeys
@@ -156,11 +156,21 @@ class TestEndings:
         await journal.move_mark(successor, first)
         assert successor == await (await place.open()).marked()
 
-    async def test_the_largest_mark_fits(self, place: Place) -> None:
-        journal = await place.open()
-        mark = Mark(2**40, bytes(32), "n" * 2000, tuple(range(2**40, 2**40 + 4096)))
-        await journal.move_mark(mark, None)
-        assert mark == await (await place.open()).marked()
+    async def test_a_mark_of_a_window_of_100_000_entries_fits_before_and_after_a_small_one(self, place: Place) -> None:
+        journal, seen = await place.open(), None
+        for size in (1, 100_000, 100_001, 1):
+            mark = Mark(2**40, bytes(32), "n" * 2000, tuple(range(2**40, 2**40 + size)))
+            await journal.move_mark(mark, seen)
+            assert mark == await journal.marked() == await (await place.open()).marked()
+            seen = mark
+
+    async def test_marks_that_follow_at_once_are_each_seen_by_the_others(self, place: Place) -> None:
+        journals = [await place.open() for _ in range(3)]
+        seen = None
+        for number in range(60):
+            mark = Mark(number, bytes(32), "note", (number,))
+            await journals[number % 3].move_mark(mark, seen)
+            seen = mark
 
     async def test_a_compaction_keeps_the_newest_of_each_and_all_that_is_young(self, place: Place) -> None:
         journal, other = await place.open(), await place.open()
@@ -344,13 +354,25 @@ async def test_a_last_record_that_a_power_cut_tore_is_cut_off_by_the_next_writer
 
 async def test_a_mark_that_a_power_cut_tore_is_not_the_mark(kept: Kept) -> None:
     journal = kept.open()
-    first = Mark(3, bytes(32), "note", (1,))
+    first, second = Mark(3, bytes(32), "note", (1,)), Mark(4, bytes(32), "note", (2,))
     await journal.move_mark(first, None)
-    await journal.move_mark(Mark(4, bytes(32), "note", (2,)), first)
-    content = bytearray((kept.folder / "mark").read_bytes())
-    content[20] ^= 1  # in the first slot, where the second mark went
-    (kept.folder / "mark").write_bytes(bytes(content))
-    assert first == await kept.open().marked()
+    torn = kept.folder / ".unfinished"
+    torn.write_bytes((kept.folder / MARK).read_bytes()[:40])
+    torn.chmod(0o600)
+    assert first == await journal.marked() == await kept.open().marked()
+    await journal.move_mark(second, first)
+    assert second == await kept.open().marked()
+    assert sorted(each.name for each in kept.folder.iterdir()) == [JOURNAL, MARK]
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda all_: all_[:-1], lambda all_: all_ + b"x", lambda all_: all_[:9], bytes.swapcase]
+)
+async def test_a_mark_that_was_edited_is_none(kept: Kept, damage: Callable[[bytes], bytes]) -> None:
+    journal = kept.open()
+    await journal.move_mark(Mark(3, bytes(32), "note", (1,)), None)
+    (kept.folder / MARK).write_bytes(damage((kept.folder / MARK).read_bytes()))
+    assert "endings.damaged" == await code_of(journal.marked(), Corrupt)
 
 
 async def test_a_full_disk_ends_nothing_and_spoils_nothing(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:

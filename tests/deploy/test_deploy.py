@@ -141,12 +141,13 @@ def test_nginx_understands_its_part(tmp_path: Path) -> None:
     ]
     subprocess.run(made, check=True, capture_output=True)
     shutil.copy(certificate, tmp_path / "tls/administrations-ca.pem")
-    part = (DEPLOY / "nginx/unefois.conf").read_text().replace("/etc/unefois/tls", str(tmp_path / "tls"))
+    part = re.sub(r"/etc/unefois/(tls/[^;]+)", rf'"{tmp_path}/\1"', (DEPLOY / "nginx/unefois.conf").read_text())
     (tmp_path / "part.conf").write_text(part)
     temporary = "".join(
-        f"{kind}_temp_path {tmp_path}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        f'{kind}_temp_path "{tmp_path}/{kind}";' for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
-    whole = f"pid {tmp_path}/pid; error_log stderr; events {{}} http {{ {temporary} include {tmp_path}/part.conf; }}"
+    include = f'include "{tmp_path}/part.conf";'
+    whole = f'pid "{tmp_path}/pid"; error_log stderr; events {{}} http {{ {temporary} {include} }}'
     (tmp_path / "nginx.conf").write_text(whole)
 
     told = subprocess.run([nginx, "-t", "-c", tmp_path / "nginx.conf"], capture_output=True, text=True, check=False)

@@ -159,7 +159,7 @@ async def test_a_database_copied_over_by_hand_obeys_before_anybody_has_restored_
         assert "ledger.rolled-back" == await code_of(here.home.ledger.sequence_unfinished(), Corrupt)
         assert "ledger.rolled-back" == await code_of(here.take(CAF), Corrupt)
         assert "credentials.revoked" == await code_of(verified(here, of["token"].token))
-        assert {"endings.contradicted", "ledger.stands-still"} <= {one.check for one in await here.home.fsck.check()}
+        assert {"endings.behind", "ledger.stands-still"} <= {one.check for one in await here.home.fsck.check()}
     async with place.opened() as here:
         assert ENDED == await states(here, of)
 

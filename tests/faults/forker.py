@@ -1,6 +1,6 @@
 """Imports the broker once; then forks for each line it reads: runs one step of a day until a crash point kills it.
 
-A line is `FOLDER STEP MARK[:N]`, the answer the signal that ended the child (9 where it was killed), or minus its exit
+A line is `STEP MARK[:N] FOLDER`, the answer the signal that ended the child (9 where it was killed), or minus its exit
 code: 0 when the step came to its end alive.
 """
 
@@ -27,7 +27,7 @@ def child(folder: str, step: str, setting: str) -> None:
 
 def main() -> None:
     for line in sys.stdin:
-        folder, step, setting = line.split()
+        step, setting, folder = line.rstrip("\n").split(" ", 2)
         pid = os.fork()
         if pid == 0:
             child(folder, step, setting)

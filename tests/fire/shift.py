@@ -42,8 +42,10 @@ CHECKED: Final = 10
 WEARY: Final = 20
 """Workers that live to their end, one after the other, before we say that nobody dies any more."""
 
-UNFINISHED: Final = {"keys.orphan", "keys.outlived"}
-"""A secret that was written and the book not yet, or destroyed by the book and still there: upkeep finishes that."""
+UNFINISHED: Final = {"endings.behind", "keys.orphan", "keys.outlived"}
+"""An ending that is in the journal and not in its row yet; a secret that was written and the book not yet, or destroyed
+by the book and still there: upkeep finishes that.
+"""
 
 LATE: Final = (
     *(

@@ -25,9 +25,9 @@ Plant = Callable[[pytest.MonkeyPatch, Board], None]
 def order_of_writing(patch: pytest.MonkeyPatch, _: Board) -> None:
     """Windows are not shuffled."""
 
-    def arrange(waiting: Sequence[Waiting], before: int | None, most: int, _: object) -> list[int]:
+    def arrange(waiting: Sequence[Waiting], before: int | None, _most: int, _: object) -> list[list[int]]:
         due = [one for one in waiting if before is None or one.window < before]
-        return [one.id for one in sorted(due, key=attrgetter("window"))][:most]
+        return [[one.id for one in sorted(due, key=attrgetter("window"))]] if due else []
 
     patch.setattr(ledger, "arrange", arrange)
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
 
+from sqlalchemy import make_url
+
 from broker.founding import create_home
 from broker.settings.choices import Settings
 from broker.wiring import open_home
@@ -25,6 +27,11 @@ from tests.services.databases import Databases
 from tests.world import Clock, World, populate, settings
 
 HOUR = 3_600_000
+
+
+def file_of(settings: Settings) -> Path:
+    """Where its database is, on SQLite."""
+    return Path(str(make_url(settings.database_url).database))
 
 
 @dataclass
@@ -101,4 +108,4 @@ class Estate:
 
     @property
     def _file(self) -> Path:
-        return Path(self.settings.database_url.partition("///")[2])
+        return file_of(self.settings)

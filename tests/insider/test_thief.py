@@ -4,7 +4,6 @@ import sqlite3
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +15,7 @@ from broker.wiring import assemble, open_log
 from connectors.contract import Rejected
 from schemas.names import Reason
 from tests.faults.test_canary import ACCOUNT, CANARIES, HOME, OF_THE_ACCOUNT, PERSON, TOLD
+from tests.insider.estate import file_of
 from tests.insider.hand import Hand
 from tests.insider.open import IDENTITY, VALUE
 from tests.insider.watch import Watch
@@ -84,7 +84,7 @@ async def test_a_dump_of_every_table_tells_no_value_and_no_name(watch: Watch) ->
 async def test_the_files_of_a_database_tell_no_value_and_no_name_not_even_of_what_was_deleted(watch: Watch) -> None:
     await lived(watch.here)
     await watch.begins()
-    file = Path(watch.here.home.settings.database_url.partition("///")[2])
+    file = file_of(watch.here.home.settings)
 
     stolen = b"".join(each.read_bytes() for each in file.parent.glob(f"{file.name}*"))
     assert len(stolen) > 100_000
@@ -105,7 +105,7 @@ async def test_an_old_copy_with_todays_keys_opens_nothing_after_a_rotation(watch
     await here.declare(MOVED, here.moved())
     await here.step()
     copy = here.folder / "stolen.db"
-    source = here.home.settings.database_url.partition("///")[2]
+    source = file_of(here.home.settings)
     with closing(sqlite3.connect(source)) as live, closing(sqlite3.connect(copy)) as stolen:
         live.backup(stolen)
     if "revoked" in attack:

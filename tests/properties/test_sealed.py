@@ -213,7 +213,8 @@ class Written:
 def ordered(written: Written) -> list[Line]:
     """As the ledger has it: windows one after the other, each shuffled."""
     waiting = [Waiting(number, line.entry.window, line.chain) for number, line in enumerate(written.lines)]
-    return [written.lines[number] for number in arrange(waiting, None, len(waiting), written.bytes)]
+    batches = arrange(waiting, None, len(waiting), written.bytes)
+    return [written.lines[number] for batch in batches for number in batch]
 
 
 def found(lines: list[Line]) -> Iterator[Violation]:
@@ -285,7 +286,8 @@ def test_each_order_of_what_is_of_different_grants_is_as_likely_as_every_other(b
     counted: Counter[tuple[int, ...]] = Counter()
     for draw in permutations(range(4)):
         drawn = b"".join(rank.to_bytes(16, "big") for rank in draw)
-        counted[tuple(arrange(waiting, None, 9, lambda size, drawn=drawn: drawn[:size]))] += 1
+        (batch,) = arrange(waiting, None, 9, lambda size, drawn=drawn: drawn[:size])
+        counted[tuple(batch)] += 1
 
     ends = ((0,), (9,)) if barrier else ((), ())
     orders = {(*ends[0], *each, *ends[1]) for each in permutations((1, 2, 3, 4)) if each.index(2) < each.index(4)}

@@ -55,9 +55,10 @@ def _binaries() -> Path:
 class Server:
     """A private cluster of ours, that may be killed and started again with what is on its disk."""
 
-    def __init__(self, binaries: Path, folder: Path, memory: str = "128MB") -> None:
-        """Raises Absent."""
+    def __init__(self, binaries: Path, folder: Path, memory: str = "128MB", *, archives: bool = False) -> None:
+        """`archives`: it keeps a copy of its write-ahead log, for `put_back`. Raises Absent."""
         self._memory = memory
+        self._archive = folder / "archive" if archives else None
         self._binaries = binaries
         self._folder = folder
         self._user = "postgres" if os.geteuid() == 0 else None
@@ -71,8 +72,8 @@ class Server:
         """A URL of its maintenance database, for a user who may make databases."""
         return f"postgresql+asyncpg://unefois:{self.password}@127.0.0.1:{self.port}/postgres"
 
-    def start(self) -> None:
-        """Return once it answers. Raises Absent."""
+    def start(self, **more: str) -> None:
+        """Return once it answers; `more`: further settings of the server. Raises Absent."""
         options = {
             "listen_addresses": "127.0.0.1",
             "port": str(self.port),
@@ -81,6 +82,9 @@ class Server:
             "shared_buffers": self._memory,
             "jit": "off",
         }
+        if self._archive is not None:
+            options |= {"archive_mode": "on", "archive_command": f"cp %p {self._archive}/%f"}
+        options |= more
         command = [str(self._binaries / "postgres"), "-D", str(self._folder / "cluster")]
         for name, told in options.items():
             command += ["-c", f"{name}={told}"]
@@ -115,6 +119,27 @@ class Server:
         if self._process is not None:
             end(self._process, signal.SIGINT)
 
+    def base_backup(self, name: str) -> None:
+        """A copy of the running cluster, made as an operator makes it."""
+        to = ["-h", "127.0.0.1", "-p", str(self.port), "-U", "unefois", "-D", str(self._folder / name), "-c", "fast"]
+        command = bound_to_parent([str(self._binaries / "pg_basebackup"), *to], self._user)
+        environment = os.environ | {"PGPASSWORD": self.password}
+        subprocess.run(command, check=True, capture_output=True, cwd=self._folder, env=environment, timeout=120)
+
+    def put_back(self, name: str, *, archived: bool) -> None:
+        """The cluster of a base backup in place of this one, whose disk is lost; `archived`: with the archive of the
+        write-ahead log, to its end. Returns once it answers, and takes writes.
+        """
+        cluster = self._folder / "cluster"
+        shutil.rmtree(cluster)
+        shutil.copytree(self._folder / name, cluster, copy_function=shutil.copy2)
+        if archived:
+            (cluster / "recovery.signal").touch()
+        if self._user is not None:
+            for path in (cluster, *cluster.rglob("*")):
+                shutil.chown(path, self._user, self._user)
+        self.start(hot_standby="off", restore_command=f"cp {self._archive}/%f %p")
+
     def _running(self) -> "subprocess.Popen[bytes]":
         if self._process is None:
             raise Absent("it was not started")
@@ -122,8 +147,10 @@ class Server:
 
     def _initialise(self) -> None:
         (self._folder / "password").write_text(self.password)
+        if self._archive is not None:
+            self._archive.mkdir()
         if self._user is not None:
-            for path in (self._folder, self._folder / "password"):
+            for path in (self._folder, *self._folder.iterdir()):
                 shutil.chown(path, self._user, self._user)
         initdb = [str(self._binaries / "initdb"), "-D", str(self._folder / "cluster"), "-U", "unefois", "-E", "UTF8"]
         secure = ["--locale=C", "--auth=scram-sha-256", f"--pwfile={self._folder / 'password'}", "--no-instructions"]
@@ -139,14 +166,16 @@ def _children(pid: int) -> list[int]:
 
 
 @contextmanager
-def own(at: Path | None = None, memory: str = "128MB") -> Iterator[Server]:
-    """A server that the caller may kill; `at`: below which folder it keeps its data. Raises Absent."""
+def own(at: Path | None = None, memory: str = "128MB", *, archives: bool = False) -> Iterator[Server]:
+    """A server that the caller may kill; `at`: below which folder it keeps its data; `archives`: see Server. Raises
+    Absent.
+    """
     binaries = _binaries()
     if shutil.which("setpriv") is None and os.geteuid() == 0:
         raise Absent("PostgreSQL does not run as root, and setpriv is missing")
     folder = Path(tempfile.mkdtemp(prefix="unefois-postgres-", dir=at))
     try:
-        server = Server(binaries, folder, memory)
+        server = Server(binaries, folder, memory, archives=archives)
         try:
             server.start()
             yield server

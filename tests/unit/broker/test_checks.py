@@ -67,7 +67,8 @@ async def told_and_planned(here: World) -> None:
 
 
 async def changed(here: World, statement: str) -> list[Finding]:
-    """What fsck finds after somebody who holds the database has run a statement."""
+    """What fsck finds after somebody who holds the database has run a statement; upkeep came by before."""
+    await here.home.completion.finish()
     async with here.home.store.begin() as tx:
         assert (await tx.conn.execute(text(statement))).rowcount > 0
     await resign(here.home)

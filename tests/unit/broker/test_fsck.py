@@ -22,7 +22,7 @@ from broker.answers import Answer, Claim
 from broker.checks.finding import Finding
 from broker.declared import known
 from broker.deliveries import load, record
-from broker.ended import Mark
+from broker.ended import Ending, Mark
 from broker.endings.memory import MemoryEndings
 from broker.keys.memory import MemoryKeys
 from broker.ports import KeyKind
@@ -298,11 +298,22 @@ async def a_source_whose_key_was_stolen_before_it_declared(here: World) -> None:
         await here.home.registrar.revoke_key(tx, kid, here.clock, START)
 
 
-async def a_pause_that_somebody_took_away(here: World) -> None:
-    async with here.home.store.begin() as tx:
+async def the_towns_subscription(here: World) -> bytes:
+    async with here.home.store.read() as tx:
         subscriptions = await here.home.lookup.subscriptions_by_id(tx)
-        mine = next(one for one in subscriptions.values() if one.recipient == RENNES)
-        await here.home.subscribing.pause(tx, mine.id, here.clock())
+    return next(one.id for one in subscriptions.values() if one.recipient == RENNES)
+
+
+async def a_pause_that_a_power_cut_kept_from_its_commit(here: World) -> None:
+    mine, at = await the_towns_subscription(here), here.clock()
+    await here.home.endings.write([Ending.of(paused_subscriptions.name, mine, at=at, paused_at=at)])
+
+
+async def a_pause_that_somebody_took_away(here: World) -> None:
+    mine = await the_towns_subscription(here)
+    async with here.home.store.begin() as tx:
+        await here.home.subscribing.pause(tx, mine, here.clock())
+    await here.home.completion.finish()
     async with here.home.store.begin() as tx:
         await tx.execute(delete(paused_subscriptions))
 
@@ -410,6 +421,7 @@ ALONE: dict[str, Tampering] = {
     "directory.note": "UPDATE directory_notes SET digest = zeroblob(32)",
     "directory.unreadable": f"UPDATE parties SET kind = 'king' WHERE id = '{CAF}'",
     "directory.untold": a_signing_key_slipped_in,
+    "endings.behind": a_pause_that_a_power_cut_kept_from_its_commit,
     "endings.contradicted": a_pause_that_somebody_took_away,
     "fsck.stopped": "UPDATE meta SET value = 'many'",
     "first-ledger.edited": "INSERT INTO first_ledger (position, entry) VALUES (0, x'00')",

@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from broker import ledger as ledgers
 from broker.ledger import GRACE_MS, Ledger, files_of, newest_checkpoint, size_of
 from broker.said import Said
+from broker.store.engine import Transaction
 from broker.store.tables import ledger_checkpoints, ledger_entries, ledger_openings
 from consent.rows import digest_of
 from schemas import checkpoint, merkle, receipt, tiles
@@ -106,6 +107,39 @@ async def test_entries_get_their_order_batch_by_batch(here: World, monkeypatch: 
         )
     assert [7, 7, 7] == [after - before for before, after in zip(sizes[-4:], sizes[-3:], strict=False)]
     assert 0 == await here.home.ledger.sequence_unfinished()
+
+
+async def test_a_long_backlog_is_read_once_and_what_is_set_aside_or_gone_meanwhile_leaves_no_hole_and_ends_no_turn(
+    here: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledgers, "BATCH", 3)
+    await here.home.ledger.sequence_unfinished()
+    async with here.home.store.read() as tx:
+        old = await size_of(tx)
+    await add(here, [replace(entry(number), window=Instant(number // 3)) for number in range(21)])
+    async with here.home.store.begin() as tx:
+        ids = list((await tx.execute(select(ledger_entries.c.id).order_by(ledger_entries.c.id))).scalars())[-21:]
+        await tx.execute(update(ledger_entries).where(ledger_entries.c.id == ids[4]).values(leaf=bytes(32)))
+    real, reads = Ledger._arranged, 0
+
+    async def arranged(self: Ledger, tx: Transaction, before: int | None) -> list[list[int]]:
+        nonlocal reads
+        reads += 1
+        found = await real(self, tx, before)
+        await tx.execute(delete(ledger_entries).where(ledger_entries.c.id.in_([ids[9], *ids[18:]])))
+        return found
+
+    monkeypatch.setattr(Ledger, "_arranged", arranged)
+
+    assert 16 == await here.home.ledger.sequence_unfinished()
+
+    assert 1 == reads
+    async with here.home.store.read() as tx:
+        places = select(ledger_entries.c.position).where(ledger_entries.c.position >= old)
+        assert list(range(old, old + 16)) == sorted((await tx.execute(places)).scalars())
+    assert ["ledger.not-ours"] == [one.check for one in await here.home.fsck.check()]
+    async with here.home.store.begin() as tx:
+        await tx.execute(delete(ledger_entries).where(ledger_entries.c.id == ids[4]))
 
 
 @pytest.mark.databases

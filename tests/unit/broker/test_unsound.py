@@ -18,7 +18,7 @@ from broker.deliveries import DeliveryState, load
 from broker.ports import KeyKind
 from broker.store.tables import withholdings
 from connectors.contract import Applied
-from consent.grant import Scope
+from consent.grant import Scope, Status
 from consent.tables import consent_keys, grant_versions, grants
 from schemas.errors import Corrupt
 from schemas.facts import FactKind
@@ -42,6 +42,8 @@ EDITS: dict[str, dict[str, Any]] = {
     "the declaration that it is for": {"scope": Scope.ONCE.value, "once_for": DeclarationId(b"d" * 16)},
     "version": {"version": 2},
     "text": {"text_hash": bytes(32)},
+    "a status that is none": {"status": "asleep"},
+    "fields that are none": {"fields": "subject"},
 }
 BY_EDIT = pytest.mark.parametrize("edit", EDITS)
 TABLES = pytest.mark.parametrize("tables", [(grants,), (grants, grant_versions)], ids=["head", "head and history"])
@@ -340,4 +342,47 @@ async def test_a_deleted_grant_releases_nothing_and_its_delivery_waits_where_it_
         for table, rows in kept:
             await tx.execute(insert(table), rows)
     assert 1 == len((await here.inbox(CAF).pull(10)).locked)
+    await here.step()
+
+
+@pytest.mark.parametrize("epoch", [2, 3, 99])
+async def test_a_key_under_an_epoch_that_never_was_keeps_nobody_else_waiting(here: World, epoch: int) -> None:
+    mine, other = await both(here)
+    await here.declare(MOVED, here.moved())
+    async with here.home.store.begin() as tx:
+        await tx.execute(update(consent_keys).where(consent_keys.c.grant_id == mine.grant.id).values(epoch=epoch))
+
+    await here.declare(MOVED, here.moved(occupants=2), route=False)
+    await here.declare(MOVED, here.moved(YANN))
+    with alarms() as raised:
+        pulled = await here.inbox(CAF).pull(10)
+
+    assert [other.grant.id] == [one.grant_id for one in pulled.locked]
+    assert ([Reason.UNSOUND], [mine.grant.id.hex()]) == ([one.reason for one in pulled.withheld], raised)
+    async with here.home.store.begin() as tx:
+        await tx.execute(update(consent_keys).where(consent_keys.c.grant_id == mine.grant.id).values(epoch=1))
+    assert 1 == len((await here.inbox(CAF).pull(10)).locked)
+    await here.step()
+
+
+@pytest.mark.parametrize("edit", ["a status that is none", "fields that are none"])
+async def test_what_ends_by_itself_or_by_the_journal_ends_beside_a_grant_that_is_unreadable(
+    here: World, edit: str
+) -> None:
+    mine, _ = await both(here)
+    later = await here.give(CPAM, MOVED, HEALTH, ["subject"], person=YANN, expires_at=here.clock() + 9 * DAY)
+    row = Edited(here, mine, (grants,))
+    await here.home.consents.pause(mine.grant.id, VOICE)
+    await here.home.consents.resume(mine.grant.id, VOICE)
+    await row.to(EDITS[edit])
+
+    here.clock.pass_(9 * DAY)
+    assert 1 == await here.home.consents.expire_due()
+
+    assert Status.EXPIRED is (await here.home.consents.of(here.subject(YANN)))[1].status
+    assert later.grant.id == (await here.home.consents.of(here.subject(YANN)))[1].id
+    found = await here.home.completion.finish(all_of_it=True)
+    assert [mine.grant.id] == [one.key for one in found if not one.done]
+    await row.back()
+    assert 1 == await here.home.consents.expire_due()
     await here.step()

@@ -11,8 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from broker import windows
+from broker.ports import Entropy
 from broker.recorder import AGAIN, BARRIER, FIRST, LAST
-from broker.windows import Waiting, arrange
+from broker.windows import Waiting
 
 EVER = None
 MANY = 1_000_000
@@ -22,6 +24,13 @@ A, B = b"grant a", b"grant b"
 def waiting(*entries: tuple[int, bytes | None]) -> list[Waiting]:
     """Entries in the order of writing, each with its window and its chain; their ids are 1, 2, 3 and so on."""
     return [Waiting(number, window, chain) for number, (window, chain) in enumerate(entries, 1)]
+
+
+def arrange(entries: Sequence[Waiting], before: int | None, most: int, entropy: Entropy) -> list[int]:
+    """The first batch."""
+    batches = windows.arrange(entries, before, most, entropy)
+    assert all(batches), "an empty batch"
+    return batches[0] if batches else []
 
 
 def drawing(*numbers: int) -> Callable[[int], bytes]:
@@ -60,6 +69,13 @@ def test_a_window_is_taken_whole_or_not_at_all(most: int, count: int) -> None:
     entries = waiting((0, None), (0, None), (0, None), (60, None), (60, None), (120, None))
 
     assert list(range(1, count + 1)) == sorted(arrange(entries, EVER, most, backwards))
+
+
+def test_what_is_beyond_a_batch_comes_in_the_next_ones() -> None:
+    entries = waiting(*((60 * (number // 2), None) for number in range(9)))
+
+    assert [[2, 1, 4, 3], [6, 5, 8, 7], [9]] == windows.arrange(entries, EVER, 3, backwards)
+    assert [[2, 1, 4, 3]] == windows.arrange(entries, 120, 3, backwards)
 
 
 def test_nothing_waits_and_nothing_comes() -> None:
@@ -234,15 +250,15 @@ def test_what_comes_is_whole_windows_in_an_order_that_keeps_chains_and_barriers(
     got = arrange(queue, before, most, chance.randbytes)  # type: ignore[attr-defined]
 
     assert len(set(got)) == len(got)
-    windows = [placed[one] for one in got]
-    assert sorted(windows) == windows
+    came = [placed[one] for one in got]
+    assert sorted(came) == came
     rest = [placed[one] for one in placed if one not in got]
-    assert all(window > max(windows, default=-1) or (before is not None and window >= before) for window in rest)
-    assert not any(before is not None and window >= before for window in windows)
+    assert all(window > max(came, default=-1) or (before is not None and window >= before) for window in rest)
+    assert not any(before is not None and window >= before for window in came)
     left = [window for window in rest if before is None or window < before]
     assert not left or len(got) >= most  # nothing that could come stays, but for what is beyond the batch
-    if windows:
-        assert len([window for window in windows if window < windows[-1]]) < most
+    if came:
+        assert len([window for window in came if window < came[-1]]) < most
     for number, later in enumerate(got):
         for earlier in got[:number]:
             same = placed[earlier] == placed[later]

@@ -86,7 +86,7 @@ def test_equal_grants_have_equal_rows(grant_of: GrantOf) -> None:
 )
 def test_a_row_that_is_no_grant_is_told_with_its_place(grant_of: GrantOf, code: str, changes: dict[str, Any]) -> None:
     row = stored(grant_of(), **changes)
-    assert Unreadable(grant_of().id, row.version, code) == read(row)
+    assert Unreadable(grant_of().id, row.subject, row.version, code) == read(row)
     with pytest.raises(Corrupt) as corrupt:
         rows.grant_of(row)
     assert "registry.unreadable" == corrupt.value.code
