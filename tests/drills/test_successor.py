@@ -4,12 +4,12 @@ import asyncio
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, insert, update
 
 from broker import crashpoints
 from broker.backups import backup
@@ -19,11 +19,13 @@ from broker.store.tables import ledger_entries, meta
 from broker.transparency.audits import audit_folder, files_in
 from broker.transparency.export import export
 from broker.transparency.monitor import Monitor
-from schemas import following, receipt
+from broker.wiring import ledger_key
+from schemas import checkpoint, following, note, receipt
 from schemas.errors import Corrupt, Fault, Refused
 from schemas.facts import FactKind
 from schemas.names import GrantId, Instant
 from schemas.note import VerifierKey
+from schemas.signing import Algorithm, PrivateKey
 from tests.drills.homes import Place
 from tests.drills.test_failover import replica
 from tests.services.databases import Databases
@@ -34,6 +36,7 @@ pytestmark = pytest.mark.asyncio
 
 FIRST = "unefois.example/ledger"
 NEXT, THIRD = "log.example.org/second", "log.example.org/third"
+STRANGER = PrivateKey.from_raw(Algorithm.ED25519, bytes([7] * 32))
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,10 @@ async def some(here: World) -> GrantId:
 
 
 async def lose(place: Place, tmp_path: Path, name: str = "kept") -> GrantId:
-    """A backup, more that is signed and shown, and the restore that loses it. Returns a grant that lives through it."""
+    """A backup, more that is signed and shown, and the restore that loses it. Returns a grant that lives through it.
+
+    What was lost lies in another backup, which nobody has found.
+    """
     async with place.opened() as here:
         grant = await some(here)
         await backup(here.home, tmp_path / name)
@@ -92,6 +98,7 @@ async def lose(place: Place, tmp_path: Path, name: str = "kept") -> GrantId:
         await here.take(CAF)
         await here.home.ledger.sequence_unfinished()
         await export(here.home.store, here.home.ledger.verifier_key, tmp_path / f"{name}-log")
+        await backup(here.home, tmp_path / f"{name}-later")
     done = await place.restore(tmp_path / name, yes=True, ledger_lost=True)
     assert done.needs_successor
     return grant
@@ -261,6 +268,18 @@ async def test_a_database_of_before_the_succession_that_is_put_back_later_is_suc
         assert 1 == len(await here.take(CAF))
 
 
+async def test_what_was_lost_and_is_found_after_the_succession_is_not_what_the_ledger_goes_on_from(
+    place: Place, tmp_path: Path
+) -> None:
+    done = await place.succeed(NEXT)
+    (old,) = done.follows
+    assert old.tree.size > done.tree.size  # under the old name more was signed than the new one has by now
+
+    assert "backup.below-mark" == await code_of(place.restore(tmp_path / "kept-later", yes=True))
+    async with well(place) as here:
+        assert NEXT == here.home.ledger.verifier_key.name
+
+
 async def test_keys_of_before_a_succession_do_not_know_what_the_ledger_is_called(place: Place, tmp_path: Path) -> None:
     await place.succeed(NEXT)
     async with place.opened() as here:
@@ -318,19 +337,34 @@ async def test_a_placeholder_is_no_name_where_others_rely_on_it(place: Place, tm
     assert "home.placeholder-origin" == await code_of(place.succeed("unefois.example/second"))
 
 
-async def test_a_succession_that_the_database_tells_otherwise_is_found(place: Place, tmp_path: Path) -> None:
-    await place.succeed(NEXT)
+async def test_a_succession_that_the_database_tells_otherwise_is_found(place: Place) -> None:
+    (old,) = (await place.succeed(NEXT)).follows
+    mine = meta.c.name == "followed.1"
     async with place.opened() as here:
-        async with here.home.store.begin() as tx:
-            mine = meta.c.name == "followed.1"
-            note: str = (await tx.execute(select(meta.c.value).where(mine))).scalar_one()
-            await tx.execute(delete(meta).where(mine))
-        assert {"ledger.predecessor"} == {one.check for one in await here.home.fsck.check()}
-        assert ["following.absent"] == [one.code for one in (await audit_home(here.home)).findings]
-        async with here.home.store.begin() as tx:
-            size = note.split("\n")[1]
-            await tx.execute(insert(meta).values(name="followed.1", value=note.replace(size, f"{size}0", 1)))
-        assert {"ledger.predecessor"} == {one.check for one in await here.home.fsck.check()}
+        key = ledger_key(here.home.keys)
+        true = checkpoint.sign(old.tree, key)
+        others = {
+            "nothing": (None, 2, "following.absent"),
+            "not signed": (true.encode().decode().replace(f"\n{old.tree.size}\n", "\n9\n", 1), 2, "note.bad-signature"),
+            "another end": (
+                checkpoint.sign(replace(old.tree, size=9), key).encode().decode(),
+                2,
+                "following.other-end",
+            ),
+            "another's line more": (
+                true.plus(note.sign(true.text, "x", STRANGER).signatures).encode().decode(),
+                1,
+                None,
+            ),
+        }
+        for name, (told, findings, code) in others.items():
+            async with here.home.store.begin() as tx:
+                await tx.execute(delete(meta).where(mine))
+                if told is not None:
+                    await tx.execute(insert(meta).values(name="followed.1", value=told))
+            assert ["ledger.predecessor"] * findings == [one.check for one in await here.home.fsck.check()], name
+            audited = await audit_home(here.home)
+            assert ([] if code is None else [code]) == [one.code for one in audited.findings], name
 
 
 @pytest.mark.proof

@@ -208,6 +208,13 @@ def test_each_invariant_is_broken_alone_and_at_its_entry(invariant: str) -> None
     assert [Violation(invariant, len(lines) - 1)] == broken(lines)
 
 
+@pytest.mark.parametrize("invariant", sorted(set(BROKEN) - {"carried-without-erasure"}))
+def test_no_rule_is_milder_where_entries_of_another_ledger_stand_again(invariant: str) -> None:
+    lines = [AGAIN, *BROKEN[invariant]]
+
+    assert [Violation(invariant, len(lines) - 1)] == broken(lines)
+
+
 @pytest.mark.parametrize("name", ["recipient", "event_type", "purpose", "basis", "subject"])
 @pytest.mark.parametrize("kind", [PLANNED, RELEASED])
 def test_whatever_of_a_grant_a_plan_or_a_release_changes_is_outside_it(kind: FactKind, name: str) -> None:
