@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, insert, update
 
-from broker import crashpoints
+from broker import crashpoints, succeeding
 from broker.backups import backup
-from broker.ended import LEDGER
+from broker.ended import LEDGER, Ending
+from broker.highwater import ROLLED_BACK
 from broker.proofs import audit_home, prove, show
 from broker.store.tables import ledger_entries, meta
 from broker.transparency.audits import audit_folder, files_in
@@ -21,9 +22,10 @@ from broker.transparency.export import export
 from broker.transparency.monitor import Monitor
 from broker.wiring import ledger_key
 from schemas import checkpoint, following, note, receipt
+from schemas.checkpoint import Checkpoint
 from schemas.errors import Corrupt, Fault, Refused
-from schemas.facts import FactKind
-from schemas.names import GrantId, Instant
+from schemas.facts import FactKind, Facts
+from schemas.names import GrantId, Instant, PartyId
 from schemas.note import VerifierKey
 from schemas.signing import Algorithm, PrivateKey
 from tests.drills.homes import Place
@@ -32,7 +34,6 @@ from tests.services.databases import Databases
 from tests.unit.broker.test_disclosing import opened_for
 from tests.world import BANK, CAF, DAY, FAMILY, MOVED, VOICE, World
 
-pytestmark = pytest.mark.asyncio
 
 FIRST = "unefois.example/ledger"
 NEXT, THIRD = "log.example.org/second", "log.example.org/third"
@@ -144,6 +145,7 @@ def watcher(folder: Path, key: VerifierKey, state: Path) -> Monitor:
     return Monitor(files_in(folder), key, state)
 
 
+@pytest.mark.asyncio
 async def test_a_lost_ledger_is_succeeded_and_everything_goes_on(place: Place, told: Told, tmp_path: Path) -> None:
     grant = told.grant
     async with place.opened() as here:
@@ -191,6 +193,7 @@ async def test_a_lost_ledger_is_succeeded_and_everything_goes_on(place: Place, t
     assert () == audit_folder(tmp_path / "kept-log", old).findings  # the old one stays what it was
 
 
+@pytest.mark.asyncio
 async def test_a_crash_at_any_point_is_finished_by_doing_it_again(place: Place, tmp_path: Path) -> None:
     points = ["origins.end-kept", "origins.successor-named", "succeeding.signed", "succeeding.entered"]
     marks = []
@@ -214,6 +217,7 @@ async def test_a_crash_at_any_point_is_finished_by_doing_it_again(place: Place, 
         assert 1 == len(await here.entries(FactKind.LEDGER_OPENED))
 
 
+@pytest.mark.asyncio
 async def test_another_name_may_be_chosen_while_nothing_was_signed_under_the_first(
     place: Place, tmp_path: Path
 ) -> None:
@@ -227,6 +231,7 @@ async def test_another_name_may_be_chosen_while_nothing_was_signed_under_the_fir
         pass
 
 
+@pytest.mark.asyncio
 async def test_a_name_that_something_was_signed_under_is_refused_and_nothing_changes(
     place: Place, tmp_path: Path
 ) -> None:
@@ -249,6 +254,7 @@ async def test_a_name_that_something_was_signed_under_is_refused_and_nothing_cha
         await here.take(CAF)
 
 
+@pytest.mark.asyncio
 async def test_a_database_of_before_the_succession_that_is_put_back_later_is_succeeded_too(
     place: Place, tmp_path: Path
 ) -> None:
@@ -268,6 +274,7 @@ async def test_a_database_of_before_the_succession_that_is_put_back_later_is_suc
         assert 1 == len(await here.take(CAF))
 
 
+@pytest.mark.asyncio
 async def test_what_was_lost_and_is_found_after_the_succession_is_not_what_the_ledger_goes_on_from(
     place: Place, tmp_path: Path
 ) -> None:
@@ -280,6 +287,7 @@ async def test_what_was_lost_and_is_found_after_the_succession_is_not_what_the_l
         assert NEXT == here.home.ledger.verifier_key.name
 
 
+@pytest.mark.asyncio
 async def test_keys_of_before_a_succession_do_not_know_what_the_ledger_is_called(place: Place, tmp_path: Path) -> None:
     await place.succeed(NEXT)
     async with place.opened() as here:
@@ -291,6 +299,7 @@ async def test_keys_of_before_a_succession_do_not_know_what_the_ledger_is_called
     assert "ledger.name-unknown" == await code_of(place.succeed(THIRD), Corrupt)
 
 
+@pytest.mark.asyncio
 async def test_a_process_of_before_the_succession_signs_nothing_under_the_old_name(
     place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -320,6 +329,7 @@ class _Nobody:
     ],
     ids=["an entry edited", "an entry taken away", "another ledger's name"],
 )
+@pytest.mark.asyncio
 async def test_what_somebody_has_written_into_the_database_is_not_signed_anew(
     place: Place, tmp_path: Path, tamper: Any
 ) -> None:
@@ -332,11 +342,47 @@ async def test_what_somebody_has_written_into_the_database_is_not_signed_anew(
         assert FIRST == here.home.ledger.verifier_key.name
 
 
+@pytest.mark.asyncio
+async def test_a_database_that_nobody_has_restored_gets_no_successor(place: Place) -> None:
+    async with place.opened() as here:
+        await here.home.endings.write([Ending.of(*LEDGER, at=1, least=1, why=ROLLED_BACK, size=9, found=7)])
+
+    assert "ledger.rolled-back" == await code_of(place.succeed(NEXT), Corrupt)
+
+
+def end(origin: str) -> Checkpoint:
+    return Checkpoint(origin, 9, bytes(32))
+
+
+def names(origin: str) -> Facts:
+    told = {"detail": following.commit(end(origin)), "count": 5, "actor": PartyId("urn:unefois:broker")}
+    return Facts(Instant(1), FactKind.LEDGER_OPENED, **told)
+
+
+@pytest.mark.parametrize(
+    ("here", "named", "ends"),
+    [
+        (NEXT, [names(THIRD)], [end(NEXT), end(FIRST)]),
+        (NEXT, [names(NEXT), names(FIRST)], [end(FIRST)]),
+        (THIRD, [], [end(FIRST)]),
+        (FIRST, [], [end(FIRST), end(NEXT)]),
+    ],
+    ids=["another predecessor", "one too many", "of another ledger", "not of the oldest that is unnamed"],
+)
+def test_a_database_that_does_not_fit_what_the_key_store_remembers_is_not_signed_anew(
+    here: str, named: list[Facts], ends: list[Checkpoint]
+) -> None:
+    with pytest.raises(Corrupt, match=r"ledger\.not-as-signed"):
+        succeeding._unnamed(succeeding._Held(end(here), named), ends)
+
+
+@pytest.mark.asyncio
 async def test_a_placeholder_is_no_name_where_others_rely_on_it(place: Place, tmp_path: Path) -> None:
     place.more["listen"] = "0.0.0.0:8470"
     assert "home.placeholder-origin" == await code_of(place.succeed("unefois.example/second"))
 
 
+@pytest.mark.asyncio
 async def test_a_succession_that_the_database_tells_otherwise_is_found(place: Place) -> None:
     (old,) = (await place.succeed(NEXT)).follows
     mine = meta.c.name == "followed.1"
@@ -368,6 +414,7 @@ async def test_a_succession_that_the_database_tells_otherwise_is_found(place: Pl
 
 
 @pytest.mark.proof
+@pytest.mark.asyncio
 async def test_on_postgresql_a_replica_that_lags_for_ever_is_succeeded(postgres: Databases, tmp_path: Path) -> None:
     async with postgres.empty() as url, postgres.empty() as journal:
         place = Place(tmp_path / "home", more={"database_url": url, "endings_database_url": journal})
