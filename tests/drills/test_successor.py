@@ -34,7 +34,6 @@ from tests.services.databases import Databases
 from tests.unit.broker.test_disclosing import opened_for
 from tests.world import BANK, CAF, DAY, FAMILY, MOVED, VOICE, World
 
-
 FIRST = "unefois.example/ledger"
 NEXT, THIRD = "log.example.org/second", "log.example.org/third"
 STRANGER = PrivateKey.from_raw(Algorithm.ED25519, bytes([7] * 32))
