@@ -61,6 +61,7 @@ LATE: Final = (
 """Where a worker comes late, or seldom: most that die by the count alone die before."""
 RELAY: Final = ("relay.leased", "relay.appended", "mailbox.held", "topical.written")
 INLET: Final = ("inlet.answered", "inlet.taken")
+REVOKE: Final = ("consents.changed", "endings.appended", "endings.written")
 KAFKA: Final = ("kafka.append", "kafka.appended")
 
 
@@ -149,7 +150,7 @@ def shift(home: Path, seed: int, kills: int, jumps: int = 0) -> Counter[str]:
         number += 1
         only = likely(number, seed, log) if chance.random() < 0.7 else None
         if number % 4 == 0 and chance.random() < 0.3:
-            only = "consents.changed"  # it is the hour of who revokes
+            only = chance.choice(REVOKE)  # it is the hour of who revokes
         passages = chance.randint(1, PASSAGES) if only is None else 1
         point = forked(home, number, passages, only, chance.randint(0, jumps))
         killed.update([point] if point else [])
