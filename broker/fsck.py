@@ -76,7 +76,7 @@ class Fsck:
         epochs = Keyring(self._keys).consent_epochs()
         checks = {
             "ledger": ledger.check(tx, self._verifier, told),
-            "first-ledger": followed.check(tx, now, self._attester.name),
+            "first-ledger": followed.check(tx, now, self._attester, self._keys),
             "keys": keys.check(tx, self._keys),
             "consents": consents.check(tx, entries, epochs, erased),
             "locks": locks.check(tx, epochs),
