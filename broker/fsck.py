@@ -171,7 +171,7 @@ class _Passage:
     def _public(self) -> dict[str, AsyncIterator[Finding]]:
         fsck, tx, public = self._fsck, self._tx, self._ledger.facts()
         return {
-            "first-ledger": followed.check(tx, public, fsck._attester.name),
+            "first-ledger": followed.check(tx, public, fsck._attester, fsck._keys),
             "keys": keys.check(tx, fsck._keys),
             "directory": directory.check(tx, public, fsck._attester),
             "credentials": credentials.check(tx, public),

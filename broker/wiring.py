@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from broker import belonging, highwater
+from broker import belonging, highwater, origins
 from broker import identity as identities
 from broker.access.credentials import Credentials
 from broker.access.keysets import KeySets
@@ -334,8 +334,8 @@ def assemble(
         openings=openings,
         macs=macs,
         said=said,
-        origin=belonging.pinned_origin(keys) or settings.ledger_origin,
-        first_origin=belonging.first_origin(keys),
+        origin=origins.pinned_origin(keys) or settings.ledger_origin,
+        first_origin=origins.first_origin(keys),
         key=ledger_key(keys),
         window_ms=window_ms,
         clock=clock,

@@ -15,6 +15,7 @@ from broker.store.engine import Store
 from broker.transparency.cosigning import Cosigning
 from broker.web.caching import exact
 from broker.web.problems import problem
+from schemas import following
 from schemas.errors import Refused
 from schemas.note import VerifierKey
 from schemas.tiles import Tile
@@ -62,18 +63,24 @@ def router(store: Store, key: VerifierKey, cosigning: Cosigning) -> APIRouter:
     async def get_tile(request: Request, path: str) -> Response:
         """A tile of hashes (`<L>/<N>[.p/<W>]`) or a bundle of entries (`entries/<N>[.p/<W>]`)."""
         try:
-            tile = Tile.parse(_as_sent(request, path))
+            tile = Tile.parse(_as_sent(request, f"tile/{path}"))
             content = await _content(store, tile)
         except Refused as fault:
             return problem(fault, 404, request)
         return exact(request, content, BYTES, FOR_EVER if tile == tile.full else A_WHILE)
 
+    async def get_end(request: Request, number: str) -> Response:
+        """The last checkpoint of the ledger that entry `number` says this one follows: a signed note."""
+        return await _end(store, number, request)
+
     answered = (
         ("/checkpoint", get_checkpoint),
         ("/vkey", get_key),
         ("/tile/{path:path}", get_tile),
+        (f"/{following.FOLDER}/{{number}}", get_end),
         (f"{WITNESSED}/checkpoint", get_witnessed),
         (f"{WITNESSED}/tile/{{path:path}}", get_tile),
+        (f"{WITNESSED}/{following.FOLDER}/{{number}}", get_end),
     )
     for path, endpoint in answered:
         made.add_api_route(path, endpoint, methods=["GET"], response_class=Response)
@@ -82,14 +89,26 @@ def router(store: Store, key: VerifierKey, cosigning: Cosigning) -> APIRouter:
 
 
 def _as_sent(request: Request, path: str) -> str:
-    """The tile's path; nothing that is a path, where a character was escaped: caches would hold one file twice."""
+    """The file's path; nothing that is a path, where a character was escaped: caches would hold one file twice."""
     raw: bytes = request.scope.get("raw_path") or b""
-    return "" if b"%" in raw else f"tile/{path}"
+    return "" if b"%" in raw else path
 
 
 async def _content(store: Store, tile: Tile) -> bytes:
+    try:
+        return await _file(store, tile.path)
+    except LookupError:
+        raise Refused("tiles.absent", level=tile.level, index=tile.index) from None
+
+
+async def _end(store: Store, number: str, request: Request) -> Response:
+    path = f"{following.FOLDER}/{number}"
+    try:
+        return exact(request, await _file(store, _as_sent(request, path)), TEXT, A_WHILE)
+    except (LookupError, Refused):
+        return problem(Refused("following.absent", file=path), 404, request)
+
+
+async def _file(store: Store, path: str) -> bytes:
     async with store.read() as tx:
-        try:
-            return await tx.conn.run_sync(lambda conn: files_of(conn)(tile.path))
-        except LookupError:
-            raise Refused("tiles.absent", level=tile.level, index=tile.index) from None
+        return await tx.conn.run_sync(lambda conn: files_of(conn)(path))

@@ -442,6 +442,7 @@ ALONE: dict[str, Tampering] = {
     "endings.contradicted": a_pause_that_somebody_took_away,
     "fsck.stopped": "UPDATE meta SET value = 'many'",
     "first-ledger.edited": "INSERT INTO first_ledger (position, entry) VALUES (0, x'00')",
+    "ledger.predecessor": "INSERT INTO meta (name, value) VALUES ('followed.1', 'of whatever ledger')",
     "grants.edited": (
         f"UPDATE grants SET text_hash = zeroblob(32) WHERE {OVER}; "
         f"UPDATE grant_versions SET text_hash = zeroblob(32) WHERE id IN (SELECT id FROM grants WHERE {OVER})"

@@ -7,10 +7,12 @@ import httpx2
 import pytest
 
 from broker.transparency.monitor import Monitor, Remote
-from schemas import checkpoint, merkle, tiles
+from schemas import checkpoint, following, merkle, tiles
 from schemas.checkpoint import Checkpoint
-from schemas.entry import EntryKind
+from schemas.entry import EntryKind, opened
 from schemas.errors import Refused, Unavailable
+from schemas.facts import FactKind, Facts
+from schemas.names import Instant, PartyId
 from schemas.note import VerifierKey
 from schemas.signing import Algorithm, PrivateKey
 from tests.sealed import sealed
@@ -173,6 +175,142 @@ def test_what_was_read_before_an_absence_is_judged_by_the_next_root(state: Path)
     log.away, log.files["tile/entries/000"] = set(), true
 
     assert "monitor.forked" == refused(monitor)
+
+
+OLD = VerifierKey.of("example.org/old", KEY)
+STATEMENT = {"actor": PartyId("urn:unefois:broker"), "kind": FactKind.LEDGER_OPENED, "at": Instant(5)}
+
+
+def signed(entries: list[bytes], key: VerifierKey = OLD, by: PrivateKey = KEY) -> tuple[Checkpoint, bytes]:
+    """A tree of these entries, and its checkpoint."""
+    tree = Checkpoint(key.name, len(entries), merkle.root_of(map(merkle.leaf_hash, entries)))
+    return tree, checkpoint.sign(tree, by).encode()
+
+
+def following_log(ended: list[bytes], kept: int, more: int = 3) -> Log:
+    """A log whose first entry says that the old one ended with these entries, of which so many stand here again."""
+    tree, note = signed(ended)
+    told = Facts(detail=following.commit(tree), count=kept, **STATEMENT)
+    log = Log().add(opened(Instant(5), told).encode(), *ended[:kept], *some(more, 9000))
+    log.files["follows/0"] = note
+    return log
+
+
+class TestASuccessor:
+    """Whoever watched the ledger before holds the one that follows it to what was seen."""
+
+    @pytest.mark.parametrize(("seen", "kept"), [(300, 260), (300, 300), (200, 260), (260, 260), (280, 260), (1, 260)])
+    def test_one_that_names_the_end_that_was_seen_is_followed(self, state: Path, seen: int, kept: int) -> None:
+        state.write_bytes(signed(some(seen))[1])
+        log = following_log(some(300), kept)
+        monitor = Monitor(log.read, LOG, state)
+
+        watched = monitor.turn()
+
+        assert watched.follows is not None
+        assert (300, kept, 300 - kept) == (watched.follows.tree.size, watched.follows.kept, watched.follows.lost)
+        assert log.files["checkpoint"] == state.read_bytes()
+        log.add(*some(2, 9500))
+        assert (2, None) == ((again := monitor.turn()).fresh, again.follows)
+        assert log.files["checkpoint"] == state.read_bytes()
+
+    @pytest.mark.parametrize(
+        ("seen", "code"),
+        [
+            (some(300, 1), "following.other-end"),
+            (some(301), "following.smaller-end"),
+            (some(260, 1), "following.altered"),
+            (some(100, 1), "following.altered"),
+        ],
+    )
+    def test_one_that_names_another_end_or_holds_other_entries_is_an_alarm(
+        self, state: Path, seen: list[bytes], code: str
+    ) -> None:
+        note = signed(seen)[1]
+        state.write_bytes(note)
+
+        assert code == refused(Monitor(following_log(some(300), 260).read, LOG, state))
+        assert note == state.read_bytes()
+
+    def test_entries_that_should_stand_again_and_do_not_are_an_alarm(self, state: Path) -> None:
+        state.write_bytes(signed(some(260))[1])
+        tree, note = signed(some(300))
+        log = Log().add(opened(Instant(5), Facts(detail=following.commit(tree), count=260, **STATEMENT)).encode())
+        log.files["follows/0"] = note
+
+        assert "following.altered" == refused(Monitor(log.read, LOG, state))
+
+    @pytest.mark.parametrize(
+        ("change", "code"),
+        [
+            (lambda log: log.files.pop("follows/0"), "following.absent"),
+            (lambda log: log.files.update({"follows/0": signed(some(301))[1]}), "following.other-end"),
+            (lambda log: log.files.update({"follows/0": signed(some(300), by=OTHER)[1]}), "checkpoint.not-signed"),
+            (lambda log: log.files.update(Log().add(*some(5)).files), "following.unknown"),
+        ],
+    )
+    def test_an_end_that_is_not_shown_or_not_the_one_is_an_alarm(self, state: Path, change, code: str) -> None:
+        state.write_bytes(signed(some(300))[1])
+        log = following_log(some(300), 260)
+        change(log)
+
+        assert code == refused(Monitor(log.read, LOG, state))
+
+    def test_a_chain_that_is_shown_once_and_is_not_the_ledgers_is_an_alarm(self, state: Path) -> None:
+        """Whoever serves another first bundle to the first question than to the second."""
+        state.write_bytes(signed(some(300))[1])
+        log, other = following_log(some(300), 260), following_log(some(300, 1), 260)
+        asked: list[str] = []
+
+        def read(path: str) -> bytes:
+            asked.append(path)
+            lies = path.startswith("tile/entries/000") and asked.count(path) == 1
+            return (log if lies or path.startswith("follows/") else other).read(path)
+
+        assert "following.other-end" == refused(Monitor(read, LOG, state))
+
+    def test_an_absence_on_the_way_is_no_alarm(self, state: Path) -> None:
+        state.write_bytes(signed(some(300))[1])
+        log = following_log(some(300), 300)
+        monitor = Monitor(log.read, LOG, state)
+        for away in ("follows/0", "tile/entries/001.p/48"):
+            log.away = {away}
+            with pytest.raises(Unavailable):
+                monitor.turn()
+        log.away = set()
+
+        watched = monitor.turn()
+        assert (304, 0) == (watched.tree.size, watched.follows.lost if watched.follows else None)
+
+    def test_the_one_that_was_seen_may_lie_further_back(self, state: Path) -> None:
+        state.write_bytes(signed(some(50))[1])
+        oldest, note = signed(some(60))
+        first = opened(Instant(5), Facts(detail=following.commit(oldest), count=55, **STATEMENT)).encode()
+        between, later = signed([first, *some(55), *some(9, 500)], VerifierKey.of("example.org/between", KEY))
+        newest = opened(Instant(6), Facts(detail=following.commit(between), count=60, **STATEMENT)).encode()
+        log = Log().add(newest, first, *some(55), *some(4, 500), *some(9, 700))
+        log.files |= {"follows/0": later, "follows/1": note}
+
+        watched = Monitor(log.read, LOG, state).turn()
+
+        assert watched.follows is not None
+        assert ("example.org/old", 5) == (watched.follows.tree.origin, watched.follows.lost)
+
+    def test_who_watches_the_old_name_is_told_of_the_new_one(self, state: Path) -> None:
+        log = following_log(some(300), 260)
+
+        with pytest.raises(Refused) as fault:
+            Monitor(log.read, OLD, state).turn()
+
+        assert ("monitor.followed", "example.org/old", ORIGIN, 300) == (
+            fault.value.code,
+            fault.value.details["seen"],
+            fault.value.details["origin"],
+            fault.value.details["size"],
+        )
+
+    def test_another_log_under_the_same_address_is_not_a_successor(self, state: Path) -> None:
+        assert "checkpoint.other-log" == refused(Monitor(Log().add(*some(5)).read, OLD, state))
 
 
 class TestOverHttp:
