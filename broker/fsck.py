@@ -154,7 +154,7 @@ class _Passage:
         fsck, tx = self._fsck, self._tx
         horizon = await _horizon(tx)
         ground = await Ground.of(tx, fsck._keys, fsck._catalogue, horizon)
-        self.mark = await ground.mark(tx, fsck._keys, f"{fsck._verifier.text} {fsck._attester.text}", self._ledger)
+        self.mark = await ground.unmarked(tx, fsck._keys, f"{fsck._verifier.text} {fsck._attester.text}", self._ledger)
         if self._known is not None:
             ground.check(self._known, self.mark, self._ledger)
         self._before = Before(await followed.facts(tx))
@@ -233,10 +233,11 @@ class _Passage:
             yield finding
 
     def _of_rows(self, part: Part, entries: list[Facts], ground: Ground) -> dict[str, Iterator[Finding]]:
+        erased, nobodys = self._ledger.erased_until, part.number == parts.NOBODYS
         return {
             "rows": rows.check_macs(part, self._fsck._macs),
             "locks": locks.check(part, ground.epoch_keys),
-            "letters": letters.check(part, entries, self._ledger.erased_until) if part.number == -1 else iter(()),
+            "letters": letters.check(part, entries, erased) if nobodys else iter(()),
         }
 
     async def _judged(self, part: Part, entries: list[Facts], ground: Ground) -> AsyncIterator[Finding]:

@@ -487,7 +487,7 @@ def assemble(
             openings=openings,
             verifier=ledger.verifier_key,
             attester=ledger.attestation_key,
-            marks=marks or MemoryMarks(identities.marks_secret(keys), entropy),
+            marks=marks or MemoryMarks(identities.marks_secret(keys), secrets.token_bytes),
             clock=clock,
         ),
     )

@@ -7,7 +7,7 @@ that leads to; what no row of any part is about is left at the end.
 
 from collections.abc import Iterable, Sequence
 
-from broker.checks.parts import Part
+from broker.checks.parts import NOBODYS, Part
 from schemas.entry import OPEN_FACTS
 from schemas.facts import Facts
 
@@ -18,16 +18,17 @@ class Before:
     def __init__(self, facts: Iterable[Facts]) -> None:
         self._facts = [one for one in facts if one.kind not in OPEN_FACTS]
         self._about: dict[bytes, list[int]] = {}
-        self._left = set(range(len(self._facts)))
+        self._about_nobody = [number for number, one in enumerate(self._facts) if not _keys(one)]
+        self._left = set(range(len(self._facts))).difference(self._about_nobody)
         for number, one in enumerate(self._facts):
             for key in _keys(one):
                 self._about.setdefault(key, []).append(number)
 
     def of(self, part: Part, entries: Sequence[Facts]) -> list[Facts]:
-        """What is about a part's rows, or about what `entries` are about."""
+        """What is about a part's rows, or about what `entries` are about; what is about nobody is the nobody's."""
         if not self._facts:
             return []
-        numbers: set[int] = set()
+        numbers = set(self._about_nobody) if part.number == NOBODYS else set()
         keys = self._of_rows(part) | {key for one in entries for key in _keys(one)}
         while keys:
             more = {number for key in keys for number in self._about.get(key, ())} - numbers

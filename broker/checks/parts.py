@@ -46,6 +46,8 @@ from broker.store.tables import (
 from consent.tables import consent_keys, grant_versions, grants
 
 MOST_BITS: Final = 24
+NOBODYS: Final = -1
+"""The number of the part of what is about no citizen."""
 _SPELLING: Final = 2
 """The version of marshal that writes equal values alike, whatever refers to them. Nothing is ever read in it."""
 _FIRST: Final = b"\x00"
@@ -103,7 +105,7 @@ _ROWS: Final[Mapping[str, Select[Any]]] = {
     .order_by(dead_letters.c.id),
     "told": TOLD.where(_mine(ledger_openings.c.subject)),
 }
-_NOBODYS: Final[Mapping[str, Select[Any]]] = {
+_OF_NOBODY: Final[Mapping[str, Select[Any]]] = {
     "told": TOLD.where(ledger_openings.c.subject == NOBODY),
     "records": select(dead_letters).where(dead_letters.c.record.is_not(None)).order_by(dead_letters.c.id),
 }
@@ -123,7 +125,7 @@ def _bare(statement: Select[Any]) -> Select[*tuple[Any, ...]]:
 
 
 _TO_HASH: Final = {name: _bare(one) for name, one in _ROWS.items()}
-_TO_HASH_OF_NOBODY: Final = {name: _bare(one) for name, one in _NOBODYS.items()}
+_TO_HASH_OF_NOBODY: Final = {name: _bare(one) for name, one in _OF_NOBODY.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +133,6 @@ class Part:
     """The rows of one part by their names, each list in an order of its own; a name that has none is absent."""
 
     number: int
-    """-1: what is about no citizen."""
     rows: Mapping[str, Sequence[Row[Any]]]
 
     def of(self, name: str) -> Sequence[Row[Any]]:
@@ -159,7 +160,7 @@ async def bits_for(tx: Transaction, before: int | None) -> int:
 
 def numbers(bits: int) -> range:
     """Of every part, the nobody's first."""
-    return range(-1, 2**bits)
+    return range(NOBODYS, 2**bits)
 
 
 async def bare(tx: Transaction, number: int, bits: int) -> Part:
@@ -169,7 +170,7 @@ async def bare(tx: Transaction, number: int, bits: int) -> Part:
 
 async def whole(tx: Transaction, number: int, bits: int) -> Part:
     """A part to be judged."""
-    return await _read(tx, number, bits, _ROWS if number >= 0 else _NOBODYS)
+    return await _read(tx, number, bits, _ROWS if number >= 0 else _OF_NOBODY)
 
 
 async def _read(tx: Transaction, number: int, bits: int, statements: Mapping[str, Select[*tuple[Any, ...]]]) -> Part:
