@@ -1,22 +1,26 @@
 """Monitor: follows a log that somebody else runs, over HTTP, and says when it contradicts itself.
 
 Refuses: a checkpoint that the pinned key has not signed; a log smaller than it was, another tree of the same size, one
-that its own entries do not give; an entry that breaks a rule of the house, as a release after a delivery was closed. A
-log under another name than the one that was seen, unless its first entries name that one's end as it was seen.
+that its own entries do not give; hash tiles that are not those of its entries, for others prove things by them; an
+entry that breaks a rule of the house, as a release after a delivery was closed. A log under another name than the one
+that was seen, unless its first entries name that one's end as it was seen.
 Keeps: the last checkpoint that was found good, in a file, written whole; every entry is hashed by us from its first
-byte, so that nothing is believed that the log says of its tiles; after the first turn only new entries are read.
+byte, so that nothing is believed that the log says of its tiles; nothing is said against a log before its own signature
+covers it (`broker.transparency.served`); after the first turn only new entries and tiles are read.
 Source: c2sp.org/tlog-tiles; RFC 9162, section 2.1; the rules: `schemas.audit`.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import httpx2
 
+from broker.transparency.served import Served, blame
 from schemas import checkpoint, following, merkle, tiles
 from schemas.audit import Auditor
 from schemas.checkpoint import Checkpoint
@@ -28,6 +32,9 @@ from schemas.note import Note, VerifierKey
 FILE_BYTES: Final = tiles.WIDTH * (tiles.ENTRY_MAX + 2)
 """The largest bundle."""
 TIMEOUT_SECONDS: Final = 20
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +87,8 @@ class Monitor:
         self._file = file
         self._auditor = Auditor()
         self._frontier = merkle.Frontier()
+        self._served = Served(read)
+        self._wrong: Refused | None = None
         self._before: Checkpoint | None = None
         self._after: Continuation | None = None
         self._last = self._kept()
@@ -87,9 +96,9 @@ class Monitor:
     def turn(self) -> Watched:
         """Read the newest checkpoint and the entries that are new, and check all of it.
 
-        Raises Refused: `monitor.rolled-back`, `monitor.forked`, `audits.rule`, `monitor.no-log`, `monitor.followed`,
-        `following.*`, and what a checkpoint or an entry refuses; after one, this monitor is of no more use. Raises
-        Unavailable `monitor.away`: try again.
+        Raises Refused: `monitor.rolled-back`, `monitor.forked`, `monitor.not-as-signed`, `tiles.hash-differs`,
+        `audits.rule`, `monitor.no-log`, `monitor.followed`, `following.*`, and what a checkpoint or an entry refuses;
+        after one, this monitor is of no more use. Raises Unavailable `monitor.away`: try again.
         """
         try:
             signed = Note.parse(self._read("checkpoint"))
@@ -101,7 +110,7 @@ class Monitor:
             raise Refused("monitor.rolled-back", seen=self._last.size, size=tree.size)
         before = self._frontier.size
         if self._before is not None and self._after is None:
-            self._after = Continuation(self._before, self._chain(tree.size))
+            self._after = self._judged(lambda: Continuation(self._before or tree, self._chain(tree.size)))
         self._follow(tree)
         old = None if self._after is None else self._ended(self._after)
         self._keep(signed)
@@ -132,27 +141,47 @@ class Monitor:
     def _follow(self, tree: Checkpoint) -> None:
         """Extend what we hashed ourselves to the new size; it has to give every root that the log signed.
 
-        A turn that an absence cut short is taken up where it stopped: the next root judges all of it.
+        A turn that an absence cut short is taken up where it stopped: the next root judges all of it. What is wrong
+        with an entry is said once the root is right, for until then anybody may have written it.
         """
+        before = self._last.size if self._frontier.size >= self._last.size else 0
         if self._frontier.size <= self._last.size:  # after a restart, what was good before has to come out again
             self._extend(self._last.size, tree.size)
-            self._check(self._last)  # 3 another history below what was seen
+            self._check(self._last, tree)  # 3 another history below what was seen
         self._extend(tree.size, tree.size)
-        self._check(tree)  # 4 another tree of the same size, or entries that are not those of the tree
+        self._check(tree, tree)  # 4 another tree of the same size, or entries that are not those of the tree
+        if self._wrong is not None:
+            raise self._wrong
+        differs = self._served.end(tree.size, before)
+        if differs is not None:  # 7 proofs that nobody can verify
+            raise differs
 
-    def _check(self, signed: Checkpoint) -> None:
+    def _check(self, signed: Checkpoint, newest: Checkpoint) -> None:
         if self._frontier.root() != signed.root:
-            raise Refused("monitor.forked", seen=self._last.size, size=signed.size)
+            raise blame(self._read, newest, self._last)
 
     def _extend(self, size: int, of: int) -> None:
         """The entries up to `size`, from the files of a log of `of` entries."""
         for entries in self._bundles(size, of):
-            self._frontier = self._frontier.extend(map(merkle.leaf_hash, entries))
+            leaves = [merkle.leaf_hash(raw) for raw in entries]
+            self._frontier = self._frontier.extend(leaves)
             for raw in entries:
-                if self._after is not None:
-                    self._after.take(raw)  # 6 another end of the log before, or another history below it
-                for broken in self._auditor.take(Entry.decode(raw)):  # 5 a rule of the house
-                    raise Refused("audits.rule", f"/{broken.index}", rule=broken.invariant, number=broken.index)
+                self._judged(partial(self._take, raw))
+            self._served.add(leaves)
+
+    def _take(self, raw: bytes) -> None:
+        if self._after is not None:
+            self._after.take(raw)  # 6 another end of the log before, or another history below it
+        for broken in self._auditor.take(Entry.decode(raw)):  # 5 a rule of the house
+            raise Refused("audits.rule", f"/{broken.index}", rule=broken.invariant, number=broken.index)
+
+    def _judged(self, judge: Callable[[], T]) -> T | None:
+        """What it says; what it refuses, first of all, is kept until the log's signature covers it."""
+        try:
+            return judge()
+        except Refused as fault:
+            self._wrong = self._wrong or fault
+            return None
 
     def _bundles(self, size: int, of: int) -> Iterator[tuple[bytes, ...]]:
         while (first := self._frontier.size) < size:

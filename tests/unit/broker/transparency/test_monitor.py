@@ -74,7 +74,8 @@ def test_a_log_that_only_grows_is_followed_and_only_what_is_new_is_read(state: P
         log.asked.clear()
         seen = monitor.turn()
         assert (size, size - before) == (seen.tree.size, seen.fresh)
-        assert 1 + -(-size // 256) - before // 256 >= len(log.asked)
+        bundles = -(-size // 256) - before // 256
+        assert 1 + 2 * bundles + (size // 256 > before // 256) >= len(log.asked)
         assert log.files["checkpoint"] == state.read_bytes()
         before = size
 
@@ -104,12 +105,63 @@ def test_a_fork_and_a_roll_back_are_found_over_a_restart_too(state: Path, other:
     assert kept == state.read_bytes()
 
 
-def test_entries_that_are_not_those_of_the_signed_tree_are_found(state: Path):
-    log = Log().add(*some(300))
-    log.files["tile/entries/000"] = tiles.encode_bundle([*some(255), sealed(9999)])
+BROKEN = [sealed(number, kind) for number, kind in enumerate((EntryKind.CLOSED, EntryKind.RELEASED))]
 
-    assert "monitor.forked" == refused(Monitor(log.read, LOG, state))
-    assert not state.exists()
+
+@pytest.mark.parametrize("seen", [0, 100, 256, 300])
+@pytest.mark.parametrize("entries", [[*some(255), sealed(9999)], [*some(254), *BROKEN]], ids=["another", "a wrong"])
+def test_entries_that_are_not_those_of_the_signed_tree_are_no_word_of_the_log(state: Path, entries, seen: int):
+    """A cache has changed them: the log is not accused, neither of a fork nor of what they say."""
+    log = Log().add(*some(seen)) if seen else Log()
+    if seen:
+        Monitor(log.read, LOG, state).turn()
+    log.add(*some(400 - seen, seen))
+    log.files["tile/entries/000"] = tiles.encode_bundle(entries)
+
+    assert "monitor.not-as-signed" == refused(Monitor(log.read, LOG, state))
+    assert bool(seen) is state.exists()
+
+
+@pytest.mark.parametrize("path", ["tile/0/000", "tile/0/001", "tile/0/002.p/188", "tile/1/000.p/2"])
+@pytest.mark.parametrize("damage", [lambda raw: raw[:-1] + bytes([raw[-1] ^ 1]), lambda raw: raw[32:], None])
+@pytest.mark.parametrize("grown", [False, True])
+def test_hash_tiles_that_are_not_those_of_the_entries_are_found(state: Path, path: str, damage, grown: bool):
+    log = Log()
+    monitor = Monitor(log.read, LOG, state)
+    if grown:
+        log.add(*some(300))
+        monitor.turn()
+    log.add(*some(700 - len(log.entries), len(log.entries)))
+    log.files |= {path: damage(log.files[path])} if damage else {}
+    if damage is None:
+        del log.files[path]
+    if grown and path == "tile/0/000":  # seen before, and read no more
+        assert 700 == monitor.turn().tree.size
+        monitor = Monitor(log.read, LOG, state)
+
+    assert "tiles.hash-differs" == refused(monitor)
+
+
+def test_a_fork_whose_tiles_are_changed_on_the_way_is_no_proof_and_with_its_own_tiles_is(state: Path):
+    log, other = Log().add(*some(300)), Log().add(*some(700, 1))
+    Monitor(log.read, LOG, state).turn()
+    for path, code in (("tile/0/000", "monitor.not-as-signed"), (None, "monitor.forked")):
+        log.files = dict(other.files)
+        if path is not None:
+            log.files[path] = bytes(len(log.files[path]))
+        assert code == refused(Monitor(log.read, LOG, state))
+
+
+def test_what_could_not_be_compared_for_an_absence_is_compared_the_next_time(state: Path):
+    log = Log().add(*some(600))
+    log.files["tile/0/000"] = bytes(256 * 32)
+    log.away = {"tile/0/000"}
+    monitor = Monitor(log.read, LOG, state)
+    with pytest.raises(Unavailable):
+        monitor.turn()
+    log.away = set()
+
+    assert "tiles.hash-differs" == refused(monitor)
 
 
 def test_a_release_after_its_end_is_found_whenever_it_comes(state: Path):
@@ -174,7 +226,7 @@ def test_what_was_read_before_an_absence_is_judged_by_the_next_root(state: Path)
         monitor.turn()
     log.away, log.files["tile/entries/000"] = set(), true
 
-    assert "monitor.forked" == refused(monitor)
+    assert "monitor.not-as-signed" == refused(monitor)
 
 
 OLD = VerifierKey.of("example.org/old", KEY)
