@@ -22,7 +22,7 @@ async def facts(tx: Transaction) -> list[Facts]:
     """What the ledger of the first format said; nothing where a row of it is no entry, which `check` tells."""
     try:
         return await first.facts(tx)
-    except Refused:
+    except (Refused, TypeError):
         return []
 
 

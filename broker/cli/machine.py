@@ -110,8 +110,13 @@ def run(once: Annotated[bool, typer.Option("--once", help="Do what waits, then e
         raise typer.Exit(troubles)
 
 
-def fsck() -> None:
+def fsck(
+    *,
+    full: Annotated[bool, typer.Option("--full", help="Open and verify everything anew.")] = False,
+) -> None:
     """Check the whole state: hashes, signatures, ledger against tables, rules, orphans, keys. Exit code 1 on a finding.
+
+    Every row is read. What was clean at the last check, and has the same bytes, is not opened again without --full.
 
     Example: unefois fsck
     """
@@ -119,7 +124,10 @@ def fsck() -> None:
     from broker.cli.ledger import followed, followed_here
 
     async def work(home: "Home") -> tuple[list[dict[str, str]], list[dict[str, Any]]]:
-        found = [{"check": one.check, "place": one.place, "wrong": one.wrong} for one in await home.fsck.check()]
+        found = [
+            {"check": one.check, "place": one.place, "wrong": one.wrong}
+            for one in (await home.fsck.look(full=full)).findings
+        ]
         return found, await followed_here(home)
 
     found, before = at_home(work)
