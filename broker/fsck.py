@@ -154,7 +154,7 @@ class _Passage:
         fsck, tx = self._fsck, self._tx
         horizon = await _horizon(tx)
         ground = await Ground.of(tx, fsck._keys, fsck._catalogue, horizon)
-        self.mark = await ground.mark(tx, fsck._keys, f"{fsck._verifier.text} {fsck._attester.text}", self._ledger)
+        self.mark = await ground.new_mark(tx, fsck._keys, f"{fsck._verifier.text} {fsck._attester.text}", self._ledger)
         if self._known is not None:
             ground.check(self._known, self.mark, self._ledger)
         self._before = Before(await followed.facts(tx))

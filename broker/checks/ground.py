@@ -60,7 +60,7 @@ class Ground:
             directory = None
         return cls(asked, directory, catalogue, Keyring(keys).consent_epochs(), destroyed, horizon)
 
-    async def mark(self, tx: Transaction, keys: KeyStore, names: str, ledger: Ledger) -> Mark:
+    async def new_mark(self, tx: Transaction, keys: KeyStore, names: str, ledger: Ledger) -> Mark:
         """A mark of no part yet. `names`: of the log's keys; `ledger`: after its walk."""
         until = (await tx.execute(select(func.max(declarations.c.received_at)))).scalar()
         mark = Mark(
