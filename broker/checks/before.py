@@ -6,10 +6,14 @@ that leads to; what no row of any part is about is left at the end.
 """
 
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 from broker.checks.parts import Part
 from schemas.entry import OPEN_FACTS
 from schemas.facts import Facts
+
+NOBODYS: Final = -1
+"""The number of the part of what is about no citizen."""
 
 
 class Before:
@@ -19,15 +23,18 @@ class Before:
         self._facts = [one for one in facts if one.kind not in OPEN_FACTS]
         self._about: dict[bytes, list[int]] = {}
         self._left = set(range(len(self._facts)))
+        self._nobodys = {number for number, one in enumerate(self._facts) if not _keys(one)}
         for number, one in enumerate(self._facts):
             for key in _keys(one):
                 self._about.setdefault(key, []).append(number)
 
     def of(self, part: Part, entries: Sequence[Facts]) -> list[Facts]:
-        """What is about a part's rows, or about what `entries` are about."""
+        """What is about a part's rows, or about what `entries` are about; of the part that is nobody's, what names
+        neither a declaration nor a grant, too.
+        """
         if not self._facts:
             return []
-        numbers: set[int] = set()
+        numbers: set[int] = set(self._nobodys) if part.number == NOBODYS else set()
         keys = self._of_rows(part) | {key for one in entries for key in _keys(one)}
         while keys:
             more = {number for key in keys for number in self._about.get(key, ())} - numbers
