@@ -163,7 +163,7 @@ async def _held(tx: Transaction, key: PrivateKey) -> _Held:
     frontier = merkle.Frontier()
     first: Sequence[Facts] = ()
     async for entries in _batches(tx):
-        first = first or following.named_in(entries)
+        first = following.named_in(entries) if frontier.size == 0 else first
         frontier = frontier.extend(map(merkle.leaf_hash, entries))
     try:
         _, signed = await newest_checkpoint(tx)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx2
@@ -111,6 +112,22 @@ async def test_how_the_ledgers_before_ended_is_shown_the_newest_first(log: Log) 
     for path in ("follows/3", "follows/00", "follows/-1", "follows/x", "follows/%30"):
         missing = await log.get(path)
         assert (404, "following.absent") == (missing.status_code, missing.json()["code"]), path
+
+
+async def test_a_successors_files_have_a_place_of_their_own_for_caches_hold_what_was_in_the_old_one(log: Log) -> None:
+    await log.grow(3)
+    key, first = log.ledger.verifier_key, replace(log.ledger.verifier_key, name="example.org/first")
+    app = FastAPI()
+    app.include_router(transparency.router(log.store, key, unwitnessed(log.store, key), 2, first))
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://log.example") as client:
+        told = {
+            path: await client.get(f"/log/{path}")
+            for path in ("checkpoint", "vkey", "tile/0/000.p/3", "2/checkpoint", "2/vkey", "2/tile/0/000.p/3")
+        }
+
+    assert [200, 200, 404, 200, 200, 200] == [one.status_code for one in told.values()]
+    assert told["checkpoint"].content == told["2/checkpoint"].content
+    assert (f"{first.text}\n", f"{key.text}\n") == (told["vkey"].text, told["2/vkey"].text)
 
 
 async def test_a_partial_tile_that_grew_is_served_as_it_was(log: Log) -> None:
