@@ -104,17 +104,17 @@ class Answers:
 
     async def forget(self, claim: Claim) -> None:
         """What was kept is none: whoever sends it again, or something else, may try."""
-        async with self._store.begin() as tx:
-            await tx.execute(delete(kept_answers).where(*_of(claim)))
-            mark("answers.released")
-            # Crash here: it stays for its hours, and sent again it is refused again.
+        await self._drop(*_of(claim))
 
     async def release(self, claim: Claim) -> None:
         """It was not done: whoever sends it again may try."""
+        await self._drop(*_held(claim))
+
+    async def _drop(self, *where: ColumnElement[bool]) -> None:
         async with self._store.begin() as tx:
-            await tx.execute(delete(kept_answers).where(*_held(claim)))
+            await tx.execute(delete(kept_answers).where(*where))
             mark("answers.released")
-            # Crash here: the claim stands until its lease is over.
+            # Crash here: the claim stands until its lease is over; what was kept, for its hours.
 
 
 async def _forget_beyond(tx: Transaction, party: PartyId) -> None:
