@@ -84,7 +84,7 @@ def list_parties() -> None:
 @command(app, "rotate")
 def rotate(
     party: Annotated[str, typer.Argument(metavar="ID")],
-    overlap_days: Annotated[int, typer.Option(help="How long the old keys stay good beside the new ones.")] = 30,
+    overlap_days: Annotated[int, typer.Option(min=1, help="How long the old keys stay good beside the new.")] = 30,
 ) -> None:
     """New keys of the same kinds; the old ones are good for a while more.
 
