@@ -109,6 +109,10 @@ class Settings(BaseSettings):
 
     declaration_days: int = Field(366, ge=1, le=3660)
     """How long a declaration made here may be delivered: a late subscriber and a parked delivery need it, too."""
+    declaration_age_hours: int = Field(168, ge=1, le=8784)
+    """How long ago a declaration may have been signed that comes in now, by its `issued_at`: a week, as long as a
+    subject token may live. Whoever has an old key dates nothing back further.
+    """
     subject_token_minutes: int = Field(60, ge=1, le=10080)
     api_tokens: bool = True
     """Let administrations in with tokens that `unefois token issue` made; a production of one's own may forbid them."""
