@@ -146,7 +146,6 @@ class Desk:
             event,
             record,
             subject_token=self._identity.token(subject, source, Instant(at + self._token_ms)),
-            territories=territories_of(event, record),
             gate=directory.current_sealing_key(directory.broker, at),
             at=at,
             lifetime_ms=self._lifetime_ms,

@@ -33,7 +33,6 @@ from schemas.declaration import Source, declare
 from schemas.directory import Directory
 from schemas.errors import Fault, Refused, Unavailable
 from schemas.names import DeclarationId, EventType, Instant, SchemaId, uuid7
-from schemas.territories import territories_of
 
 _MEMBERS: Final = frozenset({"event_type", "record", "corrects"})
 _AGAIN: Final = frozenset(
@@ -215,7 +214,6 @@ class SourceDesk:
             event,
             record,
             subject_token=token,
-            territories=territories_of(event, record),
             gate=directory.current_sealing_key(directory.broker, at),
             at=at,
             lifetime_ms=self._signer.lifetime_ms,

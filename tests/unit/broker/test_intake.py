@@ -23,7 +23,6 @@ from schemas.facts import FactKind
 from schemas.intake_receipt import RECEIPT_TYPE
 from schemas.names import DeclarationId, Instant, PartyId, Reason, uuid7
 from schemas.signing import pae, verify
-from schemas.territories import territories_of
 from tests.world import BANK, CAF, DAY, FAMILY, MINUTE, MOVED, PORTAL, YANN, World
 
 pytestmark = pytest.mark.asyncio
@@ -232,7 +231,6 @@ async def dated_back(here: World, age_ms: int) -> bytes:
         event,
         here.moved(),
         subject_token=home.desk.token(PORTAL, here.moved())[0],
-        territories=territories_of(event, here.moved()),
         gate=directory.current_sealing_key(directory.broker, at),
         at=issued_at,
         lifetime_ms=366 * DAY,
