@@ -153,7 +153,7 @@ class SourceDesk:
         except Refused as fault:
             raise fault.under("/event_type") from None
         try:
-            made = draft.of_record(asked["record"], event_type, self._signer.catalogue)
+            made = draft.of_record(asked["record"], event_type, self._signer.catalogue, self._clock())
         except Refused as fault:
             raise fault.under("/record") from None
         try:

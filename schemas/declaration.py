@@ -72,7 +72,7 @@ def declare(
     Raises Refused `avro.*`, `values.*`, `declaration.territories`, `manifest.*`, `envelope.*`, `directory.*`, with a
     pointer.
     """
-    values.check(event, record)
+    values.check(event, record, at)
     encoded = [avro.encode_field(event.schema, each.index, record[each.name]) for each in event.schema.fields]
     check_valid(gate, at)
     dek, salts = entropy(sealing.DEK_SIZE), [entropy(SALT_SIZE) for _ in encoded]
