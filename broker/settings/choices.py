@@ -92,7 +92,9 @@ class Settings(BaseSettings):
     """How long a backup of the database is kept, at most: for so long the journal of endings forgets nothing."""
 
     signature_policy: Policy = 1
-    """How the broker signs: the number of a policy of protocol 4."""
+    """How the broker signs: the number of a policy of protocol 1. What it signs has room for one signature, so of two
+    algorithms the first one signs, of 4 Ed25519 and of 5 ML-DSA-44 (docs/trust.md, limits).
+    """
     hpke_suite: Suite = HpkeSuite.MLKEM768_X25519
     gate_epoch_days: int = Field(30, ge=1, le=400)
     gate_overlap_days: int = Field(60, ge=1, le=400)
