@@ -1,24 +1,24 @@
 """Belonging: whether this database and these keys are one home's. Both carry its id; whoever opens a home compares them
 before anything else.
 
-    key store   home/id (16 random bytes)    home/origin.<n> (the ledger's name; the highest number counts)
-                                             home/first-origin (of the ledger that it follows, if it follows one)
+    key store   home/id (16 random bytes)    home/origin.<n> (the ledger's name: `broker.origins`)
     database    meta: home-id (hex)          meta: ledger-origin
 
 Refuses: another home's database, an empty one beside keys that were used, keys of nobody beside a database that was; a
 side that has lost its id; another name of the ledger than the one it was founded with.
 Keeps: nothing is written or destroyed before the comparison. An id is made once, when a home is founded; a home of a
 version that had none gets one only when its own keys prove that they made what its database holds. A name that was
-pinned is changed by `change_origin` alone.
+pinned is changed by `broker.origins` alone.
 """
 
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import select, update
+from sqlalchemy import select
 
 from broker.crashpoints import mark
+from broker.origins import FIRST_NAME, NEXT, ORIGIN, pinned_origin
 from broker.ports import Entropy, KeyKind, KeyStore
 from broker.store import migrate
 from broker.store.engine import Store, Transaction
@@ -32,21 +32,16 @@ from broker.store.tables import (
     signing_keys,
 )
 from schemas import checkpoint
-from schemas.errors import Corrupt, Fault, Refused
+from schemas.errors import Fault, Refused
 from schemas.hpke import SealingKey, Suite
 from schemas.names import Kid
 from schemas.note import Note, VerifierKey
 from schemas.signing import Algorithm, PrivateKey
 
 HOME_ID: Final = "home-id"
-ORIGIN: Final = "ledger-origin"
-NEXT: Final = "/2"
-"""What the name of a ledger that follows another one ends with; the settings may go on to name the first."""
 ID_BYTES: Final = 16
 
 _ID: Final = "id"
-_ORIGINS: Final = "origin."
-_FIRST: Final = "first-origin"
 _USED: Final = (KeyKind.GATE, KeyKind.CONSENT_EPOCH, KeyKind.SIGNING, KeyKind.SEALING)
 """What a store holds once a database knows of it; the other secrets are made before there is one."""
 
@@ -61,16 +56,22 @@ class _Side:
 
 
 async def check(store: Store, keys: KeyStore, origin: str) -> None:
-    """Raises Refused unless database, keys and the setting `ledger_origin` are one home's: `home.other-database`,
-    `home.empty-database`, `home.no-keys`, `home.not-adopted`, `home.other-origin`, `home.origin-differs`; and what
-    `migrate.check` raises. Raises Unavailable.
+    """Raises Refused unless database, keys and the setting `ledger_origin` are one home's, as `check_same`, and
+    `home.other-origin`, `home.origin-differs`. Raises Unavailable.
+    """
+    await check_same(store, keys)
+    _same_origin(await _told(store), _held(keys), origin)
+
+
+async def check_same(store: Store, keys: KeyStore) -> None:
+    """Raises Refused unless database and keys are one home's, whatever they call its ledger: `home.other-database`,
+    `home.empty-database`, `home.no-keys`, `home.not-adopted`, and what `migrate.check` raises.
     """
     there, here = await _database(store), _held(keys)
     _compare(there, here)
     await migrate.check(store)
     if there.id is None or here.id is None or there.origin is None or here.origin is None:
         raise Refused("home.not-adopted")
-    _same_origin(there, here, origin)
 
 
 async def look(store: Store, keys: KeyStore, origin: str) -> bool:
@@ -99,7 +100,7 @@ async def pin(store: Store, keys: KeyStore, origin: str, entropy: Entropy) -> No
         mark("belonging.id-kept")
         # Crash here: the keys have an id, the database has none; `look` proves them again, or finds a home not begun.
     if here.origin is None:
-        _keep(keys, f"{_ORIGINS}1", (there.origin or origin).encode())
+        _keep(keys, FIRST_NAME, (there.origin or origin).encode())
         mark("belonging.origin-kept")
         # Crash here: as above.
     here = _held(keys)
@@ -111,51 +112,7 @@ async def pin(store: Store, keys: KeyStore, origin: str, entropy: Entropy) -> No
     _compare(await _told(store), here)
 
 
-def pinned_origin(keys: KeyStore) -> str | None:
-    """The name that the ledger of these keys has; None for a home that was never pinned. Raises Corrupt."""
-    numbers = _origin_numbers(keys)
-    return _text(keys.read(KeyKind.HOME, f"{_ORIGINS}{numbers[-1]}")) if numbers else None
-
-
-def first_origin(keys: KeyStore) -> str | None:
-    """The name of the ledger that today's follows; None where it follows none. Raises Corrupt."""
-    return _text(keys.read(KeyKind.HOME, _FIRST)) if _FIRST in keys.names(KeyKind.HOME) else None
-
-
-async def change_origin(store: Store, keys: KeyStore, origin: str) -> None:
-    """Give the ledger another name, as for the one that follows it; `ledger_origin` in the settings has to say the same
-    from then on. Stop every process of the home first.
-
-    May be interrupted anywhere and called again with the same name; until then the home refuses to be opened.
-    """
-    numbers = _origin_numbers(keys)
-    if pinned_origin(keys) != origin:
-        numbers.append((numbers[-1] if numbers else 0) + 1)
-        keys.write(KeyKind.HOME, f"{_ORIGINS}{numbers[-1]}", origin.encode())
-        mark("belonging.origin-changed")
-        # Crash here: the key store has the new name, the database the old one: `home.origin-differs`.
-    async with store.begin() as tx:
-        if not await tx.insert_new(meta, {"name": ORIGIN, "value": origin}):
-            await tx.execute(update(meta).where(meta.c.name == ORIGIN).values(value=origin))
-        mark("belonging.origin-told")
-        # Crash here: as above, for the transaction is gone.
-    for number in numbers[:-1]:
-        keys.destroy(KeyKind.HOME, f"{_ORIGINS}{number}")
-        # Crash here: an older name, which does not count.
-
-
-async def follow(store: Store, keys: KeyStore) -> str:
-    """The ledger of this home is followed by another one, whose name is new. Returns the name of the first.
-
-    Called again it changes nothing more. Only for a home that is pinned.
-    """
-    first = first_origin(keys) or pinned_origin(keys) or ""
-    if first_origin(keys) is None:
-        keys.write(KeyKind.HOME, _FIRST, first.encode())
-    mark("belonging.first-origin-kept")
-    # Crash here: the first name is known, and the ledger still has it; called again, it goes on.
-    await change_origin(store, keys, f"{first}{NEXT}")
-    return first
+# ── the two sides ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 # ── the two sides ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -209,18 +166,6 @@ def _keep(keys: KeyStore, name: str, secret: bytes) -> None:
     with suppress(Refused):
         keys.write(KeyKind.HOME, name, secret)
     keys.read(KeyKind.HOME, name)
-
-
-def _origin_numbers(keys: KeyStore) -> list[int]:
-    found = (name.removeprefix(_ORIGINS) for name in keys.names(KeyKind.HOME) if name.startswith(_ORIGINS))
-    return sorted(int(number) for number in found if number.isdecimal())
-
-
-def _text(raw: bytes) -> str:
-    try:
-        return raw.decode()
-    except UnicodeDecodeError:
-        raise Corrupt("keys.damaged", kind=KeyKind.HOME.value) from None
 
 
 def _unhexed(text: str) -> bytes:

@@ -33,6 +33,7 @@ from consent import registry
 from consent.grant import Grant, Status
 from consent.rows import digest_of
 from consent.tables import consent_keys
+from schemas import following
 from schemas.checkpoint import Checkpoint
 from schemas.entry import OPEN_FACTS
 from schemas.errors import Corrupt
@@ -94,7 +95,7 @@ class Carrying:
                 return None
             told = await first_ledger.facts(tx)
             done = Carried(await first_ledger.tree(tx, self._origin))
-            self._open(tx, FactKind.LEDGER_OPENED, detail=first_ledger.follows(done.old))
+            self._open(tx, FactKind.LEDGER_OPENED, detail=following.commit(done.old))
             for facts in told:
                 if facts.kind in OPEN_FACTS:
                     self._recorder.tell(tx, self._window, facts, FIRST)

@@ -2,7 +2,8 @@
 replays it.
 
 Refuses: to replay what was replayed, or what was applied meanwhile.
-Keeps: a replay obeys the consent of today, not of the day of the failure; nothing is ever dropped from here.
+Keeps: a replay obeys the consent of today, not of the day of the failure; nothing is ever dropped from here. Under a
+consent that was given since then only an operator replays (docs/adr/0014): an administration that waits gains nothing.
 """
 
 from dataclasses import dataclass
@@ -106,6 +107,10 @@ class DeadLetters:
 
         Raises Refused: `dead.unknown`, `dead.replayed`, `dead.applied`, or the code of the check that fails again.
         """
+        return await self._replay(number, by=None)
+
+    async def _replay(self, number: int, *, by: PartyId | None) -> Reason | None:
+        """`by`: the administration whose it is; None: an operator."""
         async with self._store.begin() as tx:
             await tx.lock_exclusive([LOCK])
             row = await self._row(tx, number)
@@ -116,32 +121,34 @@ class DeadLetters:
                 await self._replay_record(tx, row)
                 reason = None
             else:
-                reason = await self._replay_delivery(tx, DeliveryId(row.delivery), at)
+                reason = await self._replay_delivery(tx, DeliveryId(row.delivery), at, by=by)
             await tx.execute(update(dead_letters).where(dead_letters.c.id == number).values(replayed_at=at))
             mark("dead.replayed")
             # Crash here: nothing was planned and the letter still waits; the operator replays it again.
         return reason
 
     async def replay_own(self, recipient: PartyId, of: DeliveryId) -> Reason | None:
-        """As `replay`, for an administration that tries its own again. Raises Refused as `replay` does: another's is as
-        unknown as one that never was.
+        """As `replay`, for an administration that tries its own again, under the consents that were there when it was
+        routed. Raises Refused as `replay` does: another's is as unknown as one that never was.
         """
         mine = (dead_letters.c.delivery == of, deliveries.c.recipient == recipient)
         async with self._store.read() as tx:
             row = (await tx.execute(_SELECT.where(*mine).order_by(dead_letters.c.id.desc()).limit(1))).one_or_none()
         if row is None:
             raise Refused("dead.unknown", "/delivery")
-        return await self.replay(row.id)
+        return await self._replay(row.id, by=recipient)
 
     async def _replay_record(self, tx: Transaction, row: Row[Any]) -> None:
         place = Position(row.topic, row.partition, row.offset)
         await self._router.route_again(tx, Record(place, b"-", row.record, {}, Instant(row.at)))
 
-    async def _replay_delivery(self, tx: Transaction, of: DeliveryId, at: Instant) -> Reason | None:
+    async def _replay_delivery(
+        self, tx: Transaction, of: DeliveryId, at: Instant, *, by: PartyId | None
+    ) -> Reason | None:
         delivery = (await load(tx, deliveries.c.id == of))[0]
         if delivery.state is DeliveryState.APPLIED:
             raise Refused("dead.applied", "/id")
-        record(tx, self._recorder, FactKind.REPLAYED, delivery, at, reason=delivery.reason)
+        record(tx, self._recorder, FactKind.REPLAYED, delivery, at, actor=by, reason=delivery.reason)
         subscription = (await self._lookup.subscriptions_by_id(tx)).get(delivery.subscription)
         if subscription is None:  # its row lost its seal, or is not there
             raise Refused("subscribing.unknown", "/subscription")
@@ -149,7 +156,9 @@ class DeadLetters:
         if not found:
             raise Corrupt("rows.unsigned", table=declarations.name)
         keys = self._keyring.consent_epochs()
-        decision = await self._planner.replan(tx, found[0], subscription, keys, at, replayed=delivery.id)
+        decision = await self._planner.replan(
+            tx, found[0], subscription, keys, at, replayed=delivery.id, every=by is None
+        )
         return decision.reason if isinstance(decision, Deny) else None
 
     async def _row(self, tx: Transaction, number: int) -> Row[Any]:

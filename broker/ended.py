@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, final
 
-from schemas.errors import Refused
+from schemas.errors import Corrupt, Refused
 from schemas.names import Instant
 
 FOREVER: Final = 2**63 - 1
@@ -157,7 +157,8 @@ NOTHING: Final = Ended()
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """The highest checkpoint that the ledger's key was about to sign: nothing else is ever signed up to its size.
+    """The highest checkpoint that the ledger's key was about to sign: nothing else is ever signed up to its size, under
+    this origin; a ledger that follows another one has a mark of its own, which takes the place of that one's.
 
     `order`: the ids of the entries that it orders after the checkpoint before it, in their order, so that a signature
     which a crash interrupted is made again and is the same. `note`: the signed checkpoint.
@@ -167,6 +168,11 @@ class Mark:
     root: bytes
     note: str = field(repr=False)
     order: tuple[int, ...] = field(repr=False, default=())
+
+    @property
+    def origin(self) -> str:
+        """The name of the ledger whose checkpoint it is."""
+        return self.note.partition("\n")[0]
 
     @property
     def before(self) -> int:
@@ -184,7 +190,7 @@ class Endings(ABC):
       edited is Corrupt for whoever reads next. Of a cut at the end whoever saw more says so, the database among them
       (`broker.completing`).
     * `look` sees every record whose `write` has returned before it was called, in any process.
-    * The mark never falls, and only who saw the newest one moves it.
+    * The mark never falls while it is of one ledger, and only who saw the newest one moves it.
     """
 
     journal: str
@@ -214,8 +220,11 @@ class Endings(ABC):
     async def move_mark(self, new: Mark, seen: Mark | None) -> None:
         """Move the mark from the one that was seen; durable when this returns.
 
-        Raises Unavailable `endings.marked-meanwhile` when another was faster; raises as `write`.
+        Raises Unavailable `endings.marked-meanwhile` when another was faster; Corrupt `ledger.rolled-back` for a
+        smaller one of the same ledger; raises as `write`.
         """
+        if seen is not None and seen.origin == new.origin and new.size < seen.size:
+            raise Corrupt("ledger.rolled-back", size=seen.size, found=new.size)
         encoded = encode_mark(new)
         if len(encoded) > MARK_BYTES:
             raise Refused("endings.too-large", size=len(encoded), limit=MARK_BYTES)

@@ -5,7 +5,6 @@ Keeps: only reading. They are for this home's own checks, and are served to nobo
 Source: docs/protocol.md, section 8, "The first format".
 """
 
-from hashlib import sha256
 from typing import Final
 
 from sqlalchemy import select
@@ -19,15 +18,6 @@ from schemas.facts import Facts
 
 NOTE: Final = "first-checkpoint"
 """The row of `meta` with the last checkpoint of the old ledger, a signed note."""
-_LABEL: Final = b"unefois/ledger-follows/v2\x00"
-
-
-def follows(old: Checkpoint) -> bytes:
-    """What the first entry of a ledger says of the one that it follows: SHA-256(label | its last tree), 32 bytes.
-
-    The tree is spelled as a checkpoint's text: origin, size and root in base64, a line each.
-    """
-    return sha256(_LABEL + old.body.encode()).digest()
 
 
 async def facts(tx: Transaction) -> list[Facts]:

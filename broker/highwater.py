@@ -5,7 +5,8 @@
 Refuses: to sign, and to release, while the database knows less of the ledger than was signed, or other things: it was
 restored, or a replica that had not seen everything took over. Whoever has the newer checkpoint would see a fork.
 Keeps: the mark lies in the journal of endings, outside the database and its backups, and moves before each checkpoint
-is committed. A signature that a crash interrupted is made again over the same entries, so it is the same.
+is committed. A signature that a crash interrupted is made again over the same entries, so it is the same. Once the mark
+is that of a successor (`broker.succeeding`), nothing is signed under the old name, by whatever process is left of it.
 Source: docs/operate.md, "Restore"; C2SP tlog-checkpoint; RFC 9162, section 11 (misbehaving logs).
 """
 
@@ -16,8 +17,9 @@ from typing import Any, Final
 from sqlalchemy import func, select
 
 from broker.ended import LEDGER, Ended, Ending, Mark
+from broker.origins import ORIGIN
 from broker.store.engine import Store, Transaction
-from broker.store.tables import ledger_checkpoints, ledger_entries
+from broker.store.tables import ledger_checkpoints, ledger_entries, meta
 from schemas.errors import Corrupt, Fault, Refused
 from schemas.names import Instant
 
@@ -62,16 +64,20 @@ def check_signing(ended: Ended) -> None:
     raise Corrupt("ledger.rolled-back", size=int(why.get("size", 0)), found=int(why.get("found", 0)))
 
 
-async def standing(tx: Transaction, size: int) -> Standing:
-    """What the sequencer may go on from, under its lock; `size`: what the newest checkpoint covers here.
+async def standing(tx: Transaction, size: int, origin: str) -> Standing:
+    """What the sequencer may go on from, under its lock; `size`: what the newest checkpoint covers here; `origin`: the
+    name that it signs under.
 
-    Raises as `check_signing`; the first time, it stops everybody else, too.
+    Raises as `check_signing`; the first time, it stops everybody else, too. Raises Refused `ledger.other-name` in a
+    process that was started before the ledger had its successor.
     """
     if tx.journal is None:
         return Standing(None)
     check_signing(await tx.endings())
     mark = await tx.journal.marked()
     fault, again = await compared(tx, size, mark)
+    if fault is None and mark is not None and mark.origin != origin:
+        raise Refused("ledger.other-name", kept=mark.origin, found=origin)
     if fault is not None:
         await stop(tx, ROLLED_BACK, mark, size)
         raise fault
@@ -105,17 +111,6 @@ async def stop(tx: Transaction, why: str, mark: Mark | None = None, found: int =
         await tx.journal.write([Ending.of(*LEDGER, at=Instant(0), least=1, why=why, size=size, found=found)])
 
 
-def succeed() -> None:
-    """The ledger's successor: a new origin and key, whose first entry names the last signed root of this one.
-
-    Not made yet, and so whoever restored a database below the mark stays where `restore --ledger-lost` left them. What
-    it has to do: take the mark (`Endings.marked`: size, root and note that were signed last, which need not be in the
-    database), make the new ledger with its first entry, move the mark to it (`Endings.move_mark`), and only then lift
-    the record of LEDGER (`Ending.of(*LEDGER, least=0, ...)`): gate and sequencer go on from there.
-    """
-    raise Refused("ledger.needs-successor", size=0)
-
-
 async def newest_size(tx: Transaction) -> int:
     """What the newest checkpoint here covers."""
     return (await tx.execute(select(func.max(ledger_checkpoints.c.size)))).scalar() or 0
@@ -125,6 +120,9 @@ async def compared(tx: Transaction, size: int, mark: Mark | None) -> tuple[Fault
     """What is wrong with a ledger of this size, and what it has to sign again: both None where it goes on."""
     if mark is None:
         return None, None
+    named = (await tx.execute(select(meta.c.value).where(meta.c.name == ORIGIN))).scalar()
+    if named is not None and named != mark.origin:  # of a ledger that ended, or that never was
+        return _rolled_back(mark, size), None
     if size >= mark.size:
         here = select(ledger_checkpoints.c.root).where(ledger_checkpoints.c.size == mark.size)
         root = (await tx.execute(here)).scalar()

@@ -110,6 +110,11 @@ def ledger_secret(keys: KeyStore) -> bytes:
     return hmac.digest(secret(keys, REFERENCE), b"unefois/ledger-salts/v2\x00", sha256)
 
 
+def marks_secret(keys: KeyStore) -> bytes:
+    """What the mark of a clean fsck is sealed with, 32 bytes. Raises as `secret`."""
+    return hmac.digest(secret(keys, REFERENCE), b"unefois/fsck-marks/v1\x00", sha256)
+
+
 def secret(keys: KeyStore, name: str) -> bytes:
     """One of the secrets of `make_secrets`, 32 bytes. Raises Refused `keys.missing`; Corrupt `identity.secret`."""
     found = keys.read(KeyKind.IDENTITY, name)

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
 
-from broker import highwater
+from broker import highwater, predecessors
 from broker.crashpoints import mark
 from broker.ended import Mark
 from broker.highwater import Standing
@@ -26,7 +26,7 @@ from broker.said import Said
 from broker.store.engine import Store, Transaction
 from broker.store.tables import ledger_checkpoints, ledger_entries, ledger_tiles
 from broker.windows import Waiting, arrange
-from schemas import checkpoint, merkle, receipt, tiles
+from schemas import checkpoint, following, merkle, receipt, tiles
 from schemas.checkpoint import Checkpoint
 from schemas.entry import Entry, window_of
 from schemas.errors import Refused
@@ -136,7 +136,7 @@ class Ledger:
         """Order what comes next. Returns how many entries, and what is left; None: nothing."""
         await tx.lock_exclusive([ORDER])
         old = await size_of(tx)
-        standing = await highwater.standing(tx, old)  # a database that is older than what was signed signs nothing
+        standing = await highwater.standing(tx, old, self._origin)  # of what was put back nothing is signed
         if standing.order is not None:
             return await self._sign(tx, old, standing, standing.order), _Ahead(-1, [])
         batches = ahead.batches if ahead.size == old else await self._arranged(tx, before)
@@ -155,7 +155,7 @@ class Ledger:
         if not ordered:
             return 0
         new = old + len(ordered)
-        root = await tx.conn.run_sync(_grow, old, [row.entry for row in ordered])
+        root = await tx.conn.run_sync(grow, old, [row.entry for row in ordered])
         note = checkpoint.sign(Checkpoint(self._origin, new, root), self._key)
         values = {"size": new, "root": root, "note": note.encode().decode("utf-8"), "at": self._clock()}
         await standing.move(tx, Mark(new, root, str(values["note"]), tuple(row.id for row in ordered)))
@@ -253,9 +253,13 @@ async def newest_checkpoint(tx: Transaction) -> tuple[int, str]:
 
 
 def files_of(conn: Connection) -> tiles.Read:
-    """The log's files by path, as its tables hold them: tiles as they are now, bundles made from the entries."""
+    """The log's files by path, as its tables hold them: tiles as they are now, bundles made from the entries, and how
+    the ledgers ended that this one follows.
+    """
 
     def read(path: str) -> bytes:
+        if path.startswith(f"{following.FOLDER}/"):
+            return predecessors.file_of(conn, path)
         tile = Tile.parse(path)
         return _bundle(conn, tile) if tile.level == tiles.ENTRIES else _tile(conn, tile)
 
@@ -288,7 +292,7 @@ def _bundle(conn: Connection, tile: Tile) -> bytes:
     return tiles.encode_bundle([row.entry for row in rows])
 
 
-def _grow(conn: Connection, old: int, entries: list[bytes]) -> bytes:
+def grow(conn: Connection, old: int, entries: list[bytes]) -> bytes:
     """Write the tiles that these entries change, and return the root of the tree with them."""
     for path, content in tiles.grow(old, entries, files_of(conn)).items():
         tile = Tile.parse(path)

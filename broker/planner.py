@@ -134,7 +134,7 @@ def _parted(found: Sequence[Read]) -> tuple[list[Grant], list[Unreadable]]:
 
 @dataclass(frozen=True, slots=True)
 class _Before:
-    """What was planned before, of one declaration for one subscription, and which dead delivery an operator replays."""
+    """What was planned before, of one declaration for one subscription, and which dead delivery is replayed."""
 
     by_id: Mapping[DeliveryId, Delivery]
     replayed: DeliveryId | None = None
@@ -180,11 +180,13 @@ class Planner:
         *,
         newer: GrantId | None = None,
         replayed: DeliveryId | None = None,
+        every: bool = False,
     ) -> Permit | Deny:
-        """Plan again under today's consent. What is not permitted any more is withdrawn; what is over stays over.
+        """Plan again under today's consent. What is not permitted any more is withdrawn; what is over stays over, but
+        for the dead delivery `replayed`.
 
         Asked are the grants that the declaration found when it was routed, those it has a delivery under, and `newer`,
-        whose giver wishes for it. For an operator's replay of the dead delivery `replayed` every grant of today counts.
+        whose giver wishes for it; with `every`, which is an operator's to choose, all of today's.
         """
         await tx.flush()
         pair = (withholdings.c.declaration == known.seq, withholdings.c.subscription == subscription.id)
@@ -197,7 +199,7 @@ class Planner:
         grants = {
             grant.id: grant
             for grant in standing.grants[known.subject].values()
-            if replayed is not None or grant.granted_at <= known.routed_at or grant.id in reached
+            if every or grant.granted_at <= known.routed_at or grant.id in reached
         }
         asked = replace(standing, grants={known.subject: grants})
         decision = await self._plan(tx, known, subscription, asked, at=at, before=before)

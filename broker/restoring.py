@@ -28,6 +28,7 @@ from broker.completing import COMPLETED, Completed
 from broker.crashpoints import mark
 from broker.ended import LEDGER, Ended, Ending, Endings
 from broker.keys.file import FileKeys
+from broker.origins import first_origin
 from broker.ports import Clock, Entropy, KeyKind, KeyStore
 from broker.settings.choices import Settings
 from broker.store import migrate
@@ -73,7 +74,7 @@ async def restore(
     """
     with closing(FileKeys.open(settings.keys_folder, entropy, settings.secret_passphrase())) as keys:
         url = make_url(settings.database_url)
-        manifest = backups.read(folder, VerifierKey.of(settings.ledger_origin, ledger_key(keys)))
+        manifest = backups.read(folder, VerifierKey.of(first_origin(keys) or settings.ledger_origin, ledger_key(keys)))
         async with open_endings(settings, keys, entropy) as endings:
             _check_journal(manifest, endings, await endings.look())
             if url.get_backend_name() != manifest.database:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import func, select
 
-from broker import belonging, carrying, first_ledger
+from broker import belonging, carrying, first_ledger, origins
 from broker.carrying import Carried, Carrying
 from broker.identity import Identity, ledger_secret
 from broker.keys.file import FileKeys
@@ -80,7 +80,7 @@ async def upgrade_home(
             if not await _waits(store):
                 rows = await _adopt_macs(store, keys, entropy) if _lacks_macs(keys) else NOTHING
                 return Upgraded(found, migrate.head(), pinned, due, rows)
-            first = await belonging.follow(store, keys)
+            first = await origins.follow(store, keys)
             await _check_first(store, keys, first)
             async with store.read() as tx:
                 told = await first_ledger.facts(tx)

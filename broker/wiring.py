@@ -11,12 +11,13 @@ from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from broker import belonging, highwater
+from broker import belonging, highwater, origins
 from broker import identity as identities
 from broker.access.credentials import Credentials
 from broker.access.keysets import KeySets
 from broker.access.oauth import OAuth
 from broker.answers import Answers
+from broker.checks.marks import FileMarks, Marks, MemoryMarks
 from broker.completing import Completed, Completion
 from broker.consents import Consents
 from broker.deadletters import DeadLetters
@@ -195,7 +196,8 @@ async def open_unchecked(
             open_endings(settings, keys, entropy) as endings,
         ):
             adapters: dict[str, Any] = {"store": store, "log": log, "keys": keys, "endings": endings}
-            yield assemble(settings, **adapters, clock=clock, entropy=entropy, events=events)
+            marks = FileMarks(settings.endings_folder / "fsck", identities.marks_secret(keys), entropy)
+            yield assemble(settings, **adapters, clock=clock, entropy=entropy, events=events, marks=marks)
 
 
 @asynccontextmanager
@@ -256,8 +258,11 @@ def assemble(
     clock: Clock,
     entropy: Entropy,
     events: Catalogue | None = None,
+    marks: Marks | None = None,
 ) -> Home:
-    """Every part, made of these adapters. `events`: the event types; without, those of the package."""
+    """Every part, made of these adapters. `events`: the event types; without, those of the package. `marks`: what a
+    clean fsck leaves for the next one; without, it is forgotten with this process.
+    """
     party = PartyId(settings.party)
     events = events or catalogue.builtin()
     store.journal = endings
@@ -330,8 +335,8 @@ def assemble(
         openings=openings,
         macs=macs,
         said=said,
-        origin=belonging.pinned_origin(keys) or settings.ledger_origin,
-        first_origin=belonging.first_origin(keys),
+        origin=origins.pinned_origin(keys) or settings.ledger_origin,
+        first_origin=origins.first_origin(keys),
         key=ledger_key(keys),
         window_ms=window_ms,
         clock=clock,
@@ -479,9 +484,11 @@ def assemble(
             key_store=keys,
             catalogue=events,
             rows=rows,
+            macs=macs,
             openings=openings,
             verifier=ledger.verifier_key,
             attester=ledger.attestation_key,
+            marks=marks or MemoryMarks(identities.marks_secret(keys), secrets.token_bytes),
             clock=clock,
         ),
     )

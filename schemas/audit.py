@@ -2,8 +2,8 @@
 
 Refuses: nothing; it reports. The entries are already verified against a checkpoint (`tiles.verified_entries`).
 Keeps: the rules of a delivery's way, each with its own name: nothing released without a plan that stands, nor after it
-was closed, nor other than planned; nothing applied without a release, or twice. A ledger follows another one from its
-first entry or not at all. `audit_full` adds what openings tell.
+was closed, nor other than planned; nothing applied without a release, or twice. A ledger follows others from its first
+entries on or not at all. `audit_full` adds what openings tell.
 Source: docs/protocol.md, section 8; architecture, "Transactions that matter".
 """
 
@@ -33,7 +33,7 @@ class _Seen:
     released: set[bytes] = field(default_factory=set)
     applied: set[bytes] = field(default_factory=set)
     began: bool = False
-    """Whether there was an entry before this one."""
+    """Whether there was an entry before this one that names no ledger before."""
     entering: bool = False
     """Whether what lives in the ledger before is being entered anew."""
 
@@ -50,7 +50,7 @@ class Auditor:
         index, self._count = self._count, self._count + 1
         rule = _RULES.get(entry.kind)
         broken = None if rule is None else rule(entry, self._seen)
-        self._seen.began = True
+        self._seen.began = self._seen.began or not _names_another(entry)
         if broken is not None:
             yield Violation(broken, index)
 
@@ -95,13 +95,19 @@ def _applied(entry: Entry, seen: _Seen) -> str | None:
     return None
 
 
+def _names_another(entry: Entry) -> bool:
+    return entry.open is not None and entry.open.kind is FactKind.LEDGER_OPENED
+
+
 def _opened(entry: Entry, seen: _Seen) -> str | None:
-    """What is entered anew is judged more mildly: so that is done once, at a ledger's beginning, and has an end."""
-    kind = None if entry.open is None else entry.open.kind
-    if kind is FactKind.LEDGER_OPENED:
-        late, seen.entering = seen.began, not seen.began
+    """What is entered anew is judged more mildly: so that is done once, at a ledger's beginning, and has an end. Where
+    entries of the ledger before stand again as they were (`count`), there is nothing to be mild about.
+    """
+    told = entry.open
+    if told is not None and _names_another(entry):
+        late, seen.entering = seen.began, not seen.began and told.count is None
         return "ledger-opened-late" if late else None
-    if kind is FactKind.MIGRATED:
+    if told is not None and told.kind is FactKind.MIGRATED:
         entering, seen.entering = seen.entering, False
         return None if entering else "migrated-without-opening"
     return None

@@ -42,6 +42,7 @@ class _Grant:
 @dataclass(slots=True)
 class _Seen:
     began: bool = False
+    """Whether there was an entry that names no ledger before."""
     received: set[bytes] = field(default_factory=set)
     grants: dict[GrantId, _Grant] = field(default_factory=dict)
     deliveries: dict[bytes, DeliveryId] = field(default_factory=dict)
@@ -71,7 +72,7 @@ class FullAuditor:
             facts = entry.open
         for broken in self._broken(entry, facts, erased=erased):
             yield Violation(broken, index)
-        self._seen.began = True
+        self._seen.began = self._seen.began or facts is None or facts.kind is not FactKind.LEDGER_OPENED
 
     def _broken(self, entry: Entry, facts: Facts | None, *, erased: bool) -> Iterator[str]:
         if facts is None:
@@ -211,9 +212,11 @@ def _key_revoked(facts: Facts, seen: _Seen) -> str | None:
     return None
 
 
-def _succeeds(_: Facts, seen: _Seen) -> str | None:
-    """Mildness from the first entry on, or not at all: `audit` says where it is claimed later."""
-    seen.migrated = seen.began
+def _succeeds(facts: Facts, seen: _Seen) -> str | None:
+    """Mildness from the first entries on, or not at all: `audit` says where it is claimed later. None where the entries
+    of the ledger before stand again as they were (`count`).
+    """
+    seen.migrated = seen.began or facts.count is not None
     return None
 
 

@@ -14,13 +14,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from hashlib import sha256
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from schemas import avro, merkle
 from schemas.errors import Refused
 from schemas.facts import BLIND_BYTES, COMMITMENT_BYTES, FACTS_BYTES, FactKind, Facts
 from schemas.instants import is_instant
 from schemas.names import Instant, LeafHash
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
 
 VERSION: Final = 2
 ENTRY_BYTES: Final = 65_535
@@ -274,9 +277,16 @@ def commit_erased(blind: bytes, leaves: Iterable[LeafHash]) -> bytes:
     The blind stays with the list. Without it, who knows some of a citizen's entries would find the others by trying:
     all leaves are public, and one person's are few.
     """
+    commitment = erasing(blind)
+    commitment.update(b"".join(sorted(leaves)))
+    return commitment.digest()
+
+
+def erasing(blind: bytes) -> "_Hash":
+    """The same of a list that nobody holds at once: a SHA-256 that is yet to be told the leaf hashes, ascending."""
     if len(blind) != BLIND_BYTES:
         raise Refused("entry.blind", "/blind", length=len(blind))
-    return sha256(b"unefois/ledger-erased/v2\x00" + blind + b"".join(sorted(leaves))).digest()
+    return sha256(b"unefois/ledger-erased/v2\x00" + blind)
 
 
 def opened(window: Instant, facts: Facts) -> Entry:

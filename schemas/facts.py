@@ -67,7 +67,9 @@ class FactKind(Enum):
     RIGHT_ENDED = "right_ended"
     POLICY_SET = "policy_set"
     LEDGER_OPENED = "ledger_opened"
-    """This ledger goes on where another one ended: `detail` commits to that one's last checkpoint."""
+    """This ledger goes on where another one ended: `detail` commits to that one's last checkpoint; `count`: how many of
+    its entries stand here again.
+    """
     CARRIED = "carried"
     """A grant that lives, as it stands, entered anew."""
     MIGRATED = "migrated"
@@ -212,7 +214,8 @@ _LIMITS = avro.Limits(max_bytes=FACTS_BYTES, max_depth=4, max_items=0)
 class Facts:
     """What one entry says. `subject` and `detail` are 32-byte commitments, `fields` a bitmap as in a statement.
 
-    `sealed_to` is the key that a release was sealed to, `count` how many refusals of one batch the fact tells of.
+    `sealed_to` is the key that a release was sealed to, `count` how many refusals of one batch, or entries of another
+    ledger, the fact tells of.
     """
 
     at: Instant

@@ -5,6 +5,7 @@ The other checks have to see what a signature hides; a test of theirs signs what
 
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from sqlalchemy import select, update
@@ -47,9 +48,17 @@ async def resign_in(tx: Transaction, by: RowSigner) -> None:
 
 
 async def resign(home: Home) -> None:
-    """The same, with the key of a home."""
+    """The same, with the key of a home; and a MAC for every submission, declaration and waiting entry that has none."""
     async with home.store.begin() as tx:
         await resign_in(tx, seals.signer_of(home.keys, home.rows))
+        waiting = ledger_entries.c.position.is_(None)
+        for statement in (select(submissions), select(declarations), select(ledger_entries).where(waiting)):
+            table = statement.get_final_froms()[0]
+            for row in (await tx.execute(statement)).all():
+                if not home.macs.holds(table.name, row._mapping):
+                    same = [column == row._mapping[column.name] for column in table.primary_key]
+                    with suppress(ValueError):  # of values that no MAC is over
+                        await tx.execute(update(table).where(*same).values(mac=home.macs.of(table.name, row._mapping)))
 
 
 async def vouch(keys: KeyStore, store: Store) -> None:

@@ -1,16 +1,12 @@
 """Consent checks: heads, history, keys and ledger agree; nothing lives under a dead grant or a dead epoch."""
 
-from collections.abc import AsyncIterator, Container, Iterator, Mapping
-
-from sqlalchemy import select
+from collections.abc import Container, Iterable, Iterator, Mapping
 
 from broker.checks.finding import Finding
-from broker.store.engine import Transaction
-from broker.store.tables import consent_epochs
+from broker.checks.parts import Part
 from consent import keyring, rows
 from consent.grant import Grant, follows
 from consent.registry import SET_ASIDE
-from consent.tables import consent_keys, grant_versions, grants
 from schemas.errors import Corrupt
 from schemas.facts import FactKind, Facts
 from schemas.names import GrantId, Instant
@@ -18,14 +14,16 @@ from schemas.names import GrantId, Instant
 _KINDS = {FactKind.GRANTED, FactKind.CARRIED, FactKind.CHANGED, FactKind.REVOKED, FactKind.EXPIRED}
 
 
-async def check(
-    tx: Transaction, entries: list[Facts], epoch_keys: Mapping[int, bytes], erased: Instant
-) -> AsyncIterator[Finding]:
-    """Every check of grants and consent keys. Up to `erased` the ledger may say no more."""
+def check(
+    part: Part, entries: Iterable[Facts], *, epoch_keys: Mapping[int, bytes], destroyed: Container[int], erased: Instant
+) -> Iterator[Finding]:
+    """Every check of the grants and consent keys of a part. `entries`: what the ledger says of its citizens; up to
+    `erased` it may say no more. `destroyed`: the epochs that are.
+    """
     told = {(entry.grant, entry.grant_version): entry for entry in entries if entry.kind in _KINDS}
     heads: dict[GrantId, Grant] = {}
     unreadable: set[bytes] = set()  # what follows from such a row cannot be judged
-    for row in await tx.execute(select(grants)):
+    for row in part.of("grants"):
         found = rows.read(row)
         if isinstance(found, rows.Unreadable):
             unreadable.add(found.id)
@@ -34,7 +32,7 @@ async def check(
             heads[found.id] = found
     before: Grant | None = None
     last: dict[GrantId, Grant] = {}
-    for row in await tx.execute(select(grant_versions).order_by(grant_versions.c.id, grant_versions.c.version)):
+    for row in part.of("versions"):
         place = f"grant_versions/{row.id.hex()}/{row.version}"
         version = rows.read(row)
         if isinstance(version, rows.Unreadable):
@@ -42,14 +40,11 @@ async def check(
             yield Finding("grants.unreadable", place, version.code)
             continue
         if version.id not in unreadable:
-            for finding in _version(version, before, told, place, erased):
-                yield finding
+            yield from _version(version, before, told, place, erased)
         before = last[version.id] = version
     readable = {entry: told[entry] for entry in told if entry[0] not in unreadable}
-    for finding in _against_the_ledger({one: heads[one] for one in heads if one not in unreadable}, last, readable):
-        yield finding
-    async for finding in _keys(tx, heads, unreadable, epoch_keys):
-        yield finding
+    yield from _against_the_ledger({one: heads[one] for one in heads if one not in unreadable}, last, readable)
+    yield from _keys(part, heads, unreadable, epoch_keys, destroyed)
 
 
 _Told = Mapping[tuple[GrantId | None, int | None], Facts]
@@ -87,12 +82,15 @@ def _version(version: Grant, before: Grant | None, told: _Told, place: str, eras
     return found
 
 
-async def _keys(
-    tx: Transaction, heads: Mapping[GrantId, Grant], unreadable: Container[bytes], epoch_keys: Mapping[int, bytes]
-) -> AsyncIterator[Finding]:
-    destroyed = {row.epoch for row in await tx.execute(select(consent_epochs)) if row.destroyed_at is not None}
+def _keys(
+    part: Part,
+    heads: Mapping[GrantId, Grant],
+    unreadable: Container[bytes],
+    epoch_keys: Mapping[int, bytes],
+    destroyed: Container[int],
+) -> Iterator[Finding]:
     held = set()
-    for row in await tx.execute(select(consent_keys)):
+    for row in part.of("keys"):
         grant_id = GrantId(row.grant_id)
         place = f"consent_keys/{grant_id.hex()}"
         held.add(grant_id)

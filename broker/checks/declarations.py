@@ -1,27 +1,20 @@
-"""Declaration checks: log, submissions, declarations, withholdings and ledger tell one story, byte for byte."""
+"""Declaration checks: submissions, declarations, withholdings and ledger tell one story, byte for byte."""
 
 import json
 from base64 import b64decode
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
 from sqlalchemy import Row, select
 
 from broker.checks.finding import Finding
-from broker.forgotten import made_at
-from broker.ports import Log
-from broker.router import TOPIC
+from broker.checks.ground import Asked, Ground
+from broker.checks.parts import Part
 from broker.store.engine import Transaction
-from broker.store.tables import (
-    consumed,
-    dead_letters,
-    declarations,
-    deliveries,
-    submissions,
-    subscriptions,
-    withholdings,
-)
+from broker.store.tables import declarations
+from consent.asking import one_of
 from schemas import signing
 from schemas.catalogue import Catalogue
 from schemas.directory import Directory
@@ -29,28 +22,22 @@ from schemas.envelope import SignedDeclaration, verify_declaration
 from schemas.errors import Refused
 from schemas.facts import FactKind, Facts
 from schemas.intake_receipt import RECEIPT_TYPE
-from schemas.locked import manifest_of
 from schemas.names import Instant, Kid, Reason
 
-Rows = Mapping[int, Row[Any]]
-"""The rows of `declarations` by their number."""
 Gone = frozenset[bytes]
 """Digests of manifests of which the ledger tells and which pruning took away."""
+Roots = Mapping[tuple[str, bytes], bytes | None]
+"""The first of each chain of corrections, by source and id of a declaration."""
 _RECEIVED = {FactKind.RECEIVED, FactKind.CORRECTED}
+_AT_ONCE = 500
 
 
-async def rows(tx: Transaction) -> Rows:
-    """Every declaration."""
-    return {row.seq: row for row in await tx.execute(select(declarations))}
-
-
-def gone(entries: Sequence[Facts], kept: Rows, horizon: Instant | None, erased: Instant) -> Gone:
+async def gone(tx: Transaction, part: Part, entries: Sequence[Facts], horizon: Instant | None, erased: Instant) -> Gone:
     """What the ledger tells of and pruning may have taken: routed up to `horizon`, and not there.
 
     When it was received, the ledger may tell no more of what is older than `erased`.
     """
-    there = {row.manifest_digest for row in kept.values()}
-    named = {bytes(entry.declaration): entry for entry in entries if entry.declaration is not None}
+    named = {bytes(entry.declaration) for entry in entries if entry.declaration is not None}
     received = {
         bytes(entry.declaration): entry.at
         for entry in entries
@@ -58,50 +45,73 @@ def gone(entries: Sequence[Facts], kept: Rows, horizon: Instant | None, erased: 
     }
     latest = -1 if horizon is None else horizon
     unknown = erased if erased >= 0 else latest + 1
-    return frozenset(of for of in named if received.get(of, unknown) <= latest) - there
+    old = {of for of in named if received.get(of, unknown) <= latest}
+    old -= {row.manifest_digest for row in part.of("declarations")}
+    return frozenset(old - await _elsewhere(tx, sorted(old)))
 
 
-async def check(
-    tx: Transaction,
-    log: Log,
-    entries: Iterable[Facts],
-    *,
-    kept: Rows,
-    forgotten: Gone,
-    erased: Instant,
-    directory: Directory,
-    catalogue: Catalogue,
-) -> AsyncIterator[Finding]:
-    """Every check of what was declared; `entries` in the order of the ledger, which up to `erased` may say no more."""
-    written = {row.envelope_digest: row for row in await tx.execute(select(submissions))}
+async def _elsewhere(tx: Transaction, digests: Sequence[bytes]) -> set[bytes]:
+    """Those that are there after all, as somebody else's."""
+    found: set[bytes] = set()
+    for at in range(0, len(digests), _AT_ONCE):
+        rows = await tx.execute(_OF_MANIFESTS, {"digests": digests[at : at + _AT_ONCE]})
+        found |= {bytes(one) for one in rows.scalars()}
+    return found
+
+
+async def roots(tx: Transaction, part: Part) -> Roots:
+    """Of what the declarations of a part correct, wherever that is."""
+    wanted, found = sorted({row.corrects for row in part.of("declarations") if row.corrects is not None}), {}
+    for at in range(0, len(wanted), _AT_ONCE):
+        for row in await tx.execute(_OF_IDS, {"ids": wanted[at : at + _AT_ONCE]}):
+            found[row.source, row.declaration_id] = row.root
+    return found
+
+
+_OF_MANIFESTS = select(declarations.c.manifest_digest).where(one_of(declarations.c.manifest_digest, "digests"))
+_OF_IDS = select(declarations.c.source, declarations.c.declaration_id, declarations.c.root).where(
+    one_of(declarations.c.declaration_id, "ids")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the ledger says of a part's citizens."""
+
+    entries: Sequence[Facts]
+    """In the order of writing."""
+    forgotten: Gone
+    """Of what it tells, those that pruning took."""
+    erased: Instant
+    """Up to this instant it may say no more."""
+
+
+def check(part: Part, said: Told, roots: Roots, ground: Ground) -> Iterator[Finding]:
+    """Every check of what a part's citizens declared. `roots`: as the function gives them."""
+    directory = ground.directory
+    if directory is None:
+        return
+    written = {(row.source, row.declaration_id): row for row in part.of("submissions")}
     for one in written.values():
-        for finding in _receipt(one, directory):
-            yield finding
+        yield from receipt(one, directory)
     told: dict[bytes, list[Facts]] = {}
-    for entry in entries:
+    for entry in said.entries:
         if entry.kind in _RECEIVED and entry.declaration is not None:
             told.setdefault(bytes(entry.declaration), []).append(entry)
-    roots = {(row.source, row.declaration_id): row.root for row in kept.values()}
-    for row in kept.values():
-        for finding in (
-            *_accepted(row, written.get(sha256(row.envelope).digest())),
-            *_signed(row, directory, catalogue),
-            *_told(row, told.pop(row.manifest_digest, []), roots, erased),
-        ):
-            yield finding
-    for digest in told.keys() - forgotten:
+    for row in part.of("declarations"):
+        yield from _accepted(row, written.get((row.source, row.declaration_id)))
+        yield from _signed(row, directory, ground.catalogue)
+        yield from _told(row, told.pop(row.manifest_digest, []), roots, said.erased)
+    for digest in told.keys() - said.forgotten:
         yield Finding(
             "declarations.missing", f"manifests/{digest.hex()}", "the ledger tells of it, but it is not there"
         )
-    async for finding in _withholdings(tx, entries, kept, forgotten, erased):
-        yield finding
-    async for finding in _log(tx, log, entries, kept, forgotten=forgotten, erased=erased):
-        yield finding
+    yield from _withholdings(part, said, ground.asked)
 
 
 def _accepted(row: Row[Any], submission: Row[Any] | None) -> Iterator[Finding]:
     place = f"declarations/{row.seq}"
-    if submission is None or (submission.source, submission.declaration_id) != (row.source, row.declaration_id):
+    if submission is None or submission.envelope_digest != sha256(row.envelope).digest():
         yield Finding("declarations.not-accepted", place, "the intake never accepted these bytes")
         return
     kept = (submission.subject, submission.received_at, submission.event_type)
@@ -128,9 +138,7 @@ def _signed(row: Row[Any], directory: Directory, catalogue: Catalogue) -> Iterat
         yield Finding("declarations.differs", place, "the row says other than the envelope")
 
 
-def _told(
-    row: Row[Any], entries: list[Facts], roots: Mapping[tuple[str, bytes], bytes | None], erased: Instant
-) -> Iterator[Finding]:
+def _told(row: Row[Any], entries: list[Facts], roots: Roots, erased: Instant) -> Iterator[Finding]:
     place = f"declarations/{row.seq}"
     kind = FactKind.RECEIVED if row.corrects is None else FactKind.CORRECTED
     gone = not entries and row.routed_at <= erased
@@ -141,7 +149,7 @@ def _told(
         yield Finding("declarations.differs", place, "it stands in another chain of corrections")
 
 
-def _receipt(submission: Row[Any], directory: Directory) -> Iterator[Finding]:
+def receipt(submission: Row[Any], directory: Directory) -> Iterator[Finding]:
     """What the source was answered says this submission, under a key of the broker."""
     place = f"submissions/{bytes(submission.declaration_id).hex()}"
     try:
@@ -161,76 +169,30 @@ def _receipt(submission: Row[Any], directory: Directory) -> Iterator[Finding]:
         yield Finding("submissions.receipt", place, "the receipt is not the broker's about this declaration")
 
 
-async def _withholdings(
-    tx: Transaction, entries: Iterable[Facts], kept: Rows, forgotten: Gone, erased: Instant
-) -> AsyncIterator[Finding]:
+def _withholdings(part: Part, said: Told, asked: Asked) -> Iterator[Finding]:
     """Who got nothing has its row, with the reason and the time of the ledger's last word, or a delivery since."""
     told = {
         (bytes(entry.declaration), entry.recipient, entry.purpose): (entry.reason, entry.at)
-        for entry in entries
+        for entry in said.entries
         if entry.kind is FactKind.WITHHELD
         and entry.delivery is None
         and entry.declaration is not None
-        and bytes(entry.declaration) not in forgotten
+        and bytes(entry.declaration) not in said.forgotten
     }
-    asked = {row.id: (row.recipient, row.purpose) for row in await tx.execute(select(subscriptions))}
-    for row in await tx.execute(select(withholdings)):
+    manifests = {row.seq: row.manifest_digest for row in part.of("declarations")}
+    for row in part.of("withholdings"):
         place = f"withholdings/{row.declaration}/{row.recipient}"
-        if asked.get(row.subscription) != (row.recipient, row.purpose):
+        recipient, _, purpose = asked.get(row.subscription, (None, None, None))
+        if (recipient, purpose) != (row.recipient, row.purpose):
             yield Finding("withholdings.orphan", place, "its subscription is unknown, or another's")
-        reason, at = told.pop((kept[row.declaration].manifest_digest, row.recipient, row.purpose), (None, None))
-        if reason is None and row.at <= erased:
+        reason, at = told.pop((manifests[row.declaration], row.recipient, row.purpose), (None, None))
+        if reason is None and row.at <= said.erased:
             continue
         if row.reason == Reason.NO_GRANT.value and reason is None:
             continue  # of whom nobody has said anything, the ledger says nothing
         if (row.reason, row.at) != (reason.value if reason is not None else None, at):
             yield Finding("withholdings.untold", place, "the ledger does not give this reason at that time")
-    planned = {
-        (kept[row.declaration].manifest_digest, row.recipient, row.purpose)
-        for row in await tx.execute(select(deliveries.c.declaration, deliveries.c.recipient, deliveries.c.purpose))
-    }
+    planned = {(manifests[row.declaration], row.recipient, row.purpose) for row in part.of("deliveries")}
     for digest, recipient, _ in told.keys() - planned:
         place = f"withholdings/{digest.hex()}/{recipient}"
         yield Finding("withholdings.missing", place, "the ledger tells of it, but it is not there")
-
-
-async def _log(
-    tx: Transaction, log: Log, entries: Iterable[Facts], kept: Rows, *, forgotten: Gone, erased: Instant
-) -> AsyncIterator[Finding]:
-    """What was read from the log became a declaration or a letter that waits; nobody read further than the log goes."""
-    known = {sha256(row.envelope).digest() for row in kept.values()}
-    refused = {entry.detail for entry in entries if entry.kind is FactKind.REFUSED}
-    for row in await tx.execute(select(dead_letters).where(dead_letters.c.record.is_not(None))):
-        digest = sha256(row.record).digest()
-        if digest not in refused and row.at > erased:
-            yield Finding("dead-letters.untold", f"dead_letters/{row.id}", "the ledger does not tell of this record")
-        if row.replayed_at is None:
-            known.add(digest)
-    for row in await tx.execute(select(consumed).where(consumed.c.topic == TOPIC)):
-        place = f"consumed/{row.topic}/{row.partition}"
-        if row.next_offset > await log.end(row.topic, row.partition):
-            yield Finding("log.offset", place, "read further than the log goes: the log is another one, or was cut")
-            continue
-        at = await log.first(row.topic, row.partition)
-        while at < row.next_offset:
-            records = await log.read(row.topic, row.partition, at, min(500, row.next_offset - at))
-            for record in records:
-                read = (
-                    record.position.offset < row.next_offset
-                )  # what is asked for may be pruned, and the next ones come
-                new = sha256(record.value).digest() not in known
-                if read and new and not _of(record.value, forgotten, erased):
-                    yield Finding("log.lost", f"{place}/{record.position.offset}", "read, but without effect")
-            at = records[-1].position.offset + 1 if records else row.next_offset
-
-
-def _of(record: bytes, forgotten: Gone, erased: Instant) -> bool:
-    """Whether a record is an envelope of what is forgotten, or so old that the ledger may tell of it no more: a log of
-    Kafka's may keep it for longer.
-    """
-    try:
-        payload = SignedDeclaration.decode(record).payload
-        made = made_at(manifest_of(payload).declaration_id)
-    except Refused:
-        return False
-    return sha256(payload).digest() in forgotten or (made is not None and made <= erased)

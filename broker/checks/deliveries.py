@@ -5,17 +5,19 @@ Keeps: a delivery that was taken away, set back, or given other fields than were
 what it holds were changed together.
 """
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import Row
 
-from broker.checks.declarations import Gone
+from broker.checks.declarations import Told
 from broker.checks.finding import Finding
+from broker.checks.ground import Asked, Ground
+from broker.checks.parts import Part
 from broker.deliveries import DEAD, Delivery, DeliveryState, load
 from broker.store.engine import Transaction
-from broker.store.tables import dead_letters, deliveries, subscriptions
+from broker.store.tables import deliveries
 from schemas.catalogue import Catalogue
 from schemas.envelope import SignedDeclaration
 from schemas.errors import Fault, Refused
@@ -32,6 +34,8 @@ _STATES = {
 }
 """Where each kind of entry leaves a delivery; being handed out has no entry."""
 
+_AT_ONCE = 500
+
 _ENDS = {FactKind.APPLIED, FactKind.REJECTED, FactKind.WITHHELD}
 
 
@@ -44,38 +48,52 @@ class _Story:
     released: Facts | None = None
 
 
-async def check(
-    tx: Transaction,
-    entries: Iterable[Facts],
-    rows: Mapping[int, Row[Any]],
-    *,
-    forgotten: Gone,
-    erased: Instant,
-    catalogue: Catalogue,
-) -> AsyncIterator[Finding]:
-    """Every check of deliveries and their dead letters; `entries` in the order of the ledger, `rows` the declarations'
-    by number, `forgotten` the manifests of those that pruning took, with their deliveries; up to `erased` the ledger
-    may say no more.
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The deliveries of a part, and the numbers of those that no broker can have written: an unknown state, reason or
+    name.
     """
-    told = _stories(entries)
-    planned, unreadable = await _planned(tx)
-    for seq in unreadable:
+
+    planned: list[Delivery]
+    unreadable: list[int]
+
+
+async def held(tx: Transaction, part: Part) -> Held:
+    """Every delivery of a part."""
+    seqs = [row.seq for row in part.of("deliveries")]
+    found: list[Delivery] = []
+    unreadable: list[int] = []
+    for at in range(0, len(seqs), _AT_ONCE):
+        some = seqs[at : at + _AT_ONCE]
+        try:
+            found += await load(tx, deliveries.c.seq.in_(some))
+            continue
+        except (Refused, ValueError):
+            pass
+        for seq in some:
+            try:
+                found += await load(tx, deliveries.c.seq == seq)
+            except (Refused, ValueError):
+                unreadable.append(seq)
+    return Held(found, unreadable)
+
+
+def check(part: Part, mine: Held, said: Told, ground: Ground) -> Iterator[Finding]:
+    """Every check of a part's deliveries and their dead letters."""
+    told = _stories(said.entries)
+    rows = {row.seq: row for row in part.of("declarations")}
+    for seq in mine.unreadable:
         yield Finding("deliveries.unreadable", f"deliveries/{seq}", "the row, or its declaration's, cannot be read")
-    asked = {row.id: row for row in await tx.execute(select(subscriptions))}
-    for delivery in planned:
-        for finding in (
-            *_against_the_ledger(delivery, told.pop(delivery.id, None), erased),
-            *_asked(delivery, asked),
-            *_contents(delivery, rows[delivery.declaration], catalogue),
-        ):
-            yield finding
-    if not unreadable:
-        for gone in (one for one, story in told.items() if story.last.declaration not in forgotten):
+    for delivery in mine.planned:
+        yield from _against_the_ledger(delivery, told.pop(delivery.id, None), said.erased)
+        yield from _asked(delivery, ground.asked)
+        yield from _contents(delivery, rows[delivery.declaration], ground.catalogue)
+    if not mine.unreadable:
+        for gone in (one for one, story in told.items() if story.last.declaration not in said.forgotten):
             yield Finding(
                 "deliveries.missing", f"deliveries/{gone.hex()}", "the ledger tells of it, but it is not there"
             )
-    async for finding in _dead(tx, {delivery.id: delivery for delivery in planned}):
-        yield finding
+    yield from _dead(part, {delivery.id: delivery for delivery in mine.planned})
 
 
 def _stories(entries: Iterable[Facts]) -> dict[DeliveryId, _Story]:
@@ -90,22 +108,6 @@ def _stories(entries: Iterable[Facts]) -> dict[DeliveryId, _Story]:
         elif entry.kind is FactKind.RELEASED:
             story.released = entry
     return told
-
-
-async def _planned(tx: Transaction) -> tuple[list[Delivery], list[int]]:
-    """Every delivery, and the numbers of those that no broker can have written: an unknown state, reason or name."""
-    try:
-        return await load(tx), []
-    except (Refused, ValueError):
-        pass
-    found: list[Delivery] = []
-    unreadable: list[int] = []
-    for seq in (await tx.execute(select(deliveries.c.seq).order_by(deliveries.c.seq))).scalars().all():
-        try:
-            found += await load(tx, deliveries.c.seq == seq)
-        except (Refused, ValueError):
-            unreadable.append(seq)
-    return found, unreadable
 
 
 def _place(delivery: Delivery) -> str:
@@ -142,10 +144,8 @@ def _against_the_ledger(delivery: Delivery, story: _Story | None, erased: Instan
         yield Finding("deliveries.edited", place, "it is not what the ledger says was planned last")
 
 
-def _asked(delivery: Delivery, asked: Mapping[bytes, Row[Any]]) -> Iterator[Finding]:
-    one = asked.get(delivery.subscription)
-    mine = (delivery.recipient, delivery.event_type, delivery.purpose)
-    if one is None or (one.recipient, one.event_type, one.purpose) != mine:
+def _asked(delivery: Delivery, asked: Asked) -> Iterator[Finding]:
+    if asked.get(delivery.subscription) != (delivery.recipient, delivery.event_type, delivery.purpose):
         yield Finding("deliveries.orphan", _place(delivery), "its subscription is unknown, or another's")
 
 
@@ -184,12 +184,10 @@ def _agrees(delivery: Delivery, envelope: SignedDeclaration, catalogue: Catalogu
     )
 
 
-async def _dead(tx: Transaction, planned: Mapping[DeliveryId, Delivery]) -> AsyncIterator[Finding]:
+def _dead(part: Part, planned: Mapping[DeliveryId, Delivery]) -> Iterator[Finding]:
     """A dead delivery has one letter that waits, and it says why; a letter has its delivery."""
     waiting: dict[DeliveryId, Row[Any]] = {}
-    for row in await tx.execute(select(dead_letters).order_by(dead_letters.c.id)):
-        if row.delivery is None:
-            continue
+    for row in part.of("letters"):
         if DeliveryId(row.delivery) not in planned:
             yield Finding("dead-letters.orphan", f"dead_letters/{row.id}", "its delivery is unknown")
         elif row.replayed_at is None:

@@ -28,12 +28,16 @@ from broker.store.tables import (
     signature_policies,
     subscriptions,
 )
-from consent import registry
+from consent import rows
+from consent.asking import one_of
 from consent.grant import Grant
 from consent.policy import SubscriptionStatus
+from consent.tables import grants
 from schemas.errors import Fault
 
 _LATER: Final = "not in the row yet; the next start, or `unefois endings replay`, completes it: "
+_AT_ONCE: Final = 500
+_HEADS: Final = select(grants).where(one_of(grants.c.id, "ids"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +78,10 @@ async def check(tx: Transaction, standing: Fault | None) -> AsyncIterator[Findin
 
 
 async def _grants(tx: Transaction, journal: _Journal) -> AsyncIterator[Finding]:
-    async for batch in registry.heads(tx.conn):
-        for grant in batch:
+    ids = [told.key for told in journal.ended.of(ended_grants.TABLE)]
+    for at in range(0, len(ids), _AT_ONCE):
+        for row in await tx.execute(_HEADS, {"ids": ids[at : at + _AT_ONCE]}):
+            grant = rows.read(row)
             if isinstance(grant, Grant) and ended_grants.last_word(journal.ended, grant) is not None:
                 wrong = "the journal knows a later version, or another one"
                 yield journal.finding(ended_grants.TABLE, grant.id, f"grants/{grant.id.hex()}", wrong)

@@ -5,33 +5,25 @@ Keeps: a lock that was damaged shows before the agency asks; where the consent i
 check.
 """
 
-from collections.abc import AsyncIterator, Mapping
-
-from sqlalchemy import select
+from collections.abc import Iterator, Mapping
 
 from broker.checks.finding import Finding
-from broker.store.engine import Transaction
-from broker.store.tables import declarations, deliveries
+from broker.checks.parts import Part
 from consent import keyring
-from consent.tables import consent_keys
 from schemas.envelope import SignedDeclaration
 from schemas.errors import Corrupt, Refused
 from schemas.locked import LockedDelivery, unlock
 from schemas.names import GrantId
 
 
-async def check(tx: Transaction, epoch_keys: Mapping[int, bytes]) -> AsyncIterator[Finding]:
-    """Every lock that can be tried; `epoch_keys` are the consent epoch keys that are alive."""
-    keys = await _living_keys(tx, epoch_keys)
-    pruned = (deliveries.c.locked == b"") & deliveries.c.done_at.is_not(None)
-    rows = await tx.execute(
-        select(deliveries.c.id, deliveries.c.grant_id, deliveries.c.locked, declarations.c.envelope)
-        .join(declarations, declarations.c.seq == deliveries.c.declaration)
-        .where(~pruned)
-    )
-    for row in rows:
-        key = keys.get(GrantId(row.grant_id))
-        if key is not None and not _unlocks(row.locked, row.envelope, key):
+def check(part: Part, epoch_keys: Mapping[int, bytes]) -> Iterator[Finding]:
+    """Every lock of a part that can be tried; `epoch_keys` are the consent epoch keys that are alive."""
+    keys = _living_keys(part, epoch_keys)
+    envelopes = {row.seq: row.envelope for row in part.of("declarations")}
+    for row in part.of("deliveries"):
+        pruned = not row.locked and row.done_at is not None
+        key = None if pruned else keys.get(GrantId(row.grant_id))
+        if key is not None and not _unlocks(row.locked, envelopes[row.declaration], key):
             place = f"deliveries/{bytes(row.id).hex()}"
             yield Finding("deliveries.lock", place, "the consent's key does not unlock what the declaration sealed")
 
@@ -43,10 +35,10 @@ def _unlocks(locked: bytes, envelope: bytes, key: bytes) -> bool:
         return False
 
 
-async def _living_keys(tx: Transaction, epoch_keys: Mapping[int, bytes]) -> Mapping[GrantId, bytes]:
+def _living_keys(part: Part, epoch_keys: Mapping[int, bytes]) -> Mapping[GrantId, bytes]:
     """Those that unwrap; the others are findings of the consents' own check."""
     found: dict[GrantId, bytes] = {}
-    for row in await tx.execute(select(consent_keys)):
+    for row in part.of("keys"):
         grant_id = GrantId(row.grant_id)
         try:
             found[grant_id] = keyring.unwrap(

@@ -1,13 +1,17 @@
-"""Row checks: every row that grants power has the broker's seal. One without counts for nothing: somebody lost a right,
-or somebody tried to take one; the other checks say whether the ledger knows of it.
+"""Row checks: every row that grants power has the broker's seal, and what the machine writes at every declaration has
+its MAC. One without counts for nothing: somebody lost a right, or somebody tried to take one; the other checks say
+whether the ledger knows of it. A waiting entry's MAC is looked at on the walk over the ledger.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Iterator
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Row, select
 
 from broker.checks.finding import Finding
+from broker.checks.parts import Part
 from broker.rows.layouts import LAYOUTS, written_key
+from broker.rows.macs import RowMacs
 from broker.rows.seals import RowVerifier
 from broker.store.engine import Transaction
 from broker.webhooks.endpoints import Status
@@ -25,3 +29,19 @@ async def check(tx: Transaction, verifier: RowVerifier) -> AsyncIterator[Finding
                 yield Finding(
                     "rows.unsigned", place, "the broker did not sign this row as it is: it counts for nothing"
                 )
+
+
+def check_macs(part: Part, macs: RowMacs) -> Iterator[Finding]:
+    """Every submission and every declaration of a part."""
+    yield from submitted(part.of("submissions"), macs)
+    for row in part.of("declarations"):
+        if not macs.holds("declarations", row._mapping):
+            yield Finding("declarations.mac", f"declarations/{row.seq}", "the broker did not write this row as it is")
+
+
+def submitted(rows: Iterable[Row[Any]], macs: RowMacs) -> Iterator[Finding]:
+    """These submissions."""
+    for row in rows:
+        if not macs.holds("submissions", row._mapping):
+            place = f"submissions/{bytes(row.declaration_id).hex()}"
+            yield Finding("submissions.mac", place, "the broker did not write this row as it is")

@@ -20,6 +20,7 @@ from broker.cli import (
     epochs,
     grants,
     keys,
+    ledger,
     machine,
     mappings,
     migrate,
@@ -113,6 +114,7 @@ app.add_typer(clock.app, name="clock")
 app.add_typer(source.app, name="source")
 disclosures.register(audits.app)
 app.add_typer(audits.app, name="audit")
+app.add_typer(ledger.app, name="ledger")
 watch.register(app)
 
 

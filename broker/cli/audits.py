@@ -14,6 +14,7 @@ import typer
 
 from broker.cli.exits import Exit
 from broker.cli.frame import chosen, command, say, tell_fault
+from broker.cli.ledger import followed, shapes
 from broker.cli.session import at_home, read_file
 from broker.cli.show import answer, line, pairs
 
@@ -243,6 +244,7 @@ def _audited(found: "Audited") -> dict[str, Any]:
         "root": None if found.tree is None else found.tree.root.hex(),
         "key": found.key.text,
         "key_pinned": found.pinned,
+        "follows": shapes(found.follows),
         "findings": [
             {"code": fault.code, "pointer": fault.pointer, "message": message.wrong, "remedy": message.remedy}
             for fault, message in messages
@@ -261,6 +263,8 @@ def _show_audited(told: dict[str, Any]) -> None:
             (say("clé", "key"), told["key"]),
         ]
     )
+    for one in told["follows"]:
+        line(followed(one))
     if not told["key_pinned"]:
         line(
             say(

@@ -110,24 +110,37 @@ def run(once: Annotated[bool, typer.Option("--once", help="Do what waits, then e
         raise typer.Exit(troubles)
 
 
-def fsck() -> None:
+def fsck(
+    *,
+    full: Annotated[bool, typer.Option("--full", help="Open and verify everything anew.")] = False,
+) -> None:
     """Check the whole state: hashes, signatures, ledger against tables, rules, orphans, keys. Exit code 1 on a finding.
+
+    Every row is read. What was clean at the last check, and has the same bytes, is not opened again without --full.
 
     Example: unefois fsck
     """
 
-    async def work(home: "Home") -> list[dict[str, str]]:
-        return [{"check": one.check, "place": one.place, "wrong": one.wrong} for one in await home.fsck.check()]
+    from broker.cli.ledger import followed, followed_here
 
-    found = at_home(work)
+    async def work(home: "Home") -> tuple[list[dict[str, str]], list[dict[str, Any]]]:
+        found = [
+            {"check": one.check, "place": one.place, "wrong": one.wrong}
+            for one in (await home.fsck.look(full=full)).findings
+        ]
+        return found, await followed_here(home)
+
+    found, before = at_home(work)
 
     def text() -> None:
         for one in found:
             line(f"✗ {one['check']}  {one['place']}\n    {one['wrong']}")
+        for told in before:
+            line(followed(told))
         if not found:
             line(say("Tout est en ordre.", "All is well."))
 
-    answer({"clean": not found, "findings": found}, text)
+    answer({"clean": not found, "findings": found, "follows": before}, text)
     if found:
         raise typer.Exit(Exit.FINDINGS)
 

@@ -18,6 +18,7 @@ import typer
 from broker.cli.audits import verifier_key
 from broker.cli.exits import Exit
 from broker.cli.frame import chosen, command, say, tell_fault
+from broker.cli.ledger import followed, shapes
 from broker.cli.session import at_home
 from broker.cli.show import answer, line, pairs, table
 
@@ -182,6 +183,8 @@ def monitor(
 def _tell(seen: "Watched", *, once: bool) -> None:
     told: dict[str, Any] = {"origin": seen.tree.origin, "size": seen.tree.size, "fresh": seen.fresh}
     told["root"] = seen.tree.root.hex()
+    if seen.follows is not None:
+        (told["follows"],) = shapes([seen.follows])
     if once:
         answer(told, lambda: _in_words(told))
     elif chosen().json:
@@ -194,3 +197,5 @@ def _tell(seen: "Watched", *, once: bool) -> None:
 def _in_words(told: dict[str, Any]) -> None:
     text = f"{told['origin']}, {say('entrées', 'entries')} {told['size']} (+{told['fresh']})"
     line(say(f"Tout est en ordre : {text}", f"All is well: {text}"))
+    if "follows" in told:
+        line(followed(told["follows"]))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from schemas import audit, checkpoint, facts_v1, merkle, tiles
+from schemas import audit, checkpoint, facts_v1, following, merkle, tiles
 from schemas.audit import Violation
 from schemas.audit_full import FullAuditor
 from schemas.audit_v1 import AuditorV1
@@ -18,7 +18,8 @@ from schemas.checkpoint import Checkpoint
 from schemas.disclosure import Disclosure
 from schemas.entry import Entry
 from schemas.errors import Fault, Refused, Unavailable
-from schemas.facts import FactKind
+from schemas.facts import FactKind, Facts
+from schemas.following import Predecessor
 from schemas.note import Note, VerifierKey
 
 MOST_TOLD: Final = 1000
@@ -29,13 +30,15 @@ MOST_TOLD: Final = 1000
 class Audited:
     """What was found. `tree` is None where not even the checkpoint could be believed; no finding means all is well.
 
-    `pinned`: the key came from the caller, not from beside the log.
+    `pinned`: the key came from the caller, not from beside the log. `follows`: the ledgers that this one follows, the
+    newest first, as their own signed ends and its first entries agree.
     """
 
     tree: Checkpoint | None
     key: VerifierKey
     pinned: bool
     findings: tuple[Fault, ...]
+    follows: tuple[Predecessor, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +62,21 @@ def audit_log(
     except Refused as fault:
         return Audited(None, key, pinned, (fault,))
     findings: list[Fault] = []
+    named: list[Facts] = []
     try:
-        for broken in _violations(tiles.verified_entries(tree.size, tree.root, read), opened, key.name):
+        raws = _noting(tiles.verified_entries(tree.size, tree.root, read), named)
+        for broken in _violations(raws, opened, key.name):
             findings.append(Refused("audits.rule", f"/{broken.index}", rule=broken.invariant, number=broken.index))
             if len(findings) == MOST_TOLD:
                 break
     except Refused as fault:
         findings.append(fault)
-    return Audited(tree, key, pinned, tuple(findings))
+    follows: list[Predecessor] = []
+    try:
+        follows = following.read_all(named, key, read)
+    except Refused as fault:
+        findings.append(fault)
+    return Audited(tree, key, pinned, tuple(findings), tuple(follows))
 
 
 def audit_folder(folder: Path, key: VerifierKey | None = None, opened: Disclosure | None = None) -> Audited:
@@ -101,6 +111,15 @@ def grown(old: Checkpoint, new: Checkpoint, read: tiles.Read) -> Grown:
     proof = merkle.consistency_proof(old.size, new.size, tiles.hash_reader(new.size, read))
     merkle.verify_consistency(old.size, new.size, old.root, new.root, proof)
     return Grown(old, new, proof)
+
+
+def _noting(raws: Iterator[bytes], named: list[Facts]) -> Iterator[bytes]:
+    """The same entries; what the first of them say of ledgers before is put into `named`."""
+    for index, raw in enumerate(raws):
+        told = following.opener(raw) if index == len(named) < following.MOST else None
+        if told is not None:
+            named.append(told)
+        yield raw
 
 
 def _violations(raws: Iterator[bytes], opened: Disclosure | None, origin: str) -> Iterator[Violation]:

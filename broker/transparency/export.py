@@ -3,6 +3,7 @@
     <folder>/vkey              the log's verifier key
     <folder>/checkpoint        the newest signed checkpoint
     <folder>/tile/...          hashes and entries
+    <folder>/follows/...       how the ledgers ended that this one follows, if it follows any
 
 Refuses: a folder that holds another log, or a history that ours does not continue: it is never written over.
 Keeps: the checkpoint is written last, so at every moment the folder is a whole log of the size that it says; a file is
@@ -18,10 +19,11 @@ from typing import Final
 
 from sqlalchemy import Connection
 
+from broker import predecessors
 from broker.crashpoints import mark
 from broker.ledger import files_of, newest_checkpoint
 from broker.store.engine import Store
-from schemas import checkpoint, merkle, tiles
+from schemas import checkpoint, following, merkle, tiles
 from schemas.checkpoint import Checkpoint
 from schemas.errors import Refused, Unavailable
 from schemas.note import Note, VerifierKey
@@ -69,10 +71,14 @@ def _write_all(conn: Connection, signed: Note, size: int, key: VerifierKey, fold
             _drop_partial(folder, tile)
         mark("export.tile")
         # Crash here: files beyond what the checkpoint tells of, which no reader asks for; the next export writes them.
+    ends = predecessors.notes_of(conn)
+    for index, note in enumerate(ends):
+        _write(folder / following.path(index), note.encode())
+        # Crash here: as above; a reader of the checkpoint before asks for none that is not there.
     _write(folder / CHECKPOINT, signed.encode())
     mark("export.done")
     # Crash here: the export is whole.
-    return Exported(size, before.size, len(changed) + 2)
+    return Exported(size, before.size, len(changed) + len(ends) + 2)
 
 
 def _exported(folder: Path, key: VerifierKey) -> Checkpoint:

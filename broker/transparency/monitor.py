@@ -1,30 +1,40 @@
 """Monitor: follows a log that somebody else runs, over HTTP, and says when it contradicts itself.
 
 Refuses: a checkpoint that the pinned key has not signed; a log smaller than it was, another tree of the same size, one
-that its own entries do not give; an entry that breaks a rule of the house, as a release after a delivery was closed.
+that its own entries do not give; hash tiles that are not those of its entries, for others prove things by them; an
+entry that breaks a rule of the house, as a release after a delivery was closed. A log under another name than the one
+that was seen, unless its first entries name that one's end as it was seen.
 Keeps: the last checkpoint that was found good, in a file, written whole; every entry is hashed by us from its first
-byte, so that nothing is believed that the log says of its tiles; after the first turn only new entries are read.
+byte, so that nothing is believed that the log says of its tiles; nothing is said against a log before its own signature
+covers it (`broker.transparency.served`); after the first turn only new entries and tiles are read.
 Source: c2sp.org/tlog-tiles; RFC 9162, section 2.1; the rules: `schemas.audit`.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import httpx2
 
-from schemas import checkpoint, merkle, tiles
+from broker.transparency.served import Served, blame
+from schemas import checkpoint, following, merkle, tiles
 from schemas.audit import Auditor
 from schemas.checkpoint import Checkpoint
 from schemas.entry import Entry
 from schemas.errors import Refused, Unavailable
+from schemas.following import Continuation, Predecessor
 from schemas.note import Note, VerifierKey
 
 FILE_BYTES: Final = tiles.WIDTH * (tiles.ENTRY_MAX + 2)
 """The largest bundle."""
 TIMEOUT_SECONDS: Final = 20
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +43,8 @@ class Watched:
 
     tree: Checkpoint
     fresh: int
+    follows: Predecessor | None = None
+    """The log that was watched before, where this one goes on in its place since this turn."""
 
 
 class Remote:
@@ -75,49 +87,101 @@ class Monitor:
         self._file = file
         self._auditor = Auditor()
         self._frontier = merkle.Frontier()
+        self._served = Served(read)
+        self._wrong: Refused | None = None
+        self._before: Checkpoint | None = None
+        self._after: Continuation | None = None
         self._last = self._kept()
 
     def turn(self) -> Watched:
         """Read the newest checkpoint and the entries that are new, and check all of it.
 
-        Raises Refused: `monitor.rolled-back`, `monitor.forked`, `audits.rule`, `monitor.no-log`, and what a checkpoint
-        or an entry refuses; after one, this monitor is of no more use. Raises Unavailable `monitor.away`: try again.
+        Raises Refused: `monitor.rolled-back`, `monitor.forked`, `monitor.not-as-signed`, `tiles.hash-differs`,
+        `audits.rule`, `monitor.no-log`, `monitor.followed`, `following.*`, and what a checkpoint or an entry refuses;
+        after one, this monitor is of no more use. Raises Unavailable `monitor.away`: try again.
         """
         try:
             signed = Note.parse(self._read("checkpoint"))
         except LookupError:
             raise Refused("monitor.no-log") from None
+        self._look_for_successor(signed)
         tree = checkpoint.verify(signed, self._key).checkpoint  # 1 a checkpoint that anybody wrote
         if tree.size < self._last.size:  # 2 a log that forgets
             raise Refused("monitor.rolled-back", seen=self._last.size, size=tree.size)
         before = self._frontier.size
+        if self._before is not None and self._after is None:
+            self._after = self._judged(lambda: Continuation(self._before or tree, self._chain(tree.size)))
         self._follow(tree)
+        old = None if self._after is None else self._ended(self._after)
         self._keep(signed)
-        self._last = tree
-        return Watched(tree, tree.size - before)
+        self._last, self._before, self._after = tree, None, None
+        return Watched(tree, tree.size - before, old)
+
+    def _look_for_successor(self, signed: Note) -> None:
+        """Say so where the log goes on under another name. Raises Refused `monitor.followed`."""
+        named = Checkpoint.parse(signed.text).origin
+        if named == self._key.name:
+            return
+        old = None
+        with suppress(Refused, LookupError):  # another log is told as such, by whoever verifies its checkpoint
+            checkpoint.verify(signed, following.of_old(self._key, named))
+            old = following.signed_end(self._read(following.path(0)), self._key)
+        if old is not None and old.origin == self._key.name:
+            raise Refused("monitor.followed", seen=self._key.name, origin=named, size=old.size)
+
+    def _chain(self, size: int) -> list[Predecessor]:
+        """The logs that this one says it follows. Its entries are believed once they have given the signed root."""
+        first = tiles.entries_at(tiles.tile_at(tiles.ENTRIES, 0, size), self._read) if size else ()
+        return following.read_all(following.named_in(first), self._key, self._read)
+
+    def _ended(self, after: Continuation) -> Predecessor:
+        after.end()
+        return after.old
 
     def _follow(self, tree: Checkpoint) -> None:
         """Extend what we hashed ourselves to the new size; it has to give every root that the log signed.
 
-        A turn that an absence cut short is taken up where it stopped: the next root judges all of it.
+        A turn that an absence cut short is taken up where it stopped: the next root judges all of it. What is wrong
+        with an entry is said once the root is right, for until then anybody may have written it.
         """
+        before = self._last.size if self._frontier.size >= self._last.size else 0
         if self._frontier.size <= self._last.size:  # after a restart, what was good before has to come out again
             self._extend(self._last.size, tree.size)
-            self._check(self._last)  # 3 another history below what was seen
+            self._check(self._last, tree)  # 3 another history below what was seen
         self._extend(tree.size, tree.size)
-        self._check(tree)  # 4 another tree of the same size, or entries that are not those of the tree
+        self._check(tree, tree)  # 4 another tree of the same size, or entries that are not those of the tree
+        if self._wrong is not None:
+            raise self._wrong
+        differs = self._served.end(tree.size, before)
+        if differs is not None:  # 7 proofs that nobody can verify
+            raise differs
 
-    def _check(self, signed: Checkpoint) -> None:
+    def _check(self, signed: Checkpoint, newest: Checkpoint) -> None:
         if self._frontier.root() != signed.root:
-            raise Refused("monitor.forked", seen=self._last.size, size=signed.size)
+            raise blame(self._read, newest, self._last)
 
     def _extend(self, size: int, of: int) -> None:
         """The entries up to `size`, from the files of a log of `of` entries."""
         for entries in self._bundles(size, of):
-            self._frontier = self._frontier.extend(map(merkle.leaf_hash, entries))
+            leaves = [merkle.leaf_hash(raw) for raw in entries]
+            self._frontier = self._frontier.extend(leaves)
             for raw in entries:
-                for broken in self._auditor.take(Entry.decode(raw)):  # 5 a rule of the house
-                    raise Refused("audits.rule", f"/{broken.index}", rule=broken.invariant, number=broken.index)
+                self._judged(partial(self._take, raw))
+            self._served.add(leaves)
+
+    def _take(self, raw: bytes) -> None:
+        if self._after is not None:
+            self._after.take(raw)  # 6 another end of the log before, or another history below it
+        for broken in self._auditor.take(Entry.decode(raw)):  # 5 a rule of the house
+            raise Refused("audits.rule", f"/{broken.index}", rule=broken.invariant, number=broken.index)
+
+    def _judged(self, judge: Callable[[], T]) -> T | None:
+        """What it says; what it refuses, first of all, is kept until the log's signature covers it."""
+        try:
+            return judge()
+        except Refused as fault:
+            self._wrong = self._wrong or fault
+            return None
 
     def _bundles(self, size: int, of: int) -> Iterator[tuple[bytes, ...]]:
         while (first := self._frontier.size) < size:
@@ -133,7 +197,12 @@ class Monitor:
             kept = self._file.read_bytes()
         except OSError as error:
             raise Unavailable("monitor.cannot-keep", error=type(error).__name__) from None
-        return checkpoint.verify(Note.parse(kept), self._key).checkpoint
+        signed = Note.parse(kept)
+        named = Checkpoint.parse(signed.text).origin
+        if named != self._key.name and signed.signed_by(following.of_old(self._key, named)):
+            self._before = checkpoint.verify(signed, following.of_old(self._key, named)).checkpoint
+            return nothing
+        return checkpoint.verify(signed, self._key).checkpoint
 
     def _keep(self, signed: Note) -> None:
         """Whole or not at all, and durable."""

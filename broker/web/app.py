@@ -10,6 +10,7 @@ from typing import Final
 
 from fastapi import FastAPI
 
+from broker import origins
 from broker.serving import Serving
 from broker.web import asyncapi, documentation, health, registry, transparency
 from broker.web.agencies import app as agencies
@@ -32,7 +33,10 @@ def build(home: Home, serving: Serving | None = None, waiting: Waiting | None = 
     """The application of a home; `serving`: the work that is done in the same process, for its health."""
     app = FastAPI(title="Unefois", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.include_router(health.routes(home, serving))
-    app.include_router(transparency.router(home.store, home.ledger.verifier_key, home.cosigning))
+    ledger, number = home.ledger, 1 + len(origins.ended(home.keys))
+    app.include_router(
+        transparency.router(home.store, ledger.verifier_key, home.cosigning, number, ledger.attestation_key)
+    )
     app.include_router(registry.router(home.catalogue))
     app.include_router(asyncapi.router(home.catalogue))
     app.include_router(documentation.router())

@@ -197,6 +197,15 @@ async def _checks(count: int, database: str | None, costs: Costs) -> None:
             raise RuntimeError(f"fsck: {found[0]}")
 
 
+async def _again(count: int, database: str | None, costs: Costs) -> None:
+    """What fsck costs where nothing has changed since it was clean."""
+    async with _living(database) as (here, parties):
+        await _story(here, parties, range(count), Costs())
+        await here.home.fsck.look(full=True)
+        with costs.of("fsck-again", count):
+            await here.home.fsck.look()
+
+
 async def _revoke(count: int, database: str | None, costs: Costs) -> None:
     """Half of the grants have a delivery that waits and becomes noise, half have none any more."""
     async with _living(database) as (here, parties):
@@ -243,6 +252,7 @@ class Scenario:
 SCENARIOS: Final = {
     "flow": Scenario(_flow, ("grant", "accept", "route", "pull", "acknowledge", "sequence"), 100),
     "checks": Scenario(_checks, ("prove", "fsck"), 60),
+    "again": Scenario(_again, ("fsck-again",), 60),
     "revoke": Scenario(_revoke, ("revoke",), 100),
     "start": Scenario(_start, ("start",), 3, databases=False),
     "floor": Scenario(_floor, ("floor",), 60, databases=False),

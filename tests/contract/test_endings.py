@@ -147,6 +147,15 @@ class TestEndings:
         assert second == await one.marked() == await (await place.open()).marked()
         assert (0, 3) == (first.before, second.before)
 
+    async def test_the_mark_falls_for_no_ledger_but_that_of_another_takes_its_place(self, place: Place) -> None:
+        journal = await place.open()
+        first, less = Mark(9, bytes(32), "one.example/log\n9\n"), Mark(8, bytes(32), "one.example/log\n8\n")
+        await journal.move_mark(first, None)
+        assert "ledger.rolled-back" == await code_of(journal.move_mark(less, first), Corrupt)
+        successor = Mark(4, bytes(32), "two.example/log\n4\n")
+        await journal.move_mark(successor, first)
+        assert successor == await (await place.open()).marked()
+
     async def test_a_mark_of_a_window_of_100_000_entries_fits_before_and_after_a_small_one(self, place: Place) -> None:
         journal, seen = await place.open(), None
         for size in (1, 100_000, 100_001, 1):

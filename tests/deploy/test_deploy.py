@@ -14,6 +14,7 @@ import yaml
 from broker.serving import Role
 from broker.settings.choices import Settings
 from broker.settings.sources import PREFIX, SECRETS
+from tests.services.processes import free_port
 
 ROOT: Final = Path(__file__).parents[2]
 DEPLOY: Final = ROOT / "deploy"
@@ -142,15 +143,18 @@ def test_nginx_understands_its_part(tmp_path: Path) -> None:
     subprocess.run(made, check=True, capture_output=True)
     shutil.copy(certificate, tmp_path / "tls/administrations-ca.pem")
     part = re.sub(r"/etc/unefois/(tls/[^;]+)", rf'"{tmp_path}/\1"', (DEPLOY / "nginx/unefois.conf").read_text())
-    (tmp_path / "part.conf").write_text(part)
+    assert part.count("listen 443 ssl;") == 1
+    # To test it is to open its door, which only root may at that number.
+    (tmp_path / "part.conf").write_text(part.replace("listen 443 ssl;", f"listen 127.0.0.1:{free_port()} ssl;"))
     temporary = "".join(
         f'{kind}_temp_path "{tmp_path}/{kind}";' for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
     include = f'include "{tmp_path}/part.conf";'
-    whole = f'pid "{tmp_path}/pid"; error_log stderr; events {{}} http {{ {temporary} {include} }}'
+    whole = f'pid "{tmp_path}/pid"; error_log stderr; events {{}} http {{ access_log off; {temporary} {include} }}'
     (tmp_path / "nginx.conf").write_text(whole)
 
-    told = subprocess.run([nginx, "-t", "-c", tmp_path / "nginx.conf"], capture_output=True, text=True, check=False)
+    command = [nginx, "-e", "stderr", "-t", "-c", tmp_path / "nginx.conf"]
+    told = subprocess.run(command, capture_output=True, text=True, check=False)
 
     assert (0, []) == (told.returncode, re.findall(r"\[(?:warn|emerg|error)\].*", told.stderr))
 

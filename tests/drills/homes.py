@@ -10,6 +10,7 @@ from typing import Any
 from broker.founding import create_home
 from broker.restoring import Restored, restore
 from broker.settings.choices import Settings
+from broker.succeeding import Succeeded, succeed
 from broker.wiring import open_home, open_unchecked
 from schemas.hpke import Suite
 from tests.world import Clock, World, populate, settings
@@ -53,6 +54,12 @@ class Place:
         """The keys as they were then."""
         shutil.rmtree(self.settings.keys_folder)
         shutil.copytree(self.folder.parent / name, self.settings.keys_folder)
+
+    async def succeed(self, origin: str) -> Succeeded:
+        """What `unefois ledger succeed` does, and the name written into the settings."""
+        done = await succeed(self.settings.model_copy(update={"ledger_origin": origin}), clock=self.clock)
+        self.more["ledger_origin"] = origin
+        return done
 
     async def restore(self, folder: Path, **how: Any) -> Restored:
         """What `unefois restore` does."""

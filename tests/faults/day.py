@@ -19,7 +19,7 @@ from joserfc.jwk import OKPKey
 from pydantic import SecretStr
 from sqlalchemy import delete, func, select
 
-from broker import belonging, disclosing, restoring, surroundings, viewing
+from broker import disclosing, origins, restoring, succeeding, surroundings, viewing
 from broker import epoch_books as books
 from broker.access.credentials import Scope
 from broker.answers import Answer, Claim
@@ -453,11 +453,11 @@ async def settle(here: World) -> None:
         await create_home(old, here.clock)
     with suppress(Refused), closing(FileKeys.open(old.keys_folder, here.home.entropy)) as keys:  # locked already
         async with Store.open(old.database_url) as store:
-            await belonging.change_origin(store, keys, new.ledger_origin)
+            await origins.change_origin(store, keys, new.ledger_origin)
     with suppress(Refused):
         FileKeys.change_passphrase(old.keys_folder, here.home.entropy, None, "settled")
     async with open_home(new, here.clock) as home:
-        assert "settled.example/ledger" == belonging.pinned_origin(home.keys)
+        assert "settled.example/ledger" == origins.pinned_origin(home.keys)
         # what was signed under the old name is the old ledger's
         assert [] == [one for one in await home.fsck.check() if not one.check.startswith(("ledger.", "directory."))]
 
@@ -490,6 +490,27 @@ async def restore(here: World) -> None:
             await backup(beside.home, kept)
     done = await restoring.restore(chosen, kept, yes=True, clock=here.clock)
     assert ([], False) == (list(done.findings), done.needs_successor)
+
+
+async def succeed(here: World) -> None:
+    """Another home's database loses the end of its ledger for ever, and the ledger gets a successor."""
+    folder = here.folder / "loser"
+    chosen = settings(folder, hpke_suite=Suite.X25519)
+    folder.mkdir(exist_ok=True)
+    kept, lost = folder / "backup", folder / "lost"
+    if not lost.exists():
+        await create_home(chosen, here.clock)
+        shutil.rmtree(kept, ignore_errors=True)
+        async with opened(folder) as beside:
+            await backup(beside.home, kept)
+            await beside.home.epochs.open_gate(Suite.X25519, 0)
+            await beside.home.ledger.sequence_unfinished()
+        await restoring.restore(chosen, kept, yes=True, ledger_lost=True, clock=here.clock)
+        lost.touch()
+    renamed = chosen.model_copy(update={"ledger_origin": "successor.example/ledger"})
+    await succeeding.succeed(renamed, clock=here.clock)
+    async with open_home(renamed, here.clock) as home:
+        assert [] == await home.fsck.check()
 
 
 async def _forget_nothing(partition: int, offset: int) -> None:
@@ -530,6 +551,7 @@ STEPS: Final[Mapping[str, tuple[int, Step]]] = {
     "carry": (37 * MINUTE + 30_000, carry),
     "settle": (37 * MINUTE + 40_000, settle),
     "restore": (37 * MINUTE + 45_000, restore),
+    "succeed": (37 * MINUTE + 47_000, succeed),
     "disclose": (37 * MINUTE + 50_000, disclose),
     "upgrade": (37 * MINUTE + 55_000, upgrade),
     "erase": (37 * MINUTE + 57_000, erase),

@@ -20,9 +20,10 @@ SELECT md5(string_agg(told, ',' ORDER BY told)) FROM (
     SELECT concat(relname, relkind, relnatts) AS told FROM pg_class WHERE relnamespace = 'public'::regnamespace
     UNION ALL SELECT concat(conrelid::regclass, conname) FROM pg_constraint WHERE connamespace = 'public'::regnamespace
     UNION ALL SELECT concat(tgrelid::regclass, tgname) FROM pg_trigger
+    UNION ALL SELECT version_num FROM alembic_version
 ) AS everything
 """
-"""What there is: tables, columns, indexes, constraints, triggers."""
+"""What there is: tables, columns, indexes, constraints, triggers, and of which version they are."""
 _LEAVE: Final = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
 """

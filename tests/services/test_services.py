@@ -54,9 +54,12 @@ async def test_a_database_is_used_again_as_if_it_were_new(postgres: Databases) -
 
 
 @pytest.mark.asyncio
-async def test_a_database_whose_tables_were_changed_is_not_used_again(postgres: Databases) -> None:
+@pytest.mark.parametrize(
+    "changed", ["ALTER TABLE meta ADD COLUMN more text", "UPDATE alembic_version SET version_num = '9999'"]
+)
+async def test_a_database_that_was_changed_is_not_used_again(postgres: Databases, changed: str) -> None:
     async with postgres.migrated() as url:
-        await tell(url, "ALTER TABLE meta ADD COLUMN more text")
+        await tell(url, changed)
     async with postgres.migrated() as other:
         assert url != other
 

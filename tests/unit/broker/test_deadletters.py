@@ -121,6 +121,34 @@ async def test_a_replay_asks_the_consents_of_today_a_new_one_too(here: World) ->
     assert [(DeliveryState.WITHHELD, Reason.REVOKED), (DeliveryState.APPLIED, None)] == await state(here)
 
 
+async def test_an_administration_that_tries_again_itself_gets_only_what_stood_when_it_was_routed(here: World) -> None:
+    """It rejected, waited 200 days, and was given something wider since: by nobody's wish does that reach back."""
+    grant = await here.give(CAF, MOVED, FAMILY, ["subject"])
+    _, delivery = await rejected(here)
+    here.clock.pass_(200 * DAY)
+    later = await here.give(CAF, MOVED, FAMILY, BOTH)
+
+    assert await here.home.dead_letters.replay_own(CAF, delivery) is None
+    (entry,) = await here.entries(FactKind.REPLAYED)
+    assert (CAF, delivery) == (entry.actor, entry.delivery)
+    assert [(grant.grant.id, ("subject",))] == [(one.grant_id, one.disclosed) for one in await here.take(CAF)]
+
+    await here.home.consents.revoke(grant.grant.id, VOICE)
+    await here.declare(MOVED, here.moved())
+    assert [later.grant.id] == [one.grant_id for one in await here.take(CAF)]
+
+
+async def test_an_administration_whose_consent_was_revoked_gets_nothing_under_a_later_one(here: World) -> None:
+    grant = await here.give(CAF, MOVED, FAMILY, ["subject"])
+    _, delivery = await rejected(here)
+    await here.home.consents.revoke(grant.grant.id, VOICE)
+    here.clock.pass_(DAY)
+    await here.give(CAF, MOVED, FAMILY, BOTH)
+
+    assert Reason.REVOKED is await here.home.dead_letters.replay_own(CAF, delivery)
+    assert [] == await here.take(CAF)
+
+
 async def test_a_replay_after_the_subscription_ended_stays_withheld(here: World) -> None:
     await here.give(CAF, MOVED, FAMILY, BOTH)
     number, _ = await rejected(here)

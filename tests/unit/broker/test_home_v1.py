@@ -11,15 +11,20 @@ from joserfc.jwk import OKPKey
 from sqlalchemy import select
 
 from broker import first_ledger
+from broker.backups import backup
 from broker.cli.exits import Exit
-from broker.deliveries import load
+from broker.deliveries import load as loaded
 from broker.proofs import audit_home
+from broker.restoring import restore
+from broker.settings.choices import load
 from broker.store.tables import declarations, submissions, withholdings
+from broker.succeeding import succeed
 from broker.transparency.audits import audit_folder, files_in, grown
+from broker.wiring import open_home
 from connectors.contract import Pulled
 from consent import registry
 from consent.receipt import verify_receipt
-from schemas import checkpoint, intake_receipt, receipt
+from schemas import checkpoint, following, intake_receipt, receipt
 from schemas.errors import Refused
 from schemas.facts import FactKind
 from schemas.names import DeclarationId, GrantId, ManifestDigest, PartyId
@@ -28,7 +33,7 @@ from schemas.release import LockedDelivery, indices
 from tests.clients import Client
 from tests.home_v1 import Kept, reopened, unpacked
 from tests.program import Program
-from tests.world import CAF, MOVED
+from tests.world import CAF, MOVED, World
 
 pytestmark = pytest.mark.sqlite
 
@@ -63,7 +68,11 @@ def test_the_command_line_opens_it(kept: Kept, monkeypatch: pytest.MonkeyPatch) 
 
     assert "store.not-migrated" == unefois.error("fsck", code=Exit.REFUSED)["code"]
     assert unefois.told("migrate")["done"]
-    assert {"clean": True, "findings": []} == unefois.told("fsck")
+    told = unefois.told("fsck")
+    assert (True, []) == (told["clean"], told["findings"])
+    assert [(kept.story["ledger"]["size"], None, 0)] == [
+        (one["size"], one["kept"], one["lost"]) for one in told["follows"]
+    ]
     tokens = unefois.told("token", "list")["tokens"]
     assert {one["id"] for one in kept.story["tokens"]} == {one["id"] for one in tokens}
 
@@ -127,7 +136,7 @@ async def test_every_declaration_and_delivery_is_where_it_was(kept: Kept) -> Non
         accepted = {row.declaration_id.hex() for row in await tx.execute(select(submissions))}
         routed = {row.declaration_id.hex(): row.seq for row in await tx.execute(select(declarations))}
         held_back = (await tx.execute(select(withholdings))).all()
-        found = await load(tx)
+        found = await loaded(tx)
     story = kept.story
     assert {one["id"] for one in story["declarations"]} == accepted
     assert {one["id"] for one in story["declarations"] if one["state"] == "routed"} == set(routed)
@@ -214,8 +223,34 @@ async def test_the_ledger_of_today_continues_the_one_that_was_exported(kept: Kep
         audited = await audit_home(here.home)
 
     assert exported == old
-    assert (FactKind.LEDGER_OPENED, first_ledger.follows(exported)) == (opened.kind, opened.detail)
+    assert (FactKind.LEDGER_OPENED, following.commit(exported)) == (opened.kind, opened.detail)
     assert (f"{key.name}/2", ()) == (audited.key.name, audited.findings)
+
+
+@pytest.mark.asyncio
+async def test_its_ledger_of_today_may_be_lost_too_and_the_successor_names_both(kept: Kept, tmp_path: Path) -> None:
+    first = kept.story["ledger"]["size"]
+    async with reopened(kept) as here:
+        await backup(here.home, tmp_path / "backup")
+        clock = here.clock
+        await here.declare(MOVED, here.moved(kept.story["citizens"]["Nobody"]))
+        await here.home.ledger.sequence_unfinished()
+        end = await here.home.endings.marked()
+    assert end is not None
+    chosen = load(home=kept.home)
+    await restore(chosen, tmp_path / "backup", yes=True, ledger_lost=True, clock=clock)
+    renamed = load(home=kept.home, ledger_origin="log.example.org/third")
+
+    done = await succeed(renamed, clock=clock)
+
+    assert [("unefois.example/ledger/2", end.size, True), ("unefois.example/ledger", first, False)] == [
+        (one.tree.origin, one.tree.size, one.lost > 0) for one in done.follows
+    ]
+    async with open_home(renamed, clock) as home:
+        assert [] == await home.fsck.check()
+        audited = await audit_home(home)
+        await World(home, clock, kept.folder).step()
+    assert ((), done.follows) == (audited.findings, audited.follows)
 
 
 @pytest.mark.asyncio

@@ -32,6 +32,8 @@ NARROWED, RELEASED_NARROWED = (step(kind, content=b"n" * 32) for kind in (EntryK
 RECEIVED, FACT = (Entry(AT, kind, facts=b"f" * 32) for kind in (EntryKind.RECEIVED, EntryKind.FACT))
 OPENED, MIGRATED, KEY = (public(kind) for kind in (FactKind.LEDGER_OPENED, FactKind.MIGRATED, FactKind.KEY_ADDED))
 
+AGAIN = opened(AT, Facts(AT, FactKind.LEDGER_OPENED, BROKER, detail=bytes(32), count=2))
+
 GOOD: dict[str, list[Entry]] = {
     "nothing": [],
     "what anybody else does": [KEY, RECEIVED, FACT, FACT, RECEIVED],
@@ -50,6 +52,8 @@ GOOD: dict[str, list[Entry]] = {
         RELEASED,
         APPLIED,
     ],
+    "another ledger's entries stand again": [AGAIN, KEY, PLANNED, RELEASED],
+    "a chain, the oldest of the first format": [AGAIN, AGAIN, OPENED, KEY, PLANNED, MIGRATED, RELEASED],
     "entered anew": [OPENED, KEY, FACT, PLANNED, RELEASED, MIGRATED, APPLIED],
 }
 
@@ -109,6 +113,11 @@ def test_a_ledger_is_opened_once_and_its_migration_ends_once() -> None:
         Violation("ledger-opened-late", 3),
         Violation("migrated-without-opening", 4),
     ] == list(violations(entries))
+
+
+@pytest.mark.parametrize("entries", [[AGAIN, MIGRATED], [OPENED, AGAIN, MIGRATED]])
+def test_nothing_is_entered_anew_where_entries_stand_again(entries: list[Entry]) -> None:
+    assert [Violation("migrated-without-opening", len(entries) - 1)] == list(violations(entries))
 
 
 def test_one_broken_entry_does_not_hide_the_next() -> None:

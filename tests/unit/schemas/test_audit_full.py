@@ -91,6 +91,7 @@ PLANNED, RELEASED, APPLIED, WITHHELD = FactKind.PLANNED, FactKind.RELEASED, Fact
 PAUSED: dict[str, Any] = {"reason": Reason.PAUSED}
 ADDED, KEY_ENDED = key(FactKind.KEY_ADDED), key(FactKind.KEY_REVOKED)
 OPENED = line(Facts(AT, FactKind.LEDGER_OPENED, BROKER, detail=bytes(32)))
+AGAIN = line(Facts(AT, FactKind.LEDGER_OPENED, BROKER, detail=bytes(32), count=2))
 MIGRATED = line(Facts(AT, FactKind.MIGRATED, BROKER))
 START = [ADDED, grant(GRANTED, 1)]
 PLAN = [*START, received(), delivery(PLANNED)]
@@ -140,6 +141,8 @@ GOOD: dict[str, list[Line]] = {
         MIGRATED,
         delivery(APPLIED, 7),
     ],
+    "another ledger's entries stand again": [AGAIN, *PLAN, delivery(RELEASED)],
+    "a chain, the oldest of the first format": [AGAIN, OPENED, grant(CARRIED, 7), delivery(PLANNED, 7), MIGRATED],
     "refused before anything was planned": [
         delivery(WITHHELD, delivery=None, grant=None, grant_version=None, reason=Reason.PURPOSE)
     ],
@@ -201,6 +204,13 @@ def test_what_a_good_broker_writes_breaks_nothing(lines: list[Line]) -> None:
 @pytest.mark.parametrize("invariant", sorted(BROKEN))
 def test_each_invariant_is_broken_alone_and_at_its_entry(invariant: str) -> None:
     lines = BROKEN[invariant]
+
+    assert [Violation(invariant, len(lines) - 1)] == broken(lines)
+
+
+@pytest.mark.parametrize("invariant", sorted(set(BROKEN) - {"carried-without-erasure"}))
+def test_no_rule_is_milder_where_entries_of_another_ledger_stand_again(invariant: str) -> None:
+    lines = [AGAIN, *BROKEN[invariant]]
 
     assert [Violation(invariant, len(lines) - 1)] == broken(lines)
 

@@ -36,7 +36,7 @@ LOOKS: Final = {
     ),
     *("clock show", "keys unknown list"),
     *("type show", "webhook attempts", "webhook list", "topics list", "topics plan", "witness list"),
-    *("backup", "endings show"),
+    *("backup", "endings show", "ledger show"),
 }
 """They change nothing; the look at a citizen's file is an act."""
 
@@ -109,17 +109,19 @@ ACTS: Final = {
     "webhook add": {"key_added"},
     "webhook end": {"key_revoked"},
     "audit disclose": {"disclosed"},
+    "ledger succeed": {"ledger_opened"},
 }
 ELSEWHERE: Final = {
     "audit disclose",
     "dead replay",
     "epoch destroy",
+    "ledger succeed",
     "party add-key",
     "party revoke-key",
     "subscribe approve",
 }
-"""Done by tests of their own, which look at the entries: test_deadletters, test_key_epochs, test_cli_parties and
-test_cli_disclosures."""
+"""Done by tests of their own, which look at the entries: test_deadletters, test_key_epochs, test_cli_parties,
+test_cli_disclosures and test_cli_ledger."""
 
 ROOT: Final = Path(__file__).parents[4]
 NEW: Final = "urn:unefois:archive"

@@ -148,7 +148,7 @@ class TestChoices:
             assert str(tmp_path / "none") == unefois.error(*words, code=3)["details"]["file"]
 
     def test_what_is_said_further_right_counts(self, unefois: Program, tmp_path: Path) -> None:
-        assert {"clean": True, "findings": []} == unefois.told(
+        assert {"clean": True, "findings": [], "follows": []} == unefois.told(
             "--home", tmp_path / "none", "fsck", "--home", unefois.home
         )
 

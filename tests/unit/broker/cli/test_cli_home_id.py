@@ -159,7 +159,7 @@ class TestAdoption:
 
         before.told("migrate")
 
-        assert {"clean": True, "findings": []} == before.told("fsck")
+        assert {"clean": True, "findings": [], "follows": []} == before.told("fsck")
         assert 0 == before.run("migrate", "--check").exit_code
 
     def test_keys_of_another_home_are_not_adopted(
@@ -195,7 +195,7 @@ class TestAdoption:
         for words in (("fsck",), ("run", "--once")):
             assert "home.not-adopted" == refusal(unefois, *words)
         unefois.told("migrate")
-        assert {"clean": True, "findings": []} == unefois.told("fsck")
+        assert {"clean": True, "findings": [], "follows": []} == unefois.told("fsck")
 
 
 class TestPlaceholder:
@@ -250,7 +250,7 @@ def test_a_key_that_no_book_knows_is_told_everywhere_and_destroyed_by_name(unefo
     assert {"destroyed": "77", "kind": "consent-epoch"} == unefois.told("keys", "unknown", "destroy", "77", "--yes")
     assert "epochs.unknown" == refusal(unefois, "keys", "unknown", "destroy", "1", "--yes")
     assert {"unknown": []} == unefois.told("keys", "unknown", "list")
-    assert {"clean": True, "findings": []} == unefois.told("fsck")
+    assert {"clean": True, "findings": [], "follows": []} == unefois.told("fsck")
 
 
 def test_a_home_is_locked_and_opens_with_the_new_passphrase(
@@ -268,7 +268,7 @@ def test_a_home_is_locked_and_opens_with_the_new_passphrase(
     assert "keys.wrong-passphrase" == refusal(unefois, "fsck")
     unefois.told(*lock, tmp_path / "one", "--old-passphrase-file", tmp_path / "two")
 
-    assert {"clean": True, "findings": []} == unefois.told("fsck")
+    assert {"clean": True, "findings": [], "follows": []} == unefois.told("fsck")
 
 
 def test_a_clock_is_shown_and_accepted(unefois: Program) -> None:

@@ -69,8 +69,8 @@ def test_a_log_that_grows_is_well_and_one_that_forgets_or_forks_ends_with_1_and_
     assert f"All is well: {ORIGIN}, entries 400 (+400)\n" == bare.run(*words, "--lang", "en").stdout
     for size, salt, code, sentence in (
         (399, 0, "monitor.rolled-back", "it had 400 entries and now signs 399"),
-        (400, 1, "monitor.forked", "its entries do not give the tree"),
-        (500, 1, "monitor.forked", "its entries do not give the tree"),
+        (400, 1, "monitor.forked", "does not begin with the one of 400"),
+        (500, 1, "monitor.forked", "does not begin with the one of 400"),
     ):
         log.become(size, salt)
         ended = bare.run(*words, "--lang", "en")

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx2
@@ -15,7 +16,7 @@ from broker.ledger import Ledger
 from broker.openings import Openings
 from broker.said import Said
 from broker.store.engine import Store
-from broker.store.tables import ledger_entries, metadata
+from broker.store.tables import ledger_entries, meta, metadata
 from broker.transparency.audits import audit_log
 from broker.transparency.export import export
 from broker.web import transparency
@@ -93,6 +94,40 @@ async def test_every_file_is_what_export_writes_and_the_whole_verifies(log: Log,
     audited = audit_log(served["checkpoint"], log.ledger.verifier_key, served.__getitem__, pinned=True)
     assert size == audited.tree.size
     assert () == audited.findings
+
+
+async def test_how_the_ledgers_before_ended_is_shown_the_newest_first(log: Log) -> None:
+    await log.grow(1)
+    rows = [{"name": f"followed.{number}", "value": f"end of {number}"} for number in (1, 2, 10)]
+    async with log.store.begin() as tx:
+        await tx.execute(insert(meta), rows)
+
+    for prefix in ("", "witnessed/"):
+        told = [await log.get(f"{prefix}follows/{index}") for index in range(3)]
+        assert ["end of 10", "end of 2", "end of 1"] == [one.text for one in told]
+    assert ("public, max-age=300", "text/plain; charset=utf-8") == (
+        told[0].headers["Cache-Control"],
+        told[0].headers["Content-Type"],
+    )
+    for path in ("follows/3", "follows/00", "follows/-1", "follows/x", "follows/%30"):
+        missing = await log.get(path)
+        assert (404, "following.absent") == (missing.status_code, missing.json()["code"]), path
+
+
+async def test_a_successors_files_have_a_place_of_their_own_for_caches_hold_what_was_in_the_old_one(log: Log) -> None:
+    await log.grow(3)
+    key, first = log.ledger.verifier_key, replace(log.ledger.verifier_key, name="example.org/first")
+    app = FastAPI()
+    app.include_router(transparency.router(log.store, key, unwitnessed(log.store, key), 2, first))
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://log.example") as client:
+        told = {
+            path: await client.get(f"/log/{path}")
+            for path in ("checkpoint", "vkey", "tile/0/000.p/3", "2/checkpoint", "2/vkey", "2/tile/0/000.p/3")
+        }
+
+    assert [200, 200, 404, 200, 200, 200] == [one.status_code for one in told.values()]
+    assert told["checkpoint"].content == told["2/checkpoint"].content
+    assert (f"{first.text}\n", f"{key.text}\n") == (told["vkey"].text, told["2/vkey"].text)
 
 
 async def test_a_partial_tile_that_grew_is_served_as_it_was(log: Log) -> None:
