@@ -33,7 +33,9 @@ def build(home: Home, serving: Serving | None = None, waiting: Waiting | None = 
     """The application of a home; `serving`: the work that is done in the same process, for its health."""
     app = FastAPI(title="Unefois", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.include_router(health.routes(home, serving))
-    ledger, number = home.ledger, 1 + len(origins.ended(home.keys))
+    ledger, ended = home.ledger, len(origins.ended(home.keys))
+    carried = ledger.verifier_key.name != ledger.attestation_key.name  # from one of the first format, whose end is here
+    number = 1 + max(ended, int(carried))
     app.include_router(
         transparency.router(home.store, ledger.verifier_key, home.cosigning, number, ledger.attestation_key)
     )

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from joserfc.jwk import OKPKey
 from sqlalchemy import select
@@ -20,6 +21,7 @@ from broker.settings.choices import load
 from broker.store.tables import declarations, submissions, withholdings
 from broker.succeeding import succeed
 from broker.transparency.audits import audit_folder, files_in, grown
+from broker.web.app import build
 from broker.wiring import open_home
 from connectors.contract import Pulled
 from consent import registry
@@ -296,3 +298,19 @@ async def test_what_waited_goes_out_and_what_was_ended_does_not(kept: Kept) -> N
         await here.step()
     names = {DeclarationId(bytes.fromhex(one["id"])): one["name"] for one in story["declarations"]}
     assert waited == {names[one] for one in taken}
+
+
+@pytest.mark.asyncio
+async def test_its_ledger_is_served_beside_the_first_one_whose_tiles_caches_hold_for_ever(kept: Kept) -> None:
+    first = VerifierKey.parse(kept.story["ledger"]["vkey"])
+    async with reopened(kept) as here:
+        transport = httpx2.ASGITransport(build(here.home))
+        async with httpx2.AsyncClient(transport=transport, base_url="http://broker.example") as client:
+            places = ("vkey", "2/vkey", "2/checkpoint", "tile/entries/000.p/1", "2/tile/entries/000.p/1")
+            told = {path: await client.get(f"/log/{path}") for path in places}
+
+    assert [200, 200, 200, 404, 200] == [one.status_code for one in told.values()]
+    assert first.text == told["vkey"].text.strip()  # the directory is signed under the first name, and so pinned
+    key = VerifierKey.parse(told["2/vkey"].text.strip())
+    signed = checkpoint.verify(Note.parse(told["2/checkpoint"].content), key).checkpoint
+    assert f"{first.name}/2" == key.name == signed.origin
