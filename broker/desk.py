@@ -95,9 +95,9 @@ class Desk:
     async def explain(self, source: PartyId, event_type: EventType, record: Mapping[str, Any]) -> DryRun:
         """Who would get what, and who would get nothing and why; nothing is written. Raises as `declare`."""
         event = self._catalogue.by_type(event_type)
-        values.check(event, record)
-        subject = self.subject(record)
         at = self._clock()
+        values.check(event, record, at)
+        subject = self.subject(record)
         territories = territories_of(event, record)
         facts = DeclarationFacts(
             declaration_id=DeclarationId(uuid7(at, self._entropy(10))),
@@ -191,7 +191,6 @@ class Desk:
             event,
             record,
             subject_token=self._identity.token(subject, source, Instant(at + self._token_ms)),
-            territories=territories_of(event, record),
             gate=directory.current_sealing_key(directory.broker, at),
             at=at,
             lifetime_ms=self._lifetime_ms,

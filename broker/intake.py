@@ -52,10 +52,12 @@ from schemas.names import DeclarationId, Instant, PartyId, Reason, SubjectRef
 from schemas.signing import PrivateKey
 
 _DAY_MS: Final = 86_400_000
+_HOUR_MS: Final = 3_600_000
 _REASONS: Final = {
     "envelope.payload-type": Reason.INVALID_SIGNATURE,
     "intake.id-reused": Reason.REPLAYED,
     "intake.id-too-old": Reason.STALE,
+    "intake.issued-too-long-ago": Reason.STALE,
     "directory.not-entitled": Reason.NOT_ENTITLED,
     "manifest.too-late": Reason.STALE,
     "manifest.ahead": Reason.STALE,
@@ -84,6 +86,7 @@ class Intake:
         macs: RowMacs,
         party: PartyId,
         kept_ms: int,
+        age_ms: int,
         clock: Clock,
     ) -> None:
         self._store = store
@@ -96,6 +99,7 @@ class Intake:
         self._macs = macs
         self._party = party
         self._kept_ms = kept_ms
+        self._age_ms = age_ms
         self._clock = clock
 
     async def accept(self, envelope: bytes) -> Accepted:
@@ -193,6 +197,7 @@ class Intake:
         try:
             self._check_id(one.key[1], at)
             declaration = verify_declaration(one.signed, directory, self._catalogue, at)
+            self._check_age(declaration.manifest.issued_at, at)
             return Verified(one, declaration, self._subject(declaration, at))
         except Refused as fault:
             return Declined(one.digest, fault)
@@ -201,6 +206,12 @@ class Intake:
         """An id of a time of which nothing is kept may have been used: it would be the same one twice."""
         if too_old(declaration_id, Instant(at - self._kept_ms)):
             raise Refused("intake.id-too-old", "/payload/declaration_id", days=self._kept_ms // _DAY_MS)
+
+    def _check_age(self, issued_at: Instant, at: Instant) -> None:
+        """What is dated back is judged by a directory of then. The router does not ask: it judges as of the receipt."""
+        if issued_at < at - self._age_ms:
+            hours, limit = (at - issued_at) // _HOUR_MS, self._age_ms // _HOUR_MS
+            raise Refused("intake.issued-too-long-ago", "/payload/issued_at", hours=hours, limit=limit)
 
     def _subject(self, declaration: VerifiedDeclaration, at: Instant) -> SubjectRef:
         try:

@@ -45,7 +45,9 @@ class Keyring:
         return keys
 
     def signer(self, directory: Directory, party: PartyId, at: Instant) -> PrivateKey:
-        """The first of `signers`: what a party signs with where one signature is asked. Raises as `signers`."""
+        """The first of `signers`: what a party signs with where one signature is asked, as in `Release`, intake and
+        consent receipts (protocol 5, 6 and 9), whose formats have room for one. Raises as `signers`.
+        """
         return self.signers(directory, party, at)[0]
 
     def gate(self, entry: SealingKeyEntry) -> SealingKey | None:

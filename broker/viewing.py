@@ -1,6 +1,7 @@
 """Viewing: somebody looks at a citizen's file, and the ledger says so.
 
-Refuses: a person whom the six facts do not tell from others.
+Refuses: a person whom the six facts do not tell from others; a look in another party's name: whoever looks here is the
+broker's operator, and an entry that says otherwise would be false.
 Keeps: what is shown was written down before it is shown; the entry names the citizen only as a commitment.
 """
 
@@ -35,7 +36,12 @@ def subject_of(home: Home, document: object) -> SubjectRef:
 
 
 async def grants_of(home: Home, subject: SubjectRef, viewer: PartyId | None = None) -> tuple[Grant, ...]:
-    """Every grant of a citizen, oldest first, shown to `viewer` (the broker itself when None); the look is recorded."""
+    """Every grant of a citizen, oldest first, shown to the broker's operator; the look is recorded.
+
+    `viewer`: who is said to look. Raises Refused `viewing.another-party` when that is not the broker.
+    """
+    if viewer not in (None, home.party):
+        raise Refused("viewing.another-party", "/viewer", party=home.party)
     async with home.store.begin() as tx:
         found = await registry.of_subject(tx.conn, subject)
         home.recorder.record(tx, FactKind.VIEWED, home.clock(), about=subject, actor=viewer)

@@ -290,6 +290,7 @@ def assemble(
         macs=macs,
         party=party,
         kept_ms=settings.declaration_retention_days * 86_400_000,
+        age_ms=settings.declaration_age_hours * 3_600_000,
         clock=clock,
     )
     time = Timekeeping(store, settings.clock_trust_days, clock)

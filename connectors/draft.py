@@ -18,7 +18,7 @@ from schemas import values
 from schemas.catalogue import Catalogue
 from schemas.errors import Refused
 from schemas.formats import Warning
-from schemas.names import EventType
+from schemas.names import EventType, Instant
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +56,9 @@ def inside(document: object, name: str) -> object:
         raise fault.under(f"/{name}") from None
 
 
-def of_record(document: object, event_type: EventType | None, catalogue: Catalogue) -> Draft:
-    """From the record itself, whose type the caller names, or from `{event_type: ..., record: ...}`.
+def of_record(document: object, event_type: EventType | None, catalogue: Catalogue, at: Instant | None = None) -> Draft:
+    """From the record itself, whose type the caller names, or from `{event_type: ..., record: ...}`. `at`: as for
+    `values.check`.
 
     Raises Refused: `draft.no-type`, `draft.not-a-record`, `catalogue.unknown-type`, `avro.*`, `values.*`.
     """
@@ -70,7 +71,7 @@ def of_record(document: object, event_type: EventType | None, catalogue: Catalog
         event_type, document = named, document["record"]
     if event_type is None:
         raise Refused("draft.no-type")
-    return _draft(document, event_type, catalogue)
+    return _draft(document, event_type, catalogue, at)
 
 
 def of_mapping(document: object, mapping: Mapping, parameters: Record[str, Scalar], catalogue: Catalogue) -> Draft:
@@ -83,12 +84,12 @@ def of_mapping(document: object, mapping: Mapping, parameters: Record[str, Scala
     return _draft(mapping.apply(document, parameters), mapping.event_type, catalogue)
 
 
-def _draft(record: object, event_type: EventType, catalogue: Catalogue) -> Draft:
+def _draft(record: object, event_type: EventType, catalogue: Catalogue, at: Instant | None = None) -> Draft:
     event = catalogue.by_type(event_type)
     if not isinstance(record, dict):
         raise Refused("draft.not-a-record")
     whole = complete(record, event)
-    return Draft(event_type, whole, values.check(event, whole))
+    return Draft(event_type, whole, values.check(event, whole, at))
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

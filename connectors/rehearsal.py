@@ -113,7 +113,6 @@ class Rehearsal:
             event,
             record,
             subject_token=b"rehearsal",
-            territories=(),
             gate=self.agency.directory.current_sealing_key(BROKER, at),
             at=at,
             lifetime_ms=30 * _DAY_MS,

@@ -1,6 +1,6 @@
-"""Renewal: an agency's own next key, listed with the broker: proven to be held, and authorised by a present one.
+"""Renewal: an agency's own next key, listed with the broker: proven to be held, and authorised by present ones.
 
-    renewal = Renewal(party, present)
+    renewal = Renewal(party, *present)
     told = await client.ask(renewal.challenge(new))
     kid = await client.ask(renewal.take(new, told))
 
@@ -33,11 +33,12 @@ class Told:
 
 
 class Renewal:
-    """By a party whose `present` signing key is listed."""
+    """By a party whose present signing keys are listed: one of each algorithm of its signature policy."""
 
-    def __init__(self, party: PartyId, present: PrivateKey) -> None:
+    def __init__(self, party: PartyId, present: PrivateKey, *others: PrivateKey) -> None:
         self._party = party
         self._present = present
+        self._others = others
 
     def challenge(self, new: PrivateKey | SealingKey) -> Call[Told]:
         """Ask what to prove."""
@@ -56,12 +57,13 @@ class Renewal:
             raise Refused("client.answer", "/sealed")
         else:
             proof = hpke.open_(new, told.sealed, succession.info(new.kid))
+        message = succession.authorisation(*about)
         body = _public(new) | {
             "use": use.value,
             "challenge": _text(told.challenge),
             "proof": _text(proof),
-            "present": self._present.kid.hex(),
-            "authorisation": _text(self._present.sign(succession.authorisation(*about))),
+            **_authorised(self._present, message),
+            "others": [_authorised(each, message) for each in self._others],
             "overlap_hours": overlap_hours,
         }
         return posted("/v1/keys", body, lambda answer: Kid.parse(str(answer.get("kid"))), again=False)
@@ -69,6 +71,10 @@ class Renewal:
 
 def _use(new: PrivateKey | SealingKey) -> Use:
     return Use.SIGNING if isinstance(new, PrivateKey) else Use.SEALING
+
+
+def _authorised(present: PrivateKey, message: bytes) -> Json:
+    return {"present": present.kid.hex(), "authorisation": _text(present.sign(message))}
 
 
 def _public(new: PrivateKey | SealingKey) -> Json:

@@ -33,7 +33,6 @@ from schemas.declaration import Source, declare
 from schemas.directory import Directory
 from schemas.errors import Fault, Refused, Unavailable
 from schemas.names import DeclarationId, EventType, Instant, SchemaId, uuid7
-from schemas.territories import territories_of
 
 _MEMBERS: Final = frozenset({"event_type", "record", "corrects"})
 _AGAIN: Final = frozenset(
@@ -154,7 +153,7 @@ class SourceDesk:
         except Refused as fault:
             raise fault.under("/event_type") from None
         try:
-            made = draft.of_record(asked["record"], event_type, self._signer.catalogue)
+            made = draft.of_record(asked["record"], event_type, self._signer.catalogue, self._clock())
         except Refused as fault:
             raise fault.under("/record") from None
         try:
@@ -215,7 +214,6 @@ class SourceDesk:
             event,
             record,
             subject_token=token,
-            territories=territories_of(event, record),
             gate=directory.current_sealing_key(directory.broker, at),
             at=at,
             lifetime_ms=self._signer.lifetime_ms,

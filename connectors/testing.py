@@ -35,7 +35,6 @@ from schemas.names import DeclarationId, DeliveryId, EventType, GrantId, Instant
 from schemas.record_base import Event
 from schemas.records import plain
 from schemas.signing import Algorithm, PrivateKey
-from schemas.territories import territories_of
 
 BROKER: Final = PartyId("urn:unefois:test-broker")
 SOURCE: Final = PartyId("urn:unefois:test-source")
@@ -189,7 +188,6 @@ class TestBroker:
             event,
             told,
             subject_token=self.resolve(by.party, repr(told["subject"])),
-            territories=territories_of(event, told),
             gate=self.directory().current_sealing_key(BROKER, self.now),
             at=self.now,
             lifetime_ms=lifetime_ms,

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from consent import purposes
 from consent.grant import Grant
-from consent.receipt_content import SCHEMA_VERSION, ReceiptContent, Terms, content_of, document_of
+from consent.receipt_content import FIRST_VERSION, SCHEMA_VERSION, ReceiptContent, Terms, content_of, document_of
 from schemas.errors import Refused
 from schemas.names import LeafHash
 from schemas.signing import Algorithm, PrivateKey, kid_of, pae, verify
@@ -68,7 +68,7 @@ def verify_receipt(receipt: bytes, algorithm: Algorithm, public: bytes) -> Recei
     if not verify(algorithm, public, signature, pae(PAYLOAD_TYPE, payload)):
         raise Refused("consent-receipt.signature", "/signatures")
     document = _parsed(payload)
-    if not isinstance(document, dict) or document.get("schema_version") != SCHEMA_VERSION:
+    if not isinstance(document, dict) or document.get("schema_version") not in (SCHEMA_VERSION, FIRST_VERSION):
         raise Refused("consent-receipt.schema-version", "/schema_version")
     content = content_of(document)
     # 4 One content, one spelling: a key twice, an unknown key, a float or a derived id that does not fit ends here.

@@ -28,13 +28,17 @@ from schemas.names import (
 )
 from schemas.text import is_plain
 
-SCHEMA_VERSION: Final = "urn:unefois:consent-receipt:v1"
+SCHEMA_VERSION: Final = "urn:unefois:consent-receipt:v2"
+FIRST_VERSION: Final = "urn:unefois:consent-receipt:v1"
+"""Without `party_type`, which clause 6.3.6 demands. Nothing writes it any more; what it wrote is still checked."""
 MAX_TERM: Final = 500
 """Bytes of one of the terms, or of a party's name, address or contact."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CONTROLLER = "pii_controller"
 _ISSUER = "receipt_issuer"
+_TYPES = {_CONTROLLER: "administration", _ISSUER: "broker"}
+"""`party_type` by role: what may receive under a grant is an administration, and who signs is the broker."""
 _LANGUAGES: dict[str, Language] = {"fr": "fr", "en": "en"}
 _EVENT_TYPE = {BasisKind.CONSENT: "explicit_consent", BasisKind.LAW: "legal_mandate"}
 _EVENT_STATE = {Status.ACTIVE: "given", Status.PAUSED: "paused", Status.REVOKED: "withdrawn", Status.EXPIRED: "expired"}
@@ -115,6 +119,7 @@ class ReceiptContent:
     event_time: Instant
     terms: Terms
     ledger_entry: LeafHash
+    schema_version: str = SCHEMA_VERSION
 
     @property
     def receipt_id(self) -> str:
@@ -129,7 +134,7 @@ def document_of(content: ReceiptContent) -> dict[str, Any]:
     Raises Refused `consent-receipt.instant`.
     """
     return {
-        "schema_version": SCHEMA_VERSION,
+        "schema_version": content.schema_version,
         "receipt_id": content.receipt_id,
         "record_id": str(uuid.UUID(bytes=content.grant_id)),
         "record_version": content.version,
@@ -142,7 +147,10 @@ def document_of(content: ReceiptContent) -> dict[str, Any]:
             "language": content.language,
             "purposes": [_purpose(content)],
         },
-        "party_identification": [_party(content.terms.controller, _CONTROLLER), _party(content.terms.issuer, _ISSUER)],
+        "party_identification": [
+            _party(party, role, typed=content.schema_version != FIRST_VERSION)
+            for party, role in ((content.terms.controller, _CONTROLLER), (content.terms.issuer, _ISSUER))
+        ],
         "events": [_event(content)],
     }
 
@@ -174,14 +182,15 @@ def _purpose(content: ReceiptContent) -> dict[str, Any]:
     }
 
 
-def _party(party: Party, role: str) -> dict[str, Any]:
-    return {
+def _party(party: Party, role: str, *, typed: bool) -> dict[str, Any]:
+    told = {
         "party_id": party.party_id,
         "party_name": party.name,
         "party_address": party.address,
         "party_contact": party.contact,
         "party_role": role,
     }
+    return told | ({"party_type": _TYPES[role]} if typed else {})
 
 
 def _event(content: ReceiptContent) -> dict[str, Any]:
@@ -246,6 +255,7 @@ def _content(document: dict[str, Any]) -> ReceiptContent:
         event_time=_read(event["event_time"]),
         terms=_terms(purpose, _party_of(controller), _party_of(issuer)),
         ledger_entry=LeafHash.parse(_text(document["ledger_entry"])),
+        schema_version=document["schema_version"],
     )
 
 

@@ -1,7 +1,8 @@
 """Declaration: a source's side. A record goes in; a signed, sealed envelope comes out.
 
 Refuses: a record that its schema or `schemas.values` refuses, a correction of itself, a period that ends before it
-begins, territories where the type uses none, a gate key not good at that instant, signing keys other than the policy's.
+begins, territories other than the record's own, a gate key not good at that instant, signing keys other than the
+policy's.
 Keeps: a field is sealed where it is signed, so no later hand holds a value; salts and DEK are fresh for each call.
 Source: docs/protocol.md 3 to 5.
 
@@ -25,6 +26,7 @@ from schemas.errors import Refused
 from schemas.manifest import MANIFEST_TYPE, Manifest
 from schemas.names import DeclarationId, Instant, PartyId
 from schemas.signing import PrivateKey
+from schemas.territories import territories_of
 from schemas.wire import Signature
 
 Entropy = Callable[[int], bytes]
@@ -53,26 +55,28 @@ def declare(
     record: Mapping[str, Any],
     *,
     subject_token: bytes,
-    territories: Iterable[str],
     gate: SealingKeyEntry,
     at: Instant,
     lifetime_ms: int,
     declaration_id: DeclarationId,
     entropy: Entropy,
     corrects: DeclarationId | None = None,
+    territories: Iterable[str] | None = None,
 ) -> SignedDeclaration:
     """A declaration, signed by all of the source's keys and sealed to the gate's key.
 
     `at` becomes `issued_at`; nobody accepts the declaration later than `lifetime_ms` milliseconds after it, so choose
     it as long as the news is worth having: a late subscriber and a parked delivery need it too.
-    `declaration_id` is a UUIDv7 of the source, never used before. Warnings of `values.check` are the caller's to show,
-    before. Raises Refused `avro.*`, `values.*`, `manifest.*`, `envelope.*`, `directory.*`, with a pointer.
+    `declaration_id` is a UUIDv7 of the source, never used before. `territories` are the record's own, and whoever gives
+    them gives the same. Warnings of `values.check` are the caller's to show, before.
+    Raises Refused `avro.*`, `values.*`, `declaration.territories`, `manifest.*`, `envelope.*`, `directory.*`, with a
+    pointer.
     """
-    values.check(event, record)
+    values.check(event, record, at)
     encoded = [avro.encode_field(event.schema, each.index, record[each.name]) for each in event.schema.fields]
     check_valid(gate, at)
     dek, salts = entropy(sealing.DEK_SIZE), [entropy(SALT_SIZE) for _ in encoded]
-    slip = _slip(event, entropy(SALT_SIZE), subject_token, territories)
+    slip = _slip(entropy(SALT_SIZE), subject_token, _territories(event, record, territories))
     manifest = Manifest(
         source=source.party,
         event_type=event.event_type,
@@ -102,11 +106,22 @@ def declare(
     )
 
 
-def _slip(event: EventSchema, salt: bytes, subject_token: bytes, territories: Iterable[str]) -> RoutingSlip:
-    slip = RoutingSlip(salt, subject_token, tuple(territories))
-    slip.check()
-    if slip.territories and not event.uses_territories:
+def _territories(event: EventSchema, record: Mapping[str, Any], given: Iterable[str] | None) -> tuple[str, ...]:
+    """The record's own. Nobody but who opens the fields could see that others were told, and who hears of the
+    declaration is decided by them: a wrong one gets its receipt, and reaches nobody.
+    """
+    own = territories_of(event, record)
+    told = own if given is None else tuple(sorted(set(given)))
+    if told and not event.uses_territories:
         raise Refused("envelope.territories-unused", "/territories")
+    if told != own:
+        raise Refused("declaration.territories", "/territories", got=len(told), expected=len(own))
+    return own
+
+
+def _slip(salt: bytes, subject_token: bytes, territories: tuple[str, ...]) -> RoutingSlip:
+    slip = RoutingSlip(salt, subject_token, territories)
+    slip.check()
     return slip
 
 

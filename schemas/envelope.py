@@ -16,7 +16,7 @@ from hashlib import sha256
 from hmac import compare_digest
 from typing import Final, Self, final
 
-from schemas import avro, sealing, sizes, wire
+from schemas import avro, sealing, signing, sizes, wire
 from schemas.directory import Directory
 from schemas.errors import Corrupt, Refused
 from schemas.manifest import MANIFEST_TYPE, Manifest, Registered, Schemas, verify_manifest
@@ -26,6 +26,11 @@ from schemas.wire import FIXED16, FIXED32, SIGNATURES, Signature
 __all__ = ["Manifest", "RoutingSlip", "Signature", "SignedDeclaration", "VerifiedDeclaration", "verify_declaration"]
 
 MAX_TERRITORIES: Final = 32
+POLICY_OVERLAP_MS: Final = 86_400_000
+"""How long after a change of its signature policy a source's earlier declarations are taken under the one before: a
+day, milliseconds. It is what a source needs whose declarations wait, and all that the thief of a key that does not
+suffice any more has.
+"""
 MAX_SUBJECT_TOKEN: Final = 1024
 """Bytes."""
 
@@ -183,7 +188,9 @@ def _digest(signed: SignedDeclaration) -> ManifestDigest:
 
 
 def _check_receipt(signed: SignedDeclaration, manifest: Manifest, directory: Directory, at: Instant) -> None:
-    """A Keys and right stand at receipt as well: stops the thief of a revoked key, who dates himself back."""
+    """A Keys, right and policy stand at receipt as well: stops the thief of a key that was revoked, or does not suffice
+    any more, who dates himself back. Of a policy that changed, what came before has POLICY_OVERLAP_MS to arrive.
+    """
     for number, each in enumerate(signed.signatures):
         try:
             directory.check_signer(manifest.source, each.kid, at)
@@ -193,6 +200,10 @@ def _check_receipt(signed: SignedDeclaration, manifest: Manifest, directory: Dir
         directory.check_publishing(manifest.source, manifest.event_type, manifest.signer, at)
     except Refused as fault:
         raise fault.under("/payload/event_type") from None
+    policy = directory.policy(manifest.source, max(manifest.issued_at, Instant(at - POLICY_OVERLAP_MS)))
+    missing = signing.POLICIES[policy] - {directory.signing_key(each.kid).algorithm for each in signed.signatures}
+    if missing:
+        raise Refused("manifest.policy-not-met", "/signatures", policy=policy, missing=min(missing).name)
 
 
 def _check_slip(signed: SignedDeclaration, manifest: Manifest) -> None:

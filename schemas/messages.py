@@ -45,11 +45,11 @@ def table() -> dict[str, dict[str, str]]:
 
 class _Unfilled(dict[str, object]):
     def __missing__(self, name: str) -> str:
-        return "?"
+        return "…"
 
 
 def explain(coded: Coded, language: Language) -> Message:
-    """The sentences of a code in one language; details fill the braces."""
+    """The sentences of a code in one language; details fill the braces, an ellipsis where nobody has kept them."""
     row = table()[coded.code]
     told = _Unfilled(coded.details)
     return Message(row[language].format_map(told), row[f"do_{language}"].format_map(told))

@@ -21,7 +21,7 @@ NOTE_BYTES = 1_000_000
 SIGNATURES = 100
 """Signature lines in a note; the source asks for 16 at least. The same limits as golang.org/x/mod/sumdb/note."""
 NAME_BYTES = 255
-"""A key's name: what a cosignature's one length byte can tell."""
+"""Of a key that is known here: what a cosignature's one length byte can tell. Lines of others may have longer names."""
 
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]")
 _BAD_NAME = re.compile(r"[\s+\x00-\x1f]")
@@ -113,7 +113,7 @@ class SignatureLine:
     signature: bytes
 
     def __post_init__(self) -> None:
-        _check_name(self.name)
+        _check_name(self.name, limit=NOTE_BYTES)  # a stranger's: the source sets no limit
         if len(self.key_id) != _ID_BYTES or not self.signature:
             raise Refused("note.signature-line")
 
@@ -207,6 +207,6 @@ def verify(note: Note, key: VerifierKey) -> bool:
     return bool(lines)
 
 
-def _check_name(name: str) -> None:
-    if not name or len(name.encode()) > NAME_BYTES or _BAD_NAME.search(name):
+def _check_name(name: str, limit: int = NAME_BYTES) -> None:
+    if not name or len(name.encode()) > limit or _BAD_NAME.search(name):
         raise Refused("note.name", length=len(name))

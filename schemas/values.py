@@ -1,9 +1,10 @@
 """Values: is this record, which Avro would take, one that a recipient can rely on?
 
-Refuses: texts not in NFC, with control characters, empty, padded or too long; formats not met; parts that disagree,
-    such as a commune told apart that is not the one in the address. Always with the pointer, never with the value.
-Keeps: what is doubtful but may be right (a former commune code) passes with a warning. No clock: whether a date lies in
-    the future is for the source to judge.
+Refuses: texts not in NFC, with control characters, empty, padded or too long, with symbols where words are meant;
+    formats not met; parts that disagree, such as a commune told apart that is not the one in the address; a fact that
+    is told before it has happened. Always with the pointer, never with the value.
+Keeps: what is doubtful but may be right (a former commune code) passes with a warning. No clock: which day it is is
+    told by whoever asks, and what is planned may lie in the future.
 Source: the properties in the event schemas: `format`, `maxLength`, `maxItems`, `minItems`, `minimum`, `maximum`,
     `equals`, `counts`.
 """
@@ -18,7 +19,8 @@ from schemas.avro_types import Kind, Type
 from schemas.catalogue import EventSchema
 from schemas.errors import Refused
 from schemas.formats import FORMATS, Warning
-from schemas.names import Capacity
+from schemas.instants import rfc3339
+from schemas.names import Capacity, Instant
 
 MAX_LENGTH = 1_000
 """Characters of a text whose schema sets no limit; bytes of a value that is bytes and no number."""
@@ -28,9 +30,24 @@ MAX_ITEMS = 1_000
 _UNSEEN = frozenset({"Cc", "Cf", "Co", "Cs", "Zl", "Zp"})
 """Unicode categories that no name or address needs: controls, direction marks, private use, line separators."""
 
+_WORDS = frozenset("LMNP")
+"""First letters of the Unicode categories (Unicode Standard, 4.5) that a text consists of, beside spaces (Zs): letters,
+marks, numbers and punctuation."""
+_WORDS_TOO = frozenset("°№+")
+"""Symbols that French addresses and names are written with: n° 5, bâtiment A+."""
+_EMOJI_MARKS = frozenset("\u20dd\u20de\u20df\u20e0\u20e2\u20e3\u20e4\ufe0e\ufe0f")
+"""Marks that make a picture of a letter or digit: enclosing ones, and the choice of an emoji's shape."""
 
-def check(event: EventSchema, record: Mapping[str, Any]) -> tuple[Warning, ...]:
-    """Whether a record may be declared. Returns what to look at; raises Refused (`avro.*`, `values.*`)."""
+_PAST = frozenset({"birthdate", "death_date", "drawn_up_on", "date"})
+"""Dates of facts, by their names in our schemas; an `effective_date` or a `from_date` may be planned."""
+_EAST_MS = 14 * 3_600_000
+"""Where the day begins first, UTC+14: a child born there is born."""
+
+
+def check(event: EventSchema, record: Mapping[str, Any], at: Instant | None = None) -> tuple[Warning, ...]:
+    """Whether a record may be declared, at this instant where it is told. Returns what to look at; raises Refused
+    (`avro.*`, `values.*`).
+    """
     avro.encode(event.schema, record)  # first, so that everything below may rely on types and fields
     warnings: list[Warning] = []
     _visit(event.schema.type, record, "", warnings)
@@ -39,6 +56,8 @@ def check(event: EventSchema, record: Mapping[str, Any]) -> tuple[Warning, ...]:
             _check_equal(record, each.name, each.properties["equals"])
         if "counts" in each.properties:
             _check_count(record, each.name, each.properties["counts"])
+    if at is not None:
+        _check_past(event.schema.type, record, "", rfc3339(Instant(at + _EAST_MS))[:10])
     return tuple(warnings)
 
 
@@ -93,12 +112,38 @@ def _visit_text(kind: Type, value: Any, pointer: str, warnings: list[Warning]) -
         raise Refused("values.control-character", pointer)
     if value != value.strip() or "  " in value:
         raise Refused("values.padded", pointer)
+    named = kind.properties.get("format", "text")
+    if named == "text" and not value.isascii():
+        _check_words(value, pointer)
     try:
-        warning = FORMATS[kind.properties.get("format", "text")](value)
+        warning = FORMATS[named](value)
     except Refused as fault:
         raise fault.under(pointer) from None
     if warning is not None:
         warnings.append(replace(warning, pointer=pointer))
+
+
+def _check_words(text: str, pointer: str) -> None:
+    for position, character in enumerate(text, 1):
+        category = unicodedata.category(character)
+        word = category[0] in _WORDS or category == "Zs" or character.isascii() or character in _WORDS_TOO
+        if not word or character in _EMOJI_MARKS:
+            raise Refused("values.symbol", pointer, position=position)
+
+
+def _check_past(kind: Type, value: Any, pointer: str, today: str) -> None:
+    """`today`: 2026-11-24. A date of which a part is told counts from the first day that it may be."""
+    if kind.kind is Kind.UNION and value is not None:
+        kind = kind.parts[kind.parts[0].kind is Kind.NULL]
+    if kind.kind is Kind.RECORD and value is not None:
+        for each in kind.fields:
+            told, place = value[each.name], f"{pointer}/{each.name}"
+            if each.name in _PAST and isinstance(told, str) and told > today[: len(told)]:
+                raise Refused("values.future", place)
+            _check_past(each.type, told, place, today)
+    elif kind.kind is Kind.ARRAY and value is not None:
+        for number, one in enumerate(value):
+            _check_past(kind.parts[0], one, f"{pointer}/{number}", today)
 
 
 _Visitor = Callable[[Type, Any, str, list[Warning]], None]

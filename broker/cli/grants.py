@@ -201,7 +201,7 @@ def narrow(
 def grants(
     person: PersonOption,
     viewer: Annotated[
-        str | None, typer.Option("--viewer", metavar="ID", help="Who looks; the broker itself where nobody says.")
+        str | None, typer.Option("--viewer", metavar="ID", help="Who looks: the broker itself, and nobody else.")
     ] = None,
 ) -> None:
     """Every consent and mandate of a citizen. The look is written into the ledger.

@@ -31,10 +31,15 @@ def add(
     publishes: Annotated[list[str] | None, typer.Option(help="An event type that it may declare. Repeatable.")] = None,
     policy: Annotated[int, typer.Option(help="Its signature policy, 1 to 5: see above.")] = 1,
     suite: Annotated[
-        Literal["mlkem768_x25519", "x25519", "none"], typer.Option(help="What it opens deliveries with.")
-    ] = "mlkem768_x25519",
+        Literal["mlkem768_x25519", "x25519", "none"] | None,
+        typer.Option(help="What it opens deliveries with.", show_default="mlkem768_x25519"),
+    ] = None,
+    keys: Annotated[
+        list[str] | None,
+        typer.Option("--key", metavar="KEY", help="A public key that it made itself, as for `add-key`. Repeatable."),
+    ] = None,
 ) -> None:
-    """Register an administration, with fresh keys kept here.
+    """Register an administration, with fresh keys kept here, or with `--key` with its own: then none is made here.
 
     Signature policies: 1 Ed25519, 2 ML-DSA-44, 3 ECDSA P-256, 4 Ed25519 and ML-DSA-44, 5 P-256 and ML-DSA-44.
 
@@ -43,14 +48,19 @@ def add(
     """
     from broker.directory.parties import Enrolment
     from broker.directory.reading import Party, PartyKind
+    from connectors.key_files import parse_public
     from schemas.hpke import Suite
     from schemas.names import EventType, PartyId
+
+    own = tuple(parse_public(key) for key in keys or ())
+    if own and suite is not None:
+        raise typer.BadParameter("with --key, none is made here: give the key that it opens with", param_hint="--suite")
 
     async def work(home: "Home") -> dict[str, Any]:
         who = Party(PartyId(party), name, sector, PartyKind(kind), address, contact, retention, home.clock())
         types = tuple(EventType(full_type(one)) for one in publishes or ())
-        chosen = None if suite == "none" else Suite[suite.upper()]
-        await home.parties.enrol(Enrolment(who, policy, chosen, types))
+        chosen = None if suite == "none" else Suite[(suite or "mlkem768_x25519").upper()]
+        await home.parties.enrol(Enrolment(who, policy, chosen, types, own))
         return await _party(home, who.id)
 
     told = at_home(work)
@@ -59,7 +69,7 @@ def add(
 
 @command(app, "list")
 def list_parties() -> None:
-    """Every party, with its keys and what it may declare.
+    """Every party, with its keys, which of them are held here, and what it may declare.
 
     Example: unefois party list --json
     """
@@ -68,7 +78,8 @@ def list_parties() -> None:
     async def work(home: "Home") -> list[dict[str, Any]]:
         async with home.store.read() as tx:
             directory = await home.lookup.directory(tx)
-            return [shapes.party(one, directory) for one in await home.lookup.parties(tx)]
+            held = home.parties.held()
+            return [shapes.party(one, directory, held) for one in await home.lookup.parties(tx)]
 
     found = at_home(work)
 
@@ -84,9 +95,11 @@ def list_parties() -> None:
 @command(app, "rotate")
 def rotate(
     party: Annotated[str, typer.Argument(metavar="ID")],
-    overlap_days: Annotated[int, typer.Option(help="How long the old keys stay good beside the new ones.")] = 30,
+    overlap_days: Annotated[int, typer.Option(min=1, help="How long the old keys stay good beside the new.")] = 30,
 ) -> None:
-    """New keys of the same kinds; the old ones are good for a while more.
+    """New keys of the same kinds, made here; the old ones are good for a while more.
+
+    Refused for a party that keeps its own keys: it renews them itself, or `party add-key` lists its next one.
 
     Example: unefois party rotate urn:fr:siret:21440109300015 --overlap-days 14
     """
@@ -112,7 +125,6 @@ def add_key(
     """
     from connectors.key_files import parse_public
     from schemas.names import PartyId
-    from schemas.signing import Algorithm
 
     kind, public = parse_public(key)
 
@@ -120,11 +132,7 @@ def add_key(
         at, owner = home.clock(), PartyId(party)
         async with home.store.begin() as tx:
             await home.lookup.party(tx, owner)
-            add = home.registrar
-            if isinstance(kind, Algorithm):
-                kid = await add.add_signing_key(tx, owner, algorithm=kind, public=public, valid_from=at, at=at)
-            else:
-                kid = await add.add_sealing_key(tx, owner, suite=kind, public=public, valid_from=at, at=at)
+            kid = await home.registrar.add_key(tx, owner, kind=kind, public=public, at=at)
         return kid.hex()
 
     kid = at_home(work)
@@ -137,14 +145,17 @@ def revoke_key(
     since: Annotated[
         str | None, typer.Option(metavar="WHEN", help="Since when a thief has it: 2026-11-24T08:00:00Z. Default: now.")
     ] = None,
+    confirmed: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Trust a key no more. What it signed before stays good, unless --since says otherwise.
 
-    Example: unefois party revoke-key 5c0f... --since 2026-11-24T08:00:00Z
+    Example: unefois party revoke-key 5c0f... --since 2026-11-24T08:00:00Z --yes
     """
     from schemas.names import Kid
 
     start = None if since is None else instant(since, end_of_day=False)
+    if not confirmed:
+        typer.confirm(say("Révoquer pour toujours ?", "Revoke for ever?"), abort=True, err=True)
 
     async def work(home: "Home") -> None:
         async with home.store.begin() as tx:
@@ -164,7 +175,8 @@ async def _party(home: "Home", party: str) -> dict[str, Any]:
     from schemas.names import PartyId
 
     async with home.store.read() as tx:
-        return shapes.party(await home.lookup.party(tx, PartyId(party)), await home.lookup.directory(tx))
+        directory = await home.lookup.directory(tx)
+        return shapes.party(await home.lookup.party(tx, PartyId(party)), directory, home.parties.held())
 
 
 def _show_party(told: dict[str, Any]) -> None:
@@ -180,10 +192,9 @@ def _show_party(told: dict[str, Any]) -> None:
     )
     columns = [say("clé", "key"), say("usage", "use"), say("sorte", "kind"), say("du", "from"), say("au", "to")]
     if told["keys"]:
+        names = ("kid", "use", "kind", "valid_from", "valid_to", "revoked_at")
+        here, elsewhere = say("ici", "here"), say("ailleurs", "elsewhere")
         table(
-            [*columns, say("révoquée", "revoked")],
-            [
-                [key[name] for name in ("kid", "use", "kind", "valid_from", "valid_to", "revoked_at")]
-                for key in told["keys"]
-            ],
+            [*columns, say("révoquée", "revoked"), say("détenue", "held")],
+            [[*(key[name] for name in names), here if key["held"] else elsewhere] for key in told["keys"]],
         )

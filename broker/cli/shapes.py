@@ -49,8 +49,8 @@ def faults(found: Iterable[Fault], language: Language) -> list[Json]:
     return [coded(fault, fault.pointer, language) for fault in found]
 
 
-def party(one: Party, directory: Directory) -> Json:
-    """An administration with its keys, rights and signature policies."""
+def party(one: Party, directory: Directory, held: frozenset[str]) -> Json:
+    """An administration with its keys, rights and signature policies. `held`: ids of the keys that are kept here."""
 
     def key(entry: Any, kind: Enum, use: str) -> Json:
         return {
@@ -60,6 +60,7 @@ def party(one: Party, directory: Directory) -> Json:
             "valid_from": time_of(entry.valid_from),
             "valid_to": time_of(entry.valid_to),
             "revoked_at": time_of(entry.revoked_at),
+            "held": entry.kid.hex() in held,
         }
 
     signing = [key(entry, entry.algorithm, "signing") for entry in directory.signing if entry.party == one.id]

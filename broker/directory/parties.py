@@ -1,11 +1,12 @@
 """Parties: register an administration and, when it is hosted here, make and keep its keys.
 
-Refuses: what the registrar refuses; a party whose signature policy its keys cannot meet.
+Refuses: what the registrar refuses; a party whose signature policy its keys cannot meet; to make keys for a party that
+keeps its own, which would go on with those, while what is sealed to it is sealed to ours.
 Keeps: a private key is in the key store before its public half is in the directory, so a crash leaves at most a private
 key that nobody knows of, never a public one that nobody holds.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from broker.crashpoints import mark
@@ -15,6 +16,7 @@ from broker.directory.registrar import Registrar, holding_trust
 from broker.ports import Clock, KeyKind, KeyStore
 from broker.rows.seals import RowReader
 from broker.store.engine import Store, Transaction
+from schemas.directory import SealingKeyEntry, SigningKeyEntry
 from schemas.errors import Refused
 from schemas.hpke import SealingKey, Suite
 from schemas.names import EventType, Instant, Kid, PartyId
@@ -23,12 +25,16 @@ from schemas.signing import POLICIES, Algorithm, PrivateKey
 
 @dataclass(frozen=True, slots=True)
 class Enrolment:
-    """What a new party is and may do: the types it publishes, its signature policy, and the suite it receives with."""
+    """What a new party is and may do: the types it publishes, its signature policy, and the suite it receives with.
+
+    `own`: kinds and raw public keys that it made itself; then none is made here, and `suite` says nothing.
+    """
 
     party: Party
     policy: int
     suite: Suite | None
     publishes: tuple[EventType, ...] = ()
+    own: tuple[tuple[Algorithm | Suite, bytes], ...] = ()
 
 
 class Parties:
@@ -42,24 +48,19 @@ class Parties:
         self._clock = clock
 
     async def enrol(self, enrolment: Enrolment) -> None:
-        """Register a party with fresh keys. Raises Refused: `registrar.*`, `catalogue.unknown-type`."""
+        """Register a party with fresh keys, or with its own.
+
+        Raises Refused: `registrar.*`, `catalogue.unknown-type`.
+        """
         if enrolment.policy not in POLICIES:
             raise Refused("registrar.unknown-policy", "/policy", policy=enrolment.policy)
         party = enrolment.party.id
-        signing = [PrivateKey.generate(algorithm) for algorithm in sorted(POLICIES[enrolment.policy])]
-        sealing = [SealingKey.generate(enrolment.suite)] if enrolment.suite is not None else []
-        self._keep(signing, sealing)
+        keys = enrolment.own or self._made(enrolment)
         async with self._store.begin() as tx:
             at = self._clock()
             await self._registrar.add_party(tx, enrolment.party)
-            for key in signing:
-                await self._registrar.add_signing_key(
-                    tx, party, algorithm=key.algorithm, public=key.public, valid_from=at, at=at
-                )
-            for sealing_key in sealing:
-                await self._registrar.add_sealing_key(
-                    tx, party, suite=sealing_key.suite, public=sealing_key.public, valid_from=at, at=at
-                )
+            for kind, public in keys:
+                await self._registrar.add_key(tx, party, kind=kind, public=public, at=at)
             await self._registrar.set_policy(tx, party, enrolment.policy, at)
             for event_type in enrolment.publishes:
                 await self._registrar.allow_publishing(tx, party, event_type, at)
@@ -69,7 +70,7 @@ class Parties:
     async def rotate(self, party: PartyId, overlap_ms: int) -> tuple[Kid, ...]:
         """New keys of the same kinds; the old ones are good for `overlap_ms` more. Returns the new key ids.
 
-        Raises Refused: `registrar.overlap`, `directory.unknown-party`.
+        Raises Refused: `registrar.overlap`, `registrar.keys-elsewhere`, `directory.unknown-party`.
         """
         async with self._store.read() as tx:
             algorithms, suites = await self._kinds(tx, party)
@@ -91,6 +92,17 @@ class Parties:
             # Crash here: private keys that nobody knows of; the old ones go on. Rotate again.
         return (*(key.kid for key in signing), *(key.kid for key in sealing))
 
+    def held(self) -> frozenset[str]:
+        """The ids, in hexadecimal, of the keys whose private halves are in this key store."""
+        kinds = (KeyKind.SIGNING, KeyKind.SEALING, KeyKind.GATE)
+        return frozenset(name for kind in kinds for name in self._keys.names(kind))
+
+    def _made(self, enrolment: Enrolment) -> tuple[tuple[Algorithm | Suite, bytes], ...]:
+        signing = [PrivateKey.generate(algorithm) for algorithm in sorted(POLICIES[enrolment.policy])]
+        sealing = [SealingKey.generate(enrolment.suite)] if enrolment.suite is not None else []
+        self._keep(signing, sealing)
+        return (*((key.algorithm, key.public) for key in signing), *((key.suite, key.public) for key in sealing))
+
     def _keep(self, signing: Iterable[PrivateKey], sealing: Iterable[SealingKey]) -> None:
         for key in signing:
             self._keys.write(KeyKind.SIGNING, key.kid.hex(), key.to_raw())
@@ -105,9 +117,17 @@ class Parties:
         receives = (await reading.party(tx, self._rows, party)).kind is not PartyKind.BROKER
         pinned = await reading.snapshot(tx, self._rows)
         at = self._clock()
-        signing = {one.algorithm for one in pinned.signing if one.party == party and _lives(one.valid_to, at)}
-        sealing = {one.suite for one in pinned.sealing if receives and one.party == party and _lives(one.valid_to, at)}
-        return sorted(signing), sorted(sealing)
+        signing = [one for one in pinned.signing if one.party == party and _lives(one.valid_to, at)]
+        sealing = [one for one in pinned.sealing if receives and one.party == party and _lives(one.valid_to, at)]
+        self._check_held(party, [*signing, *sealing])
+        return sorted({one.algorithm for one in signing}), sorted({one.suite for one in sealing})
+
+    def _check_held(self, party: PartyId, keys: Sequence[SigningKeyEntry | SealingKeyEntry]) -> None:
+        """All keys that count are ours to replace; of a party whose keys are all revoked, those that did."""
+        held = self.held()
+        for one in [one for one in keys if one.revoked_at is None] or keys:
+            if one.kid.hex() not in held:
+                raise Refused("registrar.keys-elsewhere", "/party", party=party, kid=one.kid.hex())
 
 
 def _lives(valid_to: Instant | None, at: Instant) -> bool:

@@ -115,6 +115,14 @@ class Registrar:
         await self._add_key(tx, sealing_keys, _key_row(kid, party, public, valid_from) | {"suite": int(suite)}, at)
         return kid
 
+    async def add_key(
+        self, tx: Transaction, party: PartyId, *, kind: signing.Algorithm | hpke.Suite, public: bytes, at: Instant
+    ) -> Kid:
+        """List a public key of either use from now on. Raises as the two above."""
+        if isinstance(kind, signing.Algorithm):
+            return await self.add_signing_key(tx, party, algorithm=kind, public=public, valid_from=at, at=at)
+        return await self.add_sealing_key(tx, party, suite=kind, public=public, valid_from=at, at=at)
+
     async def rotate_signing(
         self,
         tx: Transaction,

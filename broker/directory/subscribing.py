@@ -25,6 +25,7 @@ from broker.rows.digests import row_digest
 from broker.rows.seals import RowSigner
 from broker.store.engine import Transaction
 from broker.store.tables import declarations, deliveries, paused_subscriptions, subscriptions, withholdings
+from broker.untold import untell
 from consent import purposes
 from consent.policy import Subscription, SubscriptionStatus
 from schemas.catalogue import Catalogue
@@ -169,6 +170,7 @@ class Subscribing:
         since = (await self.paused(tx, [found]))[found.id]
         tx.end(Ending.of(paused_subscriptions.name, subscription_id, at=since, least=0))
         await tx.execute(delete(paused_subscriptions).where(paused_subscriptions.c.subscription == subscription_id))
+        await untell(tx, found.recipient, subscription_id)
         mark("subscribing.resumed")
         # Crash here: the transaction is gone, and nothing was handed out; the administration resumes again.
         logger().info("subscribing.resumed", party=found.recipient, event_type=found.event_type)

@@ -1,15 +1,17 @@
-"""Succession: an administration lists a new key of its own, without an operator: its present signing key authorises it.
+"""Succession: an administration lists a new key of its own, without an operator: its present keys authorise it.
 
-    challenge(new key) ──► signed by the new key (or opened with it), and signed by a present one ──► take
+    challenge(new key) ──► signed by the new key (or opened with it), and signed by present ones ──► take
 
 Refuses: a key whose holder did not show that they hold it; one that no present signing key of the same party hands over
-to: a token alone, stolen or not, changes no key; a signing key of an algorithm that the party has none of, for what its
-declarations must be signed with is an operator's to decide.
+to: a token alone, stolen or not, changes no key; what is handed over without one of the algorithms that the party's
+signature policy demands: the thief of half of a hybrid key would list the other half; a signing key of an algorithm
+that the party has none of, for what its declarations must be signed with is an operator's to decide.
 Keeps: a challenge counts for its party, use and key, for CHALLENGE_MS, and is stored nowhere. The old keys go on for
-the overlap; the new key has its ledger entry, as one that an operator lists.
+the overlap, which is never 0; the new key has its ledger entry, as one that an operator lists.
 """
 
 import hmac
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -27,6 +29,8 @@ from schemas.signing import Algorithm
 from schemas.succession import Use
 
 CHALLENGE_MS: Final = 600_000
+OVERLAP_LEAST_MS: Final = 3_600_000
+"""The shortest: what is under way with the old keys arrives, and only an operator ends a key at once."""
 _AT: Final = 8
 _SIZE: Final = _AT + 32
 
@@ -57,13 +61,20 @@ class Challenge:
 
 
 @dataclass(frozen=True, slots=True)
+class Authorisation:
+    """A present signing key that hands over, and its signature."""
+
+    present: Kid
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
-    """The challenge, the proof by the new key, and who hands over: a present signing key, and its signature."""
+    """The challenge, the proof by the new key, and who hands over: a present key of each algorithm of the policy."""
 
     challenge: bytes
     proof: bytes
-    present: Kid
-    authorisation: bytes
+    authorisations: Sequence[Authorisation]
 
 
 class Succession:
@@ -91,8 +102,12 @@ class Succession:
 
         `clock` is read under the lock, as for `Registrar.revoke_key`.
         Raises Refused: `succession.challenge`, `succession.possession`, `succession.authorisation`,
-        `succession.algorithm`, and what `Registrar.rotate_signing` and `rotate_sealing` do.
+        `succession.policy-not-met`, `succession.algorithm`, `succession.overlap`, and what `Registrar.rotate_signing`
+        and `rotate_sealing` do.
         """
+        if overlap_ms < OVERLAP_LEAST_MS:
+            hours, least = overlap_ms // 3_600_000, OVERLAP_LEAST_MS // 3_600_000
+            raise Refused("succession.overlap", "/overlap_hours", hours=hours, least=least)
         self._check_challenge(party, new, answer.challenge, clock())
         await holding_trust(tx)  # nobody revokes the present key meanwhile
         at = clock()
@@ -135,13 +150,28 @@ class Succession:
 
 
 def _check_authorised(directory: Directory, party: PartyId, new: NewKey, answer: Answer, at: Instant) -> None:
-    try:
-        present = directory.check_signer(party, answer.present, at)
-    except Refused:
-        raise Refused("succession.authorisation", "/present") from None
+    """Every signature is of a present key of the party, and together they are of every algorithm that is demanded.
+
+    Demanded is what declarations need: the policy in force, and each that is announced, so that nobody exchanges the
+    half that does not count yet.
+    """
     message = succession.authorisation(party, new.use, new.kid, answer.challenge)
-    if not signing.verify(present.algorithm, present.public, answer.authorisation, message):
-        raise Refused("succession.authorisation", "/authorisation")
+    held: set[Algorithm] = set()
+    for number, each in enumerate(answer.authorisations):
+        pointer = f"/others/{number - 1}" if number else ""
+        try:
+            present = directory.check_signer(party, each.present, at)
+        except Refused:
+            raise Refused("succession.authorisation", f"{pointer}/present") from None
+        if not signing.verify(present.algorithm, present.public, each.signature, message):
+            raise Refused("succession.authorisation", f"{pointer}/authorisation")
+        held.add(present.algorithm)
+    policies = {directory.policy(party, at)}
+    policies |= {one.policy for one in directory.policies if one.party == party and one.valid_from > at}
+    for policy in sorted(policies):
+        missing = signing.POLICIES[policy] - held
+        if missing:
+            raise Refused("succession.policy-not-met", "/others", policy=policy, missing=min(missing).name)
 
 
 def _check_algorithm(directory: Directory, party: PartyId, wanted: Algorithm, at: Instant) -> None:

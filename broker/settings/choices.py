@@ -92,7 +92,9 @@ class Settings(BaseSettings):
     """How long a backup of the database is kept, at most: for so long the journal of endings forgets nothing."""
 
     signature_policy: Policy = 1
-    """How the broker signs: the number of a policy of protocol 4."""
+    """How the broker signs: the number of a policy of protocol 1. What it signs has room for one signature, so of two
+    algorithms the first one signs, of 4 Ed25519 and of 5 ML-DSA-44 (docs/trust.md, limits).
+    """
     hpke_suite: Suite = HpkeSuite.MLKEM768_X25519
     gate_epoch_days: int = Field(30, ge=1, le=400)
     gate_overlap_days: int = Field(60, ge=1, le=400)
@@ -109,6 +111,10 @@ class Settings(BaseSettings):
 
     declaration_days: int = Field(366, ge=1, le=3660)
     """How long a declaration made here may be delivered: a late subscriber and a parked delivery need it, too."""
+    declaration_age_hours: int = Field(168, ge=1, le=8784)
+    """How long ago a declaration may have been signed that comes in now, by its `issued_at`: a week, as long as a
+    subject token may live. Whoever has an old key dates nothing back further.
+    """
     subject_token_minutes: int = Field(60, ge=1, le=10080)
     api_tokens: bool = True
     """Let administrations in with tokens that `unefois token issue` made; a production of one's own may forbid them."""

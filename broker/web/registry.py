@@ -45,6 +45,8 @@ _ERRORS: Final[Mapping[str, tuple[int, int]]] = {
 }
 """Status and Confluent's `error_code`; whatever else is refused is an invalid schema."""
 _INVALID: Final = (422, 42201)
+_VALUE: Final = "-value"
+"""What serializers add for a topic of this name (Confluent's TopicNameStrategy)."""
 
 
 class Subjects:
@@ -63,7 +65,7 @@ class Subjects:
 
     def versions(self, subject: str) -> list[EventSchema]:
         """The schemas of a subject, oldest first. Raises Refused `registry.unknown-subject`."""
-        found = self._versions.get(subject.removesuffix("-value"))
+        found = self._versions.get(subject.removesuffix(_VALUE))
         if found is None:
             raise Refused("registry.unknown-subject")
         return found
@@ -105,9 +107,10 @@ class Subjects:
         return told | {"schema": schema.raw.decode("utf-8")}
 
     def pairs(self, word: str) -> list[dict[str, Any]]:
-        """The subject and version of an id, in a list. Raises Refused `registry.unknown-schema`."""
+        """Every subject of an id with its version, under both its names. Raises Refused `registry.unknown-schema`."""
         wanted = self.by_id(word)
-        return [{"subject": wanted.schema.name, "version": self.versions(wanted.schema.name).index(wanted) + 1}]
+        name, version = wanted.schema.name, self.versions(wanted.schema.name).index(wanted) + 1
+        return [{"subject": each, "version": version} for each in (name, f"{name}{_VALUE}")]
 
 
 def router(catalogue: Catalogue) -> APIRouter:

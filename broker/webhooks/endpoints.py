@@ -29,6 +29,7 @@ from broker.rows.digests import row_digest
 from broker.rows.seals import RowSigner
 from broker.store.access_tables import webhook_attempts, webhook_notices, webhooks
 from broker.store.engine import Transaction
+from broker.untold import LOCK
 from schemas.errors import Refused
 from schemas.facts import FactKind
 from schemas.instants import instant_of
@@ -39,7 +40,6 @@ ID_BYTES: Final = 16
 LIVING: Final = 5
 OVERLAP_MS: Final = 7 * 86_400_000
 """The longest that the old keys sign beside the new ones."""
-LOCK: Final = b"webhooks"
 
 
 class Status(Enum):

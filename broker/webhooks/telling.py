@@ -3,7 +3,8 @@
     {"type":"webhook.challenge","timestamp":"...","data":{"webhook":"...","challenge":"..."}}
     {"type":"deliveries.ready","timestamp":"...","data":{"webhook":"...","waiting":3}}
 
-Refuses: to send twice at once to one webhook, however many processes send; to follow a redirect; to try for ever.
+Refuses: to send twice at once to one webhook, however many processes send; to follow a redirect; to try for ever; to
+tell of what cannot be taken, for its recipient pauses it.
 Keeps: what is sent is written down before it is sent, with a lease: a message that a crash interrupts comes again, with
 the same id, when the lease is over. News that come meanwhile are one more message, not one each. What still waits after
 it was told is told again, after five minutes and then ever more seldom.
@@ -28,8 +29,9 @@ from broker.ports import Clock, Entropy
 from broker.rows.seals import RowReader
 from broker.store.access_tables import webhook_attempts, webhook_notices, webhooks
 from broker.store.engine import Store, Transaction
-from broker.store.tables import deliveries
-from broker.webhooks.endpoints import ID_BYTES, LOCK, Kind, Status, Webhook, Webhooks, webhook_of
+from broker.store.tables import deliveries, paused_subscriptions
+from broker.untold import LOCK
+from broker.webhooks.endpoints import ID_BYTES, Kind, Status, Webhook, Webhooks, webhook_of
 from schemas.errors import Fault
 from schemas.instants import rfc3339
 from schemas.names import Instant
@@ -307,20 +309,30 @@ def uuid_text(raw: bytes) -> str:
     return str(UUID(bytes=raw))
 
 
+_WAITS: Final = (
+    deliveries.c.state == DeliveryState.PENDING.value,
+    deliveries.c.subscription.not_in(select(paused_subscriptions.c.subscription)),
+)
+"""Was never handed out, and may be."""
+
+
 def _due(at: Instant) -> ColumnElement[bool]:
-    """A message that is on its way and due; or news, or what still waits, for an active one without a message."""
+    """A message that is on its way and due; or news, or what still waits, for an active one without a message. While
+    nothing waits that may be taken, nothing is told: neither what was taken meanwhile nor what is paused.
+    """
     free = or_(webhooks.c.lease_until.is_(None), webhooks.c.lease_until <= at)
-    waits = exists().where(
-        deliveries.c.recipient == webhooks.c.party, deliveries.c.state == DeliveryState.PENDING.value
-    )
+    waits = exists().where(deliveries.c.recipient == webhooks.c.party, *_WAITS)
+    on_its_way = and_(webhooks.c.next_at <= at, or_(webhooks.c.status == Status.PROVING.value, waits))
     news = waits.where(deliveries.c.seq > webhooks.c.told_seq)
     idle = and_(webhooks.c.status == Status.ACTIVE.value, webhooks.c.message.is_(None))
-    return and_(free, or_(webhooks.c.next_at <= at, and_(idle, or_(news, and_(webhooks.c.remind_at <= at, waits)))))
+    return and_(free, or_(on_its_way, and_(idle, or_(news, and_(webhooks.c.remind_at <= at, waits)))))
 
 
 async def _waiting(tx: Transaction, parties: Sequence[str]) -> dict[str, tuple[int, int]]:
-    """By party, the number of the newest delivery that was never handed out, and how many there are."""
-    waits = (deliveries.c.recipient.in_(parties), deliveries.c.state == DeliveryState.PENDING.value)
+    """By party, the number of the newest delivery that was never handed out and is not paused, and how many there
+    are.
+    """
+    waits = (deliveries.c.recipient.in_(parties), *_WAITS)
     counted = select(deliveries.c.recipient, func.max(deliveries.c.seq).label("newest"), func.count().label("number"))
     rows = await tx.execute(counted.where(*waits).group_by(deliveries.c.recipient)) if parties else ()
     return {row.recipient: (row.newest, row.number) for row in rows}

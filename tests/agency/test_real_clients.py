@@ -62,7 +62,7 @@ def signed(served: Served) -> tuple[bytes, str, DeclarationId, Instant]:
     with BlockingClient.open(served.address, token) as client:
         directory = client.directory()
         made = declare(
-            Source(SOURCE, (key,), 1), event, record, subject_token=client.resolve(record["subject"]), territories=(),
+            Source(SOURCE, (key,), 1), event, record, subject_token=client.resolve(record["subject"]),
             gate=directory.current_sealing_key(directory.broker, at), at=at, lifetime_ms=86_400_000,
             declaration_id=of, entropy=secrets.token_bytes,
         )  # fmt: skip

@@ -82,4 +82,4 @@ def test_a_person_who_declares_for_a_source_that_may_not_is_told_so(person: Pers
 
 
 def test_a_person_who_revokes_a_key_that_nobody_has_is_told_so(person: Person) -> None:
-    person.is_told(("party", "revoke-key", "0" * 64), "registrar.unknown-key", "/kid", exit_code=3)
+    person.is_told(("party", "revoke-key", "0" * 64, "--yes"), "registrar.unknown-key", "/kid", exit_code=3)

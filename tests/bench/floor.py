@@ -101,7 +101,6 @@ class _Parts:
             self.event,
             record,  # type: ignore[arg-type]
             subject_token=bytes(60),
-            territories=("35238", "44109"),
             gate=self.gate_entry,
             at=START,
             lifetime_ms=86_400_000,

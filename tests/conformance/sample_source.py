@@ -18,7 +18,6 @@ from schemas.envelope import SignedDeclaration
 from schemas.errors import Fault
 from schemas.names import DeclarationId, EventType, Instant, PartyId, uuid7
 from schemas.signing import Algorithm, PrivateKey
-from schemas.territories import territories_of
 
 OUTBOX = Path(os.environ.get("SAMPLE_FOLDER", "."))
 YEAR_MS = 366 * 86_400_000
@@ -38,7 +37,6 @@ def signed(broker: BlockingClient, told: dict, task: dict) -> bytes:
         event,
         task["record"],
         subject_token=broker.resolve(task["record"]["subject"]),
-        territories=territories_of(event, task["record"]),
         gate=directory.current_sealing_key(directory.broker, at),
         at=at,
         lifetime_ms=YEAR_MS,

@@ -361,7 +361,7 @@ async def change(here: World) -> None:
             if wanted == "revoke" and grant.status is not Status.REVOKED:
                 await here.home.consents.revoke(grant.id, VOICE)
     if not await here.entries(FactKind.VIEWED):
-        await viewing.grants_of(here.home, here.subject(ELISE), CAF)
+        await viewing.grants_of(here.home, here.subject(ELISE))
 
 
 async def take(here: World) -> None:

@@ -150,7 +150,7 @@ def shift(home: Path, seed: int, kills: int, jumps: int = 0) -> Counter[str]:
         number += 1
         only = likely(number, seed, log) if chance.random() < 0.7 else None
         if number % 4 == 0 and chance.random() < 0.3:
-            only = chance.choice(REVOKE)  # it is the hour of who revokes
+            only = REVOKE[number // 4 % len(REVOKE)]  # it is the hour of who revokes
         passages = chance.randint(1, PASSAGES) if only is None else 1
         point = forked(home, number, passages, only, chance.randint(0, jumps))
         killed.update([point] if point else [])

@@ -12,7 +12,6 @@ from schemas.hpke import SealingKey, Suite
 from schemas.merkle import leaf_hash
 from schemas.names import DeclarationId, EventType, Instant, LeafHash, PartyId, uuid7
 from schemas.signing import Algorithm, PrivateKey
-from schemas.territories import territories_of
 from tests.insider.hand import Hand, Row
 from tests.insider.watch import Watch
 from tests.world import DAY, PORTAL
@@ -76,7 +75,6 @@ async def forged(
         event,
         record,
         subject_token=token,
-        territories=territories_of(event, record),
         gate=directory.current_sealing_key(directory.broker, at),
         at=Instant(at),
         lifetime_ms=DAY,

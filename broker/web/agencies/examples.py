@@ -183,6 +183,7 @@ EXAMPLES: Final[Mapping[tuple[str, str], Mapping[str, Any]]] = {
             "proof": _BYTES,
             "present": _DIGEST,
             "authorisation": _BYTES,
+            "others": [],
             "overlap_hours": 720,
         },
         "response": {"kid": _DIGEST, "valid_from": _AT},

@@ -1,4 +1,4 @@
-"""Succeeding: an administration lists a new key of its own, which its present signing key authorises.
+"""Succeeding: an administration lists a new key of its own, which its present signing keys authorise.
 
 Refuses: a number that is no algorithm or suite; what `broker.directory.succession` refuses.
 Keeps: nothing of its own.
@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Request
 from pydantic import Field
 
 from broker.access.credentials import Credential, Scope
-from broker.directory.succession import Answer, NewKey
+from broker.directory.succession import Answer, Authorisation, NewKey
 from broker.shapes import Json, time_of
 from broker.web.agencies.bodies import Body, Bytes, b64u, from_b64u
 from broker.web.agencies.strict import Access, StrictRoute
@@ -34,6 +34,13 @@ class PublicKey(Body):
     public: Bytes = Field(max_length=2048)
 
 
+class Other(Body):
+    """Another present signing key that hands over: the policy may demand several algorithms."""
+
+    present: str = Field(pattern="^[0-9a-f]{64}$")
+    authorisation: Bytes = Field(max_length=4096, description="Its signature.")
+
+
 class Handed(PublicKey):
     """A new key with the answer to its challenge."""
 
@@ -41,7 +48,8 @@ class Handed(PublicKey):
     proof: Bytes = Field(max_length=4096, description="By the new key: its signature, or what it opened.")
     present: str = Field(pattern="^[0-9a-f]{64}$", description="The present signing key that hands over.")
     authorisation: Bytes = Field(max_length=4096, description="Its signature.")
-    overlap_hours: int = Field(720, ge=0, le=9600, description="How long the old keys go on beside the new one.")
+    others: list[Other] = Field([], max_length=3, description="Of each further algorithm of your signature policy.")
+    overlap_hours: int = Field(720, ge=1, le=9600, description="How long the old keys go on beside the new one.")
 
 
 @routes.post("/keys:challenge")
@@ -58,17 +66,16 @@ async def challenge(request: Request, caller: KeyHolder, wanted: PublicKey) -> J
 
 @routes.post("/keys", status_code=201)
 async def hand_in(request: Request, caller: KeyHolder, handed: Handed) -> Json:
-    """List a new key of yours: the proof that you hold it, and the signature of a present signing key of yours that
-    hands over to it. The others of its kind end after the overlap.
+    """List a new key of yours: the proof that you hold it, and the signature of a present signing key of yours, of
+    each algorithm of your signature policy, that hands over to it. The others of its kind end after the overlap.
     """
     home: Home = request.app.state.home
     new = _key(handed)
-    answer = Answer(
-        from_b64u(handed.challenge, "/challenge"),
-        from_b64u(handed.proof, "/proof"),
-        Kid.parse(handed.present),
-        from_b64u(handed.authorisation, "/authorisation"),
-    )
+    by = [Authorisation(Kid.parse(handed.present), from_b64u(handed.authorisation, "/authorisation"))]
+    for number, other in enumerate(handed.others):
+        signature = from_b64u(other.authorisation, f"/others/{number}/authorisation")
+        by.append(Authorisation(Kid.parse(other.present), signature))
+    answer = Answer(from_b64u(handed.challenge, "/challenge"), from_b64u(handed.proof, "/proof"), by)
     async with home.store.begin() as tx:
         kid, at = await home.succession.take(
             tx, caller.party, new, answer, overlap_ms=handed.overlap_hours * 3_600_000, clock=home.clock

@@ -2,6 +2,8 @@
 
 import pytest
 
+from broker.directory.parties import Enrolment
+from broker.directory.reading import Party, PartyKind
 from broker.keyring import Keyring
 from broker.ports import KeyKind
 from schemas.directory import Directory
@@ -47,6 +49,20 @@ async def test_a_policy_of_two_algorithms_gets_two_keys_lowest_first(here: World
     signers = here.home.keyring.signers(await directory(here), PORTAL, here.clock())
 
     assert [Algorithm.ED25519, Algorithm.ML_DSA_44] == [one.algorithm for one in signers]
+
+
+@pytest.mark.parametrize(
+    ("policy", "first"),
+    [(1, "ED25519"), (2, "ML_DSA_44"), (3, "ECDSA_P256"), (4, "ED25519"), (5, "ML_DSA_44")],
+)
+async def test_what_has_room_for_one_signature_is_signed_by_the_first_algorithm_of_the_policy(
+    here: World, policy: int, first: str
+) -> None:
+    town = PartyId("urn:unefois:town")
+    office = Party(town, "Ville", "commune", PartyKind.ADMINISTRATION, "1 rue X", "c@x.example", "un an", here.clock())
+    await here.home.parties.enrol(Enrolment(office, policy, None))
+
+    assert first == here.home.keyring.signer(await directory(here), town, here.clock()).algorithm.name
 
 
 async def test_a_key_that_is_not_here_does_not_sign(here: World) -> None:

@@ -16,6 +16,7 @@ from broker.directory.reading import Party, PartyKind
 from broker.ports import Clock
 from broker.router import TOPIC
 from broker.store.engine import Store, Transaction
+from schemas.declaration import Source, declare
 from schemas.directory import Directory
 from schemas.envelope import SignedDeclaration
 from schemas.errors import Refused, Unavailable
@@ -23,7 +24,7 @@ from schemas.facts import FactKind
 from schemas.intake_receipt import RECEIPT_TYPE
 from schemas.names import DeclarationId, Instant, PartyId, Reason, uuid7
 from schemas.signing import pae, verify
-from tests.world import BANK, CAF, FAMILY, MINUTE, MOVED, PORTAL, YANN, World
+from tests.world import BANK, CAF, DAY, FAMILY, MINUTE, MOVED, PORTAL, YANN, World
 
 pytestmark = pytest.mark.asyncio
 
@@ -218,6 +219,38 @@ async def test_a_token_that_has_expired_is_refused_at_its_place(here: World) -> 
 
     assert ("identity.token-expired", "/slip/subject_token") == (refused.code, refused.pointer)
     assert Reason.UNKNOWN_SUBJECT == (await here.entries(FactKind.REFUSED))[-1].reason
+
+
+async def dated_back(here: World, age_ms: int) -> bytes:
+    """A declaration of the portal's, signed with its keys and a fresh token, that says that it is so old."""
+    home, at = here.home, here.clock()
+    async with home.store.read() as tx:
+        directory = await home.lookup.directory(tx)
+    event, issued_at = home.catalogue.by_type(MOVED), Instant(at - age_ms)
+    return declare(
+        Source(PORTAL, home.keyring.signers(directory, PORTAL, at), 1),
+        event,
+        here.moved(),
+        subject_token=home.desk.token(PORTAL, here.moved())[0],
+        gate=directory.current_sealing_key(directory.broker, at),
+        at=issued_at,
+        lifetime_ms=366 * DAY,
+        declaration_id=DeclarationId(uuid7(at, home.entropy(10))),
+        entropy=home.entropy,
+    ).encode()
+
+
+async def test_what_is_dated_back_for_longer_than_the_setting_is_refused(here: World) -> None:
+    limit = here.home.settings.declaration_age_hours
+    here.clock.pass_(30 * DAY)
+    refused = await refusal(here, await dated_back(here, limit * 60 * MINUTE + 1))
+    assert ("intake.issued-too-long-ago", "/payload/issued_at") == (refused.code, refused.pointer)
+    assert {"hours": limit, "limit": limit} == refused.details
+    assert Reason.STALE == (await here.entries(FactKind.REFUSED))[-1].reason
+    await here.home.intake.accept(await dated_back(here, limit * 60 * MINUTE))
+    await here.home.router.route()
+    here.clock.pass_(30 * DAY)  # what was accepted grows old without becoming wrong
+    assert [] == await here.home.fsck.check()
 
 
 async def test_a_revoked_key_is_refused(here: World) -> None:

@@ -21,11 +21,13 @@ async def test_a_citizens_grants_are_shown_and_no_others(here: World) -> None:
 
 async def test_each_look_has_its_entry_with_who_looked_and_without_the_citizen(here: World) -> None:
     await grants_of(here.home, here.subject(ELISE))
-    await grants_of(here.home, here.subject(ELISE), RENNES)
+    await grants_of(here.home, here.subject(ELISE), here.home.party)
+    with pytest.raises(Refused, match=r"^viewing\.another-party"):
+        await grants_of(here.home, here.subject(ELISE), RENNES)
 
     first, second = await here.entries(FactKind.VIEWED)
 
-    assert [here.home.party, RENNES] == [first.actor, second.actor]
+    assert [here.home.party, here.home.party] == [first.actor, second.actor]
     assert first.subject is not None
     assert first.subject != second.subject
 

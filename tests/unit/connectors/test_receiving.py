@@ -299,7 +299,7 @@ def test_a_schema_that_is_not_known_yet_is_learned_by_its_hash() -> None:
 def test_a_record_with_a_date_that_is_none_is_rejected_as_unmappable(
     town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("schemas.declaration.values.check", lambda event, record: ())
+    monkeypatch.setattr("schemas.declaration.values.check", lambda event, record, at: ())
     town.broker.declare(sample(effective_date="soon"), MOVED)
 
     assert [] == town.take()

@@ -118,10 +118,22 @@ def test_the_document_has_the_fields_of_the_technical_specification(grant_of: Gr
     assert {"pii_type": "household", "pii_attribute_id": "fr.unefois.address.changed.v1#household"} in purpose[
         "pii_information"
     ]
-    for party in told["party_identification"]:
-        assert {"party_id", "party_name", "party_address", "party_contact", "party_role"} == party.keys()
+    for party, kind in zip(told["party_identification"], ("administration", "broker"), strict=True):
+        assert {"party_id", "party_name", "party_address", "party_contact", "party_role", "party_type"} == party.keys()
+        assert kind == party["party_type"]
     (event,) = told["events"]
     assert {"event_time", "validity_duration", "entity_id", "event_type", "event_state"} <= event.keys()
+
+
+def test_a_receipt_of_the_first_version_without_the_types_of_its_parties_is_still_checked(grant_of: GrantOf) -> None:
+    told = document(grant_of())
+    told["schema_version"] = "urn:unefois:consent-receipt:v1"
+    mixed = canonical(told)
+    for party in told["party_identification"]:
+        del party["party_type"]
+    assert replace(verify(make(grant_of())), schema_version=told["schema_version"]) == verify(signed(canonical(told)))
+    for wrong in (mixed, canonical(told | {"schema_version": "urn:unefois:consent-receipt:v2"})):
+        assert "consent-receipt.not-canonical" == refusal(signed(wrong))
 
 
 def test_the_document_names_its_ledger_entry_the_text_shown_and_its_times(grant_of: GrantOf) -> None:
@@ -329,7 +341,7 @@ def test_a_changed_payload_is_refused(grant_of: GrantOf) -> None:
     assert "consent-receipt.signature" == refusal(json.dumps(envelope).encode())
 
 
-@pytest.mark.parametrize("version", ["urn:unefois:consent-receipt:v2", None, 1])
+@pytest.mark.parametrize("version", ["urn:unefois:consent-receipt:v3", None, 1])
 def test_a_receipt_of_another_version_is_refused(grant_of: GrantOf, version: object) -> None:
     assert "consent-receipt.schema-version" == refusal(
         signed(canonical(document(grant_of()) | {"schema_version": version}))

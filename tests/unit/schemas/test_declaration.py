@@ -33,7 +33,11 @@ def event(uses_territories: bool = True) -> EventSchema:
         "type": "record",
         "name": "fr.unefois.test.moved.v1",
         "usesTerritories": uses_territories,
-        "fields": [{"name": name, "type": kind, "sensitivity": "low", **told} for name, kind in types.items()],
+        "fields": [
+            {"name": name, "type": kind, "sensitivity": "low", **told}
+            | ({"territory": True} if name == "note" and uses_territories else {})
+            for name, kind in types.items()
+        ],
         **told,
     }
     return catalogue.event_schema(avro.parse(json.dumps(raw).encode()))
@@ -60,7 +64,6 @@ def declared(world: Any, record: Any = None, **over: Any) -> SignedDeclaration:
         "event": event(),
         "record": record or world.RECORD,
         "subject_token": b"token",
-        "territories": ["44109", "35238"],
         "gate": gate_of(world),
         "at": world.NOW,
         "lifetime_ms": world.DAY,
@@ -123,7 +126,7 @@ records = st.fixed_dictionaries(
     {
         "name": st.text("aé'-Z", min_size=1, max_size=90),
         "rooms": st.integers(-(2**31), 2**31 - 1),
-        "note": st.none() | st.just("note"),
+        "note": st.none() | st.just("44109"),
         "garden": st.booleans(),
     }
 )
@@ -176,7 +179,7 @@ def test_no_value_is_in_the_envelope(world: Any) -> None:
 
 
 def test_an_absent_value_looks_like_a_present_one(world: Any) -> None:
-    absent, present = declared(world), declared(world, world.RECORD | {"note": "a note"})
+    absent, present = declared(world), declared(world, world.RECORD | {"note": "44109"})
     assert [len(each) for each in absent.sealed_fields] == [len(each) for each in present.sealed_fields]
 
 
@@ -187,7 +190,6 @@ def test_an_absent_value_looks_like_a_present_one(world: Any) -> None:
         ({"record": {"name": "x", "rooms": 1, "note": None, "garden": True, "more": 1}}, "avro.unknown-field", "/more"),
         ({"record": {"name": "x", "rooms": "1", "note": None, "garden": True}}, "avro.wrong-type", "/rooms"),
         ({"lifetime_ms": -1}, "manifest.period", "/not_after"),
-        ({"territories": ["Nantes"]}, "envelope.territory", "/territories/0"),
         ({"subject_token": b""}, "envelope.subject-token", "/subject_token"),
     ],
 )
@@ -209,8 +211,22 @@ def test_a_declaration_does_not_correct_itself(world: Any) -> None:
 
 
 def test_a_type_without_territories_takes_none(world: Any) -> None:
-    assert "envelope.territories-unused" == world.code_of(lambda: declared(world, event=event(False)))
+    assert "envelope.territories-unused" == world.code_of(
+        lambda: declared(world, event=event(False), territories=["44109"])
+    )
     assert () == declared(world, event=event(False), territories=[]).slip.territories
+    assert () == declared(world, world.RECORD | {"note": "44109"}, event=event(False)).slip.territories
+
+
+def test_who_may_hear_is_taken_from_the_record_and_other_codes_are_refused(world: Any) -> None:
+    """With codes that its record does not have, a declaration gets its receipt, and nobody hears of it."""
+    here = world.RECORD | {"note": "44109"}
+    assert ("44109",) == declared(world, here).slip.territories
+    assert ("44109",) == declared(world, here, territories=["44109", "44109"]).slip.territories
+    for wrong in ([], ["35238"], ["44109", "35238"], ["Nantes"]):
+        with pytest.raises(Refused) as refused:
+            declared(world, here, territories=wrong)
+        assert ("declaration.territories", "/territories") == (refused.value.code, refused.value.pointer)
 
 
 @pytest.mark.parametrize(

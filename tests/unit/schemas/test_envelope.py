@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from schemas.directory import PublishingRight
+from schemas.directory import PolicyEntry, PublishingRight
 from schemas.envelope import (
+    POLICY_OVERLAP_MS,
     RoutingSlip,
     SignedDeclaration,
     VerifiedDeclaration,
@@ -208,6 +209,32 @@ def test_each_signature_s_key_is_good_at_receipt(world: Any) -> None:
     ]
     signed = world.signed(world.town, world.town_quantum)
     assert ("directory.key-revoked", "/signatures/1/kid") == refusal(world, signed, signing=keys)
+
+
+def policies(world: Any, *then: tuple[int, int]) -> dict[str, tuple[PolicyEntry, ...]]:
+    """Policy 1 from the beginning, then each of these so many milliseconds from NOW."""
+    entries = [PolicyEntry(world.TOWN, 1, Instant(0))]
+    entries += [PolicyEntry(world.TOWN, number, Instant(world.NOW + start)) for start, number in then]
+    return {"policies": tuple(entries)}
+
+
+def test_what_was_issued_before_a_raise_is_good_for_the_overlap_and_no_longer(world: Any) -> None:
+    """The thief of the old key dates his declaration back before the raise."""
+    signed = world.signed(not_after=Instant(world.NOW + 9 * world.DAY))
+    raised = policies(world, (1000, 4))
+    last = world.NOW + 1000 + POLICY_OVERLAP_MS
+    assert world.NOW == verify(world, signed, at=last - 1, **raised).manifest.issued_at
+    assert ("manifest.policy-not-met", "/signatures") == refusal(world, signed, at=last, **raised)
+    both = world.signed(world.town, world.town_quantum, not_after=Instant(world.NOW + 9 * world.DAY))
+    assert world.NOW == verify(world, both, at=last, **raised).manifest.issued_at
+
+
+def test_a_policy_that_was_lowered_is_no_demand_on_what_was_issued_since(world: Any) -> None:
+    lowered = policies(world, (-2000, 4), (-1000, 1))
+    assert 1 == verify(world, world.signed(), **lowered).manifest.signature_policy
+    before = world.signed(issued_at=Instant(world.NOW - 1500), not_after=Instant(world.NOW + 9 * world.DAY))
+    late = world.NOW + 2 * POLICY_OVERLAP_MS
+    assert ("manifest.policy-not-met", "/signatures") == refusal(world, before, at=late, **lowered)
 
 
 def test_a_right_that_ended_before_receipt_is_refused(world: Any) -> None:

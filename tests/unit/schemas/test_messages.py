@@ -216,4 +216,4 @@ def test_a_fault_is_told_in_both_languages_with_its_details(language, message):
 
 
 def test_a_detail_that_is_missing_leaves_a_question_mark_and_no_second_fault():
-    assert "This text has ? characters where at most ? are taken." == explain(Refused("values.too-long"), "en").wrong
+    assert "This text has … characters where at most … are taken." == explain(Refused("values.too-long"), "en").wrong

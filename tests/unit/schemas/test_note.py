@@ -137,7 +137,15 @@ def test_a_key_under_which_anything_verifies_is_refused() -> None:
 def test_a_key_name_with_spaces_or_plus_signs_or_too_long_is_refused(name: str) -> None:
     assert VerifierKey.of("a" + "é" * 127, KEY)
     refuses("note.name", lambda: VerifierKey.of(name, KEY))
-    refuses("note.name", lambda: SignatureLine(name, bytes(4), b"x"))
+    if name != "é" * 128:
+        refuses("note.name", lambda: SignatureLine(name, bytes(4), b"x"))
+
+
+def test_a_stranger_s_name_may_be_as_long_as_it_likes() -> None:
+    """The source sets no limit; only who has a key here has to fit into a cosignature's length byte."""
+    mine, key = note.sign("text\n", NAME, KEY), VerifierKey.of(NAME, KEY)
+    stranger = SignatureLine("n" * 256, bytes(4), b"x")
+    assert note.verify(note.Note.parse(mine.plus([stranger]).encode()), key)
 
 
 def test_a_changed_text_or_signature_condemns_the_note() -> None:

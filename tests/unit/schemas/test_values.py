@@ -17,7 +17,7 @@ from schemas.avro_types import Kind, Type
 from schemas.catalogue import EventSchema, builtin, event_schema
 from schemas.errors import Refused
 from schemas.formats import Warning
-from schemas.names import EventType
+from schemas.names import EventType, Instant
 from tests.examples import examples
 
 
@@ -265,6 +265,53 @@ def test_one_wrong_place_is_refused_with_its_pointer_and_without_its_value(name)
         values.check(event(kind), changed(kind, pointer, value))
     assert (code, POINTERS.get(name, pointer)) == (caught.value.code, caught.value.pointer)
     assert not (isinstance(value, str) and len(value) > 4 and value in str(caught.value))
+
+
+@pytest.mark.parametrize(
+    ("text", "position"),
+    [("rue du 🎉 Lac", 8), ("rue ★", 5), ("5 €", 3), ("1\u20e3", 2), ("❤\ufe0f", 1), ("a\ufe0f", 2), ("a\u0378", 2)],
+)
+def test_a_symbol_in_a_text_is_refused_with_its_place(text, position):
+    with pytest.raises(Refused) as caught:
+        values.check(event("address.changed"), changed("address.changed", "/new_address/street", text))
+    assert ("values.symbol", "/new_address/street") == (caught.value.code, caught.value.pointer)
+    assert {"position": position} == caught.value.details
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["rue de l’Église – n° 5 (bât. A/B)", "Straße & Söhne, «Łódź»", "№ 3", "ул. Ленина", "Ngô Thị Mỹ", "A+B", "نور"],
+)
+def test_letters_marks_digits_and_punctuation_of_any_script_are_texts(text):
+    assert () == values.check(event("address.changed"), changed("address.changed", "/new_address/street", text))
+
+
+DAY_OF = Instant(1_795_521_493_000)  # 2026-11-24, noon
+
+
+@pytest.mark.parametrize(
+    ("kind", "pointer", "last", "first"),
+    [
+        ("address.changed", "/subject/birthdate", "2026-11-25", "2026-11-26"),  # it is tomorrow already east of here
+        ("address.changed", "/subject/birthdate", "2026-11", "2026-12"),
+        ("address.changed", "/subject/birthdate", "2026", "2030"),
+        ("address.changed", "/household/0/identity/birthdate", "2026", "2027"),
+        ("person.died", "/death_date", "2026-11-24", "2026-12-24"),
+        ("union.registered", "/date", "2026-11-24", "2026-12-24"),
+    ],
+)
+def test_a_fact_of_the_future_is_refused_where_somebody_says_which_day_it_is(kind, pointer, last, first):
+    values.check(event(kind), changed(kind, pointer, last), DAY_OF)
+    with pytest.raises(Refused) as caught:
+        values.check(event(kind), changed(kind, pointer, first), DAY_OF)
+    assert ("values.future", pointer) == (caught.value.code, caught.value.pointer)
+    values.check(event(kind), changed(kind, pointer, first))
+
+
+def test_what_is_planned_may_lie_in_the_future():
+    assert () == values.check(
+        event("address.changed"), changed("address.changed", "/effective_date", "2030-01-01"), DAY_OF
+    )
 
 
 def test_an_address_abroad_needs_lines_and_no_commune():

@@ -214,10 +214,20 @@ class TestGrants:
     def test_a_look_is_in_the_ledger(self, unefois: Program, elise: Path) -> None:
         before = unefois.told("audit", "verify")["size"]
 
-        unefois.told("grants", "--person", elise, "--viewer", RENNES)
+        unefois.told("grants", "--person", elise)
+        unefois.told("grants", "--person", elise, "--viewer", "urn:unefois:broker")
 
-        assert before + 1 == unefois.told("audit", "verify")["size"]
+        assert before + 2 == unefois.told("audit", "verify")["size"]
         assert unefois.told("fsck")["clean"]
+
+    @pytest.mark.parametrize("viewer", [RENNES, "urn:unefois:nobody"])
+    def test_nobody_looks_in_the_name_of_another(self, unefois: Program, elise: Path, viewer: str) -> None:
+        before = unefois.told("audit", "verify")["size"]
+
+        refused = unefois.error("grants", "--person", elise, "--viewer", viewer, code=3)
+
+        assert ("viewing.another-party", "/viewer") == (refused["code"], refused["pointer"])
+        assert before == unefois.told("audit", "verify")["size"]
 
     def test_they_are_shown_to_people_in_words(self, unefois: Program, elise: Path) -> None:
         grant = give(unefois, elise)["grant"]

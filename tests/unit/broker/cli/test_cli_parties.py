@@ -12,6 +12,11 @@ NEW = "urn:fr:siret:21440109300015"
 WORDS = ("--sector", "commune", "--address", "1 rue X", "--contact", "c@x.example", "--retention", "2 ans")
 
 
+def private(unefois: Program) -> list[str]:
+    """The names of the files with private keys."""
+    return sorted(path.name for path in (unefois.home / "keys").rglob("*") if path.is_file())
+
+
 def by_id(unefois: Program) -> dict[str, dict[str, object]]:
     return {one["id"]: one for one in unefois.told("party", "list")["parties"]}
 
@@ -32,6 +37,35 @@ class TestAdd:
             each["event_type"] for each in told["publishes"]
         ]
         assert unefois.told("fsck")["clean"]
+
+    def test_a_party_that_brings_its_own_public_keys_has_nothing_private_here(self, unefois: Program) -> None:
+        own = [key_files.new(kind) for kind in ("ed25519", "ml_dsa_44", "x25519")]
+        words = [word for key in own for word in ("--key", key_files.public(key))]
+        before = private(unefois)
+
+        told = unefois.told("party", "add", NEW, "--name", "Ville de Nantes", *WORDS, "--policy", "4", *words)
+
+        assert {key.kid.hex(): False for key in own} == {key["kid"]: key["held"] for key in told["keys"]}
+        assert before == private(unefois)
+        assert [4] == [each["policy"] for each in told["policies"]]
+        assert unefois.told("fsck")["clean"]
+
+    @pytest.mark.parametrize(
+        ("words", "code", "exit_code"),
+        [
+            (("--key", key_files.public(key_files.new("x25519"))), "registrar.policy-without-keys", 3),
+            (("--key", "ed25519 zz"), "key-file.public", 3),
+            (("--key", key_files.public(key_files.new("ed25519")), "--suite", "x25519"), "cli.usage", 2),
+        ],
+    )
+    def test_keys_of_its_own_that_do_not_do_register_nobody(
+        self, unefois: Program, words: tuple[str, ...], code: str, exit_code: int
+    ) -> None:
+        before = by_id(unefois), private(unefois)
+
+        refused = unefois.error("party", "add", NEW, "--name", "Ville de Nantes", *WORDS, *words, code=exit_code)
+
+        assert (code, before) == (refused["code"], (by_id(unefois), private(unefois)))
 
     def test_a_party_that_only_declares_needs_no_sealing_key(self, unefois: Program) -> None:
         told = unefois.told("party", "add", NEW, "--name", "Portail", *WORDS, "--kind", "portal", "--suite", "none")
@@ -93,17 +127,44 @@ class TestKeys:
         assert set(told["keys"]) == {key["kid"] for key in keys if key["valid_to"] is None}
         assert 2 == len([key for key in keys if key["valid_to"] is not None])
 
+    def test_no_key_is_made_here_for_a_party_that_keeps_its_own(self, unefois: Program) -> None:
+        own = key_files.new("x25519")
+        unefois.told("party", "add-key", CAF, key_files.public(own))
+        before = by_id(unefois)[CAF], private(unefois)
+
+        refused = unefois.error("party", "rotate", CAF, code=3)
+
+        assert ("registrar.keys-elsewhere", own.kid.hex()) == (refused["code"], refused["details"]["kid"])
+        assert before == (by_id(unefois)[CAF], private(unefois))
+        unefois.told("party", "revoke-key", own.kid.hex(), "--since", "2026-01-02T03:04:05Z", "--yes")
+        assert 2 == len(unefois.told("party", "rotate", CAF)["keys"])  # what is left of it is held here
+
+    def test_the_list_says_which_keys_are_held_here(self, unefois: Program) -> None:
+        own = key_files.new("ed25519")
+        unefois.told("party", "add-key", CAF, key_files.public(own))
+        keys = by_id(unefois)
+        for party, told in keys.items():
+            for key in told["keys"]:  # type: ignore[attr-defined]
+                assert key["held"] is (key["kid"] != own.kid.hex()), party
+
+    def test_revoking_asks_and_no_leaves_the_key(self, unefois: Program) -> None:
+        (kid,) = [key["kid"] for key in by_id(unefois)[PORTAL]["keys"] if key["use"] == "signing"]  # type: ignore[attr-defined]
+        assert 0 != unefois.run("party", "revoke-key", kid, typed="n\n").exit_code
+        assert [None] == [key["revoked_at"] for key in by_id(unefois)[PORTAL]["keys"] if key["kid"] == kid]  # type: ignore[attr-defined]
+        assert 0 == unefois.run("party", "revoke-key", kid, typed="y\n").exit_code
+        assert [None] != [key["revoked_at"] for key in by_id(unefois)[PORTAL]["keys"] if key["kid"] == kid]  # type: ignore[attr-defined]
+
     def test_a_revoked_key_shows_since_when(self, unefois: Program) -> None:
         keys = by_id(unefois)[PORTAL]["keys"]
         assert isinstance(keys, list)
         (kid,) = [key["kid"] for key in keys if key["use"] == "signing"]
 
-        unefois.told("party", "revoke-key", kid, "--since", "2026-01-02T03:04:05Z")
+        unefois.told("party", "revoke-key", kid, "--since", "2026-01-02T03:04:05Z", "--yes")
 
         keys = by_id(unefois)[PORTAL]["keys"]
         assert isinstance(keys, list)
         assert ["2026-01-02T03:04:05.000Z"] == [key["revoked_at"] for key in keys if key["kid"] == kid]
-        assert "registrar.already-revoked" == unefois.error("party", "revoke-key", kid, code=3)["code"]
+        assert "registrar.already-revoked" == unefois.error("party", "revoke-key", kid, "--yes", code=3)["code"]
 
     @pytest.mark.parametrize("when", ["yesterday", "2026-02-30", "2026-01-02T03:04:05"])
     def test_an_instant_that_is_none_is_a_mistake_of_the_command_line(self, unefois: Program, when: str) -> None:

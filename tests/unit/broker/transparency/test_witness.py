@@ -183,7 +183,8 @@ def test_over_http_every_answer_has_the_status_that_c2sp_names(folder: Path):
             (submission(2, 3), 409, "text/x.tlog.size", "0\n"),
             (submission(0, 3), 200, "text/plain; charset=utf-8", None),
             (submission(0, 4), 409, "text/x.tlog.size", "3\n"),
-            (submission(3, 3, b"other"), 409, "text/x.tlog.size", "3\n"),
+            (submission(3, 3, b"other"), 422, "application/problem+json", None),
+            (submission(3, 3), 200, "text/plain; charset=utf-8", None),
             (submission(3, 4, b"other"), 422, "application/problem+json", None),
             (submission(3, 4), 200, "text/plain; charset=utf-8", None),
         ):

@@ -75,8 +75,8 @@ class TestConfluentsClient:
             assert each.schema.raw == latest.schema.schema_str.encode()
             assert [1] == client.get_versions(each.schema.name)
             assert each.schema.raw == client.get_schema(latest.schema_id).schema_str.encode()
-            (version,) = client.get_schema_versions(latest.schema_id)
-            assert (each.schema.name, 1) == (version.subject, version.version)
+            named = {(version.subject, version.version) for version in client.get_schema_versions(latest.schema_id)}
+            assert {(each.schema.name, 1), (f"{each.schema.name}-value", 1)} == named
 
     def test_it_looks_a_schema_up(self, client: SchemaRegistryClient):
         found = client.lookup_schema(NAME, Schema(TEXT, "AVRO"))
@@ -148,8 +148,11 @@ def test_every_address_answers_in_confluents_type(
         (f"/subjects/{NAME}/versions/-1/schema", json.loads(TEXT)),
         (f"/schemas/ids/{number}", {"schema": TEXT}),
         (f"/schemas/ids/{number}/schema", json.loads(TEXT)),
-        (f"/schemas/ids/{number}/subjects", [NAME]),
-        (f"/schemas/ids/{number}/versions", [{"subject": NAME, "version": 1}]),
+        (f"/schemas/ids/{number}/subjects", [NAME, f"{NAME}-value"]),
+        (
+            f"/schemas/ids/{number}/versions",
+            [{"subject": NAME, "version": 1}, {"subject": f"{NAME}-value", "version": 1}],
+        ),
         ("/schemas/types", ["AVRO"]),
     ):
         told = http.get(path)

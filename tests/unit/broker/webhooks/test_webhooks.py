@@ -22,7 +22,7 @@ from schemas.errors import Fault, Refused, Unavailable
 from schemas.facts import FactKind
 from schemas.names import Instant, PartyId
 from tests.endpoints import Answer, Endpoints, Heard, echo, send, status, telling
-from tests.world import CAF, CPAM, DAY, ELISE, FAMILY, MINUTE, MOVED, World
+from tests.world import BANK, CAF, CPAM, DAY, ELISE, FAMILY, MINUTE, MOVED, World
 
 pytestmark = pytest.mark.asyncio
 URL = "https://caf.example/hook"
@@ -59,6 +59,16 @@ async def news(here: World, count: int = 1, first: int = 0) -> None:
         person = ELISE | {"birthdate": f"1985-04-{number + 1:02}"}
         await here.give(CAF, MOVED, FAMILY, ["subject"], person=person)
         await here.declare(MOVED, here.moved(person))
+
+
+async def pause(here: World) -> None:
+    async with here.home.store.begin() as tx:
+        await here.home.subscribing.pause(tx, here.subscriptions[CAF, MOVED].id, here.clock())
+
+
+async def resume(here: World) -> None:
+    async with here.home.store.begin() as tx:
+        await here.home.subscribing.resume(tx, here.subscriptions[CAF, MOVED].id)
 
 
 async def refusal(awaitable: Any) -> str:
@@ -177,6 +187,63 @@ class TestTelling:
         await send(here, endpoints)
         assert 4 == len(endpoints.heard)
         assert 4 == len({one.headers["webhook-id"] for one in endpoints.heard})
+
+    async def test_what_is_paused_is_told_by_nobody_and_once_when_it_goes_on(self, here: World) -> None:
+        """Also what came before the pause, and what was told already: it can be taken now."""
+        await active(here)
+        await news(here)
+        endpoints = Endpoints()
+        await send(here, endpoints)
+        await pause(here)
+        await news(here, 2, first=1)
+        for wait in (0, *REMINDERS, 30 * DAY):
+            here.clock.pass_(wait)
+            await send(here, endpoints)
+        assert [1] == [one.told["data"]["waiting"] for one in endpoints.heard]
+        await resume(here)
+        await send(here, endpoints)
+        await send(here, endpoints)
+        assert [1, 3] == [one.told["data"]["waiting"] for one in endpoints.heard]
+
+    async def test_what_was_told_before_the_pause_and_not_taken_is_told_when_it_goes_on(self, here: World) -> None:
+        await active(here)
+        await news(here)
+        endpoints = Endpoints()
+        await send(here, endpoints)
+        await pause(here)
+        await resume(here)
+        await send(here, endpoints)
+        await send(here, endpoints)
+        assert [1, 1] == [one.told["data"]["waiting"] for one in endpoints.heard]
+
+    async def test_a_message_that_was_not_heard_is_not_tried_again_in_the_pause(self, here: World) -> None:
+        hook = await active(here)
+        await news(here)
+        endpoints = Endpoints(status(500))
+        await send(here, endpoints)
+        await pause(here)
+        here.clock.pass_(30 * DAY)
+        await send(here, endpoints)
+        assert 1 == len(endpoints.heard)
+        await resume(here)
+        await send(here, endpoints)
+        await send(here, endpoints)
+        assert 2 == len(endpoints.heard)
+        assert 1 == len({one.headers["webhook-id"] for one in endpoints.heard})
+        assert Status.ACTIVE is (await now(here, hook)).status
+
+    async def test_what_is_not_paused_is_told_and_counted_alone(self, here: World) -> None:
+        await active(here)
+        await here.give(CAF, BANK, FAMILY, ["subject"])
+        await pause(here)
+        await news(here)
+        await here.declare(BANK, here.bank())
+        endpoints = Endpoints()
+        await send(here, endpoints)
+        assert [1] == [one.told["data"]["waiting"] for one in endpoints.heard]
+        await resume(here)
+        await send(here, endpoints)
+        assert [1, 2] == [one.told["data"]["waiting"] for one in endpoints.heard]
 
     async def test_nobody_else_is_told(self, here: World) -> None:
         await active(here)

@@ -21,7 +21,6 @@ from schemas.declaration import Source, declare
 from schemas.errors import Refused
 from schemas.names import DeclarationId, PartyId, uuid7
 from schemas.signing import Algorithm, PrivateKey
-from schemas.territories import territories_of
 from tests.unit.broker.web.agencies.calls import Served
 from tests.world import CAF, ELISE, FAMILY, MOVED, PORTAL, YANN
 
@@ -57,7 +56,6 @@ class Portal:
                 event,
                 record,
                 subject_token=await http.resolve(person),
-                territories=territories_of(event, record),
                 gate=directory.current_sealing_key(directory.broker, at),
                 at=at,
                 lifetime_ms=30 * DAY_MS,

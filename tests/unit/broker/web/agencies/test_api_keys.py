@@ -7,7 +7,8 @@ import httpx2
 import pytest
 
 from broker.access.credentials import Scope
-from broker.directory.succession import CHALLENGE_MS, NewKey
+from broker.directory.succession import CHALLENGE_MS, Answer, Authorisation, NewKey
+from broker.ports import KeyKind
 from connectors.client import Client
 from connectors.renewal import Renewal, Told
 from schemas.delivery import open_release
@@ -110,6 +111,65 @@ async def test_a_token_without_the_signature_of_a_present_key_of_the_same_party_
         await home.registrar.revoke_key(tx, (await present(served, CAF)).kid, here.clock)
     here.clock.pass_(1)
     assert "succession.authorisation" == await refused(served, caf, good)
+
+
+async def hybrid(served: Served, *, valid_from: int = 0) -> tuple[PrivateKey, PrivateKey]:
+    """CAF's keys once its policy demands two algorithms, from now or so much later."""
+    here, home = served.here, served.here.home
+    half, at = PrivateKey.generate(Algorithm.ML_DSA_44), Instant(here.clock() + 1)
+    async with home.store.begin() as tx:
+        add = home.registrar.add_signing_key
+        await add(tx, CAF, algorithm=half.algorithm, public=half.public, valid_from=at, at=at)
+        await home.registrar.set_policy(tx, CAF, 4, Instant(at + valid_from))
+    here.clock.pass_(1)
+    return await first(served, Algorithm.ED25519), half
+
+
+async def first(served: Served, algorithm: Algorithm) -> PrivateKey:
+    """CAF's hosted key of an algorithm."""
+    home = served.here.home
+    kid = next(one.kid for one in (await directory(served)).signing if (one.party, one.algorithm) == (CAF, algorithm))
+    return PrivateKey.from_raw(algorithm, home.keys.read(KeyKind.SIGNING, kid.hex()))
+
+
+@pytest.mark.parametrize("later", [0, HOUR], ids=["in-force", "announced"])
+async def test_every_algorithm_of_the_policy_hands_over_and_half_of_a_hybrid_key_does_not(
+    served: Served, later: int
+) -> None:
+    caf = await served.caller(CAF)
+    halves = await hybrid(served, valid_from=later)
+    for new in (
+        PrivateKey.generate(Algorithm.ED25519),
+        PrivateKey.generate(Algorithm.ML_DSA_44),
+        SealingKey.generate(Suite.X25519),
+    ):
+        told = asked(served, CAF, new)
+        for alone in halves:
+            body = json.loads(Renewal(CAF, alone).take(new, told).body or b"")
+            assert "succession.policy-not-met" == await refused(served, caf, body)
+            body["others"] = [{name: body[name] for name in ("present", "authorisation")}]
+            assert "succession.policy-not-met" == await refused(served, caf, body)
+            thief = PrivateKey.generate(Algorithm.ML_DSA_44)
+            forged = json.loads(Renewal(CAF, alone, thief).take(new, told).body or b"")
+            assert "succession.authorisation" == await refused(served, caf, forged)
+    new, both = PrivateKey.generate(Algorithm.ML_DSA_44), Renewal(CAF, *halves)
+    body = json.loads(both.take(new, asked(served, CAF, new)).body or b"")
+    assert new.kid.hex() == (await caf.told("POST", "/v1/keys", body, status=201))["kid"]
+
+
+async def test_the_present_keys_are_never_ended_at_once(served: Served) -> None:
+    caf, new = await served.caller(CAF), PrivateKey.generate(Algorithm.ED25519)
+    home, body = served.here.home, await handed(served, new, overlap_hours=0)
+    assert 422 == (await caf.asks("POST", "/v1/keys", body)).status_code
+    by = Authorisation(Kid.parse(body["present"]), raw(body["authorisation"]))
+    answer, key = (
+        Answer(raw(body["challenge"]), raw(body["proof"]), [by]),
+        NewKey(Use.SIGNING, new.algorithm, new.public),
+    )
+    async with home.store.begin() as tx:
+        with pytest.raises(Refused, match=r"succession\.overlap"):
+            await home.succession.take(tx, CAF, key, answer, overlap_ms=HOUR - 1, clock=home.clock)
+    await caf.told("POST", "/v1/keys", await handed(served, new, overlap_hours=1), status=201)
 
 
 async def test_who_does_not_hold_the_new_key_does_not_list_it(served: Served) -> None:
