@@ -2,13 +2,15 @@
 
 Refuses: what the source's side refuses (a wrong field, by its pointer) and what the intake refuses.
 Keeps: the dry run asks the very function that the router will ask, so what it shows is what will happen under the same
-consents; it writes nothing.
+consents; it writes nothing. What is said again under an id of the caller's is the same envelope for `answers.HOURS`:
+sealed and signed once, and kept before it is handed in.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
+from broker.answers import Answer, Answers
 from broker.arrived import Accepted
 from broker.directory.lookup import Lookup
 from broker.identity import Identity
@@ -16,17 +18,20 @@ from broker.intake import Intake
 from broker.keyring import Keyring
 from broker.pivot import PivotIdentity
 from broker.ports import Clock, Entropy
+from broker.rows.macs import RowMacs
 from broker.store.engine import Store
 from consent import registry
 from consent.explain import Line, dry_run
 from consent.grant import Grant
 from consent.policy import DeclarationFacts
-from schemas import values
+from schemas import avro, values
 from schemas.catalogue import Catalogue, EventSchema
 from schemas.declaration import Source, declare
-from schemas.errors import Refused
+from schemas.errors import Refused, Unavailable
 from schemas.names import DeclarationId, EventType, Instant, PartyId, SchemaId, SubjectRef, uuid7
 from schemas.territories import territories_of
+
+_HANDED_IN: Final = 202
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,8 @@ class Desk:
         identity: Identity,
         catalogue: Catalogue,
         intake: Intake,
+        answers: Answers,
+        macs: RowMacs,
         lifetime_ms: int,
         token_ms: int,
         clock: Clock,
@@ -60,6 +67,8 @@ class Desk:
         self._identity = identity
         self._catalogue = catalogue
         self._intake = intake
+        self._answers = answers
+        self._macs = macs
         self._lifetime_ms = lifetime_ms
         self._token_ms = token_ms
         self._clock = clock
@@ -119,8 +128,44 @@ class Desk:
         Raises Refused with a pointer into the record: `avro.*`, `values.*`, `identity.*`, `directory.*`; and what the
         intake refuses. Raises Unavailable: hand in again with the same `declaration_id`.
         """
-        envelope = await self.envelope(source, event_type, record, corrects=corrects, declaration_id=declaration_id)
-        return await self._intake.accept(envelope)
+        if declaration_id is not None:
+            return await self._once(source, event_type, record, corrects, declaration_id)
+        return await self._intake.accept(await self.envelope(source, event_type, record, corrects=corrects))
+
+    async def _once(
+        self,
+        source: PartyId,
+        event_type: EventType,
+        record: Mapping[str, Any],
+        corrects: DeclarationId | None,
+        of: DeclarationId,
+    ) -> Accepted:
+        """The same bytes for the same content: then the intake answers as the first time. What is refused is forgotten,
+        so that its id is free for what is right. Raises Refused `intake.id-reused` for other content.
+        """
+        event = self._catalogue.by_type(event_type)
+        values.check(event, record)
+        original = None if corrects is None else corrects.hex()
+        asked = self._macs.asked([source, event.schema.id.hex(), original, _written(event, record)])
+        try:
+            claim = await self._answers.claim(source, f"\x00desk/{of.hex()}", asked)
+        except Refused as fault:
+            reused = fault.code == "api.idempotency-reused"
+            raise (Refused("intake.id-reused", "/payload/declaration_id") if reused else fault) from None
+        if isinstance(claim, Answer):
+            return await self._intake.accept(claim.body)
+        try:
+            envelope = await self.envelope(source, event_type, record, corrects=corrects, declaration_id=of)
+        except (Refused, Unavailable):
+            await self._answers.release(claim)
+            raise
+        await self._answers.keep(claim, Answer(_HANDED_IN, "{}", envelope))
+        # Crash here: sent again, these bytes are handed in, for the first time or again.
+        try:
+            return await self._intake.accept(envelope)
+        except Refused:
+            await self._answers.forget(claim)
+            raise
 
     async def envelope(
         self,
@@ -185,3 +230,8 @@ def _text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError
     return value
+
+
+def _written(event: EventSchema, record: Mapping[str, Any]) -> str:
+    """A record as its bytes, in hexadecimal: what is said twice is the same, however it was spelled."""
+    return avro.encode(event.schema, record).hex()

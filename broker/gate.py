@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, func, select, update
 
 from broker import ended_grants, highwater
 from broker.crashpoints import mark
@@ -21,7 +21,7 @@ from broker.directory.lookup import Lookup
 from broker.ended import Ended
 from broker.identity import Identity
 from broker.keyring import Keyring
-from broker.mailbox import Due, Mailbox, Rejection
+from broker.mailbox import PULL_BYTES, Due, Mailbox, Rejection
 from broker.observe import logger
 from broker.openings import Opened, Openings
 from broker.ports import Clock
@@ -102,7 +102,9 @@ class _Opened:
         return [one.delivery_id for one in self.locked]
 
 
-_UNDER: Final = select(deliveries.c.grant_id, deliveries.c.recipient).where(one_of(deliveries.c.id, "ids"))
+_UNDER: Final = select(
+    deliveries.c.grant_id, deliveries.c.recipient, func.length(deliveries.c.locked).label("size")
+).where(one_of(deliveries.c.id, "ids"))
 _RELEASE: Final = (
     update(deliveries)
     .where(one_of(deliveries.c.id, "ids"))
@@ -164,14 +166,17 @@ class Gate:
         Deliveries whose consent does not stand come back in `withheld` with the reason that the citizen sees too, and
         so do those that do not open: they are parked, for no repetition would help.
         Raises Refused: `gate.too-many`, `gate.repeated`, `gate.unknown-delivery`, `gate.not-handed`, `gate.ended`,
-        `directory.no-sealing-key`. Raises Corrupt and Unavailable (`cosigning.stale` among them).
+        `gate.too-large`, `directory.no-sealing-key`. Raises Corrupt and Unavailable (`cosigning.stale` among them).
         """
         _check_count(ids)
         if len(set(ids)) != len(ids):
             raise Refused("gate.repeated", "/deliveries")
         async with self._store.begin() as tx:
-            theirs = await tx.execute(_UNDER, {"ids": list(ids)})
-            grants = [GrantId(row.grant_id) for row in theirs if row.recipient == recipient]
+            theirs = [one for one in await tx.execute(_UNDER, {"ids": list(ids)}) if one.recipient == recipient]
+            size = sum(row.size for row in theirs)
+            if len(theirs) > 1 and size > PULL_BYTES:
+                raise Refused("gate.too-large", "/deliveries", size=size, limit=PULL_BYTES)
+            grants = [GrantId(row.grant_id) for row in theirs]
             held = await self._lock(tx, recipient, grants)
             opened = await self._open(tx, recipient, await self._wanted(tx, recipient, ids), held)
             await self._mark_released(tx, opened.anew, opened.at)

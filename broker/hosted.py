@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from broker.deliveries import Delivery
 from broker.gate import Gate, Released
-from broker.mailbox import Due, Mailbox, Rejection
+from broker.mailbox import Due, Later, Mailbox, Rejection
 from broker.ports import Clock
 from broker.store.engine import Store
 from connectors.contract import Applied, Outcome, Pulled, Ready, WithheldDelivery
@@ -55,11 +55,13 @@ class HostedInbox:
             return await self._mailbox.acknowledge(tx, self._party, ends, self._clock())
 
     async def retry_later(self, delivery_id: DeliveryId, code: str, after_ms: int | None = None) -> None:
-        """Give the lease back."""
+        """Give the lease back. Raises Refused `mailbox.*`."""
         async with self._store.begin() as tx:
-            await self._mailbox.retry_later(
-                tx, self._party, delivery_id, code=code, after_ms=after_ms, at=self._clock()
+            refused = await self._mailbox.acknowledge(
+                tx, self._party, {delivery_id: Later(code, after_ms)}, self._clock()
             )
+        for fault in refused.values():
+            raise fault
 
     async def due(self, limit: int) -> list[Due]:
         """At most `limit` that may be handed out now, for `Gate.pull`."""

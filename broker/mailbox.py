@@ -2,12 +2,14 @@
 
 Refuses: to hand out a citizen's next delivery while one before it is on its way, or what its recipient has paused; an
 acknowledgement without a release.
-Keeps: a leased delivery comes again when its lease runs out; one tried too often is parked with its reason, never
-dropped; the same acknowledgement twice changes nothing.
+Keeps: a leased delivery comes again when its lease has run out and its back-off has passed, whoever asks; one tried too
+often is parked with its reason, never dropped; the same acknowledgement twice changes nothing.
 """
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Final
 
 from sqlalchemy import (
@@ -18,6 +20,7 @@ from sqlalchemy import (
     bindparam,
     case,
     exists,
+    func,
     or_,
     select,
     tuple_,
@@ -47,10 +50,16 @@ from schemas.errors import Refused
 from schemas.facts import FactKind
 from schemas.names import DeliveryId, GrantId, Instant, PartyId, Reason
 
+PULL_BYTES: Final = 8 * 1_048_576
+"""What the deliveries of one pull may weigh together, as they are locked; a single one may weigh more."""
+
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long a lease lasts, how often to try, and how long to wait between: doubling from `first_ms` to `most_ms`."""
+    """How long a lease lasts, how often to try, how long to wait between: doubling from `first_ms` to `most_ms`.
+
+    An agency that says nothing is waited for like one that asks to wait: 48 attempts are nine days, not 48 leases.
+    """
 
     lease_ms: int = 60_000
     attempts: int = 48
@@ -68,6 +77,18 @@ class Rejection:
 
     code: str
     reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """The agency's system is away: a code for the operator; `after_ms`, where it names one, is the least to wait."""
+
+    code: str
+    after_ms: int | None = None
+
+
+End = Rejection | Later | None
+"""What an agency says of a delivery; None: applied."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +124,18 @@ def _free() -> ColumnElement[bool]:
 
 _MOST: Final = bindparam("most", type_=Integer)
 _FREE: Final = reading(_free()).limit(_MOST)
-_DUE: Final = select(deliveries.c.id, deliveries.c.grant_id).where(_free()).order_by(deliveries.c.seq).limit(_MOST)
+_DUE: Final = (
+    select(deliveries.c.id, deliveries.c.grant_id, func.length(deliveries.c.locked).label("size"))
+    .where(_free())
+    .order_by(deliveries.c.seq)
+    .limit(_MOST)
+)
 _STILL_FREE: Final = reading(_free(), one_of(deliveries.c.id, "ids"))
 
 _LEASED: Final = {
     "attempts": deliveries.c.attempts + 1,
     "lease_until": bindparam("until"),
+    "available_at": bindparam("due"),
     "handed_at": bindparam("now"),
 }
 _THESE: Final = update(deliveries).where(one_of(deliveries.c.id, "ids"))
@@ -140,9 +167,13 @@ class Mailbox:
         return await _not_paused(tx, await fetch(tx, _FREE, {"to": recipient, "now": at, "most": limit}))
 
     async def due(self, tx: Transaction, recipient: PartyId, limit: int, at: Instant) -> list[Due]:
-        """The same as far as `claim` needs to know: one question, and little comes back."""
-        rows = await tx.execute(_DUE, {"to": recipient, "now": at, "most": limit})
-        return [Due(DeliveryId(row.id), GrantId(row.grant_id)) for row in rows]
+        """The same as far as `claim` needs to know: one question, and little comes back. At least one, and no more than
+        PULL_BYTES of them: what is answered is in memory, here and there.
+        """
+        rows = list(await tx.execute(_DUE, {"to": recipient, "now": at, "most": limit}))
+        weights = accumulate(row.size for row in rows)
+        fit = sum(1 for weight in weights if weight <= PULL_BYTES)
+        return [Due(DeliveryId(row.id), GrantId(row.grant_id)) for row in rows[: max(1, fit)]]
 
     async def claim(self, tx: Transaction, recipient: PartyId, due: Sequence[Due], at: Instant) -> list[Delivery]:
         """Those of these that may still be handed out, for a caller that holds the mailbox's lock and goes on with
@@ -155,8 +186,12 @@ class Mailbox:
         """Under a lease from now on; `opened`: with its keys, so that it can be acknowledged."""
         if not claimed:
             return
-        told = {"ids": [delivery.id for delivery in claimed], "now": at, "until": at + self._patience.lease_ms}
-        await tx.execute(_OPENED if opened else _HANDED, told)
+        lease, waits = self._patience.lease_ms, defaultdict[int, list[DeliveryId]](list)
+        for delivery in claimed:  # the wait goes on from here: what is silent for a lease is not asked every lease
+            waits[max(lease, self._patience.wait_ms(delivery.attempts + 1))].append(delivery.id)
+        for wait, ids in waits.items():
+            told = {"ids": ids, "now": at, "until": at + lease, "due": at + wait}
+            await tx.execute(_OPENED if opened else _HANDED, told)
         mark("mailbox.handed-out")
         # Crash here: nobody was answered, and the transaction is gone.
 
@@ -184,22 +219,22 @@ class Mailbox:
         One that ended meanwhile, or that the consent took back, stays as it is.
         """
         await tx.lock_exclusive([mailbox_lock(recipient)])
-        await tx.execute(update(deliveries).where(_still(ids)).values(lease_until=until))
+        await tx.execute(update(deliveries).where(_still(ids)).values(lease_until=until, available_at=until))
         mark("mailbox.held")
         # Crash here: the short lease runs out, and they are handed out once more.
 
     async def give_back(self, tx: Transaction, recipient: PartyId, ids: Sequence[DeliveryId]) -> None:
         """They could not be handed out, for no reason of theirs: due at once, and that attempt does not count."""
         await tx.lock_exclusive([mailbox_lock(recipient)])
-        values = {"attempts": deliveries.c.attempts - 1, "lease_until": None}
+        values = {"attempts": deliveries.c.attempts - 1, "lease_until": None, "available_at": deliveries.c.handed_at}
         await tx.execute(update(deliveries).where(_still(ids), deliveries.c.attempts > 0).values(values))
         mark("mailbox.given-back")
         # Crash here: the lease runs out by itself, and one attempt of many is spent.
 
     async def acknowledge(
-        self, tx: Transaction, recipient: PartyId, ends: Mapping[DeliveryId, Rejection | None], at: Instant
+        self, tx: Transaction, recipient: PartyId, ends: Mapping[DeliveryId, End], at: Instant
     ) -> dict[DeliveryId, Refused]:
-        """Record the ends of deliveries, None for applied; the same end again changes nothing.
+        """Record the ends of deliveries; the same end again changes nothing, and Later nothing of what has ended.
 
         Returns those that cannot be, each with its Refused: `mailbox.unknown-delivery` (another agency's is as
         unknown as one that never was), `mailbox.not-released`, `mailbox.already-applied`, `mailbox.not-handed`.
@@ -208,16 +243,18 @@ class Mailbox:
         found = await load_own(tx, recipient, list(ends))
         refused: dict[DeliveryId, Refused] = {}
         applied = []
-        for of, rejected in ends.items():
-            fault = _why_not(rejected, found.get(of))
+        for of, end in ends.items():
+            fault = _why_not(end, found.get(of))
             if fault is not None:
                 refused[of] = fault
                 continue
             delivery = found[of]
-            if rejected is None and delivery.state is not DeliveryState.APPLIED:
+            if isinstance(end, Later):
+                await self._put_off(tx, delivery, end, at)
+            elif end is None and delivery.state is not DeliveryState.APPLIED:
                 applied.append(delivery)
-            elif rejected is not None and delivery.state is not DeliveryState.REJECTED:
-                await self._reject(tx, delivery, rejected, at)
+            elif end is not None and delivery.state is not DeliveryState.REJECTED:
+                await self._reject(tx, delivery, end, at)
         await self._apply(tx, applied, at)
         return refused
 
@@ -234,27 +271,18 @@ class Mailbox:
         self._bury(tx, delivery, why, at)
         record(tx, self._recorder, FactKind.REJECTED, delivery, at, actor=delivery.recipient, reason=why.reason)
 
-    async def retry_later(
-        self, tx: Transaction, recipient: PartyId, of: DeliveryId, *, code: str, after_ms: int | None, at: Instant
-    ) -> None:
-        """The agency's system is away: give the lease back and wait. Tried too often, it is parked.
-
-        An ended delivery stays as it is. Raises Refused `mailbox.unknown-delivery`.
-        """
-        await tx.lock_exclusive([mailbox_lock(recipient)])
-        delivery = (await load_own(tx, recipient, [of])).get(of)
-        if delivery is None:
-            raise Refused("mailbox.unknown-delivery", "/delivery")
-        if delivery.state not in ACTIVE:
+    async def _put_off(self, tx: Transaction, delivery: Delivery, later: Later, at: Instant) -> None:
+        """Take the lease back and wait, once for each lease. Tried too often, it is parked."""
+        if delivery.state not in ACTIVE or delivery.lease_until is None:
             return
         if delivery.attempts >= self._patience.attempts:
-            await self.park(tx, delivery, Rejection(code, Reason.PARKED), at)
+            await self.park(tx, delivery, Rejection(later.code, Reason.PARKED), at)
             return
-        wait = max(after_ms or 0, self._patience.wait_ms(delivery.attempts))
+        wait = max(later.after_ms or 0, self._patience.wait_ms(delivery.attempts))
         await tx.execute(
             update(deliveries)
             .where(deliveries.c.seq == delivery.seq)
-            .values(lease_until=None, available_at=at + min(wait, self._patience.most_ms), code=code)
+            .values(lease_until=None, available_at=at + min(wait, self._patience.most_ms), code=later.code)
         )
         mark("mailbox.later")
         # Crash here: the lease runs out by itself, and the delivery comes again, only without the reason.
@@ -304,11 +332,13 @@ def _still(ids: Sequence[DeliveryId]) -> ColumnElement[bool]:
     return and_(deliveries.c.id.in_(ids), in_states(ACTIVE))
 
 
-def _why_not(rejected: Rejection | None, delivery: Delivery | None) -> Refused | None:
+def _why_not(end: End, delivery: Delivery | None) -> Refused | None:
     """Why an acknowledgement cannot be taken, or None."""
     if delivery is None:
         return Refused("mailbox.unknown-delivery", "/delivery")
-    if rejected is None:
+    if isinstance(end, Later):
+        return Refused("mailbox.not-handed", "/delivery") if delivery.handed_at is None else None
+    if end is None:
         return Refused("mailbox.not-released", "/delivery") if delivery.released_at is None else None
     if delivery.state is DeliveryState.APPLIED:
         return Refused("mailbox.already-applied", "/delivery")

@@ -330,6 +330,7 @@ def assemble(
         clock=clock,
     )
     mailbox = Mailbox(recorder, parts.patience(settings))
+    answers = Answers(store, clock)
     ledger = Ledger(
         store=store,
         openings=openings,
@@ -401,7 +402,7 @@ def assemble(
         credentials=credentials,
         oauth=oauth,
         key_sets=key_sets,
-        answers=Answers(store, clock),
+        answers=answers,
         outbound=outbound,
         webhooks=hooks,
         telling=Telling(store=store, rows=rows, hooks=hooks, outbound=outbound, clock=clock, entropy=entropy),
@@ -419,6 +420,8 @@ def assemble(
             identity=identity,
             catalogue=events,
             intake=intake,
+            answers=answers,
+            macs=macs,
             lifetime_ms=settings.declaration_days * 86_400_000,
             token_ms=settings.subject_token_minutes * 60_000,
             clock=clock,

@@ -172,3 +172,7 @@ class BlockingDelivery:
     def rejected(self, code: str, reason: Reason = Reason.SYSTEM_REFUSED) -> None:
         """The agency will not take it: a code of its own, never a value."""
         self._client.drive(self._core.decide(self.facts, Rejected(code, reason)))
+
+    def later(self, code: str, after_ms: int | None = None) -> None:
+        """The agency's own system is away: it comes again, after `after_ms` milliseconds at least, a day at most."""
+        self._client.drive(self._core.put_off(self.facts, code, after_ms))

@@ -20,6 +20,7 @@ from schemas.intake_receipt import IntakeReceipt, verify
 from schemas.locked import LockedDelivery
 from schemas.names import DeclarationId, DeliveryId, Reason, SchemaId
 from schemas.note import VerifierKey
+from schemas.retry_after import LONGEST_MS
 
 T = TypeVar("T")
 Json = dict[str, Any]
@@ -133,6 +134,16 @@ def acknowledge(ended: Mapping[DeliveryId, Outcome]) -> Call[dict[DeliveryId, Re
     """Record the ends of deliveries; those that are not taken come back. `Applied.reference` stays here."""
     ends = [_end(delivery, outcome) for delivery, outcome in ended.items()]
     return posted("/v1/deliveries:ack", {"acknowledgements": ends}, _failed)
+
+
+def later(delivery: DeliveryId, code: str, after_ms: int | None) -> Call[dict[DeliveryId, Refused]]:
+    """Give a delivery back, to come again after `after_ms` milliseconds at least, a day at most, or when the broker
+    thinks fit.
+    """
+    end: Json = {"delivery": uuid_text(delivery), "outcome": "later", "code": code}
+    if after_ms is not None:
+        end["after"] = min(-(-after_ms // 1000), LONGEST_MS // 1000)
+    return posted("/v1/deliveries:ack", {"acknowledgements": [end]}, _failed)
 
 
 def replay(deliveries: Sequence[DeliveryId]) -> Call[dict[DeliveryId, Refused]]:

@@ -206,6 +206,10 @@ class Delivery:
         """The agency will not take it: a code of its own (`crm.no-such-file`), never a value."""
         await self._client.drive(self._core.decide(self.facts, Rejected(code, reason)))
 
+    async def later(self, code: str, after_ms: int | None = None) -> None:
+        """The agency's own system is away: it comes again, after `after_ms` milliseconds at least, a day at most."""
+        await self._client.drive(self._core.put_off(self.facts, code, after_ms))
+
 
 class HttpInbox:
     """A mailbox at a broker elsewhere, as `connectors.contract.Inbox` has it."""
@@ -227,7 +231,9 @@ class HttpInbox:
         return await self._client.ask(calls.acknowledge(ended))
 
     async def retry_later(self, delivery_id: DeliveryId, code: str, after_ms: int | None = None) -> None:
-        """Nothing is sent: an unacknowledged delivery comes again when its lease ends."""
+        """Give the lease back. Raises Refused `client.refused` for what the broker does not take."""
+        for fault in (await self._client.ask(calls.later(delivery_id, code, after_ms))).values():
+            raise fault
 
     async def ready(self, limit: int) -> tuple[Ready, ...]:
         """Nothing is known without a lease; `Client.status` says how much waits."""

@@ -41,7 +41,14 @@ def check_rejection(end: Rejected) -> None:
 
     Raises Refused("ends.code").
     """
-    if not _CODE.fullmatch(end.code) or len(end.code) > _CODE_CHARACTERS or end.reason not in REASONS:
+    check_code(end.code)
+    if end.reason not in REASONS:
+        raise Refused("ends.code", limit=_CODE_CHARACTERS)
+
+
+def check_code(code: str) -> None:
+    """Is this a code that a broker takes? Raises Refused("ends.code")."""
+    if not _CODE.fullmatch(code) or len(code) > _CODE_CHARACTERS:
         raise Refused("ends.code", limit=_CODE_CHARACTERS)
 
 

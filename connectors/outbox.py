@@ -4,7 +4,8 @@
        ├───────────────────────────► refused     with the broker's code and the place that it points to
        └──────► parked ──retry──► waiting        the broker does not let the source in, or not for this
 
-Refuses: a second process, a file of another version, another declaration under a key that was used.
+Refuses: a second process, a file of another version, another declaration under a key that was used. What was refused,
+here or by the broker, has used no key: the same or what is mended may come under it.
 Keeps: what was accepted is on the disk before anybody is told so, and is signed once: what is sent again is the same
 bytes. The record is there only as long as it waits, or is parked; then it is overwritten (`secure_delete`).
 What has ended is forgotten after its retention, its key with it.
@@ -89,6 +90,9 @@ class Outbox:
         Raises Refused("outbox.key-reused") for something else under that key; Unavailable("outbox.full"), and
         "outbox.disk" as every writing method does: then nothing was changed.
         """
+        freed = "UPDATE item SET key = 'refused ' || hex(declaration_id) WHERE key = ? AND state = 'refused'"
+        self._write(freed, (key,))  # no key of a source's has a space
+        # Crash here: the key is free, as it would be after the next line.
         row = self._connection.execute("SELECT declaration_id, digest FROM item WHERE key = ?", (key,)).fetchone()
         if row is not None:
             if bytes(row[1]) != digest:

@@ -23,7 +23,7 @@ from connectors import calls
 from connectors.calls import Call
 from connectors.contract import Agency, Applied, Outcome, Pulled, Rejected
 from connectors.conversation import Wait
-from connectors.ends import Ends, check_rejection
+from connectors.ends import Ends, check_code, check_rejection
 from connectors.opening import open_pulled
 from connectors.pinning import Pin, newest
 from connectors.retry import Backoff
@@ -138,6 +138,20 @@ class Receiving:
             yield from self.tell()
         except Unavailable as fault:
             self._watch(None, fault.code)
+
+    def put_off(self, facts: VerifiedDelivery, code: str, after_ms: int | None) -> Steps:
+        """Give it back, to come again later. Nothing is written down: unheard, its lease ends and it comes too.
+
+        Raises Refused("ends.code") for a wrong code.
+        """
+        check_code(code)
+        try:
+            refused: dict[DeliveryId, Refused] = yield calls.later(facts.delivery_id, code, after_ms)
+        except Unavailable as fault:
+            self._watch(None, fault.code)
+            return
+        for fault_of in refused.values():
+            self._watch(facts.delivery_id, str(fault_of.details.get("told", fault_of.code)))
 
     def tell(self) -> Steps:
         """Tell the broker every end that it has not heard."""

@@ -240,6 +240,10 @@ def _acknowledge(broker: Behind, caller: PartyId, body: bytes) -> tuple[int, Jso
     results: list[Json] = []
     for one in _object(body)["acknowledgements"]:
         of = DeliveryId.parse(one["delivery"])
+        if one["outcome"] == "later":
+            until = Instant(broker.now + 1_000 * int(one.get("after", 0)))
+            results.append(_result(of, broker.mail.put_off(caller, of, until)))
+            continue
         end = Applied() if one["outcome"] == "applied" else _rejected(one, f"/acknowledgements/{len(results)}")
         results.append(_result(of, broker.mail.acknowledge(caller, of, end)))
     return 200, {"results": results}

@@ -151,6 +151,17 @@ class Mailboxes:
         letter.state, letter.end = ("applied" if isinstance(end, Applied) else "rejected"), end
         return None
 
+    def put_off(self, recipient: PartyId, of: DeliveryId, until: Instant) -> Refused | None:
+        """Hand it out again from then on; what has ended stays so. Returns why it cannot be."""
+        letter = self._own(recipient, of)
+        if letter is None:
+            return Refused("mailbox.unknown-delivery", "/delivery")
+        if letter.state == "waiting":
+            return Refused("mailbox.not-handed", "/delivery")
+        if letter.state == "handed":
+            letter.lease_until = until
+        return None
+
     def replay(self, recipient: PartyId, of: DeliveryId) -> Reason | None:
         """Try a rejected one again; the reason if it is withheld now. Raises Refused `dead.*`."""
         letter = self._own(recipient, of)

@@ -16,7 +16,7 @@ from hashlib import sha256
 from hmac import compare_digest
 from typing import Final, Self, final
 
-from schemas import avro, sealing, signing, wire
+from schemas import avro, sealing, signing, sizes, wire
 from schemas.directory import Directory
 from schemas.errors import Corrupt, Refused
 from schemas.manifest import MANIFEST_TYPE, Manifest, Registered, Schemas, verify_manifest
@@ -178,7 +178,7 @@ def verify_declaration(
     _check_receipt(signed, manifest, directory, at)
     _check_slip(signed, manifest)
     _check_territories(signed, registered)
-    _check_sealed(signed, manifest)
+    _check_sealed(signed, registered)
     _check_gate(signed, directory, at)
     return VerifiedDeclaration(manifest, _digest(signed), signed, _SEAL)
 
@@ -222,14 +222,18 @@ def _check_territories(signed: SignedDeclaration, registered: Registered) -> Non
         raise Refused("envelope.territories-unused", "/slip/territories")
 
 
-def _check_sealed(signed: SignedDeclaration, manifest: Manifest) -> None:
-    """D One sealed field for each digest, each padded: stops a field from being dropped, or betrayed by its length."""
-    sealed = signed.sealed_fields
-    if len(sealed) != len(manifest.digests):
-        raise Refused("envelope.field-count", "/sealed_fields", got=len(sealed), expected=len(manifest.digests))
-    for number, each in enumerate(sealed):
+def _check_sealed(signed: SignedDeclaration, registered: Registered) -> None:
+    """D One sealed field for each of the schema's, padded, none larger than a value of it can be: stops a field from
+    being dropped, or betrayed by its length, and ballast that nobody may look into from filling every mailbox.
+    """
+    sealed, most = signed.sealed_fields, sizes.most_sealed(registered.schema)
+    if len(sealed) != len(most):  # as many digests as fields: step 2 of the manifest
+        raise Refused("envelope.field-count", "/sealed_fields", got=len(sealed), expected=len(most))
+    for number, (each, limit) in enumerate(zip(sealed, most, strict=True)):
         if not sealing.is_sealed_size(len(each)):
             raise Refused("envelope.sealed-size", f"/sealed_fields/{number}", length=len(each))
+        if len(each) > limit:
+            raise Refused("envelope.sealed-too-large", f"/sealed_fields/{number}", length=len(each), limit=limit)
 
 
 def _check_gate(signed: SignedDeclaration, directory: Directory, at: Instant) -> None:

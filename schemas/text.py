@@ -5,7 +5,9 @@ Keeps: two texts that look alike to a machine are the same bytes, and no text mo
 Source: docs/protocol.md, first paragraph; Unicode Standard Annex 15.
 """
 
+import json
 import unicodedata
+from typing import Any
 
 
 def is_plain(text: str, limit: int) -> bool:
@@ -31,3 +33,12 @@ def is_unicode(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def check_unicode(told: Any) -> None:
+    """Whether every text of a JSON value, names included, can be written as UTF-8 (RFC 7493, 2.1).
+
+    Raises ValueError, which does not hold the text; RecursionError for what is too deep.
+    """
+    if not is_unicode(json.dumps(told, ensure_ascii=False)):
+        raise ValueError("a lone surrogate")

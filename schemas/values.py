@@ -23,7 +23,7 @@ from schemas.instants import rfc3339
 from schemas.names import Capacity, Instant
 
 MAX_LENGTH = 1_000
-"""Characters of a text whose schema sets no limit."""
+"""Characters of a text whose schema sets no limit; bytes of a value that is bytes and no number."""
 MAX_ITEMS = 1_000
 """Items of an array whose schema sets no limit."""
 
@@ -95,6 +95,11 @@ def _visit_int(kind: Type, value: Any, pointer: str, warnings: list[Warning]) ->
         raise Refused("values.out-of-range", pointer)
 
 
+def _visit_bytes(kind: Type, value: Any, pointer: str, warnings: list[Warning]) -> None:
+    if kind.logical is None and len(value) > MAX_LENGTH:
+        raise Refused("values.too-long", pointer, length=len(value), limit=MAX_LENGTH)
+
+
 def _visit_text(kind: Type, value: Any, pointer: str, warnings: list[Warning]) -> None:
     limit = kind.properties.get("maxLength", MAX_LENGTH)
     if not value:
@@ -146,6 +151,7 @@ _VISITORS: Mapping[Kind, _Visitor] = {
     Kind.RECORD: _visit_record,
     Kind.ARRAY: _visit_array,
     Kind.INT: _visit_int,
+    Kind.BYTES: _visit_bytes,
     Kind.STRING: _visit_text,
 }
 

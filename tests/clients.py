@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from joserfc import jwt
+from joserfc import jws
 from joserfc.jwk import ECKey, OKPKey
 
 from broker.access.assertions import Proven
@@ -45,9 +45,9 @@ class Client:
     def assertion(self, header: dict[str, Any] | None = None, key: Any = None, **changes: Any) -> str:
         """A signed assertion."""
         algorithm = "Ed25519" if isinstance(self.key, OKPKey) else "ES256"
-        head = {"alg": algorithm, "kid": self.key.thumbprint(), **(header or {})}
-        algorithms = [head["alg"]]
-        return jwt.encode(head, self.claims(**changes), key or self.key, algorithms=algorithms)
+        head = {"typ": "JWT", "alg": algorithm, "kid": self.key.thumbprint(), **(header or {})}
+        claims = json.dumps(self.claims(**changes)).encode()  # in ASCII: half a character can be said, too
+        return jws.serialize_compact(head, claims, key or self.key, algorithms=[head["alg"]])
 
     async def redeem(self, assertion: str | None = None, *scopes: str) -> str:
         """An access token. Raises as the broker does."""

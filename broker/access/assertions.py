@@ -11,6 +11,7 @@ Source: RFC 7523 (private_key_jwt), RFC 7519, RFC 9864 (Ed25519).
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from math import ceil, isfinite
 from typing import Any, Final
 
 from joserfc import jws, jwt
@@ -21,6 +22,7 @@ from broker.access.jwks import ALGORITHMS, Key, curve, thumbprint
 from broker.access.keysets import KeySet
 from schemas.errors import Refused
 from schemas.names import Instant, Kid, PartyId
+from schemas.text import check_unicode
 
 ASSERTION_SECONDS: Final = 300
 """How far ahead an assertion may end."""
@@ -68,18 +70,19 @@ def prove(
     """Whose assertion this is, and the scopes of a token for it; without any asked for, all that the key may have.
 
     `key`: the one that is named, or None when there is none; `audience`: whom it has to be for. Raises Refused:
-    `oauth.assertion` for whatever is wrong with it, `oauth.scope`.
+    `oauth.assertion` for whatever is wrong with it, `oauth.audiences`, `oauth.scope`.
     """
     if key is None:
         raise Refused("oauth.assertion")
     claims = _verified(assertion, key)
-    if claims.get("iss") != named.party or claims.get("sub") != named.party or claims.get("aud") != audience:
+    if claims.get("iss") != named.party or claims.get("sub") != named.party:
         raise Refused("oauth.assertion")
+    _check_audience(claims.get("aud"), audience)
     _check_times(claims, at)
     granted, jti = _granted(named.scopes, scopes), claims.get("jti")
     if not isinstance(jti, str) or not 1 <= len(jti) <= JTI_CHARACTERS:
         raise Refused("oauth.assertion")
-    until = Instant((claims["exp"] + SKEW_SECONDS) * 1000)
+    until = Instant(ceil((claims["exp"] + SKEW_SECONDS) * 1000))
     followed = named.source if isinstance(named.source, KeySet) else None
     return Proven(thumbprint(key), followed, named.party, granted, sha256(jti.encode()).digest(), until)
 
@@ -109,18 +112,43 @@ def decoded(token: str, key: Key, algorithms: Sequence[str]) -> tuple[Mapping[st
         read = jwt.decode(token.encode("ascii"), key, registry=_Algorithms(algorithms=algorithms))
     except (JoseError, ValueError, TypeError, RecursionError):
         raise Refused("oauth.token") from None
-    if not isinstance(read.claims, dict) or "crit" in read.header or "b64" in read.header:
+    if not isinstance(read.claims, dict) or "crit" in read.header or "b64" in read.header or not _is_text(read):
         raise Refused("oauth.token")
     return read.header, read.claims
+
+
+def _is_text(read: jwt.Token) -> bool:
+    """No half of a character, which JSON can say and nothing can keep."""
+    try:
+        check_unicode([read.header, read.claims])
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _check_times(claims: Claims, at: Instant) -> None:
     now = at // 1000
     expires, begins, issued = claims.get("exp"), claims.get("nbf", now), claims.get("iat", now)
-    if not all(type(each) is int for each in (expires, begins, issued)):
+    if not all(_is_date(each) for each in (expires, begins, issued)):
         raise Refused("oauth.assertion")
     early = max(begins, issued) > now + SKEW_SECONDS
     if early or not now - SKEW_SECONDS < claims["exp"] <= now + ASSERTION_SECONDS + SKEW_SECONDS:
+        raise Refused("oauth.assertion")
+
+
+def _is_date(told: Any) -> bool:
+    """A NumericDate: seconds, and a fraction where somebody likes (RFC 7519, section 2)."""
+    return type(told) is int or (type(told) is float and isfinite(told))
+
+
+def _check_audience(told: Any, audience: PartyId) -> None:
+    """Us, and nobody besides: whoever else is meant gets the assertion, too, and would spend it here.
+
+    A list of one is that one (RFC 7519, 4.1.3); draft-ietf-oauth-rfc7523bis wants no list at all.
+    """
+    if isinstance(told, list) and audience in told and len(told) > 1:
+        raise Refused("oauth.audiences")
+    if told not in (audience, [audience]):
         raise Refused("oauth.assertion")
 
 

@@ -45,6 +45,7 @@ from schemas.errors import Refused
 from schemas.facts import FactKind
 from schemas.instants import instant_of
 from schemas.names import Instant, Kid, PartyId
+from schemas.text import is_unicode
 
 TOKEN_SECONDS: Final = 600
 
@@ -129,7 +130,7 @@ class OAuth:
                 raise Refused("oauth.assertion")
             parts = jws.extract_compact(assertion.encode("ascii"))
             kid = parts.headers()["kid"]
-            if not isinstance(kid, str):
+            if not isinstance(kid, str) or not is_unicode(kid):
                 raise Refused("oauth.assertion")
             row = await self._row(tx, _thumbprint(kid))
             if row is None:

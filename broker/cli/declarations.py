@@ -100,7 +100,8 @@ def declare(
         str | None, typer.Option("--corrects", metavar="ID", help="The declaration that this one puts right.")
     ] = None,
     declaration: Annotated[
-        str | None, typer.Option("--id", metavar="ID", help="A UUIDv7 of your own, to be able to say it again safely.")
+        str | None,
+        typer.Option("--id", metavar="ID", help="A UUIDv7 of your own: said again within a day, it is the same."),
     ] = None,
     receipt: Annotated[
         Path | None, typer.Option("--receipt", metavar="FILE", help="Write the intake's signed receipt (JSON) here.")

@@ -16,7 +16,8 @@ Source: RFC 2104; NIST FIPS 198-1.
 """
 
 import hmac
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from types import MappingProxyType
 from typing import Any, Final
@@ -38,6 +39,7 @@ MAC_BYTES: Final = 32
 NONCE_BYTES: Final = 8
 
 _LABEL: Final = b"unefois/row-mac/v1\x00"
+_ASKED: Final = b"unefois/asked/v1\x00"
 COLUMNS: Final[Mapping[str, tuple[tuple[str, type], ...]]] = MappingProxyType(
     {
         "submissions": (
@@ -93,6 +95,15 @@ class RowMacs:
         told = [_HEADS[table], nonce]
         told += [value_of(kind, row[name]) for name, kind in COLUMNS[table]]
         return nonce + hmac.digest(self._secret, b"".join(told), sha256)
+
+    def asked(self, told: Sequence[str | None]) -> bytes:
+        """A digest of what somebody asked for, 32 bytes, by which the same is known again and by nobody guessed.
+
+        Raises Refused `rows.not-signed`.
+        """
+        if self._secret is None:
+            raise Refused("rows.not-signed")
+        return hmac.digest(self._secret, _ASKED + json.dumps(list(told)).encode(), sha256)
 
     def made(self, table: str, row: Mapping[str, Any]) -> dict[str, Any]:
         """The row with its MAC. Raises as `of`."""

@@ -52,7 +52,9 @@ def check_all(environment: Mapping[str, str], **chosen: Any) -> tuple[Problem, .
 def check(settings: Settings) -> tuple[Problem, ...]:
     """What is wrong or unwise with settings that could be read."""
     return tuple(
-        problem for look in (*_RELATIONS, _home, _placeholders, _keys, _kafka, _mail) for problem in look(settings)
+        problem
+        for look in (*_RELATIONS, _home, _placeholders, _keys, _kafka, _mail, _party, _http)
+        for problem in look(settings)
     )
 
 
@@ -161,3 +163,17 @@ def _mail(settings: Settings) -> list[Problem]:
     if near or settings.mail_security != "none":
         return []
     return [Problem("mail_security", Refused("settings.mail-in-clear", "/mail_security"), serious=False)]
+
+
+def _party(settings: Settings) -> list[Problem]:
+    """Two brokers of one name would take each other's assertions and access tokens' audience for their own."""
+    if settings.party != Settings.model_fields["party"].default or not others_rely(settings):
+        return []
+    return [Problem("party", Refused("settings.party-of-everybody", "/party"), serious=False)]
+
+
+def _http(settings: Settings) -> list[Problem]:
+    """Tokens go over HTTP: beyond this machine a proxy has to end TLS in front of it."""
+    if settings.listen == "none" or is_here(settings.listen.rpartition(":")[0]) or settings.trusted_proxies:
+        return []
+    return [Problem("listen", Refused("settings.http-in-clear", "/listen"), serious=False)]

@@ -203,6 +203,8 @@ class Settings(BaseSettings):
     """What one address may ask each process that answers, without proving who it is; 0: no limit."""
     trusted_proxies: Networks = ()
     """Addresses or networks, separated by commas, of proxies of one's own: their `X-Forwarded-For` is believed."""
+    certificate_proxies: Networks = ()
+    """Those of them that put the certificate that they saw into `Client-Cert`, and let no client's word through."""
 
     lease_seconds: int = Field(60, ge=5, le=3600)
     delivery_attempts: int = Field(48, ge=1, le=1000)

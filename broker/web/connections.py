@@ -1,10 +1,11 @@
-"""Connections: how long one may take to say what it wants, and how many there may be.
+"""Connections: how long one may take to say what it wants and to hear the answer, and how many there may be.
 
-Refuses: a request whose head and body do not come in time (slowloris); more connections than the process has files for:
-the oldest that waits for its client makes room.
+Refuses: a request whose head and body do not come in time (slowloris); an answer that is not fetched in time; more
+connections than the process has files for: the oldest that waits for its client makes room.
 Keeps: a client's byte now and then buys no time, only as much as SLOWEST_BYTES a second would; who sends nothing holds
-a file and nothing else; a connection whose request is being answered is never closed for another's sake.
-Source: RFC 9112, section 9.5.
+a file and nothing else, and who reads nothing one answer besides: nothing waits while it drains, and what was asked
+behind it has not begun. A connection whose request is being answered is never closed for another's sake.
+Source: RFC 9112, sections 9.3.2 (pipelining) and 9.5.
 """
 
 import asyncio
@@ -12,12 +13,13 @@ import resource
 from typing import Any, Final
 
 import h11
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 SLOW_SECONDS: Final = 30
-"""For a head and a small body, from the first moment that they are waited for."""
+"""For a head and a small body, from the first moment that they are waited for; for a small answer to be fetched."""
 SLOWEST_BYTES: Final = 16_384
-"""A second: what a large body may come at."""
+"""A second: what a large body may come at, and a large answer go at."""
 LINGER_SECONDS: Final = 1
 """For the answer to arrive, where it was given before the request had ended."""
 SPARE_FILES: Final = 128
@@ -33,8 +35,15 @@ def most() -> int:
     return max(64, min(soft, 65_536) - SPARE_FILES)
 
 
+class _Flow(FlowControl):
+    """Whoever answers hands the answer over whole, and waits for nobody: no answer of ours is made while it is sent."""
+
+    async def drain(self) -> None:
+        """At once. What limits the memory is that the next request waits: `Connection.handle_events`."""
+
+
 class Connection(H11Protocol):
-    """One connection: uvicorn's own, watched while its client is to say something."""
+    """One connection: uvicorn's own, watched while its client is to say something, or to fetch what was answered."""
 
     slow_seconds: float = SLOW_SECONDS
     limit: int = 896
@@ -44,19 +53,56 @@ class Connection(H11Protocol):
         self._began: float | None = None
         self._came = 0
         self._timer: asyncio.TimerHandle | None = None
+        self._draining: float | None = None
+        self._drained: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for its first request; where there are too many, the one that has waited longest goes."""
         super().connection_made(transport)
+        self.flow = _Flow(transport)
+        transport.set_write_buffer_limits(0)  # told of the first byte that the client does not fetch, and of the last
         self._watch()
         if len(self.connections) > self.limit:
-            waiting = [one for one in self.connections if isinstance(one, Connection) and one._began is not None]
-            min(waiting, key=lambda one: one._began or 0.0).transport.abort()
+            waiting = [one for one in self.connections if isinstance(one, Connection) and one.waits_since is not None]
+            min(waiting, key=lambda one: one.waits_since or 0.0).transport.abort()
+
+    @property
+    def waits_since(self) -> float | None:
+        """Since when it is the client's turn: to say something, or to fetch; None while it is ours."""
+        return self._began if self._draining is None else self._draining
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Watch it no more."""
         self._rest()
+        self._rest_draining()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Something of an answer is left here: it has its time, by its size."""
+        super().pause_writing()
+        self._draining = self.loop.time()
+        seconds = self.slow_seconds + self.transport.get_write_buffer_size() / SLOWEST_BYTES
+        self._drained = self.loop.call_later(seconds, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """All of it is fetched: on to what came behind it, or to waiting for that."""
+        super().resume_writing()
+        self._rest_draining()
+        if self.transport.is_closing() or self.cycle is None or not self.cycle.response_complete:
+            return
+        self._keep_alive()
+        self.flow.resume_reading()
+        self.handle_events()
+        self._look()
+
+    def handle_events(self) -> None:
+        """No request begins before the answer to the one before has been fetched: who pipelines and does not read has
+        one of them under way.
+        """
+        if self.flow.write_paused:
+            self.flow.pause_reading()
+        else:
+            super().handle_events()
 
     def data_received(self, data: bytes) -> None:
         """Whatever came: is the request whole now?"""
@@ -68,6 +114,8 @@ class Connection(H11Protocol):
     def on_response_complete(self) -> None:
         """What came meanwhile is the next request, or its beginning. What was answered unread is not read on."""
         super().on_response_complete()
+        if self.flow.write_paused:
+            self._unset_keepalive_if_required()  # which counts from the moment that it is fetched
         if self.conn.their_state is h11.SEND_BODY:
             self._rest()
             self._timer = self.loop.call_later(LINGER_SECONDS, self.transport.abort)
@@ -76,7 +124,9 @@ class Connection(H11Protocol):
 
     def _look(self) -> None:
         state = self.conn.their_state
-        if state is h11.SEND_BODY or (state is h11.IDLE and self.conn.trailing_data[0]):
+        if self.flow.write_paused:
+            self._rest()
+        elif state is h11.SEND_BODY or (state is h11.IDLE and self.conn.trailing_data[0]):
             if self._began is None:
                 self._watch()
         else:
@@ -93,6 +143,16 @@ class Connection(H11Protocol):
             self._timer = self.loop.call_later(more, self._late)
         else:
             self.transport.abort()
+
+    def _keep_alive(self) -> None:
+        self._unset_keepalive_if_required()
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+
+    def _rest_draining(self) -> None:
+        self._draining = None
+        if self._drained is not None:
+            self._drained.cancel()
+            self._drained = None
 
     def _rest(self) -> None:
         self._began = None

@@ -52,17 +52,30 @@ class Quota:
         self._clock = clock
         self._full_at: OrderedDict[str, int] = OrderedDict()
 
-    def take(self, key: str) -> Standing:
-        """Charge one request. Raises Refused `api.rate` with the seconds to wait."""
+    def take(self, key: str, cost: int = 1) -> Standing:
+        """Charge one request, or as many as it costs, of the whole quota at most. Raises Refused `api.rate` with the
+        seconds to wait.
+        """
+        most, full_at = self._now(key)
+        price = _WINDOW_MS * min(cost, self._quota)
+        if full_at + price > most:
+            self._keep(key, full_at)
+            wait = -(-(full_at + price - most) // (self._quota * 1000))
+            raise Refused("api.rate", policy=self._policy, limit=self._quota, after=max(1, wait))
+        self._keep(key, full_at + price)
+        return self.standing(key)
+
+    def owe(self, key: str, cost: int) -> Standing:
+        """Charge what was done already, of the whole quota at most: who has not so much left waits the longer."""
+        most, full_at = self._now(key)
+        self._keep(key, min(full_at + _WINDOW_MS * cost, most))
+        return self.standing(key)
+
+    def _now(self, key: str) -> tuple[int, int]:
+        """The last instant at which all may be there again, and the one at which it is."""
         now = self._clock() * self._quota
         most = now + _WINDOW_MS * self._quota
-        full_at = min(max(self._full_at.get(key, now), now), most)  # a clock that went back keeps nobody out for long
-        if full_at + _WINDOW_MS > most:
-            self._keep(key, full_at)
-            wait = -(-(full_at + _WINDOW_MS - most) // (self._quota * 1000))
-            raise Refused("api.rate", policy=self._policy, limit=self._quota, after=max(1, wait))
-        self._keep(key, full_at + _WINDOW_MS)
-        return self.standing(key)
+        return most, min(max(self._full_at.get(key, now), now), most)  # a clock that went back: not for long
 
     def give_back(self, key: str) -> None:
         """One request was not for this quota to count."""
@@ -104,6 +117,7 @@ class Passage:
         self._client = client
         self._address = address
         self._key = key
+        self._charged: tuple[Quota, str] | None = None
         self.standing: Standing | None = None
         """Of the quota that the request was charged to in the end."""
 
@@ -111,12 +125,29 @@ class Passage:
         """Raises Refused `api.rate`."""
         if self._address is not None:
             self.standing = self._address.take(self._key)
+            self._charged = self._address, self._key
+
+    def charge(self, cost: int) -> None:
+        """So many requests more, before what costs as much as they do. Raises Refused `api.rate`."""
+        if self._charged is not None and cost > 0:
+            quota, key = self._charged
+            try:
+                self.standing = quota.take(key, cost)
+            except Refused:
+                self.standing = quota.standing(key)
+                raise
+
+    def owe(self, cost: int) -> None:
+        """So many requests more, for what turned out to be worth them once it was done."""
+        if self._charged is not None and cost > 0:
+            quota, key = self._charged
+            self.standing = quota.owe(key, cost)
 
     def proven(self) -> None:
         """Whoever it is, they proved it: nothing for the address."""
         if self._address is not None:
             self._address.give_back(self._key)
-        self.standing = None
+        self.standing = self._charged = None
 
     def admit(self, party: PartyId) -> None:
         """Charge it to an administration. Raises Refused `api.rate`."""
@@ -124,6 +155,7 @@ class Passage:
         if self._client is not None:
             try:
                 self.standing = self._client.take(party)
+                self._charged = self._client, party
             except Refused:
                 self.standing = self._client.standing(party)
                 raise

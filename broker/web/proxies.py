@@ -1,5 +1,6 @@
 """Proxies: whose word counts about where a request came from, and which certificate its client showed: that of a proxy
-that the settings name, and no other's.
+that the settings name for it, and no other's. A proxy that is believed about addresses may hand on a `Client-Cert` that
+the client wrote itself, so the two are named apart.
 
 Refuses: nothing; what a stranger says about themselves is not looked at.
 Keeps: the address of a request is that of its connection, unless a trusted proxy has made it; then the last address in
@@ -29,10 +30,11 @@ _V6_PREFIX: Final = 64
 
 
 class Proxies:
-    """The proxies that are believed, as addresses or networks."""
+    """The proxies that are believed, as addresses or networks; `certifying`: about certificates, too."""
 
-    def __init__(self, trusted: Sequence[str]) -> None:
+    def __init__(self, trusted: Sequence[str], certifying: Sequence[str] = ()) -> None:
         self._trusted = tuple(ip_network(each) for each in trusted)
+        self._certifying = tuple(ip_network(each) for each in certifying)
 
     def trusts(self, scope: Scope) -> bool:
         """Whether a trusted proxy made the connection of this request."""
@@ -53,11 +55,13 @@ class Proxies:
         return UNKNOWN if peer is None else _counted(peer)
 
     def certificate(self, scope: Scope) -> str | None:
-        """The thumbprint of the certificate that the client showed to a trusted proxy: SHA-256 in base64url.
+        """The thumbprint of the certificate that the client showed to a proxy that certifies: SHA-256 in base64url.
 
         The header is RFC 9440's, or the certificate in PEM, percent-encoded, as nginx has it.
         """
-        told = Headers(scope=scope).getlist(CERTIFICATE) if self.trusts(scope) else []
+        peer = _peer(scope)
+        believed = peer is not None and _within(peer, self._certifying)
+        told = Headers(scope=scope).getlist(CERTIFICATE) if believed else []
         if len(told) != 1:
             return None
         try:
@@ -69,7 +73,11 @@ class Proxies:
         return urlsafe_b64encode(sha256(der).digest()).decode().rstrip("=")
 
     def _is_proxy(self, at: IPv4Address | IPv6Address) -> bool:
-        return any(at.version == each.version and at in each for each in self._trusted)
+        return _within(at, self._trusted)
+
+
+def _within(at: IPv4Address | IPv6Address, networks: Sequence[IPv4Network | IPv6Network]) -> bool:
+    return any(at.version == each.version and at in each for each in networks)
 
 
 def _peer(scope: Scope) -> IPv4Address | IPv6Address | None:

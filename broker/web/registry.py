@@ -1,7 +1,8 @@
 """Registry: the catalogue through the REST API of Confluent's Schema Registry, where tools look for schemas.
 
 Refuses: every write: the catalogue is part of the program. A schema that is there already is told by the id it has, so
-that a serializer that registers before it sends works; one that is not is refused.
+that a serializer that registers before it sends works; one that is not is refused. A schema three times as long as the
+longest of ours, and one whose address has not the requests left that it costs: nobody proves anything here.
 Keeps: ids follow from the schemas (`schemas.confluent`), so they are the same in every process and version; a schema is
 given as its registered bytes; answers hold Confluent's fields and no others, unknown fields of a request are ignored.
 Source: Confluent Schema Registry API, v1. A subject is the record's full name; with `-value` behind it, it is the same.
@@ -15,9 +16,9 @@ from typing import Any, Final
 
 from fastapi import APIRouter, Request, Response
 
+from broker.web.limits import Passage
 from broker.web.problems import language_of
 from schemas import avro, evolution
-from schemas.avro_schema import MAX_SCHEMA_BYTES
 from schemas.catalogue import Catalogue, EventSchema
 from schemas.confluent import ID_MAX, registry_id, registry_ids
 from schemas.errors import Refused
@@ -27,7 +28,11 @@ PREFIX: Final = "/registry"
 KIND: Final = "application/vnd.schemaregistry.v1+json"
 LEVEL: Final = "FULL_TRANSITIVE"
 """The nearest of Confluent's words; `schemas.evolution` asks for more."""
-BODY_BYTES: Final = 2 * MAX_SCHEMA_BYTES + 4096
+SCHEMA_BYTES: Final = 65_536
+"""Of a schema that is looked up or compared; a mebibyte of it would cost the time of a thousand requests."""
+COST_BYTES: Final = 1024
+"""So much of a schema costs what a request costs."""
+BODY_BYTES: Final = 2 * SCHEMA_BYTES + 4096
 """A schema as a JSON text, whose quotes and newlines take two bytes each."""
 
 _ERRORS: Final[Mapping[str, tuple[int, int]]] = {
@@ -217,11 +222,14 @@ async def _nothing(request: Request) -> Any:
 
 async def _schema_text(request: Request) -> bytes:
     """The schema of the body. Raises Refused: `registry.body`, `registry.only-avro`."""
+    passage: Passage | None = request.scope.get("unefois.passage")
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > BODY_BYTES:
             raise Refused("registry.body", limit=BODY_BYTES)
+    if passage is not None:
+        passage.charge(len(body) // COST_BYTES)  # before it is parsed: it is what costs
     try:
         told = json.loads(body)
         text = told["schema"].encode("utf-8")
@@ -229,6 +237,8 @@ async def _schema_text(request: Request) -> bytes:
         raise Refused("registry.body", limit=BODY_BYTES) from None
     if told.get("schemaType") not in {None, "AVRO"} or told.get("references"):
         raise Refused("registry.only-avro")
+    if len(text) > SCHEMA_BYTES:
+        raise Refused("avro.schema-too-large", size=len(text), limit=SCHEMA_BYTES)
     return bytes(text)
 
 
@@ -237,6 +247,8 @@ def _endpoint(answer: Answer) -> Callable[[Request], Awaitable[Response]]:
         try:
             return _json(200, await answer(request))
         except Refused as fault:
+            if fault.code == "api.rate":
+                raise  # said as everywhere, with the seconds to wait
             status, code = _ERRORS.get(fault.code, _INVALID)
             return _json(status, {"error_code": code, "message": _sentence(fault, language_of(request))})
 

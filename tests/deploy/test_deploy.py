@@ -51,6 +51,14 @@ def test_every_setting_that_is_given_exists() -> None:
     assert set() == given - known
 
 
+def test_the_api_believes_the_gateway_that_the_proxys_connections_come_from() -> None:
+    (outside,) = COMPOSE["networks"]["outside"]["ipam"]["config"]
+    told = SERVICES["api"]["environment"]
+
+    assert f"${{UNEFOIS_TRUSTED_PROXIES:-{outside['gateway']}}}" == told["UNEFOIS_TRUSTED_PROXIES"]
+    assert ["127.0.0.1:8470:8470"] == SERVICES["api"]["ports"]
+
+
 @pytest.mark.parametrize("name", SERVICES)
 def test_no_process_is_root_or_keeps_a_capability(name: str) -> None:
     told = SERVICES[name]

@@ -1,6 +1,7 @@
 """docs/agency/api.md tells the limits that the code has."""
 
 from broker.gate import MOST
+from broker.mailbox import PULL_BYTES
 from broker.settings.choices import Settings
 from broker.web.agencies.app import BODIES
 from broker.web.agencies.bodies import BATCH, WAIT_SECONDS
@@ -27,6 +28,8 @@ def test_the_limits_are_those_of_the_code() -> None:
         f"| requests of one administration | {fields['requests_per_minute'].default:,} a minute |",
         f"prove nothing | {fields['address_requests_per_minute'].default:,} a minute |",
         f"| {SLOW_SECONDS} seconds; a large body longer, at {SLOWEST_BYTES // 1024} KiB a second |",
+        f"| {SLOW_SECONDS} seconds; a large answer longer, at {SLOWEST_BYTES // 1024} KiB a second |",
+        f"| what the deliveries of a pull weigh together | {PULL_BYTES >> 20} MiB, or a single one |",
         f"| between two requests on a connection | {KEEP_ALIVE_SECONDS} seconds |",
         f"| requests that a process answers at once | {REQUESTS} |",
         f"w={WINDOW_SECONDS}\n",

@@ -165,7 +165,11 @@ def _running(program: str, folder: Path, home: Path) -> Iterator[Front]:
 
 def _environment(home: Path) -> dict[str, str]:
     kept = {name: told for name, told in os.environ.items() if not name.startswith("UNEFOIS_")}
-    return kept | {"UNEFOIS_HOME": str(home), "UNEFOIS_TRUSTED_PROXIES": "127.0.0.1"}
+    return kept | {
+        "UNEFOIS_HOME": str(home),
+        "UNEFOIS_TRUSTED_PROXIES": "127.0.0.1",
+        "UNEFOIS_CERTIFICATE_PROXIES": "127.0.0.1",
+    }
 
 
 def _unefois(home: Path, *words: str) -> None:

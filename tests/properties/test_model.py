@@ -308,6 +308,7 @@ class Machine(RuleBasedStateMachine):
                 self.model.letters.append(one.number)
                 continue
             one.attempts, one.lease, one.handed = one.attempts + 1, self.now + LEASE_MS, True
+            one.available = self.now + max(LEASE_MS, WAIT_MS[one.attempts - 1])
             one.state = "handed" if one.state == "pending" else one.state
             expected.add((self.model.declared[one.declared].id, self.model.grants[one.grant].id))
         assert expected == {(each.declaration_id, each.grant_id) for each in leased}
@@ -362,6 +363,8 @@ class Machine(RuleBasedStateMachine):
             return
         inbox = self.here.inbox(AGENCIES[self.model.agency_of(one)][0])
         self.run(inbox.retry_later(self.deliver_id(one), "table.away"))
+        if not one.lease:  # given back already
+            return
         one.lease = 0
         if one.attempts >= ATTEMPTS:
             one.state = "parked"

@@ -14,10 +14,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from broker.gate import MOST
 from schemas.errors import Refused
+from schemas.text import check_unicode
 
 WAIT_SECONDS: Final = 20
 BATCH: Final = 100
 """Declarations in one request."""
+AFTER_SECONDS: Final = 86_400
+"""A longer wait is none that an agency may ask for: it pauses its subscription."""
 
 T = TypeVar("T")
 
@@ -42,12 +45,13 @@ class Pull(Body):
 
 
 class Acknowledgement(Body):
-    """The end of one delivery. `code` is the agency's own, for its operator; never a value."""
+    """The end of one delivery, or that it comes later. `code` is the agency's own, for its operator; never a value."""
 
     delivery: Uuid
-    outcome: Literal["applied", "rejected"]
+    outcome: Literal["applied", "rejected", "later"]
     code: str | None = Field(None, max_length=64, pattern=r"^[a-z][a-z0-9-]*(\.[a-z0-9-]+)+$")
     reason: Literal["invalid-delivery", "mapping", "system-refused"] | None = None
+    after: int | None = Field(None, ge=0, le=AFTER_SECONDS, description="Seconds to wait at least; with `later` alone.")
 
 
 class Acknowledge(Body):
@@ -110,11 +114,14 @@ def named(kind: Callable[[str], T], text: str, pointer: str) -> T:
 
 
 def read_json(raw: bytes) -> Any:
-    """JSON as RFC 8259 has it between strangers: UTF-8 without a mark, no member twice, no number that is none.
+    """JSON as RFC 7493 (I-JSON) has it between strangers: UTF-8 without a mark, no member twice, no number that is
+    none, no half of a character (`"\\ud800"`), which nothing that writes or hashes text could take.
 
     Raises ValueError; RecursionError for what is too deep.
     """
-    return json.loads(raw.decode(), object_pairs_hook=_once, parse_constant=_none)
+    told = json.loads(raw.decode(), object_pairs_hook=_once, parse_constant=_none)
+    check_unicode(told)
+    return told
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from broker.web.agencies import arriving, repeating, retiring
 from broker.web.agencies.bodies import Resolve, b64u
 from broker.web.agencies.faults import status_of
 from broker.web.agencies.strict import Access, StrictRoute
+from broker.web.limits import Passage
 from broker.web.problems import language_of, told
 from broker.wiring import Home
 from schemas.errors import Refused
@@ -71,14 +72,17 @@ async def declare(request: Request, caller: Publisher) -> Response:
 @routes.post("/declarations:batch", response_class=JSONResponse, openapi_extra=arriving.MANY)
 async def declare_all(request: Request, caller: Publisher) -> Response:
     """Hand in several signed envelopes, each in base64url, or a batch of CloudEvents: a result for each, in the same
-    order. With an `Idempotency-Key` the same batch, sent again within a day, gets the same answer. What is of an event
-    type on its way out says so beside its receipt, by the members that `GET /v1/schemas` has.
+    order. It costs as many requests of your quota as it holds that are refused, one at least. With an `Idempotency-Key`
+    the same batch, sent again within a day, gets the same answer. What is of an event type on its way out says so
+    beside its receipt, by the members that `GET /v1/schemas` has.
     """
     home: Home = request.app.state.home
     key, sent = repeating.key_of(request), await arriving.many(request)
 
     async def declared() -> Response:
         answers = await _accept_all(home, sent, caller)
+        passage: Passage = request.scope["unefois.passage"]
+        passage.owe(sum(isinstance(one, Refused) for one in answers) - 1)  # one by one they would have cost as much
         results = [
             {"ok": True, **_accepted(one), **_retiring(home, envelope)}
             if isinstance(one, Accepted)

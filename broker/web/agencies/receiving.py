@@ -14,7 +14,7 @@ from broker import backlog, proofs
 from broker.access.credentials import Credential, Scope
 from broker.deliveries import load_own
 from broker.gate import Released
-from broker.mailbox import Rejection
+from broker.mailbox import End, Later, Rejection
 from broker.shapes import Json, time_of, uuid_of
 from broker.web.agencies.bodies import BATCH, Acknowledge, Acknowledgement, Pull, Release, Replay, b64u
 from broker.web.agencies.faults import status_of
@@ -68,9 +68,10 @@ async def release(request: Request, caller: Receiver, wanted: Release) -> Json:
 async def acknowledge(request: Request, caller: Receiver, ends: Acknowledge) -> Json:
     """Say what became of deliveries. Durable once it is answered; the same end again changes nothing.
 
-    Each has its own result: one that cannot be acknowledged does not hinder the others.
+    `later` gives one back because your own system is away: it comes again after its back-off, and after `after` seconds
+    at the least. Each has its own result: one that cannot be acknowledged does not hinder the others.
     """
-    outcomes: dict[DeliveryId, Rejection | None] = {}
+    outcomes: dict[DeliveryId, End] = {}
     for number, one in enumerate(ends.acknowledgements):
         delivery = DeliveryId.parse(one.delivery)
         if delivery in outcomes:
@@ -189,11 +190,17 @@ def _pulled(taken: Released, lease_seconds: int) -> Json:
     }
 
 
-def _outcome(one: Acknowledgement, pointer: str) -> Rejection | None:
+def _outcome(one: Acknowledgement, pointer: str) -> End:
+    if one.outcome != "later" and one.after is not None:
+        raise Refused("api.after-without-later", pointer)
     if one.outcome == "applied":
         if one.code is not None or one.reason is not None:
             raise Refused("api.applied-with-code", pointer)
         return None
+    if one.outcome == "later":
+        if one.code is None or one.reason is not None:
+            raise Refused("api.later-with-code-alone", pointer)
+        return Later(one.code, None if one.after is None else one.after * 1000)
     if one.code is None or one.reason is None:
         raise Refused("api.rejected-without-code", pointer)
     return Rejection(one.code, Reason(one.reason))

@@ -1,9 +1,11 @@
 """Tokens: the OAuth2 token endpoint, for administrations that hold a key of their own.
 
-Refuses: every grant but client_credentials, every proof but a signed assertion; a parameter twice, or one too many.
+Refuses: every grant but client_credentials, every proof but a signed assertion, also what is in `Authorization`; a
+parameter twice, or one too many; a `client_id` that is not who the assertion is about.
 Keeps: what is wrong is told in the words of RFC 6749, section 5.2, and not which of the checks it was.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import parse_qsl
@@ -33,9 +35,13 @@ _FIELDS: Final = {
     },
 }
 _FORM: Final[dict[str, Any]] = {"requestBody": {"required": True, "content": {FORM: {"schema": _FIELDS}}}}
+_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,31}")
 _KNOWN: Final = frozenset({"grant_type", "client_id", "client_assertion_type", "client_assertion", "scope"})
 _ERRORS: Final[Mapping[str, tuple[int, str]]] = {
     "oauth.assertion": (401, "invalid_client"),
+    "oauth.audiences": (401, "invalid_client"),
+    "oauth.client-id": (401, "invalid_client"),
+    "oauth.method": (401, "invalid_client"),
     "oauth.replayed": (401, "invalid_client"),
     "oauth.scope": (400, "invalid_scope"),
     "oauth.request": (400, "invalid_request"),
@@ -56,6 +62,7 @@ async def token(request: Request) -> Response:
     """
     home: Home = request.app.state.home
     try:
+        _check_method(request)
         form = _form(await request.body())
         scopes, assertion = form.get("scope", "").split(), form["client_assertion"]
         async with home.store.read() as tx:
@@ -65,16 +72,32 @@ async def token(request: Request) -> Response:
         key = await home.key_sets.key(source, named.kid) if isinstance(source, KeySet) else source
         at = home.clock()
         proven = home.oauth.prove(named, key, assertion, scopes, at)
+        if form.get("client_id", proven.party) != proven.party:  # RFC 7521, 4.2
+            raise Refused("oauth.client-id")
         async with home.store.begin() as tx:
             made, scope = await home.oauth.redeem(tx, proven, at, request.scope["unefois.certificate"])
         request.scope["unefois.passage"].proven()
     except Refused as fault:
         status, error = _ERRORS.get(fault.code, (400, "invalid_request"))
-        return JSONResponse({"error": error, "code": fault.code}, status)
+        return JSONResponse({"error": error, "code": fault.code}, status, _challenge(request, fault))
     return JSONResponse(
         {"access_token": made, "token_type": "Bearer", "expires_in": TOKEN_SECONDS, "scope": scope},
         headers={"Pragma": "no-cache"},
     )
+
+
+def _check_method(request: Request) -> None:
+    """Raises Refused `oauth.method` for whoever shows who they are in a header: it is no way here, and two are none."""
+    if "authorization" in request.headers:
+        raise Refused("oauth.method")
+
+
+def _challenge(request: Request, fault: Refused) -> Mapping[str, str] | None:
+    """What a 401 owes to whoever came with a scheme: that scheme (RFC 6749, 5.2)."""
+    if fault.code != "oauth.method":
+        return None
+    scheme = _SCHEME.match(request.headers["authorization"])
+    return {"WWW-Authenticate": f'{scheme[0] if scheme else "Basic"} realm="oauth2"'}
 
 
 def _form(body: bytes) -> Mapping[str, str]:

@@ -1,14 +1,16 @@
 """The desk: a dry run shows what will happen, writes nothing, and refuses in the same words as the declaration."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from broker.answers import HOURS
 from broker.router import TOPIC
 from consent.grant import law
 from consent.policy import Deny, Permit
 from schemas.envelope import SignedDeclaration
-from schemas.errors import Refused
+from schemas.errors import Refused, Unavailable
 from schemas.manifest import Manifest
 from schemas.names import DeclarationId, PartyId, Reason, uuid7
 from tests.world import BANK, CAF, CPAM, ELISE, FAMILY, HEALTH, MOVED, PORTAL, RENNES, TOWN, YANN, World
@@ -117,9 +119,42 @@ async def test_an_id_that_the_caller_gives_is_kept_so_that_it_can_be_handed_in_a
     accepted = await here.home.desk.declare(PORTAL, MOVED, here.moved(), declaration_id=one)
 
     assert one == accepted.declaration_id
-    with pytest.raises(Refused) as refused:  # the entropy is fresh, so the bytes are others
+    here.clock.pass_(HOURS * 3_600_000 - 1)
+    again = await here.home.desk.declare(PORTAL, MOVED, here.moved(), declaration_id=one)
+    assert replace(accepted, repeated=True) == again
+    for record, corrects in ((here.moved(effective_date="2027-01-01"), None), (here.moved(), again.declaration_id)):
+        with pytest.raises(Refused) as refused:
+            await here.home.desk.declare(PORTAL, MOVED, record, declaration_id=one, corrects=corrects)
+        assert "intake.id-reused" == refused.value.code
+    here.clock.pass_(1)
+    with pytest.raises(Refused) as refused:  # forgotten, and sealed anew: the bytes are others
         await here.home.desk.declare(PORTAL, MOVED, here.moved(), declaration_id=one)
     assert "intake.id-reused" == refused.value.code
+
+
+async def test_what_the_process_died_at_is_handed_in_when_it_is_said_again(
+    here: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = DeclarationId(uuid7(here.clock(), bytes(10)))
+
+    async def away(*_: object, **__: object) -> None:
+        raise Unavailable("store.away")
+
+    for when in ("envelope", "accept"):
+        with monkeypatch.context() as patch:
+            patch.setattr(here.home.intake if when == "accept" else here.home.desk, when, away)
+            with pytest.raises(Unavailable):
+                await here.home.desk.declare(PORTAL, MOVED, here.moved(), declaration_id=one)
+    assert not (await here.home.desk.declare(PORTAL, MOVED, here.moved(), declaration_id=one)).repeated
+
+
+async def test_an_id_under_which_something_was_refused_is_free(here: World) -> None:
+    one = DeclarationId(uuid7(here.clock(), bytes(10)))
+    unknown = DeclarationId(uuid7(here.clock(), bytes(9) + b"1"))
+    with pytest.raises(Refused) as refused:
+        await here.home.desk.declare(PORTAL, MOVED, here.moved(), declaration_id=one, corrects=unknown)
+    assert "intake.unknown-original" == refused.value.code
+    assert one == (await here.home.desk.declare(PORTAL, MOVED, here.moved(), declaration_id=one)).declaration_id
 
 
 async def test_a_source_without_keys_here_cannot_declare(here: World) -> None:

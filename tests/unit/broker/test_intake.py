@@ -3,6 +3,7 @@
 import asyncio
 import json
 from base64 import b64decode
+from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
@@ -437,3 +438,12 @@ async def test_an_unknown_type_is_refused_before_anything_is_sealed(here: World)
         await here.home.desk.declare(PORTAL, BANK, here.bank(iban="FR7630006000011234567890188"))
 
     assert "/iban" == refused.value.pointer
+
+
+async def test_ballast_in_a_sealed_field_is_refused_by_the_size_that_its_schema_allows(here: World) -> None:
+    signed = SignedDeclaration.decode(await envelope(here))
+    padded = replace(signed, sealed_fields=(bytes(230 * 4096 + 16), *signed.sealed_fields[1:]))
+
+    refused = await refusal(here, padded.encode())
+
+    assert ("envelope.sealed-too-large", "/sealed_fields/0") == (refused.code, refused.pointer)

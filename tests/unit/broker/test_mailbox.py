@@ -9,11 +9,12 @@ from connectors.contract import Applied, Rejected
 from schemas.errors import Refused
 from schemas.facts import FactKind
 from schemas.names import DeclarationId, DeliveryId, Reason
-from tests.world import BANK, CAF, CPAM, FAMILY, HEALTH, MINUTE, MOVED, VOICE, YANN, World
+from tests.world import BANK, CAF, CPAM, DAY, ELISE, FAMILY, HEALTH, MINUTE, MOVED, VOICE, YANN, World
 
 pytestmark = pytest.mark.asyncio
 
 LEASE = MINUTE
+PATIENCE = Patience()
 APPLIED = Applied(None)
 REFUSED = Rejected("table.refused", Reason.SYSTEM_REFUSED)
 
@@ -132,16 +133,97 @@ async def test_an_acknowledgement_after_the_lease_ran_out_still_counts(here: Wor
 async def test_what_was_tried_too_often_is_parked_and_the_next_one_flows(here: World) -> None:
     _, second = await two_moves(here)
     attempts = here.home.settings.delivery_attempts
-    for _ in range(attempts):
+    begun = here.clock()
+    for number in range(attempts):
         assert 1 == len(await here.inbox(CAF).lease(1))
-        here.clock.pass_(LEASE)
+        here.clock.pass_(max(LEASE, PATIENCE.wait_ms(number + 1)))
 
+    assert 8.5 * DAY < here.clock() - begun
     assert [] == await here.inbox(CAF).lease(1)
     assert [second] == await pulled(here)
 
     (letter,) = await here.home.dead_letters.list()
     assert ("mailbox.attempts-exhausted", Reason.PARKED, attempts) == (letter.code, letter.reason, letter.attempts)
     assert [Reason.PARKED] == [entry.reason for entry in await here.entries(FactKind.REJECTED)]
+
+
+async def test_a_lease_that_ends_in_silence_is_followed_by_the_back_off_of_a_retry(here: World) -> None:
+    await two_moves(here)
+    for number in range(1, here.home.settings.delivery_attempts):
+        assert 1 == len(await here.inbox(CAF).lease(1))
+        waits = max(LEASE, PATIENCE.wait_ms(number))
+        here.clock.pass_(waits - 1)
+        assert [] == await here.inbox(CAF).lease(1)
+        here.clock.pass_(1)
+
+
+async def test_what_is_given_back_is_due_at_once_however_often_it_was_tried(here: World) -> None:
+    await two_moves(here)
+    for number in range(1, 10):
+        assert 1 == len(await here.inbox(CAF).lease(1))
+        here.clock.pass_(max(LEASE, PATIENCE.wait_ms(number)))
+    (leased,) = await here.inbox(CAF).lease(1)
+    async with here.home.store.begin() as tx:
+        await here.home.mailbox.give_back(tx, CAF, [leased.id])
+
+    assert [leased.id] == [one.id for one in await here.inbox(CAF).lease(1)]
+
+
+async def test_a_retry_said_twice_is_one_retry(here: World) -> None:
+    await two_moves(here)
+    (leased,) = await here.inbox(CAF).lease(1)
+    await here.inbox(CAF).retry_later(leased.id, "table.away", MINUTE)
+    here.clock.pass_(MINUTE - 1)
+    await here.inbox(CAF).retry_later(leased.id, "table.away", MINUTE)
+    here.clock.pass_(1)
+
+    assert 1 == len(await here.inbox(CAF).lease(1))
+
+
+async def test_a_retry_of_what_was_not_handed_out_is_refused(here: World) -> None:
+    await two_moves(here)
+    _, second = await mailbox(here)
+
+    with pytest.raises(Refused) as refused:
+        await here.inbox(CAF).retry_later(second.id, "table.away")
+
+    assert "mailbox.not-handed" == refused.value.code
+
+
+async def sizes(here: World) -> list[int]:
+    """What the locked deliveries weigh, in bytes, the oldest first."""
+    async with here.home.store.read() as tx:
+        return [len(row.locked) for row in await tx.execute(deliveries.select().order_by(deliveries.c.seq))]
+
+
+async def test_a_pull_hands_out_as_many_as_its_bytes_allow_and_at_least_one(
+    here: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for person in (ELISE, YANN, ELISE | {"family_name": "Kerouédan"}):
+        await here.give(CAF, MOVED, FAMILY, ["subject", "new_address"], person=person)
+        await here.declare(MOVED, here.moved(person))
+    first, second, third = await sizes(here)
+
+    for most, handed in ((first + second + third - 1, 2), (1, 1)):
+        monkeypatch.setattr("broker.mailbox.PULL_BYTES", most, raising=False)
+        assert handed == len(await pulled(here))
+    assert [] == await pulled(here)
+
+
+async def test_the_keys_of_more_than_a_pull_gives_are_not_given_in_one_release(
+    here: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for person in (ELISE, YANN):
+        await here.give(CAF, MOVED, FAMILY, ["subject", "new_address"], person=person)
+        await here.declare(MOVED, here.moved(person))
+    ids = [one.id for one in await here.inbox(CAF).lease(2)]
+    monkeypatch.setattr("broker.gate.PULL_BYTES", sum(await sizes(here)) - 1, raising=False)
+
+    with pytest.raises(Refused) as refused:
+        await here.inbox(CAF).release(ids)
+
+    assert ("gate.too-large", "/deliveries") == (refused.value.code, refused.value.pointer)
+    assert [1, 1] == [len((await here.inbox(CAF).release([one])).locked) for one in ids]
 
 
 async def test_a_retry_waits_longer_each_time_and_then_parks_with_the_agencys_own_code(here: World) -> None:
@@ -279,9 +361,9 @@ async def test_an_application_told_after_parking_counts_and_the_letter_waits_no_
     await two_moves(here)
     (first,) = await here.open(CAF, await here.inbox(CAF).pull(1))
     here.clock.pass_(LEASE)
-    for _ in range(here.home.settings.delivery_attempts - 1):
+    for number in range(2, here.home.settings.delivery_attempts + 1):
         await here.inbox(CAF).lease(1)
-        here.clock.pass_(LEASE)
+        here.clock.pass_(max(LEASE, PATIENCE.wait_ms(number)))
     await here.inbox(CAF).lease(1)
     assert DeliveryState.PARKED == (await states(here))[0]
 

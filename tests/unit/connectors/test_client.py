@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from uuid import UUID
 
 import httpx2
 import pytest
@@ -170,4 +171,29 @@ async def test_an_answer_without_end_is_not_read_to_its_end() -> None:
 async def test_what_only_a_lease_can_say_is_not_asked() -> None:
     async with client(says(500)) as made:
         assert () == await made.inbox().ready(5)
-        await made.inbox().retry_later(DeliveryId(bytes(16)), "x.y")
+
+
+async def test_a_retry_gives_the_lease_back_and_says_for_how_many_seconds() -> None:
+    sent: list[object] = []
+
+    def ack(request: httpx2.Request) -> httpx2.Response:
+        sent.append(json.loads(request.content))
+        return httpx2.Response(200, json={"results": [{"delivery": str(UUID(int=0)), "ok": True}]})
+
+    async with client(ack) as made:
+        for after_ms in (None, 1, 90_000, 10**9):
+            await made.inbox().retry_later(DeliveryId(bytes(16)), "crm.away", after_ms)
+
+    later = {"delivery": str(UUID(int=0)), "outcome": "later", "code": "crm.away"}
+    waits: list[dict[str, int]] = [{}, {"after": 1}, {"after": 90}, {"after": 86_400}]
+    assert [{"acknowledgements": [later | wait]} for wait in waits] == sent
+
+
+async def test_a_retry_that_the_broker_does_not_take_is_refused() -> None:
+    problem = {"status": 404, "code": "mailbox.unknown-delivery"}
+    body = {"results": [{"delivery": str(UUID(int=0)), "ok": False, "problem": problem}]}
+    async with client(says(200, body)) as made:
+        with pytest.raises(Refused) as refused:
+            await made.inbox().retry_later(DeliveryId(bytes(16)), "crm.away")
+
+    assert "mailbox.unknown-delivery" == refused.value.details["told"]

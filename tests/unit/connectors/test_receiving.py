@@ -128,6 +128,32 @@ def test_what_is_not_decided_comes_again_after_its_lease(town: Town) -> None:
     assert ["Martin"] == town.take()
 
 
+def test_what_is_put_off_is_said_to_the_broker_and_comes_again_after_its_wait(town: Town) -> None:
+    town.broker.declare(somebody("Martin"), MOVED)
+    with town.client() as client:
+        (delivery,) = town.loop(client)
+        delivery.later("crm.away", 600_000)
+
+    town.broker.advance(599_999)
+    assert [] == town.take()
+    town.broker.advance(1)
+    assert ["Martin"] == town.take()
+
+
+def test_a_broker_that_does_not_hear_of_the_wait_is_no_fault_of_the_delivery(town: Town) -> None:
+    town.broker.declare(somebody("Martin"), MOVED)
+    with town.client(tries=1) as client:
+        (delivery,) = town.loop(client)
+        town.broker.answers.fail(503)
+        delivery.later("crm.away", 600_000)
+        with pytest.raises(Refused) as refused:
+            delivery.later("Dupont is away")
+
+    assert ("client.away", "ends.code") == (town.told[-1][1], refused.value.code)
+    town.broker.advance(60_000)
+    assert ["Martin"] == town.take()
+
+
 def test_a_rejection_names_its_code_and_may_come_again_when_it_is_replayed(town: Town) -> None:
     town.broker.declare(somebody("Martin"), MOVED)
     with town.client() as client:
@@ -330,10 +356,12 @@ async def test_the_same_without_blocking(town: Town) -> None:
             found.append(delivery.facts.delivery_id)
             if len(found) == 1:
                 await delivery.rejected("crm.no-such-file")
+            elif len(found) == 2:
+                await delivery.later("crm.away", 0)
             else:
                 await delivery.applied()
 
-    assert 3 == len(found)
+    assert (4, 3) == (len(found), len(set(found)))
     assert ["rejected", "applied", "applied"] == list(town.broker.deliveries(TOWN).values())
     assert 1 == len(slept)
 

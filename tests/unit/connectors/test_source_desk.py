@@ -4,7 +4,7 @@ import resource
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -214,6 +214,8 @@ async def test_what_the_broker_refuses_for_good_says_why_and_where(portal: Porta
         assert (None, None) == (item.draft, item.envelope)
         portal.broker.advance(86_400_000)
         assert 0 == await desk.work()
+        mended = await desk.publish(desk.accept(asked(), "1").declaration_id)
+        assert ("received", item) == (mended.state, replace(desk.of(item.declaration_id), key="1"))  # type: ignore[type-var]
 
 
 async def test_a_token_or_gate_key_that_ended_while_it_waited_is_replaced_and_it_is_signed_anew(portal: Portal) -> None:

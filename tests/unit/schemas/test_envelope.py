@@ -135,6 +135,11 @@ STEPS: dict[str, tuple[Any, str, str]] = {
         "envelope.sealed-size",
         "/sealed_fields/3",
     ),
+    "D a sealed field larger than its schema's longest value": (
+        lambda w: replace(w.signed(), sealed_fields=(*w.signed().sealed_fields[:-1], bytes(230 * 4096 + 16))),
+        "envelope.sealed-too-large",
+        "/sealed_fields/3",
+    ),
     "E a gate key that nobody holds": (
         lambda w: replace(w.signed(), gate_kid=w.town.kid),
         "directory.unknown-sealing-key",

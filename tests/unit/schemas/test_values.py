@@ -379,6 +379,7 @@ def test_a_schema_without_limits_has_the_limits_of_the_house():
     assert () == values.check(small({"type": "array", "items": "string"}), {"a": ["x"] * values.MAX_ITEMS})
     for kind, value, code in (
         ("string", "x" * (values.MAX_LENGTH + 1), "values.too-long"),
+        ("bytes", bytes(values.MAX_LENGTH + 1), "values.too-long"),
         ({"type": "array", "items": "string"}, ["x"] * (values.MAX_ITEMS + 1), "values.too-many"),
     ):
         with pytest.raises(Refused) as caught:

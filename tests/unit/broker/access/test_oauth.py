@@ -101,7 +101,13 @@ async def test_an_assertion_counts_once_even_when_its_end_is_near(here: World) -
         {"aud": None},
         {"aud": CAF},
         {"aud": "http://broker.example/oauth2/token"},
-        {"aud": ["urn:unefois:broker", CAF]},
+        {"aud": [CAF]},
+        {"aud": []},
+        {"aud": [["urn:unefois:broker"]]},
+        {"jti": "\ud800"},
+        {"nbf": float("inf")},
+        {"exp": float("nan")},
+        {"more": {"\udfff": 1}},
         {"exp": None},
         {"exp": 0},
         {"exp": 2**40},
@@ -120,6 +126,28 @@ async def test_an_assertion_counts_once_even_when_its_end_is_near(here: World) -
 async def test_an_assertion_that_says_something_else_is_refused(here: World, changes: dict[str, Any]) -> None:
     client = await pinned(here)
     assert "oauth.assertion" == await code_of(client, client.assertion(**changes))
+
+
+async def test_a_list_of_us_alone_is_an_audience_and_one_with_others_is_refused_by_name(here: World) -> None:
+    client = await pinned(here)
+    await client.redeem(client.assertion(aud=[here.home.party]))
+
+    for audience in ([here.home.party, CAF], [CAF, here.home.party], [here.home.party] * 2):
+        assert "oauth.audiences" == await code_of(client, client.assertion(aud=audience))
+
+
+async def test_a_fraction_of_a_second_is_a_date_and_ends_no_sooner_than_it_says(here: World) -> None:
+    client = await pinned(here)
+    end = here.clock() // 1000 + 60.5
+    proven = await client.prove(client.assertion(exp=end, iat=end - 60.25, nbf=end - 60.25))
+
+    assert (end + 30) * 1000 == proven.until
+    await client.redeem(client.assertion(exp=end))
+
+
+async def test_a_kid_that_is_half_a_character_names_no_key(here: World) -> None:
+    client = await pinned(here)
+    assert "oauth.assertion" == await code_of(client, client.assertion({"kid": "\ud800"}))
 
 
 async def test_no_algorithm_but_that_of_the_keys_kind_counts(here: World) -> None:

@@ -103,11 +103,15 @@ class TestDeclare:
         assert first == told["corrects"]
         assert [RENNES] == [step["recipient"] for step in told["steps"] if step["progress"] != "withheld"]
 
-    def test_the_same_id_with_other_content_is_refused(self, unefois: Program, move: Path) -> None:
+    def test_the_same_id_is_the_same_declaration_and_with_other_content_is_refused(
+        self, unefois: Program, move: Path
+    ) -> None:
         id_ = "01a20dce-3751-7856-9d3b-c59e92991efd"
-        assert id_ == declare(unefois, move, "--id", id_)["declaration"]
+        first, again = (declare(unefois, move, "--id", id_) for _ in range(2))
+        assert first | {"repeated": True} == again
 
-        error = unefois.error("declare", move, "--type", "address.changed", "--id", id_, code=3)
+        other = changed(move, occupants=2)
+        error = unefois.error("declare", other, "--type", "address.changed", "--id", id_, code=3)
 
         assert "intake.id-reused" == error["code"]
 

@@ -211,6 +211,35 @@ class TestRefused:
         problems = check(load(**clear))
         assert [False] * told == [one.serious for one in problems if one.fault.code == "settings.mail-in-clear"]
 
+    @pytest.mark.parametrize(
+        ("listen", "proxies", "told"),
+        [
+            ("127.0.0.1:1", (), 0),
+            ("none", (), 0),
+            ("0.0.0.0:1", (), 1),
+            ("192.0.2.1:1", (), 1),
+            ("0.0.0.0:1", ("10.0.0.1/32",), 0),
+        ],
+    )
+    def test_http_in_clear_beyond_this_machine_is_told(self, listen: str, proxies: tuple[str, ...], told: int) -> None:
+        problems = check(load(listen=listen, trusted_proxies=proxies))
+        assert [False] * told == [one.serious for one in problems if one.fault.code == "settings.http-in-clear"]
+
+    @pytest.mark.parametrize(
+        ("chosen", "told"),
+        [
+            ({}, 0),
+            ({"listen": "0.0.0.0:1"}, 1),
+            ({"trusted_proxies": ("10.0.0.1/32",)}, 1),
+            ({"listen": "0.0.0.0:1", "party": "urn:fr:siret:13002526500013"}, 0),
+        ],
+    )
+    def test_a_name_that_every_broker_has_is_told_where_others_rely_on_it(
+        self, chosen: dict[str, Any], told: int
+    ) -> None:
+        problems = check(load(**chosen))
+        assert [False] * told == [one.serious for one in problems if one.fault.code == "settings.party-of-everybody"]
+
     def test_kafkas_brokers_are_separated_by_commas_and_its_password_is_in_no_repr(self) -> None:
         settings = load(**KAFKA)
         assert ("one.example:9092", "two.example:9092") == settings.kafka_bootstrap

@@ -7,6 +7,7 @@ import httpx2
 import pytest
 import pytest_asyncio
 
+from broker.web import registry
 from broker.web.agencies.frame import ALWAYS, BODY_BYTES
 from broker.web.app import build
 from tests.world import world
@@ -62,7 +63,7 @@ async def test_a_batch_may_weigh_what_its_route_says(client: httpx2.AsyncClient)
 
 
 async def test_the_registry_says_by_itself_that_a_schema_is_too_large(client: httpx2.AsyncClient) -> None:
-    large = b'{"schema": "' + b" " * (2 * BODY_BYTES) + b'"}'
+    large = b'{"schema": "' + b" " * registry.BODY_BYTES + b'"}'
     path = "/registry/subjects/x/versions"
     assert 422 == (await client.post(path, content=large)).status_code
     assert 413 == (await client.post(path, content=large * 3)).status_code

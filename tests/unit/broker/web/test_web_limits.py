@@ -21,6 +21,27 @@ def test_no_two_bursts_meet_at_a_full_minute() -> None:
         quota.take("a")
 
 
+def test_what_costs_more_is_charged_before_and_refused_with_the_time_until_there_is_so_much() -> None:
+    clock = Clock()
+    quota = Quota("client", 60, clock)
+    assert 20 == quota.take("a", 40).left
+    with pytest.raises(Refused) as refused:
+        quota.take("a", 30)
+    assert (10, 20) == (refused.value.details["after"], quota.standing("a").left)
+    clock.pass_(10_000)
+    assert 0 == quota.take("a", 30).left
+    clock.pass_(60_000)
+    assert 0 == quota.take("a", 1_000).left  # never more than there can be
+
+
+def test_what_is_owed_is_charged_whatever_is_left_and_never_for_longer_than_a_window() -> None:
+    clock = Clock()
+    quota = Quota("client", 60, clock)
+    assert [50, 0, 0] == [quota.owe("a", cost).left for cost in (10, 1_000, 1)]
+    clock.pass_(60_000)
+    assert 60 == quota.standing("a").left
+
+
 def test_a_clock_that_goes_back_keeps_nobody_out_for_longer_than_a_window() -> None:
     clock = Clock()
     quota = Quota("client", 1, clock)

@@ -224,6 +224,17 @@ def test_a_body_is_read_no_further_than_a_schema_can_be_long(http: httpx2.Client
     assert told.json()["message"].startswith("registry.body: ")
 
 
+@pytest.mark.parametrize("path", [f"/subjects/{NAME}", f"/compatibility/subjects/{NAME}/versions/latest"])
+def test_a_schema_three_times_as_long_as_ours_is_not_looked_at(http: httpx2.Client, path: str):
+    assert 3 * max(len(each.schema.raw) for each in EVENTS) < registry.SCHEMA_BYTES
+    fits = TEXT + " " * (registry.SCHEMA_BYTES - len(TEXT.encode()))
+    told = http.post(path, json={"schema": f"{fits} "})
+
+    assert (422, 42201) == (told.status_code, told.json()["error_code"])
+    assert told.json()["message"].startswith("avro.schema-too-large: ")
+    assert 200 == http.post(path, json={"schema": fits}).status_code
+
+
 def test_a_schema_written_otherwise_is_the_same_schema_and_one_that_means_more_is_not(http: httpx2.Client):
     tree = json.loads(TEXT)
     reordered = dict(reversed(tree.items())) | {"name": "v1", "namespace": NAME.rpartition(".")[0]}

@@ -21,12 +21,14 @@ from tests.world import CAF
 
 pytestmark = pytest.mark.asyncio
 PROXY, STRANGER = "10.1.2.3", "192.0.2.9"
+OTHER_PROXY = "10.2.3.4"
+"""Believed about addresses alone."""
 
 
 @pytest.fixture
 def home_settings() -> Mapping[str, Any]:
     """A broker behind a proxy."""
-    return {"trusted_proxies": "10.0.0.0/8"}
+    return {"trusted_proxies": "10.0.0.0/8", "certificate_proxies": "10.1.0.0/16"}
 
 
 def certificate(name: str) -> x509.Certificate:
@@ -84,6 +86,16 @@ async def test_a_token_that_was_asked_for_with_a_certificate_is_good_with_it_alo
         assert refused == await shown(proxy, token, "nonsense")
         assert refused == await shown(proxy, token, ":nonsense:")
         assert refused == await shown(stranger, token, form(mine))  # past the proxy, with a header of one's own
+
+
+async def test_a_proxy_that_hands_on_what_clients_write_is_not_believed_about_certificates(served: Served) -> None:
+    mine, client = certificate("caf"), Client(served.here, CAF)
+    await client.pin(Scope.RECEIVE)
+    async with from_(served, PROXY) as proxy, from_(served, OTHER_PROXY) as other:
+        bound = await asked(proxy, client, **{"client-cert": escaped(mine)})
+        assert (401, "oauth.bound") == await shown(other, bound, escaped(mine))  # stolen, with a copy of what is public
+        unbound = await asked(other, client, **{"client-cert": escaped(mine)})
+        assert (200, None) == await shown(other, unbound)
 
 
 async def test_without_a_trusted_proxys_word_no_token_is_bound(served: Served) -> None:

@@ -190,3 +190,24 @@ async def test_a_body_may_not_be_smuggled_by_a_length_that_is_no_number(served: 
     request = httpx2.Request("POST", f"http://broker.example{PULL}", headers={"content-length": "-1"}, content=b"")
     request.headers["content-length"] = "+1"
     assert 413 == (await served.client.send(request)).status_code
+
+
+@pytest.mark.parametrize("half", [b"\\ud800", b"\\uDFFF", b"x\\udfff\\ud83d"])
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/subjects:resolve", b'{"subject": "%s"}'),
+        ("/v1/subjects:resolve", b'{"%s": 1}'),
+        ("/v1/declarations:batch", b'{"declarations": ["%s"]}'),
+        ("/v1/subscriptions", b'{"event_type": "%s"}'),
+        ("/v1/webhooks", b'{"url": "https://%s.example"}'),
+    ],
+)
+async def test_half_a_character_in_json_is_refused_as_json(served: Served, path: str, body: bytes, half: bytes) -> None:
+    caf = await served.caller(CAF)
+    assert (400, "api.json") == await caf.problem("POST", path, body % half)
+
+
+async def test_both_halves_of_a_character_are_a_character(served: Served) -> None:
+    caf = await served.caller(CAF)
+    assert (422, "api.field") == await caf.problem("POST", "/v1/subjects:resolve", b'{"subject": "\\ud834\\udd1e"}')

@@ -1,5 +1,6 @@
 """Limits over HTTP: who asks too much is told when to come again; one caller's quota is nobody else's."""
 
+import json
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,12 @@ import pytest
 import pytest_asyncio
 
 from broker.access.credentials import Scope
+from broker.web.agencies.bodies import b64u
 from broker.web.app import build
 from tests.clients import Client
 from tests.unit.broker.web.agencies.calls import Served
 from tests.unit.broker.web.agencies.test_api_tokens import FORM, KIND
-from tests.world import CAF, CPAM, world
+from tests.world import CAF, CPAM, MOVED, PORTAL, world
 
 pytestmark = pytest.mark.asyncio
 STATUS = "/v1/status"
@@ -68,6 +70,26 @@ async def test_an_address_that_spent_its_quota_gets_no_token_either_and_a_token_
 
     assert [200] * 5 == [await asked(client.assertion()) for _ in range(5)]
     assert [401] * 4 + [429] == [await asked("x.y.z") for _ in range(5)]
+
+
+async def test_a_schema_costs_its_address_what_it_takes_to_look_at_before_anybody_looks(served: Served) -> None:
+    path, body = "/registry/subjects/x", json.dumps({"schema": " " * 2_500}).encode()
+    answers = [await served.stranger.asks("POST", path, body) for _ in range(3)]
+
+    assert [404, 429, 429] == [each.status_code for each in answers]
+    assert ['"address";r=1;t=45', '"address";r=0;t=60'] == [each.headers["ratelimit"] for each in answers[:2]]
+    assert ("api.rate", "30") == (answers[1].json()["code"], answers[1].headers["retry-after"])
+
+
+async def test_what_a_batch_holds_that_is_refused_costs_as_much_as_one_by_one(served: Served) -> None:
+    portal = await served.caller(PORTAL)
+    good = [await served.here.home.desk.envelope(PORTAL, MOVED, served.here.moved()) for _ in range(3)]
+    path = "/v1/declarations:batch"
+    well = await portal.asks("POST", path, {"declarations": [b64u(one) for one in good]})
+    badly = await portal.asks("POST", path, {"declarations": [b64u(b"x"), b64u(b"y"), b64u(good[0])]})
+
+    assert ['"client";r=2;t=20', '"client";r=0;t=60'] == [each.headers["ratelimit"] for each in (well, badly)]
+    assert 429 == (await portal.asks("GET", STATUS)).status_code
 
 
 async def test_who_watches_the_machine_is_never_told_to_wait(served: Served) -> None:

@@ -67,6 +67,44 @@ async def test_a_rejected_delivery_is_a_dead_letter_and_is_tried_again_when_aske
     assert 1 == len(await opened(served.here, CAF, await caf.told("POST", "/v1/deliveries:pull", {})))
 
 
+async def test_a_delivery_given_back_comes_again_after_the_wait_that_was_asked_for_and_keeps_its_order(
+    served: Served,
+) -> None:
+    await moved(served)
+    await served.here.declare(MOVED, served.here.moved(effective_date="2027-01-01"))
+    caf = await served.caller(CAF)
+    (delivery,) = (await caf.told("POST", "/v1/deliveries:pull", {}))["deliveries"]
+    later = {"delivery": delivery["id"], "outcome": "later", "code": "crm.away", "after": 600}
+    done = {"results": [{"delivery": delivery["id"], "ok": True}]}
+
+    assert done == await caf.told("POST", "/v1/deliveries:ack", {"acknowledgements": [later]})
+    served.here.clock.pass_(599_999)
+    assert done == await caf.told("POST", "/v1/deliveries:ack", {"acknowledgements": [later]})
+    assert [] == (await caf.told("POST", "/v1/deliveries:pull", {}))["deliveries"]
+    served.here.clock.pass_(1)
+    (again,) = (await caf.told("POST", "/v1/deliveries:pull", {}))["deliveries"]
+    assert (delivery["id"], 1) == (again["id"], again["attempts"])
+
+
+@pytest.mark.parametrize(
+    ("end", "code"),
+    [
+        ({"outcome": "later"}, "api.later-with-code-alone"),
+        ({"outcome": "later", "code": "crm.away", "reason": "mapping"}, "api.later-with-code-alone"),
+        ({"outcome": "applied", "after": 5}, "api.after-without-later"),
+        ({"outcome": "later", "code": "crm.away", "after": 86_401}, "api.field"),
+        ({"outcome": "later", "code": "crm.away", "after": -1}, "api.field"),
+    ],
+)
+async def test_what_is_neither_an_end_nor_a_wait_is_refused(served: Served, end: dict[str, object], code: str) -> None:
+    await moved(served)
+    caf = await served.caller(CAF)
+    (delivery,) = (await caf.told("POST", "/v1/deliveries:pull", {}))["deliveries"]
+
+    told = {"acknowledgements": [{"delivery": delivery["id"], **end}]}
+    assert (422, code) == await caf.problem("POST", "/v1/deliveries:ack", told)
+
+
 async def test_what_is_anothers_is_as_unknown_as_what_never_was(served: Served) -> None:
     await moved(served)
     caf, cpam = await served.caller(CAF), await served.caller(CPAM)

@@ -116,6 +116,27 @@ async def test_what_was_refused_or_could_not_be_done_is_not_kept_and_may_come_ag
     assert 202 == (await one(portal, content)).status_code
 
 
+@pytest.mark.databases
+@pytest.mark.parametrize(("name", "most"), [("KEYS", 4), ("KEPT_BYTES", 4 * 100)])
+async def test_what_is_kept_of_one_administration_is_bounded_and_the_oldest_goes_first(
+    served: Served, monkeypatch: pytest.MonkeyPatch, name: str, most: int
+) -> None:
+    answers, clock = served.here.home.answers, served.here.clock
+    monkeypatch.setattr(f"broker.answers.{name}", most, raising=False)
+    for party in (CAF, PORTAL):
+        for number in range(5):
+            claim = await answers.claim(party, str(number), b"r" * 32)
+            assert isinstance(claim, Claim)
+            if number < 4 or party == PORTAL:
+                await answers.keep(claim, Answer(200, "{}", bytes(100)))
+            clock.pass_(1)
+
+    kept = [await answers.claim(PORTAL, str(number), b"r" * 32) for number in range(5)]
+    assert [Claim, Claim, Answer, Answer, Answer] == [type(one) for one in kept]
+    others = [await answers.claim(CAF, str(number), b"r" * 32) for number in range(4)]
+    assert [Answer] * 4 == [type(one) for one in others]
+
+
 async def test_while_the_first_is_under_way_the_second_is_told_to_wait(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,7 +8,7 @@ import pytest
 from broker.access.credentials import Scope
 from tests.clients import Client
 from tests.unit.broker.web.agencies.calls import Caller, Served
-from tests.world import CAF
+from tests.world import CAF, CPAM
 
 pytestmark = pytest.mark.asyncio
 FORM = "application/x-www-form-urlencoded"
@@ -59,6 +59,39 @@ async def test_what_is_wrong_is_told_in_the_words_of_the_standard(served: Served
         (await asked(served, client_assertion=good), (401, "invalid_client")),
     ):
         assert error == (answer[0], answer[1].get("error")), answer
+
+
+async def test_another_clients_id_beside_an_assertion_is_refused_and_ones_own_is_not(served: Served) -> None:
+    client = Client(served.here, CAF)
+    await client.pin(Scope.RECEIVE)
+
+    status, told = await asked(served, client_assertion=client.assertion(), client_id=CPAM)
+    assert (401, "invalid_client", "oauth.client-id") == (status, told["error"], told["code"])
+    assert 200 == (await asked(served, client_assertion=client.assertion(), client_id=CAF))[0]
+
+
+@pytest.mark.parametrize(
+    ("shown", "scheme"),
+    [("Basic eDp5", "Basic"), ("Bearer x", "Bearer"), ("Digest username=x", "Digest"), ("", "Basic"), ("(", "Basic")],
+)
+async def test_who_shows_themselves_in_a_header_is_asked_by_its_scheme(served: Served, shown: str, scheme: str) -> None:
+    client = Client(served.here, CAF)
+    await client.pin(Scope.RECEIVE)
+    told = urlencode({"grant_type": "client_credentials"})
+    both = urlencode({"grant_type": "client_credentials", "client_assertion_type": KIND, "client_assertion": "x"})
+    for form in (told, both):
+        response = await served.stranger.asks(
+            "POST", "/oauth2/token", form.encode(), content_type=FORM, authorization=shown
+        )
+        assert (401, "invalid_client") == (response.status_code, response.json()["error"])
+        assert f'{scheme} realm="oauth2"' == response.headers["www-authenticate"]
+
+
+async def test_half_a_character_in_an_assertion_is_no_fault_of_ours(served: Served) -> None:
+    client = Client(served.here, CAF)
+    await client.pin(Scope.RECEIVE)
+    status, told = await asked(served, client_assertion=client.assertion(jti="\ud800"))
+    assert (401, "invalid_client") == (status, told["error"])
 
 
 async def test_only_a_form_is_read(served: Served) -> None:
