@@ -26,10 +26,11 @@ READERS = {
     "the composition, which hands clock and chance to the others": [
         *("broker/wiring.py", "broker/founding.py", "broker/observe.py", "broker/cli/demo/stage.py"),
         *("broker/settings/choices.py", "broker/settings/forms.py", "broker/cli/keys.py"),
-        *("broker/surroundings.py", "broker/restoring.py", "broker/upgrading.py"),
+        *("broker/surroundings.py", "broker/restoring.py", "broker/upgrading.py", "broker/succeeding.py"),
         *("connectors/driving.py", "connectors/source_serve.py", "connectors/testing.py"),
     ],
     "names that no other has": ["broker/endings/memory.py"],
+    "a key that nobody else is to have, of what is compared with itself alone": ["broker/checks/aside.py"],
     "a default that a test replaces": [
         *("broker/behind.py", "broker/web/agencies/waiting.py", "connectors/blocking.py", "broker/cli/watch.py"),
     ],
