@@ -41,11 +41,17 @@ async def test_the_same_id_with_other_bytes_is_refused_and_the_first_stays(door:
     await door.arrives(lambda: home.intake.accept(first))
 
 
-def test_a_person_who_gives_an_id_twice_is_told_so(person: Person) -> None:
+def test_a_person_who_says_it_again_under_its_id_is_answered_as_before_and_something_else_is_refused(
+    person: Person,
+) -> None:
     words = ("declare", person.file, "--type", "address.changed", "--id", ID)
-    declared = person.program.told(*words)["declaration"]
-
-    person.is_told(words, "intake.id-reused", "/payload/declaration_id", exit_code=3, notes=1)
-
-    assert ID == declared
+    first = person.program.told(*words)
     assert 1 == person.program.told("run", "--once")["routed"]
+    again = person.program.told(*words)
+    other = person.write(person.record() | {"occupants": 7})
+
+    person.is_told(("declare", other, *words[2:]), "intake.id-reused", "/payload/declaration_id", exit_code=3)
+
+    assert (ID, False, True) == (first["declaration"], first["repeated"], again["repeated"])
+    assert first["received_at"] == again["received_at"]
+    assert 0 == person.program.told("run", "--once")["routed"]
