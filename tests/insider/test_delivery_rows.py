@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.asyncio, pytest.mark.databases]
 HERS = ["subject", "new_address"]
 Edit = tuple[Row, PartyId]
 """The row as it is edited, and who pulls then."""
-FRESH = {"state": "pending", "reason": None, "code": None, "done_at": None, "lease_until": None}
+FRESH = {"state": "pending", "reason": None, "code": None, "done_at": None, "lease_until": None, "available_at": 0}
 
 
 async def planned(watch: Watch, *fields: str) -> Row:
