@@ -60,7 +60,7 @@ ROWS: Final[Mapping[str, tuple[str, ...]]] = {
     "replay, other bytes": _tests(
         REPLAYS,
         "test_the_same_id_with_other_bytes_is_refused_and_the_first_stays",
-        "test_a_person_who_gives_an_id_twice_is_told_so",
+        "test_a_person_who_says_it_again_under_its_id_is_answered_as_before_and_something_else_is_refused",
     ),
     "unknown schema": _tests(
         SCHEMAS,

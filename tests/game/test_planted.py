@@ -18,7 +18,7 @@ SURE = 200 if PROOF else 24
 """Where a guess is confirmed there is nothing to learn first."""
 
 
-@pytest.mark.more
+@pytest.mark.proof
 @pytest.mark.parametrize("leak", LEAKS)
 async def test_a_planted_leak_is_won_by_who_can_use_it_and_by_nobody_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, leak: str

@@ -21,12 +21,14 @@ ROUNDS = 60
 SURE = bounds(ROUNDS)[1] + 1
 
 
+@pytest.mark.proof
 async def test_how_many_deliveries_a_window_has_is_seen_by_everybody(tmp_path: Path) -> None:
     async with board(tmp_path) as made:
         rounds = await made.play(["more"], ROUNDS, 4)
     assert all(adversary.wins(rounds, party) >= SURE for party in CAST)
 
 
+@pytest.mark.proof
 async def test_a_source_that_asks_how_far_its_declaration_is_learns_how_many_heard(tmp_path: Path) -> None:
     async with board(tmp_path) as made:
         rounds = await made.play(["alone"], ROUNDS, 5)
@@ -66,6 +68,7 @@ async def test_deliveries_that_are_closed_in_one_window_with_one_fact_were_under
     assert [EntryKind.CLOSED.value] * 3 + [EntryKind.FACT.value] == kinds
 
 
+@pytest.mark.proof
 async def test_a_party_that_lists_a_key_between_two_acts_learns_nothing_of_them(tmp_path: Path) -> None:
     async with board(tmp_path) as made:
         made.between = lambda: list_a_key(made)
