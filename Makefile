@@ -22,7 +22,7 @@ demo-cluster: $(VENV)/dev
 	@$(BIN)/python -m tests.services.demo
 
 test: check
-	$(BIN)/python -m pytest -n 2 -m "not proof" --durations=10 -rs
+	$(BIN)/python -m pytest -n 3 -m "not proof" --durations=10 -rs
 
 # The same in a strange place: another user, Python, language, zone and umask, a path with spaces, a clock near 0.
 test-strange: $(VENV)/dev
