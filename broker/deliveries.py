@@ -118,6 +118,8 @@ class Delivery(Planned):
     lease_until: Instant | None
     reason: Reason | None
     code: str | None
+    mac: bytes | None = field(repr=False)
+    """Of id and tag (`broker.rows.macs`); None in a home from before."""
 
     def under_lease(self, at: Instant) -> bool:
         """Whether its recipient has it in hand."""
@@ -217,6 +219,7 @@ def _delivery(row: Row[Any]) -> Delivery:
         lease_until=row.lease_until,
         reason=Reason(row.reason) if row.reason is not None else None,
         code=row.code,
+        mac=row.mac,
     )
 
 
@@ -232,14 +235,15 @@ def record(
     basis: str | None = None,
     sealed_to: Kid | None = None,
     written: Instant | None = None,
+    plan: bytes | None = None,
 ) -> LeafHash:
     """Write a delivery's step into the ledger, in the transaction that makes it true. Returns the leaf hash.
 
-    `basis` of a plan and a release: its grant's; `sealed_to` of a release: the recipient's key. Once it is committed it
-    is said in the log, too, and is a span: since when it was planned.
+    `basis` of a plan and a release: its grant's; `sealed_to` of a release: the recipient's key; `plan`: what a release
+    has to commit to (`Steps.plan`). Once it is committed it is said in the log, too, and is a span: since when it was
+    planned. Raises Refused `gate.not-as-planned`.
     """
-    tx.after(lambda: _say(kind, planned, at, reason))
-    return recorder.record(
+    leaf = recorder.record(
         tx,
         kind,
         at,
@@ -258,8 +262,11 @@ def record(
         sealed_to=sealed_to,
         tag=planned.tag,
         plan_blind=planned.plan_blind,
+        plan=plan,
         written=written,
     )
+    tx.after(lambda: _say(kind, planned, at, reason))
+    return leaf
 
 
 def _say(kind: FactKind, planned: Planned, at: Instant, reason: Reason | None) -> None:

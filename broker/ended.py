@@ -191,6 +191,7 @@ class Endings(ABC):
       (`broker.completing`).
     * `look` sees every record whose `write` has returned before it was called, in any process.
     * The mark never falls while it is of one ledger, and only who saw the newest one moves it.
+    * What counts once is spent once, in whatever process, until it could not count any more.
     """
 
     journal: str
@@ -234,6 +235,13 @@ class Endings(ABC):
     async def compact(self, before: Instant, over: Mapping[str, Instant]) -> int:
         """Of records older than `before` keep the newest of each object; of a table in `over` not even that, where the
         object is over since before the instant named there. Returns how many went. Raises as `write`.
+        """
+
+    @abstractmethod
+    async def spend(self, digest: bytes, until: Instant, at: Instant) -> bool:
+        """Remember what counts once, by its digest (32 bytes): True for who comes first, durably; False from then on.
+
+        It may be forgotten after `until`, a function of what was digested; `at`: now. Raises Unavailable as `write`.
         """
 
     async def close(self) -> None:

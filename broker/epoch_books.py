@@ -12,7 +12,7 @@ from typing import Final
 from sqlalchemy import delete, select
 
 from broker.crashpoints import mark
-from broker.ended import Ending
+from broker.ended import Ended, Ending
 from broker.observe import logger
 from broker.ports import KeyKind, KeyStore
 from broker.store.columns import RowName
@@ -76,6 +76,16 @@ async def untold(tx: Transaction, keys: KeyStore) -> list[Ending]:
         for table, of, opened in known
         if ended.newest(table, of) is None
     ]
+
+
+def gates_opened(ended: Ended, keys: KeyStore) -> dict[Kid, int]:
+    """When the gate keys of the key store were opened, oldest first, by the journal of endings; without the ended."""
+    kids = [Kid(bytes.fromhex(name)) for name in keys.names(KeyKind.GATE)]
+    told = {kid: ended.newest(gate_epochs.name, kid) for kid in kids}
+    opened = {kid: one.told["opened_at"] for kid, one in told.items() if one is not None and one.least == 0}
+    return {
+        kid: opened[kid] for kid in sorted(opened, key=lambda kid: (opened[kid], ended.number(gate_epochs.name, kid)))
+    }
 
 
 def named(kind: KeyKind, name: str) -> tuple[str, bytes]:

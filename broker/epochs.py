@@ -13,6 +13,7 @@ Source: docs/architecture.md, "What destroying means".
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from sqlalchemy import select
 
@@ -132,8 +133,23 @@ class Epochs:
                 for row in self._rows.valid(gate_epochs.name, rows)
             ]
 
+    async def gates_over(self, retention_ms: int, overlap_ms: int) -> list[Kid]:
+        """The gate keys that are in the key store, are closed, and were opened so long ago, oldest first. When one was
+        opened says the journal of endings: whoever edits its row puts nothing off. `overlap_ms`: how long one whose row
+        does not count is taken to be open beside the next.
+        """
+        at = self._clock()
+        async with self._store.read() as tx:
+            rows = await tx.execute(select(gate_epochs))
+            sound = {row.kid: row for row in self._rows.valid(gate_epochs.name, rows)}
+            opened = books.gates_opened(await tx.endings(), self._keys)
+        closed = {kid: at - opened[later] > overlap_ms for kid, later in pairwise(opened)}
+        closed |= {kid: _closed(row.closed_at, at) for kid, row in sound.items()}
+        return [kid for kid, since in opened.items() if at - since >= retention_ms and closed.get(kid, False)]
+
     async def destroy_gate(self, kid: Kid) -> None:
-        """End an epoch: everything that was sealed to its key is noise from now on, in every copy and backup.
+        """End an epoch: everything that was sealed to its key is noise from now on, in every copy and backup. One whose
+        row somebody has edited or taken away ends, too, where the journal of endings knows a later one.
 
         Raises Refused: `epochs.unknown`, `epochs.still-open`, `clock.ahead`, `clock.behind`.
         """
@@ -141,15 +157,16 @@ class Epochs:
         async with self._store.begin() as tx:
             await tx.lock_exclusive([LOCK])
             there = (await tx.execute(select(gate_epochs).where(gate_epochs.c.kid == kid))).one_or_none()
-            row = self._rows.one(gate_epochs.name, there)
-            if row is None:
+            row, at, ended = self._rows.one(gate_epochs.name, there), self._clock(), await tx.endings()
+            if row is None and kid not in list(books.gates_opened(ended, self._keys))[:-1]:
                 raise Refused("epochs.unknown", "/kid")
-            at = self._clock()
-            if row.closed_at is None or row.closed_at >= at:
+            if row is not None and not _closed(row.closed_at, at):
                 raise Refused("epochs.still-open", "/kid")
-            said = (await tx.endings()).ended(gate_epochs.name, kid)
-            if row.destroyed_at is None or not (said or kid.hex() not in self._keys.names(KeyKind.GATE)):
-                await self._signer.change(tx, gate_epochs, row, {"destroyed_at": at})
+            said = ended.ended(gate_epochs.name, kid)
+            struck = said if row is None else row.destroyed_at is not None
+            if not struck or not (said or kid.hex() not in self._keys.names(KeyKind.GATE)):
+                if row is not None:
+                    await self._signer.change(tx, gate_epochs, row, {"destroyed_at": at})
                 tx.end(Ending.of(gate_epochs.name, kid, at=at, destroyed_at=at))
                 self._recorder.record(tx, FactKind.EPOCH_DESTROYED, at, detail=kid)
         mark("epochs.gate-destruction-written")
@@ -391,3 +408,7 @@ async def living_consent(tx: Transaction, rows: RowReader) -> list[tuple[int, In
     living = select(consent_epochs).where(consent_epochs.c.destroyed_at.is_(None)).order_by(consent_epochs.c.epoch)
     found = rows.valid(consent_epochs.name, await tx.execute(living))
     return [(row.epoch, Instant(row.opened_at)) for row in found]
+
+
+def _closed(closed_at: int | None, at: Instant) -> bool:
+    return closed_at is not None and closed_at < at

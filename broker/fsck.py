@@ -10,7 +10,7 @@ verified again, unless everything is asked for, or anything is found: then all o
 Source: docs/adr/0035-fsck-marks-what-was-clean.md.
 """
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -39,7 +39,7 @@ from broker.checks.ledger import Ledger, left
 from broker.checks.marks import Changed, Mark, Marks
 from broker.checks.parts import Part
 from broker.checks.rules import Rules
-from broker.checks.told import of_rows
+from broker.checks.told import of_rows, tags_of
 from broker.openings import Openings
 from broker.ports import Clock, KeyStore, Log
 from broker.rows.macs import RowMacs
@@ -48,7 +48,7 @@ from broker.store.engine import Store, Transaction
 from schemas.catalogue import Catalogue
 from schemas.errors import Corrupt, Fault, Refused, Unavailable
 from schemas.facts import Facts
-from schemas.names import Instant
+from schemas.names import DeliveryId, Instant
 from schemas.note import VerifierKey
 
 _WRONG = (Refused, Corrupt, ValueError, TypeError, KeyError, AttributeError)
@@ -200,7 +200,7 @@ class _Passage:
             for finding in left(self._aside):
                 yield finding
         if self._before.left():
-            left_over = self._judged(Part(-2, {}), self._before.left(), ground)
+            left_over = self._judged(Part(-2, {}), self._before.left(), {}, ground)
             async for finding in _guarded("first-ledger", left_over):
                 yield finding
         async for finding in self._counts.check(self._tx):
@@ -229,7 +229,7 @@ class _Passage:
         for name, check in self._of_rows(part, entries, ground).items():
             for finding in _guarded_one(name, check):
                 yield finding
-        async for finding in _guarded("declarations", self._judged(part, entries, ground)):
+        async for finding in _guarded("declarations", self._judged(part, entries, tags_of(told), ground)):
             yield finding
 
     def _of_rows(self, part: Part, entries: list[Facts], ground: Ground) -> dict[str, Iterator[Finding]]:
@@ -240,7 +240,9 @@ class _Passage:
             "letters": letters.check(part, entries, erased) if nobodys else iter(()),
         }
 
-    async def _judged(self, part: Part, entries: list[Facts], ground: Ground) -> AsyncIterator[Finding]:
+    async def _judged(
+        self, part: Part, entries: list[Facts], tags: Mapping[bytes, DeliveryId], ground: Ground
+    ) -> AsyncIterator[Finding]:
         """A part's rows against what the ledgers say of its citizens."""
         erased, tx = self._ledger.erased_until, self._tx
         keys, destroyed = ground.epoch_keys, ground.destroyed
@@ -251,7 +253,7 @@ class _Passage:
             return
         gone = await declarations.gone(tx, part, entries, ground.horizon, erased)
         self._aside.forget(gone)
-        told = declarations.Told(entries, gone, erased)
+        told = declarations.Told(entries, gone, erased, tags)
         check = declarations.check(part, told, await declarations.roots(tx, part), ground)
         for finding in _guarded_one("declarations", check):
             yield finding

@@ -3,7 +3,7 @@
 Refuses: to answer before the ledger entry is committed; to open a field that the grant does not name today; a delivery
 that is another's, or that was not handed out.
 Keeps: for one grant, no `released` entry after its `revoked` entry; every answer has its entry, committed before it;
-one delivery that cannot be opened does not close the others.
+one delivery that cannot be opened does not close the others; nothing is released that the ledger does not call planned.
 Source: docs/protocol.md, section 6; docs/architecture.md, "Transactions that matter".
 """
 
@@ -26,6 +26,7 @@ from broker.observe import logger
 from broker.openings import Opened, Openings
 from broker.ports import Clock
 from broker.recorder import Recorder
+from broker.steps import NONE, Ledgered, Steps
 from broker.store.columns import RowName
 from broker.store.engine import Store, Transaction
 from broker.store.tables import deliveries, gate_epochs
@@ -40,7 +41,7 @@ from schemas.errors import Corrupt, Refused
 from schemas.facts import FactKind
 from schemas.hpke import SealingKey
 from schemas.locked import manifest_of
-from schemas.names import DeliveryId, GrantId, Instant, Kid, PartyId, Reason
+from schemas.names import DeliveryId, GrantId, Instant, Kid, LeafHash, PartyId, Reason
 from schemas.release import LockedDelivery, Release, Statement, indices, make_release, open_locked, seal_releases
 from schemas.signing import PrivateKey
 
@@ -76,6 +77,8 @@ class _Ground:
     consent_keys: Mapping[GrantId, bytes] = field(repr=False)
     unsound: Collection[GrantId]
     subscriptions: Mapping[bytes, Subscription]
+    steps: Mapping[DeliveryId, Steps]
+    """What the ledger says of each."""
     released: Mapping[DeliveryId, Opened]
     """The entry of what was released before, as it is wanted now, under a lease that runs: it says so once."""
     ended: Ended
@@ -125,6 +128,7 @@ class Gate:
         catalogue: Catalogue,
         recorder: Recorder,
         openings: Openings,
+        ledgered: Ledgered,
         mailbox: Mailbox,
         cosigning: Cosigning,
         party: PartyId,
@@ -138,6 +142,7 @@ class Gate:
         self._catalogue = catalogue
         self._recorder = recorder
         self._openings = openings
+        self._ledgered = ledgered
         self._cosigning = cosigning
         self._party = party
         self._clock = clock
@@ -205,6 +210,11 @@ class Gate:
         opened = _Opened(ground.at, ground.recipient)
         for delivery in wanted:
             reason = self._why_not(delivery, ground)  # paused, narrowed, revoked, expired: nothing opens
+            if reason is None and ground.steps.get(delivery.id, NONE).plan is None:
+                # By the ledger it has ended, or was never planned: somebody has edited a row. It waits where it is.
+                logger().error("gate.not-as-told", delivery=delivery.id, recipient=delivery.recipient)
+                opened.withheld.append((delivery.id, Reason.UNSOUND))
+                continue
             if reason is not None:
                 if reason is Reason.UNSOUND:  # it waits where it is: nobody said that it is not to be delivered
                     logger().error("consents.unsound", grant=delivery.grant_id)
@@ -214,6 +224,7 @@ class Gate:
                 continue
             try:
                 locked, dek = self._unlocked(delivery, ground)
+                release = self._release(tx, delivery, locked, dek, ground)
             except Refused as fault:  # faulty at its source, or changed in the mailbox: it closes no other
                 if fault.code == "gate.not-as-planned":
                     logger().error("gate.not-as-planned", delivery=delivery.id, recipient=delivery.recipient)
@@ -221,7 +232,7 @@ class Gate:
                 await self._mailbox.park(tx, delivery, why, ground.at)
                 opened.withheld.append((delivery.id, why.reason))
                 continue
-            opened.releases.append(self._release(tx, delivery, locked, dek, ground))
+            opened.releases.append(release)
             if delivery.id not in ground.released:
                 opened.anew.append(delivery.id)
             opened.locked.append(locked)
@@ -251,6 +262,7 @@ class Gate:
         key = directory.current_sealing_key(recipient, at)
         grants = await registry.of_pairs(tx.conn, {one.grant_id: one.subject for one in wanted})
         consent_keys = await registry.consent_keys_of(tx.conn, grants.values(), self._keyring.consent_epochs())
+        steps = await self._ledgered.of(tx, wanted)
         return _Ground(
             at=at,
             directory=directory,
@@ -261,7 +273,8 @@ class Gate:
             ended=ended,
             consent_keys=consent_keys,
             unsound=await registry.unsound(tx.conn, grants.values(), consent_keys),
-            released=await self._released(tx, [one for one in wanted if one.under_lease(at)], key.kid),
+            steps=steps,
+            released=await self._released(tx, [one for one in wanted if one.under_lease(at)], steps, key.kid),
             subscriptions=await self._lookup.subscriptions_by_id(tx),
         )
 
@@ -269,14 +282,13 @@ class Gate:
         """Why this delivery must stay closed at this instant, or None."""
         if delivery.state is DeliveryState.WITHHELD and delivery.reason is not None:
             return delivery.reason
-        grant = ground.grants.get(delivery.grant_id)
+        grant, subscription = ground.grants.get(delivery.grant_id), ground.subscriptions.get(delivery.subscription)
         if grant is None or delivery.grant_id in ground.unsound or not _of(grant, delivery):
             return Reason.UNSOUND  # gone, or not what its key is bound to: somebody has edited a row
+        if subscription is not None and not _under(subscription, delivery):
+            return Reason.UNSOUND  # approved for somebody else, or something else; None: its row lost its seal
         event = self._catalogue.by_id(delivery.schema)
         names = [event.names[index] for index in indices(delivery.fields, len(event.names))]
-        subscription = ground.subscriptions.get(delivery.subscription)  # None: its row lost its seal
-        if subscription is not None and not _under(subscription, delivery):
-            return Reason.UNSOUND  # approved for somebody else, or something else
         # Asked for anew after its end, or approved anew for less: what it was planned under has ended.
         if subscription is None or not _approved(subscription, names):
             return Reason.ENDED
@@ -296,17 +308,21 @@ class Gate:
         )
         return at_release(grant, facts, delivery.purpose, names, ground.at)
 
-    async def _released(self, tx: Transaction, leased: Sequence[Delivery], kid: Kid) -> dict[DeliveryId, Opened]:
+    async def _released(
+        self, tx: Transaction, leased: Sequence[Delivery], steps: Mapping[DeliveryId, Steps], kid: Kid
+    ) -> dict[DeliveryId, Opened]:
         """What was released to this key before, just as it is planned: a recipient that asks twice makes one fact."""
+        before = {
+            step.leaf: (one, step.entry)
+            for one in leased
+            if one.state is DeliveryState.RELEASED and (step := steps.get(one.id, NONE).released) is not None
+        }
+        opened = await self._openings.of_leaves(tx, {leaf: entry for leaf, (_, entry) in before.items()})
         found = {}
-        for delivery in leased:
-            if delivery.state is not DeliveryState.RELEASED:
-                continue
-            for one in await self._openings.of_subject(tx, delivery.subject, FactKind.RELEASED.value):
-                if one.facts.delivery == delivery.id:
-                    if (one.opening.plan_blind, one.facts.sealed_to) == (delivery.plan_blind, kid):
-                        found[delivery.id] = one
-                    break
+        for leaf, one in opened.items():
+            delivery, _ = before[LeafHash(leaf)]
+            if (one.facts.delivery, one.facts.sealed_to) == (delivery.id, kid):
+                found[delivery.id] = one
         return found
 
     async def _mark_released(self, tx: Transaction, ids: Sequence[DeliveryId], at: Instant) -> None:
@@ -358,6 +374,7 @@ class Gate:
                 ground.at,
                 basis=basis,
                 sealed_to=ground.recipient.kid,
+                plan=ground.steps[delivery.id].plan,
             )
         )
         pseudonym, version = self._identity.pseudonym(delivery.subject, ground.sector)

@@ -42,6 +42,7 @@ from broker.deliveries import (
 )
 from broker.observe import logger
 from broker.recorder import Recorder
+from broker.steps import NONE, Ledgered
 from broker.store.columns import RowName
 from broker.store.engine import Transaction
 from broker.store.tables import dead_letters, deliveries, paused_subscriptions
@@ -158,8 +159,9 @@ _HANDED: Final = _THESE.values(
 class Mailbox:
     """The queues of all agencies, inside the caller's transaction."""
 
-    def __init__(self, recorder: Recorder, patience: Patience) -> None:
+    def __init__(self, recorder: Recorder, ledgered: Ledgered, patience: Patience) -> None:
         self._recorder = recorder
+        self._ledgered = ledgered
         self._patience = patience
 
     async def ready(self, tx: Transaction, recipient: PartyId, limit: int, at: Instant) -> list[Delivery]:
@@ -241,17 +243,21 @@ class Mailbox:
         """
         await tx.lock_exclusive([mailbox_lock(recipient)])
         found = await load_own(tx, recipient, list(ends))
+        steps = await self._ledgered.of(tx, [one for one in found.values() if _news(ends[one.id], one)])
         refused: dict[DeliveryId, Refused] = {}
         applied = []
         for of, end in ends.items():
             fault = _why_not(end, found.get(of))
+            if fault is None and _news(end, found[of]) and not steps.get(of, NONE).left:
+                logger().error("mailbox.never-released", delivery=of, recipient=recipient)
+                fault = Refused("mailbox.not-released", "/delivery")
             if fault is not None:
                 refused[of] = fault
                 continue
             delivery = found[of]
             if isinstance(end, Later):
                 await self._put_off(tx, delivery, end, at)
-            elif end is None and delivery.state is not DeliveryState.APPLIED:
+            elif _news(end, delivery):
                 applied.append(delivery)
             elif end is not None and delivery.state is not DeliveryState.REJECTED:
                 await self._reject(tx, delivery, end, at)
@@ -330,6 +336,11 @@ async def _not_paused(tx: Transaction, free: Sequence[Delivery]) -> list[Deliver
 def _still(ids: Sequence[DeliveryId]) -> ColumnElement[bool]:
     """Those of these that are on their way. By their ids alone, as in `load_own`."""
     return and_(deliveries.c.id.in_(ids), in_states(ACTIVE))
+
+
+def _news(end: End, delivery: Delivery) -> bool:
+    """Whether the ledger is going to say that it was applied."""
+    return end is None and delivery.state is not DeliveryState.APPLIED
 
 
 def _why_not(end: End, delivery: Delivery | None) -> Refused | None:

@@ -28,6 +28,7 @@ from broker.deliveries import (
 from broker.observe import logger
 from broker.ports import Entropy
 from broker.recorder import Recorder
+from broker.rows.macs import RowMacs
 from broker.store.bell import planned_for
 from broker.store.engine import Transaction
 from broker.store.tables import deliveries, withholdings
@@ -156,8 +157,9 @@ class _Before:
 class Planner:
     """Turns decisions into deliveries and withholdings, inside the caller's transaction."""
 
-    def __init__(self, catalogue: Catalogue, recorder: Recorder, entropy: Entropy) -> None:
+    def __init__(self, catalogue: Catalogue, recorder: Recorder, macs: RowMacs, entropy: Entropy) -> None:
         self._catalogue = catalogue
+        self._macs = macs
         self._recorder = recorder
         self._entropy = entropy
 
@@ -308,6 +310,7 @@ class Planner:
         fresh = {
             "grant_version": planned.grant_version,
             "tag": planned.tag,
+            "mac": self._macs.of(deliveries.name, {"id": planned.id, "tag": planned.tag}),
             "plan_blind": planned.plan_blind,
             "fields": planned.fields,
             "locked": planned.locked,

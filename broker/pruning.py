@@ -19,7 +19,7 @@ from broker.answers import HOURS
 from broker.crashpoints import mark
 from broker.erasing import Erasing
 from broker.ports import Clock
-from broker.store.access_tables import api_tokens, kept_answers, spent_assertions
+from broker.store.access_tables import api_tokens, kept_answers
 from broker.store.engine import Store, Transaction
 from broker.store.tables import (
     LOCKED,
@@ -83,7 +83,6 @@ class Pruning:
             "declarations": (retention.declaration_days, forgotten.forget),
             "submissions": (retention.declaration_days, forgotten.forget_unrouted),
             "api_tokens": (retention.token_days, _tokens),
-            "spent_assertions": (0, _assertions),
             "kept_answers": (HOURS / 24, _answers),
             "ledger_checkpoints": (retention.checkpoint_days, _checkpoints),
             "ledger_openings": (retention.opening_days, erasing.erase_old),
@@ -167,11 +166,6 @@ async def _tokens(tx: Transaction, before: Instant) -> int:
     return await _gone(tx, api_tokens, api_tokens.c.id, api_tokens.c.expires_at, before)
 
 
-async def _assertions(tx: Transaction, before: Instant) -> int:
-    """Used assertions that have expired: they are refused by their time now."""
-    return await _gone(tx, spent_assertions, spent_assertions.c.jti, spent_assertions.c.expires_at, before)
-
-
 async def _answers(tx: Transaction, before: Instant) -> int:
     """Answers whose keys are free again."""
     return await _gone(tx, kept_answers, kept_answers.c.key, kept_answers.c.at, before)
@@ -231,7 +225,6 @@ _DUE: Final[Mapping[str, Callable[[Instant], Select[Any]]]] = {
     "declarations": forgotten.due,
     "submissions": forgotten.due_unrouted,
     "api_tokens": lambda before: _count(api_tokens, api_tokens.c.expires_at <= before),
-    "spent_assertions": lambda before: _count(spent_assertions, spent_assertions.c.expires_at <= before),
     "kept_answers": lambda before: _count(kept_answers, kept_answers.c.at <= before),
     "ledger_openings": openings.due,
     "ledger_checkpoints": lambda before: _count(

@@ -22,6 +22,7 @@ from consent.rows import digest_of
 from schemas import merkle
 from schemas.catalogue import Catalogue
 from schemas.entry import OPEN_FACTS, Entry, EntryKind, Opening, kind_of, opened, window_of
+from schemas.errors import Refused
 from schemas.facts import BLIND_BYTES, FactKind, Facts
 from schemas.names import (
     DeliveryId,
@@ -111,11 +112,13 @@ class Recorder:
         detail: bytes | None = None,
         tag: bytes | None = None,
         plan_blind: bytes | None = None,
+        plan: bytes | None = None,
         written: Instant | None = None,
     ) -> LeafHash:
         """One entry in the caller's transaction. Returns the leaf hash.
 
-        `about` is committed to under a salt; `tag` and `plan_blind` are the delivery's, where its kind has them.
+        `about` is committed to under a salt; `tag` and `plan_blind` are the delivery's, where its kind has them;
+        `plan`: the commitment that they have to come to. Raises Refused `gate.not-as-planned` where they do not.
         `written`: now, where the fact is older: its entry must not tell when that was.
         """
         blind = self._entropy(BLIND_BYTES)
@@ -146,7 +149,10 @@ class Recorder:
             return self.tell(tx, window, facts)
         with_plan = kind_of(facts) in {EntryKind.PLANNED, EntryKind.RELEASED}
         opening = Opening(blind, plan_blind if with_plan else None, facts)
-        leaf = self._write(tx, opening.seal(window, tag), grant)
+        entry = opening.seal(window, tag)
+        if plan is not None and entry.content != plan:
+            raise Refused("gate.not-as-planned", "/plan")
+        leaf = self._write(tx, entry, grant)
         tx.add(ledger_openings, self._openings.row(leaf, opening, about, written))
         return leaf
 
@@ -162,7 +168,8 @@ class Recorder:
         encoded = entry.encode()
         leaf = merkle.leaf_hash(encoded)
         row = {"leaf": leaf, "window": entry.window, "chain": chain}
-        tx.add(ledger_entries, {**row, "entry": encoded, "mac": self._macs.of(ledger_entries.name, row, nonce)})
+        mac = self._macs.of(ledger_entries.name, row, nonce)
+        tx.add(ledger_entries, {**row, "tag": entry.tag, "entry": encoded, "mac": mac})
         tx.after(partial(self._said.add, leaf, entry.window))
         # Crash here: the entry is gone together with what it tells of, for both are one transaction.
         return leaf

@@ -85,7 +85,6 @@ KEPT: Final[Mapping[str, Kept]] = {
     "webhooks": Kept(_FEW, _EVER),
     "webhook_attempts": Kept("a message that is sent", "the newest 500 of each webhook", "the next one, or its end"),
     "webhook_notices": Kept("a webhook that is disabled", "until it is proven anew, or ended", "whoever does that"),
-    "spent_assertions": Kept("an access token by OAuth2", "until the assertion has expired", "its next use, pruning"),
     "meta": Kept(
         "a router process, an agency hosted and told here",
         "until it is not heard of for four seconds",

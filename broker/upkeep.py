@@ -112,12 +112,10 @@ class Upkeep:
         if not epochs or at - epochs[-1].opened_at >= self._schedule.gate_days * DAY_MS:
             await self._epochs.open_gate(self._schedule.suite, self._schedule.gate_overlap_days * DAY_MS)
             opened = 1
-        for epoch in epochs:
-            over = at - epoch.opened_at >= self._schedule.gate_retention_days * DAY_MS
-            closed = epoch.closed_at is not None and epoch.closed_at <= at
-            if over and closed and epoch.destroyed_at is None:
-                await self._epochs.destroy_gate(epoch.kid)
-                destroyed += 1
+        days, overlap = self._schedule.gate_retention_days, self._schedule.gate_overlap_days
+        for kid in await self._epochs.gates_over(days * DAY_MS, overlap * DAY_MS):
+            await self._epochs.destroy_gate(kid)
+            destroyed += 1
         return opened, destroyed
 
     async def _consent_epoch(self) -> int | None:

@@ -59,6 +59,7 @@ from broker.rows.seals import RowVerifier
 from broker.said import Said
 from broker.settings import parts
 from broker.settings.choices import Settings
+from broker.steps import Ledgered
 from broker.store.engine import Store
 from broker.timekeeping import Timekeeping
 from broker.topics.inlet import Inlet
@@ -278,7 +279,8 @@ def assemble(
         party, events, openings=openings, macs=macs, said=said, window_ms=window_ms, clock=clock, entropy=entropy
     )
     registrar = Registrar(recorder, events, signer)
-    planner = Planner(events, recorder, entropy)
+    planner = Planner(events, recorder, macs, entropy)
+    ledgered = Ledgered(macs, openings)
     intake = Intake(
         store=store,
         log=log,
@@ -329,7 +331,7 @@ def assemble(
         complete=consents.complete,
         clock=clock,
     )
-    mailbox = Mailbox(recorder, parts.patience(settings))
+    mailbox = Mailbox(recorder, ledgered, parts.patience(settings))
     answers = Answers(store, clock)
     ledger = Ledger(
         store=store,
@@ -363,7 +365,7 @@ def assemble(
         entropy=entropy,
     )
     credentials = Credentials(recorder, signer, entropy, allowed=settings.api_tokens)
-    oauth = OAuth(recorder, signer, entropy, broker=party, seed=identities.secret(keys, identities.ACCESS))
+    oauth = OAuth(recorder, signer, entropy, endings, broker=party, seed=identities.secret(keys, identities.ACCESS))
     key_sets, subscribing = KeySets(recorder, signer, outbound, clock), Subscribing(recorder, events, signer)
     completion = Completion(
         store=store,
@@ -447,6 +449,7 @@ def assemble(
             catalogue=events,
             recorder=recorder,
             openings=openings,
+            ledgered=ledgered,
             cosigning=cosigning,
             party=party,
             clock=clock,

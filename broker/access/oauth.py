@@ -6,8 +6,8 @@ A client's key is pinned here by the operator, or published at an address that t
 
 Refuses: an assertion that does not prove who it says (`assertions`), or that was used before; a token that we did not
 sign for us.
-Keeps: an assertion counts once, in every process; an access token is verified without the database. What is pinned, for
-which scopes, is in the ledger.
+Keeps: an assertion counts once, in every process, whatever becomes of a row; an access token is verified without the
+database. What is pinned, for which scopes, is in the ledger.
 Source: RFC 6749, 4.4 (client_credentials), RFC 7638 (thumbprints), RFC 9068 (at+jwt), RFC 8705, section 3 (tokens bound
 to a certificate).
 
@@ -19,6 +19,7 @@ import json
 from base64 import urlsafe_b64decode
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from hmac import compare_digest
 from typing import Any, Final
 
@@ -26,7 +27,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from joserfc import jws, jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import OKPKey
-from sqlalchemy import Row, delete, select
+from sqlalchemy import Row, select
 
 from broker.access import keysets
 from broker.access.assertions import ASSERTION_BYTES, TYPE, Named, Proven, decoded, prove
@@ -35,11 +36,12 @@ from broker.access.jwks import Key, public_key, thumbprint
 from broker.access.revoking import revoke
 from broker.crashpoints import mark
 from broker.directory import reading
+from broker.ended import Endings
 from broker.ports import Entropy
 from broker.recorder import Recorder
 from broker.rows.digests import row_digest
 from broker.rows.seals import RowSigner
-from broker.store.access_tables import client_keys, spent_assertions
+from broker.store.access_tables import client_keys
 from broker.store.engine import Transaction
 from schemas.errors import Refused
 from schemas.facts import FactKind
@@ -65,12 +67,20 @@ class OAuth:
     """The authorization server, inside the caller's transaction; `seed` is 32 secret bytes."""
 
     def __init__(
-        self, recorder: Recorder, signer: RowSigner, entropy: Entropy, *, broker: PartyId, seed: bytes
+        self,
+        recorder: Recorder,
+        signer: RowSigner,
+        entropy: Entropy,
+        endings: Endings,
+        *,
+        broker: PartyId,
+        seed: bytes,
     ) -> None:
         self._recorder = recorder
         self._signer = signer
         self._rows = signer.verifier
         self._entropy = entropy
+        self._endings = endings
         self._broker = broker
         self._key = OKPKey.import_key(Ed25519PrivateKey.from_private_bytes(seed))
 
@@ -160,7 +170,7 @@ class OAuth:
         address is followed no more.
         """
         await self._check_still(tx, proven)
-        await self._spend(tx, proven, at)
+        await self._spend(proven, at)
         seconds = at // 1000
         token: dict[str, Any] = {
             "iss": self._broker,
@@ -203,14 +213,14 @@ class OAuth:
             raise Refused("oauth.bound")
         return credential
 
-    async def _spend(self, tx: Transaction, proven: Proven, at: Instant) -> None:
-        """An assertion counts once; it is remembered for as long as it could count."""
-        await tx.execute(delete(spent_assertions).where(spent_assertions.c.expires_at < at))
-        row = {"party": proven.party, "jti": proven.jti, "expires_at": proven.until}
-        if not await tx.insert_new(spent_assertions, row):
+    async def _spend(self, proven: Proven, at: Instant) -> None:
+        """An assertion counts once; it is remembered for as long as it could count, and not in the database: who writes
+        there, or puts a backup back, would have it count again.
+        """
+        if not await self._endings.spend(sha256(proven.party.encode() + proven.jti).digest(), proven.until, at):
             raise Refused("oauth.replayed")
         mark("oauth.spent")
-        # Crash here: the transaction is gone and nobody has a token; the client asks again with the same assertion.
+        # Crash here: it is spent and nobody has a token; the client asks again with a new assertion.
 
     async def _row(self, tx: Transaction, kid: bytes) -> Row[Any] | None:
         """The pinned key that counts. Raises Refused `oauth.assertion` for one that must not be forgotten: edited so

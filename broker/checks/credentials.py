@@ -15,7 +15,6 @@ from broker.store.access_tables import (
     client_key_sets,
     client_keys,
     kept_answers,
-    spent_assertions,
     topic_users,
     webhook_attempts,
     webhook_notices,
@@ -54,18 +53,13 @@ async def check(tx: Transaction, entries: list[Facts]) -> AsyncIterator[Finding]
 
 
 async def _clients(tx: Transaction, told: Told) -> AsyncIterator[Finding]:
-    """The keys that clients sign with, pinned or by their address, and what they have used."""
+    """The keys that clients sign with, pinned or by their address."""
     for row in await tx.execute(select(client_keys)):
         for wrong in _wrong(row, row_digest("client_keys", row._mapping), told):
             yield Finding("oauth.untold", f"client_keys/{row.kid.hex()}", wrong)
     for row in await tx.execute(select(client_key_sets)):
         for wrong in _wrong(row, row_digest("client_key_sets", row._mapping), told):
             yield Finding("oauth.untold", f"client_key_sets/{row.party}/{row.added_at}", wrong)
-    clients = select(client_keys.c.party).union(select(client_key_sets.c.party))
-    pinned = {row.party for row in await tx.execute(clients)}
-    for row in await tx.execute(select(spent_assertions)):
-        if row.party not in pinned or len(row.jti) != 32:
-            yield Finding("oauth.spent", f"spent_assertions/{row.party}", "no client of ours can have used it")
 
 
 async def _webhooks(tx: Transaction, told: Told) -> AsyncIterator[Finding]:

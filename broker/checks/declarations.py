@@ -22,7 +22,7 @@ from schemas.envelope import SignedDeclaration, verify_declaration
 from schemas.errors import Refused
 from schemas.facts import FactKind, Facts
 from schemas.intake_receipt import RECEIPT_TYPE
-from schemas.names import Instant, Kid, Reason
+from schemas.names import DeliveryId, Instant, Kid, Reason
 
 Gone = frozenset[bytes]
 """Digests of manifests of which the ledger tells and which pruning took away."""
@@ -84,6 +84,8 @@ class Told:
     """Of what it tells, those that pruning took."""
     erased: Instant
     """Up to this instant it may say no more."""
+    tags: Mapping[bytes, DeliveryId]
+    """The delivery of each tag that something opens."""
 
 
 def check(part: Part, said: Told, roots: Roots, ground: Ground) -> Iterator[Finding]:

@@ -86,6 +86,8 @@ def check(part: Part, mine: Held, said: Told, ground: Ground) -> Iterator[Findin
         yield Finding("deliveries.unreadable", f"deliveries/{seq}", "the row, or its declaration's, cannot be read")
     for delivery in mine.planned:
         yield from _against_the_ledger(delivery, told.pop(delivery.id, None), said.erased)
+        if said.tags.get(delivery.tag, delivery.id) != delivery.id:
+            yield Finding("deliveries.tag", _place(delivery), "its tag is another delivery's")
         yield from _asked(delivery, ground.asked)
         yield from _contents(delivery, rows[delivery.declaration], ground.catalogue)
     if not mine.unreadable:

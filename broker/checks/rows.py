@@ -32,11 +32,15 @@ async def check(tx: Transaction, verifier: RowVerifier) -> AsyncIterator[Finding
 
 
 def check_macs(part: Part, macs: RowMacs) -> Iterator[Finding]:
-    """Every submission and every declaration of a part."""
+    """Every submission, declaration and delivery of a part."""
     yield from submitted(part.of("submissions"), macs)
     for row in part.of("declarations"):
         if not macs.holds("declarations", row._mapping):
             yield Finding("declarations.mac", f"declarations/{row.seq}", "the broker did not write this row as it is")
+    for row in part.of("deliveries"):
+        if row.mac is not None and not macs.holds("deliveries", row._mapping):  # none in a home from before
+            place = f"deliveries/{bytes(row.id).hex()}"
+            yield Finding("deliveries.mac", place, "the broker did not give this delivery this tag")
 
 
 def submitted(rows: Iterable[Row[Any]], macs: RowMacs) -> Iterator[Finding]:

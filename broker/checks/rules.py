@@ -8,12 +8,12 @@ Keeps: a rule is about one delivery, one declaration or one grant, and what is p
 the order of the whole ledger. What breaks a rule in public is told once, whatever the number of parts.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from broker.checks.aside import Aside
 from broker.checks.finding import Finding
 from broker.checks.ledger import Ledger
-from broker.checks.told import UNPLACED, Told
+from broker.checks.told import UNPLACED, Told, tags_of
 from schemas.audit import Auditor
 from schemas.audit_full import FullAuditor
 from schemas.entry import Entry
@@ -33,11 +33,7 @@ class Rules:
         """What these break. `whole`: all parts come here, so that tags of two deliveries can be told across them."""
         if not self._readable or any(one.entry is None and not one.aside for one in mine):
             return
-        tags = {
-            one.entry.tag: bytes(one.facts.delivery)
-            for one in mine
-            if one.entry is not None and one.entry.tag is not None and one.facts is not None and one.facts.delivery
-        }
+        tags = tags_of(mine)
         own = [one for one in mine if not one.aside]
         every = sorted((*self._shared, *own, *self._without_opening(tags)), key=lambda one: one.order)
         public, full = Auditor(), FullAuditor()
@@ -52,7 +48,7 @@ class Rules:
             for tag in self._aside.strangers(tags):
                 yield Finding("ledger.invariant", f"tags/{tag.hex()}", "tag-of-another-delivery")
 
-    def _without_opening(self, tags: dict[bytes, bytes]) -> Iterator[Told]:
+    def _without_opening(self, tags: Mapping[bytes, bytes]) -> Iterator[Told]:
         """Entries about the same deliveries that nothing opens any more."""
         for tag in tags:
             for position, number, raw in self._aside.take(tag):

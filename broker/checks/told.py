@@ -16,7 +16,7 @@ from schemas import merkle
 from schemas.entry import Entry
 from schemas.errors import Corrupt, Refused
 from schemas.facts import Facts
-from schemas.names import SubjectRef
+from schemas.names import DeliveryId, SubjectRef
 
 UNPLACED: Final = 2**62
 """What has no position yet comes after everything that has one, in the order of writing."""
@@ -87,6 +87,15 @@ def of_rows(rows: Iterable[Row[Any]], openings: Openings) -> tuple[list[Told], l
     return told, wrong
 
 
+def tags_of(told: Iterable[Told]) -> dict[bytes, DeliveryId]:
+    """The delivery of each tag, where something opens one of its entries."""
+    return {
+        one.entry.tag: one.facts.delivery
+        for one in told
+        if one.entry is not None and one.entry.tag is not None and one.facts is not None and one.facts.delivery
+    }
+
+
 def _decoded(row: Row[Any]) -> Told:
     place = f"ledger_entries/{row.id}"
     if row.position is not None and row.position < 0:
@@ -100,6 +109,8 @@ def _decoded(row: Row[Any]) -> Told:
         entry = Entry.decode(row.entry)
     except Refused as fault:
         wrong.append(Finding("ledger.entry", place, f"not an entry: {fault.code}"))
+    if entry is not None and entry.tag != row.tag:
+        wrong.append(Finding("ledger.tag", place, "the row's tag is not the entry's"))
     return Told(row.id, row.leaf, row.position, entry, None if entry is None else entry.open, tuple(wrong))
 
 

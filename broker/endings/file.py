@@ -1,6 +1,7 @@
 """The journal in a file: append-only, in a private folder beside the keys.
 
     journal   header | frame | frame | ...        mark   the sealed mark; empty before the first
+    spent/    an empty file for each thing that counts once, named by its end and its digest
 
 Refuses: a file that another account owns or can open; a journal whose key is there and whose file is not.
 Keeps: the port's promises. Writers take the folder's lock, in every process; what a crash left half written at the end
@@ -15,7 +16,7 @@ import os
 import stat
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -30,6 +31,9 @@ from schemas.names import Instant
 
 JOURNAL: Final = "journal"
 MARK: Final = "mark"
+SPENT: Final = "spent"
+SWEEP_MS: Final = 60_000
+"""From one look for what is spent and over to the next."""
 _UNFINISHED: Final = ".unfinished"
 _SAFELY: Final = os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -42,6 +46,7 @@ class FileEndings(Endings):
 
     def __init__(self, folder: PrivateFolder, sealer: Frames) -> None:
         self._folder = folder
+        self._spent, self._swept = PrivateFolder(folder.path / SPENT), Instant(0)
         self._path = str(folder.path / JOURNAL)
         self._frames = sealer
         self._reading = threading.Lock()
@@ -94,6 +99,9 @@ class FileEndings(Endings):
 
     async def compact(self, before: Instant, over: Mapping[str, Instant]) -> int:
         return await asyncio.to_thread(self._compact, before, over)
+
+    async def spend(self, digest: bytes, until: Instant, at: Instant) -> bool:
+        return await asyncio.to_thread(self._spend, digest, until, at)
 
     async def _write(self, encoded: Sequence[bytes]) -> None:
         await asyncio.to_thread(self._append, encoded)
@@ -172,6 +180,16 @@ class FileEndings(Endings):
             self._replace(MARK, self._frames.seal_mark(bytes.fromhex(self.journal), count + 1, encoded), held)
             mark("endings.marked")
             # Crash here: the mark is ahead of the ledger, by entries that it names; the next turn signs just these.
+
+    def _spend(self, digest: bytes, until: Instant, at: Instant) -> bool:
+        with _faults():
+            if not 0 <= at - self._swept < SWEEP_MS:
+                for name in self._spent.names():
+                    if int(name.partition("-")[0]) < at:
+                        with suppress(FileNotFoundError):  # another process sweeps, too
+                            os.unlink(self._spent.path / name)
+                self._swept = at
+            return self._spent.write(f"{until}-{digest.hex()}", b"")
 
     def _compact(self, before: Instant, over: Mapping[str, Instant]) -> int:
         with self._alone() as held:

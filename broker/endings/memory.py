@@ -20,6 +20,7 @@ class MemoryEndings(Endings):
         self._records: list[tuple[int, Ending]] = []
         self._ended = Ended()
         self._marked: Mark | None = None
+        self._spent: set[bytes] = set()
 
     async def look(self) -> Ended:
         return self._ended
@@ -35,6 +36,11 @@ class MemoryEndings(Endings):
         for number, ending in self._records:
             self._ended.add(number, ending)
         return went
+
+    async def spend(self, digest: bytes, until: Instant, at: Instant) -> bool:
+        first = digest not in self._spent
+        self._spent.add(digest)
+        return first
 
     async def _write(self, encoded: Sequence[bytes]) -> None:
         for each in encoded:

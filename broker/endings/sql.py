@@ -1,6 +1,7 @@
 """The journal in a second database, under another login: for a broker whose processes run on several machines.
 
     journal  one row: the header (`frames`)     endings  a row for each frame     ledger_mark  one row: the sealed mark
+    spent    a row for each thing that counts once, until it is over
 
 Refuses: a database that holds no journal where the key store knows one.
 Keeps: the port's promises. Writers take turns by a lock of that database; a look is one question. Who administers it
@@ -52,6 +53,12 @@ ledger_mark: Final = Table(
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("sealed", LargeBinary, nullable=False),
+)
+spent: Final = Table(
+    "spent",
+    metadata,
+    Column("digest", LargeBinary, primary_key=True),
+    Column("until", BigInteger, nullable=False, index=True),
 )
 
 _NEWEST: Final = select(func.max(endings.c.number)).scalar_subquery().label("newest")
@@ -128,6 +135,11 @@ class SqlEndings(Endings):
             await tx.execute(update(journal).values(header=header))
             # Crash here: the transaction is gone, and the journal as it was.
         return len(records) - len(stays)
+
+    async def spend(self, digest: bytes, until: Instant, at: Instant) -> bool:
+        async with _faults(), self._store.begin() as tx:
+            await tx.execute(delete(spent).where(spent.c.until < at))
+            return await tx.insert_new(spent, {"digest": digest, "until": until})
 
     async def _write(self, encoded: Sequence[bytes]) -> None:
         await asyncio.shield(self._append(encoded))  # whoever is cancelled does not break it off half way

@@ -3,6 +3,7 @@
     submissions      by the intake, for the router: whose it is, when it came, that it was verified at all
     declarations     by the router, for whoever plans again: whose it is, what it says, when it was routed
     ledger_entries   by the recorder, for the sequencer: that the house wrote it, and no other
+    deliveries       by the planner, for gate and mailbox: which steps of the ledger are this one's
     ledger_checkpoints  by the sequencer, for the gate: since when one waits for its witnesses
 
     mac   nonce | HMAC-SHA-256(secret, "unefois/row-mac/v1" 0x00 | u8 length | table | nonce | columns)
@@ -11,7 +12,7 @@
 Refuses: to make one where the home has no secret yet (`rows.not-signed`).
 Keeps: a row that was inserted or edited by whoever writes to the database is as absent, and is told in the log by its
 table and key; the others go on. Signatures (`broker.rows.seals`) are for what many read and few write; here a MAC is
-enough, at a fiftieth of the price. None of these rows is ever changed, so there is no older one to put back.
+enough, at a fiftieth of the price. What these cover is never changed, so there is nothing older to put back.
 Source: RFC 2104; NIST FIPS 198-1.
 """
 
@@ -67,6 +68,7 @@ COLUMNS: Final[Mapping[str, tuple[tuple[str, type], ...]]] = MappingProxyType(
             ("trace", bytes),
         ),
         "ledger_entries": (("leaf", bytes), ("window", int), ("chain", bytes)),
+        "deliveries": (("id", bytes), ("tag", bytes)),
         "ledger_checkpoints": (("size", int), ("root", bytes), ("note", str), ("at", int)),
     }
 )
@@ -75,6 +77,7 @@ _KEYS: Final = {
     "submissions": "declaration_id",
     "declarations": "declaration_id",
     "ledger_entries": "leaf",
+    "deliveries": "id",
     "ledger_checkpoints": "root",
 }
 _HEADS: Final = {table: _LABEL + bytes((len(table),)) + table.encode() for table in COLUMNS}

@@ -81,15 +81,6 @@ client_key_sets = Table(
     Index("client_key_sets_standing", "party", unique=True, sqlite_where=_FOLLOWED, postgresql_where=_FOLLOWED),
 )
 
-spent_assertions = Table(
-    "spent_assertions",
-    metadata,
-    Column("party", Text, nullable=False),
-    Column("jti", LargeBinary, nullable=False),  # SHA-256
-    Column("expires_at", BigInteger, nullable=False, index=True),
-    PrimaryKeyConstraint("party", "jti"),
-)
-
 # ── what was answered to a request that said its Idempotency-Key ────────────────────────────────────────────────────
 
 kept_answers = Table(
@@ -163,4 +154,4 @@ webhook_notices = Table(
     Index("webhook_notices_due", "next_at", sqlite_where=_DUE, postgresql_where=_DUE),
 )
 
-TABLES = (api_tokens, topic_users, client_keys, spent_assertions, webhooks, webhook_attempts, webhook_notices)
+TABLES = (api_tokens, topic_users, client_keys, webhooks, webhook_attempts, webhook_notices)

@@ -255,6 +255,7 @@ deliveries = Table(
     Column("done_at", BigInteger),
     Column("reason", Text),
     Column("code", Text),
+    mac(),
     Index("deliveries_by_recipient", "recipient", "state", "seq"),
     Index("deliveries_in_order", "recipient", "subject", "seq"),
     Index("deliveries_by_grant", "grant_id", "state"),
@@ -299,6 +300,7 @@ dead_letters = Table(
 # ── the ledger ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 _WAITING = text("position IS NULL")
+_TAGGED = text("tag IS NOT NULL")
 
 ledger_entries = Table(
     "ledger_entries",
@@ -310,6 +312,8 @@ ledger_entries = Table(
     Column("chain", LargeBinary),  # what it keeps its order to: its grant; empty: everything; null: nothing
     mac(),
     Column("position", BigInteger, unique=True),  # the dense index, given by the sequencer; null until then
+    Column("tag", LargeBinary),  # the entry's own, to find a delivery's steps by
+    Index("ledger_entries_by_tag", "tag", sqlite_where=_TAGGED, postgresql_where=_TAGGED),
     Index("ledger_entries_waiting", "id", sqlite_where=_WAITING, postgresql_where=_WAITING),
     sqlite_autoincrement=True,
 )

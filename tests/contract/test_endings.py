@@ -16,7 +16,7 @@ import pytest
 import pytest_asyncio
 
 from broker.ended import ENDING_BYTES, FOREVER, Ending, Endings, Mark, key_of
-from broker.endings.file import JOURNAL, MARK, FileEndings
+from broker.endings.file import JOURNAL, MARK, SPENT, FileEndings
 from broker.endings.memory import MemoryEndings
 from broker.endings.sql import SqlEndings
 from broker.keys.memory import MemoryKeys
@@ -73,6 +73,25 @@ async def code_of(call: Awaitable[object], kind: type[Fault]) -> str:
     return raised.value.code
 
 
+@pytest.mark.parametrize("how", ["file", "sqlite"])
+async def test_what_is_spent_and_over_is_forgotten(how: str, tmp_path: Path) -> None:
+    keys = MemoryKeys()
+    if how == "file":
+        journal: Endings = FileEndings.open(tmp_path / "endings", keys, secrets.token_bytes)
+    else:
+        journal = await SqlEndings.open(f"sqlite+aiosqlite:///{tmp_path / 'endings.db'}", keys, secrets.token_bytes)
+    for number in range(5):
+        assert await journal.spend(bytes([number]) * 32, Instant(1000 * number), Instant(0))
+    assert await journal.spend(bytes([9]) * 32, Instant(10**6), Instant(70_000))
+    await journal.close()
+    if how == "file":
+        left = [each.name for each in (tmp_path / "endings" / SPENT).iterdir() if not each.name.startswith(".")]
+    else:
+        with closing(sqlite3.connect(tmp_path / "endings.db")) as there:
+            left = [f"{until}-{digest.hex()}" for until, digest in there.execute("SELECT until, digest FROM spent")]
+    assert [f"{10**6}-{'09' * 32}"] == left
+
+
 class TestEndings:
     async def test_what_was_written_has_ended_and_nothing_else_has(self, place: Place) -> None:
         journal = await place.open()
@@ -82,6 +101,19 @@ class TestEndings:
         assert ended.ended("api_tokens", bytes(8))
         assert not ended.ended("client_keys", bytes(8))
         assert not ended.ended("api_tokens", bytes([0] * 7 + [1]))
+
+    async def test_what_counts_once_is_spent_once_by_whoever_comes_until_it_is_over(self, place: Place) -> None:
+        journal, other, once = await place.open(), await place.open(), bytes(range(32))
+        assert [True, False] == [await each.spend(once, Instant(2000), Instant(1000)) for each in (journal, other)]
+        assert await other.spend(bytes(32), Instant(90_000), Instant(2000))
+        for at in (2000, 90_000, 90_000):
+            assert not await journal.spend(bytes(32), Instant(90_000), Instant(at))
+        assert not (await journal.look()).position
+
+    async def test_of_many_that_spend_the_same_at_once_one_is_first(self, place: Place) -> None:
+        journals = [await place.open() for _ in range(4)]
+        spends = [each.spend(bytes(32), Instant(2000), Instant(1000)) for each in journals * 3]
+        assert 1 == sum(await asyncio.gather(*spends))
 
     async def test_a_version_below_the_least_has_ended_and_one_from_there_on_has_not(self, place: Place) -> None:
         journal = await place.open()
@@ -362,7 +394,7 @@ async def test_a_mark_that_a_power_cut_tore_is_not_the_mark(kept: Kept) -> None:
     assert first == await journal.marked() == await kept.open().marked()
     await journal.move_mark(second, first)
     assert second == await kept.open().marked()
-    assert sorted(each.name for each in kept.folder.iterdir()) == [JOURNAL, MARK]
+    assert sorted(each.name for each in kept.folder.iterdir()) == [JOURNAL, MARK, SPENT]
 
 
 @pytest.mark.parametrize(

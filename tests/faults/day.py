@@ -36,7 +36,7 @@ from broker.members import Members, claim
 from broker.ports import KeyKind, Outgoing, Position
 from broker.router import TOPIC
 from broker.store import move as relocation
-from broker.store.access_tables import spent_assertions, webhook_attempts, webhook_notices, webhooks
+from broker.store.access_tables import webhook_attempts, webhook_notices, webhooks
 from broker.store.engine import Store
 from broker.store.tables import (
     cosignatures,
@@ -175,8 +175,7 @@ async def enrol(here: World) -> None:
         known = bool(await home.oauth.keys(tx, NEW))
     if not known:
         await client.pin()
-    if not await count(here, spent_assertions):
-        await client.redeem()
+    await client.redeem()
     async with home.store.begin() as tx:
         if not await home.key_sets.list(tx, NEW):
             await home.key_sets.follow(tx, NEW, "https://office.example/jwks.json", [Scope.READ], here.clock())

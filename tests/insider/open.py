@@ -20,11 +20,7 @@ LET_IN, VALUE, RELEASE, ENDLESS, SIGNED = "let in", "value", "release", "endless
 FORK, KEYS_GONE, IDENTITY, UNNOTICED = "fork", "keys gone", "identity", "unnoticed"
 
 OPEN: Final[dict[str, frozenset[str]]] = {
-    "client assertion: spent again": frozenset({LET_IN, RELEASE, UNNOTICED}),
     "consent epoch: wraps said to be of another": frozenset({KEYS_GONE}),
     "consent key: its end put off": frozenset({ENDLESS, UNNOTICED}),
-    "delivery: applied, to pending": frozenset({RELEASE}),
-    "delivery: rejected, to pending": frozenset({RELEASE}),
-    "delivery: release claimed": frozenset({LET_IN}),
-    "gate epoch: made younger": frozenset({ENDLESS}),
+    "delivery: applied, to pending, its last step hidden": frozenset({RELEASE}),
 }

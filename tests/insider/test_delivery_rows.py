@@ -103,6 +103,19 @@ async def past_a_pause(watch: Watch) -> Edit:
     return {**row, "subscription": watch.here.subscriptions[RENNES, MOVED].id}, CAF
 
 
+async def anothers_steps(watch: Watch) -> Edit:
+    """Its row is led to the steps of one that waits still."""
+    row = await planned(watch)
+    await watch.here.take(CAF)
+    here = watch.here
+    made = await here.declare(MOVED, here.moved())
+    watch.allow(CAF, made.declaration_id, *HERS)
+    seq = (await watch.hand.row("declarations", declaration_id=made.declaration_id))["seq"]
+    waits = await watch.hand.row("deliveries", declaration=seq)
+    led = {name: waits[name] for name in ("tag", "plan_blind", "mac")}
+    return {**await watch.hand.row("deliveries", id=row["id"]), **FRESH, **led}, CAF
+
+
 ATTACKS: dict[str, Callable[[Watch], Awaitable[Edit]]] = {
     "delivery: recipient": recipient,
     "delivery: fields": fields,
@@ -111,13 +124,16 @@ ATTACKS: dict[str, Callable[[Watch], Awaitable[Edit]]] = {
     "delivery: another's lock": locked_of_another,
     "delivery: applied, to pending": applied,
     "delivery: rejected, to pending": rejected,
+    "delivery: applied, to pending, with another's steps": anothers_steps,
     "delivery: revoked, to pending": revoked,
     "delivery: another's subscription": another_subscription,
     "delivery: past its recipient's pause": past_a_pause,
 }
 
 
-AGAIN = ("delivery: applied, to pending", "delivery: rejected, to pending")
+AGAIN = {"delivery: applied, to pending": 0, "delivery: rejected, to pending": 0}
+AGAIN["delivery: applied, to pending, with another's steps"] = 1
+"""How many releases somebody is still entitled to, where it is the same one that was put back."""
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
@@ -130,10 +146,32 @@ async def test_an_edited_delivery_opens_for_nobody_and_is_noticed(watch: Watch, 
     async with watch.hand.instead({"deliveries": [row]}):
         watch.restart()
         await watch.takes(thief)
-    if attack in AGAIN and watch.rightly:
+    if watch.rightly > AGAIN.get(attack, watch.rightly):
         watch.gained.add(RELEASE)
 
     await watch.judge(attack)
+
+
+async def test_a_delivery_whose_last_step_is_hidden_too_goes_out_once_more_and_everybody_sees_it(watch: Watch) -> None:
+    """What a database has forgotten whole, nobody who asks it knows; the ledger shows it to whoever audits it."""
+    row, _ = await applied(watch)
+    last = (await watch.here.entries(FactKind.APPLIED))[-1]
+    assert last.delivery == row["id"]
+    await watch.here.step()
+    watch.here.clock.pass_(1_000)
+    await watch.begins()
+
+    hidden = (await watch.hand.rows("ledger_entries", tag=row["tag"]))[-1]
+    async with (
+        watch.hand.instead({"deliveries": [row]}),
+        watch.hand.flipped(["ledger_entries"], {"id": hidden["id"]}, tag=None),
+    ):
+        watch.restart()
+        await watch.takes(CAF)
+    if watch.rightly:
+        watch.gained.add(RELEASE)
+
+    await watch.judge("delivery: applied, to pending, its last step hidden")
 
 
 async def test_a_delivery_to_another_party_under_an_edited_grant_opens_for_nobody(watch: Watch) -> None:

@@ -74,7 +74,7 @@ async def token(request: Request) -> Response:
         proven = home.oauth.prove(named, key, assertion, scopes, at)
         if form.get("client_id", proven.party) != proven.party:  # RFC 7521, 4.2
             raise Refused("oauth.client-id")
-        async with home.store.begin() as tx:
+        async with home.store.read() as tx:
             made, scope = await home.oauth.redeem(tx, proven, at, request.scope["unefois.certificate"])
         request.scope["unefois.passage"].proven()
     except Refused as fault:

@@ -393,7 +393,6 @@ OF_HEAD = f"id IN (SELECT id FROM grants WHERE {NO_DELIVERY})"
 ALONE: dict[str, Tampering] = {
     "forgotten.horizon": "INSERT INTO meta (name, value) VALUES ('forgotten', 'soon')",
     "answers.half": "UPDATE kept_answers SET answer = NULL",
-    "oauth.spent": "UPDATE spent_assertions SET jti = zeroblob(31)",
     "oauth.untold": """UPDATE client_keys SET scopes = '["publish"]'""",
     "topics.untold": "UPDATE topic_users SET principal = 'thief'",
     "credentials.untold": """UPDATE api_tokens SET scopes = '["publish"]'""",
@@ -426,9 +425,14 @@ ALONE: dict[str, Tampering] = {
         "WHERE state = 'handed'"
     ),
     "deliveries.lost": "DELETE FROM dead_letters WHERE delivery IS NOT NULL",
+    "deliveries.mac": "UPDATE deliveries SET mac = zeroblob(32) WHERE state = 'handed'",
     "deliveries.missing": "DELETE FROM deliveries WHERE state = 'handed'",
     "deliveries.orphan": (
         f"UPDATE deliveries SET subscription = (SELECT id FROM subscriptions WHERE event_type = '{BANK}') "
+        "WHERE state = 'handed'"
+    ),
+    "deliveries.tag": (
+        "UPDATE deliveries SET mac = NULL, tag = (SELECT tag FROM deliveries WHERE state = 'applied') "
         "WHERE state = 'handed'"
     ),
     "deliveries.state": "UPDATE deliveries SET state = 'pending' WHERE state = 'applied'",
@@ -470,6 +474,7 @@ ALONE: dict[str, Tampering] = {
     "ledger.invariant": a_grant_told_twice,
     "ledger.mac": an_entry_of_somebody_elses,
     "ledger.not-ours": "INSERT INTO ledger_entries (leaf, entry, window, position) VALUES (zeroblob(32), x'00', 0, -1)",
+    "ledger.tag": on_first("ledger_entries", "tag = NULL", "tag IS NOT NULL"),
     "ledger.leaf": on_first("ledger_entries", "leaf = zeroblob(32)", "leaf NOT IN (SELECT leaf FROM ledger_openings)"),
     "ledger.opening": drop_first("ledger_openings", "kind = 'viewed'"),
     "ledger.subject": an_entry_about_somebody_else,
@@ -498,7 +503,7 @@ ALONE: dict[str, Tampering] = {
 }
 """check -> what it alone finds."""
 
-UNSIGNED = {"declarations.mac", "ledger.mac", "rows.unsigned", "submissions.mac"}
+UNSIGNED = {"declarations.mac", "deliveries.mac", "ledger.mac", "rows.unsigned", "submissions.mac"}
 """What nobody finds after whoever holds the keys has signed it."""
 
 TOO: list[tuple[str, set[str]]] = [
@@ -546,6 +551,10 @@ TOO: list[tuple[str, set[str]]] = [
     (on_first("ledger_openings", "reason = 'stale'", "kind = 'viewed'"), {"ledger.opening"}),
     (on_first("ledger_openings", "sealed = zeroblob(length(sealed))"), {"ledger.opening"}),
     ("DELETE FROM ledger_openings", {"ledger.opening", "grants.untold", "deliveries.untold", "declarations.untold"}),
+    (
+        "UPDATE deliveries SET tag = (SELECT tag FROM deliveries WHERE state = 'applied') WHERE state = 'handed'",
+        {"deliveries.tag", "deliveries.mac"},
+    ),
     ("DELETE FROM ledger_tiles", {"ledger.tile"}),
     ("DELETE FROM ledger_checkpoints", {"ledger.checkpoint"}),
     (

@@ -11,14 +11,13 @@ import pytest_asyncio
 from sqlalchemy import Engine, event
 
 from broker import backlog
-from broker.access.assertions import Proven
 from broker.access.credentials import Scope
 from broker.answers import Answer, Claim
 from broker.figures import take
 from broker.store.engine import Transaction
 from connectors.contract import Applied
 from schemas.facts import FactKind
-from schemas.names import Instant, Kid
+from schemas.names import Instant
 from tests.endpoints import Endpoints, send
 from tests.world import CAF, DAY, ELISE, FAMILY, MOVED, VOICE, World, world
 
@@ -36,7 +35,6 @@ GROWING: Final = (
     "ledger_openings",
     "ledger_tiles",
     "log_record",
-    "spent_assertions",
     "submissions",
     "webhook_attempts",
     "withholdings",
@@ -93,8 +91,6 @@ async def day_at_the_door(here: World) -> None:
     async with home.store.begin() as tx:
         issued = await home.credentials.issue(tx, CAF, [Scope.RECEIVE], expires_at=Instant(at + DAY), at=at)
         assert (await home.credentials.verify(tx, issued.token, at)).party == CAF
-        proven = Proven(Kid(bytes(32)), None, CAF, "receive", bytes(32), Instant(at + DAY))
-        await home.oauth._spend(tx, proven, at)
         await home.webhooks.add(tx, CAF, "https://caf.example/hook", at)
         await home.topic_users.allow(tx, CAF, "caf", receives=True, declares=False, at=at)
     endpoints = Endpoints()

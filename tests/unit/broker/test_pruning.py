@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 
 import pytest
-from sqlalchemy import insert, select, update
+from sqlalchemy import select, update
 
 from broker import pruning
 from broker.access.credentials import Scope
 from broker.ledger import size_of
 from broker.retention import KEPT
 from broker.router import TOPIC
-from broker.store.access_tables import api_tokens, spent_assertions
+from broker.store.access_tables import api_tokens
 from broker.store.tables import dead_letters, deliveries, ledger_checkpoints, log_record
 from connectors.contract import Applied, Rejected
 from consent.tables import metadata
@@ -142,16 +142,6 @@ async def test_a_token_goes_some_time_after_it_expired(here: World) -> None:
     assert 1 == (await pruned(here))["api_tokens"]
     async with home.store.read() as tx:
         assert [] == (await tx.execute(select(api_tokens))).all()
-
-
-async def test_a_used_assertion_goes_when_its_time_is_over(here: World) -> None:
-    async with here.home.store.begin() as tx:
-        for number in (0, 1):
-            row = {"party": CAF, "jti": bytes([number]) * 32, "expires_at": here.clock() + number}
-            await tx.execute(insert(spent_assertions), row)
-    assert 1 == (await here.home.pruning.prune()).rows["spent_assertions"]
-    here.clock.pass_(1)
-    assert 1 == (await here.home.pruning.prune()).rows["spent_assertions"]
 
 
 @pytest.mark.databases

@@ -262,7 +262,9 @@ async def test_a_token_of_another_broker_kind_or_key_is_none(here: World) -> Non
     good = await client.redeem()
     claims = json.loads(base64.urlsafe_b64decode(f"{good.split('.')[1]}=="))
     key = home.oauth._key
-    other = OAuth(home.recorder, signer_of(home.keys, home.rows), home.entropy, broker=home.party, seed=bytes(32))
+    other = OAuth(
+        home.recorder, signer_of(home.keys, home.rows), home.entropy, home.endings, broker=home.party, seed=bytes(32)
+    )
 
     def signed(header: dict[str, Any], key: Any = key, **changes: Any) -> str:
         told = {"alg": "Ed25519", "typ": "at+jwt", **header}

@@ -125,7 +125,7 @@ WITHOUT = {
         "first_ledger",
         "ledger_tiles",
     ),
-    *("ledger_checkpoints", "cosignatures", "spent_assertions", "kept_answers", "webhook_attempts"),
+    *("ledger_checkpoints", "cosignatures", "kept_answers", "webhook_attempts"),
     *("webhook_notices", "grants", "grant_versions", "consent_keys"),
 }
 """Tables whose rows have no seal of their own: the reasons stand in `layouts`, or the ledger and its keys sign them."""

@@ -36,6 +36,7 @@ PINNED = {
     "submissions": "dbf61a406c083b56",
     "declarations": "d2749d65c58fa679",
     "ledger_entries": "a0e63878625cde3f",
+    "deliveries": "4db7df1a8d6e1dee",
     "ledger_checkpoints": "d18a977abdbdc612",
 }
 
