@@ -147,7 +147,9 @@ class Carrying:
             done.findings.append(Finding("carrying.key", f"consent_keys/{head.id.hex()}", wrong))
             return
         bound = wrapping.Bound(head.id, digest_of(head), epoch)
-        anew = wrapping.wrap(key, bound, epochs[epoch], self._entropy(wrapping.NONCE_BYTES))
+        anew = wrapping.wrap(
+            wrapping.Kept(key, head.expires_at), bound, epochs[epoch], self._entropy(wrapping.NONCE_BYTES)
+        )
         mine = consent_keys.c.grant_id == head.id
         await tx.execute(update(consent_keys).where(mine).values(digest=bound.digest, wrapped=anew))
 

@@ -131,7 +131,8 @@ class Consents:
             epoch, epoch_key = await self._newest_epoch(tx)
             await tx.lock_exclusive([citizen_lock(wish.subject)])
             bound = wrapping.Bound(grant.id, digest_of(grant), epoch)
-            wrapped = wrapping.wrap(self._entropy(32), bound, epoch_key, self._entropy(12))
+            kept = wrapping.Kept(self._entropy(32), grant.expires_at)
+            wrapped = wrapping.wrap(kept, bound, epoch_key, self._entropy(12))
             await registry.add(tx.conn, grant, epoch, wrapped)
             entry = self._recorder.grant(tx, FactKind.GRANTED, grant, at)
             if wish.include_latest:

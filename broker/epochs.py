@@ -12,6 +12,7 @@ neither as living nor as destroyed.
 Source: docs/architecture.md, "What destroying means".
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -239,25 +240,38 @@ class Epochs:
         May be interrupted anywhere and called again. Raises Refused `clock.ahead`, `clock.behind`.
         """
         await self._time.check()
-        moved = 0
+        moved, after = 0, registry.FIRST
         while True:
             async with self._store.begin() as tx:
                 await tx.lock_exclusive([ROTATION])  # the books do not end an epoch whose keys are in our hands
-                oldest, *younger = [epoch for epoch, _ in await living_consent(tx, self._rows)]
-                if not younger:
+                living = [epoch for epoch, _ in await living_consent(tx, self._rows)]
+                if len(living) < 2:
                     break
-                newest = younger[-1]
-                keys = {number: self._keys.read(KeyKind.CONSENT_EPOCH, str(number)) for number in (oldest, newest)}
-                done = await registry.rewrap(tx.conn, oldest, newest, epoch_keys=keys, entropy=self._entropy)
+                done = await registry.rewrap(
+                    tx.conn,
+                    living[-1],
+                    epoch_keys=self._consent_keys(living),
+                    at=self._clock(),
+                    entropy=self._entropy,
+                    after=after,
+                )
                 for grant in done.aside:
                     logger().error("consents.unsound", grant=grant)
+                for grant in done.outlived:  # its row put its end off, or nobody looked for what is due
+                    logger().error("consents.outlived", grant=grant)
                 mark("epochs.rewrapped")
                 # Crash here: this batch is still under the old key, which lives; the next turn takes it up.
-            moved += done.moved
-            if not (done.moved or done.aside):
-                await self._destroy_consent(oldest)
+            moved, after = moved + done.moved, done.last or registry.FIRST
+            if done.last is None:
+                for epoch in living[:-1]:
+                    await self._destroy_consent(epoch)
         await self._store.forget()
         return moved
+
+    def _consent_keys(self, living: Sequence[int]) -> dict[int, bytes]:
+        """Those of living epochs, all of which must be there, and of any other that is there: a row may name it."""
+        there = [int(name) for name in self._keys.names(KeyKind.CONSENT_EPOCH) if name.isdecimal()]
+        return {each: self._keys.read(KeyKind.CONSENT_EPOCH, str(each)) for each in {*living, *there}}
 
     async def finish(self) -> int:
         """Destroy what was to be destroyed, or was not opened to the end, when a crash came between. Returns how many

@@ -16,6 +16,7 @@ from broker.epochs import Epochs
 from broker.ports import Clock
 from broker.pruning import Pruning
 from broker.timekeeping import Timekeeping
+from consent.registry import CHUNK
 from schemas.hpke import Suite
 from schemas.names import Instant
 
@@ -84,7 +85,7 @@ class Upkeep:
         expired = await self._consents.expire_due()
         finished = await self._epochs.finish()
         opened, destroyed = await self._gates()
-        rewrapped = await self._consent_epoch()
+        rewrapped = await self._consent_epoch() if expired < CHUNK else None  # what is due is ended first
         pruned = await self._prune()
         return Turn(expired, finished, opened, destroyed, rewrapped, pruned, len(completed))
 

@@ -23,6 +23,8 @@ from consent.tables import consent_keys, grant_versions, grants
 from schemas.errors import Corrupt, Refused, Unavailable
 from schemas.names import EventType, GrantId, Instant, SubjectRef
 
+FIRST: Final = b""
+"""Before every grant."""
 SET_ASIDE: Final = 0
 """The epoch of keys that do not unwrap; epochs begin with 1."""
 
@@ -186,9 +188,9 @@ async def consent_keys_of(
     for chunk in _chunks(wanted):
         for row in await conn.execute(_KEYS_OF, {"ids": chunk}):
             grant = wanted[GrantId(row.grant_id)]
-            key = _unwrapped(row, epoch_keys)
-            if key is not None and row.digest == rows.digest_of(grant):
-                opened[grant.id] = key
+            found = _found(row, epoch_keys)
+            if found is not None and row.digest == rows.digest_of(grant):
+                opened[grant.id] = found[1].key
     return opened
 
 
@@ -212,65 +214,113 @@ async def _bind_anew(
     entropy: Callable[[int], bytes],
 ) -> None:
     """The key of a living grant goes over to its next version."""
-    row = (await conn.execute(_KEYS_OF, {"ids": [head.id]})).one_or_none()
-    key = None if row is None else _unwrapped(row, epoch_keys)
-    if row is None or key is None or row.digest != rows.digest_of(head):
+    row = (await conn.execute(_KEYS_OF.with_for_update(), {"ids": [head.id]})).one_or_none()  # no rotation between
+    found = None if row is None else _found(row, epoch_keys)
+    if row is None or found is None or row.digest != rows.digest_of(head):
         raise Corrupt("registry.unsound", grant=head.id.hex())
-    bound = keyring.Bound(new.id, rows.digest_of(new), row.epoch)
-    wrapped = keyring.wrap(key, bound, epoch_keys[row.epoch], entropy(keyring.NONCE_BYTES))
-    mine = consent_keys.c.grant_id == new.id
-    await conn.execute(update(consent_keys).where(mine).values(digest=bound.digest, wrapped=wrapped))
+    epoch, kept = found
+    bound = keyring.Bound(new.id, rows.digest_of(new), epoch)
+    anew = keyring.Kept(kept.key, new.expires_at)
+    wrapped = keyring.wrap(anew, bound, epoch_keys[epoch], entropy(keyring.NONCE_BYTES))
+    same = (consent_keys.c.grant_id == new.id, consent_keys.c.epoch == row.epoch)
+    bind = update(consent_keys).where(*same).values(epoch=epoch, digest=bound.digest, wrapped=wrapped)
+    if (await conn.execute(bind)).rowcount != 1:  # a rotation came between our reading and our writing
+        raise Refused("registry.changed-meanwhile", "/version", head=head.version, version=new.version)
 
 
 @dataclass(frozen=True, slots=True)
 class Rewrapped:
-    """What one batch of a rotation did: how many keys were wrapped anew, and the grants whose key was set aside."""
+    """What one batch of a rotation did: how many keys were wrapped anew, the grants whose key was set aside because it
+    does not unwrap, and those whose consent is over by what is wrapped with the key; `last`: where the next batch goes
+    on, None after the last one.
+    """
 
     moved: int
     aside: tuple[GrantId, ...]
+    outlived: tuple[GrantId, ...]
+    last: GrantId | None
 
 
 async def rewrap(
     conn: AsyncConnection,
-    old_epoch: int,
-    new_epoch: int,
+    into: int,
     *,
     epoch_keys: Mapping[int, bytes],
+    at: Instant,
     entropy: Callable[[int], bytes],
+    after: bytes = FIRST,
     limit: int = CHUNK,
 ) -> Rewrapped:
-    """Wrap up to `limit` keys of the old epoch anew. When there is nothing more, the old epoch key may be destroyed.
+    """Look at up to `limit` keys of every epoch, whatever a row says of it, and wrap what is not under `into` anew.
+    After a pass that leaves none under an older epoch, its key may be destroyed.
 
-    What does not unwrap is set aside, under no epoch: its grant stays closed, and the others go on.
-    Raises Unavailable `registry.epoch-key-missing`.
+    What does not unwrap under any of `epoch_keys` is set aside, under no epoch, and so is the key of a consent that
+    ended by its date: its grant stays closed, and the others go on. Raises Unavailable `registry.epoch-key-missing`.
     """
-    old_key, new_key = _epoch_key(epoch_keys, old_epoch), _epoch_key(epoch_keys, new_epoch)
-    batch = select(consent_keys).where(consent_keys.c.epoch == old_epoch).order_by(consent_keys.c.grant_id).limit(limit)
-    moved, aside = 0, []
-    for row in (await conn.execute(batch.with_for_update())).all():
-        grant_id = GrantId(row.grant_id)
-        key = _unwrapped(row, {old_epoch: old_key})
-        same = (consent_keys.c.grant_id == grant_id) & (consent_keys.c.epoch == old_epoch)
-        if key is None:
-            await conn.execute(update(consent_keys).where(same).values(epoch=SET_ASIDE))
-            aside.append(grant_id)
+    new_key, moved = _epoch_key(epoch_keys, into), 0
+    batch = select(consent_keys).where(consent_keys.c.grant_id > after).order_by(consent_keys.c.grant_id).limit(limit)
+    found = (await conn.execute(batch.with_for_update())).all()
+    opened = {row.grant_id: _found(row, epoch_keys) for row in found}
+    told = ((GrantId(row.grant_id), opened[row.grant_id], row.digest) for row in found)
+    dated = await _dated(conn, {one: (said[1], of) for one, said, of in told if said is not None and not said[1].dated})
+    aside: list[GrantId] = []
+    outlived: list[GrantId] = []
+    for row in found:
+        grant_id, said = GrantId(row.grant_id), opened[row.grant_id]
+        if said is not None and said[0] == row.epoch == into:
             continue
-        bound = keyring.Bound(grant_id, row.digest, new_epoch)
-        anew = keyring.wrap(key, bound, new_key, entropy(keyring.NONCE_BYTES))
-        # Only an UPDATE: a key that a revocation has destroyed since is not brought back.
-        moved += (await conn.execute(update(consent_keys).where(same).values(epoch=new_epoch, wrapped=anew))).rowcount
+        kept = None if said is None else dated.get(grant_id, said[1])
+        over = kept is not None and kept.until is not None and kept.until <= at
+        if kept is None or over:
+            if row.epoch == SET_ASIDE:
+                continue
+            values: dict[str, Any] = {"epoch": SET_ASIDE}
+            (outlived if over else aside).append(grant_id)
+        else:
+            bound = keyring.Bound(grant_id, row.digest, into)
+            wrapped = keyring.wrap(kept, bound, new_key, entropy(keyring.NONCE_BYTES))
+            values = {"epoch": into, "wrapped": wrapped}
+        # Only an UPDATE of what was read: a key that a revocation has destroyed since is not brought back.
+        same = (consent_keys.c.grant_id == grant_id, consent_keys.c.epoch == row.epoch)
+        done = await conn.execute(update(consent_keys).where(*same).values(values))
+        moved += done.rowcount if values["epoch"] == into else 0
     # Crash here: this batch is gone, its keys are still under the old epoch, whose key still lives. The rotation goes
     # on with the same call.
-    return Rewrapped(moved, tuple(aside))
+    last = GrantId(found[-1].grant_id) if len(found) == limit else None
+    return Rewrapped(moved, tuple(aside), tuple(outlived), last)
 
 
-def _unwrapped(row: Row[Any], epoch_keys: Mapping[int, bytes]) -> bytes | None:
-    """The key of a row; None where it does not unwrap, or lies under an epoch that never was or is over."""
-    epoch_key = epoch_keys.get(row.epoch)
+def _found(row: Row[Any], epoch_keys: Mapping[int, bytes]) -> tuple[int, keyring.Kept] | None:
+    """The epoch that a row's key lies under, whichever the row says, and what it holds; None where it does not unwrap,
+    or its epoch never was or is over.
+    """
+    for epoch in (row.epoch, *(each for each in epoch_keys if each != row.epoch)):
+        if (kept := _unwrapped(row, epoch_keys, epoch)) is not None:
+            return epoch, kept
+    return None
+
+
+async def _dated(
+    conn: AsyncConnection, undated: Mapping[GrantId, tuple[keyring.Kept, bytes]]
+) -> dict[GrantId, keyring.Kept]:
+    """Keys that were wrapped before they had their end, with the one of their grant, where that is what they are bound
+    to: its key, and the digest beside it.
+    """
+    heads = await readable(conn, undated)
+    return {
+        grant_id: keyring.Kept(kept.key, heads[grant_id].expires_at)
+        for grant_id, (kept, digest) in undated.items()
+        if grant_id in heads and rows.digest_of(heads[grant_id]) == digest
+    }
+
+
+def _unwrapped(row: Row[Any], epoch_keys: Mapping[int, bytes], epoch: int) -> keyring.Kept | None:
+    """What a row holds, if it lies under this epoch."""
+    epoch_key = epoch_keys.get(epoch)
     if epoch_key is None:
         return None
     try:
-        return keyring.unwrap(row.wrapped, keyring.Bound(GrantId(row.grant_id), row.digest, row.epoch), epoch_key)
+        return keyring.unwrap(row.wrapped, keyring.Bound(GrantId(row.grant_id), row.digest, epoch), epoch_key)
     except (Corrupt, ValueError):
         return None
 

@@ -41,9 +41,8 @@ def _living_keys(part: Part, epoch_keys: Mapping[int, bytes]) -> Mapping[GrantId
     for row in part.of("keys"):
         grant_id = GrantId(row.grant_id)
         try:
-            found[grant_id] = keyring.unwrap(
-                row.wrapped, keyring.Bound(grant_id, row.digest, row.epoch), epoch_keys[row.epoch]
-            )
+            bound = keyring.Bound(grant_id, row.digest, row.epoch)
+            found[grant_id] = keyring.unwrap(row.wrapped, bound, epoch_keys[row.epoch]).key
         except (Corrupt, KeyError, ValueError):
             continue
     return found

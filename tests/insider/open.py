@@ -20,7 +20,5 @@ LET_IN, VALUE, RELEASE, ENDLESS, SIGNED = "let in", "value", "release", "endless
 FORK, KEYS_GONE, IDENTITY, UNNOTICED = "fork", "keys gone", "identity", "unnoticed"
 
 OPEN: Final[dict[str, frozenset[str]]] = {
-    "consent epoch: wraps said to be of another": frozenset({KEYS_GONE}),
-    "consent key: its end put off": frozenset({ENDLESS, UNNOTICED}),
     "delivery: applied, to pending, its last step hidden": frozenset({RELEASE}),
 }

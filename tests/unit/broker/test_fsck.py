@@ -287,7 +287,7 @@ async def yesterdays_key_put_back(here: World) -> None:
     async with here.home.store.begin() as tx:
         before, _ = await registry.history(tx.conn, grant.id)
         bound = keyring.Bound(grant.id, digest_of(before), epoch)
-        old = {"digest": bound.digest, "wrapped": keyring.wrap(bytes(32), bound, key, bytes(12))}
+        old = {"digest": bound.digest, "wrapped": keyring.wrap(keyring.Kept(bytes(32), None), bound, key, bytes(12))}
         await tx.execute(update(consent_keys).where(consent_keys.c.grant_id == grant.id).values(old))
 
 
@@ -297,7 +297,9 @@ async def a_key_for_a_dead_consent(here: World) -> None:
     bound = keyring.Bound(over.id, digest_of(over), epoch)
     row = {"grant_id": over.id, "epoch": epoch, "digest": bound.digest}
     async with here.home.store.begin() as tx:
-        await tx.execute(insert(consent_keys), row | {"wrapped": keyring.wrap(bytes(32), bound, key, bytes(12))})
+        await tx.execute(
+            insert(consent_keys), row | {"wrapped": keyring.wrap(keyring.Kept(bytes(32), None), bound, key, bytes(12))}
+        )
 
 
 async def a_signing_key_slipped_in(here: World) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from consent import registry
 from consent.grant import Grant, Status, law
-from consent.keyring import Bound, unwrap, wrap
+from consent.keyring import Bound, Kept, unwrap, wrap
 from consent.rows import KeyRow, Unreadable, digest_of, row_of
 from consent.tables import consent_keys, grant_versions, grants, metadata
 from schemas.errors import Corrupt, Fault, Refused, Unavailable
@@ -44,12 +44,18 @@ def key_of(grant: Grant) -> bytes:
 
 
 async def add(conn: AsyncConnection, grant: Grant, epoch: int = 1) -> Grant:
-    await registry.add(conn, grant, epoch, wrap(key_of(grant), bound(grant, epoch), EPOCHS[epoch], b"n" * 12))
+    kept = Kept(key_of(grant), grant.expires_at)
+    await registry.add(conn, grant, epoch, wrap(kept, bound(grant, epoch), EPOCHS[epoch], b"n" * 12))
     return grant
 
 
 def bound(grant: Grant, epoch: int = 1) -> Bound:
     return Bound(grant.id, digest_of(grant), epoch)
+
+
+async def rotate(conn: AsyncConnection, at: Instant = NOW, **more: Any) -> registry.Rewrapped:
+    """One batch of a rotation from the first epoch into the second."""
+    return await registry.rewrap(conn, 2, **{"epoch_keys": EPOCHS, "at": at, "entropy": os.urandom, **more})
 
 
 async def change(conn: AsyncConnection, new: Grant) -> None:
@@ -280,9 +286,6 @@ EDITED: dict[str, Any] = {
     "a key cut short": lambda one, _: (consent_keys, {"wrapped": one.wrapped[:-1]}),
     "the digest": lambda *_: (consent_keys, {"digest": bytes(32)}),
     "a digest that is none": lambda *_: (consent_keys, {"digest": b"x"}),
-    "an epoch that is over": lambda *_: (consent_keys, {"epoch": 1}),
-    "an epoch that never was": lambda *_: (consent_keys, {"epoch": 99}),
-    "no epoch": lambda *_: (consent_keys, {"epoch": registry.SET_ASIDE}),
     "the recipient": lambda *_: (grants, {"recipient": "urn:unefois:thief"}),
     "the fields": lambda *_: (grants, {"fields": '["household", "iban", "new_address"]'}),
     "the end": lambda *_: (grants, {"expires_at": None}),
@@ -358,16 +361,16 @@ async def test_rotation_wraps_the_living_anew_in_batches_until_the_old_epoch_is_
     await change(conn, dead.revoke(NOW))
     counter = iter(range(100))
 
-    async def turn() -> registry.Rewrapped:
-        return await registry.rewrap(
-            conn, 1, 2, epoch_keys=EPOCHS, entropy=lambda size: next(counter).to_bytes(size, "big"), limit=2
-        )
+    async def turn(after: bytes) -> registry.Rewrapped:
+        return await rotate(conn, entropy=lambda size: next(counter).to_bytes(size, "big"), after=after, limit=2)
 
     assert {1: 5} == await registry.epochs_in_use(conn)
     assert [1] == await registry.epochs_used(conn)
-    assert [(2, ()), (2, ()), (1, ()), (0, ())] == [
-        (done.moved, done.aside) for done in [await turn() for _ in range(4)]
-    ]
+    turns = [await turn(registry.FIRST)]
+    while turns[-1].last is not None:
+        turns.append(await turn(turns[-1].last))
+    assert [(2, ()), (2, ()), (1, ())] == [(done.moved, done.aside) for done in turns]
+    assert (0, ()) == ((await rotate(conn)).moved, (await rotate(conn)).aside)  # it may be said again
     assert {2: 5} == await registry.epochs_in_use(conn)
     only_new = {2: EPOCHS[2]}
     asked = [*living, dead]
@@ -381,9 +384,9 @@ async def test_rotation_sets_aside_what_does_not_unwrap_and_finishes(conn: Async
     (kept,) = (await conn.execute(select(consent_keys.c.wrapped).where(row))).scalars()
     await conn.execute(update(consent_keys).where(row).values(wrapped=bytes(60)))
 
-    turns = [await registry.rewrap(conn, 1, 2, epoch_keys=EPOCHS, entropy=os.urandom, limit=2) for _ in range(4)]
+    turns = [await rotate(conn) for _ in range(2)]
 
-    assert [(1, (damaged.id,)), (2, ()), (1, ()), (0, ())] == [(done.moved, done.aside) for done in turns]
+    assert [(4, (damaged.id,)), (0, ())] == [(done.moved, done.aside) for done in turns]
     assert {2: 4} == await registry.epochs_in_use(conn)  # so that the old key may go
     assert [2] == await registry.epochs_used(conn)
     found = await registry.consent_keys_of(conn, [first, damaged, *living], {2: EPOCHS[2]})
@@ -402,7 +405,7 @@ async def test_rotation_uses_a_fresh_nonce_for_each_key(conn: AsyncConnection, g
         asked.append(size)
         return len(asked).to_bytes(size, "big")
 
-    await registry.rewrap(conn, 1, 2, epoch_keys=EPOCHS, entropy=entropy)
+    await rotate(conn, entropy=entropy)
     assert [12, 12] == asked
     wrapped = (await conn.execute(select(consent_keys.c.wrapped))).scalars().all()
     assert 2 == len({each[:12] for each in wrapped})
@@ -414,17 +417,72 @@ async def test_after_rotation_a_backups_rows_do_not_open_under_the_new_epoch_key
 ) -> None:
     grant = await add(conn, grant_of())
     backup = (await conn.execute(select(consent_keys.c.wrapped))).scalar_one()
-    await registry.rewrap(conn, 1, 2, epoch_keys=EPOCHS, entropy=lambda size: b"f" * size)
+    await rotate(conn)
     with pytest.raises(Corrupt):
         unwrap(backup, bound(grant, 2), EPOCHS[2])
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize("at_hand", [{1: EPOCHS[1]}, {2: EPOCHS[2]}], ids=["no new key", "no old key"])
-async def test_rotation_needs_both_epoch_keys(conn: AsyncConnection, at_hand: dict[int, bytes]) -> None:
+async def test_rotation_needs_the_new_epochs_key(conn: AsyncConnection) -> None:
     with pytest.raises(Unavailable) as away:
-        await registry.rewrap(conn, 1, 2, epoch_keys=at_hand, entropy=lambda size: b"f" * size)
+        await rotate(conn, epoch_keys={1: EPOCHS[1]})
     assert ("registry.epoch-key-missing", "") == fault(away)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("said", [1, 7, registry.SET_ASIDE])
+async def test_a_key_opens_under_its_own_epoch_whichever_its_row_says_and_its_next_version_says_it(
+    conn: AsyncConnection, grant_of: GrantOf, said: int
+) -> None:
+    grant = await add(conn, grant_of(), 2)
+    await conn.execute(update(consent_keys).values(epoch=said))
+    assert key_of(grant) == await registry.consent_key(conn, grant, {2: EPOCHS[2]})
+    await change(conn, grant.pause(NOW))
+    assert {2: 1} == await registry.epochs_in_use(conn)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("said", [2, 7, registry.SET_ASIDE])
+async def test_a_key_that_is_said_to_be_of_another_epoch_is_found_under_its_own(
+    conn: AsyncConnection, grant_of: GrantOf, said: int
+) -> None:
+    grant = await add(conn, grant_of())
+    await conn.execute(update(consent_keys).values(epoch=said))
+    assert 1 == (await rotate(conn)).moved
+    assert key_of(grant) == await registry.consent_key(conn, grant, {2: EPOCHS[2]})
+
+
+@pytest.mark.asyncio
+async def test_the_key_of_a_consent_that_is_over_is_not_carried_on_whatever_its_row_says(
+    conn: AsyncConnection, grant_of: GrantOf
+) -> None:
+    ends = Instant(NOW + 1000)
+    over, stands = [await add(conn, grant_of(number, expires_at=ends)) for number in (1, 2)]
+    await conn.execute(update(grants).where(grants.c.id == over.id).values(expires_at=NOW + 10**9))
+    await conn.execute(update(consent_keys).where(consent_keys.c.grant_id == stands.id).values(epoch=2))
+
+    done = await rotate(conn, Instant(ends - 1))
+    assert (2, (), ()) == (done.moved, done.aside, done.outlived)
+    done = await registry.rewrap(conn, 3, epoch_keys=EPOCHS | {3: b"3" * 32}, at=ends, entropy=os.urandom)
+    assert (0, (), (over.id, stands.id)) == (done.moved, done.aside, done.outlived)
+    assert {} == await registry.epochs_in_use(conn)
+
+
+@pytest.mark.asyncio
+async def test_a_key_from_before_gets_its_end_where_its_grant_is_what_it_is_bound_to(
+    conn: AsyncConnection, grant_of: GrantOf
+) -> None:
+    ends = Instant(NOW + 1000)
+    sound, edited = [await add(conn, grant_of(number, expires_at=ends)) for number in (1, 2)]
+    for grant in (sound, edited):
+        old = wrap(Kept(key_of(grant), None, dated=False), bound(grant), EPOCHS[1], b"o" * 12)
+        await conn.execute(update(consent_keys).where(consent_keys.c.grant_id == grant.id).values(wrapped=old))
+    await conn.execute(update(grants).where(grants.c.id == edited.id).values(expires_at=NOW + 10**9))
+
+    assert 2 == (await rotate(conn)).moved
+    found = {row.grant_id: row.wrapped for row in await conn.execute(select(consent_keys))}
+    assert Kept(key_of(sound), ends) == unwrap(found[sound.id], bound(sound, 2), EPOCHS[2])
+    assert Kept(key_of(edited), None, dated=False) == unwrap(found[edited.id], bound(edited, 2), EPOCHS[2])
 
 
 MEANWHILE = {
@@ -449,7 +507,7 @@ async def test_rotation_leaves_alone_what_changed_since_it_was_read(
         return result
 
     monkeypatch.setattr(type(conn), "execute", another_writer_after_the_read)
-    done = await registry.rewrap(conn, 1, 2, epoch_keys=EPOCHS, entropy=lambda size: b"f" * size)
+    done = await rotate(conn)
     monkeypatch.undo()
     assert (0, MEANWHILE[meanwhile][1]) == (done.moved, await registry.epochs_in_use(conn))
     assert sorted(MEANWHILE[meanwhile][1]) == await registry.epochs_used(conn)

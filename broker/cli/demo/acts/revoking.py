@@ -130,7 +130,7 @@ def _from_backup(backup: Path, grant: GrantId, epochs: Mapping[int, bytes]) -> b
         return None
     for key in epochs.values():
         try:
-            return keyring.unwrap(row[2], keyring.Bound(grant, row[1], row[0]), key)
+            return keyring.unwrap(row[2], keyring.Bound(grant, row[1], row[0]), key).key
         except Corrupt:
             continue
     return None
