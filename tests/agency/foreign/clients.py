@@ -12,7 +12,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -63,11 +64,23 @@ class Room:
         self.ran.add(client)
         return done.stderr if code else json.loads(done.stdout)
 
-    def line(self, client: str) -> list[str]:
-        """The command of a client's program. Without what it needs: a skip, or a failure where it is required."""
-        language, program = CLIENTS[client]
+    def line(self, client: str, program: str = "") -> list[str]:
+        """The command of a client's program, or of another program that comes with it."""
+        language, own = CLIENTS[client]
+        with self._needed(client):
+            return {"go": self._go, "js": self._js, "python": self._python}[language](program or own)
+
+    def tools(self, client: str, *names: str) -> None:
+        """See that these programs of the machine are there: what a client needs besides."""
+        with self._needed(client):
+            for name in names:
+                _tool(name)
+
+    @contextmanager
+    def _needed(self, client: str) -> Iterator[None]:
+        """Without what it needs, a client is a skip that is counted, or a failure where it is required."""
         try:
-            return {"go": self._go, "js": self._js, "python": self._python}[language](program)
+            yield
         except Missing as missing:
             self.missing[client] = str(missing)
             if "foreign" in os.environ.get("UNEFOIS_REQUIRE", "").split(","):
