@@ -96,11 +96,10 @@ class Room:
     def _python(self, program: str) -> list[str]:
         return [sys.executable, str(HERE / "python" / f"{program}.py")]
 
-    def closing(self) -> str:
-        """How many have run, and why the others have not."""
-        left = [f"; not {name}: {self.missing.get(name, 'no test of it was chosen')}" for name in CLIENTS
-                if name not in self.ran]  # fmt: skip
-        return f"{len(self.ran)} foreign clients of {len(CLIENTS)} ran{''.join(left)}"
+    def closing(self) -> list[str]:
+        """How many have run, and why others could not."""
+        missing = [f"not here: {name}, for {why}" for name, why in self.missing.items()]
+        return [f"{len(self.ran)} foreign clients of {len(CLIENTS)} ran", *missing]
 
 
 def _once(make: Callable[[Path], Path]) -> Callable[[Path], Path]:

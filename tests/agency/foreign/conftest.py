@@ -18,4 +18,5 @@ def room(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReques
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Who of them has run."""
     if (room := config.stash.get(_ROOM, None)) is not None:
-        terminalreporter.write_line(room.closing())
+        for line in room.closing():
+            terminalreporter.write_line(line, yellow=bool(room.missing))

@@ -16,7 +16,7 @@ session = OAuth2Session(party, key, token_endpoint_auth_method="private_key_jwt"
 
 
 def fetch(**asked: str) -> dict[str, object]:
-    """A token; the assertion ends within five minutes, so it is made anew for each."""
+    """A token; its assertion is made anew, and ends within five minutes."""
     claims = {"aud": "urn:unefois:broker", "exp": int(time.time()) + 60}
     session.register_client_auth_method(PrivateKeyJWT(claims=claims, headers={"kid": kid}, alg="Ed25519"))
     return session.fetch_token(f"{broker}/oauth2/token", **asked)
