@@ -3,6 +3,7 @@
 import secrets
 import time
 from dataclasses import dataclass
+from functools import cache
 
 from connectors import key_files
 from connectors.blocking import BlockingClient
@@ -24,15 +25,20 @@ class Signed:
     token: str
 
 
-def signed(served: Served) -> Signed:
-    """A declaration of a source of its own, which is registered where it is not yet."""
+@cache
+def _source(served: Served) -> tuple[PrivateKey, str]:
+    """The key of a source of its own, and a token of it."""
     key = key_files.new("ed25519")
     assert isinstance(key, PrivateKey)
-    if SOURCE not in [one["id"] for one in served.unefois("party", "list")["parties"]]:
-        named = ("--name", "E", "--kind", "portal", "--sector", "portal", "--suite", "none")
-        served.unefois("party", "add", SOURCE, *named, "--publishes", "address.changed", *ABOUT)
+    named = ("--name", "E", "--kind", "portal", "--sector", "portal", "--suite", "none")
+    served.unefois("party", "add", SOURCE, *named, "--publishes", "address.changed", *ABOUT)
     served.unefois("party", "add-key", SOURCE, key_files.public(key))
-    token = served.token(SOURCE, "publish", "read")
+    return key, served.token(SOURCE, "publish", "read")
+
+
+def signed(served: Served) -> Signed:
+    """Another declaration of that source."""
+    key, token = _source(served)
     at = Instant(time.time_ns() // 1_000_000)
     event, record = catalogue.builtin().by_type(EventType(MOVED)), samples.sample(EventType(MOVED))
     of = DeclarationId(uuid7(at, secrets.token_bytes(10)))

@@ -54,9 +54,9 @@ class Room:
     ran: set[str] = field(default_factory=set)
     missing: dict[str, str] = field(default_factory=dict)
 
-    def run(self, client: str, code: int = 0, **told: Any) -> Any:
+    def run(self, client: str, code: int = 0, program: str = "", **told: Any) -> Any:
         """What a client saw, as JSON; with another `code`, what it said when it refused."""
-        line = [*self.line(client)]
+        line = self.line(client, program)
         done = subprocess.run(
             line, input=json.dumps(told), env=plain(), capture_output=True, text=True, check=False, timeout=120
         )

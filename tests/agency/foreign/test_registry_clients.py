@@ -52,4 +52,5 @@ def test_kafkajs_client_reads_a_framed_record_and_frames_it_again_byte_for_byte(
 
     assert [NUMBER, NUMBER] == seen["ids"]
     assert (RECORD["new_address"]["city"], MESSAGE) == (seen["city"], seen["message"])
+    assert "BACKWARD != FULL_TRANSITIVE" in seen["before"]  # what it expects when it is told nothing
     assert (404, 422) == (seen["unknown"], seen["refused"])

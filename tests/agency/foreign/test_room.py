@@ -41,7 +41,7 @@ def test_an_older_node_is_no_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_a_program_that_ends_otherwise_has_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     room = Room(tmp_path)
-    monkeypatch.setattr(room, "line", lambda _: ["false"])
+    monkeypatch.setattr(room, "line", lambda *_: ["false"])
 
     with pytest.raises(AssertionError):
         room.run("openid-client")

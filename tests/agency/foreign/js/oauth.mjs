@@ -5,7 +5,8 @@ import { seen, told } from './told.mjs';
 const { broker, party, jwk, kid } = told;
 
 const server = { issuer: 'urn:unefois:broker', token_endpoint: `${broker}/oauth2/token` };
-const key = await crypto.subtle.importKey('jwk', jwk, { name: 'Ed25519' }, false, ['sign']);
+const kinds = { 'Ed25519': { name: 'Ed25519' }, 'P-256': { name: 'ECDSA', namedCurve: 'P-256' } };
+const key = await crypto.subtle.importKey('jwk', jwk, kinds[jwk.crv], false, ['sign']);
 const config = new client.Configuration(server, party, {}, client.PrivateKeyJwt({ key, kid }));
 
 if (broker.startsWith('http:')) client.allowInsecureRequests(config);
