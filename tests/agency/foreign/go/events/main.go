@@ -1,4 +1,4 @@
-// Events hands in a declaration as a CloudEvent with the Go SDK, in structured or binary mode.
+// Events hands in a declaration as a CloudEvent with the Go SDK, in structured, binary or batched mode.
 //
 // Standard input: {"address": "…/v1/declarations", "token": "…", "mode": "structured", "attributes": {…}, "data": "<base64>"}.
 package main
@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"time"
 
@@ -49,6 +50,9 @@ func declare(asked told) error {
 	if err := event.SetData(asked.Attributes["datacontenttype"], asked.Data); err != nil {
 		return err
 	}
+	if asked.Mode == "batch" {
+		return declareBatch(asked, event)
+	}
 	ctx := cloudevents.WithEncodingStructured(context.Background())
 	if asked.Mode == "binary" {
 		ctx = cloudevents.WithEncodingBinary(context.Background())
@@ -68,5 +72,19 @@ func declare(asked told) error {
 	if !errors.As(result, &answer) {
 		return fmt.Errorf("no answer of HTTP: %v", result)
 	}
+	return json.NewEncoder(os.Stdout).Encode(map[string]any{"status": answer.StatusCode})
+}
+
+func declareBatch(asked told, events ...cloudevents.Event) error {
+	request, err := httpbinding.NewHTTPRequestFromEvents(context.Background(), asked.Address+":batch", events)
+	if err != nil {
+		return err
+	}
+	request.Header.Set("Authorization", "Bearer "+asked.Token)
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
 	return json.NewEncoder(os.Stdout).Encode(map[string]any{"status": answer.StatusCode})
 }

@@ -41,7 +41,7 @@ func read(ctx context.Context, asked told) error {
 	if err != nil {
 		return err
 	}
-	subjects, err := client.Subjects(ctx)
+	listed, err := lists(ctx, client, asked.Subject)
 	if err != nil {
 		return err
 	}
@@ -62,10 +62,37 @@ func read(ctx context.Context, asked told) error {
 		return err
 	}
 	return json.NewEncoder(os.Stdout).Encode(map[string]any{
-		"types": types, "subjects": subjects, "versions": versions, "version": latest.Version, "id": latest.ID,
+		"types": types, "lists": listed, "versions": versions, "version": latest.Version, "id": latest.ID,
 		"schema": latest.Schema.Schema, "references": known, "errors": errs,
 		"level": client.Compatibility(ctx, asked.Subject)[0].Level.String(), "mode": client.Mode(ctx)[0].Mode.String(),
 	})
+}
+
+// lists counts what the registry lists: all of it, and what has this subject's name.
+func lists(ctx context.Context, client *sr.Client, subject string) (map[string]int, error) {
+	contexts, err := client.Contexts(ctx)
+	if err != nil {
+		return nil, err
+	}
+	subjects, err := client.Subjects(ctx)
+	if err != nil {
+		return nil, err
+	}
+	named, err := client.Subjects(sr.WithParams(ctx, sr.SubjectPrefix(subject)))
+	if err != nil {
+		return nil, err
+	}
+	schemas, err := client.AllSchemas(ctx)
+	if err != nil {
+		return nil, err
+	}
+	some, err := client.AllSchemas(sr.WithParams(ctx, sr.LatestOnly, sr.Offset(1), sr.Limit(2)))
+	if err != nil {
+		return nil, err
+	}
+	return map[string]int{
+		"contexts": len(contexts), "subjects": len(subjects), "named": len(named), "schemas": len(schemas), "some": len(some),
+	}, nil
 }
 
 // same asks for one schema in every way that there is: all have to give the same.
