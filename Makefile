@@ -38,7 +38,8 @@ test-proof: $(VENV)/dev
 test-cluster: $(VENV)/dev
 	$(BIN)/python -m pytest -n 0 --durations=10 -rs tests/cluster
 
-# The agency's wheel, built and installed alone, its sidecar and the examples in four languages, against a served broker.
+# The agency's wheel, built and installed alone, its sidecar and the examples in four languages, against a served broker;
+# and foreign clients: programs in Go, JavaScript and Python on libraries that are not ours (tests/agency/foreign).
 test-agency: $(VENV)/dev
 	$(BIN)/python -m pytest -n 0 --durations=10 -rs tests/agency
 

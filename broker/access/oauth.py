@@ -16,7 +16,7 @@ A key that is revoked gets no token from then on; what it got before ends within
 """
 
 import json
-from base64 import urlsafe_b64decode
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -61,6 +61,11 @@ class ClientKey:
     scopes: frozenset[Scope]
     added_at: Instant
     revoked_at: Instant | None
+
+    @property
+    def name(self) -> str:
+        """What an assertion's `kid` calls it: the thumbprint as RFC 7638, section 3.1 writes it."""
+        return urlsafe_b64encode(bytes(self.kid)).decode().rstrip("=")
 
 
 class OAuth:

@@ -94,7 +94,7 @@ def pin(
 
 @command(app, "keys")
 def keys(party: OfParty = None) -> None:
-    """Every pinned key, by its RFC 7638 thumbprint in hexadecimal, and every address that is followed.
+    """Every pinned key, and every address that is followed. `kid` is what the client has to call its key.
 
     Example: unefois token keys
     """
@@ -104,7 +104,7 @@ def keys(party: OfParty = None) -> None:
 
 
 @command(app, "unpin")
-def unpin(kid: Annotated[str, typer.Argument(metavar="KID", help="As `unefois token keys` shows it.")]) -> None:
+def unpin(kid: Annotated[str, typer.Argument(metavar="ID", help="Its id, as `unefois token keys` shows it.")]) -> None:
     """Trust a client's key no more. What it got before ends within ten minutes.
 
     Example: unefois token unpin 8f0c...
@@ -194,7 +194,7 @@ async def _unpin(home: "Home", kid: str) -> dict[str, Any]:
 def _key(one: "ClientKey") -> dict[str, Any]:
     from broker.shapes import time_of
 
-    return _may(one) | {"id": one.kid.hex(), "added_at": time_of(one.added_at)}
+    return _may(one) | {"id": one.kid.hex(), "kid": one.name, "added_at": time_of(one.added_at)}
 
 
 def _wanted(scopes: list[str]) -> "list[Scope]":
@@ -261,7 +261,7 @@ def _id(text: str) -> bytes:
 def _show(told: dict[str, Any]) -> None:
     words = {"id": say("identifiant", "id"), "party": say("administration", "party"), "scopes": say("droits", "scopes")}
     words |= {"expires_at": say("échéance", "expires"), "revoked_at": say("révoqué", "revoked")}
-    words |= {"token": say("jeton", "token"), "url": say("adresse", "url")}
+    words |= {"token": say("jeton", "token"), "kid": "kid", "url": say("adresse", "url")}
     words |= {"published": say("noms de clés publiés", "key names published"), "trouble": say("ennui", "trouble")}
     pairs([(word, _words(told[name])) for name, word in words.items() if name in told])
 

@@ -2,7 +2,7 @@
 
 Refuses: every write: the catalogue is part of the program. A schema that is there already is told by the id it has, so
 that a serializer that registers before it sends works; one that is not is refused. A schema three times as long as the
-longest of ours, and one whose address has not the requests left that it costs: nobody proves anything here.
+longest of ours, and schemas whose address has not the requests left that they cost: nobody proves anything here.
 Keeps: ids follow from the schemas (`schemas.confluent`), so they are the same in every process and version; a schema is
 given as its registered bytes; answers hold Confluent's fields and no others, unknown fields of a request are ignored.
 Source: Confluent Schema Registry API, v1. A subject is the record's full name; with `-value` behind it, it is the same.
@@ -31,7 +31,7 @@ LEVEL: Final = "FULL_TRANSITIVE"
 SCHEMA_BYTES: Final = 65_536
 """Of a schema that is looked up or compared; a mebibyte of it would cost the time of a thousand requests."""
 COST_BYTES: Final = 1024
-"""So much of a schema costs what a request costs."""
+"""So much of a schema that is asked about, or of all of them in a list, costs what a request costs."""
 BODY_BYTES: Final = 2 * SCHEMA_BYTES + 4096
 """A schema as a JSON text, whose quotes and newlines take two bytes each."""
 
@@ -58,10 +58,17 @@ class Subjects:
         for each in catalogue:
             self._versions.setdefault(each.schema.name, []).append(each)
 
-    @property
-    def names(self) -> list[str]:
-        """Every subject once."""
-        return list(self._versions)
+    def names(self, prefix: str = "") -> list[str]:
+        """Every subject that begins so, once."""
+        return [name for name in self._versions if name.startswith(prefix)]
+
+    def schemas(self, prefix: str, *, newest: bool) -> list[dict[str, Any]]:
+        """Every version of those, or the newest of each, as Confluent tells it."""
+        told: list[dict[str, Any]] = []
+        for name in self.names(prefix):
+            count = len(self._versions[name])
+            told += [self.registered(name, number) for number in range(count if newest else 1, count + 1)]
+        return told
 
     def versions(self, subject: str) -> list[EventSchema]:
         """The schemas of a subject, oldest first. Raises Refused `registry.unknown-subject`."""
@@ -118,6 +125,8 @@ def router(catalogue: Catalogue) -> APIRouter:
     made, subjects = APIRouter(prefix=PREFIX, tags=["registry"]), Subjects(catalogue)
     for path, read in _reads(subjects).items():
         made.add_api_route(path, _endpoint(read), methods=["GET"], **_described(path))
+    for path, tell in _lists(subjects).items():
+        made.add_api_route(path, _endpoint(tell), methods=["GET"], **_described(path, queried=_PARTS))
     for path, ask in _asks(subjects).items():
         made.add_api_route(path, _endpoint(ask), methods=["POST"], **_described(path, _BODY))
     every = ["GET", "POST", "PUT", "PATCH", "DELETE"]
@@ -125,10 +134,11 @@ def router(catalogue: Catalogue) -> APIRouter:
     return made
 
 
-def _described(path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def _described(path: str, body: Mapping[str, Any] | None = None, queried: tuple[str, ...] = ()) -> dict[str, Any]:
     """What OpenAPI is told of a route: its endpoint takes the request whole."""
-    kind = {"required": True, "in": "path", "schema": {"type": "string"}}
-    extra: dict[str, Any] = {"parameters": [{"name": name, **kind} for name in re.findall(r"\{(\w+)\}", path)]}
+    places = [(name, "path") for name in re.findall(r"\{(\w+)\}", path)] + [(name, "query") for name in queried]
+    told = [{"name": name, "in": place, "required": place == "path", "schema": _TEXT} for name, place in places]
+    extra: dict[str, Any] = {"parameters": told}
     if body is not None:
         extra["requestBody"] = {"required": True, "content": {KIND: {"schema": body}}}
     problems = {"description": "Confluent's error", "content": {KIND: {"schema": _ERROR}}}
@@ -137,6 +147,7 @@ def _described(path: str, body: Mapping[str, Any] | None = None) -> dict[str, An
 
 
 _TEXT: Final = {"type": "string"}
+_PARTS: Final = ("subjectPrefix", "latestOnly", "offset", "limit")
 _BODY: Final = {"type": "object", "required": ["schema"], "properties": {"schema": _TEXT, "schemaType": _TEXT}}
 _ERROR: Final = {"type": "object", "properties": {"error_code": {"type": "integer"}, "message": _TEXT}}
 
@@ -165,11 +176,11 @@ def _reads(subjects: Subjects) -> dict[str, Answer]:
 
     level, mode = {"compatibilityLevel": LEVEL}, {"mode": "READONLY"}
     told: dict[str, Callable[[Mapping[str, str]], Any]] = {
-        "/subjects": lambda _: subjects.names,
         "/subjects/{subject}/versions": all_of,
         "/subjects/{subject}/versions/{version}": one,
         "/subjects/{subject}/versions/{version}/schema": lambda at: json.loads(one(at)["schema"]),
         "/subjects/{subject}/versions/{version}/referencedby": lambda at: one(at) and [],
+        "/contexts": lambda _: ["."],
         "/schemas/types": lambda _: ["AVRO"],
         "/schemas/ids/{id}": lambda at: {"schema": subjects.by_id(at["id"]).schema.raw.decode("utf-8")},
         "/schemas/ids/{id}/schema": lambda at: json.loads(subjects.by_id(at["id"]).schema.raw),
@@ -181,6 +192,33 @@ def _reads(subjects: Subjects) -> dict[str, Answer]:
         "/mode/{subject}": of_subject(mode),
     }
     return {path: give(tell) for path, tell in told.items()}
+
+
+def _lists(subjects: Subjects) -> dict[str, Answer]:
+    """What is listed in parts, as the query wants it."""
+
+    async def names(request: Request) -> Any:
+        return _part(request, subjects.names(_prefix(request)))
+
+    async def schemas(request: Request) -> Any:
+        newest = request.query_params.get("latestOnly", "").lower() == "true"
+        told = _part(request, subjects.schemas(_prefix(request), newest=newest))
+        _charge(request, sum(len(each["schema"]) for each in told))
+        return told
+
+    return {"/subjects": names, "/schemas": schemas}
+
+
+def _prefix(request: Request) -> str:
+    """`subjectPrefix`, without the words for every context: there is one."""
+    return request.query_params.get("subjectPrefix", "").removeprefix(":*:")
+
+
+def _part(request: Request, found: list[Any]) -> list[Any]:
+    """From `offset`, at most `limit`; 0, -1 and what is no number mean nothing, as with Confluent."""
+    words = (request.query_params.get(name, "") for name in ("offset", "limit"))
+    first, most = (int(word) if word.isascii() and word.isdigit() and len(word) <= 10 else 0 for word in words)
+    return found[first : first + most if most else None]
 
 
 def _asks(subjects: Subjects) -> dict[str, Answer]:
@@ -222,14 +260,12 @@ async def _nothing(request: Request) -> Any:
 
 async def _schema_text(request: Request) -> bytes:
     """The schema of the body. Raises Refused: `registry.body`, `registry.only-avro`."""
-    passage: Passage | None = request.scope.get("unefois.passage")
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > BODY_BYTES:
             raise Refused("registry.body", limit=BODY_BYTES)
-    if passage is not None:
-        passage.charge(len(body) // COST_BYTES)  # before it is parsed: it is what costs
+    _charge(request, len(body))  # before it is parsed: it is what costs
     try:
         told = json.loads(body)
         text = told["schema"].encode("utf-8")
@@ -240,6 +276,13 @@ async def _schema_text(request: Request) -> bytes:
     if len(text) > SCHEMA_BYTES:
         raise Refused("avro.schema-too-large", size=len(text), limit=SCHEMA_BYTES)
     return bytes(text)
+
+
+def _charge(request: Request, size: int) -> None:
+    """For so many bytes of schemas, in or out. Raises Refused `api.rate`."""
+    passage: Passage | None = request.scope.get("unefois.passage")
+    if passage is not None:
+        passage.charge(size // COST_BYTES)
 
 
 def _endpoint(answer: Answer) -> Callable[[Request], Awaitable[Response]]:

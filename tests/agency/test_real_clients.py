@@ -4,9 +4,8 @@ docs/agency/first-event.md.
 """
 
 import json
-import secrets
 import time
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +20,11 @@ from confluent_kafka.serialization import MessageField, SerializationContext
 from joserfc import jwt
 from joserfc.jwk import OKPKey
 
-from connectors import key_files
-from connectors.blocking import BlockingClient
-from schemas import avro, catalogue, cloudevents, confluent, samples
-from schemas.declaration import Source, declare
-from schemas.names import DeclarationId, EventType, Instant, PartyId, uuid7
-from schemas.signing import PrivateKey
-from tests.agency.conftest import ABOUT, MOVED, TOWN, Served
+from schemas import avro, catalogue, confluent, samples
+from schemas.names import EventType
+from tests.agency.conftest import MOVED, TOWN, Served
+from tests.agency.declared import signed
 
-SOURCE = PartyId("urn:unefois:events")
 ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 
@@ -46,41 +41,13 @@ def test_confluents_client_reads_the_registry_and_its_reader_a_framed_record(ser
     assert record["new_address"] == found["new_address"]
 
 
-@pytest.fixture
-def signed(served: Served) -> tuple[bytes, str, DeclarationId, Instant]:
-    """A declaration of a source of its own that nobody has handed in, and a token to do so."""
-    key = key_files.new("ed25519")
-    assert isinstance(key, PrivateKey)
-    if SOURCE not in [one["id"] for one in served.unefois("party", "list")["parties"]]:
-        named = ("--name", "E", "--kind", "portal", "--sector", "portal", "--suite", "none")
-        served.unefois("party", "add", SOURCE, *named, "--publishes", "address.changed", *ABOUT)
-    served.unefois("party", "add-key", SOURCE, key_files.public(key))
-    token = served.token(SOURCE, "publish", "read")
-    at = Instant(time.time_ns() // 1_000_000)
-    event, record = catalogue.builtin().by_type(EventType(MOVED)), samples.sample(EventType(MOVED))
-    of = DeclarationId(uuid7(at, secrets.token_bytes(10)))
-    with BlockingClient.open(served.address, token) as client:
-        directory = client.directory()
-        made = declare(
-            Source(SOURCE, (key,), 1), event, record, subject_token=client.resolve(record["subject"]),
-            gate=directory.current_sealing_key(directory.broker, at), at=at, lifetime_ms=86_400_000,
-            declaration_id=of, entropy=secrets.token_bytes,
-        )  # fmt: skip
-    return made.encode(), token, of, at
-
-
 @pytest.mark.parametrize("mode", [http.to_structured, http.to_binary])
-def test_an_event_of_the_cloudevents_sdk_is_taken(
-    served: Served, signed: tuple[bytes, str, DeclarationId, Instant], mode: Any
-) -> None:
-    envelope, token, of, at = signed
-    schema = catalogue.builtin().by_type(EventType(MOVED)).schema.id
-    about: dict[str, Any] = {"declaration_id": of, "issued_at": at, "envelope": envelope}
-    told = cloudevents.declaration(SOURCE, EventType(MOVED), schema, **about).attributes()
-    event = CloudEvent({**told, "time": datetime.fromtimestamp(at / 1000, UTC)}, envelope)
+def test_an_event_of_the_cloudevents_sdk_is_taken(served: Served, mode: Any) -> None:
+    made = signed(served)
+    event = CloudEvent({**made.attributes, "time": datetime.fromisoformat(made.attributes["time"])}, made.envelope)
     message = mode(event, JSONFormat())
 
-    headers = {**message.headers, "Authorization": f"Bearer {token}"}
+    headers = {**message.headers, "Authorization": f"Bearer {made.token}"}
     answer = httpx2.post(f"{served.address}/v1/declarations", content=message.body, headers=headers)
 
     assert (202, event.get_id()) == (answer.status_code, answer.json()["declaration"])

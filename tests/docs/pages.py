@@ -4,6 +4,7 @@
     console    commands behind `$ `, run in a folder that the page calls /srv; what follows is what they must print
     yaml toml  a file, whose path is its first line: `# agencies/rennes.yaml`
                `unefois serve &` is the broker itself, on a port that is free; the page calls it 127.0.0.1:8470
+    js go py   a piece of a foreign program that `make test-agency` runs; whose path is its first line, has those lines
     text       bytes, formulas, pictures: nothing to run; neither is there in Sphinx's own `{toctree}`
 
 Keeps: what a page shows is what happens. Ids, keys, digests and instants differ in each run; a page's own stand for
@@ -37,6 +38,7 @@ SERVED = "127.0.0.1:8470"
 
 _FENCE = re.compile(r"^(`{3,})(\S*)\n(.*?)^\1$", re.MULTILINE | re.DOTALL)
 _FILE = re.compile(r"# (\S+)\n")
+_PIECE = re.compile(r"(?:#|//) (tests/agency/foreign/\S+)\n")
 _EXIT = re.compile(r"\[exit code (\d)\]\n?\Z")
 _KEY = r"\+[0-9a-f]{8}\+[A-Za-z0-9+/=]{40,}"
 _UUID = r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b"
@@ -121,6 +123,14 @@ class Reader:
         path = self.folder / named[1].removeprefix(f"{FOLDER}/")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(self.here(block.text), "utf-8")
+
+    def _piece(self, block: Block) -> None:
+        named = _PIECE.match(block.text)
+        assert named, f"{block.place}: the first line of a piece is the path of its program, as a comment"
+        texts = (block.text[named.end() :], (ROOT / named[1]).read_text("utf-8"))
+        piece, program = ([line.strip() for line in text.splitlines()] for text in texts)
+        count = sum(program[start : start + len(piece)] == piece for start in range(len(program)))
+        assert count == 1, f"{block.place}: {named[1]} has these lines {count} times"
 
     def _commands(self, block: Block) -> None:
         for part in re.split(r"^(?=\$ )", block.text, flags=re.MULTILINE):
@@ -224,6 +234,9 @@ KINDS: Mapping[str, Callable[[Reader, Block], None]] = {
     "console": Reader._commands,
     "yaml": Reader._file,
     "toml": Reader._file,
+    "js": Reader._piece,
+    "go": Reader._piece,
+    "py": Reader._piece,
     "text": lambda _, __: None,
     "{toctree}": lambda _, __: None,
 }

@@ -48,6 +48,9 @@ class TestTheReader:
             ("console", "$ true\n[exit code 1]\n"),
             ("console", "$ unefois type show nothing.here --lang en\n"),
             ("yaml", "a: file without a name\n"),
+            ("js", "const a = 'piece without a name';\n"),
+            ("js", "// tests/agency/foreign/js/oauth.mjs\nconst other = 'lines';\n"),
+            ("go", "// tests/agency/foreign/go/webhook/main.go\n"),
         ],
     )
     def test_what_does_not_happen_is_found(self, kind: str, text: str, tmp_path: Path) -> None:

@@ -39,10 +39,12 @@ def test_a_scope_that_is_none_and_an_id_that_is_none_are_errors_of_usage(unefois
 
 def test_a_clients_key_is_pinned_listed_and_revoked(unefois: Program, tmp_path: Path) -> None:
     file = tmp_path / "client.jwk"
-    file.write_text(json.dumps(OKPKey.generate_key("Ed25519").as_dict(private=False)))
+    key = OKPKey.generate_key("Ed25519")
+    file.write_text(json.dumps(key.as_dict(private=False)))
 
     pinned = unefois.told("token", "pin", CAF, file, "--scope", "receive")
 
+    assert key.thumbprint() == pinned["kid"]  # what the client's assertions name it by
     assert [pinned] == unefois.told("token", "keys", "--party", CAF)["keys"]
     assert unefois.told("token", "unpin", pinned["id"])["revoked_at"] is not None
     assert "oauth.already-revoked" == unefois.error("token", "unpin", pinned["id"], code=Exit.REFUSED)["code"]

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import httpx2
@@ -14,6 +15,7 @@ from fastapi import FastAPI
 
 from broker.web import registry
 from schemas import avro, catalogue
+from schemas.catalogue import EventSchema
 from schemas.confluent import frame, registry_id, unframe
 from tests.served import served
 
@@ -154,9 +156,42 @@ def test_every_address_answers_in_confluents_type(
             [{"subject": NAME, "version": 1}, {"subject": f"{NAME}-value", "version": 1}],
         ),
         ("/schemas/types", ["AVRO"]),
+        ("/contexts", ["."]),
     ):
         told = http.get(path)
         assert (200, KIND, expected) == (told.status_code, told.headers["Content-Type"], told.json()), path
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("", EVENTS),
+        ("?subjectPrefix=:*:&deleted=true", EVENTS),
+        (f"?subjectPrefix={NAME}", [MOVED]),
+        ("?subjectPrefix=nothing", []),
+        ("?offset=2&limit=3", EVENTS[2:5]),
+        ("?offset=900", []),
+        ("?limit=-1&offset=x", EVENTS),
+        ("?limit=0", EVENTS),
+        (f"?limit={'9' * 5000}", EVENTS),
+    ],
+)
+def test_subjects_and_schemas_are_listed_by_their_beginning_and_in_parts(
+    http: httpx2.Client, query: str, expected: list[EventSchema]
+):
+    assert [each.schema.name for each in expected] == http.get(f"/subjects{query}").json()
+    told = http.get(f"/schemas{query}").json()
+    assert [(each.schema.name, 1, registry_id(each.schema.id), each.schema.raw.decode()) for each in expected] == [
+        (one["subject"], one["version"], one["id"], one["schema"]) for one in told
+    ]
+
+
+def test_of_a_type_with_two_schemas_both_are_listed_or_the_newest():
+    newer = replace(MOVED, schema=replace(BANK.schema, name=NAME))
+    subjects = registry.Subjects([MOVED, newer])
+
+    assert [1, 2] == [one["version"] for one in subjects.schemas("", newest=False)]
+    assert [2] == [one["version"] for one in subjects.schemas("", newest=True)]
 
 
 @pytest.mark.parametrize(
@@ -265,4 +300,7 @@ def test_openapi_names_every_parameter():
 
     for path, item in app.openapi()["paths"].items():
         for operation in item.values():
-            assert path.count("{") == len(operation["parameters"])
+            places = [parameter["in"] for parameter in operation["parameters"]]
+            assert path.count("{") == places.count("path")
+            listed = path.removeprefix(registry.PREFIX) in {"/subjects", "/schemas"}
+            assert listed == ("query" in places)

@@ -81,6 +81,14 @@ async def test_a_schema_costs_its_address_what_it_takes_to_look_at_before_anybod
     assert ("api.rate", "30") == (answers[1].json()["code"], answers[1].headers["retry-after"])
 
 
+async def test_a_list_of_all_schemas_costs_its_address_what_is_sent(served: Served) -> None:
+    paths = ("/registry/subjects", "/registry/schemas?limit=1", "/registry/schemas?offset=900")
+    answers = [await served.stranger.asks("GET", path) for path in paths]
+
+    assert [200, 429, 200] == [each.status_code for each in answers]  # the last one sends none
+    assert ['"address";r=3;t=15', '"address";r=2;t=30'] == [each.headers["ratelimit"] for each in answers[:2]]
+
+
 async def test_what_a_batch_holds_that_is_refused_costs_as_much_as_one_by_one(served: Served) -> None:
     portal = await served.caller(PORTAL)
     good = [await served.here.home.desk.envelope(PORTAL, MOVED, served.here.moved()) for _ in range(3)]
