@@ -1,0 +1,268 @@
+"""Drawn: what schemathesis draws from the documents of every door, data that fits and data that does not, with real ids
+put in for those that were made up, and with a token of its own for each request.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from random import Random
+from typing import Any, Final
+
+import requests
+import schemathesis
+from fastapi.openapi.utils import get_openapi
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from schemathesis import GenerationMode
+from schemathesis.specs.openapi import checks
+
+from broker.web import registry
+from broker.web.agencies.app import describe, describe_oauth
+from broker.web.agencies.described import operations
+from broker.web.agencies.arriving import ENVELOPE
+from schemas import catalogue
+from schemas.cloudevents import DECLARATION_MEDIA_TYPE
+from tests.fuzz.asking import DEADLINE, Answer, spent
+from tests.fuzz.judging import Asked, Judge
+from tests.fuzz.town import Served, Town
+
+DOCUMENTED: Final = (
+    checks.status_code_conformance,
+    checks.content_type_conformance,
+    checks.response_schema_conformance,
+)
+_TEXT: Final = {"type": "string"}
+_WORDS: Final = {"declaration", "delivery", "subscription", "webhook", "schema", "subject", "id", "deliveries"}
+
+
+@dataclass(frozen=True)
+class Door:
+    """Some addresses with their document. `described`: what they answer is in it, too, and is held to it."""
+
+    name: str
+    prefix: str
+    document: Mapping[str, Any]
+    described: bool = False
+
+
+def doors() -> list[Door]:
+    """All that a broker answers."""
+    routes = registry.router(catalogue.builtin()).routes
+    shown = get_openapi(title="r", version="1", openapi_version="3.1.0", routes=routes)
+    return [
+        Door("api", "/v1", describe(), described=True),
+        Door("oauth", "/oauth2", describe_oauth(), described=True),
+        Door("registry", "", shown),
+        Door("open", "", _open()),
+    ]
+
+
+def _open() -> dict[str, Any]:
+    """Addresses that nobody describes in OpenAPI, for they take nothing but their path."""
+    paths = {
+        "/health/live": (),
+        "/health/ready": (),
+        "/metrics": (),
+        "/docs/errors.html": (),
+        "/asyncapi.json": (),
+        "/v1/openapi.json": (),
+        "/oauth2/openapi.json": (),
+        "/log/checkpoint": (),
+        "/log/vkey": (),
+        "/log/witnessed/checkpoint": (),
+        "/log/tile/{level}/{index}": ("level", "index"),
+        "/log/tile/entries/{index}": ("index",),
+        "/log/tile/{level}/{index}.p/{width}": ("level", "index", "width"),
+        "/log/follows/{index}": ("index",),
+    }
+    answers = {"200": {"description": "It."}}
+    number = {"type": "integer", "minimum": 0, "maximum": 300}
+    query = [{"name": "x", "in": "query", "schema": _TEXT}, {"name": "If-None-Match", "in": "header", "schema": _TEXT}]
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "open", "version": "1"},
+        "paths": {
+            path: {
+                "get": {
+                    "parameters": [
+                        *({"name": n, "in": "path", "required": True, "schema": number} for n in names),
+                        *query,
+                    ],
+                    "responses": answers,
+                }
+            }
+            for path, names in paths.items()
+        },
+    }
+
+
+@dataclass
+class Drawing:
+    """One run: who asks whom, with which chance."""
+
+    town: Town
+    served: Served
+    judge: Judge
+    chance: Random
+    session: requests.Session
+    pause: Callable[[], None] = lambda: None
+
+    def draw(self, door: Door, method: str, path: str, mode: GenerationMode, number: int, count: int) -> int:
+        """So many cases of one operation, or fewer where there are no more. Returns how many."""
+        schema = schemathesis.openapi.from_dict(dict(door.document))
+        operation, asked = schema[path][method], 0
+        label = f"{method} {door.prefix}{path}"
+
+        @seed(number)
+        @settings(
+            max_examples=count,
+            database=None,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            phases=[Phase.generate],
+        )
+        @given(case=operation.as_strategy(generation_mode=mode))
+        def drawing(case: schemathesis.Case) -> None:
+            nonlocal asked
+            self.pause()
+            asked += self._one(door, label, mode, case)
+
+        try:
+            drawing()
+        except (schemathesis.errors.SchemathesisError, Exception) as none:
+            if "Unsatisfiable" not in type(none).__name__ and not isinstance(
+                none, schemathesis.errors.SchemathesisError
+            ):
+                raise
+        return asked
+
+    def _one(self, door: Door, label: str, mode: GenerationMode, case: schemathesis.Case) -> bool:
+        who, shown = self._who(label)
+        wait = self._real(case)
+        if shown is not None:
+            case.headers["Authorization"] = shown
+        proven = label.startswith(("GET /v1/", "POST /v1/")) and who not in {"nobody", "nonsense", "expired"}
+        proven = proven and "openapi" not in label
+        asked = Asked(label, mode.name.lower(), proven, case.method, _told(case, who), wait)
+        response, answer = self._call(door, case)
+        if response is None:
+            return False
+        for _ in range(2):
+            if answer is not None and self.judge.over(asked, answer):
+                again = self._call(door, case)[1]
+                answer = again if again is not None and again.spent < answer.spent else answer
+        assert answer is not None
+        self.judge.take(asked, answer)
+        if door.described:
+            try:
+                case.validate_response(response, checks=list(DOCUMENTED), additional_checks=[])
+            except AssertionError as undocumented:
+                self.judge.wrong.setdefault((label, "not as the document says"), []).append(
+                    f"{asked.sent[:300]} -> {answer.status} {str(undocumented)[:400]}"
+                )
+        self._learn(label, answer)
+        return True
+
+    def _call(self, door: Door, case: schemathesis.Case) -> tuple[Any, Answer | None]:
+        before = spent(self.served)
+        try:
+            response = case.call(base_url=f"{self.served.url}{door.prefix}", session=self.session, timeout=DEADLINE * 2)
+        except (requests.exceptions.InvalidHeader, requests.exceptions.InvalidURL, UnicodeError):
+            return None, None  # no client of this language can say that; the hand-written ones do
+        after = spent(self.served)
+        told = {name.lower(): values[0] for name, values in response.headers.items()}
+        answer = Answer(response.status_code, told, response.content, response.elapsed, after - before)
+        return response, answer
+
+    def _who(self, label: str) -> tuple[str, str | None]:
+        """Mostly who may; sometimes another, nobody, or nonsense."""
+        fit = "portal" if "declarations" in label or "subjects" in label else "caf"
+        drawn = self.chance.random()
+        if drawn < 0.75:
+            who = fit
+        elif drawn < 0.87:
+            who = self.chance.choice(sorted(self.town.tokens))
+        elif drawn < 0.93:
+            return "nobody", None
+        else:
+            return "nonsense", self.chance.choice(
+                ["Bearer ", "Bearer a.b.c", "Basic eDp5", "bearer é".encode().decode("latin-1"), "Bearer " + "x" * 5000]
+            )
+        return who, f"Bearer {self.town.tokens[who]}"
+
+    def _real(self, case: schemathesis.Case) -> float:
+        """Real ids in the place of half of those that are made up; returns the seconds that are asked to wait for."""
+        for name in list(case.path_parameters or {}):
+            if self.town.known.get(name) and self.chance.random() < 0.6:
+                case.path_parameters[name] = self.chance.choice(self.town.known[name])
+        if case.media_type in {ENVELOPE, DECLARATION_MEDIA_TYPE} and self.chance.random() < 0.6:
+            case.body = mutated(self.chance.choice(self.town.envelopes), self.chance)
+        body = case.body
+        if isinstance(body, dict):
+            if isinstance(body.get("wait"), int | float) and body["wait"] > 0:
+                body["wait"] = (
+                    self.chance.choice((0, 0, 0, 0, 0, 0, 0, 0, 0, 1)) if body["wait"] <= 20 else body["wait"]
+                )
+            if self.chance.random() < 0.6:
+                case.body = self._with_real(body)
+        wait = body.get("wait", 0) if isinstance(body, dict) else 0
+        return float(wait) if isinstance(wait, int | float) and 0 <= wait <= 20 else 0.0
+
+    def _with_real(self, told: Any, word: str = "") -> Any:
+        if isinstance(told, dict):
+            return {name: self._with_real(value, name) for name, value in told.items()}
+        if isinstance(told, list):
+            return [self._with_real(each, word) for each in told]
+        known = {"deliveries": "delivery"}.get(word, word)
+        return (
+            self.chance.choice(self.town.known[known]) if isinstance(told, str) and self.town.known.get(known) else told
+        )
+
+    def _learn(self, label: str, answer: Answer) -> None:
+        """Ids that later requests name."""
+        if answer.status not in {200, 201, 202} or not label.startswith(("GET /v1/", "POST /v1/")):
+            return
+        try:
+            told = json.loads(answer.body)
+        except ValueError:
+            return
+        for word, value in _named(told):
+            word = {"id": _ID.get(label.split("/")[2].partition(":")[0], "")}.get(word, word)
+            if word in _WORDS and isinstance(value, str):
+                self.town.learn(word, value)
+
+
+def mutated(raw: bytes, chance: Random) -> bytes:
+    """The same bytes, or with one changed, cut off, doubled or put in."""
+    at = chance.randrange(len(raw))
+    return chance.choice(
+        (
+            raw,
+            raw[:at] + bytes([raw[at] ^ 1 << chance.randrange(8)]) + raw[at + 1 :],
+            raw[:at],
+            raw + raw[at:],
+            raw[:at] + chance.randbytes(9) + raw[at:],
+            raw[:at] + b"\xff\xff\xff\xff\xff\xff\xff\xff\x7f" + raw[at + 9 :],
+        )
+    )
+
+
+_ID: Final = {"deliveries": "delivery", "subscriptions": "subscription", "webhooks": "webhook"}
+
+
+def _named(told: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(told, dict):
+        for name, value in told.items():
+            yield name, value
+            yield from _named(value)
+    elif isinstance(told, list):
+        for each in told:
+            yield from _named(each)
+
+
+def _told(case: schemathesis.Case, who: str) -> str:
+    return f"{who} {case.method} {case.formatted_path} ? {case.query} {str(case.body)[:200]}"
+
+
+def all_operations() -> list[tuple[Door, str, str]]:
+    """Each door's operations: method, in capitals, and path."""
+    return [(door, method, path) for door in doors() for method, path, _ in operations(door.document)]

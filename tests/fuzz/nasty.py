@@ -1,0 +1,362 @@
+"""Nasty: what no grammar draws, written by hand as bytes: for each address bodies, values, heads, queries, paths and
+methods that clients, proxies and strangers have sent to somebody, and messages that lie about where they end.
+"""
+
+import gzip
+import json
+from collections.abc import Iterator, Mapping
+from random import Random
+from typing import Any, Final
+from urllib.parse import quote
+
+from broker.web import registry
+from broker.web.agencies.examples import EXAMPLES
+from broker.web.agencies.tokens import ASSERTION, FORM
+from schemas import catalogue
+from tests.fuzz.asking import Request
+from tests.fuzz.drawn import Door
+from tests.fuzz.town import Town
+
+JSON: Final = "application/json"
+DEEP: Final = 1_000_000
+VALUES: Final[Mapping[str, str]] = {
+    "lone surrogate": '"\\ud800"',
+    "surrogates the wrong way": '"\\udc00\\ud800"',
+    "surrogate in a key": '{"\\ud800": 1}',
+    "NUL": '"\\u0000"',
+    "raw NUL": '"\x00"',
+    "1e400": "1e400",
+    "-1e400": "-1e400",
+    "1e-400": "1e-400",
+    "100,000 digits": "9" * 100_000,
+    "4,300 digits": "9" * 4_300,
+    "2**63": str(2**63),
+    "-2**63": str(-(2**63)),
+    "2**64": str(2**64),
+    "-0": "-0",
+    "1.0": "1.0",
+    "NaN": "NaN",
+    "Infinity": "-Infinity",
+    "null": "null",
+    "true": "true",
+    "list": "[]",
+    "object": "{}",
+    "empty": '""',
+    "100,000 letters": json.dumps("a" * 100_000),
+    "combining": json.dumps("e" + "\u0301" * 5_000, ensure_ascii=False),
+    "other digits": json.dumps("\uff11\u0661", ensure_ascii=False),
+    "right to left": json.dumps("\u202eabc", ensure_ascii=False),
+    "not a character": json.dumps("\ufffe\U0010ffff", ensure_ascii=False),
+    "markup": json.dumps("<script>{{7*7}}${x}%s%n' OR 1=1 --"),
+    "deep": "[" * 5_000 + "]" * 5_000,
+}
+WHOLE: Final[Mapping[str, bytes]] = {
+    "nothing": b"",
+    "blank": b" \r\n\t ",
+    "null": b"null",
+    "number": b"1",
+    "text": b'"x"',
+    "list": b"[]",
+    "object": b"{}",
+    "a million arrays": b"[" * DEEP,
+    "a hundred thousand arrays, closed": b"[" * 100_000 + b"]" * 100_000,
+    "objects in objects": b'{"a":' * 40_000 + b"1" + b"}" * 40_000,
+    "a member twice": b'{"max": 1, "max": 2}',
+    "garbage behind": b"{}x",
+    "two": b"{}{}",
+    "NaN": b'{"max": NaN}',
+    "BOM": b"\xef\xbb\xbf{}",
+    "UTF-16": "{}".encode("utf-16"),
+    "UTF-32": "{}".encode("utf-32-be"),
+    "invalid UTF-8": b'{"x": "\xff\xfe"}',
+    "overlong": b'{"x": "\xc0\xaf"}',
+    "a surrogate in UTF-8": b'{"x": "\xed\xa0\x80"}',
+    "gzip": gzip.compress(b"{}", mtime=0),
+    "zeroes": bytes(100_000),
+    "many members": b"{" + b",".join(b'"%d":0' % n for n in range(20_000)) + b"}",
+    "large": b'{"x": "' + b"y" * 250_000 + b'"}',
+    "larger": b'{"x": "' + b"y" * 1_100_000 + b'"}',
+    "comment": b"{/**/}",
+    "plus": b'{"max": +1}',
+}
+HEADS: Final[Mapping[str, tuple[str, ...]]] = {
+    "text": ("Content-Type: text/plain",),
+    "two types": ("Content-Type: application/json", "Content-Type: text/plain"),
+    "types in one": ("Content-Type: application/json, text/plain",),
+    "charset": ("Content-Type: application/json; charset=utf-16",),
+    "no type": ("Content-Type:",),
+    "semicolons": ("Content-Type: application/json" + ";" * 5_000,),
+    "multipart": ("Content-Type: multipart/form-data; boundary=" + "b" * 5_000,),
+    "packed": ("Content-Encoding: gzip",),
+    "packed twice": ("Content-Encoding: identity, gzip",),
+    "Accept": ("Accept: application/x-nothing;q=0",),
+    "languages": ("Accept-Language: " + "fr;q=0.1," * 1_500,),
+    "ranges": ("Range: bytes=" + ",".join(f"{n}-" for n in range(1_000)),),
+    "range": ("Range: bytes=5-2", "If-Range: x"),
+    "If-None-Match": ("If-None-Match: " + '"x",' * 3_000,),
+    "If-Match": ('If-Match: W/"x", *',),
+    "If-Match, none": ("If-Match:",),
+    "dates": ("If-Modified-Since: Thu, 99 Foo 99999 99:99:99 GMT", "If-Unmodified-Since: 0"),
+    "key": ("Idempotency-Key: \xff",),
+    "key, long": (f'Idempotency-Key: "{"k" * 5_000}"',),
+    "key, twice": ('Idempotency-Key: "a"', 'Idempotency-Key: "b"'),
+    "authorization twice": ("Authorization: Bearer x", "Authorization: Bearer y"),
+    "authorization, long": ("Authorization: Bearer " + "a." * 6_000,),
+    "authorization, three parts": ("Authorization: Bearer e30.e30.e30",),
+    "authorization, deep": ("Authorization: Bearer W1tbW1tbW1tbW1tbW1tbW1tb.W1tb.W1tb",),
+    "trace": ("traceparent: 00-" + "f" * 32 + "-" + "0" * 16 + "-ff", "Trace-Id: \x7f"),
+    "forwarded": ("X-Forwarded-For: ::ffff:1.2.3.4, [::1], \xe9", 'Forwarded: for="_x"', "X-Forwarded-Proto: gopher"),
+    "certificate": ("Client-Cert: :" + "A" * 9_000 + ":", "Client-Cert: x"),
+    "cookie": ("Cookie: " + "a=b; " * 2_000,),
+    "upgrade": ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Key: x", "Sec-WebSocket-Version: 13"),
+    "h2c": ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA"),
+    "method override": ("X-HTTP-Method-Override: DELETE", "X-Original-URL: /metrics"),
+    "event": ("ce-specversion: 1.0", "ce-id: \xff", "ce-type: %00", "ce-time: 9999-99-99T99:99:99Z", "ce-source: "),
+    "many headers": tuple(f"X-{n}: y" for n in range(60)),
+    "too many headers": tuple(f"X-{n}: y" for n in range(200)),
+    "a long header": ("X-Long: " + "y" * 15_000,),
+    "bytes": ("X-Bytes: " + "".join(map(chr, range(0x80, 0x100))),),
+    "expects nonsense": ("Expect: the unexpected",),
+}
+QUERIES: Final[Mapping[str, str]] = {
+    "unknown": "x=1",
+    "twice": "limit=1&limit=2",
+    "ampersands": "&" * 10_000,
+    "ten thousand": "&".join(f"a{n}" for n in range(2_000)),
+    "long": "limit=" + "9" * 12_000,
+    "longer": "a&" * 30_000,
+    "longest": "cursor=" + "%39" * 60_000,
+    "percent": "limit=%",
+    "NUL": "cursor=%00",
+    "bytes": "cursor=%ff%fe",
+    "surrogate": "cursor=%ed%a0%80",
+    "other digits": "limit=%EF%BC%91",
+    "zero": "limit=0",
+    "negative": "limit=-1",
+    "fraction": "limit=1.0",
+    "plus": "limit=+1",
+    "huge": f"cursor={2**63}",
+    "digits": "cursor=" + "9" * 20,
+    "verbose": "verbose=TRUE&verbose=\x7f",
+    "brackets": "limit[]=1&limit[$ne]=1",
+    "semicolon": "limit=1;cursor=1",
+}
+PARTS: Final[Mapping[str, str]] = {
+    "slash": "a%2Fb",
+    "dots": "%2e%2e%2f%2e%2e",
+    "plain dots": "../../metrics",
+    "NUL": "%00",
+    "surrogate": "%ED%A0%80",
+    "bytes": "%FF%FE",
+    "accent": "%C3%A9",
+    "line": "a%0d%0aX-Y:%20z",
+    "percent": "%",
+    "percent percent": "%25%32%46",
+    "colon": "a:b:end",
+    "semicolon": "a;b=c",
+    "long": "a" * 12_000,
+    "longer": "%61" * 20_000,
+    "digits": "9" * 5_000,
+    "minus": "-1",
+    "huge": str(2**64),
+    "other digits": "%EF%BC%91",
+    "blank": "%20",
+    "star": "*",
+    "UUID in capitals": "01A20DE1-3E2B-7769-AFA0-39FFB4A332D7",
+    "UUID without hyphens": "01a20de13e2b7769afa039ffb4a332d7",
+    "tilde": "~root",
+    "latest": "latest",
+}
+METHODS: Final = ("HEAD", "OPTIONS", "TRACE", "PUT", "PATCH", "DELETE", "CONNECT", "get", "PROPFIND", "X" * 100, "PRI")
+
+
+class Nasty:
+    """Everything for one operation, as requests."""
+
+    def __init__(self, town: Town, door: Door, method: str, path: str, chance: Random) -> None:
+        self._town, self._chance = town, chance
+        self._method, self._path = method, f"{door.prefix}{path}"
+        self._label = f"{method} {self._path}"
+        operation = door.document["paths"][path][method.lower()]
+        media = list(operation.get("requestBody", {}).get("content", {}))
+        self._media = media[0] if media else None
+        self._words = [each["name"] for each in operation.get("parameters", ()) if each["in"] == "path"]
+
+    def all(self, token: str | None) -> Iterator[Request]:
+        """Each of them once."""
+        yield from self._methods(token)
+        yield from self._heads(token)
+        yield from self._queries(token)
+        yield from self._parts(token)
+        yield from self._lines(token)
+        if self._media is not None:
+            yield from self._bodies(token)
+            yield from self._values(token)
+            yield from self._lies(token)
+
+    def target(self, **instead: str) -> str:
+        """The path, with real ids."""
+        path = self._path
+        for word in self._words:
+            real = self._chance.choice(self._town.known.get(word, ["0"]))
+            path = path.replace(f"{{{word}}}", instead.get(word, quote(real, safe="")))
+        return path
+
+    def request(
+        self,
+        nasty: str,
+        token: str | None,
+        *lines: str,
+        target: str | None = None,
+        body: bytes | None = None,
+        method: str | None = None,
+        version: str = "1.1",
+        **more: Any,
+    ) -> Request:
+        """One of them."""
+        method = method or self._method
+        content = self.example() if body is None and self._media is not None else body or b""
+        names = {line.partition(":")[0].lower() for line in lines}
+        head = [f"{method} {target or self.target()} HTTP/{version}"]
+        head += ["Host: fuzz"] if "host" not in names else []
+        head += [f"Authorization: Bearer {token}"] if token is not None and "authorization" not in names else []
+        head += [f"Content-Type: {self._media}"] if self._media is not None and "content-type" not in names else []
+        framed = {"content-length", "transfer-encoding"} & names or (self._media is None and not content)
+        head += [] if framed else [f"Content-Length: {len(content)}"]
+        head += [*lines] if "connection" in names else [*lines, "Connection: close"]
+        raw = "\r\n".join(head).encode("latin-1") + b"\r\n\r\n"
+        return Request(self._label, nasty, [raw, content], method, **more)
+
+    def example(self) -> bytes:
+        """A body as it should be, or nearly."""
+        if self._media == FORM:
+            told = f"grant_type=client_credentials&client_assertion_type={quote(ASSERTION, safe='')}&client_assertion="
+            return (told + self._chance.choice(self._town.assertions)).encode()
+        if self._label == "POST /v1/declarations":
+            return self._chance.choice(self._town.envelopes)
+        return json.dumps(self.shown()).encode()
+
+    def shown(self) -> Any:
+        """The example's members."""
+        if self._label == "POST /v1/declarations:batch":
+            return {"declarations": self._chance.sample(self._town.known["declarations"], 2)}
+        if self._path.startswith(registry.PREFIX):
+            schema = self._chance.choice(list(catalogue.builtin())).schema.raw.decode()
+            return {"schema": schema, "schemaType": "AVRO"}
+        return EXAMPLES.get((self._method, self._path), {}).get("request", {})
+
+    def _methods(self, token: str | None) -> Iterator[Request]:
+        for method in METHODS:
+            yield self.request(f"method {method[:10]}", token, method=method, body=b"", may_end=method == "PRI")
+
+    def _heads(self, token: str | None) -> Iterator[Request]:
+        for name, lines in HEADS.items():
+            yield self.request(f"head: {name}", token, *lines)
+
+    def _queries(self, token: str | None) -> Iterator[Request]:
+        for name, query in QUERIES.items():
+            yield self.request(f"query: {name}", token, target=f"{self.target()}?{query}")
+
+    def _parts(self, token: str | None) -> Iterator[Request]:
+        for word in self._words:
+            for name, part in PARTS.items():
+                yield self.request(f"{word}: {name}", token, target=self.target(**{word: part}))
+
+    def _lines(self, token: str | None) -> Iterator[Request]:
+        """The first line, and the versions of HTTP."""
+        path = self.target()
+        for name, target in {
+            "absolute": f"http://elsewhere.example{path}",
+            "slashes": f"/{path}",
+            "a slash behind": f"{path}/",
+            "dots": f"/x/..{path}",
+            "fragment": f"{path}#x",
+            "backslash": path.replace("/", "\\"),
+            "encoded": quote(path, safe="").replace("%2F", "/", 1),
+            "capitals": path.upper(),
+            "no slash": path.lstrip("/"),
+            "parameters": f"{path};a=b",
+        }.items():
+            yield self.request(f"target: {name}", token, target=target)
+        yield self.request("HTTP/1.0", token, version="1.0")
+        yield self.request("HTTP/1.0 that stays", token, "Connection: keep-alive", version="1.0")
+        yield self.request("HTTP/9.9", token, version="9.9")
+        yield self.request("no host", token, "Host:")
+        yield self.request("two hosts", token, "Host: a", "Host: b")
+        yield self.request("a head that ends", token, half=True, may_end=True)
+
+    def _bodies(self, token: str | None) -> Iterator[Request]:
+        for name, body in WHOLE.items():
+            yield self.request(f"body: {name}", token, body=body)
+
+    def _values(self, token: str | None) -> Iterator[Request]:
+        """Each value in the place of each leaf of the example, one leaf a value, by chance."""
+        if self._media == FORM:
+            for name, told in VALUES.items():
+                field = self._chance.choice(("grant_type", "client_assertion", "scope", "client_id"))
+                body = (
+                    self.example()
+                    + f"&{field}={quote(json.loads(told)) if told.startswith(chr(34)) and 'urrog' not in name and 'raw' not in name else quote(told[:50_000])}".encode()
+                )
+                yield self.request(f"value: {name}", token, body=body)
+            return
+        shown = self.shown() if self._label != "POST /v1/declarations" else {"x": ""}
+        for name, told in VALUES.items():
+            for leaf in self._chance.sample(leaves := list(_leaves(shown)), min(2, len(leaves))):
+                body = json.dumps(_put(shown, leaf)).replace('"@@"', told).encode("utf-8", "surrogatepass")
+                yield self.request(f"value: {name} at {'/'.join(map(str, leaf))}", token, body=body)
+
+    def _lies(self, token: str | None) -> Iterator[Request]:
+        """Where the message ends."""
+        body = self.example()
+        chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in body)
+        chunked, end = "Transfer-Encoding: chunked", b"0\r\n\r\n"
+        whole = b"%x\r\n%s\r\n" % (len(body), body) if body else b""
+        for name, sent in {
+            "chunks": whole + end,
+            "chunks of one byte": chunks + end,
+            "an extension": b"%x;%s=y\r\n%s\r\n" % (len(body), b"x" * 1_000, body) + end if body else end,
+            "trailers": whole + b"0\r\nX-Late: y\r\nAuthorization: Bearer x\r\n\r\n",
+            "zeroes before a size": b"0" * 15 + whole + end,
+            "no size": b"\r\n" + whole + end,
+            "a size that is none": b"xyz\r\n" + end,
+            "a negative size": b"-1\r\n" + end,
+            "a size too large": b"f" * 16 + b"\r\nx",
+            "longer than said": b"1\r\n" + body + b"\r\n" + end,
+            "a request behind": whole + end + b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n",
+        }.items():
+            yield self.request(f"chunked: {name}", token, chunked, body=sent, half=True, may_end=True)
+        yield self.request("chunked: no end", token, chunked, body=whole, half=True, may_end=True)
+        yield self.request("chunked: many small ones", token, chunked, body=b"1\r\n \r\n" * 100_000 + end)
+        yield self.request("length: longer", token, f"Content-Length: {len(body) + 9}", half=True, may_end=True)
+        yield self.request("length: shorter", token, f"Content-Length: {len(body) // 2}")
+        yield self.request("length: twice", token, f"Content-Length: {len(body)}", f"Content-Length: {len(body)}")
+        yield self.request("length: differs", token, "Content-Length: 1", "Content-Length: 2")
+        yield self.request("length: huge", token, "Content-Length: " + "9" * 30, half=True)
+        yield self.request("length: none", token, "Content-Length:")
+        yield self.request("length: words", token, "Content-Length: two")
+        yield self.request("length and chunks", token, f"Content-Length: {len(body)}", chunked)
+        yield self.request("HTTP/1.0 in chunks", token, chunked, body=whole + end, version="1.0", may_end=True)
+        yield self.request("continue", token, "Expect: 100-continue")
+        yield self.request(
+            "continue, never", token, "Expect: 100-continue", "Content-Length: 5", body=b"", half=True, may_end=True
+        )
+        yield self.request("packed: said", token, "Content-Encoding: gzip", body=gzip.compress(body, mtime=0))
+        yield self.request("packed: not said", token, body=gzip.compress(body, mtime=0))
+
+
+def _leaves(told: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Everything that can be replaced, the whole too."""
+    yield place
+    parts = told.items() if isinstance(told, dict) else enumerate(told) if isinstance(told, list) else ()
+    for name, value in parts:
+        yield from _leaves(value, (*place, name))
+
+
+def _put(told: Any, place: tuple[Any, ...]) -> Any:
+    """The same with "@@" there."""
+    if not place:
+        return "@@"
+    copied = dict(told) if isinstance(told, dict) else list(told)
+    copied[place[0]] = _put(told[place[0]], place[1:])
+    return copied
