@@ -271,7 +271,7 @@ async def _schema_text(request: Request) -> bytes:
         text = told["schema"].encode("utf-8")
     except (ValueError, RecursionError, TypeError, KeyError, AttributeError):
         raise Refused("registry.body", limit=BODY_BYTES) from None
-    if told.get("schemaType") not in {None, "AVRO"} or told.get("references"):
+    if told.get("schemaType") not in (None, "AVRO") or told.get("references"):  # whatever it is: a list has no hash
         raise Refused("registry.only-avro")
     if len(text) > SCHEMA_BYTES:
         raise Refused("avro.schema-too-large", size=len(text), limit=SCHEMA_BYTES)
