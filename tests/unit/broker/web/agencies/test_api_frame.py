@@ -6,10 +6,12 @@ from typing import Any
 
 import httpx2
 import pytest
+from structlog.testing import capture_logs
 
 from broker.web.agencies import frame
 from broker.web.agencies.app import BODIES, PREFIX
 from broker.web.agencies.frame import ALWAYS, BODY_BYTES
+from broker.web.agencies.tokens import FORM
 from schemas.messages import table
 from tests.unit.broker.web.agencies.calls import Served
 from tests.world import CAF, DAY
@@ -161,6 +163,34 @@ async def test_a_fault_of_the_program_shows_nothing_but_that_it_happened(
     assert (500, "api.unexpected") == (response.status_code, response.json()["code"])
     assert not any(word in response.text for word in (CANARY, "ZeroDivision", "Traceback"))
     assert ("no-store", ["api.unexpected"]) == (response.headers["cache-control"], said)
+
+
+@pytest.mark.parametrize("path", [PULL, "/oauth2/token", "/registry/subjects/x"])
+async def test_who_hangs_up_before_their_body_has_ended_is_no_fault_of_ours(served: Served, path: str) -> None:
+    sent: list[Any] = []
+    came = iter([{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}])
+    told = {"content-type": FORM if path.startswith("/oauth2") else "application/json"}
+    told |= {"authorization": f"Bearer {(await served.caller(CAF)).token}"} if path == PULL else {}
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "headers": [(name.encode(), value.encode()) for name, value in told.items()],
+        "client": ("192.0.2.1", 1),
+    }
+
+    async def receive() -> Any:
+        return next(came)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    with capture_logs() as said:
+        await served.app(scope, receive, send)
+
+    assert ([], []) == (said, [one for one in sent if one.get("status", 0) >= 500])
 
 
 @pytest.mark.parametrize(("wanted", "language"), [("fr", "fr"), ("en-GB,fr;q=0.5", "en"), ("de", "en"), ("", "en")])
