@@ -1,7 +1,8 @@
 """Connections: how long one may take to say what it wants and to hear the answer, and how many there may be.
 
-Refuses: a request whose head and body do not come in time (slowloris); an answer that is not fetched in time; more
-connections than the process has files for: the oldest that waits for its client makes room.
+Refuses: a request whose head and body do not come in time (slowloris); an answer that is not fetched in time; what is
+no HTTP/1.1, and a body in more chunks than it is worth; more connections than the process has files for: the oldest
+that waits for its client makes room.
 Keeps: a client's byte now and then buys no time, only as much as SLOWEST_BYTES a second would; who sends nothing holds
 a file and nothing else, and who reads nothing one answer besides: nothing waits while it drains, and what was asked
 behind it has not begun. A connection whose request is being answered is never closed for another's sake.
@@ -13,8 +14,13 @@ import resource
 from typing import Any, Final
 
 import h11
+from fastapi import Request
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from broker.web.agencies.faults import answer
+from broker.web.agencies.frame import ALWAYS, HEADER_BYTES
+from schemas.errors import Refused
 
 SLOW_SECONDS: Final = 30
 """For a head and a small body, from the first moment that they are waited for; for a small answer to be fetched."""
@@ -22,6 +28,12 @@ SLOWEST_BYTES: Final = 16_384
 """A second: what a large body may come at, and a large answer go at."""
 LINGER_SECONDS: Final = 1
 """For the answer to arrive, where it was given before the request had ended."""
+CHUNKS: Final = 4096
+"""Of one body, however small they are."""
+CHUNK_BYTES: Final = 1024
+"""One chunk more for so many bytes that came: each is read at the price of a small request, and sent at that of six
+bytes.
+"""
 SPARE_FILES: Final = 128
 """Of the process's files, for everything that is not a connection from outside."""
 
@@ -42,6 +54,35 @@ class _Flow(FlowControl):
         """At once. What limits the memory is that the next request waits: `Connection.handle_events`."""
 
 
+class _Heard(h11.Connection):
+    """What a client says, as h11 reads it. `wrong`: what was wrong with it, once h11 or we raised."""
+
+    def __init__(self) -> None:
+        super().__init__(h11.SERVER)
+        self.wrong: Refused = Refused("api.http")
+        self._chunks = self._bytes = 0
+
+    def next_event(self) -> Any:
+        """Raises h11.RemoteProtocolError for what is no message, and for one that is made of crumbs."""
+        try:
+            event = super().next_event()
+        except h11.RemoteProtocolError as error:
+            if error.error_status_hint == 431:
+                self.wrong = Refused("api.headers", size=len(self.trailing_data[0]), limit=HEADER_BYTES)
+            raise
+        if isinstance(event, h11.Request):
+            self._chunks = self._bytes = 0
+            if not event.http_version.startswith(b"1."):
+                raise h11.RemoteProtocolError("another version")
+        elif isinstance(event, h11.Data):
+            self._chunks += event.chunk_end
+            self._bytes += len(event.data)
+            if self._chunks > CHUNKS + self._bytes // CHUNK_BYTES:
+                self.wrong = Refused("api.chunks", limit=CHUNKS)
+                raise h11.RemoteProtocolError("too many chunks")
+        return event
+
+
 class Connection(H11Protocol):
     """One connection: uvicorn's own, watched while its client is to say something, or to fetch what was answered."""
 
@@ -50,6 +91,8 @@ class Connection(H11Protocol):
 
     def __init__(self, *args: Any, **named: Any) -> None:
         super().__init__(*args, **named)
+        self.conn: _Heard = _Heard()
+        self._refused = False
         self._began: float | None = None
         self._came = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -101,12 +144,32 @@ class Connection(H11Protocol):
         """
         if self.flow.write_paused:
             self.flow.pause_reading()
-        else:
+        elif not self._refused:
             super().handle_events()
+
+    def send_400_response(self, msg: str) -> None:
+        """What is no request is refused in the form that every answer has, where none was begun; then nothing more is
+        heard here, and the connection lingers until its client has read that.
+        """
+        self._refused = True
+        if self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
+            told = answer(self.conn.wrong, Request({"type": "http", "headers": []}))
+            headers = [*told.raw_headers, *((name.encode(), value.encode()) for name, value in ALWAYS.items())]
+            begun = h11.Response(status_code=told.status_code, headers=[*headers, (b"connection", b"close")])
+            for event in (begun, h11.Data(data=bytes(told.body)), h11.EndOfMessage()):
+                self.transport.write(self.conn.send(event) or b"")
+        if self.cycle is not None:  # whoever waits for the rest of it is told that nobody is there
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        self._rest()
+        self._timer = self.loop.call_later(LINGER_SECONDS, self.transport.abort)
+        self.transport.write_eof()
 
     def data_received(self, data: bytes) -> None:
         """Whatever came: is the request whole now?"""
         self._came += len(data)
+        if self._refused:
+            return
         super().data_received(data)
         if self.cycle is None or not self.cycle.response_complete or self.conn.their_state is not h11.SEND_BODY:
             self._look()
@@ -124,6 +187,8 @@ class Connection(H11Protocol):
 
     def _look(self) -> None:
         state = self.conn.their_state
+        if self._refused:
+            return
         if self.flow.write_paused:
             self._rest()
         elif state is h11.SEND_BODY or (state is h11.IDLE and self.conn.trailing_data[0]):

@@ -9,13 +9,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 
 from broker.web import server
 from broker.web.agencies import frame
-from broker.web.connections import Connection
+from broker.web.connections import CHUNKS, Connection
 from tests.answering import Answering, answering
 from tests.world import CAF
 
@@ -123,6 +123,25 @@ def test_chunks_without_an_end_are_counted(running: Answering) -> None:
     assert [413] == statuses(answer) or not answer
 
 
+@pytest.mark.parametrize("token", [True, False])
+def test_a_thousand_frames_around_little_are_refused_as_what_they_cost(running: Answering, token: bool) -> None:
+    """Each chunk costs as much as a small request does to read, and its sender six bytes."""
+    sent = request(running, "Transfer-Encoding: chunked", body=b"1\r\n \r\n" * (2 * CHUNKS) + b"0\r\n\r\n")
+    sent = sent if token else sent.replace(b"Authorization", b"X-Other").replace(PULL.encode(), b"/registry/subjects/x")
+    with connected(running) as made:
+        with suppress(ConnectionError):
+            made.sendall(sent)
+        answer = heard(made)
+    assert ([400], "api.chunks") == (statuses(answer), json.loads(answer.partition(b"\r\n\r\n")[2])["code"])
+
+
+def test_as_many_chunks_as_their_weight_allows_are_one_body(running: Answering) -> None:
+    body = b'{"max": 1}' + b" " * (1024 * 8 - 10)
+    large = b"".join(b"400\r\n%s\r\n" % body[at : at + 1024] for at in range(0, len(body), 1024))
+    sent = request(running, "Transfer-Encoding: chunked", body=large + b"1\r\n \r\n" * CHUNKS + b"0\r\n\r\n")
+    assert [200] == statuses(said(running, sent))
+
+
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd", "gzip, gzip", "identity, gzip"])
 def test_a_body_that_would_have_to_be_unpacked_is_refused_unread(running: Answering, encoding: str) -> None:
     answer = said(running, request(running, f"Content-Encoding: {encoding}", "Content-Length: 2", body=b"\x1f\x8b"))
@@ -147,7 +166,13 @@ def test_a_body_that_would_have_to_be_unpacked_is_refused_unread(running: Answer
     ids=lambda sent: repr(sent[:30]),
 )
 def test_what_is_no_request_is_refused_and_the_next_client_is_answered(running: Answering, sent: bytes) -> None:
-    assert all(400 <= status < 500 for status in statuses(said(running, sent)))
+    answer = said(running, sent)
+    if answer:
+        head, _, body = answer.partition(b"\r\n\r\n")
+        told, lines = json.loads(body), head.lower().splitlines()
+        code = "api.headers" if len(sent) > 65_536 else "api.http"
+        assert (statuses(answer), code) == ([told["status"]], told["code"])
+        assert {b"content-type: application/problem+json", b"x-content-type-options: nosniff"} < set(lines)
     assert [200] == statuses(said(running, b"GET /health/live HTTP/1.1\r\nHost: b\r\nConnection: close\r\n\r\n"))
 
 

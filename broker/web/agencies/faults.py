@@ -18,6 +18,8 @@ from broker.web.problems import problem
 from schemas.errors import Corrupt, Fault, Refused, Unavailable
 
 STATUS: Final[Mapping[str, int]] = {
+    "api.chunks": 400,
+    "api.http": 400,
     "api.json": 400,
     "api.query-unknown": 400,
     "api.query-twice": 400,

@@ -1,7 +1,7 @@
 """Frame: what surrounds every request of the agencies' API, before any route is looked for.
 
-Refuses: headers and bodies beyond their limits, before anything reads them; a body that is compressed, for its size
-cannot be known; an address that has spent its quota without proving anything.
+Refuses: a URL, headers and bodies beyond their limits, before anything reads them; a body that is compressed, for its
+size cannot be known; an address that has spent its quota without proving anything.
 Keeps: every answer has its trace id and the security headers, and nothing of an unexpected fault but that it happened.
 """
 
@@ -147,6 +147,7 @@ class _Reply:
 
 def _check_size(scope: Scope, headers: Headers, limit: int) -> None:
     size = sum(len(name) + len(value) for name, value in scope["headers"])
+    size += len(scope.get("raw_path") or b"") + len(scope.get("query_string") or b"")
     if len(scope["headers"]) > HEADERS or size > HEADER_BYTES:
         raise Refused("api.headers", size=size, limit=HEADER_BYTES)
     if "content-length" in headers and "transfer-encoding" in headers:

@@ -67,6 +67,8 @@ WRONG: list[tuple[str, str, Any, dict[str, str], int, str]] = [
         *({}, 422, "api.applied-with-code"),
     ),
     ("POST", PULL, b" " * (BODY_BYTES + 1), {}, 413, "api.too-large"),
+    ("GET", f"/v1/status?{CANARY}={'x' * 20_000}", None, {}, 431, "api.headers"),
+    ("GET", f"/v1/{'x' * 20_000}", None, {}, 431, "api.headers"),
     ("POST", PULL, {}, {"x_large": "x" * 20_000}, 431, "api.headers"),
     ("POST", PULL, {}, {f"x_{number}": "x" for number in range(80)}, 431, "api.headers"),
 ]
