@@ -22,7 +22,7 @@ import fastavro
 from schemas.avro_check import Check, checker
 from schemas.avro_logical import Lift, lifter
 from schemas.avro_scan import Room, Scan, leaves_open, scanner
-from schemas.avro_schema import read_type
+from schemas.avro_schema import MAX_SCHEMA_TYPES, read_type
 from schemas.avro_types import Field, Kind, Properties, Type
 from schemas.avro_write import Write, writer
 from schemas.errors import Refused
@@ -124,12 +124,12 @@ class Schema:
         return self.type.properties
 
 
-def parse(raw: bytes) -> Schema:
-    """The schema that these registered bytes are: UTF-8 JSON of one Avro record.
+def parse(raw: bytes, types: int = MAX_SCHEMA_TYPES) -> Schema:
+    """The schema that these registered bytes are: UTF-8 JSON of one Avro record, of so many types at most.
 
     Raises Refused (`avro.schema-*`) with a pointer into the schema's own JSON.
     """
-    kind = read_type(raw)
+    kind = read_type(raw, types)
     fields = tuple(_field(index, each) for index, each in enumerate(kind.fields))
     return Schema(SchemaId(hashlib.sha256(raw).digest()), kind.name, bytes(raw), fields, kind, _Codec.of(kind))
 

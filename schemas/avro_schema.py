@@ -69,11 +69,11 @@ _DEFINED |= {"logicalType", "precision", "scale", "default", "order"}
 """Attributes that Avro defines; all others are properties."""
 
 
-def read_type(raw: bytes) -> Type:
+def read_type(raw: bytes, types: int = MAX_SCHEMA_TYPES) -> Type:
     """The record that a schema declares.
 
-    Takes the registered bytes (UTF-8 JSON, at most MAX_SCHEMA_BYTES). Raises Refused with `avro.schema-*` and a pointer
-    into the schema's own JSON.
+    Takes the registered bytes (UTF-8 JSON, at most MAX_SCHEMA_BYTES), of so many types at most. Raises Refused with
+    `avro.schema-*` and a pointer into the schema's own JSON.
     """
     if len(raw) > MAX_SCHEMA_BYTES:
         raise Refused("avro.schema-too-large", size=len(raw), limit=MAX_SCHEMA_BYTES)
@@ -81,7 +81,7 @@ def read_type(raw: bytes) -> Type:
         node = json.loads(raw.decode("utf-8"), object_pairs_hook=_unique_keys, parse_constant=_no_constant)
     except (ValueError, RecursionError):
         raise Refused("avro.schema-json") from None
-    top = _Reader().read(node, "", "", 0, in_union=False)
+    top = _Reader(types).read(node, "", "", 0, in_union=False)
     if top.kind is not Kind.RECORD:
         raise Refused("avro.schema-not-record", got=top.kind.value)
     return top
@@ -101,7 +101,8 @@ def _no_constant(text: str) -> None:
 class _Reader:
     """One walk through a schema's JSON. Names are those defined so far; `None` marks one still open."""
 
-    def __init__(self) -> None:
+    def __init__(self, types: int) -> None:
+        self.most = types
         self.named: dict[str, Type | None] = {}
         self.sizes: dict[str, int] = {}
         self.heights: dict[str, int] = {}
@@ -127,8 +128,8 @@ class _Reader:
 
     def _counted(self, types: int, pointer: str) -> None:
         self.count += types
-        if self.count > MAX_SCHEMA_TYPES:
-            raise Refused("avro.schema-too-large", pointer, size=self.count, limit=MAX_SCHEMA_TYPES)
+        if self.count > self.most:
+            raise Refused("avro.schema-too-large", pointer, size=self.count, limit=self.most)
 
     def _reference(self, name: str, pointer: str, space: str, depth: int) -> Type:
         if name in _PRIMITIVES:

@@ -2,7 +2,8 @@
 
 Refuses: every write: the catalogue is part of the program. A schema that is there already is told by the id it has, so
 that a serializer that registers before it sends works; one that is not is refused. A schema three times as long as the
-longest of ours, and schemas whose address has not the requests left that they cost: nobody proves anything here.
+longest of ours or of twice as many types, and schemas whose address has not the requests left that they cost: nobody
+proves anything here.
 Keeps: ids follow from the schemas (`schemas.confluent`), so they are the same in every process and version; a schema is
 given as its registered bytes; answers hold Confluent's fields and no others, unknown fields of a request are ignored.
 Source: Confluent Schema Registry API, v1. A subject is the record's full name; with `-value` behind it, it is the same.
@@ -30,6 +31,8 @@ LEVEL: Final = "FULL_TRANSITIVE"
 """The nearest of Confluent's words; `schemas.evolution` asks for more."""
 SCHEMA_BYTES: Final = 65_536
 """Of a schema that is looked up or compared; a mebibyte of it would cost the time of a thousand requests."""
+TYPES: Final = 300
+"""Of such a schema, twice as many as the richest of ours has: each is compiled, whatever it weighs."""
 COST_BYTES: Final = 1024
 """So much of a schema that is asked about, or of all of them in a list, costs what a request costs."""
 BODY_BYTES: Final = 2 * SCHEMA_BYTES + 4096
@@ -101,7 +104,7 @@ class Subjects:
 
         Raises Refused: `registry.unknown-subject`, `registry.unknown-schema`, `avro.schema-*`.
         """
-        known, asked = self.versions(subject), avro.parse(text)
+        known, asked = self.versions(subject), avro.parse(text, TYPES)
         for number, each in enumerate(known, 1):
             if each.schema.id == asked.id or each.schema.type == asked.type:
                 return number
@@ -240,7 +243,7 @@ def _asks(subjects: Subjects) -> dict[str, Answer]:
         history = subjects.versions(subject)
         chosen = history if word is None else [history[subjects.version(subject, word) - 1]]
         text = await _schema_text(request)
-        breaks = await asyncio.to_thread(evolution.check_all, [each.schema for each in chosen], text)
+        breaks = await asyncio.to_thread(_breaks, [each.schema for each in chosen], text)
         told: dict[str, Any] = {"is_compatible": not breaks}
         if request.query_params.get("verbose", "").lower() == "true":
             told["messages"] = [_sentence(each, language_of(request)) for each in breaks]
@@ -252,6 +255,10 @@ def _asks(subjects: Subjects) -> dict[str, Answer]:
         "/compatibility/subjects/{subject}/versions": compatible,
         "/compatibility/subjects/{subject}/versions/{version}": compatible,
     }
+
+
+def _breaks(history: list[avro.Schema], text: bytes) -> tuple[evolution.Break, ...]:
+    return evolution.check_all(history, avro.parse(text, TYPES))
 
 
 async def _nothing(request: Request) -> Any:

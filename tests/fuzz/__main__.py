@@ -3,7 +3,7 @@
     python -m tests.fuzz [--seed N] [--cases 10000]
 
 Prints the seed, what was asked and answered by operation, what was slowest, and everything that was wrong; ends with 1
-where anything was. The same seed draws the same requests; what is answered depends on the clock and on what came before.
+where anything was. The same seed draws the same requests; the answers depend on the clock, too.
 """
 
 import argparse

@@ -17,8 +17,8 @@ from schemathesis.specs.openapi import checks
 
 from broker.web import registry
 from broker.web.agencies.app import describe, describe_oauth
-from broker.web.agencies.described import operations
 from broker.web.agencies.arriving import ENVELOPE
+from broker.web.agencies.described import operations
 from schemas import catalogue
 from schemas.cloudevents import DECLARATION_MEDIA_TYPE
 from tests.fuzz.asking import DEADLINE, Answer, spent
@@ -225,8 +225,9 @@ class Drawing:
             told = json.loads(answer.body)
         except ValueError:
             return
-        for word, value in _named(told):
-            word = {"id": _ID.get(label.split("/")[2].partition(":")[0], "")}.get(word, word)
+        mine = _ID.get(label.split("/")[2].partition(":")[0], "")
+        for name, value in _named(told):
+            word = mine if name == "id" else name
             if word in _WORDS and isinstance(value, str):
                 self.town.learn(word, value)
 

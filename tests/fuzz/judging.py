@@ -2,8 +2,7 @@
 
     1  an answer, unless the request ended before its end; within the product's own deadline
     2  not 500; 503 only where the documents say so
-    3  a refusal in a form that is documented: RFC 9457, or Confluent's, OAuth2's or C2SP's at their own addresses,
-       with a code of ours, and with nothing of a program in it
+    3  a refusal in a form that is documented: RFC 9457, or Confluent's or OAuth2's at their own addresses, with a code of ours, and with nothing of a program in it
     4  no more processor time than its kind may cost; no longer than so many times the smallest request of this run
 
 Nothing is raised: what is wrong is kept, so that one run finds all of it.
@@ -32,6 +31,8 @@ PROBLEM: Final = "application/problem+json"
 _OF_A_PROGRAM: Final = re.compile(rb"Traceback|\.py\b|site-packages|sqlalchemy|pydantic")
 _AWAY: Final = {"POST /oauth2/token": {"oauth.keys-away"}, "GET /health/ready": {"health.not-begun"}}
 """503, by operation: somebody else's server is asked there, or the answer is about ourselves."""
+_UNTRACED: Final = (b'"api.http"', b'"api.chunks"', b'"api.headers"')
+"""Of what is no request, nothing is done that could be traced."""
 _LARGE: Final = ("POST /v1/declarations:batch", "POST /v1/declarations")
 
 
@@ -101,7 +102,7 @@ class Judge:
             found.append("tells of the program")
         if answer.status >= 400:
             found += refusal(asked, answer)
-        if "trace-id" not in answer.headers and " witness" not in asked.label:
+        if "trace-id" not in answer.headers and not any(code in answer.body for code in _UNTRACED):
             found.append("no trace id")
         return found
 
@@ -117,7 +118,7 @@ def refusal(asked: Asked, answer: Answer) -> list[str]:
     if asked.method == "HEAD":
         return ["a body for HEAD"] if answer.body else []
     try:
-        told = json.loads(answer.body) if kind != "text/x.tlog.size" else {}
+        told = json.loads(answer.body)
     except ValueError:
         return [f"{answer.status} as {kind or 'nothing'}, which is no JSON"]
     if kind == PROBLEM:
@@ -128,8 +129,6 @@ def refusal(asked: Asked, answer: Answer) -> list[str]:
         code = str(told.get("message", "")).partition(":")[0].partition(" ")[0]
     elif kind == "application/json" and "/oauth2/token" in asked.label:
         code = told.get("code") if "error" in told else None
-    elif kind == "text/x.tlog.size" and answer.status == 409:
-        return []
     elif kind == "application/json" and "/health/ready" in asked.label:
         return []
     if code is None or code not in table():

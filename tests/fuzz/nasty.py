@@ -193,6 +193,8 @@ class Nasty:
             yield from self._bodies(token)
             yield from self._values(token)
             yield from self._lies(token)
+        if self._media == registry.KIND:
+            yield from self._schemas()
 
     def target(self, **instead: str) -> str:
         """The path, with real ids."""
@@ -294,17 +296,39 @@ class Nasty:
         if self._media == FORM:
             for name, told in VALUES.items():
                 field = self._chance.choice(("grant_type", "client_assertion", "scope", "client_id"))
-                body = (
-                    self.example()
-                    + f"&{field}={quote(json.loads(told)) if told.startswith(chr(34)) and 'urrog' not in name and 'raw' not in name else quote(told[:50_000])}".encode()
-                )
-                yield self.request(f"value: {name}", token, body=body)
+                body = self.example() + f"&{field}={quote(told[:50_000])}".encode()
+                yield self.request(f"value: {name} as {field}", token, body=body)
             return
         shown = self.shown() if self._label != "POST /v1/declarations" else {"x": ""}
         for name, told in VALUES.items():
             for leaf in self._chance.sample(leaves := list(_leaves(shown)), min(2, len(leaves))):
                 body = json.dumps(_put(shown, leaf)).replace('"@@"', told).encode("utf-8", "surrogatepass")
                 yield self.request(f"value: {name} at {'/'.join(map(str, leaf))}", token, body=body)
+
+    def _schemas(self) -> Iterator[Request]:
+        """Schemas that are none, as the registry is sent them: JSON as a text in JSON."""
+        shown = json.loads(self._chance.choice(list(catalogue.builtin())).schema.raw)
+        texts = {
+            name: json.dumps(_put(shown, leaf)).replace('"@@"', told)
+            for name, told in VALUES.items()
+            for leaf in self._chance.sample(list(_leaves(shown)), 2)
+        }
+        fields = [{"name": f"f{n}", "type": "string"} for n in range(1_500)]
+        record = {"type": "record", "name": "v1", "namespace": "a.b"}
+        texts |= {
+            "fields": json.dumps(record | {"fields": fields}),
+            "fields of one name": json.dumps(record | {"fields": [fields[0]] * 1_500}),
+            "a union": json.dumps(["null"] + [{"type": "fixed", "name": f"n{n}", "size": n} for n in range(1_000)]),
+            "an enumeration": json.dumps({"type": "enum", "name": "e", "symbols": [f"S{n}" for n in range(6_000)]}),
+            "names": json.dumps(record | {"fields": [{"name": "f" * 30_000, "type": "string"}] * 2}),
+            "records in records": _nested(90),
+            "records in records, deeper": _nested(900),
+            "aliases": json.dumps(record | {"aliases": ["a.b.c"] * 5_000, "fields": []}),
+            "blanks": json.dumps(shown) + " " * 40_000,
+        }
+        for name, text in texts.items():
+            body = json.dumps({"schema": text}).encode("utf-8", "surrogatepass")
+            yield self.request(f"schema: {name}", None, body=body, target=f"{self.target()}?verbose=true")
 
     def _lies(self, token: str | None) -> Iterator[Request]:
         """Where the message ends."""
@@ -328,14 +352,14 @@ class Nasty:
             yield self.request(f"chunked: {name}", token, chunked, body=sent, half=True, may_end=True)
         yield self.request("chunked: no end", token, chunked, body=whole, half=True, may_end=True)
         yield self.request("chunked: many small ones", token, chunked, body=b"1\r\n \r\n" * 100_000 + end)
-        yield self.request("length: longer", token, f"Content-Length: {len(body) + 9}", half=True, may_end=True)
-        yield self.request("length: shorter", token, f"Content-Length: {len(body) // 2}")
-        yield self.request("length: twice", token, f"Content-Length: {len(body)}", f"Content-Length: {len(body)}")
-        yield self.request("length: differs", token, "Content-Length: 1", "Content-Length: 2")
-        yield self.request("length: huge", token, "Content-Length: " + "9" * 30, half=True)
-        yield self.request("length: none", token, "Content-Length:")
-        yield self.request("length: words", token, "Content-Length: two")
-        yield self.request("length and chunks", token, f"Content-Length: {len(body)}", chunked)
+        yield self.request("length: longer", token, f"Content-Length: {len(body) + 9}", body=body, half=True, may_end=True)
+        yield self.request("length: shorter", token, f"Content-Length: {len(body) // 2}", body=body)
+        yield self.request("length: twice", token, f"Content-Length: {len(body)}", f"Content-Length: {len(body)}", body=body)
+        yield self.request("length: differs", token, "Content-Length: 1", "Content-Length: 2", body=body)
+        yield self.request("length: huge", token, "Content-Length: " + "9" * 30, body=body, half=True)
+        yield self.request("length: none", token, "Content-Length:", body=body)
+        yield self.request("length: words", token, "Content-Length: two", body=body)
+        yield self.request("length and chunks", token, f"Content-Length: {len(body)}", chunked, body=body)
         yield self.request("HTTP/1.0 in chunks", token, chunked, body=whole + end, version="1.0", may_end=True)
         yield self.request("continue", token, "Expect: 100-continue")
         yield self.request(
@@ -351,6 +375,12 @@ def _leaves(told: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]
     parts = told.items() if isinstance(told, dict) else enumerate(told) if isinstance(told, list) else ()
     for name, value in parts:
         yield from _leaves(value, (*place, name))
+
+
+def _nested(depth: int) -> str:
+    """A record in a record in a record."""
+    head = "".join(f'{{"type":"record","name":"r{n}","fields":[{{"name":"f","type":' for n in range(depth))
+    return f'{head}"string"{"}]}" * depth}'
 
 
 def _put(told: Any, place: tuple[Any, ...]) -> Any:

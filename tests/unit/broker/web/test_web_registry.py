@@ -272,6 +272,18 @@ def test_a_schema_three_times_as_long_as_ours_is_not_looked_at(http: httpx2.Clie
     assert 200 == http.post(path, json={"schema": fits}).status_code
 
 
+@pytest.mark.parametrize("path", [f"/subjects/{NAME}", f"/compatibility/subjects/{NAME}/versions/latest"])
+def test_a_schema_of_more_types_than_it_could_need_is_not_compiled(http: httpx2.Client, path: str):
+    def asked(count: int) -> httpx2.Response:
+        fields = [{"name": f"f{number}", "type": "int"} for number in range(count)]
+        return http.post(path, json={"schema": json.dumps(json.loads(TEXT) | {"fields": fields})})
+
+    beyond, just = asked(registry.TYPES), asked(registry.TYPES - 1)  # the record is one, too
+
+    assert beyond.json()["message"].startswith(f"avro.schema-too-large at /fields/{registry.TYPES - 1}/type: ")
+    assert ({"is_compatible": False} if "compat" in path else 40403) in (just.json(), just.json().get("error_code"))
+
+
 def test_a_schema_written_otherwise_is_the_same_schema_and_one_that_means_more_is_not(http: httpx2.Client):
     tree = json.loads(TEXT)
     reordered = dict(reversed(tree.items())) | {"name": "v1", "namespace": NAME.rpartition(".")[0]}
