@@ -21,7 +21,7 @@ from schemas.errors import Refused
 from schemas.instants import from_rfc3339, is_instant, rfc3339
 from schemas.manifest import Manifest
 from schemas.names import DeclarationId, DeliveryId, EventType, Instant, PartyId, SchemaId
-from schemas.text import is_plain
+from schemas.text import check_count, is_plain
 
 DECLARATION_MEDIA_TYPE: Final = "application/vnd.unefois.declaration.v1+avro"
 DELIVERY_MEDIA_TYPE: Final = "application/vnd.unefois.delivery.v1+avro"
@@ -271,6 +271,7 @@ def _plain(data: object, media_type: str) -> bytes:
 def _json_value(body: bytes) -> object:
     """A JSON value without repeated names, numbers that are none, or lone surrogates."""
     try:
+        check_count(body)
         value: object = json.loads(body.decode("utf-8"), object_pairs_hook=_once, parse_constant=_not_a_number)
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError):

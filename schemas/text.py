@@ -7,7 +7,10 @@ Source: docs/protocol.md, first paragraph; Unicode Standard Annex 15.
 
 import json
 import unicodedata
-from typing import Any
+from typing import Any, Final
+
+VALUES: Final = 65_536
+"""In one JSON text: each costs as much as a hundred bytes of any other, to read and to refuse."""
 
 
 def is_plain(text: str, limit: int) -> bool:
@@ -42,3 +45,13 @@ def check_unicode(told: Any) -> None:
     """
     if not is_unicode(json.dumps(told, ensure_ascii=False)):
         raise ValueError("a lone surrogate")
+
+
+def check_count(raw: bytes) -> None:
+    """Whether a JSON text can have no more than VALUES values, before it is read: they stand between commas, and what
+    we read has few of them in its texts.
+
+    Raises ValueError.
+    """
+    if raw.count(b",") >= VALUES:
+        raise ValueError("too many values")

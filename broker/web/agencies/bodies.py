@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from broker.gate import MOST
 from schemas.errors import Refused
-from schemas.text import check_unicode
+from schemas.text import check_count, check_unicode
 
 WAIT_SECONDS: Final = 20
 BATCH: Final = 100
@@ -119,6 +119,7 @@ def read_json(raw: bytes) -> Any:
 
     Raises ValueError; RecursionError for what is too deep.
     """
+    check_count(raw)
     told = json.loads(raw.decode(), object_pairs_hook=_once, parse_constant=_none)
     check_unicode(told)
     return told

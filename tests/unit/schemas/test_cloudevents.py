@@ -355,6 +355,7 @@ def test_no_body_and_a_body_that_is_too_long_are_refused() -> None:
         DOCUMENT[:-1] + b',"data":"\\ud800"}',
         DOCUMENT[:-1] + b',"data":' + b"1" * 5000 + b"}",
         DOCUMENT[:-1] + b',"data":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+        b'{"data": [' + b"1," * 65_536 + b"1]}",
     ],
 )
 def test_a_body_that_is_not_one_plain_json_object_is_refused(body: bytes) -> None:

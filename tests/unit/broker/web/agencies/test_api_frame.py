@@ -42,6 +42,8 @@ WRONG: list[tuple[str, str, Any, dict[str, str], int, str]] = [
     ("POST", PULL, b"{" + CANARY.encode(), {}, 400, "api.json"),
     ("POST", PULL, b'"\xff"', {}, 400, "api.json"),
     ("POST", PULL, b"[" * 100_000, {}, 400, "api.json"),
+    ("POST", PULL, b'{"max": [' + b"1," * 65_536 + b"1]}", {}, 400, "api.json"),
+    ("POST", PULL, b'{"max": [' + b"1," * 65_534 + b"1]}", {}, 422, "api.field"),
     ("POST", PULL, [], {}, 422, "api.field"),
     ("POST", PULL, None, {"content_type": "application/json"}, 422, "api.field"),
     ("POST", PULL, {"max": "1"}, {}, 422, "api.field"),
