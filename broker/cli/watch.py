@@ -136,10 +136,16 @@ def serve(
 
 
 def _answer(app: "FastAPI", taken: socket.socket) -> None:
-    import uvicorn
+    """Until a signal asks to stop; who connects has the time and the room that a broker gives."""
+    from broker.cli.serve import heed
+    from broker.web.server import serve_http
 
-    config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False, limit_concurrency=256)
-    asyncio.run(uvicorn.Server(config).serve(sockets=[taken]))
+    async def answering() -> None:
+        stop = asyncio.Event()
+        heed(stop)
+        await serve_http(app, taken, stop)
+
+    asyncio.run(answering())
 
 
 def monitor(

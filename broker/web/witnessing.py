@@ -12,6 +12,7 @@ from typing import Final
 from fastapi import FastAPI, Request, Response
 
 from broker.transparency.witness import Witness
+from broker.web.agencies import faults
 from broker.web.problems import problem
 from schemas.errors import Fault, Refused, Unavailable
 from schemas.witnessing import BODY_BYTES
@@ -44,6 +45,7 @@ def build(witness: Witness) -> FastAPI:
         """The witness's verifier key."""
         return _text(f"{witness.verifier_key.text}\n")
 
+    faults.register(app)
     app.add_api_route("/add-checkpoint", add_checkpoint, methods=["POST"])
     app.add_api_route("/vkey", vkey, methods=["GET"])
     return app

@@ -3,9 +3,11 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx2
@@ -163,6 +165,18 @@ def test_a_witness_runs_as_a_program_and_remembers_after_a_kill(bare: Program, t
 
     assert 1 == len(checkpoint.verify(small.plus(witnessing.cosignatures(told.content)), LOG, [key], 1).witnesses)
     assert [(409, "3\n")] * 2 == [(one.status_code, one.text) for one in (again, stale)]
+
+
+def test_those_who_connect_to_a_witness_and_say_nothing_keep_nobody_from_being_answered(bare: Program, tmp_path: Path):
+    bare.told("witness", "init", tmp_path / "witness", "--name", "witness.example/one")
+    with running(tmp_path / "witness") as address, ExitStack() as idle:
+        place = httpx2.URL(address)
+        for _ in range(300):
+            idle.enter_context(socket.create_connection((place.host, place.port), 20))
+        told, nothing = httpx2.get(f"{address}/vkey"), httpx2.get(f"{address}/")
+
+    assert (200, 404) == (told.status_code, nothing.status_code)
+    assert ("application/problem+json", "api.not-found") == (nothing.headers["content-type"], nothing.json()["code"])
 
 
 def tree(size: int, salt: int):
