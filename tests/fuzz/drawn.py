@@ -42,6 +42,8 @@ class Door:
     prefix: str
     document: Mapping[str, Any]
     described: bool = False
+    witness: bool = False
+    """Another process answers there."""
 
 
 def doors() -> list[Door]:
@@ -53,7 +55,19 @@ def doors() -> list[Door]:
         Door("oauth", "/oauth2", describe_oauth(), described=True),
         Door("registry", "", shown),
         Door("open", "", _open()),
+        Door("witness", "", _witness(), witness=True),
     ]
+
+
+def _witness() -> dict[str, Any]:
+    """As c2sp.org/tlog-witness has it."""
+    body = {"required": True, "content": {"text/plain": {"schema": _TEXT}}}
+    answers = {"200": {"description": "It."}}
+    paths = {
+        "/add-checkpoint": {"post": {"requestBody": body, "responses": answers}},
+        "/vkey": {"get": {"responses": answers}},
+    }
+    return {"openapi": "3.1.0", "info": {"title": "witness", "version": "1"}, "paths": paths}
 
 
 def _open() -> dict[str, Any]:
@@ -101,6 +115,7 @@ class Drawing:
 
     town: Town
     served: Served
+    witness: Served
     judge: Judge
     chance: Random
     session: requests.Session
@@ -163,12 +178,13 @@ class Drawing:
         return True
 
     def _call(self, door: Door, case: schemathesis.Case) -> tuple[Any, Answer | None]:
-        before = spent(self.served)
+        served = self.witness if door.witness else self.served
+        before = spent(served)
         try:
-            response = case.call(base_url=f"{self.served.url}{door.prefix}", session=self.session, timeout=DEADLINE * 2)
+            response = case.call(base_url=f"{served.url}{door.prefix}", session=self.session, timeout=DEADLINE * 2)
         except (requests.exceptions.InvalidHeader, requests.exceptions.InvalidURL, UnicodeError):
             return None, None  # no client of this language can say that; the hand-written ones do
-        after = spent(self.served)
+        after = spent(served)
         told = {name.lower(): values[0] for name, values in response.headers.items()}
         answer = Answer(response.status_code, told, response.content, response.elapsed, after - before)
         return response, answer
@@ -196,6 +212,8 @@ class Drawing:
                 case.path_parameters[name] = self.chance.choice(self.town.known[name])
         if case.media_type in {ENVELOPE, DECLARATION_MEDIA_TYPE} and self.chance.random() < 0.6:
             case.body = mutated(self.chance.choice(self.town.envelopes), self.chance)
+        if case.media_type == "text/plain" and self.chance.random() < 0.6:
+            case.body = mutated(self.town.submission, self.chance).decode("utf-8", "replace")
         body = case.body
         if isinstance(body, dict):
             if isinstance(body.get("wait"), int | float) and body["wait"] > 0:

@@ -2,7 +2,8 @@
 
     1  an answer, unless the request ended before its end; within the product's own deadline
     2  not 500; 503 only where the documents say so
-    3  a refusal in a form that is documented: RFC 9457, or Confluent's or OAuth2's at their own addresses, with a code of ours, and with nothing of a program in it
+    3  a refusal in a form that is documented: RFC 9457, or Confluent's, OAuth2's, C2SP's at their own addresses; with a
+       code of ours, and with nothing of a program in it
     4  no more processor time than its kind may cost; no longer than so many times the smallest request of this run
 
 Nothing is raised: what is wrong is kept, so that one run finds all of it.
@@ -12,8 +13,9 @@ import json
 import re
 import statistics
 from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from schemas.messages import table
 from tests.fuzz.asking import DEADLINE, Answer
@@ -27,12 +29,14 @@ LARGE: Final = 3.0
 TIMES: Final = 1000
 """An answer takes no longer than so many of the smallest, beside the seconds that it was asked to wait."""
 CONFLUENT: Final = "application/vnd.schemaregistry.v1+json"
+JSON: Final = "application/json"
 PROBLEM: Final = "application/problem+json"
 _OF_A_PROGRAM: Final = re.compile(rb"Traceback|\.py\b|site-packages|sqlalchemy|pydantic")
 _AWAY: Final = {"POST /oauth2/token": {"oauth.keys-away"}, "GET /health/ready": {"health.not-begun"}}
 """503, by operation: somebody else's server is asked there, or the answer is about ourselves."""
 _UNTRACED: Final = (b'"api.http"', b'"api.chunks"', b'"api.headers"')
 """Of what is no request, nothing is done that could be traced."""
+_WITNESS: Final = ("POST /add-checkpoint", "GET /vkey")
 _LARGE: Final = ("POST /v1/declarations:batch", "POST /v1/declarations")
 
 
@@ -102,7 +106,11 @@ class Judge:
             found.append("tells of the program")
         if answer.status >= 400:
             found += refusal(asked, answer)
-        if "trace-id" not in answer.headers and not any(code in answer.body for code in _UNTRACED):
+        if (
+            "trace-id" not in answer.headers
+            and asked.label not in _WITNESS
+            and not any(code in answer.body for code in _UNTRACED)
+        ):
             found.append("no trace id")
         return found
 
@@ -113,26 +121,29 @@ class Judge:
 
 def refusal(asked: Asked, answer: Answer) -> list[str]:
     """What is wrong with an answer that refuses."""
-    code, found = None, []
     kind = answer.headers.get("content-type", "").partition(";")[0]
     if asked.method == "HEAD":
         return ["a body for HEAD"] if answer.body else []
     try:
-        told = json.loads(answer.body)
+        told: Any = json.loads(answer.body)  # a size, as C2SP has it, is JSON, too
     except ValueError:
         return [f"{answer.status} as {kind or 'nothing'}, which is no JSON"]
-    if kind == PROBLEM:
-        code = told.get("code")
-        if {"type", "title", "status", "detail", "code"} - set(told) or told["status"] != answer.status:
-            found.append("not as RFC 9457 has it")
-    elif kind == CONFLUENT and "/registry" in asked.label:
-        code = str(told.get("message", "")).partition(":")[0].partition(" ")[0]
-    elif kind == "application/json" and "/oauth2/token" in asked.label:
-        code = told.get("code") if "error" in told else None
-    elif kind == "application/json" and "/health/ready" in asked.label:
+    if (kind, answer.status) == ("text/x.tlog.size", 409) or (kind == JSON and "/health/ready" in asked.label):
         return []
-    if code is None or code not in table():
-        found.append(f"{answer.status} as {kind or 'nothing'} without a code of ours")
+    here = kind == PROBLEM or _KINDS.get(kind, "nowhere") in asked.label
+    code = _CODES[kind](told) if here else None
+    found = [] if code in table() else [f"{answer.status} as {kind or 'nothing'} without a code of ours"]
+    if kind == PROBLEM and ({"type", "title", "status", "detail"} - set(told) or told["status"] != answer.status):
+        found.append("not as RFC 9457 has it")
     if answer.status == 500 or (answer.status >= 500 and code not in _AWAY.get(asked.label, set())):
         found.append(f"{answer.status} {code}")
     return found
+
+
+_CODES: Final[Mapping[str, Callable[[Any], Any]]] = {
+    PROBLEM: lambda told: told.get("code"),
+    CONFLUENT: lambda told: str(told.get("message", "")).partition(":")[0].partition(" ")[0],
+    JSON: lambda told: told.get("code") if "error" in told else None,
+}
+_KINDS: Final = {CONFLUENT: "/registry", JSON: "/oauth2/token"}
+"""At which addresses a refusal may have another form than a problem."""

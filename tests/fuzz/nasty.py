@@ -4,6 +4,7 @@ methods that clients, proxies and strangers have sent to somebody, and messages 
 
 import gzip
 import json
+from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from random import Random
 from typing import Any, Final
@@ -14,7 +15,7 @@ from broker.web.agencies.examples import EXAMPLES
 from broker.web.agencies.tokens import ASSERTION, FORM
 from schemas import catalogue
 from tests.fuzz.asking import Request
-from tests.fuzz.drawn import Door
+from tests.fuzz.drawn import Door, mutated
 from tests.fuzz.town import Town
 
 JSON: Final = "application/json"
@@ -195,6 +196,8 @@ class Nasty:
             yield from self._lies(token)
         if self._media == registry.KIND:
             yield from self._schemas()
+        if self._media == "text/plain":
+            yield from self._notes()
 
     def target(self, **instead: str) -> str:
         """The path, with real ids."""
@@ -236,6 +239,8 @@ class Nasty:
             return (told + self._chance.choice(self._town.assertions)).encode()
         if self._label == "POST /v1/declarations":
             return self._chance.choice(self._town.envelopes)
+        if self._media == "text/plain":
+            return self._town.submission
         return json.dumps(self.shown()).encode()
 
     def shown(self) -> Any:
@@ -330,6 +335,33 @@ class Nasty:
             body = json.dumps({"schema": text}).encode("utf-8", "surrogatepass")
             yield self.request(f"schema: {name}", None, body=body, target=f"{self.target()}?verbose=true")
 
+    def _notes(self) -> Iterator[Request]:
+        """Submissions to a witness."""
+        first, _, note = self._town.submission.partition(b"\n\n")
+        above, _, line = note.partition(b"\n\n")
+        own, hashed = line.strip(), b64encode(bytes(32))
+        stranger = "\u2014 x ".encode() + b64encode(bytes(68))
+        for name, body in {
+            "hashes": first + b"\n" + b"\n".join([hashed] * 63) + b"\n\n" + note,
+            "a hash too many": first + b"\n" + b"\n".join([hashed] * 64) + b"\n\n" + note,
+            "short hashes": first + b"\nAA==" * 63 + b"\n\n" + note,
+            "old: huge": b"old " + b"9" * 60_000 + b"\n\n" + note,
+            "old: negative": b"old -1\n\n" + note,
+            "old: from the future": b"old 18446744073709551616\n\n" + note,
+            "old: other digits": "old \uff11\n\n".encode() + note,
+            "own line a hundred times": first + b"\n\n" + above + b"\n\n" + b"\n".join([own] * 100) + b"\n",
+            "strangers": first + b"\n\n" + above + b"\n\n" + b"\n".join([*[stranger] * 98, own]) + b"\n",
+            "too many strangers": first + b"\n\n" + note + b"\n".join([stranger] * 600) + b"\n",
+            "a wrong signature": first + b"\n\n" + note.replace(own[-20:], b"A" * 20),
+            "size: huge": (first + b"\n\n" + note).replace(b"fuzz\n", b"fuzz\n" + b"9" * 30_000, 1),
+            "lines": first + b"\n\n" + b"\n" * 60_000,
+            "control": first + b"\n\n" + note.replace(b"fuzz", b"fu\x00zz"),
+            "surrogate": first + b"\n\n" + note.replace(b"fuzz", b"fu\xed\xa0\x80zz"),
+        }.items():
+            yield self.request(f"submission: {name}", None, body=body)
+        for number in range(40):
+            yield self.request(f"submission: {number}", None, body=mutated(self._town.submission, self._chance))
+
     def _lies(self, token: str | None) -> Iterator[Request]:
         """Where the message ends."""
         body = self.example()
@@ -352,9 +384,13 @@ class Nasty:
             yield self.request(f"chunked: {name}", token, chunked, body=sent, half=True, may_end=True)
         yield self.request("chunked: no end", token, chunked, body=whole, half=True, may_end=True)
         yield self.request("chunked: many small ones", token, chunked, body=b"1\r\n \r\n" * 100_000 + end)
-        yield self.request("length: longer", token, f"Content-Length: {len(body) + 9}", body=body, half=True, may_end=True)
+        yield self.request(
+            "length: longer", token, f"Content-Length: {len(body) + 9}", body=body, half=True, may_end=True
+        )
         yield self.request("length: shorter", token, f"Content-Length: {len(body) // 2}", body=body)
-        yield self.request("length: twice", token, f"Content-Length: {len(body)}", f"Content-Length: {len(body)}", body=body)
+        yield self.request(
+            "length: twice", token, f"Content-Length: {len(body)}", f"Content-Length: {len(body)}", body=body
+        )
         yield self.request("length: differs", token, "Content-Length: 1", "Content-Length: 2", body=body)
         yield self.request("length: huge", token, "Content-Length: " + "9" * 30, body=body, half=True)
         yield self.request("length: none", token, "Content-Length:", body=body)

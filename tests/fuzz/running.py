@@ -13,7 +13,7 @@ from schemathesis import GenerationMode
 
 from tests.fuzz import town as towns
 from tests.fuzz.asking import Request, ask, trivial
-from tests.fuzz.drawn import Drawing, all_operations
+from tests.fuzz.drawn import Door, Drawing, all_operations
 from tests.fuzz.judging import Asked, Judge
 from tests.fuzz.nasty import Nasty
 from tests.fuzz.town import Served, Town
@@ -28,14 +28,15 @@ def run(folder: Path, seed: int, cases: int, *, timed: bool = True) -> Judge:
     """So many cases at least. `timed`: hold them to what they may cost."""
     town = asyncio.run(towns.founded(folder))
     judge, chance = Judge(timed=timed), Random(seed)
-    with towns.served(town) as broker, requests.Session() as session:
+    with towns.served(town) as broker, towns.witnessing(town) as witness, requests.Session() as session:
         warm(broker, judge)
-        for request, proven in islice(written(town, chance, cases), int(cases * WRITTEN)):
-            _ask(broker, judge, request, proven)
-        drawing = Drawing(town, broker, judge, chance, session, lambda: floor(broker, judge))
+        for door, request, proven in islice(written(town, chance), int(cases * WRITTEN)):
+            floor(broker, judge)
+            _ask(witness if door.witness else broker, judge, request, proven)
+        drawing = Drawing(town, broker, witness, judge, chance, session, lambda: floor(broker, judge))
         drawn(drawing, seed, cases)
         session.close()
-    for line in broker.wrong():
+    for line in (*broker.wrong(), *witness.wrong()):
         judge.wrong.setdefault(("log", "an error in the server's own log"), []).append(line[:2000])
     for found in asyncio.run(towns.contradictions(town)):
         judge.wrong.setdefault(("fsck", "a contradiction"), []).append(found)
@@ -55,20 +56,19 @@ def floor(served: Served, judge: Judge) -> None:
         judge.floors = [*judge.floors[-99:], trivial(served)]
 
 
-def written(town: Town, chance: Random, cases: int) -> Iterator[tuple[Request, bool]]:
+def written(town: Town, chance: Random) -> Iterator[tuple[Door, Request, bool]]:
     """What is written by hand, in an order by chance, each with a token where one is asked for, or without."""
     made = []
     for door, method, path in all_operations():
         nasty = Nasty(town, door, method, path, chance)
         fit = "portal" if "declarations" in path or "subjects" in path else "caf"
         shown = (town.tokens[fit], None) if door.prefix == "/v1" else (None,)
-        made += [(request, token is not None) for token in shown for request in nasty.all(token)]
+        made += [(door, request, token is not None) for token in shown for request in nasty.all(token)]
     chance.shuffle(made)
     yield from made
 
 
 def _ask(served: Served, judge: Judge, request: Request, proven: bool) -> None:
-    floor(served, judge)
     sent = f"{request.nasty}: {request.parts[0][:120]!r}"
     asked = Asked(request.label, request.nasty, proven, request.method, sent, may_end=request.may_end)
     answer = ask(served, request)

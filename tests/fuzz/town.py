@@ -19,6 +19,7 @@ from typing import Final
 
 from broker.access.credentials import Scope
 from broker.founding import create_home
+from broker.ledger import newest_checkpoint
 from broker.settings.choices import Settings, load
 from broker.shapes import uuid_of
 from broker.transparency import witness
@@ -26,8 +27,9 @@ from broker.web.agencies.bodies import b64u
 from broker.wiring import open_home
 from connectors.contract import Applied, Rejected
 from schemas.names import Instant, PartyId, Reason
-from schemas.note import VerifierKey
+from schemas.note import Note, VerifierKey
 from schemas.signing import Algorithm, PrivateKey
+from schemas.witnessing import Submission
 from tests.clients import Client
 from tests.services.processes import bound_to_parent
 from tests.world import CAF, CPAM, DAY, ELISE, FAMILY, HEALTH, MOVED, PORTAL, RENNES, YANN, World, populate
@@ -85,6 +87,9 @@ async def founded(folder: Path) -> Town:
         await _live(here, town)
         await _let_in(here, town)
         await here.step()
+        async with home.store.read() as tx:
+            signed = await newest_checkpoint(tx)
+        town.submission = Submission(0, (), Note.parse(signed[1].encode())).encode()
     return town
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from broker.observe import logger
 from broker.web.problems import problem
@@ -120,6 +121,11 @@ def register(app: FastAPI) -> None:
             response.headers[name] = value
         return response
 
+    async def on_gone(_: Request, __: Exception) -> Response:
+        """Before the body had ended: nobody hears the answer, and nothing of ours went wrong."""
+        return Response(status_code=400)
+
+    app.add_exception_handler(ClientDisconnect, on_gone)
     app.add_exception_handler(Fault, on_fault)
     app.add_exception_handler(RequestValidationError, on_invalid)
     app.add_exception_handler(HTTPException, on_http)

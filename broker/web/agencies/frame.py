@@ -11,7 +11,6 @@ from typing import Final
 from fastapi import Request
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from broker.observe import bound, logger
@@ -104,8 +103,6 @@ class Frame:
         self._under_way += 1
         try:
             await self._app(scope, _counted(receive, limit), reply.send)
-        except ClientDisconnect:
-            return  # before the body had ended: nobody is there to answer, and nothing of ours went wrong
         except Exception as error:
             # Broad on purpose: here a fault of the program becomes an answer, without the exception's own words, which
             # may hold a value.

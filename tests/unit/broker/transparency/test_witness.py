@@ -1,5 +1,6 @@
 """A witness signs one past of each log, whatever happens to it: forks, races, restarts, crashes."""
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -193,3 +194,19 @@ def test_over_http_every_answer_has_the_status_that_c2sp_names(folder: Path):
             assert text is None or text == told.text
         assert 405 == client.get("/add-checkpoint").status_code
         assert f"{witness.verifier_key.text}\n" == client.get("/vkey").text
+
+
+def test_over_http_who_hangs_up_before_their_body_has_ended_is_no_fault_of_ours(folder: Path):
+    sent, came = [], iter([{"type": "http.request", "body": b"old", "more_body": True}, {"type": "http.disconnect"}])
+    scope = {"type": "http", "method": "POST", "path": "/add-checkpoint", "query_string": b"", "headers": []}
+
+    async def receive():
+        return next(came)
+
+    async def send(message: object):
+        sent.append(message)
+
+    with opened(folder) as witness:
+        asyncio.run(edge.build(witness)(scope, receive, send))  # raises nothing, which the server would log
+
+    assert [] == [one for one in sent if one.get("status", 0) >= 500]
