@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # The tests start hundreds of processes; without its compiled files each of them would compile the house anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo demo-cluster test test-strange test-proof test-cluster test-agency test-faults test-conformance coverage check lint types layers bench bench-ab bench-growth bench-consents soak docs clean
+.PHONY: demo demo-cluster fuzz test test-strange test-proof test-cluster test-agency test-faults test-conformance coverage check lint types layers bench bench-ab bench-growth bench-consents soak docs clean
 
 # `make demo SERVE=1`, or `make demo -- --serve`, ends with a live sandbox, until Ctrl-C.
 SERVE ?= $(filter --serve,$(MAKECMDGOALS))
@@ -50,6 +50,11 @@ test-conformance: $(VENV)/dev
 # Tried by fire: a thousand kills, servers that die, a network that loses, a race (10,000 rounds, or UNEFOIS_RACE_ROUNDS).
 test-faults: $(VENV)/dev
 	$(BIN)/python -m pytest -n 2 --dist loadgroup --durations=10 -rs tests/fire
+
+# Every door of a served broker and a witness, 10,000 requests that fit, do not fit, or lie: two minutes on two cores.
+CASES ?= 10000
+fuzz: $(VENV)/dev
+	$(BIN)/python -m tests.fuzz --cases $(CASES) $(if $(SEED),--seed $(SEED))
 
 # The tests of `make test` again, and which lines and branches they pass; contract and decision must stay above 95%.
 coverage: $(VENV)/dev

@@ -24,8 +24,6 @@ UNPROVEN: Final = 0.050
 """Processor seconds of a request that proves nothing, at most."""
 PROVEN: Final = 0.500
 """Of one with a token."""
-LARGE: Final = 3.0
-"""Of one that brings up to 8 MiB, with a token."""
 TIMES: Final = 1000
 """An answer takes no longer than so many of the smallest, beside the seconds that it was asked to wait."""
 CONFLUENT: Final = "application/vnd.schemaregistry.v1+json"
@@ -34,10 +32,14 @@ PROBLEM: Final = "application/problem+json"
 _OF_A_PROGRAM: Final = re.compile(rb"Traceback|\.py\b|site-packages|sqlalchemy|pydantic")
 _AWAY: Final = {"POST /oauth2/token": {"oauth.keys-away"}, "GET /health/ready": {"health.not-begun"}}
 """503, by operation: somebody else's server is asked there, or the answer is about ourselves."""
+_AT_THE_DOOR: Final = re.compile(
+    rb'"(?:credentials|oauth)\.[a-z-]+"|"api\.(?:no-credential|scope|not-found|method|rate|http|headers|chunks|encoded'
+    rb"|too-large|two-lengths|media-type|query-unknown|query-twice|busy)\""
+)
+"""Codes of refusals that come before anything is looked at."""
 _UNTRACED: Final = (b'"api.http"', b'"api.chunks"', b'"api.headers"')
 """Of what is no request, nothing is done that could be traced."""
 _WITNESS: Final = ("POST /add-checkpoint", "GET /vkey")
-_LARGE: Final = ("POST /v1/declarations:batch", "POST /v1/declarations")
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,9 @@ class Judge:
     took: dict[str, tuple[float, str]] = field(default_factory=dict)
     floors: list[Answer] = field(default_factory=list)
     wrong: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+    """Examples by operation and fault."""
+    reached: int = 0
+    """Cases that were not sent away at the door: what they asked was looked at."""
     timed: bool = True
 
     @property
@@ -72,9 +77,7 @@ class Judge:
 
     def limit(self, asked: Asked) -> float:
         """Processor seconds that it may cost."""
-        if not asked.proven:
-            return UNPROVEN
-        return LARGE if asked.label in _LARGE else PROVEN
+        return PROVEN if asked.proven else UNPROVEN
 
     def over(self, asked: Asked, answer: Answer) -> bool:
         """Whether to ask again: what a limit is for is repeatable."""
@@ -83,13 +86,18 @@ class Judge:
     def take(self, asked: Asked, answer: Answer) -> None:
         """Count one answer, and keep what is wrong with it."""
         self.counts[asked.label, asked.kind, str(answer.status or "ended")] += 1
+        away = (answer.status or 400) >= 400 and (not answer.body or _AT_THE_DOOR.search(answer.body))
+        self.reached += not away
         if answer.spent > self.spent.get(asked.label, (0.0, ""))[0]:
             self.spent[asked.label] = answer.spent, asked.kind
         if answer.seconds - asked.wait > self.took.get(asked.label, (0.0, ""))[0]:
             self.took[asked.label] = answer.seconds - asked.wait, asked.kind
         for fault in self._faults(asked, answer):
-            kept = self.wrong.setdefault((asked.label, fault), [])
-            kept.append(f"{asked.kind}: {asked.sent[:300]} -> {answer.status} {answer.body[:200]!r}")
+            self.tell(asked.label, fault, f"{asked.kind}: {asked.sent[:300]} -> {answer.status} {answer.body[:200]!r}")
+
+    def tell(self, label: str, fault: str, example: str) -> None:
+        """Something is wrong."""
+        self.wrong.setdefault((label, fault), []).append(example)
 
     def _faults(self, asked: Asked, answer: Answer) -> list[str]:
         found = []

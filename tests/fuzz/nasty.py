@@ -5,9 +5,9 @@ methods that clients, proxies and strangers have sent to somebody, and messages 
 import gzip
 import json
 from base64 import b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from random import Random
-from typing import Any, Final
+from typing import Any
 from urllib.parse import quote
 
 from broker.web import registry
@@ -17,158 +17,7 @@ from schemas import catalogue
 from tests.fuzz.asking import Request
 from tests.fuzz.drawn import Door, mutated
 from tests.fuzz.town import Town
-
-JSON: Final = "application/json"
-DEEP: Final = 1_000_000
-VALUES: Final[Mapping[str, str]] = {
-    "lone surrogate": '"\\ud800"',
-    "surrogates the wrong way": '"\\udc00\\ud800"',
-    "surrogate in a key": '{"\\ud800": 1}',
-    "NUL": '"\\u0000"',
-    "raw NUL": '"\x00"',
-    "1e400": "1e400",
-    "-1e400": "-1e400",
-    "1e-400": "1e-400",
-    "100,000 digits": "9" * 100_000,
-    "4,300 digits": "9" * 4_300,
-    "2**63": str(2**63),
-    "-2**63": str(-(2**63)),
-    "2**64": str(2**64),
-    "-0": "-0",
-    "1.0": "1.0",
-    "NaN": "NaN",
-    "Infinity": "-Infinity",
-    "null": "null",
-    "true": "true",
-    "list": "[]",
-    "object": "{}",
-    "empty": '""',
-    "100,000 letters": json.dumps("a" * 100_000),
-    "combining": json.dumps("e" + "\u0301" * 5_000, ensure_ascii=False),
-    "other digits": json.dumps("\uff11\u0661", ensure_ascii=False),
-    "right to left": json.dumps("\u202eabc", ensure_ascii=False),
-    "not a character": json.dumps("\ufffe\U0010ffff", ensure_ascii=False),
-    "markup": json.dumps("<script>{{7*7}}${x}%s%n' OR 1=1 --"),
-    "deep": "[" * 5_000 + "]" * 5_000,
-}
-WHOLE: Final[Mapping[str, bytes]] = {
-    "nothing": b"",
-    "blank": b" \r\n\t ",
-    "null": b"null",
-    "number": b"1",
-    "text": b'"x"',
-    "list": b"[]",
-    "object": b"{}",
-    "a million arrays": b"[" * DEEP,
-    "a hundred thousand arrays, closed": b"[" * 100_000 + b"]" * 100_000,
-    "objects in objects": b'{"a":' * 40_000 + b"1" + b"}" * 40_000,
-    "a member twice": b'{"max": 1, "max": 2}',
-    "garbage behind": b"{}x",
-    "two": b"{}{}",
-    "NaN": b'{"max": NaN}',
-    "BOM": b"\xef\xbb\xbf{}",
-    "UTF-16": "{}".encode("utf-16"),
-    "UTF-32": "{}".encode("utf-32-be"),
-    "invalid UTF-8": b'{"x": "\xff\xfe"}',
-    "overlong": b'{"x": "\xc0\xaf"}',
-    "a surrogate in UTF-8": b'{"x": "\xed\xa0\x80"}',
-    "gzip": gzip.compress(b"{}", mtime=0),
-    "zeroes": bytes(100_000),
-    "many members": b"{" + b",".join(b'"%d":0' % n for n in range(20_000)) + b"}",
-    "large": b'{"x": "' + b"y" * 250_000 + b'"}',
-    "larger": b'{"x": "' + b"y" * 1_100_000 + b'"}',
-    "comment": b"{/**/}",
-    "plus": b'{"max": +1}',
-}
-HEADS: Final[Mapping[str, tuple[str, ...]]] = {
-    "text": ("Content-Type: text/plain",),
-    "two types": ("Content-Type: application/json", "Content-Type: text/plain"),
-    "types in one": ("Content-Type: application/json, text/plain",),
-    "charset": ("Content-Type: application/json; charset=utf-16",),
-    "no type": ("Content-Type:",),
-    "semicolons": ("Content-Type: application/json" + ";" * 5_000,),
-    "multipart": ("Content-Type: multipart/form-data; boundary=" + "b" * 5_000,),
-    "packed": ("Content-Encoding: gzip",),
-    "packed twice": ("Content-Encoding: identity, gzip",),
-    "Accept": ("Accept: application/x-nothing;q=0",),
-    "languages": ("Accept-Language: " + "fr;q=0.1," * 1_500,),
-    "ranges": ("Range: bytes=" + ",".join(f"{n}-" for n in range(1_000)),),
-    "range": ("Range: bytes=5-2", "If-Range: x"),
-    "If-None-Match": ("If-None-Match: " + '"x",' * 3_000,),
-    "If-Match": ('If-Match: W/"x", *',),
-    "If-Match, none": ("If-Match:",),
-    "dates": ("If-Modified-Since: Thu, 99 Foo 99999 99:99:99 GMT", "If-Unmodified-Since: 0"),
-    "key": ("Idempotency-Key: \xff",),
-    "key, long": (f'Idempotency-Key: "{"k" * 5_000}"',),
-    "key, twice": ('Idempotency-Key: "a"', 'Idempotency-Key: "b"'),
-    "authorization twice": ("Authorization: Bearer x", "Authorization: Bearer y"),
-    "authorization, long": ("Authorization: Bearer " + "a." * 6_000,),
-    "authorization, three parts": ("Authorization: Bearer e30.e30.e30",),
-    "authorization, deep": ("Authorization: Bearer W1tbW1tbW1tbW1tbW1tbW1tb.W1tb.W1tb",),
-    "trace": ("traceparent: 00-" + "f" * 32 + "-" + "0" * 16 + "-ff", "Trace-Id: \x7f"),
-    "forwarded": ("X-Forwarded-For: ::ffff:1.2.3.4, [::1], \xe9", 'Forwarded: for="_x"', "X-Forwarded-Proto: gopher"),
-    "certificate": ("Client-Cert: :" + "A" * 9_000 + ":", "Client-Cert: x"),
-    "cookie": ("Cookie: " + "a=b; " * 2_000,),
-    "upgrade": ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Key: x", "Sec-WebSocket-Version: 13"),
-    "h2c": ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA"),
-    "method override": ("X-HTTP-Method-Override: DELETE", "X-Original-URL: /metrics"),
-    "event": ("ce-specversion: 1.0", "ce-id: \xff", "ce-type: %00", "ce-time: 9999-99-99T99:99:99Z", "ce-source: "),
-    "many headers": tuple(f"X-{n}: y" for n in range(60)),
-    "too many headers": tuple(f"X-{n}: y" for n in range(200)),
-    "a long header": ("X-Long: " + "y" * 15_000,),
-    "bytes": ("X-Bytes: " + "".join(map(chr, range(0x80, 0x100))),),
-    "expects nonsense": ("Expect: the unexpected",),
-}
-QUERIES: Final[Mapping[str, str]] = {
-    "unknown": "x=1",
-    "twice": "limit=1&limit=2",
-    "ampersands": "&" * 10_000,
-    "ten thousand": "&".join(f"a{n}" for n in range(2_000)),
-    "long": "limit=" + "9" * 12_000,
-    "longer": "a&" * 30_000,
-    "longest": "cursor=" + "%39" * 60_000,
-    "percent": "limit=%",
-    "NUL": "cursor=%00",
-    "bytes": "cursor=%ff%fe",
-    "surrogate": "cursor=%ed%a0%80",
-    "other digits": "limit=%EF%BC%91",
-    "zero": "limit=0",
-    "negative": "limit=-1",
-    "fraction": "limit=1.0",
-    "plus": "limit=+1",
-    "huge": f"cursor={2**63}",
-    "digits": "cursor=" + "9" * 20,
-    "verbose": "verbose=TRUE&verbose=\x7f",
-    "brackets": "limit[]=1&limit[$ne]=1",
-    "semicolon": "limit=1;cursor=1",
-}
-PARTS: Final[Mapping[str, str]] = {
-    "slash": "a%2Fb",
-    "dots": "%2e%2e%2f%2e%2e",
-    "plain dots": "../../metrics",
-    "NUL": "%00",
-    "surrogate": "%ED%A0%80",
-    "bytes": "%FF%FE",
-    "accent": "%C3%A9",
-    "line": "a%0d%0aX-Y:%20z",
-    "percent": "%",
-    "percent percent": "%25%32%46",
-    "colon": "a:b:end",
-    "semicolon": "a;b=c",
-    "long": "a" * 12_000,
-    "longer": "%61" * 20_000,
-    "digits": "9" * 5_000,
-    "minus": "-1",
-    "huge": str(2**64),
-    "other digits": "%EF%BC%91",
-    "blank": "%20",
-    "star": "*",
-    "UUID in capitals": "01A20DE1-3E2B-7769-AFA0-39FFB4A332D7",
-    "UUID without hyphens": "01a20de13e2b7769afa039ffb4a332d7",
-    "tilde": "~root",
-    "latest": "latest",
-}
-METHODS: Final = ("HEAD", "OPTIONS", "TRACE", "PUT", "PATCH", "DELETE", "CONNECT", "get", "PROPFIND", "X" * 100, "PRI")
+from tests.fuzz.words import HEADS, METHODS, PARTS, QUERIES, VALUES, WHOLE
 
 
 class Nasty:

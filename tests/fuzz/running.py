@@ -37,9 +37,9 @@ def run(folder: Path, seed: int, cases: int, *, timed: bool = True) -> Judge:
         drawn(drawing, seed, cases)
         session.close()
     for line in (*broker.wrong(), *witness.wrong()):
-        judge.wrong.setdefault(("log", "an error in the server's own log"), []).append(line[:2000])
+        judge.tell("log", "an error in the server's own log", line[:2000])
     for found in asyncio.run(towns.contradictions(town)):
-        judge.wrong.setdefault(("fsck", "a contradiction"), []).append(found)
+        judge.tell("fsck", "a contradiction", found)
     return judge
 
 
@@ -109,7 +109,8 @@ def tell(judge: Judge) -> None:
     for (_, kind, status), count in judge.counts.items():
         statuses[status] += count
         kinds[kind if kind in {"positive", "negative"} else "written by hand"] += count
-    print(f"\n{dict(kinds)}\n{dict(sorted(statuses.items()))}; 429: {statuses['429']}")
+    print(f"\n{dict(kinds)}\n{dict(sorted(statuses.items()))}")
+    print(f"429: {statuses['429']}; {judge.reached} of {judge.total} were not sent away at the door")
     for (label, fault), examples in sorted(judge.wrong.items()):
         print(f"\nWRONG {label}: {fault}, {len(examples)} times")
         for example in examples[:3]:

@@ -62,6 +62,7 @@ TRUSTED = {
         *("tests/unit/broker/test_keys_lock.py", "tests/unit/broker/test_openings.py"),
         *("tests/unit/broker/test_openings_kept.py", "tests/unit/consent/test_registry.py"),
     ],
+    "the seed of a fuzz from the command line, which is printed": ["tests/fuzz/__main__.py"],
     "chance that Hypothesis gives": ["tests/properties/test_sealed.py"],
     "sets what it reads": ["tests/unit/broker/test_keys_file.py", "tests/unit/test_any_machine.py"],
 }

@@ -5,12 +5,12 @@ Keeps: version in the path; every route of `ROUTES` is below it, and no other. L
 are those of the whole app (`broker.web.app`).
 """
 
-from collections.abc import Mapping
+import json
+from collections.abc import Awaitable, Callable, Mapping
 from functools import cache
 from typing import Any, Final
 
 from fastapi import FastAPI, Response
-from fastapi.responses import JSONResponse
 
 from broker.web.agencies import hooks, publishing, reading, receiving, succeeding, tokens
 from broker.web.agencies.described import document
@@ -50,8 +50,14 @@ def describe_oauth() -> dict[str, Any]:
     return document("Unefois: OAuth2", OAUTH, (tokens.routes,))
 
 
-def _telling(described: Any) -> Any:
+@cache
+def written(described: Callable[[], Mapping[str, Any]]) -> bytes:
+    """A document as it is sent, written once for a process: nobody proves anything to be sent it."""
+    return json.dumps(described(), ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _telling(described: Callable[[], Mapping[str, Any]]) -> Callable[[], Awaitable[Response]]:
     async def openapi() -> Response:
-        return JSONResponse(described())
+        return Response(written(described), media_type="application/json")
 
     return openapi

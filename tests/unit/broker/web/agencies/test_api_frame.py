@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from broker.web.agencies import frame
-from broker.web.agencies.app import BODIES, PREFIX
+from broker.web.agencies.app import BODIES, PREFIX, describe, written
 from broker.web.agencies.frame import ALWAYS, BODY_BYTES
 from broker.web.agencies.tokens import FORM
 from schemas.messages import table
@@ -212,6 +212,12 @@ async def test_a_trace_id_is_the_callers_where_they_have_one(served: Served) -> 
     other = await served.stranger.asks("GET", "/v1/nothing", traceparent=CANARY)
     assert mine == told.json()["trace_id"]
     assert (32, False) == (len(other.json()["trace_id"]), CANARY in other.text)
+
+
+async def test_the_description_is_written_once_however_often_it_is_asked_for(served: Served) -> None:
+    told = (await served.stranger.asks("GET", "/v1/openapi.json")).content
+    assert written(describe) is written(describe)
+    assert told == written(describe)
 
 
 async def test_paths_with_larger_bodies_are_paths_of_routes(served: Served) -> None:
