@@ -74,6 +74,9 @@ class _Heard(h11.Connection):
             self._chunks = self._bytes = 0
             if not event.http_version.startswith(b"1."):
                 raise h11.RemoteProtocolError("another version")
+            if {b"content-length", b"transfer-encoding"} <= {name for name, _ in event.headers}:
+                self.wrong = Refused("api.two-lengths")  # RFC 9112, 6.3: what follows may be anybody's (smuggling)
+                raise h11.RemoteProtocolError("two lengths")
         elif isinstance(event, h11.Data):
             self._chunks += event.chunk_end
             self._bytes += len(event.data)

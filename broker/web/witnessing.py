@@ -32,7 +32,7 @@ STATUSES: Final[Mapping[str, int]] = {
 
 def build(witness: Witness) -> FastAPI:
     """The application of a witness, without authentication: the log's signature is what counts."""
-    app = FastAPI(title="Unefois witness", docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(title="Unefois witness", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
 
     async def add_checkpoint(request: Request) -> Response:
         """Cosign a checkpoint that continues the last one."""

@@ -37,7 +37,7 @@ _AT_THE_DOOR: Final = re.compile(
     rb"|too-large|two-lengths|media-type|query-unknown|query-twice|busy)\""
 )
 """Codes of refusals that come before anything is looked at."""
-_UNTRACED: Final = (b'"api.http"', b'"api.chunks"', b'"api.headers"')
+_UNTRACED: Final = (b'"api.http"', b'"api.two-lengths"', b'"api.chunks"', b'"api.headers"')
 """Of what is no request, nothing is done that could be traced."""
 _WITNESS: Final = ("POST /add-checkpoint", "GET /vkey")
 

@@ -95,10 +95,7 @@ class Frame:
                 if self._begun is not None and not await self._begun():
                     raise Unavailable("health.not-begun")
         except (Refused, Unavailable) as fault:
-            response = answer(fault, Request(scope))
-            if fault.code == "api.two-lengths":  # RFC 9112, 6.3: what follows on this connection may be anybody's
-                response.headers["Connection"] = "close"
-            await response(scope, receive, reply.send)
+            await answer(fault, Request(scope))(scope, receive, reply.send)
             return
         self._under_way += 1
         try:
@@ -147,8 +144,6 @@ def _check_size(scope: Scope, headers: Headers, limit: int) -> None:
     size += len(scope.get("raw_path") or b"") + len(scope.get("query_string") or b"")
     if len(scope["headers"]) > HEADERS or size > HEADER_BYTES:
         raise Refused("api.headers", size=size, limit=HEADER_BYTES)
-    if "content-length" in headers and "transfer-encoding" in headers:
-        raise Refused("api.two-lengths")
     length = headers.get("content-length", "0")
     if not length.isascii() or not length.isdigit() or int(length[:20]) > limit:
         raise Refused("api.too-large", limit=limit)

@@ -173,10 +173,23 @@ def test_those_who_connect_to_a_witness_and_say_nothing_keep_nobody_from_being_a
         place = httpx2.URL(address)
         for _ in range(300):
             idle.enter_context(socket.create_connection((place.host, place.port), 20))
-        told, nothing = httpx2.get(f"{address}/vkey"), httpx2.get(f"{address}/")
+        told, nothing = httpx2.get(f"{address}/vkey"), httpx2.get(f"{address}/vkey/")
 
     assert (200, 404) == (told.status_code, nothing.status_code)
     assert ("application/problem+json", "api.not-found") == (nothing.headers["content-type"], nothing.json()["code"])
+
+
+def test_a_witness_takes_no_message_whose_end_is_in_doubt(bare: Program, tmp_path: Path):
+    bare.told("witness", "init", tmp_path / "witness", "--name", "witness.example/one")
+    head = b"POST /add-checkpoint HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\nold"
+    with running(tmp_path / "witness") as address:
+        place = httpx2.URL(address)
+        with socket.create_connection((place.host, place.port), 20) as made:
+            made.sendall(head)
+            told = made.makefile("rb").read()
+
+    assert told.startswith(b"HTTP/1.1 400 ")
+    assert b'"api.two-lengths"' in told
 
 
 def tree(size: int, salt: int):
