@@ -29,7 +29,7 @@ MARK_BYTES: Final = 16 * 1024 * 1024
 
 LEDGER: Final = ("ledger", b"ledger")
 """Table and key of the record that stops the ledger: nothing is signed or released while its least version is above 0
-(`broker.highwater`).
+(`broker.ledger.highwater`).
 """
 
 
@@ -188,7 +188,7 @@ class Endings(ABC):
       and looks may come concurrently, from several tasks and several processes.
     * Records are encrypted, numbered from 1 on, and each commits to the one before it: what was cut out, reordered or
       edited is Corrupt for whoever reads next. Of a cut at the end whoever saw more says so, the database among them
-      (`broker.completing`).
+      (`broker.maintenance.completing`).
     * `look` sees every record whose `write` has returned before it was called, in any process.
     * The mark never falls while it is of one ledger, and only who saw the newest one moves it.
     * What counts once is spent once, in whatever process, until it could not count any more.

@@ -17,7 +17,7 @@ from schemas.errors import Fault, Refused
 from schemas.names import Instant
 
 Clock = Callable[[], Instant]
-"""The time now, in milliseconds since 1970 (UTC). Only `broker.wiring` reads the machine's clock."""
+"""The time now, in milliseconds since 1970 (UTC). Only `broker.setup.wiring` reads the machine's clock."""
 
 Entropy = Callable[[int], bytes]
 """So many bytes from a cryptographically strong source: `secrets.token_bytes` outside tests."""
@@ -231,9 +231,9 @@ class KeyKind(Enum):
     SEALING = "sealing"
     """HPKE keys of recipients hosted here."""
     HOME = "home"
-    """Which home these keys are of, and its ledger's name; the database has both too, `broker.belonging`."""
+    """Which home these keys are of, and its ledger's name; the database has both too, `broker.setup.belonging`."""
     ROWS = "rows"
-    """The key that signs rows which grant power: for whoever acts (`broker.rows`)."""
+    """The key that signs rows which grant power: for whoever acts (`broker.store.rows`)."""
     ROWS_PUBLIC = "rows-public"
     """Its public half, for whoever only checks; there once the home's rows are signed."""
     ENDINGS = "endings"

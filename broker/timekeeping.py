@@ -11,7 +11,7 @@ from typing import Final
 
 from sqlalchemy import func, select, update
 
-from broker.crashpoints import mark
+from broker.observability.crashpoints import mark
 from broker.ports import Clock
 from broker.store.engine import Store, Transaction
 from broker.store.tables import consent_epochs, gate_epochs, ledger_checkpoints, meta

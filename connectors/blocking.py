@@ -1,7 +1,7 @@
 """The client of `connectors.client` without `async`, for programs that have no event loop: the same calls, one core.
 
     with BlockingClient.open("https://broker.example.fr", token) as broker:
-        for delivery in broker.deliveries(agency, ends):
+        for delivery in broker.flow.deliveries(agency, ends):
             ...
             delivery.applied()
 

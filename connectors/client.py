@@ -1,7 +1,7 @@
 """Client: a broker's HTTP API from an administration's side: hand in, resolve, receive, acknowledge.
 
     async with Client.open("https://broker.example.fr", token) as broker:
-        async for delivery in broker.deliveries(agency, ends):      # verified, typed, in order for each citizen
+        async for delivery in broker.flow.deliveries(agency, ends):      # verified, typed, in order for each citizen
             ...
             await delivery.applied()
 

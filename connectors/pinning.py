@@ -1,7 +1,7 @@
 """Pinning: an agency's memory of the directory: whose ledger it is, which document it believed last, what follows.
 
     pin = Pin(Path("directory.pin"), ledger)     # the ledger's key, from its operator; without: trust on first use
-    directory = broker.pinned_directory(pin)     # and `broker.deliveries(..., pin=pin)` keeps up by itself
+    directory = broker.pinned_directory(pin)     # and `broker.flow.deliveries(..., pin=pin)` keeps up by itself
 
     first use   `ledger` given     the directory is believed for that key's signature
                 none               the key is asked of the broker, once, and kept: look at it

@@ -11,13 +11,13 @@ from typing import Any
 from sqlalchemy import select, update
 
 from broker.ports import KeyStore
-from broker.rows import macs, seals
-from broker.rows.adopting import Adopted, adopt
-from broker.rows.layouts import LAYOUTS, covered
-from broker.rows.seals import RowSigner, RowVerifier
+from broker.setup.wiring import Home
 from broker.store.engine import Store, Transaction
+from broker.store.rows import macs, seals
+from broker.store.rows.adopting import Adopted, adopt
+from broker.store.rows.layouts import LAYOUTS, covered
+from broker.store.rows.seals import RowSigner, RowVerifier
 from broker.store.tables import declarations, ledger_checkpoints, ledger_entries, submissions
-from broker.wiring import Home
 from consent.tables import metadata
 from schemas.entry import Entry
 

@@ -6,7 +6,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
-from broker.hosting import Hosted, load
+from broker.runtime.hosting import Hosted, load
 from tests.world import CAF, RENNES
 
 MAPPING: Final = (

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from broker.outbound import Outbound, Reply
-from broker.rows.macs import RowMacs
 from broker.store.engine import Store
+from broker.store.rows.macs import RowMacs
 from broker.transparency import witness as witnesses
 from broker.transparency.cosigning import Cosigning
 from broker.transparency.witness import STORE, Witness
-from broker.web.witnessing import STATUSES
+from broker.web.public.witnessing import STATUSES
 from schemas.errors import Refused
 from schemas.note import VerifierKey
 from schemas.signing import Algorithm, PrivateKey
@@ -36,7 +36,7 @@ class Reached(Outbound):
 
 
 def answering(witness: Witness) -> Answer:
-    """As `broker.web.witnessing` answers."""
+    """As `broker.web.public.witnessing` answers."""
 
     def answer(body: bytes) -> Reply:
         try:

@@ -13,21 +13,21 @@ from typing import Any
 
 from sqlalchemy import make_url, select
 
-from broker import identity
-from broker.arrived import Accepted
-from broker.consents import Recorded, Wish
+from broker.consents.consents import Recorded, Wish
 from broker.directory.parties import Enrolment
 from broker.directory.reading import Party, PartyKind
 from broker.endings.memory import MemoryEndings
-from broker.founding import furnish
-from broker.hosted import HostedInbox
+from broker.flow.arrived import Accepted
+from broker.flow.hosted import HostedInbox
 from broker.keys.memory import MemoryKeys
+from broker.people import identity
 from broker.ports import KeyKind
-from broker.rows import macs, seals
 from broker.settings.choices import Settings, load
+from broker.setup.bootstrap import furnish
+from broker.setup.wiring import Home, assemble, open_log
 from broker.store.engine import Store
+from broker.store.rows import macs, seals
 from broker.store.tables import ledger_entries, metadata
-from broker.wiring import Home, assemble, open_log
 from connectors.contract import Applied, Pulled
 from consent.grant import CONSENT, Basis, Scope, Voice
 from consent.policy import Subscription

@@ -5,8 +5,8 @@
 Refuses: a token that was not issued here, that expired, or that was revoked; one without scopes, or without an end;
 to issue or to take any where the settings forbid them.
 Keeps: the secret is in no table, no log and no repr; who reads the database can ask for nothing, and who writes to it
-makes no token, for each row is signed (`broker.rows`). Issuing and revoking have their ledger entries, whose `detail`
-is SHA-256 of the row.
+makes no token, for each row is signed (`broker.store.rows`). Issuing and revoking have their ledger entries, whose
+`detail` is SHA-256 of the row.
 """
 
 import json
@@ -22,16 +22,15 @@ from typing import Any, Final
 from sqlalchemy import Row, bindparam, select
 
 from broker.access.revoking import revoke
-from broker.crashpoints import mark
 from broker.directory import reading
-from broker.observe import logger
+from broker.ledger.recorder import Recorder
+from broker.observability.crashpoints import mark
+from broker.observability.observe import RowName, logger
 from broker.ports import Entropy
-from broker.recorder import Recorder
-from broker.rows.digests import row_digest
-from broker.rows.seals import RowSigner
 from broker.store.access_tables import api_tokens
-from broker.store.columns import RowName
 from broker.store.engine import Transaction
+from broker.store.rows.digests import row_digest
+from broker.store.rows.seals import RowSigner
 from schemas.errors import Refused
 from schemas.facts import FactKind
 from schemas.instants import instant_of

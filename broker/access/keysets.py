@@ -22,17 +22,17 @@ from sqlalchemy import ColumnElement, Row, select
 from broker.access.credentials import Scope, scopes_of
 from broker.access.jwks import Key, key_set
 from broker.access.revoking import revoke, row_key
-from broker.crashpoints import mark
 from broker.directory import reading
 from broker.ended import Ending
-from broker.observe import logger
+from broker.ledger.recorder import Recorder
+from broker.observability.crashpoints import mark
+from broker.observability.observe import logger
 from broker.outbound import Outbound
 from broker.ports import Clock
-from broker.recorder import Recorder
-from broker.rows.digests import row_digest
-from broker.rows.seals import RowReader, RowSigner
 from broker.store.access_tables import client_key_sets
 from broker.store.engine import Transaction
+from broker.store.rows.digests import row_digest
+from broker.store.rows.seals import RowReader, RowSigner
 from schemas.errors import Refused, Unavailable
 from schemas.facts import FactKind
 from schemas.instants import instant_of

@@ -34,15 +34,15 @@ from broker.access.assertions import ASSERTION_BYTES, TYPE, Named, Proven, decod
 from broker.access.credentials import Credential, Scope, scopes_of
 from broker.access.jwks import Key, public_key, thumbprint
 from broker.access.revoking import revoke
-from broker.crashpoints import mark
 from broker.directory import reading
 from broker.ended import Endings
+from broker.ledger.recorder import Recorder
+from broker.observability.crashpoints import mark
 from broker.ports import Entropy
-from broker.recorder import Recorder
-from broker.rows.digests import row_digest
-from broker.rows.seals import RowSigner
 from broker.store.access_tables import client_keys
 from broker.store.engine import Transaction
+from broker.store.rows.digests import row_digest
+from broker.store.rows.seals import RowSigner
 from schemas.errors import Refused
 from schemas.facts import FactKind
 from schemas.instants import instant_of

@@ -9,12 +9,12 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Row, Table, select
 
-from broker.crashpoints import mark
 from broker.ended import Ending, key_of
-from broker.recorder import Recorder
-from broker.rows.digests import row_digest
-from broker.rows.seals import RowSigner
+from broker.ledger.recorder import Recorder
+from broker.observability.crashpoints import mark
 from broker.store.engine import Transaction
+from broker.store.rows.digests import row_digest
+from broker.store.rows.seals import RowSigner
 from schemas.errors import Refused
 from schemas.facts import FactKind
 from schemas.names import Instant, PartyId

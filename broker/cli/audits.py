@@ -19,8 +19,8 @@ from broker.cli.session import at_home, read_file
 from broker.cli.show import answer, line, pairs
 
 if TYPE_CHECKING:
+    from broker.setup.wiring import Home
     from broker.transparency.audits import Audited, Grown
-    from broker.wiring import Home
     from schemas.disclosure import Disclosure
     from schemas.facts import Facts
     from schemas.note import VerifierKey
@@ -82,7 +82,7 @@ def prove(
     raw = _id(id_)
 
     async def work(home: "Home") -> str:
-        from broker import proofs
+        from broker.services import proofs
         from schemas.facts import FactKind
 
         names = {each.value for each in FactKind}
@@ -181,7 +181,7 @@ def consistency(
     from schemas.errors import Refused
 
     async def work(home: "Home") -> "Grown":
-        from broker import proofs
+        from broker.services import proofs
         from schemas.note import Note
 
         before = None if old is None else int(old) if old.isdecimal() else Note.parse(read_file(Path(old)))
@@ -199,7 +199,7 @@ def consistency(
 
 
 async def _audit_home(home: "Home", opened: "Disclosure | None") -> "Audited":
-    from broker.proofs import audit_home
+    from broker.services.proofs import audit_home
 
     return await audit_home(home, opened)
 

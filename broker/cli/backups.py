@@ -1,6 +1,6 @@
 """Commands about copies of the database: `unefois backup`, `unefois restore`, `unefois endings ...`.
 
-Refuses: what `broker.backups` and `broker.restoring` refuse.
+Refuses: what `broker.services.backups` and `broker.services.restoring` refuse.
 Keeps: nothing of its own.
 """
 
@@ -19,8 +19,8 @@ from broker.cli.show import answer, line, pairs
 from schemas.errors import Refused
 
 if TYPE_CHECKING:
-    from broker.completing import Completed
-    from broker.wiring import Home
+    from broker.maintenance.completing import Completed
+    from broker.setup.wiring import Home
 
 endings = typer.Typer(no_args_is_help=True, help="The journal of endings: what stays ended, whatever is put back.")
 
@@ -45,7 +45,7 @@ def backup(folder: FolderArgument) -> None:
     async def work(home: "Home") -> dict[str, Any]:
         from dataclasses import asdict
 
-        from broker.backups import backup as make
+        from broker.services.backups import backup as make
 
         return asdict(await make(home, folder))
 
@@ -86,7 +86,7 @@ def restore(
 
     Example: unefois restore /mnt/backups/2026-11-30
     """
-    from broker.restoring import restore as put_back
+    from broker.services.restoring import restore as put_back
 
     here = settings()
     if not here.keys_folder.is_dir():
@@ -117,7 +117,7 @@ def replay() -> None:
 
     Example: unefois endings replay
     """
-    from broker.wiring import catch_up, open_unchecked
+    from broker.setup.wiring import catch_up, open_unchecked
 
     async def work() -> "list[Completed]":
         from broker.store import migrate

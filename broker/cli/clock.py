@@ -14,8 +14,8 @@ from broker.cli.session import at_home
 from broker.cli.show import answer, line, pairs
 
 if TYPE_CHECKING:
+    from broker.setup.wiring import Home
     from broker.timekeeping import Standing
-    from broker.wiring import Home
 
 app = typer.Typer(no_args_is_help=True, help="This machine's clock, and the last instant that the database knows.")
 

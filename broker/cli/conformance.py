@@ -1,7 +1,7 @@
 """Commands of the conformance kit: `unefois conformance ...`.
 
 Refuses: nothing of its own.
-Keeps: nothing of its own; `broker.conformance` plays. It ends with 0 only if every case that was played has passed.
+Keeps: nothing of its own; `broker.lab.conformance` plays. It ends with 0 only if every case that was played has passed.
 """
 
 from pathlib import Path
@@ -15,7 +15,7 @@ from broker.cli.session import write_file
 from broker.cli.show import answer, line, pairs
 
 if TYPE_CHECKING:
-    from broker.conformance.report import Result
+    from broker.lab.conformance.report import Result
 
 app = typer.Typer(no_args_is_help=True, help="Try an administration's receiver, or its source, before it goes live.")
 
@@ -37,13 +37,13 @@ def run(
 
     Example: unefois conformance run --config kit.yaml --html report.html
     """
-    from broker import observe
     from broker.cli.serve import run_in_order
-    from broker.conformance import render
-    from broker.conformance import run as kit
-    from broker.conformance.config import load
-    from broker.conformance.words import Words
-    from broker.wiring import system_clock
+    from broker.lab.conformance import render
+    from broker.lab.conformance import run as kit
+    from broker.lab.conformance.config import load
+    from broker.lab.conformance.words import Words
+    from broker.observability import observe
+    from broker.setup.wiring import system_clock
     from schemas.errors import Refused
 
     words = Words(chosen().language)
@@ -70,9 +70,9 @@ def cases() -> None:
 
     Example: unefois conformance cases
     """
-    from broker.conformance import cases as receiver
-    from broker.conformance import source_cases as source
-    from broker.conformance.words import Words
+    from broker.lab.conformance import cases as receiver
+    from broker.lab.conformance import source_cases as source
+    from broker.lab.conformance.words import Words
 
     words = Words(chosen().language)
     found = [

@@ -1,7 +1,7 @@
 """Commands about what could not be routed or delivered: `unefois dead ...`.
 
 Refuses: nothing of its own.
-Keeps: nothing of its own; `broker.deadletters` does it, under today's consent.
+Keeps: nothing of its own; `broker.flow.deadletters` does it, under today's consent.
 """
 
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +13,7 @@ from broker.cli.session import at_home
 from broker.cli.show import answer, line, pairs, table
 
 if TYPE_CHECKING:
-    from broker.wiring import Home
+    from broker.setup.wiring import Home
 
 app = typer.Typer(no_args_is_help=True, help="Dead letters: what failed, why, and another try under today's consent.")
 

@@ -1,7 +1,8 @@
 """Commands about declarations: explain, declare, track.
 
 Refuses: to show a value of the file that it reads.
-Keeps: nothing of its own; `connectors.draft` reads, `broker.desk` explains and declares, `broker.tracking` follows.
+Keeps: nothing of its own; `connectors.draft` reads, `broker.flow.desk` explains and declares, `broker.flow.tracking`
+follows.
 """
 
 import os
@@ -17,7 +18,7 @@ from broker.cli.session import assignments, at_home, read_file, write_file
 from broker.cli.show import answer, line, pairs, table
 
 if TYPE_CHECKING:
-    from broker.wiring import Home
+    from broker.setup.wiring import Home
     from connectors.draft import Draft
 
 FileArgument = Annotated[
@@ -176,7 +177,7 @@ def _mapping(name: str) -> Any:
 
 
 async def _explain(home: "Home", draft: "Draft", source: str | None) -> dict[str, Any]:
-    from broker.publishers import publisher_of
+    from broker.services.publishers import publisher_of
     from consent.explain import explain as sentence_of
     from consent.policy import Permit
     from schemas.names import PartyId
@@ -215,8 +216,9 @@ async def _explain(home: "Home", draft: "Draft", source: str | None) -> dict[str
 async def _declare(
     home: "Home", draft: "Draft", source: str | None, corrects: str | None, declaration: str | None
 ) -> tuple[dict[str, Any], bytes]:
-    from broker import shapes, tracing
-    from broker.publishers import publisher_of
+    from broker import shapes
+    from broker.observability import tracing
+    from broker.services.publishers import publisher_of
     from schemas.names import DeclarationId, PartyId
 
     who = await publisher_of(home, draft.event_type, None if source is None else PartyId(source))

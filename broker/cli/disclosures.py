@@ -15,7 +15,7 @@ from broker.cli.show import answer, pairs
 from schemas.errors import Refused
 
 if TYPE_CHECKING:
-    from broker.wiring import Home
+    from broker.setup.wiring import Home
     from schemas.disclosure import Disclosure
 
 BYTES: Final = 2**31
@@ -42,7 +42,7 @@ def disclose(
     begin, end, whom = instant(since, end_of_day=False), instant(until, end_of_day=False), PartyId(auditor)
 
     async def work(home: "Home") -> dict[str, Any]:
-        from broker.disclosing import disclose as make
+        from broker.services.disclosing import disclose as make
 
         if file.exists():
             raise Refused("cli.cannot-write", file=str(file), error="FileExistsError")

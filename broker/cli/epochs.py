@@ -1,7 +1,7 @@
 """Commands about the keys that come in epochs: `unefois epoch ...`.
 
 Refuses: to destroy a key without asking, unless told not to ask.
-Keeps: nothing of its own; `broker.epochs` does it.
+Keeps: nothing of its own; `broker.epochs.epochs` does it.
 """
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -13,7 +13,7 @@ from broker.cli.session import at_home
 from broker.cli.show import answer, line, table
 
 if TYPE_CHECKING:
-    from broker.wiring import Home
+    from broker.setup.wiring import Home
 
 app = typer.Typer(no_args_is_help=True, help="Epoch keys of the gate and of the consents: rotate them, destroy them.")
 

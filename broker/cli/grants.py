@@ -1,7 +1,8 @@
 """Commands about consents and mandates by law: grant, revoke, pause, resume, narrow, grants.
 
 Refuses: a citizen's name as a word of the command line, where the shell's history and other processes could read it.
-Keeps: nothing of its own; `broker.consents` decides, `broker.consent_receipts` composes what is shown and signed.
+Keeps: nothing of its own; `broker.consents.consents` decides, `broker.services.consent_receipts` composes what is shown
+and signed.
 """
 
 from hashlib import sha256
@@ -18,8 +19,8 @@ from broker.cli.show import answer, each, line, pairs
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from broker.consents import Recorded, Wish
-    from broker.wiring import Home
+    from broker.consents.consents import Recorded, Wish
+    from broker.setup.wiring import Home
     from consent.grant import Voice
     from schemas.names import GrantId
 
@@ -87,7 +88,7 @@ def grant(
     Example: unefois grant --person me.yaml --recipient urn:fr:siret:77568501300025 --type address.changed
     --purpose family-benefits --field subject --field new_address --until 2027-12-31 --receipt consent.json
     """
-    from broker.consents import Wish
+    from broker.consents.consents import Wish
     from consent.grant import CONSENT, Scope
     from consent.grant import law as by_law
     from schemas.names import EventType, PartyId, Purpose
@@ -98,7 +99,7 @@ def grant(
     own_text = None if text is None else read_file(text).decode("utf-8", "replace")
 
     async def work(home: "Home") -> "tuple[Recorded, bytes, str]":
-        from broker.viewing import subject_of
+        from broker.services.viewing import subject_of
 
         scope = Scope.ONCE if once else Scope.STANDING
         wish = Wish(
@@ -213,7 +214,7 @@ def grants(
     document = _document(person)
 
     async def work(home: "Home") -> list[dict[str, Any]]:
-        from broker.viewing import grants_of, subject_of
+        from broker.services.viewing import grants_of, subject_of
         from schemas.names import PartyId
 
         looking = None if viewer is None else PartyId(viewer)
@@ -238,7 +239,7 @@ def _revoke_all(document: object, voice: "Voice") -> None:
     from broker.cli import shapes
 
     async def work(home: "Home") -> list[dict[str, Any]]:
-        from broker.viewing import subject_of
+        from broker.services.viewing import subject_of
 
         ended = await home.consents.revoke_all(subject_of(home, document), voice)
         return [shapes.recorded(one, (await _with_receipt(home, one))[1]) for one in ended]
@@ -257,7 +258,7 @@ async def _give(home: "Home", wish: "Wish", own_text: str | None) -> "tuple[Reco
     """The grant under the text that was shown, the caller's or ours; its receipt; the text."""
     from dataclasses import replace
 
-    from broker.consent_receipts import text_shown
+    from broker.services.consent_receipts import text_shown
 
     async with home.store.read() as tx:
         recipient = await home.lookup.party(tx, wish.recipient)
@@ -276,7 +277,7 @@ async def _give(home: "Home", wish: "Wish", own_text: str | None) -> "tuple[Reco
 
 
 async def _with_receipt(home: "Home", recorded: "Recorded") -> "tuple[Recorded, bytes]":
-    from broker.consent_receipts import receipt_of
+    from broker.services.consent_receipts import receipt_of
 
     return recorded, await receipt_of(home, recorded)
 

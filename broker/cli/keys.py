@@ -1,7 +1,7 @@
 """Commands about the key store: `unefois keys ...`: its passphrase, and keys that no book knows.
 
 Refuses: to destroy a key without asking, unless told not to ask; a passphrase on the command line, where it is seen.
-Keeps: nothing of its own; `broker.keys` and `broker.epochs` do it.
+Keeps: nothing of its own; `broker.keys` and `broker.epochs.epochs` do it.
 """
 
 import secrets
@@ -16,7 +16,7 @@ from broker.cli.show import answer, line, table
 from schemas.errors import Refused
 
 if TYPE_CHECKING:
-    from broker.wiring import Home
+    from broker.setup.wiring import Home
 
 app = typer.Typer(no_args_is_help=True, help="The key store: its passphrase, and keys that no book knows.")
 unknown = typer.Typer(no_args_is_help=True, help="Epoch keys in the store that the database does not know.")

@@ -1,6 +1,6 @@
 """Commands about the ledger of this home: `unefois ledger show`, `unefois ledger succeed`.
 
-Refuses: what `broker.succeeding` refuses.
+Refuses: what `broker.services.succeeding` refuses.
 Keeps: nothing of its own.
 """
 
@@ -16,7 +16,7 @@ from broker.cli.show import answer, line, pairs
 from schemas.errors import Refused
 
 if TYPE_CHECKING:
-    from broker.wiring import Home
+    from broker.setup.wiring import Home
     from schemas.following import Predecessor
 
 app = typer.Typer(no_args_is_help=True, help="The ledger: what it is called, which ledgers it follows; its successor.")
@@ -49,8 +49,8 @@ def show() -> None:
 
 
 async def _shown(home: "Home") -> dict[str, Any]:
-    from broker import highwater
     from broker.cli.shapes import coded
+    from broker.ledger import highwater
 
     key, marked = home.ledger.verifier_key, await home.endings.marked()
     standing = await highwater.look(home.store)
@@ -80,8 +80,8 @@ def succeed(
 
     Example: unefois ledger succeed --origin log.nantes.example/unefois-2
     """
+    from broker.services.succeeding import succeed as open_successor
     from broker.settings.choices import load
-    from broker.succeeding import succeed as open_successor
 
     here = settings(ledger_origin=origin)
     if not here.keys_folder.is_dir():
@@ -135,7 +135,7 @@ def shapes(chain: "Sequence[Predecessor]") -> list[dict[str, Any]]:
 
 async def followed_here(home: "Home") -> list[dict[str, Any]]:
     """The ledgers that this home's follows; none where what the database says of them is not believed, as fsck says."""
-    from broker import predecessors
+    from broker.ledger import predecessors
 
     async with home.store.read() as tx:
         try:

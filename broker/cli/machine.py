@@ -21,8 +21,8 @@ from schemas.messages import explain
 from schemas.messages import table as codes
 
 if TYPE_CHECKING:
-    from broker.turns import Turn
-    from broker.wiring import Home
+    from broker.runtime.turns import Turn
+    from broker.setup.wiring import Home
 
 RoleName = Literal["all", "router", "ledger", "connectors", "notify", "relay", "intake", "api"]
 config = typer.Typer(no_args_is_help=True, help="The settings: what they are, and what is wrong or unwise with them.")
@@ -58,8 +58,8 @@ def init(
 
     Example: unefois init --name "Ville de Nantes" --ledger-origin log.nantes.example/unefois
     """
-    from broker.founding import create_home
     from broker.settings.home_file import write_settings
+    from broker.setup.bootstrap import create_home
 
     given: dict[str, str | int | None] = {
         "party": party,
@@ -156,10 +156,10 @@ def check(
     Example: unefois config check --role router
     """
     from broker.cli import shapes
-    from broker.hosting import FOLDER, load
-    from broker.serving import Role, needed
+    from broker.runtime.hosting import FOLDER, load
+    from broker.runtime.serving import Role, needed
     from broker.settings.check import check_all
-    from broker.surroundings import look, look_log
+    from broker.setup.preflight import look, look_log
     from schemas.errors import Refused
 
     found = check_all(os.environ, home=chosen().home)
@@ -215,9 +215,9 @@ def show() -> None:
 
 
 async def _once(home: "Home") -> int:
-    from broker import turns
     from broker.cli import shapes
-    from broker.hosting import FOLDER, load
+    from broker.runtime import turns
+    from broker.runtime.hosting import FOLDER, load
 
     done = await turns.turn(home, load(home.settings.home / FOLDER), only=True)
     answer(shapes.turn(done, chosen().language), lambda: _show_turn(done))
@@ -227,8 +227,9 @@ async def _once(home: "Home") -> int:
 
 
 async def _serve(home: "Home") -> int:
-    from broker import observe, turns
-    from broker.hosting import FOLDER, load
+    from broker.observability import observe
+    from broker.runtime import turns
+    from broker.runtime.hosting import FOLDER, load
 
     observe.configure(home.settings.log_level, home.clock, sys.stderr)
     stop, loop = asyncio.Event(), asyncio.get_running_loop()

@@ -19,7 +19,7 @@ from broker.cli.show import answer, line, pairs
 from schemas.errors import Fault, Refused
 
 if TYPE_CHECKING:
-    from broker.carrying import Carried
+    from broker.setup.carrying import Carried
 
 
 def register(app: typer.Typer) -> None:
@@ -42,7 +42,7 @@ def migrate(
     here = settings()
     if not here.keys_folder.is_dir():
         raise Refused("cli.no-home", file=str(here.home))
-    from broker.upgrading import upgrade_home
+    from broker.setup.upgrading import upgrade_home
 
     told = asyncio.run(upgrade_home(here, check=check))
     found, needed, carried = told.found, told.needed, told.carried

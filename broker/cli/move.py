@@ -29,7 +29,7 @@ def move(
 
     Example: unefois move postgresql+asyncpg://unefois@db.nantes.example/unefois
     """
-    from broker.founding import move_database
+    from broker.setup.bootstrap import move_database
 
     rows = asyncio.run(move_database(settings(), to))
     total = sum(rows.values())
@@ -54,7 +54,7 @@ def move_log() -> None:
 
     Example: unefois move-log
     """
-    from broker.founding import move_log as moved
+    from broker.setup.bootstrap import move_log as moved
 
     records = asyncio.run(moved(settings()))
     total = sum(records.values())

@@ -13,7 +13,7 @@ from broker.cli.session import at_home, instant
 from broker.cli.show import answer, line, pairs, table
 
 if TYPE_CHECKING:
-    from broker.wiring import Home
+    from broker.setup.wiring import Home
 
 app = typer.Typer(no_args_is_help=True, help="Administrations, the portal and the broker: who takes part.")
 

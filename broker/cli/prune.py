@@ -1,7 +1,7 @@
 """Command prune: take away what has served its time.
 
 Refuses: nothing; what is on its way, what waits and what the ledger rests on is not asked for.
-Keeps: `broker.pruning` does it, in batches; stopped anywhere and called again, it goes on.
+Keeps: `broker.maintenance.pruning` does it, in batches; stopped anywhere and called again, it goes on.
 """
 
 from typing import TYPE_CHECKING, Annotated
@@ -13,8 +13,8 @@ from broker.cli.session import at_home
 from broker.cli.show import answer, line, table
 
 if TYPE_CHECKING:
-    from broker.pruning import Pruned
-    from broker.wiring import Home
+    from broker.maintenance.pruning import Pruned
+    from broker.setup.wiring import Home
 
 
 def register(app: typer.Typer) -> None:

@@ -20,8 +20,8 @@ from broker.cli.parties import full_type
 from broker.cli.show import line, pairs
 
 if TYPE_CHECKING:
-    from broker.sandbox.playground import Wanted
-    from broker.sandbox.process import Live
+    from broker.lab.sandbox.playground import Wanted
+    from broker.lab.sandbox.process import Live
 
 PARTY: Final = "urn:unefois:sandbox-agency"
 
@@ -62,8 +62,8 @@ def sandbox(
 
     Example: unefois sandbox --type address.changed --field subject --field new_address --fault duplicate=1
     """
-    from broker.sandbox.playground import Wanted
-    from broker.sandbox.process import check_listen
+    from broker.lab.sandbox.playground import Wanted
+    from broker.lab.sandbox.process import check_listen
     from schemas import catalogue
     from schemas.hpke import Suite
     from schemas.names import EventType, PartyId, Purpose
@@ -84,10 +84,10 @@ async def stay(
     wanted: "Wanted", listen: str, folder: Path | None = None, *, faults: dict[str, int], clock_ms: int = 0
 ) -> None:
     """A live sandbox until it is asked to stop; its folder goes with it unless one is named. Raises as `live` does."""
-    from broker import observe
     from broker.cli.serve import heed
-    from broker.sandbox.process import live
-    from broker.wiring import system_clock
+    from broker.lab.sandbox.process import live
+    from broker.observability import observe
+    from broker.setup.wiring import system_clock
 
     observe.configure("error", system_clock, sys.stderr)
     root = folder or Path(tempfile.mkdtemp(prefix="unefois-sandbox-"))

@@ -25,10 +25,10 @@ from broker.cli.show import line
 from schemas.errors import Refused
 
 if TYPE_CHECKING:
-    from broker.serving import Role, Serving
+    from broker.runtime.serving import Role, Serving
+    from broker.runtime.turns import Turn
     from broker.settings.choices import Settings
-    from broker.turns import Turn
-    from broker.wiring import Home
+    from broker.setup.wiring import Home
 
 T = TypeVar("T")
 _ENDING: Final = (signal.SIGINT, signal.SIGTERM)
@@ -52,7 +52,7 @@ def serve(
 
     Example: unefois serve --role router --listen 127.0.0.1:8471
     """
-    from broker.serving import Role
+    from broker.runtime.serving import Role
     from broker.settings.check import is_placeholder, others_rely
 
     here = settings(listen=listen)
@@ -64,11 +64,11 @@ def serve(
 
 
 async def _serve(here: "Settings", role: "Role") -> None:
-    from broker import observe, spans
-    from broker.hosting import FOLDER, load
-    from broker.serving import Serving
+    from broker.observability import observe, spans
+    from broker.runtime.hosting import FOLDER, load
+    from broker.runtime.serving import Serving
+    from broker.setup.wiring import open_unchecked
     from broker.web import server
-    from broker.wiring import open_unchecked
 
     agencies = load(here.home / FOLDER)
     taken = server.bound(here)
@@ -159,7 +159,7 @@ def _greet(role: "Role", address: str | None) -> None:
 
 def _tell(role: "Role", done: "Turn") -> None:
     """A turn is done whether or not somebody can read of it."""
-    from broker import observe
+    from broker.observability import observe
 
     with observe.unraised():
         tell_turn(done)

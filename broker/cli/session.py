@@ -22,7 +22,7 @@ from schemas.names import Instant
 
 if TYPE_CHECKING:
     from broker.settings.choices import Settings
-    from broker.wiring import Home
+    from broker.setup.wiring import Home
 
 FILE_BYTES: Final = 4 * 1024 * 1024
 """What a file on the command line may weigh; whatever reads it has smaller limits of its own."""
@@ -41,7 +41,7 @@ def settings(**more: Any) -> "Settings":
 
 def at_home(work: Callable[["Home"], Coroutine[Any, Any, T]]) -> T:
     """Open the chosen home and do the work in it. Raises Refused `cli.no-home`, and what opening and the work raise."""
-    from broker.wiring import open_home
+    from broker.setup.wiring import open_home
 
     here = settings()
     if not here.keys_folder.is_dir():

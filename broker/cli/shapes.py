@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, TypeVar
 
-from broker.consents import Recorded
-from broker.deadletters import DeadLetter
+from broker.consents.consents import Recorded
 from broker.directory.reading import Party
+from broker.flow.deadletters import DeadLetter
+from broker.flow.tracking import Track
+from broker.runtime.turns import Turn
 from broker.shapes import Json, time_of, uuid_of
-from broker.tracking import Track
-from broker.turns import Turn
 from consent.grant import Grant
 from schemas.catalogue import EventSchema
 from schemas.directory import Directory

@@ -17,8 +17,8 @@ from broker.cli.show import answer, each, pairs
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from broker.setup.wiring import Home
     from broker.store.engine import Transaction
-    from broker.wiring import Home
 
 app = typer.Typer()
 

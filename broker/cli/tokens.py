@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from broker.access.credentials import Credential, Scope
     from broker.access.keysets import KeySet
     from broker.access.oauth import ClientKey
-    from broker.wiring import Home
+    from broker.setup.wiring import Home
 
 app = typer.Typer(
     no_args_is_help=True, help="How administrations are let in: API tokens, and pinned keys of OAuth2 clients."

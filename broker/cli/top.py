@@ -18,8 +18,8 @@ from schemas.errors import Unavailable
 from schemas.messages import explain
 
 if TYPE_CHECKING:
-    from broker.figures import Figures
-    from broker.wiring import Home
+    from broker.runtime.stats import Figures
+    from broker.setup.wiring import Home
 
 Rows = Sequence[tuple[str, object]]
 
@@ -48,7 +48,7 @@ def top(
 
 
 async def _look(home: "Home") -> "Figures":
-    from broker.figures import take
+    from broker.runtime.stats import take
 
     return await take(home)
 

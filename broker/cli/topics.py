@@ -14,10 +14,10 @@ from broker.cli.session import at_home
 from broker.cli.show import answer, line, pairs, table
 
 if TYPE_CHECKING:
+    from broker.setup.wiring import Home
     from broker.topics.plan import Looked
     from broker.topics.served import TopicUser
     from broker.topics.wanted import Step
-    from broker.wiring import Home
 
 app = typer.Typer(no_args_is_help=True, help="Administrations that are served by topics on Kafka.")
 
@@ -128,15 +128,15 @@ async def _end(home: "Home", party: str) -> dict[str, Any]:
 
 
 async def _plan(home: "Home") -> "Looked":
+    from broker.setup.wiring import cluster_of
     from broker.topics import plan
-    from broker.wiring import cluster_of
 
     return await plan.plan(home.store, home.rows, cluster_of(home.settings), plan.shape_of(home.settings))
 
 
 async def _apply(home: "Home") -> "tuple[tuple[Step, ...], tuple[Step, ...]]":
+    from broker.setup.wiring import cluster_of
     from broker.topics import plan
-    from broker.wiring import cluster_of
 
     looked = await _plan(home)
     return await plan.apply(cluster_of(home.settings), looked), plan.left(looked.steps)

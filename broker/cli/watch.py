@@ -25,8 +25,8 @@ from broker.cli.show import answer, line, pairs, table
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+    from broker.setup.wiring import Home
     from broker.transparency.monitor import Watched
-    from broker.wiring import Home
 
 witness = typer.Typer(no_args_is_help=True, help="A witness: cosigns the checkpoints of logs that others run.")
 
@@ -75,7 +75,7 @@ def list_witnesses() -> None:
 
 
 async def _witnesses(home: "Home") -> dict[str, Any]:
-    from broker.ledger import newest_checkpoint
+    from broker.ledger.sequencer import newest_checkpoint
     from broker.shapes import time_of
     from schemas.errors import Refused
     from schemas.witnessing import Known
@@ -116,9 +116,9 @@ def serve(
 
     Example: unefois witness serve ./witness --log vkey --listen 0.0.0.0:8472
     """
+    from broker.setup.wiring import system_clock
     from broker.transparency.witness import Witness
-    from broker.web.witnessing import build
-    from broker.wiring import system_clock
+    from broker.web.public.witnessing import build
 
     host, _, port = listen.rpartition(":")
     if not host or not port.isdecimal() or int(port) > 65_535:

@@ -16,9 +16,9 @@ from broker.cli.show import answer, each, pairs, table
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from broker.setup.wiring import Home
     from broker.store.engine import Transaction
     from broker.webhooks.endpoints import Webhook
-    from broker.wiring import Home
 
 app = typer.Typer(no_args_is_help=True, help="Where administrations are told that deliveries wait for them.")
 

@@ -6,13 +6,13 @@ Keeps: as `registrar`: the directory's lock, its version, an entry for each chan
 
 from sqlalchemy import select
 
-from broker.crashpoints import mark
 from broker.directory.registrar import changing_trust
 from broker.ended import Ending
-from broker.recorder import Recorder
-from broker.rows.digests import row_digest
-from broker.rows.seals import RowSigner
+from broker.ledger.recorder import Recorder
+from broker.observability.crashpoints import mark
 from broker.store.engine import Transaction
+from broker.store.rows.digests import row_digest
+from broker.store.rows.seals import RowSigner
 from broker.store.tables import parties, publishing_rights, sealing_keys, signature_policies, signing_keys
 from schemas.facts import FactKind
 from schemas.names import EventType, Instant, PartyId
@@ -23,7 +23,7 @@ KEYS = {table.name: table for table in (signing_keys, sealing_keys)}
 async def complete(tx: Transaction, recorder: Recorder, signer: RowSigner, ending: Ending, at: Instant) -> bool:
     """Do what a record says of a key, a right or a policy and the tables do not. Whether there was anything to do.
 
-    Of a row that does not count nothing is done: it gives nobody anything (`broker.rows`).
+    Of a row that does not count nothing is done: it gives nobody anything (`broker.store.rows`).
     """
     await changing_trust(tx)
     if ending.table == publishing_rights.name:

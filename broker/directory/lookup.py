@@ -3,7 +3,7 @@
 Refuses: to answer from what another process has changed: the version is asked once in every transaction. Whoever
 changes the directory in a transaction does not ask here in the same one.
 Keeps: a revoked key and an ended subscription count from the transaction after the one that said so. A row without
-the broker's seal (`broker.rows`) is in no picture, nor is a subscription whose recipient is in none.
+the broker's seal (`broker.store.rows`) is in no picture, nor is a subscription whose recipient is in none.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from broker.directory import reading
 from broker.directory.registrar import TRUST
-from broker.rows.seals import RowReader
 from broker.store.engine import Store, Transaction
+from broker.store.rows.seals import RowReader
 from consent.policy import Subscription, SubscriptionStatus
 from schemas.directory import Directory
 from schemas.errors import Refused

@@ -9,13 +9,13 @@ key that nobody knows of, never a public one that nobody holds.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from broker.crashpoints import mark
 from broker.directory import reading
 from broker.directory.reading import Party, PartyKind
 from broker.directory.registrar import Registrar, holding_trust
+from broker.observability.crashpoints import mark
 from broker.ports import Clock, KeyKind, KeyStore
-from broker.rows.seals import RowReader
 from broker.store.engine import Store, Transaction
+from broker.store.rows.seals import RowReader
 from schemas.directory import SealingKeyEntry, SigningKeyEntry
 from schemas.errors import Refused
 from schemas.hpke import SealingKey, Suite

@@ -12,11 +12,11 @@ from typing import Final
 
 from sqlalchemy import select
 
-from broker.crashpoints import mark
 from broker.directory import reading
 from broker.directory.lookup import Lookup
 from broker.directory.registrar import LOCK
-from broker.ledger import Ledger
+from broker.ledger.sequencer import Ledger
+from broker.observability.crashpoints import mark
 from broker.ports import Clock
 from broker.store.engine import Store, Transaction
 from broker.store.tables import directory_notes

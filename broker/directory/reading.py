@@ -1,7 +1,8 @@
 """Reading: the administrations, their keys, rights, signature policies and subscriptions, as the tables hold them.
 
 Refuses: a row whose seal is not the broker's: it counts as absent, is told in the log, and stops nobody else
-(`broker.rows`); a sealed row that nobody here could have written (`directory.unreadable`): it stops whoever reads it.
+(`broker.store.rows`); a sealed row that nobody here could have written (`directory.unreadable`): it stops whoever reads
+it.
 Keeps: a snapshot and its version are of one transaction; whoever saw a version need not read it again, unless the
 journal of endings has moved (`moved`): what it says has ended counts as ended, whatever its row says. What stands
 under an administration whose own row does not count (its keys, rights, policies, subscriptions) does not count either.
@@ -19,10 +20,10 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import Row, Select, Table, select
 
 from broker.ended import Ended, key_of
-from broker.observe import logger
-from broker.rows.seals import RowReader
+from broker.observability.observe import logger
 from broker.store import tables
 from broker.store.engine import Transaction
+from broker.store.rows.seals import RowReader
 from consent.policy import Subscription, SubscriptionStatus
 from schemas import hpke, signing
 from schemas.directory import Directory, PolicyEntry, PublishingRight, SealingKeyEntry, SigningKeyEntry

@@ -4,7 +4,7 @@ Refuses: a key that nobody should trust, or that somebody has; a policy that the
 Keeps: nothing is deleted: what ends gets an end, so yesterday's declaration is judged by yesterday's directory. Every
 change takes the directory's lock and counts its version up, so nobody decides from an older picture. A key's coming and
 its revocation have their ledger entries: `recipient` is the party, `detail` the key's id. Every row is signed as it is
-written (`broker.rows`), and one that does not count is never changed into one that does.
+written (`broker.store.rows`), and one that does not count is never changed into one that does.
 """
 
 import unicodedata
@@ -13,15 +13,15 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Table, or_, select, update
 
-from broker.crashpoints import mark
 from broker.directory import reading
 from broker.directory.reading import VERSION, Party, PartyKind
 from broker.ended import Ending, key_of
+from broker.ledger.recorder import Recorder
+from broker.observability.crashpoints import mark
 from broker.ports import Clock
-from broker.recorder import Recorder
-from broker.rows.digests import row_digest
-from broker.rows.seals import RowSigner
 from broker.store.engine import Transaction
+from broker.store.rows.digests import row_digest
+from broker.store.rows.seals import RowSigner
 from broker.store.tables import meta, parties, publishing_rights, sealing_keys, signature_policies, signing_keys
 from schemas import hpke, pseudonym, signing
 from schemas.catalogue import Catalogue

@@ -18,8 +18,8 @@ from typing import Final
 from broker.directory import reading
 from broker.directory.registrar import Registrar, holding_trust
 from broker.ports import Clock
-from broker.rows.seals import RowReader
 from broker.store.engine import Transaction
+from broker.store.rows.seals import RowReader
 from schemas import hpke, signing, succession
 from schemas.directory import Directory
 from schemas.errors import Refused

@@ -20,11 +20,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from broker.crashpoints import mark
 from broker.ended import Ended, Ending, Endings, Mark, kept
 from broker.endings import frames
 from broker.endings.frames import HEADER_BYTES, LENGTH_BYTES, MOST_BYTES, Frames, Place
 from broker.keys.folder import PrivateFolder
+from broker.observability.crashpoints import mark
 from broker.ports import Entropy, KeyKind, KeyStore
 from schemas.errors import Corrupt, Refused, Unavailable
 from schemas.names import Instant

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from broker.crashpoints import mark
+from broker.observability.crashpoints import mark
 from schemas.errors import Refused, Unavailable
 
 FILE_BYTES = 16384

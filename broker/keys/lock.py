@@ -16,8 +16,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
-from broker.crashpoints import mark
 from broker.keys.folder import PrivateFolder
+from broker.observability.crashpoints import mark
 from broker.ports import Entropy
 from schemas.errors import Corrupt, Refused
 

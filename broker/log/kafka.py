@@ -14,11 +14,11 @@ from typing import Any, Final, Self
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from broker.crashpoints import mark
 from broker.log.kafka_cluster import BATCH_BYTES, Cluster, fault_of, faults
 from broker.log.kafka_identity import Identity
 from broker.log.kafka_reader import Ends, Reader
 from broker.log.partitioning import partition_of
+from broker.observability.crashpoints import mark
 from broker.ports import Log, Outgoing, Position, Record
 from schemas.errors import Fault, Unavailable
 

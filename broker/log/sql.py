@@ -1,7 +1,7 @@
 """The log as a table: embedded and server modes.
 
-Refuses: to delete; offsets are the table's own counting, so whoever does (`broker/pruning.py`) leaves the newest record
-of each partition, or its number would be another's.
+Refuses: to delete; offsets are the table's own counting, so whoever does (`broker/maintenance/pruning.py`) leaves the
+newest record of each partition, or its number would be another's.
 Keeps: each partition's offsets are dense and their order is the order of the commits; a record's key decides its
 partition by SHA-256, which no version of Python or of a library changes.
 """
@@ -14,9 +14,9 @@ from typing import Any, Final
 
 from sqlalchemy import Integer, Row, Select, bindparam, func, select
 
-from broker.crashpoints import mark
 from broker.log.partitioning import partition_of
 from broker.log.pinning import PINNED
+from broker.observability.crashpoints import mark
 from broker.ports import READ_BYTES, Clock, Log, Outgoing, Position, Record
 from broker.store.engine import Store, Transaction
 from broker.store.tables import log_record

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from broker.crashpoints import VARIABLE as CRASH
+from broker.observability.crashpoints import VARIABLE as CRASH
 from broker.settings.choices import UNSET, Settings, refusals
 from broker.settings.sources import FILE, PREFIX, SECRETS
 from schemas.errors import Refused

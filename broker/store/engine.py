@@ -17,8 +17,8 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from broker.crashpoints import mark
 from broker.ended import NOTHING, Ended, Ending, Endings
+from broker.observability.crashpoints import mark
 from broker.store.bell import Bell
 from broker.store.dialects import Dialect, dialect_of
 from broker.store.waits import USUAL, Waits

@@ -18,7 +18,7 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, inspect, make_url, select
 from sqlalchemy.exc import DBAPIError
 
-from broker.crashpoints import mark
+from broker.observability.crashpoints import mark
 from broker.store.dialects import Dialect, dialect_of
 from broker.store.engine import Store
 from broker.store.tables import meta
@@ -29,7 +29,7 @@ _LOCK = b"migrate"
 MOVED = "moved"
 """The row of `meta` that says: this database's home lives in another one now."""
 CARRY = "carry"
-"""The row of `meta` that says: the tables are new, and what lives is still to be carried (`broker.carrying`)."""
+"""The row of `meta` that says: the tables are new, and what lives is still to be carried (`broker.setup.carrying`)."""
 
 
 async def upgrade(url: str) -> str:

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from sqlalchemy import Row, Table, func, insert, select
 
-from broker.crashpoints import mark
+from broker.observability.crashpoints import mark
 from broker.store import tables
 from broker.store.engine import Store, Transaction
 from broker.store.migrate import MOVED, check, upgrade

@@ -1,6 +1,6 @@
 """Server: what a database server says of itself to a connection that asks for nothing special.
 
-Refuses: nothing; `broker.surroundings` judges.
+Refuses: nothing; `broker.setup.preflight` judges.
 Keeps: the question changes nothing, and its connection is closed before the answer is given.
 """
 

@@ -19,14 +19,14 @@ from typing import Final
 
 from sqlalchemy import delete
 
-from broker.arrived import Accepted
-from broker.crashpoints import mark
-from broker.intake import Intake, reason_of
-from broker.measures import INLET_ACCEPTED, INLET_REFUSED
-from broker.offsets import LostOwnership, advance, next_offset
+from broker.flow.arrived import Accepted
+from broker.flow.intake import Intake, reason_of
+from broker.flow.offsets import LostOwnership, advance, next_offset
+from broker.observability.crashpoints import mark
+from broker.observability.measures import INLET_ACCEPTED, INLET_REFUSED
 from broker.ports import HEADERS, KEY_BYTES, RECORD_BYTES, Clock, Log, Outgoing, Record, is_header, size_of
-from broker.rows.seals import RowReader
 from broker.store.engine import Store
+from broker.store.rows.seals import RowReader
 from broker.store.tables import consumed
 from broker.topics import served
 from broker.topics.served import TopicUser

@@ -8,12 +8,12 @@ Keeps: applied twice, the second time does nothing; interrupted, the next time g
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from broker.flow.router import TOPIC
 from broker.log.kafka_admin import Admin
 from broker.log.kafka_cluster import Cluster
-from broker.router import TOPIC
-from broker.rows.seals import RowReader
 from broker.settings.choices import Settings
 from broker.store.engine import Store
+from broker.store.rows.seals import RowReader
 from broker.topics import served
 from broker.topics.wanted import ROLES, Desired, Shape, Step, desired, difference
 from schemas.errors import Unavailable

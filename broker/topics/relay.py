@@ -17,15 +17,15 @@ loses nothing; after as many times as anything is tried it is parked.
 from collections.abc import Sequence
 from hashlib import sha256
 
-from broker import spans
-from broker.crashpoints import mark
-from broker.deliveries import Delivery
-from broker.mailbox import Mailbox, Rejection
-from broker.measures import RELAYED
-from broker.observe import logger
+from broker.flow.deliveries import Delivery
+from broker.flow.mailbox import Mailbox, Rejection
+from broker.observability import spans
+from broker.observability.crashpoints import mark
+from broker.observability.measures import RELAYED
+from broker.observability.observe import logger
 from broker.ports import RECORD_BYTES, Clock, Log, Outgoing, size_of
-from broker.rows.seals import RowReader
 from broker.store.engine import Store
+from broker.store.rows.seals import RowReader
 from broker.topics import served
 from broker.topics.served import TopicUser
 from schemas import cloudevents

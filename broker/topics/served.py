@@ -15,14 +15,14 @@ from typing import Any, Final
 
 from sqlalchemy import Row, select
 
-from broker.crashpoints import mark
 from broker.directory import reading
 from broker.directory.registrar import LOCK
-from broker.recorder import Recorder
-from broker.rows.digests import row_digest
-from broker.rows.seals import RowReader, RowSigner
+from broker.ledger.recorder import Recorder
+from broker.observability.crashpoints import mark
 from broker.store.access_tables import topic_users
 from broker.store.engine import Transaction
+from broker.store.rows.digests import row_digest
+from broker.store.rows.seals import RowReader, RowSigner
 from schemas.errors import Refused
 from schemas.facts import FactKind
 from schemas.instants import instant_of

@@ -18,13 +18,13 @@ from typing import Any, Final
 
 from sqlalchemy import Row, Select, delete, func, select
 
-from broker.crashpoints import mark
-from broker.ledger import files_of, newest_checkpoint
-from broker.observe import logger
+from broker.ledger.sequencer import files_of, newest_checkpoint
+from broker.observability.crashpoints import mark
+from broker.observability.observe import logger
 from broker.outbound import Outbound, Reply
 from broker.ports import Clock, Entropy
-from broker.rows.macs import RowMacs
 from broker.store.engine import Store, Transaction
+from broker.store.rows.macs import RowMacs
 from broker.store.tables import cosignatures, ledger_checkpoints
 from schemas import checkpoint, merkle, tiles, witnessing
 from schemas.checkpoint import from_decimal

@@ -19,9 +19,9 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from broker import predecessors
-from broker.crashpoints import mark
-from broker.ledger import files_of, newest_checkpoint
+from broker.ledger import predecessors
+from broker.ledger.sequencer import files_of, newest_checkpoint
+from broker.observability.crashpoints import mark
 from broker.store.engine import Store
 from schemas import checkpoint, following, merkle, tiles
 from schemas.checkpoint import Checkpoint

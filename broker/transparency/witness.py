@@ -17,8 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Self
 
-from broker.crashpoints import mark
 from broker.keys.folder import PrivateFolder
+from broker.observability.crashpoints import mark
 from broker.ports import Clock
 from schemas import checkpoint, witnessing
 from schemas.checkpoint import Checkpoint

@@ -10,16 +10,16 @@ from typing import Final
 
 from fastapi import FastAPI
 
-from broker import origins
-from broker.serving import Serving
-from broker.web import asyncapi, documentation, health, registry, transparency
+from broker.ledger import origins
+from broker.runtime.serving import Serving
+from broker.setup.wiring import Home
 from broker.web.agencies import app as agencies
-from broker.web.agencies import faults
-from broker.web.agencies.frame import Frame
 from broker.web.agencies.waiting import Waiting
-from broker.web.limits import Limits
-from broker.web.proxies import Proxies
-from broker.wiring import Home
+from broker.web.common import faults
+from broker.web.common.frame import Frame
+from broker.web.common.limits import Limits
+from broker.web.common.proxies import Proxies
+from broker.web.public import asyncapi, documentation, health, registry, transparency
 
 BODIES: Final[Mapping[str, int]] = {**agencies.BODIES, f"{registry.PREFIX}/": 2 * registry.BODY_BYTES}
 """The registry tells by itself, in its own words, that a schema is too large; this is for what never ends."""

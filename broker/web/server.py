@@ -15,7 +15,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from broker.settings.choices import Settings
-from broker.web.connections import Connection, most
+from broker.web.common.connections import Connection, most
 from schemas.errors import Refused
 
 GRACE_SECONDS: Final = 10

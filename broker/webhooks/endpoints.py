@@ -6,8 +6,8 @@ Refuses: an address that `broker.outbound` would not call; more than LIVING at a
 shared secret but when it is new.
 Keeps: no key is in the database: those of a webhook are made from the broker's secret, its id and their version, so no
 message to one can be passed off as one to another. Registering and ending have their ledger entries; `detail` is
-SHA-256 of what never changes in the row, and the same is signed (`broker.rows`): to an address that was slipped in
-nothing is told. A webhook that ended has no seal any more: nobody brings it back with the row that it has.
+SHA-256 of what never changes in the row, and the same is signed (`broker.store.rows`): to an address that was slipped
+in nothing is told. A webhook that ended has no seal any more: nobody brings it back with the row that it has.
 """
 
 import base64
@@ -20,16 +20,16 @@ from typing import Any, Final
 
 from sqlalchemy import Row, delete, select, update
 
-from broker.crashpoints import mark
 from broker.directory import reading
+from broker.flow.untold import LOCK
+from broker.ledger.recorder import Recorder
+from broker.observability.crashpoints import mark
 from broker.outbound import Outbound
 from broker.ports import Entropy
-from broker.recorder import Recorder
-from broker.rows.digests import row_digest
-from broker.rows.seals import RowSigner
 from broker.store.access_tables import webhook_attempts, webhook_notices, webhooks
 from broker.store.engine import Transaction
-from broker.untold import LOCK
+from broker.store.rows.digests import row_digest
+from broker.store.rows.seals import RowSigner
 from schemas.errors import Refused
 from schemas.facts import FactKind
 from schemas.instants import instant_of

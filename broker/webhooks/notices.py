@@ -18,11 +18,11 @@ from uuid import UUID
 
 from sqlalchemy import Row, select, update
 
-from broker.crashpoints import mark
+from broker.observability.crashpoints import mark
 from broker.ports import Clock
-from broker.rows.seals import RowReader
 from broker.store.access_tables import webhook_notices, webhooks
 from broker.store.engine import Store
+from broker.store.rows.seals import RowReader
 from broker.store.tables import parties
 from broker.webhooks.mail import Letter, Mail, address_in
 from schemas.errors import Fault, Refused
@@ -73,7 +73,7 @@ class Notices:
 
     async def _claimed(self) -> tuple[Row[Any], str | None] | None:
         """The next one that is due, under a lease: `next_at` is when another may have it. And where it goes: None where
-        there is no address, or it stands in a row that does not count (`broker.rows`).
+        there is no address, or it stands in a row that does not count (`broker.store.rows`).
         """
         at = self._clock()
         due = select(webhook_notices.c.webhook, webhook_notices.c.next_at).where(webhook_notices.c.next_at <= at)

@@ -21,16 +21,16 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, and_, bindparam, delete, exists, func, insert, or_, select, update
 
-from broker.crashpoints import mark
-from broker.deliveries import DeliveryState
-from broker.measures import WEBHOOK_ATTEMPTS
+from broker.flow.deliveries import DeliveryState
+from broker.flow.untold import LOCK
+from broker.observability.crashpoints import mark
+from broker.observability.measures import WEBHOOK_ATTEMPTS
 from broker.outbound import Outbound, Reply
 from broker.ports import Clock, Entropy
-from broker.rows.seals import RowReader
 from broker.store.access_tables import webhook_attempts, webhook_notices, webhooks
 from broker.store.engine import Store, Transaction
+from broker.store.rows.seals import RowReader
 from broker.store.tables import deliveries, paused_subscriptions
-from broker.untold import LOCK
 from broker.webhooks.endpoints import ID_BYTES, Kind, Status, Webhook, Webhooks, webhook_of
 from schemas.errors import Fault
 from schemas.instants import rfc3339
@@ -53,7 +53,7 @@ KEPT: Final = 500
 """Attempts kept of one webhook."""
 ECHO_BYTES: Final = 4096
 UNSIGNED_MS: Final = 3_600_000
-"""How long a webhook whose row does not count (`broker.rows`) is left alone before it is looked at again."""
+"""How long a webhook whose row does not count (`broker.store.rows`) is left alone before it is looked at again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from broker.cli.exits import MEANINGS
-from broker.retention import KEPT
+from broker.maintenance.retention import KEPT
 from broker.settings.choices import Settings
 from broker.settings.sources import PREFIX, SECRETS
 from connectors.file import FileSettings

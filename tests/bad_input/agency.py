@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from broker.hosting import agency_of
+from broker.runtime.hosting import agency_of
 from connectors.contract import Applied, Ground, Inbox, Outcome, Pulled, Ready, Row
 from connectors.mapping_files import loaded
 from connectors.retry import Backoff

@@ -15,11 +15,11 @@ import pytest
 import pytest_asyncio
 import structlog
 
-from broker import observe
-from broker.founding import create_home
+from broker.observability import observe
 from broker.settings.choices import load
 from broker.settings.home_file import write_settings
-from broker.wiring import open_home
+from broker.setup.bootstrap import create_home
+from broker.setup.wiring import open_home
 from tests.announced import announce
 from tests.bad_input.door import Door
 from tests.bad_input.person import Person

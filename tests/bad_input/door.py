@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from broker.arrived import Accepted
+from broker.flow.arrived import Accepted
 from schemas import declaration
 from schemas.catalogue import EventSchema
 from schemas.declaration import Source

@@ -6,7 +6,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from broker.openings import NOBODY
+from broker.ledger.openings import NOBODY
 from schemas.entry import Entry, EntryKind
 from schemas.facts import FactKind
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from broker.hosting import FOLDER, Hosted, load
-from broker.mailbox import Patience
-from broker.turns import Trouble, Turn, turn
+from broker.flow.mailbox import Patience
+from broker.runtime.hosting import FOLDER, Hosted, load
+from broker.runtime.turns import Trouble, Turn, turn
 from connectors.contract import Retry, Unknown
 from connectors.table import TableConnector
 from schemas.facts import FactKind

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
-from broker.router import TOPIC
+from broker.flow.router import TOPIC
 from broker.store.tables import deliveries
 from schemas.envelope import SignedDeclaration
 from schemas.errors import Refused

@@ -14,9 +14,9 @@ import pytest_asyncio
 from sqlalchemy import text
 
 from broker.settings.choices import load
+from broker.setup.wiring import open_home
 from broker.store import dialects
 from broker.store.engine import Store
-from broker.wiring import open_home
 from schemas.errors import Unavailable
 from schemas.facts import FactKind
 from schemas.names import GrantId

@@ -14,8 +14,8 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from broker.web import server
-from broker.web.agencies import frame
-from broker.web.connections import CHUNKS, Connection
+from broker.web.common import frame
+from broker.web.common.connections import CHUNKS, Connection
 from tests.answering import Answering, answering
 from tests.world import CAF
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from broker.router import TOPIC
+from broker.flow.router import TOPIC
 from schemas.facts import FactKind
 from schemas.names import DeclarationId, Reason, uuid7
 from tests.bad_input.door import Door

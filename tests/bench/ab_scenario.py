@@ -187,7 +187,7 @@ async def _flow(count: int, database: str | None, costs: Costs) -> None:
 async def _checks(count: int, database: str | None, costs: Costs) -> None:
     """A receipt of each declaration, and fsck of all that there is."""
     async with _living(database) as (here, parties):
-        from broker import proofs
+        from broker.services import proofs
 
         _, ids = await _story(here, parties, range(count), Costs())
         for number, one in enumerate(ids):

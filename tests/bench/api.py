@@ -18,7 +18,7 @@ from typing import Any
 from broker.access.credentials import Scope
 from broker.cli.session import collect_less
 from broker.settings.choices import load
-from broker.wiring import open_home
+from broker.setup.wiring import open_home
 from schemas.names import Instant, PartyId
 from tests.bench import fleet
 from tests.bench.figures import Figure, cost, percentile, show

@@ -21,10 +21,10 @@ from typing import Any
 import asyncpg
 from sqlalchemy import make_url, text
 
-from broker.founding import create_home
 from broker.settings.choices import Settings, load
+from broker.setup.bootstrap import create_home
+from broker.setup.wiring import open_home
 from broker.store.engine import Transaction
-from broker.wiring import open_home
 from schemas.names import PartyId
 from tests.bench.figures import Figure, cost, percentile, rate
 from tests.bench.floor import Floor, measure

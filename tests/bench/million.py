@@ -20,10 +20,10 @@ from typing import Any, Final
 from sqlalchemy import text
 
 from broker.cli.session import collect_less
-from broker.founding import create_home
 from broker.settings.choices import load
+from broker.setup.bootstrap import create_home
+from broker.setup.wiring import open_home
 from broker.store.engine import Store, Transaction
-from broker.wiring import open_home
 from tests.bench import fleet
 from tests.bench.fleet import unhurried
 from tests.bench.growth import plot

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from broker.cli.session import collect_less
-from broker.hosted import HostedInbox
+from broker.flow.hosted import HostedInbox
 from broker.settings.choices import load
+from broker.setup.wiring import Home, open_home
 from broker.web.agencies.waiting import Waiting
-from broker.wiring import Home, open_home
 from connectors.contract import Applied, Pulled
 from schemas.names import PartyId
 from tests.bench.spine import BATCH, FAMILY, MOVED, VOICE, person

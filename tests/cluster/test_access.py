@@ -11,15 +11,15 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import GroupAuthorizationFailedError, TopicAuthorizationFailedError
 from confluent_kafka import KafkaError, Producer
 
-from broker import surroundings
-from broker.hosting import agency_of
+from broker.flow.router import TOPIC
 from broker.log.kafka import KafkaLog
-from broker.router import TOPIC
-from broker.serving import Role, needed
+from broker.runtime.hosting import agency_of
+from broker.runtime.serving import Role, needed
+from broker.setup import preflight as surroundings
+from broker.setup.wiring import cluster_of
 from broker.topics import plan as topic_plan
 from broker.topics.plan import shape_of
 from broker.topics.relay import Relay
-from broker.wiring import cluster_of
 from connectors.kafka import Kafka, KafkaInbox
 from schemas import topics
 from schemas.errors import Refused, Unavailable

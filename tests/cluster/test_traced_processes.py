@@ -9,9 +9,9 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
-from broker.founding import create_home
 from broker.settings.choices import load
-from broker.wiring import open_home
+from broker.setup.bootstrap import create_home
+from broker.setup.wiring import open_home
 from tests.program import FIELDS, elise_in, host, move_in
 from tests.program import Program as InProcess
 from tests.world import Clock, World, populate

@@ -15,8 +15,8 @@ from typing import Any
 
 import httpx2
 
-from broker.conformance import observed
-from broker.conformance.observed import Observed
+from broker.lab.conformance import observed
+from broker.lab.conformance.observed import Observed
 from schemas import avro, catalogue
 from schemas.catalogue import EventSchema, event_schema
 from schemas.delivery import ReleasedDelivery, VerifiedDelivery, open_release, verify_delivery

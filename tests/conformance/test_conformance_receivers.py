@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from broker.conformance import run
-from broker.conformance.cases import CASES
-from broker.conformance.config import Config, Observe, Receiver
-from broker.conformance.report import Result
-from broker.conformance.trial import Words
-from broker.sandbox.process import Live, live
+from broker.lab.conformance import run
+from broker.lab.conformance.cases import CASES
+from broker.lab.conformance.config import Config, Observe, Receiver
+from broker.lab.conformance.report import Result
+from broker.lab.conformance.trial import Words
+from broker.lab.sandbox.process import Live, live
 from tests.conformance import agencies
 from tests.conformance.agencies import Careful, InProcess
 

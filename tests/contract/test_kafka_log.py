@@ -21,8 +21,8 @@ from broker.log.kafka import KafkaLog
 from broker.log.kafka_cluster import Cluster, fault_of
 from broker.ports import RECORD_BYTES, Outgoing
 from broker.settings.choices import load
+from broker.setup.wiring import open_log
 from broker.store.engine import Store
-from broker.wiring import open_log
 from schemas.errors import Fault, Refused, Unavailable
 from tests.services import shared
 from tests.services.processes import free_port

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from broker import surroundings
-from broker.founding import move_log
 from broker.log.kafka_cluster import Cluster
+from broker.setup import preflight as surroundings
+from broker.setup.bootstrap import move_log
+from broker.setup.wiring import assemble, open_log
 from broker.store.engine import Store
-from broker.wiring import assemble, open_log
 from schemas.errors import Refused
 from tests.world import MOVED, YANN, settings, world
 
@@ -23,7 +23,7 @@ async def test_a_home_goes_on_where_its_log_went(tmp_path: Path, kafka: str, mon
     await Cluster((kafka,), "plaintext").make_topic(f"{prefix}declarations", 1, 1)
     chosen: dict[str, Any] = {"kafka_bootstrap": kafka, "kafka_security": "plaintext", "kafka_replicas": 1}
     chosen["kafka_topic_prefix"] = prefix
-    monkeypatch.setattr("broker.belonging.check", _well)  # the world's tables are made without a revision
+    monkeypatch.setattr("broker.setup.belonging.check", _well)  # the world's tables are made without a revision
     async with world(tmp_path, **chosen) as here:
         for _ in range(3):
             await here.declare(MOVED, here.moved())

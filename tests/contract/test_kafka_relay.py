@@ -11,9 +11,9 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from confluent_kafka import Consumer
 
 from broker.access.credentials import Scope
-from broker.hosting import agency_of
 from broker.log.kafka import KafkaLog
 from broker.log.kafka_cluster import Cluster
+from broker.runtime.hosting import agency_of
 from broker.topics.relay import Relay
 from broker.web.app import build
 from connectors import mapping_files

@@ -10,11 +10,11 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import event, literal_column, make_url, select, text
 
-from broker import surroundings
+from broker.setup import preflight as surroundings
+from broker.setup.wiring import assemble, open_log
 from broker.store.bell import Bell
 from broker.store.dialects import Postgres
 from broker.store.engine import Store
-from broker.wiring import assemble, open_log
 from schemas.errors import Refused
 from schemas.facts import FactKind
 from tests.services import pgbouncer

@@ -12,17 +12,17 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import MessageSizeTooLargeError
 from sqlalchemy import insert, update
 
-from broker import surroundings
-from broker.behind import Behind
+from broker.flow.behind import Behind
+from broker.flow.offsets import advance
 from broker.log.kafka import KafkaLog
 from broker.log.kafka_admin import Admin
 from broker.log.kafka_cluster import Cluster
 from broker.log.pinning import CLUSTER
-from broker.offsets import advance
+from broker.setup import preflight as surroundings
+from broker.setup.wiring import cluster_of
 from broker.store.tables import meta
 from broker.topics import plan as topic_plan
 from broker.topics.plan import shape_of
-from broker.wiring import cluster_of
 from schemas import topics
 from schemas.errors import Corrupt, Fault, Refused
 from tests.world import CAF, PORTAL, World, world

@@ -10,13 +10,13 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import Integer, column, func, make_url, select, table, text
 
-from broker.settings import parts
 from broker.settings.choices import load
+from broker.setup import parts
+from broker.setup.wiring import assemble, open_log
 from broker.store import migrate
 from broker.store.engine import Store, Transaction
 from broker.store.tables import meta
 from broker.store.waits import Waits
-from broker.wiring import assemble, open_log
 from schemas.errors import Unavailable
 from tests.services import pgbouncer
 from tests.services.absent import Absent

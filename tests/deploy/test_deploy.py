@@ -11,7 +11,7 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from broker.serving import Role
+from broker.runtime.serving import Role
 from broker.settings.choices import Settings
 from broker.settings.sources import PREFIX, SECRETS
 from tests.services.processes import free_port

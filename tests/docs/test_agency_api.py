@@ -1,14 +1,14 @@
 """docs/agency/api.md tells the limits that the code has."""
 
-from broker.gate import MOST
-from broker.mailbox import PULL_BYTES
+from broker.flow.gate import MOST
+from broker.flow.mailbox import PULL_BYTES
 from broker.settings.choices import Settings
 from broker.web.agencies.app import BODIES
-from broker.web.agencies.bodies import BATCH, WAIT_SECONDS
-from broker.web.agencies.frame import BODY_BYTES, HEADER_BYTES, HEADERS, REQUESTS
 from broker.web.agencies.waiting import ONCE
-from broker.web.connections import SLOW_SECONDS, SLOWEST_BYTES
-from broker.web.limits import WINDOW_SECONDS
+from broker.web.common.bodies import BATCH, WAIT_SECONDS
+from broker.web.common.connections import SLOW_SECONDS, SLOWEST_BYTES
+from broker.web.common.frame import BODY_BYTES, HEADER_BYTES, HEADERS, REQUESTS
+from broker.web.common.limits import WINDOW_SECONDS
 from broker.web.server import KEEP_ALIVE_SECONDS
 from tests.docs.pages import DOCS
 

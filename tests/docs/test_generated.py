@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-from broker.retention import KEPT
+from broker.maintenance.retention import KEPT
 from broker.settings.choices import Settings
 from connectors.functions import LIBRARY
 from consent import purposes

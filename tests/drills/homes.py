@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from broker.founding import create_home
-from broker.restoring import Restored, restore
+from broker.services.restoring import Restored, restore
+from broker.services.succeeding import Succeeded, succeed
 from broker.settings.choices import Settings
-from broker.succeeding import Succeeded, succeed
-from broker.wiring import open_home, open_unchecked
+from broker.setup.bootstrap import create_home
+from broker.setup.wiring import open_home, open_unchecked
 from schemas.hpke import Suite
 from tests.world import Clock, World, populate, settings
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from broker.backups import backup
+from broker.services.backups import backup
 from consent.grant import Status
 from schemas.errors import Refused
 from tests.drills.homes import Place

@@ -14,8 +14,8 @@ import pytest
 import pytest_asyncio
 
 from broker.access.credentials import Scope
-from broker.backups import DATABASE, MANIFEST, backup
 from broker.ports import KeyKind
+from broker.services.backups import DATABASE, MANIFEST, backup
 from consent.grant import Status
 from schemas.errors import Corrupt, Fault, Refused
 from schemas.facts import FactKind

@@ -11,16 +11,17 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, insert, update
 
-from broker import crashpoints, succeeding
-from broker.backups import backup
 from broker.ended import LEDGER, Ending
-from broker.highwater import ROLLED_BACK
-from broker.proofs import audit_home, prove, show
+from broker.ledger.highwater import ROLLED_BACK
+from broker.observability import crashpoints
+from broker.services import succeeding
+from broker.services.backups import backup
+from broker.services.proofs import audit_home, prove, show
+from broker.setup.wiring import ledger_key
 from broker.store.tables import ledger_entries, meta
 from broker.transparency.audits import audit_folder, files_in
 from broker.transparency.export import export
 from broker.transparency.monitor import Monitor
-from broker.wiring import ledger_key
 from schemas import checkpoint, following, note, receipt
 from schemas.checkpoint import Checkpoint
 from schemas.errors import Corrupt, Fault, Refused
@@ -304,7 +305,7 @@ async def test_a_process_of_before_the_succession_signs_nothing_under_the_old_na
 ) -> None:
     async with place.opened() as here:
         assert "keys.in-use" == await code_of(place.succeed(NEXT))
-        monkeypatch.setattr("broker.succeeding.Presence", lambda *_, **__: _Nobody())
+        monkeypatch.setattr("broker.services.succeeding.Presence", lambda *_, **__: _Nobody())
         await place.succeed(NEXT)
         await here.give(CAF, BANK, FAMILY, ["bic"])
         assert "ledger.other-name" == await code_of(here.home.ledger.sequence_unfinished())

@@ -17,7 +17,6 @@ from typing import Any
 
 import pytest
 
-from broker.checks.finding import Finding
 from broker.cli import demo
 from broker.cli.app import app
 from broker.cli.demo import cast, stranger, theatre
@@ -27,6 +26,7 @@ from broker.cli.demo.stage import Stage, set_up
 from broker.cli.demo.story import ACTS, play
 from broker.cli.demo.telling import Telling, console_of
 from broker.cli.demo.words import Words, language_of, table
+from broker.maintenance.checks.finding import Finding
 from schemas.facts import FactKind
 from schemas.names import PartyId, Reason
 from tests.announced import announce
@@ -221,8 +221,8 @@ def test_the_performance_in_english_says_the_same_ends_well_and_leaves_nothing(
 def test_a_gate_that_forgets_to_ask_is_found_out_and_the_demo_fails(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("broker.gate.at_release", lambda *_: None)
-    monkeypatch.setattr("broker.consents.withhold", _nothing)
+    monkeypatch.setattr("broker.flow.gate.at_release", lambda *_: None)
+    monkeypatch.setattr("broker.consents.consents.withhold", _nothing)
     assert 1 == demo.run(lang="fr")
     assert "gate.key-missing" in capsys.readouterr().out
 

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from broker.access.credentials import Scope
-from broker.hosting import agency_of
+from broker.runtime.hosting import agency_of
 from broker.web.app import build
 from connectors import mapping_files
 from connectors.access import KeyAccess

@@ -19,22 +19,25 @@ from joserfc.jwk import OKPKey
 from pydantic import SecretStr
 from sqlalchemy import delete, func, select
 
-from broker import disclosing, origins, restoring, succeeding, surroundings, viewing
-from broker import epoch_books as books
 from broker.access.credentials import Scope
-from broker.answers import Answer, Claim
-from broker.backups import MANIFEST, backup
+from broker.access.idempotency import Answer, Claim
 from broker.directory.parties import Enrolment
 from broker.directory.reading import Party, PartyKind
-from broker.erasing import Erasing
-from broker.founding import create_home
+from broker.epochs import books
+from broker.flow.router import TOPIC
 from broker.keys.file import FileKeys
-from broker.log import move as log_move
+from broker.ledger import origins
+from broker.ledger.erasing import Erasing
 from broker.log.pinning import CLUSTER
 from broker.log.sql import SqlLog
-from broker.members import Members, claim
 from broker.ports import KeyKind, Outgoing, Position
-from broker.router import TOPIC
+from broker.runtime.members import Members, claim
+from broker.services import disclosing, restoring, succeeding, viewing
+from broker.services.backups import MANIFEST, backup
+from broker.setup import log_move
+from broker.setup import preflight as surroundings
+from broker.setup.bootstrap import create_home
+from broker.setup.wiring import open_home
 from broker.store import move as relocation
 from broker.store.access_tables import webhook_attempts, webhook_notices, webhooks
 from broker.store.engine import Store
@@ -53,7 +56,6 @@ from broker.topics.relay import Relay
 from broker.topics.served import users
 from broker.transparency.export import export
 from broker.webhooks.endpoints import Status as Told
-from broker.wiring import open_home
 from connectors.contract import Applied, Rejected
 from consent.grant import Status
 from consent.tables import consent_keys, grants

@@ -10,7 +10,7 @@ import sys
 import traceback
 from pathlib import Path
 
-from broker import crashpoints
+from broker.observability import crashpoints
 from tests.faults import day
 
 

@@ -3,8 +3,8 @@
 import copy
 from collections.abc import Sequence
 
-from broker.deliveries import Delivery
-from broker.gate import Gate, Released
+from broker.flow.deliveries import Delivery
+from broker.flow.gate import Gate, Released
 from schemas.audit import Auditor
 from schemas.audit_full import FullAuditor
 from schemas.facts import FactKind

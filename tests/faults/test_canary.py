@@ -19,13 +19,14 @@ from typing import Any
 import pytest
 import structlog
 
-from broker import observe, proofs
-from broker.consent_receipts import receipt_of
-from broker.deliveries import load
-from broker.hosting import Hosted
-from broker.hosting import load as hosted_in
+from broker.flow.deliveries import load
+from broker.observability import observe
+from broker.runtime.hosting import Hosted
+from broker.runtime.hosting import load as hosted_in
+from broker.runtime.turns import turn
+from broker.services import proofs
+from broker.services.consent_receipts import receipt_of
 from broker.transparency.export import export
-from broker.turns import turn
 from schemas.errors import Fault
 from schemas.messages import explain
 from tests.announced import announce

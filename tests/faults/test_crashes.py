@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 import broker
-from broker import crashpoints
-from broker.crashpoints import marked
-from broker.wiring import open_unchecked
+from broker.observability import crashpoints
+from broker.observability.crashpoints import marked
+from broker.setup.wiring import open_unchecked
 from schemas.facts import FactKind
 from tests.faults import day
 from tests.faults.day import AFTER, NEW, STEPS, opened, rows, run, summary

@@ -13,10 +13,10 @@ import pytest_asyncio
 from sqlalchemy import make_url, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from broker.founding import create_home
 from broker.settings.choices import load
+from broker.setup.bootstrap import create_home
+from broker.setup.wiring import Home, open_home
 from broker.store.dialects import CONNECTIONS, dialect_of
-from broker.wiring import Home, open_home
 
 pytestmark = pytest.mark.asyncio
 

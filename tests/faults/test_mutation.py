@@ -12,9 +12,9 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import update
 
-from broker import proofs
-from broker.consent_receipts import receipt_of
-from broker.deliveries import Delivery, load
+from broker.flow.deliveries import Delivery, load
+from broker.services import proofs
+from broker.services.consent_receipts import receipt_of
 from broker.store.tables import deliveries
 from consent import registry
 from consent.receipt import verify_receipt

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from broker.deliveries import Delivery
-from broker.gate import Gate
-from broker.mailbox import Due
+from broker.flow.deliveries import Delivery
+from broker.flow.gate import Gate
+from broker.flow.mailbox import Due
 from schemas.errors import Refused
 from schemas.names import GrantId, Reason
 from tests.faults import day

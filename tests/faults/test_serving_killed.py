@@ -14,11 +14,11 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import make_url, select
 
-from broker.figures import take
-from broker.founding import create_home
+from broker.runtime.stats import take
 from broker.settings.choices import Settings, load
+from broker.setup.bootstrap import create_home
+from broker.setup.wiring import open_home
 from broker.store.tables import declarations, deliveries
-from broker.wiring import open_home
 from schemas.facts import FactKind
 from schemas.hpke import Suite
 from schemas.names import SubjectRef

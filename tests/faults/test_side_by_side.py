@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from broker.deliveries import Delivery, DeliveryState, citizen_lock, load
 from broker.directory.registrar import changing
+from broker.flow.deliveries import Delivery, DeliveryState, citizen_lock, load
 from connectors.contract import Applied, Rejected
 from consent.grant import Scope
 from schemas.errors import Refused, Unavailable

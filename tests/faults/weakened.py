@@ -19,8 +19,8 @@ VARIABLE = "WEAKNESS"
 
 def entry_after_the_answer(patch: pytest.MonkeyPatch) -> None:
     """`released` is written by a task that runs when the answer has gone: quicker, and lost when the process dies."""
-    from broker.gate import Gate
-    from broker.recorder import Recorder
+    from broker.flow.gate import Gate
+    from broker.ledger.recorder import Recorder
     from schemas.entry import EntryKind
 
     ordinary = Recorder._write
@@ -55,7 +55,7 @@ def entry_after_the_answer(patch: pytest.MonkeyPatch) -> None:
 
 def entry_beside_its_effect(patch: pytest.MonkeyPatch) -> None:
     """Every entry is written in a transaction of its own, after that of its effect and before the answer."""
-    from broker.recorder import Recorder
+    from broker.ledger.recorder import Recorder
     from broker.store.engine import Store
 
     begin, ordinary = Store.begin, Recorder._write

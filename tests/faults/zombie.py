@@ -11,12 +11,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from broker import router as routers
-from broker.router import Router
-from broker.settings import parts
+from broker.flow import router as routers
+from broker.flow.router import Router
 from broker.settings.choices import load
+from broker.setup import parts
+from broker.setup.wiring import open_home
 from broker.store.waits import Waits
-from broker.wiring import open_home
 from schemas.errors import Fault
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from broker.crashpoints import mark
-from broker.offsets import advance
-from broker.router import BATCH, TOPIC, Router
+from broker.flow.offsets import advance
+from broker.flow.router import BATCH, TOPIC, Router
+from broker.observability.crashpoints import mark
 from broker.topics.relay import Relay
 from schemas.names import Instant, PartyId
 from schemas.topics import deliveries

@@ -22,11 +22,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from broker.deliveries import Delivery
-from broker.deliveries import load as load_deliveries
+from broker.flow.deliveries import Delivery
+from broker.flow.deliveries import load as load_deliveries
 from broker.settings.choices import load
+from broker.setup.wiring import open_home
 from broker.store.tables import deliveries
-from broker.wiring import open_home
 from schemas.names import DeliveryId, GrantId, Reason
 from tests.faults.races import naive
 from tests.world import CAF, ELISE, FAMILY, MOVED, PORTAL, VOICE, Clock, World

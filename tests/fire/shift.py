@@ -21,9 +21,9 @@ from typing import Final
 
 from sqlalchemy import select
 
-from broker import crashpoints
-from broker.hosting import FOLDER
-from broker.hosting import load as hosted
+from broker.observability import crashpoints
+from broker.runtime.hosting import FOLDER
+from broker.runtime.hosting import load as hosted
 from broker.settings.choices import load
 from broker.store.tables import dead_letters, declarations, deliveries
 from consent.grant import Status

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from broker.flow.router import TOPIC
 from broker.log.kafka_cluster import Cluster
-from broker.router import TOPIC
 from schemas.errors import Unavailable
 from tests.fire.alive import Progress, until
 from tests.fire.town import PARTITIONS, Town, ended, found

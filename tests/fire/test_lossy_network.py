@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from broker.flow.router import TOPIC
 from broker.log import kafka as adapter
 from broker.log.kafka import KafkaLog
 from broker.log.kafka_cluster import Cluster
-from broker.router import TOPIC
 from schemas.errors import Unavailable
 from tests.fire import proxy
 from tests.fire.alive import until

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from broker.arrived import Accepted
+from broker.flow.arrived import Accepted
+from broker.flow.offsets import next_offset
+from broker.flow.router import TOPIC
 from broker.log.kafka import KafkaLog
 from broker.log.kafka_cluster import Cluster
-from broker.offsets import next_offset
-from broker.router import TOPIC
 from schemas.errors import Corrupt, Unavailable
 from tests.fire import proxy
 from tests.fire.alive import Serving, until

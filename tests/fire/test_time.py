@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from broker.hosting import FOLDER
-from broker.hosting import load as hosted
 from broker.log.kafka_cluster import Cluster
-from broker.turns import Turn, turn
+from broker.runtime.hosting import FOLDER
+from broker.runtime.hosting import load as hosted
+from broker.runtime.turns import Turn, turn
 from schemas.facts import FactKind
 from tests.fire import worker
 from tests.fire.alive import DEADLINE

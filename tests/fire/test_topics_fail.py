@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from broker.flow.router import TOPIC
 from broker.log.kafka_cluster import Cluster
-from broker.router import TOPIC
 from connectors.kafka import Kafka
 from schemas import topics as names
 from tests.fire.alive import Serving, until

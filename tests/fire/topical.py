@@ -10,9 +10,9 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from broker.hosting import agency_of
 from broker.log.kafka import KafkaLog
 from broker.log.kafka_cluster import Cluster
+from broker.runtime.hosting import agency_of
 from broker.topics.served import dead
 from connectors.contract import Applied
 from connectors.kafka import Kafka, KafkaInbox

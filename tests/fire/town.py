@@ -22,14 +22,14 @@ from typing import Any
 from confluent_kafka.admin import AclOperation
 from sqlalchemy import select
 
-from broker.deliveries import ACTIVE
-from broker.figures import take
-from broker.founding import create_home
-from broker.hosting import FOLDER
-from broker.router import TOPIC
+from broker.flow.deliveries import ACTIVE
+from broker.flow.router import TOPIC
+from broker.runtime.hosting import FOLDER
+from broker.runtime.stats import take
 from broker.settings.choices import Settings, load
+from broker.setup.bootstrap import create_home
+from broker.setup.wiring import open_home
 from broker.store.tables import dead_letters, declarations, deliveries
-from broker.wiring import open_home
 from schemas.facts import FactKind
 from schemas.names import DeclarationId, PartyId, SubjectRef
 from tests.faults.races import breaches

@@ -12,15 +12,15 @@ from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any, Final
 
-from broker.crashpoints import mark
-from broker.founding import create_home
-from broker.hosting import Hosted
+from broker.flow.router import TOPIC
 from broker.log.sql import SqlLog
-from broker.router import TOPIC
+from broker.observability.crashpoints import mark
+from broker.runtime.hosting import Hosted
+from broker.runtime.turns import Turn, turn
 from broker.settings.choices import load
+from broker.setup.bootstrap import create_home
+from broker.setup.wiring import open_unchecked
 from broker.topics.served import dead
-from broker.turns import Turn, turn
-from broker.wiring import open_unchecked
 from connectors.contract import Applied
 from connectors.kafka import ENDED
 from connectors.table import TableConnector

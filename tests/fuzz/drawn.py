@@ -18,10 +18,10 @@ from schemathesis import GenerationMode
 from schemathesis.core.failures import FailureGroup
 from schemathesis.specs.openapi import checks
 
-from broker.web import registry
 from broker.web.agencies.app import describe, describe_oauth
 from broker.web.agencies.arriving import ENVELOPE
 from broker.web.agencies.described import operations
+from broker.web.public import registry
 from schemas import catalogue
 from schemas.cloudevents import DECLARATION_MEDIA_TYPE
 from tests.fuzz.asking import DEADLINE, Answer, spent

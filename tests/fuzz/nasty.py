@@ -10,9 +10,9 @@ from random import Random
 from typing import Any
 from urllib.parse import quote
 
-from broker.web import registry
 from broker.web.agencies.examples import EXAMPLES
 from broker.web.agencies.tokens import ASSERTION, FORM
+from broker.web.public import registry
 from schemas import catalogue
 from tests.fuzz.asking import Request
 from tests.fuzz.drawn import Door, mutated

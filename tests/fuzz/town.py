@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Final
 
 from broker.access.credentials import Scope
-from broker.founding import create_home
-from broker.ledger import newest_checkpoint
+from broker.ledger.sequencer import newest_checkpoint
 from broker.settings.choices import Settings, load
+from broker.setup.bootstrap import create_home
+from broker.setup.wiring import open_home
 from broker.shapes import uuid_of
 from broker.transparency import witness
-from broker.web.agencies.bodies import b64u
-from broker.wiring import open_home
+from broker.web.common.bodies import b64u
 from connectors.contract import Applied, Rejected
 from schemas.names import Instant, PartyId, Reason
 from schemas.note import Note, VerifierKey

@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
-from broker import ledger, planner, recorder
 from broker.access.credentials import Scope
-from broker.openings import Openings
-from broker.planner import Planner
-from broker.windows import Waiting
+from broker.flow import planner
+from broker.flow.planner import Planner
+from broker.ledger import recorder
+from broker.ledger import sequencer as ledger
+from broker.ledger.openings import Openings
+from broker.ledger.windows import Waiting
 from schemas.entry import TAG_BYTES
 from schemas.names import Instant
 from tests.game.playing import Board

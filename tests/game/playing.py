@@ -14,9 +14,9 @@ from typing import Any
 
 from broker.directory.parties import Enrolment
 from broker.directory.reading import Party, PartyKind
-from broker.ledger import size_of
-from broker.openings import Opened
-from broker.tracking import Progress
+from broker.flow.tracking import Progress
+from broker.ledger.openings import Opened
+from broker.ledger.sequencer import size_of
 from broker.transparency.audits import audit_folder, files_in
 from broker.transparency.export import export
 from connectors.contract import Applied

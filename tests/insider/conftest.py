@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 import structlog
 
-from broker import observe
+from broker.observability import observe
 from tests.insider.estate import Estate
 from tests.insider.hand import Hand
 from tests.insider.watch import Watch

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from sqlalchemy import make_url
 
-from broker.founding import create_home
 from broker.settings.choices import Settings
-from broker.wiring import open_home
+from broker.setup.bootstrap import create_home
+from broker.setup.wiring import open_home
 from consent.policy import Subscription
 from schemas.errors import Corrupt, Refused, Unavailable
 from schemas.names import EventType, PartyId

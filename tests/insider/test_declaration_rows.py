@@ -4,8 +4,8 @@ from hashlib import sha256
 
 import pytest
 
+from broker.flow.router import TOPIC
 from broker.ports import Outgoing
-from broker.router import TOPIC
 from schemas.envelope import SignedDeclaration
 from schemas.locked import manifest_of
 from schemas.names import DeclarationId

@@ -7,7 +7,7 @@ from hashlib import sha256
 import pytest
 
 from broker.access.credentials import Scope
-from broker.rows.digests import row_digest
+from broker.store.rows.digests import row_digest
 from broker.transparency.export import export
 from schemas.entry import Entry, EntryKind, opened
 from schemas.errors import Refused

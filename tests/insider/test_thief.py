@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from broker.arrived import Accepted
 from broker.endings.memory import MemoryEndings
+from broker.flow.arrived import Accepted
+from broker.setup.wiring import assemble, open_log
 from broker.store.engine import Store
-from broker.wiring import assemble, open_log
 from connectors.contract import Rejected
 from schemas.names import Reason
 from tests.faults.test_canary import ACCOUNT, CANARIES, HOME, OF_THE_ACCOUNT, PERSON, TOLD

@@ -12,9 +12,9 @@ from typing import Any, NoReturn, TypeVar
 
 import pytest
 
+from broker.setup.wiring import Home, assemble
 from broker.transparency.audits import audit_folder
 from broker.transparency.export import export
-from broker.wiring import Home, assemble
 from connectors.contract import Pulled
 from schemas.delivery import ReleasedDelivery, open_release
 from schemas.errors import Corrupt, Refused, Unavailable

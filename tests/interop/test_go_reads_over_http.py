@@ -12,12 +12,12 @@ from fastapi import FastAPI
 from sqlalchemy import insert
 
 from broker.keys.memory import MemoryKeys
-from broker.ledger import Ledger, newest_checkpoint
-from broker.openings import Openings
-from broker.said import Said
+from broker.ledger.openings import Openings
+from broker.ledger.said import Said
+from broker.ledger.sequencer import Ledger, newest_checkpoint
 from broker.store.engine import Store
 from broker.store.tables import ledger_entries, metadata
-from broker.web import transparency
+from broker.web.public import transparency
 from schemas import merkle
 from schemas.entry import Opening
 from schemas.facts import FactKind, Facts

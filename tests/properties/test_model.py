@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from sqlalchemy import select
 
-from broker.deliveries import load
+from broker.flow.deliveries import load
 from broker.store.tables import declarations, withholdings
 from connectors.contract import Applied, Rejected
 from schemas.names import DeclarationId, DeliveryId, EventType, GrantId, PartyId, Purpose, Reason

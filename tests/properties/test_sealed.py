@@ -1,7 +1,7 @@
 """What a good broker writes breaks no rule, however windows and chance have ordered it; and what is taken away shows.
 
 The broker here is a few lines of bookkeeping: it gives, pauses, narrows and ends consents, plans, releases, applies and
-closes as docs/protocol.md, section 8, says. `broker.windows` orders what it wrote.
+closes as docs/protocol.md, section 8, says. `broker.ledger.windows` orders what it wrote.
 """
 
 from collections import Counter
@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.recorder import BARRIER
-from broker.windows import Waiting, arrange
+from broker.ledger.recorder import BARRIER
+from broker.ledger.windows import Waiting, arrange
 from schemas.audit import Auditor, Violation
 from schemas.audit_full import FullAuditor
 from schemas.entry import OPEN_FACTS, Entry, Opening, opened, window_of

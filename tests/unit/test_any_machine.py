@@ -24,19 +24,34 @@ OF_THE_MACHINE = re.compile(
 """Clocks, zone, language, account, chance."""
 READERS = {
     "the composition, which hands clock and chance to the others": [
-        *("broker/wiring.py", "broker/founding.py", "broker/observe.py", "broker/cli/demo/stage.py"),
+        *(
+            "broker/setup/wiring.py",
+            "broker/setup/bootstrap.py",
+            "broker/observability/observe.py",
+            "broker/cli/demo/stage.py",
+        ),
         *("broker/settings/choices.py", "broker/settings/forms.py", "broker/cli/keys.py"),
-        *("broker/surroundings.py", "broker/restoring.py", "broker/upgrading.py", "broker/succeeding.py"),
+        *(
+            "broker/setup/preflight.py",
+            "broker/services/restoring.py",
+            "broker/setup/upgrading.py",
+            "broker/services/succeeding.py",
+        ),
         *("connectors/driving.py", "connectors/source_serve.py", "connectors/testing.py"),
     ],
     "names that no other has": ["broker/endings/memory.py"],
-    "a key that nobody else is to have, of what is compared with itself alone": ["broker/checks/aside.py"],
+    "a key that nobody else is to have, of what is compared with itself alone": ["broker/maintenance/checks/aside.py"],
     "a default that a test replaces": [
-        *("broker/behind.py", "broker/web/agencies/waiting.py", "connectors/blocking.py", "broker/cli/watch.py"),
+        *("broker/flow/behind.py", "broker/web/agencies/waiting.py", "connectors/blocking.py", "broker/cli/watch.py"),
     ],
     "how long something took or may take, by the loop's clock or one that never goes back": [
-        *("broker/cli/demo/theatre.py", "broker/conformance/run.py", "broker/log/kafka_reader.py"),
-        *("broker/outbound.py", "broker/sandbox/door.py", "broker/serving.py", "broker/web/connections.py"),
+        *("broker/cli/demo/theatre.py", "broker/lab/conformance/run.py", "broker/log/kafka_reader.py"),
+        *(
+            "broker/outbound.py",
+            "broker/lab/sandbox/door.py",
+            "broker/runtime/serving.py",
+            "broker/web/common/connections.py",
+        ),
     ],
 }
 """By the reason why each reads the machine itself."""

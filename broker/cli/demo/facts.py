@@ -7,7 +7,7 @@ Keeps: only reading; positions are those that the sequencer gave.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from broker.wiring import Home
+from broker.setup.wiring import Home
 from schemas.facts import FactKind, Facts
 from schemas.names import LeafHash
 

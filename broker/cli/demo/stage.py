@@ -19,7 +19,6 @@ from typing import Any
 
 import yaml
 
-from broker import founding, hosting, wiring
 from broker.cli.demo import cast
 from broker.cli.demo.cast import ADMINISTRATIONS, Administration, Wanted
 from broker.cli.demo.claims import Book, Claim
@@ -29,11 +28,14 @@ from broker.cli.demo.telling import Telling
 from broker.cli.demo.words import Words
 from broker.directory.parties import Enrolment
 from broker.directory.reading import Party, PartyKind
-from broker.hosting import Hosted
+from broker.runtime import hosting
+from broker.runtime.hosting import Hosted
 from broker.settings.choices import Settings, load
 from broker.settings.home_file import Setting, write_settings
+from broker.setup import bootstrap as founding
+from broker.setup import wiring
+from broker.setup.wiring import Home, system_clock
 from broker.store.move import copy
-from broker.wiring import Home, system_clock
 from connectors.runner import RunReport
 from schemas.hpke import Suite
 from schemas.names import PartyId

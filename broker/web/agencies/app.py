@@ -12,10 +12,10 @@ from typing import Any, Final
 
 from fastapi import FastAPI, Response
 
+from broker.setup.wiring import Home
 from broker.web.agencies import hooks, publishing, reading, receiving, succeeding, tokens
 from broker.web.agencies.described import document
 from broker.web.agencies.waiting import Waiting
-from broker.wiring import Home
 
 PREFIX: Final = "/v1"
 OAUTH: Final = "/oauth2"

@@ -18,7 +18,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 
 from broker.shapes import uuid_of
-from broker.web.agencies.bodies import BATCH, Declarations, from_b64u, read_json
+from broker.web.common.bodies import BATCH, Declarations, from_b64u, read_json
 from schemas import cloudevents
 from schemas.cloudevents import BATCH_MEDIA_TYPE, DECLARATION_MEDIA_TYPE, STRUCTURED_MEDIA_TYPE, CloudEvent
 from schemas.envelope import SignedDeclaration

@@ -12,7 +12,7 @@ from fastapi import APIRouter
 from fastapi.openapi.utils import get_openapi
 
 from broker.web.agencies.examples import EXAMPLES
-from broker.web.problems import KIND
+from broker.web.common.problems import KIND
 
 _JSON: Final = "application/json"
 _TEXT: Final = {"type": "string"}

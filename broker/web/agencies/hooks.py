@@ -11,12 +11,12 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import Field
 
 from broker.access.credentials import Credential, Scope
+from broker.setup.wiring import Home
 from broker.shapes import Json, time_of, uuid_of
-from broker.web.agencies.bodies import UUID, Body
 from broker.web.agencies.pages import MOST, Limit, page, page_by_id
-from broker.web.agencies.strict import Access, StrictRoute
+from broker.web.common.bodies import UUID, Body
+from broker.web.common.strict import Access, StrictRoute
 from broker.webhooks.endpoints import Webhook
-from broker.wiring import Home
 from schemas.errors import Refused
 from schemas.names import Instant
 

@@ -15,18 +15,18 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 
-from broker import proofs
 from broker.access.credentials import Credential, Scope
-from broker.arrived import Accepted
+from broker.flow.arrived import Accepted
+from broker.flow.tracking import Progress, Track
+from broker.services import proofs
+from broker.setup.wiring import Home
 from broker.shapes import Json, time_of, uuid_of
-from broker.tracking import Progress, Track
 from broker.web.agencies import arriving, repeating, retiring
-from broker.web.agencies.bodies import Resolve, b64u
-from broker.web.agencies.faults import status_of
-from broker.web.agencies.strict import Access, StrictRoute
-from broker.web.limits import Passage
-from broker.web.problems import language_of, told
-from broker.wiring import Home
+from broker.web.common.bodies import Resolve, b64u
+from broker.web.common.faults import status_of
+from broker.web.common.limits import Passage
+from broker.web.common.problems import language_of, told
+from broker.web.common.strict import Access, StrictRoute
 from schemas.errors import Refused
 from schemas.facts import FactKind
 from schemas.names import DeclarationId

@@ -15,14 +15,14 @@ from fastapi.responses import JSONResponse
 
 from broker import shapes
 from broker.access.credentials import Credential, Scope
+from broker.setup.wiring import Home
 from broker.shapes import Json, time_of
 from broker.store.engine import Transaction
 from broker.web.agencies import retiring
-from broker.web.agencies.bodies import UUID, Ask, named
 from broker.web.agencies.pages import MOST, Limit, page, page_by_id
-from broker.web.agencies.strict import Access, StrictRoute
-from broker.web.caching import check_match, exact, tag_of
-from broker.wiring import Home
+from broker.web.common.bodies import UUID, Ask, named
+from broker.web.common.caching import check_match, exact, tag_of
+from broker.web.common.strict import Access, StrictRoute
 from consent.policy import Subscription
 from schemas import directory_jwks
 from schemas.errors import Refused

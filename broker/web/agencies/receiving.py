@@ -10,20 +10,21 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import PlainTextResponse
 
-from broker import backlog, proofs
 from broker.access.credentials import Credential, Scope
-from broker.deliveries import load_own
-from broker.gate import Released
-from broker.mailbox import End, Later, Rejection
+from broker.flow import backlog
+from broker.flow.deliveries import load_own
+from broker.flow.gate import Released
+from broker.flow.mailbox import End, Later, Rejection
+from broker.services import proofs
+from broker.setup.wiring import Home
 from broker.shapes import Json, time_of, uuid_of
-from broker.web.agencies.bodies import BATCH, Acknowledge, Acknowledgement, Pull, Release, Replay, b64u
-from broker.web.agencies.faults import status_of
 from broker.web.agencies.pages import Limit, page
-from broker.web.agencies.strict import Access, StrictRoute
 from broker.web.agencies.waiting import Waiting
-from broker.web.problems import language_of, told
+from broker.web.common.bodies import BATCH, Acknowledge, Acknowledgement, Pull, Release, Replay, b64u
+from broker.web.common.faults import status_of
+from broker.web.common.problems import language_of, told
+from broker.web.common.strict import Access, StrictRoute
 from broker.webhooks.endpoints import Status
-from broker.wiring import Home
 from schemas.errors import Fault, Refused
 from schemas.instants import from_rfc3339
 from schemas.names import DeliveryId, PartyId, Reason

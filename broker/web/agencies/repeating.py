@@ -1,6 +1,6 @@
 """Repeating: a request that says its key in `Idempotency-Key` is done once, however often it is sent.
 
-Refuses: a key that is none, or that is said twice; what `broker.answers` refuses.
+Refuses: a key that is none, or that is said twice; what `broker.access.idempotency` refuses.
 Keeps: only an answer that says that it was done is kept: what was refused, or could not be done now, may be mended and
 sent again under its key. A declaration's own id needs no keeping: the intake knows it.
 Source: draft-ietf-httpapi-idempotency-key-header-07; RFC 8941, section 3.3.3 (the key is a string in quotes).
@@ -15,9 +15,9 @@ from typing import Final
 from fastapi import Request, Response
 
 from broker.access.credentials import Credential
-from broker.answers import Answer, Claim
-from broker.observe import logger
-from broker.wiring import Home
+from broker.access.idempotency import Answer, Claim
+from broker.observability.observe import logger
+from broker.setup.wiring import Home
 from schemas.errors import Refused, Unavailable
 
 HEADER: Final = "idempotency-key"

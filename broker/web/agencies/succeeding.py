@@ -11,10 +11,10 @@ from pydantic import Field
 
 from broker.access.credentials import Credential, Scope
 from broker.directory.succession import Answer, Authorisation, NewKey
+from broker.setup.wiring import Home
 from broker.shapes import Json, time_of
-from broker.web.agencies.bodies import Body, Bytes, b64u, from_b64u
-from broker.web.agencies.strict import Access, StrictRoute
-from broker.wiring import Home
+from broker.web.common.bodies import Body, Bytes, b64u, from_b64u
+from broker.web.common.strict import Access, StrictRoute
 from schemas.errors import Refused
 from schemas.hpke import Suite
 from schemas.names import Kid

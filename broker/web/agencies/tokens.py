@@ -16,8 +16,8 @@ from fastapi.responses import JSONResponse
 from broker.access.assertions import ASSERTION_BYTES
 from broker.access.keysets import KeySet
 from broker.access.oauth import TOKEN_SECONDS
-from broker.web.agencies.strict import StrictRoute
-from broker.wiring import Home
+from broker.setup.wiring import Home
+from broker.web.common.strict import StrictRoute
 from schemas.errors import Refused
 
 FORM: Final = "application/x-www-form-urlencoded"

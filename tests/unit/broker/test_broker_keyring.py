@@ -4,7 +4,7 @@ import pytest
 
 from broker.directory.parties import Enrolment
 from broker.directory.reading import Party, PartyKind
-from broker.keyring import Keyring
+from broker.keys.keyring import Keyring
 from broker.ports import KeyKind
 from schemas.directory import Directory
 from schemas.errors import Refused

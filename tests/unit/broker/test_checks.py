@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from broker.checks.finding import Finding
+from broker.maintenance.checks.finding import Finding
 from tests.signed import resign
 from tests.world import CAF, FAMILY, MOVED, PORTAL, VOICE, World, world
 

@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from broker.consents import Recorded
-from broker.deliveries import Delivery, DeliveryState, load
+from broker.consents.consents import Recorded
+from broker.flow.deliveries import Delivery, DeliveryState, load
 from connectors.contract import Applied, Rejected
 from schemas.delivery import VerifiedDelivery
 from schemas.entry import EntryKind

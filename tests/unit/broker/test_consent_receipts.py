@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from broker.consent_receipts import principal, receipt_of, text_shown
+from broker.services.consent_receipts import principal, receipt_of, text_shown
 from consent.grant import CONSENT, Scope, law
 from consent.receipt import verify_receipt
 from schemas.errors import Refused

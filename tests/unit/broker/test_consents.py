@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from broker.arrived import Accepted
-from broker.consents import Wish, _unless_over
-from broker.deliveries import DeliveryState, load
+from broker.consents.consents import Wish, _unless_over
+from broker.flow.arrived import Accepted
+from broker.flow.deliveries import DeliveryState, load
 from broker.ports import KeyKind
 from broker.store.tables import withholdings
 from connectors.contract import Applied

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 import broker
-from broker.crashpoints import mark, marked
+from broker.observability.crashpoints import mark, marked
 
 PACKAGE = Path(broker.__file__).parent
 SCRIPT = """
-from broker.crashpoints import mark
+from broker.observability.crashpoints import mark
 for passage in range(1, 4):
     print(passage, flush=True)
     mark("flow.step")

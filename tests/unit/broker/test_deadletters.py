@@ -3,8 +3,8 @@
 import pytest
 from sqlalchemy import select
 
-from broker.deliveries import DeliveryState, Stage, load
-from broker.router import TOPIC
+from broker.flow.deliveries import DeliveryState, Stage, load
+from broker.flow.router import TOPIC
 from broker.store.tables import dead_letters
 from connectors.contract import Applied, Rejected
 from schemas.errors import Refused

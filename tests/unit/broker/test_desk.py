@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from broker.answers import HOURS
-from broker.router import TOPIC
+from broker.access.idempotency import HOURS
+from broker.flow.router import TOPIC
 from consent.grant import law
 from consent.policy import Deny, Permit
 from schemas.envelope import SignedDeclaration

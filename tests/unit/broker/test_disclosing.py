@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from broker.disclosing import disclose
-from broker.proofs import audit_home
+from broker.services.disclosing import disclose
+from broker.services.proofs import audit_home
 from schemas import disclosure
 from schemas.disclosure import Disclosure
 from schemas.entry import Opening

@@ -9,11 +9,11 @@ import pytest_asyncio
 from sqlalchemy import Table, delete, insert, select, update
 
 from broker.access.credentials import Scope
-from broker.completing import COMPLETED
 from broker.ended import FOREVER, LEDGER, Ended, Ending, Mark
 from broker.endings.memory import MemoryEndings
-from broker.highwater import compared
-from broker.ledger import Ledger
+from broker.ledger.highwater import compared
+from broker.ledger.sequencer import Ledger
+from broker.maintenance.completing import COMPLETED
 from broker.ports import KeyKind
 from broker.store.access_tables import api_tokens, client_key_sets, client_keys
 from broker.store.engine import Transaction

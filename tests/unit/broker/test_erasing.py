@@ -8,9 +8,9 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import func, select, text
 
-from broker.openings import PERIOD_MS
+from broker.ledger.openings import PERIOD_MS
 from broker.ports import KeyKind
-from broker.proofs import prove
+from broker.services.proofs import prove
 from broker.store.tables import ledger_erased, ledger_openings
 from schemas import receipt
 from schemas.errors import Refused

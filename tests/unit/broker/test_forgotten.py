@@ -5,16 +5,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete, func, insert, select, update
 
-from broker import forgotten
-from broker.store.tables import (
-    dead_letters,
-    declarations,
-    deliveries,
-    log_record,
-    meta,
-    submissions,
-    withholdings,
-)
+from broker.flow import forgotten
+from broker.store.tables import dead_letters, declarations, deliveries, log_record, meta, submissions, withholdings
 from connectors.contract import Rejected
 from schemas.errors import Refused
 from schemas.facts import FactKind

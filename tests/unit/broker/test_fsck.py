@@ -16,18 +16,19 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, insert, make_url, update
 
-import broker.checks
+import broker.maintenance.checks
 from broker.access.credentials import Scope
-from broker.answers import Answer, Claim
-from broker.checks import sizes
-from broker.checks.finding import Finding
-from broker.declared import known
-from broker.deliveries import load, record
+from broker.access.idempotency import Answer, Claim
 from broker.ended import Ending, Mark
 from broker.endings.memory import MemoryEndings
+from broker.flow.declared import known
+from broker.flow.deliveries import load, record
+from broker.flow.router import TOPIC
 from broker.keys.memory import MemoryKeys
+from broker.maintenance.checks import sizes
+from broker.maintenance.checks.finding import Finding
 from broker.ports import KeyKind
-from broker.router import TOPIC
+from broker.setup.wiring import assemble, open_log
 from broker.store.engine import Store
 from broker.store.tables import (
     deliveries,
@@ -37,7 +38,6 @@ from broker.store.tables import (
     paused_subscriptions,
     signing_keys,
 )
-from broker.wiring import assemble, open_log
 from connectors.contract import Rejected
 from consent import keyring, registry
 from consent.grant import law

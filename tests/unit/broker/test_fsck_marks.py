@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from sqlalchemy import delete
 
-from broker.checks import marks, parts, sizes
-from broker.checks.marks import FileMarks, Mark
-from broker.checks.parts import Part
+from broker.maintenance.checks import marks, parts, sizes
+from broker.maintenance.checks.marks import FileMarks, Mark
+from broker.maintenance.checks.parts import Part
 from broker.ports import KeyKind
 from broker.store.tables import (
     dead_letters,

@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import delete, insert, select, text, update
 from structlog.testing import capture_logs
 
-from broker.deliveries import DeliveryState, load
-from broker.gate import MOST
+from broker.flow.deliveries import DeliveryState, load
+from broker.flow.gate import MOST
 from broker.ports import KeyKind
 from broker.store.tables import declarations, deliveries, ledger_openings
 from connectors.contract import Applied

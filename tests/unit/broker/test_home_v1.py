@@ -11,18 +11,18 @@ import pytest
 from joserfc.jwk import OKPKey
 from sqlalchemy import select
 
-from broker import first_ledger
-from broker.backups import backup
 from broker.cli.exits import Exit
-from broker.deliveries import load as loaded
-from broker.proofs import audit_home
-from broker.restoring import restore
+from broker.flow.deliveries import load as loaded
+from broker.ledger import first_ledger
+from broker.services.backups import backup
+from broker.services.proofs import audit_home
+from broker.services.restoring import restore
+from broker.services.succeeding import succeed
 from broker.settings.choices import load
+from broker.setup.wiring import open_home
 from broker.store.tables import declarations, submissions, withholdings
-from broker.succeeding import succeed
 from broker.transparency.audits import audit_folder, files_in, grown
 from broker.web.app import build
-from broker.wiring import open_home
 from connectors.contract import Pulled
 from consent import registry
 from consent.receipt import verify_receipt

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from broker.hosting import Hosted, agency_of, load, run_hosted, tell_hosted
+from broker.runtime.hosting import Hosted, agency_of, load, run_hosted, tell_hosted
 from connectors.runner import RunReport
 from schemas.errors import Refused, Unavailable
 from schemas.names import PartyId

@@ -8,9 +8,9 @@ from hashlib import sha256
 
 import pytest
 
-from broker.identity import OPAQUE, REFERENCE, Identity, make_secrets
 from broker.keys.memory import MemoryKeys
-from broker.pivot import PivotIdentity, canonical
+from broker.people.identity import OPAQUE, REFERENCE, Identity, make_secrets
+from broker.people.pivot import PivotIdentity, canonical
 from broker.ports import KeyKind
 from schemas.errors import Corrupt, Fault, Refused
 from schemas.names import Instant, PartyId, SubjectRef

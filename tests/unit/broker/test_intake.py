@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from broker.arrived import ENVELOPE_BYTES
 from broker.directory.parties import Enrolment
 from broker.directory.reading import Party, PartyKind
+from broker.flow.arrived import ENVELOPE_BYTES
+from broker.flow.router import TOPIC
 from broker.ports import Clock
-from broker.router import TOPIC
 from broker.store.engine import Store, Transaction
 from schemas.declaration import Source, declare
 from schemas.directory import Directory

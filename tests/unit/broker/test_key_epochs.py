@@ -9,9 +9,9 @@ import pytest
 import structlog.testing
 from sqlalchemy import insert, select
 
-from broker import epoch_books as books
-from broker.deliveries import DeliveryState, load
 from broker.ended import Ending
+from broker.epochs import books
+from broker.flow.deliveries import DeliveryState, load
 from broker.ports import KeyKind
 from broker.store.engine import Transaction
 from broker.store.tables import consent_epochs
@@ -262,7 +262,7 @@ async def test_keys_that_no_book_knows_live_through_every_turn_and_are_told(
     here: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home, said = here.home, structlog.testing.CapturingLogger()
-    monkeypatch.setattr("broker.epochs.logger", lambda: said)
+    monkeypatch.setattr("broker.epochs.epochs.logger", lambda: said)
     for kind, name in ((KeyKind.CONSENT_EPOCH, "77"), (KeyKind.GATE, "ab" * 32)):
         home.keys.write(kind, name, bytes(32))
     for days in (0, 8, 600):

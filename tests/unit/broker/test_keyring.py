@@ -2,7 +2,7 @@
 
 import pytest
 
-from broker.keyring import Epochs, Keyring
+from broker.keys.keyring import Epochs, Keyring
 from broker.keys.memory import MemoryKeys
 from broker.ports import KeyKind
 from schemas.errors import Unavailable

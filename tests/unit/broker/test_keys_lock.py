@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from broker import crashpoints
 from broker.keys import lock
 from broker.keys.file import FileKeys
+from broker.observability import crashpoints
 from broker.ports import KeyKind
 from schemas.errors import Fault, Refused, Unavailable
 

@@ -10,9 +10,9 @@ import pytest
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from broker import ledger as ledgers
-from broker.ledger import GRACE_MS, Ledger, files_of, newest_checkpoint, size_of
-from broker.said import Said
+from broker.ledger import sequencer as ledgers
+from broker.ledger.said import Said
+from broker.ledger.sequencer import GRACE_MS, Ledger, files_of, newest_checkpoint, size_of
 from broker.store.engine import Transaction
 from broker.store.tables import ledger_checkpoints, ledger_entries, ledger_openings
 from consent.rows import digest_of

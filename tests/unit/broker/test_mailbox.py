@@ -2,8 +2,8 @@
 
 import pytest
 
-from broker.deliveries import Delivery, DeliveryState, load
-from broker.mailbox import Patience
+from broker.flow.deliveries import Delivery, DeliveryState, load
+from broker.flow.mailbox import Patience
 from broker.store.tables import deliveries
 from connectors.contract import Applied, Rejected
 from schemas.errors import Refused
@@ -205,7 +205,7 @@ async def test_a_pull_hands_out_as_many_as_its_bytes_allow_and_at_least_one(
     first, second, third = await sizes(here)
 
     for most, handed in ((first + second + third - 1, 2), (1, 1)):
-        monkeypatch.setattr("broker.mailbox.PULL_BYTES", most, raising=False)
+        monkeypatch.setattr("broker.flow.mailbox.PULL_BYTES", most, raising=False)
         assert handed == len(await pulled(here))
     assert [] == await pulled(here)
 
@@ -217,7 +217,7 @@ async def test_the_keys_of_more_than_a_pull_gives_are_not_given_in_one_release(
         await here.give(CAF, MOVED, FAMILY, ["subject", "new_address"], person=person)
         await here.declare(MOVED, here.moved(person))
     ids = [one.id for one in await here.inbox(CAF).lease(2)]
-    monkeypatch.setattr("broker.gate.PULL_BYTES", sum(await sizes(here)) - 1, raising=False)
+    monkeypatch.setattr("broker.flow.gate.PULL_BYTES", sum(await sizes(here)) - 1, raising=False)
 
     with pytest.raises(Refused) as refused:
         await here.inbox(CAF).release(ids)

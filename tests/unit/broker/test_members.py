@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Table, delete, insert, select, update
 
-from broker.members import BEAT_MS, CLAIM_MS, LEASE_MS, Members, claim, living
+from broker.runtime.members import BEAT_MS, CLAIM_MS, LEASE_MS, Members, claim, living
 from broker.store.engine import Transaction
 from broker.store.tables import meta
 from tests.world import World

@@ -14,10 +14,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from broker.endings.memory import MemoryEndings
 from broker.keys.memory import MemoryKeys
 from broker.ports import KeyKind, KeyStore
+from broker.setup.wiring import assemble, open_log
 from broker.store import migrate
 from broker.store.dialects import dialect_of
 from broker.store.engine import Store
-from broker.wiring import assemble, open_log
 from connectors.contract import Rejected
 from schemas.names import Reason
 from tests.signed import sign_rows

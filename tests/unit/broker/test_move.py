@@ -8,14 +8,14 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import func, insert, select
 
-from broker.founding import create_home
 from broker.settings.choices import Settings
+from broker.setup.bootstrap import create_home
+from broker.setup.wiring import open_home
 from broker.store import move as relocation
 from broker.store import tables
 from broker.store.engine import Store, Transaction
 from broker.store.migrate import upgrade
 from broker.store.move import _Content, move
-from broker.wiring import open_home
 from connectors.contract import Applied
 from schemas.errors import Corrupt, Refused
 from schemas.facts import FactKind

@@ -25,8 +25,8 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 import broker
-from broker import observe
-from broker.observe import KEYS, configure, logger
+from broker.observability import observe
+from broker.observability.observe import KEYS, configure, logger
 from broker.store.engine import Store
 from broker.store.tables import meta
 from schemas.errors import Corrupt, Refused
@@ -370,7 +370,7 @@ async def test_what_is_committed_stands_though_nobody_can_hear_of_it(
 
 
 def test_a_process_that_nobody_configured_keeps_to_the_same_rule() -> None:
-    speak = f"from broker.observe import logger; logger().warning('flow.step', name='{CANARY}', count=3)"
+    speak = f"from broker.observability.observe import logger; logger().warning('flow.step', name='{CANARY}', count=3)"
     told = subprocess.run([sys.executable, "-c", speak], capture_output=True, text=True, check=True, cwd=ROOT).stderr
     assert ("flow.step", 3, 1) == itemgetter("event", "count", "dropped")(json.loads(told))
 
@@ -415,4 +415,4 @@ def test_no_module_speaks_through_another_door() -> None:
                     for name in names
                     if name.partition(".")[0] in ("logging", "structlog")
                 ]
-    assert {"broker/observe.py"} == set(doors)
+    assert {"broker/observability/observe.py"} == set(doors)

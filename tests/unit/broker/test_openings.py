@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from broker.keys.memory import MemoryKeys
-from broker.openings import NOBODY, PERIOD_MS, Openings, period_of
+from broker.ledger.openings import NOBODY, PERIOD_MS, Openings, period_of
 from broker.ports import KeyKind
 from schemas.entry import Entry, Opening
 from schemas.errors import Corrupt, Refused

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import delete, select, update
 
 from broker.keys.memory import MemoryKeys
-from broker.openings import PERIOD_MS, Openings, period_of
+from broker.ledger.openings import PERIOD_MS, Openings, period_of
 from broker.ports import KeyKind
 from broker.store.tables import ledger_openings
 from schemas.errors import Corrupt, Refused

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.pivot import NAME_CHARACTERS, PivotIdentity, canonical
+from broker.people.pivot import NAME_CHARACTERS, PivotIdentity, canonical
 from schemas.errors import Refused
 
 PERSON = PivotIdentity("Lévêque-d'Arc", ("Jean-Pierre", "Zoë"), "1962-08-24", "male", "44109", "99100")

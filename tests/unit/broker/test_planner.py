@@ -3,8 +3,8 @@
 import pytest
 from sqlalchemy import delete, insert, select
 
-from broker.declared import known
-from broker.deliveries import Delivery, DeliveryState, load
+from broker.flow.declared import known
+from broker.flow.deliveries import Delivery, DeliveryState, load
 from broker.store.tables import withholdings
 from connectors.contract import Applied, Rejected
 from consent.grant import law

@@ -10,10 +10,10 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import Engine, event
 
-from broker import backlog
 from broker.access.credentials import Scope
-from broker.answers import Answer, Claim
-from broker.figures import take
+from broker.access.idempotency import Answer, Claim
+from broker.flow import backlog
+from broker.runtime.stats import take
 from broker.store.engine import Transaction
 from connectors.contract import Applied
 from schemas.facts import FactKind

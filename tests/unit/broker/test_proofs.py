@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 
 from broker.ports import KeyKind
-from broker.proofs import audit_home, grown_since, prove
+from broker.services.proofs import audit_home, grown_since, prove
 from schemas import checkpoint, receipt
 from schemas.checkpoint import Checkpoint
 from schemas.errors import Refused

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 import pytest
 from sqlalchemy import select, update
 
-from broker import pruning
 from broker.access.credentials import Scope
-from broker.ledger import size_of
-from broker.retention import KEPT
-from broker.router import TOPIC
+from broker.flow.router import TOPIC
+from broker.ledger.sequencer import size_of
+from broker.maintenance import pruning
+from broker.maintenance.retention import KEPT
 from broker.store.access_tables import api_tokens
 from broker.store.tables import dead_letters, deliveries, ledger_checkpoints, log_record
 from connectors.contract import Applied, Rejected
@@ -48,7 +48,7 @@ async def locks(here: World) -> list[bool]:
 
 
 async def test_every_table_says_how_long_it_keeps_what_it_holds(here: World) -> None:
-    assert sorted(metadata.tables) == sorted(KEPT), "broker/retention.py: a line for each table"
+    assert sorted(metadata.tables) == sorted(KEPT), "broker/maintenance/retention.py: a line for each table"
     assert here.home.pruning.tables == {name for name, kept in KEPT.items() if "pruning" in kept.removes}
 
 

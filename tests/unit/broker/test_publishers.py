@@ -4,7 +4,7 @@ import pytest
 
 from broker.directory.parties import Enrolment
 from broker.directory.reading import Party, PartyKind
-from broker.publishers import publisher_of
+from broker.services.publishers import publisher_of
 from schemas.errors import Refused
 from schemas.names import EventType, PartyId
 from tests.world import BANK, CAF, MOVED, PORTAL, World

@@ -5,8 +5,8 @@ from contextlib import suppress
 import pytest
 from sqlalchemy import select
 
-from broker.openings import NOBODY
-from broker.recorder import _PLACES, AGAIN, BARRIER, FIRST, LAST
+from broker.ledger.openings import NOBODY
+from broker.ledger.recorder import _PLACES, AGAIN, BARRIER, FIRST, LAST
 from broker.store.tables import ledger_entries, ledger_openings
 from schemas.entry import OPEN_FACTS, Entry, EntryKind
 from schemas.facts import REQUIRED, FactKind

@@ -3,8 +3,8 @@
 import pytest
 from sqlalchemy import delete, select, update
 
-from broker.offsets import LostOwnership
-from broker.router import TOPIC
+from broker.flow.offsets import LostOwnership
+from broker.flow.router import TOPIC
 from broker.store.tables import consumed, dead_letters, declarations, deliveries, submissions, withholdings
 from consent.grant import law
 from schemas.errors import Refused

@@ -7,16 +7,17 @@ from typing import Any
 
 import pytest
 
-from broker import serving as servings
-from broker import surroundings, turns
-from broker.hosting import Hosted
+from broker.flow.offsets import LostOwnership
+from broker.flow.router import Router
 from broker.log.sql import SqlLog
-from broker.members import Members, living
-from broker.offsets import LostOwnership
-from broker.router import Router
-from broker.serving import Role, Serving
+from broker.runtime import serving as servings
+from broker.runtime import turns
+from broker.runtime.hosting import Hosted
+from broker.runtime.members import Members, living
+from broker.runtime.serving import Role, Serving
+from broker.runtime.turns import Turn
+from broker.setup import preflight as surroundings
 from broker.store.bell import DECLARED, declared_in
-from broker.turns import Turn
 from schemas import topics
 from schemas.errors import Corrupt, Refused, Unavailable
 from schemas.facts import FactKind

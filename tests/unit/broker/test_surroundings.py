@@ -8,11 +8,11 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import make_url
 
-from broker import surroundings
-from broker.founding import create_home
 from broker.settings.choices import Settings, load
+from broker.setup import preflight as surroundings
+from broker.setup.bootstrap import create_home
+from broker.setup.wiring import open_home
 from broker.store.server import NAMES, server_settings
-from broker.wiring import open_home
 from schemas.errors import Refused, Unavailable
 from tests.services.databases import Databases, plain
 from tests.services.processes import free_port

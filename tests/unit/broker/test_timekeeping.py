@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import delete, update
 
-from broker import turns
+from broker.runtime import turns
 from broker.store.tables import meta
 from broker.timekeeping import BELIEVED, WRITE_MS
 from schemas.errors import Refused

@@ -12,9 +12,9 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from sqlalchemy import select, update
 
-from broker import observe, spans, tracing
+from broker.observability import observe, spans, tracing
+from broker.observability.tracing import CURRENT, TraceId
 from broker.store.tables import declarations
-from broker.tracing import CURRENT, TraceId
 from schemas.errors import Refused
 from schemas.names import DeclarationId
 from tests.world import CAF, CPAM, FAMILY, HEALTH, MOVED, VOICE, YANN, World

@@ -2,8 +2,8 @@
 
 import pytest
 
-from broker.deliveries import DeliveryState
-from broker.tracking import _PROGRESS, Progress, Step, Track
+from broker.flow.deliveries import DeliveryState
+from broker.flow.tracking import _PROGRESS, Progress, Step, Track
 from connectors.contract import Applied, Rejected
 from schemas.errors import Refused
 from schemas.names import DeclarationId, Reason

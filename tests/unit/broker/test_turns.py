@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from broker import turns
-from broker.hosting import Hosted
-from broker.turns import Trouble, Turn, run, turn
+from broker.runtime import turns
+from broker.runtime.hosting import Hosted
+from broker.runtime.turns import Trouble, Turn, run, turn
 from schemas.errors import Corrupt, Unavailable
 from tests.announced import announce
 from tests.two_agencies import count, two_agencies

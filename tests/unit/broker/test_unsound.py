@@ -13,8 +13,8 @@ import pytest_asyncio
 from sqlalchemy import Row, Table, delete, insert, select, update
 from structlog.testing import capture_logs
 
-from broker.consents import Recorded
-from broker.deliveries import DeliveryState, load
+from broker.consents.consents import Recorded
+from broker.flow.deliveries import DeliveryState, load
 from broker.ports import KeyKind
 from broker.store.tables import withholdings
 from connectors.contract import Applied

@@ -3,9 +3,9 @@
 import pytest
 from sqlalchemy import insert
 
+from broker.maintenance.upkeep import Turn
 from broker.ports import KeyKind
 from broker.store.tables import consent_epochs, gate_epochs
-from broker.upkeep import Turn
 from consent.tables import consent_keys
 from schemas.facts import FactKind
 from tests.signed import resign

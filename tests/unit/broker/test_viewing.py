@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from broker.viewing import grants_of, subject_of
+from broker.services.viewing import grants_of, subject_of
 from schemas.errors import Refused
 from schemas.facts import FactKind
 from tests.world import CAF, ELISE, FAMILY, MOVED, RENNES, YANN, World

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker import windows
+from broker.ledger import windows
+from broker.ledger.recorder import AGAIN, BARRIER, FIRST, LAST
+from broker.ledger.windows import Waiting
 from broker.ports import Entropy
-from broker.recorder import AGAIN, BARRIER, FIRST, LAST
-from broker.windows import Waiting
 
 EVER = None
 MANY = 1_000_000

@@ -10,7 +10,7 @@ import pytest_asyncio
 from aiokafka import TopicPartition
 from aiokafka.errors import CommitFailedError, TopicAuthorizationFailedError
 
-from broker.hosted import HostedInbox
+from broker.flow.hosted import HostedInbox
 from broker.ports import Record
 from connectors import kafka as module
 from connectors.contract import Applied, Outcome, Pulled

@@ -14,9 +14,9 @@ from broker.cli.demo import cast
 from broker.cli.demo.cast import ADMINISTRATIONS, Administration, Wanted
 from broker.cli.demo.facts import facts_of
 from broker.cli.demo.stage import Stage
-from broker.consent_receipts import receipt_of, text_shown
-from broker.consents import Recorded, Wish
-from broker.desk import DryRun
+from broker.consents.consents import Recorded, Wish
+from broker.flow.desk import DryRun
+from broker.services.consent_receipts import receipt_of, text_shown
 from broker.store.tables import declarations, deliveries, log_record
 from consent import purposes
 from consent.explain import Line, explain_reason

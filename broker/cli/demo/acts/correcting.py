@@ -4,12 +4,12 @@ Refuses: nothing.
 Keeps: who got what is read from the ledger, what it changed from the agencies' own systems.
 """
 
-from broker.arrived import Accepted
 from broker.cli.demo import cast, systems
 from broker.cli.demo.acts.declaring import Declared
 from broker.cli.demo.acts.delivering import applied_by
 from broker.cli.demo.cast import ADMINISTRATIONS
 from broker.cli.demo.stage import Stage
+from broker.flow.arrived import Accepted
 from schemas.names import Reason
 
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from broker.arrived import Accepted
 from broker.cli.demo import cast
 from broker.cli.demo.stage import Stage
-from broker.desk import DryRun
-from broker.tracking import Track
+from broker.flow.arrived import Accepted
+from broker.flow.desk import DryRun
+from broker.flow.tracking import Track
 from consent.policy import Permit
 from schemas import signing
 from schemas.directory import Directory

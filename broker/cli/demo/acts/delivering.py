@@ -12,13 +12,13 @@ from urllib.parse import urlsplit
 
 from rich.text import Text
 
-from broker.arrived import Accepted
 from broker.cli.demo import cast, systems
 from broker.cli.demo.acts.declaring import Declared, readable
 from broker.cli.demo.cast import ADMINISTRATIONS
 from broker.cli.demo.facts import facts_of, of_kind
 from broker.cli.demo.stage import Stage
-from broker.deliveries import load
+from broker.flow.arrived import Accepted
+from broker.flow.deliveries import load
 from schemas.facts import FactKind
 from schemas.names import DeclarationId, PartyId
 from schemas.release import LockedDelivery, indices

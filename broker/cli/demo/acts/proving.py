@@ -16,14 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import schemas
-from broker import proofs, wiring
-from broker.checks.finding import Finding
 from broker.cli.demo import offline, stranger
 from broker.cli.demo.acts.declaring import Declared, claim_unreadable
 from broker.cli.demo.acts.revoking import Revoked
 from broker.cli.demo.facts import facts_of, of_kind
 from broker.cli.demo.stage import Stage
-from broker.ledger import newest_checkpoint
+from broker.ledger.sequencer import newest_checkpoint
+from broker.maintenance.checks.finding import Finding
+from broker.services import proofs
+from broker.setup import wiring
 from broker.transparency import export
 from schemas.facts import FactKind
 from schemas.note import Note

@@ -15,7 +15,7 @@ from broker.cli.demo import cast, systems
 from broker.cli.demo.acts.allowing import Allowed
 from broker.cli.demo.facts import facts_of, of_kind
 from broker.cli.demo.stage import Stage
-from broker.deliveries import Delivery
+from broker.flow.deliveries import Delivery
 from broker.ports import KeyKind
 from consent import keyring, registry
 from consent.explain import explain_reason

@@ -3,7 +3,7 @@
 Revision 0017, after 0016.
 
 The entries of the first format lie in `first_ledger` from here on, in their order, with what waited for it at the end;
-the ledger itself begins anew. What needs keys (`broker.carrying`) is done by `unefois migrate` after this, and `meta`
+the ledger itself begins anew. What needs keys (`broker.setup.carrying`) is done by `unefois migrate` after this, and `meta`
 says that it is due: no part of the machine opens such a home.
 """
 

@@ -13,7 +13,7 @@ from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
 from broker.access.credentials import Credential, Scope
 from broker.access.oauth import OAuth
-from broker.rows.seals import signer_of
+from broker.store.rows.seals import signer_of
 from schemas.errors import Refused
 from schemas.facts import FactKind
 from schemas.names import Kid

@@ -12,15 +12,15 @@ from typing import Any
 import pytest
 from sqlalchemy import insert
 
-from broker import surroundings
-from broker.founding import create_home
 from broker.keys.file import FileKeys
 from broker.ports import KeyKind
 from broker.settings.check import check
 from broker.settings.choices import load
+from broker.setup import preflight as surroundings
+from broker.setup.bootstrap import create_home
+from broker.setup.wiring import open_home
 from broker.store import migrate
 from broker.store.access_tables import webhooks
-from broker.wiring import open_home
 from schemas.errors import Refused
 from tests.program import Program
 from tests.world import CAF

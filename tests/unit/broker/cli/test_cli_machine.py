@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
-from broker import observe, surroundings, turns
-from broker.turns import Trouble, Turn
+from broker.observability import observe
+from broker.runtime import turns
+from broker.runtime.turns import Trouble, Turn
+from broker.setup import preflight as surroundings
 from tests.program import FIELDS, Program, grant_and_declare, host
 from tests.services.processes import free_port
 from tests.world import RENNES

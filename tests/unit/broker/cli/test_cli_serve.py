@@ -13,10 +13,10 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from broker import observe
 from broker.cli import frame, serve
-from broker.serving import Role
-from broker.turns import Turn
+from broker.observability import observe
+from broker.runtime.serving import Role
+from broker.runtime.turns import Turn
 from tests.program import FIELDS, Program, grant_and_declare
 
 ROOT = Path(__file__).parents[4]

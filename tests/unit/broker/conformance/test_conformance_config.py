@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from broker.conformance.config import load
-from broker.conformance.observed import read
-from broker.conformance.run import KNOWN
+from broker.lab.conformance.config import load
+from broker.lab.conformance.observed import read
+from broker.lab.conformance.run import KNOWN
 from schemas.errors import Refused
 from tests.program import Program
 

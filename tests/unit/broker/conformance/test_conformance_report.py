@@ -6,10 +6,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from broker.conformance import cases, render, source_cases
-from broker.conformance.finding import Finding
-from broker.conformance.report import Report, Result
-from broker.conformance.words import Words, table
+from broker.lab.conformance import cases, render, source_cases
+from broker.lab.conformance.finding import Finding
+from broker.lab.conformance.report import Report, Result
+from broker.lab.conformance.words import Words, table
 from schemas.messages import Language
 
 REPORT = Report(

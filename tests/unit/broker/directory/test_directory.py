@@ -13,12 +13,12 @@ from sqlalchemy import Table, delete, insert, select, update
 from broker.directory import reading
 from broker.directory.reading import Party, PartyKind
 from broker.directory.registrar import OVERLAP_MS, Registrar
-from broker.directory.subscribing import Subscribing, subscription_digest
 from broker.endings.memory import MemoryEndings
+from broker.flow.subscribing import Subscribing, subscription_digest
 from broker.keys.memory import MemoryKeys
-from broker.openings import Openings
-from broker.recorder import Recorder
-from broker.said import Said
+from broker.ledger.openings import Openings
+from broker.ledger.recorder import Recorder
+from broker.ledger.said import Said
 from broker.store import tables
 from broker.store.engine import Store, Transaction
 from consent.policy import Subscription, SubscriptionStatus

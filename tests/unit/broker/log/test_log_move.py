@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from broker.log import move, pinning
+from broker.flow.router import TOPIC
+from broker.log import pinning
 from broker.log.sql import SqlLog
 from broker.ports import Outgoing, Record
-from broker.router import TOPIC
+from broker.setup import log_move as move
 from broker.store.engine import Store
 from broker.store.tables import metadata
 from schemas.errors import Refused

@@ -11,13 +11,13 @@ from sqlalchemy import insert, select, update
 from broker.access.credentials import Scope
 from broker.keys.memory import MemoryKeys
 from broker.ports import KeyKind
-from broker.rows import adopting, seals
-from broker.rows.adopting import Adopted
-from broker.rows.agreeing import agrees, told
-from broker.rows.layouts import LAYOUTS
+from broker.setup.wiring import assemble, open_log
 from broker.store import access_tables, tables
 from broker.store.engine import Store
-from broker.wiring import assemble, open_log
+from broker.store.rows import adopting, seals
+from broker.store.rows.adopting import Adopted
+from broker.store.rows.agreeing import agrees, told
+from broker.store.rows.layouts import LAYOUTS
 from consent.tables import metadata
 from schemas.errors import Corrupt, Refused
 from schemas.hpke import SealingKey, Suite

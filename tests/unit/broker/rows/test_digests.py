@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from broker.rows.digests import COLUMNS, row_digest
+from broker.store.rows.digests import COLUMNS, row_digest
 from tests.unit.broker.rows.test_layouts import SAMPLES
 
 PINNED: dict[tuple[str, int], str] = {

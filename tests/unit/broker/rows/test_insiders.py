@@ -18,10 +18,10 @@ from sqlalchemy import Table, delete, insert, select, update
 from broker.access.credentials import Issued, Scope
 from broker.directory import reading
 from broker.directory.reading import VERSION
-from broker.observe import configure
+from broker.observability.observe import configure
 from broker.ports import KeyKind
-from broker.rows.seals import RowVerifier
 from broker.store import access_tables, tables
+from broker.store.rows.seals import RowVerifier
 from broker.topics.served import users
 from schemas.errors import Corrupt, Fault, Refused
 from schemas.hpke import SealingKey, Suite

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from broker.rows.layouts import FORMAT, LAYOUTS, canonical, covered, key_of, written_key
 from broker.store import access_tables, tables
+from broker.store.rows.layouts import FORMAT, LAYOUTS, canonical, covered, key_of, written_key
 from consent.tables import metadata
 
 SAMPLES: dict[str, dict[str, Any]] = {

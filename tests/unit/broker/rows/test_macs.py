@@ -10,9 +10,9 @@ from sqlalchemy import select, update
 
 from broker.keys.memory import MemoryKeys
 from broker.ports import KeyKind, KeyStore
-from broker.rows import macs
-from broker.rows.adopting import NOTHING, adopt_macs
-from broker.rows.macs import COLUMNS, RowMacs
+from broker.store.rows import macs
+from broker.store.rows.adopting import NOTHING, adopt_macs
+from broker.store.rows.macs import COLUMNS, RowMacs
 from broker.store.tables import declarations, ledger_entries, submissions
 from schemas.errors import Refused
 from tests.world import CAF, FAMILY, MOVED, World, world

@@ -13,9 +13,9 @@ import httpx2
 import pytest
 import pytest_asyncio
 
-from broker.sandbox import news
-from broker.sandbox.playground import Wanted
-from broker.sandbox.process import Live, live
+from broker.lab.sandbox import news
+from broker.lab.sandbox.playground import Wanted
+from broker.lab.sandbox.process import Live, live
 from schemas import catalogue
 from schemas.catalogue import Catalogue
 from schemas.delivery import VerifiedDelivery, open_release, verify_delivery

@@ -6,8 +6,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from broker.sandbox import news
-from broker.sandbox.mischief import Mischief
+from broker.lab.sandbox import news
+from broker.lab.sandbox.mischief import Mischief
 from broker.webhooks.mail import address_in
 from schemas import catalogue, evolution
 from schemas.delivery import WITHHELD

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select, text
 
-from broker.arrived import ENVELOPE_BYTES
+from broker.flow.arrived import ENVELOPE_BYTES
+from broker.flow.offsets import LostOwnership
 from broker.log.sql import SqlLog
-from broker.offsets import LostOwnership
 from broker.ports import HEADERS, RECORD_BYTES, Record
 from broker.store.tables import consumed, declarations
 from broker.topics import served

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from broker.deliveries import Delivery, DeliveryState, load
+from broker.flow.deliveries import Delivery, DeliveryState, load
 from broker.log.sql import SqlLog
 from broker.ports import RECORD_BYTES, Record
-from broker.rounds import Rounds
+from broker.runtime.rounds import Rounds
 from broker.topics.relay import Relay, order_key
 from connectors.contract import Applied
 from schemas import cloudevents, topics
@@ -144,7 +144,7 @@ async def test_a_replayed_delivery_comes_to_the_topic_again(here: World) -> None
     await here.home.relay.relay(CAF)
     (delivery,) = await mailbox(here)
     async with here.home.store.begin() as tx:
-        from broker.mailbox import Rejection
+        from broker.flow.mailbox import Rejection
 
         ends = {delivery.id: Rejection("table.refused", Reason.SYSTEM_REFUSED)}
         await here.home.mailbox.acknowledge(tx, CAF, ends, here.clock())

@@ -16,7 +16,7 @@ import pytest
 
 from broker.transparency import witness as witnesses
 from broker.transparency.witness import STORE, Witness
-from broker.web import witnessing as edge
+from broker.web.public import witnessing as edge
 from schemas import checkpoint, merkle, witnessing
 from schemas.checkpoint import Checkpoint
 from schemas.errors import Refused

@@ -7,9 +7,9 @@ import httpx2
 import pytest
 import pytest_asyncio
 
-from broker.web import registry
-from broker.web.agencies.frame import ALWAYS, BODY_BYTES
 from broker.web.app import build
+from broker.web.common.frame import ALWAYS, BODY_BYTES
+from broker.web.public import registry
 from tests.world import world
 
 pytestmark = pytest.mark.asyncio

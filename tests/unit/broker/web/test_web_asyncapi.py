@@ -6,7 +6,7 @@ import httpx2
 import pytest
 from fastapi import FastAPI
 
-from broker.web import asyncapi as served
+from broker.web.public import asyncapi as served
 from schemas import asyncapi, catalogue
 
 pytestmark = pytest.mark.asyncio

@@ -8,8 +8,8 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from broker.web import documentation
-from broker.web.problems import problem
+from broker.web.common.problems import problem
+from broker.web.public import documentation
 from schemas.errors import Refused
 from schemas.messages import table
 

@@ -8,12 +8,12 @@ import httpx2
 import pytest
 import pytest_asyncio
 
-from broker import observe
 from broker.log.sql import SqlLog
-from broker.serving import Role, Serving
+from broker.observability import observe
+from broker.runtime.serving import Role, Serving
 from broker.store import migrate
-from broker.web import health
 from broker.web.app import build
+from broker.web.public import health
 from schemas import cloudevents
 from schemas import topics as names
 from schemas.envelope import SignedDeclaration
@@ -159,7 +159,7 @@ async def test_a_process_that_has_not_begun_or_is_ending_sends_others_away(askin
 
 
 async def test_what_a_loop_waits_for_is_told_with_its_sentences_in_the_language_asked_for(asking: Asking) -> None:
-    from broker.turns import Turn, trouble
+    from broker.runtime.turns import Turn, trouble
 
     done = Turn(troubles=[trouble(None, Unavailable("store.locked")), trouble(CAF, Unavailable("table.away"))])
     asking.serving._tell(asking.serving._beginning, done)

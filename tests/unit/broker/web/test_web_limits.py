@@ -2,9 +2,9 @@
 
 import pytest
 
-from broker.web import limits
-from broker.web.limits import Quota
-from broker.web.proxies import UNKNOWN, Proxies
+from broker.web.common import limits
+from broker.web.common.limits import Quota
+from broker.web.common.proxies import UNKNOWN, Proxies
 from schemas.errors import Refused
 from tests.world import Clock
 

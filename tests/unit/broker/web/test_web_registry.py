@@ -13,7 +13,7 @@ from confluent_kafka.schema_registry.error import SchemaRegistryError
 from confluent_kafka.serialization import MessageField, SerializationContext
 from fastapi import FastAPI
 
-from broker.web import registry
+from broker.web.public import registry
 from schemas import avro, catalogue
 from schemas.catalogue import EventSchema
 from schemas.confluent import frame, registry_id, unframe

@@ -12,8 +12,9 @@ import pytest
 import pytest_asyncio
 
 from broker.settings.choices import load
-from broker.web import connections, server
-from broker.web.connections import Connection
+from broker.web import server
+from broker.web.common import connections
+from broker.web.common.connections import Connection
 
 pytestmark = pytest.mark.asyncio
 

@@ -12,14 +12,14 @@ from fastapi import FastAPI
 from sqlalchemy import insert
 
 from broker.keys.memory import MemoryKeys
-from broker.ledger import Ledger
-from broker.openings import Openings
-from broker.said import Said
+from broker.ledger.openings import Openings
+from broker.ledger.said import Said
+from broker.ledger.sequencer import Ledger
 from broker.store.engine import Store
 from broker.store.tables import ledger_entries, meta, metadata
 from broker.transparency.audits import audit_log
 from broker.transparency.export import export
-from broker.web import transparency
+from broker.web.public import transparency
 from schemas import merkle
 from schemas.names import Instant
 from schemas.signing import Algorithm, PrivateKey

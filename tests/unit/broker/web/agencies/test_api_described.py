@@ -18,10 +18,10 @@ from schemathesis.specs.openapi import checks
 from broker.directory.succession import NewKey
 from broker.shapes import uuid_of
 from broker.web.agencies.app import PREFIX, describe, describe_oauth
-from broker.web.agencies.bodies import b64u
 from broker.web.agencies.described import operations
 from broker.web.agencies.examples import DECLARATION, DELIVERY, EXAMPLES, SUBSCRIPTION, WEBHOOK
 from broker.web.agencies.waiting import Waiting
+from broker.web.common.bodies import b64u
 from connectors.contract import Rejected
 from connectors.renewal import Renewal, Told
 from schemas.directory import Directory

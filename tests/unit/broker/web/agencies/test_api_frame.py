@@ -8,10 +8,10 @@ import httpx2
 import pytest
 from structlog.testing import capture_logs
 
-from broker.web.agencies import frame
 from broker.web.agencies.app import BODIES, PREFIX, describe, written
-from broker.web.agencies.frame import ALWAYS, BODY_BYTES
 from broker.web.agencies.tokens import FORM
+from broker.web.common import frame
+from broker.web.common.frame import ALWAYS, BODY_BYTES
 from schemas.messages import table
 from tests.unit.broker.web.agencies.calls import Served
 from tests.world import CAF, DAY
@@ -160,7 +160,7 @@ async def test_a_fault_of_the_program_shows_nothing_but_that_it_happened(
         raise ZeroDivisionError(CANARY)
 
     caf, said = await served.caller(CAF), []
-    monkeypatch.setattr("broker.backlog.of", broken)
+    monkeypatch.setattr("broker.flow.backlog.of", broken)
     monkeypatch.setattr(frame, "logger", lambda: SimpleNamespace(error=lambda event, **_: said.append(event)))
     response = await caf.asks("GET", "/v1/status")
 

@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from broker.access.credentials import Scope
-from broker.hosting import agency_of
+from broker.runtime.hosting import agency_of
 from connectors.client import Client
 from connectors.contract import Agency
 from connectors.ends import Ends

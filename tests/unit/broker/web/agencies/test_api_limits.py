@@ -10,8 +10,8 @@ import pytest
 import pytest_asyncio
 
 from broker.access.credentials import Scope
-from broker.web.agencies.bodies import b64u
 from broker.web.app import build
+from broker.web.common.bodies import b64u
 from tests.clients import Client
 from tests.unit.broker.web.agencies.calls import Served
 from tests.unit.broker.web.agencies.test_api_tokens import FORM, KIND

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select
 
 from broker.store.tables import declarations
-from broker.web.agencies.bodies import b64u
+from broker.web.common.bodies import b64u
 from schemas import signing
 from schemas.facts import FactKind
 from schemas.intake_receipt import RECEIPT_TYPE

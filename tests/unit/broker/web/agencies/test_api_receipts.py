@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from broker.web.agencies.bodies import b64u
+from broker.web.common.bodies import b64u
 from schemas import receipt
 from schemas.errors import Refused
 from schemas.facts import FactKind

@@ -8,10 +8,10 @@ import httpx2
 import pytest
 from sqlalchemy import func, select
 
-from broker.answers import HOURS, LEASE_MS, Answer, Answers, Claim
+from broker.access.idempotency import HOURS, LEASE_MS, Answer, Answers, Claim
 from broker.store.access_tables import kept_answers
 from broker.store.tables import submissions
-from broker.web.agencies.bodies import b64u
+from broker.web.common.bodies import b64u
 from schemas.errors import Refused, Unavailable
 from tests.unit.broker.web.agencies.calls import Caller, Served
 from tests.world import CAF, ELISE, MOVED, PORTAL, World
@@ -122,7 +122,7 @@ async def test_what_is_kept_of_one_administration_is_bounded_and_the_oldest_goes
     served: Served, monkeypatch: pytest.MonkeyPatch, name: str, most: int
 ) -> None:
     answers, clock = served.here.home.answers, served.here.clock
-    monkeypatch.setattr(f"broker.answers.{name}", most, raising=False)
+    monkeypatch.setattr(f"broker.access.idempotency.{name}", most, raising=False)
     for party in (CAF, PORTAL):
         for number in range(5):
             claim = await answers.claim(party, str(number), b"r" * 32)

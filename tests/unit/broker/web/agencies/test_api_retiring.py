@@ -5,7 +5,7 @@ from uuid import UUID
 
 import pytest
 
-from broker.web.agencies.bodies import b64u
+from broker.web.common.bodies import b64u
 from schemas.catalogue import RETIREMENTS, Retirement
 from schemas.names import Instant
 from tests.unit.broker.web.agencies.calls import Served

@@ -11,8 +11,8 @@ from fastapi import FastAPI
 from broker.access.credentials import Scope
 from broker.web.agencies.app import PREFIX, ROUTES
 from broker.web.agencies.examples import EXAMPLES, PUBLIC
-from broker.web.agencies.frame import ALWAYS
-from broker.web.agencies.strict import StrictRoute
+from broker.web.common.frame import ALWAYS
+from broker.web.common.strict import StrictRoute
 from tests.unit.broker.web.agencies.calls import Served
 from tests.world import CAF, CPAM, FAMILY, MOVED, PORTAL
 

@@ -1,0 +1,1 @@
+"""Epochs: the keys that are renewed and destroyed because time passes, and the books that say which there are."""

@@ -1,0 +1,237 @@
+"""Desk: a source that is hosted here declares through the same bytes as any other; and the dry run before it does.
+
+Refuses: what the source's side refuses (a wrong field, by its pointer) and what the intake refuses.
+Keeps: the dry run asks the very function that the router will ask, so what it shows is what will happen under the same
+consents; it writes nothing. What is said again under an id of the caller's is the same envelope for `answers.HOURS`:
+sealed and signed once, and kept before it is handed in.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from broker.access.idempotency import Answer, Answers
+from broker.directory.lookup import Lookup
+from broker.flow.arrived import Accepted
+from broker.flow.intake import Intake
+from broker.keys.keyring import Keyring
+from broker.people.identity import Identity
+from broker.people.pivot import PivotIdentity
+from broker.ports import Clock, Entropy
+from broker.store.engine import Store
+from broker.store.rows.macs import RowMacs
+from consent import registry
+from consent.explain import Line, dry_run
+from consent.grant import Grant
+from consent.policy import DeclarationFacts
+from schemas import avro, values
+from schemas.catalogue import Catalogue, EventSchema
+from schemas.declaration import Source, declare
+from schemas.errors import Refused, Unavailable
+from schemas.names import DeclarationId, EventType, Instant, PartyId, SchemaId, SubjectRef, uuid7
+from schemas.territories import territories_of
+
+_HANDED_IN: Final = 202
+
+
+@dataclass(frozen=True, slots=True)
+class DryRun:
+    """What would happen: the facts that decide, and one line for each subscription that may want to hear."""
+
+    facts: DeclarationFacts
+    lines: tuple[Line, ...]
+
+
+class Desk:
+    """The source's side of an administration hosted here."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        lookup: Lookup,
+        keyring: Keyring,
+        identity: Identity,
+        catalogue: Catalogue,
+        intake: Intake,
+        answers: Answers,
+        macs: RowMacs,
+        lifetime_ms: int,
+        token_ms: int,
+        clock: Clock,
+        entropy: Entropy,
+    ) -> None:
+        self._store = store
+        self._lookup = lookup
+        self._keyring = keyring
+        self._identity = identity
+        self._catalogue = catalogue
+        self._intake = intake
+        self._answers = answers
+        self._macs = macs
+        self._lifetime_ms = lifetime_ms
+        self._token_ms = token_ms
+        self._clock = clock
+        self._entropy = entropy
+
+    def subject(self, record: Mapping[str, Any]) -> SubjectRef:
+        """Whom a record is about. Raises Refused `desk.no-subject`, `identity.*`, with a pointer under `/subject`."""
+        person = record.get("subject")
+        if not isinstance(person, Mapping):
+            raise Refused("desk.no-subject", "/subject")
+        try:
+            return self._identity.reference(pivot_of(person))
+        except Refused as fault:
+            raise fault.under("/subject") from None
+
+    def token(self, source: PartyId, record: Mapping[str, Any]) -> tuple[bytes, Instant]:
+        """A token that this source alone can put into its declarations about this person, and when it expires.
+
+        Raises as `subject`.
+        """
+        expires_at = Instant(self._clock() + self._token_ms)
+        return self._identity.token(self.subject(record), source, expires_at), expires_at
+
+    async def explain(self, source: PartyId, event_type: EventType, record: Mapping[str, Any]) -> DryRun:
+        """Who would get what, and who would get nothing and why; nothing is written. Raises as `declare`."""
+        event = self._catalogue.by_type(event_type)
+        at = self._clock()
+        values.check(event, record, at)
+        subject = self.subject(record)
+        territories = territories_of(event, record)
+        facts = DeclarationFacts(
+            declaration_id=DeclarationId(uuid7(at, self._entropy(10))),
+            source=source,
+            event_type=event_type,
+            schema=event.schema.id,
+            field_names=event.names,
+            territories=territories,
+            uses_territories=event.uses_territories,
+        )
+        async with self._store.read() as tx:
+            subscriptions = await self._lookup.candidates(tx, event_type, territories)
+            found = await registry.for_routing(tx.conn, [subject], event_type)
+        grants = [one for one in found if isinstance(one, Grant)]
+        return DryRun(facts, tuple(dry_run(facts, subscriptions, grants, at)))
+
+    async def declare(
+        self,
+        source: PartyId,
+        event_type: EventType,
+        record: Mapping[str, Any],
+        *,
+        corrects: DeclarationId | None = None,
+        declaration_id: DeclarationId | None = None,
+    ) -> Accepted:
+        """Sign, seal and hand in one declaration.
+
+        Raises Refused with a pointer into the record: `avro.*`, `values.*`, `identity.*`, `directory.*`; and what the
+        intake refuses. Raises Unavailable: hand in again with the same `declaration_id`.
+        """
+        if declaration_id is not None:
+            return await self._once(source, event_type, record, corrects, declaration_id)
+        return await self._intake.accept(await self.envelope(source, event_type, record, corrects=corrects))
+
+    async def _once(
+        self,
+        source: PartyId,
+        event_type: EventType,
+        record: Mapping[str, Any],
+        corrects: DeclarationId | None,
+        of: DeclarationId,
+    ) -> Accepted:
+        """The same bytes for the same content: then the intake answers as the first time. What is refused is forgotten,
+        so that its id is free for what is right. Raises Refused `intake.id-reused` for other content.
+        """
+        event = self._catalogue.by_type(event_type)
+        values.check(event, record)
+        original = None if corrects is None else corrects.hex()
+        asked = self._macs.asked([source, event.schema.id.hex(), original, _written(event, record)])
+        try:
+            claim = await self._answers.claim(source, f"\x00desk/{of.hex()}", asked)
+        except Refused as fault:
+            reused = fault.code == "api.idempotency-reused"
+            raise (Refused("intake.id-reused", "/payload/declaration_id") if reused else fault) from None
+        if isinstance(claim, Answer):
+            return await self._intake.accept(claim.body)
+        try:
+            envelope = await self.envelope(source, event_type, record, corrects=corrects, declaration_id=of)
+        except (Refused, Unavailable):
+            await self._answers.release(claim)
+            raise
+        await self._answers.keep(claim, Answer(_HANDED_IN, "{}", envelope))
+        # Crash here: sent again, these bytes are handed in, for the first time or again.
+        try:
+            return await self._intake.accept(envelope)
+        except Refused:
+            await self._answers.forget(claim)
+            raise
+
+    async def envelope(
+        self,
+        source: PartyId,
+        event_type: EventType,
+        record: Mapping[str, Any],
+        *,
+        corrects: DeclarationId | None = None,
+        declaration_id: DeclarationId | None = None,
+        schema: SchemaId | None = None,
+    ) -> bytes:
+        """The signed and sealed envelope, not handed in; by the type's newest schema, or by `schema`.
+
+        Raises as `declare`, and `catalogue.unknown-schema`.
+        """
+        event: EventSchema = self._catalogue.by_type(event_type) if schema is None else self._catalogue.by_id(schema)
+        subject = self._subject_of(event, record)
+        at = self._clock()
+        async with self._store.read() as tx:
+            directory = await self._lookup.directory(tx)
+        signed = declare(
+            Source(source, self._keyring.signers(directory, source, at), directory.policy(source, at)),
+            event,
+            record,
+            subject_token=self._identity.token(subject, source, Instant(at + self._token_ms)),
+            gate=directory.current_sealing_key(directory.broker, at),
+            at=at,
+            lifetime_ms=self._lifetime_ms,
+            declaration_id=declaration_id or DeclarationId(uuid7(at, self._entropy(10))),
+            entropy=self._entropy,
+            corrects=corrects,
+        )
+        return signed.encode()
+
+    def _subject_of(self, event: EventSchema, record: Mapping[str, Any]) -> SubjectRef:
+        """Whom a record is about; one that is wrong is refused with the words of the dry run, which reads it first."""
+        try:
+            return self.subject(record)
+        except Refused:
+            values.check(event, record)
+            raise
+
+
+def pivot_of(person: Mapping[str, Any]) -> PivotIdentity:
+    """The pivot identity of a `subject` record. Raises Refused `desk.no-subject` when a part is missing or of another
+    type.
+    """
+    try:
+        return PivotIdentity(
+            family_name=_text(person["family_name"]),
+            given_names=tuple(_text(name) for name in person["given_names"]),
+            birthdate=_text(person["birthdate"]),
+            gender=_text(person["gender"]),
+            birthplace=_text(person["birthplace"] or ""),
+            birthcountry=_text(person["birthcountry"]),
+        )
+    except (KeyError, TypeError):
+        raise Refused("desk.no-subject") from None
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _written(event: EventSchema, record: Mapping[str, Any]) -> str:
+    """A record as its bytes, in hexadecimal: what is said twice is the same, however it was spelled."""
+    return avro.encode(event.schema, record).hex()

@@ -1,0 +1,324 @@
+"""Intake: take a source's envelope, check it, keep it durably, answer with a signed receipt.
+
+Refuses: what fails a numbered check, with its code and the field's pointer, and an entry that names no citizen and no
+value.
+Keeps: what was answered with a receipt is in the log; the same declaration sent again gets the same receipt; the same
+id with other bytes is refused.
+Source: docs/architecture.md, steps 2 to 4; docs/protocol.md, sections 4 and 7.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from hashlib import sha256
+from typing import Final
+
+from broker.directory.lookup import Lookup
+from broker.flow.arrived import (
+    Accepted,
+    Before,
+    Checked,
+    Declined,
+    Decoded,
+    Ended,
+    Found,
+    Kept,
+    Submission,
+    Verified,
+    by_key,
+    decoded,
+    routed_of,
+    submitted,
+)
+from broker.flow.forgotten import too_old
+from broker.flow.router import TOPIC
+from broker.keys.keyring import Keyring
+from broker.ledger.recorder import Recorder
+from broker.observability import spans, tracing
+from broker.observability.crashpoints import mark
+from broker.observability.observe import logger
+from broker.people.identity import Identity
+from broker.ports import Clock, Log, Outgoing
+from broker.store.bell import declared_in
+from broker.store.engine import Store, Transaction
+from broker.store.rows.macs import RowMacs
+from broker.store.tables import submissions
+from schemas.catalogue import Catalogue
+from schemas.directory import Directory
+from schemas.envelope import VerifiedDeclaration, verify_declaration
+from schemas.errors import Refused
+from schemas.facts import FactKind
+from schemas.intake_receipt import IntakeReceipt
+from schemas.names import DeclarationId, Instant, PartyId, Reason, SubjectRef
+from schemas.signing import PrivateKey
+
+_DAY_MS: Final = 86_400_000
+_HOUR_MS: Final = 3_600_000
+_REASONS: Final = {
+    "envelope.payload-type": Reason.INVALID_SIGNATURE,
+    "intake.id-reused": Reason.REPLAYED,
+    "intake.id-too-old": Reason.STALE,
+    "intake.issued-too-long-ago": Reason.STALE,
+    "directory.not-entitled": Reason.NOT_ENTITLED,
+    "manifest.too-late": Reason.STALE,
+    "manifest.ahead": Reason.STALE,
+}
+_FAMILIES: Final = {
+    "signing": Reason.INVALID_SIGNATURE,
+    "directory": Reason.INVALID_SIGNATURE,
+    "manifest": Reason.INVALID_SIGNATURE,
+    "identity": Reason.UNKNOWN_SUBJECT,
+}
+
+
+class Intake:
+    """Where declarations come in. It may be called concurrently, from any number of processes."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        log: Log,
+        lookup: Lookup,
+        identity: Identity,
+        keyring: Keyring,
+        catalogue: Catalogue,
+        recorder: Recorder,
+        macs: RowMacs,
+        party: PartyId,
+        kept_ms: int,
+        age_ms: int,
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self._log = log
+        self._lookup = lookup
+        self._identity = identity
+        self._keyring = keyring
+        self._catalogue = catalogue
+        self._recorder = recorder
+        self._macs = macs
+        self._party = party
+        self._kept_ms = kept_ms
+        self._age_ms = age_ms
+        self._clock = clock
+
+    async def accept(self, envelope: bytes) -> Accepted:
+        """Check, keep, answer. Durable once it returns.
+
+        Raises Refused with the code and pointer of the check that failed. Raises Unavailable: nothing is known to be
+        kept, send the same bytes again.
+        """
+        (answer,) = await self.accept_all([envelope])
+        if isinstance(answer, Refused):
+            raise answer
+        return answer
+
+    async def accept_all(self, envelopes: Sequence[bytes], sender: PartyId | None = None) -> list[Accepted | Refused]:
+        """Each on its own merits, kept together: an answer for each, in order. Raises Unavailable, as `accept`.
+
+        `sender`, where it is known who hands them in: what another source has signed is refused.
+        """
+        return await self._accept(envelopes, sender, told=True)
+
+    async def take_all(self, envelopes: Sequence[bytes], sender: PartyId) -> list[Accepted | Refused]:
+        """As `accept_all`, for who reads them from where they can be read again: each refusal is the caller's to enter,
+        with `record_refusals`, in the transaction that moves on.
+        """
+        return await self._accept(envelopes, sender, told=False)
+
+    def record_refusals(
+        self, tx: Transaction, refused: Iterable[tuple[bytes, Refused]], at: Instant, sender: PartyId | None = None
+    ) -> None:
+        """One entry for each reason, whatever a batch held: how many, SHA-256 of what came, and from whom.
+
+        Of several, `detail` is SHA-256 of their digests in the order in which they came.
+        """
+        by_reason: dict[Reason, list[bytes]] = {}
+        for digest, fault in refused:
+            by_reason.setdefault(reason_of(fault), []).append(digest)
+        for reason, digests in by_reason.items():
+            detail = digests[0] if len(digests) == 1 else sha256(b"".join(digests)).digest()
+            self._recorder.record(
+                tx, FactKind.REFUSED, at, actor=sender, reason=reason, count=len(digests), detail=detail
+            )
+
+    async def _accept(
+        self, envelopes: Sequence[bytes], sender: PartyId | None, *, told: bool
+    ) -> list[Accepted | Refused]:
+        at = self._clock()
+        arrived = [decoded(envelope, sender) for envelope in envelopes]
+        ended = await self._write_down(await self._find(arrived), at, sender, told=told)
+        waiting = [one for one in ended if isinstance(one, Kept) and one.before is not Before.EFFECTS]
+        headers = _headers()
+        records = [Outgoing(_order_key(one.submission.subject), one.decoded.envelope, headers) for one in waiting]
+        for partition in {place.partition for place in await self._log.append_all(TOPIC, records)}:
+            self._store.bell.ring(declared_in(partition))
+        if waiting:
+            mark("intake.appended")
+            # Crash here: in the log, and routed; the source has no receipt and sends again: the same receipt, no
+            # effect.
+            self._say([one.submission for one in waiting], at)
+        return [one.accepted() if isinstance(one, Kept) else one.fault for one in ended]
+
+    def _say(self, some: Sequence[Submission], at: Instant) -> None:
+        """What is durable now, with the trace id that everything after it will have."""
+        for one in some:
+            of, source, event_type = one.declaration_id, one.source, one.event_type
+            trace = tracing.CURRENT.get() or tracing.TraceId.of(of)
+            logger().info("intake.accepted", declaration=of, source=source, event_type=event_type, trace_id=trace)
+            until = self._clock()
+            spans.ended("intake.accepted", trace, at, until, declaration=of, source=source, event_type=event_type)
+
+    async def _find(self, arrived: Sequence[Decoded | Declined]) -> Sequence[Found]:
+        """What was written down before under the same source and id, and whether it was routed.
+
+        An earlier row proves nothing until its bytes are compared: whoever sends the very bytes that were verified
+        gets the receipt again, also when a key or a token has ended meanwhile.
+        """
+        async with self._store.glance() as tx:
+            before = await submitted(tx, self._macs, [one.key[1] for one in arrived if isinstance(one, Decoded)])
+        found = [
+            _same(one, before[one.key], Before.ROW) if isinstance(one, Decoded) and one.key in before else one
+            for one in arrived
+        ]
+        repeated = [one.key[1] for one in found if isinstance(one, Kept)]
+        if not repeated:
+            return found
+        async with self._store.glance() as tx:
+            routed = await routed_of(tx, repeated)
+        return [
+            replace(one, before=Before.EFFECTS) if isinstance(one, Kept) and one.key in routed else one for one in found
+        ]
+
+    def _verify_new(self, found: Sequence[Found], at: Instant, directory: Directory) -> Sequence[Checked]:
+        return [self._verify(one, at, directory) if isinstance(one, Decoded) else one for one in found]
+
+    def _verify(self, one: Decoded, at: Instant, directory: Directory) -> Verified | Declined:
+        try:
+            self._check_id(one.key[1], at)
+            declaration = verify_declaration(one.signed, directory, self._catalogue, at)
+            self._check_age(declaration.manifest.issued_at, at)
+            return Verified(one, declaration, self._subject(declaration, at))
+        except Refused as fault:
+            return Declined(one.digest, fault)
+
+    def _check_id(self, declaration_id: DeclarationId, at: Instant) -> None:
+        """An id of a time of which nothing is kept may have been used: it would be the same one twice."""
+        if too_old(declaration_id, Instant(at - self._kept_ms)):
+            raise Refused("intake.id-too-old", "/payload/declaration_id", days=self._kept_ms // _DAY_MS)
+
+    def _check_age(self, issued_at: Instant, at: Instant) -> None:
+        """What is dated back is judged by a directory of then. The router does not ask: it judges as of the receipt."""
+        if issued_at < at - self._age_ms:
+            hours, limit = (at - issued_at) // _HOUR_MS, self._age_ms // _HOUR_MS
+            raise Refused("intake.issued-too-long-ago", "/payload/issued_at", hours=hours, limit=limit)
+
+    def _subject(self, declaration: VerifiedDeclaration, at: Instant) -> SubjectRef:
+        try:
+            return self._identity.resolve(declaration.signed.slip.subject_token, declaration.manifest.source, at)
+        except Refused as fault:
+            raise fault.under("/slip/subject_token") from None
+
+    async def _write_down(
+        self, found: Sequence[Found], at: Instant, sender: PartyId | None, *, told: bool
+    ) -> Sequence[Ended]:
+        """Write the intent before the act, and every refusal where it is to be told here, in one transaction.
+
+        Signatures are verified before it, so that nobody waits for them, and again if another directory is in force by
+        then: a key may have been revoked meanwhile, as of an instant before ours. What we answer for is judged by the
+        router and by `fsck` as it was here.
+        """
+        ended: list[Ended] = [one for one in found if not isinstance(one, Decoded)]
+        if len(ended) == len(found) and not (told and any(isinstance(one, Declined) for one in ended)):
+            return ended
+        directory = await self._lookup.at_hand(self._store)
+        checked = self._verify_new(found, at, directory)
+        async with self._store.begin() as tx:
+            in_force = await self._lookup.in_force(tx)
+            if in_force is not directory:
+                checked = self._verify_new(found, at, in_force)
+            ended = await self._write(tx, checked, at, self._keyring.signer(in_force, self._party, at))
+            if told:
+                declined = [(one.digest, one.fault) for one in ended if isinstance(one, Declined)]
+                self.record_refusals(tx, declined, at, sender)
+            mark("intake.written-down")
+            # Crash here: written down or not, it is in no log, and the source has no receipt: it sends the same again.
+        return ended
+
+    async def _write(self, tx: Transaction, checked: Sequence[Checked], at: Instant, signer: PrivateKey) -> list[Ended]:
+        """What waits for its row is written before a correction, whose original may be among it."""
+        ended: list[Ended] = []
+        ahead: list[Checked] = []
+        for one in checked:
+            if isinstance(one, Verified) and one.declaration.manifest.corrects is not None:
+                ended += await self._insert(tx, ahead, at, signer)
+                ahead = [await self._check_correction(tx, one, one.declaration.manifest.corrects, at)]
+            else:
+                ahead.append(one)
+        return ended + await self._insert(tx, ahead, at, signer)
+
+    async def _insert(self, tx: Transaction, some: Sequence[Checked], at: Instant, signer: PrivateKey) -> list[Ended]:
+        """A row for each that is verified, new or there by now: somebody was faster, or the batch holds it twice."""
+        new = [one for one in some if isinstance(one, Verified)]
+        rows = [one.written(at, _receipt(one.declaration, at, self._party, signer)).row(self._macs) for one in new]
+        rows.sort(key=lambda row: row["declaration_id"])  # two batches that share ids do not wait in a circle
+        made = by_key(await tx.insert_all_new(submissions, rows, *submissions.c))
+        there = await submitted(tx, self._macs, [one.key[1] for one in new if one.key not in made])
+        ended: list[Ended] = []
+        for one in some:
+            if not isinstance(one, Verified):
+                ended.append(one)
+            elif one.key in made:
+                there[one.key] = made.pop(one.key)
+                ended.append(_same(one.decoded, there[one.key], Before.NOTHING))
+            else:
+                ended.append(_same(one.decoded, there.get(one.key), Before.ROW))
+        return ended
+
+    async def _check_correction(
+        self, tx: Transaction, one: Verified, corrects: DeclarationId, at: Instant
+    ) -> Verified | Declined:
+        """A correction corrects what the same source declared, of the same type, about the same citizen."""
+        original = (await submitted(tx, self._macs, [corrects])).get((one.key[0], corrects))
+        if original is None and too_old(corrects, Instant(at - self._kept_ms)):
+            fault = Refused("intake.original-gone", "/payload/corrects", days=self._kept_ms // _DAY_MS)
+            return Declined(one.decoded.digest, fault)
+        about = (one.subject, one.declaration.manifest.event_type)
+        if original is None or (original.subject, original.event_type) != about:
+            return Declined(one.decoded.digest, Refused("intake.unknown-original", "/payload/corrects"))
+        return one
+
+
+def reason_of(fault: Refused) -> Reason:
+    """What the ledger says about a refusal: a family of reasons, never the details."""
+    return _REASONS.get(fault.code) or _FAMILIES.get(fault.code.partition(".")[0], Reason.INVALID_ENVELOPE)
+
+
+def _headers() -> Mapping[str, bytes]:
+    """The caller's trace goes with the record; without one the router finds the same id by itself."""
+    trace = tracing.CURRENT.get()
+    return {} if trace is None else {tracing.HEADER: trace.header}
+
+
+def _same(one: Decoded, earlier: Submission | None, before: Before) -> Kept | Declined:
+    """Kept, if what has the id is these bytes of this source.
+
+    An id is one declaration's, whoever made it: the ids of its deliveries are derived from it, and a citizen follows by
+    it.
+    """
+    if earlier is None or earlier.envelope_digest != one.digest:
+        return Declined(one.digest, Refused("intake.id-reused", "/payload/declaration_id"))
+    return Kept(one, earlier, before)
+
+
+def _order_key(subject: SubjectRef) -> bytes:
+    """The log's key: one for each citizen, so that their declarations stay in order; tells nothing to who reads the
+    log.
+    """
+    return sha256(b"unefois/log-key/v1\x00" + subject).digest()[:16]
+
+
+def _receipt(verified: VerifiedDeclaration, at: Instant, broker: PartyId, signer: PrivateKey) -> bytes:
+    """What the source keeps: the broker says that it has this manifest since this instant."""
+    manifest = verified.manifest
+    return IntakeReceipt(broker, manifest.source, manifest.declaration_id, verified.digest, at).sign(signer)

@@ -1,0 +1,358 @@
+"""Mailbox: each agency's deliveries, handed out in order for each citizen, kept until they are acknowledged or parked.
+
+Refuses: to hand out a citizen's next delivery while one before it is on its way, or what its recipient has paused; an
+acknowledgement without a release.
+Keeps: a leased delivery comes again when its lease has run out and its back-off has passed, whoever asks; one tried too
+often is parked with its reason, never dropped; the same acknowledgement twice changes nothing.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Final
+
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Integer,
+    and_,
+    bindparam,
+    case,
+    exists,
+    func,
+    or_,
+    select,
+    tuple_,
+    update,
+)
+
+from broker.flow.deliveries import (
+    ACTIVE,
+    Delivery,
+    DeliveryState,
+    Stage,
+    fetch,
+    in_states,
+    load_own,
+    mailbox_lock,
+    reading,
+    record,
+)
+from broker.flow.steps import NONE, Ledgered
+from broker.ledger.recorder import Recorder
+from broker.observability.crashpoints import mark
+from broker.observability.observe import RowName, logger
+from broker.store.engine import Transaction
+from broker.store.tables import dead_letters, deliveries, paused_subscriptions
+from consent.asking import one_of
+from schemas.errors import Refused
+from schemas.facts import FactKind
+from schemas.names import DeliveryId, GrantId, Instant, PartyId, Reason
+
+PULL_BYTES: Final = 8 * 1_048_576
+"""What the deliveries of one pull may weigh together, as they are locked; a single one may weigh more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a lease lasts, how often to try, how long to wait between: doubling from `first_ms` to `most_ms`.
+
+    An agency that says nothing is waited for like one that asks to wait: 48 attempts are nine days, not 48 leases.
+    """
+
+    lease_ms: int = 60_000
+    attempts: int = 48
+    first_ms: int = 5_000
+    most_ms: int = 6 * 3_600_000
+
+    def wait_ms(self, attempts: int) -> int:
+        """Milliseconds between the n-th attempt (from 1) and the next one."""
+        return min(self.most_ms, self.first_ms << min(max(attempts - 1, 0), 40))
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Why an agency, or the mailbox itself, gives a delivery up: a code for the operator, a reason for the citizen."""
+
+    code: str
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """The agency's system is away: a code for the operator; `after_ms`, where it names one, is the least to wait."""
+
+    code: str
+    after_ms: int | None = None
+
+
+End = Rejection | Later | None
+"""What an agency says of a delivery; None: applied."""
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A delivery that may be handed out, and the grant that whoever hands it out locks first."""
+
+    id: DeliveryId
+    grant_id: GrantId
+
+
+def _free() -> ColumnElement[bool]:
+    """What may be handed out to `to` at the instant `now`: due, not under a lease, not paused, and first in line for
+    its citizen among what is not paused.
+    """
+    paused = select(paused_subscriptions.c.subscription)
+    now: BindParameter[int] = bindparam("now")
+    before = deliveries.alias("before")  # declared before, whenever it was planned: a resumed one comes late
+    return and_(
+        deliveries.c.recipient == bindparam("to"),
+        in_states(ACTIVE),
+        deliveries.c.available_at <= now,
+        deliveries.c.subscription.not_in(paused),
+        or_(deliveries.c.lease_until.is_(None), deliveries.c.lease_until <= now),
+        ~exists().where(
+            before.c.recipient == deliveries.c.recipient,
+            before.c.subject == deliveries.c.subject,
+            tuple_(before.c.declaration, before.c.seq) < tuple_(deliveries.c.declaration, deliveries.c.seq),
+            before.c.state.in_(sorted(state.value for state in ACTIVE)),
+            before.c.subscription.not_in(paused),
+        ),
+    )
+
+
+_MOST: Final = bindparam("most", type_=Integer)
+_FREE: Final = reading(_free()).limit(_MOST)
+_DUE: Final = (
+    select(deliveries.c.id, deliveries.c.grant_id, func.length(deliveries.c.locked).label("size"))
+    .where(_free())
+    .order_by(deliveries.c.seq)
+    .limit(_MOST)
+)
+_STILL_FREE: Final = reading(_free(), one_of(deliveries.c.id, "ids"))
+
+_LEASED: Final = {
+    "attempts": deliveries.c.attempts + 1,
+    "lease_until": bindparam("until"),
+    "available_at": bindparam("due"),
+    "handed_at": bindparam("now"),
+}
+_THESE: Final = update(deliveries).where(one_of(deliveries.c.id, "ids"))
+_OPENED: Final = _THESE.values(**_LEASED, state=DeliveryState.RELEASED.value, released_at=bindparam("now"))
+_ENDED: Final = _THESE.values(
+    state=bindparam("ended"),
+    lease_until=None,
+    done_at=bindparam("now"),
+    code=bindparam("why"),
+    reason=bindparam("told"),
+)
+_HANDED: Final = _THESE.values(
+    **_LEASED,
+    state=case(
+        (deliveries.c.state == DeliveryState.PENDING.value, DeliveryState.HANDED.value), else_=deliveries.c.state
+    ),
+)
+
+
+class Mailbox:
+    """The queues of all agencies, inside the caller's transaction."""
+
+    def __init__(self, recorder: Recorder, ledgered: Ledgered, patience: Patience) -> None:
+        self._recorder = recorder
+        self._ledgered = ledgered
+        self._patience = patience
+
+    async def ready(self, tx: Transaction, recipient: PartyId, limit: int, at: Instant) -> list[Delivery]:
+        """Up to `limit` deliveries that wait to be handed out, without leasing them."""
+        return await _not_paused(tx, await fetch(tx, _FREE, {"to": recipient, "now": at, "most": limit}))
+
+    async def due(self, tx: Transaction, recipient: PartyId, limit: int, at: Instant) -> list[Due]:
+        """The same as far as `claim` needs to know: one question, and little comes back. At least one, and no more than
+        PULL_BYTES of them: what is answered is in memory, here and there.
+        """
+        rows = list(await tx.execute(_DUE, {"to": recipient, "now": at, "most": limit}))
+        weights = accumulate(row.size for row in rows)
+        fit = sum(1 for weight in weights if weight <= PULL_BYTES)
+        return [Due(DeliveryId(row.id), GrantId(row.grant_id)) for row in rows[: max(1, fit)]]
+
+    async def claim(self, tx: Transaction, recipient: PartyId, due: Sequence[Due], at: Instant) -> list[Delivery]:
+        """Those of these that may still be handed out, for a caller that holds the mailbox's lock and goes on with
+        `hand_out`. What was tried too often is parked instead, and not returned.
+        """
+        free = await fetch(tx, _STILL_FREE, {"to": recipient, "now": at, "ids": [one.id for one in due]})
+        return await self._not_worn_out(tx, await _not_paused(tx, free), at)
+
+    async def hand_out(self, tx: Transaction, claimed: Sequence[Delivery], at: Instant, *, opened: bool) -> None:
+        """Under a lease from now on; `opened`: with its keys, so that it can be acknowledged."""
+        if not claimed:
+            return
+        lease, waits = self._patience.lease_ms, defaultdict[int, list[DeliveryId]](list)
+        for delivery in claimed:  # the wait goes on from here: what is silent for a lease is not asked every lease
+            waits[max(lease, self._patience.wait_ms(delivery.attempts + 1))].append(delivery.id)
+        for wait, ids in waits.items():
+            told = {"ids": ids, "now": at, "until": at + lease, "due": at + wait}
+            await tx.execute(_OPENED if opened else _HANDED, told)
+        mark("mailbox.handed-out")
+        # Crash here: nobody was answered, and the transaction is gone.
+
+    async def lease(self, tx: Transaction, recipient: PartyId, limit: int, at: Instant) -> list[Delivery]:
+        """Hand out up to `limit` deliveries without their keys, which their recipient asks for later."""
+        await tx.lock_exclusive([mailbox_lock(recipient)])
+        leased = await self._not_worn_out(tx, await self.ready(tx, recipient, limit, at), at)
+        await self.hand_out(tx, leased, at, opened=False)
+        return leased
+
+    async def _not_worn_out(self, tx: Transaction, found: Sequence[Delivery], at: Instant) -> list[Delivery]:
+        """Those that may be tried once more; the others are parked."""
+        left = []
+        for delivery in found:
+            if delivery.attempts >= self._patience.attempts:
+                code = delivery.code or "mailbox.attempts-exhausted"
+                await self.park(tx, delivery, Rejection(code, Reason.PARKED), at)
+            else:
+                left.append(delivery)
+        return left
+
+    async def hold(self, tx: Transaction, recipient: PartyId, ids: Sequence[DeliveryId], until: Instant) -> None:
+        """These, leased before, lie where their recipient finds them, and are not handed out again before `until`.
+
+        One that ended meanwhile, or that the consent took back, stays as it is.
+        """
+        await tx.lock_exclusive([mailbox_lock(recipient)])
+        await tx.execute(update(deliveries).where(_still(ids)).values(lease_until=until, available_at=until))
+        mark("mailbox.held")
+        # Crash here: the short lease runs out, and they are handed out once more.
+
+    async def give_back(self, tx: Transaction, recipient: PartyId, ids: Sequence[DeliveryId]) -> None:
+        """They could not be handed out, for no reason of theirs: due at once, and that attempt does not count."""
+        await tx.lock_exclusive([mailbox_lock(recipient)])
+        values = {"attempts": deliveries.c.attempts - 1, "lease_until": None, "available_at": deliveries.c.handed_at}
+        await tx.execute(update(deliveries).where(_still(ids), deliveries.c.attempts > 0).values(values))
+        mark("mailbox.given-back")
+        # Crash here: the lease runs out by itself, and one attempt of many is spent.
+
+    async def acknowledge(
+        self, tx: Transaction, recipient: PartyId, ends: Mapping[DeliveryId, End], at: Instant
+    ) -> dict[DeliveryId, Refused]:
+        """Record the ends of deliveries; the same end again changes nothing, and Later nothing of what has ended.
+
+        Returns those that cannot be, each with its Refused: `mailbox.unknown-delivery` (another agency's is as
+        unknown as one that never was), `mailbox.not-released`, `mailbox.already-applied`, `mailbox.not-handed`.
+        """
+        await tx.lock_exclusive([mailbox_lock(recipient)])
+        found = await load_own(tx, recipient, list(ends))
+        steps = await self._ledgered.of(tx, [one for one in found.values() if _news(ends[one.id], one)])
+        refused: dict[DeliveryId, Refused] = {}
+        applied = []
+        for of, end in ends.items():
+            fault = _why_not(end, found.get(of))
+            if fault is None and _news(end, found[of]) and not steps.get(of, NONE).left:
+                logger().error("mailbox.never-released", delivery=of, recipient=recipient)
+                fault = Refused("mailbox.not-released", "/delivery")
+            if fault is not None:
+                refused[of] = fault
+                continue
+            delivery = found[of]
+            if isinstance(end, Later):
+                await self._put_off(tx, delivery, end, at)
+            elif _news(end, delivery):
+                applied.append(delivery)
+            elif end is not None and delivery.state is not DeliveryState.REJECTED:
+                await self._reject(tx, delivery, end, at)
+        await self._apply(tx, applied, at)
+        return refused
+
+    async def _apply(self, tx: Transaction, applied: Sequence[Delivery], at: Instant) -> None:
+        if not applied:
+            return
+        await self._finish(tx, applied, DeliveryState.APPLIED, at)
+        for delivery in applied:
+            record(tx, self._recorder, FactKind.APPLIED, delivery, at, actor=delivery.recipient)
+
+    async def _reject(self, tx: Transaction, delivery: Delivery, why: Rejection, at: Instant) -> None:
+        """The agency cannot take it: it waits among the dead letters."""
+        await self._finish(tx, [delivery], DeliveryState.REJECTED, at, why)
+        self._bury(tx, delivery, why, at)
+        record(tx, self._recorder, FactKind.REJECTED, delivery, at, actor=delivery.recipient, reason=why.reason)
+
+    async def _put_off(self, tx: Transaction, delivery: Delivery, later: Later, at: Instant) -> None:
+        """Take the lease back and wait, once for each lease. Tried too often, it is parked."""
+        if delivery.state not in ACTIVE or delivery.lease_until is None:
+            return
+        if delivery.attempts >= self._patience.attempts:
+            await self.park(tx, delivery, Rejection(later.code, Reason.PARKED), at)
+            return
+        wait = max(later.after_ms or 0, self._patience.wait_ms(delivery.attempts))
+        await tx.execute(
+            update(deliveries)
+            .where(deliveries.c.seq == delivery.seq)
+            .values(lease_until=None, available_at=at + min(wait, self._patience.most_ms), code=later.code)
+        )
+        mark("mailbox.later")
+        # Crash here: the lease runs out by itself, and the delivery comes again, only without the reason.
+
+    async def park(self, tx: Transaction, delivery: Delivery, why: Rejection, at: Instant) -> None:
+        """Set a delivery aside with its reason; the citizen's next one goes on. The caller holds the mailbox's lock."""
+        await self._finish(tx, [delivery], DeliveryState.PARKED, at, why)
+        self._bury(tx, delivery, why, at)
+        record(tx, self._recorder, FactKind.REJECTED, delivery, at, reason=why.reason)
+
+    async def _finish(
+        self,
+        tx: Transaction,
+        ended: Sequence[Delivery],
+        state: DeliveryState,
+        at: Instant,
+        why: Rejection | None = None,
+    ) -> None:
+        values = {
+            "ended": state.value,
+            "now": at,
+            "why": why.code if why is not None else None,
+            "told": why.reason.value if why is not None else None,
+        }
+        await tx.execute(_ENDED, {"ids": [delivery.id for delivery in ended], **values})
+        mark("mailbox.finished")
+        # Crash here: neither the state nor the ledger entry exists; the agency acknowledges again.
+
+    def _bury(self, tx: Transaction, delivery: Delivery, why: Rejection, at: Instant) -> None:
+        letter = {"stage": Stage.DELIVERY.value, "delivery": delivery.id, "reason": why.reason.value, "code": why.code}
+        tx.add(dead_letters, {**letter, "attempts": delivery.attempts, "at": at})
+
+
+async def _not_paused(tx: Transaction, free: Sequence[Delivery]) -> list[Delivery]:
+    """Those whose recipient has not paused what they are planned for, as the journal of endings knows it: a pause whose
+    row is gone is a pause.
+    """
+    ended = await tx.endings()
+    paused = {one.subscription for one in free if ended.ended(paused_subscriptions.name, one.subscription)}
+    for subscription in paused:
+        logger().error("endings.row-contradicts", row=RowName.of(paused_subscriptions.name, subscription))
+    return [one for one in free if one.subscription not in paused]
+
+
+def _still(ids: Sequence[DeliveryId]) -> ColumnElement[bool]:
+    """Those of these that are on their way. By their ids alone, as in `load_own`."""
+    return and_(deliveries.c.id.in_(ids), in_states(ACTIVE))
+
+
+def _news(end: End, delivery: Delivery) -> bool:
+    """Whether the ledger is going to say that it was applied."""
+    return end is None and delivery.state is not DeliveryState.APPLIED
+
+
+def _why_not(end: End, delivery: Delivery | None) -> Refused | None:
+    """Why an acknowledgement cannot be taken, or None."""
+    if delivery is None:
+        return Refused("mailbox.unknown-delivery", "/delivery")
+    if isinstance(end, Later):
+        return Refused("mailbox.not-handed", "/delivery") if delivery.handed_at is None else None
+    if end is None:
+        return Refused("mailbox.not-released", "/delivery") if delivery.released_at is None else None
+    if delivery.state is DeliveryState.APPLIED:
+        return Refused("mailbox.already-applied", "/delivery")
+    taken_back = delivery.state is DeliveryState.WITHHELD and delivery.released_at is not None
+    mine = delivery.state is DeliveryState.REJECTED or (delivery.state in ACTIVE and delivery.handed_at is not None)
+    mine = mine or taken_back
+    return None if mine else Refused("mailbox.not-handed", "/delivery")

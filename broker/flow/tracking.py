@@ -1,0 +1,148 @@
+"""Tracking: how far each declaration is with each administration, in the words of a citizen and of an operator.
+
+Refuses: to show a value; it has none.
+Keeps: every subscription that was asked has its line, those that got nothing too, with the reason.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from sqlalchemy import select
+
+from broker.flow.deliveries import Delivery, DeliveryState, load
+from broker.store.engine import Store
+from broker.store.tables import declarations, deliveries, submissions, withholdings
+from schemas.catalogue import Catalogue
+from schemas.errors import Refused
+from schemas.names import (
+    DeclarationId,
+    DeliveryId,
+    EventType,
+    GrantId,
+    Instant,
+    ManifestDigest,
+    PartyId,
+    Purpose,
+    Reason,
+    SchemaId,
+)
+from schemas.release import indices
+
+
+class Progress(Enum):
+    """What a citizen reads: Transmise, Reçue, En cours, Traitée, Refusée; and Retenue for what was not allowed."""
+
+    SENT = "sent"
+    RECEIVED = "received"
+    IN_PROGRESS = "in-progress"
+    DONE = "done"
+    REFUSED = "refused"
+    WITHHELD = "withheld"
+
+
+_PROGRESS = {
+    DeliveryState.PENDING: Progress.SENT,
+    DeliveryState.HANDED: Progress.RECEIVED,
+    DeliveryState.RELEASED: Progress.IN_PROGRESS,
+    DeliveryState.APPLIED: Progress.DONE,
+    DeliveryState.REJECTED: Progress.REFUSED,
+    DeliveryState.PARKED: Progress.REFUSED,
+    DeliveryState.WITHHELD: Progress.WITHHELD,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One administration's line: which fields, under which grant, since when; `reason` where it got nothing."""
+
+    recipient: PartyId
+    purpose: Purpose
+    progress: Progress
+    fields: tuple[str, ...]
+    since: Instant
+    reason: Reason | None
+    code: str | None
+    delivery: DeliveryId | None
+    grant: GrantId | None
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """One declaration: `routed_at` is None while it waits in the log."""
+
+    declaration_id: DeclarationId
+    source: PartyId
+    event_type: EventType | None
+    digest: ManifestDigest | None
+    corrects: DeclarationId | None
+    received_at: Instant
+    routed_at: Instant | None
+    steps: tuple[Step, ...]
+
+
+class Tracking:
+    """Reads the progress of declarations."""
+
+    def __init__(self, store: Store, catalogue: Catalogue) -> None:
+        self._store = store
+        self._catalogue = catalogue
+
+    async def track(self, declaration_id: DeclarationId) -> Track:
+        """Where a declaration stands with everybody. Raises Refused `tracking.unknown`."""
+        async with self._store.read() as tx:
+            row = (
+                await tx.execute(select(declarations).where(declarations.c.declaration_id == declaration_id))
+            ).first()
+            if row is None:
+                waiting = (
+                    await tx.execute(select(submissions).where(submissions.c.declaration_id == declaration_id))
+                ).first()
+                if waiting is None:
+                    raise Refused("tracking.unknown", "/id")
+                received = Instant(waiting.received_at)
+                return Track(declaration_id, PartyId(waiting.source), None, None, None, received, None, ())
+            planned = await load(tx, deliveries.c.declaration == row.seq)
+            held = (await tx.execute(select(withholdings).where(withholdings.c.declaration == row.seq))).all()
+        steps = [self._step(delivery, SchemaId(row.schema_id)) for delivery in planned]
+        steps += [
+            Step(
+                recipient=PartyId(one.recipient),
+                purpose=Purpose(one.purpose),
+                progress=Progress.WITHHELD,
+                fields=(),
+                since=Instant(one.at),
+                reason=Reason(one.reason),
+                code=None,
+                delivery=None,
+                grant=None,
+                attempts=0,
+            )
+            for one in held
+        ]
+        return Track(
+            declaration_id=declaration_id,
+            source=PartyId(row.source),
+            event_type=EventType(row.event_type),
+            digest=ManifestDigest(row.manifest_digest),
+            corrects=DeclarationId(row.corrects) if row.corrects is not None else None,
+            received_at=Instant(row.received_at),
+            routed_at=Instant(row.routed_at),
+            steps=tuple(sorted(steps, key=lambda step: (step.recipient, step.purpose, step.since))),
+        )
+
+    def _step(self, delivery: Delivery, schema: SchemaId) -> Step:
+        names = self._catalogue.by_id(schema).names
+        times = (delivery.done_at, delivery.released_at, delivery.handed_at)
+        return Step(
+            recipient=delivery.recipient,
+            purpose=delivery.purpose,
+            progress=_PROGRESS[delivery.state],
+            fields=tuple(names[index] for index in indices(delivery.fields, len(names))),
+            since=next((time for time in times if time is not None), delivery.planned_at),
+            reason=delivery.reason,
+            code=delivery.code,
+            delivery=delivery.id,
+            grant=delivery.grant_id,
+            attempts=delivery.attempts,
+        )

@@ -1,0 +1,1 @@
+"""Lab: for administrations that try. Nothing of the machine imports it."""

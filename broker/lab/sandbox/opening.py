@@ -1,0 +1,170 @@
+"""Opening: makes a sandbox: a home in a folder, everybody enrolled and subscribed, a token, the agency's own file.
+
+    <folder>/home/          the broker
+    <folder>/agency.json    what the administration needs: address, token, its private keys; only its owner reads it
+
+Refuses: a folder that holds another home than a sandbox's; a type that the administration cannot receive.
+Keeps: whatever the environment says of another home does not count here; a named folder is opened again as it was left.
+"""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from broker.access.credentials import Scope
+from broker.directory.parties import Enrolment
+from broker.directory.reading import Party, PartyKind
+from broker.lab.sandbox import news
+from broker.lab.sandbox.clock import MovedClock
+from broker.lab.sandbox.playground import SOURCE, Playground, Wanted
+from broker.settings.choices import Settings, load
+from broker.setup import bootstrap as founding
+from broker.setup import wiring
+from broker.setup.wiring import Home, system_clock
+from schemas.errors import Refused
+from schemas.hpke import Suite
+from schemas.names import EventType, Instant, PartyId
+
+FILE: Final = "agency.json"
+ADDRESS: Final = "1 place de l'Exemple, 00000 Exemple"
+LEGAL_REFERENCE: Final = "sandbox"
+TOKEN_DAYS: Final = 30
+POLICY: Final = 1
+
+Json = dict[str, Any]
+
+
+@asynccontextmanager
+async def opened(folder: Path, wanted: Wanted, listen: str, aged_ms: int = 0) -> AsyncIterator[Playground]:
+    """A sandbox in this folder, new or as it was left. `aged_ms`: how old a new one and its keys are, so that
+    the clock can go back. Raises Refused `sandbox.*`, `settings.*`, `subscribing.*`.
+    """
+    chosen = settings_of(folder, listen)
+    _prepare(folder, chosen.keys_folder)
+    clock = MovedClock(system_clock)
+    clock.set(-aged_ms)
+    await founding.create_home(chosen, clock)
+    async with wiring.open_home(chosen, clock, events=news.events()) as home:
+        await enrol(home, wanted)
+        clock.set(0)
+        yield Playground(home, clock, wanted)
+
+
+def _prepare(folder: Path, keys: Path) -> None:
+    if folder.exists() and any(folder.iterdir()) and not keys.is_dir():
+        raise Refused("sandbox.folder", file=str(folder))
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def settings_of(folder: Path, listen: str) -> Settings:
+    """Everything that an environment could say of another home is said here, so that it does not count."""
+    home = folder / "home"
+    return load(
+        home=home,
+        database_url=f"sqlite+aiosqlite:///{home / 'unefois.db'}",
+        keys_folder=home / "keys",
+        log="sql",
+        log_partitions=1,
+        listen=listen,
+        party="urn:unefois:sandbox-broker",
+        name="Unefois, bac à sable",
+        address=ADDRESS,
+        contact="sandbox@unefois.example",
+        ledger_origin="unefois.example/sandbox",
+        signature_policy=POLICY,
+        hpke_suite=Suite.X25519,
+        api_tokens=True,
+        clock_trust_days=36_600,  # here it is moved on purpose
+        retry_first_seconds=1,
+        requests_per_minute=0,  # they count by the clock, which goes back here
+        address_requests_per_minute=0,
+    )
+
+
+async def enrol(home: Home, wanted: Wanted) -> None:
+    """The source and the administration, with its subscriptions, where they are missing. Raises Refused."""
+    async with home.store.read() as tx:
+        known = {party.id for party in await home.lookup.parties(tx)}
+        subscribed = {(one.recipient, one.event_type) for one in (await home.lookup.subscriptions_by_id(tx)).values()}
+    every = tuple(dict.fromkeys(one.event_type for one in home.catalogue))
+    if SOURCE not in known:
+        party = _party(home, SOURCE, "Source d'essai", PartyKind.PORTAL)
+        await home.parties.enrol(Enrolment(party, POLICY, None, every))
+    if wanted.party not in known:
+        party = _party(home, wanted.party, "Administration à l'essai", PartyKind.ADMINISTRATION)
+        await home.parties.enrol(Enrolment(party, POLICY, wanted.suite, every))
+    for event_type in wanted.types:
+        if (wanted.party, event_type) not in subscribed:
+            await _subscribe(home, wanted, event_type)
+
+
+def _party(home: Home, party: PartyId, name: str, kind: PartyKind) -> Party:
+    return Party(
+        id=party,
+        name=name,
+        sector="sandbox",
+        kind=kind,
+        address=ADDRESS,
+        contact="nobody: this is a sandbox",  # no letter goes out, whatever mail server an environment names
+        retention="none: nobody here is real",
+        created_at=home.clock(),
+    )
+
+
+async def _subscribe(home: Home, wanted: Wanted, event_type: EventType) -> None:
+    async with home.store.begin() as tx:
+        asked = await home.subscribing.ask(
+            tx,
+            home.entropy(16),
+            recipient=wanted.party,
+            event_type=event_type,
+            purpose=wanted.purpose,
+            fields=wanted.asked(event_type),
+            territories=None,
+        )
+        await home.subscribing.approve(tx, asked.id, LEGAL_REFERENCE, home.clock())
+
+
+async def token_of(play: Playground) -> str:
+    """A new token of the administration, with every right. Raises Refused `credentials.*`."""
+    home, at = play.home, play.clock()
+    async with home.store.begin() as tx:
+        issued = await home.credentials.issue(
+            tx, play.wanted.party, tuple(Scope), expires_at=Instant(at + TOKEN_DAYS * 86_400_000), at=at
+        )
+    return issued.token
+
+
+async def agency_of(play: Playground, url: str, token: str) -> Json:
+    """What the administration needs to know. Private keys of people who do not exist, in clear on purpose."""
+    home, party = play.home, play.wanted.party
+    async with home.store.read() as tx:
+        pinned = await home.lookup.directory(tx)
+    sealing = home.keyring.recipient(pinned, party).values()
+    signing = home.keyring.signers(pinned, party, play.clock())
+    return {
+        "url": url,
+        "token": token,
+        "party": party,
+        "broker": home.party,
+        "policy": POLICY,
+        "sealing_keys": [
+            {"suite": key.suite.name.lower(), "kid": key.kid.hex(), "private": key.to_raw().hex()} for key in sealing
+        ],
+        "signing_keys": [
+            {"algorithm": key.algorithm.name.lower(), "kid": key.kid.hex(), "private": key.to_raw().hex()}
+            for key in signing
+        ],
+    }
+
+
+async def write_agency(play: Playground, path: Path, url: str, token: str) -> None:
+    """The agency's file, whole or not at all, for its owner's eyes."""
+    told = json.dumps(await agency_of(play, url, token), indent=1) + "\n"
+    new = path.with_suffix(".new")
+    new.unlink(missing_ok=True)
+    new.touch(mode=0o600)
+    new.write_text(told, "utf-8")
+    new.replace(path)

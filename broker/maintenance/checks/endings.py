@@ -1,0 +1,123 @@
+"""Endings checks: no row contradicts the journal of endings, and the ledger is the one that was signed last.
+
+A row that says less than the journal was put back: by whoever can write into the database, by a restore, by a replica
+that had not seen everything. It opens nothing, for the journal is obeyed, and it is told here: `endings.contradicted`.
+
+What the journal said last may not be in the rows yet: a process was killed between the two. The records after the one
+that the rows are known to hold (`completing.completed`) are therefore told apart: `endings.behind`. Whoever writes that
+number down in the database changes the name of the finding, and is found all the same.
+"""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import Row, Table, select
+
+from broker.access.revoking import row_key
+from broker.directory import reading
+from broker.ended import Ended, Ending, key_of
+from broker.flow import ended_grants
+from broker.flow.backfill import DESTROYED, REVOKED
+from broker.maintenance.checks.finding import Finding
+from broker.maintenance.completing import completed
+from broker.store.engine import Transaction
+from broker.store.tables import paused_subscriptions, publishing_rights, signature_policies, subscriptions
+from consent import rows
+from consent.asking import one_of
+from consent.grant import Grant
+from consent.policy import SubscriptionStatus
+from consent.tables import grants
+from schemas.errors import Fault
+
+_LATER: Final = "not in the row yet; the next start, or `unefois endings replay`, completes it: "
+_AT_ONCE: Final = 500
+_HEADS: Final = select(grants).where(one_of(grants.c.id, "ids"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Journal:
+    """What has ended, and up to which record the rows are known to hold it."""
+
+    ended: Ended
+    completed: int
+
+    def finding(self, table: str, key: bytes, place: str, wrong: str) -> Finding:
+        """What to say of a row that says less than the newest record of its object."""
+        if self.ended.number(table, key) > self.completed:
+            return Finding("endings.behind", place, _LATER + wrong)
+        return Finding("endings.contradicted", place, wrong)
+
+
+async def check(tx: Transaction, standing: Fault | None) -> AsyncIterator[Finding]:
+    """Every check of the rows against the journal. `standing`: what is wrong with the ledger's mark, if anything."""
+    journal = _Journal(await tx.endings(), await completed(tx))
+    if standing is not None:
+        yield Finding("ledger.stands-still", "ledger_checkpoints", f"nothing is signed or released: {standing.code}")
+    async for finding in _grants(tx, journal):
+        yield finding
+    for table in REVOKED:
+        for row in await tx.execute(select(table)):
+            key = row_key(table, row)
+            told = journal.ended.newest(table.name, key)
+            if told is not None and not _since(row.revoked_at, told, "revoked_at"):
+                wrong = "the journal says since when it is revoked"
+                yield journal.finding(table.name, key, _place(table, row), wrong)
+    async for finding in _directory(tx, journal):
+        yield finding
+    for table in DESTROYED:
+        for row in await tx.execute(select(table).where(table.c.destroyed_at.is_(None))):
+            key = row_key(table, row)
+            if journal.ended.ended(table.name, key):
+                yield journal.finding(table.name, key, _place(table, row), "the journal says that it was destroyed")
+
+
+async def _grants(tx: Transaction, journal: _Journal) -> AsyncIterator[Finding]:
+    ids = [told.key for told in journal.ended.of(ended_grants.TABLE)]
+    for at in range(0, len(ids), _AT_ONCE):
+        for row in await tx.execute(_HEADS, {"ids": ids[at : at + _AT_ONCE]}):
+            grant = rows.read(row)
+            if isinstance(grant, Grant) and ended_grants.last_word(journal.ended, grant) is not None:
+                wrong = "the journal knows a later version, or another one"
+                yield journal.finding(ended_grants.TABLE, grant.id, f"grants/{grant.id.hex()}", wrong)
+
+
+async def _directory(tx: Transaction, journal: _Journal) -> AsyncIterator[Finding]:
+    async for finding in _rights_and_policies(tx, journal):
+        yield finding
+    paused = {bytes(row.subscription) for row in await tx.execute(select(paused_subscriptions))}
+    for row in await tx.execute(select(subscriptions)):
+        one = reading.subscription_of(row)
+        if one.status is not SubscriptionStatus.APPROVED:
+            continue
+        if journal.ended.ended(subscriptions.name, one.id, reading.approved_since(one)):
+            wrong = "the journal says that this approval has ended"
+            yield journal.finding(subscriptions.name, one.id, _place(subscriptions, row), wrong)
+        pause = journal.ended.newest(paused_subscriptions.name, one.id)
+        if pause is not None and (pause.least > 0) is not (one.id in paused):
+            place = f"paused_subscriptions/{one.id.hex()}"
+            yield journal.finding(paused_subscriptions.name, one.id, place, "the journal says otherwise")
+
+
+async def _rights_and_policies(tx: Transaction, journal: _Journal) -> AsyncIterator[Finding]:
+    for row in await tx.execute(select(publishing_rights)):
+        key = key_of(row.party, row.event_type, row.valid_from)
+        told = journal.ended.newest(publishing_rights.name, key)
+        if told is not None and not _since(row.valid_to, told, "valid_to"):
+            place = _place(publishing_rights, row)
+            yield journal.finding(publishing_rights.name, key, place, "the journal says when it ended")
+    policies = {(row.party, row.valid_from): row.policy for row in await tx.execute(select(signature_policies))}
+    for told in journal.ended.of(signature_policies.name):
+        act = told.told
+        if policies.get((act["party"], act["valid_from"])) != act["policy"]:
+            place = f"signature_policies/{act['party']}"
+            yield journal.finding(signature_policies.name, told.key, place, "the journal knows a later policy")
+
+
+def _since(there: int | None, told: Ending, name: str) -> bool:
+    return there is not None and there <= told.told[name]
+
+
+def _place(table: Table, row: Row[tuple[object, ...]]) -> str:
+    key = row_key(table, row)
+    return f"{table.name}/{key.decode() if key.isascii() and key.decode().isprintable() else key.hex()}"

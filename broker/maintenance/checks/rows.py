@@ -1,0 +1,51 @@
+"""Row checks: every row that grants power has the broker's seal, and what the machine writes at every declaration has
+its MAC. One without counts for nothing: somebody lost a right, or somebody tried to take one; the other checks say
+whether the ledger knows of it. A waiting entry's MAC is looked at on the walk over the ledger.
+"""
+
+from collections.abc import AsyncIterator, Iterable, Iterator
+from typing import Any
+
+from sqlalchemy import Row, select
+
+from broker.maintenance.checks.finding import Finding
+from broker.maintenance.checks.parts import Part
+from broker.store.engine import Transaction
+from broker.store.rows.layouts import LAYOUTS, written_key
+from broker.store.rows.macs import RowMacs
+from broker.store.rows.seals import RowVerifier
+from broker.webhooks.endpoints import Status
+from consent.tables import metadata
+
+
+async def check(tx: Transaction, verifier: RowVerifier) -> AsyncIterator[Finding]:
+    """Every row of every table of `layouts`. A webhook that ended has lost its seal with its end."""
+    for name in LAYOUTS:
+        for row in await tx.execute(select(metadata.tables[name])):
+            if name == "webhooks" and row.status == Status.ENDED.value and row.seal is None:
+                continue
+            if not verifier.holds(name, row._mapping):
+                place = f"{name}/{written_key(name, row._mapping)}"
+                yield Finding(
+                    "rows.unsigned", place, "the broker did not sign this row as it is: it counts for nothing"
+                )
+
+
+def check_macs(part: Part, macs: RowMacs) -> Iterator[Finding]:
+    """Every submission, declaration and delivery of a part."""
+    yield from submitted(part.of("submissions"), macs)
+    for row in part.of("declarations"):
+        if not macs.holds("declarations", row._mapping):
+            yield Finding("declarations.mac", f"declarations/{row.seq}", "the broker did not write this row as it is")
+    for row in part.of("deliveries"):
+        if row.mac is not None and not macs.holds("deliveries", row._mapping):  # none in a home from before
+            place = f"deliveries/{bytes(row.id).hex()}"
+            yield Finding("deliveries.mac", place, "the broker did not give this delivery this tag")
+
+
+def submitted(rows: Iterable[Row[Any]], macs: RowMacs) -> Iterator[Finding]:
+    """These submissions."""
+    for row in rows:
+        if not macs.holds("submissions", row._mapping):
+            place = f"submissions/{bytes(row.declaration_id).hex()}"
+            yield Finding("submissions.mac", place, "the broker did not write this row as it is")

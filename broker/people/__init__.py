@@ -1,0 +1,1 @@
+"""People: the one place that knows what a reference stands for."""

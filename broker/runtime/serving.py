@@ -1,0 +1,349 @@
+"""Serving: the roles of a broker that runs for good, alone or in many processes side by side.
+
+    router       routes its share of the partitions        connectors   writes into the systems of agencies hosted here
+    ledger       upkeep, and the order of the ledger        notify       tells agencies that deliveries wait
+    relay        puts deliveries on agencies' topics        intake       takes declarations from sources' topics
+    api          answers over HTTP, and nothing else        all          every one of them
+
+Refuses: to die of what passes. A database or a log that is away means waiting, longer each time, and saying so; only a
+contradiction of our own state stops everything.
+Keeps: each loop's step may be killed anywhere and done again. Asked to stop, each loop ends the step that it has begun,
+and the ledger is ordered once more. How many processes there are of a role changes nothing but how fast it goes.
+"""
+
+import asyncio
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import partial
+from typing import Any, Final
+
+from broker.flow.offsets import LostOwnership
+from broker.flow.router import TOPIC
+from broker.observability.measures import TURN
+from broker.runtime import turns
+from broker.runtime.hosting import Hosted
+from broker.runtime.members import Members
+from broker.runtime.rounds import Rounds, Step
+from broker.runtime.turns import Trouble, Turn
+from broker.setup import preflight as surroundings
+from broker.setup.wiring import Home
+from broker.store.bell import DECLARED, PLANNED, declared_in, planned_for
+from schemas.errors import Unavailable
+from schemas.names import PartyId
+
+IDLE_MS: Final = (25, 1000)
+"""The wait after a step that moved nothing: it doubles from the first to the second."""
+ORDER_SECONDS: Final = 0.2
+"""From one checkpoint to the next, when there is always more to order."""
+KEEP_SECONDS: Final = 1
+"""From one look at what is due because time passed to the next."""
+TROUBLE_MS: Final = (500, 5_000)
+"""The wait after a step that met trouble, likewise; up to half of it less by chance, so that not all come at once."""
+
+
+class Role(Enum):
+    """What a process is for."""
+
+    ALL = "all"
+    ROUTER = "router"
+    LEDGER = "ledger"
+    CONNECTORS = "connectors"
+    NOTIFY = "notify"
+    RELAY = "relay"
+    INTAKE = "intake"
+    API = "api"
+
+
+_NEEDED: Final = {
+    Role.ALL: surroundings.NEEDED,
+    Role.ROUTER: frozenset({"read", "describe"}),
+    Role.API: frozenset({"write", "describe"}),
+    Role.INTAKE: frozenset({"write", "describe"}),
+}
+
+
+def needed(role: Role) -> frozenset[str]:
+    """What a role does with the log: `read`, `write`; every one of them looks how long it is (`describe`)."""
+    return _NEEDED.get(role, frozenset({"describe"}))
+
+
+@dataclass(slots=True)
+class Loop:
+    """One thing that is done again and again. `trouble` is what its last step met, for whoever asks how we are."""
+
+    role: Role
+    party: PartyId | None
+    step: Callable[[Turn], Coroutine[Any, Any, None]]
+    bells: Callable[[], Collection[str]] = frozenset
+    """What rings now when there may be something to do."""
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    trouble: tuple[Trouble, ...] = ()
+    wait_ms: int = 0
+    pace: float = 0
+    """Seconds from the beginning of one step to the next, at least: what comes meanwhile is done together."""
+    rounds: Rounds | None = None
+    """Of many administrations, each of which waits by itself when it is in trouble."""
+
+
+Heard = Callable[[Role, Turn], None]
+"""Gets each turn that moved something, and each trouble once for as long as it lasts."""
+
+
+class Serving:
+    """The loops of one process, from `run` until `stop` is set."""
+
+    def __init__(
+        self,
+        home: Home,
+        role: Role,
+        agencies: Sequence[Hosted],
+        stop: asyncio.Event,
+        heard: Heard,
+        *,
+        sandbox: bool = False,
+    ) -> None:
+        """`sandbox`: nobody relies on what it says, whoever hears of it."""
+        self.role = role
+        self._sandbox = sandbox
+        self._seen = asyncio.Event()
+        self._home = home
+        self._stop = stop
+        self._heard = heard
+        self._members = Members(home.store, home.clock, home.entropy)
+        self._declared = frozenset({DECLARED})
+        """The bells of the partitions that are ours, as far as we know: before that, of all."""
+        self._beginning = Loop(role, None, _nothing)
+        self._loops = self._made(role, agencies)
+
+    @property
+    def begun(self) -> bool:
+        """Whether the database has been seen to be ours: before that nothing is done."""
+        return self._seen.is_set()
+
+    async def until_begun(self, seconds: float) -> bool:
+        """Wait for that, so long at most. Returns whether it is so."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._seen.wait(), seconds)
+        return self.begun
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it was asked to stop: what has begun is being finished."""
+        return self._stop.is_set()
+
+    @property
+    def troubles(self) -> tuple[Trouble, ...]:
+        """What the broker itself is in now, of all loops; an agency's own trouble is not ours."""
+        return tuple(one for loop in (self._beginning, *self._loops) for one in loop.trouble if one.party is None)
+
+    async def run(self) -> None:
+        """Until asked to stop, and what was begun is done. Raises Refused at the start only; Corrupt at any time."""
+        awakening = asyncio.create_task(self._awaken())
+        try:
+            await self._begin()
+            if self.begun:
+                await self._all()
+        finally:
+            awakening.cancel()
+
+    async def _begin(self) -> None:
+        """Until the database is there, and is seen to be ours. Raises Refused `store.*`: waiting would not mend it."""
+        loop = self._beginning
+        while not (self.begun or self.stopping):
+            done = Turn()
+            try:
+                await surroundings.check(self._home)
+                if not self._sandbox:
+                    await surroundings.check_name(self._home)
+                await surroundings.check_log(self._home, needed(self.role))
+                self._seen.set()
+            except Unavailable as fault:
+                done.troubles.append(turns.trouble(None, fault))
+            self._tell(loop, done)
+            if not self.begun:
+                await self._wait(loop, done)
+
+    async def _all(self) -> None:
+        tasks = [asyncio.create_task(self._repeat(loop), name=loop.role.value) for loop in self._loops]
+        tasks.append(asyncio.create_task(self._until_stopped()))
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        self._stop.set()  # one of them met a contradiction: the others end what they are at
+        await asyncio.wait(tasks)
+        for task in tasks:
+            task.result()
+        await self._last()
+
+    async def _until_stopped(self) -> None:
+        await self._stop.wait()
+
+    async def _last(self) -> None:
+        """What others would have to wait for, or find undone."""
+        done = Turn()
+        if self.role in {Role.ALL, Role.ROUTER}:
+            await turns.attempt(done, None, self._members.leave())
+        if self.role in {Role.ALL, Role.NOTIFY}:
+            await turns.attempt(done, None, turns.finish_webhooks(self._home, done))
+        if self.role in {Role.ALL, Role.LEDGER}:
+            await turns.attempt(done, None, turns.sequence_unfinished(self._home, done))
+        if done.moved:
+            self._heard(Role.LEDGER, done)
+
+    async def _awaken(self) -> None:
+        """Nobody sleeps through the end."""
+        await self._stop.wait()
+        for loop in (self._beginning, *self._loops):
+            loop.wake.set()
+
+    async def _repeat(self, loop: Loop) -> None:
+        heard: Collection[str] = frozenset()
+        with ExitStack() as hearing:
+            while not self.stopping:
+                if (bells := loop.bells()) != heard:
+                    hearing.close()
+                    for name in bells:
+                        hearing.enter_context(self._home.store.bell.heard(name, loop.wake))
+                    heard = bells
+                await self._once(loop)
+
+    async def _once(self, loop: Loop) -> None:
+        """One step, and the wait that it asks for."""
+        done, began = Turn(), asyncio.get_running_loop().time()
+        await turns.attempt(done, loop.party, loop.step(done))
+        if done.moved or done.troubles:
+            TURN.labels(loop.role.value).observe(asyncio.get_running_loop().time() - began)
+        self._tell(loop, done)
+        if done.moved:
+            self._stir(loop)
+        await self._wait(loop, done)
+        await self._paced(loop.pace - (asyncio.get_running_loop().time() - began))
+
+    async def _paced(self, seconds: float) -> None:
+        """Unless asked to stop."""
+        if seconds > 0:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), seconds)
+
+    def _tell(self, loop: Loop, done: Turn) -> None:
+        """A trouble that lasts is told once."""
+        news = {(one.party, one.code) for one in done.troubles} - {(one.party, one.code) for one in loop.trouble}
+        loop.trouble = tuple(done.troubles)
+        if done.moved or news:
+            self._heard(loop.role, done)
+
+    def _stir(self, mover: Loop) -> None:
+        """What one has moved, the next may go on with at once."""
+        for loop in self._loops:
+            if loop is not mover and (loop.rounds is not None or not loop.trouble):
+                loop.wake.set()
+
+    async def _wait(self, loop: Loop, done: Turn) -> None:
+        if done.moved and (loop.rounds is not None or not done.troubles):
+            loop.wait_ms = 0
+            return
+        held_up = bool(done.troubles) and loop.rounds is None
+        first, most = TROUBLE_MS if held_up else IDLE_MS
+        loop.wait_ms = min(most, max(first, loop.wait_ms * 2))
+        sooner = self._home.entropy(1)[0] / 512 if held_up else 0
+        try:
+            awaited = self._stop if done.troubles else loop.wake  # who is in trouble is not hurried by what comes in
+            await asyncio.wait_for(awaited.wait(), loop.wait_ms * (1 - sooner) / 1000)
+            loop.wait_ms = 0
+        except TimeoutError:
+            pass
+        if not self.stopping:
+            loop.wake.clear()
+
+    # ── the steps ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _made(self, role: Role, agencies: Sequence[Hosted]) -> list[Loop]:
+        witnessed, mails = bool(self._home.settings.witnesses), self._home.settings.mail_server is not None
+        made = {
+            Role.ROUTER: [Loop(Role.ROUTER, None, self._route, lambda: self._declared)],
+            Role.LEDGER: [
+                Loop(Role.LEDGER, None, partial(turns.sequence, self._home), pace=ORDER_SECONDS),
+                Loop(Role.LEDGER, None, partial(turns.keep, self._home), pace=KEEP_SECONDS),
+                *([Loop(Role.LEDGER, None, partial(turns.cosign, self._home))] if witnessed else []),
+            ],
+            Role.CONNECTORS: [
+                Loop(Role.CONNECTORS, one.party, partial(self._deliver, one), _always(planned_for(one.party)))
+                for one in agencies
+            ],
+            Role.NOTIFY: [
+                Loop(
+                    Role.NOTIFY,
+                    None,
+                    partial(turns.tell_webhooks, self._home, stopping=lambda: self.stopping),
+                    _always(PLANNED),
+                ),
+                *([Loop(Role.NOTIFY, None, partial(turns.mail, self._home))] if mails else []),
+                *(
+                    Loop(Role.NOTIFY, one.party, partial(turns.tell, self._home, one), _always(planned_for(one.party)))
+                    for one in agencies
+                    if one.notify is not None
+                ),
+            ],
+            Role.RELAY: [self._for_each(Role.RELAY, self._home.relay.relay, self._relay, _always(PLANNED))],
+            Role.INTAKE: [self._for_each(Role.INTAKE, self._home.inlet.take, self._take)],
+        }
+        wanted: Mapping[Role, list[Loop]] = made if role is Role.ALL else {role: made.get(role, [])}
+        return [loop for loops in wanted.values() for loop in loops]
+
+    async def _route(self, done: Turn) -> None:
+        """A batch of each partition of our share; one that is in trouble does not keep the others waiting."""
+        trouble: Unavailable | None = None
+        count = await self._home.log.partitions(TOPIC)
+        share = await self._members.share(count)
+        self._declared = frozenset(map(declared_in, share))
+        waiting = await self._home.router.waiting(share)
+        for number, offset in waiting.items():
+            if self.stopping:
+                break
+            if number not in await self._members.share(count):
+                continue  # a batch takes its time: we are heard of between two, and others may have come
+            try:
+                done.routed += await self._home.router.route_batch(number, offset)
+            except LostOwnership:
+                continue  # another has it, and this batch of it is done
+            except Unavailable as fault:
+                trouble = fault
+        if trouble is not None:
+            raise trouble
+
+    def _for_each(
+        self,
+        role: Role,
+        step: Step,
+        turn: Callable[[Rounds, Turn], Coroutine[Any, Any, None]],
+        bells: Callable[[], Collection[str]] = frozenset,
+    ) -> Loop:
+        first, most = (each / 1000 for each in TROUBLE_MS)
+        rounds = Rounds(step, self._home.entropy, first=first, most=most)
+        return Loop(role, None, partial(turn, rounds), bells, rounds=rounds)
+
+    async def _take(self, rounds: Rounds, done: Turn) -> None:
+        """What sources have written to their topics."""
+        parties = [user.party for user in await self._home.inlet.served()]
+        now = asyncio.get_running_loop().time()
+        done.taken, troubles = await rounds.round(parties, now, lambda: self.stopping)
+        done.troubles += troubles
+
+    async def _relay(self, rounds: Rounds, done: Turn) -> None:
+        """What waits for the agencies that are served by topics."""
+        parties = [user.party for user in await self._home.relay.served()]
+        now = asyncio.get_running_loop().time()
+        done.relayed, troubles = await rounds.round(parties, now, lambda: self.stopping)
+        done.troubles += troubles
+
+    async def _deliver(self, hosted: Hosted, done: Turn) -> None:
+        await turns.deliver(self._home, hosted, done, lambda: self.stopping)
+
+
+def _always(bell: str) -> Callable[[], Collection[str]]:
+    bells = frozenset({bell})
+    return lambda: bells
+
+
+async def _nothing(_: Turn) -> None:
+    return

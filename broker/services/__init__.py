@@ -1,0 +1,1 @@
+"""Services: what people may do with a home, one call for each."""

@@ -1,0 +1,50 @@
+"""Viewing: somebody looks at a citizen's file, and the ledger says so.
+
+Refuses: a person whom the six facts do not tell from others; a look in another party's name: whoever looks here is the
+broker's operator, and an entry that says otherwise would be false.
+Keeps: what is shown was written down before it is shown; the entry names the citizen only as a commitment.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from broker.flow.desk import pivot_of
+from broker.observability.crashpoints import mark
+from broker.setup.wiring import Home
+from consent import registry
+from consent.grant import Grant
+from schemas.errors import Refused
+from schemas.facts import FactKind
+from schemas.names import PartyId, SubjectRef
+
+
+def subject_of(home: Home, document: object) -> SubjectRef:
+    """The citizen that a parsed file names: the pivot identity itself, or a declaration's record with its `subject`.
+
+    Raises Refused: `desk.no-subject`, `identity.*`, with the pointer into the file.
+    """
+    if not isinstance(document, Mapping):
+        raise Refused("desk.no-subject")
+    inner: object = document.get("subject")
+    if not isinstance(inner, Mapping):
+        return home.identity.reference(pivot_of(document))
+    person: Mapping[str, Any] = inner
+    try:
+        return home.identity.reference(pivot_of(person))
+    except Refused as fault:
+        raise fault.under("/subject") from None
+
+
+async def grants_of(home: Home, subject: SubjectRef, viewer: PartyId | None = None) -> tuple[Grant, ...]:
+    """Every grant of a citizen, oldest first, shown to the broker's operator; the look is recorded.
+
+    `viewer`: who is said to look. Raises Refused `viewing.another-party` when that is not the broker.
+    """
+    if viewer not in (None, home.party):
+        raise Refused("viewing.another-party", "/viewer", party=home.party)
+    async with home.store.begin() as tx:
+        found = await registry.of_subject(tx.conn, subject)
+        home.recorder.record(tx, FactKind.VIEWED, home.clock(), about=subject, actor=viewer)
+        mark("viewing.recorded")
+        # Crash here: nothing was shown, and nothing says so.
+    return found

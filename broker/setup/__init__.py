@@ -1,0 +1,1 @@
+"""Setup: a home is made, opened, checked, brought to another version; and who gets which part."""

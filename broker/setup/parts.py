@@ -1,0 +1,67 @@
+"""Parts: what the settings say to each part of the machine, in that part's own words and units."""
+
+from broker.flow.mailbox import Patience
+from broker.maintenance.pruning import Retention
+from broker.maintenance.upkeep import Schedule
+from broker.settings.choices import Settings
+from broker.store.waits import Waits
+from broker.webhooks.mail import Mail, MailServer
+
+
+def patience(settings: Settings) -> Patience:
+    """How long a delivery is leased, and how often and when it is tried again."""
+    return Patience(
+        lease_ms=settings.lease_seconds * 1000,
+        attempts=settings.delivery_attempts,
+        first_ms=settings.retry_first_seconds * 1000,
+        most_ms=settings.retry_most_seconds * 1000,
+    )
+
+
+def schedule(settings: Settings) -> Schedule:
+    """When keys are renewed and destroyed."""
+    return Schedule(
+        suite=settings.hpke_suite,
+        gate_days=settings.gate_epoch_days,
+        gate_overlap_days=settings.gate_overlap_days,
+        gate_retention_days=settings.gate_retention_days,
+        consent_days=settings.consent_epoch_days,
+    )
+
+
+def retention(settings: Settings) -> Retention:
+    """How long what is over is kept."""
+    return Retention(
+        log_days=settings.log_retention_days,
+        sealed_days=settings.sealed_retention_days,
+        letter_days=settings.letter_retention_days,
+        declaration_days=settings.declaration_retention_days,
+        token_days=settings.token_retention_days,
+        checkpoint_days=settings.checkpoint_retention_days,
+        opening_days=settings.ledger_opening_days,
+    )
+
+
+def mail(settings: Settings) -> Mail | None:
+    """Where letters go, if anywhere."""
+    if settings.mail_server is None or settings.mail_from is None:
+        return None
+    host, _, port = settings.mail_server.rpartition(":")
+    return MailServer(
+        host,
+        int(port),
+        settings.mail_security,
+        settings.mail_from,
+        ca_file=settings.mail_ca_file,
+        username=settings.mail_username,
+        password=settings.secret_mail_password(),
+    )
+
+
+def waits(settings: Settings) -> Waits:
+    """How long the database's server lets our transactions wait and work."""
+    return Waits(
+        lock_ms=settings.database_lock_seconds * 1000,
+        statement_ms=settings.database_statement_seconds * 1000,
+        absent_ms=settings.database_absent_seconds * 1000,
+    )

@@ -1,0 +1,1 @@
+"""Common: what every address needs: its frame, limits, proxies, problems, strict bodies."""

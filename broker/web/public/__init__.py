@@ -1,0 +1,1 @@
+"""Public: the addresses that ask for no token."""
