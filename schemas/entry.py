@@ -188,6 +188,39 @@ class Entry:
         return merkle.leaf_hash(self.encode())
 
 
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What tells a step of a delivery: an entry's kind, tag and plan."""
+
+    kind: EntryKind
+    tag: bytes | None
+    content: bytes | None
+
+    @classmethod
+    def of(cls, raw: bytes) -> Self:
+        """Of bytes that are known to be an entry, in a tenth of the time of `Entry.decode`; of others it means nothing.
+
+        Raises Refused `entry.version`, `entry.shape`.
+        """
+        if raw[:1] != _FIRST:
+            raise Refused("entry.version", "/version")
+        at = 1
+        while raw[at : at + 1] >= b"\x80":  # the window, a varint
+            at += 1
+        number = raw[at + 1] >> 1 if len(raw) > at + 1 else len(KINDS)
+        if number >= len(KINDS):
+            raise Refused("entry.shape", "/kind")
+        at += 2
+        tag, at = _optional(raw, at, TAG_BYTES)
+        content, _ = _optional(raw, at, COMMITMENT_BYTES)
+        return cls(EntryKind(KINDS[number]), tag, content)
+
+
+def _optional(raw: bytes, at: int, size: int) -> tuple[bytes | None, int]:
+    """A union of null and so many bytes, and where it ends."""
+    return (raw[at + 1 : at + 1 + size], at + 1 + size) if raw[at : at + 1] == b"\x02" else (None, at + 1)
+
+
 def _check_public(facts: Facts) -> None:
     if facts.kind not in OPEN_FACTS:
         raise Refused("entry.not-public", "/open", kind=facts.kind.value)

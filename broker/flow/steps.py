@@ -10,7 +10,7 @@ and everybody who mirrors the ledger tell.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sqlalchemy import Row, select
@@ -23,8 +23,8 @@ from broker.store.rows.macs import RowMacs
 from broker.store.tables import deliveries, ledger_entries
 from consent.asking import one_of
 from schemas import merkle
-from schemas.entry import Entry, EntryKind
-from schemas.errors import Corrupt
+from schemas.entry import Entry, EntryKind, Head
+from schemas.errors import Corrupt, Refused
 from schemas.names import DeliveryId, LeafHash
 
 _STANDS: Final = frozenset({EntryKind.PLANNED, EntryKind.RELEASED})
@@ -35,7 +35,13 @@ class Step:
     """One entry of a delivery."""
 
     leaf: LeafHash
-    entry: Entry
+    head: Head
+    raw: bytes = field(repr=False)
+
+    @property
+    def entry(self) -> Entry:
+        """All of it."""
+        return Entry.decode(self.raw)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,17 +53,17 @@ class Steps:
     @property
     def plan(self) -> bytes | None:
         """The commitment to the plan that stands, 32 bytes; None: nothing was planned, or it has ended since."""
-        return self.all[-1].entry.content if self.all and self.all[-1].entry.kind in _STANDS else None
+        return self.all[-1].head.content if self.all and self.all[-1].head.kind in _STANDS else None
 
     @property
     def released(self) -> Step | None:
         """The release of the plan that stands."""
-        return self.all[-1] if self.all and self.all[-1].entry.kind is EntryKind.RELEASED else None
+        return self.all[-1] if self.all and self.all[-1].head.kind is EntryKind.RELEASED else None
 
     @property
     def left(self) -> bool:
         """Whether it was ever released."""
-        return any(step.entry.kind is EntryKind.RELEASED for step in self.all)
+        return any(step.head.kind is EntryKind.RELEASED for step in self.all)
 
 
 NONE: Final = Steps()
@@ -83,27 +89,35 @@ class Ledgered:
         own = self._macs.holds(deliveries.name, {"id": delivery.id, "tag": delivery.tag, "mac": delivery.mac})
         found = []
         for row in rows:
-            entry = Entry.decode(row.entry)
-            if not await self._counts(tx, row, entry, delivery, own=own):
+            step = _read(row)
+            if step is None or not await self._counts(tx, row, step, delivery, own=own):
                 logger().error("steps.not-ours", row=RowName.of(ledger_entries.name, row.leaf), delivery=delivery.id)
                 continue
-            found.append(Step(row.leaf, entry))
+            found.append(step)
         return Steps(tuple(found))
 
-    async def _counts(self, tx: Transaction, row: Row[Any], entry: Entry, delivery: Delivery, *, own: bool) -> bool:
+    async def _counts(self, tx: Transaction, row: Row[Any], step: Step, delivery: Delivery, *, own: bool) -> bool:
         """Whether the broker wrote it, of this delivery; `own`: whether the tag is known to be this one's."""
-        if merkle.leaf_hash(row.entry) != row.leaf or entry.tag != delivery.tag:
+        if step.head.tag != delivery.tag:
             return False
         if own and self._macs.holds(ledger_entries.name, row._mapping):
             return True
-        return await self._opens(tx, row.leaf, entry, delivery)  # of a home from before, whose rows have no MACs
+        return await self._opens(tx, step, delivery)  # of a home from before, whose rows have no MACs
 
-    async def _opens(self, tx: Transaction, leaf: bytes, entry: Entry, delivery: Delivery) -> bool:
+    async def _opens(self, tx: Transaction, step: Step, delivery: Delivery) -> bool:
         try:
-            opened = await self._openings.of_leaves(tx, {leaf: entry})
-        except Corrupt:
+            opened = await self._openings.of_leaves(tx, {step.leaf: step.entry})
+        except (Corrupt, Refused):
             return False
-        return leaf in opened and opened[leaf].facts.delivery == delivery.id
+        return step.leaf in opened and opened[step.leaf].facts.delivery == delivery.id
+
+
+def _read(row: Row[Any]) -> Step | None:
+    """None where the row holds no entry, or another than its leaf's."""
+    try:
+        return Step(row.leaf, Head.of(row.entry), row.entry) if merkle.leaf_hash(row.entry) == row.leaf else None
+    except Refused:
+        return None
 
 
 _OF_TAGS: Final = select(ledger_entries).where(one_of(ledger_entries.c.tag, "tags")).order_by(ledger_entries.c.id)

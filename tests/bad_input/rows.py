@@ -195,6 +195,8 @@ ROWS: Final[Mapping[str, tuple[str, ...]]] = {
         "test_a_message_whose_end_is_in_doubt_is_refused_and_what_follows_is_no_request",
         "test_a_chunk_that_is_none_ends_the_connection",
         "test_chunks_without_an_end_are_counted",
+        "test_a_thousand_frames_around_little_are_refused_as_what_they_cost",
+        "test_as_many_chunks_as_their_weight_allows_are_one_body",
         "test_a_body_that_would_have_to_be_unpacked_is_refused_unread",
         "test_what_is_no_request_is_refused_and_the_next_client_is_answered",
     ),

@@ -168,6 +168,20 @@ def _is_node(proc: Path, folder: Path, port: str) -> bool:
         return False
 
 
+def stop(pid: int) -> None:
+    """SIGSTOP, and until it has come to every thread: the signal is sent before it is heard."""
+    os.kill(pid, signal.SIGSTOP)
+    while {"T"} != {_state(thread) for thread in Path(f"/proc/{pid}/task").iterdir()}:
+        os.sched_yield()
+
+
+def _state(thread: Path) -> str:
+    try:
+        return (thread / "stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:  # it has ended meanwhile
+        return ""
+
+
 async def test_a_kafka_that_hangs_ends_the_wait_and_what_was_asked_for_may_be_there_once(
     own_kafka: tuple[Cluster, list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -178,7 +192,7 @@ async def test_a_kafka_that_hangs_ends_the_wait_and_what_was_asked_for_may_be_th
     async with KafkaLog(cluster, {"single": 1}) as log:
         await log.append("single", b"k", b"first", {})
         for pid in pids:
-            os.kill(pid, signal.SIGSTOP)
+            stop(pid)
         assert "kafka.timeout" == await code_of(log.append("single", b"k", b"second", {}))
         for pid in pids:
             os.kill(pid, signal.SIGCONT)

@@ -76,7 +76,7 @@ from tests.world import (
 )
 
 pytestmark = pytest.mark.usefixtures("small")
-CHECKS = Path(broker.checks.__file__).parent
+CHECKS = Path(broker.maintenance.checks.__file__).parent
 PEOPLE = {name: ELISE | {"given_names": [name]} for name in ("applied", "handed", "released", "rejected", "revoked")}
 
 

@@ -10,7 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas import entry as module
-from schemas.entry import KINDS, OPEN_FACTS, Entry, EntryKind, Opening, commit_erased, kind_of, opened, window_of
+from schemas.entry import (
+    KINDS,
+    OPEN_FACTS,
+    Entry,
+    EntryKind,
+    Head,
+    Opening,
+    commit_erased,
+    kind_of,
+    opened,
+    window_of,
+)
 from schemas.errors import Refused
 from schemas.facts import PLAN, FactKind, Facts
 from schemas.instants import INSTANT_MAX
@@ -318,3 +329,26 @@ def test_an_entry_gives_away_nothing_of_what_it_seals() -> None:
     raw = ENTRY.encode()
     for part in (b"12345678901234", text("family-benefits"), b"m" * 16, b"d" * 16, b"g" * 16, b"s" * 16, b"k" * 16):
         assert part not in raw
+
+
+@pytest.mark.parametrize("kind", EntryKind)
+@pytest.mark.parametrize("window", [0, 63, 64, WINDOW, INSTANT_MAX - 1])
+def test_the_head_of_an_entry_is_what_the_entry_says(kind: EntryKind, window: int) -> None:
+    entry = Entry(Instant(window), kind, **PLAIN[kind])
+    assert Head(kind, entry.tag, entry.content) == Head.of(entry.encode())
+
+
+@pytest.mark.parametrize(
+    ("raw", "code"),
+    [
+        (b"", "entry.version"),
+        (b"\x02\x00", "entry.version"),
+        (b"\x04\x00", "entry.shape"),
+        (b"\x04\x00\x10", "entry.shape"),
+    ],
+    ids=["nothing", "another version", "no kind", "a kind that is none"],
+)
+def test_what_has_no_head_is_refused(raw: bytes, code: str) -> None:
+    with pytest.raises(Refused) as raised:
+        Head.of(raw)
+    assert code == raised.value.code
