@@ -209,7 +209,7 @@ class Head:
             at += 1
         number = raw[at + 1] >> 1 if len(raw) > at + 1 else len(KINDS)
         if number >= len(KINDS):
-            raise Refused("entry.shape", "/kind")
+            raise Refused("entry.shape", "/kind", kind=number)
         at += 2
         tag, at = _optional(raw, at, TAG_BYTES)
         content, _ = _optional(raw, at, COMMITMENT_BYTES)

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import make_url, select
 
-from broker.consents.consents import Recorded, Wish
+from broker.consents.consents import GrantRequest, Recorded
 from broker.directory.parties import Enrolment
 from broker.directory.reading import Party, PartyKind
 from broker.endings.memory import MemoryEndings
@@ -211,7 +211,7 @@ class World:
     ) -> Recorded:
         """A grant of a person."""
         return await self.home.consents.give(
-            Wish(
+            GrantRequest(
                 subject=self.subject(person),
                 recipient=recipient,
                 event_type=event_type,

@@ -1,4 +1,4 @@
-"""Answers: what was answered to a request under the key that its sender gave it, so that sent again it is answered so.
+"""Idempotency: keeps the response to each request with an Idempotency-Key, so that a retry gets the same response.
 
     claim ──► nothing was there: do it, then keep, or release where it failed
           ──► the answer that was given
@@ -57,7 +57,7 @@ class Claim:
     lease_until: Instant
 
 
-class Answers:
+class IdempotencyKeys:
     """The only writer of what was answered. May be called concurrently."""
 
     def __init__(self, store: Store, clock: Clock) -> None:

@@ -19,7 +19,7 @@ from broker.cli.show import answer, each, line, pairs
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from broker.consents.consents import Recorded, Wish
+    from broker.consents.consents import GrantRequest, Recorded
     from broker.setup.wiring import Home
     from consent.grant import Voice
     from schemas.names import GrantId
@@ -88,7 +88,7 @@ def grant(
     Example: unefois grant --person me.yaml --recipient urn:fr:siret:77568501300025 --type address.changed
     --purpose family-benefits --field subject --field new_address --until 2027-12-31 --receipt consent.json
     """
-    from broker.consents.consents import Wish
+    from broker.consents.consents import GrantRequest
     from consent.grant import CONSENT, Scope
     from consent.grant import law as by_law
     from schemas.names import EventType, PartyId, Purpose
@@ -102,7 +102,7 @@ def grant(
         from broker.services.viewing import subject_of
 
         scope = Scope.ONCE if once else Scope.STANDING
-        wish = Wish(
+        wish = GrantRequest(
             subject=subject_of(home, document),
             recipient=PartyId(recipient),
             event_type=EventType(full_type(event_type)),
@@ -254,7 +254,7 @@ def _revoke_all(document: object, voice: "Voice") -> None:
     answer({"revoked": found}, text)
 
 
-async def _give(home: "Home", wish: "Wish", own_text: str | None) -> "tuple[Recorded, bytes, str]":
+async def _give(home: "Home", wish: "GrantRequest", own_text: str | None) -> "tuple[Recorded, bytes, str]":
     """The grant under the text that was shown, the caller's or ours; its receipt; the text."""
     from dataclasses import replace
 

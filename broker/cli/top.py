@@ -18,7 +18,7 @@ from schemas.errors import Unavailable
 from schemas.messages import explain
 
 if TYPE_CHECKING:
-    from broker.runtime.stats import Figures
+    from broker.runtime.stats import Stats
     from broker.setup.wiring import Home
 
 Rows = Sequence[tuple[str, object]]
@@ -47,7 +47,7 @@ def top(
         return
 
 
-async def _look(home: "Home") -> "Figures":
+async def _look(home: "Home") -> "Stats":
     from broker.runtime.stats import take
 
     return await take(home)
@@ -74,7 +74,7 @@ async def _watch(home: "Home", every: float) -> None:
             await asyncio.sleep(every)
 
 
-def _shape(figures: "Figures") -> dict[str, Any]:
+def _shape(figures: "Stats") -> dict[str, Any]:
     from broker.shapes import time_of
 
     return {
@@ -90,7 +90,7 @@ def _shape(figures: "Figures") -> dict[str, Any]:
     }
 
 
-def _rows(figures: "Figures") -> Rows:
+def _rows(figures: "Stats") -> Rows:
     from broker.shapes import time_of
 
     behind = ", ".join(f"{partition}: {count}" for partition, count in figures.lag.items() if count)

@@ -43,7 +43,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class GrantRequest:
     """What a citizen, or the law, allows: who gets which fields of which type, for what, from when to when."""
 
     subject: SubjectRef
@@ -96,12 +96,12 @@ class Consents:
         self._clock = clock
         self._entropy = entropy
 
-    async def give(self, wish: Wish) -> Recorded:
+    async def give(self, wish: GrantRequest) -> Recorded:
         """A new grant with its own key. Raises Refused: `grant.*`, `purposes.*`, `consents.unknown-recipient`."""
         event = self._catalogue.by_type(wish.event_type)
         return await self._not_behind(lambda: self._give(wish, event))
 
-    async def _give(self, wish: Wish, event: EventSchema) -> Recorded:
+    async def _give(self, wish: GrantRequest, event: EventSchema) -> Recorded:
         async with self._store.begin() as tx:
             at = self._clock()
             grant = Grant(

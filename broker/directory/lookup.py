@@ -47,7 +47,7 @@ class Lookup:
 
     async def newest(self, store: Store) -> Directory:
         """The same for who is inside no transaction: one question, unless the version moved."""
-        async with store.glance() as tx:
+        async with store.read_one() as tx:
             version = (await reading.version(tx), await reading.moved(tx))
         if self._picture is None or self._picture.version != version:
             async with store.read() as tx:

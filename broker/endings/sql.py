@@ -112,12 +112,12 @@ class SqlEndings(Endings):
     async def look(self) -> Ended:
         async with _faults():
             while True:
-                async with self._store.glance() as tx:
+                async with self._store.read_one() as tx:
                     if await self._read(tx):
                         return self._ended
 
     async def marked(self) -> Mark | None:
-        async with _faults(), self._store.glance() as tx:
+        async with _faults(), self._store.read_one() as tx:
             return (await self._read_mark(tx))[1]
 
     async def compact(self, before: Instant, over: Mapping[str, Instant]) -> int:

@@ -2,15 +2,15 @@
 
 Refuses: what the source's side refuses (a wrong field, by its pointer) and what the intake refuses.
 Keeps: the dry run asks the very function that the router will ask, so what it shows is what will happen under the same
-consents; it writes nothing. What is said again under an id of the caller's is the same envelope for `answers.HOURS`:
-sealed and signed once, and kept before it is handed in.
+consents; it writes nothing. What is said again under an id of the caller's is the same envelope for
+`idempotency.HOURS`: sealed and signed once, and kept before it is handed in.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from broker.access.idempotency import Answer, Answers
+from broker.access.idempotency import Answer, IdempotencyKeys
 from broker.directory.lookup import Lookup
 from broker.flow.arrived import Accepted
 from broker.flow.intake import Intake
@@ -54,7 +54,7 @@ class Desk:
         identity: Identity,
         catalogue: Catalogue,
         intake: Intake,
-        answers: Answers,
+        idempotency_keys: IdempotencyKeys,
         macs: RowMacs,
         lifetime_ms: int,
         token_ms: int,
@@ -67,7 +67,7 @@ class Desk:
         self._identity = identity
         self._catalogue = catalogue
         self._intake = intake
-        self._answers = answers
+        self._idempotency_keys = idempotency_keys
         self._macs = macs
         self._lifetime_ms = lifetime_ms
         self._token_ms = token_ms
@@ -148,7 +148,7 @@ class Desk:
         original = None if corrects is None else corrects.hex()
         asked = self._macs.asked([source, event.schema.id.hex(), original, _written(event, record)])
         try:
-            claim = await self._answers.claim(source, f"\x00desk/{of.hex()}", asked)
+            claim = await self._idempotency_keys.claim(source, f"\x00desk/{of.hex()}", asked)
         except Refused as fault:
             reused = fault.code == "api.idempotency-reused"
             raise (Refused("intake.id-reused", "/payload/declaration_id") if reused else fault) from None
@@ -157,14 +157,14 @@ class Desk:
         try:
             envelope = await self.envelope(source, event_type, record, corrects=corrects, declaration_id=of)
         except (Refused, Unavailable):
-            await self._answers.release(claim)
+            await self._idempotency_keys.release(claim)
             raise
-        await self._answers.keep(claim, Answer(_HANDED_IN, "{}", envelope))
+        await self._idempotency_keys.keep(claim, Answer(_HANDED_IN, "{}", envelope))
         # Crash here: sent again, these bytes are handed in, for the first time or again.
         try:
             return await self._intake.accept(envelope)
         except Refused:
-            await self._answers.forget(claim)
+            await self._idempotency_keys.forget(claim)
             raise
 
     async def envelope(

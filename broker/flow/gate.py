@@ -19,7 +19,7 @@ from broker.ended import Ended
 from broker.flow import ended_grants
 from broker.flow.deliveries import ACTIVE, Delivery, DeliveryState, load_own, mailbox_lock, record, withhold
 from broker.flow.mailbox import PULL_BYTES, Due, Mailbox, Rejection
-from broker.flow.steps import NONE, Ledgered, Steps
+from broker.flow.steps import NONE, StepReader, Steps
 from broker.keys.keyring import Keyring
 from broker.ledger import highwater
 from broker.ledger.openings import Opened, Openings
@@ -128,7 +128,7 @@ class Gate:
         catalogue: Catalogue,
         recorder: Recorder,
         openings: Openings,
-        ledgered: Ledgered,
+        ledgered: StepReader,
         mailbox: Mailbox,
         cosigning: Cosigning,
         party: PartyId,

@@ -65,7 +65,7 @@ class HostedInbox:
 
     async def due(self, limit: int) -> list[Due]:
         """At most `limit` that may be handed out now, for `Gate.pull`."""
-        async with self._store.glance() as tx:
+        async with self._store.read_one() as tx:
             return await self._mailbox.due(tx, self._party, limit, self._clock())
 
     async def ready(self, limit: int) -> tuple[Ready, ...]:

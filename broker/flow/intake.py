@@ -38,10 +38,10 @@ from broker.observability.crashpoints import mark
 from broker.observability.observe import logger
 from broker.people.identity import Identity
 from broker.ports import Clock, Log, Outgoing
-from broker.store.bell import declared_in
 from broker.store.engine import Store, Transaction
 from broker.store.rows.macs import RowMacs
 from broker.store.tables import submissions
+from broker.store.wake_signal import declared_in
 from schemas.catalogue import Catalogue
 from schemas.directory import Directory
 from schemas.envelope import VerifiedDeclaration, verify_declaration
@@ -152,7 +152,7 @@ class Intake:
         headers = _headers()
         records = [Outgoing(_order_key(one.submission.subject), one.decoded.envelope, headers) for one in waiting]
         for partition in {place.partition for place in await self._log.append_all(TOPIC, records)}:
-            self._store.bell.ring(declared_in(partition))
+            self._store.wake_signal.ring(declared_in(partition))
         if waiting:
             mark("intake.appended")
             # Crash here: in the log, and routed; the source has no receipt and sends again: the same receipt, no
@@ -175,7 +175,7 @@ class Intake:
         An earlier row proves nothing until its bytes are compared: whoever sends the very bytes that were verified
         gets the receipt again, also when a key or a token has ended meanwhile.
         """
-        async with self._store.glance() as tx:
+        async with self._store.read_one() as tx:
             before = await submitted(tx, self._macs, [one.key[1] for one in arrived if isinstance(one, Decoded)])
         found = [
             _same(one, before[one.key], Before.ROW) if isinstance(one, Decoded) and one.key in before else one
@@ -184,7 +184,7 @@ class Intake:
         repeated = [one.key[1] for one in found if isinstance(one, Kept)]
         if not repeated:
             return found
-        async with self._store.glance() as tx:
+        async with self._store.read_one() as tx:
             routed = await routed_of(tx, repeated)
         return [
             replace(one, before=Before.EFFECTS) if isinstance(one, Kept) and one.key in routed else one for one in found

@@ -39,7 +39,7 @@ from broker.flow.deliveries import (
     reading,
     record,
 )
-from broker.flow.steps import NONE, Ledgered
+from broker.flow.steps import NONE, StepReader
 from broker.ledger.recorder import Recorder
 from broker.observability.crashpoints import mark
 from broker.observability.observe import RowName, logger
@@ -55,7 +55,7 @@ PULL_BYTES: Final = 8 * 1_048_576
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class RetryPolicy:
     """How long a lease lasts, how often to try, how long to wait between: doubling from `first_ms` to `most_ms`.
 
     An agency that says nothing is waited for like one that asks to wait: 48 attempts are nine days, not 48 leases.
@@ -158,7 +158,7 @@ _HANDED: Final = _THESE.values(
 class Mailbox:
     """The queues of all agencies, inside the caller's transaction."""
 
-    def __init__(self, recorder: Recorder, ledgered: Ledgered, patience: Patience) -> None:
+    def __init__(self, recorder: Recorder, ledgered: StepReader, patience: RetryPolicy) -> None:
         self._recorder = recorder
         self._ledgered = ledgered
         self._patience = patience

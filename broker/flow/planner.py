@@ -29,10 +29,10 @@ from broker.observability.crashpoints import mark
 from broker.observability.observe import logger
 from broker.observability.tracing import TraceId
 from broker.ports import Entropy
-from broker.store.bell import planned_for
 from broker.store.engine import Transaction
 from broker.store.rows.macs import RowMacs
 from broker.store.tables import deliveries, withholdings
+from broker.store.wake_signal import planned_for
 from consent import registry
 from consent.grant import Grant
 from consent.policy import DeclarationFacts, Deny, Permit, Share, Subscription, decide

@@ -134,7 +134,7 @@ class Router:
         """Which of these partitions hold records that nobody has routed, or cannot be asked now, and from which offset
         on: two questions for all of them. Raises Unavailable, Corrupt `log.shorter`.
         """
-        async with self._store.glance() as tx:
+        async with self._store.read_one() as tx:
             read = await next_offsets(tx, TOPIC)
         wanted = list(partitions)
         ends = await self._log.ends(TOPIC, wanted)
@@ -152,7 +152,7 @@ class Router:
         if not records:
             return 0
         directory = await self._lookup.newest(self._store)
-        async with self._store.glance() as tx:
+        async with self._store.read_one() as tx:
             checked = await self._check(tx, records, directory)
         try:
             await self._route(partition, offset, checked)

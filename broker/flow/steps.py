@@ -69,7 +69,7 @@ class Steps:
 NONE: Final = Steps()
 
 
-class Ledgered:
+class StepReader:
     """Asks the ledger, inside the caller's transaction, which holds the mailbox's lock."""
 
     def __init__(self, macs: RowMacs, openings: Openings) -> None:

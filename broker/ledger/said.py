@@ -43,7 +43,7 @@ class Said:
         return gone
 
     async def _look(self, store: Store, leaves: Sequence[LeafHash]) -> int:
-        async with store.glance() as tx:
+        async with store.read_one() as tx:
             found = {row.leaf: row.position for row in await tx.execute(_PLACES, {"leaves": list(leaves)})}
         lost = [leaf for leaf in leaves if leaf not in found]
         for leaf in leaves:

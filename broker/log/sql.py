@@ -66,7 +66,7 @@ class SqlLog(Log):
         return {**place, **content, "at": self._clock()}
 
     async def _read(self, topic: str, partition: int, offset: int, limit: int) -> tuple[Record, ...]:
-        async with self._store.glance() as tx:
+        async with self._store.read_one() as tx:
             asked = {"of_topic": topic, "of_partition": partition, "from_offset": offset, "most": limit}
             rows = (await tx.execute(_FITTING, {**asked, "room": READ_BYTES})).all()
         return tuple(
@@ -87,7 +87,7 @@ class SqlLog(Log):
         return (await self._ends_of(topic, [partition]))[partition]
 
     async def _ends_of(self, topic: str, partitions: Sequence[int]) -> dict[int, int]:
-        async with self._store.glance() as tx:
+        async with self._store.read_one() as tx:
             _, ends = await _standing(tx, topic, partitions)
         return ends
 

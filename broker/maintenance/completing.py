@@ -122,7 +122,7 @@ class Completion:
         """
         self._completed.clear()
         ended = await self._endings.look()
-        async with self._store.glance() as tx:
+        async with self._store.read_one() as tx:
             told = await _told(tx)
         before = _number(told, self._endings.journal)
         if before > ended.position:

@@ -25,7 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from broker.flow.deliveries import load_own
 from broker.observability import spans
 from broker.observability.observe import logger
-from broker.runtime.members import claim
+from broker.runtime.membership import claim
 from broker.setup.wiring import Home
 from connectors import mapping_check, registry, strict_yaml
 from connectors.contract import Agency, Ground

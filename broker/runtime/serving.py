@@ -24,12 +24,12 @@ from broker.flow.router import TOPIC
 from broker.observability.measures import TURN
 from broker.runtime import turns
 from broker.runtime.hosting import Hosted
-from broker.runtime.members import Members
+from broker.runtime.membership import PartitionMembership
 from broker.runtime.rounds import Rounds, Step
 from broker.runtime.turns import Trouble, Turn
-from broker.setup import preflight as surroundings
+from broker.setup import preflight
 from broker.setup.wiring import Home
-from broker.store.bell import DECLARED, PLANNED, declared_in, planned_for
+from broker.store.wake_signal import DECLARED, PLANNED, declared_in, planned_for
 from schemas.errors import Unavailable
 from schemas.names import PartyId
 
@@ -57,7 +57,7 @@ class Role(Enum):
 
 
 _NEEDED: Final = {
-    Role.ALL: surroundings.NEEDED,
+    Role.ALL: preflight.NEEDED,
     Role.ROUTER: frozenset({"read", "describe"}),
     Role.API: frozenset({"write", "describe"}),
     Role.INTAKE: frozenset({"write", "describe"}),
@@ -111,7 +111,7 @@ class Serving:
         self._home = home
         self._stop = stop
         self._heard = heard
-        self._members = Members(home.store, home.clock, home.entropy)
+        self._members = PartitionMembership(home.store, home.clock, home.entropy)
         self._declared = frozenset({DECLARED})
         """The bells of the partitions that are ours, as far as we know: before that, of all."""
         self._beginning = Loop(role, None, _nothing)
@@ -154,10 +154,10 @@ class Serving:
         while not (self.begun or self.stopping):
             done = Turn()
             try:
-                await surroundings.check(self._home)
+                await preflight.check(self._home)
                 if not self._sandbox:
-                    await surroundings.check_name(self._home)
-                await surroundings.check_log(self._home, needed(self.role))
+                    await preflight.check_name(self._home)
+                await preflight.check_log(self._home, needed(self.role))
                 self._seen.set()
             except Unavailable as fault:
                 done.troubles.append(turns.trouble(None, fault))
@@ -203,7 +203,7 @@ class Serving:
                 if (bells := loop.bells()) != heard:
                     hearing.close()
                     for name in bells:
-                        hearing.enter_context(self._home.store.bell.heard(name, loop.wake))
+                        hearing.enter_context(self._home.store.wake_signal.heard(name, loop.wake))
                     heard = bells
                 await self._once(loop)
 

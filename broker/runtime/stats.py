@@ -1,4 +1,4 @@
-"""Figures: how a broker is doing, in numbers: for `unefois top`, for metrics, for whoever is woken at night.
+"""Stats: how a broker is doing, in numbers: for `unefois top`, for metrics, for whoever is woken at night.
 
 Refuses: anything about one citizen; a figure counts or tells an age.
 Keeps: every question is answered by an index, whatever the tables have grown to; what is counted is counted from the
@@ -15,7 +15,7 @@ from sqlalchemy import Executable, Row, func, select
 from broker.flow.deliveries import ACTIVE
 from broker.flow.router import TOPIC
 from broker.ledger.sequencer import size_of
-from broker.runtime.members import living
+from broker.runtime.membership import living
 from broker.setup.wiring import Home
 from broker.store.access_tables import webhooks
 from broker.store.engine import Store, Transaction
@@ -42,7 +42,7 @@ _DISABLED: Final = select(func.count()).select_from(webhooks).where(webhooks.c.s
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class Stats:
     """One look. Ages in milliseconds; None where there is nothing that could have an age."""
 
     at: Instant
@@ -81,7 +81,7 @@ class Figures:
     clock_believed: bool = True
 
 
-async def take(home: Home) -> Figures:
+async def take(home: Home) -> Stats:
     """Look now. Raises Unavailable."""
     ends = [await home.log.end(TOPIC, each) for each in range(await home.log.partitions(TOPIC))]
     at, relayed, handed_in = home.clock(), await home.relay.waiting_since(), await home.inlet.lag()
@@ -93,7 +93,7 @@ async def take(home: Home) -> Figures:
         signed = await _scalar(tx, select(ledger_checkpoints.c.at).where(ledger_checkpoints.c.size == size))
         seen = await home.cosigning.seen(tx)
         unordered = ledger_entries.c.position.is_(None)
-        return Figures(
+        return Stats(
             at=at,
             lag={partition: max(0, end - offsets.get(partition, 0)) for partition, end in enumerate(ends)},
             undelivered_age=_age(at, planned),

@@ -28,8 +28,7 @@ from broker.ledger.sequencer import BATCH, ORDER, grow, newest_checkpoint
 from broker.observability.crashpoints import mark
 from broker.ports import Clock, Entropy, KeyStore
 from broker.settings.choices import Settings
-from broker.setup import belonging
-from broker.setup import preflight as surroundings
+from broker.setup import belonging, preflight
 from broker.setup.wiring import Home, ledger_key, open_unchecked, system_clock
 from broker.store.engine import Transaction
 from broker.store.rows.macs import check_ready
@@ -79,7 +78,7 @@ async def succeed(
     async with open_unchecked(settings, clock, entropy) as home:
         await belonging.check_same(home.store, home.keys)
         check_ready(home.keys)
-        await surroundings.check_name(home)
+        await preflight.check_name(home)
         ended, seen = await home.endings.look(), await home.endings.marked()
         stopped = ended.newest(*LEDGER)
         if seen is None or stopped is None or not ended.ended(*LEDGER):

@@ -1,4 +1,4 @@
-"""Founding: what happens once to a home: it gets its secrets, its tables, the broker as a party, its first epochs;
+"""Bootstrap: what happens once to a home: it gets its secrets, its tables, the broker as a party, its first epochs;
 and, if its operator wants so one day, its database or its log moves.
 
 Refuses: what opening a home refuses.
@@ -17,8 +17,7 @@ from broker.log.sql import SqlLog
 from broker.people import identity as identities
 from broker.ports import Clock, Entropy, KeyKind
 from broker.settings.choices import Settings
-from broker.setup import belonging, parts
-from broker.setup import log_move as move
+from broker.setup import belonging, log_move, parts
 from broker.setup.wiring import Home, assemble, catch_up, cluster_of, open_endings, open_log, system_clock
 from broker.store import migrate
 from broker.store import move as relocation
@@ -118,4 +117,4 @@ async def move_log(settings: Settings, clock: Clock = system_clock) -> Mapping[i
             async with KafkaLog(cluster, agreed, prefix, settings.kafka_replicas) as new:
                 for fault in await new.look(TOPIC, frozenset({"read", "write", "describe"})):
                     raise fault
-                return await move.move(store, old, new, await admin.cluster_id(), forget)
+                return await log_move.move(store, old, new, await admin.cluster_id(), forget)

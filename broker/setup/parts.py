@@ -1,6 +1,6 @@
 """Parts: what the settings say to each part of the machine, in that part's own words and units."""
 
-from broker.flow.mailbox import Patience
+from broker.flow.mailbox import RetryPolicy
 from broker.maintenance.pruning import Retention
 from broker.maintenance.upkeep import Schedule
 from broker.settings.choices import Settings
@@ -8,9 +8,9 @@ from broker.store.waits import Waits
 from broker.webhooks.mail import Mail, MailServer
 
 
-def patience(settings: Settings) -> Patience:
+def retry_policy(settings: Settings) -> RetryPolicy:
     """How long a delivery is leased, and how often and when it is tried again."""
-    return Patience(
+    return RetryPolicy(
         lease_ms=settings.lease_seconds * 1000,
         attempts=settings.delivery_attempts,
         first_ms=settings.retry_first_seconds * 1000,

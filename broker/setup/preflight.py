@@ -1,4 +1,4 @@
-"""Surroundings: is the database one that keeps what it promises, and one that this version knows?
+"""Preflight: is the database one that keeps what it promises, and one that this version knows?
 
 Refuses: a server that is too old, that says "committed" before it is on disk, or that does not let us in; tables of
 another version.
@@ -93,7 +93,7 @@ async def _pin(tx: Transaction, cluster: str | None) -> None:
     if cluster is None:
         return
     if await tx.insert_new(meta, {"name": CLUSTER, "value": cluster}):
-        mark("surroundings.pinned")
+        mark("preflight.pinned")
         # Crash here: not remembered; the next process to begin does it.
         return
     if await pinned(tx) != cluster:
@@ -104,7 +104,7 @@ async def _check_length(store: Store, log: Log) -> None:
     """Who made the log anew would have the router wait in silence until it is as long as it was."""
     behind = Behind(TOPIC, log.stale_seconds)
     while True:
-        async with store.glance() as tx:
+        async with store.read_one() as tx:
             read = await next_offsets(tx, TOPIC)
         ends = {partition: await log.end(TOPIC, partition) for partition in range(await log.partitions(TOPIC))}
         if not behind.look(read, ends):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from broker.access.credentials import Credentials
-from broker.access.idempotency import Answers
+from broker.access.idempotency import IdempotencyKeys
 from broker.access.keysets import KeySets
 from broker.access.oauth import OAuth
 from broker.consents.consents import Consents
@@ -33,7 +33,7 @@ from broker.flow.intake import Intake
 from broker.flow.mailbox import Mailbox
 from broker.flow.planner import Planner
 from broker.flow.router import TOPIC, Router
-from broker.flow.steps import Ledgered
+from broker.flow.steps import StepReader
 from broker.flow.subscribing import Subscribing
 from broker.flow.tracking import Tracking
 from broker.keys.file import FileKeys
@@ -113,7 +113,7 @@ class Home:
     credentials: Credentials
     oauth: OAuth
     key_sets: KeySets
-    answers: Answers
+    idempotency_keys: IdempotencyKeys
     outbound: Outbound
     webhooks: Webhooks
     telling: Telling
@@ -280,7 +280,7 @@ def assemble(
     )
     registrar = Registrar(recorder, events, signer)
     planner = Planner(events, recorder, macs, entropy)
-    ledgered = Ledgered(macs, openings)
+    ledgered = StepReader(macs, openings)
     intake = Intake(
         store=store,
         log=log,
@@ -331,8 +331,8 @@ def assemble(
         complete=consents.complete,
         clock=clock,
     )
-    mailbox = Mailbox(recorder, ledgered, parts.patience(settings))
-    answers = Answers(store, clock)
+    mailbox = Mailbox(recorder, ledgered, parts.retry_policy(settings))
+    idempotency_keys = IdempotencyKeys(store, clock)
     ledger = Ledger(
         store=store,
         openings=openings,
@@ -404,7 +404,7 @@ def assemble(
         credentials=credentials,
         oauth=oauth,
         key_sets=key_sets,
-        answers=answers,
+        idempotency_keys=idempotency_keys,
         outbound=outbound,
         webhooks=hooks,
         telling=Telling(store=store, rows=rows, hooks=hooks, outbound=outbound, clock=clock, entropy=entropy),
@@ -422,7 +422,7 @@ def assemble(
             identity=identity,
             catalogue=events,
             intake=intake,
-            answers=answers,
+            idempotency_keys=idempotency_keys,
             macs=macs,
             lifetime_ms=settings.declaration_days * 86_400_000,
             token_ms=settings.subject_token_minutes * 60_000,

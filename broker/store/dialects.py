@@ -18,9 +18,9 @@ from sqlalchemy.pool import ConnectionPoolEntry, NullPool, PoolProxiedConnection
 from sqlalchemy.sql.dml import Insert
 
 from broker.store import faults, near, sqlite_file
-from broker.store.bell import Bell
 from broker.store.locks import Locks, PostgresLocks, SqliteLocks
 from broker.store.waits import USUAL, Waits
+from broker.store.wake_signal import WakeSignal
 from schemas.errors import Fault, Refused, Unavailable
 
 BUSY_SECONDS = 10
@@ -63,7 +63,7 @@ class Dialect(Protocol):
     async def resume_numbers(self, connection: AsyncConnection, table: Table) -> None:
         """After rows were copied with their numbers: the next row gets a number that none of them has."""
 
-    def bell(self, url: URL) -> Bell:
+    def wake_signal(self, url: URL) -> WakeSignal:
         """How processes that share this database wake one another."""
 
     def bare(self, url: URL) -> AsyncEngine | None:
@@ -112,8 +112,8 @@ class Sqlite:
     def insert_new(self, table: Table) -> Insert:
         return sqlite.insert(table).on_conflict_do_nothing()
 
-    def bell(self, url: URL) -> Bell:
-        return Bell()
+    def wake_signal(self, url: URL) -> WakeSignal:
+        return WakeSignal()
 
     def bare(self, url: URL) -> AsyncEngine | None:
         return None
@@ -222,14 +222,14 @@ class Postgres:
     async def patience(self, connection: AsyncConnection) -> None:
         await connection.execute(self._waits.patient().transaction())
 
-    def bell(self, url: URL) -> Bell:
+    def wake_signal(self, url: URL) -> WakeSignal:
         """Behind a pooler only that of this process: a LISTEN would stay with a connection that is anybody's."""
         if _pooled(url):
-            return Bell()
+            return WakeSignal()
         engine = _postgres(url, poolclass=NullPool)  # first: it says when the driver is not there
-        from broker.store.postgres_bell import PostgresBell
+        from broker.store.postgres_wake_signal import PostgresWakeSignal
 
-        return PostgresBell(engine)
+        return PostgresWakeSignal(engine)
 
     def bare(self, url: URL) -> AsyncEngine | None:
         return _postgres(url, poolclass=NullPool)

@@ -19,9 +19,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from broker.ended import NOTHING, Ended, Ending, Endings
 from broker.observability.crashpoints import mark
-from broker.store.bell import Bell
 from broker.store.dialects import Dialect, dialect_of
 from broker.store.waits import USUAL, Waits
+from broker.store.wake_signal import WakeSignal
 from schemas.errors import Refused, Unavailable
 
 Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]]
@@ -140,8 +140,8 @@ class Transaction:
 class Store:
     """One database. `begin()` to change, `read()` to look, `glance()` to ask one thing."""
 
-    def __init__(self, dialect: Dialect, writer: AsyncEngine, reader: AsyncEngine, bell: Bell) -> None:
-        self.bell = bell
+    def __init__(self, dialect: Dialect, writer: AsyncEngine, reader: AsyncEngine, wake_signal: WakeSignal) -> None:
+        self.wake_signal = wake_signal
         self.journal: Endings | None = None
         """What has ended, outside this database: given by whoever puts the machine together."""
         self._dialect = dialect
@@ -164,11 +164,11 @@ class Store:
         except ArgumentError:
             raise Refused("store.url", driver="?") from None
         dialect = dialect_of(parsed, waits)
-        return cls(dialect, dialect.writer(parsed), dialect.reader(parsed), dialect.bell(parsed))
+        return cls(dialect, dialect.writer(parsed), dialect.reader(parsed), dialect.wake_signal(parsed))
 
     async def dispose(self) -> None:
         """Close every connection. Nothing is lost: what was not committed never happened."""
-        await self.bell.close()
+        await self.wake_signal.close()
         await self._reader.dispose()
         await self._writer.dispose()
 
@@ -196,7 +196,7 @@ class Store:
                 await tx.flush()
                 await tx._tell()
         for name in tx._rung:
-            self.bell.ring(name)
+            self.wake_signal.ring(name)
         for say in tx._after:
             say()
         # Crash before this: nobody is woken, nothing is said; who waits looks now and then.
@@ -211,7 +211,7 @@ class Store:
                 yield Transaction(connection, self._dialect, writes=False, journal=self.journal)
 
     @asynccontextmanager
-    async def glance(self) -> AsyncIterator[Transaction]:
+    async def read_one(self) -> AsyncIterator[Transaction]:
         """For a single SELECT, which is a snapshot by itself: nothing begins or ends around it. Raises as `begin`."""
         with self._faults():
             async with _begun(self._glancer) as connection:

@@ -2,7 +2,7 @@
 
 Refuses: nothing; who is ended is told `store.locked`, `store.too-slow` or `store.away`, and may do the same again.
 Keeps: what was ended has changed nothing. Behind a pooler, which has no sessions of ours, each transaction says it;
-a single question (`glance`) has what the server or the pooler gives everybody.
+a single question (`read_one`) has what the server or the pooler gives everybody.
 Source: PostgreSQL, 20.11 (client connection defaults).
 """
 

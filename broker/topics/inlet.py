@@ -80,7 +80,7 @@ class Inlet:
 
     async def _take_batch(self, source: PartyId, partition: int) -> int:
         topic = names.declarations(source)
-        async with self._store.glance() as tx:
+        async with self._store.read_one() as tx:
             offset = await next_offset(tx, topic, partition)
         records = await self._read(topic, partition, offset)
         if not records:

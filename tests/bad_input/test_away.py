@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from broker.flow.mailbox import Patience
+from broker.flow.mailbox import RetryPolicy
 from broker.runtime.hosting import FOLDER, Hosted, load
 from broker.runtime.turns import Trouble, Turn, turn
 from connectors.contract import Retry, Unknown
@@ -47,9 +47,9 @@ def names_in(system: Path) -> list[str]:
         return [name for (name,) in connection.execute("SELECT nom FROM t ORDER BY rowid")]
 
 
-def patience_of(door: Door) -> Patience:
+def patience_of(door: Door) -> RetryPolicy:
     """How long and how often this broker tries."""
-    patience: Patience = door.here.home.mailbox._patience
+    patience: RetryPolicy = door.here.home.mailbox._patience
     return patience
 
 
@@ -120,14 +120,14 @@ async def test_a_system_that_takes_no_row_for_two_days_gets_it_when_it_does(
 
 def test_nobody_is_needed_before_nine_days_are_over(tmp_path: Path) -> None:
     chosen = settings(tmp_path)
-    patience = Patience(
+    patience = RetryPolicy(
         attempts=chosen.delivery_attempts,
         first_ms=chosen.retry_first_seconds * 1000,
         most_ms=chosen.retry_most_seconds * 1000,
     )
 
     assert 8.9 * DAY < sum(patience.wait_ms(attempt) for attempt in range(1, patience.attempts)) < 9.1 * DAY
-    assert Patience().attempts == patience.attempts
+    assert RetryPolicy().attempts == patience.attempts
 
 
 @pytest.mark.asyncio

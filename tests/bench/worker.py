@@ -87,7 +87,7 @@ async def _receive(
     inbox: HostedInbox = here.inbox(party)
     waiting = Waiting()
     while left[0] > 0:
-        bell = here.home.store.bell
+        bell = here.home.store.wake_signal
         due = await waiting.until(party, bell, inbox.due, _never, most=BATCH, seconds=LOOK_SECONDS)
         pulled = await inbox.pull_due(due)
         if pulled.locked:

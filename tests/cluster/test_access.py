@@ -15,7 +15,7 @@ from broker.flow.router import TOPIC
 from broker.log.kafka import KafkaLog
 from broker.runtime.hosting import agency_of
 from broker.runtime.serving import Role, needed
-from broker.setup import preflight as surroundings
+from broker.setup import preflight
 from broker.setup.wiring import cluster_of
 from broker.topics import plan as topic_plan
 from broker.topics.plan import shape_of
@@ -164,7 +164,7 @@ async def test_who_is_served_no_more_loses_its_rights_and_no_topic_is_deleted(
 async def test_bad_surroundings_are_told_one_by_one(here: World, nodes: Three, prefix: str) -> None:
     async def codes(**changes: Any) -> list[str]:
         settings = here.home.settings.model_copy(update=changes)
-        return [one.fault.code for one in await surroundings.look_log(settings, here.clock)]
+        return [one.fault.code for one in await preflight.look_log(settings, here.clock)]
 
     assert [] == await codes()
     password = here.home.settings.kafka_password
@@ -182,8 +182,8 @@ async def test_bad_surroundings_are_told_one_by_one(here: World, nodes: Three, p
     }
     assert ["kafka.may-not"] == await codes(**router)  # all that is asked for here: a router may not write
     as_router = here.home.settings.model_copy(update=router)
-    assert () == await surroundings.look_log(as_router, here.clock, needed(Role.ROUTER))
+    assert () == await preflight.look_log(as_router, here.clock, needed(Role.ROUTER))
     assert ["kafka.topic-missing"] == await codes(kafka_topic_prefix="none.")
     async with KafkaLog(nodes.cluster(f"{prefix}router"), {TOPIC: 1}, prefix, 3) as log:
         assert () == await log.look(TOPIC, frozenset({"read", "describe"}))
-        assert isinstance((await log.look(TOPIC, surroundings.NEEDED))[0], Refused)
+        assert isinstance((await log.look(TOPIC, preflight.NEEDED))[0], Refused)

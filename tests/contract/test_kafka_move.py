@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from broker.log.kafka_cluster import Cluster
-from broker.setup import preflight as surroundings
+from broker.setup import preflight
 from broker.setup.bootstrap import move_log
 from broker.setup.wiring import assemble, open_log
 from broker.store.engine import Store
@@ -46,7 +46,7 @@ async def test_a_home_goes_on_where_its_log_went(tmp_path: Path, kafka: str, mon
                 "entropy": home.entropy,
             }
             moved = assemble(there, store=store, log=log, **parts)
-            await surroundings.check_log(moved)
+            await preflight.check_log(moved)
             assert 2 == await log.first("declarations", 0)
             assert 1 == await moved.router.route()
             await moved.ledger.sequence_unfinished()

@@ -10,11 +10,11 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import event, literal_column, make_url, select, text
 
-from broker.setup import preflight as surroundings
+from broker.setup import preflight
 from broker.setup.wiring import assemble, open_log
-from broker.store.bell import Bell
 from broker.store.dialects import Postgres
 from broker.store.engine import Store
+from broker.store.wake_signal import WakeSignal
 from schemas.errors import Refused
 from schemas.facts import FactKind
 from tests.services import pgbouncer
@@ -104,7 +104,7 @@ async def test_a_glance_is_one_question(pooled_url: str) -> None:
         event.listen(store._reader.sync_engine, "before_cursor_execute", lambda *told: asked.append(told[2]))
         async with store.read() as tx:
             await tx.execute(select(literal_column("1")))
-        async with store.glance() as tx:
+        async with store.read_one() as tx:
             await tx.execute(select(literal_column("2")))
 
     assert ["SELECT 1", "SELECT 2"] == asked[1:]
@@ -128,12 +128,12 @@ async def test_a_revocation_waits_for_the_release_before_it(pooled_url: str, tmp
 
 async def test_the_server_behind_it_is_looked_at(pooled_url: str, tmp_path: Path) -> None:
     async with world(tmp_path, database_url=pooled_url) as here:
-        await surroundings.check(here.home)
-        assert () == await surroundings.look(here.home.settings)
+        await preflight.check(here.home)
+        assert () == await preflight.look(here.home.settings)
 
 
 async def test_nobody_listens_on_a_connection_that_is_anybodys(pooled_url: str) -> None:
-    assert type(Postgres().bell(make_url(pooled_url))) is Bell
+    assert type(Postgres().wake_signal(make_url(pooled_url))) is WakeSignal
 
 
 async def test_a_pooler_that_gives_single_statements_is_refused() -> None:

@@ -1,4 +1,4 @@
-"""Plan and apply against a real Kafka of one node without access lists, and what a process says of bad surroundings."""
+"""Plan and apply against a real Kafka of one node without access lists, and what a process says of bad preflight."""
 
 import secrets
 from collections.abc import AsyncIterator
@@ -18,7 +18,7 @@ from broker.log.kafka import KafkaLog
 from broker.log.kafka_admin import Admin
 from broker.log.kafka_cluster import Cluster
 from broker.log.pinning import CLUSTER
-from broker.setup import preflight as surroundings
+from broker.setup import preflight
 from broker.setup.wiring import cluster_of
 from broker.store.tables import meta
 from broker.topics import plan as topic_plan
@@ -112,12 +112,12 @@ async def test_a_source_cannot_hide_a_large_record_in_a_small_batch(here: World,
 
 
 async def codes(here: World) -> list[str]:
-    return [one.fault.code for one in await surroundings.look_log(here.home.settings, here.clock)]
+    return [one.fault.code for one in await preflight.look_log(here.home.settings, here.clock)]
 
 
 async def raised(here: World) -> str:
     with pytest.raises(Fault) as fault:
-        await surroundings.check_log(here.home)
+        await preflight.check_log(here.home)
     assert isinstance(fault.value, Refused | Corrupt), fault.value
     return fault.value.code
 
@@ -130,8 +130,8 @@ async def test_a_log_as_it_must_be_is_taken_and_its_cluster_is_remembered(here: 
         pass
     assert [] == await codes(here)
 
-    await surroundings.check_log(here.home)
-    await surroundings.check_log(here.home)
+    await preflight.check_log(here.home)
+    await preflight.check_log(here.home)
 
     async with here.home.store.begin() as tx:
         await tx.execute(update(meta).where(meta.c.name == CLUSTER).values(value="another"))
@@ -186,5 +186,5 @@ async def test_a_topic_that_would_lose_something_is_refused(
 async def test_one_copy_is_refused_where_nobody_said_that_it_is_enough(here: World, kafka: str, prefix: str) -> None:
     await Cluster((kafka,), "plaintext").make_topic(f"{prefix}declarations", 1, 1)
     three = here.home.settings.model_copy(update={"kafka_replicas": 3})
-    found = [one.fault.code for one in await surroundings.look_log(three, here.clock)]
+    found = [one.fault.code for one in await preflight.look_log(three, here.clock)]
     assert ["kafka.replicas", "kafka.min-insync"] == found

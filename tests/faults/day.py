@@ -31,11 +31,10 @@ from broker.ledger.erasing import Erasing
 from broker.log.pinning import CLUSTER
 from broker.log.sql import SqlLog
 from broker.ports import KeyKind, Outgoing, Position
-from broker.runtime.members import Members, claim
+from broker.runtime.membership import PartitionMembership, claim
 from broker.services import disclosing, restoring, succeeding, viewing
 from broker.services.backups import MANIFEST, backup
-from broker.setup import log_move
-from broker.setup import preflight as surroundings
+from broker.setup import log_move, preflight
 from broker.setup.bootstrap import create_home
 from broker.setup.wiring import open_home
 from broker.store import move as relocation
@@ -241,7 +240,7 @@ async def declare(here: World) -> None:
         if not receipt.exists():
             accepted = await here.home.intake.accept(envelope.read_bytes())
             receipt.write_bytes(accepted.receipt)
-    answers = here.home.answers
+    answers = here.home.idempotency_keys
     first = await answers.claim(PORTAL, "a key", bytes(32))
     if isinstance(first, Claim):
         await answers.keep(first, Answer(202, "{}", b"{}"))
@@ -281,10 +280,10 @@ async def route(here: World) -> None:
 async def meet(here: World) -> None:
     """A home sees its Kafka for the first time, which then it never saw. A router process comes and goes."""
     async with here.home.store.begin() as tx:
-        await surroundings._pin(tx, "a cluster")
+        await preflight._pin(tx, "a cluster")
     async with here.home.store.begin() as tx:
         await tx.execute(delete(meta).where(meta.c.name == CLUSTER))
-    member = Members(here.home.store, here.clock, here.home.entropy)
+    member = PartitionMembership(here.home.store, here.clock, here.home.entropy)
     await member.beat()
     await member.leave()
     assert await claim(here.home.store, "notify/one", "here", here.clock)

@@ -145,7 +145,7 @@ SCENARIOS = {
     "succeeding.entered": "succeed",
     "succeeding.lifted": "succeed",
     "succeeding.signed": "succeed",
-    "surroundings.pinned": "meet",
+    "preflight.pinned": "meet",
     "timekeeping.believed": "month",
     "topics.allowed": "enrol",
     "topics.ended": "rotate",

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, update
 
-from broker.consents.consents import Recorded, Wish
+from broker.consents.consents import GrantRequest, Recorded
 from broker.flow.deliveries import ACTIVE, Delivery, DeliveryState, in_states, load
 from broker.flow.mailbox import Rejection
 from broker.flow.offsets import LostOwnership
@@ -117,7 +117,7 @@ class Playground:
     ) -> Recorded:
         """Let the administration know. Raises Refused `grant.*`."""
         return await self.home.consents.give(
-            Wish(
+            GrantRequest(
                 subject=self.subject(citizen),
                 recipient=self.wanted.party,
                 event_type=event_type,

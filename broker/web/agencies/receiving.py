@@ -46,7 +46,7 @@ async def pull(request: Request, caller: Receiver, wanted: Pull) -> Json:
     inbox = home.inbox(caller.party)
     if wanted.wait:
         gone = request.is_disconnected
-        bell, most = home.store.bell, wanted.max
+        bell, most = home.store.wake_signal, wanted.max
         due = await waiting.until(caller.party, bell, inbox.due, gone, most=most, seconds=wanted.wait)
         if await gone():  # what it would take would come again only when its lease is over
             due = ()

@@ -41,17 +41,17 @@ def key_of(request: Request) -> str | None:
 async def once(
     request: Request, caller: Credential, key: str | None, answered: Callable[[], Awaitable[Response]]
 ) -> Response:
-    """The answer that was given under this key, or a new one. Raises as `Answers.claim` and `answered` do."""
+    """The answer that was given under this key, or a new one. Raises as `IdempotencyKeys.claim` and `answered` do."""
     if key is None:
         return await answered()
     home: Home = request.app.state.home
-    claim = await home.answers.claim(caller.party, key, _digest(request, await request.body()))
+    claim = await home.idempotency_keys.claim(caller.party, key, _digest(request, await request.body()))
     if isinstance(claim, Answer):
         return Response(claim.body, claim.status, json.loads(claim.headers))
     try:
         response = await answered()
     except (Refused, Unavailable):
-        await home.answers.release(claim)
+        await home.idempotency_keys.release(claim)
         raise
     await _keep(home, claim, response)
     return response
@@ -60,7 +60,7 @@ async def once(
 async def _keep(home: Home, claim: Claim, response: Response) -> None:
     headers = {name: response.headers[name] for name in _KEPT if name in response.headers}
     try:
-        await home.answers.keep(claim, Answer(response.status_code, json.dumps(headers), bytes(response.body)))
+        await home.idempotency_keys.keep(claim, Answer(response.status_code, json.dumps(headers), bytes(response.body)))
     except Unavailable as fault:  # it is done and durable, and whoever asked is told so; sent again it is done again
         logger().warning("api.answer-not-kept", party=claim.party, code=fault.code)
 

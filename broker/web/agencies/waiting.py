@@ -14,7 +14,7 @@ from contextlib import suppress
 from math import inf
 from typing import Final, TypeVar
 
-from broker.store.bell import Bell, planned_for
+from broker.store.wake_signal import WakeSignal, planned_for
 from schemas.errors import Refused
 from schemas.names import PartyId
 
@@ -48,7 +48,7 @@ class Waiting:
     async def until(
         self,
         party: PartyId,
-        bell: Bell,
+        bell: WakeSignal,
         ready: Callable[[int], Awaitable[Sequence[T]]],
         gone: Callable[[], Awaitable[bool]],
         *,

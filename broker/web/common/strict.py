@@ -58,7 +58,7 @@ async def _caller(home: Home, token: str, certificate: str | None) -> Credential
     """An access token is verified as it is, an API token in the database."""
     if token.count(".") == 2:
         return home.oauth.verify(token, home.clock(), certificate)
-    async with home.store.glance() as tx:
+    async with home.store.read_one() as tx:
         return await home.credentials.verify(tx, token, home.clock())
 
 

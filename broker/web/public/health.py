@@ -24,7 +24,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from broker.flow.router import TOPIC
 from broker.observability import measures, observe
 from broker.runtime.serving import Serving
-from broker.runtime.stats import Figures, Tally, oldest_waiting, take
+from broker.runtime.stats import Stats, Tally, oldest_waiting, take
 from broker.setup.wiring import Home
 from broker.store import migrate
 from broker.web.common.problems import language_of
@@ -141,7 +141,7 @@ class _Exposition(Collector):
         self._registry = CollectorRegistry()
         self._asked = asked
         self._tally = Tally()
-        self._figures: Figures | None = None
+        self._figures: Stats | None = None
         for measure in measures.ALL:
             self._registry.register(measure)
         self._registry.register(self)
@@ -169,7 +169,7 @@ class _Exposition(Collector):
         yield CounterMetricFamily("unefois_unheard_lines", "Log lines that could not be written.", observe.unheard())
 
 
-def _gauges(figures: Figures) -> Iterator[Metric]:
+def _gauges(figures: Stats) -> Iterator[Metric]:
     lag = GaugeMetricFamily("unefois_lag_records", "Accepted and not routed yet.", labels=["partition"])
     for partition, count in figures.lag.items():
         lag.add_metric([str(partition)], count)

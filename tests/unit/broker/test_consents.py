@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from broker.consents.consents import Wish, _unless_over
+from broker.consents.consents import GrantRequest, _unless_over
 from broker.flow.arrived import Accepted
 from broker.flow.deliveries import DeliveryState, load
 from broker.ports import KeyKind
@@ -502,7 +502,7 @@ async def test_every_change_is_a_version_with_its_own_entry(here: World) -> None
 
 async def test_a_wish_may_begin_later_and_then_stands_for_what_comes_then(here: World) -> None:
     await here.home.consents.give(
-        Wish(
+        GrantRequest(
             subject=here.subject(),
             recipient=CAF,
             event_type=MOVED,

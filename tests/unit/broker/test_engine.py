@@ -18,9 +18,9 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from broker.store import dialects
-from broker.store.bell import Bell
 from broker.store.dialects import Sqlite
 from broker.store.engine import Store
+from broker.store.wake_signal import WakeSignal
 from schemas.errors import Corrupt, Refused, Unavailable
 from tests.services.databases import Databases, plain
 
@@ -145,7 +145,7 @@ async def test_a_reader_keeps_its_snapshot_while_others_commit(store: Store) -> 
 
 async def test_a_glance_is_one_question(store: Store) -> None:
     await write(store, 1)
-    async with store.glance() as tx:
+    async with store.read_one() as tx:
         assert [b"x"] == [row.body for row in await tx.execute(select(NOTES.c.body))]
         with pytest.raises(ValueError, match="one question"):
             await tx.execute(select(NOTES))
@@ -153,7 +153,7 @@ async def test_a_glance_is_one_question(store: Store) -> None:
 
 
 async def test_a_glance_changes_nothing(store: Store) -> None:
-    async with store.glance() as tx:
+    async with store.read_one() as tx:
         with pytest.raises(ValueError, match="undo"):
             await tx.execute(insert(NOTES), {"id": 1, "body": b"x"})
         with pytest.raises(ValueError, match="guard"):
@@ -476,7 +476,7 @@ class Unreached(AsyncEngine):
 
 
 async def test_a_server_that_is_not_reached_is_unavailable() -> None:
-    away = Store(Sqlite(), Unreached(), Unreached(), Bell())
+    away = Store(Sqlite(), Unreached(), Unreached(), WakeSignal())
     for attempt in (away.begin, away.read):
         with pytest.raises(Unavailable) as raised:
             async with attempt():
@@ -558,7 +558,7 @@ async def test_a_connection_lost_in_use_costs_one_answer(postgres: Databases, mo
 
 async def test_a_glance_begins_nothing_and_a_reader_after_it_does(postgres: Databases) -> None:
     async with postgres.empty() as url, Store.open(url) as store:
-        async with store.glance() as tx:
+        async with store.read_one() as tx:
             assert "autocommit" == (await tx.conn.get_raw_connection()).dbapi_connection.isolation_level
         async with store.read() as tx:
             assert "repeatable_read" == (await tx.conn.get_raw_connection()).dbapi_connection.isolation_level

@@ -135,9 +135,9 @@ async def lived_in(here: World) -> None:
     await home.publication.newest()
     await home.parties.rotate(CPAM, DAY)
     await home.publication.newest()
-    claim = await home.answers.claim(CAF, "a key", bytes(32))
+    claim = await home.idempotency_keys.claim(CAF, "a key", bytes(32))
     assert isinstance(claim, Claim)
-    await home.answers.keep(claim, Answer(202, "{}", b"{}"))
+    await home.idempotency_keys.keep(claim, Answer(202, "{}", b"{}"))
     async with home.store.begin() as tx:
         await home.webhooks.add(tx, CPAM, "https://cpam.example/", home.clock())
         await home.key_sets.follow(tx, CPAM, "https://cpam.example/jwks.json", [Scope.READ], home.clock())

@@ -3,7 +3,7 @@
 import pytest
 
 from broker.flow.deliveries import Delivery, DeliveryState, load
-from broker.flow.mailbox import Patience
+from broker.flow.mailbox import RetryPolicy
 from broker.store.tables import deliveries
 from connectors.contract import Applied, Rejected
 from schemas.errors import Refused
@@ -14,7 +14,7 @@ from tests.world import BANK, CAF, CPAM, DAY, ELISE, FAMILY, HEALTH, MINUTE, MOV
 pytestmark = pytest.mark.asyncio
 
 LEASE = MINUTE
-PATIENCE = Patience()
+PATIENCE = RetryPolicy()
 APPLIED = Applied(None)
 REFUSED = Rejected("table.refused", Reason.SYSTEM_REFUSED)
 
@@ -386,4 +386,4 @@ async def test_a_limit_is_kept_and_those_who_wait_longest_come_first(here: World
 
 @pytest.mark.parametrize(("attempts", "wait"), [(0, 5), (1, 5), (2, 10), (3, 20), (4, 25), (64, 25), (10_000, 25)])
 async def test_waits_double_up_to_the_longest(attempts: int, wait: int) -> None:
-    assert wait == Patience(first_ms=5, most_ms=25).wait_ms(attempts)
+    assert wait == RetryPolicy(first_ms=5, most_ms=25).wait_ms(attempts)

@@ -100,10 +100,10 @@ async def day_at_the_door(here: World) -> None:
     await send(here, endpoints)
     assert 2 == len(endpoints.heard)
     await home.tracking.track(declared.declaration_id)
-    claim = await home.answers.claim(CAF, "key", bytes(32))
+    claim = await home.idempotency_keys.claim(CAF, "key", bytes(32))
     assert isinstance(claim, Claim)
-    await home.answers.keep(claim, Answer(200, "{}", b""))
-    await home.answers.claim(CAF, "key", bytes(32))
+    await home.idempotency_keys.keep(claim, Answer(200, "{}", b""))
+    await home.idempotency_keys.claim(CAF, "key", bytes(32))
     assert await home.relay.relay(CAF)
     await home.dead_letters.list()
 

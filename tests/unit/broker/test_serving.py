@@ -13,11 +13,11 @@ from broker.log.sql import SqlLog
 from broker.runtime import serving as servings
 from broker.runtime import turns
 from broker.runtime.hosting import Hosted
-from broker.runtime.members import Members, living
+from broker.runtime.membership import PartitionMembership, living
 from broker.runtime.serving import Role, Serving
 from broker.runtime.turns import Turn
-from broker.setup import preflight as surroundings
-from broker.store.bell import DECLARED, declared_in
+from broker.setup import preflight
+from broker.store.wake_signal import DECLARED, declared_in
 from schemas import topics
 from schemas.errors import Corrupt, Refused, Unavailable
 from schemas.facts import FactKind
@@ -35,7 +35,7 @@ async def _well(_: object) -> None:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     announce(monkeypatch)
-    monkeypatch.setattr(surroundings, "check", _well)  # the world's tables are made without a revision
+    monkeypatch.setattr(preflight, "check", _well)  # the world's tables are made without a revision
     monkeypatch.setattr(servings, "TROUBLE_MS", (1, 1))
     monkeypatch.setattr(servings, "IDLE_MS", (1, 1))
 
@@ -222,7 +222,7 @@ async def test_a_database_that_is_away_at_the_start_is_waited_for_and_told_once(
         if away:
             raise away.pop()
 
-    monkeypatch.setattr(surroundings, "check", check)
+    monkeypatch.setattr(preflight, "check", check)
 
     await running.run(lambda done: done.routed > 0)
 
@@ -237,7 +237,7 @@ async def test_asked_to_stop_while_it_waits_for_the_database_it_ends(
     async def check(_: object) -> None:
         raise Unavailable("store.away", error="closed")
 
-    monkeypatch.setattr(surroundings, "check", check)
+    monkeypatch.setattr(preflight, "check", check)
     monkeypatch.setattr(servings, "TROUBLE_MS", (3_600_000, 3_600_000))
 
     await Running(here, Role.ALL).run(lambda done: bool(done.troubles))
@@ -249,7 +249,7 @@ async def test_a_database_that_is_not_ours_is_refused_at_the_start(
     async def check(_: object) -> None:
         raise Refused("store.newer-version", found="9")
 
-    monkeypatch.setattr(surroundings, "check", check)
+    monkeypatch.setattr(preflight, "check", check)
 
     with pytest.raises(Refused, match=r"store\.newer-version"):
         await Running(here, Role.ALL).run(lambda _: False)
@@ -335,10 +335,10 @@ async def test_a_router_is_woken_by_what_comes_into_its_own_partitions(
 
     monkeypatch.setattr(servings, "IDLE_MS", (3_600_000, 3_600_000))
     monkeypatch.setattr(Router, "waiting", waiting)
-    monkeypatch.setattr(Members, "share", share)
+    monkeypatch.setattr(PartitionMembership, "share", share)
     monkeypatch.setattr(type(here.home.log), "partitions", _four)
     running = Running(here, Role.ROUTER)
-    (loop,), bell = running.serving._loops, here.home.store.bell
+    (loop,), bell = running.serving._loops, here.home.store.wake_signal
     task = asyncio.create_task(running.serving._repeat(loop))
     while loop.wait_ms == 0:
         await asyncio.sleep(0)

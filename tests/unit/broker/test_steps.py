@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import delete, insert, select, update
 
 from broker.flow.deliveries import load
-from broker.flow.steps import Ledgered
+from broker.flow.steps import StepReader
 from broker.store.tables import deliveries, ledger_entries
 from schemas.entry import EntryKind
 from tests.world import CAF, FAMILY, MOVED, World
@@ -74,7 +74,7 @@ async def test_the_steps_are_told_in_the_order_of_writing(here: World) -> None:
     assert 1 == await pulls(here)
     async with here.home.store.read() as tx:
         (delivery,) = await load(tx)
-        steps = (await Ledgered(here.home.macs, here.home.openings).of(tx, [delivery]))[delivery.id]
+        steps = (await StepReader(here.home.macs, here.home.openings).of(tx, [delivery]))[delivery.id]
 
     assert [EntryKind.PLANNED, EntryKind.RELEASED] == [step.head.kind for step in steps.all]
     assert steps.left

@@ -14,7 +14,7 @@ from broker.cli.demo import cast
 from broker.cli.demo.cast import ADMINISTRATIONS, Administration, Wanted
 from broker.cli.demo.facts import facts_of
 from broker.cli.demo.stage import Stage
-from broker.consents.consents import Recorded, Wish
+from broker.consents.consents import GrantRequest, Recorded
 from broker.flow.desk import DryRun
 from broker.services.consent_receipts import receipt_of, text_shown
 from broker.store.tables import declarations, deliveries, log_record
@@ -101,7 +101,7 @@ async def _give(stage: Stage, subject: SubjectRef, who: Administration, wanted: 
         scope=Scope.STANDING,
         until=None,
     )
-    wish = Wish(
+    wish = GrantRequest(
         subject=subject,
         recipient=who.party,
         event_type=wanted.event_type,

@@ -16,7 +16,7 @@ from broker.keys.file import FileKeys
 from broker.ports import KeyKind
 from broker.settings.check import check
 from broker.settings.choices import load
-from broker.setup import preflight as surroundings
+from broker.setup import preflight
 from broker.setup.bootstrap import create_home
 from broker.setup.wiring import open_home
 from broker.store import migrate
@@ -223,7 +223,7 @@ class TestPlaceholder:
 
         async def begin() -> None:
             async with open_home(load(home=unefois.home)) as home:
-                await surroundings.check_name(home)
+                await preflight.check_name(home)
 
         if not refused:
             asyncio.run(begin())

@@ -12,7 +12,7 @@ import pytest
 from broker.observability import observe
 from broker.runtime import turns
 from broker.runtime.turns import Trouble, Turn
-from broker.setup import preflight as surroundings
+from broker.setup import preflight
 from tests.program import FIELDS, Program, grant_and_declare, host
 from tests.services.processes import free_port
 from tests.world import RENNES
@@ -216,7 +216,7 @@ class TestConfig:
             asked.append(needed)
             return ()
 
-        monkeypatch.setattr(surroundings, "look_log", look_log)
+        monkeypatch.setattr(preflight, "look_log", look_log)
         unefois.run("config", "check")
         unefois.run("config", "check", "--role", "router")
         unefois.run("config", "check", "--role", "ledger")

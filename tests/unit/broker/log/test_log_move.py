@@ -9,7 +9,7 @@ from broker.flow.router import TOPIC
 from broker.log import pinning
 from broker.log.sql import SqlLog
 from broker.ports import Outgoing, Record
-from broker.setup import log_move as move
+from broker.setup import log_move
 from broker.store.engine import Store
 from broker.store.tables import metadata
 from schemas.errors import Refused
@@ -52,20 +52,20 @@ def contents(records: list[Record]) -> list[tuple[object, ...]]:
 async def test_every_record_keeps_its_offset_and_the_old_log_is_closed(
     here: World, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(move, "BATCH", 3)
+    monkeypatch.setattr(log_move, "BATCH", 3)
     old = SqlLog(here.home.store, here.clock, {}, 3)
     await old.append_all(TOPIC, [Outgoing(bytes([number]), b"v%d" % number, {"h": b"x"}) for number in range(20)])
     async with Store.open(place) as store:
         await tables(store)
         new = Elsewhere(here, store, 3)
 
-        moved = await move.move(here.home.store, old, new.log, "c", new.forget)
+        moved = await log_move.move(here.home.store, old, new.log, "c", new.forget)
 
         assert (20, contents(await everything(old, 3))) == (sum(moved.values()), contents(await everything(new.log, 3)))
         with pytest.raises(Refused, match=r"log\.moved"):
             await old.append(TOPIC, b"k", b"late", {})
         with pytest.raises(Refused, match=r"log\.moved"):
-            await move.move(here.home.store, old, new.log, "c", new.forget)
+            await log_move.move(here.home.store, old, new.log, "c", new.forget)
         with pytest.raises(Refused, match=r"log\.moved"):
             await pinning.check(here.home.store, old)
 
@@ -73,7 +73,7 @@ async def test_every_record_keeps_its_offset_and_the_old_log_is_closed(
 async def test_a_log_whose_head_was_pruned_goes_on_with_the_same_numbers(
     here: World, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(move, "BATCH", 2)
+    monkeypatch.setattr(log_move, "BATCH", 2)
     old = SqlLog(here.home.store, here.clock, {}, 1)
     await old.append_all(TOPIC, [Outgoing(b"k", b"v%d" % number) for number in range(9)])
     async with here.home.store.begin() as tx:
@@ -82,7 +82,7 @@ async def test_a_log_whose_head_was_pruned_goes_on_with_the_same_numbers(
         await tables(store)
         new = Elsewhere(here, store, 1)
 
-        assert {0: 4} == await move.move(here.home.store, old, new.log, "c", new.forget)
+        assert {0: 4} == await log_move.move(here.home.store, old, new.log, "c", new.forget)
 
         assert [(5, b"v5"), (6, b"v6"), (7, b"v7"), (8, b"v8")] == [
             (one.position.offset, one.value) for one in await everything(new.log, 1)
@@ -98,12 +98,12 @@ async def test_begun_before_it_goes_on_after_comparing_and_something_else_is_ref
         new = Elsewhere(here, store, 1)
         await new.log.append_all(TOPIC, [Outgoing(b"k", b"v0"), Outgoing(b"k", b"other")])
         with pytest.raises(Refused, match=r"move\.log-differs") as refused:
-            await move.move(here.home.store, old, new.log, "c", new.forget)
+            await log_move.move(here.home.store, old, new.log, "c", new.forget)
         assert 1 == refused.value.details["offset"]
         await new.forget(0, 5)
         await new.log.append_all(TOPIC, [Outgoing(b"k", b"v0"), Outgoing(b"k", b"v1")])
 
-        assert {0: 4} == await move.move(here.home.store, old, new.log, "c", new.forget)
+        assert {0: 4} == await log_move.move(here.home.store, old, new.log, "c", new.forget)
         assert contents(await everything(old, 1)) == contents(await everything(new.log, 1))
 
 
@@ -115,7 +115,7 @@ async def test_a_longer_log_is_another_one_and_a_log_that_grows_meanwhile_does_n
     async with Store.open(place) as store:
         await tables(store)
         new = Elsewhere(here, store, 1)
-        ordinary = move._partition
+        ordinary = log_move._partition
 
         async def grows(*arguments: object) -> int:
             count = await ordinary(*arguments)  # type: ignore[arg-type]
@@ -123,10 +123,10 @@ async def test_a_longer_log_is_another_one_and_a_log_that_grows_meanwhile_does_n
             return count
 
         with monkeypatch.context() as patch:
-            patch.setattr(move, "_partition", grows)
+            patch.setattr(log_move, "_partition", grows)
             with pytest.raises(Refused, match=r"move\.log-changed"):
-                await move.move(here.home.store, old, new.log, "c", new.forget)
-        assert {0: 2} == await move.move(here.home.store, old, new.log, "c", new.forget)
+                await log_move.move(here.home.store, old, new.log, "c", new.forget)
+        assert {0: 2} == await log_move.move(here.home.store, old, new.log, "c", new.forget)
 
     async with here.home.store.begin() as tx:
         await tx.execute(text("DELETE FROM meta WHERE name = 'kafka-cluster'"))
@@ -134,7 +134,7 @@ async def test_a_longer_log_is_another_one_and_a_log_that_grows_meanwhile_does_n
         new = Elsewhere(here, store, 1)
         await new.log.append(TOPIC, b"k", b"one more", {})
         with pytest.raises(Refused, match=r"move\.log-differs"):
-            await move.move(here.home.store, old, new.log, "c", new.forget)
+            await log_move.move(here.home.store, old, new.log, "c", new.forget)
 
 
 async def test_what_was_declared_before_is_routed_after_and_fsck_is_content(here: World, place: str) -> None:
@@ -145,7 +145,7 @@ async def test_what_was_declared_before_is_routed_after_and_fsck_is_content(here
         new = Elsewhere(here, store, 1)
         old = here.home.log
         assert isinstance(old, SqlLog)
-        await move.move(here.home.store, old, new.log, "c", new.forget)
+        await log_move.move(here.home.store, old, new.log, "c", new.forget)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(here.home.router, "_log", new.log)
             patch.setattr(here.home.fsck, "_log", new.log)

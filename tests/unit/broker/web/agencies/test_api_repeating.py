@@ -8,7 +8,7 @@ import httpx2
 import pytest
 from sqlalchemy import func, select
 
-from broker.access.idempotency import HOURS, LEASE_MS, Answer, Answers, Claim
+from broker.access.idempotency import HOURS, LEASE_MS, Answer, Claim, IdempotencyKeys
 from broker.store.access_tables import kept_answers
 from broker.store.tables import submissions
 from broker.web.common.bodies import b64u
@@ -121,7 +121,7 @@ async def test_what_was_refused_or_could_not_be_done_is_not_kept_and_may_come_ag
 async def test_what_is_kept_of_one_administration_is_bounded_and_the_oldest_goes_first(
     served: Served, monkeypatch: pytest.MonkeyPatch, name: str, most: int
 ) -> None:
-    answers, clock = served.here.home.answers, served.here.clock
+    answers, clock = served.here.home.idempotency_keys, served.here.clock
     monkeypatch.setattr(f"broker.access.idempotency.{name}", most, raising=False)
     for party in (CAF, PORTAL):
         for number in range(5):
@@ -168,7 +168,7 @@ async def test_an_answer_that_could_not_be_kept_is_given_all_the_same(
         raise Unavailable("store.away")
 
     with monkeypatch.context() as patch:
-        patch.setattr(home.answers, "keep", away)
+        patch.setattr(home.idempotency_keys, "keep", away)
         first = await one(portal, content)
     assert 202 == first.status_code
     assert (409, "api.idempotency-busy") == code(await one(portal, content))
@@ -203,11 +203,11 @@ async def test_no_key_and_no_answer_is_in_a_repr(served: Served) -> None:
 
 
 class TestProcesses:
-    """Several processes, each with its own `Answers`."""
+    """Several processes, each with its own `IdempotencyKeys`."""
 
     @pytest.mark.databases
     async def test_one_of_many_at_once_gets_the_claim(self, here: World) -> None:
-        processes = [Answers(here.home.store, here.clock) for _ in range(8)]
+        processes = [IdempotencyKeys(here.home.store, here.clock) for _ in range(8)]
         results = await asyncio.gather(*(each.claim(CAF, "k", bytes(32)) for each in processes), return_exceptions=True)
         claims = [each for each in results if isinstance(each, Claim)]
         busy = [each for each in results if isinstance(each, Refused) and each.code == "api.idempotency-busy"]
@@ -215,7 +215,7 @@ class TestProcesses:
 
     @pytest.mark.databases
     async def test_who_died_is_taken_over_once_and_who_comes_back_changes_nothing(self, here: World) -> None:
-        one, two, three = (Answers(here.home.store, here.clock) for _ in range(3))
+        one, two, three = (IdempotencyKeys(here.home.store, here.clock) for _ in range(3))
         dead = await one.claim(CAF, "k", bytes(32))
         here.clock.pass_(LEASE_MS - 1)
         with pytest.raises(Refused, match=r"api\.idempotency-busy"):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from broker.store.bell import Bell
+from broker.store.wake_signal import WakeSignal
 from broker.web.agencies.waiting import Waiting
 from tests.world import CAF, CPAM
 
@@ -32,7 +32,7 @@ class Patient:
             async def ready(_: int, count: int = count) -> Sequence[int]:
                 return range(count)
 
-            assert range(count) == await self.waiting.until(CAF, Bell(), ready, _here, most=most, seconds=seconds)
+            assert range(count) == await self.waiting.until(CAF, WakeSignal(), ready, _here, most=most, seconds=seconds)
 
 
 async def _here() -> bool:
@@ -73,7 +73,7 @@ async def test_each_administration_has_a_pace_of_its_own() -> None:
     async def ready(_: int) -> Sequence[int]:
         return [1]
 
-    await poll.waiting.until(CPAM, Bell(), ready, _here, most=10, seconds=20)
+    await poll.waiting.until(CPAM, WakeSignal(), ready, _here, most=10, seconds=20)
     assert [] == poll.waited
 
 
@@ -97,4 +97,4 @@ async def test_what_came_while_it_waited_goes_along() -> None:
 
     await poll.answered([1])
     poll.waiting._sleep = sleep
-    assert [1, 2] == await poll.waiting.until(CAF, Bell(), ready, _here, most=10, seconds=20)
+    assert [1, 2] == await poll.waiting.until(CAF, WakeSignal(), ready, _here, most=10, seconds=20)

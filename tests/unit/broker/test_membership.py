@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Table, delete, insert, select, update
 
-from broker.runtime.members import BEAT_MS, CLAIM_MS, LEASE_MS, Members, claim, living
+from broker.runtime.membership import BEAT_MS, CLAIM_MS, LEASE_MS, PartitionMembership, claim, living
 from broker.store.engine import Transaction
 from broker.store.tables import meta
 from tests.world import World
@@ -17,11 +17,11 @@ pytestmark = [pytest.mark.asyncio, pytest.mark.databases]
 PARTITIONS = 8
 
 
-def member(here: World) -> Members:
-    return Members(here.home.store, here.clock, here.home.entropy)
+def member(here: World) -> PartitionMembership:
+    return PartitionMembership(here.home.store, here.clock, here.home.entropy)
 
 
-async def shares(*members: Members) -> list[tuple[int, ...]]:
+async def shares(*members: PartitionMembership) -> list[tuple[int, ...]]:
     for one in members:
         await one.beat()
     for one in members:
@@ -121,7 +121,7 @@ async def test_what_is_no_time_is_no_member(here: World) -> None:
 async def test_between_two_beats_nobody_asks_the_database(here: World, monkeypatch: pytest.MonkeyPatch) -> None:
     one = member(here)
     await one.beat()
-    monkeypatch.setattr(Members, "beat", None)
+    monkeypatch.setattr(PartitionMembership, "beat", None)
     here.clock.pass_(BEAT_MS - 1)
 
     assert PARTITIONS == len(await one.share(PARTITIONS))

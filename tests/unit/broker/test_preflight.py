@@ -9,7 +9,7 @@ import pytest_asyncio
 from sqlalchemy import make_url
 
 from broker.settings.choices import Settings, load
-from broker.setup import preflight as surroundings
+from broker.setup import preflight
 from broker.setup.bootstrap import create_home
 from broker.setup.wiring import open_home
 from broker.store.server import NAMES, server_settings
@@ -47,7 +47,7 @@ async def told(url: str, statement: str) -> None:
 
 
 async def codes(url: str, tmp_path: Path) -> list[tuple[str, bool]]:
-    return [(one.fault.code, one.serious) for one in await surroundings.look(at(url, tmp_path))]
+    return [(one.fault.code, one.serious) for one in await preflight.look(at(url, tmp_path))]
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ async def codes(url: str, tmp_path: Path) -> list[tuple[str, bool]]:
     ],
 )
 async def test_what_a_server_tells_of_itself_is_judged(name: str, value: str, found: list[tuple[str, bool]]) -> None:
-    judged = surroundings.judged(GOOD | {name: value})
+    judged = preflight.judged(GOOD | {name: value})
 
     assert found == [(one.fault.code, one.serious) for one in judged]
 
@@ -99,15 +99,15 @@ async def test_a_server_that_forgets_is_told_beside_tables_that_are_not_there(
         await told(url, "ALTER DATABASE {} SET synchronous_commit = off")
 
         assert [("store.asynchronous-commit", True), ("store.not-migrated", True)] == await codes(url, tmp_path)
-        assert () == await surroundings.look_log(at(url, tmp_path))
+        assert () == await preflight.look_log(at(url, tmp_path))
 
 
 async def test_a_database_and_a_kafka_that_are_both_away_are_both_told(tmp_path: Path) -> None:
     kafka = {"log": "kafka", "kafka_bootstrap": f"127.0.0.1:{free_port()}", "kafka_security": "plaintext"}
     chosen = load(home=tmp_path, database_url=f"postgresql+asyncpg://u:p@127.0.0.1:{free_port()}/none", **kafka)
 
-    assert ["store.away"] == [one.fault.code for one in await surroundings.look(chosen)]
-    assert ["kafka.away"] == [one.fault.code for one in await surroundings.look_log(chosen)]
+    assert ["store.away"] == [one.fault.code for one in await preflight.look(chosen)]
+    assert ["kafka.away"] == [one.fault.code for one in await preflight.look_log(chosen)]
 
 
 @pytest.mark.parametrize("change", [{"password": "wrong"}, {"database": "nowhere"}])
@@ -116,7 +116,7 @@ async def test_a_server_that_does_not_let_us_in_is_told_without_the_password(
 ) -> None:
     wrong = make_url(url).set(**change).render_as_string(hide_password=False)
 
-    (found,) = await surroundings.look(at(wrong, tmp_path))
+    (found,) = await preflight.look(at(wrong, tmp_path))
 
     assert ("store.denied", True) == (found.fault.code, found.serious)
     assert "wrong" not in str(found.fault)
@@ -140,13 +140,13 @@ async def test_a_home_whose_log_went_to_kafka_refuses_the_table(tmp_path: Path) 
     chosen = load(home=tmp_path, ledger_origin="log.example/x")
     await create_home(chosen)
     async with open_home(chosen) as home:
-        await surroundings.check_log(home)
-        assert () == await surroundings.look_log(chosen)
+        await preflight.check_log(home)
+        assert () == await preflight.look_log(chosen)
         async with home.store.begin() as tx:
-            await surroundings._pin(tx, "a cluster")
+            await preflight._pin(tx, "a cluster")
         with pytest.raises(Refused, match=r"log\.moved"):
-            await surroundings.check_log(home)
-    assert ["log.moved"] == [one.fault.code for one in await surroundings.look_log(chosen)]
+            await preflight.check_log(home)
+    assert ["log.moved"] == [one.fault.code for one in await preflight.look_log(chosen)]
     with pytest.raises(Refused, match=r"log\.moved"):
         async with open_home(chosen):
             pass

@@ -7,8 +7,8 @@ import asyncpg
 import pytest
 from sqlalchemy import make_url
 
-from broker.store.bell import DECLARED, PLANNED, Bell, planned_for
 from broker.store.engine import Store
+from broker.store.wake_signal import DECLARED, PLANNED, WakeSignal, planned_for
 from schemas.names import PartyId
 from tests.services.databases import Databases, plain
 from tests.world import CAF, CPAM, FAMILY, MOVED, World
@@ -18,7 +18,7 @@ SECONDS = 20
 
 
 def test_a_ring_wakes_who_waits_for_that_name_and_nobody_else() -> None:
-    bell = Bell()
+    bell = WakeSignal()
     with bell.heard(planned_for(CAF)) as caf, bell.heard(planned_for(CPAM)) as cpam, bell.heard(PLANNED) as every:
         bell.ring(planned_for(CAF))
 
@@ -26,7 +26,7 @@ def test_a_ring_wakes_who_waits_for_that_name_and_nobody_else() -> None:
 
 
 def test_who_has_gone_is_not_kept() -> None:
-    bell = Bell()
+    bell = WakeSignal()
     with bell.heard(DECLARED) as first, bell.heard(DECLARED):
         pass
     bell.ring(DECLARED)
@@ -37,7 +37,7 @@ def test_who_has_gone_is_not_kept() -> None:
 @pytest.mark.asyncio
 async def test_a_transaction_rings_after_its_commit_and_never_when_it_is_rolled_back(here: World) -> None:
     store = here.home.store
-    with store.bell.heard(DECLARED) as rung:
+    with store.wake_signal.heard(DECLARED) as rung:
         with suppress(KeyError):
             async with store.begin() as tx:
                 tx.ring(DECLARED)
@@ -58,7 +58,7 @@ async def test_who_only_reads_has_nothing_to_ring_for(here: World) -> None:
 
 @pytest.mark.asyncio
 async def test_a_declaration_rings_for_the_router_and_a_delivery_for_its_recipient(here: World) -> None:
-    bell = here.home.store.bell
+    bell = here.home.store.wake_signal
     await here.give(CAF, MOVED, FAMILY, ["subject"])
     with bell.heard(DECLARED) as router, bell.heard(planned_for(CAF)) as caf, bell.heard(planned_for(CPAM)) as cpam:
         await here.declare(MOVED, here.moved(), route=False)
@@ -72,11 +72,11 @@ async def test_a_declaration_rings_for_the_router_and_a_delivery_for_its_recipie
 async def test_other_processes_of_a_postgresql_hear_it_and_again_after_their_connection_was_lost(
     postgres: Databases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("broker.store.postgres_bell.LOST_SECONDS", 0)
+    monkeypatch.setattr("broker.store.postgres_wake_signal.LOST_SECONDS", 0)
     party = PartyId("urn:unefois:x")
     async with postgres.empty() as url, Store.open(url) as one, Store.open(url) as other:
         watcher = await asyncpg.connect(plain(make_url(url)))
-        with other.bell.heard(planned_for(party)) as rung:
+        with other.wake_signal.heard(planned_for(party)) as rung:
             listening = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'"
             for _ in range(2):
                 async with asyncio.timeout(SECONDS):
@@ -85,7 +85,7 @@ async def test_other_processes_of_a_postgresql_hear_it_and_again_after_their_con
                 rung.clear()
                 async with asyncio.timeout(SECONDS):
                     while not rung.is_set():
-                        one.bell.ring(planned_for(party))
+                        one.wake_signal.ring(planned_for(party))
                         await asyncio.sleep(0)
                 await watcher.execute("SELECT pg_terminate_backend($1)", pid)
         await watcher.close()
@@ -94,7 +94,7 @@ async def test_other_processes_of_a_postgresql_hear_it_and_again_after_their_con
 @pytest.mark.asyncio
 async def test_the_last_ring_is_sent_before_the_store_closes(postgres: Databases) -> None:
     async with postgres.empty() as url, Store.open(url) as other:
-        with other.bell.heard(DECLARED) as rung:
+        with other.wake_signal.heard(DECLARED) as rung:
             watcher = await asyncpg.connect(plain(make_url(url)))
             listening = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'"
             async with asyncio.timeout(SECONDS):
@@ -102,13 +102,13 @@ async def test_the_last_ring_is_sent_before_the_store_closes(postgres: Databases
                     pass
             await watcher.close()
             async with Store.open(url) as one:
-                one.bell.ring(DECLARED)
+                one.wake_signal.ring(DECLARED)
             await asyncio.wait_for(rung.wait(), SECONDS)
 
 
 @pytest.mark.asyncio
 async def test_a_server_that_is_away_costs_the_rings_and_nothing_else() -> None:
     async with Store.open("postgresql+asyncpg://nobody@127.0.0.1:1/none") as store:
-        with store.bell.heard(DECLARED) as rung:
-            store.bell.ring(DECLARED)
+        with store.wake_signal.heard(DECLARED) as rung:
+            store.wake_signal.ring(DECLARED)
             assert rung.is_set()

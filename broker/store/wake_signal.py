@@ -1,12 +1,12 @@
-"""Bell: tell whoever waits, in this process or another, that there may be something to do. It carries no news itself.
+"""Wake signal: tells whoever waits, in this process or another, that there may be something to do. It carries no news.
 
 Refuses: to be relied on. A ring may be lost, or come for nothing: who waits looks for itself now and then all the same,
 and looks again after each ring.
 Keeps: ringing never waits and never fails, so nothing durable depends on it; a ring made inside a transaction is made
 after its commit.
 
-Here: within one process. Between processes it is PostgreSQL's (`postgres_bell`); a file of SQLite has nothing of the
-kind, and processes that share one look now and then.
+Here: within one process. Between processes it is PostgreSQL's (`postgres_wake_signal`); a file of SQLite has nothing of
+the kind, and processes that share one look now and then.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ def planned_for(party: PartyId) -> str:
     return f"{PLANNED}:{party}"
 
 
-class Bell:
+class WakeSignal:
     """Within one process."""
 
     def __init__(self) -> None:

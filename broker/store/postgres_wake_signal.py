@@ -15,7 +15,7 @@ from asyncpg import InterfaceError, PostgresError
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from broker.store.bell import Bell
+from broker.store.wake_signal import WakeSignal
 
 CHANNEL: Final = "unefois"
 _RING: Final = "SELECT pg_notify($1, name) FROM unnest($2::text[]) AS name"
@@ -27,7 +27,7 @@ LEAVE_SECONDS: Final = 1
 _AWAY = (OSError, TimeoutError, PostgresError, InterfaceError, SQLAlchemyError)
 
 
-class PostgresBell(Bell):
+class PostgresWakeSignal(WakeSignal):
     """Connects when somebody first rings or waits."""
 
     def __init__(self, engine: AsyncEngine) -> None:

@@ -1,4 +1,4 @@
-"""Members: the router processes of one home, and which partitions each of them takes.
+"""Membership: the router processes of one home, and which partitions each of them takes.
 
 Refuses: to guard anything. Who is slow, stopped or wrong about the time may believe that a partition is its own; the
 offset, compared and set in the transaction of the effects, is what keeps a record from having its effects twice.
@@ -76,7 +76,7 @@ async def _held(tx: Transaction, name: str, holder: str) -> int | None:
     return int(last) if who == holder and last.isdecimal() else None
 
 
-class Members:
+class PartitionMembership:
     """One member, and what it knows of the others."""
 
     def __init__(self, store: Store, clock: Clock, entropy: Entropy) -> None:
