@@ -213,10 +213,20 @@ def _pulled(told: Json) -> Pulled:
         taken, withheld = told["deliveries"], told["withheld"]
         locked = tuple(LockedDelivery.decode(raw(one, "locked")) for one in taken)
         attempts = {DeliveryId.parse(one["id"]): int(one["attempts"]) for one in taken}
-        held = tuple(WithheldDelivery(DeliveryId.parse(one["id"]), Reason(one["reason"])) for one in withheld)
+        held = tuple(WithheldDelivery(DeliveryId.parse(one["id"]), _reason(one["reason"])) for one in withheld)
     except (KeyError, TypeError, ValueError):
         raise Refused("client.answer", "/deliveries") from None
     return Pulled(locked, raw(told, "key_release") if locked else b"", held, attempts)
+
+
+def _reason(told: Any) -> Reason | str:
+    """A reason that came after this program must not keep its whole mailbox from it."""
+    if not isinstance(told, str):
+        raise TypeError(type(told).__name__)
+    try:
+        return Reason(told)
+    except ValueError:
+        return told[:64]
 
 
 def _failed(told: Json) -> dict[DeliveryId, Refused]:

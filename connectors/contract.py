@@ -67,7 +67,13 @@ class WithheldDelivery:
     """A delivery that was planned but may not be opened any more."""
 
     delivery_id: DeliveryId
-    reason: Reason
+    reason: Reason | str
+    """A text where a newer broker gives a reason that this program does not know yet."""
+
+    @property
+    def word(self) -> str:
+        """The reason as the broker writes it."""
+        return self.reason.value if isinstance(self.reason, Reason) else self.reason
 
 
 @dataclass(frozen=True, slots=True)

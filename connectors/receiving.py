@@ -165,7 +165,7 @@ class Receiving:
     def _each(self, pulled: Pulled) -> Steps:
         self._renewed = self._renewed and self._once  # a pull that waited may have what is newer
         for one in pulled.withheld:
-            self._watch(one.delivery_id, one.reason.value)
+            self._watch(one.delivery_id, one.word)
         released = yield from self._opened(pulled)
         for each in released:
             yield from self._one(each)
@@ -187,7 +187,7 @@ class Receiving:
                 self._watch(locked.delivery_id, fault.code)
                 continue
             for one in alone.withheld:
-                self._watch(one.delivery_id, one.reason.value)
+                self._watch(one.delivery_id, one.word)
             try:
                 found += open_pulled(self._agency, alone)
             except Refused as fault:

@@ -67,7 +67,7 @@ class RunReport:
     applied: tuple[DeliveryId, ...] = ()
     rejected: tuple[tuple[DeliveryId, Rejected], ...] = ()
     retried: tuple[tuple[DeliveryId, str], ...] = ()
-    withheld: tuple[tuple[DeliveryId, Reason], ...] = ()
+    withheld: tuple[tuple[DeliveryId, Reason | str], ...] = ()
     unacknowledged: tuple[DeliveryId, ...] = ()
     """Ended, but the mailbox did not hear it: they come again, and are found."""
 

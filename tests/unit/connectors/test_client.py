@@ -12,7 +12,7 @@ from connectors.client import Client
 from connectors.contract import Applied
 from connectors.driving import ANSWER_BYTES
 from schemas.errors import Refused, Unavailable
-from schemas.names import DeliveryId, Instant
+from schemas.names import DeliveryId, Instant, Reason
 
 pytestmark = pytest.mark.asyncio
 TOKEN = "unefois_0011223344556677_" + "s" * 43
@@ -127,13 +127,23 @@ async def test_a_refusal_brings_the_brokers_code_and_the_place() -> None:
         {"deliveries": 3, "withheld": []},
         {"deliveries": [{"id": "x", "attempts": 0, "locked": "AA"}], "withheld": [], "key_release": None},
         {"deliveries": [{"id": "x", "attempts": 0}], "withheld": [], "key_release": "AA"},
-        {"deliveries": [], "withheld": [{"id": "x", "reason": "unheard-of"}]},
+        {"deliveries": [], "withheld": [{"id": "x", "reason": "revoked"}]},
+        {"deliveries": [], "withheld": [{"id": "00" * 16, "reason": 7}]},
     ],
 )
 async def test_an_answer_that_is_no_pull_is_refused_and_nothing_else(body: object) -> None:
     async with client(says(200, body)) as made:
         with pytest.raises(Refused):
             await made.inbox().pull(1)
+
+
+async def test_a_reason_of_a_newer_broker_keeps_nobodys_mailbox_closed() -> None:
+    held = [{"id": "00" * 16, "reason": "revoked"}, {"id": "01" * 16, "reason": "unheard-of"}]
+    async with client(says(200, {"deliveries": [], "withheld": held})) as made:
+        pulled = await made.inbox().pull(1)
+
+    assert [Reason.REVOKED, "unheard-of"] == [one.reason for one in pulled.withheld]
+    assert ["revoked", "unheard-of"] == [one.word for one in pulled.withheld]
 
 
 @pytest.mark.parametrize("body", [{}, {"results": [{}]}, {"results": [{"ok": False, "delivery": "x"}]}])

@@ -49,7 +49,7 @@ async def revoke(stage: Stage, allowed: Allowed) -> Revoked:
     took = home.clock() - before
     pulled = await inbox.release([leased.id])
     fetched = await stage.ring()
-    reasons = [each.reason for each in pulled.withheld]
+    reasons = [Reason(each.word) for each in pulled.withheld]
     stage.telling.steps(
         [
             ("1", words("revoke.declared", id=accepted.declaration_id.hex()[:13])),
