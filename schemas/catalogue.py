@@ -123,7 +123,7 @@ class Catalogue:
 
 @cache
 def builtin() -> Catalogue:
-    """The eight event types that come with the package."""
+    """The event types that come with the package."""
     folder = files("schemas").joinpath("events")
     made = Catalogue.of(folder.joinpath(f"{name}.v1.avsc").read_bytes() for name in _ORDER)
     return replace(made, retirements=RETIREMENTS)

@@ -6,15 +6,18 @@ take. `Seen` counts rows in the agency's own system, looked at from outside the 
 
 import asyncio
 import sqlite3
+import tomllib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import asynccontextmanager
 from hashlib import sha256
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from connectors import registry
 from connectors.contract import Applied, Connector, Ground, Reject
 from connectors.file import FileConnector
 from connectors.mapping import load
@@ -26,6 +29,7 @@ from schemas.catalogue import builtin
 from schemas.delivery import VerifiedDelivery
 from schemas.names import EventType, Instant, PartyId
 
+ROOT = Path(__file__).parents[2]
 NOW = Instant(1_793_610_000_000)
 TOWN = PartyId("urn:fr:siret:21350238800019")
 MOVED = EventType("fr.unefois.contact.changed.v1")
@@ -236,6 +240,23 @@ class Behaviour(ABC):
                 rehearsal, rehearsal.agency, MAPPING, connector, clock=lambda: NOW, limit=9, backoff=Backoff(bytes)
             )
         assert ({delivery.delivery_id: Applied(reference)}, ["Aubin"]) == (rehearsal.outcomes, self.rows(tmp_path))
+
+
+def _behaviours(above: type[Behaviour]) -> Iterator[type[Behaviour]]:
+    for each in above.__subclasses__():
+        yield each
+        yield from _behaviours(each)
+
+
+def test_every_connector_that_is_announced_is_held_to_the_promise() -> None:
+    announced = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["entry-points"][registry.GROUP]
+    classes = {
+        getattr(import_module(place), name) for place, _, name in (one.partition(":") for one in announced.values())
+    }
+
+    assert {each for each in classes if issubclass(each, Connector)} == {
+        each.connector for each in _behaviours(Behaviour)
+    }
 
 
 class TestFile(Behaviour):

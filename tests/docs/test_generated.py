@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import re
+import tomllib
 from pathlib import Path
 from types import ModuleType
 
@@ -11,6 +12,7 @@ import pytest
 from broker.maintenance.retention import KEPT
 from broker.settings.choices import Settings
 from connectors.functions import LIBRARY
+from connectors.registry import GROUP
 from consent import purposes
 from schemas import catalogue, messages, samples
 from schemas.confluent import registry_id
@@ -103,6 +105,12 @@ def test_a_table_has_a_row_for_each(table: str, words: list[str]) -> None:
 
     assert [] == [word for word in words if f"| `{word}` |" not in made]
     assert len(made.splitlines()) > 3
+
+
+def test_every_connector_that_is_announced_has_its_settings_in_a_table() -> None:
+    project = tomllib.loads((DOCS.parent / "pyproject.toml").read_text("utf-8"))["project"]
+
+    assert [] == [kind for kind in project["entry-points"][GROUP] if f"{kind}-settings" not in GENERATED.TABLES]
 
 
 def test_kinds_and_reasons_have_the_numbers_of_the_encoding() -> None:

@@ -7,12 +7,14 @@ from typing import Any
 import pytest
 
 import connectors
+from connectors import sdk
 from connectors.contract import Applied, Reject, Retry, Settings, Unknown, checked
 from connectors.rehearsal import Rehearsal
 from schemas.catalogue import builtin
 from schemas.errors import Refused, Unavailable
 from schemas.messages import table
 from schemas.names import DeliveryId, EventType
+from schemas.record_types import TYPES
 
 RAISED = {"Refused", "Unavailable", "Corrupt", "Retry", "Reject", "Unknown", "FieldWithheld"}
 MOVED = EventType("fr.unefois.address.changed.v1")
@@ -30,6 +32,10 @@ class Example(Settings):
     name: str
     parts: tuple[Inner, ...] = ()
     choice: int | tuple[int, ...] = 0
+
+
+def test_the_class_of_every_event_type_can_be_had_from_the_sdk() -> None:
+    assert {each.__name__ for each in TYPES.values()} <= set(sdk.__all__)
 
 
 def test_the_three_ends_are_kept_apart_by_type() -> None:

@@ -1,10 +1,13 @@
 """The decision: each reason has a test in which everything else would permit."""
 
+import inspect
+import re
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from consent import policy
 from consent.grant import CONSENT, Grant, Scope, Status, law
 from consent.policy import (
     HELPFUL_FIRST,
@@ -176,6 +179,14 @@ def test_of_several_reasons_the_one_nearest_to_a_permit_is_told(ask: Ask, grant_
 
 def test_the_documented_order_is_the_one_tested() -> None:
     assert HELPFUL_FIRST == tuple(reason for reason, _ in WRONG)
+
+
+def test_every_reason_that_a_grant_can_give_has_its_place_in_that_order() -> None:
+    """One without a place would stop the router at the first citizen who meets it."""
+    judging = "".join(inspect.getsource(each) for each in (policy.standing, policy._grant_reason))
+    given = {Reason[name] for name in re.findall(r"Reason\.([A-Z_]+)", judging)}
+
+    assert set(HELPFUL_FIRST) == given
 
 
 def test_resuming_is_not_suggested_where_it_would_bring_nothing(ask: Ask) -> None:

@@ -11,16 +11,17 @@ from schemas.catalogue import Catalogue, builtin, event_schema
 from schemas.errors import Refused
 from schemas.names import EventType, SchemaId, Sensitivity
 
-TYPES = [
-    "fr.unefois.address.changed.v1",
-    "fr.unefois.contact.changed.v1",
-    "fr.unefois.name.changed.v1",
-    "fr.unefois.person.born.v1",
-    "fr.unefois.person.died.v1",
-    "fr.unefois.union.registered.v1",
-    "fr.unefois.union.dissolved.v1",
-    "fr.unefois.bank-account.changed.v1",
-]
+SCHEMAS = {
+    "fr.unefois.address.changed.v1": "b40cd2484f489c62691eb64be7fd7e6c2f60a80087d42ee8a1a036663008c268",
+    "fr.unefois.contact.changed.v1": "da544c3af717e5581d30d2b343a48553a1ade061bbdff0e8ef692fb79f1736e8",
+    "fr.unefois.name.changed.v1": "c90aba6ce56f8c05f669a7826e444de5964222d8391fd85b9926de5fad7923e3",
+    "fr.unefois.person.born.v1": "d64d44748b6f2be624b9e7f1665231cc5d8146eaebc2effdb920903c34c40224",
+    "fr.unefois.person.died.v1": "a6d6e59afb4e98706d785154c9608600c6807ccae16b75129478ac310edb3161",
+    "fr.unefois.union.registered.v1": "5ceaed8bb0ab77e3254dd7fab4b5da1b6dc6a5b2d36686a81565181ca418cb94",
+    "fr.unefois.union.dissolved.v1": "52a1a5d5608991a6b2c2083413ee685a5e29ceab122f6cb8a411aefcc54f2b39",
+    "fr.unefois.bank-account.changed.v1": "9256323b1527d82cb26033a2dbc75a23f5b7a86445fd23c17d89944b0e6b5948",
+}
+"""Each registered schema by the SHA-256 of its bytes, which never change: declarations and grants name it so."""
 
 # The properties and classes that the released contexts of Core Person 2.1.2 and Core Location 2.1.0 define.
 CORE_VOCABULARIES = {
@@ -74,9 +75,13 @@ def objects(node: Any) -> Iterator[dict[str, Any]]:
         yield from objects(each)
 
 
-def test_the_eight_types_are_there_and_each_file_is_named_after_its_type():
-    assert TYPES == [each.event_type for each in builtin()]
-    assert {f"{each.removeprefix('fr.unefois.').removesuffix('.v1')}.v1.avsc" for each in TYPES} == set(packaged())
+def test_every_type_is_there_and_each_file_is_named_after_its_type():
+    assert list(SCHEMAS) == [each.event_type for each in builtin()]
+    assert {f"{each.removeprefix('fr.unefois.').removesuffix('.v1')}.v1.avsc" for each in SCHEMAS} == set(packaged())
+
+
+def test_the_bytes_of_a_registered_schema_stay_what_they_are():
+    assert SCHEMAS == {each.event_type: each.schema.id.hex() for each in builtin()}
 
 
 def test_files_are_utf8_with_one_newline_at_the_end_and_nothing_that_an_editor_would_change():
