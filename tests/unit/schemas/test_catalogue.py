@@ -10,6 +10,7 @@ from schemas.avro_types import Type
 from schemas.catalogue import Catalogue, builtin, event_schema
 from schemas.errors import Refused
 from schemas.names import EventType, SchemaId, Sensitivity
+from tests.typed.whole import whole
 
 SCHEMAS = {
     "fr.unefois.address.changed.v1": "b40cd2484f489c62691eb64be7fd7e6c2f60a80087d42ee8a1a036663008c268",
@@ -55,6 +56,10 @@ CORE_VOCABULARIES = {
     "http://xmlns.com/foaf/0.1/givenName",
     "http://xmlns.com/foaf/0.1/name",
 }
+
+
+WHERE = ("type", "items", "fields")
+"""Where a type may stand."""
 
 
 def packaged() -> dict[str, bytes]:
@@ -109,6 +114,24 @@ def test_the_same_inner_record_is_the_same_in_every_type():
         for kind in inner_types(event.schema.type):
             if kind.name and not kind.name.endswith(".v1"):
                 assert known.setdefault(kind.name, kind) == kind
+
+
+def named(node: Any, *, top: bool = True) -> Any:
+    """A schema as somebody writes it: what other types may share is only named."""
+    if isinstance(node, list):
+        return [named(each, top=False) for each in node]
+    if not isinstance(node, dict):
+        return node
+    if not top and node.get("type") in ("record", "enum"):
+        return node["name"]
+    return {name: named(each, top=False) if name in WHERE else each for name, each in node.items()}
+
+
+@pytest.mark.parametrize("name", sorted(packaged()))
+def test_what_a_written_schema_shares_with_others_is_filled_in_as_the_catalogue_has_it(name: str):
+    text = packaged()[name].decode()
+    assert text == whole(json.dumps(named(json.loads(text))))
+    assert text == whole(text)
 
 
 def test_every_text_and_list_has_a_limit_and_every_text_a_format():
