@@ -7,7 +7,7 @@ Source: RFC 7517; RFC 8037 (OKP: Ed25519, X25519); RFC 7518, section 6.2 (P-256)
 """
 
 from base64 import urlsafe_b64encode
-from typing import Any
+from typing import Any, assert_never
 
 from schemas.directory import Directory, SealingKeyEntry, SigningKeyEntry
 from schemas.hpke import Suite
@@ -35,7 +35,9 @@ def _signing(one: SigningKeyEntry) -> dict[str, Any]:
     if one.algorithm is Algorithm.ECDSA_P256:
         point = {"x": _text(one.public[1:33]), "y": _text(one.public[33:])}
         return {"kty": "EC", "crv": "P-256", **point, "alg": "ES256", **about}
-    return {"kty": "AKP", "alg": "ML-DSA-44", "pub": _text(one.public), **about}
+    if one.algorithm is Algorithm.ML_DSA_44:
+        return {"kty": "AKP", "alg": "ML-DSA-44", "pub": _text(one.public), **about}
+    assert_never(one.algorithm)
 
 
 def _sealing(one: SealingKeyEntry) -> dict[str, Any]:

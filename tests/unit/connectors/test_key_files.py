@@ -7,6 +7,12 @@ import pytest
 
 from connectors import key_files
 from schemas.errors import Refused
+from schemas.hpke import Suite
+from schemas.signing import Algorithm
+
+
+def test_there_is_a_kind_for_every_algorithm_and_every_suite() -> None:
+    assert {*Algorithm, *Suite} == {*key_files.KINDS.values()}
 
 
 @pytest.mark.parametrize("kind", key_files.KINDS)

@@ -2,14 +2,16 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 import pytest_asyncio
+from prometheus_client import Counter, Histogram
 
 from broker.log.sql import SqlLog
-from broker.observability import observe
+from broker.observability import measures, observe
 from broker.runtime.serving import Role, Serving
 from broker.store import migrate
 from broker.web.app import build
@@ -281,6 +283,14 @@ def _as_event(envelope: bytes) -> tuple[bytes, dict[str, bytes]]:
     )
     headers, value = cloudevents.to_kafka(event)
     return value, dict(headers)
+
+
+async def test_every_measure_is_told_and_stands_on_the_operators_page() -> None:
+    made = [one for one in vars(measures).values() if isinstance(one, Counter | Histogram)]
+    page = (Path(__file__).parents[4] / "docs" / "operate.md").read_text("utf-8")
+
+    assert set(made) == set(measures.ALL)
+    assert [] == [family.name for one in made for family in one.describe() if family.name not in page]
 
 
 async def test_without_a_database_metrics_say_so_and_tell_no_old_figures(
