@@ -1,4 +1,4 @@
-"""Makes a new event schema whole: `python -m tests.typed.whole FILE`.
+"""Makes a new event schema whole: `python -m tests.typed.whole FILE`; it prints the schema's SHA-256, its id.
 
 Whoever writes a schema names what the other types share (`"type": "fr.unefois.Identity"`) and does not copy it. But a
 registered schema has to stand alone: the first mention of each shared record or enumeration becomes its definition, as
@@ -8,6 +8,7 @@ the catalogue has it.
 import json
 import sys
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -44,4 +45,6 @@ def _filled(node: Any, shared: dict[str, Any], defined: set[str]) -> Any:
 
 if __name__ == "__main__":
     for name in sys.argv[1:]:
-        Path(name).write_text(whole(Path(name).read_text("utf-8")), "utf-8")
+        made = whole(Path(name).read_text("utf-8"))
+        Path(name).write_text(made, "utf-8")
+        print(sha256(made.encode()).hexdigest())
