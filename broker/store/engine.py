@@ -86,6 +86,14 @@ class Transaction:
             self._must_glance(statement)
         return await self.conn.execute(statement, parameters)
 
+    async def pages(self, statement: Executable, size: int) -> AsyncIterator[Sequence[Row[Any]]]:
+        """The rows of one statement as they come, so many at once: memory is that of a page. Take all of them, or close
+        this.
+        """
+        async with self.conn.stream(statement, execution_options={"yield_per": size}) as result:
+            async for rows in result.partitions():
+                yield rows
+
     async def insert_new(self, table: Table, row: Mapping[str, Any]) -> bool:
         """Insert one row; False, and nothing changed, when a row with one of its unique keys is there already."""
         result = await self.conn.execute(self.dialect.insert_new(table), dict(row))
