@@ -27,7 +27,12 @@ class Tree:
         self._tx = tx
         self._key = key
         self._known = known
-        self._frontier = merkle.Frontier()
+        self._tile = merkle.Frontier()
+        """The leaves after the last full tile."""
+        self._roots = merkle.Frontier()
+        """The roots of full tiles, as if those were leaves."""
+        self._full_since: list[bytes] = []
+        """Roots of the tiles that became full with what is being taken."""
         self._levels: list[list[bytes]] = [[] for _ in range(tiles.LEVEL_MAX + 1)]
         self._full = [0] * (tiles.LEVEL_MAX + 1)
         self._newest = 0
@@ -36,7 +41,7 @@ class Tree:
     @property
     def root(self) -> bytes:
         """Of all that was taken."""
-        return self._frontier.root()
+        return merkle.Frontier(self.size, self._roots.hashes + self._tile.hashes).root()
 
     async def take(self, leaves: Sequence[bytes]) -> AsyncIterator[Finding]:
         """The next leaves, 32 bytes each."""
@@ -75,13 +80,22 @@ class Tree:
     def _extend(self, leaves: Sequence[bytes]) -> None:
         until = self._known - self.size
         if 0 < until <= len(leaves):
-            self._frontier = self._frontier.extend(leaves[:until])
-            self.known_root, leaves, self.size = self._frontier.root(), leaves[until:], self._known
-        self._frontier = self._frontier.extend(leaves)
-        self.size += len(leaves)
+            self._append(leaves[:until])
+            self.known_root, leaves = self.root, leaves[until:]
+        self._append(leaves)
+
+    def _append(self, leaves: Sequence[bytes]) -> None:
+        """Each hash of a full tile is made here, once: for its root and for all that stand above it."""
+        at = 0
+        while at < len(leaves):
+            some = leaves[at : at + tiles.WIDTH - self._tile.size]
+            self._tile, at, self.size = self._tile.extend(some), at + len(some), self.size + len(some)
+            if self._tile.size == tiles.WIDTH:
+                self._full_since += self._tile.hashes
+                self._roots, self._tile = self._roots.extend(self._tile.hashes), merkle.Frontier()
 
     async def _tiles_of(self, leaves: Sequence[bytes]) -> AsyncIterator[Finding]:
-        new = list(leaves)
+        new, self._full_since, above = list(leaves), [], self._full_since
         for level, row in enumerate(self._levels):
             row.extend(new)
             count = len(row) // tiles.WIDTH
@@ -90,7 +104,7 @@ class Tree:
             first, self._full[level] = self._full[level], self._full[level] + count
             async for finding in self._compared(level, [(first + at, b"".join(one)) for at, one in enumerate(full)]):
                 yield finding
-            new = [merkle.root_of(one) for one in full]
+            new = [merkle.root_of(one) for one in full] if level else above
             if not new:
                 return
 
@@ -122,7 +136,7 @@ class Tree:
         except Refused as fault:
             yield Finding("ledger.checkpoint", place, f"the signed note does not verify: {fault.code}")
             return
-        if (signed.size, signed.root) != (row.size, row.root) or row.root != self._frontier.root():
+        if (signed.size, signed.root) != (row.size, row.root) or row.root != self.root:
             yield Finding("ledger.checkpoint", place, "the root signed is not the root of the entries")
 
 
