@@ -30,6 +30,7 @@ from broker.maintenance.checks import (
     locks,
     parts,
     rows,
+    sums,
 )
 from broker.maintenance.checks import first_ledger as followed
 from broker.maintenance.checks import forgotten as horizons
@@ -141,7 +142,6 @@ class _Passage:
         self._known = before
         known = 0 if before is None else before.size
         self._ledger = Ledger(tx, fsck._verifier, fsck._macs, aside, known)
-        self._counts = parts.Counts()
         self._before = Before([])
 
     async def check(self) -> AsyncIterator[Finding]:
@@ -190,10 +190,18 @@ class _Passage:
         mark.bits = await parts.bits_for(self._tx, None if known is None else known.bits)
         if known is not None and known.bits != mark.bits:
             raise Changed
+        summed = await sums.taken(self._tx, self._fsck._marks.sums_key, mark.bits, ground.asked, self._before.seen)
+        touched = set() if known is None else await sums.touched(self._tx, known.size, mark.bits)
         rules = Rules(self._ledger, self._aside)
         for number in parts.numbers(mark.bits):
-            if await self._as_marked(number, ground, mark):
+            declared, digest = summed.declared(number), summed.digest(number)
+            mark.parts += digest
+            self.checked.parts += 1
+            self.checked.declarations += declared
+            if known is not None and digest == known.part(number) and number not in touched:
                 continue
+            self.checked.parts_anew += 1
+            self.checked.declarations_anew += declared
             part = await parts.whole(self._tx, number, mark.bits)
             async for finding in _guarded("ledger", self._part(part, ground, rules)):
                 yield finding
@@ -204,22 +212,8 @@ class _Passage:
             left_over = self._judged(Part(-2, {}), self._before.left(), {}, ground)
             async for finding in _guarded("first-ledger", left_over):
                 yield finding
-        async for finding in self._counts.check(self._tx):
+        async for finding in parts.strays(self._tx, summed.strays):
             yield finding
-
-    async def _as_marked(self, number: int, ground: Ground, mark: Mark) -> bool:
-        """Read and hash a part, and mark it; whether it is as it was."""
-        part = await parts.bare(self._tx, number, mark.bits)
-        digest, count, known = part.digest(ground.asked), len(part.of("declarations")), self._known
-        mark.parts += digest
-        self._counts.add(part)
-        self._before.seen(part)
-        same = known is not None and digest == known.part(number)
-        self.checked.parts += 1
-        self.checked.declarations += count
-        self.checked.parts_anew += not same
-        self.checked.declarations_anew += 0 if same else count
-        return same
 
     async def _part(self, part: Part, ground: Ground, rules: Rules) -> AsyncIterator[Finding]:
         told, wrong = of_rows(part.of("told"), self._fsck._openings)

@@ -36,10 +36,10 @@ class Before:
             keys = {key for number in more for key in _keys(self._facts[number])}
         return [self._facts[number] for number in sorted(numbers)]
 
-    def seen(self, part: Part) -> None:
-        """A part's rows are there."""
+    def seen(self, keys: Iterable[bytes]) -> None:
+        """The rows of these manifests and grants are there."""
         if self._facts:
-            self._left.difference_update(*(self._about.get(key, ()) for key in self._of_rows(part)))
+            self._left.difference_update(*(self._about.get(key, ()) for key in keys))
 
     def left(self) -> list[Facts]:
         """What is about no row that was seen."""

@@ -71,6 +71,7 @@ class Ground:
             forgotten=-1 if self.horizon is None else self.horizon,
             size=ledger.tree.size,
             root=ledger.tree.root.hex(),
+            rows=ledger.rows.hexdigest(),
         )
         mark.trust = self._trust(mark.until)
         return mark
@@ -86,6 +87,7 @@ class Ground:
             and before.trust == self._trust(before.until)
             and root is not None
             and before.root == root.hex()
+            and before.rows == ledger.known_rows
         )
         if not same:
             raise Changed

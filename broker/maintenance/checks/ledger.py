@@ -6,16 +6,18 @@ Refuses: to open anything; an entry with its opening is its citizen's part's bus
 Keeps: memory is that of a page, beside what is public by right, and the erased stretches of the ledger.
 """
 
+import marshal
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from hashlib import sha256
 from typing import Any, Final
 
-from sqlalchemy import Row, Select, exists, or_, select, type_coerce
+from sqlalchemy import Row, Select, exists, func, or_, select, type_coerce
 from sqlalchemy.types import NullType
 
 from broker.maintenance.checks import sizes
 from broker.maintenance.checks.aside import Aside
 from broker.maintenance.checks.finding import Finding
+from broker.maintenance.checks.marks import SPELLING
 from broker.maintenance.checks.told import Told, unopened
 from broker.maintenance.checks.tree import Tree, check_cosignatures
 from broker.store.engine import Transaction
@@ -29,15 +31,20 @@ from schemas.note import VerifierKey
 
 LONGEST_WINDOW_MS: Final = 86_400_000
 """What `ledger_window_seconds` may be at most."""
+_UNOPENED: Final = ~exists().where(ledger_openings.c.leaf == ledger_entries.c.leaf)
+_BESIDE: Final = [one for one in ledger_entries.c if one.name not in ("position", "entry")]
 _PLACED: Final = select(
-    type_coerce(ledger_entries.c.position, NullType()), type_coerce(ledger_entries.c.entry, NullType())
+    *(type_coerce(one, NullType()) for one in (ledger_entries.c.position, ledger_entries.c.entry)),
+    *(type_coerce(one, NullType()) for one in _BESIDE),
 ).order_by(ledger_entries.c.position)
 _BARE: Final = (
     select(ledger_entries, ledger_erased.c.by)
     .outerjoin(ledger_erased, ledger_erased.c.leaf == ledger_entries.c.leaf)
-    .where(~exists().where(ledger_openings.c.leaf == ledger_entries.c.leaf))
+    .where(_UNOPENED)
 )
 """Entries for which no opening lies there."""
+_BARE_IDS: Final = select(ledger_entries.c.id).where(_UNOPENED)
+"""Their numbers alone: both databases find them by two indexes of leaves, side by side."""
 
 
 class Ledger:
@@ -54,6 +61,11 @@ class Ledger:
         """Of what was said up to this instant, the openings may say no more; before 1970: of nothing."""
         self.readable = True
         """Whether each row without an opening is an entry."""
+        self.rows = sha256()
+        """Of all rows that have their place, page after page, but for the entries themselves, which the tree has."""
+        self.known_rows: str | None = None if known else self.rows.hexdigest()
+        """The same up to the size of which the root is wanted; None where there are not so many."""
+        self._known = known
         self._tx = tx
         self._key = key
         self._macs = macs
@@ -75,6 +87,7 @@ class Ledger:
 
     async def _placed(self) -> AsyncIterator[Finding]:
         after, whole = -1, True
+        bare = await self._pages_with_bare()
         while True:
             later = _PLACED.where(ledger_entries.c.position > after).limit(sizes.PAGE)
             rows: Sequence[Any] = (await self._tx.execute(later)).all()
@@ -86,11 +99,30 @@ class Ledger:
                 yield _gap([row[0] for row in rows], first)
             async for finding in self.tree.take([sha256(b"\x00" + row[1]).digest() for row in rows]):
                 yield finding
+            self._hash(rows, self._known - first)
+            dense = len(rows) == after + 1 - first
+            if dense and bare.isdisjoint((first // sizes.PAGE, after // sizes.PAGE)):
+                continue
             mine = _BARE.where(ledger_entries.c.position.between(first, after)).order_by(ledger_entries.c.position)
             for finding in self._bare((await self._tx.execute(mine)).all()):
                 yield finding
         async for finding in self.tree.end():
             yield finding
+
+    async def _pages_with_bare(self) -> set[int]:
+        """The pages, by number, in which some entry has no opening."""
+        place = ledger_entries.c.position
+        mine = select(func.min(place)).where(ledger_entries.c.id.in_(_BARE_IDS), place >= 0)
+        found = await self._tx.execute(mine.group_by(place.op("/")(sizes.PAGE)))
+        return {place // sizes.PAGE for place in found.scalars()}
+
+    def _hash(self, rows: Sequence[Any], known: int) -> None:
+        """A page's rows, where so many of them were there before."""
+        if 0 < known <= len(rows):
+            before = self.rows.copy()
+            before.update(_columns(rows[:known]))
+            self.known_rows = before.hexdigest()
+        self.rows.update(_columns(rows))
 
     async def _others(self) -> AsyncIterator[Finding]:
         """What has no position yet, and what was put aside."""
@@ -179,6 +211,12 @@ def left(aside: Aside) -> Iterator[Finding]:
             tag, auditor = entry.tag, Auditor()
         for broken in auditor.take(entry):
             yield Finding("ledger.invariant", f"ledger_entries/{number}", broken.invariant)
+
+
+def _columns(rows: Sequence[Any]) -> bytes:
+    """What is beside the entries."""
+    place, _, *beside = zip(*rows, strict=True)
+    return marshal.dumps((place, *beside), SPELLING)
 
 
 def _gap(positions: Sequence[int], first: int) -> Finding:

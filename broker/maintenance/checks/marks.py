@@ -6,6 +6,7 @@ doubt (another home's, another version of these checks, a damaged file) is no ma
 """
 
 import errno
+import hmac
 import json
 import os
 from abc import ABC, abstractmethod
@@ -19,10 +20,13 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from broker.ports import Entropy
 from schemas.errors import Unavailable
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Of the checks: counted up whenever one of them looks at more than before."""
 DIGEST_BYTES: Final = 16
+SPELLING: Final = 2
+"""The version of marshal that writes equal values alike, whatever refers to them. Nothing is ever read in it."""
 _LABEL: Final = b"unefois/fsck-mark/v1\x00"
+_SUMS_LABEL: Final = b"unefois/fsck-sums/v1\x00"
 _NONCE_BYTES: Final = 12
 
 
@@ -46,6 +50,8 @@ class Mark:
     size: int = 0
     """Of the ledger, and its root."""
     root: str = ""
+    rows: str = ""
+    """A digest of the rows of its entries up to that size, but for the entries themselves: the root has those."""
     bits: int = 0
     parts: bytearray = field(default_factory=bytearray)
     """Digests in the order of numbers, the nobody's first."""
@@ -74,6 +80,8 @@ class Marks(ABC):
 
     def __init__(self, key: bytes, entropy: Entropy) -> None:
         """`key`: 32 bytes that no database holds."""
+        self.sums_key = hmac.digest(key, _SUMS_LABEL, "sha256")
+        """Under which rows are hashed (`sums`)."""
         self._cipher = AESGCM(key)
         self._entropy = entropy
 

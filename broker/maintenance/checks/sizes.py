@@ -8,3 +8,5 @@ PAGE = 2_048
 """Entries of the ledger: eight full tiles."""
 RECORDS = 500
 """Records of the log."""
+ROWS = 500
+"""Rows of one table."""

@@ -1,5 +1,6 @@
 """What a clean fsck leaves for the next one: sealed, outside the database, and no more than a way to open less."""
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlalchemy import delete
 
-from broker.maintenance.checks import marks, parts, sizes
+from broker.maintenance.checks import marks, parts, sizes, sums
+from broker.maintenance.checks.aside import Aside
+from broker.maintenance.checks.ledger import Ledger
 from broker.maintenance.checks.marks import FileMarks, Mark
-from broker.maintenance.checks.parts import Part
 from broker.ports import KeyKind
 from broker.store.tables import (
     dead_letters,
@@ -30,7 +33,7 @@ from schemas.names import Instant, Reason
 from tests.world import CAF, CPAM, DAY, ELISE, FAMILY, HEALTH, MOVED, PORTAL, START, VOICE, YANN, World, world
 
 KEY = bytes(range(32))
-MARK = Mark("basis", {"1": "digest"}, 5, "trust", 6, 7, 8, "root", 1, bytearray(range(48)))
+MARK = Mark("basis", {"1": "digest"}, 5, "trust", 6, 7, 8, "root", "rows", 1, bytearray(range(48)))
 
 
 def kept(folder: Path, key: bytes = KEY) -> FileMarks:
@@ -66,15 +69,28 @@ def test_a_mark_of_other_checks_is_none(tmp_path: Path, monkeypatch: pytest.Monk
     assert kept(tmp_path).read() is None
 
 
-def test_rows_that_differ_in_a_value_in_its_type_or_in_their_list_have_other_digests() -> None:
-    def of(**rows: Any) -> bytes:
-        return Part(0, rows).digest({})
+def test_a_mark_of_the_form_before_is_none(tmp_path: Path) -> None:
+    """The first check after an upgrade looks at everything."""
+    before = {
+        "version": 1,
+        "rests_on": "basis",
+        "periods": {},
+        "size": 8,
+        "root": "root",
+        "bits": 0,
+        "parts": "00" * 32,
+    }
+    sealed = AESGCM(KEY).encrypt(bytes(12), json.dumps(before).encode(), b"unefois/fsck-mark/v1\x00")
 
-    same = of(grants=[(1, "a", b"b", None)])
+    (tmp_path / "fsck").write_bytes(bytes(12) + sealed)
 
-    assert same == of(grants=[(1, "a", b"b", None)])
-    others = ([(1, b"a", b"b", None)], [(1, "a", "b", None)], [(2, "a", b"b", None)], [(1, "a"), (b"b", None)], [])
-    assert 7 == len({same, of(keys=[(1, "a", b"b", None)]), *(of(grants=rows) for rows in others)})
+    assert kept(tmp_path).read() is None
+
+
+def test_no_two_keys_hash_rows_alike_and_the_key_is_not_the_one_that_seals(tmp_path: Path) -> None:
+    keys = {kept(tmp_path).sums_key, kept(tmp_path, bytes(32)).sums_key, KEY, bytes(32)}
+
+    assert 4 == len(keys)
 
 
 # ── a home ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -129,14 +145,23 @@ def changed(database: Path, table: str, column: str) -> Iterator[None]:
     connection.close()
 
 
-async def digests(here: World) -> list[bytes]:
+async def digests(here: World) -> list[Any]:
+    """Of every part, and of the entries that have their place."""
+    fsck = here.home.fsck
     async with here.home.store.read() as tx:
-        return [(await parts.bare(tx, number, 0)).digest({}) for number in parts.numbers(0)]
+        summed = await sums.taken(tx, KEY, 0, {}, set().update)
+        with Aside() as aside:
+            ledger = Ledger(tx, fsck._verifier, fsck._macs, aside)
+            assert [] == [one async for one in ledger.check() if one.check not in WALKED]
+    return [*(summed.digest(number) for number in parts.numbers(0)), ledger.rows.digest()]
+
+
+WALKED = {"ledger.gap", "ledger.tile", "ledger.checkpoint", "ledger.opening", "ledger.leaf", "ledger.mac"}
 
 
 @pytest.mark.asyncio
 async def test_whatever_column_of_an_old_row_is_changed_its_part_has_another_digest(tmp_path: Path) -> None:
-    """But for an entry's bytes once it has its place: those are in the tree."""
+    """Or the ledger has; but for an entry's bytes once it has its place: those are in the tree."""
     overlooked = []
     async with world(tmp_path) as here:
         await lived_in(here)
@@ -231,7 +256,15 @@ async def test_a_key_that_ends_from_now_on_leaves_old_verdicts_as_they_were_and_
 async def test_a_mark_of_a_longer_ledger_or_of_another_one_counts_for_nothing(here: World) -> None:
     await lived_in(here)
     kept = here.home.fsck._marks
-    for change in ({"size": 10_000}, {"root": bytes(32).hex()}, {"rests_on": "-"}, {"erased": 2**50}):
+    changes: tuple[dict[str, Any], ...] = (
+        {"rests_on": "-"},
+        {"size": 10_000},
+        {"root": bytes(32).hex()},
+        {"rows": bytes(32).hex()},
+        {"rests_on": "-"},
+        {"erased": 2**50},
+    )
+    for change in changes:
         await here.home.fsck.check()
         mark = kept.read()
         assert mark is not None
