@@ -7,7 +7,7 @@ transaction ends is in the journal of endings before it is committed.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -86,10 +86,12 @@ class Transaction:
             self._must_glance(statement)
         return await self.conn.execute(statement, parameters)
 
-    async def pages(self, statement: Executable, size: int) -> AsyncIterator[Sequence[Row[Any]]]:
-        """The rows of one statement as they come, so many at once: memory is that of a page. Take all of them, or close
-        this.
+    async def pages(self, statement: Executable, size: int) -> AsyncGenerator[Sequence[Row[Any]], None]:
+        """The rows of one statement as they come, so many at once: memory is that of a page. Who does not take all of
+        them closes this (`contextlib.aclosing`).
         """
+        if not self.whole:
+            self._must_glance(statement)
         async with self.conn.stream(statement, execution_options={"yield_per": size}) as result:
             async for rows in result.partitions():
                 yield rows

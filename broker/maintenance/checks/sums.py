@@ -8,11 +8,12 @@ a part holds is what `parts` reads for it, but for the ledger's entries that hav
 Source: Clarke, Devadas, van Dijk, Gassend, Suh, "Incremental Multiset Hash Functions" (Asiacrypt 2003), MSet-Add-Hash:
 the sum of keyed hashes, modulo a large number. Whoever writes the rows has not the key, sees no sum and may try only by
 having us check: a forgery succeeds once in 2^128 tries, and is noticed else. Without a key it would be broken (Wagner,
-"A Generalized Birthday Problem", Crypto 2002). The hash is BLAKE2b with its key (RFC 7693).
+"A Generalized Birthday Problem", Crypto 2002). The hash is BLAKE2b with its key (RFC 7693). Decision 38 says more.
 """
 
 import marshal
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from hashlib import blake2b, sha256
 from typing import Any, Final
@@ -182,12 +183,13 @@ async def taken(tx: Transaction, key: bytes, bits: int, asked: Asked, seen: Call
     sums = Sums(key, bits, asked)
     for table, passages in _PASSAGES.items():
         for one in passages:
-            async for rows in tx.pages(one.rows, sizes.ROWS):
-                outside = sums.add(table, rows, one.names)
-                if outside and one.in_a_part:
-                    sums.strays[table] = sums.strays.get(table, 0) + len(outside)
-                if one.about is not None:
-                    seen(row[one.about] for row in rows if row not in outside)
+            async with aclosing(tx.pages(one.rows, sizes.ROWS)) as pages:
+                async for rows in pages:
+                    outside = sums.add(table, rows, one.names)
+                    if outside and one.in_a_part:
+                        sums.strays[table] = sums.strays.get(table, 0) + len(outside)
+                    if one.about is not None:
+                        seen(row[one.about] for row in rows if row not in outside)
     return sums
 
 
@@ -205,8 +207,8 @@ async def touched(tx: Transaction, size: int, bits: int) -> set[int]:
     place = ledger_entries.c.position
     found: set[int] = set()
     for statement in (_NEWER.where(or_(place >= size, place < 0)), _ERASED):
-        async for rows in tx.pages(statement, sizes.ROWS):
-            for (subject,) in rows:
-                number = NOBODYS if subject == NOBODY else number_of(subject, bits)
-                found |= set() if number is None else {number}
+        async with aclosing(tx.pages(statement, sizes.ROWS)) as pages:
+            async for rows in pages:
+                numbered = (NOBODYS if subject == NOBODY else number_of(subject, bits) for (subject,) in rows)
+                found.update(number for number in numbered if number is not None)
     return found

@@ -6,7 +6,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from contextlib import aclosing, asynccontextmanager, closing
 from pathlib import Path
 from threading import Thread
 
@@ -143,10 +143,32 @@ async def test_a_reader_keeps_its_snapshot_while_others_commit(store: Store) -> 
     assert [b"x"] == await bodies(store)
 
 
+async def test_pages_are_all_rows_of_one_snapshot_and_none_of_them_is_longer_than_asked(store: Store) -> None:
+    for number in range(7):
+        await write(store, number)
+    async with store.read() as tx:
+        pages = []
+        async for rows in tx.pages(select(NOTES.c.id).order_by(NOTES.c.id), 3):
+            pages.append([row.id for row in rows])
+            await asyncio.create_task(write(store, 100 + len(pages)))
+    assert [[0, 1, 2], [3, 4, 5], [6]] == pages
+
+
+async def test_who_leaves_in_the_middle_of_pages_and_closes_them_goes_on(store: Store) -> None:
+    for number in range(7):
+        await write(store, number)
+    async with store.read() as tx:
+        async with aclosing(tx.pages(select(NOTES.c.id).order_by(NOTES.c.id), 3)) as pages:
+            assert [0, 1, 2] == [row.id for row in await anext(pages)]
+        assert 7 == len((await tx.execute(select(NOTES))).all())
+
+
 async def test_a_glance_is_one_question(store: Store) -> None:
     await write(store, 1)
     async with store.read_one() as tx:
         assert [b"x"] == [row.body for row in await tx.execute(select(NOTES.c.body))]
+        with pytest.raises(ValueError, match="one question"):
+            await anext(tx.pages(select(NOTES), 1))
         with pytest.raises(ValueError, match="one question"):
             await tx.execute(select(NOTES))
     assert [b"x"] == await bodies(store)
