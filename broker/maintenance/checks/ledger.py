@@ -94,13 +94,13 @@ class Ledger:
             if not rows:
                 break
             first, after = after + 1, rows[-1][0]
-            if whole and after != first + len(rows) - 1:
+            dense = after == first + len(rows) - 1
+            if whole and not dense:
                 whole = False
                 yield _gap([row[0] for row in rows], first)
             async for finding in self.tree.take([sha256(b"\x00" + row[1]).digest() for row in rows]):
                 yield finding
             self._hash(rows, self._known - first)
-            dense = len(rows) == after + 1 - first
             if dense and bare.isdisjoint((first // sizes.PAGE, after // sizes.PAGE)):
                 continue
             mine = _BARE.where(ledger_entries.c.position.between(first, after)).order_by(ledger_entries.c.position)
@@ -114,7 +114,7 @@ class Ledger:
         place = ledger_entries.c.position
         mine = select(func.min(place)).where(ledger_entries.c.id.in_(_BARE_IDS), place >= 0)
         found = await self._tx.execute(mine.group_by(place.op("/")(sizes.PAGE)))
-        return {place // sizes.PAGE for place in found.scalars()}
+        return {place // sizes.PAGE for place in found.scalars() if isinstance(place, int)}  # else the walk says so
 
     def _hash(self, rows: Sequence[Any], known: int) -> None:
         """A page's rows, where so many of them were there before."""

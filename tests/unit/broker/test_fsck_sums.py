@@ -202,6 +202,23 @@ async def test_what_a_hand_adds_about_an_old_entry_is_found_as_if_all_were_looke
 
 
 @pytest.mark.asyncio
+async def test_a_place_that_is_no_number_stops_the_walk_where_it_lies_and_no_earlier(tmp_path: Path) -> None:
+    async with world(tmp_path) as here:
+        await lived_in(here)
+        assert [] == (await here.home.fsck.look()).findings
+        (database,) = tmp_path.glob("*.db")
+        with sqlite3.connect(database) as connection:
+            connection.execute(
+                "UPDATE ledger_entries SET position = 'x' WHERE id = (SELECT max(id) FROM ledger_entries)"
+            )
+        connection.close()
+        found = {one.check for one in (await here.home.fsck.look()).findings}
+
+    assert "fsck.stopped" in found
+    assert "parties.edited" not in found  # what came before was read
+
+
+@pytest.mark.asyncio
 async def test_openings_that_were_erased_and_put_back_are_found_with_their_key(tmp_path: Path) -> None:
     async with world(tmp_path, ledger_opening_days=1095) as here:
         ended = await here.give(CAF, MOVED, FAMILY, {"subject"})
