@@ -7,7 +7,7 @@ Keeps: memory is that of a page, beside what is public by right, and the erased 
 """
 
 import marshal
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from hashlib import sha256
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ from broker.maintenance.checks import sizes
 from broker.maintenance.checks.aside import Aside
 from broker.maintenance.checks.finding import Finding
 from broker.maintenance.checks.marks import SPELLING
+from broker.maintenance.checks.rows import placed
 from broker.maintenance.checks.told import Told, unopened
 from broker.maintenance.checks.tree import Tree, check_cosignatures
 from broker.store.engine import Transaction
@@ -146,7 +147,8 @@ class Ledger:
             yield rows
             after = rows[-1].id
 
-    def _bare(self, rows: Iterable[Row[Any]]) -> Iterator[Finding]:
+    def _bare(self, rows: Sequence[Row[Any]]) -> Iterator[Finding]:
+        yield from placed(rows, self._macs)
         for row in rows:
             told = unopened(row)
             yield from told.wrong

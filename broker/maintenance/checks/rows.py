@@ -16,6 +16,7 @@ from broker.store.rows.macs import RowMacs
 from broker.store.rows.seals import RowVerifier
 from broker.webhooks.endpoints import Status
 from consent.tables import metadata
+from schemas import merkle
 
 
 async def check(tx: Transaction, verifier: RowVerifier) -> AsyncIterator[Finding]:
@@ -32,15 +33,26 @@ async def check(tx: Transaction, verifier: RowVerifier) -> AsyncIterator[Finding
 
 
 def check_macs(part: Part, macs: RowMacs) -> Iterator[Finding]:
-    """Every submission, declaration and delivery of a part."""
+    """Every submission, declaration, delivery and opened entry of a part."""
     yield from submitted(part.of("submissions"), macs)
     for row in part.of("declarations"):
         if not macs.holds("declarations", row._mapping):
             yield Finding("declarations.mac", f"declarations/{row.seq}", "the broker did not write this row as it is")
+    yield from placed(part.of("told"), macs)
     for row in part.of("deliveries"):
         if row.mac is not None and not macs.holds("deliveries", row._mapping):  # none in a home from before
             place = f"deliveries/{bytes(row.id).hex()}"
             yield Finding("deliveries.mac", place, "the broker did not give this delivery this tag")
+
+
+def placed(rows: Iterable[Row[Any]], macs: RowMacs) -> Iterator[Finding]:
+    """These entries of the ledger, as far as they have their place: what an edited one says is for others to find."""
+    for row in rows:
+        if row.id is None or row.mac is None or not isinstance(row.position, int) or row.position < 0:
+            continue  # no entry, of a home from before, or not in the ledger yet
+        if merkle.leaf_hash(row.entry) == row.leaf and not macs.holds("ledger_entries", row._mapping):
+            place = f"ledger_entries/{row.id}"
+            yield Finding("ledger.row", place, "its window or its chain is not what the broker wrote")
 
 
 def submitted(rows: Iterable[Row[Any]], macs: RowMacs) -> Iterator[Finding]:

@@ -476,6 +476,7 @@ ALONE: dict[str, Tampering] = {
     "ledger.invariant": a_grant_told_twice,
     "ledger.mac": an_entry_of_somebody_elses,
     "ledger.not-ours": "INSERT INTO ledger_entries (leaf, entry, window, position) VALUES (zeroblob(32), x'00', 0, -1)",
+    "ledger.row": on_first("ledger_entries", "chain = zeroblob(16)", "chain IS NOT NULL AND length(chain) = 16"),
     "ledger.tag": on_first("ledger_entries", "tag = NULL", "tag IS NOT NULL"),
     "ledger.leaf": on_first("ledger_entries", "leaf = zeroblob(32)", "leaf NOT IN (SELECT leaf FROM ledger_openings)"),
     "ledger.opening": drop_first("ledger_openings", "kind = 'viewed'"),
@@ -557,6 +558,11 @@ TOO: list[tuple[str, set[str]]] = [
         "UPDATE deliveries SET tag = (SELECT tag FROM deliveries WHERE state = 'applied') WHERE state = 'handed'",
         {"deliveries.tag", "deliveries.mac"},
     ),
+    (
+        on_first("ledger_entries", '"window" = "window" + 1', "leaf IN (SELECT leaf FROM ledger_openings)"),
+        {"ledger.row"},
+    ),
+    (on_first("ledger_entries", "chain = zeroblob(1)", "chain = CAST('first' AS BLOB)"), {"ledger.row"}),
     ("DELETE FROM ledger_tiles", {"ledger.tile"}),
     ("DELETE FROM ledger_checkpoints", {"ledger.checkpoint"}),
     (
