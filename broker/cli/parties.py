@@ -95,7 +95,9 @@ def list_parties() -> None:
 @command(app, "rotate")
 def rotate(
     party: Annotated[str, typer.Argument(metavar="ID")],
-    overlap_days: Annotated[int, typer.Option(min=1, help="How long the old keys stay good beside the new.")] = 30,
+    overlap_days: Annotated[
+        int | None, typer.Option(min=1, help="How long the old keys stay good beside the new; else `key_overlap_days`.")
+    ] = None,
 ) -> None:
     """New keys of the same kinds, made here; the old ones are good for a while more.
 
@@ -106,7 +108,8 @@ def rotate(
     from schemas.names import PartyId
 
     async def work(home: "Home") -> list[str]:
-        return [kid.hex() for kid in await home.parties.rotate(PartyId(party), overlap_days * 86_400_000)]
+        days = home.settings.key_overlap_days if overlap_days is None else overlap_days
+        return [kid.hex() for kid in await home.parties.rotate(PartyId(party), days * 86_400_000)]
 
     kids = at_home(work)
     answer({"party": party, "keys": kids}, lambda: pairs([(say("nouvelle clé", "new key"), kid) for kid in kids]))

@@ -103,7 +103,8 @@ class Settings(BaseSettings):
     """When a gate key is destroyed, counted from its opening: then everything sealed to it is gone, in every copy."""
     consent_epoch_days: int = Field(7, ge=1, le=90)
     """How long a backup of the database can still open what a revocation closed, for whoever has the keys too."""
-    key_overlap_days: int = Field(30, ge=0, le=400)
+    key_overlap_days: int = Field(30, ge=1, le=400)
+    """How long a party's old keys stay good beside those that `unefois party rotate` makes, if it is not told."""
     clock_trust_days: int = Field(7, ge=1, le=36600)
     """How far the machine's clock may be from the last instant that the database knows, ahead or behind; beyond it no
     epoch is opened or ended, nothing expires and nothing is pruned, until `unefois clock accept`.

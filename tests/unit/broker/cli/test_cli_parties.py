@@ -1,6 +1,7 @@
 """party: administrations are added, listed, their keys rotated and revoked."""
 
 import json
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -126,6 +127,18 @@ class TestKeys:
         assert isinstance(keys, list)
         assert set(told["keys"]) == {key["kid"] for key in keys if key["valid_to"] is None}
         assert 2 == len([key for key in keys if key["valid_to"] is not None])
+
+    def test_the_old_keys_are_good_for_as_long_as_the_settings_say_where_nobody_says_more(
+        self, unefois: Program
+    ) -> None:
+        (unefois.home / "unefois.toml").write_text("key_overlap_days = 3\n")
+        unefois.told("party", "rotate", CAF)
+
+        keys = by_id(unefois)[CAF]["keys"]
+        assert isinstance(keys, list)
+        begun = {datetime.fromisoformat(key["valid_from"]) for key in keys if key["valid_to"] is None}
+        ended = {datetime.fromisoformat(key["valid_to"]) for key in keys if key["valid_to"] is not None}
+        assert {timedelta(days=3)} == {end - begin for end, begin in zip(sorted(ended), sorted(begun), strict=True)}
 
     def test_no_key_is_made_here_for_a_party_that_keeps_its_own(self, unefois: Program) -> None:
         own = key_files.new("x25519")
