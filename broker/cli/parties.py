@@ -168,6 +168,88 @@ def revoke_key(
     answer({"revoked": kid}, lambda: line(say("Clé révoquée.", "Key revoked.")))
 
 
+@command(app, "allow")
+def allow(
+    party: Annotated[str, typer.Argument(metavar="ID")],
+    event_type: Annotated[str, typer.Argument(metavar="TYPE", help="As `unefois type list` shows it.")],
+) -> None:
+    """Let a party declare events of a type from now on.
+
+    Example: unefois party allow urn:fr:siret:21440109300015 address.changed
+    """
+    from schemas.errors import Refused
+    from schemas.names import EventType, PartyId
+
+    name = EventType(full_type(event_type))
+
+    async def work(home: "Home") -> dict[str, Any]:
+        async with home.store.begin() as tx:
+            owner, at = PartyId(party), home.clock()
+            if name in await home.registrar.running(tx, owner, at):
+                raise Refused("registrar.right-exists", "/event_type", party=owner, event_type=name)
+            await home.registrar.allow_publishing(tx, owner, name, at)
+        return await _party(home, party)
+
+    told = at_home(work)
+    answer(told, lambda: _show_party(told))
+
+
+@command(app, "forbid")
+def forbid(
+    party: Annotated[str, typer.Argument(metavar="ID")],
+    event_type: Annotated[
+        str | None,
+        typer.Argument(metavar="TYPE", help="Without it, every type: a source that floods, or is not itself."),
+    ] = None,
+    confirmed: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Accept nothing more of a type from a party, from this moment on. What was accepted goes its way.
+
+    `party allow` gives the right again.
+
+    Example: unefois party forbid urn:fr:siret:21440109300015 --yes
+    """
+    from schemas.names import EventType, PartyId
+
+    if not confirmed:
+        typer.confirm(say("Ne plus rien accepter ?", "Accept nothing more?"), abort=True, err=True)
+    name = None if event_type is None else EventType(full_type(event_type))
+
+    async def work(home: "Home") -> list[EventType]:
+        async with home.store.begin() as tx:
+            return await home.registrar.forbid(tx, PartyId(party), name, home.clock)
+
+    ended = at_home(work)
+    words = (say("n'est plus accepté", "not accepted any more"), ", ".join(ended))
+    answer({"party": party, "ended": ended}, lambda: pairs([words]))
+
+
+@command(app, "policy")
+def demand(
+    party: Annotated[str, typer.Argument(metavar="ID")],
+    policy: Annotated[int, typer.Argument(metavar="POLICY", help="1 to 5, as for `party add`.")],
+    start: Annotated[
+        str | None, typer.Option("--from", metavar="WHEN", help="2026-12-24T08:00:00Z. Default: now.")
+    ] = None,
+) -> None:
+    """Which signatures a party's declarations need. What is signed already has a day to arrive.
+
+    Keys that it lacks are made here, where its others are kept here; another party lists its own with `add-key` first.
+
+    Example: unefois party policy urn:fr:siret:21440109300015 4
+    """
+    from schemas.names import PartyId
+
+    since = None if start is None else instant(start, end_of_day=False)
+
+    async def work(home: "Home") -> dict[str, Any]:
+        made = await home.parties.demand(PartyId(party), policy, since)
+        return {"made": [kid.hex() for kid in made], **await _party(home, party)}
+
+    told = at_home(work)
+    answer(told, lambda: _show_party(told))
+
+
 def full_type(name: str) -> str:
     """`address.changed` for `fr.unefois.address.changed.v1`: what our own types may be called on the command line."""
     return name if name.count(".") != 1 else f"fr.unefois.{name}.v1"
@@ -189,7 +271,11 @@ def _show_party(told: dict[str, Any]) -> None:
             (say("nature, secteur", "kind, sector"), f"{told['kind']}, {told['sector']}"),
             (say("adresse, contact", "address, contact"), f"{told['address']}; {told['contact']}"),
             (say("conservation", "retention"), told["retention"]),
-            (say("déclare", "declares"), ", ".join(one["event_type"] for one in told["publishes"]) or None),
+            (
+                say("déclare", "declares"),
+                ", ".join(one["event_type"] for one in told["publishes"] if _runs(one)) or None,
+            ),
+            (say("signe selon", "signs by policy"), ", ".join(map(_policy, told["policies"])) or None),
         ],
         indent=2,
     )
@@ -201,3 +287,12 @@ def _show_party(told: dict[str, Any]) -> None:
             [*columns, say("révoquée", "revoked"), say("détenue", "held")],
             [[*(key[name] for name in names), here if key["held"] else elsewhere] for key in told["keys"]],
         )
+
+
+def _runs(right: dict[str, Any]) -> bool:
+    """Whether a right has no end: one that has is over, or about to be."""
+    return right["to"] is None
+
+
+def _policy(told: dict[str, Any]) -> str:
+    return f"{told['policy']} ({say('depuis', 'since')} {told['from']})"

@@ -92,6 +92,32 @@ class Parties:
             # Crash here: private keys that nobody knows of; the old ones go on. Rotate again.
         return (*(key.kid for key in signing), *(key.kid for key in sealing))
 
+    async def demand(self, party: PartyId, policy: int, valid_from: Instant | None = None) -> tuple[Kid, ...]:
+        """From this instant, or from now on, the party's declarations need the signatures of this policy. Keys of the
+        algorithms that it has none of are made here, where its others are held here. Returns their ids.
+
+        Raises Refused: `registrar.unknown-policy`, `registrar.policy-without-keys`, `registrar.policy-exists`,
+        `directory.unknown-party`.
+        """
+        if policy not in POLICIES:
+            raise Refused("registrar.unknown-policy", "/policy", policy=policy)
+        async with self._store.read() as tx:
+            await reading.party(tx, self._rows, party)
+            pinned, at, held = await reading.snapshot(tx, self._rows), self._clock(), self.held()
+        mine = [one for one in pinned.signing if one.party == party and _lives(one.valid_to, at) and not one.revoked_at]
+        missing = POLICIES[policy] - {one.algorithm for one in mine}
+        here = bool(mine) and all(one.kid.hex() in held for one in mine)
+        made = [PrivateKey.generate(algorithm) for algorithm in sorted(missing)] if here else []
+        self._keep(made, ())
+        async with self._store.begin() as tx:
+            await holding_trust(tx)  # before the clock is read: as for `Registrar.revoke_key`
+            at = self._clock()
+            for key in made:
+                await self._registrar.add_key(tx, party, kind=key.algorithm, public=key.public, at=at)
+            await self._registrar.set_policy(tx, party, policy, at if valid_from is None else valid_from)
+            # Crash here: private keys that nobody knows of, and the policy of before; say it again.
+        return tuple(key.kid for key in made)
+
     def held(self) -> frozenset[str]:
         """The ids, in hexadecimal, of the keys whose private halves are in this key store."""
         kinds = (KeyKind.SIGNING, KeyKind.SEALING, KeyKind.GATE)

@@ -225,6 +225,29 @@ class Registrar:
             tx.end(Ending.of(table.name, place, at=at, valid_to=at, **told))
             self._record_right(tx, FactKind.RIGHT_ENDED, dict(row._mapping) | {"valid_to": at}, at)
 
+    async def forbid(
+        self, tx: Transaction, party: PartyId, event_type: EventType | None, clock: Clock
+    ) -> list[EventType]:
+        """As `end_publishing`, for one type or for all that the party may declare now. Returns them. Raises Refused
+        `registrar.no-right`, `directory.unknown-party`.
+        """
+        await reading.party(tx, self._rows, party)
+        running = await self.running(tx, party, clock())
+        ended = [each for each in running if event_type in (None, each)]
+        if not ended:
+            raise Refused("registrar.no-right", "/event_type", party=party, event_type=event_type or "*")
+        for each in ended:
+            await self.end_publishing(tx, party, each, clock)
+        return ended
+
+    async def running(self, tx: Transaction, party: PartyId, at: Instant) -> list[EventType]:
+        """What the party may declare at this instant."""
+        table = publishing_rights
+        lasts = or_(table.c.valid_to.is_(None), table.c.valid_to > at)
+        mine = select(table).where(table.c.party == party, table.c.valid_from <= at, lasts)
+        rows = self._rows.valid(table.name, await tx.execute(mine))
+        return sorted({EventType(row.event_type) for row in rows})
+
     async def set_policy(self, tx: Transaction, party: PartyId, policy: int, valid_from: Instant) -> None:
         """Which signatures the party's declarations need from this instant (`signing.POLICIES`).
 

@@ -2,12 +2,13 @@
 
 import json
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from connectors import key_files
-from tests.program import Program
-from tests.world import CAF, PORTAL
+from tests.program import Program, grant_and_declare
+from tests.world import CAF, MOVED, PORTAL
 
 NEW = "urn:fr:siret:21440109300015"
 WORDS = ("--sector", "commune", "--address", "1 rue X", "--contact", "c@x.example", "--retention", "2 ans")
@@ -190,3 +191,65 @@ def test_the_list_for_people_has_whole_key_ids(unefois: Program) -> None:
     for party in json.loads(unefois.run("party", "list", "--json").stdout)["parties"]:
         for key in party["keys"]:
             assert key["kid"] in shown
+
+
+class TestRights:
+    def test_a_right_is_given_ended_and_given_again(self, unefois: Program) -> None:
+        told = unefois.told("party", "allow", CAF, "address.changed")
+        assert [MOVED] == [right["event_type"] for right in told["publishes"]]
+        assert "registrar.right-exists" == unefois.error("party", "allow", CAF, MOVED, code=3)["code"]
+
+        assert [MOVED] == unefois.told("party", "forbid", CAF, "address.changed", "--yes")["ended"]
+        assert "registrar.no-right" == unefois.error("party", "forbid", CAF, MOVED, "--yes", code=3)["code"]
+        assert "address.changed" not in unefois.run("party", "list").stdout.split(CAF)[1].split("urn:")[0]
+
+        again = unefois.told("party", "allow", CAF, MOVED)["publishes"]
+        assert [False, True] == [right["to"] is None for right in again]
+
+    def test_a_source_that_is_stopped_declares_nothing_and_what_it_declared_goes_its_way(
+        self, unefois: Program, elise: Path, move: Path
+    ) -> None:
+        grant_and_declare(unefois, elise, move, "subject")
+        every = {right["event_type"] for right in by_id(unefois)[PORTAL]["publishes"]}  # type: ignore[union-attr, index]
+
+        assert every == set(unefois.told("party", "forbid", PORTAL, "--yes")["ended"])
+        assert "publishers.nobody" == unefois.error("declare", move, "--type", "address.changed", code=3)["code"]
+        assert 1 == unefois.told("run", "--once")["routed"]
+        assert "*" == unefois.error("party", "forbid", PORTAL, "--yes", code=3)["details"]["event_type"]
+
+    def test_who_is_asked_and_does_not_say_yes_ends_nothing(self, unefois: Program) -> None:
+        before = by_id(unefois)[PORTAL]
+        assert 1 == unefois.run("party", "forbid", PORTAL, typed="n\n").exit_code
+        assert before == by_id(unefois)[PORTAL]
+
+
+class TestPolicy:
+    def test_a_policy_is_raised_with_the_keys_that_it_needs_made_here(
+        self, unefois: Program, elise: Path, move: Path
+    ) -> None:
+        told = unefois.told("party", "policy", PORTAL, "4")
+
+        assert [1, 4] == [one["policy"] for one in told["policies"]]
+        (made,) = [key for key in told["keys"] if key["kid"] in told["made"]]
+        assert ("ml_dsa_44", True) == (made["kind"], made["held"])
+        grant_and_declare(unefois, elise, move, "subject")
+        assert 1 == unefois.told("run", "--once")["routed"]
+        assert [] == unefois.told("party", "policy", PORTAL, "5", "--from", "2031-01-02")["made"][1:]
+
+    def test_of_a_party_that_keeps_its_own_keys_none_is_made(self, unefois: Program) -> None:
+        own = key_files.new("ed25519")
+        unefois.told("party", "add-key", CAF, key_files.public(own))
+        before = private(unefois)
+
+        refused = unefois.error("party", "policy", CAF, "4", code=3)
+
+        assert ("registrar.policy-without-keys", before) == (refused["code"], private(unefois))
+        unefois.told("party", "add-key", CAF, key_files.public(key_files.new("ml_dsa_44")))
+        assert 4 == unefois.told("party", "policy", CAF, "4")["policies"][-1]["policy"]
+
+    @pytest.mark.parametrize(
+        ("words", "code"),
+        [((CAF, "9"), "registrar.unknown-policy"), ((NEW, "4"), "directory.unknown-party")],
+    )
+    def test_what_cannot_be_demanded_is_refused(self, unefois: Program, words: tuple[str, str], code: str) -> None:
+        assert code == unefois.error("party", "policy", *words, code=3)["code"]
