@@ -85,6 +85,9 @@ WITHOUT: Final = {*APART, *UNCHANGED, *FOLLOWS}
 ACTS: Final = {
     "party add": {"party_added", "key_added", "policy_set", "right_granted"},
     "party add-key": {"key_added"},
+    "party allow": {"right_granted"},
+    "party forbid": {"right_ended"},
+    "party policy": {"policy_set", "key_added"},
     "party rotate": {"key_added"},
     "party revoke-key": {"key_revoked"},
     "subscribe": {"subscription_approved"},
@@ -171,6 +174,9 @@ def test_an_act_leaves_the_entries_that_the_table_names(unefois: Program, elise:
     about = ("--name", "Archives", "--sector", "archive", "--address", "1 rue A", "--contact", "a@b.example")
     act("party add", NEW, *about, "--retention", "un an", "--suite", "x25519", "--publishes", MOVED)
     act("party rotate", NEW)
+    act("party allow", NEW, "person.died")
+    act("party forbid", NEW, "--yes")
+    act("party policy", NEW, "4")
     jwk = tmp_path / "client.jwk"
     jwk.write_text(json.dumps(OKPKey.generate_key("Ed25519").as_dict(private=False)))
     pinned = act("token pin", NEW, jwk, "--scope", "read")
