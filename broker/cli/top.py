@@ -18,6 +18,7 @@ from schemas.errors import Unavailable
 from schemas.messages import explain
 
 if TYPE_CHECKING:
+    from broker.maintenance.expiring import Expiring
     from broker.runtime.stats import Stats
     from broker.setup.wiring import Home
 
@@ -87,7 +88,14 @@ def _shape(figures: "Stats") -> dict[str, Any]:
         "ledger_waiting": figures.waiting,
         "ledger_waiting_age_ms": figures.waiting_age,
         "routers": figures.routers,
+        "expiring": [_ending(one) for one in figures.expiring],
     }
+
+
+def _ending(one: "Expiring") -> dict[str, Any]:
+    from broker.shapes import time_of
+
+    return {"party": one.party, "what": one.what, "kind": one.kind, "at": time_of(one.at)}
 
 
 def _rows(figures: "Stats") -> Rows:
@@ -105,7 +113,14 @@ def _rows(figures: "Stats") -> Rows:
         (say("entrées en attente", "entries waiting"), figures.waiting),
         (say("la plus ancienne", "the oldest of them"), _age(figures.waiting_age)),
         (say("routeurs", "routers"), figures.routers),
+        *((say("expire bientôt", "expires soon"), _soon(one)) for one in figures.expiring),
     ]
+
+
+def _soon(one: "Expiring") -> str:
+    from broker.shapes import time_of
+
+    return f"{one.party}  {one.what} {one.kind}  {time_of(one.at)}"
 
 
 def _age(milliseconds: int | None) -> str:

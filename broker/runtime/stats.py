@@ -15,6 +15,7 @@ from sqlalchemy import Executable, Row, func, select
 from broker.flow.deliveries import ACTIVE
 from broker.flow.router import TOPIC
 from broker.ledger.sequencer import size_of
+from broker.maintenance.expiring import Expiring, expiring
 from broker.runtime.membership import living
 from broker.setup.wiring import Home
 from broker.store.access_tables import webhooks
@@ -79,6 +80,8 @@ class Stats:
     clock_ahead: int = 0
     """How far this process's clock is ahead of the last instant that the database knows; below 0: behind."""
     clock_believed: bool = True
+    expiring: tuple[Expiring, ...] = ()
+    """Keys and tokens that end soon, and nothing outlasts."""
 
 
 async def take(home: Home) -> Stats:
@@ -87,6 +90,7 @@ async def take(home: Home) -> Stats:
     at, relayed, handed_in = home.clock(), await home.relay.waiting_since(), await home.inlet.lag()
     unknown, standing = await home.epochs.unknown(), await home.timekeeping.look()
     async with home.store.read() as tx:
+        soon = expiring(await home.lookup.directory(tx), await home.credentials.list(tx), at)
         offsets = await _offsets(tx)
         planned = await _oldest_planned(tx)
         size = await size_of(tx)
@@ -113,6 +117,7 @@ async def take(home: Home) -> Stats:
             unknown_keys=len(unknown),
             clock_ahead=standing.ahead_ms,
             clock_believed=standing.believed,
+            expiring=tuple(soon),
         )
 
 

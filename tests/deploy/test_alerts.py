@@ -17,7 +17,7 @@ Series = Mapping[str, str]
 WELL: Final[Series] = {
     'up{job="unefois"}': "1x{}",
     "unefois_up": "1x{}",
-    'unefois_lag_records{partition="0"}': "5x{}",
+    'unefois_lag_records{partition="0"}': "0x{}",
     "unefois_undelivered_age_seconds": "80000x{}",
     "unefois_dead_letters": "0x{}",
     "unefois_ledger_waiting_age_seconds": "2x{}",
@@ -43,7 +43,8 @@ TROUBLE: Final[Mapping[str, tuple[Series, int]]] = {
     "UnefoisNotAnswering": ({'up{job="unefois"}': "0x60"}, 6),
     "UnefoisRoutingBehind": ({'unefois_lag_records{partition="0"}': "0+10x60"}, 20),
     "UnefoisAgencyAway": ({"unefois_undelivered_age_seconds": "90000x60"}, 1),
-    "UnefoisDeadLetters": ({"unefois_dead_letters": "0x1440 1x60"}, 1450),
+    "UnefoisDeadLetters": ({"unefois_dead_letters": "1x90"}, 61),
+    "UnefoisExpiring": ({'unefois_expiring_seconds{what="token"}': "1000000x90"}, 61),
     "UnefoisLedgerStands": ({"unefois_ledger_waiting_age_seconds": "61x60"}, 6),
     "UnefoisRevocationSlow": (
         {
@@ -67,11 +68,11 @@ TROUBLE: Final[Mapping[str, tuple[Series, int]]] = {
 """What is different when an alert must fire, and after how many minutes it does."""
 
 YOUNG: Final[Mapping[str, tuple[Series, int]]] = {
-    "UnefoisDeadLetters": ({"unefois_dead_letters": "1x60"}, 10),
+    "UnefoisRoutingBehind": ({'unefois_lag_records{partition="0"}': "7x60"}, 20),
     "UnefoisWebhookGivenUp": ({'unefois_webhooks{status="disabled"}': "1x60"}, 10),
     "UnefoisWebhooksFail": ({'unefois_webhook_attempts_total{outcome="failed"}': "0+9x200"}, 130),
 }
-"""Where nothing else was told yet: no yesterday, and nobody who ever heard anything since the process began."""
+"""Where nothing else was told yet: no yesterday, and nobody who ever heard or routed anything since it began."""
 
 
 def trial(series: Series, minute: int, firing: str | None) -> dict[str, Any]:

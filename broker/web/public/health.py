@@ -22,6 +22,7 @@ from prometheus_client.registry import Collector
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from broker.flow.router import TOPIC
+from broker.maintenance.expiring import What
 from broker.observability import measures, observe
 from broker.runtime.serving import Serving
 from broker.runtime.stats import Stats, Tally, oldest_waiting, take
@@ -186,6 +187,12 @@ def _gauges(figures: Stats) -> Iterator[Metric]:
         of.add_metric([witness], entries)
         ages.add_metric([witness], _s(age))
     yield from (of, ages)
+    ends = GaugeMetricFamily("unefois_expiring_seconds", "Until the next one of its kind ends.", labels=["what"])
+    for what in What:
+        soon = [one.at - figures.at for one in figures.expiring if one.what == what.value]
+        if soon:
+            ends.add_metric([what.value], min(soon) / 1000)
+    yield ends
     for name, told, figure in (
         ("unefois_undelivered_age_seconds", "Of the oldest delivery on its way; 0: none.", _s(figures.undelivered_age)),
         ("unefois_dead_letters", "Dead letters that nobody replayed yet.", figures.letters),

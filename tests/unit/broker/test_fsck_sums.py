@@ -90,8 +90,8 @@ EDGES = (
 @pytest.mark.parametrize("bits", [0, 1, 5, 11, 24])
 def test_a_citizen_is_hashed_into_the_part_that_is_read_for_them(bits: int) -> None:
     """Whatever the reference's length: as databases compare bytes."""
-    random = Random(bits)
-    for subject in (*EDGES, *(random.randbytes(random.choice([1, 2, 3, 4, 5, 32])) for _ in range(500))):
+    chance = Random(bits)
+    for subject in (*EDGES, *(chance.randbytes(chance.choice([1, 2, 3, 4, 5, 32])) for _ in range(500))):
         number = parts.number_of(subject, bits)
         assert number is not None
         low, high = parts._edge(number, bits) or b"\x00", parts._edge(number + 1, bits) or b"\xff" * 33
@@ -228,20 +228,21 @@ async def test_openings_that_were_erased_and_put_back_are_found_with_their_key(t
         async with here.home.store.read() as tx:
             kept = [row._asdict() for row in await tx.execute(select(ledger_openings))]
         keys = here.home.keys
-        secrets = {name: keys.read(KeyKind.OPENING, name) for name in keys.names(KeyKind.OPENING)}
+        opened = {name: keys.read(KeyKind.OPENING, name) for name in keys.names(KeyKind.OPENING)}
         here.clock.pass_(1095 * DAY + 2 * PERIOD_MS)
         await here.home.pruning.prune()
         await here.home.ledger.sequence_unfinished()
         async with here.home.store.begin() as tx:
             await tx.execute(insert(ledger_openings), kept)
-        for name in secrets.keys() - keys.names(KeyKind.OPENING):
-            keys.write(KeyKind.OPENING, name, secrets[name])
+        for name in opened.keys() - keys.names(KeyKind.OPENING):
+            keys.write(KeyKind.OPENING, name, opened[name])
         found = (await here.home.fsck.look()).findings
 
         assert "ledger.erasure" in {one.check for one in found}
         assert await here.home.fsck.check() == found
 
 
+@pytest.mark.proof
 @pytest.mark.asyncio
 @pytest.mark.usefixtures("small")
 async def test_a_change_of_any_value_is_told_as_if_all_were_looked_at(tmp_path: Path) -> None:
@@ -252,12 +253,12 @@ async def test_a_change_of_any_value_is_told_as_if_all_were_looked_at(tmp_path: 
         connection = sqlite3.connect(database, isolation_level=None)
         clean = sqlite3.connect(":memory:")
         connection.backup(clean)
-        random, overlooked = Random(35), []
+        chance, overlooked = Random(35), []
         for table in TABLES:
-            for column in (*random.sample(table.columns.keys(), 4), None):
+            for column in (*chance.sample(table.columns.keys(), 4), None):
                 assert [] == (await here.home.fsck.look()).findings
                 numbers = [one for (one,) in connection.execute(f"SELECT rowid FROM {table.name}")]
-                number = random.choice(numbers)
+                number = chance.choice(numbers)
                 if column is None:
                     connection.execute(f"DELETE FROM {table.name} WHERE rowid = ?", (number,))
                 else:

@@ -12,6 +12,7 @@ import pytest
 
 from broker.cli import frame, top
 from tests.program import FIELDS, Program, grant_and_declare
+from tests.world import CAF
 
 
 def test_one_look_tells_what_waits(unefois: Program, elise: Path, move: Path) -> None:
@@ -23,6 +24,15 @@ def test_one_look_tells_what_waits(unefois: Program, elise: Path, move: Path) ->
     assert (0, 0) == (told["dead_letters"], told["routers"])
     assert told["ledger_waiting"] > 0
     assert None is told["undelivered_age_ms"]
+
+
+def test_what_ends_soon_is_told_with_its_party_and_its_day(unefois: Program) -> None:
+    assert [] == unefois.told("top", "--once")["expiring"]
+    unefois.told("token", "issue", CAF, "--scope", "read", "--days", "3")
+
+    (told,) = unefois.told("top", "--once")["expiring"]
+    assert (CAF, "token", "read") == (told["party"], told["what"], told["kind"])
+    assert f"{CAF}  token read  {told['at']}" in unefois.run("top", "--once").stdout
 
 
 def test_in_a_pipe_it_is_one_look_in_the_language_asked_for(unefois: Program) -> None:

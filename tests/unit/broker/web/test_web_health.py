@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 from prometheus_client import Counter, Histogram
 
+from broker.access.credentials import Scope
 from broker.log.sql import SqlLog
 from broker.observability import measures, observe
 from broker.runtime.serving import Role, Serving
@@ -21,8 +22,9 @@ from schemas import topics as names
 from schemas.envelope import SignedDeclaration
 from schemas.errors import Corrupt, Refused, Unavailable
 from schemas.manifest import Manifest
+from schemas.names import Instant
 from tests.endpoints import Endpoints, echo, send, status
-from tests.world import CAF, CPAM, ELISE, FAMILY, MOVED, PORTAL, VOICE, World, world
+from tests.world import CAF, CPAM, DAY, ELISE, FAMILY, MOVED, PORTAL, VOICE, World, world
 
 STATUSES = ("proving", "active", "disabled")
 
@@ -188,6 +190,16 @@ async def test_metrics_tell_what_waits_where_and_for_how_long(asking: Asking, he
     assert (1, 1) == (told["unefois_up"], told['unefois_lag_records{partition="0"}'])
     assert (10, 10) == (told["unefois_undelivered_age_seconds"], told["unefois_ledger_head_age_seconds"])
     assert (1, 3) == (told["unefois_ledger_waiting_entries"], told["unefois_ledger_waiting_age_seconds"])
+
+
+async def test_metrics_tell_how_long_until_a_token_that_nothing_outlasts_ends(asking: Asking, here: World) -> None:
+    assert 'unefois_expiring_seconds{what="token"}' not in await asking.metrics()
+    async with here.home.store.begin() as tx:
+        at = here.clock()
+        await here.home.credentials.issue(tx, CAF, [Scope.READ], expires_at=Instant(at + 2 * DAY), at=at)
+    here.clock.pass_(5_000)
+
+    assert 2 * 86_400 - 5 == (await asking.metrics())['unefois_expiring_seconds{what="token"}']
 
 
 async def test_metrics_count_from_the_ledger_what_was_released_and_what_was_refused_and_why(
