@@ -17,7 +17,7 @@ from schemas.errors import Fault, Refused
 from schemas.names import Instant
 
 Clock = Callable[[], Instant]
-"""The time now, in milliseconds since 1970 (UTC). Only `broker.setup.wiring` reads the machine's clock."""
+"""The time now, in milliseconds since 1970 (UTC). Only `broker.setup.opening` reads the machine's clock."""
 
 Entropy = Callable[[int], bytes]
 """So many bytes from a cryptographically strong source: `secrets.token_bytes` outside tests."""
@@ -225,6 +225,9 @@ class KeyKind(Enum):
     """Keys that wrap consent keys, one per epoch; never in the database or its backups."""
     PSEUDONYM = "pseudonym"
     IDENTITY = "identity"
+    SALTS = "salts"
+    """What the salts of the ledger's commitments are made of; itself made of the secret behind every reference, for
+    processes that must not have that one."""
     LEDGER = "ledger"
     OPENING = "opening"
     """Keys that the ledger's openings are sealed under, one a period: destroying one makes its entries noise."""
@@ -253,13 +256,19 @@ class KeyStore(ABC):
 
     @final
     def read(self, kind: KeyKind, name: str) -> bytes:
-        """The secret. Raises Refused `keys.missing`; Corrupt `keys.damaged` when it is not what was written."""
+        """The secret. Raises Refused `keys.missing`, `keys.not-of-role`; Corrupt `keys.damaged` when it is not what was
+        written.
+        """
         _check_key_name(name)
         return self._read(kind, name)
 
+    def gives(self, kind: KeyKind, name: str | None = None) -> bool:
+        """Whether this process may reach a secret, or secrets of a kind at all; not whether there is one."""
+        return True
+
     @final
     def names(self, kind: KeyKind) -> tuple[str, ...]:
-        """The names of all secrets of a kind, sorted as text."""
+        """The names of all secrets of a kind, sorted as text. Raises Refused `keys.not-of-role`."""
         return tuple(sorted(self._names(kind)))
 
     @final

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from broker.settings.choices import load
+from broker.setup.opening import open_home
 from broker.setup.upgrading import upgrade_home
-from broker.setup.wiring import open_home
 from schemas.names import Instant
 from tests.world import MINUTE, Clock, Entropy, World
 

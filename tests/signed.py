@@ -10,7 +10,9 @@ from typing import Any
 
 from sqlalchemy import select, update
 
-from broker.ports import KeyStore
+from broker.keys.memory import MemoryKeys
+from broker.keys.pair import Pair
+from broker.ports import KeyKind, KeyStore
 from broker.setup.wiring import Home
 from broker.store.engine import Store, Transaction
 from broker.store.rows import macs, seals
@@ -20,6 +22,7 @@ from broker.store.rows.seals import RowSigner, RowVerifier
 from broker.store.tables import declarations, ledger_checkpoints, ledger_entries, submissions
 from consent.tables import metadata
 from schemas.entry import Entry
+from schemas.signing import PrivateKey
 
 SEED = bytes(range(32))
 MACS = macs.RowMacs(bytes(32))
@@ -34,7 +37,7 @@ def ours(row: Mapping[str, Any], by: macs.RowMacs = MACS, nonce: bytes = b"") ->
 
 def signer(seed: bytes = SEED) -> RowSigner:
     """A signer without a home, and its verifier."""
-    return RowSigner(seed, RowVerifier(seals.public_of(seed)))
+    return RowSigner(lambda: seed, RowVerifier(seals.public_of(seed)))
 
 
 async def resign_in(tx: Transaction, by: RowSigner) -> None:
@@ -79,3 +82,10 @@ async def sign_rows(keys: KeyStore, store: Store) -> Adopted:
         raws = (await tx.execute(select(ledger_entries.c.entry).order_by(ledger_entries.c.id))).scalars().all()
     entries = [opened for raw in raws if (opened := Entry.decode(raw).open) is not None]
     return await adopt(store, keys, entries)
+
+
+def pair_of(key: PrivateKey) -> Pair:
+    """A ledger's key as the ledger takes it."""
+    keys = MemoryKeys()
+    keys.write(KeyKind.LEDGER, "ledger", key.to_raw())
+    return Pair.ledger(keys)

@@ -6,6 +6,7 @@ Every `step` ends with fsck: a test that leaves the state in contradiction fails
 import secrets
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from copy import copy
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -24,7 +25,8 @@ from broker.people import identity
 from broker.ports import KeyKind
 from broker.settings.choices import Settings, load
 from broker.setup.bootstrap import furnish
-from broker.setup.wiring import Home, assemble, open_log
+from broker.setup.opening import open_log
+from broker.setup.wiring import Home
 from broker.store.engine import Store
 from broker.store.rows import macs, seals
 from broker.store.tables import ledger_entries, metadata
@@ -296,6 +298,14 @@ class World:
             return [Entry.decode(row.entry) for row in rows]
 
 
+def with_parts(home: Home, **other: Any) -> Home:
+    """The same home with other parts than its own; those that it made already stay as they are."""
+    changed = copy(home)
+    for name, part in other.items():
+        setattr(changed, name, part)
+    return changed
+
+
 @asynccontextmanager
 async def world(folder: Path, *, stepped: bool = False, **more: Any) -> AsyncIterator[World]:
     """A furnished home with the portal (publishes all), three recipients and their approved subscriptions.
@@ -320,7 +330,7 @@ async def world(folder: Path, *, stepped: bool = False, **more: Any) -> AsyncIte
         macs.make_secret(keys, secrets.token_bytes)
     async with Store.open(chosen.database_url) as store, open_log(chosen, store, clock) as log:
         endings = MemoryEndings()
-        home = assemble(chosen, store=store, log=log, keys=keys, endings=endings, clock=clock, entropy=entropy)
+        home = Home(chosen, store=store, log=log, keys=keys, endings=endings, clock=clock, entropy=entropy)
         here = World(home, clock, folder)
         if furnished is not None:
             here.subscriptions.update(furnished.subscriptions)

@@ -19,11 +19,12 @@ import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from hashlib import sha256
 from hmac import compare_digest
 from typing import Any, Final
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from joserfc import jws, jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import OKPKey
@@ -36,6 +37,7 @@ from broker.access.jwks import Key, public_key, thumbprint
 from broker.access.revoking import revoke
 from broker.directory import reading
 from broker.ended import Endings
+from broker.keys.pair import Pair
 from broker.ledger.recorder import Recorder
 from broker.observability.crashpoints import mark
 from broker.ports import Entropy
@@ -69,7 +71,7 @@ class ClientKey:
 
 
 class OAuth:
-    """The authorization server, inside the caller's transaction; `seed` is 32 secret bytes."""
+    """The authorization server, inside the caller's transaction; `key` signs access tokens."""
 
     def __init__(
         self,
@@ -79,7 +81,7 @@ class OAuth:
         endings: Endings,
         *,
         broker: PartyId,
-        seed: bytes,
+        key: Pair,
     ) -> None:
         self._recorder = recorder
         self._signer = signer
@@ -87,7 +89,15 @@ class OAuth:
         self._entropy = entropy
         self._endings = endings
         self._broker = broker
-        self._key = OKPKey.import_key(Ed25519PrivateKey.from_private_bytes(seed))
+        self._key = key
+
+    @cached_property
+    def _signing(self) -> OKPKey:
+        return OKPKey.import_key(Ed25519PrivateKey.from_private_bytes(self._key.private.to_raw()))
+
+    @cached_property
+    def _checking(self) -> OKPKey:
+        return OKPKey.import_key(Ed25519PublicKey.from_public_bytes(self._key.public))
 
     async def pin(self, tx: Transaction, party: PartyId, jwk: bytes, scopes: Iterable[Scope], at: Instant) -> ClientKey:
         """Trust a public key (a JWK, Ed25519 or P-256) to speak for a party.
@@ -189,7 +199,7 @@ class OAuth:
         }
         if certificate is not None:
             token["cnf"] = {"x5t#S256": certificate}
-        return jwt.encode({"alg": "Ed25519", "typ": TYPE}, token, self._key, algorithms=["Ed25519"]), proven.scope
+        return jwt.encode({"alg": "Ed25519", "typ": TYPE}, token, self._signing, algorithms=["Ed25519"]), proven.scope
 
     def verify(self, token: str, at: Instant, certificate: str | None = None) -> Credential:
         """Whose access token this is; `certificate`: the thumbprint of the one that came with it.
@@ -197,7 +207,7 @@ class OAuth:
         Raises Refused `oauth.token`, `oauth.expired`, `oauth.bound`.
         """
         try:
-            header, claims = decoded(token, self._key, ("Ed25519",))
+            header, claims = decoded(token, self._checking, ("Ed25519",))
             mine = (claims["iss"], claims["aud"]) == (self._broker, self._broker)
             if header.get("typ") != TYPE or not mine:
                 raise Refused("oauth.token")

@@ -144,15 +144,16 @@ def export(
     Example: unefois audit export /var/www/ledger
     """
 
-    async def work(home: "Home") -> dict[str, Any]:
-        from broker.transparency.export import export as write
+    from broker.services import ledgers
 
-        await home.ledger.sequence_unfinished()
-        done = await write(home.store, home.ledger.verifier_key, folder)
-        key = home.ledger.verifier_key.text
-        return {"folder": str(folder), "size": done.size, "before": done.before, "files": done.files, "key": key}
-
-    told = at_home(work)
+    done, key = at_home(lambda home: ledgers.export(home, folder))
+    told = {
+        "folder": str(folder),
+        "size": done.size,
+        "before": done.before,
+        "files": done.files,
+        "key": key.text,
+    }
 
     def text() -> None:
         pairs(

@@ -117,16 +117,9 @@ def replay() -> None:
 
     Example: unefois endings replay
     """
-    from broker.setup.wiring import catch_up, open_unchecked
+    from broker.services import keeping
 
-    async def work() -> "list[Completed]":
-        from broker.store import migrate
-
-        async with open_unchecked(settings()) as home:
-            await migrate.check(home.store)
-            return await catch_up(home, all_of_it=True)
-
-    again = _counted(asyncio.run(work()))
+    again = _counted(asyncio.run(keeping.replay_endings(settings())))
     answer({"again": again}, lambda: _show(again))
 
 
@@ -137,13 +130,17 @@ def show() -> None:
     Example: unefois endings show --json
     """
 
-    async def work(home: "Home") -> dict[str, Any]:
-        ended, marked = await home.endings.look(), await home.endings.marked()
-        kinds = Counter(ending.table for _, ending in ended.after(0))
-        size, root = (0, None) if marked is None else (marked.size, marked.root.hex())
-        return {"position": ended.position, "objects": dict(sorted(kinds.items())), "size": size, "root": root}
+    from broker.services import keeping
 
-    told = at_home(work)
+    ended, marked = at_home(keeping.endings)
+    kinds = Counter(ending.table for _, ending in ended.after(0))
+    size, root = (0, None) if marked is None else (marked.size, marked.root.hex())
+    told: dict[str, Any] = {
+        "position": ended.position,
+        "objects": dict(sorted(kinds.items())),
+        "size": size,
+        "root": root,
+    }
 
     def text() -> None:
         pairs(

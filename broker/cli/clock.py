@@ -1,7 +1,7 @@
 """Commands about the machine's clock: `unefois clock ...`.
 
 Refuses: nothing of its own.
-Keeps: nothing of its own; `broker.timekeeping` does it.
+Keeps: nothing of its own; `broker.services.keeping` does it.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,6 @@ from broker.cli.session import at_home
 from broker.cli.show import answer, line, pairs
 
 if TYPE_CHECKING:
-    from broker.setup.wiring import Home
     from broker.timekeeping import Standing
 
 app = typer.Typer(no_args_is_help=True, help="This machine's clock, and the last instant that the database knows.")
@@ -27,10 +26,9 @@ def show() -> None:
     Example: unefois clock show
     """
 
-    async def work(home: "Home") -> dict[str, Any]:
-        return _told(await home.timekeeping.look())
+    from broker.services import keeping
 
-    told = at_home(work)
+    told = _told(at_home(keeping.clock))
     answer(told, lambda: _show(told))
     if not told["believed"]:
         raise typer.Exit(Exit.FINDINGS)
@@ -45,10 +43,10 @@ def accept() -> None:
     Example: unefois clock accept
     """
 
-    async def work(home: "Home") -> dict[str, Any]:
-        return {"before": _told(await home.timekeeping.accept()), "now": _told(await home.timekeeping.look())}
+    from broker.services import keeping
 
-    told = at_home(work)
+    before, now = at_home(keeping.accept_clock)
+    told = {"before": _told(before), "now": _told(now)}
     answer(told, lambda: _show(told["now"]))
 
 

@@ -43,7 +43,7 @@ def run(
     from broker.lab.conformance.config import load
     from broker.lab.conformance.words import Words
     from broker.observability import observe
-    from broker.setup.wiring import system_clock
+    from broker.setup.opening import system_clock
     from schemas.errors import Refused
 
     words = Words(chosen().language)

@@ -1,19 +1,16 @@
 """Commands about what could not be routed or delivered: `unefois dead ...`.
 
 Refuses: nothing of its own.
-Keeps: nothing of its own; `broker.flow.deadletters` does it, under today's consent.
+Keeps: nothing of its own; `broker.services.keeping` does it, under today's consent.
 """
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from broker.cli.frame import chosen, command, say
 from broker.cli.session import at_home
 from broker.cli.show import answer, line, pairs, table
-
-if TYPE_CHECKING:
-    from broker.setup.wiring import Home
 
 app = typer.Typer(no_args_is_help=True, help="Dead letters: what failed, why, and another try under today's consent.")
 
@@ -30,11 +27,10 @@ def list_dead(
     Example: unefois dead list
     """
     from broker.cli import shapes
+    from broker.services import keeping
 
-    async def work(home: "Home") -> list[dict[str, Any]]:
-        return [shapes.dead(one) for one in await home.dead_letters.list(replayed=replayed, limit=limit)]
-
-    found = at_home(work)
+    letters = at_home(lambda home: keeping.dead_letters(home, replayed=replayed, limit=limit))
+    found = [shapes.dead(one) for one in letters]
     columns = [say("no", "no"), say("étape", "stage"), say("code", "code"), say("raison", "reason")]
     columns += [say("essais", "attempts"), say("depuis", "since"), say("destinataire", "recipient")]
     names = ("number", "stage", "code", "reason", "attempts", "at", "recipient")
@@ -48,11 +44,9 @@ def show(number: NumberArgument) -> None:
     Example: unefois dead show 12
     """
     from broker.cli import shapes
+    from broker.services import keeping
 
-    async def work(home: "Home") -> dict[str, Any]:
-        return shapes.dead(await home.dead_letters.show(number))
-
-    told = at_home(work)
+    told = shapes.dead(at_home(lambda home: keeping.dead_letter(home, number)))
     message = shapes.code(told["code"], chosen().language)
     told |= {"message": message["message"] or None, "remedy": message["remedy"] or None}
     answer(told, lambda: pairs(list(told.items())))
@@ -65,11 +59,10 @@ def replay(number: NumberArgument) -> None:
     Example: unefois dead replay 12
     """
 
-    async def work(home: "Home") -> str | None:
-        reason = await home.dead_letters.replay(number)
-        return None if reason is None else reason.value
+    from broker.services import keeping
 
-    reason = at_home(work)
+    held = at_home(lambda home: keeping.replay(home, number))
+    reason = None if held is None else held.value
 
     def text() -> None:
         if reason is None:

@@ -1,8 +1,7 @@
 """Commands about declarations: explain, declare, track.
 
 Refuses: to show a value of the file that it reads.
-Keeps: nothing of its own; `connectors.draft` reads, `broker.flow.desk` explains and declares, `broker.flow.tracking`
-follows.
+Keeps: nothing of its own; `connectors.draft` reads, `broker.services.declarations` does the rest.
 """
 
 import os
@@ -18,8 +17,10 @@ from broker.cli.session import assignments, at_home, read_file, write_file
 from broker.cli.show import answer, line, pairs, table
 
 if TYPE_CHECKING:
+    from broker.flow.arrived import Accepted
     from broker.setup.wiring import Home
     from connectors.draft import Draft
+    from schemas.names import DeclarationId, PartyId
 
 FileArgument = Annotated[
     Path,
@@ -77,7 +78,7 @@ def explain(
     Example: unefois explain move.yaml --type address.changed
     """
     draft = _draft(file, event_type, mapping, parameters, inside)
-    told = at_home(lambda home: _explain(home, draft, source))
+    told = _explained(draft, source)
 
     def text() -> None:
         _show_warnings(told["warnings"])
@@ -116,7 +117,7 @@ def declare(
     --set new-commune=35238
     """
     draft = _draft(file, event_type, mapping, parameters, inside)
-    told, signed = at_home(lambda home: _declare(home, draft, source, corrects, declaration))
+    told, signed = _declared(draft, source, corrects, declaration)
     if receipt is not None:
         write_file(receipt, signed)
 
@@ -139,12 +140,11 @@ def track(declaration: Annotated[str, typer.Argument(metavar="ID", help="What `u
     Example: unefois track 0192f3a1-...
     """
     from broker.cli import shapes
+    from broker.services import declarations
     from schemas.names import DeclarationId
 
-    async def work(home: "Home") -> dict[str, Any]:
-        return shapes.track(await home.tracking.track(DeclarationId.parse(declaration)))
-
-    told = at_home(work)
+    of = DeclarationId.parse(declaration)
+    told = shapes.track(at_home(lambda home: declarations.track(home, of)))
     answer(told, lambda: _show_track(told))
 
 
@@ -176,27 +176,24 @@ def _mapping(name: str) -> Any:
     return loaded(read_file(path), name) if path.is_file() else find(name, Path())
 
 
-async def _explain(home: "Home", draft: "Draft", source: str | None) -> dict[str, Any]:
-    from broker.services.publishers import publisher_of
+def _explained(draft: "Draft", source: str | None) -> dict[str, Any]:
+    from broker.services import declarations
     from consent.explain import explain as sentence_of
     from consent.policy import Permit
-    from schemas.names import PartyId
 
-    who = await publisher_of(home, draft.event_type, None if source is None else PartyId(source))
-    dry = await home.desk.explain(who, draft.event_type, draft.record)
-    async with home.store.read() as tx:
-        names = {one.id: one.name for one in await home.lookup.parties(tx)}
+    of = _source(source)
+    found = at_home(lambda home: declarations.explain(home, draft.event_type, draft.record, of))
     language = chosen().language
-    labels = {each.name: each.label[language] for each in home.catalogue.by_type(draft.event_type).fields}
+    labels = {each.name: each.label[language] for each in found.event.fields}
     lines = []
-    for one in dry.lines:
+    for one in found.dry.lines:
         permit = one.decision if isinstance(one.decision, Permit) else None
         sentence = sentence_of(
             one.decision,
-            dry.facts,
+            found.dry.facts,
             one.subscription,
             language,
-            recipient_name=names.get(one.subscription.recipient),
+            recipient_name=found.names.get(one.subscription.recipient),
             field_labels=labels,
         )
         lines.append(
@@ -210,26 +207,23 @@ async def _explain(home: "Home", draft: "Draft", source: str | None) -> dict[str
                 "sentence": sentence,
             }
         )
-    return {"source": who, "event_type": draft.event_type, "lines": lines, "warnings": _warnings(draft)}
+    return {"source": found.source, "event_type": draft.event_type, "lines": lines, "warnings": _warnings(draft)}
 
 
-async def _declare(
-    home: "Home", draft: "Draft", source: str | None, corrects: str | None, declaration: str | None
+def _declared(
+    draft: "Draft", source: str | None, corrects: str | None, declaration: str | None
 ) -> tuple[dict[str, Any], bytes]:
     from broker import shapes
     from broker.observability import tracing
-    from broker.services.publishers import publisher_of
-    from schemas.names import DeclarationId, PartyId
+    from broker.services import declarations
 
-    who = await publisher_of(home, draft.event_type, None if source is None else PartyId(source))
-    tracing.CURRENT.set(tracing.TraceId.read(os.environ.get("TRACEPARENT")))  # as OpenTelemetry has it for commands
-    accepted = await home.desk.declare(
-        who,
-        draft.event_type,
-        draft.record,
-        corrects=None if corrects is None else DeclarationId.parse(corrects),
-        declaration_id=None if declaration is None else DeclarationId.parse(declaration),
-    )
+    of, own, wrong = _source(source), _id(declaration), _id(corrects)
+
+    async def work(home: "Home") -> "tuple[PartyId, Accepted]":
+        tracing.CURRENT.set(tracing.TraceId.read(os.environ.get("TRACEPARENT")))  # as OpenTelemetry has it for commands
+        return await declarations.declare(home, draft.event_type, draft.record, of, corrects=wrong, declaration_id=own)
+
+    who, accepted = at_home(work)
     told = {
         "declaration": shapes.uuid_of(accepted.declaration_id),
         "manifest": accepted.digest.hex(),
@@ -241,6 +235,18 @@ async def _declare(
         "warnings": _warnings(draft),
     }
     return told, accepted.receipt
+
+
+def _source(text: str | None) -> "PartyId | None":
+    from schemas.names import PartyId
+
+    return None if text is None else PartyId(text)
+
+
+def _id(text: str | None) -> "DeclarationId | None":
+    from schemas.names import DeclarationId
+
+    return None if text is None else DeclarationId.parse(text)
 
 
 def _warnings(draft: "Draft") -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """Commands about the keys that come in epochs: `unefois epoch ...`.
 
 Refuses: to destroy a key without asking, unless told not to ask.
-Keeps: nothing of its own; `broker.epochs.epochs` does it.
+Keeps: nothing of its own; `broker.services.keeping` does it.
 """
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -13,7 +13,9 @@ from broker.cli.session import at_home
 from broker.cli.show import answer, line, table
 
 if TYPE_CHECKING:
-    from broker.setup.wiring import Home
+    from collections.abc import Sequence
+
+    from broker.epochs.epochs import ConsentEpoch, GateEpoch
 
 app = typer.Typer(no_args_is_help=True, help="Epoch keys of the gate and of the consents: rotate them, destroy them.")
 
@@ -26,7 +28,9 @@ def list_epochs() -> None:
 
     Example: unefois epoch list
     """
-    told = at_home(_list)
+    from broker.services import keeping
+
+    told = _told(*at_home(keeping.epochs))
 
     def text() -> None:
         columns = [say("ouverte", "opened"), say("close", "closed"), say("détruite", "destroyed")]
@@ -55,15 +59,13 @@ def rotate(which: WhichArgument) -> None:
     Example: unefois epoch rotate consent
     """
 
-    async def gate(home: "Home") -> dict[str, Any]:
-        days = home.settings.gate_overlap_days
-        kid = await home.epochs.open_gate(home.settings.hpke_suite, days * 86_400_000)
-        return {"epoch": "gate", "kid": kid.hex()}
+    from broker.services import keeping
 
-    async def consent(home: "Home") -> dict[str, Any]:
-        return {"epoch": "consent", "rewrapped": await home.epochs.rotate_consent()}
-
-    told = at_home(gate if which == "gate" else consent)
+    told: dict[str, Any]
+    if which == "gate":
+        told = {"epoch": "gate", "kid": at_home(keeping.rotate_gate).hex()}
+    else:
+        told = {"epoch": "consent", "rewrapped": at_home(keeping.rotate_consents)}
 
     def text() -> None:
         if which == "gate":
@@ -86,20 +88,18 @@ def destroy(
 
     Example: unefois epoch destroy 5c0f... --yes
     """
+    from broker.services import keeping
     from schemas.names import Kid
 
     parsed = Kid.parse(kid)
     if not confirmed:
         typer.confirm(say("Détruire pour toujours ?", "Destroy for ever?"), abort=True, err=True)
 
-    async def work(home: "Home") -> None:
-        await home.epochs.destroy_gate(parsed)
-
-    at_home(work)
+    at_home(lambda home: keeping.destroy_gate(home, parsed))
     answer({"destroyed": kid}, lambda: line(say("Détruite.", "Destroyed.")))
 
 
-async def _list(home: "Home") -> dict[str, Any]:
+def _told(gate: "Sequence[GateEpoch]", consent: "Sequence[ConsentEpoch]") -> dict[str, Any]:
     from broker import shapes
 
     return {
@@ -110,7 +110,7 @@ async def _list(home: "Home") -> dict[str, Any]:
                 "closed_at": shapes.time_of(one.closed_at),
                 "destroyed_at": shapes.time_of(one.destroyed_at),
             }
-            for one in await home.epochs.gate_epochs()
+            for one in gate
         ],
         "consent": [
             {
@@ -119,6 +119,6 @@ async def _list(home: "Home") -> dict[str, Any]:
                 "destroyed_at": shapes.time_of(one.destroyed_at),
                 "keys": one.keys,
             }
-            for one in await home.epochs.consent_epochs()
+            for one in consent
         ],
     }

@@ -1,11 +1,9 @@
 """Commands about consents and mandates by law: grant, revoke, pause, resume, narrow, grants.
 
 Refuses: a citizen's name as a word of the command line, where the shell's history and other processes could read it.
-Keeps: nothing of its own; `broker.consents.consents` decides, `broker.services.consent_receipts` composes what is shown
-and signed.
+Keeps: nothing of its own; `broker.services.consents` does it.
 """
 
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -17,9 +15,10 @@ from broker.cli.session import at_home, instant, read_file, write_file
 from broker.cli.show import answer, each, line, pairs
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable, Coroutine
 
-    from broker.consents.consents import GrantRequest, Recorded
+    from broker.services import consents
+    from broker.services.consents import Signed
     from broker.setup.wiring import Home
     from consent.grant import Voice
     from schemas.names import GrantId
@@ -89,6 +88,8 @@ def grant(
     --purpose family-benefits --field subject --field new_address --until 2027-12-31 --receipt consent.json
     """
     from broker.consents.consents import GrantRequest
+    from broker.services import consents
+    from broker.services.viewing import subject_of
     from consent.grant import CONSENT, Scope
     from consent.grant import law as by_law
     from schemas.names import EventType, PartyId, Purpose
@@ -98,10 +99,7 @@ def grant(
     expires_at = None if until is None else instant(until, end_of_day=True)
     own_text = None if text is None else read_file(text).decode("utf-8", "replace")
 
-    async def work(home: "Home") -> "tuple[Recorded, bytes, str]":
-        from broker.services.viewing import subject_of
-
-        scope = Scope.ONCE if once else Scope.STANDING
+    def work(home: "Home") -> "Coroutine[Any, Any, consents.Given]":
         wish = GrantRequest(
             subject=subject_of(home, document),
             recipient=PartyId(recipient),
@@ -112,13 +110,13 @@ def grant(
             voice=_voice(given_by, capacity, channel),
             starts_at=starts_at,
             expires_at=expires_at,
-            scope=scope,
+            scope=Scope.ONCE if once else Scope.STANDING,
             include_latest=include_latest,
         )
-        return await _give(home, wish, own_text)
+        return consents.give(home, wish, own_text)
 
-    recorded, signed, shown = at_home(work)
-    _answer(recorded, signed, receipt, shown)
+    given = at_home(work)
+    _answer(given, receipt, given.shown)
 
 
 def revoke(
@@ -136,6 +134,8 @@ def revoke(
 
     Example: unefois revoke 0192f3a1-... --receipt revoked.json
     """
+    from broker.services import consents
+
     voice = _voice(given_by, capacity, channel)
     if everything:
         if person is None or grant_id is not None or mandate:
@@ -144,10 +144,8 @@ def revoke(
         return
     if grant_id is None:
         raise typer.BadParameter("name one, or say --all", param_hint="GRANT")
-    if mandate:
-        _change(grant_id, receipt, lambda home, of: home.consents.end_mandate(of, voice))
-    else:
-        _change(grant_id, receipt, lambda home, of: home.consents.revoke(of, voice))
+    end = consents.end_mandate if mandate else consents.revoke
+    _change(grant_id, receipt, lambda home, of: end(home, of, voice))
 
 
 def pause(
@@ -162,8 +160,10 @@ def pause(
 
     Example: unefois pause 0192f3a1-...
     """
+    from broker.services import consents
+
     voice = _voice(given_by, capacity, channel)
-    _change(grant_id, receipt, lambda home, of: home.consents.pause(of, voice))
+    _change(grant_id, receipt, lambda home, of: consents.pause(home, of, voice))
 
 
 def resume(
@@ -178,8 +178,10 @@ def resume(
 
     Example: unefois resume 0192f3a1-...
     """
+    from broker.services import consents
+
     voice = _voice(given_by, capacity, channel)
-    _change(grant_id, receipt, lambda home, of: home.consents.resume(of, voice))
+    _change(grant_id, receipt, lambda home, of: consents.resume(home, of, voice))
 
 
 def narrow(
@@ -195,8 +197,10 @@ def narrow(
 
     Example: unefois narrow 0192f3a1-... --field subject --field new_commune
     """
+    from broker.services import consents
+
     voice = _voice(given_by, capacity, channel)
-    _change(grant_id, receipt, lambda home, of: home.consents.narrow(of, frozenset(fields), voice))
+    _change(grant_id, receipt, lambda home, of: consents.narrow(home, of, frozenset(fields), voice))
 
 
 def grants(
@@ -225,26 +229,23 @@ def grants(
     answer({"grants": found}, lambda: each(found, _show))
 
 
-def _change(grant_id: str, receipt: Path | None, change: "Callable[[Home, GrantId], Awaitable[Recorded]]") -> None:
+def _change(
+    grant_id: str, receipt: Path | None, change: "Callable[[Home, GrantId], Coroutine[Any, Any, Signed]]"
+) -> None:
     """One change of one consent; then as it is now, with its signed receipt."""
     from schemas.names import GrantId
 
-    async def changed(home: "Home") -> "tuple[Recorded, bytes]":
-        return await _with_receipt(home, await change(home, GrantId.parse(grant_id)))
-
-    _answer(*at_home(changed), receipt)
+    of = GrantId.parse(grant_id)
+    _answer(at_home(lambda home: change(home, of)), receipt)
 
 
 def _revoke_all(document: object, voice: "Voice") -> None:
     from broker.cli import shapes
+    from broker.services import consents
+    from broker.services.viewing import subject_of
 
-    async def work(home: "Home") -> list[dict[str, Any]]:
-        from broker.services.viewing import subject_of
-
-        ended = await home.consents.revoke_all(subject_of(home, document), voice)
-        return [shapes.recorded(one, (await _with_receipt(home, one))[1]) for one in ended]
-
-    found = at_home(work)
+    ended = at_home(lambda home: consents.revoke_all(home, subject_of(home, document), voice))
+    found = [shapes.recorded(one.recorded, one.receipt) for one in ended]
 
     def text() -> None:
         line(say(f"Consentements retirés : {len(found)}", f"Consents withdrawn: {len(found)}"))
@@ -252,34 +253,6 @@ def _revoke_all(document: object, voice: "Voice") -> None:
             _show(one["grant"])
 
     answer({"revoked": found}, text)
-
-
-async def _give(home: "Home", wish: "GrantRequest", own_text: str | None) -> "tuple[Recorded, bytes, str]":
-    """The grant under the text that was shown, the caller's or ours; its receipt; the text."""
-    from dataclasses import replace
-
-    from broker.services.consent_receipts import text_shown
-
-    async with home.store.read() as tx:
-        recipient = await home.lookup.party(tx, wish.recipient)
-    shown = own_text or text_shown(
-        wish.voice.language,
-        recipient,
-        home.catalogue.by_type(wish.event_type),
-        fields=wish.fields,
-        purpose=wish.purpose,
-        basis=wish.basis,
-        scope=wish.scope,
-        until=wish.expires_at,
-    )
-    voice = replace(wish.voice, text_hash=sha256(shown.encode()).digest())
-    return *await _with_receipt(home, await home.consents.give(replace(wish, voice=voice))), shown
-
-
-async def _with_receipt(home: "Home", recorded: "Recorded") -> "tuple[Recorded, bytes]":
-    from broker.services.consent_receipts import receipt_of
-
-    return recorded, await receipt_of(home, recorded)
 
 
 def _voice(given_by: str, capacity: str, channel: str) -> "Voice":
@@ -295,12 +268,12 @@ def _document(path: Path) -> object:
     return read(read_file(path))
 
 
-def _answer(recorded: "Recorded", signed: bytes, receipt: Path | None, shown: str | None = None) -> None:
+def _answer(signed: "Signed", receipt: Path | None, shown: str | None = None) -> None:
     from broker.cli import shapes
 
     if receipt is not None:
-        write_file(receipt, signed)
-    told = shapes.recorded(recorded, signed, shown)
+        write_file(receipt, signed.receipt)
+    told = shapes.recorded(signed.recorded, signed.receipt, shown)
 
     def text() -> None:
         if shown is not None:

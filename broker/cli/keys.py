@@ -4,9 +4,8 @@ Refuses: to destroy a key without asking, unless told not to ask; a passphrase o
 Keeps: nothing of its own; `broker.keys` and `broker.epochs.epochs` do it.
 """
 
-import secrets
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -14,9 +13,6 @@ from broker.cli.frame import command, say
 from broker.cli.session import at_home, settings
 from broker.cli.show import answer, line, table
 from schemas.errors import Refused
-
-if TYPE_CHECKING:
-    from broker.setup.wiring import Home
 
 app = typer.Typer(no_args_is_help=True, help="The key store: its passphrase, and keys that no book knows.")
 unknown = typer.Typer(no_args_is_help=True, help="Epoch keys in the store that the database does not know.")
@@ -42,7 +38,7 @@ def lock(
 
     Example: unefois keys lock --passphrase-file /run/credentials/new
     """
-    from broker.keys.file import FileKeys
+    from broker.services import keeping
     from broker.settings.sources import secret_in
 
     here = settings()
@@ -50,7 +46,7 @@ def lock(
         raise Refused("cli.no-home", file=str(here.home))
     was = here.secret_passphrase() if old is None else secret_in(old, "keys_passphrase")
     wanted = secret_in(new, "keys_passphrase")
-    written = FileKeys.change_passphrase(here.keys_folder, secrets.token_bytes, was, wanted)
+    written = keeping.lock_keys(here, was, wanted)
 
     def text() -> None:
         line(say(f"{written} clés scellées de nouveau.", f"{written} keys sealed anew."))
@@ -66,10 +62,9 @@ def list_unknown() -> None:
     Example: unefois keys unknown list
     """
 
-    async def work(home: "Home") -> list[dict[str, Any]]:
-        return [{"kind": kind.value, "name": name} for kind, name in await home.epochs.unknown()]
+    from broker.services import keeping
 
-    found = at_home(work)
+    found = [{"kind": kind.value, "name": name} for kind, name in at_home(keeping.unknown_keys)]
 
     def text() -> None:
         if not found:
@@ -94,8 +89,7 @@ def destroy_unknown(
     if not confirmed:
         typer.confirm(say("Détruire pour toujours ?", "Destroy for ever?"), abort=True, err=True)
 
-    async def work(home: "Home") -> str:
-        return (await home.epochs.destroy_unknown(name)).value
+    from broker.services import keeping
 
-    kind = at_home(work)
+    kind = at_home(lambda home: keeping.destroy_unknown(home, name)).value
     answer({"destroyed": name, "kind": kind}, lambda: line(say("Détruite.", "Destroyed.")))

@@ -16,7 +16,7 @@ from broker.cli.show import answer, line, pairs
 from schemas.errors import Refused
 
 if TYPE_CHECKING:
-    from broker.setup.wiring import Home
+    from broker.services.ledgers import Standing
     from schemas.following import Predecessor
 
 app = typer.Typer(no_args_is_help=True, help="The ledger: what it is called, which ledgers it follows; its successor.")
@@ -28,7 +28,9 @@ def show() -> None:
 
     Example: unefois ledger show --json
     """
-    told = at_home(_shown)
+    from broker.services import ledgers
+
+    told = _told(at_home(ledgers.standing))
 
     def text() -> None:
         pairs(
@@ -48,21 +50,17 @@ def show() -> None:
     answer(told, text)
 
 
-async def _shown(home: "Home") -> dict[str, Any]:
+def _told(standing: "Standing") -> dict[str, Any]:
     from broker.cli.shapes import coded
-    from broker.ledger import highwater
 
-    key, marked = home.ledger.verifier_key, await home.endings.marked()
-    standing = await highwater.look(home.store)
-    async with home.store.read() as tx:
-        size = await highwater.newest_size(tx)
+    still = standing.stands_still
     return {
-        "origin": key.name,
-        "key": key.text,
-        "size": size,
-        "signed": size if marked is None else marked.size,
-        "follows": await followed_here(home),
-        "stands_still": None if standing is None else coded(standing, "", chosen().language),
+        "origin": standing.key.name,
+        "key": standing.key.text,
+        "size": standing.size,
+        "signed": standing.signed,
+        "follows": shapes(standing.follows),
+        "stands_still": None if still is None else coded(still, "", chosen().language),
     }
 
 
@@ -131,17 +129,6 @@ def shapes(chain: "Sequence[Predecessor]") -> list[dict[str, Any]]:
         }
         for one in chain
     ]
-
-
-async def followed_here(home: "Home") -> list[dict[str, Any]]:
-    """The ledgers that this home's follows; none where what the database says of them is not believed, as fsck says."""
-    from broker.ledger import predecessors
-
-    async with home.store.read() as tx:
-        try:
-            return shapes(await tx.conn.run_sync(predecessors.chain_of, home.ledger.verifier_key))
-        except Refused:
-            return []
 
 
 def followed(told: dict[str, Any]) -> str:

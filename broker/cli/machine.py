@@ -9,7 +9,7 @@ import json
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -21,10 +21,14 @@ from schemas.messages import explain
 from schemas.messages import table as codes
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from broker.maintenance.checks.finding import Finding
     from broker.runtime.turns import Turn
     from broker.setup.wiring import Home
+    from schemas.following import Predecessor
 
-RoleName = Literal["all", "router", "ledger", "connectors", "notify", "relay", "intake", "api"]
+RoleName = Literal["all", "router", "ledger", "upkeep", "gate", "connectors", "notify", "relay", "intake", "api"]
 config = typer.Typer(no_args_is_help=True, help="The settings: what they are, and what is wrong or unwise with them.")
 
 
@@ -58,6 +62,7 @@ def init(
 
     Example: unefois init --name "Ville de Nantes" --ledger-origin log.nantes.example/unefois
     """
+    from broker.services import ledgers
     from broker.settings.home_file import write_settings
     from broker.setup.bootstrap import create_home
 
@@ -75,15 +80,9 @@ def init(
     write_settings(here.home, wanted)
     asyncio.run(create_home(settings()))
 
-    async def work(home: "Home") -> dict[str, Any]:
-        return {
-            "home": str(home.settings.home),
-            "party": home.party,
-            "ledger": home.ledger.verifier_key.name,
-            "key": home.ledger.verifier_key.text,
-        }
-
-    told = at_home(work)
+    here = settings()
+    key = at_home(ledgers.standing).key
+    told = {"home": str(here.home), "party": here.party, "ledger": key.name, "key": key.text}
 
     def text() -> None:
         pairs(
@@ -120,17 +119,15 @@ def fsck(
 
     Example: unefois fsck
     """
+    from broker.cli.ledger import followed, shapes
+    from broker.services import keeping, ledgers
 
-    from broker.cli.ledger import followed, followed_here
+    async def work(home: "Home") -> "tuple[Sequence[Finding], Sequence[Predecessor]]":
+        return await keeping.check(home, full=full), await ledgers.followed(home)
 
-    async def work(home: "Home") -> tuple[list[dict[str, str]], list[dict[str, Any]]]:
-        found = [
-            {"check": one.check, "place": one.place, "wrong": one.wrong}
-            for one in (await home.fsck.look(full=full)).findings
-        ]
-        return found, await followed_here(home)
-
-    found, before = at_home(work)
+    findings, chain = at_home(work)
+    found = [{"check": one.check, "place": one.place, "wrong": one.wrong} for one in findings]
+    before = shapes(chain)
 
     def text() -> None:
         for one in found:
@@ -157,15 +154,15 @@ def check(
     """
     from broker.cli import shapes
     from broker.runtime.hosting import FOLDER, load
-    from broker.runtime.serving import Role, needed
     from broker.settings.check import check_all
     from broker.setup.preflight import look, look_log
+    from broker.setup.roles import Role, log_rights
     from schemas.errors import Refused
 
     found = check_all(os.environ, home=chosen().home)
     if not any(one.serious for one in found):
         found += asyncio.run(look(settings()))
-        found += asyncio.run(look_log(settings(), needed=needed(Role(role))))
+        found += asyncio.run(look_log(settings(), needed=log_rights(Role(role))))
     problems = [
         {"key": one.key, "serious": one.serious, **shapes.coded(one.fault, one.fault.pointer, chosen().language)}
         for one in found

@@ -1,7 +1,7 @@
 """Commands about administrations: `unefois party ...`.
 
 Refuses: nothing of its own.
-Keeps: nothing of its own; `broker.directory` does it.
+Keeps: nothing of its own; `broker.services.parties` does it.
 """
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -13,6 +13,9 @@ from broker.cli.session import at_home, instant
 from broker.cli.show import answer, line, pairs, table
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from broker.services import parties
     from broker.setup.wiring import Home
 
 app = typer.Typer(no_args_is_help=True, help="Administrations, the portal and the broker: who takes part.")
@@ -46,8 +49,8 @@ def add(
     Example: unefois party add urn:fr:siret:21440109300015 --name "Ville de Nantes" --sector commune
     --address "2 rue de l'Hôtel de Ville, 44000 Nantes" --contact mairie@nantes.example --retention "2 ans"
     """
-    from broker.directory.parties import Enrolment
-    from broker.directory.reading import Party, PartyKind
+    from broker.directory.reading import PartyKind
+    from broker.services import parties
     from connectors.key_files import parse_public
     from schemas.hpke import Suite
     from schemas.names import EventType, PartyId
@@ -56,15 +59,26 @@ def add(
     if own and suite is not None:
         raise typer.BadParameter("with --key, none is made here: give the key that it opens with", param_hint="--suite")
 
-    async def work(home: "Home") -> dict[str, Any]:
-        who = Party(PartyId(party), name, sector, PartyKind(kind), address, contact, retention, home.clock())
-        types = tuple(EventType(full_type(one)) for one in publishes or ())
-        chosen = None if suite == "none" else Suite[(suite or "mlkem768_x25519").upper()]
-        await home.parties.enrol(Enrolment(who, policy, chosen, types, own))
-        return await _party(home, who.id)
+    types = tuple(EventType(full_type(one)) for one in publishes or ())
+    opens_with = None if suite == "none" else Suite[(suite or "mlkem768_x25519").upper()]
 
-    told = at_home(work)
-    answer(told, lambda: _show_party(told))
+    def work(home: "Home") -> "Coroutine[Any, Any, parties.Registered]":
+        return parties.enrol(
+            home,
+            PartyId(party),
+            name=name,
+            sector=sector,
+            kind=PartyKind(kind),
+            address=address,
+            contact=contact,
+            retention=retention,
+            policy=policy,
+            suite=opens_with,
+            publishes=types,
+            keys=own,
+        )
+
+    _tell(at_home(work))
 
 
 @command(app, "list")
@@ -73,15 +87,9 @@ def list_parties() -> None:
 
     Example: unefois party list --json
     """
-    from broker.cli import shapes
+    from broker.services import parties
 
-    async def work(home: "Home") -> list[dict[str, Any]]:
-        async with home.store.read() as tx:
-            directory = await home.lookup.directory(tx)
-            held = home.parties.held()
-            return [shapes.party(one, directory, held) for one in await home.lookup.parties(tx)]
-
-    found = at_home(work)
+    found = [_shaped(one) for one in at_home(parties.every)]
 
     def text() -> None:
         for number, one in enumerate(found):
@@ -105,13 +113,11 @@ def rotate(
 
     Example: unefois party rotate urn:fr:siret:21440109300015 --overlap-days 14
     """
+    from broker.services import parties
     from schemas.names import PartyId
 
-    async def work(home: "Home") -> list[str]:
-        days = home.settings.key_overlap_days if overlap_days is None else overlap_days
-        return [kid.hex() for kid in await home.parties.rotate(PartyId(party), days * 86_400_000)]
-
-    kids = at_home(work)
+    made = at_home(lambda home: parties.rotate(home, PartyId(party), overlap_days))
+    kids = [kid.hex() for kid in made]
     answer({"party": party, "keys": kids}, lambda: pairs([(say("nouvelle clé", "new key"), kid) for kid in kids]))
 
 
@@ -126,19 +132,12 @@ def add_key(
 
     Example: unefois party add-key urn:fr:siret:21440109300015 "x25519 6f2c..."
     """
+    from broker.services import parties
     from connectors.key_files import parse_public
     from schemas.names import PartyId
 
-    kind, public = parse_public(key)
-
-    async def work(home: "Home") -> str:
-        at, owner = home.clock(), PartyId(party)
-        async with home.store.begin() as tx:
-            await home.lookup.party(tx, owner)
-            kid = await home.registrar.add_key(tx, owner, kind=kind, public=public, at=at)
-        return kid.hex()
-
-    kid = at_home(work)
+    own = parse_public(key)
+    kid = at_home(lambda home: parties.add_key(home, PartyId(party), own)).hex()
     answer({"party": party, "key": kid}, lambda: pairs([(say("nouvelle clé", "new key"), kid)]))
 
 
@@ -154,17 +153,15 @@ def revoke_key(
 
     Example: unefois party revoke-key 5c0f... --since 2026-11-24T08:00:00Z --yes
     """
+    from broker.services import parties
     from schemas.names import Kid
 
     start = None if since is None else instant(since, end_of_day=False)
     if not confirmed:
         typer.confirm(say("Révoquer pour toujours ?", "Revoke for ever?"), abort=True, err=True)
 
-    async def work(home: "Home") -> None:
-        async with home.store.begin() as tx:
-            await home.registrar.revoke_key(tx, Kid.parse(kid), home.clock, start)
-
-    at_home(work)
+    parsed = Kid.parse(kid)
+    at_home(lambda home: parties.revoke_key(home, parsed, start))
     answer({"revoked": kid}, lambda: line(say("Clé révoquée.", "Key revoked.")))
 
 
@@ -177,21 +174,11 @@ def allow(
 
     Example: unefois party allow urn:fr:siret:21440109300015 address.changed
     """
-    from schemas.errors import Refused
+    from broker.services import parties
     from schemas.names import EventType, PartyId
 
     name = EventType(full_type(event_type))
-
-    async def work(home: "Home") -> dict[str, Any]:
-        async with home.store.begin() as tx:
-            owner, at = PartyId(party), home.clock()
-            if name in await home.registrar.running(tx, owner, at):
-                raise Refused("registrar.right-exists", "/event_type", party=owner, event_type=name)
-            await home.registrar.allow_publishing(tx, owner, name, at)
-        return await _party(home, party)
-
-    told = at_home(work)
-    answer(told, lambda: _show_party(told))
+    _tell(at_home(lambda home: parties.allow(home, PartyId(party), name)))
 
 
 @command(app, "forbid")
@@ -209,17 +196,14 @@ def forbid(
 
     Example: unefois party forbid urn:fr:siret:21440109300015 --yes
     """
+    from broker.services import parties
     from schemas.names import EventType, PartyId
 
     if not confirmed:
         typer.confirm(say("Ne plus rien accepter ?", "Accept nothing more?"), abort=True, err=True)
     name = None if event_type is None else EventType(full_type(event_type))
 
-    async def work(home: "Home") -> list[EventType]:
-        async with home.store.begin() as tx:
-            return await home.registrar.forbid(tx, PartyId(party), name, home.clock)
-
-    ended = at_home(work)
+    ended = at_home(lambda home: parties.forbid(home, PartyId(party), name))
     words = (say("n'est plus accepté", "not accepted any more"), ", ".join(ended))
     answer({"party": party, "ended": ended}, lambda: pairs([words]))
 
@@ -238,15 +222,12 @@ def demand(
 
     Example: unefois party policy urn:fr:siret:21440109300015 4
     """
+    from broker.services import parties
     from schemas.names import PartyId
 
     since = None if start is None else instant(start, end_of_day=False)
-
-    async def work(home: "Home") -> dict[str, Any]:
-        made = await home.parties.demand(PartyId(party), policy, since)
-        return {"made": [kid.hex() for kid in made], **await _party(home, party)}
-
-    told = at_home(work)
+    made, now = at_home(lambda home: parties.demand(home, PartyId(party), policy, since))
+    told = {"made": [kid.hex() for kid in made], **_shaped(now)}
     answer(told, lambda: _show_party(told))
 
 
@@ -255,13 +236,15 @@ def full_type(name: str) -> str:
     return name if name.count(".") != 1 else f"fr.unefois.{name}.v1"
 
 
-async def _party(home: "Home", party: str) -> dict[str, Any]:
-    from broker.cli import shapes
-    from schemas.names import PartyId
+def _tell(one: "parties.Registered") -> None:
+    told = _shaped(one)
+    answer(told, lambda: _show_party(told))
 
-    async with home.store.read() as tx:
-        directory = await home.lookup.directory(tx)
-        return shapes.party(await home.lookup.party(tx, PartyId(party)), directory, home.parties.held())
+
+def _shaped(one: "parties.Registered") -> dict[str, Any]:
+    from broker.cli import shapes
+
+    return shapes.party(one.party, one.directory, one.held)
 
 
 def _show_party(told: dict[str, Any]) -> None:

@@ -1,20 +1,16 @@
 """Command prune: take away what has served its time.
 
 Refuses: nothing; what is on its way, what waits and what the ledger rests on is not asked for.
-Keeps: `broker.maintenance.pruning` does it, in batches; stopped anywhere and called again, it goes on.
+Keeps: `broker.services.keeping` does it, in batches; stopped anywhere and called again, it goes on.
 """
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from broker.cli.frame import command, say
 from broker.cli.session import at_home
 from broker.cli.show import answer, line, table
-
-if TYPE_CHECKING:
-    from broker.maintenance.pruning import Pruned
-    from broker.setup.wiring import Home
 
 
 def register(app: typer.Typer) -> None:
@@ -30,12 +26,9 @@ def prune(
     Example: unefois prune --dry-run
     """
 
-    async def work(home: "Home") -> "dict[str, int]":
-        if dry_run:
-            return dict((await home.pruning.look()).rows)
-        return await _all(home)
+    from broker.services import keeping
 
-    rows = at_home(work)
+    rows = dict(at_home(keeping.to_prune if dry_run else keeping.prune))
 
     def text() -> None:
         found = [(name, count) for name, count in rows.items() if count]
@@ -45,13 +38,3 @@ def prune(
         table([say("table", "table"), say("à retirer", "to go") if dry_run else say("retiré", "gone")], found)
 
     answer({"dry_run": dry_run, "rows": rows}, text)
-
-
-async def _all(home: "Home") -> dict[str, int]:
-    """Pass after pass until nothing waits."""
-    rows: dict[str, int] = {}
-    done: Pruned | None = None
-    while done is None or done.more:
-        done = await home.pruning.prune()
-        rows = {name: rows.get(name, 0) + count for name, count in done.rows.items()}
-    return rows

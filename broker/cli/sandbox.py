@@ -87,7 +87,7 @@ async def stay(
     from broker.cli.serve import heed
     from broker.lab.sandbox.process import live
     from broker.observability import observe
-    from broker.setup.wiring import system_clock
+    from broker.setup.opening import system_clock
 
     observe.configure("error", system_clock, sys.stderr)
     root = folder or Path(tempfile.mkdtemp(prefix="unefois-sandbox-"))

@@ -25,9 +25,10 @@ from broker.cli.show import line
 from schemas.errors import Refused
 
 if TYPE_CHECKING:
-    from broker.runtime.serving import Role, Serving
+    from broker.runtime.serving import Serving
     from broker.runtime.turns import Turn
     from broker.settings.choices import Settings
+    from broker.setup.roles import Role
     from broker.setup.wiring import Home
 
 T = TypeVar("T")
@@ -52,8 +53,8 @@ def serve(
 
     Example: unefois serve --role router --listen 127.0.0.1:8471
     """
-    from broker.runtime.serving import Role
     from broker.settings.check import is_placeholder, others_rely
+    from broker.setup.roles import Role
 
     here = settings(listen=listen)
     if not here.keys_folder.is_dir():
@@ -67,12 +68,12 @@ async def _serve(here: "Settings", role: "Role") -> None:
     from broker.observability import observe, spans
     from broker.runtime.hosting import FOLDER, load
     from broker.runtime.serving import Serving
-    from broker.setup.wiring import open_unchecked
+    from broker.setup.opening import open_unchecked
     from broker.web import server
 
     agencies = load(here.home / FOLDER)
     taken = server.bound(here)
-    async with open_unchecked(here) as home:
+    async with open_unchecked(here, role=role) as home:
         observe.configure(here.log_level, home.clock, sys.stderr)
         traced = None if here.otel_endpoint is None else spans.export_to(here.otel_endpoint)
         stop = asyncio.Event()

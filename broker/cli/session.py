@@ -41,7 +41,7 @@ def settings(**more: Any) -> "Settings":
 
 def at_home(work: Callable[["Home"], Coroutine[Any, Any, T]]) -> T:
     """Open the chosen home and do the work in it. Raises Refused `cli.no-home`, and what opening and the work raise."""
-    from broker.setup.wiring import open_home
+    from broker.setup.opening import open_home
 
     here = settings()
     if not here.keys_folder.is_dir():

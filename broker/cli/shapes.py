@@ -8,19 +8,21 @@ not apply is null, not absent.
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from broker.consents.consents import Recorded
-from broker.directory.reading import Party
-from broker.flow.deadletters import DeadLetter
-from broker.flow.tracking import Track
-from broker.runtime.turns import Turn
 from broker.shapes import Json, time_of, uuid_of
 from consent.grant import Grant
 from schemas.catalogue import EventSchema
 from schemas.directory import Directory
 from schemas.errors import Detail, Fault
 from schemas.messages import Coded, Language, Message, explain, table
+
+if TYPE_CHECKING:
+    from broker.consents.consents import Recorded
+    from broker.directory.reading import Party
+    from broker.flow.deadletters import DeadLetter
+    from broker.flow.tracking import Track
+    from broker.runtime.turns import Turn
 
 T = TypeVar("T")
 
@@ -49,7 +51,7 @@ def faults(found: Iterable[Fault], language: Language) -> list[Json]:
     return [coded(fault, fault.pointer, language) for fault in found]
 
 
-def party(one: Party, directory: Directory, held: frozenset[str]) -> Json:
+def party(one: "Party", directory: Directory, held: frozenset[str]) -> Json:
     """An administration with its keys, rights and signature policies. `held`: ids of the keys that are kept here."""
 
     def key(entry: Any, kind: Enum, use: str) -> Json:
@@ -133,7 +135,7 @@ def grant(one: Grant) -> Json:
     }
 
 
-def recorded(one: Recorded, receipt: bytes, text: str | None = None) -> Json:
+def recorded(one: "Recorded", receipt: bytes, text: str | None = None) -> Json:
     """A change of a grant, its ledger entry, the signed receipt (JSON text), and the text that was shown."""
     return {
         "grant": grant(one.grant),
@@ -143,7 +145,7 @@ def recorded(one: Recorded, receipt: bytes, text: str | None = None) -> Json:
     }
 
 
-def track(one: Track) -> Json:
+def track(one: "Track") -> Json:
     """How far a declaration got with everybody."""
     return {
         "declaration": uuid_of(one.declaration_id),
@@ -171,7 +173,7 @@ def track(one: Track) -> Json:
     }
 
 
-def dead(one: DeadLetter) -> Json:
+def dead(one: "DeadLetter") -> Json:
     """What could not be routed or delivered."""
     return {
         "number": one.id,
@@ -189,7 +191,7 @@ def dead(one: DeadLetter) -> Json:
     }
 
 
-def turn(one: Turn, language: Language) -> Json:
+def turn(one: "Turn", language: Language) -> Json:
     """What one turn of the machine moved."""
     ours = ("expired", "epochs", "taken", "routed", "relayed", "told", "mailed")
     numbers = (*ours, "applied", "rejected", "retried", "withheld", "sequenced", "pruned")

@@ -1,11 +1,10 @@
 """Commands about subscriptions: `unefois subscribe ...`.
 
 Refuses: nothing of its own.
-Keeps: nothing of its own; `broker.directory` decides. What is asked and approved at once is one transaction.
+Keeps: nothing of its own; `broker.services.subscriptions` does it.
 """
 
 from typing import TYPE_CHECKING, Annotated, Any
-from uuid import UUID
 
 import typer
 
@@ -15,10 +14,10 @@ from broker.cli.session import at_home
 from broker.cli.show import answer, each, pairs
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable, Coroutine
 
+    from broker.services.subscriptions import Standing
     from broker.setup.wiring import Home
-    from broker.store.engine import Transaction
 
 app = typer.Typer()
 
@@ -55,18 +54,20 @@ def subscribe(
     for option, given in needed.items():
         if not given:
             raise typer.BadParameter("is needed", ctx=context, param_hint=option)
-    told = at_home(
-        lambda home: _ask(
+    from broker.services import subscriptions
+    from schemas.names import EventType, PartyId, Purpose
+
+    _tell(
+        lambda home: subscriptions.ask(
             home,
-            recipient=recipient or "",
-            event_type=event_type or "",
-            purpose=purpose or "",
+            recipient=PartyId(recipient or ""),
+            event_type=EventType(full_type(event_type or "")),
+            purpose=Purpose(purpose or ""),
             fields=fields or [],
             territories=territories,
             legal_reference=legal_reference,
         )
     )
-    answer(told, lambda: _show(told))
 
 
 @command(app, "approve")
@@ -78,7 +79,10 @@ def approve(
 
     Example: unefois subscribe approve 0d9f5c1e-... --legal-reference "CSS, art. L583-3"
     """
-    _change(subscription, lambda home, tx, of: home.subscribing.approve(tx, of, legal_reference, home.clock()))
+    from broker.services import subscriptions
+
+    of = _id(subscription)
+    _tell(lambda home: subscriptions.approve(home, of, legal_reference))
 
 
 @command(app, "list")
@@ -87,7 +91,9 @@ def list_subscriptions() -> None:
 
     Example: unefois subscribe list
     """
-    found = at_home(_list)
+    from broker.services import subscriptions
+
+    found = [_shaped(one) for one in at_home(subscriptions.every)]
 
     answer({"subscriptions": found}, lambda: each(found, _show))
 
@@ -98,7 +104,10 @@ def end(subscription: Subscription) -> None:
 
     Example: unefois subscribe end 0d9f5c1e-...
     """
-    _change(subscription, lambda home, tx, of: home.subscribing.end(tx, of, home.clock()))
+    from broker.services import subscriptions
+
+    of = _id(subscription)
+    _tell(lambda home: subscriptions.end(home, of))
 
 
 @command(app, "pause")
@@ -107,7 +116,10 @@ def pause(subscription: Subscription) -> None:
 
     Example: unefois subscribe pause 0d9f5c1e-...
     """
-    _change(subscription, lambda home, tx, of: home.subscribing.pause(tx, of, home.clock()))
+    from broker.services import subscriptions
+
+    of = _id(subscription)
+    _tell(lambda home: subscriptions.pause(home, of))
 
 
 @command(app, "resume")
@@ -116,61 +128,22 @@ def resume(subscription: Subscription) -> None:
 
     Example: unefois subscribe resume 0d9f5c1e-...
     """
-    _change(subscription, lambda home, tx, of: home.subscribing.resume(tx, of))
+    from broker.services import subscriptions
+
+    of = _id(subscription)
+    _tell(lambda home: subscriptions.resume(home, of))
 
 
-def _change(text: str, change: "Callable[[Home, Transaction, bytes], Awaitable[object]]") -> None:
-    """One change of one subscription, in a transaction of its own; then as it is now."""
-    subscription = _id(text)
-
-    async def changed(home: "Home") -> dict[str, Any]:
-        async with home.store.begin() as tx:
-            await change(home, tx, subscription)
-        return await _one(home, subscription)
-
-    told = at_home(changed)
+def _tell(work: "Callable[[Home], Coroutine[Any, Any, Standing]]") -> None:
+    """One change of one subscription; then as it is now."""
+    told = _shaped(at_home(work))
     answer(told, lambda: _show(told))
 
 
-async def _one(home: "Home", subscription: bytes) -> dict[str, Any]:
-    (found,) = [one for one in await _list(home) if one["id"] == str(UUID(bytes=subscription))]
-    return found
-
-
-async def _ask(
-    home: "Home",
-    *,
-    recipient: str,
-    event_type: str,
-    purpose: str,
-    fields: list[str],
-    territories: list[str] | None,
-    legal_reference: str | None,
-) -> dict[str, Any]:
-    from schemas.names import EventType, PartyId, Purpose
-
-    async with home.store.begin() as tx:
-        subscription = await home.subscribing.ask(
-            tx,
-            home.entropy(16),
-            recipient=PartyId(recipient),
-            event_type=EventType(full_type(event_type)),
-            purpose=Purpose(purpose),
-            fields=frozenset(fields),
-            territories=frozenset(territories) if territories else None,
-        )
-        if legal_reference is not None:
-            subscription = await home.subscribing.approve(tx, subscription.id, legal_reference, home.clock())
-    return await _one(home, subscription.id)
-
-
-async def _list(home: "Home") -> list[dict[str, Any]]:
+def _shaped(one: "Standing") -> dict[str, Any]:
     from broker import shapes
 
-    async with home.store.read() as tx:
-        found = list((await home.lookup.subscriptions_by_id(tx)).values())
-        paused = await home.subscribing.paused(tx, found)
-    return [shapes.subscription(one) | {"paused_at": shapes.time_of(paused.get(one.id))} for one in found]
+    return shapes.subscription(one.subscription) | {"paused_at": shapes.time_of(one.paused_at)}
 
 
 def _id(text: str) -> bytes:

@@ -1,7 +1,7 @@
 """Commands about credentials: API tokens, pinned and followed keys of OAuth2 clients: `unefois token ...`.
 
 Refuses: nothing of its own.
-Keeps: nothing of its own; `broker.access` decides. A token is printed when it is issued and never again.
+Keeps: nothing of its own; `broker.services.clients` does it. A token is printed when it is issued and never again.
 """
 
 from pathlib import Path
@@ -14,18 +14,15 @@ from broker.cli.session import at_home, read_file
 from broker.cli.show import answer, each, line, pairs, table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
-
     from broker.access.credentials import Credential, Scope
     from broker.access.keysets import KeySet
     from broker.access.oauth import ClientKey
-    from broker.setup.wiring import Home
+    from schemas.names import PartyId
 
 app = typer.Typer(
     no_args_is_help=True, help="How administrations are let in: API tokens, and pinned keys of OAuth2 clients."
 )
 
-DAY_MS = 86_400_000
 Scopes = Annotated[
     list[str] | None, typer.Option("--scope", help="publish, receive, subscribe, read or keys. Repeatable.")
 ]
@@ -43,7 +40,12 @@ def issue(
 
     Example: unefois token issue urn:fr:siret:21440109300015 --scope receive --scope read --days 30
     """
-    told = at_home(lambda home: _issue(home, party, scopes or [], days))
+    from broker.services import clients
+    from schemas.names import PartyId
+
+    wanted = _wanted(scopes or [])
+    issued = at_home(lambda home: clients.issue(home, PartyId(party), wanted, days))
+    told = _shape(issued.credential) | {"token": issued.token}
 
     def text() -> None:
         _show(told)
@@ -58,7 +60,9 @@ def list_tokens(party: OfParty = None) -> None:
 
     Example: unefois token list --party urn:fr:siret:21440109300015
     """
-    found = at_home(lambda home: _list(home, party))
+    from broker.services import clients
+
+    found = [_shape(one) for one in at_home(lambda home: clients.tokens(home, _of(party)))]
     columns = [say("jeton", "token"), say("administration", "party"), say("droits", "scopes")]
     columns += [say("échéance", "expires"), say("révoqué", "revoked")]
     names = ("id", "party", "scopes", "expires_at", "revoked_at")
@@ -75,7 +79,10 @@ def revoke(token: Annotated[str, typer.Argument(metavar="ID", help="As `unefois 
 
     Example: unefois token revoke 3f9c2b7a10d4e5f6
     """
-    _tell(lambda home: _revoke(home, _id(token)))
+    from broker.services import clients
+
+    wanted = _id(token)
+    _tell(_shape(at_home(lambda home: clients.revoke(home, wanted))))
 
 
 @command(app, "pin")
@@ -89,7 +96,11 @@ def pin(
 
     Example: unefois token pin urn:fr:siret:21440109300015 client.jwk --scope receive --scope read
     """
-    _tell(lambda home: _pin(home, party, read_file(key), scopes or []))
+    from broker.services import clients
+    from schemas.names import PartyId
+
+    jwk, wanted = read_file(key), _wanted(scopes or [])
+    _tell(_key(at_home(lambda home: clients.pin(home, PartyId(party), jwk, wanted))))
 
 
 @command(app, "keys")
@@ -98,7 +109,10 @@ def keys(party: OfParty = None) -> None:
 
     Example: unefois token keys
     """
-    found = at_home(lambda home: _keys(home, party))
+    from broker.services import clients
+
+    pinned, followed = at_home(lambda home: clients.keys(home, _of(party)))
+    found = {"keys": [_key(one) for one in pinned], "followed": [_followed(one) for one in followed]}
 
     answer(found, lambda: each([*found["keys"], *found["followed"]], _show))
 
@@ -109,7 +123,11 @@ def unpin(kid: Annotated[str, typer.Argument(metavar="ID", help="Its id, as `une
 
     Example: unefois token unpin 8f0c...
     """
-    _tell(lambda home: _unpin(home, kid))
+    from broker.services import clients
+    from schemas.names import Kid
+
+    parsed = Kid.parse(kid)
+    _tell(_key(at_home(lambda home: clients.unpin(home, parsed))))
 
 
 @command(app, "follow")
@@ -125,7 +143,12 @@ def follow(
 
     Example: unefois token follow urn:fr:siret:21440109300015 https://agency.example.fr/jwks.json --scope receive
     """
-    _tell(lambda home: _follow(home, party, url, scopes or []))
+    from broker.services import clients
+    from schemas.names import PartyId
+
+    wanted = _wanted(scopes or [])
+    made = at_home(lambda home: clients.follow(home, PartyId(party), url, wanted))
+    _tell(_followed(made.address) | {"published": made.published, "trouble": made.trouble})
 
 
 @command(app, "unfollow")
@@ -134,61 +157,26 @@ def unfollow(party: Annotated[str, typer.Argument(metavar="PARTY", help="For who
 
     Example: unefois token unfollow urn:fr:siret:21440109300015
     """
-    _tell(lambda home: _unfollow(home, party))
+    from broker.services import clients
+    from schemas.names import PartyId
+
+    _tell(_followed(at_home(lambda home: clients.unfollow(home, PartyId(party)))))
 
 
-def _tell(work: "Callable[[Home], Coroutine[Any, Any, dict[str, Any]]]") -> None:
-    told = at_home(work)
+def _tell(told: dict[str, Any]) -> None:
     answer(told, lambda: _show(told))
 
 
-async def _follow(home: "Home", party: str, url: str, scopes: list[str]) -> dict[str, Any]:
-    from schemas.errors import Refused, Unavailable
+def _of(party: str | None) -> "PartyId | None":
     from schemas.names import PartyId
 
-    async with home.store.begin() as tx:
-        made = await home.key_sets.follow(tx, PartyId(party), url, _wanted(scopes), home.clock())
-    told = _followed(made) | {"published": 0, "trouble": None}
-    try:
-        return told | {"published": await home.key_sets.look(made)}
-    except (Refused, Unavailable) as fault:
-        return told | {"trouble": fault.code}
-
-
-async def _unfollow(home: "Home", party: str) -> dict[str, Any]:
-    from schemas.names import PartyId
-
-    async with home.store.begin() as tx:
-        return _followed(await home.key_sets.unfollow(tx, PartyId(party), home.clock()))
+    return None if party is None else PartyId(party)
 
 
 def _followed(one: "KeySet") -> dict[str, Any]:
     from broker.shapes import time_of
 
     return _may(one) | {"url": one.url, "added_at": time_of(one.added_at)}
-
-
-async def _pin(home: "Home", party: str, key: bytes, scopes: list[str]) -> dict[str, Any]:
-    from schemas.names import PartyId
-
-    async with home.store.begin() as tx:
-        return _key(await home.oauth.pin(tx, PartyId(party), key, _wanted(scopes), home.clock()))
-
-
-async def _keys(home: "Home", party: str | None) -> dict[str, list[dict[str, Any]]]:
-    from schemas.names import PartyId
-
-    of = None if party is None else PartyId(party)
-    async with home.store.read() as tx:
-        pinned, followed = await home.oauth.keys(tx, of), await home.key_sets.list(tx, of)
-    return {"keys": [_key(one) for one in pinned], "followed": [_followed(one) for one in followed]}
-
-
-async def _unpin(home: "Home", kid: str) -> dict[str, Any]:
-    from schemas.names import Kid
-
-    async with home.store.begin() as tx:
-        return _key(await home.oauth.unpin(tx, Kid.parse(kid), home.clock()))
 
 
 def _key(one: "ClientKey") -> dict[str, Any]:
@@ -205,30 +193,6 @@ def _wanted(scopes: list[str]) -> "list[Scope]":
         if scope not in known:
             raise typer.BadParameter("publish, receive, subscribe, read or keys", param_hint="--scope")
     return [known[scope] for scope in scopes]
-
-
-async def _issue(home: "Home", party: str, scopes: list[str], days: int) -> dict[str, Any]:
-    from schemas.names import Instant, PartyId
-
-    async with home.store.begin() as tx:
-        at = home.clock()
-        issued = await home.credentials.issue(
-            tx, PartyId(party), _wanted(scopes), expires_at=Instant(at + days * DAY_MS), at=at
-        )
-    return _shape(issued.credential) | {"token": issued.token}
-
-
-async def _list(home: "Home", party: str | None) -> list[dict[str, Any]]:
-    from schemas.names import PartyId
-
-    async with home.store.read() as tx:
-        found = await home.credentials.list(tx, None if party is None else PartyId(party))
-    return [_shape(one) for one in found]
-
-
-async def _revoke(home: "Home", token: bytes) -> dict[str, Any]:
-    async with home.store.begin() as tx:
-        return _shape(await home.credentials.revoke(tx, token, home.clock()))
 
 
 def _shape(one: "Credential") -> dict[str, Any]:

@@ -38,8 +38,10 @@ def top(
 
     Example: unefois top --once
     """
+    from broker.runtime.stats import take
+
     if once or chosen().json or not sys.stdout.isatty():
-        figures = at_home(_look)
+        figures = at_home(take)
         answer(_shape(figures), lambda: pairs(_rows(figures)))
         return
     try:
@@ -48,16 +50,12 @@ def top(
         return
 
 
-async def _look(home: "Home") -> "Stats":
-    from broker.runtime.stats import take
-
-    return await take(home)
-
-
 async def _watch(home: "Home", every: float) -> None:
     from rich.live import Live
     from rich.table import Table
     from rich.text import Text
+
+    from broker.runtime.stats import take
 
     def drawn(rows: Rows) -> Table:
         shown = Table(title="unefois top", title_justify="left", box=None, show_header=False)
@@ -68,7 +66,7 @@ async def _watch(home: "Home", every: float) -> None:
     with Live(drawn([]), auto_refresh=False, screen=True) as live:
         while True:
             try:
-                rows = _rows(await _look(home))
+                rows = _rows(await take(home))
             except Unavailable as fault:
                 rows = [(fault.code, explain(fault, chosen().language).wrong)]
             live.update(drawn(rows), refresh=True)

@@ -1,7 +1,7 @@
 """Commands about topics on Kafka: `unefois topics ...`.
 
 Refuses: nothing of its own.
-Keeps: nothing of its own; `broker.topics.served` decides.
+Keeps: nothing of its own; `broker.services.topics` does it.
 """
 
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,8 +14,9 @@ from broker.cli.session import at_home
 from broker.cli.show import answer, line, pairs, table
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from broker.setup.wiring import Home
-    from broker.topics.plan import Looked
     from broker.topics.served import TopicUser
     from broker.topics.wanted import Step
 
@@ -34,7 +35,13 @@ def allow(
 
     Example: unefois topics allow urn:fr:siret:21350238800019 --principal rennes --receives
     """
-    told = at_home(lambda home: _allow(home, party, principal, receives, declares))
+    from broker.services import topics
+    from schemas.names import PartyId
+
+    def work(home: "Home") -> "Coroutine[Any, Any, TopicUser]":
+        return topics.allow(home, PartyId(party), principal, receives=receives, declares=declares)
+
+    told = _told(at_home(work))
     answer(told, lambda: _show(told))
 
 
@@ -44,7 +51,10 @@ def end(party: Annotated[str, typer.Argument(metavar="PARTY", help="Who is serve
 
     Example: unefois topics end urn:fr:siret:21350238800019
     """
-    told = at_home(lambda home: _end(home, party))
+    from broker.services import topics
+    from schemas.names import PartyId
+
+    told = _told(at_home(lambda home: topics.end(home, PartyId(party))))
     answer(told, lambda: _show(told))
 
 
@@ -54,7 +64,9 @@ def plan() -> None:
 
     Example: unefois topics plan
     """
-    looked = at_home(_plan)
+    from broker.services import topics
+
+    looked = at_home(topics.plan)
     steps = [_step(one) for one in looked.steps]
     answer({"steps": steps, "access_lists": looked.access_lists}, lambda: _show_steps(steps, looked.access_lists))
     if steps:
@@ -69,7 +81,9 @@ def apply() -> None:
 
     Example: unefois topics apply
     """
-    done, left = at_home(_apply)
+    from broker.services import topics
+
+    done, left = at_home(topics.apply)
     told = {"done": [_step(one) for one in done], "left": [_step(one) for one in left]}
 
     def text() -> None:
@@ -89,7 +103,10 @@ def begin_again(party: Annotated[str, typer.Argument(metavar="PARTY", help="The 
 
     Example: unefois topics begin-again urn:unefois:portal
     """
-    at_home(lambda home: _begin_again(home, party))
+    from broker.services import topics
+    from schemas.names import PartyId
+
+    at_home(lambda home: topics.begin_again(home, PartyId(party)))
     answer({"party": party}, lambda: line(say("Relu depuis le début.", "Read from its beginning again.")))
 
 
@@ -99,7 +116,9 @@ def list_users() -> None:
 
     Example: unefois topics list
     """
-    found = at_home(_list)
+    from broker.services import topics
+
+    found = [_told(user) for user in at_home(topics.every)]
     columns = ["party", "principal", say("reçoit", "receives"), say("déclare", "declares"), say("depuis", "since")]
 
     def text() -> None:
@@ -107,39 +126,6 @@ def list_users() -> None:
         table([*columns, say("fin", "ended")], [[one[name] for name in names] for one in found])
 
     answer({"users": found}, text)
-
-
-async def _allow(home: "Home", party: str, principal: str, receives: bool, declares: bool) -> dict[str, Any]:
-    from schemas.names import PartyId
-
-    async with home.store.begin() as tx:
-        return _told(
-            await home.topic_users.allow(
-                tx, PartyId(party), principal, receives=receives, declares=declares, at=home.clock()
-            )
-        )
-
-
-async def _end(home: "Home", party: str) -> dict[str, Any]:
-    from schemas.names import PartyId
-
-    async with home.store.begin() as tx:
-        return _told(await home.topic_users.end(tx, PartyId(party), home.clock()))
-
-
-async def _plan(home: "Home") -> "Looked":
-    from broker.setup.wiring import cluster_of
-    from broker.topics import plan
-
-    return await plan.plan(home.store, home.rows, cluster_of(home.settings), plan.shape_of(home.settings))
-
-
-async def _apply(home: "Home") -> "tuple[tuple[Step, ...], tuple[Step, ...]]":
-    from broker.setup.wiring import cluster_of
-    from broker.topics import plan
-
-    looked = await _plan(home)
-    return await plan.apply(cluster_of(home.settings), looked), plan.left(looked.steps)
 
 
 def _step(one: "Step") -> dict[str, Any]:
@@ -158,19 +144,6 @@ def _show_steps(steps: list[dict[str, Any]], access_lists: bool) -> None:
         line(say("Rien à faire.", "Nothing to do."))
     if not access_lists:
         line(say("Ce Kafka n'a pas de listes de droits.", "This Kafka has no access lists."))
-
-
-async def _begin_again(home: "Home", party: str) -> None:
-    from schemas.names import PartyId
-
-    await home.inlet.begin_again(PartyId(party))
-
-
-async def _list(home: "Home") -> list[dict[str, Any]]:
-    from broker.topics.served import users
-
-    async with home.store.read() as tx:
-        return [_told(user) for user in await users(tx, home.rows, ended=True)]
 
 
 def _told(user: "TopicUser") -> dict[str, Any]:

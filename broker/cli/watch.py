@@ -25,7 +25,7 @@ from broker.cli.show import answer, line, pairs, table
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-    from broker.setup.wiring import Home
+    from broker.services.ledgers import Witnessed
     from broker.transparency.monitor import Watched
 
 witness = typer.Typer(no_args_is_help=True, help="A witness: cosigns the checkpoints of logs that others run.")
@@ -61,7 +61,9 @@ def list_witnesses() -> None:
 
     Example: unefois witness list
     """
-    told = at_home(_witnesses)
+    from broker.services import ledgers
+
+    told = _told(at_home(ledgers.witnessed))
 
     def text() -> None:
         names = [say("témoin", "witness"), say("jusqu'à", "up to"), say("depuis", "at"), say("attend", "waits")]
@@ -74,24 +76,14 @@ def list_witnesses() -> None:
     answer(told, text)
 
 
-async def _witnesses(home: "Home") -> dict[str, Any]:
-    from broker.ledger.sequencer import newest_checkpoint
+def _told(found: "Witnessed") -> dict[str, Any]:
     from broker.shapes import time_of
-    from schemas.errors import Refused
-    from schemas.witnessing import Known
 
-    async with home.store.read() as tx:
-        seen = await home.cosigning.seen(tx)
-        size, _ = await newest_checkpoint(tx)
-        try:
-            witnessed, _ = await home.cosigning.witnessed(tx)
-        except Refused:  # none yet
-            witnessed = 0
-    known = [Known.parse(each) for each in home.settings.witnesses]
+    seen, size = found.seen, found.size
     return {
         "size": size,
-        "witnessed": witnessed if known else None,
-        "quorum": home.settings.witness_quorum,
+        "witnessed": found.witnessed if found.known else None,
+        "quorum": found.quorum,
         "witnesses": [
             {
                 "name": one.key.name,
@@ -101,7 +93,7 @@ async def _witnesses(home: "Home") -> dict[str, Any]:
                 "at": time_of(seen[one.key.name][1]) if one.key.name in seen else None,
                 "behind": size - (seen[one.key.name][0] if one.key.name in seen else 0),
             }
-            for one in known
+            for one in found.known
         ],
     }
 
@@ -116,7 +108,7 @@ def serve(
 
     Example: unefois witness serve ./witness --log vkey --listen 0.0.0.0:8472
     """
-    from broker.setup.wiring import system_clock
+    from broker.setup.opening import system_clock
     from broker.transparency.witness import Witness
     from broker.web.public.witnessing import build
 

@@ -1,8 +1,8 @@
 """Commands about webhooks: `unefois webhook ...`.
 
 Refuses: nothing of its own.
-Keeps: nothing of its own; `broker.webhooks` decides, `unefois serve` and `unefois run` send. A shared secret is printed
-where it is new and never again.
+Keeps: nothing of its own; `broker.services.webhooks` does it, `unefois serve` and `unefois run` send. A shared secret
+is printed where it is new and never again.
 """
 
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,16 +14,14 @@ from broker.cli.session import at_home
 from broker.cli.show import answer, each, pairs, table
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable, Coroutine
 
+    from broker.services.webhooks import Endpoint
     from broker.setup.wiring import Home
-    from broker.store.engine import Transaction
-    from broker.webhooks.endpoints import Webhook
 
 app = typer.Typer(no_args_is_help=True, help="Where administrations are told that deliveries wait for them.")
 
 HookArgument = Annotated[str, typer.Argument(metavar="ID", help="As `unefois webhook list` shows it.")]
-HOUR_MS = 3_600_000
 
 
 @command(app, "add")
@@ -38,15 +36,10 @@ def add(
     Example: unefois webhook add urn:fr:siret:21440109300015 https://nantes.example/unefois
     """
 
-    async def work(home: "Home") -> dict[str, Any]:
-        from schemas.names import PartyId
+    from broker.services import webhooks
+    from schemas.names import PartyId
 
-        async with home.store.begin() as tx:
-            made = await home.webhooks.add(tx, PartyId(party), url, home.clock(), symmetric=symmetric)
-        return _told(home, made, show_secret=True)
-
-    told = at_home(work)
-    answer(told, lambda: _show(told))
+    _tell(lambda home: webhooks.add(home, PartyId(party), url, symmetric=symmetric))
 
 
 @command(app, "list")
@@ -58,14 +51,11 @@ def list_webhooks(
     Example: unefois webhook list --party urn:fr:siret:21440109300015
     """
 
-    async def work(home: "Home") -> list[dict[str, Any]]:
-        from schemas.names import PartyId
+    from broker.services import webhooks
+    from schemas.names import PartyId
 
-        async with home.store.read() as tx:
-            found = await home.webhooks.list(tx, None if party is None else PartyId(party))
-        return [_told(home, one) for one in found]
-
-    found = at_home(work)
+    of = None if party is None else PartyId(party)
+    found = [_told(one) for one in at_home(lambda home: webhooks.every(home, of))]
     answer({"webhooks": found}, lambda: each(found, _show))
 
 
@@ -80,24 +70,19 @@ def attempts(
     Example: unefois webhook attempts 0d9f5c1e-...
     """
 
-    async def work(home: "Home") -> list[dict[str, Any]]:
-        from schemas.instants import rfc3339
+    from broker.services import webhooks
+    from schemas.instants import rfc3339
 
-        async with home.store.read() as tx:
-            one = await _one(home, tx, webhook)
-            found = await home.webhooks.attempts(tx, one.party, one.id, limit=limit)
-        return [
-            {
-                "at": rfc3339(each.at),
-                "type": each.kind.value,
-                "status": each.status,
-                "code": each.code,
-                "duration_ms": each.duration_ms,
-            }
-            for each in found
-        ]
-
-    found = at_home(work)
+    found = [
+        {
+            "at": rfc3339(one.at),
+            "type": one.kind.value,
+            "status": one.status,
+            "code": one.code,
+            "duration_ms": one.duration_ms,
+        }
+        for one in at_home(lambda home: webhooks.attempts(home, webhook, limit))
+    ]
     columns = [say("instant", "at"), "type", say("statut", "status"), "code", "ms"]
     answer({"attempts": found}, lambda: table(columns, [list(one.values()) for one in found]))
 
@@ -108,7 +93,9 @@ def prove(webhook: HookArgument) -> None:
 
     Example: unefois webhook prove 0d9f5c1e-...
     """
-    _change(webhook, lambda home, tx, of: home.webhooks.prove(tx, of.party, of.id, home.clock()))
+    from broker.services import webhooks
+
+    _tell(lambda home: webhooks.prove(home, webhook))
 
 
 @command(app, "rotate")
@@ -122,10 +109,9 @@ def rotate(
     Example: unefois webhook rotate 0d9f5c1e-... --overlap-hours 48
     """
 
-    def renew(home: "Home", tx: "Transaction", of: "Webhook") -> "Awaitable[Webhook]":
-        return home.webhooks.rotate(tx, of.party, of.id, home.clock(), hours * HOUR_MS)
+    from broker.services import webhooks
 
-    _change(webhook, renew, show_secret=True)
+    _tell(lambda home: webhooks.rotate(home, webhook, hours))
 
 
 @command(app, "end")
@@ -134,41 +120,23 @@ def end(webhook: HookArgument) -> None:
 
     Example: unefois webhook end 0d9f5c1e-...
     """
-    _change(webhook, lambda home, tx, of: home.webhooks.end(tx, of.party, of.id, home.clock()))
+    from broker.services import webhooks
+
+    _tell(lambda home: webhooks.end(home, webhook))
 
 
-def _change(
-    webhook: str, change: "Callable[[Home, Transaction, Webhook], Awaitable[Webhook]]", *, show_secret: bool = False
-) -> None:
-    """One change of one webhook, in a transaction of its own; then as it is now."""
-
-    async def changed(home: "Home") -> dict[str, Any]:
-        async with home.store.begin() as tx:
-            made = await change(home, tx, await _one(home, tx, webhook))
-        return _told(home, made, show_secret=show_secret)
-
-    told = at_home(changed)
+def _tell(work: "Callable[[Home], Coroutine[Any, Any, Endpoint]]") -> None:
+    told = _told(at_home(work))
     answer(told, lambda: _show(told))
 
 
-async def _one(home: "Home", tx: "Transaction", text: str) -> "Webhook":
-    """Whosever it is. Raises Refused `webhooks.unknown`."""
-    from schemas.errors import Refused
-
-    wanted = text.replace("-", "")
-    for one in await home.webhooks.list(tx):
-        if one.id.hex() == wanted:
-            return one
-    raise Refused("webhooks.unknown", "/webhook")
-
-
-def _told(home: "Home", one: "Webhook", *, show_secret: bool = False) -> dict[str, Any]:
-    from broker.webhooks.telling import uuid_text
+def _told(endpoint: "Endpoint") -> dict[str, Any]:
+    from broker.shapes import uuid_of
     from schemas.instants import rfc3339
 
-    keys = home.webhooks.keys(one, home.clock(), show_secret=show_secret)
+    one, keys = endpoint.webhook, endpoint.keys
     return {
-        "id": uuid_text(one.id),
+        "id": uuid_of(one.id),
         "party": one.party,
         "url": one.url,
         "status": one.status.value,

@@ -25,6 +25,7 @@ from schemas.names import (
     Purpose,
     Reason,
     SchemaId,
+    SubjectRef,
 )
 from schemas.release import indices
 
@@ -88,8 +89,10 @@ class Tracking:
         self._store = store
         self._catalogue = catalogue
 
-    async def track(self, declaration_id: DeclarationId) -> Track:
-        """Where a declaration stands with everybody. Raises Refused `tracking.unknown`."""
+    async def track(self, declaration_id: DeclarationId, whose: SubjectRef | None = None) -> Track:
+        """Where a declaration stands with everybody. `whose`: only if it is about this citizen. Raises Refused
+        `tracking.unknown`.
+        """
         async with self._store.read() as tx:
             row = (
                 await tx.execute(select(declarations).where(declarations.c.declaration_id == declaration_id))
@@ -98,10 +101,12 @@ class Tracking:
                 waiting = (
                     await tx.execute(select(submissions).where(submissions.c.declaration_id == declaration_id))
                 ).first()
-                if waiting is None:
+                if waiting is None or whose not in (None, waiting.subject):
                     raise Refused("tracking.unknown", "/id")
                 received = Instant(waiting.received_at)
                 return Track(declaration_id, PartyId(waiting.source), None, None, None, received, None, ())
+            if whose not in (None, row.subject):
+                raise Refused("tracking.unknown", "/id")
             planned = await load(tx, deliveries.c.declaration == row.seq)
             held = (await tx.execute(select(withholdings).where(withholdings.c.declaration == row.seq))).all()
         steps = [self._step(delivery, SchemaId(row.schema_id)) for delivery in planned]

@@ -13,6 +13,7 @@ Source: NIST SP 800-38D (AES-GCM).
 
 import hashlib
 import hmac
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
@@ -42,8 +43,11 @@ class FileKeys(KeyStore):
         self._here = here
 
     @classmethod
-    def open(cls, path: Path, entropy: Entropy, passphrase: str | None = None) -> "FileKeys":
-        """The key store in a folder, made when it is not there; its parent must exist.
+    def open(
+        cls, path: Path, entropy: Entropy, passphrase: str | None = None, kinds: Collection[KeyKind] = tuple(KeyKind)
+    ) -> "FileKeys":
+        """The key store in a folder, made when it is not there; its parent must exist. Only the folders of these kinds
+        are opened; the others need not be there.
 
         Raises Refused: `keys.empty-passphrase`, `keys.wrong-passphrase`, `keys.passphrase-needed`, `keys.not-locked`,
         `keys.lock-unfinished`, and what a private folder refuses. Raises Corrupt `keys.damaged`, Unavailable
@@ -54,7 +58,7 @@ class FileKeys(KeyStore):
         root = PrivateFolder(path)
         here = Presence(path)
         with here.unless_refused():
-            folders = {kind: PrivateFolder(path / kind.value) for kind in KeyKind}
+            folders = {kind: PrivateFolder(path / kind.value) for kind in kinds}
             kept = any(folder.names() for folder in folders.values())
             return cls(folders, lock.unlock(root, kept, passphrase, entropy), entropy, here)
 

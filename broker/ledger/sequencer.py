@@ -15,6 +15,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
 
 from broker.ended import Mark
+from broker.keys.pair import Pair
 from broker.ledger import highwater, predecessors
 from broker.ledger.highwater import Standing
 from broker.ledger.openings import Openings
@@ -35,7 +36,6 @@ from schemas.names import Instant, LeafHash
 from schemas.note import Note, VerifierKey
 from schemas.note import sign as sign_note
 from schemas.proof import Proof
-from schemas.signing import PrivateKey
 from schemas.tiles import Tile
 
 BATCH = 4096
@@ -70,7 +70,7 @@ class Ledger:
         said: Said,
         origin: str,
         first_origin: str | None = None,
-        key: PrivateKey,
+        key: Pair,
         window_ms: int,
         clock: Clock,
         entropy: Entropy,
@@ -90,12 +90,12 @@ class Ledger:
     @property
     def verifier_key(self) -> VerifierKey:
         """What anyone needs to check our checkpoints."""
-        return VerifierKey.of(self._origin, self._key)
+        return self._key.verifier(self._origin)
 
     @property
     def attestation_key(self) -> VerifierKey:
         """What anyone needs to check what `attest` signs: the name stays when another ledger follows."""
-        return VerifierKey.of(self._first, self._key)
+        return self._key.verifier(self._first)
 
     def attest(self, text: str) -> Note:
         """A note of another kind with the ledger's signature, under its first name.
@@ -105,7 +105,7 @@ class Ledger:
         try:
             Checkpoint.parse(text)
         except Refused:
-            return sign_note(text, self._first, self._key)
+            return sign_note(text, self._first, self._key.private)
         raise ValueError("a checkpoint is signed by the sequencer alone")
 
     async def sequence(self) -> int:
@@ -156,7 +156,7 @@ class Ledger:
             return 0
         new = old + len(ordered)
         root = await tx.conn.run_sync(grow, old, [row.entry for row in ordered])
-        note = checkpoint.sign(Checkpoint(self._origin, new, root), self._key)
+        note = checkpoint.sign(Checkpoint(self._origin, new, root), self._key.private)
         values = {"size": new, "root": root, "note": note.encode().decode("utf-8"), "at": self._clock()}
         await standing.move(tx, Mark(new, root, str(values["note"]), tuple(row.id for row in ordered)))
         await tx.execute(insert(ledger_checkpoints).values(**self._macs.made(ledger_checkpoints.name, values)))

@@ -13,6 +13,7 @@ Token: u8 1 | nonce 12 | AES-256-GCM(key, reference 32 | u64 expiry in ms | sour
 """
 
 import hmac
+from functools import cached_property
 from hashlib import sha256
 from typing import Final
 
@@ -32,6 +33,9 @@ OPAQUE: Final = "token"
 
 ACCESS: Final = "access"
 """The seed of the key that signs access tokens. It may be replaced at any time: clients ask for another token."""
+
+SALTS: Final = "ledger"
+"""The name of what `keep_salts` keeps."""
 
 WEBHOOKS: Final = "webhooks"
 """What the keys of every webhook are made from. Replaced, every agency needs its webhook's new keys at once."""
@@ -57,12 +61,20 @@ class Identity:
     """Turns facts into references, references into tokens and pseudonyms, tokens back into references."""
 
     def __init__(self, keys: KeyStore, entropy: Entropy) -> None:
-        """Reads the secrets. Raises Refused `keys.missing` before `make_secrets` ran; Corrupt `identity.secret`."""
+        """A secret is read when it is first needed. Raises Refused `keys.missing` where `make_secrets` did not run,
+        `keys.not-of-role`; Corrupt `identity.secret`.
+        """
         self._keys = keys
         self._entropy = entropy
-        self._reference = secret(keys, REFERENCE)
-        self._cipher = AESGCM(secret(keys, OPAQUE))
         self._sectors: dict[tuple[int, str], bytes] = {}
+
+    @cached_property
+    def _reference(self) -> bytes:
+        return secret(self._keys, REFERENCE)
+
+    @cached_property
+    def _cipher(self) -> AESGCM:
+        return AESGCM(secret(self._keys, OPAQUE))
 
     def reference(self, identity: PivotIdentity) -> SubjectRef:
         """HMAC-SHA-256(secret, canonical pivot identity). Raises Refused `identity.*` with the field's pointer."""
@@ -105,8 +117,16 @@ class Identity:
         return pseudonym.pseudonym(self._sectors[chosen, sector], subject), chosen
 
 
+def keep_salts(keys: KeyStore) -> None:
+    """Keep what the salts are made of beside what it is made of, for the roles that must not have that one."""
+    if SALTS not in keys.names(KeyKind.SALTS):
+        keys.write(KeyKind.SALTS, SALTS, ledger_secret(keys))
+
+
 def ledger_secret(keys: KeyStore) -> bytes:
     """What the salts of the ledger's commitments to citizens are made of, 32 bytes. Raises as `secret`."""
+    if not keys.gives(KeyKind.IDENTITY, REFERENCE):
+        return keys.read(KeyKind.SALTS, SALTS)
     return hmac.digest(secret(keys, REFERENCE), b"unefois/ledger-salts/v2\x00", sha256)
 
 

@@ -15,7 +15,6 @@ import asyncio
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from enum import Enum
 from functools import partial
 from typing import Any, Final
 
@@ -28,6 +27,7 @@ from broker.runtime.membership import PartitionMembership
 from broker.runtime.rounds import Rounds, Step
 from broker.runtime.turns import Trouble, Turn
 from broker.setup import preflight
+from broker.setup.roles import Role, log_rights
 from broker.setup.wiring import Home
 from broker.store.wake_signal import DECLARED, PLANNED, declared_in, planned_for
 from schemas.errors import Unavailable
@@ -41,32 +41,6 @@ KEEP_SECONDS: Final = 1
 """From one look at what is due because time passed to the next."""
 TROUBLE_MS: Final = (500, 5_000)
 """The wait after a step that met trouble, likewise; up to half of it less by chance, so that not all come at once."""
-
-
-class Role(Enum):
-    """What a process is for."""
-
-    ALL = "all"
-    ROUTER = "router"
-    LEDGER = "ledger"
-    CONNECTORS = "connectors"
-    NOTIFY = "notify"
-    RELAY = "relay"
-    INTAKE = "intake"
-    API = "api"
-
-
-_NEEDED: Final = {
-    Role.ALL: preflight.NEEDED,
-    Role.ROUTER: frozenset({"read", "describe"}),
-    Role.API: frozenset({"write", "describe"}),
-    Role.INTAKE: frozenset({"write", "describe"}),
-}
-
-
-def needed(role: Role) -> frozenset[str]:
-    """What a role does with the log: `read`, `write`; every one of them looks how long it is (`describe`)."""
-    return _NEEDED.get(role, frozenset({"describe"}))
 
 
 @dataclass(slots=True)
@@ -157,7 +131,7 @@ class Serving:
                 await preflight.check(self._home)
                 if not self._sandbox:
                     await preflight.check_name(self._home)
-                await preflight.check_log(self._home, needed(self.role))
+                await preflight.check_log(self._home, log_rights(self.role))
                 self._seen.set()
             except Unavailable as fault:
                 done.troubles.append(turns.trouble(None, fault))
@@ -263,9 +237,9 @@ class Serving:
             Role.ROUTER: [Loop(Role.ROUTER, None, self._route, lambda: self._declared)],
             Role.LEDGER: [
                 Loop(Role.LEDGER, None, partial(turns.sequence, self._home), pace=ORDER_SECONDS),
-                Loop(Role.LEDGER, None, partial(turns.keep, self._home), pace=KEEP_SECONDS),
                 *([Loop(Role.LEDGER, None, partial(turns.cosign, self._home))] if witnessed else []),
             ],
+            Role.UPKEEP: [Loop(Role.UPKEEP, None, partial(turns.keep, self._home), pace=KEEP_SECONDS)],
             Role.CONNECTORS: [
                 Loop(Role.CONNECTORS, one.party, partial(self._deliver, one), _always(planned_for(one.party)))
                 for one in agencies

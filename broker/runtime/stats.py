@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from sqlalchemy import Executable, Row, func, select
 
+from broker.epochs import books
 from broker.flow.deliveries import ACTIVE
 from broker.flow.router import TOPIC
 from broker.ledger.sequencer import size_of
@@ -75,8 +76,8 @@ class Stats:
     """Since the oldest message was made that no webhook has heard yet."""
     relay_age: int | None = None
     """Since the oldest delivery was planned that should lie on its agency's topic and does not."""
-    unknown_keys: int = 0
-    """Epoch keys in the key store that no book knows."""
+    unknown_keys: int | None = None
+    """Epoch keys in the key store that no book knows; None in a process that does not get them."""
     clock_ahead: int = 0
     """How far this process's clock is ahead of the last instant that the database knows; below 0: behind."""
     clock_believed: bool = True
@@ -88,7 +89,8 @@ async def take(home: Home) -> Stats:
     """Look now. Raises Unavailable."""
     ends = [await home.log.end(TOPIC, each) for each in range(await home.log.partitions(TOPIC))]
     at, relayed, handed_in = home.clock(), await home.relay.waiting_since(), await home.inlet.lag()
-    unknown, standing = await home.epochs.unknown(), await home.timekeeping.look()
+    standing = await home.timekeeping.look()
+    unknown = len(await home.epochs.unknown()) if all(map(home.keys.gives, books.KINDS)) else None
     async with home.store.read() as tx:
         soon = expiring(await home.lookup.directory(tx), await home.credentials.list(tx), at)
         offsets = await _offsets(tx)
@@ -114,7 +116,7 @@ async def take(home: Home) -> Stats:
             webhooks=await _webhooks(tx),
             webhook_age=_age(at, await _scalar(tx, select(func.min(webhooks.c.message_at)))),
             relay_age=_age(at, relayed),
-            unknown_keys=len(unknown),
+            unknown_keys=unknown,
             clock_ahead=standing.ahead_ms,
             clock_believed=standing.believed,
             expiring=tuple(soon),

@@ -22,7 +22,7 @@ from sqlalchemy import URL, make_url, select
 from sqlalchemy.exc import DBAPIError
 
 from broker.ended import LEDGER, Ended, Ending, Endings
-from broker.keys.file import FileKeys
+from broker.keys.pair import Pair
 from broker.ledger import highwater
 from broker.ledger.origins import first_origin
 from broker.maintenance.checks.finding import Finding
@@ -32,13 +32,12 @@ from broker.ports import Clock, Entropy, KeyKind, KeyStore
 from broker.services import backups
 from broker.services.backups import DATABASE, Manifest
 from broker.settings.choices import Settings
-from broker.setup.wiring import catch_up, ledger_key, open_endings, open_unchecked, system_clock
+from broker.setup.opening import catch_up, open_endings, open_keys, open_unchecked, system_clock
 from broker.store import migrate
 from broker.store.engine import Store
 from broker.store.tables import meta
 from consent import registry
 from schemas.errors import Corrupt, Fault, Refused, Unavailable
-from schemas.note import VerifierKey
 
 BESIDE: Final = ".before-restore"
 _MAKING: Final = ".restoring"
@@ -73,9 +72,9 @@ async def restore(
 
     Raises Refused: `backup.*`; Unavailable `backup.cannot-write`; Corrupt `endings.*`.
     """
-    with closing(FileKeys.open(settings.keys_folder, entropy, settings.secret_passphrase())) as keys:
+    with closing(open_keys(settings, entropy)) as keys:
         url = make_url(settings.database_url)
-        manifest = backups.read(folder, VerifierKey.of(first_origin(keys) or settings.ledger_origin, ledger_key(keys)))
+        manifest = backups.read(folder, Pair.ledger(keys).verifier(first_origin(keys) or settings.ledger_origin))
         async with open_endings(settings, keys, entropy) as endings:
             _check_journal(manifest, endings, await endings.look())
             if url.get_backend_name() != manifest.database:

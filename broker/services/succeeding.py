@@ -22,6 +22,7 @@ from typing import Final
 from sqlalchemy import delete, insert, select, update
 
 from broker.ended import LEDGER, Ending, Mark
+from broker.keys.pair import Pair
 from broker.keys.presence import Presence
 from broker.ledger import first_ledger, highwater, origins, predecessors
 from broker.ledger.sequencer import BATCH, ORDER, grow, newest_checkpoint
@@ -29,7 +30,8 @@ from broker.observability.crashpoints import mark
 from broker.ports import Clock, Entropy, KeyStore
 from broker.settings.choices import Settings
 from broker.setup import belonging, preflight
-from broker.setup.wiring import Home, ledger_key, open_unchecked, system_clock
+from broker.setup.opening import open_unchecked, system_clock
+from broker.setup.wiring import Home
 from broker.store.engine import Transaction
 from broker.store.rows.macs import check_ready
 from broker.store.tables import cosignatures, ledger_checkpoints, ledger_entries, ledger_tiles, meta
@@ -100,7 +102,7 @@ async def succeed(
 
 async def _name(home: Home, seen: Mark) -> None:
     """The name is one that nothing was signed under, and the key store has it; once the database was judged."""
-    keys, origin, key = home.keys, home.settings.ledger_origin, ledger_key(home.keys)
+    keys, origin, key = home.keys, home.settings.ledger_origin, Pair.ledger(home.keys).private
     pinned, ends = origins.pinned_origin(keys), [_end(note, key).origin for note in origins.ended(keys).values()]
     if seen.origin not in {pinned, *ends[-1:]}:  # keys of before a succession: how its ledger ended is not known here
         raise Corrupt("ledger.name-unknown", found=seen.origin)
@@ -124,7 +126,7 @@ async def _enter(home: Home, seen: Mark, at: Instant) -> None:
 
     `at`: since when the old ledger stands still, which its successor's first entry says.
     """
-    origin, key, notes = home.settings.ledger_origin, ledger_key(home.keys), origins.ended(home.keys)
+    origin, key, notes = home.settings.ledger_origin, Pair.ledger(home.keys).private, origins.ended(home.keys)
     async with home.store.begin(patient=True) as tx:
         await tx.lock_exclusive([ORDER])
         held = await _held(tx, key)
@@ -240,7 +242,7 @@ def _end(note: str, key: PrivateKey) -> Checkpoint:
 
 
 async def _told(home: Home, *, fresh: bool) -> Succeeded:
-    key = VerifierKey.of(home.settings.ledger_origin, ledger_key(home.keys))
+    key = VerifierKey.of(home.settings.ledger_origin, Pair.ledger(home.keys).private)
     async with home.store.read() as tx:
         _, signed = await newest_checkpoint(tx)
         tree = checkpoint.verify(Note.parse(signed.encode()), key).checkpoint

@@ -17,6 +17,7 @@ from typing import Final
 
 from sqlalchemy import select
 
+from broker.keys.pair import Pair
 from broker.ledger.origins import FIRST_NAME, NEXT, ORIGIN, pinned_origin
 from broker.observability.crashpoints import mark
 from broker.ports import Entropy, KeyKind, KeyStore
@@ -36,7 +37,6 @@ from schemas.errors import Fault, Refused
 from schemas.hpke import SealingKey, Suite
 from schemas.names import Kid
 from schemas.note import Note, VerifierKey
-from schemas.signing import Algorithm, PrivateKey
 
 HOME_ID: Final = "home-id"
 ID_BYTES: Final = 16
@@ -138,7 +138,7 @@ async def _told(store: Store) -> _Side:
 
 def _held(keys: KeyStore) -> _Side:
     known = keys.read(KeyKind.HOME, _ID) if _ID in keys.names(KeyKind.HOME) else None
-    return _Side(known, pinned_origin(keys), any(keys.names(kind) for kind in _USED))
+    return _Side(known, pinned_origin(keys), any(keys.names(kind) for kind in _USED if keys.gives(kind)))
 
 
 def _compare(there: _Side, here: _Side) -> None:
@@ -201,7 +201,7 @@ async def _signed_checkpoint(tx: Transaction, keys: KeyStore, origin: str) -> bo
     try:
         note = Note.parse(raw.encode())
         named = checkpoint.Checkpoint.parse(note.text).origin
-        key = PrivateKey.from_raw(Algorithm.ED25519, keys.read(KeyKind.LEDGER, "ledger"))
+        key = Pair.ledger(keys).private
         checkpoint.verify(note, VerifierKey.of(named, key))
     except Fault:
         raise Refused("home.unproven", what="checkpoint") from None

@@ -12,20 +12,21 @@ from contextlib import closing
 from broker.directory.parties import Enrolment
 from broker.directory.reading import Party, PartyKind
 from broker.flow.router import TOPIC
-from broker.keys.file import FileKeys
+from broker.keys.pair import Pair
 from broker.log.sql import SqlLog
 from broker.people import identity as identities
-from broker.ports import Clock, Entropy, KeyKind
+from broker.ports import Clock, Entropy
 from broker.settings.choices import Settings
 from broker.setup import belonging, log_move, parts
-from broker.setup.wiring import Home, assemble, catch_up, cluster_of, open_endings, open_log, system_clock
+from broker.setup.opening import catch_up, cluster_of, open_endings, open_keys, open_log, system_clock
+from broker.setup.roles import hand_out
+from broker.setup.wiring import Home
 from broker.store import migrate
 from broker.store import move as relocation
 from broker.store.engine import Store
 from broker.store.rows import macs
 from broker.store.rows.seals import make_private, publish
 from schemas.errors import Refused
-from schemas.signing import Algorithm, PrivateKey
 
 
 async def create_home(settings: Settings, clock: Clock = system_clock, entropy: Entropy = secrets.token_bytes) -> None:
@@ -35,12 +36,12 @@ async def create_home(settings: Settings, clock: Clock = system_clock, entropy: 
     Raises Refused: `keys.*`, `home.*`, `store.newer-version`, `store.moved`. Raises Unavailable.
     """
     settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with closing(FileKeys.open(settings.keys_folder, entropy, settings.secret_passphrase())) as keys:
+    with closing(open_keys(settings, entropy)) as keys:
         async with Store.open(settings.database_url, parts.waits(settings)) as store:
             await belonging.look(store, keys, settings.ledger_origin)
         identities.make_secrets(keys, entropy)
-        if not keys.names(KeyKind.LEDGER):
-            keys.write(KeyKind.LEDGER, "ledger", PrivateKey.generate(Algorithm.ED25519).to_raw())
+        Pair.ledger(keys).make()
+        hand_out(keys)
         await migrate.upgrade(settings.database_url)
         async with (
             Store.open(settings.database_url, parts.waits(settings)) as store,
@@ -51,7 +52,7 @@ async def create_home(settings: Settings, clock: Clock = system_clock, entropy: 
             await macs.begin(store, keys, entropy)
             make_private(keys)
             publish(keys)
-            home = assemble(settings, store=store, log=log, keys=keys, endings=endings, clock=clock, entropy=entropy)
+            home = Home(settings, store=store, log=log, keys=keys, endings=endings, clock=clock, entropy=entropy)
             await catch_up(home)
             await furnish(home)
 
@@ -87,7 +88,7 @@ async def move_database(settings: Settings, target: str) -> Mapping[str, int]:
 
     Raises Refused: `keys.*`, `home.*`, what `broker.store.move.move` raises.
     """
-    with closing(FileKeys.open(settings.keys_folder, secrets.token_bytes, settings.secret_passphrase())) as keys:
+    with closing(open_keys(settings, secrets.token_bytes)) as keys:
         if settings.database_url != target:
             async with Store.open(settings.database_url, parts.waits(settings)) as store:
                 await belonging.check(store, keys, settings.ledger_origin)
@@ -104,7 +105,7 @@ async def move_log(settings: Settings, clock: Clock = system_clock) -> Mapping[i
         from broker.log.kafka_admin import Admin
     except ModuleNotFoundError as error:
         raise Refused("log.no-driver", driver=error.name or "aiokafka") from None
-    with closing(FileKeys.open(settings.keys_folder, secrets.token_bytes, settings.secret_passphrase())) as keys:
+    with closing(open_keys(settings, secrets.token_bytes)) as keys:
         cluster, prefix = cluster_of(settings), settings.kafka_topic_prefix
         admin, agreed = Admin(cluster), {TOPIC: settings.log_partitions}
 

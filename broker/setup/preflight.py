@@ -28,7 +28,9 @@ from broker.ports import Clock, Log
 from broker.settings.check import Problem, is_here, is_placeholder, others_rely
 from broker.settings.choices import Settings
 from broker.setup import belonging, parts
-from broker.setup.wiring import Home, open_log, system_clock
+from broker.setup.opening import open_keys, open_log, system_clock
+from broker.setup.roles import EVERYTHING_OF_THE_LOG, check_secrets
+from broker.setup.wiring import Home
 from broker.store import migrate
 from broker.store.access_tables import webhooks
 from broker.store.engine import Store, Transaction
@@ -44,8 +46,6 @@ OLDEST: Final = 140_000
 """PostgreSQL 14, as `server_version_num` writes it."""
 
 _KEY: Final = "database_url"
-NEEDED: Final = frozenset({"read", "write", "describe"})
-"""What a process of every role does with the log."""
 
 
 async def check(home: Home) -> None:
@@ -56,6 +56,7 @@ async def check(home: Home) -> None:
         if problem.serious:
             raise problem.fault
     await belonging.check(home.store, home.keys, home.settings.ledger_origin)
+    check_secrets(home.keys)
 
 
 async def check_name(home: Home) -> None:
@@ -73,7 +74,7 @@ async def check_name(home: Home) -> None:
     logger().warning("home.placeholder-name")
 
 
-async def check_log(home: Home, needed: frozenset[str] = NEEDED) -> None:
+async def check_log(home: Home, needed: frozenset[str] = EVERYTHING_OF_THE_LOG) -> None:
     """Whether the log is this home's, whole, and such that it keeps what it promises; its cluster is remembered the
     first time. `needed`: what this process does there.
 
@@ -113,7 +114,7 @@ async def _check_length(store: Store, log: Log) -> None:
 
 
 async def look_log(
-    settings: Settings, clock: Clock = system_clock, needed: frozenset[str] = NEEDED
+    settings: Settings, clock: Clock = system_clock, needed: frozenset[str] = EVERYTHING_OF_THE_LOG
 ) -> tuple[Problem, ...]:
     """Everything that is wrong with the log of these settings for who does there what is `needed`; one that is away is
     told, too. Changes nothing.
@@ -184,7 +185,7 @@ def _keys_of(settings: Settings) -> FileKeys | None:
     """The key store, where one was made: looking makes none. Raises Refused `keys.*`; raises Unavailable."""
     if not FileKeys.is_made(settings.keys_folder):
         return None
-    return FileKeys.open(settings.keys_folder, secrets.token_bytes, settings.secret_passphrase())
+    return open_keys(settings, secrets.token_bytes)
 
 
 def judged(told: Mapping[str, str]) -> tuple[Problem, ...]:

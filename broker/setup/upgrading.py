@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import func, select
 
-from broker.keys.file import FileKeys
+from broker.keys.pair import Pair
 from broker.ledger import first_ledger, origins
 from broker.ledger.openings import Openings
 from broker.people.identity import Identity, ledger_secret
@@ -26,7 +26,9 @@ from broker.ports import Clock, Entropy, KeyKind, KeyStore
 from broker.settings.choices import Settings
 from broker.setup import belonging, carrying, parts
 from broker.setup.carrying import Carried, Carrying
-from broker.setup.wiring import assemble, catch_up, open_endings, open_log, system_clock
+from broker.setup.opening import catch_up, open_endings, open_keys, open_log, system_clock
+from broker.setup.roles import hand_out, handed_out
+from broker.setup.wiring import Home
 from broker.store import migrate
 from broker.store.engine import Store
 from broker.store.rows import macs
@@ -36,7 +38,6 @@ from schemas import checkpoint
 from schemas.entry import window_of
 from schemas.errors import Corrupt, Refused
 from schemas.note import Note, VerifierKey
-from schemas.signing import Algorithm, PrivateKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +63,13 @@ async def upgrade_home(
     Raises Refused: `keys.*`, `home.*`, `carrying.unordered`, what `migrate.upgrade` raises. Raises Unavailable; Corrupt
     `carrying.first-ledger`.
     """
-    with closing(FileKeys.open(settings.keys_folder, secrets.token_bytes, settings.secret_passphrase())) as keys:
+    with closing(open_keys(settings, secrets.token_bytes)) as keys:
         async with Store.open(settings.database_url, parts.waits(settings)) as store:
             found = await migrate.known(store)
             pinned = await belonging.look(store, keys, settings.ledger_origin)
-            due = found != migrate.head() or not pinned or _lacks_macs(keys) or await _waits(store)
+            due = (
+                found != migrate.head() or not pinned or _lacks_macs(keys) or _lacks_halves(keys) or await _waits(store)
+            )
             if found is not None and found < carrying.SINCE:
                 await _check_ordered(store)
         if check or not due:
@@ -75,6 +78,8 @@ async def upgrade_home(
         # Crash here: the tables are new, the id is not there yet; called again, it is proven again.
         async with Store.open(settings.database_url, parts.waits(settings)) as store:
             await migrate.check(store, carried=False)
+            if _lacks_halves(keys):
+                hand_out(keys)
             if not pinned:
                 await belonging.pin(store, keys, settings.ledger_origin, secrets.token_bytes)
             if not await _waits(store):
@@ -105,6 +110,11 @@ def _lacks_macs(keys: KeyStore) -> bool:
     return bool(keys.names(KeyKind.IDENTITY)) and not macs.ready(keys)
 
 
+def _lacks_halves(keys: KeyStore) -> bool:
+    """Whether it is a home of before, whose processes all had every secret."""
+    return bool(keys.names(KeyKind.IDENTITY)) and not handed_out(keys)
+
+
 async def _waits(store: Store) -> bool:
     if await migrate.current(store) is None:
         return False
@@ -123,7 +133,7 @@ async def _check_ordered(store: Store) -> None:
 
 async def _check_first(store: Store, keys: KeyStore, origin: str) -> None:
     """The entries that were set aside are those of the tree that the broker signed last."""
-    key = PrivateKey.from_raw(Algorithm.ED25519, keys.read(KeyKind.LEDGER, "ledger"))
+    key = Pair.ledger(keys).private
     async with store.read() as tx:
         note, tree = await first_ledger.last_note(tx), await first_ledger.tree(tx, origin)
     try:
@@ -138,7 +148,7 @@ async def _carry(
     settings: Settings, store: Store, keys: KeyStore, first: str, *, clock: Clock, entropy: Entropy
 ) -> Carried | None:
     async with open_log(settings, store, clock) as log, open_endings(settings, keys, entropy) as endings:
-        home = assemble(settings, store=store, log=log, keys=keys, endings=endings, clock=clock, entropy=entropy)
+        home = Home(settings, store=store, log=log, keys=keys, endings=endings, clock=clock, entropy=entropy)
         done = await Carrying(
             store=store,
             keyring=home.keyring,

@@ -1,15 +1,13 @@
-"""Wiring: the one composition root. It reads the settings and the clock, names the adapters, and hands out the machine.
+"""Wiring: the one composition root. It takes settings, clock and adapters, and makes each part of the machine of them.
 
-Refuses: a home that is not there, or that a newer version has written.
-Keeps: no other module names a concrete adapter, reads a setting, a clock or the system's randomness.
+Refuses: nothing of its own; a part whose secrets the key store does not give cannot be made (`keys.*`).
+Keeps: a part is made when it is first asked for, so a process has no more parts, and reads no more secrets, than it
+uses (`broker.setup.roles`). No part but these reads a setting, a clock or the system's randomness.
 """
 
 import secrets
-import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import cache, cached_property, partial
+from typing import Final
 
 from broker.access.credentials import Credentials
 from broker.access.idempotency import IdempotencyKeys
@@ -22,8 +20,6 @@ from broker.directory.publication import Publication
 from broker.directory.registrar import Registrar
 from broker.directory.succession import Succession
 from broker.ended import Endings
-from broker.endings.file import FileEndings
-from broker.endings.sql import SqlEndings
 from broker.epochs.epochs import Epochs
 from broker.flow.deadletters import DeadLetters
 from broker.flow.desk import Desk
@@ -32,37 +28,34 @@ from broker.flow.hosted import HostedInbox
 from broker.flow.intake import Intake
 from broker.flow.mailbox import Mailbox
 from broker.flow.planner import Planner
-from broker.flow.router import TOPIC, Router
+from broker.flow.router import Router
 from broker.flow.steps import StepReader
 from broker.flow.subscribing import Subscribing
 from broker.flow.tracking import Tracking
-from broker.keys.file import FileKeys
 from broker.keys.keyring import Keyring
-from broker.ledger import highwater, origins
+from broker.keys.pair import Pair
+from broker.ledger import origins
 from broker.ledger.erasing import Erasing
 from broker.ledger.openings import Openings
 from broker.ledger.recorder import Recorder
 from broker.ledger.said import Said
 from broker.ledger.sequencer import Ledger
-from broker.log import pinning
-from broker.log.sql import SqlLog
-from broker.maintenance.checks.marks import FileMarks, Marks, MemoryMarks
-from broker.maintenance.completing import Completed, Completion
+from broker.maintenance.checks.marks import Marks, MemoryMarks
+from broker.maintenance.completing import Completion
 from broker.maintenance.fsck import Fsck
 from broker.maintenance.pruning import Pruning
 from broker.maintenance.upkeep import Upkeep
-from broker.observability.observe import logger
 from broker.outbound import Outbound
 from broker.people import identity as identities
 from broker.people.identity import Identity
-from broker.ports import Clock, Entropy, KeyKind, KeyStore, Log
+from broker.ports import Clock, Entropy, KeyStore, Log
 from broker.settings.choices import Settings
-from broker.setup import belonging, parts
+from broker.setup import parts
 from broker.store.engine import Store
 from broker.store.rows import macs as row_macs
 from broker.store.rows import seals
 from broker.store.rows.macs import RowMacs
-from broker.store.rows.seals import RowVerifier
+from broker.store.rows.seals import RowSigner, RowVerifier
 from broker.timekeeping import Timekeeping
 from broker.topics.inlet import Inlet
 from broker.topics.relay import Relay
@@ -73,433 +66,406 @@ from broker.webhooks.notices import Notices
 from broker.webhooks.telling import Telling
 from schemas import catalogue
 from schemas.catalogue import Catalogue
-from schemas.errors import Refused
-from schemas.names import Instant, PartyId
-from schemas.signing import Algorithm, PrivateKey
+from schemas.names import PartyId
 from schemas.witnessing import Known
 
-if TYPE_CHECKING:
-    from broker.log.kafka_cluster import Cluster
+DAY_MS: Final = 86_400_000
 
 
-def system_clock() -> Instant:
-    """Milliseconds since 1970, from the machine."""
-    return Instant(time.time_ns() // 1_000_000)
-
-
-@dataclass(frozen=True, slots=True)
 class Home:
     """A whole broker: every part of the machine, made of the same store, keys, clock and randomness."""
 
-    settings: Settings
-    party: PartyId
-    clock: Clock
-    entropy: Entropy
-    store: Store
-    log: Log
-    keys: KeyStore
-    endings: Endings
-    keyring: Keyring
-    rows: RowVerifier
-    macs: RowMacs
-    catalogue: Catalogue
-    lookup: Lookup
-    identity: Identity
-    openings: Openings
-    recorder: Recorder
-    registrar: Registrar
-    subscribing: Subscribing
-    parties: Parties
-    credentials: Credentials
-    oauth: OAuth
-    key_sets: KeySets
-    idempotency_keys: IdempotencyKeys
-    outbound: Outbound
-    webhooks: Webhooks
-    telling: Telling
-    notices: Notices
-    topic_users: TopicUsers
-    epochs: Epochs
-    intake: Intake
-    inlet: Inlet
-    desk: Desk
-    router: Router
-    mailbox: Mailbox
-    relay: Relay
-    gate: Gate
-    consents: Consents
-    dead_letters: DeadLetters
-    ledger: Ledger
-    cosigning: Cosigning
-    publication: Publication
-    succession: Succession
-    pruning: Pruning
-    timekeeping: Timekeeping
-    completion: Completion
-    upkeep: Upkeep
-    tracking: Tracking
-    fsck: Fsck
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        store: Store,
+        log: Log,
+        keys: KeyStore,
+        endings: Endings,
+        clock: Clock,
+        entropy: Entropy,
+        events: Catalogue | None = None,
+        marks: Marks | None = None,
+    ) -> None:
+        """`events`: the event types; without, those of the package. `marks`: what a clean fsck leaves for the next one;
+        without, it is forgotten with this process.
+        """
+        self.settings = settings
+        self.party = PartyId(settings.party)
+        self.clock = clock
+        self.entropy = entropy
+        self.store = store
+        self.log = log
+        self.keys = keys
+        self.endings = endings
+        self.catalogue = events or catalogue.builtin()
+        self._marks = marks
+        store.journal = endings
 
     def inbox(self, party: PartyId) -> HostedInbox:
         """The mailbox of an agency hosted here."""
         return HostedInbox(self.store, self.mailbox, self.gate, party, self.clock)
 
+    # ── rows, keys, the directory ───────────────────────────────────────────────────────────────────────────────────
 
-@asynccontextmanager
-async def open_home(
-    settings: Settings,
-    clock: Clock = system_clock,
-    entropy: Entropy = secrets.token_bytes,
-    events: Catalogue | None = None,
-) -> AsyncIterator[Home]:
-    """The machine of a home that `create_home` made. `events`: other event types than those of the package.
+    @cached_property
+    def rows(self) -> RowVerifier:
+        return seals.verifier_of(self.keys)
 
-    Raises Refused: `home.*`, `store.newer-version`, `store.not-migrated`, `rows.not-signed`, `keys.*`. Raises
-    Unavailable.
-    """
-    async with open_unchecked(settings, clock, entropy, events) as home:
-        await belonging.check(home.store, home.keys, settings.ledger_origin)
-        seals.check_ready(home.keys)
-        row_macs.check_ready(home.keys)
-        await pinning.check(home.store, home.log)
-        await catch_up(home)
-        yield home
+    @cached_property
+    def row_signer(self) -> RowSigner:
+        return seals.signer_of(self.keys, self.rows)
 
+    @cached_property
+    def macs(self) -> RowMacs:
+        return row_macs.macs_of(self.keys)
 
-async def catch_up(home: Home, *, all_of_it: bool = False) -> list[Completed]:
-    """Before anything opens: what has ended outside this database ends in it, and the ledger goes on from what it has
-    signed, or stands still. Returns what the rows did not know. Raises Unavailable, Corrupt `endings.*`.
+    @cached_property
+    def keyring(self) -> Keyring:
+        return Keyring(self.keys)
 
-    `all_of_it`: as for `Completion.finish`.
-    """
-    found = await home.completion.finish(all_of_it=all_of_it)
-    fault = await highwater.look(home.store)
-    if fault is not None:
-        logger().error("ledger.stands-still", code=fault.code)
-    return found
+    @cached_property
+    def identity(self) -> Identity:
+        return Identity(self.keys, self.entropy)
 
+    @cached_property
+    def lookup(self) -> Lookup:
+        return Lookup(self.rows)
 
-@asynccontextmanager
-async def open_unchecked(
-    settings: Settings,
-    clock: Clock = system_clock,
-    entropy: Entropy = secrets.token_bytes,
-    events: Catalogue | None = None,
-) -> AsyncIterator[Home]:
-    """The machine before anybody has looked whether its database is there and ours: whoever opens it so does that.
+    @cached_property
+    def registrar(self) -> Registrar:
+        return Registrar(self.recorder, self.catalogue, self.row_signer)
 
-    Raises Refused `keys.*`.
-    """
-    with closing(FileKeys.open(settings.keys_folder, entropy, settings.secret_passphrase())) as keys:
-        async with (
-            Store.open(settings.database_url, parts.waits(settings)) as store,
-            open_log(settings, store, clock) as log,
-            open_endings(settings, keys, entropy) as endings,
-        ):
-            adapters: dict[str, Any] = {"store": store, "log": log, "keys": keys, "endings": endings}
-            marks = FileMarks(settings.endings_folder / "fsck", identities.marks_secret(keys), entropy)
-            yield assemble(settings, **adapters, clock=clock, entropy=entropy, events=events, marks=marks)
+    @cached_property
+    def parties(self) -> Parties:
+        return Parties(self.store, self.keys, self.registrar, self.rows, self.clock)
 
+    @cached_property
+    def subscribing(self) -> Subscribing:
+        return Subscribing(self.recorder, self.catalogue, self.row_signer)
 
-@asynccontextmanager
-async def open_endings(settings: Settings, keys: KeyStore, entropy: Entropy) -> AsyncIterator[Endings]:
-    """The journal of endings of the settings; begun where there never was one. Raises as
-    `FileEndings.open` and `SqlEndings.open` do."""
-    opened: Endings
-    if settings.endings_database_url is None:
-        opened = FileEndings.open(settings.endings_folder, keys, entropy)
-    else:
-        opened = await SqlEndings.open(settings.endings_database_url, keys, entropy, parts.waits(settings))
-    try:
-        yield opened
-    finally:
-        await opened.close()
+    @cached_property
+    def succession(self) -> Succession:
+        return Succession(self.registrar, self.rows, identities.secret(self.keys, identities.ACCESS))
 
+    @cached_property
+    def publication(self) -> Publication:
+        return Publication(store=self.store, lookup=self.lookup, ledger=self.ledger, clock=self.clock)
 
-@asynccontextmanager
-async def open_log(settings: Settings, store: Store, clock: Clock) -> AsyncIterator[Log]:
-    """The log of the settings: the one place that knows which. Raises Refused `log.no-driver`."""
-    if settings.log == "sql":
-        yield SqlLog(store, clock, {}, settings.log_partitions)
-        return
-    try:
-        from broker.log.kafka import KafkaLog
-    except ModuleNotFoundError as error:
-        raise Refused("log.no-driver", driver=error.name or "aiokafka") from None
-    agreed = {TOPIC: settings.log_partitions}
-    async with KafkaLog(cluster_of(settings), agreed, settings.kafka_topic_prefix, settings.kafka_replicas) as log:
-        yield log
+    # ── the ledger ──────────────────────────────────────────────────────────────────────────────────────────────────
 
+    @cached_property
+    def openings(self) -> Openings:
+        return Openings(self.keys, self.entropy, identities.ledger_secret(self.keys))
 
-def cluster_of(settings: Settings) -> "Cluster":
-    """The Kafka of the settings, also where the log is not there (yet). Raises Refused `topics.no-kafka`."""
-    from broker.log.kafka_cluster import Cluster
+    @cached_property
+    def recorder(self) -> Recorder:
+        return Recorder(
+            self.party,
+            self.catalogue,
+            openings=self.openings,
+            macs=self.macs,
+            said=self._said,
+            window_ms=self._window_ms,
+            clock=self.clock,
+            entropy=self.entropy,
+        )
 
-    if not settings.kafka_bootstrap or settings.kafka_security is None:
-        raise Refused("topics.no-kafka", "/kafka_bootstrap")
-    return Cluster(
-        bootstrap=settings.kafka_bootstrap,
-        protocol=settings.kafka_security,
-        username=settings.kafka_username,
-        password=settings.secret_kafka_password(),
-        mechanism=settings.kafka_mechanism,
-        ca_file=settings.kafka_ca_file,
-        certificate_file=settings.kafka_certificate_file,
-        key_file=settings.kafka_key_file,
-    )
+    @cached_property
+    def ledger(self) -> Ledger:
+        return Ledger(
+            store=self.store,
+            openings=self.openings,
+            macs=self.macs,
+            said=self._said,
+            origin=origins.pinned_origin(self.keys) or self.settings.ledger_origin,
+            first_origin=origins.first_origin(self.keys),
+            key=Pair.ledger(self.keys),
+            window_ms=self._window_ms,
+            clock=self.clock,
+            entropy=self.entropy,
+        )
 
+    @cached_property
+    def cosigning(self) -> Cosigning:
+        return Cosigning(
+            store=self.store,
+            outbound=self.outbound,
+            macs=self.macs,
+            log=self.ledger.verifier_key,
+            witnesses=[Known.parse(each) for each in self.settings.witnesses],
+            quorum=self.settings.witness_quorum,
+            stale_ms=self.settings.witness_minutes * 60_000,
+            clock=self.clock,
+            entropy=self.entropy,
+        )
 
-def assemble(
-    settings: Settings,
-    *,
-    store: Store,
-    log: Log,
-    keys: KeyStore,
-    endings: Endings,
-    clock: Clock,
-    entropy: Entropy,
-    events: Catalogue | None = None,
-    marks: Marks | None = None,
-) -> Home:
-    """Every part, made of these adapters. `events`: the event types; without, those of the package. `marks`: what a
-    clean fsck leaves for the next one; without, it is forgotten with this process.
-    """
-    party = PartyId(settings.party)
-    events = events or catalogue.builtin()
-    store.journal = endings
-    rows = seals.verifier_of(keys)
-    signer, macs = seals.signer_of(keys, rows), row_macs.macs_of(keys)
-    lookup = Lookup(rows)
-    keyring = Keyring(keys)
-    identity = Identity(keys, entropy)
-    window_ms = settings.ledger_window_seconds * 1_000
-    openings = Openings(keys, entropy, identities.ledger_secret(keys))
-    said = Said()
-    recorder = Recorder(
-        party, events, openings=openings, macs=macs, said=said, window_ms=window_ms, clock=clock, entropy=entropy
-    )
-    registrar = Registrar(recorder, events, signer)
-    planner = Planner(events, recorder, macs, entropy)
-    ledgered = StepReader(macs, openings)
-    intake = Intake(
-        store=store,
-        log=log,
-        lookup=lookup,
-        identity=identity,
-        keyring=keyring,
-        catalogue=events,
-        recorder=recorder,
-        macs=macs,
-        party=party,
-        kept_ms=settings.declaration_retention_days * 86_400_000,
-        age_ms=settings.declaration_age_hours * 3_600_000,
-        clock=clock,
-    )
-    time = Timekeeping(store, settings.clock_trust_days, clock)
-    epochs = Epochs(
-        store=store,
-        keys=keys,
-        registrar=registrar,
-        signer=signer,
-        recorder=recorder,
-        party=party,
-        clock=clock,
-        entropy=entropy,
-        time=time,
-    )
-    consents = Consents(
-        store=store,
-        rows=rows,
-        macs=macs,
-        lookup=lookup,
-        keyring=keyring,
-        planner=planner,
-        catalogue=events,
-        recorder=recorder,
-        clock=clock,
-        entropy=entropy,
-    )
-    router = Router(
-        store=store,
-        log=log,
-        lookup=lookup,
-        keyring=keyring,
-        planner=planner,
-        catalogue=events,
-        recorder=recorder,
-        macs=macs,
-        complete=consents.complete,
-        clock=clock,
-    )
-    mailbox = Mailbox(recorder, ledgered, parts.retry_policy(settings))
-    idempotency_keys = IdempotencyKeys(store, clock)
-    ledger = Ledger(
-        store=store,
-        openings=openings,
-        macs=macs,
-        said=said,
-        origin=origins.pinned_origin(keys) or settings.ledger_origin,
-        first_origin=origins.first_origin(keys),
-        key=ledger_key(keys),
-        window_ms=window_ms,
-        clock=clock,
-        entropy=entropy,
-    )
-    pruning = Pruning(
-        store,
-        parts.retention(settings),
-        Erasing(keys=keys, openings=openings, recorder=recorder, clock=clock, entropy=entropy),
-        clock,
-        time,
-    )
-    outbound = Outbound(settings.outbound_allowed, ca_file=settings.outbound_ca_file)
-    cosigning = Cosigning(
-        store=store,
-        outbound=outbound,
-        macs=macs,
-        log=ledger.verifier_key,
-        witnesses=[Known.parse(each) for each in settings.witnesses],
-        quorum=settings.witness_quorum,
-        stale_ms=settings.witness_minutes * 60_000,
-        clock=clock,
-        entropy=entropy,
-    )
-    credentials = Credentials(recorder, signer, entropy, allowed=settings.api_tokens)
-    oauth = OAuth(recorder, signer, entropy, endings, broker=party, seed=identities.secret(keys, identities.ACCESS))
-    key_sets, subscribing = KeySets(recorder, signer, outbound, clock), Subscribing(recorder, events, signer)
-    completion = Completion(
-        store=store,
-        endings=endings,
-        consents=consents,
-        credentials=credentials,
-        oauth=oauth,
-        key_sets=key_sets,
-        recorder=recorder,
-        signer=signer,
-        subscribing=subscribing,
-        epochs=epochs,
-        clock=clock,
-    )
-    hooks = Webhooks(recorder, signer, entropy, outbound, identities.secret(keys, identities.WEBHOOKS))
-    return Home(
-        settings=settings,
-        party=party,
-        clock=clock,
-        entropy=entropy,
-        store=store,
-        log=log,
-        keys=keys,
-        endings=endings,
-        keyring=keyring,
-        rows=rows,
-        macs=macs,
-        catalogue=events,
-        lookup=lookup,
-        identity=identity,
-        openings=openings,
-        recorder=recorder,
-        registrar=registrar,
-        subscribing=subscribing,
-        parties=Parties(store, keys, registrar, rows, clock),
-        credentials=credentials,
-        oauth=oauth,
-        key_sets=key_sets,
-        idempotency_keys=idempotency_keys,
-        outbound=outbound,
-        webhooks=hooks,
-        telling=Telling(store=store, rows=rows, hooks=hooks, outbound=outbound, clock=clock, entropy=entropy),
-        notices=Notices(
-            store=store, rows=rows, mail=parts.mail(settings), name=settings.name, contact=settings.contact, clock=clock
-        ),
-        topic_users=TopicUsers(recorder, signer),
-        epochs=epochs,
-        intake=intake,
-        inlet=Inlet(store=store, rows=rows, log=log, intake=intake, clock=clock),
-        desk=Desk(
-            store=store,
-            lookup=lookup,
-            keyring=keyring,
-            identity=identity,
-            catalogue=events,
-            intake=intake,
-            idempotency_keys=idempotency_keys,
-            macs=macs,
-            lifetime_ms=settings.declaration_days * 86_400_000,
-            token_ms=settings.subject_token_minutes * 60_000,
-            clock=clock,
-            entropy=entropy,
-        ),
-        router=router,
-        mailbox=mailbox,
-        relay=Relay(
-            store=store,
-            rows=rows,
-            log=log,
-            mailbox=mailbox,
-            party=party,
-            repeat_ms=settings.relay_repeat_hours * 3_600_000,
-            clock=clock,
-        ),
-        gate=Gate(
-            store=store,
-            mailbox=mailbox,
-            lookup=lookup,
-            keyring=keyring,
-            identity=identity,
-            catalogue=events,
-            recorder=recorder,
-            openings=openings,
-            ledgered=ledgered,
-            cosigning=cosigning,
-            party=party,
-            clock=clock,
-        ),
-        consents=consents,
-        dead_letters=DeadLetters(
-            store=store,
-            lookup=lookup,
-            keyring=keyring,
-            planner=planner,
-            router=router,
-            recorder=recorder,
-            macs=macs,
-            clock=clock,
-        ),
-        ledger=ledger,
-        cosigning=cosigning,
-        succession=Succession(registrar, rows, identities.secret(keys, identities.ACCESS)),
-        publication=Publication(store=store, lookup=lookup, ledger=ledger, clock=clock),
-        pruning=pruning,
-        timekeeping=time,
-        completion=completion,
-        upkeep=Upkeep(
-            completion=completion,
-            endings=endings,
-            backups_ms=settings.backup_retention_days * 86_400_000,
-            consents=consents,
-            epochs=epochs,
-            pruning=pruning,
-            schedule=parts.schedule(settings),
-            clock=clock,
-            time=time,
-        ),
-        tracking=Tracking(store, events),
-        fsck=Fsck(
-            store=store,
-            log=log,
-            key_store=keys,
-            catalogue=events,
-            rows=rows,
-            macs=macs,
-            openings=openings,
-            verifier=ledger.verifier_key,
-            attester=ledger.attestation_key,
-            marks=marks or MemoryMarks(identities.marks_secret(keys), secrets.token_bytes),
-            clock=clock,
-        ),
-    )
+    @cached_property
+    def _said(self) -> Said:
+        return Said()
 
+    @property
+    def _window_ms(self) -> int:
+        return self.settings.ledger_window_seconds * 1_000
 
-def ledger_key(keys: KeyStore) -> PrivateKey:
-    """What signs the checkpoints of this home."""
-    return PrivateKey.from_raw(Algorithm.ED25519, keys.read(KeyKind.LEDGER, "ledger"))
+    # ── the way of a declaration ────────────────────────────────────────────────────────────────────────────────────
+
+    @cached_property
+    def intake(self) -> Intake:
+        return Intake(
+            store=self.store,
+            log=self.log,
+            lookup=self.lookup,
+            identity=self.identity,
+            keyring=self.keyring,
+            catalogue=self.catalogue,
+            recorder=self.recorder,
+            macs=self.macs,
+            party=self.party,
+            kept_ms=self.settings.declaration_retention_days * DAY_MS,
+            age_ms=self.settings.declaration_age_hours * 3_600_000,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def desk(self) -> Desk:
+        return Desk(
+            store=self.store,
+            lookup=self.lookup,
+            keyring=self.keyring,
+            identity=self.identity,
+            catalogue=self.catalogue,
+            intake=self.intake,
+            idempotency_keys=self.idempotency_keys,
+            macs=self.macs,
+            lifetime_ms=self.settings.declaration_days * DAY_MS,
+            token_ms=self.settings.subject_token_minutes * 60_000,
+            clock=self.clock,
+            entropy=self.entropy,
+        )
+
+    @cached_property
+    def planner(self) -> Planner:
+        return Planner(self.catalogue, self.recorder, self.macs, self.entropy)
+
+    @cached_property
+    def router(self) -> Router:
+        return Router(
+            store=self.store,
+            log=self.log,
+            lookup=self.lookup,
+            keyring=self.keyring,
+            planner=self.planner,
+            catalogue=self.catalogue,
+            recorder=self.recorder,
+            macs=self.macs,
+            complete=self.consents.complete,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def mailbox(self) -> Mailbox:
+        return Mailbox(self.recorder, self._steps, parts.retry_policy(self.settings))
+
+    @cached_property
+    def gate(self) -> Gate:
+        return Gate(
+            store=self.store,
+            mailbox=self.mailbox,
+            lookup=self.lookup,
+            keyring=self.keyring,
+            identity=self.identity,
+            catalogue=self.catalogue,
+            recorder=self.recorder,
+            openings=self.openings,
+            ledgered=self._steps,
+            cosigning=self.cosigning,
+            party=self.party,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def dead_letters(self) -> DeadLetters:
+        return DeadLetters(
+            store=self.store,
+            lookup=self.lookup,
+            keyring=self.keyring,
+            planner=self.planner,
+            router=self.router,
+            recorder=self.recorder,
+            macs=self.macs,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def tracking(self) -> Tracking:
+        return Tracking(self.store, self.catalogue)
+
+    @cached_property
+    def inlet(self) -> Inlet:
+        return Inlet(store=self.store, rows=self.rows, log=self.log, intake=self.intake, clock=self.clock)
+
+    @cached_property
+    def relay(self) -> Relay:
+        return Relay(
+            store=self.store,
+            rows=self.rows,
+            log=self.log,
+            mailbox=self.mailbox,
+            party=self.party,
+            repeat_ms=self.settings.relay_repeat_hours * 3_600_000,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def topic_users(self) -> TopicUsers:
+        return TopicUsers(self.recorder, self.row_signer)
+
+    @cached_property
+    def _steps(self) -> StepReader:
+        return StepReader(self.macs, self.openings)
+
+    # ── consents and their keys ─────────────────────────────────────────────────────────────────────────────────────
+
+    @cached_property
+    def consents(self) -> Consents:
+        return Consents(
+            store=self.store,
+            rows=self.rows,
+            macs=self.macs,
+            lookup=self.lookup,
+            keyring=self.keyring,
+            planner=self.planner,
+            catalogue=self.catalogue,
+            recorder=self.recorder,
+            clock=self.clock,
+            entropy=self.entropy,
+        )
+
+    @cached_property
+    def epochs(self) -> Epochs:
+        return Epochs(
+            store=self.store,
+            keys=self.keys,
+            registrar=self.registrar,
+            signer=self.row_signer,
+            recorder=self.recorder,
+            party=self.party,
+            clock=self.clock,
+            entropy=self.entropy,
+            time=self.timekeeping,
+        )
+
+    # ── who asks over HTTP, and who is told ─────────────────────────────────────────────────────────────────────────
+
+    @cached_property
+    def credentials(self) -> Credentials:
+        return Credentials(self.recorder, self.row_signer, self.entropy, allowed=self.settings.api_tokens)
+
+    @cached_property
+    def oauth(self) -> OAuth:
+        key = Pair.access(self.keys)
+        return OAuth(self.recorder, self.row_signer, self.entropy, self.endings, broker=self.party, key=key)
+
+    @cached_property
+    def key_sets(self) -> KeySets:
+        return KeySets(self.recorder, self.row_signer, self.outbound, self.clock)
+
+    @cached_property
+    def idempotency_keys(self) -> IdempotencyKeys:
+        return IdempotencyKeys(self.store, self.clock)
+
+    @cached_property
+    def outbound(self) -> Outbound:
+        return Outbound(self.settings.outbound_allowed, ca_file=self.settings.outbound_ca_file)
+
+    @cached_property
+    def webhooks(self) -> Webhooks:
+        secret = cache(partial(identities.secret, self.keys, identities.WEBHOOKS))
+        return Webhooks(self.recorder, self.row_signer, self.entropy, self.outbound, secret)
+
+    @cached_property
+    def telling(self) -> Telling:
+        return Telling(
+            store=self.store,
+            rows=self.rows,
+            hooks=self.webhooks,
+            outbound=self.outbound,
+            clock=self.clock,
+            entropy=self.entropy,
+        )
+
+    @cached_property
+    def notices(self) -> Notices:
+        return Notices(
+            store=self.store,
+            rows=self.rows,
+            mail=parts.mail(self.settings),
+            name=self.settings.name,
+            contact=self.settings.contact,
+            clock=self.clock,
+        )
+
+    # ── what keeps a home in order ──────────────────────────────────────────────────────────────────────────────────
+
+    @cached_property
+    def timekeeping(self) -> Timekeeping:
+        return Timekeeping(self.store, self.settings.clock_trust_days, self.clock)
+
+    @cached_property
+    def completion(self) -> Completion:
+        return Completion(
+            store=self.store,
+            endings=self.endings,
+            consents=self.consents,
+            credentials=self.credentials,
+            oauth=self.oauth,
+            key_sets=self.key_sets,
+            recorder=self.recorder,
+            signer=self.row_signer,
+            subscribing=self.subscribing,
+            epochs=self.epochs,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def pruning(self) -> Pruning:
+        erasing = Erasing(
+            keys=self.keys,
+            openings=self.openings,
+            recorder=self.recorder,
+            clock=self.clock,
+            entropy=self.entropy,
+        )
+        return Pruning(self.store, parts.retention(self.settings), erasing, self.clock, self.timekeeping)
+
+    @cached_property
+    def upkeep(self) -> Upkeep:
+        return Upkeep(
+            completion=self.completion,
+            endings=self.endings,
+            backups_ms=self.settings.backup_retention_days * DAY_MS,
+            consents=self.consents,
+            epochs=self.epochs,
+            pruning=self.pruning,
+            schedule=parts.schedule(self.settings),
+            clock=self.clock,
+            time=self.timekeeping,
+        )
+
+    @cached_property
+    def fsck(self) -> Fsck:
+        return Fsck(
+            store=self.store,
+            log=self.log,
+            key_store=self.keys,
+            catalogue=self.catalogue,
+            rows=self.rows,
+            macs=self.macs,
+            openings=self.openings,
+            verifier=self.ledger.verifier_key,
+            attester=self.ledger.attestation_key,
+            marks=self._marks or MemoryMarks(identities.marks_secret(self.keys), secrets.token_bytes),
+            clock=self.clock,
+        )

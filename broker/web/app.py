@@ -12,6 +12,7 @@ from fastapi import FastAPI
 
 from broker.ledger import origins
 from broker.runtime.serving import Serving
+from broker.setup.roles import Role
 from broker.setup.wiring import Home
 from broker.web.agencies import app as agencies
 from broker.web.agencies.waiting import Waiting
@@ -30,19 +31,15 @@ BEGIN_SECONDS: Final = 5
 
 
 def build(home: Home, serving: Serving | None = None, waiting: Waiting | None = None) -> FastAPI:
-    """The application of a home; `serving`: the work that is done in the same process, for its health."""
+    """The application of a home; `serving`: the work that is done in the same process, for its health. What it answers
+    follows from the role of that work: a process that routes answers for its health alone.
+    """
     app = FastAPI(title="Unefois", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
+    role = Role.ALL if serving is None else serving.role
     app.include_router(health.routes(home, serving))
-    ledger, ended = home.ledger, len(origins.ended(home.keys))
-    carried = ledger.verifier_key.name != ledger.attestation_key.name  # from one of the first format, whose end is here
-    number = 1 + max(ended, int(carried))
-    app.include_router(
-        transparency.router(home.store, ledger.verifier_key, home.cosigning, number, ledger.attestation_key)
-    )
-    app.include_router(registry.router(home.catalogue))
-    app.include_router(asyncapi.router(home.catalogue))
-    app.include_router(documentation.router())
-    agencies.mount(app, home, waiting)
+    if role in {Role.ALL, Role.API}:
+        _open_to_everybody(app, home)
+    agencies.mount(app, home, waiting, role)
     faults.register(app)
     chosen = home.settings
     app.add_middleware(
@@ -54,3 +51,16 @@ def build(home: Home, serving: Serving | None = None, waiting: Waiting | None = 
         begun=None if serving is None else partial(serving.until_begun, BEGIN_SECONDS),
     )
     return app
+
+
+def _open_to_everybody(app: FastAPI, home: Home) -> None:
+    """What nobody proves anything for: the ledger, the registry of schemas, descriptions."""
+    ledger, ended = home.ledger, len(origins.ended(home.keys))
+    carried = ledger.verifier_key.name != ledger.attestation_key.name  # from one of the first format, whose end is here
+    number = 1 + max(ended, int(carried))
+    app.include_router(
+        transparency.router(home.store, ledger.verifier_key, home.cosigning, number, ledger.attestation_key)
+    )
+    app.include_router(registry.router(home.catalogue))
+    app.include_router(asyncapi.router(home.catalogue))
+    app.include_router(documentation.router())

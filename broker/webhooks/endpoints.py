@@ -12,7 +12,7 @@ in nothing is told. A webhook that ended has no seal any more: nobody brings it 
 
 import base64
 import hmac
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from hashlib import sha256
@@ -107,7 +107,7 @@ class Webhooks:
     """The only writer of the webhooks but for what `telling` notes; inside the caller's transaction."""
 
     def __init__(
-        self, recorder: Recorder, signer: RowSigner, entropy: Entropy, outbound: Outbound, secret: bytes
+        self, recorder: Recorder, signer: RowSigner, entropy: Entropy, outbound: Outbound, secret: Callable[[], bytes]
     ) -> None:
         self._recorder = recorder
         self._signer = signer
@@ -231,13 +231,13 @@ class Webhooks:
 
     def challenge(self, of: bytes, message: bytes) -> str:
         """What an endpoint has to echo to this message: nobody knows it before the message came."""
-        made = hmac.digest(self._secret, b"unefois/webhook-challenge/v1\x00" + of + message, sha256)
+        made = hmac.digest(self._secret(), b"unefois/webhook-challenge/v1\x00" + of + message, sha256)
         return base64.urlsafe_b64encode(made).decode().rstrip("=")
 
     def _made(self, of: bytes, version: int, prefix: bytes) -> str:
         """A key from the broker's secret: no crash leaves a key that is half there."""
         told = b"unefois/webhook-key/v1\x00" + of + version.to_bytes(4, "big") + prefix
-        return (prefix + base64.b64encode(hmac.digest(self._secret, told, sha256))).decode()
+        return (prefix + base64.b64encode(hmac.digest(self._secret(), told, sha256))).decode()
 
     def _unproven(self, at: Instant) -> dict[str, Any]:
         """A challenge, due at once."""

@@ -19,7 +19,7 @@ from broker.observability import observe
 from broker.settings.choices import load
 from broker.settings.home_file import write_settings
 from broker.setup.bootstrap import create_home
-from broker.setup.wiring import open_home
+from broker.setup.opening import open_home
 from tests.announced import announce
 from tests.bad_input.door import Door
 from tests.bad_input.person import Person

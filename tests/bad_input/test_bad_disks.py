@@ -14,7 +14,7 @@ import pytest_asyncio
 from sqlalchemy import text
 
 from broker.settings.choices import load
-from broker.setup.wiring import open_home
+from broker.setup.opening import open_home
 from broker.store import dialects
 from broker.store.engine import Store
 from schemas.errors import Unavailable

@@ -18,7 +18,7 @@ from typing import Any
 from broker.access.credentials import Scope
 from broker.cli.session import collect_less
 from broker.settings.choices import load
-from broker.setup.wiring import open_home
+from broker.setup.opening import open_home
 from schemas.names import Instant, PartyId
 from tests.bench import fleet
 from tests.bench.figures import Figure, cost, percentile, show
@@ -154,20 +154,25 @@ def pulled(served: Fleet, address: str, found: Mapping[PartyId, str], count: int
     return cost("pull of 100 deliveries, p50", "ms", p50, 30, 1000 * BATCH * floor.gate)
 
 
+def role(name: str, port: int) -> list[str]:
+    """The command of a process that answers."""
+    return [sys.executable, "-m", "broker", "serve", "--role", name, "--listen", f"127.0.0.1:{port}"]
+
+
 async def run(count: int, told: Mapping[str, Any]) -> list[Figure]:
     """Every figure of the API."""
     unlimited = {"requests_per_minute": 0, "address_requests_per_minute": 0}
     async with fleet.fleet(count, {**told, **unlimited}) as (served, floor):
         found = await tokens(served)
-        port, beside = free_port(), free_port()
-        command = [sys.executable, "-m", "broker", "serve", "--role", "api", "--listen", f"127.0.0.1:{port}"]
+        port, gate, beside = free_port(), free_port(), free_port()
         with (
-            serving(command, served.environment, port) as address,
+            serving(role("api", port), served.environment, port) as address,
+            serving(role("gate", gate), served.environment, gate) as releasing,
             serving([sys.executable, "-c", BARE, str(beside)], served.environment, beside) as bare,
         ):
             figures = small(served, address, found[served.parties[0]], bare)
             figures.append(published(served, address, found[PORTAL], count))
-            figures.append(pulled(served, address, found, count, floor))
+            figures.append(pulled(served, releasing, found, count, floor))
     return figures
 
 

@@ -23,7 +23,7 @@ from sqlalchemy import make_url, text
 
 from broker.settings.choices import Settings, load
 from broker.setup.bootstrap import create_home
-from broker.setup.wiring import open_home
+from broker.setup.opening import open_home
 from broker.store.engine import Transaction
 from schemas.names import PartyId
 from tests.bench.figures import Figure, cost, percentile, rate
@@ -290,7 +290,7 @@ def recovery(served: Fleet, first: int) -> list[Figure]:
 async def run(count: int, told: Mapping[str, Any]) -> list[Figure]:
     """Every figure of one mode."""
     async with fleet(3 * count + IDLE + REVOKED + 8 * PARTITIONS, told) as (served, floor):
-        for role in (*["router"] * ROUTERS, "ledger"):
+        for role in (*["router"] * ROUTERS, "ledger", "upkeep"):
             served.serve(role)
         figures = throughput(served, floor, count)
         per_second = figures[0].value

@@ -22,7 +22,7 @@ from sqlalchemy import text
 from broker.cli.session import collect_less
 from broker.settings.choices import load
 from broker.setup.bootstrap import create_home
-from broker.setup.wiring import open_home
+from broker.setup.opening import open_home
 from broker.store.engine import Store, Transaction
 from tests.bench import fleet
 from tests.bench.fleet import unhurried

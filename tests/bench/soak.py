@@ -130,7 +130,7 @@ async def run(minutes: int, rate: int, told: Mapping[str, Any]) -> bool:
         file, _ = served.made(0, seconds * rate)
         texts = [base64.urlsafe_b64encode(each).rstrip(b"=").decode() for each in envelopes_in(file.read_bytes())]
         found, port = await tokens(served), free_port()
-        command = [sys.executable, "-m", "broker", "serve", "--role", "api", "--listen", f"127.0.0.1:{port}"]
+        command = [sys.executable, "-m", "broker", "serve", "--role", "all", "--listen", f"127.0.0.1:{port}"]
         api = subprocess.Popen(
             command, cwd=ROOT, env=served.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )

@@ -188,7 +188,7 @@ def memory() -> Figure:
         "from pathlib import Path\n"
         "from broker.settings.choices import load\n"
         "from broker.setup.bootstrap import create_home\n"
-        "from broker.setup.wiring import open_home\n"
+        "from broker.setup.opening import open_home\n"
         "async def main():\n"
         "    with tempfile.TemporaryDirectory() as folder:\n"
         "        settings = load(home=Path(folder) / 'home')\n"

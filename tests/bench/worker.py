@@ -21,7 +21,8 @@ from typing import Any
 from broker.cli.session import collect_less
 from broker.flow.hosted import HostedInbox
 from broker.settings.choices import load
-from broker.setup.wiring import Home, open_home
+from broker.setup.opening import open_home
+from broker.setup.wiring import Home
 from broker.web.agencies.waiting import Waiting
 from connectors.contract import Applied, Pulled
 from schemas.names import PartyId

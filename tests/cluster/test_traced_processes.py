@@ -11,7 +11,7 @@ from pathlib import Path
 
 from broker.settings.choices import load
 from broker.setup.bootstrap import create_home
-from broker.setup.wiring import open_home
+from broker.setup.opening import open_home
 from tests.program import FIELDS, elise_in, host, move_in
 from tests.program import Program as InProcess
 from tests.world import Clock, World, populate

@@ -21,7 +21,7 @@ from broker.log.kafka import KafkaLog
 from broker.log.kafka_cluster import Cluster, fault_of
 from broker.ports import RECORD_BYTES, Outgoing
 from broker.settings.choices import load
-from broker.setup.wiring import open_log
+from broker.setup.opening import open_log
 from broker.store.engine import Store
 from schemas.errors import Fault, Refused, Unavailable
 from tests.services import shared

@@ -10,7 +10,8 @@ from sqlalchemy import text
 from broker.log.kafka_cluster import Cluster
 from broker.setup import preflight
 from broker.setup.bootstrap import move_log
-from broker.setup.wiring import assemble, open_log
+from broker.setup.opening import open_log
+from broker.setup.wiring import Home
 from broker.store.engine import Store
 from schemas.errors import Refused
 from tests.world import MOVED, YANN, settings, world
@@ -45,7 +46,7 @@ async def test_a_home_goes_on_where_its_log_went(tmp_path: Path, kafka: str, mon
                 "clock": here.clock,
                 "entropy": home.entropy,
             }
-            moved = assemble(there, store=store, log=log, **parts)
+            moved = Home(there, store=store, log=log, **parts)
             await preflight.check_log(moved)
             assert 2 == await log.first("declarations", 0)
             assert 1 == await moved.router.route()

@@ -11,7 +11,8 @@ import pytest_asyncio
 from sqlalchemy import event, literal_column, make_url, select, text
 
 from broker.setup import preflight
-from broker.setup.wiring import assemble, open_log
+from broker.setup.opening import open_log
+from broker.setup.wiring import Home
 from broker.store.dialects import Postgres
 from broker.store.engine import Store
 from broker.store.wake_signal import WakeSignal
@@ -59,7 +60,7 @@ async def test_many_homes_share_four_connections_and_everybody_is_served_once(po
     async with world(tmp_path, database_url=pooled_url) as here:
         was = here.home
         async with Store.open(pooled_url) as store, open_log(was.settings, store, was.clock) as log:
-            home = assemble(
+            home = Home(
                 was.settings,
                 store=store,
                 log=log,

@@ -19,7 +19,7 @@ from broker.log.kafka_admin import Admin
 from broker.log.kafka_cluster import Cluster
 from broker.log.pinning import CLUSTER
 from broker.setup import preflight
-from broker.setup.wiring import cluster_of
+from broker.setup.opening import cluster_of
 from broker.store.tables import meta
 from broker.topics import plan as topic_plan
 from broker.topics.plan import shape_of

@@ -12,7 +12,8 @@ from sqlalchemy import Integer, column, func, make_url, select, table, text
 
 from broker.settings.choices import load
 from broker.setup import parts
-from broker.setup.wiring import assemble, open_log
+from broker.setup.opening import open_log
+from broker.setup.wiring import Home
 from broker.store import migrate
 from broker.store.engine import Store, Transaction
 from broker.store.tables import meta
@@ -146,7 +147,7 @@ async def test_what_could_not_be_routed_for_a_lock_is_routed_once_when_it_is_fre
         was = here.home
         await here.give(CAF, MOVED, FAMILY, ["subject"])
         async with Store.open(direct, SHORT) as store, open_log(was.settings, store, was.clock) as log:
-            home = assemble(
+            home = Home(
                 was.settings,
                 store=store,
                 log=log,

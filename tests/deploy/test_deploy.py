@@ -11,9 +11,11 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from broker.runtime.serving import Role
+from broker.ports import KeyKind
 from broker.settings.choices import Settings
 from broker.settings.sources import PREFIX, SECRETS
+from broker.setup.roles import Role, secrets_of
+from broker.web.agencies import app as agencies
 from tests.services.processes import free_port
 
 ROOT: Final = Path(__file__).parents[2]
@@ -57,6 +59,27 @@ def test_the_api_believes_the_gateway_that_the_proxys_connections_come_from() ->
 
     assert f"${{UNEFOIS_TRUSTED_PROXIES:-{outside['gateway']}}}" == told["UNEFOIS_TRUSTED_PROXIES"]
     assert ["127.0.0.1:8470:8470"] == SERVICES["api"]["ports"]
+    assert told == SERVICES["gate"]["environment"]
+
+
+@pytest.mark.parametrize("role", [role for role in Role if role is not Role.ALL])
+def test_no_process_sees_the_folder_of_another_roles_keys(role: Role) -> None:
+    hidden = {f"/var/lib/unefois/keys/{kind.value}" for kind in KeyKind if kind not in secrets_of(role)}
+
+    assert {"/tmp", *hidden} == set(SERVICES[role.value]["tmpfs"])
+
+
+def test_the_proxy_sends_to_the_gate_what_the_gate_answers_and_nothing_else() -> None:
+    text = (DEPLOY / "nginx/unefois.conf").read_text()
+    rules = re.findall(r"location (= )?(/v1\S+) \{ proxy_pass http://unefois_gate; \}", text)
+
+    def gated(path: str) -> bool:
+        return any(path == where if exact else path.startswith(where) for exact, where in rules)
+
+    for routes in agencies.ROUTES:
+        for one in routes.routes:
+            path = f"{agencies.PREFIX}{one.path}"  # type: ignore[attr-defined]
+            assert (routes in agencies.RELEASING) == gated(path), path
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -84,9 +107,9 @@ def test_no_secret_is_written_into_the_file() -> None:
             assert ("PASS" not in name and "URL" not in name) or str(value).startswith("/run/secrets/")
 
 
-def test_only_the_api_is_reached_from_outside_and_from_the_machine_itself_only() -> None:
-    assert ["api"] == [name for name, told in SERVICES.items() if "ports" in told]
-    assert all(port.startswith("127.0.0.1:") for port in SERVICES["api"]["ports"])
+def test_only_what_answers_is_reached_from_outside_and_from_the_machine_itself_only() -> None:
+    assert ["api", "gate"] == [name for name, told in SERVICES.items() if "ports" in told]
+    assert all(port.startswith("127.0.0.1:") for name in ("api", "gate") for port in SERVICES[name]["ports"])
     assert COMPOSE["networks"]["inside"] == {"internal": True}
 
 
@@ -214,3 +237,21 @@ def test_promtool_understands_alerts_and_scraping() -> None:
             [promtool, "check", check, DEPLOY / "prometheus" / file], capture_output=True, text=True, check=False
         )
         assert 0 == done.returncode, done.stdout + done.stderr
+
+
+def test_the_page_tells_which_keys_a_role_has() -> None:
+    page = (ROOT / "docs/operate.md").read_text().partition("### Which keys a role has")[2].partition("### ")[0]
+    rows = re.findall(r"^\| (\S+|every one) \|([^|]*)\|([^|]*)\|$", page, re.MULTILINE)
+    told = {role.strip("`"): (_words(folders), _words(files)) for role, folders, files in rows if "-" not in role}
+    folders, files = told.pop("every one")
+
+    assert {role.value for role in Role} - {"all"} == set(told)
+    for name, (more, alone) in told.items():
+        secrets = secrets_of(Role(name))
+        assert {kind.value for kind in secrets} == folders | more, name
+        limited = {f"{kind.value}/{each}" for kind, names in secrets.items() for each in names or ()}
+        assert limited == files | alone, name
+
+
+def _words(cell: str) -> set[str]:
+    return set(re.findall(r"`([^`]+)`", cell))

@@ -11,7 +11,7 @@ from broker.services.restoring import Restored, restore
 from broker.services.succeeding import Succeeded, succeed
 from broker.settings.choices import Settings
 from broker.setup.bootstrap import create_home
-from broker.setup.wiring import open_home, open_unchecked
+from broker.setup.opening import open_home, open_unchecked
 from schemas.hpke import Suite
 from tests.world import Clock, World, populate, settings
 

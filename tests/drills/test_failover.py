@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 from sqlalchemy import make_url
 
-from broker.setup.wiring import catch_up
+from broker.setup.opening import catch_up
 from consent.grant import Status
 from schemas.errors import Corrupt
 from tests.drills.homes import Place

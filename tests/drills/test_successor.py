@@ -12,12 +12,12 @@ import pytest
 from sqlalchemy import delete, insert, update
 
 from broker.ended import LEDGER, Ending
+from broker.keys.pair import Pair
 from broker.ledger.highwater import ROLLED_BACK
 from broker.observability import crashpoints
 from broker.services import succeeding
 from broker.services.backups import backup
 from broker.services.proofs import audit_home, prove, show
-from broker.setup.wiring import ledger_key
 from broker.store.tables import ledger_entries, meta
 from broker.transparency.audits import audit_folder, files_in
 from broker.transparency.export import export
@@ -387,7 +387,7 @@ async def test_a_succession_that_the_database_tells_otherwise_is_found(place: Pl
     (old,) = (await place.succeed(NEXT)).follows
     mine = meta.c.name == "followed.1"
     async with place.opened() as here:
-        key = ledger_key(here.home.keys)
+        key = Pair.ledger(here.home.keys).private
         true = checkpoint.sign(old.tree, key)
         others = {
             "nothing": (None, 2, "following.absent"),

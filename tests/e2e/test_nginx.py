@@ -1,5 +1,6 @@
-"""A real nginx with our configuration before `unefois serve --role api`, a process: a token that is bound to a client's
-certificate is good through it with that certificate alone, and what a client says of its certificate ends at the proxy.
+"""A real nginx with our configuration before `unefois serve --role api` and `--role gate`, two processes: a token that
+is bound to a client's certificate is good through it with that certificate alone, and what a client says of its
+certificate ends at the proxy.
 """
 
 import os
@@ -14,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from signal import SIGTERM
 from types import SimpleNamespace
-from typing import Any, Final
+from typing import IO, Any, Final
 from urllib.parse import quote, urlencode
 
 import httpx2
@@ -69,11 +70,11 @@ def _built(subject: x509.Name, key: ec.EllipticCurvePrivateKey, basic: x509.Basi
 class Front:
     """The proxy: its address, the broker behind it, and clients with or without a certificate."""
 
-    def __init__(self, folder: Path, home: Path, port: int, behind: int, authority: Authority) -> None:
+    def __init__(self, folder: Path, home: Path, port: int, gate: int, authority: Authority) -> None:
         self.folder = folder
         self.home = home
         self.port = port
-        self.behind = f"http://127.0.0.1:{behind}"
+        self.gate = f"http://127.0.0.1:{gate}"
         self.first, self.second = (authority.issue(folder, name) for name in ("caf", "other"))
         self.stranger = Authority().issue(folder, "stranger")
 
@@ -101,9 +102,12 @@ class Front:
         return answer.status_code, str(told.get("code", ""))
 
 
-def configuration(folder: Path, port: int, behind: int, tls: Path) -> str:
+def configuration(folder: Path, port: int, behind: int, gate: int, tls: Path) -> str:
     """Ours, as it is deployed, but for addresses and files."""
     text = OURS.read_text()
+    before, named, after = text.partition("upstream unefois_gate {")
+    assert named
+    text = before + named + after.replace("server 127.0.0.1:8470;", f"server 127.0.0.1:{gate};", 1)
     for told, here in (
         ("listen 443 ssl", f"listen 127.0.0.1:{port} ssl"),
         ("server 127.0.0.1:8470;", f"server 127.0.0.1:{behind};"),
@@ -137,33 +141,40 @@ def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
 
 def _running(program: str, folder: Path, home: Path) -> Iterator[Front]:
     tls, _ = certificates.make(folder)
-    authority, port, behind = Authority(), free_port(), free_port()
+    authority, port, behind, gate = Authority(), free_port(), free_port(), free_port()
     (folder / "administrations-ca.pem").write_bytes(authority.certificate.public_bytes(Encoding.PEM))
     file, log = folder / "nginx.conf", folder / "error.log"
-    file.write_text(configuration(folder, port, behind, tls))
+    file.write_text(configuration(folder, port, behind, gate, tls))
     _unefois(home, "init", "--address", "1 rue d'Essai", "--contact", "u@unefois.example")
     about = ("--address", "1 rue d'Essai", "--contact", "caf@unefois.example", "--retention", "two years")
     _unefois(home, "party", "add", CAF, "--name", "CAF", "--sector", "family", "--suite", "none", *about)
-    serve = [sys.executable, "-m", "broker", "serve", "--role", "api", "--listen", f"127.0.0.1:{behind}"]
     with (
         (home / "serve.log").open("w") as told,
-        subprocess.Popen(bound_to_parent(serve), cwd=ROOT, env=_environment(home), stdout=told, stderr=told) as broker,
+        _serving("api", behind, home, told) as api,
+        _serving("gate", gate, home, told) as releasing,
     ):
         try:
             try:
-                wait_for(lambda: listens(behind), broker, 60, str(home / "serve.log"))
+                wait_for(lambda: listens(behind), api, 60, str(home / "serve.log"))
+                wait_for(lambda: listens(gate), releasing, 60, str(home / "serve.log"))
             except Absent as ours:  # a broker that does not start is no nginx that is not there
                 pytest.fail(str(ours), pytrace=False)
             command = bound_to_parent([program, "-p", str(folder), "-c", str(file), "-e", str(log)])
             with subprocess.Popen(command) as server:
                 try:
                     wait_for(lambda: listens(port), server, 20, str(log))
-                    yield Front(folder, home, port, behind, authority)
+                    yield Front(folder, home, port, gate, authority)
                 finally:
                     end(server, SIGTERM)
         finally:
-            end(broker, SIGTERM)
-    assert 0 == broker.returncode, (home / "serve.log").read_text()
+            end(api, SIGTERM)
+            end(releasing, SIGTERM)
+    assert (0, 0) == (api.returncode, releasing.returncode), (home / "serve.log").read_text()
+
+
+def _serving(role: str, port: int, home: Path, told: IO[str]) -> "subprocess.Popen[bytes]":
+    serve = [sys.executable, "-m", "broker", "serve", "--role", role, "--listen", f"127.0.0.1:{port}"]
+    return subprocess.Popen(bound_to_parent(serve), cwd=ROOT, env=_environment(home), stdout=told, stderr=told)
 
 
 def _environment(home: Path) -> dict[str, str]:
@@ -213,7 +224,7 @@ def test_what_a_client_says_of_its_certificate_ends_at_the_proxy(front: Front, c
         assert told.split()[1] in {b"400", b"401"}
         assert b'"waiting"' not in told
     straight = httpx2.get(
-        f"{front.behind}/v1/status", headers={"authorization": f"Bearer {token}", "client-cert": stolen}
+        f"{front.gate}/v1/status", headers={"authorization": f"Bearer {token}", "client-cert": stolen}
     )
     assert 200 == straight.status_code  # so it is the proxy that refused it, and only the proxy may reach this port
 

@@ -36,7 +36,7 @@ from broker.services import disclosing, restoring, succeeding, viewing
 from broker.services.backups import MANIFEST, backup
 from broker.setup import log_move, preflight
 from broker.setup.bootstrap import create_home
-from broker.setup.wiring import open_home
+from broker.setup.opening import open_home
 from broker.store import move as relocation
 from broker.store.access_tables import webhook_attempts, webhook_notices, webhooks
 from broker.store.engine import Store

@@ -16,7 +16,7 @@ import pytest
 import broker
 from broker.observability import crashpoints
 from broker.observability.crashpoints import marked
-from broker.setup.wiring import open_unchecked
+from broker.setup.opening import open_unchecked
 from schemas.facts import FactKind
 from tests.faults import day
 from tests.faults.day import AFTER, NEW, STEPS, opened, rows, run, summary

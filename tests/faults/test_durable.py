@@ -15,7 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.settings.choices import load
 from broker.setup.bootstrap import create_home
-from broker.setup.wiring import Home, open_home
+from broker.setup.opening import open_home
+from broker.setup.wiring import Home
 from broker.store.dialects import CONNECTIONS, dialect_of
 
 pytestmark = pytest.mark.asyncio

@@ -17,7 +17,7 @@ from sqlalchemy import make_url, select
 from broker.runtime.stats import take
 from broker.settings.choices import Settings, load
 from broker.setup.bootstrap import create_home
-from broker.setup.wiring import open_home
+from broker.setup.opening import open_home
 from broker.store.tables import declarations, deliveries
 from schemas.facts import FactKind
 from schemas.hpke import Suite

@@ -15,7 +15,7 @@ from broker.flow import router as routers
 from broker.flow.router import Router
 from broker.settings.choices import load
 from broker.setup import parts
-from broker.setup.wiring import open_home
+from broker.setup.opening import open_home
 from broker.store.waits import Waits
 from schemas.errors import Fault
 

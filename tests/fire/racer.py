@@ -25,7 +25,7 @@ from typing import Any, Final
 from broker.flow.deliveries import Delivery
 from broker.flow.deliveries import load as load_deliveries
 from broker.settings.choices import load
-from broker.setup.wiring import open_home
+from broker.setup.opening import open_home
 from broker.store.tables import deliveries
 from schemas.names import DeliveryId, GrantId, Reason
 from tests.faults.races import naive

@@ -20,7 +20,7 @@ from tests.services.databases import Databases
 from tests.world import World
 
 pytestmark = pytest.mark.asyncio
-ROLES = ("router", "router", "connectors", "ledger")
+ROLES = ("router", "router", "connectors", "ledger", "upkeep")
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from tests.services.databases import Databases
 from tests.services.three import Three
 
 pytestmark = pytest.mark.asyncio
-ROLES = ("router", "router", "connectors", "ledger")
+ROLES = ("router", "router", "connectors", "ledger", "upkeep")
 
 
 @pytest_asyncio.fixture

@@ -24,7 +24,7 @@ from tests.services.databases import Databases
 from tests.services.processes import free_port
 
 pytestmark = pytest.mark.asyncio
-ROLES = ("router", "router", "connectors", "ledger")
+ROLES = ("router", "router", "connectors", "ledger", "upkeep")
 
 
 @asynccontextmanager

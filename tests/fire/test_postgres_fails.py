@@ -18,7 +18,7 @@ from tests.services.postgres import Server
 from tests.services.processes import free_port
 
 pytestmark = pytest.mark.asyncio
-ROLES = ("router", "router", "connectors", "ledger")
+ROLES = ("router", "router", "connectors", "ledger", "upkeep")
 
 
 @pytest.fixture

@@ -59,7 +59,7 @@ async def test_an_owner_that_stood_still_past_its_lease_writes_nothing_with_the_
                     assert zombie.stdout is not None
                     _, status = os.waitpid(zombie.pid, os.WUNTRACED)
                     assert os.WIFSTOPPED(status)
-                    running = [town.serve(role) for role in ("router", "connectors", "ledger")]
+                    running = [town.serve(role) for role in ("router", "connectors", "ledger", "upkeep")]
                     async with town.opened() as here:
                         await town.settled(here)
                         zombie.send_signal(signal.SIGCONT)

@@ -76,7 +76,9 @@ async def test_nodes_that_are_killed_under_the_relay_and_the_intake_cost_no_deli
         for topic in TOPICS:
             await nodes.cluster().make_topic(prefix + topic, 1, 3)
         nodes.whole(*(prefix + topic for topic in TOPICS))
-        running = [town.serve(role) for role in ("router", "connectors", "ledger", "intake", "relay", "relay")]
+        running = [
+            town.serve(role) for role in ("router", "connectors", "ledger", "upkeep", "intake", "relay", "relay")
+        ]
         told = {"ca_file": nodes.ca_file, "prefix": prefix}
         where = Kafka(",".join(nodes.bootstrap), "sasl_ssl", "admin", nodes.passwords["admin"], **told)
         async with town.opened() as here, served(town, here, nodes.cluster(), where) as topical:

@@ -28,7 +28,7 @@ from broker.runtime.hosting import FOLDER
 from broker.runtime.stats import take
 from broker.settings.choices import Settings, load
 from broker.setup.bootstrap import create_home
-from broker.setup.wiring import open_home
+from broker.setup.opening import open_home
 from broker.store.tables import dead_letters, declarations, deliveries
 from schemas.facts import FactKind
 from schemas.names import DeclarationId, PartyId, SubjectRef

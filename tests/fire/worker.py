@@ -19,7 +19,7 @@ from broker.runtime.hosting import Hosted
 from broker.runtime.turns import Turn, turn
 from broker.settings.choices import load
 from broker.setup.bootstrap import create_home
-from broker.setup.wiring import open_unchecked
+from broker.setup.opening import open_unchecked
 from broker.topics.served import dead
 from connectors.contract import Applied
 from connectors.kafka import ENDED

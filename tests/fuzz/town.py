@@ -21,7 +21,7 @@ from broker.access.credentials import Scope
 from broker.ledger.sequencer import newest_checkpoint
 from broker.settings.choices import Settings, load
 from broker.setup.bootstrap import create_home
-from broker.setup.wiring import open_home
+from broker.setup.opening import open_home
 from broker.shapes import uuid_of
 from broker.transparency import witness
 from broker.web.common.bodies import b64u

@@ -17,7 +17,7 @@ from sqlalchemy import make_url
 
 from broker.settings.choices import Settings
 from broker.setup.bootstrap import create_home
-from broker.setup.wiring import open_home
+from broker.setup.opening import open_home
 from consent.policy import Subscription
 from schemas.errors import Corrupt, Refused, Unavailable
 from schemas.names import EventType, PartyId

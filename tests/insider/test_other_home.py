@@ -9,7 +9,7 @@ import pytest
 
 from broker.settings.choices import load
 from broker.setup.bootstrap import create_home
-from broker.setup.wiring import open_home
+from broker.setup.opening import open_home
 from tests.announced import announce
 from tests.insider.open import KEYS_GONE, LET_IN
 from tests.insider.watch import settle

@@ -10,7 +10,8 @@ import pytest
 
 from broker.endings.memory import MemoryEndings
 from broker.flow.arrived import Accepted
-from broker.setup.wiring import assemble, open_log
+from broker.setup.opening import open_log
+from broker.setup.wiring import Home
 from broker.store.engine import Store
 from connectors.contract import Rejected
 from schemas.names import Reason
@@ -117,7 +118,7 @@ async def test_an_old_copy_with_todays_keys_opens_nothing_after_a_rotation(watch
 
     home = here.home
     async with Store.open(f"sqlite+aiosqlite:///{copy}") as store, open_log(home.settings, store, here.clock) as log:
-        machine = assemble(
+        machine = Home(
             home.settings,
             store=store,
             log=log,

@@ -12,7 +12,7 @@ from typing import Any, NoReturn, TypeVar
 
 import pytest
 
-from broker.setup.wiring import Home, assemble
+from broker.setup.wiring import Home
 from broker.transparency.audits import audit_folder
 from broker.transparency.export import export
 from connectors.contract import Pulled
@@ -140,7 +140,7 @@ def _opens(pulled: Pulled, key: SealingKey) -> list[ReleasedDelivery] | None:
 
 def anew(home: Home) -> Home:
     """The same home in another process."""
-    return assemble(
+    return Home(
         home.settings,
         store=home.store,
         log=home.log,

@@ -24,7 +24,7 @@ from schemas.facts import FactKind, Facts
 from schemas.names import Instant, PartyId
 from schemas.signing import Algorithm, PrivateKey
 from tests.served import served
-from tests.signed import MACS, ours
+from tests.signed import MACS, ours, pair_of
 from tests.witnesses import unwitnessed
 
 pytestmark = pytest.mark.asyncio
@@ -48,7 +48,7 @@ async def test_a_go_program_proves_every_entry_of_a_served_log(readlog: Readlog,
             said=Said(),
             first_origin=None,
             origin="example.org/ledger",
-            key=KEY,
+            key=pair_of(KEY),
             window_ms=1000,
             clock=lambda: Instant(1),
             entropy=os.urandom,

@@ -26,11 +26,12 @@ READERS = {
     "the composition, which hands clock and chance to the others": [
         *(
             "broker/setup/wiring.py",
+            "broker/setup/opening.py",
             "broker/setup/bootstrap.py",
             "broker/observability/observe.py",
             "broker/cli/demo/stage.py",
         ),
-        *("broker/settings/choices.py", "broker/settings/forms.py", "broker/cli/keys.py"),
+        *("broker/settings/choices.py", "broker/settings/forms.py", "broker/services/keeping.py"),
         *(
             "broker/setup/preflight.py",
             "broker/services/restoring.py",

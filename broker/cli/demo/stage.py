@@ -1,7 +1,7 @@
 """The stage: a home of its own in a temporary folder, six administrations with their own systems, and a book of claims.
 
 Refuses: to touch any other home: whatever the environment names as database or key folder, this one brings its own.
-Keeps: the broker runs as it would anywhere, opened by `wiring`, with agencies found as YAML files by `hosting`.
+Keeps: the broker runs as it would anywhere, opened by `opening`, with agencies found as YAML files by `hosting`.
 
     <root>/home/              the broker: database, keys, agencies/*.yaml
     <root>/nantes/town.db     a table; so too rennes/ and tax/
@@ -33,8 +33,9 @@ from broker.runtime.hosting import Hosted
 from broker.settings.choices import Settings, load
 from broker.settings.home_file import Setting, write_settings
 from broker.setup import bootstrap as founding
-from broker.setup import wiring
-from broker.setup.wiring import Home, system_clock
+from broker.setup import opening
+from broker.setup.opening import system_clock
+from broker.setup.wiring import Home
 from broker.store.move import copy
 from connectors.runner import RunReport
 from schemas.hpke import Suite
@@ -126,7 +127,7 @@ async def set_up(
     webhook_key = f"whsk_{b64encode(secrets.token_bytes(32)).decode()}"
     doorbell = Doorbell(public_key_of(webhook_key), system_clock)
     try:
-        async with wiring.open_home(chosen) as home:
+        async with opening.open_home(chosen) as home:
             await _enrol(home, words)
             agencies = root / "home" / "agencies"
             _write_agencies(root, agencies, doorbell.url, webhook_key)

@@ -21,8 +21,9 @@ from broker.lab.sandbox.clock import MovedClock
 from broker.lab.sandbox.playground import SOURCE, Playground, Wanted
 from broker.settings.choices import Settings, load
 from broker.setup import bootstrap as founding
-from broker.setup import wiring
-from broker.setup.wiring import Home, system_clock
+from broker.setup import opening
+from broker.setup.opening import system_clock
+from broker.setup.wiring import Home
 from schemas.errors import Refused
 from schemas.hpke import Suite
 from schemas.names import EventType, Instant, PartyId
@@ -46,7 +47,7 @@ async def opened(folder: Path, wanted: Wanted, listen: str, aged_ms: int = 0) ->
     clock = MovedClock(system_clock)
     clock.set(-aged_ms)
     await founding.create_home(chosen, clock)
-    async with wiring.open_home(chosen, clock, events=news.events()) as home:
+    async with opening.open_home(chosen, clock, events=news.events()) as home:
         await enrol(home, wanted)
         clock.set(0)
         yield Playground(home, clock, wanted)

@@ -14,7 +14,8 @@ from pathlib import Path
 from broker.lab.sandbox import control, opening
 from broker.lab.sandbox.playground import Playground, Wanted
 from broker.observability import observe
-from broker.runtime.serving import Role, Serving
+from broker.runtime.serving import Serving
+from broker.setup.roles import Role
 from broker.web import app as web
 from broker.web import server
 from schemas.errors import Refused

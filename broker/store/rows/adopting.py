@@ -57,7 +57,8 @@ async def adopt(store: Store, keys: KeyStore, entries: Iterable[Facts]) -> Adopt
     """
     if not pending(keys):
         return Adopted(0, ())
-    signer = RowSigner(make_private(keys), RowVerifier(None))
+    private = make_private(keys)
+    signer = RowSigner(lambda: private, RowVerifier(None))
     mark("rows.key-made")
     # Crash here: a key that nothing is signed with yet; the next call uses it.
     said = told(entries, keys.names(KeyKind.CONSENT_EPOCH))

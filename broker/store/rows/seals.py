@@ -12,7 +12,8 @@ Source: RFC 8032 (Ed25519).
     seal   u8 format | Ed25519 signature of `layouts.canonical`, 64 bytes
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 from hashlib import sha256
 from typing import Any, Final, Protocol
 
@@ -119,11 +120,17 @@ class RowVerifier:
 
 
 class RowSigner:
-    """Writes rows that count, inside the caller's transaction. `seed`: 32 secret bytes; None: nothing can be signed."""
+    """Writes rows that count, inside the caller's transaction."""
 
-    def __init__(self, seed: bytes | None, verifier: RowVerifier) -> None:
+    def __init__(self, seed: Callable[[], bytes | None], verifier: RowVerifier) -> None:
+        """`seed`: asked when a row is signed, for 32 secret bytes; None: nothing can be signed."""
         self.verifier = verifier
-        self._key = None if seed is None else Ed25519PrivateKey.from_private_bytes(seed)
+        self._seed = seed
+
+    @cached_property
+    def _key(self) -> Ed25519PrivateKey | None:
+        seed = self._seed()
+        return None if seed is None else Ed25519PrivateKey.from_private_bytes(seed)
 
     def sealed(self, table: str, row: Mapping[str, Any], version: int = 1) -> dict[str, Any]:
         """The row with its version and its seal. Raises Refused `rows.not-signed` where the home has no key yet."""
@@ -173,9 +180,11 @@ class RowSigner:
 
 
 def signer_of(keys: KeyStore, verifier: RowVerifier) -> RowSigner:
-    """The signer of a home; one that signs nothing where its rows were not adopted yet (`verifier_of`)."""
+    """The signer of a home; one that signs nothing where its rows were not adopted yet (`verifier_of`), or where the
+    role of this process has no such key (`keys.not-of-role`).
+    """
     ready = NAME in keys.names(KeyKind.ROWS_PUBLIC)
-    return RowSigner(keys.read(KeyKind.ROWS, NAME) if ready else None, verifier)
+    return RowSigner(lambda: keys.read(KeyKind.ROWS, NAME) if ready else None, verifier)
 
 
 def verifier_of(keys: KeyStore) -> RowVerifier:

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from fastapi import FastAPI, Response
 
+from broker.setup.roles import Role
 from broker.setup.wiring import Home
 from broker.web.agencies import hooks, publishing, reading, receiving, succeeding, tokens
 from broker.web.agencies.described import document
@@ -20,6 +21,8 @@ from broker.web.agencies.waiting import Waiting
 PREFIX: Final = "/v1"
 OAUTH: Final = "/oauth2"
 ROUTES: Final = (publishing.routes, receiving.routes, reading.routes, hooks.routes, succeeding.routes)
+RELEASING: Final = (receiving.routes,)
+"""Those behind which values are released: a process that has the gate's keys answers them, and nothing else."""
 BODIES: Final[Mapping[str, int]] = {
     f"{PREFIX}/declarations": 1_048_576,
     f"{PREFIX}/declarations:batch": 8 * 1_048_576,
@@ -27,12 +30,15 @@ BODIES: Final[Mapping[str, int]] = {
 """Bytes of the bodies that may weigh more than the others."""
 
 
-def mount(app: FastAPI, home: Home, waiting: Waiting | None = None) -> None:
-    """Serve the API below `/v1` of this app, and the token endpoint beside it."""
+def mount(app: FastAPI, home: Home, waiting: Waiting | None = None, role: Role = Role.ALL) -> None:
+    """Serve what a role answers of the API, below `/v1` of this app, and the token endpoint beside it."""
     app.state.home = home
     app.state.waiting = waiting or Waiting()
     for routes in ROUTES:
-        app.include_router(routes, prefix=PREFIX)
+        if role in {Role.ALL, Role.GATE if routes in RELEASING else Role.API}:
+            app.include_router(routes, prefix=PREFIX)
+    if role not in {Role.ALL, Role.API}:
+        return
     app.include_router(tokens.routes, prefix=OAUTH)
     for prefix, described in ((PREFIX, describe), (OAUTH, describe_oauth)):
         app.add_api_route(f"{prefix}/openapi.json", _telling(described), include_in_schema=False)

@@ -193,6 +193,9 @@ def _gauges(figures: Stats) -> Iterator[Metric]:
         if soon:
             ends.add_metric([what.value], min(soon) / 1000)
     yield ends
+    if figures.unknown_keys is not None:
+        told = "Epoch keys that the database does not know; where there are some to look at."
+        yield GaugeMetricFamily("unefois_unknown_keys", told, figures.unknown_keys)
     for name, told, figure in (
         ("unefois_undelivered_age_seconds", "Of the oldest delivery on its way; 0: none.", _s(figures.undelivered_age)),
         ("unefois_dead_letters", "Dead letters that nobody replayed yet.", figures.letters),
@@ -210,7 +213,6 @@ def _gauges(figures: Stats) -> Iterator[Metric]:
         ),
         ("unefois_webhooks_disabled", "Webhooks that were given up.", figures.webhooks_disabled),
         ("unefois_routers", "Router processes that were heard of lately.", figures.routers),
-        ("unefois_unknown_keys", "Epoch keys that the database does not know.", figures.unknown_keys),
         ("unefois_clock_ahead_seconds", "Of the last instant known; below 0: behind.", figures.clock_ahead / 1000),
         ("unefois_clock_believed", "1 when this process's clock is near that instant.", int(figures.clock_believed)),
     ):

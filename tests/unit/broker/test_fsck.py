@@ -28,7 +28,8 @@ from broker.keys.memory import MemoryKeys
 from broker.maintenance.checks import sizes
 from broker.maintenance.checks.finding import Finding
 from broker.ports import KeyKind
-from broker.setup.wiring import assemble, open_log
+from broker.setup.opening import open_log
+from broker.setup.wiring import Home
 from broker.store.engine import Store
 from broker.store.tables import (
     deliveries,
@@ -194,7 +195,7 @@ async def reopened(folder: Path, kept: Kept) -> AsyncIterator[World]:
     Path(make_url(chosen.database_url).database or "").write_bytes(kept.database)
     async with Store.open(chosen.database_url) as store, open_log(chosen, store, clock) as log:
         parts = {"store": store, "log": log, "keys": keys, "endings": MemoryEndings()}
-        home = assemble(chosen, **parts, clock=clock, entropy=Entropy(b"again"))
+        home = Home(chosen, **parts, clock=clock, entropy=Entropy(b"again"))
         yield World(home, clock, folder)
 
 

@@ -19,7 +19,7 @@ from broker.services.proofs import audit_home
 from broker.services.restoring import restore
 from broker.services.succeeding import succeed
 from broker.settings.choices import load
-from broker.setup.wiring import open_home
+from broker.setup.opening import open_home
 from broker.store.tables import declarations, submissions, withholdings
 from broker.transparency.audits import audit_folder, files_in, grown
 from broker.web.app import build

@@ -12,6 +12,7 @@ from broker.keys.memory import MemoryKeys
 from broker.people.identity import OPAQUE, REFERENCE, Identity, make_secrets
 from broker.people.pivot import PivotIdentity, canonical
 from broker.ports import KeyKind
+from broker.setup.roles import check_secrets
 from schemas.errors import Corrupt, Fault, Refused
 from schemas.names import Instant, PartyId, SubjectRef
 
@@ -127,14 +128,14 @@ def test_an_unknown_version_of_pseudonyms_is_missing(identity: Identity) -> None
 
 
 def test_without_its_secrets_nothing_starts() -> None:
-    assert "keys.missing" == code_of(lambda: Identity(MemoryKeys(), counted()))
+    assert "keys.missing" == code_of(lambda: check_secrets(MemoryKeys()))
 
 
 def test_a_secret_of_another_length_stops_everything(keys: MemoryKeys) -> None:
     keys.destroy(KeyKind.IDENTITY, REFERENCE)
     keys.write(KeyKind.IDENTITY, REFERENCE, bytes(31))
     with pytest.raises(Corrupt) as raised:
-        Identity(keys, counted())
+        check_secrets(keys)
     assert "identity.secret" == raised.value.code
 
 

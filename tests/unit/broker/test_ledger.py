@@ -23,7 +23,7 @@ from schemas.facts import FactKind, Facts, subject_commitment
 from schemas.names import Instant, LeafHash, PartyId
 from schemas.note import Note
 from schemas.signing import Algorithm, PrivateKey
-from tests.signed import ours
+from tests.signed import ours, pair_of
 from tests.world import CAF, FAMILY, MOVED, VOICE, World, world
 
 pytestmark = pytest.mark.asyncio
@@ -149,8 +149,7 @@ async def test_any_number_of_sequencers_give_each_entry_one_place(here: World, m
     monkeypatch.setattr(ledgers, "BATCH", 3)
     await add(here, map(entry, range(40)))
     home = here.home
-    key = PrivateKey.from_raw(Algorithm.ED25519, home.ledger._key.to_raw())
-    others = [another(here, key) for _ in range(3)]
+    others = [another(here, home.ledger._key.private) for _ in range(3)]
 
     counts = await asyncio.gather(*(one.sequence_unfinished() for one in (home.ledger, *others)))
 
@@ -167,7 +166,7 @@ def another(here: World, key: PrivateKey) -> Ledger:
         said=Said(),
         origin=home.settings.ledger_origin,
         first_origin=None,
-        key=key,
+        key=pair_of(key),
         window_ms=home.settings.ledger_window_seconds * 1000,
         clock=home.clock,
         entropy=home.entropy,

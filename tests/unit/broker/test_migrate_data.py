@@ -14,7 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from broker.endings.memory import MemoryEndings
 from broker.keys.memory import MemoryKeys
 from broker.ports import KeyKind, KeyStore
-from broker.setup.wiring import assemble, open_log
+from broker.setup.opening import open_log
+from broker.setup.wiring import Home
 from broker.store import migrate
 from broker.store.dialects import dialect_of
 from broker.store.engine import Store
@@ -146,7 +147,7 @@ async def test_a_home_of_an_earlier_version_is_upgraded_whole_and_works_on(
         keys = of_before(was.keys)
         assert () == (await sign_rows(keys, store)).unsigned
         assert await _all(f"sqlite+aiosqlite:///{old.file}", there) == await _all(empty_url, there)
-        home = assemble(
+        home = Home(
             chosen, store=store, log=log, keys=keys, endings=MemoryEndings(), clock=was.clock, entropy=was.entropy
         )
         here = World(home, old.made.clock, tmp_path, old.made.subscriptions)

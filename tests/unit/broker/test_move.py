@@ -10,7 +10,7 @@ from sqlalchemy import func, insert, select
 
 from broker.settings.choices import Settings
 from broker.setup.bootstrap import create_home
-from broker.setup.wiring import open_home
+from broker.setup.opening import open_home
 from broker.store import move as relocation
 from broker.store import tables
 from broker.store.engine import Store, Transaction

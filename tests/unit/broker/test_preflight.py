@@ -11,7 +11,7 @@ from sqlalchemy import make_url
 from broker.settings.choices import Settings, load
 from broker.setup import preflight
 from broker.setup.bootstrap import create_home
-from broker.setup.wiring import open_home
+from broker.setup.opening import open_home
 from broker.store.server import NAMES, server_settings
 from schemas.errors import Refused, Unavailable
 from tests.services.databases import Databases, plain

@@ -14,9 +14,10 @@ from broker.runtime import serving as servings
 from broker.runtime import turns
 from broker.runtime.hosting import Hosted
 from broker.runtime.membership import PartitionMembership, living
-from broker.runtime.serving import Role, Serving
+from broker.runtime.serving import Serving
 from broker.runtime.turns import Turn
 from broker.setup import preflight
+from broker.setup.roles import Role
 from broker.store.wake_signal import DECLARED, declared_in
 from schemas import topics
 from schemas.errors import Corrupt, Refused, Unavailable
@@ -116,7 +117,7 @@ async def test_what_has_a_pace_is_not_begun_again_before_however_often_it_is_wok
 
     monkeypatch.setattr(turns, "keep", keep)
     monkeypatch.setattr(turns, "sequence", sequence)
-    running = Running(here, Role.LEDGER)
+    running = Running(here, Role.ALL)
 
     await running.run(lambda _: running.total("sequenced") == 9)
 

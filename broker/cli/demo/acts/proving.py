@@ -24,7 +24,7 @@ from broker.cli.demo.stage import Stage
 from broker.ledger.sequencer import newest_checkpoint
 from broker.maintenance.checks.finding import Finding
 from broker.services import proofs
-from broker.setup import wiring
+from broker.setup import opening
 from broker.transparency import export
 from schemas.facts import FactKind
 from schemas.note import Note
@@ -196,5 +196,5 @@ async def _copy(stage: Stage) -> Path:
 async def _fsck_of(stage: Stage, database: Path) -> Sequence[Finding]:
     """What fsck finds when the broker is opened on another database, with its own keys."""
     chosen = stage.settings.model_copy(update={"database_url": f"sqlite+aiosqlite:///{database}"})
-    async with wiring.open_home(chosen) as home:
+    async with opening.open_home(chosen) as home:
         return await home.fsck.check()

@@ -14,7 +14,7 @@ from schemas.errors import Refused
 from schemas.facts import FactKind
 from schemas.names import Instant, PartyId
 from tests.signed import resign, signer
-from tests.world import CAF, CPAM, DAY, World
+from tests.world import CAF, CPAM, DAY, World, with_parts
 
 pytestmark = pytest.mark.asyncio
 
@@ -136,7 +136,7 @@ async def test_no_token_without_scopes_without_an_end_or_for_a_stranger(here: Wo
 async def test_where_tokens_are_forbidden_none_is_issued_and_none_is_taken(here: World) -> None:
     issued = await issue(here)
     strict = Credentials(here.home.recorder, signer(), here.home.entropy, allowed=False)
-    forbidding = replace(here.home, credentials=strict)
+    forbidding = with_parts(here.home, credentials=strict)
     with pytest.raises(Refused) as raised:
         await issue(replace(here, home=forbidding))
     assert "credentials.forbidden" == raised.value.code

@@ -13,6 +13,9 @@ from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
 from broker.access.credentials import Credential, Scope
 from broker.access.oauth import OAuth
+from broker.keys.memory import MemoryKeys
+from broker.keys.pair import Pair
+from broker.ports import KeyKind
 from broker.store.rows.seals import signer_of
 from schemas.errors import Refused
 from schemas.facts import FactKind
@@ -261,9 +264,15 @@ async def test_a_token_of_another_broker_kind_or_key_is_none(here: World) -> Non
     client, home = await pinned(here), here.home
     good = await client.redeem()
     claims = json.loads(base64.urlsafe_b64decode(f"{good.split('.')[1]}=="))
-    key = home.oauth._key
+    key, kept = home.oauth._signing, MemoryKeys()
+    kept.write(KeyKind.IDENTITY, "access", bytes(32))
     other = OAuth(
-        home.recorder, signer_of(home.keys, home.rows), home.entropy, home.endings, broker=home.party, seed=bytes(32)
+        home.recorder,
+        signer_of(home.keys, home.rows),
+        home.entropy,
+        home.endings,
+        broker=home.party,
+        key=Pair.access(kept),
     )
 
     def signed(header: dict[str, Any], key: Any = key, **changes: Any) -> str:
@@ -271,7 +280,7 @@ async def test_a_token_of_another_broker_kind_or_key_is_none(here: World) -> Non
         return jwt.encode(told, claims | changes, key, algorithms=[told["alg"]])
 
     for name, token in {
-        "another key": signed({}, other._key),
+        "another key": signed({}, other._signing),
         "a client's": client.assertion(),
         "no type": signed({"typ": "JWT"}),
         "audience": signed({}, aud=CAF),

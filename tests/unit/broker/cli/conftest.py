@@ -9,7 +9,7 @@ import pytest
 
 from broker.settings.choices import load
 from broker.setup.bootstrap import create_home
-from broker.setup.wiring import open_home
+from broker.setup.opening import open_home
 from tests.announced import announce
 from tests.program import Program, elise_in, move_in
 from tests.world import Clock, World, populate

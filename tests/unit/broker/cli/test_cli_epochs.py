@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from broker.settings.choices import load
-from broker.setup.wiring import open_home
+from broker.setup.opening import open_home
 from tests.program import Program, grant_and_declare
 from tests.signed import resign
 

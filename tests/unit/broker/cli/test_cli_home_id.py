@@ -18,7 +18,7 @@ from broker.settings.check import check
 from broker.settings.choices import load
 from broker.setup import preflight
 from broker.setup.bootstrap import create_home
-from broker.setup.wiring import open_home
+from broker.setup.opening import open_home
 from broker.store import migrate
 from broker.store.access_tables import webhooks
 from schemas.errors import Refused

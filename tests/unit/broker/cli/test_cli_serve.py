@@ -15,8 +15,8 @@ import pytest
 
 from broker.cli import frame, serve
 from broker.observability import observe
-from broker.runtime.serving import Role
 from broker.runtime.turns import Turn
+from broker.setup.roles import Role
 from tests.program import FIELDS, Program, grant_and_declare
 
 ROOT = Path(__file__).parents[4]

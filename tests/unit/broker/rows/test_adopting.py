@@ -11,7 +11,8 @@ from sqlalchemy import insert, select, update
 from broker.access.credentials import Scope
 from broker.keys.memory import MemoryKeys
 from broker.ports import KeyKind
-from broker.setup.wiring import assemble, open_log
+from broker.setup.opening import open_log
+from broker.setup.wiring import Home
 from broker.store import access_tables, tables
 from broker.store.engine import Store
 from broker.store.rows import adopting, seals
@@ -155,7 +156,7 @@ async def test_a_home_of_before_is_signed_and_works_on(tmp_path: Path, home_sett
             counted = sum([len((await tx.execute(select(table))).all()) for table in SEALED])
         assert counted - 1 == done.signed  # a webhook that ended needs none
         async with open_log(chosen, home.store, home.clock) as log:
-            again = assemble(
+            again = Home(
                 chosen,
                 store=home.store,
                 log=log,
@@ -241,7 +242,7 @@ async def test_a_home_of_before_is_not_opened(tmp_path: Path) -> None:
         chosen = settings(tmp_path)
         async with Store.open(chosen.database_url) as store, open_log(chosen, store, here.clock) as log:
             parts = {"clock": here.clock, "entropy": secrets.token_bytes}
-            home = assemble(chosen, store=store, log=log, keys=keys, endings=here.home.endings, **parts)
+            home = Home(chosen, store=store, log=log, keys=keys, endings=here.home.endings, **parts)
             async with store.read() as tx:
                 with pytest.raises(Corrupt, match="no-broker"):
                     await home.lookup.directory(tx)

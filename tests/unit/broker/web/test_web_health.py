@@ -13,7 +13,8 @@ from prometheus_client import Counter, Histogram
 from broker.access.credentials import Scope
 from broker.log.sql import SqlLog
 from broker.observability import measures, observe
-from broker.runtime.serving import Role, Serving
+from broker.runtime.serving import Serving
+from broker.setup.roles import Role
 from broker.store import migrate
 from broker.web.app import build
 from broker.web.public import health

@@ -24,7 +24,7 @@ from schemas import merkle
 from schemas.names import Instant
 from schemas.signing import Algorithm, PrivateKey
 from tests.sealed import sealed
-from tests.signed import MACS, ours
+from tests.signed import MACS, ours, pair_of
 from tests.witnesses import unwitnessed
 from tests.world import Entropy
 
@@ -46,7 +46,7 @@ class Log:
             said=Said(),
             first_origin=None,
             origin=ORIGIN,
-            key=KEY,
+            key=pair_of(KEY),
             window_ms=1,
             clock=lambda: Instant(1),
             entropy=entropy,

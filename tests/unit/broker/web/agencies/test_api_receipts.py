@@ -1,7 +1,6 @@
 """Receipts over HTTP: each for whom it is about, with the signatures of witnesses where there are some."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ from schemas.facts import FactKind
 from schemas.note import KeyType, VerifierKey
 from tests.unit.broker.web.agencies.calls import Caller, Served
 from tests.witnesses import key_of, witnessed
-from tests.world import CAF, CPAM, FAMILY, HEALTH, MOVED, PORTAL
+from tests.world import CAF, CPAM, FAMILY, HEALTH, MOVED, PORTAL, with_parts
 
 pytestmark = pytest.mark.asyncio
 
@@ -81,7 +80,7 @@ async def test_a_receipt_has_the_checkpoint_that_a_quorum_cosigned_where_that_re
     await here.home.ledger.sequence_unfinished()
     log = here.home.ledger.verifier_key
     with witnessed(tmp_path / "w", here, 3, quorum=2) as cosigning:
-        served.app.state.home = replace(here.home, cosigning=cosigning)
+        served.app.state.home = with_parts(here.home, cosigning=cosigning)
         before = (await portal.asks("GET", where)).text
         await cosigning.step()
         text = (await portal.asks("GET", where)).text

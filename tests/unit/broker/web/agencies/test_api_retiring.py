@@ -9,7 +9,7 @@ from broker.web.common.bodies import b64u
 from schemas.catalogue import RETIREMENTS, Retirement
 from schemas.names import Instant
 from tests.unit.broker.web.agencies.calls import Served
-from tests.world import BANK, CAF, HEALTH, MOVED, PORTAL
+from tests.world import BANK, CAF, HEALTH, MOVED, PORTAL, with_parts
 
 pytestmark = pytest.mark.asyncio
 HEADERS = ("deprecation", "sunset", "link")
@@ -18,7 +18,7 @@ HEADERS = ("deprecation", "sunset", "link")
 async def test_whoever_uses_it_is_told_each_time(served: Served) -> None:
     home = served.here.home
     gone = Retirement(Instant(1_688_169_599_000), Instant(1_719_791_999_000), BANK)
-    served.app.state.home = replace(home, catalogue=replace(home.catalogue, retirements={MOVED: gone}))
+    served.app.state.home = with_parts(home, catalogue=replace(home.catalogue, retirements={MOVED: gone}))
     after = home.catalogue.by_type(BANK).schema.id.hex()
     expected = ("@1688169599", "Sun, 30 Jun 2024 23:59:59 GMT", f'</v1/schemas/{after}>; rel="successor-version"')
     caf, portal = await served.caller(CAF), await served.caller(PORTAL)

@@ -1,0 +1,65 @@
+"""Declarations: who would get what, handing one in, and how far it got.
+
+Refuses: to choose between two sources (`broker.services.publishers`); a declaration that is not `whose`.
+Keeps: nothing of its own; `broker.flow.desk` explains and declares, `broker.flow.tracking` follows.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from broker.flow.arrived import Accepted
+from broker.flow.desk import DryRun
+from broker.flow.tracking import Track
+from broker.services.publishers import publisher_of
+from broker.setup.wiring import Home
+from schemas.catalogue import EventSchema
+from schemas.names import DeclarationId, EventType, PartyId, SubjectRef
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """Who would declare, what each subscription would get, the names of the parties, and the event type."""
+
+    source: PartyId
+    dry: DryRun
+    names: Mapping[PartyId, str]
+    event: EventSchema
+
+
+async def explain(home: Home, event_type: EventType, record: Mapping[str, Any], source: PartyId | None) -> Explained:
+    """Who would get what, and who nothing and why. Nothing is sent and nothing is written.
+
+    Raises Refused: `publishers.*`, `desk.*`, `identity.*`, and what the record's type refuses.
+    """
+    who = await publisher_of(home, event_type, source)
+    dry = await home.desk.explain(who, event_type, record)
+    async with home.store.read() as tx:
+        names = {one.id: one.name for one in await home.lookup.parties(tx)}
+    return Explained(who, dry, names, home.catalogue.by_type(event_type))
+
+
+async def declare(
+    home: Home,
+    event_type: EventType,
+    record: Mapping[str, Any],
+    source: PartyId | None,
+    *,
+    corrects: DeclarationId | None = None,
+    declaration_id: DeclarationId | None = None,
+) -> tuple[PartyId, Accepted]:
+    """Sign, seal and hand in. Returns who declared, and what the intake answered. Durable once it returns.
+
+    Raises Refused as `explain`, and `intake.*`. Raises Unavailable.
+    """
+    who = await publisher_of(home, event_type, source)
+    accepted = await home.desk.declare(who, event_type, record, corrects=corrects, declaration_id=declaration_id)
+    return who, accepted
+
+
+async def track(home: Home, declaration: DeclarationId, *, whose: SubjectRef | None = None) -> Track:
+    """How far a declaration got with everybody. `whose`: the citizen who asks; None: an operator.
+
+    Raises Refused `tracking.unknown`.
+    """
+    return await home.tracking.track(declaration, whose)

@@ -1,0 +1,115 @@
+"""Parties: an operator registers administrations, renews and ends their keys, gives and ends their rights.
+
+Refuses: what `broker.directory` refuses; a right that runs already.
+Keeps: one call is one transaction; what it answers was read after that one was committed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from broker.directory.parties import Enrolment
+from broker.directory.reading import Party, PartyKind
+from broker.setup.wiring import Home
+from schemas.directory import Directory
+from schemas.errors import Refused
+from schemas.hpke import Suite
+from schemas.names import EventType, Instant, Kid, PartyId
+from schemas.signing import Algorithm
+
+DAY_MS: Final = 86_400_000
+
+OwnKey = tuple[Algorithm | Suite, bytes]
+"""The kind of a public key, and its raw bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """A party, the directory that lists its keys and rights, and the ids of the keys that are held here."""
+
+    party: Party
+    directory: Directory
+    held: frozenset[str]
+
+
+async def enrol(
+    home: Home,
+    party: PartyId,
+    *,
+    name: str,
+    sector: str,
+    kind: PartyKind,
+    address: str,
+    contact: str,
+    retention: str,
+    policy: int,
+    suite: Suite | None,
+    publishes: Sequence[EventType] = (),
+    keys: Sequence[OwnKey] = (),
+) -> Registered:
+    """A new party. With `keys`, its own public ones, none is made here. Raises Refused: `directory.*`, `parties.*`."""
+    who = Party(party, name, sector, kind, address, contact, retention, home.clock())
+    await home.parties.enrol(Enrolment(who, policy, suite, tuple(publishes), tuple(keys)))
+    return await one(home, party)
+
+
+async def every(home: Home) -> list[Registered]:
+    """Every party, in the order of registration."""
+    async with home.store.read() as tx:
+        directory = await home.lookup.directory(tx)
+        held = home.parties.held()
+        return [Registered(party, directory, held) for party in await home.lookup.parties(tx)]
+
+
+async def one(home: Home, party: PartyId) -> Registered:
+    """One party. Raises Refused `directory.unknown-party`."""
+    async with home.store.read() as tx:
+        directory = await home.lookup.directory(tx)
+        return Registered(await home.lookup.party(tx, party), directory, home.parties.held())
+
+
+async def rotate(home: Home, party: PartyId, overlap_days: int | None = None) -> list[Kid]:
+    """New keys of the same kinds for a party whose keys are held here; the old ones stay good for `overlap_days`, else
+    for the setting `key_overlap_days`. Raises Refused: `parties.*`, `directory.*`.
+    """
+    days = home.settings.key_overlap_days if overlap_days is None else overlap_days
+    return list(await home.parties.rotate(party, days * DAY_MS))
+
+
+async def add_key(home: Home, party: PartyId, key: OwnKey) -> Kid:
+    """List a public key that a party made itself. Raises Refused: `directory.*`, `registrar.*`."""
+    kind, public = key
+    at = home.clock()
+    async with home.store.begin() as tx:
+        await home.lookup.party(tx, party)
+        return await home.registrar.add_key(tx, party, kind=kind, public=public, at=at)
+
+
+async def revoke_key(home: Home, kid: Kid, since: Instant | None = None) -> None:
+    """Trust a key no more, from `since` on; None: from now on. Raises Refused `registrar.*`."""
+    async with home.store.begin() as tx:
+        await home.registrar.revoke_key(tx, kid, home.clock, since)
+
+
+async def allow(home: Home, party: PartyId, event_type: EventType) -> Registered:
+    """Let a party declare events of a type from now on. Raises Refused `registrar.right-exists`."""
+    async with home.store.begin() as tx:
+        at = home.clock()
+        if event_type in await home.registrar.running(tx, party, at):
+            raise Refused("registrar.right-exists", "/event_type", party=party, event_type=event_type)
+        await home.registrar.allow_publishing(tx, party, event_type, at)
+    return await one(home, party)
+
+
+async def forbid(home: Home, party: PartyId, event_type: EventType | None = None) -> list[EventType]:
+    """Accept nothing more of a type from a party, or of any type. Returns the types. Raises Refused `registrar.*`."""
+    async with home.store.begin() as tx:
+        return await home.registrar.forbid(tx, party, event_type, home.clock)
+
+
+async def demand(home: Home, party: PartyId, policy: int, since: Instant | None = None) -> tuple[list[Kid], Registered]:
+    """Which signatures a party's declarations need from `since` on; None: from now on. Returns the keys that were made
+    here for it, and the party. Raises Refused: `parties.*`, `registrar.*`.
+    """
+    made = await home.parties.demand(party, policy, since)
+    return list(made), await one(home, party)

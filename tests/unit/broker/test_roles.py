@@ -1,0 +1,225 @@
+"""Roles: each process does its part with the secrets of its role, and reaches no other."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from broker.access.credentials import Scope
+from broker.keys.restricted import RestrictedKeys
+from broker.ports import KeyKind, KeyStore
+from broker.runtime import turns
+from broker.runtime.hosting import run_hosted, tell_hosted
+from broker.runtime.serving import Serving
+from broker.setup.roles import Role, check_secrets, hand_out, secrets_of
+from broker.setup.wiring import Home
+from broker.store import migrate
+from broker.web.app import build
+from schemas.errors import Refused
+from schemas.facts import FactKind
+from tests.two_agencies import count, two_agencies
+from tests.unit.broker.web.agencies.calls import Caller
+from tests.world import CAF, DAY, ELISE, FAMILY, MOVED, PORTAL, RENNES, TOWN, World
+
+OF_EVERYBODY = {"home", "rows-public", "endings", "rows/mac", "opening", "salts"}
+"""Whose home it is, public halves, what has ended; and what it takes to write a row and an entry that count."""
+RELEASING = {"gate", "consent-epoch", "pseudonym", "signing"}
+REACHED: Mapping[Role, set[str]] = {
+    Role.ROUTER: {"consent-epoch"},
+    Role.LEDGER: {"ledger"},
+    Role.UPKEEP: {"rows/1", "gate", "consent-epoch"},
+    Role.GATE: RELEASING,
+    Role.CONNECTORS: {*RELEASING, "sealing"},
+    Role.NOTIFY: {"identity/webhooks"},
+    Role.RELAY: set(),
+    Role.INTAKE: {"signing", "identity/token"},
+    Role.API: {
+        *("rows/1", "signing"),
+        *("identity/reference", "identity/token", "identity/access", "identity/webhooks"),
+    },
+}
+"""What each role can read beside that."""
+
+
+class Watched(KeyStore):
+    """The key store of a home, and what somebody did with it."""
+
+    def __init__(self, keys: KeyStore) -> None:
+        self._keys = keys
+        self.reached: set[str] = set()
+
+    def _reach(self, kind: KeyKind, name: str) -> None:
+        by_name = kind in {KeyKind.ROWS, KeyKind.IDENTITY}
+        self.reached.add(f"{kind.value}/{name}" if by_name else kind.value)
+
+    def _read(self, kind: KeyKind, name: str) -> bytes:
+        self._reach(kind, name)
+        return self._keys.read(kind, name)
+
+    def _names(self, kind: KeyKind) -> tuple[str, ...]:
+        return self._keys.names(kind)
+
+    def _write(self, kind: KeyKind, name: str, secret: bytes) -> None:
+        self._reach(kind, name)
+        self._keys.write(kind, name, secret)
+
+    def _destroy(self, kind: KeyKind, name: str) -> None:
+        self._reach(kind, name)
+        self._keys.destroy(kind, name)
+
+
+class Town:
+    """One home, and a process for each role, which share its database, its log and its clock."""
+
+    def __init__(self, here: World) -> None:
+        hand_out(here.home.keys)
+        self.here = here
+        self.watched = {role: Watched(here.home.keys) for role in Role}
+
+    def process(self, role: Role) -> Home:
+        """A process of a role, as `serve --role` opens one."""
+        whole = self.here.home
+        home = Home(
+            whole.settings,
+            store=whole.store,
+            log=whole.log,
+            keys=RestrictedKeys(self.watched[role], role.value, secrets_of(role)),
+            endings=whole.endings,
+            clock=whole.clock,
+            entropy=whole.entropy,
+        )
+        check_secrets(home.keys)
+        return home
+
+    @asynccontextmanager
+    async def answering(self, role: Role) -> AsyncIterator[httpx2.AsyncClient]:
+        """What such a process answers over HTTP."""
+        home = self.process(role)
+        serving = Serving(home, role, (), asyncio.Event(), lambda *_: None)
+        serving._seen.set()
+        transport = httpx2.ASGITransport(build(home, serving))
+        async with httpx2.AsyncClient(transport=transport, base_url="http://broker.example") as client:
+            yield client
+
+    async def token(self, *scopes: Scope, party: Any) -> str:
+        home, at = self.here.home, self.here.clock()
+        async with home.store.begin() as tx:
+            return (await home.credentials.issue(tx, party, scopes, expires_at=at + 400 * DAY, at=at)).token
+
+
+@pytest.fixture
+def town(here: World, monkeypatch: pytest.MonkeyPatch) -> Town:
+    async def current(_: object) -> None:
+        return
+
+    monkeypatch.setattr(migrate, "check", current)  # the world's tables are made without a revision
+    return Town(here)
+
+
+def test_a_role_reaches_these_secrets_and_no_other() -> None:
+    told = {
+        role: {
+            told
+            for kind, names in secrets_of(role).items()
+            for told in ([kind.value] if names is None else [f"{kind.value}/{name}" for name in names])
+        }
+        for role in Role
+        if role is not Role.ALL
+    }
+    told[Role.API] = told[Role.API] - {"identity"} | {
+        f"identity/{name}" for name in ("reference", "token", "access", "webhooks")
+    }
+
+    assert {role: OF_EVERYBODY | more for role, more in REACHED.items()} == told
+    assert set(KeyKind) == set(secrets_of(Role.ALL))
+
+
+@pytest.mark.asyncio
+async def test_a_declaration_goes_its_way_through_processes_each_of_which_has_only_its_own_secrets(
+    town: Town, tmp_path: Path
+) -> None:
+    here = town.here
+    hosted = two_agencies(tmp_path)
+    await here.give(CAF, MOVED, FAMILY, ["subject", "new_address"])
+    await here.give(RENNES, MOVED, TOWN, ["subject"])
+    source, recipient = [await town.token(*Scope, party=party) for party in (PORTAL, CAF)]
+
+    async with town.answering(Role.API) as client:
+        portal = Caller(client, source)
+        await portal.told("POST", "/v1/subjects:resolve", {"subject": ELISE})
+        envelope = await here.home.desk.envelope(PORTAL, MOVED, here.moved())
+        kind = {"content_type": "application/avro"}
+        accepted = await portal.asks("POST", "/v1/declarations", envelope, **kind)
+        assert 202 == accepted.status_code, accepted.text
+        await portal.told("GET", accepted.headers["location"])
+        await Caller(client, recipient).told("GET", "/v1/directory")
+        hook = {"url": "https://caf.example/hook"}
+        assert 201 == (await Caller(client, recipient).asks("POST", "/v1/webhooks", hook)).status_code
+    other = await here.home.desk.envelope(PORTAL, MOVED, here.moved())
+    (taken_in,) = await town.process(Role.INTAKE).intake.take_all([other], PORTAL)
+    assert not isinstance(taken_in, Refused)
+    assert 2 == await town.process(Role.ROUTER).router.route()
+    async with town.answering(Role.GATE) as client:
+        caf = Caller(client, recipient)
+        (taken,) = (await caf.told("POST", "/v1/deliveries:pull", {"max": 10}))["deliveries"]
+        await caf.told("POST", "/v1/deliveries:release", {"deliveries": [taken["id"]]})
+        ends = {"acknowledgements": [{"delivery": taken["id"], "outcome": "applied"}]}
+        assert [True] == [one["ok"] for one in (await caf.told("POST", "/v1/deliveries:ack", ends))["results"]]
+        await caf.told("GET", "/v1/status")
+    for one in hosted:
+        await run_hosted(town.process(Role.CONNECTORS), one)
+        await tell_hosted(town.process(Role.NOTIFY), one)
+    await turns.tell_webhooks(town.process(Role.NOTIFY), turns.Turn())
+    await turns.mail(town.process(Role.NOTIFY), turns.Turn())
+    await town.process(Role.RELAY).relay.relay(CAF)
+    await turns.sequence_unfinished(town.process(Role.LEDGER), turns.Turn())
+    here.clock.pass_(200 * DAY)
+    kept = turns.Turn()
+    await turns.keep(town.process(Role.UPKEEP), kept)
+    await here.step()
+
+    assert (1, 1) == (count(tmp_path, "caf"), count(tmp_path, "rennes"))
+    assert 3 == len(await here.told(FactKind.RELEASED))
+    assert kept.epochs > 0
+    for role, watched in town.watched.items():
+        reached = REACHED.get(role, set())
+        assert reached <= watched.reached <= OF_EVERYBODY | reached, role
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("role", [role for role in Role if role is not Role.ALL])
+async def test_each_answers_its_own_addresses_and_its_health(town: Town, role: Role) -> None:
+    reader = await town.token(*Scope, party=CAF)
+    async with town.answering(role) as client:
+        caf = Caller(client, reader)
+        pull = (await caf.asks("POST", "/v1/deliveries:pull", {"max": 1})).status_code
+        directory = (await caf.asks("GET", "/v1/directory")).status_code
+        checkpoint = (await caf.asks("GET", "/log/vkey")).status_code
+        ready, metrics = await client.get("/health/ready"), await client.get("/metrics")
+
+    assert (200 if role is Role.GATE else 404) == pull
+    assert (200 if role is Role.API else 404) == directory == checkpoint
+    assert 200 == ready.status_code
+    assert "\nunefois_up 1.0\n" in metrics.text
+    assert (role in {Role.UPKEEP, Role.GATE, Role.CONNECTORS}) == ("unefois_unknown_keys" in metrics.text)
+
+
+def test_what_is_no_secret_of_the_role_is_refused_and_never_looks_as_if_it_were_not_there(town: Town) -> None:
+    keys = town.process(Role.ROUTER).keys
+    (name,) = town.here.home.keys.names(KeyKind.GATE)
+
+    for act in (
+        lambda: keys.names(KeyKind.GATE),
+        lambda: keys.read(KeyKind.GATE, name),
+        lambda: keys.write(KeyKind.GATE, "another", b"secret"),
+        lambda: keys.destroy(KeyKind.GATE, name),
+        lambda: keys.read(KeyKind.IDENTITY, "reference"),
+    ):
+        with pytest.raises(Refused) as refused:
+            act()
+        assert ("keys.not-of-role", "router") == (refused.value.code, refused.value.details["role"])
+    assert (name,) == town.here.home.keys.names(KeyKind.GATE)
