@@ -48,6 +48,11 @@ class EventType(_Text):
     code = "name.event-type"
 
 
+def event_name(word: str) -> str:
+    """The full name of an event type: `address.changed` is short for `fr.unefois.address.changed.v1`."""
+    return word if word.count(".") != 1 else f"fr.unefois.{word}.v1"
+
+
 class Purpose(_Text):
     """A purpose's identifier, listed in `consent.purposes`: `family-benefits`."""
 

@@ -38,7 +38,7 @@ _WORDS_TOO = frozenset("°№+")
 _EMOJI_MARKS = frozenset("\u20dd\u20de\u20df\u20e0\u20e2\u20e3\u20e4\ufe0e\ufe0f")
 """Marks that make a picture of a letter or digit: enclosing ones, and the choice of an emoji's shape."""
 
-_PAST = frozenset({"birthdate", "death_date", "drawn_up_on", "date"})
+PAST = frozenset({"birthdate", "death_date", "drawn_up_on", "date"})
 """Dates of facts, by their names in our schemas; an `effective_date` or a `from_date` may be planned."""
 _EAST_MS = 14 * 3_600_000
 """Where the day begins first, UTC+14: a child born there is born."""
@@ -138,7 +138,7 @@ def _check_past(kind: Type, value: Any, pointer: str, today: str) -> None:
     if kind.kind is Kind.RECORD and value is not None:
         for each in kind.fields:
             told, place = value[each.name], f"{pointer}/{each.name}"
-            if each.name in _PAST and isinstance(told, str) and told > today[: len(told)]:
+            if each.name in PAST and isinstance(told, str) and told > today[: len(told)]:
                 raise Refused("values.future", place)
             _check_past(each.type, told, place, today)
     elif kind.kind is Kind.ARRAY and value is not None:
