@@ -305,7 +305,7 @@ def _status_of(fault: Refused) -> int:
 
 def _problem(fault: Refused) -> httpx2.Response:
     status = _status_of(fault)
-    return httpx2.Response(status, json=problem(fault, fault.pointer, status), headers={"Content-Type": KIND})
+    return httpx2.Response(status, json=problem(fault, status), headers={"Content-Type": KIND})
 
 
 def _object(body: bytes) -> Json:

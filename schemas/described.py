@@ -91,7 +91,7 @@ def _type(kind: Type, path: str) -> Json:
     return {
         "type": kind.logical.value if kind.logical is not None else kind.kind.value,
         "format": named,
-        "pattern": PATTERNS.get(named) if text else None,
+        "pattern": PATTERNS.get(str(named)),
         "min_length": 1 if text else None,
         "max_length": told.get("maxLength", MAX_LENGTH) if weighed else None,
         "minimum": told.get("minimum", -_INT) if number else None,
