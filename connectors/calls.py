@@ -14,12 +14,11 @@ from typing import Any, Final, Generic, TypeVar
 
 from connectors import problems
 from connectors.contract import Applied, Outcome, Pulled, WithheldDelivery
-from connectors.plain import uuid_text
 from schemas.directory import Directory
 from schemas.errors import Refused
 from schemas.intake_receipt import IntakeReceipt, verify
 from schemas.locked import LockedDelivery
-from schemas.names import DeclarationId, DeliveryId, Reason, SchemaId
+from schemas.names import DeclarationId, DeliveryId, Reason, SchemaId, uuid_text
 from schemas.note import VerifierKey
 from schemas.retry_after import LONGEST_MS
 

@@ -29,12 +29,11 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from connectors.outbox import Item
-from connectors.plain import uuid_text
 from connectors.problems import KIND, language_of, problem, translated
 from connectors.source_desk import SourceDesk
 from schemas.errors import Fault, Refused, Unavailable
 from schemas.messages import Language
-from schemas.names import DeclarationId
+from schemas.names import DeclarationId, uuid_text
 
 BODY_BYTES: Final = 256 * 1024
 _KEY: Final = re.compile(r"[!-~]{1,128}")

@@ -15,10 +15,9 @@ from typing import Any, Self, TypeVar
 
 from unefois_agency.connectors.cells import text_of
 from unefois_agency.connectors.contract import Applied, Ground, Retry, Row, Settings, checked
-from unefois_agency.connectors.plain import uuid_text
 from unefois_agency.schemas.delivery import VerifiedDelivery
 from unefois_agency.schemas.errors import Refused
-from unefois_agency.schemas.names import DeclarationId, DeliveryId, ManifestDigest, PartyId
+from unefois_agency.schemas.names import DeclarationId, DeliveryId, ManifestDigest, PartyId, uuid_text
 
 T = TypeVar("T")
 COLUMNS = ("citizen", "name", "street", "town", "from_day", "mail")

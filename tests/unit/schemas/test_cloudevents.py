@@ -45,6 +45,11 @@ STRUCTURED, DOCUMENT = to_http_structured(DECLARED)
 MEMBERS: dict[str, Any] = json.loads(DOCUMENT)
 
 
+def test_ids_are_uuids() -> None:
+    assert "0190d3a4-7b6c-7e8f-9a0b-1c2d3e4f5061" == DECLARED.id
+    assert "cdcdcdcd-cdcd-cdcd-cdcd-cdcdcdcdcdcd" == DELIVERED.id
+
+
 def refuses(code: str, pointer: str, call: Callable[[], object]) -> None:
     with pytest.raises(Refused) as caught:
         call()
