@@ -37,10 +37,11 @@ def main(words: Sequence[str] | None = None) -> None:
     try:
         told.run(told)
     except Fault as fault:
-        message = explain(fault, _language())
-        place = " ".join(str(part) for part in (fault.details.get("file"), fault.pointer) if part)
-        remedy = message.remedy.replace("`unefois type ", "`unefois-agency type ")  # both programs have it
-        sys.stderr.write(f"{fault.code}  {place}".rstrip() + f"\n  {message.wrong}\n  {remedy}\n")
+        for each in (fault, *fault.also):
+            message = explain(each, _language())
+            place = " ".join(str(part) for part in (each.details.get("file"), each.pointer) if part)
+            remedy = message.remedy.replace("`unefois type ", "`unefois-agency type ")  # both programs have it
+            sys.stderr.write(f"{each.code}  {place}".rstrip() + f"\n  {message.wrong}\n  {remedy}\n")
         sys.exit(REFUSED)
 
 

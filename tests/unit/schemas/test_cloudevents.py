@@ -80,7 +80,7 @@ def test_a_declarations_attributes_repeat_its_manifest_and_nothing_else() -> Non
 
 def test_a_delivery_shows_the_broker_and_neither_recipient_nor_purpose() -> None:
     told = DELIVERED.attributes()
-    expected = ("cd" * 16, "urn:unefois:broker", "application/vnd.unefois.delivery.v1+avro")
+    expected = (DELIVERED.id, "urn:unefois:broker", "application/vnd.unefois.delivery.v1+avro")
     assert expected == (told["id"], told["source"], told["datacontenttype"])
     assert told.keys() == DECLARED.attributes().keys()
 
