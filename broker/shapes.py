@@ -5,11 +5,10 @@ Keeps: identifiers of 16 bytes are written as UUIDs, instants in RFC 3339; what 
 """
 
 from typing import Any, overload
-from uuid import UUID
 
 from consent.policy import Subscription
 from schemas.instants import rfc3339
-from schemas.names import Instant
+from schemas.names import Instant, uuid_text
 
 Json = dict[str, Any]
 
@@ -24,7 +23,7 @@ def uuid_of(raw: bytes | None) -> str | None: ...
 
 def uuid_of(raw: bytes | None) -> str | None:
     """16 bytes as a UUID."""
-    return None if raw is None else str(UUID(bytes=bytes(raw)))
+    return None if raw is None else uuid_text(raw)
 
 
 def time_of(at: Instant | None) -> str | None:

@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Final, Generic, TypeVar
 
+from connectors import problems
 from connectors.contract import Applied, Outcome, Pulled, WithheldDelivery
-from connectors.plain import uuid_text
 from schemas.directory import Directory
 from schemas.errors import Refused
 from schemas.intake_receipt import IntakeReceipt, verify
 from schemas.locked import LockedDelivery
-from schemas.names import DeclarationId, DeliveryId, Reason, SchemaId
+from schemas.names import DeclarationId, DeliveryId, Reason, SchemaId, uuid_text
 from schemas.note import VerifierKey
 from schemas.retry_after import LONGEST_MS
 
@@ -232,9 +232,13 @@ def _reason(told: Any) -> Reason | str:
 def _failed(told: Json) -> dict[DeliveryId, Refused]:
     try:
         bad = [(DeliveryId.parse(one["delivery"]), one["problem"]) for one in told["results"] if not one["ok"]]
-        return {
-            delivery: Refused("client.refused", status=int(problem["status"]), told=str(problem["code"])[:64])
-            for delivery, problem in bad
-        }
+        return {delivery: _refused(problem) for delivery, problem in bad}
     except (KeyError, TypeError, ValueError):
         raise Refused("client.answer", "/results") from None
+
+
+def _refused(problem: Json) -> Refused:
+    status = int(problem["status"])
+    fault = Refused("client.refused", status=status, told=str(problem["code"])[:64])
+    fault.problem = problems.members(problem, status)
+    return fault

@@ -78,8 +78,8 @@ class Client:
     async def ask(self, call: Call[T]) -> T:
         """Make one call of `connectors.calls`. Raises as all of these do:
 
-        Refused `client.refused` (the broker's own code and pointer are in it), `client.not-let-in`, `client.answer`;
-        Unavailable `client.away`.
+        Refused `client.refused` (the broker's own code and pointer are in it, every other place in `also`),
+        `client.not-let-in`, `client.answer`; Unavailable `client.away`. The broker's whole answer is in `problem`.
         """
         steps = self._conversation.of(call)
         told: Reply | Failed | None = None

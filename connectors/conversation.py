@@ -10,15 +10,15 @@ did not come is Unavailable. Waits have jitter, and are never shorter than the b
 Source: RFC 9457 (problems), RFC 6750 (bearer tokens), RFC 9110, 10.2.3 (Retry-After).
 """
 
-import json
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
+from connectors import problems
 from connectors.access import Access, Ask
 from connectors.calls import Call
 from connectors.retry import Backoff, retry_after_ms
-from schemas.errors import Refused, Unavailable
+from schemas.errors import Refused, Unavailable, together
 from schemas.names import Instant
 
 T = TypeVar("T")
@@ -75,8 +75,8 @@ class Conversation:
     def of(self, call: Call[T]) -> Steps[T]:
         """The steps of one call; returns what its answer says.
 
-        Raises Refused `client.refused` (the broker's own code and pointer are in it), `client.not-let-in`,
-        `client.answer`; Unavailable `client.away`.
+        Raises Refused `client.refused` (the broker's own code and pointer are in it, every other place in `also`),
+        `client.not-let-in`, `client.answer`; Unavailable `client.away`. The broker's whole answer is in `problem`.
         """
         attempt = 0
         while True:
@@ -124,28 +124,25 @@ def _judged(answer: Reply | Failed | None, repeatable: bool, at: Instant) -> tup
     status = answer.status
     if status in {200, 201, 202}:
         return None, False
+    wait = retry_after_ms(answer.retry_after, at)
+    problem = problems.read(answer.content, status, wait)
+    fault = _fault(problem, status, wait or 0)
+    fault.problem = problem
+    return fault, isinstance(fault, Unavailable) and (repeatable or status == 429)
+
+
+def _fault(problem: Mapping[str, Any], status: int, wait_ms: int) -> Refused | Unavailable:
+    """A broker's problem as a fault of this side: its code, and the places that it points to in what was sent."""
     if status == 429 or status >= 500:
-        wait = retry_after_ms(answer.retry_after, at)
-        return Unavailable("client.away", error=str(status), after_ms=wait or 0), repeatable or status == 429
-    code, pointer = _problem(answer.content)
+        return Unavailable("client.away", error=str(status), after_ms=wait_ms)
+    code = problem.get("code", "-")
     if status in {401, 403}:
-        return Refused("client.not-let-in", status=status, told=code), False
-    return Refused("client.refused", pointer, status=status, told=code), False
+        return Refused("client.not-let-in", status=status, told=code)
+    first, *others = problem.get("errors", [{}])
+    places = ((first.get("pointer", ""), code), *((each.get("pointer", ""), each.get("code", "-")) for each in others))
+    return together(Refused("client.refused", pointer, status=status, told=told) for pointer, told in places)
 
 
 def _asked(fault: Refused | Unavailable | None) -> int | None:
     told = None if fault is None else fault.details.get("after_ms")
     return told if isinstance(told, int) and told > 0 else None
-
-
-def _problem(content: bytes) -> tuple[str, str]:
-    """The broker's code, and the place that it points to in what was sent."""
-    try:
-        told: Any = json.loads(content)
-    except ValueError:
-        told = None
-    if not isinstance(told, dict):
-        return "-", ""
-    errors = told.get("errors")
-    first = errors[0] if isinstance(errors, list) and errors and isinstance(errors[0], dict) else {}
-    return str(told.get("code", "-"))[:64], str(first.get("pointer", ""))[:200]

@@ -15,7 +15,7 @@ import ssl
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
@@ -199,6 +199,8 @@ class KafkaInbox:
             planned_at=event.time if event.time is not None else Instant(0),
             locked=event.data,
         )
+        if event.id == locked.delivery_id.hex():
+            event = replace(event, id=expected.id)  # a record of before 0.1.0, which had no dashes
         cloudevents.agree(event, expected)
         if locked.recipient != self._party:
             raise Refused("inbox.not-mine", "/recipient")

@@ -25,7 +25,7 @@ from schemas.errors import Refused, Unavailable
 from schemas.names import DeclarationId, Instant
 
 WAITING_MOST: Final = 100_000
-_COLUMNS: Final = "declaration_id, key, state, draft, envelope, receipt, code, pointer, attempts, at"
+_COLUMNS: Final = "declaration_id, key, state, draft, envelope, receipt, code, pointer, attempts, at, problem"
 STEPS: Final = (
     """
 CREATE TABLE item (
@@ -38,12 +38,15 @@ CREATE INDEX item_waiting ON item (next_at) WHERE state = 'waiting'
 CREATE INDEX item_parked ON item (at) WHERE state = 'parked';
 CREATE INDEX item_ended ON item (next_at) WHERE state IN ('received', 'refused')
 """,
+    "ALTER TABLE item ADD COLUMN problem TEXT",
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One declaration. `draft`: what is to be signed, JSON; `envelope`: what was signed, None before."""
+    """One declaration. `draft`: what is to be signed, JSON; `envelope`: what was signed, None before; `problem`: what
+    the broker answered last, JSON, where it was no receipt.
+    """
 
     declaration_id: DeclarationId
     key: str
@@ -55,6 +58,7 @@ class Item:
     pointer: str | None
     attempts: int
     at: Instant
+    problem: str | None
 
 
 class Outbox:
@@ -101,7 +105,7 @@ class Outbox:
         if self.waiting() + self.parked() >= WAITING_MOST:
             raise Unavailable("outbox.full", limit=WAITING_MOST)
         self._write(
-            "INSERT INTO item VALUES (?, ?, ?, 'waiting', ?, NULL, NULL, NULL, NULL, 0, ?, ?)",
+            "INSERT INTO item VALUES (?, ?, ?, 'waiting', ?, NULL, NULL, NULL, NULL, 0, ?, ?, NULL)",
             (declaration_id, key, digest, draft, at, at),
         )
         return self._item(declaration_id)
@@ -124,16 +128,18 @@ class Outbox:
     def received(self, declaration_id: DeclarationId, receipt: str, at: Instant) -> Item:
         """The broker has it. Crash before: the same bytes are sent again, and give the same receipt."""
         ended = {"next_at": at, "draft": None, "envelope": None}
-        return self._set(declaration_id, state="received", receipt=receipt, code=None, **ended)
+        return self._set(declaration_id, state="received", receipt=receipt, code=None, problem=None, **ended)
 
-    def refused(self, declaration_id: DeclarationId, code: str, pointer: str, at: Instant) -> Item:
+    def refused(
+        self, declaration_id: DeclarationId, code: str, pointer: str, at: Instant, problem: str | None = None
+    ) -> Item:
         """The broker will never take it. The record is gone; the source's system has it."""
         ended = {"next_at": at, "draft": None, "envelope": None}
-        return self._set(declaration_id, state="refused", code=code, pointer=pointer, **ended)
+        return self._set(declaration_id, state="refused", code=code, pointer=pointer, problem=problem, **ended)
 
-    def park(self, declaration_id: DeclarationId, code: str, pointer: str) -> Item:
+    def park(self, declaration_id: DeclarationId, code: str, pointer: str, problem: str | None = None) -> Item:
         """It is not tried again by itself: somebody has to mend what the code says. Crash before: it is tried again."""
-        return self._set(declaration_id, state="parked", code=code, pointer=pointer)
+        return self._set(declaration_id, state="parked", code=code, pointer=pointer, problem=problem)
 
     def retry(self, at: Instant) -> int:
         """Whatever is parked waits again, and is due. Returns how many. Crash before: it stays parked."""
@@ -145,9 +151,10 @@ class Outbox:
         ended = "SELECT rowid FROM item WHERE state IN ('received', 'refused') AND next_at < ? ORDER BY next_at LIMIT ?"
         return self._write(f"DELETE FROM item WHERE rowid IN ({ended})", (before, limit))  # noqa: S608
 
-    def later(self, item: Item, next_at: Instant, code: str) -> Item:
+    def later(self, item: Item, next_at: Instant, code: str, problem: str | None = None) -> Item:
         """Not now, because of this. Crash before: it is tried at once."""
-        return self._set(item.declaration_id, attempts=item.attempts + 1, next_at=next_at, code=code)
+        tried = {"attempts": item.attempts + 1, "next_at": next_at}
+        return self._set(item.declaration_id, code=code, problem=problem, **tried)
 
     def due(self, at: Instant, limit: int = 50) -> Sequence[DeclarationId]:
         """What waits and is to be tried now, oldest first."""

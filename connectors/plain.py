@@ -14,6 +14,7 @@ from decimal import Decimal
 from schemas.delivery import VerifiedDelivery
 from schemas.errors import Refused
 from schemas.instants import rfc3339
+from schemas.names import uuid_text
 
 MAX_NODES = 2_000
 """Most values of one result, nested ones counted."""
@@ -64,11 +65,6 @@ def facts_of(delivery: VerifiedDelivery) -> dict[str, object]:
         "ledger_entry": delivery.ledger_entry.hex(),
         "manifest": delivery.manifest_digest.hex(),
     }
-
-
-def uuid_text(raw: bytes) -> str:
-    """Sixteen bytes as people write them, with dashes."""
-    return str(uuid.UUID(bytes=bytes(raw)))
 
 
 def plain(given: object) -> object:

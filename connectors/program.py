@@ -4,6 +4,8 @@
     unefois-agency key show FILE                     that line again
     unefois-agency source serve FILE                 the signing sidecar
     unefois-agency receipt check FILE --key KEY      verify a receipt of the ledger, offline
+    unefois-agency type list                         every event type
+    unefois-agency type show TYPE                    its fields, with types, limits and symbols; --json for programs
 
 Refuses: nothing of its own.
 Keeps: an error is its code and its place, what is wrong and what to do, on stderr, in the language of the machine.
@@ -11,14 +13,16 @@ Keeps: an error is its code and its place, what is wrong and what to do, on stde
 
 import argparse
 import asyncio
+import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
 from connectors import key_files, source_serve
-from schemas import receipt
+from schemas import described, receipt
+from schemas.catalogue import builtin
 from schemas.errors import Fault, Refused
 from schemas.messages import Language, explain
 from schemas.note import VerifierKey
@@ -33,9 +37,11 @@ def main(words: Sequence[str] | None = None) -> None:
     try:
         told.run(told)
     except Fault as fault:
-        message = explain(fault, _language())
-        place = " ".join(str(part) for part in (fault.details.get("file"), fault.pointer) if part)
-        sys.stderr.write(f"{fault.code}  {place}".rstrip() + f"\n  {message.wrong}\n  {message.remedy}\n")
+        for each in (fault, *fault.also):
+            message = explain(each, _language())
+            place = " ".join(str(part) for part in (each.details.get("file"), each.pointer) if part)
+            remedy = message.remedy.replace("`unefois type ", "`unefois-agency type ")  # both programs have it
+            sys.stderr.write(f"{each.code}  {place}".rstrip() + f"\n  {message.wrong}\n  {remedy}\n")
         sys.exit(REFUSED)
 
 
@@ -59,7 +65,19 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("file", type=Path)
     check.add_argument("--key", required=True, help="the ledger's key, as the operator gives it")
     check.set_defaults(run=_check)
+    _add_types(groups.add_parser("type", help="event types").add_subparsers(required=True, metavar="COMMAND"))
     return parser
+
+
+def _add_types(types: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    lists = types.add_parser("list", help="every event type")
+    lists.set_defaults(run=_type_list)
+    show = types.add_parser("show", help="its fields, with types, limits and symbols")
+    show.add_argument("type", help="address.changed, or the full name; with /1, the first version")
+    show.set_defaults(run=_type_show)
+    for each in (lists, show):
+        each.add_argument("--json", action="store_true", help="for programs")
+        each.add_argument("--lang", choices=("fr", "en"), help="default: the language of the machine")
 
 
 def _key_new(told: argparse.Namespace) -> None:
@@ -84,6 +102,24 @@ def _check(told: argparse.Namespace) -> None:
     checked = receipt.check(text, VerifierKey.parse(told.key))
     for label, words in receipt.meaning(checked.facts, _language()):
         _say(f"{label}: {words}")
+
+
+def _type_list(told: argparse.Namespace) -> None:
+    known = builtin()
+    width = max(len(each.event_type) for each in known)
+    names = (f"{each.event_type:<{width}}  {each.label[told.lang or _language()]}" for each in known)
+    _answer(told.json, {"types": [described.describe(known, each) for each in known]}, names)
+
+
+def _type_show(told: argparse.Namespace) -> None:
+    known = builtin()
+    event = described.describe(known, described.find(known, told.type))
+    _answer(told.json, event, described.lines(event, told.lang or _language()))
+
+
+def _answer(as_json: bool, document: object, lines: Iterable[str]) -> None:
+    for each in [json.dumps(document, ensure_ascii=False, indent=2)] if as_json else lines:
+        _say(each)
 
 
 def _say(text: str) -> None:

@@ -2,9 +2,10 @@
 
     POST /v1/declarations           {"event_type": ..., "record": {...}}, header Idempotency-Key: a number of yours
         201 {declaration, state: received, receipt}      the broker has it
-        202 {declaration, state: waiting}                kept here; the broker is away, and gets it later
-        202 {declaration, state: parked, code}           kept here; the broker does not let you, until somebody mends it
-        422 problem with pointers                        nothing was kept, or the broker refuses it for good
+        202 {declaration, state: waiting, code, problem} kept here; the broker is away, and gets it later
+        202 {declaration, state: parked, code, problem}  kept here; the broker does not let you, until somebody mends it
+        422 problem with pointers                        nothing was kept
+        4xx problem, as the broker told it               the broker refuses it for good
     GET  /v1/declarations/{id}      what became of it
     GET  /v1/status                 how many wait, how many are parked
     GET  /v1/parked                 the oldest hundred of them, each with the broker's code
@@ -12,7 +13,8 @@
 
 Refuses: whoever does not call from this machine, calls it by another name, comes from a browser's page, or does not
 show the local token; any body but JSON of a modest size.
-Keeps: what was answered with 201 or 202 is on the disk; no value of a citizen is logged.
+Keeps: what was answered with 201 or 202 is on the disk; no value of a citizen is logged. What the broker said is passed
+on whole (`problem`): status, code, every pointer, text, how long to wait.
 Source: RFC 9457; the rules against browsers are Fetch's: a page's request to another origin carries Origin or
 Sec-Fetch-Site, and a name that was rebound to this machine carries another Host.
 """
@@ -21,18 +23,17 @@ import hmac
 import json
 import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from dataclasses import dataclass
 from decimal import Decimal
 from ipaddress import ip_address
 from types import MappingProxyType
 from typing import Any, Final
 
 from connectors.outbox import Item
-from connectors.plain import uuid_text
-from connectors.problems import KIND, language_of, problem
+from connectors.problems import KIND, language_of, problem, translated
 from connectors.source_desk import SourceDesk
-from schemas.errors import Detail, Fault, Refused, Unavailable
-from schemas.names import DeclarationId
+from schemas.errors import Fault, Refused, Unavailable
+from schemas.messages import Language
+from schemas.names import DeclarationId, uuid_text
 
 BODY_BYTES: Final = 256 * 1024
 _KEY: Final = re.compile(r"[!-~]{1,128}")
@@ -58,14 +59,6 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 
-@dataclass(frozen=True, slots=True)
-class _Told:
-    """A code of the broker's."""
-
-    code: str
-    details: Mapping[str, Detail]
-
-
 class Sidecar:
     """An ASGI app. `token`: what local systems show; `port`: where it listens, as a Host header names it."""
 
@@ -84,11 +77,11 @@ class Sidecar:
             status, told = await self._routed(scope, headers, receive)
         except Fault as fault:
             status = 503 if isinstance(fault, Unavailable) else _STATUS.get(fault.code, 422)
-            told = problem(fault, fault.pointer, status, language_of(headers.get("accept-language", "")))
+            told = problem(fault, status, language_of(headers.get("accept-language", "")))
         except Exception as error:
             # Broad on purpose: what an exception says may hold a value; it is told by its kind.
             wrong = Fault("sidecar.unexpected", kind=type(error).__name__)
-            status, told = 500, problem(wrong, "", 500)
+            status, told = 500, problem(wrong, 500)
         await _answer(send, status, told)
 
     def _admit(self, scope: Scope, headers: Mapping[str, str]) -> None:
@@ -105,12 +98,13 @@ class Sidecar:
 
     async def _routed(self, scope: Scope, headers: Mapping[str, str], receive: Receive) -> tuple[int, dict[str, Any]]:
         path, method = str(scope["path"]), scope["method"]
+        language = language_of(headers.get("accept-language", ""))
         if (method, path) == ("POST", "/v1/declarations"):
-            return await self._declare(headers, receive)
+            return await self._declare(headers, receive, language)
         if (method, path) == ("GET", "/v1/status"):
             return 200, {"waiting": self._desk.waiting(), "parked": self._desk.parked()[0]}
         if (method, path) == ("GET", "/v1/parked"):
-            return 200, {"parked": [_shown(item) for item in self._desk.parked()[1]]}
+            return 200, {"parked": [_shown(item, language) for item in self._desk.parked()[1]]}
         if (method, path) == ("POST", "/v1/parked:retry"):
             return 200, {"retried": self._desk.retry()}
         if method == "GET" and path.startswith("/v1/declarations/"):
@@ -120,10 +114,12 @@ class Sidecar:
                 item = None
             if item is None:
                 raise Refused("source.unknown", "/id")
-            return 200, _shown(item)
+            return 200, _shown(item, language)
         raise Refused("sidecar.no-route")
 
-    async def _declare(self, headers: Mapping[str, str], receive: Receive) -> tuple[int, dict[str, Any]]:
+    async def _declare(
+        self, headers: Mapping[str, str], receive: Receive, language: Language
+    ) -> tuple[int, dict[str, Any]]:
         if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             raise Refused("sidecar.media-type")
         key = headers.get("idempotency-key", "").strip('"')
@@ -133,10 +129,9 @@ class Sidecar:
         if item.state == "waiting":
             item = await self._desk.publish(item.declaration_id)
         if item.state != "refused":
-            return (201 if item.state == "received" else 202), _shown(item)
-        coded = _Told(item.code or "-", {})
-        told = problem(coded, item.pointer or "", 422, language_of(headers.get("accept-language", "")))
-        return 422, told | {"declaration": uuid_text(item.declaration_id)}
+            return (201 if item.state == "received" else 202), _shown(item, language)
+        told = _problem(item, language)
+        return told["status"], told | {"declaration": uuid_text(item.declaration_id)}
 
 
 async def _body(receive: Receive) -> object:
@@ -164,13 +159,23 @@ def _not_a_number(text: str) -> float:
     raise ValueError("no number")
 
 
-def _shown(item: Item) -> dict[str, Any]:
+def _shown(item: Item, language: Language) -> dict[str, Any]:
     told: dict[str, Any] = {"declaration": uuid_text(item.declaration_id), "state": item.state}
     if item.receipt is not None:
         told["receipt"] = json.loads(item.receipt)
     if item.code is not None:
         told |= {"code": item.code, "pointer": item.pointer or ""}
+    if item.problem is not None:
+        told["problem"] = _problem(item, language)
     return told
+
+
+def _problem(item: Item, language: Language) -> dict[str, Any]:
+    """What the broker said of a declaration; of what was refused before its words were kept, the code and the place."""
+    told = {"status": 422, "code": item.code or "-"}
+    if item.pointer:
+        told["errors"] = [{"pointer": item.pointer, "code": item.code or "-"}]
+    return translated(told if item.problem is None else json.loads(item.problem), language)
 
 
 async def _answer(send: Send, status: int, told: Mapping[str, Any]) -> None:
@@ -179,6 +184,8 @@ async def _answer(send: Send, status: int, told: Mapping[str, Any]) -> None:
     headers = [("content-type", kind), ("cache-control", "no-store"), ("content-length", str(len(content)))]
     if status == 401:
         headers.append(("www-authenticate", "Bearer"))
+    if "retry_after" in told:
+        headers.append(("retry-after", str(told["retry_after"])))
     raw = [(name.encode(), value.encode()) for name, value in headers]
     await send({"type": "http.response.start", "status": status, "headers": raw})
     await send({"type": "http.response.body", "body": content})

@@ -180,24 +180,24 @@ class SourceDesk:
 
     async def _denied(self, item: Item, fault: Refused) -> tuple[Item, bool]:
         """What follows from a refusal, and whether it is worth another try at once."""
-        of, told = item.declaration_id, str(fault.details.get("told", fault.code))
+        of, told, problem = item.declaration_id, str(fault.details.get("told", fault.code)), _kept(fault)
         if told in _AGAIN:
             self._directory = None
             return await asyncio.to_thread(self._outbox.unsign, of), True
         if fault.code == "client.refused" and told != "-":
-            return await asyncio.to_thread(self._outbox.refused, of, told, fault.pointer, self._clock()), False
+            return await asyncio.to_thread(self._outbox.refused, of, told, fault.pointer, self._clock(), problem), False
         # A token that is not taken, a right that is missing, a key that is not pinned: no fault of the record.
         forbidden = fault.details.get("status") == FORBIDDEN
         if forbidden or self._clock() - item.at >= PATIENCE_MS:
             code = told if forbidden and told != "-" else fault.code
-            return await asyncio.to_thread(self._outbox.park, of, code, fault.pointer), False
+            return await asyncio.to_thread(self._outbox.park, of, code, fault.pointer, problem), False
         return await self._later(item, fault), False
 
     async def _later(self, item: Item, fault: Fault) -> Item:
         asked = fault.details.get("after_ms")
         wait = self._backoff.delay_ms(item.attempts, asked if isinstance(asked, int) and asked else None)
         next_at = Instant(self._clock() + wait)
-        return await asyncio.to_thread(self._outbox.later, item, next_at, fault.code)
+        return await asyncio.to_thread(self._outbox.later, item, next_at, fault.code, _kept(fault))
 
     async def _sign(self, item: Item) -> Item:
         told = json.loads(item.draft or b"{}")
@@ -244,3 +244,8 @@ class SourceDesk:
             if self._directory is None:
                 self._directory = await self._client.pinned_directory(self._signer.pin)
             return self._directory
+
+
+def _kept(fault: Fault) -> str | None:
+    """What the broker answered, as the outbox keeps it."""
+    return None if fault.problem is None else json.dumps(fault.problem, ensure_ascii=False)

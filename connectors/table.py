@@ -22,11 +22,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from connectors.cells import typed
 from connectors.contract import Applied, Ground, Reject, Retry, Row, Unknown, checked, reference_token
-from connectors.plain import uuid_text
 from connectors.table_shape import TableSettings, engine_of, inbox_table, look
 from schemas.delivery import VerifiedDelivery
 from schemas.instants import rfc3339
-from schemas.names import DeclarationId, DeliveryId, ManifestDigest, PartyId
+from schemas.names import DeclarationId, DeliveryId, ManifestDigest, PartyId, uuid_text
 
 _AWAY = (SQLAlchemyError, OSError)
 """What a driver raises; asyncpg lets a refused connection through as the OSError that it is."""

@@ -15,7 +15,6 @@ import httpx2
 
 from connectors.contract import Applied, Rejected
 from connectors.ends import check_rejection
-from connectors.plain import uuid_text
 from connectors.problems import KIND, problem
 from connectors.testing_directory import Chain
 from connectors.testing_mail import Mailboxes
@@ -23,7 +22,7 @@ from schemas.catalogue import Catalogue
 from schemas.directory import Directory
 from schemas.envelope import VerifiedDeclaration
 from schemas.errors import Refused
-from schemas.names import DeclarationId, DeliveryId, Instant, PartyId, Reason, SchemaId
+from schemas.names import DeclarationId, DeliveryId, Instant, PartyId, Reason, SchemaId, uuid_text
 from schemas.release import seal_releases
 
 Json = dict[str, Any]
@@ -305,7 +304,7 @@ def _status_of(fault: Refused) -> int:
 
 def _problem(fault: Refused) -> httpx2.Response:
     status = _status_of(fault)
-    return httpx2.Response(status, json=problem(fault, fault.pointer, status), headers={"Content-Type": KIND})
+    return httpx2.Response(status, json=problem(fault, status), headers={"Content-Type": KIND})
 
 
 def _object(body: bytes) -> Json:

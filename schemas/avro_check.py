@@ -188,9 +188,12 @@ def _other_fields(value: Mapping[Any, Any], kind: Type) -> Refused:
         if each.name not in value:
             return Refused("avro.missing-field", f"/{each.name}")
     known = {each.name for each in kind.fields}
-    key = next(key for key in value if key not in known)
-    shown = isinstance(key, str) and _SHOWN.fullmatch(key)
-    return Refused("avro.unknown-field", f"/{key}" if shown else "")
+    return Refused("avro.unknown-field", shown(next(key for key in value if key not in known)))
+
+
+def shown(key: object) -> str:
+    """The pointer of a field that the schema does not know; that of the record where the name itself may be content."""
+    return f"/{key}" if isinstance(key, str) and _SHOWN.fullmatch(key) else ""
 
 
 def _union(kind: Type) -> Check:

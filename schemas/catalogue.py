@@ -110,6 +110,10 @@ class Catalogue:
         except KeyError:
             raise Refused("catalogue.unknown-type", type=event_type) from None
 
+    def versions(self, event_type: EventType) -> tuple[EventSchema, ...]:
+        """Every schema of a type, oldest first: the first is version 1, as the registry counts."""
+        return tuple(each for each in self.schemas if each.event_type == event_type)
+
     def by_id(self, schema_id: SchemaId) -> EventSchema:
         """The schema with this SHA-256. Raises Refused(`catalogue.unknown-schema`)."""
         try:

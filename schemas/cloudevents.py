@@ -13,14 +13,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import quote, unquote
-from uuid import UUID
 
 from schemas import note
 from schemas.envelope import SignedDeclaration
 from schemas.errors import Refused
 from schemas.instants import from_rfc3339, is_instant, rfc3339
 from schemas.manifest import Manifest
-from schemas.names import DeclarationId, DeliveryId, EventType, Instant, PartyId, SchemaId
+from schemas.names import DeclarationId, DeliveryId, EventType, Instant, PartyId, SchemaId, uuid_text
 from schemas.text import check_count, is_plain
 
 DECLARATION_MEDIA_TYPE: Final = "application/vnd.unefois.declaration.v1+avro"
@@ -89,7 +88,7 @@ def declaration(
     envelope: bytes,
 ) -> CloudEvent:
     """A signed declaration on its way in. All attributes repeat the manifest; the citizen is in none."""
-    id_ = str(UUID(bytes=bytes(declaration_id)))
+    id_ = uuid_text(declaration_id)
     return CloudEvent(id_, source, event_type, DECLARATION_MEDIA_TYPE, envelope, issued_at, schema_urn(schema))
 
 
@@ -103,7 +102,7 @@ def delivery(
     locked: bytes,
 ) -> CloudEvent:
     """A locked delivery on its way out. Neither its purpose nor its fields show."""
-    id_ = delivery_id.hex()
+    id_ = uuid_text(delivery_id)
     return CloudEvent(id_, broker, event_type, DELIVERY_MEDIA_TYPE, locked, planned_at, schema_urn(schema))
 
 

@@ -205,3 +205,25 @@ FORMATS: Mapping[str, Format] = {
     "ban-key": _ban_key,
 }
 """Every format that a schema may name. `-ever`: a code of any time, as for a place of birth."""
+
+PATTERNS: Mapping[str, str] = {
+    "date": _DAY.pattern,
+    "partial-date": _PARTIAL.pattern,
+    "iban-ending": _ENDING.pattern,
+    "nir": _NIR.pattern,
+    "phone": _PHONE.pattern,
+    "postcode": _POSTCODE.pattern,
+    "language": _LANGUAGE.pattern,
+    "vehicle-plate": _PLATE.pattern,
+    "ban-key": _BAN_KEY.pattern,
+}
+"""The pattern of a whole text, where a format has one. A date must also exist, a number have its check digits."""
+
+REFUSALS: Mapping[str, str] = {
+    **{name: f"values.{name}" for name in FORMATS if name != "text" and not name.startswith("cog-")},
+    "cog-commune": "values.commune",
+    "cog-commune-ever": "values.commune",
+    "cog-country": "values.country",
+    "cog-country-ever": "values.country",
+}
+"""The code of a text that does not have the format; its sentences say how to write one."""

@@ -8,6 +8,7 @@ Source: docs/protocol.md, section 1; UUIDv7 is RFC 9562, section 5.7.
 import re
 from enum import Enum
 from typing import NewType, Self
+from uuid import UUID
 
 from schemas.errors import Refused
 
@@ -48,6 +49,11 @@ class EventType(_Text):
     code = "name.event-type"
 
 
+def event_name(word: str) -> str:
+    """The full name of an event type: `address.changed` is short for `fr.unefois.address.changed.v1`."""
+    return word if word.count(".") != 1 else f"fr.unefois.{word}.v1"
+
+
 class Purpose(_Text):
     """A purpose's identifier, listed in `consent.purposes`: `family-benefits`."""
 
@@ -75,6 +81,11 @@ class _Bytes(bytes):
             return cls(bytes.fromhex(text.replace("-", "")))
         except ValueError:
             raise Refused(cls.code, length=len(text) // 2, expected=cls.size) from None
+
+
+def uuid_text(raw: bytes) -> str:
+    """An id of 16 bytes as people read it everywhere: a UUID. `parse` reads hexadecimal without dashes as well."""
+    return str(UUID(bytes=bytes(raw)))
 
 
 class DeclarationId(_Bytes):

@@ -12,7 +12,6 @@ from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
-from uuid import UUID
 
 from schemas import facts_v1, merkle, proof
 from schemas.checkpoint import Checkpoint, Cosigned
@@ -21,7 +20,7 @@ from schemas.errors import Refused
 from schemas.facts import FactKind, Facts
 from schemas.instants import rfc3339
 from schemas.messages import Language
-from schemas.names import Instant
+from schemas.names import Instant, uuid_text
 from schemas.note import VerifierKey
 from schemas.proof import Proof
 
@@ -134,15 +133,18 @@ class CheckedReceipt:
     witnesses: tuple[Cosigned, ...]
 
 
-def meaning(facts: Facts, language: Language) -> tuple[tuple[str, str], ...]:
-    """What facts say, as (label, text) in the order of the encoding; what they do not name is left out."""
+def meaning(facts: Facts, language: Language, *, older: bool = False) -> tuple[tuple[str, str], ...]:
+    """What facts say, as (label, text) in the order of the encoding; what they do not name is left out.
+
+    `older`: as it was written when the id of a delivery had no dashes.
+    """
     column = 0 if language == "fr" else 1
     told = {name: getattr(facts, name) for name in _LABELS}
-    words = {name: _words(name, value, column) for name, value in told.items() if value is not None}
+    words = {name: _words(name, value, column, older) for name, value in told.items() if value is not None}
     return tuple((_LABELS[name][column], text) for name, text in words.items())
 
 
-def make(entry: Entry, opening: Opening | None, found: Proof, language: Language = "fr") -> str:
+def make(entry: Entry, opening: Opening | None, found: Proof, language: Language = "fr", *, older: bool = False) -> str:
     """The receipt's text: sentences, the opening of a sealed entry, then the proof with the entry's bytes in it.
 
     Nothing is verified here: whoever makes a receipt runs `check` on it before handing it out.
@@ -152,13 +154,13 @@ def make(entry: Entry, opening: Opening | None, found: Proof, language: Language
     if facts is None:
         raise Refused("receipt.no-opening")
     spelled = "" if opening is None else _OPENINGS[language].format(opening=b64encode(opening.encode()).decode())
-    return _text(2, facts, spelled, replace(found, extra=entry.encode()), language)
+    return _text(2, facts, spelled, replace(found, extra=entry.encode()), language, older=older)
 
 
-def _text(version: int, facts: Facts, opening: str, found: Proof, language: Language) -> str:
+def _text(version: int, facts: Facts, opening: str, found: Proof, language: Language, *, older: bool) -> str:
     tree = Checkpoint.parse(found.signed.text)
     title = _TITLES[language].format(version=version)
-    lines = "".join(f"  {label:<{_COLUMN}}{text}\n" for label, text in meaning(facts, language))
+    lines = "".join(f"  {label:<{_COLUMN}}{text}\n" for label, text in meaning(facts, language, older=older))
     frame = _FRAMES[language]
     above = frame.format(title=title, origin=tree.origin, index=found.index, facts=lines, opening=opening)
     return above + found.encode().decode()
@@ -179,15 +181,15 @@ def check(text: str, log: VerifierKey, witnesses: Sequence[VerifierKey] = (), ne
         raise Refused("receipt.no-entry")
     if version == 1:
         entry, facts = None, facts_v1.decode(found.extra)
-        again = _text(1, facts, "", found, language)
+        spellings = {_text(1, facts, "", found, language, older=True)}
     else:
         entry = Entry.decode(found.extra)  # 3 the entry has one spelling, and all that its kind must
         opening = None if entry.open is not None else _opening(plain, language)
         facts = _opened(entry, opening)  # 4 an opening of another entry, or one that was made up
-        again = make(entry, opening, found, language)
+        spellings = {make(entry, opening, found, language, older=older) for older in (False, True)}
     leaf = merkle.leaf_hash(found.extra)
     seen = proof.verify(found, leaf, log, witnesses, needed)  # 5 log 6 witnesses 7 inclusion: an entry that was made up
-    if again != plain:  # 8 a false sentence above a true proof
+    if plain not in spellings:  # 8 a false sentence above a true proof
         raise Refused("receipt.meaning-differs")
     tree = seen.at.checkpoint
     return CheckedReceipt(facts, entry, found.index, tree.size, tree.origin, seen.at.witnesses)
@@ -230,7 +232,7 @@ def _proof(text: str) -> Proof:
     return Proof.parse((mark[1:] + below).encode("utf-8", "replace"))  # a lone surrogate becomes ?, and step 7 sees it
 
 
-def _words(name: str, value: object, column: int) -> str:
+def _words(name: str, value: object, column: int, older: bool) -> str:
     match value:
         case FactKind():
             return f"{value.value}: {_MEANINGS[value][column]}"
@@ -238,8 +240,8 @@ def _words(name: str, value: object, column: int) -> str:
             return rfc3339(Instant(value))
         case bytes() if name == "fields":
             return ", ".join(str(at) for at in range(len(value) * 8) if value[at // 8] & 0x80 >> at % 8)
-        case bytes() if name == "grant":
-            return str(UUID(bytes=value))
+        case bytes() if name == "grant" or (name == "delivery" and not older):
+            return uuid_text(value)
         case bytes():
             return value.hex()
         case _:

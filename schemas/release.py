@@ -30,7 +30,7 @@ from schemas.locked import (
     manifest_of,
     open_locked,
 )
-from schemas.names import DeclarationId, DeliveryId, GrantId, Instant, Kid, LeafHash, ManifestDigest, PartyId
+from schemas.names import DeclarationId, DeliveryId, GrantId, Instant, Kid, LeafHash, ManifestDigest, PartyId, uuid_text
 from schemas.pseudonym import PSEUDONYM_SIZE
 from schemas.text import is_plain
 from schemas.wire import FIXED16, FIXED32
@@ -211,7 +211,7 @@ def make_release(locked: LockedDelivery, dek: bytes, statement: Statement, broke
         ledger_entry=statement.ledger_entry,
     )
     if statement != expected:
-        raise Corrupt("release.statement", delivery=locked.delivery_id.hex())
+        raise Corrupt("release.statement", delivery=uuid_text(locked.delivery_id))
     encoded = statement.encode()
     return Release(
         statement=encoded,

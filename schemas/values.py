@@ -2,7 +2,7 @@
 
 Refuses: texts not in NFC, with control characters, empty, padded or too long, with symbols where words are meant;
     formats not met; parts that disagree, such as a commune told apart that is not the one in the address; a fact that
-    is told before it has happened. Always with the pointer, never with the value.
+    is told before it has happened. Always with the pointer, never with the value; all that is wrong at once.
 Keeps: what is doubtful but may be right (a former commune code) passes with a warning. No clock: which day it is is
     told by whoever asks, and what is planned may lie in the future.
 Source: the properties in the event schemas: `format`, `maxLength`, `maxItems`, `minItems`, `minimum`, `maximum`,
@@ -10,14 +10,16 @@ Source: the properties in the event schemas: `format`, `maxLength`, `maxItems`, 
 """
 
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 from schemas import avro, places
+from schemas.avro_faults import faults
 from schemas.avro_types import Kind, Type
-from schemas.catalogue import EventSchema
-from schemas.errors import Refused
+from schemas.catalogue import RECORD_FORMATS, EventSchema
+from schemas.errors import MOST, Refused, together
 from schemas.formats import FORMATS, Warning
 from schemas.instants import rfc3339
 from schemas.names import Capacity, Instant
@@ -38,7 +40,7 @@ _WORDS_TOO = frozenset("°№+")
 _EMOJI_MARKS = frozenset("\u20dd\u20de\u20df\u20e0\u20e2\u20e3\u20e4\ufe0e\ufe0f")
 """Marks that make a picture of a letter or digit: enclosing ones, and the choice of an emoji's shape."""
 
-_PAST = frozenset({"birthdate", "death_date", "drawn_up_on", "date"})
+PAST = frozenset({"birthdate", "death_date", "drawn_up_on", "date"})
 """Dates of facts, by their names in our schemas; an `effective_date` or a `from_date` may be planned."""
 _EAST_MS = 14 * 3_600_000
 """Where the day begins first, UTC+14: a child born there is born."""
@@ -46,61 +48,105 @@ _EAST_MS = 14 * 3_600_000
 
 def check(event: EventSchema, record: Mapping[str, Any], at: Instant | None = None) -> tuple[Warning, ...]:
     """Whether a record may be declared, at this instant where it is told. Returns what to look at; raises Refused
-    (`avro.*`, `values.*`).
+    (`avro.*`, `values.*`): the first fault of the record, with the others in `also`.
     """
-    avro.encode(event.schema, record)  # first, so that everything below may rely on types and fields
-    warnings: list[Warning] = []
-    _visit(event.schema.type, record, "", warnings)
+    found = _Found(_not_of_their_type(event.schema, record))
+    _visit(event.schema.type, record, "", found)
     for each in event.schema.fields:
         if "equals" in each.properties:
-            _check_equal(record, each.name, each.properties["equals"])
+            _check_equal(record, each.name, each.properties["equals"], found)
         if "counts" in each.properties:
-            _check_count(record, each.name, each.properties["counts"])
+            _check_count(record, each.name, each.properties["counts"], found)
     if at is not None:
-        _check_past(event.schema.type, record, "", rfc3339(Instant(at + _EAST_MS))[:10])
-    return tuple(warnings)
+        _check_past(event.schema.type, record, "", rfc3339(Instant(at + _EAST_MS))[:10], found)
+    if found.faults:
+        raise together(found.faults)
+    return tuple(found.warnings)
 
 
-def _visit(kind: Type, value: Any, pointer: str, warnings: list[Warning]) -> None:
-    if value is None:
+def _not_of_their_type(schema: avro.Schema, record: Mapping[str, Any]) -> list[Refused]:
+    """Each place at which the record is not of its type, so that everything else may rely on types and fields.
+
+    Raises Refused where it is the whole that cannot be: no record, or one that is too large.
+    """
+    try:
+        avro.encode(schema, record)
+    except Refused as first:
+        found = list(islice(faults(schema.type, record), MOST + 1))
+        if not isinstance(record, Mapping) or (first.code, first.pointer) not in {(f.code, f.pointer) for f in found}:
+            raise
+        return found
+    return []
+
+
+class _Found:
+    """What is found in one record: faults in their order, and what is only to look at."""
+
+    def __init__(self, unfit: list[Refused]) -> None:
+        self.faults = unfit
+        self.warnings: list[Warning] = []
+        self._unfit = frozenset(each.pointer for each in unfit if each.code != "avro.unknown-field")
+
+    def fits(self, pointer: str) -> bool:
+        """Whether a value is there and of its type; more is not looked for once there is more than is told."""
+        return pointer not in self._unfit and len(self.faults) <= MOST
+
+    def sound(self, pointer: str) -> bool:
+        """Whether nothing was found at a place or inside."""
+        inside = f"{pointer}/"
+        return self.fits(pointer) and not any(
+            each.pointer == pointer or each.pointer.startswith(inside) for each in self.faults
+        )
+
+
+def _visit(kind: Type, value: Any, pointer: str, found: _Found) -> None:
+    if value is None or (found.faults and not found.fits(pointer)):
         return
     if kind.kind is Kind.UNION:
         kind = kind.parts[kind.parts[0].kind is Kind.NULL]  # the catalogue knows only null with one other
     visitor = _VISITORS.get(kind.kind)
     if visitor is not None:
-        visitor(kind, value, pointer, warnings)
+        try:
+            visitor(kind, value, pointer, found)
+        except Refused as fault:
+            found.faults.append(fault)
 
 
-def _visit_record(kind: Type, value: Any, pointer: str, warnings: list[Warning]) -> None:
+def _visit_record(kind: Type, value: Any, pointer: str, found: _Found) -> None:
     for each in kind.fields:
-        _visit(each.type, value[each.name], f"{pointer}/{each.name}", warnings)
-    rule = _RULES.get(kind.properties.get("format", ""))
-    if rule is not None:
-        rule(value, pointer, warnings)
+        _visit(each.type, value.get(each.name), f"{pointer}/{each.name}", found)
+    named = kind.properties.get("format", "")
+    if named in _RULES and not (found.faults and _touched(found, pointer, RECORD_FORMATS[named])):
+        _RULES[named](value, pointer, found.warnings)
 
 
-def _visit_array(kind: Type, value: Any, pointer: str, warnings: list[Warning]) -> None:
+def _touched(found: _Found, pointer: str, names: Iterable[str]) -> bool:
+    """Whether something was found in one of these fields of a record."""
+    return not all(found.sound(f"{pointer}/{name}") for name in names)
+
+
+def _visit_array(kind: Type, value: Any, pointer: str, found: _Found) -> None:
     most, least = kind.properties.get("maxItems", MAX_ITEMS), kind.properties.get("minItems", 0)
     if len(value) > most:
-        raise Refused("values.too-many", pointer, count=len(value), limit=most)
+        found.faults.append(Refused("values.too-many", pointer, count=len(value), limit=most))
     if len(value) < least:
-        raise Refused("values.too-few", pointer, count=len(value), limit=least)
-    for number, each in enumerate(value):
-        _visit(kind.parts[0], each, f"{pointer}/{number}", warnings)
+        found.faults.append(Refused("values.too-few", pointer, count=len(value), limit=least))
+    for number, each in enumerate(value[:most]):
+        _visit(kind.parts[0], each, f"{pointer}/{number}", found)
 
 
-def _visit_int(kind: Type, value: Any, pointer: str, warnings: list[Warning]) -> None:
+def _visit_int(kind: Type, value: Any, pointer: str, found: _Found) -> None:
     least, most = kind.properties.get("minimum", value), kind.properties.get("maximum", value)
     if not least <= value <= most:
         raise Refused("values.out-of-range", pointer)
 
 
-def _visit_bytes(kind: Type, value: Any, pointer: str, warnings: list[Warning]) -> None:
+def _visit_bytes(kind: Type, value: Any, pointer: str, found: _Found) -> None:
     if kind.logical is None and len(value) > MAX_LENGTH:
         raise Refused("values.too-long", pointer, length=len(value), limit=MAX_LENGTH)
 
 
-def _visit_text(kind: Type, value: Any, pointer: str, warnings: list[Warning]) -> None:
+def _visit_text(kind: Type, value: Any, pointer: str, found: _Found) -> None:
     limit = kind.properties.get("maxLength", MAX_LENGTH)
     if not value:
         raise Refused("values.empty", pointer)
@@ -120,7 +166,7 @@ def _visit_text(kind: Type, value: Any, pointer: str, warnings: list[Warning]) -
     except Refused as fault:
         raise fault.under(pointer) from None
     if warning is not None:
-        warnings.append(replace(warning, pointer=pointer))
+        found.warnings.append(replace(warning, pointer=pointer))
 
 
 def _check_words(text: str, pointer: str) -> None:
@@ -131,22 +177,25 @@ def _check_words(text: str, pointer: str) -> None:
             raise Refused("values.symbol", pointer, position=position)
 
 
-def _check_past(kind: Type, value: Any, pointer: str, today: str) -> None:
+def _check_past(kind: Type, value: Any, pointer: str, today: str, found: _Found) -> None:
     """`today`: 2026-11-24. A date of which a part is told counts from the first day that it may be."""
-    if kind.kind is Kind.UNION and value is not None:
+    if value is None or (found.faults and not found.fits(pointer)):
+        return
+    if kind.kind is Kind.UNION:
         kind = kind.parts[kind.parts[0].kind is Kind.NULL]
-    if kind.kind is Kind.RECORD and value is not None:
+    if kind.kind is Kind.RECORD:
         for each in kind.fields:
-            told, place = value[each.name], f"{pointer}/{each.name}"
-            if each.name in _PAST and isinstance(told, str) and told > today[: len(told)]:
-                raise Refused("values.future", place)
-            _check_past(each.type, told, place, today)
-    elif kind.kind is Kind.ARRAY and value is not None:
+            told, place = value.get(each.name), f"{pointer}/{each.name}"
+            late = each.name in PAST and isinstance(told, str) and told > today[: len(told)]
+            if late and found.sound(place):
+                found.faults.append(Refused("values.future", place))
+            _check_past(each.type, told, place, today, found)
+    elif kind.kind is Kind.ARRAY:
         for number, one in enumerate(value):
-            _check_past(kind.parts[0], one, f"{pointer}/{number}", today)
+            _check_past(kind.parts[0], one, f"{pointer}/{number}", today, found)
 
 
-_Visitor = Callable[[Type, Any, str, list[Warning]], None]
+_Visitor = Callable[[Type, Any, str, _Found], None]
 _VISITORS: Mapping[Kind, _Visitor] = {
     Kind.RECORD: _visit_record,
     Kind.ARRAY: _visit_array,
@@ -209,14 +258,14 @@ def _at(record: Mapping[str, Any], pointer: str) -> tuple[bool, Any]:
     return True, value
 
 
-def _check_equal(record: Mapping[str, Any], name: str, other: str) -> None:
+def _check_equal(record: Mapping[str, Any], name: str, other: str, found: _Found) -> None:
     """The same fact told twice, so that some may get it without the rest, has to be the same."""
     exists, value = _at(record, other)
-    if exists and record[name] != value:
-        raise Refused("values.disagree", f"/{name}", other=other)
+    if exists and found.sound(f"/{name}") and found.sound(other) and record[name] != value:
+        found.faults.append(Refused("values.disagree", f"/{name}", other=other))
 
 
-def _check_count(record: Mapping[str, Any], name: str, other: str) -> None:
+def _check_count(record: Mapping[str, Any], name: str, other: str, found: _Found) -> None:
     exists, items = _at(record, other)
-    if exists and record[name] != len(items):
-        raise Refused("values.count", f"/{name}", other=other)
+    if exists and found.sound(f"/{name}") and found.fits(other) and record[name] != len(items):
+        found.faults.append(Refused("values.count", f"/{name}", other=other))

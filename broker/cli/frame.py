@@ -1,7 +1,8 @@
 """Frame: what every command shares: --home, --json and --lang, and the one place where faults become answers.
 
 Refuses: to show a stack trace, unless UNEFOIS_DEBUG is set; to repeat what an exception says, for it may hold a value.
-Keeps: an error is its code, its pointer, what is wrong and what to do, on stderr; with --json the same as one object.
+Keeps: an error is its code, its pointer, what is wrong and what to do, on stderr; with --json the same as one object,
+which lists every fault of the input in `errors` where there are several.
 """
 
 import inspect
@@ -155,15 +156,23 @@ def _ended(run: Callable[[], int]) -> int:
 
 
 def tell_fault(fault: Fault) -> None:
-    """A fault on stderr: code and pointer, what is wrong, what to do."""
-    message = explain(fault, chosen().language)
+    """A fault on stderr: code and pointer, what is wrong, what to do; and what else is wrong with the same input."""
+    faults = (fault, *fault.also)
     if chosen().json:
-        told = {"code": fault.code, "pointer": fault.pointer, "message": message.wrong, "remedy": message.remedy}
-        _print_error(told | ({"details": dict(fault.details)} if fault.details else {}))
+        told = [_as_json(each) for each in faults]
+        _print_error(told[0] | ({"errors": told} if fault.also else {}))
         return
-    place = " ".join(str(part) for part in (fault.details.get("file"), fault.pointer) if part)
-    print(f"{fault.code}  {place}".rstrip(), file=sys.stderr)
-    print(f"  {message.wrong}\n  {message.remedy}", file=sys.stderr)
+    for each in faults:
+        message = explain(each, chosen().language)
+        place = " ".join(str(part) for part in (each.details.get("file"), each.pointer) if part)
+        print(f"{each.code}  {place}".rstrip(), file=sys.stderr)
+        print(f"  {message.wrong}\n  {message.remedy}", file=sys.stderr)
+
+
+def _as_json(fault: Fault) -> dict[str, Any]:
+    message = explain(fault, chosen().language)
+    told = {"code": fault.code, "pointer": fault.pointer, "message": message.wrong, "remedy": message.remedy}
+    return told | ({"details": dict(fault.details)} if fault.details else {})
 
 
 def _print_error(told: dict[str, Any]) -> None:

@@ -233,7 +233,9 @@ def demand(
 
 def full_type(name: str) -> str:
     """`address.changed` for `fr.unefois.address.changed.v1`: what our own types may be called on the command line."""
-    return name if name.count(".") != 1 else f"fr.unefois.{name}.v1"
+    from schemas.names import event_name
+
+    return event_name(name)
 
 
 def _tell(one: "parties.Registered") -> None:

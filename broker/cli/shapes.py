@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from broker.shapes import Json, time_of, uuid_of
 from consent.grant import Grant
-from schemas.catalogue import EventSchema
 from schemas.directory import Directory
 from schemas.errors import Detail, Fault
 from schemas.messages import Coded, Language, Message, explain, table
@@ -84,28 +83,6 @@ def party(one: "Party", directory: Directory, held: frozenset[str]) -> Json:
             for right in rights
         ],
         "policies": [{"policy": entry.policy, "from": time_of(entry.valid_from)} for entry in policies],
-    }
-
-
-def event(one: EventSchema) -> Json:
-    """An event type and its fields."""
-    return {
-        "event_type": one.event_type,
-        "schema": one.schema.id.hex(),
-        "label": dict(one.label),
-        "doc": one.doc,
-        "uses_territories": one.uses_territories,
-        "fields": [
-            {
-                "name": each.name,
-                "label": dict(each.label),
-                "doc": each.doc,
-                "sensitivity": each.sensitivity.value,
-                "optional": each.nullable,
-                "iri": each.iri,
-            }
-            for each in one.fields
-        ],
     }
 
 

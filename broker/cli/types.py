@@ -11,7 +11,6 @@ import typer
 
 from broker.cli.exits import Exit
 from broker.cli.frame import chosen, command, say
-from broker.cli.parties import full_type
 from broker.cli.session import read_file
 from broker.cli.show import answer, line, pairs, table
 
@@ -24,10 +23,11 @@ def list_types() -> None:
 
     Example: unefois type list --lang en
     """
-    from broker.cli import shapes
     from schemas.catalogue import builtin
+    from schemas.described import describe
 
-    types = [shapes.event(one) for one in builtin()]
+    known = builtin()
+    types = [describe(known, one) for one in known]
     language = chosen().language
     rows = [(one["event_type"], one["label"][language], len(one["fields"])) for one in types]
     columns = [say("type", "type"), say("nom", "name"), say("champs", "fields")]
@@ -35,44 +35,24 @@ def list_types() -> None:
 
 
 @command(app, "show")
-def show(name: Annotated[str, typer.Argument(metavar="TYPE", help="address.changed, or the full name.")]) -> None:
-    """One event type: its fields, what they mean, how much they can hurt.
+def show(
+    name: Annotated[
+        str, typer.Argument(metavar="TYPE", help="address.changed, or the full name; with /1, the first version.")
+    ],
+) -> None:
+    """One event type: every field by its path, with its type, its limits, and whether it may be absent.
 
     Example: unefois type show address.changed
     """
-    from broker.cli import shapes
     from schemas.catalogue import builtin
-    from schemas.names import EventType
+    from schemas.described import describe, find, lines
 
-    told = shapes.event(builtin().by_type(EventType(full_type(name))))
-    language = chosen().language
+    known = builtin()
+    told = describe(known, find(known, name))
 
     def text() -> None:
-        places = say("oui, communes en clair", "yes, communes in clear") if told["uses_territories"] else None
-        pairs(
-            [
-                (say("type", "type"), told["event_type"]),
-                (say("nom", "name"), told["label"][language]),
-                (say("sens", "meaning"), told["doc"]),
-                (say("schéma", "schema"), told["schema"]),
-                (say("territoires", "territories"), places),
-            ]
-        )
-        line("")
-        columns = [
-            say("champ", "field"),
-            say("nom", "name"),
-            say("sensibilité", "sensitivity"),
-            say("facultatif", "optional"),
-        ]
-        yes = say("oui", "yes")
-        table(
-            columns,
-            [
-                (each["name"], each["label"][language], each["sensitivity"], yes if each["optional"] else None)
-                for each in told["fields"]
-            ],
-        )
+        for each in lines(told, chosen().language):
+            line(each)
 
     answer(told, text)
 

@@ -41,7 +41,7 @@ from schemas.errors import Corrupt, Refused
 from schemas.facts import FactKind
 from schemas.hpke import SealingKey
 from schemas.locked import manifest_of
-from schemas.names import DeliveryId, GrantId, Instant, Kid, LeafHash, PartyId, Reason
+from schemas.names import DeliveryId, GrantId, Instant, Kid, LeafHash, PartyId, Reason, uuid_text
 from schemas.release import LockedDelivery, Release, Statement, indices, make_release, open_locked, seal_releases
 from schemas.signing import PrivateKey
 
@@ -336,7 +336,7 @@ class Gate:
             ground.gate_keys[delivery.gate_kid] = self._keyring.gate(entry)
         gate_key = ground.gate_keys[delivery.gate_kid]
         if consent_key is None or gate_key is None:  # the consent stands and the epoch lives, so both must be there
-            raise Corrupt("gate.key-missing", delivery=delivery.id.hex())
+            raise Corrupt("gate.key-missing", delivery=uuid_text(delivery.id))
         locked = LockedDelivery.decode(delivery.locked)
         self._check_planned(locked, delivery)
         return locked, open_locked(locked, consent_key, gate_key)

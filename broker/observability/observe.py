@@ -44,6 +44,7 @@ from schemas.names import (
     PartyId,
     Purpose,
     SchemaId,
+    uuid_text,
 )
 
 Json = str | int | float | bool | list[str] | None
@@ -95,6 +96,8 @@ def _only(*types: type) -> Callable[[object], Json]:
     def read(value: object) -> Json:
         if type(value) not in types:
             return None
+        if isinstance(value, DeclarationId | DeliveryId | GrantId):
+            return uuid_text(value)
         return value.hex() if isinstance(value, bytes) else str(value)
 
     return read

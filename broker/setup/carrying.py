@@ -38,7 +38,7 @@ from schemas.checkpoint import Checkpoint
 from schemas.entry import OPEN_FACTS
 from schemas.errors import Corrupt
 from schemas.facts import FactKind, Facts
-from schemas.names import GrantId, Instant, PartyId, Reason
+from schemas.names import GrantId, Instant, PartyId, Reason, uuid_text
 
 SINCE: Final = "0017"
 """The revision of the tables that sealed entries came with."""
@@ -165,7 +165,7 @@ class Carrying:
         for one in waiting:
             if one.grant_id not in heads or not _as_planned(one, plans.get(one.id)):
                 wrong = "the row is not what the old ledger says was planned; it is carried nowhere"
-                done.findings.append(Finding("carrying.delivery", f"deliveries/{one.id.hex()}", wrong))
+                done.findings.append(Finding("carrying.delivery", f"deliveries/{uuid_text(one.id)}", wrong))
                 continue
             await self._delivery(tx, one, heads[one.grant_id])
             done.deliveries += 1

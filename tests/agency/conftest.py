@@ -96,9 +96,13 @@ def needed(wanted: list[str], extras: frozenset[str] = frozenset()) -> Iterator[
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The agency's wheel, built from this checkout without a network."""
-    folder = tmp_path_factory.mktemp("wheel")
+    return built(ROOT / "agency", tmp_path_factory.mktemp("wheel"))
+
+
+def built(project: Path, folder: Path) -> Path:
+    """A project's wheel, in this folder."""
     words = ["wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", str(folder)]
-    subprocess.run([sys.executable, "-m", "pip", *words, str(ROOT / "agency")], check=True, env=plain())
+    subprocess.run([sys.executable, "-m", "pip", *words, str(project)], check=True, env=plain())
     (made,) = folder.glob("*.whl")
     return made
 
@@ -106,10 +110,15 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
     """The wheel with the extra `source`, and what that needs."""
-    made = Environment(tmp_path_factory.mktemp("agency") / "venv")
+    return installed(tmp_path_factory.mktemp("agency") / "venv", wheel)
+
+
+def installed(folder: Path, wheel: Path, *others: Path) -> Environment:
+    """An environment of its own with the agency's wheel, its extra `source`, and further wheels that need no more."""
+    made = Environment(folder)
     venv.create(made.folder, symlinks=True)
     words = ["--python", str(made.python), "install", "--quiet", "--no-deps", "--no-index"]
-    line = [sys.executable, "-m", "pip", "--disable-pip-version-check", *words, str(wheel)]
+    line = [sys.executable, "-m", "pip", "--disable-pip-version-check", *words, str(wheel), *map(str, others)]
     subprocess.run(line, check=True, env=plain())
     (packages,) = made.folder.glob("lib/python*/site-packages")
     (metadata,) = packages.glob("unefois_agency-*.dist-info/METADATA")

@@ -1,6 +1,7 @@
 """The agency's wheel stands alone, beside folders of the agency's own that are called like our packages."""
 
 import ast
+import json
 import shutil
 import subprocess
 import sys
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from schemas.catalogue import builtin
+from schemas.described import describe, find
 from tests.agency.conftest import ROOT, Environment, Served, plain
 
 BROKERS = (
@@ -99,6 +102,13 @@ def test_the_program_says_what_is_wrong(environment: Environment, tmp_path: Path
     printed = environment.run(environment.program, "source", "serve", "nothing.yaml", cwd=tmp_path, code=1)
 
     assert printed.startswith("source.no-file  nothing.yaml\n")
+
+
+def test_the_program_shows_what_can_be_declared(environment: Environment, tmp_path: Path) -> None:
+    printed = environment.run(environment.program, "type", "show", "address.changed", "--json", cwd=tmp_path)
+    catalogue = builtin()
+
+    assert describe(catalogue, find(catalogue, "address.changed")) == json.loads(printed)
 
 
 def test_no_import_of_it_leads_to_a_package_of_the_agencys(wheel: Path) -> None:

@@ -57,7 +57,11 @@ class Person:
             told = self.program.run(*words, "--json")
         assert (exit_code, "") == (told.exit_code, told.stdout), told.output
         error = json.loads(told.stderr)["error"]
-        fault = KINDS[exit_code](error["code"], error["pointer"], **error.get("details", {}))
+        faults = [
+            KINDS[exit_code](each["code"], each["pointer"], **each.get("details", {}))
+            for each in error.get("errors", [error])
+        ]
+        fault = faults[0]
         assert_told(fault, code, pointer)
         for language in LANGUAGES:
             with unchanged(self.database, refusals=notes):
@@ -65,8 +69,11 @@ class Person:
             assert (exit_code, "") == (shown.exit_code, shown.stdout)
             assert shown.stderr.startswith(code)
             assert pointer in shown.stderr.partition("\n")[0]
-            wrong, remedy = sentences_of(fault, language)
-            assert f"  {wrong}\n  {remedy}\n" == shown.stderr.partition("\n")[2]
+            sentences = [sentences_of(each, language) for each in faults]
+            told_each = [f"{each.code}  {each.pointer}".rstrip() for each in faults]
+            told_each[0] = shown.stderr.partition("\n")[0]  # the name of a file may stand there
+            blocks = zip(told_each, sentences, strict=True)
+            assert "".join(f"{head}\n  {wrong}\n  {remedy}\n" for head, (wrong, remedy) in blocks) == shown.stderr
             assert [] == leaks(shown.output + told.output)
             assert "Traceback" not in shown.output
         after = files_of(self.home)

@@ -17,15 +17,17 @@ import httpx2
 
 from broker.lab.conformance import observed
 from broker.lab.conformance.observed import Observed
-from schemas import avro, catalogue
+from schemas import avro, catalogue, directory_note
 from schemas.catalogue import EventSchema, event_schema
 from schemas.delivery import ReleasedDelivery, VerifiedDelivery, open_release, verify_delivery
 from schemas.directory import Directory
+from schemas.directory_note import Pinned
 from schemas.errors import Refused
 from schemas.hpke import SealingKey, Suite
 from schemas.locked import LockedDelivery
 from schemas.manifest import Manifest
 from schemas.names import Instant, PartyId, SchemaId
+from schemas.note import Note, VerifierKey
 from schemas.release import KeyRelease
 
 TABLES = """
@@ -50,6 +52,8 @@ class Careful:
         self.database = database
         self.learned: dict[SchemaId, EventSchema] = {}
         self.directory: Directory | None = None
+        self.log: VerifierKey | None = None
+        self.pinned: Pinned | None = None
         with self.opened() as db:
             db.executescript(TABLES)
 
@@ -72,7 +76,16 @@ class Careful:
         return answer.json() if answer.status_code == 200 else None
 
     async def read_directory(self) -> None:
-        self.directory = Directory.from_json((await self.http.get("/v1/directory")).text)
+        """By protocol 13: the ledger's key is asked for once, and every directory follows from the one before."""
+        if self.log is None:
+            self.log = VerifierKey.parse((await self.http.get("/log/vkey")).text.strip())
+        since = 0 if self.pinned is None else self.pinned.version
+        for one in (await self.http.get(f"/v1/directory/notes?since={since}")).json()["notes"] if since else ():
+            assert self.pinned is not None
+            self.pinned = directory_note.follow(Note.parse(one["note"].encode()), self.log, self.pinned)
+        told = (await self.http.get("/v1/directory:signed")).json()
+        signed = Note.parse(told["note"].encode())
+        self.directory, self.pinned = directory_note.verify(told["directory"], signed, self.log, self.pinned)
 
     async def take(self, pulled: dict[str, Any]) -> None:
         ends = []
@@ -270,6 +283,13 @@ class BelievesTheFuture(Careful):
 
     def now(self, released: ReleasedDelivery) -> Instant:
         return Manifest.decode(released.locked.payload).issued_at
+
+
+class BelievesAnyDirectory(Careful):
+    """Reads the directory that nobody has signed."""
+
+    async def read_directory(self) -> None:
+        self.directory = Directory.from_json((await self.http.get("/v1/directory")).text)
 
 
 class NeverReadsTheDirectoryAgain(Careful):

@@ -44,7 +44,8 @@ CARELESS: dict[type[Careful], dict[str, set[str]]] = {
     agencies.IgnoresOrder: {"out-of-order": {"older-won"}},
     agencies.RefusesTheFuture: {"clock-skew": {"refused-near-future"}},
     agencies.BelievesTheFuture: {"clock-skew": {"believed-far-future"}},
-    agencies.NeverReadsTheDirectoryAgain: {"key-rotation": {"not-applied"}},
+    agencies.NeverReadsTheDirectoryAgain: {"key-rotation": {"not-applied"}, "forged-directory": {"not-acknowledged"}},
+    agencies.BelievesAnyDirectory: {"forged-directory": {"believed-forged-directory"}},
     agencies.StumblesOverWithheld: {
         "revoked-in-flight": {"ended"},
         "pause": {"ended"},
@@ -64,7 +65,13 @@ CARELESS: dict[type[Careful], dict[str, set[str]]] = {
 """Receiver -> the cases that it fails, and what is found in each."""
 EVERY = bool(os.environ.get("UNEFOIS_CONFORMANCE"))
 """Every careless receiver in every case: `make test-conformance`. Else a few, in the case that each has to fail."""
-FEW = (agencies.IgnoresSignatures, agencies.AppliesTwice, agencies.WritesWithheldAsNull, agencies.IgnoresOrder)
+FEW = (
+    agencies.BelievesAnyDirectory,
+    agencies.IgnoresSignatures,
+    agencies.AppliesTwice,
+    agencies.WritesWithheldAsNull,
+    agencies.IgnoresOrder,
+)
 
 CONFIG = Config(
     version=1,

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from hashlib import sha256
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -254,7 +255,8 @@ def test_every_connector_that_is_announced_is_held_to_the_promise() -> None:
         getattr(import_module(place), name) for place, _, name in (one.partition(":") for one in announced.values())
     }
 
-    assert {each for each in classes if issubclass(each, Connector)} == {
+    example = {TestExample.connector}  # of a package of its own
+    assert {each for each in classes if issubclass(each, Connector)} | example == {
         each.connector for each in _behaviours(Behaviour)
     }
 
@@ -295,3 +297,27 @@ class TestTableWithReference(TestTable):
         connection.execute("CREATE TABLE IF NOT EXISTS t (id INTEGER PRIMARY KEY, name TEXT NOT NULL, mail TEXT)")
         connection.close()
         return super().settings(place) | {"reference": "id"}
+
+
+def _of_the_example() -> type[Connector]:
+    """The connector of `examples/connector`, on this checkout's packages in place of the wheel's."""
+    path = ROOT / "examples/connector/register_connector/connector.py"
+    module = ModuleType("register_connector_here")
+    exec(compile(path.read_text("utf-8").replace("from unefois_agency.", "from "), path, "exec"), vars(module))
+    found: type[Connector] = module.RegisterConnector
+    return found
+
+
+class TestExample(Behaviour):
+    """The example of a connector of one's own: what its page says of the six methods is what they do."""
+
+    connector = _of_the_example()
+
+    def settings(self, place: Path) -> dict[str, Any]:
+        return {"database": str(place / "register.db")}
+
+    def rows(self, place: Path) -> list[str]:
+        connection = sqlite3.connect(place / "register.db")
+        found = sorted(name for (name,) in connection.execute("SELECT name FROM move"))
+        connection.close()
+        return found

@@ -26,7 +26,7 @@ from connectors.table import TableConnector
 from schemas import cloudevents, topics
 from schemas.errors import Unavailable
 from schemas.locked import LockedDelivery
-from schemas.names import Instant
+from schemas.names import Instant, uuid_text
 from tests.services.processes import free_port
 from tests.world import CAF, DAY, FAMILY, MOVED, World, world
 
@@ -91,7 +91,7 @@ async def test_what_the_relay_wrote_is_read_by_a_client_that_we_did_not_write(
     finally:
         theirs.close()
     event = cloudevents.from_kafka(message.headers() or [], message.value())
-    assert LockedDelivery.decode(event.data).delivery_id.hex() == event.id
+    assert uuid_text(LockedDelivery.decode(event.data).delivery_id) == event.id
     assert 16 == len(message.key() or b"")
 
 

@@ -4,7 +4,8 @@
     console    commands behind `$ `, run in a folder that the page calls /srv; what follows is what they must print
     yaml toml  a file, whose path is its first line: `# agencies/rennes.yaml`
                `unefois serve &` is the broker itself, on a port that is free; the page calls it 127.0.0.1:8470
-    js go py   a piece of a foreign program that `make test-agency` runs; whose path is its first line, has those lines
+    js go py   a piece of a program that `make test-agency` runs: whose path is its first line, has those lines;
+               so is a toml whose path lies in `examples/`
     text       bytes, formulas, pictures: nothing to run; neither is there in Sphinx's own `{toctree}`
 
 Keeps: what a page shows is what happens. Ids, keys, digests and instants differ in each run; a page's own stand for
@@ -38,7 +39,7 @@ SERVED = "127.0.0.1:8470"
 
 _FENCE = re.compile(r"^(`{3,})(\S*)\n(.*?)^\1$", re.MULTILINE | re.DOTALL)
 _FILE = re.compile(r"# (\S+)\n")
-_PIECE = re.compile(r"(?:#|//) (tests/agency/foreign/\S+)\n")
+_PIECE = re.compile(r"(?:#|//) ((?:tests/agency/foreign|examples)/\S+)\n")
 _EXIT = re.compile(r"\[exit code (\d)\]\n?\Z")
 _KEY = r"\+[0-9a-f]{8}\+[A-Za-z0-9+/=]{40,}"
 _UUID = r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b"
@@ -118,6 +119,9 @@ class Reader:
         assert told.getvalue() == "", told.getvalue()
 
     def _file(self, block: Block) -> None:
+        if _PIECE.match(block.text):
+            self._piece(block)
+            return
         named = _FILE.match(block.text)
         assert named, f"{block.place}: the first line of a file is its path, as a comment"
         path = self.folder / named[1].removeprefix(f"{FOLDER}/")

@@ -1,9 +1,13 @@
 """docs/agency/api.md tells the limits that the code has."""
 
+import re
+
+from broker.access.credentials import Scope
 from broker.flow.gate import MOST
 from broker.flow.mailbox import PULL_BYTES
 from broker.settings.choices import Settings
-from broker.web.agencies.app import BODIES
+from broker.web.agencies.app import BODIES, describe
+from broker.web.agencies.described import operations
 from broker.web.agencies.waiting import ONCE
 from broker.web.common.bodies import BATCH, WAIT_SECONDS
 from broker.web.common.connections import SLOW_SECONDS, SLOWEST_BYTES
@@ -35,3 +39,18 @@ def test_the_limits_are_those_of_the_code() -> None:
         f"w={WINDOW_SECONDS}\n",
     ):
         assert sentence in PAGE, sentence
+
+
+def test_each_address_stands_under_the_scope_that_it_needs() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (`(?:GET|POST) /.*) \|$", PAGE, re.MULTILINE)
+    told = {address: scope for scope, addresses in rows for address in re.findall(r"`([^`]+)`", addresses)}
+    needed = {}
+    for method, path, operation in operations(describe()):
+        (requirement,) = operation["security"]
+        (scopes,) = requirement.values()
+        (needed[f"{method} {path}"],) = scopes
+        assert f"Scope: `{scopes[0]}`." in operation["description"]
+        assert f"the scope `{scopes[0]}`" in operation["responses"]["403"]["description"]
+
+    assert told == needed
+    assert {scope.value for scope in Scope} == set(needed.values())

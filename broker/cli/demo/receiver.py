@@ -22,10 +22,10 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from connectors.contract import Agency, Applied, Inbox, Pulled, Rejected
-from connectors.plain import facts_of, plain, uuid_text
+from connectors.plain import facts_of, plain
 from schemas.delivery import ReleasedDelivery, VerifiedDelivery, open_release, verify_delivery
 from schemas.errors import Refused
-from schemas.names import DeclarationId, Instant, ManifestDigest, PartyId, Reason
+from schemas.names import DeclarationId, Instant, ManifestDigest, PartyId, Reason, uuid_text
 from schemas.release import KeyRelease
 
 MESSAGE_BYTES = 10_000

@@ -10,7 +10,7 @@ from typing import Final
 from broker.lab.conformance.trial import MOVED, Told, Trial, name_of
 from broker.lab.sandbox import people
 from broker.lab.sandbox.door import ACK
-from broker.lab.sandbox.mischief import Mischief
+from broker.lab.sandbox.mischief import MOST, Mischief
 from broker.lab.sandbox.playground import SOURCE
 
 Case = Callable[[Trial], Awaitable[None]]
@@ -217,6 +217,28 @@ async def _nothing() -> None:
     return
 
 
+async def forged_directory(trial: Trial) -> None:
+    """The source signs with a new key, and the directory that lists it is not signed by the ledger's key.
+
+    Who refuses it may put the delivery off, reject it, or end; afterwards the true directory is there.
+    """
+    before = await trial.tell(await trial.person())
+    await trial.settle()
+    await trial.acknowledged(before)
+    trial.sound()
+    trial.play.mischiefs.set({Mischief.FORGED_DIRECTORY.value: MOST})
+    await trial.play.rotate(SOURCE, OVERLAP_MS)
+    told = await trial.tell(await trial.person())
+    await trial.settle(may_end=True)
+    await trial.never(await trial.observe(), told, key="believed-forged-directory")
+    trial.play.mischiefs.set({Mischief.FORGED_DIRECTORY.value: 0})
+    trial.sound()
+    if trial.tried.forever:
+        await trial.tried.start()
+    await trial.again()
+    await trial.ended(told)
+
+
 async def slow_acknowledge(trial: Trial) -> None:
     """The lease runs out before the broker has taken the acknowledgement."""
     trial.play.mischiefs.set({Mischief.EXPIRED_LEASE.value: 1})
@@ -316,6 +338,7 @@ CASES: Final[Mapping[str, Case]] = {
     "crash": crash,
     "huge-batch": huge_batch,
     "clock-skew": clock_skew,
-    # The last one: who does not know the new keys can do nothing after it.
+    # The last ones: who does not know the new keys can do nothing after them.
     "key-rotation": key_rotation,
+    "forged-directory": forged_directory,
 }

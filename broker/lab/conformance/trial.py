@@ -114,16 +114,23 @@ class Trial:
 
     # ── what the receiver does ──────────────────────────────────────────────────────────────────────────────────────
 
-    async def settle(self, seconds: float | None = None) -> None:
+    async def settle(self, seconds: float | None = None, *, may_end: bool = False) -> None:
         """Until the receiver has taken whatever waits. Raises Stop, with a finding, when it does not.
 
-        One that was to go on and has ended is not started again here: that it ended is what there is to tell.
+        One that was to go on and has ended is not started again here: that it ended is what there is to tell. With
+        `may_end` it may stop asking, or end: then nothing is found, and nothing raised.
         """
-        if self.tried.forever:
-            await self._until_idle(seconds or self.seconds)
-        else:
-            await self.tried.start()
-            await self._call(seconds or self.seconds)
+        found = list(self.findings)
+        try:
+            if self.tried.forever:
+                await self._until_idle(seconds or self.seconds)
+            else:
+                await self.tried.start()
+                await self._call(seconds or self.seconds)
+        except Stop:
+            if not may_end:
+                raise
+            self.findings[:] = found
 
     async def _until_idle(self, seconds: float) -> None:
         door, tried = self.play.door, self.tried

@@ -25,7 +25,9 @@ API: Final = ("/v1/", "/oauth2/")
 PULL: Final = "/v1/deliveries:pull"
 ACK: Final = "/v1/deliveries:ack"
 DECLARE: Final = "/v1/declarations"
-CHANGED: Final = (PULL, DECLARE)
+SIGNED: Final = "/v1/directory:signed"
+NOTES: Final = "/v1/directory/notes"
+CHANGED: Final = (PULL, DECLARE, SIGNED, NOTES)
 """Whose answers may be changed; every other one goes out byte for byte."""
 REMEMBERED: Final = 1000
 LOOK_SECONDS: Final = 0.25

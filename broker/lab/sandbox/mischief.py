@@ -34,6 +34,8 @@ class Mischief(Enum):
     """Deliveries whose statement the broker has signed for somebody else."""
     FORGED_STATEMENT = "forged-statement"
     """Deliveries whose statement is signed by a stranger."""
+    FORGED_DIRECTORY = "forged-directory"
+    """Answers with the signed directory, and with its notes, whose notes are signed by a stranger."""
     BAD_RECEIPT = "bad-receipt"
     """A declaration is taken, and its receipt has a signature that does not fit."""
 

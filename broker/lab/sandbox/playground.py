@@ -17,7 +17,7 @@ from broker.flow.mailbox import Rejection
 from broker.flow.offsets import LostOwnership
 from broker.lab.sandbox import news, people, tampering
 from broker.lab.sandbox.clock import MovedClock
-from broker.lab.sandbox.door import DECLARE, PULL, Door, Json
+from broker.lab.sandbox.door import DECLARE, NOTES, PULL, SIGNED, Door, Json
 from broker.lab.sandbox.mischief import Mischief, Mischiefs
 from broker.setup.wiring import Home
 from broker.store.engine import Transaction
@@ -260,6 +260,8 @@ class Playground:
             return await self.tampered(told)
         if path == DECLARE and self.mischiefs.take(Mischief.BAD_RECEIPT):
             return _bad_receipt(told)
+        if path in {SIGNED, NOTES} and self.mischiefs.take(Mischief.FORGED_DIRECTORY):
+            return tampering.forged_directory(told)
         return told
 
     async def tampered(self, told: Json) -> Json:

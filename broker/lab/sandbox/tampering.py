@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from broker.web.common.bodies import b64u, from_b64u
+from schemas import note
 from schemas.hpke import SealingKey
 from schemas.locked import LockedDelivery
 from schemas.names import PartyId
@@ -51,6 +52,21 @@ def forged_statement(told: Json, keys: Sequence[SealingKey]) -> Json:
         return replace(release, signature=_signed(stranger, release.statement))
 
     return _resealed(told, keys, changed)
+
+
+def forged_directory(told: Json) -> Json:
+    """The signed directory, or the notes about it, as somebody gives them who does not have the ledger's key: the notes
+    say what they should, and a stranger has signed them in the ledger's name. Protocol 13, check 2.
+    """
+    stranger = PrivateKey.generate(Algorithm.ED25519)
+
+    def forged(text: str) -> str:
+        true = note.Note.parse(text.encode())
+        return note.sign(true.text, true.text.split("\n")[1], stranger).encode().decode()
+
+    if "notes" in told:
+        return {**told, "notes": [{**one, "note": forged(one["note"])} for one in told["notes"]]}
+    return {**told, "note": forged(told["note"])}
 
 
 def _resealed(told: Json, keys: Sequence[SealingKey], change: Callable[[Release], Release]) -> Json:

@@ -22,7 +22,7 @@ from schemas.catalogue import Catalogue
 from schemas.envelope import SignedDeclaration
 from schemas.errors import Fault, Refused
 from schemas.facts import FactKind, Facts
-from schemas.names import DeliveryId, Instant
+from schemas.names import DeliveryId, Instant, uuid_text
 from schemas.release import LockedDelivery, bitmap, delivery_id_of
 
 _STATES = {
@@ -113,7 +113,7 @@ def _stories(entries: Iterable[Facts]) -> dict[DeliveryId, _Story]:
 
 
 def _place(delivery: Delivery) -> str:
-    return f"deliveries/{delivery.id.hex()}"
+    return f"deliveries/{uuid_text(delivery.id)}"
 
 
 def _against_the_ledger(delivery: Delivery, story: _Story | None, erased: Instant) -> Iterator[Finding]:

@@ -2,7 +2,7 @@
 
 Refuses: nothing.
 Keeps: what is refused is told as it is answered, as problem details; every operation has an example that the tests run.
-Source: OpenAPI 3.1, RFC 9457.
+Source: OpenAPI 3.1 ("Security Requirement Object": what a bearer token needs is named there), RFC 9457, RFC 6750.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,9 +10,11 @@ from typing import Any, Final
 
 from fastapi import APIRouter
 from fastapi.openapi.utils import get_openapi
+from starlette.routing import BaseRoute
 
 from broker.web.agencies.examples import EXAMPLES
 from broker.web.common.problems import KIND
+from broker.web.common.strict import StrictRoute
 
 _JSON: Final = "application/json"
 _TEXT: Final = {"type": "string"}
@@ -45,8 +47,11 @@ def document(title: str, prefix: str, included: Iterable[APIRouter]) -> dict[str
     for name in ("HTTPValidationError", "ValidationError"):  # FastAPI's own form, which nobody gets here
         schemas.pop(name, None)
     schemas["Problem"] = _PROBLEM
+    scopes = _scopes(routes)
     for method, path, operation in operations(made):
         _refusals(path, operation)
+        if (method, path) in scopes:
+            _scope(scopes[method, path], operation)
         _example(operation, EXAMPLES.get((method, prefix + path), {}))
     return made
 
@@ -69,6 +74,24 @@ def _refusals(path: str, operation: dict[str, Any]) -> None:
     refused = problem | ({_JSON: {"schema": _OAUTH}} if path == "/token" else {})
     answers["4XX"] = {"description": "Refused: `code` says why, `errors` where.", "content": refused}
     answers["5XX"] = {"description": "Not now, or a fault of the broker's own.", "content": problem}
+
+
+def _scopes(routes: Iterable[BaseRoute]) -> dict[tuple[str, str], str]:
+    """(method, path) -> the scope that a token needs there."""
+    return {
+        (method, route.path): route.access.scope.value
+        for route in routes
+        if isinstance(route, StrictRoute) and route.access is not None
+        for method in route.methods or ()
+    }
+
+
+def _scope(scope: str, operation: dict[str, Any]) -> None:
+    """What a token needs, where a reader and a program look for it."""
+    operation["security"] = [{name: [scope] for name in each} for each in operation["security"]]
+    told = f"`api.scope`: the token does not have the scope `{scope}`; `WWW-Authenticate` names it, too."
+    operation["responses"]["403"] = {"description": told, "content": operation["responses"]["4XX"]["content"]}
+    operation["description"] = f"{operation['description']}\n\nScope: `{scope}`.".lstrip()
 
 
 def _example(operation: dict[str, Any], example: Mapping[str, Any]) -> None:

@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect
 
 from broker.observability.observe import logger
 from broker.web.common.problems import problem
-from schemas.errors import Corrupt, Fault, Refused, Unavailable
+from schemas.errors import MOST, Corrupt, Fault, Refused, Unavailable, together
 
 STATUS: Final[Mapping[str, int]] = {
     "api.chunks": 400,
@@ -86,10 +86,10 @@ def status_of(fault: Fault) -> int:
     return STATUS.get(fault.code, 422) if isinstance(fault, Refused) else 500
 
 
-def answer(fault: Fault, request: Request, also: Sequence[Fault] = ()) -> Response:
-    """The fault as problem details; `also` are further fields that are wrong."""
+def answer(fault: Fault, request: Request) -> Response:
+    """The fault as problem details."""
     status = status_of(fault)
-    response = problem(fault, status, request, also=also)
+    response = problem(fault, status, request)
     if status == 401:
         told = "" if fault.code == "api.no-credential" else ' error="invalid_token"'
         response.headers["WWW-Authenticate"] = f"Bearer{told}"
@@ -111,7 +111,7 @@ def register(app: FastAPI) -> None:
 
     async def on_invalid(request: Request, error: Exception) -> Response:
         found = _fields(error.errors()) if isinstance(error, RequestValidationError) else []
-        return answer(found[0], request, found[1:]) if found else answer(Refused("api.json"), request)
+        return answer(together(found) if found else Refused("api.json"), request)
 
     async def on_http(request: Request, error: Exception) -> Response:
         if not isinstance(error, HTTPException):
@@ -145,7 +145,7 @@ def _fields(errors: Sequence[Mapping[str, Any]]) -> list[Refused]:
     itself is the sender's word.
     """
     found = []
-    for error in errors[:20]:
+    for error in errors[: MOST + 1]:
         place = list(error["loc"])
         if error["type"] == "json_invalid":
             return [Refused("api.json")]

@@ -5,7 +5,6 @@ Keeps: a problem is never cached; `type` opens the documentation at the code's h
 """
 
 import json
-from collections.abc import Sequence
 from typing import Any, Final
 
 from fastapi import Request, Response
@@ -17,18 +16,18 @@ KIND: Final = "application/problem+json"
 DOCUMENTED: Final = "/docs/errors.html#"
 
 
-def problem(fault: Fault, status: int, request: Request, *, also: Sequence[Fault] = ()) -> Response:
-    """The fault as problem details with this status; `also` are further fields that are wrong."""
+def problem(fault: Fault, status: int, request: Request) -> Response:
+    """The fault as problem details with this status; `errors` lists every place that is wrong."""
     headers = {
         "Cache-Control": "no-store",
         "Content-Language": language_of(request),
         "Vary": "Accept-Language",
     }
-    body = told(fault, status, request, also=also)
+    body = told(fault, status, request)
     return Response(json.dumps(body, ensure_ascii=False), status, headers, KIND)
 
 
-def told(fault: Fault, status: int, request: Request, *, also: Sequence[Fault] = ()) -> dict[str, Any]:
+def told(fault: Fault, status: int, request: Request) -> dict[str, Any]:
     """The members of the problem: a whole answer, or the part of a batch that one item gets."""
     language = language_of(request)
     message = explain(fault, language)
@@ -39,8 +38,8 @@ def told(fault: Fault, status: int, request: Request, *, also: Sequence[Fault] =
         "detail": message.remedy,
         "code": fault.code,
     }
-    wrong = [each for each in (fault, *also) if each.pointer]
-    if wrong:
+    wrong = (fault, *fault.also)
+    if fault.pointer or fault.also:
         members["errors"] = [
             {"pointer": each.pointer, "code": each.code, "detail": explain(each, language).wrong} for each in wrong
         ]

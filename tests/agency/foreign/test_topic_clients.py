@@ -12,7 +12,7 @@ from broker.log.kafka_cluster import Cluster
 from broker.topics.relay import Relay
 from schemas import catalogue, cloudevents, topics
 from schemas.locked import LockedDelivery
-from schemas.names import EventType
+from schemas.names import EventType, uuid_text
 from tests.agency.foreign.clients import Room
 from tests.world import CAF, DAY, FAMILY, MOVED, world
 
@@ -39,7 +39,7 @@ async def test_a_delivery_is_an_event_whose_attributes_are_ours_and_whose_data_i
 
         data, attributes = b64decode(seen["data"]), seen["attributes"]
         schema = catalogue.builtin().by_type(EventType(MOVED)).schema.id
-        assert LockedDelivery.decode(data).delivery_id.hex() == attributes["id"]
+        assert uuid_text(LockedDelivery.decode(data).delivery_id) == attributes["id"]
         assert (home.party, MOVED, cloudevents.schema_urn(schema), cloudevents.DELIVERY_MEDIA_TYPE) == tuple(
             attributes[name] for name in ("source", "type", "dataschema", "datacontenttype")
         )

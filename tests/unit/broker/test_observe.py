@@ -71,6 +71,7 @@ def lines() -> Iterator[Callable[[], list[dict[str, Any]]]]:
 
 
 Lines = Callable[[], list[dict[str, Any]]]
+NO_ID = "00000000-0000-0000-0000-000000000000"
 
 
 def test_a_line_says_when_how_loud_what_and_about_which(lines: Lines) -> None:
@@ -97,10 +98,10 @@ def test_a_line_says_when_how_loud_what_and_about_which(lines: Lines) -> None:
         ("event_type", EventType("fr.test.moved.v1"), "fr.test.moved.v1"),
         ("purpose", Purpose("family-benefits"), "family-benefits"),
         ("schema", SchemaId(bytes(32)), "00" * 32),
-        ("declaration", DeclarationId(bytes(16)), "00" * 16),
+        ("declaration", DeclarationId(bytes(16)), NO_ID),
         ("declaration", ManifestDigest(bytes(32)), "00" * 32),
-        ("delivery", DeliveryId(bytes(16)), "00" * 16),
-        ("grant", GrantId(bytes(16)), "00" * 16),
+        ("delivery", DeliveryId(bytes(16)), NO_ID),
+        ("grant", GrantId(bytes(16)), NO_ID),
         ("kid", Kid(bytes(32)), "00" * 32),
         ("entry", LeafHash(bytes(32)), "00" * 32),
         ("code", "store.locked", "store.locked"),

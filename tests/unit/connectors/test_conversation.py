@@ -95,6 +95,52 @@ def test_a_refusal_is_not_tried_again(status: int) -> None:
     assert 1 == len(seen)
 
 
+def test_every_place_that_the_broker_names_is_told_and_its_whole_answer_is_kept() -> None:
+    errors = [
+        {"pointer": "/a", "code": "x.y"},
+        {"pointer": "/b", "code": "x.z"},
+        {"pointer": "", "code": "faults.more"},
+    ]
+    problem = {"code": "x.y", "title": "Wrong.", "detail": "Mend it.", "errors": errors, "trace_id": "00"}
+
+    told, _ = run(calls.status(), [Reply(422, "7", json.dumps(problem).encode())])
+
+    assert ("client.refused", "/a", "x.y") == (told.code, told.pointer, told.details["told"])
+    assert [("/b", "x.z"), ("", "faults.more")] == [(each.pointer, each.details["told"]) for each in told.also]
+    assert problem | {"status": 422, "retry_after": 7} == told.problem
+    assert told.problem == told.under("/record").problem
+
+
+@pytest.mark.parametrize("status", [401, 403, 429, 503])
+def test_who_is_not_let_in_or_has_to_wait_hears_what_the_broker_said(status: int) -> None:
+    problem = {"code": "api.scope", "title": "This needs the scope publish."}
+
+    told, _ = run(calls.status(), [Reply(status, None, json.dumps(problem).encode())] * 4)
+
+    assert problem | {"status": status} == told.problem
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"<html>", b"[]", b"null", b'{"errors": "x", "title": 7}', b'{"errors": ["x", {"pointer": 3}], "more": "y"}'],
+)
+def test_an_answer_that_is_no_problem_has_its_status(content: bytes) -> None:
+    told, _ = run(calls.status(), [Reply(422, None, content)])
+
+    assert ("client.refused", "", "-") == (told.code, told.pointer, told.details["told"])
+    assert told.problem is not None
+    assert {"status": 422} == {name: each for name, each in told.problem.items() if name != "errors"}
+
+
+def test_a_broker_that_says_too_much_is_cut_short() -> None:
+    problem = {"code": "x" * 1_000_000, "title": "t" * 1_000_000, "errors": [{"pointer": "/" * 1_000}] * 1_000}
+
+    told, _ = run(calls.status(), [Reply(422, None, json.dumps(problem).encode())])
+
+    assert len(json.dumps(told.problem)) < 20_000
+    assert 50 == len(told.also)
+
+
 class Renewable:
     """Gives tokens 1, 2, 3 through the endpoint."""
 

@@ -151,6 +151,17 @@ async def test_the_same_delivery_twice_is_handed_out_once_and_both_records_are_d
     assert 3 == topic.committed[-1]
 
 
+async def test_a_record_of_before_whose_id_has_no_dashes_is_read(here: World) -> None:
+    topic = Topic()
+    first, second = await two(here, topic)
+    told = dict(topic.records[0].headers)
+    assert 36 == len(told["ce_id"])
+    topic.records[0] = Read(0, topic.records[0].value, tuple((told | {"ce_id": first.hex().encode()}).items()))
+    inbox, _ = opened(here, topic)
+
+    assert [first, second] == [one.delivery_id for one in (await inbox.pull(10)).locked]
+
+
 async def test_revoked_in_between_it_is_withheld_and_done(here: World) -> None:
     topic = Topic()
     await two(here, topic)

@@ -111,6 +111,90 @@ async def test_what_the_broker_refuses_is_told_as_it_told_it(sidecar: Client, po
     assert answer.json()["title"]
 
 
+PROBLEM = {
+    "type": "/docs/errors.html#x-new",
+    "title": "Something of a newer broker.",
+    "status": 409,
+    "detail": "Do this.",
+    "code": "x.new",
+    "errors": [
+        {"pointer": "/payload/a", "code": "x.new", "detail": "One."},
+        {"pointer": "/payload/b", "code": "values.date", "detail": "Another."},
+    ],
+    "trace_id": "0af7651916cd43dd8448eb211c80319c",
+}
+
+
+async def test_a_refusal_of_the_broker_is_passed_on_whole(sidecar: Client, portal: Portal) -> None:
+    portal.answer_declarations(409, PROBLEM | {"secret": "not of the API"}, retry_after=5)
+
+    answer = await sidecar.send("POST", "/v1/declarations", asked())
+    told = answer.json()
+
+    assert (409, "5", "application/problem+json") == (
+        answer.status_code,
+        answer.headers["retry-after"],
+        answer.headers["content-type"],
+    )
+    shown = (await sidecar.send("GET", f"/v1/declarations/{told['declaration']}")).json()
+    assert ("refused", "x.new", "/payload/a") == (shown["state"], shown["code"], shown["pointer"])
+    assert told == shown["problem"] | {"declaration": told["declaration"]}
+    date = {"detail": "This is not a date that exists, written like 2026-11-24."}
+    first, second = PROBLEM["errors"]
+    assert PROBLEM | {"errors": [first, second | date], "retry_after": 5} == shown["problem"]
+
+
+async def test_the_brokers_sentence_is_told_in_the_callers_language_where_it_is_known_here(
+    sidecar: Client, portal: Portal
+) -> None:
+    portal.answer_declarations(422, PROBLEM | {"code": "values.date"})
+
+    told = (await sidecar.send("POST", "/v1/declarations", asked(), accept_language="fr")).json()
+
+    assert "Ceci n'est pas une date existante, écrite comme 2026-11-24." == told["title"]
+    assert ["One.", told["title"]] == [each["detail"] for each in told["errors"]]
+
+
+@pytest.mark.parametrize(
+    ("status", "state", "retry_after"), [(403, "parked", None), (401, "waiting", None), (429, "waiting", 30)]
+)
+async def test_what_waits_or_is_parked_says_what_the_broker_said(
+    sidecar: Client, portal: Portal, status: int, state: str, retry_after: int | None
+) -> None:
+    portal.answer_declarations(status, PROBLEM, retry_after)
+
+    told = (await sidecar.send("POST", "/v1/declarations", asked())).json()
+
+    assert state == told["state"]
+    assert (status, "x.new", retry_after) == (
+        *(told["problem"][name] for name in ("status", "code")),
+        told["problem"].get("retry_after"),
+    )
+
+
+async def test_a_broker_that_answers_with_a_page_has_its_status_told(sidecar: Client, portal: Portal) -> None:
+    portal.answer_declarations(502, "<html>")
+
+    told = (await sidecar.send("POST", "/v1/declarations", asked())).json()
+
+    assert ("waiting", "client.away", {"status": 502}) == (told["state"], told["code"], told["problem"])
+
+
+async def test_every_wrong_field_is_told_at_once(sidecar: Client) -> None:
+    wrong = asked(effective_date="soon", capacity="king", phone="06")
+    del wrong["record"]["occupants"]
+
+    told = (await sidecar.send("POST", "/v1/declarations", wrong)).json()
+
+    assert "avro.missing-field" == told["code"]
+    assert [
+        ("/record/occupants", "avro.missing-field"),
+        ("/record/capacity", "avro.unknown-symbol"),
+        ("/record/effective_date", "values.date"),
+        ("/record/phone", "values.phone"),
+    ] == [(each["pointer"], each["code"]) for each in told["errors"]]
+
+
 @pytest.mark.parametrize(
     ("more", "status", "code"),
     [

@@ -9,6 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
 from connectors.client import Client
@@ -50,6 +51,17 @@ class Portal:
         self.pin = Pin(None, self.broker.chain.ledger)
         self.broker.grant(TOWN, MOVED, ["subject", "new_address"])
         self.broker.agency(TOWN)
+
+    def answer_declarations(self, status: int, told: object, retry_after: int | None = None) -> None:
+        """From now on the broker answers so to every declaration."""
+        ordinary = self.broker.answers.answer
+        headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
+
+        def answer(request: httpx2.Request) -> httpx2.Response:
+            said = httpx2.Response(status, json=told, headers=headers)
+            return said if request.url.path == "/v1/declarations" else ordinary(request)
+
+        self.broker.answers.answer = answer  # type: ignore[method-assign]
 
     @asynccontextmanager
     async def desk(self) -> AsyncIterator[SourceDesk]:

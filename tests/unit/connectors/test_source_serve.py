@@ -12,8 +12,10 @@ from connectors.client import Client
 from connectors.pinning import Pin
 from connectors.program import main
 from connectors.testing import TestBroker
+from schemas.catalogue import builtin
 from schemas.errors import Refused
 from schemas.names import PartyId
+from tests.program import Program
 
 PORTAL = PartyId("urn:unefois:portal")
 
@@ -171,3 +173,26 @@ class TestProgram:
             main(["receipt", "check", str(tmp_path / "none"), "--key", key])
 
         assert "receipt.not-a-receipt" in capsys.readouterr().err
+
+    def test_a_type_is_shown_as_the_brokers_own_program_shows_it(self, capsys: pytest.CaptureFixture[str]) -> None:
+        main(["type", "show", "address.changed", "--json"])
+        assert Program(Path()).told("type", "show", "address.changed") == json.loads(capsys.readouterr().out)
+        main(["type", "show", "address.changed/1", "--lang", "fr"])
+        assert Program(Path()).run("type", "show", "address.changed", "--lang", "fr").stdout == capsys.readouterr().out
+
+    def test_every_type_is_listed(self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("LC_ALL", "fr_FR.UTF-8")
+        main(["type", "list"])
+        shown = capsys.readouterr().out
+        main(["type", "list", "--json"])
+
+        assert [each.event_type for each in builtin()] == [line.split()[0] for line in shown.splitlines()]
+        assert "Changement d'adresse" in shown
+        told = json.loads(capsys.readouterr().out)["types"]
+        assert [each.event_type for each in builtin()] == [each["event_type"] for each in told]
+
+    def test_what_to_do_names_this_program(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit):
+            main(["type", "show", "address.moved"])
+
+        assert "Run `unefois-agency type list`" in capsys.readouterr().err

@@ -45,6 +45,11 @@ STRUCTURED, DOCUMENT = to_http_structured(DECLARED)
 MEMBERS: dict[str, Any] = json.loads(DOCUMENT)
 
 
+def test_ids_are_uuids() -> None:
+    assert "0190d3a4-7b6c-7e8f-9a0b-1c2d3e4f5061" == DECLARED.id
+    assert "cdcdcdcd-cdcd-cdcd-cdcd-cdcdcdcdcdcd" == DELIVERED.id
+
+
 def refuses(code: str, pointer: str, call: Callable[[], object]) -> None:
     with pytest.raises(Refused) as caught:
         call()
@@ -75,7 +80,7 @@ def test_a_declarations_attributes_repeat_its_manifest_and_nothing_else() -> Non
 
 def test_a_delivery_shows_the_broker_and_neither_recipient_nor_purpose() -> None:
     told = DELIVERED.attributes()
-    expected = ("cd" * 16, "urn:unefois:broker", "application/vnd.unefois.delivery.v1+avro")
+    expected = (DELIVERED.id, "urn:unefois:broker", "application/vnd.unefois.delivery.v1+avro")
     assert expected == (told["id"], told["source"], told["datacontenttype"])
     assert told.keys() == DECLARED.attributes().keys()
 

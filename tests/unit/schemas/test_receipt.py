@@ -97,6 +97,14 @@ def test_a_receipt_proves_itself_with_nothing_but_the_logs_key(text: str) -> Non
     assert expected == receipt.check(text, LOG_VKEY)
 
 
+@pytest.mark.parametrize("language", ["fr", "en"])
+def test_a_receipt_of_before_whose_delivery_had_no_dashes_still_proves_itself(language: Language) -> None:
+    older = receipt.make(ENTRY, OPENING, FOUND, language, older=True)
+    assert f"  {'cd' * 16}\n" in older
+    assert receipt.check(older, LOG_VKEY) == receipt.check(FRENCH, LOG_VKEY)
+    refuses("receipt.meaning-differs", lambda: receipt.check(older.replace("cdcd\n", "cdce\n"), LOG_VKEY))
+
+
 def test_an_open_entry_needs_no_opening_in_its_receipt() -> None:
     assert receipt.CheckedReceipt(ADDED, OPEN, 3, 11, ORIGIN, ()) == receipt.check(OF_OPEN, LOG_VKEY)
     assert "What opens" not in OF_OPEN
@@ -117,7 +125,7 @@ def test_a_receipt_reads_as_sentences_above_and_as_a_foreign_proof_below() -> No
         "  type          fr.unefois.address.changed.v1\n"
         "  purpose       family-benefits\n"
         f"  declaration   {'ab' * 32}\n"
-        f"  delivery      {'cd' * 16}\n"
+        "  delivery      cdcdcdcd-cdcd-cdcd-cdcd-cdcdcdcdcdcd\n"
         "  consent       0190d3a4-7b6c-7e8f-9a0b-1c2d3e4f5061\n"
         "  version       3\n"
         "  fields        0, 2, 15\n"

@@ -395,6 +395,112 @@ def test_a_nullable_text_is_checked_whichever_branch_comes_first():
         assert "values.empty" == caught.value.code
 
 
+class TestEveryFault:
+    """All that is wrong is told at once; the first is the one that was told before there were others."""
+
+    def test_missing_unknown_of_another_type_and_too_long_are_told_together_each_with_its_place(self):
+        record = changed("address.changed", "/subject/family_name", "x" * 101)
+        del record["new_address"]["city"]
+        record["new_adress"] = None
+        record["capacity"] = "king"
+        record["occupants"] = "2"
+        record["household"][0]["identity"]["birthdate"] = "hier"
+        record["old_commune"] = "35999"
+
+        assert [
+            ("avro.unknown-field", "/new_adress"),
+            ("avro.unknown-symbol", "/capacity"),
+            ("avro.missing-field", "/new_address/city"),
+            ("avro.wrong-type", "/occupants"),
+            ("values.too-long", "/subject/family_name"),
+            ("values.commune", "/old_commune"),
+            ("values.partial-date", "/household/0/identity/birthdate"),
+        ] == told(record)
+
+    def test_what_could_be_content_is_told_by_the_record_that_it_is_in(self):
+        record = RECORDS["address.changed"] | {"Mme Roux": 1, "M. Roux": 2, "ville": 3}
+
+        assert [("avro.unknown-field", ""), ("avro.unknown-field", "/ville")] == told(record)
+
+    def test_a_rule_between_fields_is_asked_of_fields_that_are_sound(self):
+        record = changed("address.changed", "/new_address/commune", "x")
+        record["new_commune"] = "y"
+        record["capacity"] = "parent"
+        record["subject"] = "Roux"
+
+        assert [
+            ("avro.wrong-type", "/subject"),
+            ("values.commune", "/new_address/commune"),
+            ("values.commune", "/new_commune"),
+            ("values.no-declarant", "/declarant"),
+        ] == told(record)
+
+    def test_too_many_items_are_told_beside_what_is_wrong_in_them(self):
+        record = changed("address.changed", "/vehicles", ["AB-123-CD"] * 20 + ["?"]) | {"phone": "06"}
+        record["vehicles"][1] = "AB"
+
+        assert [
+            ("values.phone", "/phone"),
+            ("values.too-many", "/vehicles"),
+            ("values.vehicle-plate", "/vehicles/1"),
+        ] == told(record)
+
+    @pytest.mark.parametrize(("count", "listed"), [(50, 50), (51, 51), (999, 51)])
+    def test_fifty_are_told_and_then_that_there_are_more(self, count, listed):
+        whole = small({"type": "array", "items": "string"})
+
+        for wrong in ([""] * count, [1] * count, ([""] * (count - 1) + [1])):
+            found = told({"a": wrong}, whole)
+            assert listed == len(found)
+            assert (("faults.more", "") == found[-1]) is (count > 50)
+            assert all(code != "faults.more" for code, _ in found[:50])
+
+    def test_the_future_is_told_with_the_rest(self):
+        record = changed("address.changed", "/subject/birthdate", "2027-01-01") | {"email": "?"}
+
+        assert [("values.email", "/email"), ("values.future", "/subject/birthdate")] == told(record, at=DAY_OF)
+
+    def test_what_is_too_large_as_a_whole_is_told_alone(self):
+        whole = small("string")
+
+        assert [("avro.too-large", "/a")] == told({"a": "x" * 2_000_000}, whole)
+        assert [("avro.wrong-type", "")] == told(["no record"], whole)
+
+    def test_no_value_is_told(self):
+        record = changed("address.changed", "/subject/family_name", "Roux\n") | {"phone": "0612345678"}
+        with pytest.raises(Refused) as caught:
+            values.check(event("address.changed"), record)
+        assert "values.control-character at /subject/family_name +1" == str(caught.value)
+
+    @given(
+        st.lists(st.sampled_from([name for name, (kind, *_) in BAD.items() if kind == "address.changed"]), unique=True)
+    )
+    def test_faults_at_places_of_their_own_are_told_as_each_is_alone(self, names):
+        """Those of one field, or of fields that have to agree, hide one another."""
+        chosen = {}
+        for name in names:
+            field = BAD[name][1].split("/")[1]
+            together = {"new_commune": "new_address", "old_country": "old_address", "declarant": "capacity"}
+            chosen.setdefault(together.get(field, field), BAD[name])
+        record, expected = copy.deepcopy(RECORDS["address.changed"]), set()
+        for _, pointer, value, _ in chosen.values():
+            field = pointer.split("/")[1]
+            alone = changed("address.changed", pointer, value)
+            record[field] = alone[field]
+            expected |= set(told(alone))
+
+        assert expected == set(told(record))
+
+
+def told(record, of=None, at=None):
+    """Every fault of a record, with its place."""
+    try:
+        values.check(of or event("address.changed"), record, at)
+    except Refused as fault:
+        return [(each.code, each.pointer) for each in (fault, *fault.also)]
+    return []
+
+
 def test_a_type_without_declarant_has_no_rule_about_one():
     assert () == values.check(small({"type": "int", "maximum": 3}), {"a": 3})
 

@@ -22,7 +22,7 @@ from consent.explain import explain_reason
 from schemas.errors import Corrupt, Refused
 from schemas.facts import FactKind
 from schemas.hpke import SealingKey
-from schemas.names import DeliveryId, GrantId, LeafHash, Reason
+from schemas.names import DeliveryId, GrantId, LeafHash, Reason, uuid_text
 from schemas.release import LockedDelivery, open_locked
 
 
@@ -78,7 +78,7 @@ async def _claim_noise(stage: Stage, leased: Delivery, grant: GrantId) -> None:
         others = [key for _, key in (await _living_keys(stage)).items()]
         gate = home.keyring.gate((await home.lookup.directory(tx)).sealing_key(leased.gate_kid))
     if gate is None:
-        raise Corrupt("gate.key-missing", delivery=leased.id.hex())
+        raise Corrupt("gate.key-missing", delivery=uuid_text(leased.id))
     locked = LockedDelivery.decode(leased.locked)
     opened = [each for each in (*others, bytes(32)) if _opens(locked, each, gate)]
     stage.claim("revoke.noise", held=gone and not opened, count=len(others), evidence="release.cannot-unlock")

@@ -145,6 +145,24 @@ class TestDeclare:
         for value in ("demain", "blue", "Martin"):
             assert value not in result.output
 
+    def test_every_wrong_field_is_told_at_once(self, unefois: Program, move: Path) -> None:
+        file = changed(move, effective_date="demain", colour="blue", phone="06", subject=ELISE | {"birthdate": "?"})
+
+        for command in ("declare", "explain"):
+            error = unefois.error(command, file, "--type", "address.changed", code=3)
+            assert error["errors"][0] == {name: each for name, each in error.items() if name != "errors"}
+            assert [
+                ("avro.unknown-field", "/colour"),
+                ("values.partial-date", "/subject/birthdate"),
+                ("values.date", "/effective_date"),
+                ("values.phone", "/phone"),
+            ] == [(each["code"], each["pointer"]) for each in error["errors"]]
+
+        shown = unefois.run("declare", file, "--type", "address.changed", "--lang", "fr").stderr
+        assert ["avro.unknown-field  /colour", "values.phone  /phone"] == shown.splitlines()[::9]
+        assert "  Ceci n'est pas un numéro de téléphone au format international." in shown
+        assert "Martin" not in shown
+
     @pytest.mark.parametrize(
         "words",
         [

@@ -1,6 +1,7 @@
 """type: what can be declared, and whether a schema may follow another."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -27,8 +28,26 @@ def test_a_type_is_shown_field_by_field_by_its_short_or_full_name(bare: Program,
     assert "new_address" in shown
 
 
+def test_each_field_is_told_with_its_path_its_limits_and_its_symbols(bare: Program) -> None:
+    told = {each["name"]: each for each in bare.told("type", "show", "address.changed/1")["fields"]}
+    city = next(each for each in told["new_address"]["fields"] if each["name"] == "city")
+
+    assert ("/new_address/city", "string", 100, False) == (
+        *(city[name] for name in ("path", "type", "max_length", "optional")),
+    )
+    assert "tenant" in [each["symbol"] for each in told["occupancy"]["symbols"]]
+    shown = bare.run("type", "show", "address.changed", "--lang", "fr").stdout
+    assert re.search(r"^  /new_address/city +texte, 1 à 100 caractères +Ville$", shown, re.M)
+    assert re.search(r"^ +tenant +Locataire$", shown, re.M)
+
+
 @pytest.mark.parametrize(
-    ("name", "code"), [("address.moved", "catalogue.unknown-type"), ("Address", "name.event-type")]
+    ("name", "code"),
+    [
+        ("address.changed/2", "catalogue.unknown-version"),
+        ("address.moved", "catalogue.unknown-type"),
+        ("Address", "name.event-type"),
+    ],
 )
 def test_a_type_that_does_not_exist_is_refused(bare: Program, name: str, code: str) -> None:
     assert code == bare.error("type", "show", name, code=3)["code"]

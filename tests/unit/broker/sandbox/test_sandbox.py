@@ -18,6 +18,20 @@ from tests.unit.broker.sandbox.conftest import AGENCY, MOVED, Trial, trying
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
+async def test_every_wrong_field_of_a_declaration_is_told_at_once(trial: Trial) -> None:
+    changes = {"effective_date": "soon", "phone": "06", "occupants": "two"}
+
+    told = await trial.asked("POST", "/sandbox/events", {"changes": changes}, 422)
+
+    assert "avro.wrong-type" == told["code"]
+    assert [
+        ("/occupants", "avro.wrong-type"),
+        ("/effective_date", "values.date"),
+        ("/phone", "values.phone"),
+    ] == [(each["pointer"], each["code"]) for each in told["errors"]]
+    assert all(each["detail"] for each in told["errors"])
+
+
 async def test_an_event_on_demand_is_received_verified_and_of_the_person_named(trial: Trial) -> None:
     ids = await trial.event(citizen="maelle", changes={"new_address": {"street": "quai des Embruns"}})
     (delivery,) = await trial.opened(await trial.pull())
