@@ -19,7 +19,7 @@ from broker.web.common import faults
 from broker.web.common.frame import Frame
 from broker.web.common.limits import Limits
 from broker.web.common.proxies import Proxies
-from broker.web.public import asyncapi, documentation, health, registry, transparency
+from broker.web.public import asyncapi, described, documentation, health, registry, transparency
 
 BODIES: Final[Mapping[str, int]] = {**agencies.BODIES, f"{registry.PREFIX}/": 2 * registry.BODY_BYTES}
 """The registry tells by itself, in its own words, that a schema is too large; this is for what never ends."""
@@ -32,16 +32,18 @@ BEGIN_SECONDS: Final = 5
 def build(home: Home, serving: Serving | None = None, waiting: Waiting | None = None) -> FastAPI:
     """The application of a home; `serving`: the work that is done in the same process, for its health."""
     app = FastAPI(title="Unefois", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
-    app.include_router(health.routes(home, serving))
     ledger, ended = home.ledger, len(origins.ended(home.keys))
     carried = ledger.verifier_key.name != ledger.attestation_key.name  # from one of the first format, whose end is here
     number = 1 + max(ended, int(carried))
-    app.include_router(
-        transparency.router(home.store, ledger.verifier_key, home.cosigning, number, ledger.attestation_key)
+    public = (
+        health.routes(home, serving),
+        transparency.router(home.store, ledger.verifier_key, home.cosigning, number, ledger.attestation_key),
+        registry.router(home.catalogue),
+        asyncapi.router(home.catalogue),
+        documentation.router(),
     )
-    app.include_router(registry.router(home.catalogue))
-    app.include_router(asyncapi.router(home.catalogue))
-    app.include_router(documentation.router())
+    for router in (*public, described.router(public)):
+        app.include_router(router)
     agencies.mount(app, home, waiting)
     faults.register(app)
     chosen = home.settings

@@ -118,6 +118,9 @@ class Reader:
         assert told.getvalue() == "", told.getvalue()
 
     def _file(self, block: Block) -> None:
+        if _PIECE.match(block.text):
+            self._piece(block)
+            return
         named = _FILE.match(block.text)
         assert named, f"{block.place}: the first line of a file is its path, as a comment"
         path = self.folder / named[1].removeprefix(f"{FOLDER}/")
