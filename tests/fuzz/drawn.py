@@ -110,7 +110,10 @@ def _open(public: Mapping[str, Any]) -> dict[str, Any]:
         "/log/tile/{level}/{index}.p/{width}": ("level", "index", "width"),
         "/log/follows/{index}": ("index",),
     }
-    document = {"200": {"description": "It.", "content": {"application/json": {"schema": {"type": "object"}}}}}
+    document = {
+        "200": {"description": "It.", "content": {"application/json": {"schema": {"type": "object"}}}},
+        "304": {"description": "-"},
+    }
     number = {"type": "integer", "minimum": 0, "maximum": 300}
     query = [{"name": "x", "in": "query", "schema": _TEXT}, {"name": "If-None-Match", "in": "header", "schema": _TEXT}]
     return {
