@@ -19,7 +19,7 @@ from broker.web.common import faults
 from broker.web.common.frame import Frame
 from broker.web.common.limits import Limits
 from broker.web.common.proxies import Proxies
-from broker.web.public import asyncapi, described, documentation, health, registry, transparency
+from broker.web.public import asyncapi, described, documentation, health, registry, site, transparency
 
 BODIES: Final[Mapping[str, int]] = {**agencies.BODIES, f"{registry.PREFIX}/": 2 * registry.BODY_BYTES}
 """The registry tells by itself, in its own words, that a schema is too large; this is for what never ends."""
@@ -40,7 +40,8 @@ def build(home: Home, serving: Serving | None = None, waiting: Waiting | None = 
         transparency.router(home.store, ledger.verifier_key, home.cosigning, number, ledger.attestation_key),
         registry.router(home.catalogue),
         asyncapi.router(home.catalogue),
-        documentation.router(),
+        *(() if site.has_page("errors.html") else (documentation.router(),)),
+        site.router(),
     )
     for router in (*public, described.router(public)):
         app.include_router(router)

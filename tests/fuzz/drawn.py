@@ -21,7 +21,7 @@ from schemathesis.specs.openapi import checks
 from broker.web.agencies.app import describe, describe_oauth
 from broker.web.agencies.arriving import ENVELOPE
 from broker.web.common.answered import operations, refusals
-from broker.web.public import asyncapi, described, documentation, health, registry, transparency
+from broker.web.public import asyncapi, described, documentation, health, registry, site, transparency
 from schemas import catalogue
 from schemas.cloudevents import DECLARATION_MEDIA_TYPE
 from tests.fuzz.asking import DEADLINE, Answer, spent
@@ -35,7 +35,7 @@ DOCUMENTED: Final = (
 )
 NONSENSE: Final = ("Bearer ", "Bearer a.b.c", "Basic eDp5", "bearer \xc3\xa9", "Bearer " + "x" * 5_000)
 _TEXT: Final = {"type": "string"}
-_TILES: Final = re.compile(r"(?<=/tile/).*")
+_REST: Final = re.compile(r"(?<=/tile/).*|(?<=/docs/)\{page\}")
 _WORDS: Final = {"declaration", "delivery", "subscription", "webhook", "schema", "subject", "id", "deliveries"}
 
 
@@ -74,6 +74,7 @@ def described_public() -> dict[str, Any]:
             registry.router(known),
             asyncapi.router(known),
             documentation.router(),
+            site.router(),
         ]
     )
 
@@ -98,6 +99,7 @@ def _open(public: Mapping[str, Any]) -> dict[str, Any]:
         "/health/ready": (),
         "/metrics": (),
         "/docs/errors.html": (),
+        "/docs/{page}": ("page",),
         "/asyncapi.json": (),
         "/v1/openapi.json": (),
         "/oauth2/openapi.json": (),
@@ -127,7 +129,7 @@ def _open(public: Mapping[str, Any]) -> dict[str, Any]:
                         *({"name": n, "in": "path", "required": True, "schema": number} for n in names),
                         *query,
                     ],
-                    "responses": public["paths"][_TILES.sub("{path}", path)]["get"]["responses"]
+                    "responses": public["paths"][_REST.sub("{path}", path)]["get"]["responses"]
                     if "openapi" not in path
                     else document | refusals(),
                 }
