@@ -6,7 +6,6 @@ No page has a script or a style of its own in it (`docs/_ext/strict.py`), so the
 """
 
 import asyncio
-import mimetypes
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -29,6 +28,16 @@ POLICY: Final = (
 )
 """The search asks for its index with a script of the site; the theme draws its icons in its style sheet (`data:`)."""
 
+MEDIA: Final[Mapping[str, str]] = {
+    ".css": "text/css; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".json": "application/json",
+    ".png": "image/png",
+    ".svg": "image/svg+xml",
+}
+"""By the end of a file's name: what a machine believes of them differs."""
+
 
 def router(folder: Path = FOLDER) -> APIRouter:
     """`GET` and `HEAD` of every file, without authentication; a folder is its `index.html`."""
@@ -44,7 +53,7 @@ def router(folder: Path = FOLDER) -> APIRouter:
         found = files().get(f"{path}index.html" if path.endswith("/") or not path else path)
         if found is None:
             return problem(Refused("api.not-found") if files() else Refused("docs.not-built"), 404, request)
-        media = mimetypes.guess_type(found.name)[0] or "application/octet-stream"
+        media = MEDIA.get(found.suffix, "application/octet-stream")
         answer = exact(request, await asyncio.to_thread(found.read_bytes), media, A_WHILE)
         answer.headers["Content-Security-Policy"] = POLICY
         return answer
