@@ -100,10 +100,18 @@ bench-consents: $(VENV)/dev
 soak: $(VENV)/dev
 	$(BIN)/python -m tests.bench.soak
 
-# The site in build/docs; a warning is an error. What its pages show is run by the tests (tests/docs).
+# The site, which a broker serves below /docs/ and a wheel that is built afterwards takes along; below fr the agency pages are
+# in French. A warning is an error, and so is a message without its French. What the pages show is run by the tests.
+SITE := broker/web/public/site
+SPHINX = $(BIN)/sphinx-build --fresh-env --fail-on-warning --quiet
 docs: $(VENV)/docs
-	$(BIN)/sphinx-build --fresh-env --fail-on-warning --quiet -b html docs build/docs
-	@echo "build/docs/index.html"
+	rm -rf $(SITE)
+	$(SPHINX) -d build/doctrees/gettext -b gettext docs build/gettext
+	$(BIN)/python docs/_ext/translated.py build/gettext docs/locales/fr/LC_MESSAGES
+	$(SPHINX) -d build/doctrees/en -b html docs $(SITE)
+	$(SPHINX) -d build/doctrees/fr -b html -D language=fr docs $(SITE)/fr
+	rm -f $(SITE)/.buildinfo $(SITE)/fr/.buildinfo
+	@echo "$(SITE)/index.html"
 
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed: install it, or say make PYTHON=/path/to/python3"; exit 1; }
@@ -125,4 +133,4 @@ $(VENV)/docs: requirements/docs.txt | $(VENV)/runtime
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
+	rm -rf $(VENV) build $(SITE) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage

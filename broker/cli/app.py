@@ -13,6 +13,7 @@ from broker.cli import (
     audits,
     backups,
     clock,
+    completion,
     conformance,
     dead,
     declarations,
@@ -116,6 +117,7 @@ disclosures.register(audits.app)
 app.add_typer(audits.app, name="audit")
 app.add_typer(ledger.app, name="ledger")
 watch.register(app)
+completion.register(app)
 
 
 def main() -> None:

@@ -11,10 +11,10 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import wraps
-from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Final, ParamSpec
 
@@ -22,8 +22,10 @@ import typer
 from typer.core import TyperGroup
 
 from broker.cli.exits import MEANINGS, Exit, exit_of
+from broker.cli.helping import COMPLETING, answer_shells, in_french
 from schemas.errors import Fault
 from schemas.messages import Language, explain
+from schemas.translations import spoken
 
 DEBUG: Final = "UNEFOIS_DEBUG"
 EVERYWHERE: Final = "Everywhere"
@@ -121,12 +123,14 @@ class Root(TyperGroup):
     ) -> Any:
         """Run a command line to its end; raises SystemExit with one of `Exit`."""
         words = list(sys.argv[1:] if args is None else args)
-        _CHOSEN.set(Choices(json="--json" in words, language=_spoken(words, os.environ)))
+        _CHOSEN.set(Choices(json="--json" in words, language=spoken(words, os.environ)))
+        answer_shells(os.environ)
         ordinary = super().main
 
         def run() -> int:
             plain = not chosen().json  # Typer tells usage errors in its own way; with --json they are ours to tell
-            ended = ordinary(words, "unefois", complete_var, plain, windows_expand_args, **extra)
+            with in_french(self, words) if chosen().language == "fr" else nullcontext():
+                ended = ordinary(words, "unefois", complete_var or COMPLETING, plain, windows_expand_args, **extra)
             return ended if isinstance(ended, int) else Exit.OK
 
         sys.exit(_ended(run))
@@ -177,13 +181,3 @@ def _as_json(fault: Fault) -> dict[str, Any]:
 
 def _print_error(told: dict[str, Any]) -> None:
     print(json.dumps({"error": told}, ensure_ascii=False, indent=2), file=sys.stderr)
-
-
-def _spoken(words: Sequence[str], environment: "os._Environ[str]") -> Language:
-    """The language to begin with: --lang wherever it stands, for usage errors too; else the environment's."""
-    if "--lang=fr" in words or ("--lang", "fr") in pairwise(words):
-        return "fr"
-    if "--lang=en" in words or ("--lang", "en") in pairwise(words):
-        return "en"
-    locale = next((told for name in ("LC_ALL", "LC_MESSAGES", "LANG") if (told := environment.get(name))), "")
-    return "fr" if locale.lower().startswith("fr") else "en"

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 
 from broker.ledger import origins
 from broker.runtime.serving import Serving
@@ -20,7 +20,7 @@ from broker.web.common import faults
 from broker.web.common.frame import Frame
 from broker.web.common.limits import Limits
 from broker.web.common.proxies import Proxies
-from broker.web.public import asyncapi, documentation, health, registry, transparency
+from broker.web.public import asyncapi, described, documentation, health, registry, site, transparency
 
 BODIES: Final[Mapping[str, int]] = {**agencies.BODIES, f"{registry.PREFIX}/": 2 * registry.BODY_BYTES}
 """The registry tells by itself, in its own words, that a schema is too large; this is for what never ends."""
@@ -36,9 +36,10 @@ def build(home: Home, serving: Serving | None = None, waiting: Waiting | None = 
     """
     app = FastAPI(title="Unefois", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     role = Role.ALL if serving is None else serving.role
-    app.include_router(health.routes(home, serving))
+    answered = health.routes(home, serving)
+    app.include_router(answered)
     if role in {Role.ALL, Role.API}:
-        _open_to_everybody(app, home)
+        _open_to_everybody(app, home, answered)
     agencies.mount(app, home, waiting, role)
     faults.register(app)
     chosen = home.settings
@@ -53,14 +54,19 @@ def build(home: Home, serving: Serving | None = None, waiting: Waiting | None = 
     return app
 
 
-def _open_to_everybody(app: FastAPI, home: Home) -> None:
-    """What nobody proves anything for: the ledger, the registry of schemas, descriptions."""
+def _open_to_everybody(app: FastAPI, home: Home, answered: APIRouter) -> None:
+    """What nobody proves anything for: the ledger, the registry of schemas, the pages, and the description of all of
+    it, `answered` too.
+    """
     ledger, ended = home.ledger, len(origins.ended(home.keys))
     carried = ledger.verifier_key.name != ledger.attestation_key.name  # from one of the first format, whose end is here
     number = 1 + max(ended, int(carried))
-    app.include_router(
-        transparency.router(home.store, ledger.verifier_key, home.cosigning, number, ledger.attestation_key)
+    public = (
+        transparency.router(home.store, ledger.verifier_key, home.cosigning, number, ledger.attestation_key),
+        registry.router(home.catalogue),
+        asyncapi.router(home.catalogue),
+        *(() if site.has_page("errors.html") else (documentation.router(),)),
+        site.router(),
     )
-    app.include_router(registry.router(home.catalogue))
-    app.include_router(asyncapi.router(home.catalogue))
-    app.include_router(documentation.router())
+    for router in (*public, described.router((answered, *public))):
+        app.include_router(router)

@@ -3,15 +3,15 @@ put in for those that were made up, and with a token of its own for each request
 """
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import requests
 import schemathesis
-from fastapi.openapi.utils import get_openapi
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
@@ -20,8 +20,8 @@ from schemathesis.specs.openapi import checks
 
 from broker.web.agencies.app import describe, describe_oauth
 from broker.web.agencies.arriving import ENVELOPE
-from broker.web.agencies.described import operations
-from broker.web.public import registry
+from broker.web.common.answered import operations, refusals
+from broker.web.public import asyncapi, described, documentation, health, registry, site, transparency
 from schemas import catalogue
 from schemas.cloudevents import DECLARATION_MEDIA_TYPE
 from tests.fuzz.asking import DEADLINE, Answer, spent
@@ -35,6 +35,7 @@ DOCUMENTED: Final = (
 )
 NONSENSE: Final = ("Bearer ", "Bearer a.b.c", "Basic eDp5", "bearer \xc3\xa9", "Bearer " + "x" * 5_000)
 _TEXT: Final = {"type": "string"}
+_REST: Final = re.compile(r"(?<=/tile/).*|(?<=/docs/)\{page\}")
 _WORDS: Final = {"declaration", "delivery", "subscription", "webhook", "schema", "subject", "id", "deliveries"}
 
 
@@ -52,15 +53,30 @@ class Door:
 
 def doors() -> list[Door]:
     """All that a broker answers."""
-    routes = registry.router(catalogue.builtin()).routes
-    shown = get_openapi(title="r", version="1", openapi_version="3.1.0", routes=routes)
+    public = described_public()
+    asked = {path: item for path, item in public["paths"].items() if path.startswith(registry.PREFIX)}
     return [
         Door("api", "/v1", describe(), described=True),
         Door("oauth", "/oauth2", describe_oauth(), described=True),
-        Door("registry", "", shown),
-        Door("open", "", _open()),
+        Door("registry", "", public | {"paths": asked}, described=True),
+        Door("open", "", _open(public), described=True),
         Door("witness", "", _witness(), witness=True),
     ]
+
+
+def described_public() -> dict[str, Any]:
+    """The document of what is public, of routers that nobody asks: they need no home."""
+    none, known = cast("Any", None), catalogue.builtin()
+    return described.document(
+        [
+            health.routes(none),
+            transparency.router(none, none, none),
+            registry.router(known),
+            asyncapi.router(known),
+            documentation.router(),
+            site.router(),
+        ]
+    )
 
 
 def _witness() -> dict[str, Any]:
@@ -74,16 +90,20 @@ def _witness() -> dict[str, Any]:
     return {"openapi": "3.1.0", "info": {"title": "witness", "version": "1"}, "paths": paths}
 
 
-def _open() -> dict[str, Any]:
-    """Addresses that nobody describes in OpenAPI, for they take nothing but their path."""
+def _open(public: Mapping[str, Any]) -> dict[str, Any]:
+    """Addresses that take nothing but their path, with paths that are near to real ones; what they answer is described
+    in `public`.
+    """
     paths = {
         "/health/live": (),
         "/health/ready": (),
         "/metrics": (),
         "/docs/errors.html": (),
+        "/docs/{page}": ("page",),
         "/asyncapi.json": (),
         "/v1/openapi.json": (),
         "/oauth2/openapi.json": (),
+        "/openapi.json": (),
         "/log/checkpoint": (),
         "/log/vkey": (),
         "/log/witnessed/checkpoint": (),
@@ -92,12 +112,16 @@ def _open() -> dict[str, Any]:
         "/log/tile/{level}/{index}.p/{width}": ("level", "index", "width"),
         "/log/follows/{index}": ("index",),
     }
-    answers = {"200": {"description": "It."}}
+    document = {
+        "200": {"description": "It.", "content": {"application/json": {"schema": {"type": "object"}}}},
+        "304": {"description": "-"},
+    }
     number = {"type": "integer", "minimum": 0, "maximum": 300}
     query = [{"name": "x", "in": "query", "schema": _TEXT}, {"name": "If-None-Match", "in": "header", "schema": _TEXT}]
     return {
         "openapi": "3.1.0",
         "info": {"title": "open", "version": "1"},
+        "components": public["components"],
         "paths": {
             path: {
                 "get": {
@@ -105,7 +129,9 @@ def _open() -> dict[str, Any]:
                         *({"name": n, "in": "path", "required": True, "schema": number} for n in names),
                         *query,
                     ],
-                    "responses": answers,
+                    "responses": public["paths"][_REST.sub("{path}", path)]["get"]["responses"]
+                    if "openapi" not in path
+                    else document | refusals(),
                 }
             }
             for path, names in paths.items()

@@ -13,7 +13,9 @@ from pydantic import Field
 from broker.access.credentials import Credential, Scope
 from broker.setup.wiring import Home
 from broker.shapes import Json, time_of, uuid_of
+from broker.web.agencies import forms
 from broker.web.agencies.pages import MOST, Limit, page, page_by_id
+from broker.web.common.answered import answers
 from broker.web.common.bodies import UUID, Body
 from broker.web.common.strict import Access, StrictRoute
 from broker.webhooks.endpoints import Webhook
@@ -38,8 +40,8 @@ class Rotate(Body):
     overlap_hours: int = Field(24, ge=0, le=168)
 
 
-@routes.post("/webhooks", status_code=201)
-async def register(request: Request, caller: Receiver, wanted: Register) -> Json:
+@routes.post("/webhooks", status_code=201, responses=answers(forms.Webhook, 201))
+async def register_webhook(request: Request, caller: Receiver, wanted: Register) -> Json:
     """Register an endpoint. It is sent a challenge; once it has echoed it, it is told that deliveries wait.
 
     `secret` is shown now and never again.
@@ -51,7 +53,7 @@ async def register(request: Request, caller: Receiver, wanted: Register) -> Json
     return told_of(home, made, at, show_secret=True)
 
 
-@routes.get("/webhooks")
+@routes.get("/webhooks", responses=answers(forms.WebhookList))
 async def webhooks(
     request: Request,
     response: Response,
@@ -66,7 +68,7 @@ async def webhooks(
     return {"webhooks": [told_of(home, one, home.clock()) for one in shown]}
 
 
-@routes.get("/webhooks/{webhook}")
+@routes.get("/webhooks/{webhook}", responses=answers(forms.Webhook))
 async def webhook(request: Request, caller: Receiver, webhook: str) -> Json:
     """One of your own: how it is, and the keys to verify with."""
     home: Home = request.app.state.home
@@ -74,8 +76,8 @@ async def webhook(request: Request, caller: Receiver, webhook: str) -> Json:
         return told_of(home, await home.webhooks.one(tx, caller.party, _id(webhook)), home.clock())
 
 
-@routes.post("/webhooks/{webhook}:prove")
-async def prove(request: Request, caller: Receiver, webhook: str) -> Json:
+@routes.post("/webhooks/{webhook}:prove", responses=answers(forms.Webhook))
+async def prove_webhook(request: Request, caller: Receiver, webhook: str) -> Json:
     """Challenge it anew: after it was disabled, or to try it. Until it has echoed, it is told nothing else."""
     home: Home = request.app.state.home
     at = home.clock()
@@ -83,8 +85,8 @@ async def prove(request: Request, caller: Receiver, webhook: str) -> Json:
         return told_of(home, await home.webhooks.prove(tx, caller.party, _id(webhook), at), at)
 
 
-@routes.post("/webhooks/{webhook}:rotate")
-async def rotate(request: Request, caller: Receiver, webhook: str, wanted: Rotate) -> Json:
+@routes.post("/webhooks/{webhook}:rotate", responses=answers(forms.Webhook))
+async def rotate_webhook(request: Request, caller: Receiver, webhook: str, wanted: Rotate) -> Json:
     """New keys from now on; every message is signed by the old ones, too, for as many hours as you say."""
     home: Home = request.app.state.home
     at, of = home.clock(), _id(webhook)
@@ -93,8 +95,8 @@ async def rotate(request: Request, caller: Receiver, webhook: str, wanted: Rotat
     return told_of(home, made, at, show_secret=True)
 
 
-@routes.post("/webhooks/{webhook}:end")
-async def end(request: Request, caller: Receiver, webhook: str) -> Json:
+@routes.post("/webhooks/{webhook}:end", responses=answers(forms.Webhook))
+async def end_webhook(request: Request, caller: Receiver, webhook: str) -> Json:
     """Tell it nothing more. Deliveries wait for your pull as before."""
     home: Home = request.app.state.home
     at = home.clock()
@@ -102,8 +104,8 @@ async def end(request: Request, caller: Receiver, webhook: str) -> Json:
         return told_of(home, await home.webhooks.end(tx, caller.party, _id(webhook), at), at)
 
 
-@routes.get("/webhooks/{webhook}/attempts")
-async def attempts(
+@routes.get("/webhooks/{webhook}/attempts", responses=answers(forms.AttemptList))
+async def webhook_attempts(
     request: Request,
     response: Response,
     caller: Receiver,

@@ -21,7 +21,8 @@ from broker.flow.tracking import Progress, Track
 from broker.services import proofs
 from broker.setup.wiring import Home
 from broker.shapes import Json, time_of, uuid_of
-from broker.web.agencies import arriving, repeating, retiring
+from broker.web.agencies import arriving, forms, repeating, retiring
+from broker.web.common.answered import answers
 from broker.web.common.bodies import Resolve, b64u
 from broker.web.common.faults import status_of
 from broker.web.common.limits import Passage
@@ -36,7 +37,7 @@ routes = APIRouter(route_class=StrictRoute, tags=["publish"])
 Publisher = Annotated[Credential, Depends(Access(Scope.PUBLISH))]
 
 
-@routes.post("/subjects:resolve")
+@routes.post("/subjects:resolve", responses=answers(forms.SubjectToken))
 async def resolve(request: Request, caller: Publisher, wanted: Resolve) -> Json:
     """A token for the person that a declaration will be about: opaque, good for you alone, and soon expired.
 
@@ -47,7 +48,13 @@ async def resolve(request: Request, caller: Publisher, wanted: Resolve) -> Json:
     return {"subject_token": b64u(token), "expires_at": time_of(expires_at)}
 
 
-@routes.post("/declarations", status_code=202, response_class=JSONResponse, openapi_extra=arriving.ONE)
+@routes.post(
+    "/declarations",
+    status_code=202,
+    response_class=JSONResponse,
+    openapi_extra=arriving.ONE,
+    responses=answers(forms.Accepted, 202),
+)
 async def declare(request: Request, caller: Publisher) -> Response:
     """Hand in one signed envelope (protocol 4). Durable once it is answered, with the signed receipt.
 
@@ -69,7 +76,12 @@ async def declare(request: Request, caller: Publisher) -> Response:
     return await repeating.once(request, caller, None if own else key, declared)
 
 
-@routes.post("/declarations:batch", response_class=JSONResponse, openapi_extra=arriving.MANY)
+@routes.post(
+    "/declarations:batch",
+    response_class=JSONResponse,
+    openapi_extra=arriving.MANY,
+    responses=answers(forms.BatchResultList),
+)
 async def declare_all(request: Request, caller: Publisher) -> Response:
     """Hand in several signed envelopes, each in base64url, or a batch of CloudEvents: a result for each, in the same
     order. It costs as many requests of your quota as it holds that are refused, one at least. With an `Idempotency-Key`
@@ -94,7 +106,7 @@ async def declare_all(request: Request, caller: Publisher) -> Response:
     return await repeating.once(request, caller, key, declared)
 
 
-@routes.get("/declarations/{declaration}")
+@routes.get("/declarations/{declaration}", responses=answers(forms.Followed))
 async def follow(request: Request, caller: Publisher, declaration: str) -> Json:
     """How far a declaration of yours got: how many administrations have it in which state, never which."""
     track = await _own(request.app.state.home, caller, declaration)
@@ -110,7 +122,7 @@ async def follow(request: Request, caller: Publisher, declaration: str) -> Json:
 
 
 @routes.get("/declarations/{declaration}/receipt", response_class=PlainTextResponse)
-async def receipt(request: Request, caller: Publisher, declaration: str) -> PlainTextResponse:
+async def declaration_receipt(request: Request, caller: Publisher, declaration: str) -> PlainTextResponse:
     """That the ledger holds a declaration of yours: a receipt that proves it offline, with a checkpoint that witnesses
     have cosigned where there are any (`unefois audit check`).
     """

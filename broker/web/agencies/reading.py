@@ -8,7 +8,7 @@ Keeps: the directory and the schemas are the exact bytes that their digests are 
 import json
 import re
 from collections.abc import Awaitable, Callable
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import JSONResponse
@@ -18,8 +18,9 @@ from broker.access.credentials import Credential, Scope
 from broker.setup.wiring import Home
 from broker.shapes import Json, time_of
 from broker.store.engine import Transaction
-from broker.web.agencies import retiring
+from broker.web.agencies import forms, retiring
 from broker.web.agencies.pages import MOST, Limit, page, page_by_id
+from broker.web.common.answered import NOT_CHANGED, answers
 from broker.web.common.bodies import UUID, Ask, named
 from broker.web.common.caching import check_match, exact, tag_of
 from broker.web.common.strict import Access, StrictRoute
@@ -34,11 +35,13 @@ Reader = Annotated[Credential, Depends(Access(Scope.READ))]
 Subscriber = Annotated[Credential, Depends(Access(Scope.SUBSCRIBE))]
 
 JSON = "application/json"
+UNCHANGED: Final[dict[int | str, dict[str, Any]]] = {304: {"description": NOT_CHANGED}}
+"""Answered to whoever has the same bytes already."""
 TYPE = r"^[a-z][a-z0-9-]*(\.[a-z0-9-]+)+$"
 Version = Annotated[str | None, Query(max_length=20, pattern="^[0-9]+$")]
 
 
-@routes.get("/directory", response_class=Response)
+@routes.get("/directory", response_class=Response, responses=answers(forms.Directory) | UNCHANGED)
 async def directory(request: Request, _caller: Reader) -> Response:
     """Who holds which key and may publish what: the exact JSON that a recipient pins."""
     home: Home = request.app.state.home
@@ -47,7 +50,7 @@ async def directory(request: Request, _caller: Reader) -> Response:
     return exact(request, content, JSON, "no-cache")
 
 
-@routes.get("/directory:signed", response_class=Response)
+@routes.get("/directory:signed", response_class=Response, responses=answers(forms.SignedDirectory) | UNCHANGED)
 async def signed_directory(request: Request, _caller: Reader) -> Response:
     """The directory's exact JSON as text, and the note that the ledger's key signed for it: its version, its digest,
     and that of the document before.
@@ -58,7 +61,7 @@ async def signed_directory(request: Request, _caller: Reader) -> Response:
     return exact(request, json.dumps(told).encode(), JSON, "no-cache")
 
 
-@routes.get("/directory/notes")
+@routes.get("/directory/notes", responses=answers(forms.DirectoryNoteList))
 async def notes(
     request: Request,
     response: Response,
@@ -83,7 +86,7 @@ class JwkSet(JSONResponse):
     media_type = "application/jwk-set+json"
 
 
-@routes.get("/directory/jwks", response_class=JwkSet)
+@routes.get("/directory/jwks", response_class=JwkSet, responses=answers(forms.JwkSet) | UNCHANGED)
 async def jwks(request: Request, _caller: Reader) -> Response:
     """The keys that are good now as a JWK Set (RFC 7517): those of signatures, and those of X25519 for sealing."""
     home: Home = request.app.state.home
@@ -93,7 +96,7 @@ async def jwks(request: Request, _caller: Reader) -> Response:
     return exact(request, content, JwkSet.media_type, "no-cache")
 
 
-@routes.get("/schemas")
+@routes.get("/schemas", responses=answers(forms.EventTypeList))
 async def schemas(
     request: Request,
     response: Response,
@@ -117,7 +120,7 @@ async def schemas(
     }
 
 
-@routes.get("/schemas/{schema}", response_class=Response)
+@routes.get("/schemas/{schema}", response_class=Response, responses=answers(forms.AvroSchema) | UNCHANGED)
 async def schema(request: Request, _caller: Reader, schema: str) -> Response:
     """The exact bytes of one schema."""
     home: Home = request.app.state.home
@@ -130,7 +133,7 @@ async def schema(request: Request, _caller: Reader, schema: str) -> Response:
     return answer
 
 
-@routes.get("/subscriptions")
+@routes.get("/subscriptions", responses=answers(forms.SubscriptionList))
 async def subscriptions(
     request: Request,
     response: Response,
@@ -148,7 +151,7 @@ async def subscriptions(
     return {"subscriptions": [_subscription(one, paused.get(one.id)) for one in shown]}
 
 
-@routes.get("/subscriptions/{subscription}", response_class=Response)
+@routes.get("/subscriptions/{subscription}", response_class=Response, responses=answers(forms.Subscription) | UNCHANGED)
 async def one_subscription(request: Request, caller: Reader, subscription: str) -> Response:
     """One of your own, with an ETag: send it back as `If-Match` with what changes it."""
     home: Home = request.app.state.home
@@ -162,8 +165,8 @@ async def one_subscription(request: Request, caller: Reader, subscription: str) 
     return answer
 
 
-@routes.post("/subscriptions", status_code=201)
-async def ask(request: Request, response: Response, caller: Subscriber, wanted: Ask) -> Json:
+@routes.post("/subscriptions", status_code=201, responses=answers(forms.Subscription, 201))
+async def ask_subscription(request: Request, response: Response, caller: Subscriber, wanted: Ask) -> Json:
     """Ask for an event type. Nothing is received before an operator has approved it with its legal reference."""
     home: Home = request.app.state.home
     async with home.store.begin() as tx:
@@ -180,22 +183,22 @@ async def ask(request: Request, response: Response, caller: Subscriber, wanted: 
     return _subscription(asked, None)
 
 
-@routes.post("/subscriptions/{subscription}:end", response_class=Response)
-async def end(request: Request, caller: Subscriber, subscription: str) -> Response:
+@routes.post("/subscriptions/{subscription}:end", response_class=Response, responses=answers(forms.Subscription))
+async def end_subscription(request: Request, caller: Subscriber, subscription: str) -> Response:
     """Receive no more; what was not released stays closed."""
     home: Home = request.app.state.home
     return await _change(request, caller, subscription, lambda tx, one: home.subscribing.end(tx, one, home.clock()))
 
 
-@routes.post("/subscriptions/{subscription}:pause", response_class=Response)
-async def pause(request: Request, caller: Subscriber, subscription: str) -> Response:
+@routes.post("/subscriptions/{subscription}:pause", response_class=Response, responses=answers(forms.Subscription))
+async def pause_subscription(request: Request, caller: Subscriber, subscription: str) -> Response:
     """Receive nothing of it for a while: deliveries are planned, and wait. Once more changes nothing."""
     home: Home = request.app.state.home
     return await _change(request, caller, subscription, lambda tx, one: home.subscribing.pause(tx, one, home.clock()))
 
 
-@routes.post("/subscriptions/{subscription}:resume", response_class=Response)
-async def resume(request: Request, caller: Subscriber, subscription: str) -> Response:
+@routes.post("/subscriptions/{subscription}:resume", response_class=Response, responses=answers(forms.Subscription))
+async def resume_subscription(request: Request, caller: Subscriber, subscription: str) -> Response:
     """Receive what waited, oldest first, and what comes. Once more changes nothing."""
     home: Home = request.app.state.home
     return await _change(request, caller, subscription, home.subscribing.resume)

@@ -18,8 +18,10 @@ from broker.flow.mailbox import End, Later, Rejection
 from broker.services import proofs
 from broker.setup.wiring import Home
 from broker.shapes import Json, time_of, uuid_of
+from broker.web.agencies import forms
 from broker.web.agencies.pages import Limit, page
 from broker.web.agencies.waiting import Waiting
+from broker.web.common.answered import answers
 from broker.web.common.bodies import BATCH, Acknowledge, Acknowledgement, Pull, Release, Replay, b64u
 from broker.web.common.faults import status_of
 from broker.web.common.problems import language_of, told
@@ -34,7 +36,7 @@ routes = APIRouter(route_class=StrictRoute, tags=["receive"])
 Receiver = Annotated[Credential, Depends(Access(Scope.RECEIVE))]
 
 
-@routes.post("/deliveries:pull")
+@routes.post("/deliveries:pull", responses=answers(forms.Pulled))
 async def pull(request: Request, caller: Receiver, wanted: Pull) -> Json:
     """Take deliveries for one lease, with the keys to open them: one key release, sealed to your current key.
 
@@ -55,7 +57,7 @@ async def pull(request: Request, caller: Receiver, wanted: Pull) -> Json:
     return _pulled(await home.gate.pull(caller.party, due), home.settings.lease_seconds)
 
 
-@routes.post("/deliveries:release")
+@routes.post("/deliveries:release", responses=answers(forms.Pulled))
 async def release(request: Request, caller: Receiver, wanted: Release) -> Json:
     """The keys of deliveries that you hold, once more, under one key release of their own and under today's consent."""
     home: Home = request.app.state.home
@@ -65,7 +67,7 @@ async def release(request: Request, caller: Receiver, wanted: Release) -> Json:
     return _pulled(await home.gate.release(caller.party, ids), home.settings.lease_seconds)
 
 
-@routes.post("/deliveries:ack")
+@routes.post("/deliveries:ack", responses=answers(forms.ResultList))
 async def acknowledge(request: Request, caller: Receiver, ends: Acknowledge) -> Json:
     """Say what became of deliveries. Durable once it is answered; the same end again changes nothing.
 
@@ -84,7 +86,7 @@ async def acknowledge(request: Request, caller: Receiver, ends: Acknowledge) -> 
     return {"results": [_result(request, delivery, refused.get(delivery)) for delivery in outcomes]}
 
 
-@routes.post("/deliveries:replay")
+@routes.post("/deliveries:replay", responses=answers(forms.ReplayResultList))
 async def replay(request: Request, caller: Receiver, wanted: Replay) -> Json:
     """Try own dead letters again, under the consent of today: on their way, or withheld for a reason.
 
@@ -114,7 +116,7 @@ async def _to_replay(home: Home, party: PartyId, wanted: Replay) -> list[Deliver
     return list(dict.fromkeys(one.delivery for one in found if one.delivery is not None))
 
 
-@routes.get("/dead-letters")
+@routes.get("/dead-letters", responses=answers(forms.DeadLetterList))
 async def dead_letters(
     request: Request,
     response: Response,
@@ -142,7 +144,7 @@ async def dead_letters(
 
 
 @routes.get("/deliveries/{delivery}/receipt", response_class=PlainTextResponse)
-async def receipt(request: Request, caller: Receiver, delivery: str) -> PlainTextResponse:
+async def delivery_receipt(request: Request, caller: Receiver, delivery: str) -> PlainTextResponse:
     """The newest fact that the ledger holds of a delivery of yours: a receipt that proves it offline, with a checkpoint
     that witnesses have cosigned where there are any (`unefois audit check`).
     """
@@ -157,7 +159,7 @@ async def receipt(request: Request, caller: Receiver, delivery: str) -> PlainTex
     return PlainTextResponse(await proofs.show(home, of, None, language_of(request)))
 
 
-@routes.get("/status")
+@routes.get("/status", responses=answers(forms.Status))
 async def status(request: Request, caller: Receiver) -> Json:
     """How much waits for you, and since when; how your webhooks are."""
     home: Home = request.app.state.home

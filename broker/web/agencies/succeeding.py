@@ -13,6 +13,8 @@ from broker.access.credentials import Credential, Scope
 from broker.directory.succession import Answer, Authorisation, NewKey
 from broker.setup.wiring import Home
 from broker.shapes import Json, time_of
+from broker.web.agencies import forms
+from broker.web.common.answered import answers
 from broker.web.common.bodies import Body, Bytes, b64u, from_b64u
 from broker.web.common.strict import Access, StrictRoute
 from schemas.errors import Refused
@@ -52,8 +54,8 @@ class Handed(PublicKey):
     overlap_hours: int = Field(720, ge=1, le=9600, description="How long the old keys go on beside the new one.")
 
 
-@routes.post("/keys:challenge")
-async def challenge(request: Request, caller: KeyHolder, wanted: PublicKey) -> Json:
+@routes.post("/keys:challenge", responses=answers(forms.Challenge))
+async def challenge_key(request: Request, caller: KeyHolder, wanted: PublicKey) -> Json:
     """What to sign, or to open, with a new key of yours, within ten minutes (protocol, section 12)."""
     home: Home = request.app.state.home
     made = home.succession.challenge(caller.party, _key(wanted), home.clock())
@@ -64,8 +66,8 @@ async def challenge(request: Request, caller: KeyHolder, wanted: PublicKey) -> J
     }
 
 
-@routes.post("/keys", status_code=201)
-async def hand_in(request: Request, caller: KeyHolder, handed: Handed) -> Json:
+@routes.post("/keys", status_code=201, responses=answers(forms.ListedKey, 201))
+async def hand_in_key(request: Request, caller: KeyHolder, handed: Handed) -> Json:
     """List a new key of yours: the proof that you hold it, and the signature of a present signing key of yours, of
     each algorithm of your signature policy, that hands over to it. The others of its kind end after the overlap.
     """

@@ -17,6 +17,8 @@ from broker.access.assertions import ASSERTION_BYTES
 from broker.access.keysets import KeySet
 from broker.access.oauth import TOKEN_SECONDS
 from broker.setup.wiring import Home
+from broker.web.agencies import forms
+from broker.web.common.answered import answers
 from broker.web.common.strict import StrictRoute
 from schemas.errors import Refused
 
@@ -51,7 +53,7 @@ _ERRORS: Final[Mapping[str, tuple[int, str]]] = {
 routes = APIRouter(route_class=StrictRoute, tags=["oauth2"])
 
 
-@routes.post("/token", openapi_extra=_FORM)
+@routes.post("/token", response_class=JSONResponse, openapi_extra=_FORM, responses=answers(forms.Token))
 async def token(request: Request) -> Response:
     """client_credentials with private_key_jwt (RFC 7523): an access token of ten minutes for a signed assertion.
 

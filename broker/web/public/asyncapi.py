@@ -6,11 +6,15 @@ Keeps: made once for a process; it changes with the program only.
 
 import json
 from importlib.metadata import version
+from typing import Final
 
 from fastapi import APIRouter, Response
 
+from broker.web.public.forms import bytes_of
 from schemas import asyncapi
 from schemas.catalogue import Catalogue
+
+_DOCUMENT: Final = bytes_of("application/json", tagged=False)
 
 
 def router(catalogue: Catalogue) -> APIRouter:
@@ -22,5 +26,5 @@ def router(catalogue: Catalogue) -> APIRouter:
         """The event types as an AsyncAPI 3.0 document."""
         return Response(content, media_type="application/json", headers={"Cache-Control": "public, max-age=300"})
 
-    made.add_api_route("/asyncapi.json", get_asyncapi, methods=["GET"], response_class=Response)
+    made.add_api_route("/asyncapi.json", get_asyncapi, methods=["GET"], response_class=Response, responses=_DOCUMENT)
     return made

@@ -15,6 +15,7 @@ from fastapi import APIRouter, Request, Response
 
 from broker.web.common.caching import exact
 from broker.web.common.problems import DOCUMENTED, anchor
+from broker.web.public.forms import bytes_of
 from schemas.messages import table
 
 PAGE: Final = DOCUMENTED.removesuffix("#")
@@ -41,7 +42,7 @@ def router() -> APIRouter:
         answer.headers["Content-Security-Policy"] = _POLICY
         return answer
 
-    made.add_api_route(PAGE, errors, methods=["GET"], response_class=Response, include_in_schema=False)
+    made.add_api_route(PAGE, errors, methods=["GET"], response_class=Response, responses=bytes_of("text/html"))
     return made
 
 

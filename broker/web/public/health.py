@@ -28,7 +28,9 @@ from broker.runtime.serving import Serving
 from broker.runtime.stats import Stats, Tally, oldest_waiting, take
 from broker.setup.wiring import Home
 from broker.store import migrate
+from broker.web.common.answered import answers
 from broker.web.common.problems import language_of
+from broker.web.public import forms
 from schemas.errors import Corrupt, Fault, Unavailable
 from schemas.facts import FactKind
 from schemas.messages import Language, explain, table
@@ -42,22 +44,25 @@ REFUSALS: Final = (FactKind.REFUSED, FactKind.WITHHELD, FactKind.REJECTED)
 
 def routes(home: Home, serving: Serving | None = None) -> APIRouter:
     """The three answers; `serving`: the work that is done in this process, if any."""
-    router, asked = APIRouter(), _Asked()
+    router, asked = APIRouter(tags=["health"]), _Asked()
     exposition = _Exposition(asked)
 
-    @router.get("/health/live", include_in_schema=False)
+    @router.get("/health/live", response_class=JSONResponse, responses=answers(forms.Live))
     async def live() -> Response:
+        """Whether this process answers."""
         return JSONResponse({"live": True})
 
-    @router.get("/health/ready", include_in_schema=False)
+    @router.get("/health/ready", response_class=JSONResponse, responses=forms.READY)
     async def ready(request: Request) -> Response:
+        """Whether work can be done here."""
         checks = await _checked(home, serving, asked)
         told = {name: _told(fault, language_of(request)) for name, fault in checks.items()}
         good = not any(checks.values())
         return JSONResponse({"ready": good, "checks": told}, 200 if good else 503, {"Cache-Control": "no-store"})
 
-    @router.get("/metrics", include_in_schema=False)
+    @router.get("/metrics", response_class=PlainTextResponse)
     async def metrics() -> Response:
+        """For Prometheus."""
         return PlainTextResponse(await exposition.text(home), media_type=CONTENT_TYPE_LATEST)
 
     return router

@@ -17,8 +17,10 @@ from typing import Any, Final
 
 from fastapi import APIRouter, Request, Response
 
+from broker.web.common.answered import answers
 from broker.web.common.limits import Passage
 from broker.web.common.problems import language_of
+from broker.web.public.forms import registered
 from schemas import avro, evolution
 from schemas.catalogue import Catalogue, EventSchema
 from schemas.confluent import ID_MAX, registry_id, registry_ids
@@ -127,32 +129,36 @@ def router(catalogue: Catalogue) -> APIRouter:
     """Everything below `/registry`, without authentication: the catalogue is public."""
     made, subjects = APIRouter(prefix=PREFIX, tags=["registry"]), Subjects(catalogue)
     for path, read in _reads(subjects).items():
-        made.add_api_route(path, _endpoint(read), methods=["GET"], **_described(path))
+        made.add_api_route(path, _endpoint(read), **_described("GET", path))
     for path, tell in _lists(subjects).items():
-        made.add_api_route(path, _endpoint(tell), methods=["GET"], **_described(path, queried=_PARTS))
+        made.add_api_route(path, _endpoint(tell), **_described("GET", path, queried=_PARTS))
     for path, ask in _asks(subjects).items():
-        made.add_api_route(path, _endpoint(ask), methods=["POST"], **_described(path, _BODY))
+        made.add_api_route(path, _endpoint(ask), **_described("POST", path, _BODY))
     every = ["GET", "POST", "PUT", "PATCH", "DELETE"]
     made.add_api_route("/{rest:path}", _endpoint(_nothing), methods=every, include_in_schema=False)
     return made
 
 
-def _described(path: str, body: Mapping[str, Any] | None = None, queried: tuple[str, ...] = ()) -> dict[str, Any]:
-    """What OpenAPI is told of a route: its endpoint takes the request whole."""
+class _Confluent(Response):
+    media_type = KIND
+
+
+def _described(
+    method: str, path: str, body: Mapping[str, Any] | None = None, queried: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """The method of a route, and what OpenAPI is told of it: its endpoint takes the request whole."""
     places = [(name, "path") for name in re.findall(r"\{(\w+)\}", path)] + [(name, "query") for name in queried]
     told = [{"name": name, "in": place, "required": place == "path", "schema": _TEXT} for name, place in places]
     extra: dict[str, Any] = {"parameters": told}
     if body is not None:
         extra["requestBody"] = {"required": True, "content": {KIND: {"schema": body}}}
-    problems = {"description": "Confluent's error", "content": {KIND: {"schema": _ERROR}}}
-    answers = {200: {"content": {KIND: {}}}, 404: problems, 422: problems}
-    return {"response_class": Response, "name": path, "openapi_extra": extra, "responses": answers}
+    told_of = {"name": path, "openapi_extra": extra, "responses": answers(registered(method, path))}
+    return {"methods": [method], "response_class": _Confluent, **told_of}
 
 
 _TEXT: Final = {"type": "string"}
 _PARTS: Final = ("subjectPrefix", "latestOnly", "offset", "limit")
 _BODY: Final = {"type": "object", "required": ["schema"], "properties": {"schema": _TEXT, "schemaType": _TEXT}}
-_ERROR: Final = {"type": "object", "properties": {"error_code": {"type": "integer"}, "message": _TEXT}}
 
 
 Told = Awaitable[Any]

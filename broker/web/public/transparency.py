@@ -16,6 +16,7 @@ from broker.store.engine import Store
 from broker.transparency.cosigning import Cosigning
 from broker.web.common.caching import exact
 from broker.web.common.problems import problem
+from broker.web.public.forms import bytes_of
 from schemas import following
 from schemas.errors import Refused
 from schemas.note import VerifierKey
@@ -90,7 +91,8 @@ def router(
     answered |= {"/vkey": _gives(first or key)}
     answered |= {f"{place}{path}": endpoint for path, endpoint in newest + for_ever}
     for path, endpoint in answered.items():
-        made.add_api_route(path, endpoint, methods=["GET"], response_class=Response)
+        media = BYTES if endpoint is get_tile else "text/plain"
+        made.add_api_route(path, endpoint, methods=["GET"], response_class=Response, responses=bytes_of(media))
         made.add_api_route(path, endpoint, methods=["HEAD"], include_in_schema=False)
     return made
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from fastapi import FastAPI, Request, Response
+from fastapi.responses import PlainTextResponse
 
 from broker.transparency.witness import Witness
 from broker.web.common import faults
@@ -46,8 +47,8 @@ def build(witness: Witness) -> FastAPI:
         return _text(f"{witness.verifier_key.text}\n")
 
     faults.register(app)
-    app.add_api_route("/add-checkpoint", add_checkpoint, methods=["POST"])
-    app.add_api_route("/vkey", vkey, methods=["GET"])
+    app.add_api_route("/add-checkpoint", add_checkpoint, methods=["POST"], response_class=PlainTextResponse)
+    app.add_api_route("/vkey", vkey, methods=["GET"], response_class=PlainTextResponse)
     return app
 
 

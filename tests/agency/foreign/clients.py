@@ -2,7 +2,8 @@
 
 All have one shape. A program reads one JSON object from its standard input, which is what its user would have in its
 settings, prints one JSON object of what it saw, and ends with 0; what it refuses it tells on its error output, and
-ends with 1. Every version is pinned by its hash: go/go.sum, js/package-lock.json, requirements/dev.txt.
+ends with 1. Every version is pinned by its hash: go/go.sum, js/package-lock.json, openapi/requirements.txt,
+requirements/dev.txt.
 
 Keeps: who has run is counted, and who has not is named with the reason: `conftest.py` prints it at the end.
 """
@@ -12,6 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
+import venv
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -38,6 +40,7 @@ CLIENTS = {
     "the CloudEvents SDK for JavaScript": ("js", "events"),
     "kafkajs with the CloudEvents SDK": ("js", "topic"),
     "litewitness": ("go", "litewitness"),
+    "openapi-python-client": ("openapi", "pulls"),
 }
 """Each client's name: its language, and its program."""
 
@@ -68,7 +71,8 @@ class Room:
         """The command of a client's program, or of another program that comes with it."""
         language, own = CLIENTS[client]
         with self._needed(client):
-            return {"go": self._go, "js": self._js, "python": self._python}[language](program or own)
+            ways = {"go": self._go, "js": self._js, "python": self._python, "openapi": self._openapi}
+            return ways[language](program or own)
 
     def tools(self, client: str, *names: str) -> None:
         """See that these programs of the machine are there: what a client needs besides."""
@@ -95,6 +99,27 @@ class Room:
 
     def _python(self, program: str) -> list[str]:
         return [sys.executable, str(HERE / "python" / f"{program}.py")]
+
+    def _openapi(self, program: str) -> list[str]:
+        return [str(_generator(self.folder) / "python"), str(self.folder / "openapi" / f"{program}.py")]
+
+    def typed(self, document: bytes) -> Callable[[str], str]:
+        """Make a client of an OpenAPI document, beside the programs that use it. Returns what mypy says of one."""
+        with self._needed("openapi-python-client"):
+            tools = _generator(self.folder)
+        made = self.folder / "openapi"
+        shutil.copytree(HERE / "openapi", made, dirs_exist_ok=True)
+        (made / "openapi.json").write_bytes(document)
+        words = ["generate", "--path", "openapi.json", "--output-path", "unefois_client", "--config", "config.yaml"]
+        env = plain() | {"PATH": f"{tools}{os.pathsep}{os.environ['PATH']}"}
+        line = [tools / "openapi-python-client", *words, "--meta", "none", "--overwrite", "--fail-on-warning"]
+        subprocess.run(line, cwd=made, env=env, check=True)
+
+        def checked(program: str) -> str:
+            line = [tools / "mypy", "--config-file", "mypy.ini", f"{program}.py"]
+            return subprocess.run(line, cwd=made, env=env, capture_output=True, text=True, check=False).stdout
+
+        return checked
 
     def closing(self) -> list[str]:
         """How many have run, and why others could not."""
@@ -155,3 +180,15 @@ def _installed(folder: Path) -> Path:
     shutil.copytree(HERE / "js", made)
     _done(npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline", cwd=made)
     return made
+
+
+@_once
+def _generator(folder: Path) -> Path:
+    """The programs that make a client of an OpenAPI document, in an environment of their own: they need an older Typer
+    than we do.
+    """
+    made = folder / "generator"
+    venv.create(made, with_pip=True, symlinks=True)
+    words = ("install", "--quiet", "--require-hashes", "-r", str(HERE / "openapi" / "requirements.txt"))
+    _done(str(made / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", *words, cwd=HERE)
+    return made / "bin"

@@ -35,7 +35,7 @@ LOOKS: Final = {
         "type list",
     ),
     *("clock show", "keys unknown list"),
-    *("type show", "webhook attempts", "webhook list", "topics list", "topics plan", "witness list"),
+    *("completion", "type show", "webhook attempts", "webhook list", "topics list", "topics plan", "witness list"),
     *("backup", "endings show", "ledger show"),
 }
 """They change nothing; the look at a citizen's file is an act."""

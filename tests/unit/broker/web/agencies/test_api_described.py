@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import httpx2
+import jsonschema
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, seed, settings
@@ -18,9 +19,9 @@ from schemathesis.specs.openapi import checks
 from broker.directory.succession import NewKey
 from broker.shapes import uuid_of
 from broker.web.agencies.app import PREFIX, describe, describe_oauth
-from broker.web.agencies.described import operations
 from broker.web.agencies.examples import DECLARATION, DELIVERY, EXAMPLES, SUBSCRIPTION, WEBHOOK
 from broker.web.agencies.waiting import Waiting
+from broker.web.common.answered import operations
 from broker.web.common.bodies import b64u
 from connectors.contract import Rejected
 from connectors.renewal import Renewal, Told
@@ -29,9 +30,16 @@ from schemas.names import Reason
 from schemas.signing import Algorithm, PrivateKey
 from schemas.succession import Use
 from tests.answering import Answering, answering
+from tests.fuzz.drawn import described_public
 from tests.world import CAF, FAMILY, MOVED, PORTAL, World
 
 pytestmark = pytest.mark.more
+WITHOUT_FORM: Final = (
+    "/asyncapi.json",
+    "/registry/schemas/ids/{id}/schema",
+    "/registry/subjects/{subject}/versions/{version}/schema",
+)
+"""Their forms are other standards': AsyncAPI, Avro."""
 EXAMPLES_EACH: Final = 60 if os.environ.get("UNEFOIS_PROOF") else 2
 """Requests that are made up for each operation and kind."""
 
@@ -158,6 +166,7 @@ def test_every_example_does_what_it_shows(running: Answering) -> None:
                 content, headers["content-type"] = running.inside(_envelope), "application/avro"
             answer = client.request(method, path, content=content, headers=headers)
             assert answer.is_success, (name, answer.text)
+            _check_form(method, path_of(name), answer)
             if "response" in example:
                 expected, found = _members(example["response"]), _members(answer.json())
                 assert _same(expected, found), (name, expected, found)
@@ -171,6 +180,56 @@ def test_every_example_does_what_it_shows(running: Answering) -> None:
             received.add(str(answer.status_code))
     assert {"200", "201", "202"} == received
     assert list(STORY) == sent
+
+
+def path_of(name: str) -> str:
+    """The path of an operation in the document."""
+    return name.partition(" ")[2].removeprefix(PREFIX)
+
+
+def _check_form(method: str, path: str, answer: httpx2.Response) -> None:
+    """The answer has the form that the document tells, and no member that it does not tell."""
+    document = closed(describe())
+    told = document["paths"][path][method.lower()]["responses"][str(answer.status_code)]["content"]
+    media = answer.headers["content-type"].partition(";")[0]
+    if media.endswith("json"):
+        schema = told[media]["schema"] | {"components": document["components"]}
+        jsonschema.Draft202012Validator(schema).validate(answer.json())
+    else:
+        assert {"type": "string"} == told[media]["schema"]
+
+
+def closed(document: Any) -> Any:
+    """The document, in which a form has the members that it names and no others; a schema of Avro has more."""
+    told = json.loads(json.dumps(document))
+    for name, form in told["components"]["schemas"].items():
+        if form.get("type") == "object" and name != "AvroSchema":
+            form["additionalProperties"] = False
+    return told
+
+
+@pytest.mark.parametrize("described", [describe, describe_oauth, described_public])
+def test_every_answer_of_every_operation_has_a_form(described: Any) -> None:
+    document = described()
+    for method, path, operation in operations(document):
+        good = [answer for status, answer in operation["responses"].items() if status.startswith("2")]
+        (told,) = good
+        for media, content in told["content"].items():
+            schema = content["schema"]
+            named = "$ref" in schema or "items" in schema or "json" not in media or path in WITHOUT_FORM
+            assert schema, (method, path, media)
+            assert named, (method, path, media)
+        assert {"4XX", "5XX"} < set(operation["responses"]), (method, path)
+        for status in ("4XX", "5XX"):
+            problem = operation["responses"][status]["content"]["application/problem+json"]
+            assert {"$ref": "#/components/schemas/Problem"} == problem["schema"]
+
+
+@pytest.mark.parametrize("described", [describe, describe_oauth, described_public])
+def test_every_operation_has_a_name_of_its_own(described: Any) -> None:
+    names = [operation["operationId"] for _, _, operation in operations(described())]
+    assert len(set(names)) == len(names)
+    assert all(re.fullmatch(r"[a-z][a-z0-9_]+", name) for name in names)
 
 
 def _learned(name: str, answer: httpx2.Response) -> dict[str, str]:

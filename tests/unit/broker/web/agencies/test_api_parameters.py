@@ -18,8 +18,8 @@ from sqlalchemy import func, select
 
 from broker.web.agencies.app import PREFIX, describe
 from broker.web.agencies.arriving import JSON
-from broker.web.agencies.described import operations
 from broker.web.agencies.examples import EXAMPLES
+from broker.web.common.answered import operations
 from consent.tables import metadata
 from schemas import cloudevents, messages
 from schemas.cloudevents import STRUCTURED_MEDIA_TYPE
