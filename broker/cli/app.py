@@ -17,6 +17,7 @@ from broker.cli import (
     dead,
     declarations,
     disclosures,
+    doctor,
     epochs,
     grants,
     keys,
@@ -53,9 +54,9 @@ app = typer.Typer(
 
 def _show_version(asked: bool) -> None:
     if asked:
-        from importlib.metadata import version
+        from broker.observability.build import this_build
 
-        print(f"unefois {version('unefois')}")
+        print(this_build().text)
         raise typer.Exit
 
 
@@ -63,7 +64,7 @@ def _show_version(asked: bool) -> None:
 @with_choices
 def unefois(
     version: Annotated[
-        bool, typer.Option("--version", help="Show the version and end.", is_eager=True, callback=_show_version)
+        bool, typer.Option("--version", help="Show version and commit, and end.", is_eager=True, callback=_show_version)
     ] = False,
 ) -> None:
     """Tell us once: a citizen declares to one administration, and every one that the citizen allows hears it.
@@ -95,6 +96,7 @@ sandbox.register(app)
 migrate.register(app)
 backups.register(app)
 top.register(app)
+doctor.register(app)
 prune.register(app)
 move.register(app)
 app.add_typer(parties.app, name="party")

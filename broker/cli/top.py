@@ -42,7 +42,7 @@ def top(
 
     if once or chosen().json or not sys.stdout.isatty():
         figures = at_home(take)
-        answer(_shape(figures), lambda: pairs(_rows(figures)))
+        answer(shape(figures), lambda: pairs(_rows(figures)))
         return
     try:
         at_home(lambda home: _watch(home, every))
@@ -73,7 +73,8 @@ async def _watch(home: "Home", every: float) -> None:
             await asyncio.sleep(every)
 
 
-def _shape(figures: "Stats") -> dict[str, Any]:
+def shape(figures: "Stats") -> dict[str, Any]:
+    """The figures as JSON, with keys that stay; `unefois doctor` tells them, too."""
     from broker.shapes import time_of
 
     return {

@@ -36,7 +36,7 @@ LOOKS: Final = {
     ),
     *("clock show", "keys unknown list"),
     *("type show", "webhook attempts", "webhook list", "topics list", "topics plan", "witness list"),
-    *("backup", "endings show", "ledger show"),
+    *("backup", "doctor", "endings show", "ledger show"),
 }
 """They change nothing; the look at a citizen's file is an act."""
 
