@@ -27,7 +27,9 @@ from broker.cli import (
     migrate,
     move,
     parties,
+    person,
     prune,
+    receipts,
     sandbox,
     serve,
     source,
@@ -109,6 +111,8 @@ grants.register(app)
 declarations.register(app)
 app.add_typer(dead.app, name="dead")
 app.add_typer(mappings.app, name="mapping")
+app.add_typer(person.app, name="person")
+app.add_typer(receipts.app, name="receipt")
 app.add_typer(conformance.app, name="conformance")
 app.add_typer(epochs.app, name="epoch")
 app.add_typer(keys.app, name="keys")

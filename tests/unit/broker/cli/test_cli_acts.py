@@ -36,13 +36,13 @@ LOOKS: Final = {
     ),
     *("clock show", "keys unknown list"),
     *("type show", "webhook attempts", "webhook list", "topics list", "topics plan", "witness list"),
-    *("backup", "doctor", "endings show", "ledger show"),
+    *("backup", "doctor", "endings show", "ledger show", "receipt directory"),
 }
 """They change nothing; the look at a citizen's file is an act."""
 
 APART: Final = {
     *("demo", "sandbox", "conformance cases", "conformance run", "source new-key", "source serve"),
-    *("witness init", "witness serve"),
+    *("witness init", "witness serve", "receipt verify"),
 }
 """They work elsewhere: in a home that they make and throw away, at a source's, a witness's, an administration's."""
 
@@ -103,6 +103,7 @@ ACTS: Final = {
     "epoch destroy": {"epoch_destroyed"},
     "grant": {"granted"},
     "grants": {"viewed"},
+    "person report": {"viewed"},
     "pause": {"changed"},
     "resume": {"changed"},
     "narrow": {"changed"},
@@ -189,6 +190,7 @@ def test_an_act_leaves_the_entries_that_the_table_names(unefois: Program, elise:
     asked = act("subscribe", *wish, "--field", "subject", "--field", "new_address", "--legal-reference", "CSS, art. L1")
     given = act("grant", "--person", elise, *wish, "--field", "subject", "--field", "new_address")
     act("grants", "--person", elise)
+    act("person report", "--person", elise)
     grant = given["grant"]["id"]
     act("pause", grant)
     act("resume", grant)
