@@ -1,4 +1,5 @@
-"""Writes the commit into what is built, so that `unefois --version` tells it wherever the wheel is installed.
+"""Writes into what is built what a checkout has and a wheel would not: the commit, for `unefois --version`, and what
+`unefois deploy write` writes.
 
 The commit is that of UNEFOIS_COMMIT, for a build without `.git` (the image), else of the checkout, read without git.
 """
@@ -12,15 +13,22 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 BAKED = "broker/commit.txt"
+DEPLOY = "broker/deploy"
+SECRETS = "secrets"
+"""A folder that `deploy/compose.yaml` tells its reader to make; nothing of it is ever built in."""
 
 
-class CommitHook(BuildHookInterface):
-    """Adds one file; an editable installation needs none, for it has its checkout."""
+class Hook(BuildHookInterface):
+    """Adds files; an editable installation needs none, for it has its checkout."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Write the file, unless a source distribution brought it along, or nothing is known."""
+        """Add them; of the commit, nothing where a source distribution brought it along, or nothing is known."""
         root = Path(self.root)
-        if version == "editable" or (root / BAKED).is_file():
+        if version == "editable":
+            return
+        if self.target_name == "wheel":
+            build_data["force_include"].update(_deployed(root))
+        if (root / BAKED).is_file():
             return
         told = runpy.run_path(str(root / "broker/observability/build.py"))
         given = os.environ.get("UNEFOIS_COMMIT", "").strip()
@@ -36,3 +44,11 @@ class CommitHook(BuildHookInterface):
         """Take the file away."""
         if hasattr(self, "_file"):
             Path(self._file).unlink(missing_ok=True)
+
+
+def _deployed(root: Path) -> dict[str, str]:
+    """Each file of `deploy`, and the pinned packages, by the place in the wheel."""
+    files = [path for path in sorted((root / "deploy").rglob("*")) if path.is_file()]
+    kept = [path for path in files if SECRETS not in path.relative_to(root).parts]
+    told = {str(path): f"{DEPLOY}/{path.relative_to(root / 'deploy').as_posix()}" for path in kept}
+    return told | {str(root / "requirements/server.txt"): f"{DEPLOY}/requirements/server.txt"}

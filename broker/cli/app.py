@@ -16,6 +16,7 @@ from broker.cli import (
     conformance,
     dead,
     declarations,
+    deploy,
     disclosures,
     doctor,
     epochs,
@@ -111,6 +112,7 @@ grants.register(app)
 declarations.register(app)
 app.add_typer(dead.app, name="dead")
 app.add_typer(mappings.app, name="mapping")
+app.add_typer(deploy.app, name="deploy")
 app.add_typer(person.app, name="person")
 app.add_typer(receipts.app, name="receipt")
 app.add_typer(conformance.app, name="conformance")

@@ -42,7 +42,7 @@ LOOKS: Final = {
 
 APART: Final = {
     *("demo", "sandbox", "conformance cases", "conformance run", "source new-key", "source serve"),
-    *("witness init", "witness serve", "receipt verify"),
+    *("witness init", "witness serve", "receipt verify", "deploy write"),
 }
 """They work elsewhere: in a home that they make and throw away, at a source's, a witness's, an administration's."""
 
