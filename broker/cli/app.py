@@ -20,6 +20,7 @@ from broker.cli import (
     disclosures,
     doctor,
     epochs,
+    export,
     grants,
     keys,
     ledger,
@@ -102,6 +103,7 @@ top.register(app)
 doctor.register(app)
 prune.register(app)
 move.register(app)
+export.register(app)
 app.add_typer(parties.app, name="party")
 app.add_typer(tokens.app, name="token")
 app.add_typer(topics.app, name="topics")

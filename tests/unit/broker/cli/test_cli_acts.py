@@ -113,6 +113,7 @@ ACTS: Final = {
     "webhook add": {"key_added"},
     "webhook end": {"key_revoked"},
     "audit disclose": {"disclosed"},
+    "export": {"disclosed"},
     "ledger succeed": {"ledger_opened"},
 }
 ELSEWHERE: Final = {
@@ -202,6 +203,7 @@ def test_an_act_leaves_the_entries_that_the_table_names(unefois: Program, elise:
     act("topics allow", NEW, "--principal", "archive", "--receives")
     act("topics end", NEW)
     act("epoch rotate", "gate")
+    act("export", tmp_path / "export")
     assert 0 == unefois.run("fsck").exit_code
     assert set(ACTS) - ELSEWHERE == seen
 
