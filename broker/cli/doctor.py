@@ -49,7 +49,7 @@ def doctor() -> None:
     told = {"healthy": healthy, **_shape(seen), "findings": [_finding(one) for one in found]}
 
     def text() -> None:
-        _print(told)
+        _print(told, _rows(seen))
 
     answer(told, text)
     if not healthy:
@@ -118,7 +118,25 @@ def _figures(seen: "Look") -> dict[str, Any] | None:
     }
 
 
-def _print(told: dict[str, Any]) -> None:
+def _rows(seen: "Look") -> list[tuple[str, object]]:
+    """What `unefois top` shows, and more."""
+    from broker.cli import top
+
+    if seen.figures is None:
+        return []
+    stats, letters = seen.figures.stats, seen.figures.letters
+    return [
+        *top.rows(stats),
+        (say("à relayer depuis (ms)", "to be relayed since (ms)"), stats.relay_age),
+        (say("entrées cosignées", "entries cosigned"), stats.witnessed),
+        ("webhooks", _plain(dict(stats.webhooks))),
+        (say("clés inconnues", "unknown keys"), stats.unknown_keys),
+        (say("horloge en avance de (ms)", "clock ahead by (ms)"), stats.clock_ahead),
+        *((f"{say('lettres mortes', 'dead letters')} {one.stage}", f"{one.count} × {one.code}") for one in letters),
+    ]
+
+
+def _print(told: dict[str, Any], figures: list[tuple[str, object]]) -> None:
     database = " ".join(told["database"].get(name, "") for name in ("kind", "version")).strip()
     check, backup = told["fsck"], told["backup"]
     pairs(
@@ -133,9 +151,10 @@ def _print(told: dict[str, Any]) -> None:
             *((f"{say('disque', 'disk')} ({name})", _disk(one)) for name, one in told["disks"].items()),
         ]
     )
-    _section(say("Réglages choisis", "Settings chosen"), told["settings"])
-    if told["figures"] is not None:
-        _section(say("Chiffres", "Figures"), {name: one for name, one in told["figures"].items() if name != "at"})
+    _section(
+        say("Réglages choisis", "Settings chosen"), [(name, _plain(one)) for name, one in told["settings"].items()]
+    )
+    _section(say("Chiffres", "Figures"), figures)
     line("")
     for one in told["findings"]:
         line(f"{'✗' if one['attention'] else '!'} {one['part']}  {one['code']}")
@@ -144,9 +163,10 @@ def _print(told: dict[str, Any]) -> None:
         line(say("Rien ne demande d'attention.", "Nothing needs attention."))
 
 
-def _section(title: str, told: dict[str, Any]) -> None:
-    line(f"\n{title}")
-    pairs([(name, _plain(one)) for name, one in told.items()], indent=2)
+def _section(title: str, rows: list[tuple[str, object]]) -> None:
+    if rows:
+        line(f"\n{title}")
+        pairs(rows, indent=2)
 
 
 def _plain(one: Any) -> str:

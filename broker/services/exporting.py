@@ -1,7 +1,7 @@
 """Exporting: everything of a home in open formats, so that an administration can leave, or look with other tools.
 
     DIR/manifest.json      what this is, of whom, of when; records, bytes, SHA-256 of each file; what is left, and why
-    DIR/manifest.note      the ledger's key signs the manifest's SHA-256 (C2SP signed note)
+    DIR/manifest.json.note the ledger's key signs the manifest's SHA-256 (C2SP signed note)
     DIR/*.jsonl            JSON lines: parties, consents, subscriptions, facts of the ledger, opened ...
     DIR/*.avro             object containers: declarations and deliveries, as sealed as they lie here
     DIR/directory.json     the directory and its signed note; DIR/schemas/*.avsc: each schema, its exact bytes
@@ -44,7 +44,7 @@ from schemas.names import Instant, LeafHash, SubjectRef
 
 FORMAT: Final = "unefois-export/1"
 MANIFEST: Final = "manifest.json"
-NOTE: Final = "manifest.note"
+NOTE: Final = "manifest.json.note"
 UNFINISHED: Final = ".unfinished"
 PAGE: Final = 500
 PERSONS: Final = 10_000
