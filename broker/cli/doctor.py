@@ -37,7 +37,7 @@ def doctor() -> None:
     """
     from broker.runtime.diagnosis import diagnosis
     from broker.runtime.doctor import look
-    from broker.setup.wiring import system_clock
+    from broker.setup.opening import system_clock
 
     try:
         here = settings()

@@ -32,7 +32,8 @@ from broker.settings.check import Problem, check_all
 from broker.settings.choices import Settings
 from broker.settings.sources import SECRETS
 from broker.setup import belonging, preflight
-from broker.setup.wiring import Home, open_unchecked
+from broker.setup.opening import open_unchecked
+from broker.setup.wiring import Home
 from broker.store import migrate
 from broker.store.server import server_settings
 from broker.store.tables import dead_letters

@@ -136,6 +136,7 @@ def test_without_a_home_or_with_settings_that_cannot_be_read_it_says_what_it_can
     assert told["libraries"]
 
 
+@pytest.mark.proof
 def test_beside_a_broker_that_runs_it_tells_what_that_one_says_of_itself(
     unefois: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
