@@ -20,8 +20,9 @@ from typing import Any, Final
 from consent import purposes
 from consent.grant import Grant
 from consent.receipt_content import FIRST_VERSION, SCHEMA_VERSION, ReceiptContent, Terms, content_of, document_of
+from schemas.directory import Directory
 from schemas.errors import Refused
-from schemas.names import LeafHash
+from schemas.names import Kid, LeafHash
 from schemas.signing import Algorithm, PrivateKey, kid_of, pae, verify
 
 PAYLOAD_TYPE: Final = "application/vnd.unefois.consent-receipt.v1+json"
@@ -74,6 +75,27 @@ def verify_receipt(receipt: bytes, algorithm: Algorithm, public: bytes) -> Recei
     # 4 One content, one spelling: a key twice, an unknown key, a float or a derived id that does not fit ends here.
     if canonical(document_of(content)) != payload:
         raise Refused("consent-receipt.not-canonical")
+    return content
+
+
+def verify_by_directory(receipt: bytes, directory: Directory) -> ReceiptContent:
+    """What the broker of this directory has certified with a key that was its own, and good, at that instant.
+
+    The directory is believed: verify it first (`schemas.directory_note`), or have it pinned.
+    Raises Refused `consent-receipt.*` as `verify_receipt`, `directory.*` as `Directory.check_signer`.
+    """
+    if len(receipt) > MAX_BYTES:
+        raise Refused("consent-receipt.too-large", limit=MAX_BYTES, size=len(receipt))
+    keyid = _opened(_parsed(receipt))[2]
+    try:
+        kid = Kid(bytes.fromhex(keyid))
+    except ValueError:
+        raise Refused("consent-receipt.other-key", "/signatures") from None
+    key = directory.signing_key(kid)
+    content = verify_receipt(receipt, key.algorithm, key.public)
+    # A key signs for its party alone, and while it is good: otherwise an administration could certify in our name, and
+    # whoever stole a key that was revoked could go on.
+    directory.check_signer(directory.broker, kid, content.event_time)
     return content
 
 

@@ -17,8 +17,11 @@ from broker.cli import (
     conformance,
     dead,
     declarations,
+    deploy,
     disclosures,
+    doctor,
     epochs,
+    export,
     grants,
     keys,
     ledger,
@@ -27,7 +30,9 @@ from broker.cli import (
     migrate,
     move,
     parties,
+    person,
     prune,
+    receipts,
     sandbox,
     serve,
     source,
@@ -54,9 +59,9 @@ app = typer.Typer(
 
 def _show_version(asked: bool) -> None:
     if asked:
-        from importlib.metadata import version
+        from broker.observability.build import this_build
 
-        print(f"unefois {version('unefois')}")
+        print(this_build().text)
         raise typer.Exit
 
 
@@ -64,7 +69,7 @@ def _show_version(asked: bool) -> None:
 @with_choices
 def unefois(
     version: Annotated[
-        bool, typer.Option("--version", help="Show the version and end.", is_eager=True, callback=_show_version)
+        bool, typer.Option("--version", help="Show version and commit, and end.", is_eager=True, callback=_show_version)
     ] = False,
 ) -> None:
     """Tell us once: a citizen declares to one administration, and every one that the citizen allows hears it.
@@ -96,8 +101,10 @@ sandbox.register(app)
 migrate.register(app)
 backups.register(app)
 top.register(app)
+doctor.register(app)
 prune.register(app)
 move.register(app)
+export.register(app)
 app.add_typer(parties.app, name="party")
 app.add_typer(tokens.app, name="token")
 app.add_typer(topics.app, name="topics")
@@ -108,6 +115,9 @@ grants.register(app)
 declarations.register(app)
 app.add_typer(dead.app, name="dead")
 app.add_typer(mappings.app, name="mapping")
+app.add_typer(deploy.app, name="deploy")
+app.add_typer(person.app, name="person")
+app.add_typer(receipts.app, name="receipt")
 app.add_typer(conformance.app, name="conformance")
 app.add_typer(epochs.app, name="epoch")
 app.add_typer(keys.app, name="keys")

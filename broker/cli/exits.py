@@ -34,6 +34,10 @@ MEANINGS: Final[Mapping[Exit, str]] = {
 }
 
 
+FINAL: Final = frozenset({Exit.USAGE, Exit.REFUSED, Exit.CORRUPT})
+"""After which `unefois serve` would end the same way again: a supervisor does not start it once more."""
+
+
 def exit_of(fault: Fault) -> Exit:
     """The exit code of a fault."""
     if isinstance(fault, Unavailable):

@@ -42,7 +42,7 @@ def top(
 
     if once or chosen().json or not sys.stdout.isatty():
         figures = at_home(take)
-        answer(_shape(figures), lambda: pairs(_rows(figures)))
+        answer(shape(figures), lambda: pairs(rows(figures)))
         return
     try:
         at_home(lambda home: _watch(home, every))
@@ -66,14 +66,15 @@ async def _watch(home: "Home", every: float) -> None:
     with Live(drawn([]), auto_refresh=False, screen=True) as live:
         while True:
             try:
-                rows = _rows(await take(home))
+                shown = rows(await take(home))
             except Unavailable as fault:
-                rows = [(fault.code, explain(fault, chosen().language).wrong)]
-            live.update(drawn(rows), refresh=True)
+                shown = [(fault.code, explain(fault, chosen().language).wrong)]
+            live.update(drawn(shown), refresh=True)
             await asyncio.sleep(every)
 
 
-def _shape(figures: "Stats") -> dict[str, Any]:
+def shape(figures: "Stats") -> dict[str, Any]:
+    """The figures as JSON, with keys that stay; `unefois doctor` tells them, too."""
     from broker.shapes import time_of
 
     return {
@@ -96,7 +97,8 @@ def _ending(one: "Expiring") -> dict[str, Any]:
     return {"party": one.party, "what": one.what, "kind": one.kind, "at": time_of(one.at)}
 
 
-def _rows(figures: "Stats") -> Rows:
+def rows(figures: "Stats") -> Rows:
+    """The figures in words, for a person."""
     from broker.shapes import time_of
 
     behind = ", ".join(f"{partition}: {count}" for partition, count in figures.lag.items() if count)

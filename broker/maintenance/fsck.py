@@ -105,8 +105,13 @@ class Fsck:
 
     async def look(self, *, full: bool = False) -> Checked:
         """What is wrong. Unless `full`, what was clean when somebody looked last and has the same bytes counts as
-        checked. Raises Unavailable.
+        checked. That it ended is noted (`broker.maintenance.last`). Raises Unavailable.
         """
+        checked = await self._looked(full)
+        self._marks.note(self._clock(), (one.check for one in checked.findings), full=full)
+        return checked
+
+    async def _looked(self, full: bool) -> Checked:
         standing = await highwater.look(self._store)
         async with self._store.read(patient=True) as tx:
             before = None if full else self._marks.read()

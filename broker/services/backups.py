@@ -20,6 +20,7 @@ from typing import Final
 
 from sqlalchemy import make_url, select
 
+from broker.maintenance import last
 from broker.observability.crashpoints import mark
 from broker.setup.wiring import Home
 from broker.store import migrate
@@ -77,6 +78,7 @@ async def backup(home: Home, folder: Path) -> Manifest:
         text = f"{FORMAT}\n{json.dumps(asdict(told), sort_keys=True, ensure_ascii=False)}\n"
         _write(folder / MANIFEST, home.ledger.attest(text).encode())
         sync(folder)
+        last.note_backup(home.settings.endings_folder, home.clock(), told.size)
     except OSError as error:
         raise Unavailable("backup.cannot-write", error=type(error).__name__) from None
     return told

@@ -19,7 +19,7 @@ from schemas.disclosure import Disclosure, Erased, digest
 from schemas.entry import Entry, Opening, window_of
 from schemas.errors import Refused
 from schemas.facts import FactKind
-from schemas.names import GrantId, Instant, LeafHash, PartyId, SubjectRef
+from schemas.names import GrantId, Instant, Kid, LeafHash, PartyId, SubjectRef
 
 _OF_GRANTS = (
     FactKind.GRANTED.value,
@@ -54,20 +54,29 @@ async def disclose(home: Home, since: Instant, until: Instant, auditor: PartyId)
         openings |= await _of_grants(tx, home.openings, openings.values(), subjects)
         bundle = Disclosure(home.ledger.verifier_key.name, since, until, openings, await _erased(tx))
     sealed = bundle.seal(key.suite, key.public)
+    entry = await tell(home, auditor, len(openings), digest(sealed), key.kid)
+    # Crash here: the ledger says it, and nobody has the file: it is disclosed once more.
+    return Disclosed(sealed, len(openings), entry)
+
+
+async def tell(home: Home, whom: PartyId, count: int, detail: bytes, sealed_to: Kid | None) -> LeafHash:
+    """The open entry that says whom so many openings are given, before they are. `detail`: SHA-256 of what holds them.
+
+    `sealed_to`: None where it is the broker's own operator, who takes everything along (`exporting`).
+    """
     async with home.store.begin() as tx:
         entry = home.recorder.record(
             tx,
             FactKind.DISCLOSED,
             home.clock(),
-            recipient=auditor,
-            sealed_to=key.kid,
-            count=len(openings),
-            detail=digest(sealed),
+            recipient=whom,
+            sealed_to=sealed_to,
+            count=count,
+            detail=detail,
         )
         mark("disclosing.told")
         # Crash here: the ledger does not say it, and nobody has the file; it is made anew.
-    # Crash here: the ledger says it, and nobody has the file: it is disclosed once more.
-    return Disclosed(sealed, len(openings), entry)
+    return entry
 
 
 async def _of_period(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from broker.directory.parties import Enrolment
+from broker.directory.publication import Published
 from broker.directory.reading import Party, PartyKind
 from broker.setup.wiring import Home
 from schemas.directory import Directory
@@ -66,6 +67,11 @@ async def one(home: Home, party: PartyId) -> Registered:
     async with home.store.read() as tx:
         directory = await home.lookup.directory(tx)
         return Registered(await home.lookup.party(tx, party), directory, home.parties.held())
+
+
+async def directory(home: Home) -> Published:
+    """The newest directory, as text, with the note that the ledger's key has signed. Raises Unavailable."""
+    return await home.publication.newest()
 
 
 async def rotate(home: Home, party: PartyId, overlap_days: int | None = None) -> list[Kid]:

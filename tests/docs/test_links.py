@@ -9,7 +9,7 @@ from schemas import messages
 from tests.docs.pages import DOCS, ROOT, pages
 
 FAMILIES = {code.partition(".")[0] for code in messages.table()}
-SUFFIXES = (".py", ".md", ".toml", ".yaml", ".yml", ".db", ".json", ".v1")
+SUFFIXES = (".py", ".md", ".toml", ".yaml", ".yml", ".db", ".json", ".jsonl", ".avro", ".v1")
 SOURCES = [path for folder in ("schemas", "consent", "broker", "connectors") for path in (ROOT / folder).rglob("*.py")]
 DECISIONS = sorted((DOCS / "adr").glob("[0-9]*.md"))
 

@@ -12,11 +12,13 @@ LONG = {"conformance", "event-types", "live", "operate", "sandbox", "webhooks"}
 """Pages that are followed in seconds, for they start a broker, or several times."""
 IN_A_COPY = {"change"}
 """Pages that change the program itself: `test_change.py` follows them, in a copy of it."""
+ELSEWHERE = {"install"}
+"""Pages for root: `tests/deploy/test_install.py` follows them below another root."""
 
 
 def _followed() -> list[ParameterSet]:
     """Every page that shows something; the long ones in `make test-proof`."""
-    found = [page for page in pages() if blocks(page) and page.stem not in IN_A_COPY]
+    found = [page for page in pages() if blocks(page) and page.stem not in IN_A_COPY | ELSEWHERE]
     return [pytest.param(page, id=page.stem, marks=[pytest.mark.proof] if page.stem in LONG else []) for page in found]
 
 
@@ -31,7 +33,7 @@ def test_what_a_page_shows_is_what_happens(page: Path, tmp_path: Path) -> None:
 
 
 def test_every_block_is_of_a_kind_that_is_run() -> None:
-    followed = [page for page in pages() if page.stem not in IN_A_COPY]
+    followed = [page for page in pages() if page.stem not in IN_A_COPY | ELSEWHERE]
     assert [] == [block.place for page in followed for block in blocks(page) if block.kind not in KINDS]
 
 

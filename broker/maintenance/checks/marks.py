@@ -10,6 +10,7 @@ import hmac
 import json
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
@@ -17,8 +18,10 @@ from typing import Final
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from broker.maintenance import last
 from broker.ports import Entropy
 from schemas.errors import Unavailable
+from schemas.names import Instant
 
 VERSION: Final = 2
 """Of the checks: counted up whenever one of them looks at more than before."""
@@ -101,6 +104,10 @@ class Marks(ABC):
         self._write(nonce + self._cipher.encrypt(nonce, mark.encode(), _LABEL))
 
     @abstractmethod
+    def note(self, at: Instant, checks: Iterable[str], *, full: bool) -> None:
+        """A check has ended; `checks`: the name of each finding's."""
+
+    @abstractmethod
     def _read(self) -> bytes | None: ...
 
     @abstractmethod
@@ -111,6 +118,9 @@ class MemoryMarks(Marks):
     """Of one process, gone with it."""
 
     _kept: bytes | None = None
+
+    def note(self, at: Instant, checks: Iterable[str], *, full: bool) -> None:
+        """Nobody asks this process later."""
 
     def _read(self) -> bytes | None:
         return self._kept
@@ -125,6 +135,10 @@ class FileMarks(Marks):
     def __init__(self, path: Path, key: bytes, entropy: Entropy) -> None:
         super().__init__(key, entropy)
         self._path = path
+
+    def note(self, at: Instant, checks: Iterable[str], *, full: bool) -> None:
+        """In a file beside the mark."""
+        last.note_check(self._path.parent, at, checks, full=full)
 
     def _read(self) -> bytes | None:
         try:

@@ -102,9 +102,11 @@ def registered(method: str, path: str) -> Any:
 
 
 class Live(TypedDict):
-    """This process answers."""
+    """This process answers: of which version it is, and of which commit, or "unknown"."""
 
     live: bool
+    version: str
+    commit: str
 
 
 class Check(TypedDict):

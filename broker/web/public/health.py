@@ -1,6 +1,6 @@
 """Health: what a supervisor, a load balancer and Prometheus ask for.
 
-    GET /health/live     200 as long as this process answers
+    GET /health/live     200 as long as this process answers, and which version and commit it is
     GET /health/ready    200 when work can be done here, else 503; each check by its name, with code and sentences
     GET /metrics         Prometheus text; of this process, and of the whole broker as this process sees it
 
@@ -24,6 +24,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from broker.flow.router import TOPIC
 from broker.maintenance.expiring import What
 from broker.observability import measures, observe
+from broker.observability.build import Build, this_build
 from broker.runtime.serving import Serving
 from broker.runtime.stats import Stats, Tally, oldest_waiting, take
 from broker.setup.wiring import Home
@@ -44,13 +45,13 @@ REFUSALS: Final = (FactKind.REFUSED, FactKind.WITHHELD, FactKind.REJECTED)
 
 def routes(home: Home, serving: Serving | None = None) -> APIRouter:
     """The three answers; `serving`: the work that is done in this process, if any."""
-    router, asked = APIRouter(tags=["health"]), _Asked()
-    exposition = _Exposition(asked)
+    router, asked, of = APIRouter(tags=["health"]), _Asked(), this_build()
+    exposition = _Exposition(asked, of)
 
     @router.get("/health/live", response_class=JSONResponse, responses=answers(forms.Live))
     async def live() -> Response:
-        """Whether this process answers."""
-        return JSONResponse({"live": True})
+        """Whether this process answers, and what it was made of."""
+        return JSONResponse({"live": True, "version": of.version, "commit": of.commit})
 
     @router.get("/health/ready", response_class=JSONResponse, responses=forms.READY)
     async def ready(request: Request) -> Response:
@@ -143,7 +144,8 @@ def _told(fault: Fault | None, language: Language) -> dict[str, Any]:
 class _Exposition(Collector):
     """What Prometheus is told: a registry of our own, so that no library adds to it."""
 
-    def __init__(self, asked: _Asked) -> None:
+    def __init__(self, asked: _Asked, of: Build) -> None:
+        self._build = of
         self._registry = CollectorRegistry()
         self._asked = asked
         self._tally = Tally()
@@ -172,6 +174,10 @@ class _Exposition(Collector):
         if self._figures is not None:
             yield from _gauges(self._figures)
         yield from _counters(self._tally)
+        told = {"version": self._build.version, "commit": self._build.commit, "python": self._build.python}
+        info = GaugeMetricFamily("unefois_build_info", "1; its labels say which program this is.", labels=list(told))
+        info.add_metric(list(told.values()), 1)
+        yield info
         yield CounterMetricFamily("unefois_unheard_lines", "Log lines that could not be written.", observe.unheard())
 
 

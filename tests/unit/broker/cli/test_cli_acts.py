@@ -36,13 +36,13 @@ LOOKS: Final = {
     ),
     *("clock show", "keys unknown list"),
     *("completion", "type show", "webhook attempts", "webhook list", "topics list", "topics plan", "witness list"),
-    *("backup", "endings show", "ledger show"),
+    *("backup", "doctor", "endings show", "ledger show", "receipt directory"),
 }
 """They change nothing; the look at a citizen's file is an act."""
 
 APART: Final = {
     *("demo", "sandbox", "conformance cases", "conformance run", "source new-key", "source serve"),
-    *("witness init", "witness serve"),
+    *("witness init", "witness serve", "receipt verify", "deploy write"),
 }
 """They work elsewhere: in a home that they make and throw away, at a source's, a witness's, an administration's."""
 
@@ -103,6 +103,7 @@ ACTS: Final = {
     "epoch destroy": {"epoch_destroyed"},
     "grant": {"granted"},
     "grants": {"viewed"},
+    "person report": {"viewed"},
     "pause": {"changed"},
     "resume": {"changed"},
     "narrow": {"changed"},
@@ -112,6 +113,7 @@ ACTS: Final = {
     "webhook add": {"key_added"},
     "webhook end": {"key_revoked"},
     "audit disclose": {"disclosed"},
+    "export": {"disclosed"},
     "ledger succeed": {"ledger_opened"},
 }
 ELSEWHERE: Final = {
@@ -189,6 +191,7 @@ def test_an_act_leaves_the_entries_that_the_table_names(unefois: Program, elise:
     asked = act("subscribe", *wish, "--field", "subject", "--field", "new_address", "--legal-reference", "CSS, art. L1")
     given = act("grant", "--person", elise, *wish, "--field", "subject", "--field", "new_address")
     act("grants", "--person", elise)
+    act("person report", "--person", elise)
     grant = given["grant"]["id"]
     act("pause", grant)
     act("resume", grant)
@@ -200,6 +203,7 @@ def test_an_act_leaves_the_entries_that_the_table_names(unefois: Program, elise:
     act("topics allow", NEW, "--principal", "archive", "--receives")
     act("topics end", NEW)
     act("epoch rotate", "gate")
+    act("export", tmp_path / "export")
     assert 0 == unefois.run("fsck").exit_code
     assert set(ACTS) - ELSEWHERE == seen
 

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from broker.cli.app import app
 from broker.cli.exits import Exit
 from broker.cli.frame import Root, command, say
+from broker.observability import build
 from schemas.errors import Corrupt, Fault, Refused, Unavailable
 from tests.program import Program
 
@@ -203,7 +204,8 @@ def test_the_demo_gets_the_language_and_its_end_is_the_program_s(
     assert [{"lang": "fr", "keep": True}] == told
 
 
-def test_the_version_is_shown(bare: Program, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.metadata.version", lambda name: {"unefois": "7.0"}[name])
+def test_the_version_is_shown_with_its_commit(bare: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "version", lambda name: {"unefois": "7.0"}[name])
+    monkeypatch.setattr(build, "commit_of", lambda *_: "c" * 40)
 
-    assert "unefois 7.0\n" == bare.run("--version").stdout
+    assert f"unefois 7.0 ({'c' * 40})\n" == bare.run("--version").stdout

@@ -13,6 +13,7 @@ from prometheus_client import Counter, Histogram
 from broker.access.credentials import Scope
 from broker.log.sql import SqlLog
 from broker.observability import measures, observe
+from broker.observability.build import this_build
 from broker.runtime.serving import Serving
 from broker.setup.roles import Role
 from broker.store import migrate
@@ -80,7 +81,18 @@ async def test_a_process_that_answers_is_alive_whatever_else(
 ) -> None:
     monkeypatch.setattr(migrate, "check", _raising(Unavailable("store.away", error="closed")))
 
-    assert (200, {"live": True}) == ((await asking.get("/health/live")).status_code, {"live": True})
+    answer = await asking.get("/health/live")
+
+    assert (200, True) == (answer.status_code, answer.json()["live"])
+
+
+async def test_which_program_it_is_can_be_asked_and_is_counted(asking: Asking) -> None:
+    of = this_build()
+    told = {"live": True, "version": of.version, "commit": of.commit}
+    labels = f'commit="{of.commit}",python="{of.python}",version="{of.version}"'
+
+    assert told == (await asking.get("/health/live")).json()
+    assert 1 == (await asking.metrics())[f"unefois_build_info{{{labels}}}"]
 
 
 async def test_where_all_is_well_each_check_says_so_by_its_name(asking: Asking) -> None:
