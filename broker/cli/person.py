@@ -33,8 +33,8 @@ _VERSIONS: Final[Mapping[str, tuple[str, str]]] = {
 def report(person: PersonOption) -> None:
     """Everything that was handed over about a person: which fields, to whom, when, on which ground; and who looked.
 
-    What the right of access asks for (Regulation 2016/679, article 15). Values are not in it: the broker cannot read them. The look is
-    written into the ledger.
+    What the right of access asks for (Regulation 2016/679, article 15). Values are not in it: the broker cannot read
+    them. The look is written into the ledger.
 
     Example: unefois person report --person me.yaml --lang fr
     """
