@@ -220,21 +220,24 @@ async def _nothing() -> None:
 async def forged_directory(trial: Trial) -> None:
     """The source signs with a new key, and the directory that lists it is not signed by the ledger's key.
 
-    Who refuses it may put the delivery off, reject it, or end; afterwards the true directory is there.
+    Who refuses it may put the delivery off, reject it, or end; afterwards the true directory is there. It is started
+    anew for each, so that who looks only now and then looks.
     """
+    tried = trial.tried
     before = await trial.tell(await trial.person())
     await trial.settle()
     await trial.acknowledged(before)
     trial.sound()
     trial.play.mischiefs.set({Mischief.FORGED_DIRECTORY.value: MOST})
     await trial.play.rotate(SOURCE, OVERLAP_MS)
+    await trial.restart()
     told = await trial.tell(await trial.person())
     await trial.settle(may_end=True)
-    await trial.never(await trial.observe(), told, key="believed-forged-directory")
+    if not tried.sees_itself or await tried.ended() is None:
+        await trial.never(await trial.observe(), told, key="believed-forged-directory")
     trial.play.mischiefs.set({Mischief.FORGED_DIRECTORY.value: 0})
     trial.sound()
-    if trial.tried.forever:
-        await trial.tried.start()
+    await trial.restart()
     await trial.again()
     await trial.ended(told)
 

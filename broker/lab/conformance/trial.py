@@ -184,6 +184,12 @@ class Trial:
         await self.play.end_leases()
         await self.settle()
 
+    async def restart(self) -> None:
+        """End it, and start it anew if it is one that goes on; else it is called next time."""
+        await self.tried.kill()
+        if self.tried.forever:
+            await self.tried.start()
+
     @asynccontextmanager
     async def under_way(self, told: Sequence[Told], then: Callable[[], Any]) -> AsyncIterator[dict[str, Any]]:
         """Deliveries are leased, `then` happens, and the keys are asked for: the answer, which the block may change and
