@@ -77,7 +77,7 @@ def test_every_place_of_the_page_exists() -> None:
 
 
 def test_every_line_of_the_first_table_leads_to_its_section_and_counts_its_places() -> None:
-    lines = re.findall(r"^\| ([\w ]+?) \| (\d+) \| \[\]\(#([\w-]+)\)", TEXT, re.MULTILINE)
+    lines = re.findall(r"^\| ([\w ]+?) \| (\d+) \| \[[^]]+\]\(#([\w-]+)\)", TEXT, re.MULTILINE)
     sections = {
         name.lower().replace(" ", "-"): below
         for name, below in re.findall(r"^## (.+)\n((?:(?!^## ).*\n?)+)", TEXT, re.MULTILINE)

@@ -7,6 +7,7 @@ import pytest
 
 from schemas import messages
 from tests.docs.pages import DOCS, ROOT, pages
+from tests.docs.titled import titled
 
 FAMILIES = {code.partition(".")[0] for code in messages.table()}
 SUFFIXES = (".py", ".md", ".toml", ".yaml", ".yml", ".db", ".json", ".jsonl", ".avro", ".v1")
@@ -31,6 +32,25 @@ def test_a_file_that_a_page_names_exists() -> None:
 
     assert named
     assert [] == [(page, name) for page, name in named if not (ROOT / name).exists()]
+
+
+def test_every_link_says_in_words_where_it_leads() -> None:
+    """Who reads the page as it is sees the words; `python -m tests.docs.titled` writes them."""
+    links = [(page, *found) for page, text in TEXTS.items() for found in re.findall(r"\[([^][]*)\]\(([^)]+)\)", text)]
+    assert links
+    assert [] == [
+        (page, to) for page, words, to in links if not words.strip() or "://" in words or words.endswith(".md")
+    ]
+
+
+def test_the_words_are_the_title_of_what_it_leads_to(tmp_path: Path) -> None:
+    (tmp_path / "other.md").write_text("# The other\n\n(old-name)=\n## A part, and more\n")
+    (tmp_path / "page.md").write_text(
+        "# It\n\n[](other.md), [](other.md#a-part-and-more), [](#it), [](other.md#old-name), [x](y)\n"
+    )
+    told = titled(tmp_path / "page.md").splitlines()[2]
+    assert "[The other](other.md), [A part, and more](other.md#a-part-and-more), [It](#it)" in told
+    assert told.endswith("[A part, and more](other.md#old-name), [x](y)")
 
 
 def test_a_page_that_the_code_names_exists() -> None:

@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Sequence
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 from fastapi import APIRouter, Request, Response
 from fastapi.openapi.utils import get_openapi
@@ -20,8 +20,8 @@ from broker.web.public.forms import RegistryError
 from broker.web.public.registry import KIND
 from broker.web.public.registry import PREFIX as REGISTRY
 
-A_WHILE = "public, max-age=300"
-_ERROR = {KIND: {"schema": {"$ref": "#/components/schemas/RegistryError"}}}
+A_WHILE: Final = "public, max-age=300"
+_ERROR: Final = {KIND: {"schema": {"$ref": "#/components/schemas/RegistryError"}}}
 
 
 def document(shown: Sequence[APIRouter]) -> dict[str, Any]:
