@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from broker.cli import (
+    approvals,
     audits,
     backups,
     clock,
@@ -25,6 +26,7 @@ from broker.cli import (
     mappings,
     migrate,
     move,
+    operators,
     parties,
     prune,
     sandbox,
@@ -97,6 +99,8 @@ backups.register(app)
 top.register(app)
 prune.register(app)
 move.register(app)
+approvals.register(app)
+app.add_typer(operators.app, name="operator")
 app.add_typer(parties.app, name="party")
 app.add_typer(tokens.app, name="token")
 app.add_typer(topics.app, name="topics")

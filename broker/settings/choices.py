@@ -91,6 +91,13 @@ class Settings(BaseSettings):
     backup_retention_days: int = Field(90, ge=1, le=3660)
     """How long a backup of the database is kept, at most: for so long the journal of endings forgets nothing."""
 
+    operator_key: Absolute | None = None
+    """The file of the key of whoever acts, once somebody has an account (`unefois operator`); `--as` says another."""
+    four_eyes: bool = False
+    """Whether what lets somebody in, destroys keys, discloses or restores takes two persons (`unefois approvals`)."""
+    approval_hours: int = Field(72, ge=1, le=720)
+    """How long what somebody asks for may be approved, and done."""
+
     signature_policy: Policy = 1
     """How the broker signs: the number of a policy of protocol 1. What it signs has room for one signature, so of two
     algorithms the first one signs, of 4 Ed25519 and of 5 ML-DSA-44 (docs/trust.md, limits).

@@ -37,12 +37,13 @@ LOOKS: Final = {
     *("clock show", "keys unknown list"),
     *("type show", "webhook attempts", "webhook list", "topics list", "topics plan", "witness list"),
     *("backup", "endings show", "ledger show"),
+    *("operator acts", "operator list", "operator whoami", "approvals"),
 }
 """They change nothing; the look at a citizen's file is an act."""
 
 APART: Final = {
     *("demo", "sandbox", "conformance cases", "conformance run", "source new-key", "source serve"),
-    *("witness init", "witness serve"),
+    *("witness init", "witness serve", "operator key"),
 }
 """They work elsewhere: in a home that they make and throw away, at a source's, a witness's, an administration's."""
 
@@ -57,6 +58,7 @@ UNCHANGED: Final = {
     "subscribe resume": "here",
     "webhook prove": "here",
     "webhook rotate": "here",
+    "approve-restore": "tests/unit/broker/cli/test_cli_approvals.py::test_a_restore_takes_a_yes_in_a_file",
     "restore": "tests/drills/test_restore.py::"
     "test_a_backup_that_knows_the_whole_ledger_is_put_back_and_everything_goes_on",
     "endings replay": "tests/unit/broker/test_endings.py::"  # an entry for each that it completes, as the act's own
@@ -112,6 +114,12 @@ ACTS: Final = {
     "webhook add": {"key_added"},
     "webhook end": {"key_revoked"},
     "audit disclose": {"disclosed"},
+    "operator add": {"operator_added"},
+    "operator change": {"operator_changed"},
+    "operator end": {"operator_ended"},
+    "operator recover": {"operator_added"},
+    "approve": {"acted"},
+    "refuse": {"acted"},
     "ledger succeed": {"ledger_opened"},
 }
 ELSEWHERE: Final = {
@@ -122,9 +130,10 @@ ELSEWHERE: Final = {
     "party add-key",
     "party revoke-key",
     "subscribe approve",
+    *("approve", "refuse", "operator add", "operator change", "operator end", "operator recover"),
 }
 """Done by tests of their own, which look at the entries: test_deadletters, test_key_epochs, test_cli_parties,
-test_cli_disclosures and test_cli_ledger."""
+test_cli_disclosures, test_cli_ledger, test_cli_operators and test_cli_approvals."""
 
 ROOT: Final = Path(__file__).parents[4]
 NEW: Final = "urn:unefois:archive"

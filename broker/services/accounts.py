@@ -1,0 +1,129 @@
+"""Accounts: whoever acts on a home says who they are, may do what their roles allow, and is named by the ledger.
+
+    Who (a key, a session) ──identify──► Signer ──roles──► Acting ──► the act, each transaction of it with its entry
+
+Refuses: nobody, somebody unknown, somebody whose account has ended, an act that their roles do not allow; an act that
+takes two persons before the second one has said yes.
+Keeps: a home without accounts is as it was before there were any. The command line asks here, and the console will.
+"""
+
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from broker.access import roles
+from broker.access.operators import Account, Login, of_journal
+from broker.access.roles import Role
+from broker.ledger.acting import TABLE, Acting, Signer, begin
+from broker.observability import observe
+from broker.services import approvals
+from broker.setup.wiring import Home
+from schemas.errors import Refused
+from schemas.names import OperatorName
+from schemas.signing import Algorithm, PrivateKey
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """How somebody says who they are: by a key, an account's own or that of a session (`services.sessions`)."""
+
+    key: PrivateKey
+    login: Login | None = None
+    """Whose session it is; None: the key is the account's own."""
+    session: Mapping[str, Any] | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What somebody is about to do: an act of `roles`, and what it was given."""
+
+    act: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+def identify(living: Iterable[Account], who: Who | None) -> tuple[Account, Signer]:
+    """Whose key or session this is. Raises Refused `operators.who`, `operators.unknown-key`."""
+    if who is None:
+        raise Refused("operators.who")
+    if who.key.algorithm is not Algorithm.ED25519:
+        raise Refused("operators.unknown-key")
+    for one in living:
+        same = one.public == who.key.public if who.login is None else one.login == who.login
+        if same:
+            return one, Signer(one.name, one.told(), who.key.sign, who.session)
+    raise Refused("operators.unknown-key")
+
+
+@asynccontextmanager
+async def acting(home: Home, call: Call, who: Callable[[], Who | None]) -> AsyncIterator[Account | None]:
+    """Inside, what is recorded is done by whoever says who they are; None: nobody is asked. `who` is called where
+    somebody is asked.
+
+    Raises Refused: `operators.who`, `operators.unknown-key`, `operators.not-allowed`, `approvals.asked`, and what
+    `who` raises.
+    """
+    known = next((await home.endings.look()).of(TABLE), None) is not None
+    if known and call.act == roles.RECOVER:
+        with begin(Acting(call.act, None)):
+            yield None
+        return
+    if not known or not roles.asks(call.act):
+        yield None
+        return
+    async with home.store.read() as tx:
+        living = await home.operators.living(tx)
+    account, signer = identify(living, who())
+    roles.check(call.act, account.roles)
+    one = Acting(call.act, signer)
+    await approvals.demand(home, one, call.arguments)
+    with begin(one), observe.by(account.name):
+        if call.act in roles.ALONE:
+            async with home.store.begin() as tx:
+                await home.recorder.act(tx, one)
+        yield account
+
+
+def offline(told: Iterable[Account], call: Call, who: Callable[[], Who | None]) -> Acting | None:
+    """As `acting`, where there is no home to open: `told` is what the journal of endings says (`of_journal`). None:
+    nobody is asked. Raises as `acting`.
+    """
+    accounts = list(told)
+    if not accounts or not roles.asks(call.act):
+        return None
+    account, signer = identify([one for one in accounts if one.ended_at is None], who())
+    roles.check(call.act, account.roles)
+    return Acting(call.act, signer)
+
+
+async def add(
+    home: Home, name: OperatorName, wanted: frozenset[Role], *, public: bytes | None, login: Login | None
+) -> Account:
+    """An account more. Raises as `Operators.add`."""
+    async with home.store.begin() as tx:
+        return await home.operators.add(tx, name, wanted, public=public, login=login, at=home.clock())
+
+
+async def change(
+    home: Home, name: OperatorName, wanted: frozenset[Role] | None, *, public: bytes | None, login: Login | None
+) -> Account:
+    """Another role, key or sign-in. Raises as `Operators.change`."""
+    async with home.store.begin() as tx:
+        return await home.operators.change(tx, name, roles=wanted, public=public, login=login, at=home.clock())
+
+
+async def end(home: Home, name: OperatorName) -> Account:
+    """Somebody leaves. Raises as `Operators.end`."""
+    async with home.store.begin() as tx:
+        return await home.operators.end(tx, name, home.clock())
+
+
+async def listed(home: Home) -> list[Account]:
+    """Every account, those that have ended too."""
+    async with home.store.read() as tx:
+        return await home.operators.all(tx)
+
+
+async def journal(home: Home) -> list[Account]:
+    """Every account as the journal of endings tells of it."""
+    return of_journal(await home.endings.look())
