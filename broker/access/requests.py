@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final
+from uuid import UUID
 
 from sqlalchemy import Row, select
 
@@ -26,7 +27,7 @@ from schemas.instants import instant_of
 from schemas.names import Instant, OperatorName
 
 TABLE: Final = approval_requests.name
-ID_BYTES: Final = 8
+ID_BYTES: Final = 16
 _LABEL: Final = b"unefois/approval/v1\x00"
 
 
@@ -60,6 +61,11 @@ class Request:
         return found
 
 
+def name_of(request_id: bytes) -> str:
+    """An id as it is told: a UUID."""
+    return str(UUID(bytes=request_id))
+
+
 def canonical(act: str, arguments: Mapping[str, Any]) -> str:
     """What is asked for, word for word: JSON, keys sorted, without spaces."""
     told = {"act": act, "arguments": dict(arguments)}
@@ -68,7 +74,7 @@ def canonical(act: str, arguments: Mapping[str, Any]) -> str:
 
 def message(request_id: bytes, act: str, asked_by: str, expires_at: int) -> bytes:
     """What whoever approves signs."""
-    told = {"act": act, "asked_by": asked_by, "expires_at": expires_at, "id": request_id.hex()}
+    told = {"act": act, "asked_by": asked_by, "expires_at": expires_at, "id": name_of(request_id)}
     return _LABEL + json.dumps(told, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 

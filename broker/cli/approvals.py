@@ -6,6 +6,7 @@ Keeps: what is approved is shown word for word first; `broker.services.approvals
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from uuid import UUID
 
 import typer
 
@@ -48,7 +49,7 @@ def approvals(every: Annotated[bool, typer.Option("--all", help="What is over, t
 def approve(request: RequestArgument) -> None:
     """Say yes to what somebody else asked for; they then give the same command again. Signed with your key.
 
-    Example: unefois approve 0d9f5c1e2b3a4f60 --as ~/.config/unefois/bob.key
+    Example: unefois approve 0d9f5c1e-... --as ~/.config/unefois/bob.key
     """
     _decide(request, yes=True)
 
@@ -56,7 +57,7 @@ def approve(request: RequestArgument) -> None:
 def refuse(request: RequestArgument) -> None:
     """Say no to what somebody else asked for.
 
-    Example: unefois refuse 0d9f5c1e2b3a4f60
+    Example: unefois refuse 0d9f5c1e-...
     """
     _decide(request, yes=False)
 
@@ -116,16 +117,16 @@ async def _signer(home: "Home") -> "Signer":
 
 def _id(text: str) -> bytes:
     try:
-        return bytes.fromhex(text)
+        return UUID(text).bytes
     except ValueError:
-        raise typer.BadParameter("16 hexadecimal digits", param_hint="ID") from None
+        raise typer.BadParameter("an id as `unefois approvals` shows it", param_hint="ID") from None
 
 
 def _told(one: "Request") -> dict[str, Any]:
-    from broker.shapes import time_of
+    from broker.shapes import time_of, uuid_of
 
     return {
-        "id": one.id.hex(),
+        "id": uuid_of(one.id),
         **one.told,
         "state": one.state.value,
         "asked_by": one.asked_by,
@@ -138,7 +139,8 @@ def _told(one: "Request") -> dict[str, Any]:
 
 def _show(told: dict[str, Any]) -> None:
     line(f"{told['id']}  {told['act']}")
-    pairs([(name, value) for name, value in told["arguments"].items()], indent=4)
+    given = told["arguments"].items()
+    pairs([(name, ", ".join(one) if isinstance(one, list) else one) for name, one in given], indent=4)
     pairs(
         [
             (say("état", "state"), told["state"]),

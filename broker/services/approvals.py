@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from broker.access import roles
 from broker.access.operators import Account
-from broker.access.requests import Request, State, canonical, message
+from broker.access.requests import Request, State, canonical, message, name_of
 from broker.access.roles import Role
 from broker.ledger.acting import Acting, Signer, acting
 from broker.setup.wiring import Home
@@ -26,7 +26,7 @@ from schemas.errors import Refused
 from schemas.names import Instant, OperatorName
 from schemas.signing import Algorithm, verify
 
-OF_FILE: Final = b"restore!"
+OF_FILE: Final = b"unefois restore!"
 """The id of a request that is a file; as long as the others."""
 FILE_BYTES: Final = 65_536
 
@@ -56,7 +56,7 @@ async def demand(home: Home, one: Acting, arguments: Mapping[str, Any]) -> None:
             one.request = _told(request, by)
             one.use = partial(_use, home, request.id)
             return
-    raise Refused("approvals.asked", id=request.id.hex(), act=one.act)
+    raise Refused("approvals.asked", id=name_of(request.id), act=one.act)
 
 
 async def _use(home: Home, request_id: bytes, tx: Transaction) -> None:
@@ -91,7 +91,7 @@ async def _say(home: Home, tx: Transaction, request_id: bytes) -> None:
     """Who decides, and of which request, in the decision's own transaction."""
     one = acting()
     if one is not None:
-        one.request = {"id": request_id.hex()}
+        one.request = {"id": name_of(request_id)}
         await home.recorder.act(tx, one)
 
 
@@ -107,13 +107,13 @@ def _approver(living: Iterable[Account], request: Request) -> Account:
             continue
         if one.public is not None and verify(Algorithm.ED25519, one.public, request.signature or b"", signed):
             return one
-    raise Refused("approvals.not-approved", id=request.id.hex())
+    raise Refused("approvals.not-approved", id=name_of(request.id))
 
 
 def _told(request: Request, by: Account) -> dict[str, Any]:
     """What the document of the act says of the yes."""
     return {
-        "id": request.id.hex(),
+        "id": name_of(request.id),
         "act": sha256(request.act.encode()).hexdigest(),
         "by": by.name,
         "account": by.told(),
