@@ -32,7 +32,7 @@ class Role(Enum):
 APART: Final = frozenset(
     {
         *("demo", "sandbox", "conformance cases", "conformance run", "source new-key", "source serve"),
-        *("witness init", "witness serve", "monitor", "audit check", "audit consistency", "operator key"),
+        *("witness init", "witness serve", "monitor", "audit check", "audit consistency", "operator key", "logout"),
         *("type list", "type show", "type check", "mapping list", "mapping test"),
         *("config check", "config show"),
     }

@@ -19,6 +19,7 @@ from schemas.errors import Refused
 if TYPE_CHECKING:
     from broker.access.operators import Account
     from broker.ledger.acting import Acting
+    from broker.ports import KeyStore
     from broker.services.accounts import Call, Who
     from broker.settings.choices import Settings
     from schemas.signing import PrivateKey
@@ -27,12 +28,20 @@ _SAID_TWICE = frozenset({"confirmed", "yes"})
 """What says "I am sure" is no part of what is done."""
 
 
-def who(here: "Settings") -> "Who | None":
-    """Whoever calls this command, if they say so. Raises Refused `key-file.*`."""
+def who(here: "Settings", keys: "KeyStore") -> "Who | None":
+    """Whoever calls this command, if they say so. Raises Refused `key-file.*`, `login.session*`."""
+    from broker.keys.folder import PrivateFolder
+    from broker.services import sessions
     from broker.services.accounts import Who
+    from broker.setup.opening import system_clock
 
     file = chosen().key or here.operator_key
-    return None if file is None else Who(key_in(file))
+    if file is not None:
+        return Who(key_in(file))
+    if not here.session_file.is_file():
+        return None
+    raw = PrivateFolder(here.session_file.parent).read(here.session_file.name)
+    return None if raw is None else sessions.opened(raw, sessions.secret_of(keys), system_clock())
 
 
 def key_in(file: Path) -> "PrivateKey":
@@ -84,8 +93,8 @@ def named(
     from broker.ledger.acting import begin
     from broker.services.accounts import offline
 
-    accounts = asyncio.run(_told(here, passphrase))
-    one = offline(accounts, call(), lambda: who(here))
+    accounts, keys = asyncio.run(_told(here, passphrase))
+    one = offline(accounts, keys, call(), lambda known: who(here, known))
     if one is None:
         yield
         return
@@ -95,7 +104,7 @@ def named(
         yield
 
 
-async def _told(here: "Settings", passphrase: str | None) -> "list[Account]":
+async def _told(here: "Settings", passphrase: str | None) -> "tuple[list[Account], KeyStore]":
     from broker.access.operators import of_journal
     from broker.keys.file import FileKeys
     from broker.setup.opening import open_endings
@@ -103,4 +112,4 @@ async def _told(here: "Settings", passphrase: str | None) -> "list[Account]":
     known = here.secret_passphrase() if passphrase is None else passphrase
     with closing(FileKeys.open(here.keys_folder, secrets.token_bytes, known)) as keys:
         async with open_endings(here, keys, secrets.token_bytes) as endings:
-            return of_journal(await endings.look())
+            return of_journal(await endings.look()), keys

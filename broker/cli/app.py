@@ -22,6 +22,7 @@ from broker.cli import (
     grants,
     keys,
     ledger,
+    login,
     machine,
     mappings,
     migrate,
@@ -100,6 +101,7 @@ top.register(app)
 prune.register(app)
 move.register(app)
 approvals.register(app)
+login.register(app)
 app.add_typer(operators.app, name="operator")
 app.add_typer(parties.app, name="party")
 app.add_typer(tokens.app, name="token")

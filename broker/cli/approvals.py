@@ -10,7 +10,7 @@ from uuid import UUID
 
 import typer
 
-from broker.cli.acting import named, who
+from broker.cli.acting import named
 from broker.cli.frame import command, say
 from broker.cli.session import at_home, settings, write_file
 from broker.cli.show import answer, each, line, pairs
@@ -74,20 +74,16 @@ def approve_restore(
 
     Example: unefois approve-restore /mnt/backups/2026-11-30 yes.json --for anne.martin
     """
-    from broker.ledger.acting import acting
     from broker.services import approvals as services
     from broker.setup.opening import system_clock
-    from schemas.errors import Refused
     from schemas.names import Instant, OperatorName
 
     here = settings()
     until = Instant(system_clock() + here.approval_hours * 3_600_000)
     with named(here):
-        one = acting()
-        if one is None or one.by is None:
-            raise Refused("operators.who")
+        by = _signer()
         arguments = services.restore_arguments(folder, yes=yes, ledger_lost=ledger_lost)
-        write_file(file, services.sign_restore(arguments, one.by, OperatorName(whom), until))
+        write_file(file, services.sign_restore(arguments, by, OperatorName(whom), until))
     told = {"file": str(file), "for": whom, "manifest": arguments["manifest"]}
     answer(told, lambda: pairs([(say("fichier", "file"), str(file)), (say("pour", "for"), whom)]))
 
@@ -98,21 +94,20 @@ def _decide(request: str, *, yes: bool) -> None:
     async def work(home: "Home") -> dict[str, Any]:
         from broker.services import approvals as services
 
-        by = await _signer(home)
-        return _told(await (services.approve if yes else services.refuse)(home, raw, by))
+        return _told(await (services.approve if yes else services.refuse)(home, raw, _signer()))
 
     told = at_home(work)
     answer(told, lambda: _show(told))
 
 
-async def _signer(home: "Home") -> "Signer":
+def _signer() -> "Signer":
     from broker.ledger.acting import acting
-    from broker.services import accounts
+    from schemas.errors import Refused
 
     one = acting()
-    if one is not None and one.by is not None:
-        return one.by
-    return accounts.identify([], who(home.settings))[1]  # nobody has an account: refused
+    if one is None or one.by is None:  # nobody has an account
+        raise Refused("operators.who")
+    return one.by
 
 
 def _id(text: str) -> bytes:

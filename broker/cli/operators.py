@@ -174,7 +174,7 @@ def whoami() -> None:
         from broker.services import accounts
 
         living = [one for one in await accounts.listed(home) if one.ended_at is None]
-        return None if not living else _told(accounts.identify(living, who(home.settings))[0])
+        return None if not living else _told(accounts.identify(living, who(home.settings, home.keys))[0])
 
     told = at_home(work)
     nobody = say("Personne n'a de compte ici.", "Nobody has an account here.")

@@ -52,7 +52,7 @@ def at_home(work: Callable[["Home"], Coroutine[Any, Any, T]]) -> T:
         raise Refused("cli.no-home", file=str(here.home))
 
     async def opened() -> T:
-        async with open_home(here) as home, acting(home, call(), lambda: who(here)):
+        async with open_home(here) as home, acting(home, call(), lambda keys: who(here, keys)):
             collect_less()
             return await work(home)
 

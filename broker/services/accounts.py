@@ -17,6 +17,7 @@ from broker.access.operators import Account, Login, of_journal
 from broker.access.roles import Role
 from broker.ledger.acting import TABLE, Acting, Signer, begin
 from broker.observability import observe
+from broker.ports import KeyStore
 from broker.services import approvals
 from broker.setup.wiring import Home
 from schemas.errors import Refused
@@ -56,7 +57,7 @@ def identify(living: Iterable[Account], who: Who | None) -> tuple[Account, Signe
 
 
 @asynccontextmanager
-async def acting(home: Home, call: Call, who: Callable[[], Who | None]) -> AsyncIterator[Account | None]:
+async def acting(home: Home, call: Call, who: Callable[[KeyStore], Who | None]) -> AsyncIterator[Account | None]:
     """Inside, what is recorded is done by whoever says who they are; None: nobody is asked. `who` is called where
     somebody is asked.
 
@@ -73,7 +74,7 @@ async def acting(home: Home, call: Call, who: Callable[[], Who | None]) -> Async
         return
     async with home.store.read() as tx:
         living = await home.operators.living(tx)
-    account, signer = identify(living, who())
+    account, signer = identify(living, who(home.keys))
     roles.check(call.act, account.roles)
     one = Acting(call.act, signer)
     await approvals.demand(home, one, call.arguments)
@@ -84,14 +85,16 @@ async def acting(home: Home, call: Call, who: Callable[[], Who | None]) -> Async
         yield account
 
 
-def offline(told: Iterable[Account], call: Call, who: Callable[[], Who | None]) -> Acting | None:
+def offline(
+    told: Iterable[Account], keys: KeyStore, call: Call, who: Callable[[KeyStore], Who | None]
+) -> Acting | None:
     """As `acting`, where there is no home to open: `told` is what the journal of endings says (`of_journal`). None:
     nobody is asked. Raises as `acting`.
     """
     accounts = list(told)
     if not accounts or not roles.asks(call.act):
         return None
-    account, signer = identify([one for one in accounts if one.ended_at is None], who())
+    account, signer = identify([one for one in accounts if one.ended_at is None], who(keys))
     roles.check(call.act, account.roles)
     return Acting(call.act, signer)
 

@@ -137,12 +137,13 @@ def _act(row: Row[Any], said: _Said, listed: set[bytes], erased_until: Instant) 
     except (ValueError, KeyError, TypeError, AttributeError, Refused):
         return "it is none that the broker writes"
     unsigned = public is not None and not verify(Algorithm.ED25519, public, row.signature or b"", message(row.act))
-    alone = (
-        act.request is not None and "signature" in act.request and not _allowed(act, act.request, said, erased_until)
-    )
+    foreign = act.session is not None and not _same_login(act.account or {}, act.session)
+    request = act.request or {}
+    alone = "signature" in request and not _allowed(act, request, said, erased_until)
     wrong = {
         "nobody did it": act.account is None and act.act != RECOVER,
         "of an account that the ledger does not know": recent and not known,
+        "in a session that is not this account's": foreign,
         "whoever it names has not signed it": unsigned,
         "nobody else, whom the ledger knows, approved it": alone,
     }
@@ -150,6 +151,10 @@ def _act(row: Row[Any], said: _Said, listed: set[bytes], erased_until: Instant) 
     if broken is None:
         listed.update(act.entries)
     return broken
+
+
+def _same_login(account: Mapping[str, Any], session: Mapping[str, Any]) -> bool:
+    return all(account.get(name) == session.get(name) is not None for name in ("issuer", "subject"))
 
 
 def _allowed(act: Act, request: Mapping[str, Any], said: _Said, erased_until: Instant) -> bool:

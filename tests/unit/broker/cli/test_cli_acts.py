@@ -43,7 +43,7 @@ LOOKS: Final = {
 
 APART: Final = {
     *("demo", "sandbox", "conformance cases", "conformance run", "source new-key", "source serve"),
-    *("witness init", "witness serve", "operator key"),
+    *("witness init", "witness serve", "operator key", "logout"),
 }
 """They work elsewhere: in a home that they make and throw away, at a source's, a witness's, an administration's."""
 
@@ -58,6 +58,7 @@ UNCHANGED: Final = {
     "subscribe resume": "here",
     "webhook prove": "here",
     "webhook rotate": "here",
+    "login": "tests/unit/broker/cli/test_cli_login.py::test_whoever_signs_in_acts_until_the_session_ends",
     "approve-restore": "tests/unit/broker/cli/test_cli_approvals.py::test_a_restore_takes_a_yes_in_a_file",
     "restore": "tests/drills/test_restore.py::"
     "test_a_backup_that_knows_the_whole_ledger_is_put_back_and_everything_goes_on",
