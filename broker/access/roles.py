@@ -104,11 +104,11 @@ TWO: Final = frozenset(
     {
         *("party add", "party add-key", "party allow", "party policy", "subscribe approve", "token issue", "token pin"),
         *("token follow", "topics allow", "webhook add", "epoch destroy", "keys unknown destroy", "audit disclose"),
-        *("party rotate", "party revoke-key", "restore", "operator add", "operator change", "operator end"),
+        *("party rotate", "restore", "operator add", "operator change"),
     }
 )
 """What takes two persons, where the settings say so (`four_eyes`). An end that protects (`party forbid`,
-`token revoke`, `subscribe end`) takes one.
+`party revoke-key`, `token revoke`, `operator end`) takes one: a thief does not wait for a second pair of eyes.
 """
 
 
