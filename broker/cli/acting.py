@@ -4,10 +4,8 @@ Refuses: a key file that others may read, or that holds another kind of key.
 Keeps: where nobody has an account nothing is read, and nobody is asked.
 """
 
-import asyncio
-import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from enum import Enum
 from hashlib import sha256
 from pathlib import Path
@@ -30,18 +28,12 @@ _SAID_TWICE = frozenset({"confirmed", "yes"})
 
 def who(here: "Settings", keys: "KeyStore") -> "Who | None":
     """Whoever calls this command, if they say so. Raises Refused `key-file.*`, `login.session*`."""
-    from broker.keys.folder import PrivateFolder
     from broker.services import sessions
     from broker.services.accounts import Who
     from broker.setup.opening import system_clock
 
     file = chosen().key or here.operator_key
-    if file is not None:
-        return Who(key_in(file))
-    if not here.session_file.is_file():
-        return None
-    raw = PrivateFolder(here.session_file.parent).read(here.session_file.name)
-    return None if raw is None else sessions.opened(raw, sessions.secret_of(keys), system_clock())
+    return sessions.read(here.session_file, keys, system_clock()) if file is None else Who(key_in(file))
 
 
 def key_in(file: Path) -> "PrivateKey":
@@ -85,31 +77,9 @@ def named(
     then: "Callable[[Acting, Sequence[Account]], None] | None" = None,
 ) -> Iterator[None]:
     """For commands that open no home, or before anybody has looked whether it is there: inside, what is done is done by
-    whoever calls, as the journal of endings knows them. `passphrase`: of the keys, where the settings' is another.
-    `then`: looks at whoever it is before anything is done.
-
-    Raises as `broker.services.accounts.offline`.
+    whoever calls, as the journal of endings knows them. Arguments and faults as for `broker.services.accounts.apart`.
     """
-    from broker.ledger.acting import begin
-    from broker.services.accounts import offline
+    from broker.services.accounts import apart
 
-    accounts, keys = asyncio.run(_told(here, passphrase))
-    one = offline(accounts, keys, call(), lambda known: who(here, known))
-    if one is None:
+    with apart(here, call(), lambda keys: who(here, keys), passphrase, then):
         yield
-        return
-    if then is not None:
-        then(one, accounts)
-    with begin(one):
-        yield
-
-
-async def _told(here: "Settings", passphrase: str | None) -> "tuple[list[Account], KeyStore]":
-    from broker.access.operators import of_journal
-    from broker.keys.file import FileKeys
-    from broker.setup.opening import open_endings
-
-    known = here.secret_passphrase() if passphrase is None else passphrase
-    with closing(FileKeys.open(here.keys_folder, secrets.token_bytes, known)) as keys:
-        async with open_endings(here, keys, secrets.token_bytes) as endings:
-            return of_journal(await endings.look()), keys

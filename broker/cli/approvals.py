@@ -17,7 +17,6 @@ from broker.cli.show import answer, each, line, pairs
 
 if TYPE_CHECKING:
     from broker.access.requests import Request
-    from broker.ledger.acting import Signer
     from broker.setup.wiring import Home
 
 RequestArgument = Annotated[str, typer.Argument(metavar="ID", help="As `unefois approvals` shows it.")]
@@ -74,6 +73,7 @@ def approve_restore(
 
     Example: unefois approve-restore /mnt/backups/2026-11-30 yes.json --for anne.martin
     """
+    from broker.services import accounts
     from broker.services import approvals as services
     from broker.setup.opening import system_clock
     from schemas.names import Instant, OperatorName
@@ -81,7 +81,7 @@ def approve_restore(
     here = settings()
     until = Instant(system_clock() + here.approval_hours * 3_600_000)
     with named(here):
-        by = _signer()
+        by = accounts.signer()
         arguments = services.restore_arguments(folder, yes=yes, ledger_lost=ledger_lost)
         write_file(file, services.sign_restore(arguments, by, OperatorName(whom), until))
     told = {"file": str(file), "for": whom, "manifest": arguments["manifest"]}
@@ -92,22 +92,13 @@ def _decide(request: str, *, yes: bool) -> None:
     raw = _id(request)
 
     async def work(home: "Home") -> dict[str, Any]:
+        from broker.services import accounts
         from broker.services import approvals as services
 
-        return _told(await (services.approve if yes else services.refuse)(home, raw, _signer()))
+        return _told(await (services.approve if yes else services.refuse)(home, raw, accounts.signer()))
 
     told = at_home(work)
     answer(told, lambda: _show(told))
-
-
-def _signer() -> "Signer":
-    from broker.ledger.acting import acting
-    from schemas.errors import Refused
-
-    one = acting()
-    if one is None or one.by is None:  # nobody has an account
-        raise Refused("operators.who")
-    return one.by
 
 
 def _id(text: str) -> bytes:

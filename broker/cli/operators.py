@@ -11,7 +11,7 @@ import typer
 
 from broker.cli.acting import key_in, who
 from broker.cli.frame import command, say
-from broker.cli.session import at_home, instant
+from broker.cli.session import at_home, instant, settings
 from broker.cli.show import answer, each, line, pairs, table
 
 if TYPE_CHECKING:
@@ -173,8 +173,8 @@ def whoami() -> None:
     async def work(home: "Home") -> dict[str, Any] | None:
         from broker.services import accounts
 
-        living = [one for one in await accounts.listed(home) if one.ended_at is None]
-        return None if not living else _told(accounts.identify(living, who(home.settings, home.keys))[0])
+        found = await accounts.whoami(home, lambda keys: who(settings(), keys))
+        return None if found is None else _told(found)
 
     told = at_home(work)
     nobody = say("Personne n'a de compte ici.", "Nobody has an account here.")

@@ -7,18 +7,24 @@ takes two persons before the second one has said yes.
 Keeps: a home without accounts is as it was before there were any. The command line asks here, and the console will.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from broker.access import roles
 from broker.access.operators import Account, Login, of_journal
 from broker.access.roles import Role
+from broker.keys.file import FileKeys
 from broker.ledger.acting import TABLE, Acting, Signer, begin
+from broker.ledger.acting import acting as current
 from broker.observability import observe
 from broker.ports import KeyStore
 from broker.services import approvals
+from broker.settings.choices import Settings
+from broker.setup.opening import open_endings
 from broker.setup.wiring import Home
 from schemas.errors import Refused
 from schemas.names import OperatorName
@@ -99,6 +105,51 @@ def offline(
     return Acting(call.act, signer)
 
 
+@contextmanager
+def apart(
+    settings: Settings,
+    call: Call,
+    who: Callable[[KeyStore], Who | None],
+    passphrase: str | None = None,
+    then: Callable[[Acting, Sequence[Account]], None] | None = None,
+) -> Iterator[None]:
+    """As `acting`, for what opens no home: inside, what is recorded is done by whoever says who they are, as the
+    journal of endings knows them. `passphrase`: of the keys, where the settings' is another. `then`: looks at whoever
+    it is before anything is done. Raises as `acting`, and what opening keys and journal raises.
+    """
+    told, keys = asyncio.run(_in_journal(settings, passphrase))
+    one = offline(told, keys, call, who)
+    if one is None:
+        yield
+        return
+    if then is not None:
+        then(one, told)
+    with begin(one):
+        yield
+
+
+async def _in_journal(settings: Settings, passphrase: str | None) -> tuple[list[Account], KeyStore]:
+    known = settings.secret_passphrase() if passphrase is None else passphrase
+    with closing(FileKeys.open(settings.keys_folder, secrets.token_bytes, known)) as keys:
+        async with open_endings(settings, keys, secrets.token_bytes) as endings:
+            return of_journal(await endings.look()), keys
+
+
+def signer() -> Signer:
+    """Whoever acts now. Raises Refused `operators.who` where nobody was asked."""
+    one = current()
+    if one is None or one.by is None:
+        raise Refused("operators.who")
+    return one.by
+
+
+async def whoami(home: Home, who: Callable[[KeyStore], Who | None]) -> Account | None:
+    """Whose key or session this is; None where nobody has an account. Raises as `identify`."""
+    async with home.store.read() as tx:
+        living = await home.operators.living(tx)
+    return identify(living, who(home.keys))[0] if living else None
+
+
 async def add(
     home: Home, name: OperatorName, wanted: frozenset[Role], *, public: bytes | None, login: Login | None
 ) -> Account:
@@ -125,8 +176,3 @@ async def listed(home: Home) -> list[Account]:
     """Every account, those that have ended too."""
     async with home.store.read() as tx:
         return await home.operators.all(tx)
-
-
-async def journal(home: Home) -> list[Account]:
-    """Every account as the journal of endings tells of it."""
-    return of_journal(await home.endings.look())

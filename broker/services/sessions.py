@@ -9,9 +9,11 @@ Keeps: the key is the session's own and signs what is done in it; the ID token t
 import hmac
 import json
 from hashlib import sha256
+from pathlib import Path
 from typing import Any, Final
 
 from broker.access.operators import Login
+from broker.keys.folder import PrivateFolder
 from broker.people import identity
 from broker.ports import KeyStore
 from broker.services.accounts import Who
@@ -54,6 +56,16 @@ def opened(raw: bytes, secret: bytes, at: Instant) -> Who:
     if expires_at <= at:
         raise Refused("login.session-over")
     return Who(key, login, told)
+
+
+def read(file: Path, keys: KeyStore, at: Instant) -> Who | None:
+    """Whose session a file is; None where there is none. Raises as `opened`, and Refused `keys.*`, Unavailable
+    `keys.away`, as a private folder does.
+    """
+    if not file.is_file():
+        return None
+    raw = PrivateFolder(file.parent).read(file.name)
+    return None if raw is None else opened(raw, secret_of(keys), at)
 
 
 def _mac(told: dict[str, Any], secret: bytes) -> str:

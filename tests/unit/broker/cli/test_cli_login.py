@@ -71,7 +71,7 @@ def test_whoever_signs_in_acts_until_the_session_ends(
     assert (0o600, 0o700) == (file.stat().st_mode & 0o777, file.parent.stat().st_mode & 0o777)
     later = Instant(system_clock() + 61 * 60_000)
     with monkeypatch.context() as patch:
-        patch.setattr("broker.setup.wiring.system_clock", lambda: later)
+        patch.setattr("broker.setup.opening.system_clock", lambda: later)
         assert "login.session-over" == people.unefois.error("party", "list", code=3)["code"]
     assert {"ended": True} == people.unefois.told("logout")
     assert "operators.who" == people.unefois.error("party", "list", code=3)["code"]
