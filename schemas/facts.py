@@ -78,6 +78,14 @@ class FactKind(Enum):
     """Openings were destroyed: `detail` commits to the list of their entries."""
     DISCLOSED = "disclosed"
     """Openings of a period were given to an auditor: `recipient`; `detail` commits to the bundle."""
+    OPERATOR_ADDED = "operator_added"
+    """Somebody of the broker's own got an account; `detail` commits to it, here and in the two below."""
+    OPERATOR_CHANGED = "operator_changed"
+    OPERATOR_ENDED = "operator_ended"
+    ACTED = "acted"
+    """Somebody who has an account acted: `detail` commits to the document that says who, what, and by which entries;
+    `count`: how many entries.
+    """
 
 
 KINDS: Final = (
@@ -109,6 +117,10 @@ KINDS: Final = (
     "migrated",
     "erased",
     "disclosed",
+    "operator_added",
+    "operator_changed",
+    "operator_ended",
+    "acted",
 )
 """The symbols of the encoding in their order, for ever: only the end may grow."""
 
@@ -168,6 +180,10 @@ REQUIRED: Final[Mapping[FactKind, tuple[str, ...]]] = {
     FactKind.CARRIED: (*_GRANT, "detail"),
     FactKind.ERASED: ("detail",),
     FactKind.DISCLOSED: ("detail",),
+    FactKind.OPERATOR_ADDED: ("detail",),
+    FactKind.OPERATOR_CHANGED: ("detail",),
+    FactKind.OPERATOR_ENDED: ("detail",),
+    FactKind.ACTED: ("detail",),
 }
 """What a kind cannot go without: the full rules (`audit_full`) are read from these."""
 

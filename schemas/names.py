@@ -17,6 +17,7 @@ Instant = NewType("Instant", int)
 
 _PARTY = re.compile(r"urn:fr:siret:[0-9]{14}|urn:unefois:[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
 _EVENT_TYPE = re.compile(r"(?:[a-z][a-z0-9-]*\.){2,8}v[1-9][0-9]{0,3}")
+_OPERATOR = re.compile(r"(?=.{2,64}\Z)[a-z][a-z0-9]*(?:[.-][a-z0-9]+)*")
 _PURPOSE = re.compile(r"[a-z][a-z0-9-]{1,62}")
 
 
@@ -60,6 +61,14 @@ class Purpose(_Text):
     __slots__ = ()
     pattern = _PURPOSE
     code = "name.purpose"
+
+
+class OperatorName(_Text):
+    """Somebody of the broker's own, who has an account: `anne.martin`; 2 to 64 characters."""
+
+    __slots__ = ()
+    pattern = _OPERATOR
+    code = "name.operator"
 
 
 class _Bytes(bytes):

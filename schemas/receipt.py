@@ -114,6 +114,10 @@ _MEANINGS: Final[Mapping[FactKind, tuple[str, str]]] = {
         "ce qui ouvre les entrées d'une période a été remis à un auditeur",
         "what opens the entries of a period was given to an auditor",
     ),
+    FactKind.OPERATOR_ADDED: ("un agent du courtier a reçu un compte", "somebody of the broker got an account"),
+    FactKind.OPERATOR_CHANGED: ("le compte d'un agent a changé", "the account of somebody of the broker was changed"),
+    FactKind.OPERATOR_ENDED: ("le compte d'un agent a pris fin", "the account of somebody of the broker has ended"),
+    FactKind.ACTED: ("un agent du courtier a agi", "somebody of the broker has acted"),
 }
 _COLUMN: Final = max(len(label) for pair in _LABELS.values() for label in pair) + 2
 

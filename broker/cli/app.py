@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from broker.cli import (
+    approvals,
     audits,
     backups,
     clock,
@@ -25,10 +26,12 @@ from broker.cli import (
     grants,
     keys,
     ledger,
+    login,
     machine,
     mappings,
     migrate,
     move,
+    operators,
     parties,
     person,
     prune,
@@ -105,6 +108,9 @@ doctor.register(app)
 prune.register(app)
 move.register(app)
 export.register(app)
+approvals.register(app)
+login.register(app)
+app.add_typer(operators.app, name="operator")
 app.add_typer(parties.app, name="party")
 app.add_typer(tokens.app, name="token")
 app.add_typer(topics.app, name="topics")

@@ -12,14 +12,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from broker.cli.acting import named
 from broker.cli.exits import Exit
 from broker.cli.frame import command, say
-from broker.cli.session import at_home, settings
+from broker.cli.session import at_home, read_file, settings
 from broker.cli.show import answer, line, pairs
 from schemas.errors import Refused
 
 if TYPE_CHECKING:
+    from broker.access.operators import Account
+    from broker.ledger.acting import Acting
     from broker.maintenance.completing import Completed
+    from broker.settings.choices import Settings
     from broker.setup.wiring import Home
 
 endings = typer.Typer(no_args_is_help=True, help="The journal of endings: what stays ended, whatever is put back.")
@@ -79,6 +83,9 @@ def restore(
     ledger_lost: Annotated[
         bool, typer.Option("--ledger-lost", help="The backup knows less of the ledger than was signed; go on without.")
     ] = False,
+    approval: Annotated[
+        Path | None, typer.Option("--approval", metavar="FILE", help="Another's yes, by `unefois approve-restore`.")
+    ] = None,
 ) -> None:
     """Put a backup of the database back, and end in it again what has ended since. Stop every process first.
 
@@ -91,7 +98,8 @@ def restore(
     here = settings()
     if not here.keys_folder.is_dir():
         raise Refused("cli.no-home", file=str(here.home))
-    done = asyncio.run(put_back(here, folder, yes=yes, ledger_lost=ledger_lost))
+    with named(here, then=lambda one, told: _allowed(here, folder, approval, one, told, yes=yes, lost=ledger_lost)):
+        done = asyncio.run(put_back(here, folder, yes=yes, ledger_lost=ledger_lost))
     again = _counted(done.again)
     findings = [{"check": one.check, "place": one.place, "wrong": one.wrong} for one in done.findings]
 
@@ -119,7 +127,8 @@ def replay() -> None:
     """
     from broker.services import keeping
 
-    again = _counted(asyncio.run(keeping.replay_endings(settings())))
+    with named(settings()):
+        again = _counted(asyncio.run(keeping.replay_endings(settings())))
     answer({"again": again}, lambda: _show(again))
 
 
@@ -152,6 +161,25 @@ def show() -> None:
         )
 
     answer(told, text)
+
+
+def _allowed(
+    here: "Settings",
+    folder: Path,
+    approval: Path | None,
+    one: "Acting",
+    accounts: "Sequence[Account]",
+    *,
+    yes: bool,
+    lost: bool,
+) -> None:
+    """A restore takes two persons, where the settings say so. Raises Refused `approvals.*`."""
+    from broker.services.approvals import check_restore, restore_arguments
+    from broker.setup.opening import system_clock
+
+    if here.four_eyes:
+        raw = None if approval is None else read_file(approval)
+        check_restore(raw, restore_arguments(folder, yes=yes, ledger_lost=lost), one, accounts, system_clock())
 
 
 def _counted(again: "Sequence[Completed]") -> dict[str, dict[str, int]]:

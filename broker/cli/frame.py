@@ -1,4 +1,4 @@
-"""Frame: what every command shares: --home, --json and --lang, and the one place where faults become answers.
+"""Frame: what every command shares: --home, --json, --lang and --as, and the one place where faults become answers.
 
 Refuses: to show a stack trace, unless UNEFOIS_DEBUG is set; to repeat what an exception says, for it may hold a value.
 Keeps: an error is its code, its pointer, what is wrong and what to do, on stderr; with --json the same as one object,
@@ -10,10 +10,10 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, Final, ParamSpec
@@ -29,6 +29,7 @@ from schemas.translations import spoken
 
 DEBUG: Final = "UNEFOIS_DEBUG"
 EVERYWHERE: Final = "Everywhere"
+_CONTEXT: Final = "context_of_the_call"
 EXIT_CODES: Final = "Exit codes:\n\n" + "\n".join(f"* {code.value}: {meaning}" for code, meaning in MEANINGS.items())
 
 HomeOption = Annotated[
@@ -48,6 +49,16 @@ LangOption = Annotated[
     typer.Option("--lang", help="Language of the sentences. Default: from LANG.", rich_help_panel=EVERYWHERE),
 ]
 
+KeyOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--as",
+        metavar="FILE",
+        help="Your key, where accounts are kept. Default: UNEFOIS_OPERATOR_KEY, else your session of `unefois login`.",
+        rich_help_panel=EVERYWHERE,
+    ),
+]
+
 P = ParamSpec("P")
 
 
@@ -58,8 +69,18 @@ class Choices:
     home: Path | None = None
     json: bool = False
     language: Language = "en"
+    key: Path | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Called:
+    """The command that runs: its words after `unefois`, and what it was given."""
+
+    act: str = ""
+    given: Mapping[str, Any] = field(default_factory=dict)
+
+
+_CALLED: ContextVar[Called] = ContextVar("unefois-called")
 _CHOSEN: ContextVar[Choices] = ContextVar("unefois-choices")
 
 
@@ -68,19 +89,25 @@ def chosen() -> Choices:
     return _CHOSEN.get(Choices())
 
 
+def called() -> Called:
+    """The command of this call."""
+    return _CALLED.get(Called())
+
+
 def say(french: str, english: str) -> str:
     """The text in the chosen language."""
     return french if chosen().language == "fr" else english
 
 
-def choose(home: Path | None, as_json: bool, lang: Language | None) -> None:
+def choose(home: Path | None, as_json: bool, lang: Language | None, as_key: Path | None = None) -> None:
     """Take over what was given here; what was not stays as it was given further left."""
     now = chosen()
-    _CHOSEN.set(replace(now, home=home or now.home, json=as_json or now.json, language=lang or now.language))
+    language, json_too = lang or now.language, as_json or now.json
+    _CHOSEN.set(replace(now, home=home or now.home, json=json_too, language=language, key=as_key or now.key))
 
 
 def command(app: typer.Typer, name: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
-    """Register a function as a command that also takes --home, --json and --lang."""
+    """Register a function as a command that also takes --home, --json, --lang and --as."""
 
     def register(function: Callable[P, None]) -> Callable[P, None]:
         app.command(name)(with_choices(function))
@@ -90,23 +117,33 @@ def command(app: typer.Typer, name: str) -> Callable[[Callable[P, None]], Callab
 
 
 def with_choices(function: Callable[P, None]) -> Callable[..., None]:
-    """The function with three more options, which it need not know."""
-    shared = {"home": (HomeOption, None), "as_json": (JsonOption, False), "lang": (LangOption, None)}
+    """The function with four more options, which it need not know."""
+    shared: dict[str, tuple[Any, Any]] = {
+        "home": (HomeOption, None),
+        "as_json": (JsonOption, False),
+        "lang": (LangOption, None),
+        "as_key": (KeyOption, None),
+    }
+    own = inspect.signature(function)
+    context = next((name for name, one in own.parameters.items() if one.annotation is typer.Context), None)
+    if context is None:
+        shared[_CONTEXT] = (typer.Context, inspect.Parameter.empty)
 
     @wraps(function)
-    def called(*args: Any, **kwargs: Any) -> None:
-        own = {name: told for name, told in kwargs.items() if name not in shared}
-        choose(**{name: kwargs[name] for name in shared})
-        function(*args, **own)
+    def run(*args: Any, **kwargs: Any) -> None:
+        given = {name: told for name, told in kwargs.items() if name not in shared}
+        choose(**{name: kwargs[name] for name in shared if name != _CONTEXT})
+        words = kwargs[context or _CONTEXT].command_path.split(" ")[1:]
+        _CALLED.set(Called(" ".join(words), {name: told for name, told in given.items() if name != context}))
+        function(*args, **given)
 
-    own = inspect.signature(function)
     more = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
         for name, (annotation, default) in shared.items()
     ]
-    vars(called)["__signature__"] = own.replace(parameters=[*own.parameters.values(), *more])
-    called.__annotations__ = {**function.__annotations__, **{one.name: one.annotation for one in more}}
-    return called
+    vars(run)["__signature__"] = own.replace(parameters=[*own.parameters.values(), *more])
+    run.__annotations__ = {**function.__annotations__, **{one.name: one.annotation for one in more}}
+    return run
 
 
 class Root(TyperGroup):
@@ -124,6 +161,7 @@ class Root(TyperGroup):
         """Run a command line to its end; raises SystemExit with one of `Exit`."""
         words = list(sys.argv[1:] if args is None else args)
         _CHOSEN.set(Choices(json="--json" in words, language=spoken(words, os.environ)))
+        _CALLED.set(Called())
         answer_shells(os.environ)
         ordinary = super().main
 

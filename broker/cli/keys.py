@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from broker.cli.acting import named
 from broker.cli.frame import command, say
 from broker.cli.session import at_home, settings
 from broker.cli.show import answer, line, table
@@ -46,7 +47,8 @@ def lock(
         raise Refused("cli.no-home", file=str(here.home))
     was = here.secret_passphrase() if old is None else secret_in(old, "keys_passphrase")
     wanted = secret_in(new, "keys_passphrase")
-    written = keeping.lock_keys(here, was, wanted)
+    with named(here, was):
+        written = keeping.lock_keys(here, was, wanted)
 
     def text() -> None:
         line(say(f"{written} clés scellées de nouveau.", f"{written} keys sealed anew."))

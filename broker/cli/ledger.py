@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from broker.cli.acting import named
 from broker.cli.frame import chosen, command, say
 from broker.cli.session import at_home, settings
 from broker.cli.show import answer, line, pairs
@@ -84,7 +85,8 @@ def succeed(
     here = settings(ledger_origin=origin)
     if not here.keys_folder.is_dir():
         raise Refused("cli.no-home", file=str(here.home))
-    done = asyncio.run(open_successor(here))
+    with named(here):
+        done = asyncio.run(open_successor(here))
     written = load(home=chosen().home).ledger_origin == origin
     told: dict[str, Any] = {
         "origin": done.tree.origin,

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from broker.cli.acting import named
 from broker.cli.frame import command, say
 from broker.cli.session import settings
 from broker.cli.show import answer, line
@@ -31,7 +32,8 @@ def move(
     """
     from broker.setup.bootstrap import move_database
 
-    rows = asyncio.run(move_database(settings(), to))
+    with named(settings()):
+        rows = asyncio.run(move_database(settings(), to))
     total = sum(rows.values())
 
     def text() -> None:
@@ -56,7 +58,8 @@ def move_log() -> None:
     """
     from broker.setup.bootstrap import move_log as moved
 
-    records = asyncio.run(moved(settings()))
+    with named(settings()):
+        records = asyncio.run(moved(settings()))
     total = sum(records.values())
 
     def text() -> None:

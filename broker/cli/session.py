@@ -40,7 +40,11 @@ def settings(**more: Any) -> "Settings":
 
 
 def at_home(work: Callable[["Home"], Coroutine[Any, Any, T]]) -> T:
-    """Open the chosen home and do the work in it. Raises Refused `cli.no-home`, and what opening and the work raise."""
+    """Open the chosen home and do the work in it, by whoever calls. Raises Refused `cli.no-home`, `operators.*`, and
+    what opening and the work raise.
+    """
+    from broker.cli.acting import call, who
+    from broker.services.accounts import acting
     from broker.setup.opening import open_home
 
     here = settings()
@@ -48,7 +52,7 @@ def at_home(work: Callable[["Home"], Coroutine[Any, Any, T]]) -> T:
         raise Refused("cli.no-home", file=str(here.home))
 
     async def opened() -> T:
-        async with open_home(here) as home:
+        async with open_home(here) as home, acting(home, call(), lambda keys: who(here, keys)):
             collect_less()
             return await work(home)
 

@@ -17,6 +17,7 @@ from broker.ledger.recorder import Recorder
 from broker.observability.crashpoints import mark
 from broker.ports import Clock, Entropy, KeyKind, KeyStore
 from broker.store.engine import Transaction
+from broker.store.operator_tables import operator_acts
 from broker.store.tables import ledger_erased, ledger_erasures, ledger_openings
 from consent import registry
 from consent.asking import one_of
@@ -55,6 +56,7 @@ class Erasing:
         for leaf in leaves:
             tx.add(ledger_erased, {"leaf": leaf, "by": by})
         await tx.execute(delete(ledger_openings).where(one_of(ledger_openings.c.leaf, "leaves")), {"leaves": leaves})
+        await tx.execute(delete(operator_acts).where(one_of(operator_acts.c.leaf, "leaves")), {"leaves": leaves})
         mark("erasing.erased")
         # Crash here: the openings, the list and the entry are as before, for the transaction is gone.
         return by

@@ -3,7 +3,7 @@
 Refuses: an entry outside a transaction.
 Keeps: an entry, its opening and its effect are committed together or not at all. Whoever reads the entry alone learns
 nothing: what it says is sealed under a fresh blind, but for what is public by right. Each carries the house's MAC, for
-the sequencer, which signs no other's word.
+the sequencer, which signs no other's word. What somebody with an account does is told with their name (`acting`).
 Source: docs/protocol.md, section 8.
 """
 
@@ -11,10 +11,12 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
+from broker.ledger.acting import Act, Acting, Noted, acting, check_named, digest, message
 from broker.ledger.openings import Openings
 from broker.ledger.said import Said
 from broker.ports import Clock, Entropy
 from broker.store.engine import Transaction
+from broker.store.operator_tables import operator_acts
 from broker.store.rows.macs import NONCE_BYTES, RowMacs
 from broker.store.tables import ledger_entries, ledger_openings
 from consent.grant import Grant, Status
@@ -153,13 +155,57 @@ class Recorder:
         if plan is not None and entry.content != plan:
             raise Refused("gate.not-as-planned", "/plan")
         leaf = self._write(tx, entry, grant)
+        self._note(tx, leaf, kind)
         tx.add(ledger_openings, self._openings.row(leaf, opening, about, written))
         return leaf
 
     def tell(self, tx: Transaction, window: Instant, facts: Facts, chain: bytes | None = None) -> LeafHash:
         """An open entry, in clear, at the place of its kind, or in this chain. Returns its leaf hash."""
         chain = _PLACES.get(facts.kind, FIRST) if chain is None else chain
-        return self._write(tx, opened(window, facts), chain, self._entropy(NONCE_BYTES))
+        leaf = self._write(tx, opened(window, facts), chain, self._entropy(NONCE_BYTES))
+        self._note(tx, leaf, facts.kind)
+        return leaf
+
+    def _note(self, tx: Transaction, leaf: LeafHash, kind: FactKind) -> None:
+        """Before this transaction is committed, the ledger says whose doing it was, where somebody has an account."""
+        if kind is FactKind.ACTED:
+            return
+        noted = tx.finishing.get("acting")
+        if not isinstance(noted, Noted):
+            noted = tx.finishing["acting"] = Noted(partial(self._finish, tx))
+        noted.add(leaf, kind)
+
+    async def _finish(self, tx: Transaction, noted: Noted) -> None:
+        one = acting()
+        if one is None:
+            await check_named(tx, noted)
+            return
+        await self.act(tx, one, noted)
+
+    async def act(self, tx: Transaction, one: Acting, noted: Noted | None = None) -> None:
+        """The entry that says who acts, with its document; `noted`: what was recorded, if anything.
+
+        Raises what `one.use` raises.
+        """
+        if one.use is not None and not one.told:
+            await one.use(tx)
+        one.told = True
+        listed = () if noted is None else (*noted.first, *noted.leaves)
+        more = 0 if noted is None else noted.more
+        at, by = self._clock(), one.by
+        made = Act(
+            act=one.act,
+            at=at,
+            operator=None if by is None else by.name,
+            account=None if by is None else by.account,
+            entries=listed,
+            more=more,
+            request=one.request,
+            session=None if by is None else by.session,
+        ).encode()
+        leaf = self.record(tx, FactKind.ACTED, at, count=len(listed) + more or None, detail=digest(made))
+        signature = None if by is None else by.sign(message(made))
+        tx.add(operator_acts, {"leaf": leaf, "at": at, "act": made, "signature": signature})
 
     def _write(self, tx: Transaction, entry: Entry, chain: bytes | None, nonce: bytes = b"") -> LeafHash:
         """`chain`: entries of one chain stay in the order of their writing, and in that order to every BARRIER; FIRST,

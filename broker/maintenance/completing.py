@@ -18,6 +18,7 @@ from sqlalchemy import select, update
 from broker.access.credentials import Credentials
 from broker.access.keysets import KeySets
 from broker.access.oauth import OAuth
+from broker.access.operators import Operators
 from broker.consents.consents import Consents
 from broker.directory.ending import complete
 from broker.ended import Ending, Endings
@@ -31,6 +32,7 @@ from broker.observability.observe import logger
 from broker.ports import Clock
 from broker.store.access_tables import api_tokens, client_key_sets, client_keys
 from broker.store.engine import Store, Transaction
+from broker.store.operator_tables import operators as operators_table
 from broker.store.rows.seals import RowSigner
 from broker.store.tables import (
     consent_epochs,
@@ -95,11 +97,13 @@ class Completion:
         signer: RowSigner,
         subscribing: Subscribing,
         epochs: Epochs,
+        operators: Operators,
         clock: Clock,
     ) -> None:
         self._store, self._endings, self._clock = store, endings, clock
         self._consents, self._credentials, self._oauth, self._key_sets = consents, credentials, oauth, key_sets
         self._recorder, self._signer, self._subscribing, self._epochs = recorder, signer, subscribing, epochs
+        self._operators = operators
         self._completed: set[GrantId] = set()
         directory = dict.fromkeys((signing_keys, sealing_keys, publishing_rights, signature_policies), self._directory)
         self._acts: Mapping[str, Callable[[Ending], Awaitable[bool]]] = {
@@ -111,6 +115,7 @@ class Completion:
             paused_subscriptions.name: self._subscription,
             gate_epochs.name: self._gate,
             consent_epochs.name: self._consent_epoch,
+            operators_table.name: self._operator,
             **{table.name: act for table, act in directory.items()},
         }
 
@@ -199,6 +204,10 @@ class Completion:
     async def _subscription(self, ending: Ending) -> bool:
         async with self._store.begin() as tx:
             return await self._subscribing.complete(tx, ending, self._clock())
+
+    async def _operator(self, ending: Ending) -> bool:
+        async with self._store.begin() as tx:
+            return await self._operators.complete(tx, ending, self._clock())
 
     async def _gate(self, ending: Ending) -> bool:
         return await self._epochs.complete_gate(Kid(ending.key))

@@ -28,6 +28,7 @@ from broker.maintenance.checks import (
     keys,
     letters,
     locks,
+    operators,
     parts,
     rows,
     sums,
@@ -185,6 +186,8 @@ class _Passage:
             "rows": rows.check(tx, fsck._rows),
             "forgotten": horizons.check(tx, public),
             "instants": instants.check(tx, fsck._clock()),
+            "requests": operators.check_requests(tx),
+            "operators": operators.check(tx, fsck._openings, self._ledger.public, self._ledger.erased_until),
         }
 
     # ── citizens ────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -83,6 +83,11 @@ KEPT: Final[Mapping[str, Kept]] = {
     "consent_epochs": Kept("a consent epoch, one a week", "for ever: a number is never used twice"),
     "api_tokens": Kept("a token that is issued", "`token_retention_days` after it expired", "pruning"),
     "webhooks": Kept(_FEW, _EVER),
+    "operators": Kept("an account", _EVER),
+    "approval_requests": Kept("an act that needs two persons", "for ever: it says who allowed what"),
+    "operator_acts": Kept(
+        "an act of somebody who has an account", "`ledger_opening_days`, as what opens its entry", "the erasure of that"
+    ),
     "webhook_attempts": Kept("a message that is sent", "the newest 500 of each webhook", "the next one, or its end"),
     "webhook_notices": Kept("a webhook that is disabled", "until it is proven anew, or ended", "whoever does that"),
     "meta": Kept(

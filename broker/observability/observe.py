@@ -41,6 +41,7 @@ from schemas.names import (
     Kid,
     LeafHash,
     ManifestDigest,
+    OperatorName,
     PartyId,
     Purpose,
     SchemaId,
@@ -119,6 +120,7 @@ KEYS: Final[Mapping[str, Callable[[object], Json]]] = {
     "grant": _only(GrantId),
     "kid": _only(Kid),
     "row": _only(RowName),
+    "actor": _only(OperatorName),
     "entry": _only(LeafHash),
     "trace_id": _only(TraceId),
     "code": _code,
@@ -146,6 +148,13 @@ def every_detail() -> bool:
 def bound(trace_id: TraceId) -> Iterator[None]:
     """Every line that is said inside tells this trace id, too."""
     with structlog.contextvars.bound_contextvars(trace_id=trace_id):
+        yield
+
+
+@contextmanager
+def by(actor: OperatorName) -> Iterator[None]:
+    """Every line that is said inside tells who acts, too: somebody of the broker's own."""
+    with structlog.contextvars.bound_contextvars(actor=actor):
         yield
 
 

@@ -47,6 +47,11 @@ def default_home() -> Path:
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "unefois"
 
 
+def default_session() -> Path:
+    """Below the account's own folder for state (XDG base directory specification)."""
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "unefois" / "session"
+
+
 class Settings(BaseSettings):
     """Everything an operator may choose. Immutable; made by `load`."""
 
@@ -90,6 +95,25 @@ class Settings(BaseSettings):
     """
     backup_retention_days: int = Field(90, ge=1, le=3660)
     """How long a backup of the database is kept, at most: for so long the journal of endings forgets nothing."""
+
+    operator_key: Absolute | None = None
+    """The file of the key of whoever acts, once somebody has an account (`unefois operator`); `--as` says another."""
+    four_eyes: bool = False
+    """Whether what lets somebody in, destroys keys, discloses or restores takes two persons (`unefois approvals`)."""
+    oidc_issuer: str | None = Field(None, pattern=r"https?://[^\s?#]+", max_length=512)
+    """OpenID Connect: who signs the ID tokens of `unefois login`, as its discovery document names itself. An address
+    inside is called only if `outbound_allowed` names it.
+    """
+    oidc_client_id: str | None = Field(None, min_length=1, max_length=512)
+    oidc_client_secret: SecretStr | None = None
+    """Only where the provider gave one; a program on somebody's machine keeps no secret, PKCE stands in for it."""
+    oidc_redirect_port: int = Field(0, ge=0, le=65_535)
+    """Where the browser comes back to, at http://127.0.0.1:PORT/callback; 0: any port that is free (RFC 8252)."""
+    session_minutes: int = Field(60, ge=1, le=720)
+    session_file: Absolute = Field(default_factory=default_session)
+    """What `unefois login` leaves; its folder is for it alone."""
+    approval_hours: int = Field(72, ge=1, le=720)
+    """How long what somebody asks for may be approved, and done."""
 
     signature_policy: Policy = 1
     """How the broker signs: the number of a policy of protocol 1. What it signs has room for one signature, so of two
@@ -217,6 +241,10 @@ class Settings(BaseSettings):
     def secret_passphrase(self) -> str | None:
         """The passphrase that locks the key store, in clear."""
         return None if self.keys_passphrase is None else self.keys_passphrase.get_secret_value()
+
+    def secret_oidc(self) -> str | None:
+        """The provider's secret for this client, in clear."""
+        return None if self.oidc_client_secret is None else self.oidc_client_secret.get_secret_value()
 
     def secret_kafka_password(self) -> str | None:
         """Kafka's password, in clear."""

@@ -19,7 +19,10 @@ from schemas.text import from_utf8
 
 PREFIX: Final = "UNEFOIS_"
 FILE: Final = "unefois.toml"
-SECRETS: Final = ("keys_passphrase", "database_url", "endings_database_url", "kafka_password", "mail_password")
+SECRETS: Final = (
+    *("keys_passphrase", "database_url", "endings_database_url", "kafka_password", "mail_password"),
+    "oidc_client_secret",
+)
 """These may also be given as a file: UNEFOIS_<NAME>_FILE."""
 SECRET_FILE_BYTES: Final = 16384
 

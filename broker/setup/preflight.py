@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 
+from broker.access.roles import Role
 from broker.epochs import books
 from broker.flow.behind import Behind
 from broker.flow.offsets import next_offsets
@@ -34,6 +35,7 @@ from broker.setup.wiring import Home
 from broker.store import migrate
 from broker.store.access_tables import webhooks
 from broker.store.engine import Store, Transaction
+from broker.store.operator_tables import operators
 from broker.store.server import server_settings
 from broker.store.tables import meta
 from broker.timekeeping import Timekeeping
@@ -45,6 +47,8 @@ LOOK_SECONDS: Final = 1
 OLDEST: Final = 140_000
 """PostgreSQL 14, as `server_version_num` writes it."""
 
+APPROVERS: Final = 2
+"""With fewer, one who is ill or asks for something keeps everybody from being approved."""
 _KEY: Final = "database_url"
 
 
@@ -178,7 +182,22 @@ async def _kept(settings: Settings, store: Store, keys: FileKeys) -> list[Proble
         await Timekeeping(store, settings.clock_trust_days, system_clock).judge()
     except Refused as fault:
         found.append(Problem("clock_trust_days", fault, serious=True))
-    return found
+    return [*found, *await _people(settings, store)]
+
+
+async def _people(settings: Settings, store: Store) -> list[Problem]:
+    """Whoever has the home is everything, or one person does what two could look at: advice."""
+    async with store.read() as tx:
+        rows = (await tx.execute(select(operators.c.roles).where(operators.c.ended_at.is_(None)))).scalars().all()
+    if not rows:
+        return [Problem("operator_key", Refused("operators.none", "/operator_key"), serious=False)]
+    approvers = sum(Role.APPROVER.value in roles for roles in rows)
+    if settings.four_eyes and approvers < APPROVERS:
+        few = Refused("approvals.too-few", "/four_eyes", count=approvers)
+        return [Problem("four_eyes", few, serious=False)]
+    if not settings.four_eyes and approvers >= APPROVERS:
+        return [Problem("four_eyes", Refused("approvals.not-demanded", "/four_eyes"), serious=False)]
+    return []
 
 
 def _keys_of(settings: Settings) -> FileKeys | None:

@@ -13,6 +13,8 @@ from broker.access.credentials import Credentials
 from broker.access.idempotency import IdempotencyKeys
 from broker.access.keysets import KeySets
 from broker.access.oauth import OAuth
+from broker.access.operators import Operators
+from broker.access.requests import Requests
 from broker.consents.consents import Consents
 from broker.directory.lookup import Lookup
 from broker.directory.parties import Parties
@@ -407,6 +409,16 @@ class Home:
             clock=self.clock,
         )
 
+    # ── who works here ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    @cached_property
+    def operators(self) -> Operators:
+        return Operators(self.recorder, self.row_signer)
+
+    @cached_property
+    def requests(self) -> Requests:
+        return Requests(self.row_signer, self.entropy)
+
     # ── what keeps a home in order ──────────────────────────────────────────────────────────────────────────────────
 
     @cached_property
@@ -426,6 +438,7 @@ class Home:
             signer=self.row_signer,
             subscribing=self.subscribing,
             epochs=self.epochs,
+            operators=self.operators,
             clock=self.clock,
         )
 

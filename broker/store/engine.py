@@ -7,7 +7,7 @@ transaction ends is in the journal of endings before it is committed.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -43,6 +43,10 @@ class Transaction:
     _after: list[Callable[[], None]] = field(default_factory=list, repr=False)
     _asked: list[Executable] = field(default_factory=list, repr=False)
     _ends: list[Ending] = field(default_factory=list, repr=False)
+    finishing: dict[str, Callable[[], Awaitable[None]]] = field(default_factory=dict, repr=False)
+    """What is still to be done in this transaction, by its name, before it is committed: whoever adds to it may find
+    what was added before.
+    """
 
     def add(self, table: Table, row: Mapping[str, Any]) -> None:
         """Insert a row when this transaction commits, with all others of its table at once, in the order of the calls.
@@ -203,6 +207,8 @@ class Store:
                     await self._dialect.patience(connection)
                 tx = Transaction(connection, self._dialect, writes=True, journal=self.journal)
                 yield tx
+                for finish in list(tx.finishing.values()):
+                    await finish()
                 await tx.flush()
                 await tx._tell()
         for name in tx._rung:

@@ -31,7 +31,12 @@ READERS = {
             "broker/observability/observe.py",
             "broker/cli/demo/stage.py",
         ),
-        *("broker/settings/choices.py", "broker/settings/forms.py", "broker/services/keeping.py"),
+        *(
+            "broker/settings/choices.py",
+            "broker/settings/forms.py",
+            "broker/services/keeping.py",
+            "broker/services/accounts.py",
+        ),
         *(
             "broker/setup/preflight.py",
             "broker/services/restoring.py",

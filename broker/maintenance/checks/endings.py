@@ -14,6 +14,7 @@ from typing import Final
 
 from sqlalchemy import Row, Table, select
 
+from broker.access.operators import account_of, of_journal
 from broker.access.revoking import row_key
 from broker.directory import reading
 from broker.ended import Ended, Ending, key_of
@@ -22,6 +23,7 @@ from broker.flow.backfill import DESTROYED, REVOKED
 from broker.maintenance.checks.finding import Finding
 from broker.maintenance.completing import completed
 from broker.store.engine import Transaction
+from broker.store.operator_tables import operators
 from broker.store.tables import paused_subscriptions, publishing_rights, signature_policies, subscriptions
 from consent import rows
 from consent.asking import one_of
@@ -82,7 +84,19 @@ async def _grants(tx: Transaction, journal: _Journal) -> AsyncIterator[Finding]:
                 yield journal.finding(ended_grants.TABLE, grant.id, f"grants/{grant.id.hex()}", wrong)
 
 
+async def _operators(tx: Transaction, journal: _Journal) -> AsyncIterator[Finding]:
+    """Accounts stand in the journal from their beginning: none without its record, and no record without its row."""
+    rows = {row.id: account_of(row._mapping) for row in await tx.execute(select(operators))}
+    told = {one.name: one for one in of_journal(journal.ended)}
+    for name in sorted(rows.keys() | told.keys()):
+        if rows.get(name) != told.get(name):
+            wrong = "the journal knows another account of this name, or none"
+            yield journal.finding(operators.name, name.encode(), f"operators/{name}", wrong)
+
+
 async def _directory(tx: Transaction, journal: _Journal) -> AsyncIterator[Finding]:
+    async for finding in _operators(tx, journal):
+        yield finding
     async for finding in _rights_and_policies(tx, journal):
         yield finding
     paused = {bytes(row.subscription) for row in await tx.execute(select(paused_subscriptions))}

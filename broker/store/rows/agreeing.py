@@ -119,6 +119,11 @@ def _credential(table: str, row: Row, said: Told) -> bool:
     return issued and ((FactKind.KEY_REVOKED, party, digest) in said.facts) is ended
 
 
+def _nobody(table: str, row: Row, said: Told) -> bool:
+    """A home from before has no accounts: whoever put one there is none of its people."""
+    return False
+
+
 _RULES: Final[Mapping[str, Callable[[str, Row, Told], bool]]] = {
     "parties": _party,
     "signing_keys": _key,
@@ -133,4 +138,6 @@ _RULES: Final[Mapping[str, Callable[[str, Row, Told], bool]]] = {
     "client_key_sets": _credential,
     "topic_users": _credential,
     "webhooks": _credential,
+    "operators": _nobody,
+    "approval_requests": _nobody,
 }

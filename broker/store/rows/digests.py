@@ -34,6 +34,16 @@ COLUMNS: Final[Mapping[tuple[str, int], tuple[str, ...]]] = MappingProxyType(
         ("api_tokens", 1): ("digest", "expires_at", "id", "issued_at", "party", "scopes"),
         ("client_keys", 1): ("added_at", "jwk", "kid", "party", "scopes"),
         ("client_key_sets", 1): ("added_at", "party", "scopes", "url"),
+        ("operators", 1): (
+            "added_at",
+            "changed_at",
+            "id",
+            "issuer",
+            "public",
+            "roles",
+            "subject",
+            "version",
+        ),
         ("topic_users", 1): ("declares", "party", "principal", "receives", "since"),
         ("webhooks", 1): ("created_at", "id", "party", "symmetric", "url"),
     }

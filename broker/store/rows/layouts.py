@@ -118,6 +118,34 @@ LAYOUTS: Final[Mapping[str, Layout]] = MappingProxyType(
                 ("ended_at", int),
             ),
         ),
+        "operators": Layout(
+            ("id",),
+            (
+                ("id", str),
+                ("roles", str),
+                ("public", bytes),
+                ("issuer", str),
+                ("subject", str),
+                ("version", int),
+                ("added_at", int),
+                ("changed_at", int),
+                ("ended_at", int),
+            ),
+        ),
+        "approval_requests": Layout(
+            ("id",),
+            (
+                ("id", bytes),
+                ("act", str),
+                ("asked_by", str),
+                ("asked_at", int),
+                ("expires_at", int),
+                ("state", str),
+                ("decided_by", str),
+                ("decided_at", int),
+                ("signature", bytes),
+            ),
+        ),
         "webhooks": Layout(
             ("id",), (("id", bytes), ("party", str), ("url", str), ("symmetric", int), ("created_at", int))
         ),

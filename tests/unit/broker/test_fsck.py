@@ -19,6 +19,8 @@ from sqlalchemy import delete, insert, make_url, update
 import broker.maintenance.checks
 from broker.access.credentials import Scope
 from broker.access.idempotency import Answer, Claim
+from broker.access.operators import Account, row_of
+from broker.access.roles import Role
 from broker.ended import Ending, Mark
 from broker.endings.memory import MemoryEndings
 from broker.flow.declared import known
@@ -31,6 +33,7 @@ from broker.ports import KeyKind
 from broker.setup.opening import open_log
 from broker.setup.wiring import Home
 from broker.store.engine import Store
+from broker.store.operator_tables import operators
 from broker.store.tables import (
     deliveries,
     ledger_entries,
@@ -48,7 +51,7 @@ from schemas import merkle
 from schemas.entry import Opening
 from schemas.errors import Corrupt
 from schemas.facts import FactKind, Facts
-from schemas.names import Instant, LeafHash, ManifestDigest, Reason
+from schemas.names import Instant, LeafHash, ManifestDigest, OperatorName, Reason
 from schemas.release import LockedDelivery, SealedField, bitmap
 from schemas.signing import Algorithm, PrivateKey
 from tests.clients import Client
@@ -78,6 +81,7 @@ from tests.world import (
 
 pytestmark = pytest.mark.usefixtures("small")
 CHECKS = Path(broker.maintenance.checks.__file__).parent
+ANNE = OperatorName("anne.martin")
 PEOPLE = {name: ELISE | {"given_names": [name]} for name in ("applied", "handed", "released", "rejected", "revoked")}
 
 
@@ -251,6 +255,24 @@ async def a_delivery_released_to_somebody_elses_key(here: World) -> None:
         record(tx, home.recorder, FactKind.RELEASED, one, one.released_at, basis="consent", sealed_to=stranger)
 
 
+async def an_account_of_nobody(here: World) -> None:
+    """By whoever holds the keys: the row is signed and the journal knows it; the ledger does not."""
+    account = Account(ANNE, frozenset({Role.OPERATOR}), bytes(31) + b"\x01", None, 1, here.clock(), here.clock(), None)
+    await here.home.endings.write([Ending.of("operators", ANNE.encode(), at=here.clock(), least=1, **row_of(account))])
+    async with here.home.store.begin() as tx:
+        await tx.execute(insert(operators).values(**row_of(account)))
+
+
+async def a_right_that_nobody_gave(here: World) -> None:
+    """After the first account, by a program that forgets who acts."""
+    home, key = here.home, PrivateKey.generate(Algorithm.ED25519)
+    async with home.store.begin() as tx:
+        await home.operators.add(tx, ANNE, frozenset({Role.OPERATOR}), public=key.public, login=None, at=here.clock())
+    async with home.store.begin() as tx:
+        await home.registrar.allow_publishing(tx, CAF, MOVED, here.clock())
+        tx.finishing.clear()
+
+
 async def a_dead_key_brought_back(here: World) -> None:
     (old, _) = await here.home.epochs.gate_epochs()
     here.home.keys.write(KeyKind.GATE, old.kid.hex(), bytes(32))
@@ -395,6 +417,11 @@ OF_HEAD = f"id IN (SELECT id FROM grants WHERE {NO_DELIVERY})"
 
 ALONE: dict[str, Tampering] = {
     "forgotten.horizon": "INSERT INTO meta (name, value) VALUES ('forgotten', 'soon')",
+    "operators.untold": an_account_of_nobody,
+    "operators.nobody": a_right_that_nobody_gave,
+    "operators.act": "INSERT INTO operator_acts (leaf, at, act, signature) VALUES (x'00', 0, '{}', NULL)",
+    "operators.request": "INSERT INTO approval_requests (id, act, asked_by, asked_at, expires_at, state, decided_by)"
+    " VALUES (x'0000000000000001', '{}', 'anne', 1, 2, 'approved', 'anne')",
     "answers.half": "UPDATE kept_answers SET answer = NULL",
     "oauth.untold": """UPDATE client_keys SET scopes = '["publish"]'""",
     "topics.untold": "UPDATE topic_users SET principal = 'thief'",
@@ -513,6 +540,10 @@ UNSIGNED = {"declarations.mac", "deliveries.mac", "ledger.mac", "rows.unsigned",
 TOO: list[tuple[str, set[str]]] = [
     # the rest of what a hand can do, with every check that must see it
     ("UPDATE signing_keys SET revoked_at = 1", {"directory.untold"}),
+    (
+        "INSERT INTO operators (id, roles, version, added_at, changed_at) VALUES ('thief', '[]', 1, 1, 1)",
+        {"operators.untold", "endings.contradicted"},
+    ),
     (f"UPDATE sealing_keys SET party = '{PORTAL}' WHERE party = '{CAF}'", {"directory.untold"}),
     ("UPDATE client_key_sets SET url = 'https://thief.example/'", {"oauth.untold"}),
     ("DELETE FROM directory_notes WHERE version = (SELECT min(version) FROM directory_notes)", {"directory.note"}),

@@ -37,12 +37,13 @@ LOOKS: Final = {
     *("clock show", "keys unknown list"),
     *("completion", "type show", "webhook attempts", "webhook list", "topics list", "topics plan", "witness list"),
     *("backup", "doctor", "endings show", "ledger show", "receipt directory"),
+    *("operator acts", "operator list", "operator whoami", "approvals"),
 }
 """They change nothing; the look at a citizen's file is an act."""
 
 APART: Final = {
     *("demo", "sandbox", "conformance cases", "conformance run", "source new-key", "source serve"),
-    *("witness init", "witness serve", "receipt verify", "deploy write"),
+    *("witness init", "witness serve", "receipt verify", "deploy write", "operator key", "logout"),
 }
 """They work elsewhere: in a home that they make and throw away, at a source's, a witness's, an administration's."""
 
@@ -57,6 +58,8 @@ UNCHANGED: Final = {
     "subscribe resume": "here",
     "webhook prove": "here",
     "webhook rotate": "here",
+    "login": "tests/unit/broker/cli/test_cli_login.py::test_whoever_signs_in_acts_until_the_session_ends",
+    "approve-restore": "tests/unit/broker/cli/test_cli_approvals.py::test_a_restore_takes_a_yes_in_a_file",
     "restore": "tests/drills/test_restore.py::"
     "test_a_backup_that_knows_the_whole_ledger_is_put_back_and_everything_goes_on",
     "endings replay": "tests/unit/broker/test_endings.py::"  # an entry for each that it completes, as the act's own
@@ -114,6 +117,12 @@ ACTS: Final = {
     "webhook end": {"key_revoked"},
     "audit disclose": {"disclosed"},
     "export": {"disclosed"},
+    "operator add": {"operator_added"},
+    "operator change": {"operator_changed"},
+    "operator end": {"operator_ended"},
+    "operator recover": {"operator_added"},
+    "approve": {"acted"},
+    "refuse": {"acted"},
     "ledger succeed": {"ledger_opened"},
 }
 ELSEWHERE: Final = {
@@ -124,9 +133,10 @@ ELSEWHERE: Final = {
     "party add-key",
     "party revoke-key",
     "subscribe approve",
+    *("approve", "refuse", "operator add", "operator change", "operator end", "operator recover"),
 }
 """Done by tests of their own, which look at the entries: test_deadletters, test_key_epochs, test_cli_parties,
-test_cli_disclosures and test_cli_ledger."""
+test_cli_disclosures, test_cli_ledger, test_cli_operators and test_cli_approvals."""
 
 ROOT: Final = Path(__file__).parents[4]
 NEW: Final = "urn:unefois:archive"

@@ -86,6 +86,28 @@ SAMPLES: dict[str, dict[str, Any]] = {
         "since": 1,
         "ended_at": None,
     },
+    "operators": {
+        "id": "anne.martin",
+        "roles": '["operator"]',
+        "public": bytes(range(32)),
+        "issuer": None,
+        "subject": None,
+        "version": 1,
+        "added_at": 1,
+        "changed_at": 2,
+        "ended_at": None,
+    },
+    "approval_requests": {
+        "id": bytes(8),
+        "act": "{}",
+        "asked_by": "anne.martin",
+        "asked_at": 1,
+        "expires_at": 2,
+        "state": "asked",
+        "decided_by": None,
+        "decided_at": None,
+        "signature": None,
+    },
     "webhooks": {
         "id": bytes(16),
         "party": "urn:unefois:caf",
@@ -108,6 +130,8 @@ PINNED: dict[str, str] = {
     "client_keys": "9c1c5c3bfabc4f3fedc8ab0f143c6d288f8d78810c6421ce5bf3d4e183c6b228",
     "client_key_sets": "3ff02a3a93b11fb436a83ddfbda9b8082658bc003f62c35ab0cdd249fb974e46",
     "topic_users": "34a0008f6175dd49da3d6d74dd0c0eb9d4373971a8d734494362ad956dc62bc7",
+    "operators": "826d14eeb59b831d26a833c77de583898f416acbb43f4f563e21a78b915a3c81",
+    "approval_requests": "04afb5338091fe8ba9bcc842268ec731f75a46f5bed50a6cc682d1afb47dacd2",
     "webhooks": "c60740ccbdd7441f1e10813d095059641a97baf7d81bb521a344b8b18815d4a9",
 }
 """SHA-256 of the canonical bytes of each sample in version 1. A change here makes every row of every home worthless."""
@@ -126,7 +150,7 @@ WITHOUT = {
         "ledger_tiles",
     ),
     *("ledger_checkpoints", "cosignatures", "kept_answers", "webhook_attempts"),
-    *("webhook_notices", "grants", "grant_versions", "consent_keys"),
+    *("operator_acts", "webhook_notices", "grants", "grant_versions", "consent_keys"),
 }
 """Tables whose rows have no seal of their own: the reasons stand in `layouts`, or the ledger and its keys sign them."""
 

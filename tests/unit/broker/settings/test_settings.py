@@ -120,6 +120,7 @@ class TestWhereFrom:
             "endings_database_url": settings.endings_database_url,
             "kafka_password": settings.secret_kafka_password(),
             "mail_password": settings.secret_mail_password(),
+            "oidc_client_secret": settings.secret_oidc(),
         }
         assert f" {CANARY} " == told[name]
         assert CANARY not in f"{settings} {settings!r}"
