@@ -27,6 +27,7 @@ TRANSLATED: Final = (
     "agency/live",
     "agency/clients",
     "agency/conformance",
+    "agency/connector",
 )
 """The pages that have their French, and have to."""
 DRAWN: Final = re.compile(r"new Function\(\s*\"n\",\s*`return \(\$\{catalog\.plural_expr\}\)`,?\s*\)")
