@@ -40,6 +40,7 @@ from schemas.names import (
     Kid,
     LeafHash,
     ManifestDigest,
+    OperatorName,
     PartyId,
     Purpose,
     Reason,
@@ -417,3 +418,14 @@ def test_no_module_speaks_through_another_door() -> None:
                     if name.partition(".")[0] in ("logging", "structlog")
                 ]
     assert {"broker/observability/observe.py"} == set(doors)
+
+
+def test_what_a_person_does_is_told_with_the_name_of_their_account(lines: Callable[[], list[dict[str, Any]]]) -> None:
+    with observe.by(OperatorName("anne.martin")):
+        logger().info("router.batch-planned", count=1)
+    logger().info("router.batch-planned", count=1, actor=CANARY)
+
+    first, second = lines()
+    assert "anne.martin" == first["actor"]
+    assert "actor" not in second
+    assert 1 == second["dropped"]
