@@ -60,6 +60,7 @@ OPEN_FACTS: Final = frozenset(
         FactKind.SUBSCRIPTION_ENDED,
         FactKind.EPOCH_DESTROYED,
         FactKind.PARTY_ADDED,
+        FactKind.PARTY_CHANGED,
         FactKind.RIGHT_GRANTED,
         FactKind.RIGHT_ENDED,
         FactKind.POLICY_SET,

@@ -86,6 +86,8 @@ class FactKind(Enum):
     """Somebody who has an account acted: `detail` commits to the document that says who, what, and by which entries;
     `count`: how many entries.
     """
+    PARTY_CHANGED = "party_changed"
+    """Name, address, contact or retention of a party; `detail`: its whole row as it is from then on."""
 
 
 KINDS: Final = (
@@ -121,6 +123,7 @@ KINDS: Final = (
     "operator_changed",
     "operator_ended",
     "acted",
+    "party_changed",
 )
 """The symbols of the encoding in their order, for ever: only the end may grow."""
 
@@ -184,6 +187,7 @@ REQUIRED: Final[Mapping[FactKind, tuple[str, ...]]] = {
     FactKind.OPERATOR_CHANGED: ("detail",),
     FactKind.OPERATOR_ENDED: ("detail",),
     FactKind.ACTED: ("detail",),
+    FactKind.PARTY_CHANGED: ("recipient", "detail"),
 }
 """What a kind cannot go without: the full rules (`audit_full`) are read from these."""
 

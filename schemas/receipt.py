@@ -118,6 +118,10 @@ _MEANINGS: Final[Mapping[FactKind, tuple[str, str]]] = {
     FactKind.OPERATOR_CHANGED: ("le compte d'un agent a changé", "the account of somebody of the broker was changed"),
     FactKind.OPERATOR_ENDED: ("le compte d'un agent a pris fin", "the account of somebody of the broker has ended"),
     FactKind.ACTED: ("un agent du courtier a agi", "somebody of the broker has acted"),
+    FactKind.PARTY_CHANGED: (
+        "les coordonnées d'une administration ont changé",
+        "how an administration is called was changed",
+    ),
 }
 _COLUMN: Final = max(len(label) for pair in _LABELS.values() for label in pair) + 2
 

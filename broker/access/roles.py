@@ -53,7 +53,9 @@ def _of(*roles: Role) -> frozenset[Role]:
 ALLOWED: Final[Mapping[str, frozenset[Role]]] = MappingProxyType(
     {
         # looks at what the broker is and does; no citizen is in them
-        **dict.fromkeys(("party list", "subscribe list", "topics list", "topics plan", "webhook list"), _ANY),
+        **dict.fromkeys(
+            ("party list", "party behind", "subscribe list", "topics list", "topics plan", "webhook list"), _ANY
+        ),
         **dict.fromkeys(("witness list", "top", "clock show", "ledger show", "endings show", "epoch list"), _ANY),
         **dict.fromkeys(("operator list", "operator whoami", "operator acts", "approvals"), _ANY),
         **dict.fromkeys(("doctor", "receipt directory"), _ANY),
@@ -70,8 +72,8 @@ ALLOWED: Final[Mapping[str, frozenset[Role]]] = MappingProxyType(
         **dict.fromkeys(("dead list", "dead show"), _of(_O, _D, _S)),
         "dead replay": _of(_O),
         # administrations
-        **dict.fromkeys(("party add", "party add-key", "party allow", "party forbid", "party policy"), _of(_O)),
-        **dict.fromkeys(("party rotate", "party revoke-key"), _of(_O)),
+        **dict.fromkeys(("party add", "party add-key", "party allow", "party forbid"), _of(_O)),
+        **dict.fromkeys(("party edit", "party policy", "party rotate", "party revoke-key"), _of(_O)),
         **dict.fromkeys(("subscribe", "subscribe approve", "subscribe end"), _of(_O)),
         **dict.fromkeys(("subscribe pause", "subscribe resume"), _of(_O)),
         **dict.fromkeys(("token issue", "token revoke", "token pin", "token unpin"), _of(_O)),

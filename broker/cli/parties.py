@@ -100,6 +100,67 @@ def list_parties() -> None:
     answer({"parties": found}, text)
 
 
+@command(app, "edit")
+def edit(
+    party: Annotated[str, typer.Argument(metavar="ID")],
+    *,
+    name: Annotated[str | None, typer.Option(help="As citizens read it.")] = None,
+    address: Annotated[str | None, typer.Option(help="Postal address, told in consent receipts.")] = None,
+    contact: Annotated[
+        str | None, typer.Option(help="How a citizen reaches it: an e-mail address, a page, a telephone.")
+    ] = None,
+    retention: Annotated[str | None, typer.Option(help="How long it keeps what it receives, in words.")] = None,
+) -> None:
+    """Change how a party is called and reached. Its sector is for ever: its numbers for citizens follow from it.
+
+    Receipts that were given stay as they were.
+
+    Example: unefois party edit urn:fr:siret:21440109300015 --contact mairie@nantes.example
+    """
+    from broker.services import parties
+    from schemas.names import PartyId
+
+    given = {"name": name, "address": address, "contact": contact, "retention": retention}
+    changes = {each: told for each, told in given.items() if told is not None}
+    if not changes:
+        raise typer.BadParameter("say what changes", param_hint="--name")
+    _tell(at_home(lambda home: parties.edit(home, PartyId(party), changes)))
+
+
+@command(app, "behind")
+def behind() -> None:
+    """For whom something waits, pulling administrations too: how much, since when; who has waited longest comes first.
+
+    Example: unefois party behind
+    """
+    from broker import shapes
+    from broker.services import parties
+
+    found = [
+        {
+            "party": one.party.id,
+            "name": one.party.name,
+            "contact": one.party.contact,
+            "waiting": one.backlog.waiting,
+            "handed_out": one.backlog.handed,
+            "oldest_at": shapes.time_of(one.backlog.oldest_at),
+            "dead_letters": one.backlog.dead_letters,
+        }
+        for one in at_home(parties.behind)
+    ]
+    columns = [say("administration", "party"), say("attend", "waiting"), say("remis", "handed out")]
+    columns += [say("depuis", "since"), say("lettres mortes", "dead letters"), "contact"]
+    names = ("party", "waiting", "handed_out", "oldest_at", "dead_letters", "contact")
+
+    def text() -> None:
+        if not found:
+            line(say("Rien n'attend.", "Nothing waits."))
+            return
+        table(columns, [[one[name] for name in names] for one in found])
+
+    answer({"behind": found}, text)
+
+
 @command(app, "rotate")
 def rotate(
     party: Annotated[str, typer.Argument(metavar="ID")],

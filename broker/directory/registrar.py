@@ -9,6 +9,7 @@ written (`broker.store.rows`), and one that does not count is never changed into
 
 import unicodedata
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import ColumnElement, Table, or_, select, update
@@ -87,6 +88,24 @@ class Registrar:
         # Crash here: the transaction is gone; whoever registers the party does it again. So too for every change below.
         digest = row_digest("parties", row)
         self._recorder.record(tx, FactKind.PARTY_ADDED, party.created_at, recipient=party.id, detail=digest)
+
+    async def change_party(self, tx: Transaction, party: PartyId, changes: Mapping[str, str], at: Instant) -> Party:
+        """Other words for its name, address, contact or retention. Its sector and kind are for ever: pseudonyms and
+        rights follow from them. Raises Refused: `directory.unknown-party`, `registrar.text`, `registrar.no-change`.
+        """
+        before = await reading.party(tx, self._rows, party)
+        told: dict[str, Any] = dict(changes)
+        after = replace(before, **told)
+        for name in changes:
+            _check_text(name, getattr(after, name))
+        if after == before:
+            raise Refused("registrar.no-change", party=party)
+        await changing(tx)
+        row = (await tx.execute(select(parties).where(parties.c.id == party))).one()
+        await self._signer.change(tx, parties, row, told)
+        detail = row_digest("parties", party_row(after))
+        self._recorder.record(tx, FactKind.PARTY_CHANGED, at, recipient=party, detail=detail)
+        return after
 
     async def add_signing_key(
         self,

@@ -23,7 +23,13 @@ from schemas.names import Instant, LeafHash, OperatorName
 TABLE: Final = "operators"
 """The accounts' table; in the journal of endings, too: there they begin as well as end."""
 NAMED: Final = frozenset(
-    {FactKind.PARTY_ADDED, FactKind.RIGHT_GRANTED, FactKind.SUBSCRIPTION_APPROVED, FactKind.DISCLOSED}
+    {
+        FactKind.PARTY_ADDED,
+        FactKind.PARTY_CHANGED,
+        FactKind.RIGHT_GRANTED,
+        FactKind.SUBSCRIPTION_APPROVED,
+        FactKind.DISCLOSED,
+    }
 )
 """What only a person does: the machine never does it by itself, nor at the word of an administration."""
 MOST: Final = 4096

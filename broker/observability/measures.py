@@ -33,4 +33,20 @@ INLET_REFUSED: Final = Counter(
 WEBHOOK_ATTEMPTS: Final = Counter(
     "unefois_webhook_attempts", "Messages sent to webhooks: heard or not.", ("outcome",), registry=None
 )
-ALL: Final = (TURN, REVOCATION, RELAYED, INLET_ACCEPTED, INLET_REFUSED, WEBHOOK_ATTEMPTS)
+HTTP_ANSWERS: Final = Counter("unefois_http_answers", "Requests that were answered.", ("status",), registry=None)
+HTTP_PROBLEMS: Final = Counter("unefois_http_problems", "Answers that were problems.", ("code",), registry=None)
+TROUBLES: Final = Counter(
+    "unefois_troubles", "Turns of a role that met a trouble, of our own or an administration's.", ("role", "code"),
+    registry=None,
+)  # fmt: skip
+ALL: Final = (
+    TURN,
+    REVOCATION,
+    RELAYED,
+    INLET_ACCEPTED,
+    INLET_REFUSED,
+    WEBHOOK_ATTEMPTS,
+    HTTP_ANSWERS,
+    HTTP_PROBLEMS,
+    TROUBLES,
+)

@@ -11,13 +11,12 @@ cannot be looked at takes no other part with it.
 """
 
 import asyncio
-import shutil
 import sqlite3
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import func, make_url, select
 from sqlalchemy.exc import ArgumentError
@@ -26,6 +25,7 @@ from broker.ledger import highwater
 from broker.maintenance.last import LastBackup, LastCheck, last_backup, last_check
 from broker.observability.build import Build, this_build
 from broker.ports import Clock
+from broker.runtime.disks import Usage, disks
 from broker.runtime.neighbour import Process, process_at
 from broker.runtime.stats import Stats, take
 from broker.settings.check import Problem, check_all
@@ -70,14 +70,6 @@ ANOTHERS: Final = "(another's)"
 """A code that is none of ours: a connector of somebody else may put anything there."""
 
 T = TypeVar("T")
-
-
-class Usage(NamedTuple):
-    """As `shutil.disk_usage` tells it, in bytes."""
-
-    total: int
-    used: int
-    free: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +133,7 @@ async def look(
         return seen
     seen.settings, seen.quorum = _chosen(settings), settings.witness_quorum
     seen.check, seen.backup = last_check(settings.endings_folder), last_backup(settings.endings_folder)
-    seen.disks = _disks(settings, usage or shutil.disk_usage)
+    seen.disks = disks(settings, usage)
     seen.process = await process_at(settings.listen)
     if not settings.keys_folder.is_dir():
         seen.away = Refused("cli.no-home", file="")
@@ -238,13 +230,3 @@ def _chosen(settings: Settings) -> dict[str, Any]:
 def _default(plain: Settings, name: str) -> Any:
     """`plain`: settings of this home of which nothing else was chosen."""
     return Settings.model_fields[name].get_default(call_default_factory=True, validated_data={"home": plain.home})
-
-
-def _disks(settings: Settings, usage: Callable[[Path], tuple[int, int, int]]) -> dict[str, Usage]:
-    found = {}
-    for name in ("home", "keys_folder", "endings_folder"):
-        try:
-            found[name] = Usage(*usage(getattr(settings, name)))
-        except OSError:
-            continue
-    return found

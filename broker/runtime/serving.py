@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from broker.flow.offsets import LostOwnership
 from broker.flow.router import TOPIC
-from broker.observability.measures import TURN
+from broker.observability.measures import TROUBLES, TURN
 from broker.runtime import turns
 from broker.runtime.hosting import Hosted
 from broker.runtime.membership import PartitionMembership
@@ -29,8 +29,10 @@ from broker.runtime.turns import Trouble, Turn
 from broker.setup import preflight
 from broker.setup.roles import Role, log_rights
 from broker.setup.wiring import Home
+from broker.store import migrate
 from broker.store.wake_signal import DECLARED, PLANNED, declared_in, planned_for
 from schemas.errors import Unavailable
+from schemas.messages import table
 from schemas.names import PartyId
 
 IDLE_MS: Final = (25, 1000)
@@ -39,6 +41,8 @@ ORDER_SECONDS: Final = 0.2
 """From one checkpoint to the next, when there is always more to order."""
 KEEP_SECONDS: Final = 1
 """From one look at what is due because time passed to the next."""
+REVISION_SECONDS: Final = 5
+"""From one look at the version of the database to the next: so long an old process goes on after a migration."""
 TROUBLE_MS: Final = (500, 5_000)
 """The wait after a step that met trouble, likewise; up to half of it less by chance, so that not all come at once."""
 
@@ -60,6 +64,9 @@ class Loop:
     rounds: Rounds | None = None
     """Of many administrations, each of which waits by itself when it is in trouble."""
 
+
+ANOTHERS: Final = "other"
+"""In the place of a code that is not ours: a connector of somebody else's may give any."""
 
 Heard = Callable[[Role, Turn], None]
 """Gets each turn that moved something, and each trouble once for as long as it lasts."""
@@ -150,7 +157,14 @@ class Serving:
         await self._last()
 
     async def _until_stopped(self) -> None:
-        await self._stop.wait()
+        """Looks meanwhile whether the database is still of this version, and this home's. Raises Refused `store.*` when
+        somebody has brought it to another one, or moved it: what this process would write there is not to be read.
+        """
+        while not self.stopping:
+            await self._paced(REVISION_SECONDS)
+            if not self.stopping:
+                with suppress(Unavailable):
+                    await migrate.check(self._home.store)
 
     async def _last(self) -> None:
         """What others would have to wait for, or find undone."""
@@ -200,7 +214,9 @@ class Serving:
                 await asyncio.wait_for(self._stop.wait(), seconds)
 
     def _tell(self, loop: Loop, done: Turn) -> None:
-        """A trouble that lasts is told once."""
+        """A trouble that lasts is told once, and counted each time."""
+        for one in done.troubles:
+            TROUBLES.labels(loop.role.value, one.code if one.code in table() else ANOTHERS).inc()
         news = {(one.party, one.code) for one in done.troubles} - {(one.party, one.code) for one in loop.trouble}
         loop.trouble = tuple(done.troubles)
         if done.moved or news:

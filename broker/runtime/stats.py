@@ -17,6 +17,8 @@ from broker.flow.deliveries import ACTIVE
 from broker.flow.router import TOPIC
 from broker.ledger.sequencer import size_of
 from broker.maintenance.expiring import Expiring, expiring
+from broker.maintenance.last import LastBackup, LastCheck, last_backup, last_check
+from broker.runtime.disks import Usage, disks
 from broker.runtime.membership import living
 from broker.setup.wiring import Home
 from broker.store.access_tables import webhooks
@@ -81,6 +83,12 @@ class Stats:
     clock_ahead: int = 0
     """How far this process's clock is ahead of the last instant that the database knows; below 0: behind."""
     clock_believed: bool = True
+    check: LastCheck | None = None
+    """The last `unefois fsck` on this machine."""
+    backup: LastBackup | None = None
+    """The last `unefois backup` on this machine."""
+    disks: Mapping[str, Usage] = field(default_factory=dict)
+    """Of this machine, by the setting that names a folder on it."""
     expiring: tuple[Expiring, ...] = ()
     """Keys and tokens that end soon, and nothing outlasts."""
 
@@ -119,6 +127,9 @@ async def take(home: Home) -> Stats:
             unknown_keys=unknown,
             clock_ahead=standing.ahead_ms,
             clock_believed=standing.believed,
+            check=last_check(home.settings.endings_folder),
+            backup=last_backup(home.settings.endings_folder),
+            disks=disks(home.settings),
             expiring=tuple(soon),
         )
 

@@ -4,13 +4,15 @@ Refuses: what `broker.directory` refuses; a right that runs already.
 Keeps: one call is one transaction; what it answers was read after that one was committed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from broker.directory.parties import Enrolment
 from broker.directory.publication import Published
 from broker.directory.reading import Party, PartyKind
+from broker.flow import backlog
+from broker.flow.backlog import Backlog
 from broker.setup.wiring import Home
 from schemas.directory import Directory
 from schemas.errors import Refused
@@ -54,6 +56,15 @@ async def enrol(
     return await one(home, party)
 
 
+async def edit(home: Home, party: PartyId, changes: Mapping[str, str]) -> Registered:
+    """Other words for name, address, contact or retention of a party. Raises Refused: `directory.unknown-party`,
+    `registrar.text`, `registrar.no-change`.
+    """
+    async with home.store.begin() as tx:
+        await home.registrar.change_party(tx, party, changes, home.clock())
+    return await one(home, party)
+
+
 async def every(home: Home) -> list[Registered]:
     """Every party, in the order of registration."""
     async with home.store.read() as tx:
@@ -67,6 +78,22 @@ async def one(home: Home, party: PartyId) -> Registered:
     async with home.store.read() as tx:
         directory = await home.lookup.directory(tx)
         return Registered(await home.lookup.party(tx, party), directory, home.parties.held())
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """An administration for which something waits, or that has given something up."""
+
+    party: Party
+    backlog: Backlog
+
+
+async def behind(home: Home) -> list[Waiting]:
+    """Who has something waiting: who has waited longest first, then who has dead letters alone."""
+    async with home.store.read() as tx:
+        found = [Waiting(one, await backlog.of(tx, one.id)) for one in await home.lookup.parties(tx)]
+    late = [one for one in found if one.backlog.oldest_at is not None or one.backlog.dead_letters]
+    return sorted(late, key=lambda one: (one.backlog.oldest_at is None, one.backlog.oldest_at or 0))
 
 
 async def directory(home: Home) -> Published:

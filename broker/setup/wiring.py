@@ -103,6 +103,9 @@ class Home:
         self.endings = endings
         self.catalogue = events or catalogue.builtin()
         self._marks = marks
+        # Read now: a process goes on under the name that the ledger had when it began, and signs nothing under another.
+        self._origin = origins.pinned_origin(keys) or settings.ledger_origin
+        self._first_origin = origins.first_origin(keys)
         store.journal = endings
 
     def inbox(self, party: PartyId) -> HostedInbox:
@@ -181,8 +184,8 @@ class Home:
             openings=self.openings,
             macs=self.macs,
             said=self._said,
-            origin=origins.pinned_origin(self.keys) or self.settings.ledger_origin,
-            first_origin=origins.first_origin(self.keys),
+            origin=self._origin,
+            first_origin=self._first_origin,
             key=Pair.ledger(self.keys),
             window_ms=self._window_ms,
             clock=self.clock,

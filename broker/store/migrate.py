@@ -8,6 +8,7 @@ Keeps: an upgrade happens whole or not at all, and once when two processes try; 
 import asyncio
 import sys
 import tempfile
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -94,6 +95,7 @@ async def check(store: Store, *, carried: bool = True) -> None:
     raise Refused("store.not-migrated", found=found or "-", needed=head())
 
 
+@cache
 def head() -> str:
     """The revision that this code needs."""
     newest = ScriptDirectory(str(_SCRIPTS)).get_current_head()

@@ -35,6 +35,10 @@ WELL: Final[Series] = {
     'unefois_webhooks{status="disabled"}': "0x{}",
     'unefois_webhook_attempts_total{outcome="heard"}': "0+5x{}",
     'unefois_webhook_attempts_total{outcome="failed"}': "0+1x{}",
+    "unefois_fsck_findings": "0x{}",
+    'unefois_fsck_age_seconds{instance="a"}': "80000x{}",
+    "unefois_backup_age_seconds": "80000x{}",
+    'unefois_disk_free_ratio{folder="home"}': "0.5x{}",
 }
 """A value each minute, in Prometheus' own notation; {}: until the trial ends."""
 
@@ -64,6 +68,9 @@ TROUBLE: Final[Mapping[str, tuple[Series, int]]] = {
     "UnefoisInletBehind": ({"unefois_inlet_lag_records": "7x60"}, 30),
     "UnefoisWebhookGivenUp": ({'unefois_webhooks{status="disabled"}': "0x1440 1x60"}, 1450),
     "UnefoisWebhooksFail": ({'unefois_webhook_attempts_total{outcome="failed"}': "0+9x200"}, 130),
+    "UnefoisFsck": ({'unefois_fsck_age_seconds{instance="a"}': "180000x60"}, 6),
+    "UnefoisBackupOld": ({"unefois_backup_age_seconds": "180000x60"}, 6),
+    "UnefoisDisk": ({'unefois_disk_free_ratio{folder="home"}': "0.09x60"}, 6),
 }
 """What is different when an alert must fire, and after how many minutes it does."""
 

@@ -83,8 +83,9 @@ async def _notes(tx: Transaction, log: VerifierKey, version: int) -> AsyncIterat
 
 
 def _parties(parties: Sequence[reading.Party], entries: Sequence[Facts]) -> Iterator[Finding]:
-    """Name, sector (which decides pseudonyms) and all: as they were when the party was registered."""
-    told = {entry.recipient: entry.detail for entry in entries if entry.kind is FactKind.PARTY_ADDED}
+    """Name, sector (which decides pseudonyms) and all: as they were when the party was registered, or changed last."""
+    registered = {FactKind.PARTY_ADDED, FactKind.PARTY_CHANGED}
+    told = {entry.recipient: entry.detail for entry in entries if entry.kind in registered}
     for party in parties:
         if told.pop(party.id, None) != row_digest("parties", party_row(party)):
             yield Finding("parties.edited", f"parties/{party.id}", "the row is not what the ledger says was registered")

@@ -14,6 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from broker.observability.measures import HTTP_PROBLEMS
 from broker.observability.observe import logger
 from broker.web.common.problems import problem
 from schemas.errors import MOST, Corrupt, Fault, Refused, Unavailable, together
@@ -89,6 +90,7 @@ def status_of(fault: Fault) -> int:
 def answer(fault: Fault, request: Request) -> Response:
     """The fault as problem details."""
     status = status_of(fault)
+    HTTP_PROBLEMS.labels(fault.code).inc()
     response = problem(fault, status, request)
     if status == 401:
         told = "" if fault.code == "api.no-credential" else ' error="invalid_token"'

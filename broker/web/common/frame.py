@@ -13,6 +13,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from broker.observability.measures import HTTP_ANSWERS
 from broker.observability.observe import bound, logger
 from broker.observability.tracing import CURRENT, HEADER, TraceId
 from broker.ports import Entropy
@@ -129,6 +130,7 @@ class _Reply:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.started = True
+            HTTP_ANSWERS.labels(str(message["status"])).inc()
             headers = MutableHeaders(scope=message)
             for name, value in ALWAYS.items():
                 headers.setdefault(name, value)

@@ -204,6 +204,7 @@ def _gauges(figures: Stats) -> Iterator[Metric]:
         if soon:
             ends.add_metric([what.value], min(soon) / 1000)
     yield ends
+    yield from _of_this_machine(figures)
     if figures.unknown_keys is not None:
         told = "Epoch keys that the database does not know; where there are some to look at."
         yield GaugeMetricFamily("unefois_unknown_keys", told, figures.unknown_keys)
@@ -228,6 +229,21 @@ def _gauges(figures: Stats) -> Iterator[Metric]:
         ("unefois_clock_believed", "1 when this process's clock is near that instant.", int(figures.clock_believed)),
     ):
         yield GaugeMetricFamily(name, told, figure)
+
+
+def _of_this_machine(figures: Stats) -> Iterator[Metric]:
+    """Where `fsck` and `backup` run, there it is known when they did; elsewhere nothing is told."""
+    if figures.check is not None:
+        age, found = (figures.at - figures.check.at) / 1000, sum(figures.check.findings.values())
+        yield GaugeMetricFamily("unefois_fsck_age_seconds", "Since the last check by fsck on this machine.", age)
+        yield GaugeMetricFamily("unefois_fsck_findings", "What that check found.", found)
+    if figures.backup is not None:
+        age = (figures.at - figures.backup.at) / 1000
+        yield GaugeMetricFamily("unefois_backup_age_seconds", "Since the last backup on this machine.", age)
+    free = GaugeMetricFamily("unefois_disk_free_ratio", "Of the disk that a folder is on.", labels=["folder"])
+    for folder, usage in figures.disks.items():
+        free.add_metric([folder], usage.free / max(1, usage.total))
+    yield free
 
 
 def _counters(tally: Tally) -> Iterator[Metric]:

@@ -44,6 +44,7 @@ PUBLIC = {
     "subscription_ended",
     "epoch_destroyed",
     "party_added",
+    "party_changed",
     "right_granted",
     "right_ended",
     "policy_set",

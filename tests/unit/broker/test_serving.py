@@ -18,6 +18,7 @@ from broker.runtime.serving import Serving
 from broker.runtime.turns import Turn
 from broker.setup import preflight
 from broker.setup.roles import Role
+from broker.store import migrate
 from broker.store.wake_signal import DECLARED, declared_in
 from schemas import topics
 from schemas.errors import Corrupt, Refused, Unavailable
@@ -37,6 +38,7 @@ async def _well(_: object) -> None:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     announce(monkeypatch)
     monkeypatch.setattr(preflight, "check", _well)  # the world's tables are made without a revision
+    monkeypatch.setattr(migrate, "check", _well)
     monkeypatch.setattr(servings, "TROUBLE_MS", (1, 1))
     monkeypatch.setattr(servings, "IDLE_MS", (1, 1))
 
@@ -451,3 +453,26 @@ async def test_who_is_in_trouble_is_not_hurried_by_what_comes_in(
     running.stop.set()
     await asyncio.wait_for(serving, 20)
     assert [True] == asked
+
+
+@pytest.mark.parametrize("code", ["store.newer-version", "store.moved"])
+@pytest.mark.parametrize("role", [Role.API, Role.ROUTER])
+async def test_a_process_whose_database_went_on_without_it_stops(
+    here: World, monkeypatch: pytest.MonkeyPatch, role: Role, code: str
+) -> None:
+    answers = iter([Unavailable("store.unavailable"), None, Refused(code)])
+
+    async def check(_: object) -> None:
+        fault = next(answers)
+        if fault is not None:
+            raise fault
+
+    monkeypatch.setattr(migrate, "check", check)
+    monkeypatch.setattr(servings, "REVISION_SECONDS", 0)
+    running = Running(here, role)
+
+    with pytest.raises(Refused) as refused:
+        await running.run(lambda _: False)
+
+    assert code == refused.value.code
+    assert running.serving.stopping

@@ -170,7 +170,10 @@ class TestTheSymbols:
             "key_added key_revoked subscription_approved subscription_ended epoch_destroyed viewed replayed "
             "party_added right_granted right_ended policy_set"
         )
-        later = "ledger_opened carried migrated erased disclosed operator_added operator_changed operator_ended acted"
+        later = (
+            "ledger_opened carried migrated erased disclosed operator_added operator_changed operator_ended acted "
+            "party_changed"
+        )
         written = tuple(f"{first} {later}".split())
 
         assert written == KINDS

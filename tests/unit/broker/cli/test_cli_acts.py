@@ -36,7 +36,7 @@ LOOKS: Final = {
     ),
     *("clock show", "keys unknown list"),
     *("completion", "type show", "webhook attempts", "webhook list", "topics list", "topics plan", "witness list"),
-    *("backup", "doctor", "endings show", "ledger show", "receipt directory"),
+    *("party behind", "backup", "doctor", "endings show", "ledger show", "receipt directory"),
     *("operator acts", "operator list", "operator whoami", "approvals"),
 }
 """They change nothing; the look at a citizen's file is an act."""
@@ -86,6 +86,7 @@ WITHOUT: Final = {*APART, *UNCHANGED, *FOLLOWS}
 """Acts without an entry of their own."""
 
 ACTS: Final = {
+    "party edit": {"party_changed"},
     "party add": {"party_added", "key_added", "policy_set", "right_granted"},
     "party add-key": {"key_added"},
     "party allow": {"right_granted"},

@@ -8,7 +8,7 @@ import pytest
 
 from connectors import key_files
 from tests.program import Program, grant_and_declare
-from tests.world import CAF, MOVED, PORTAL
+from tests.world import CAF, MOVED, PORTAL, RENNES
 
 NEW = "urn:fr:siret:21440109300015"
 WORDS = ("--sector", "commune", "--address", "1 rue X", "--contact", "c@x.example", "--retention", "2 ans")
@@ -253,3 +253,37 @@ class TestPolicy:
     )
     def test_what_cannot_be_demanded_is_refused(self, unefois: Program, words: tuple[str, str], code: str) -> None:
         assert code == unefois.error("party", "policy", *words, code=3)["code"]
+
+
+def test_who_is_behind_is_named_with_its_contact_however_it_is_served(
+    unefois: Program, elise: Path, move: Path
+) -> None:
+    assert {"behind": []} == unefois.told("party", "behind")
+    assert "Nothing waits.\n" == unefois.run("party", "behind").stdout
+    grant_and_declare(unefois, elise, move, "subject")
+    unefois.told("run", "--once")
+
+    (late,) = unefois.told("party", "behind")["behind"]
+
+    assert (RENNES, 1, 0, 0) == (late["party"], late["waiting"], late["handed_out"], late["dead_letters"])
+    assert late["contact"]
+    assert late["oldest_at"]
+    assert RENNES in unefois.run("party", "behind").stdout
+
+
+class TestEdit:
+    def test_what_was_said_is_changed_and_the_rest_stays(self, unefois: Program) -> None:
+        before = by_id(unefois)[CAF]
+
+        told = unefois.told("party", "edit", CAF, "--contact", "accueil@caf.example", "--address", "2 rue Y")
+
+        assert before | {"contact": "accueil@caf.example", "address": "2 rue Y"} == told == by_id(unefois)[CAF]
+        assert unefois.told("fsck")["clean"]
+
+    def test_what_is_so_already_or_nobody_said_is_refused_and_a_stranger_is_unknown(self, unefois: Program) -> None:
+        name = str(by_id(unefois)[CAF]["name"])
+
+        assert "registrar.no-change" == unefois.error("party", "edit", CAF, "--name", name, code=3)["code"]
+        assert "registrar.text" == unefois.error("party", "edit", CAF, "--name", " ", code=3)["code"]
+        assert "directory.unknown-party" == unefois.error("party", "edit", NEW, "--name", "X", code=3)["code"]
+        assert 2 == unefois.run("party", "edit", CAF).exit_code
