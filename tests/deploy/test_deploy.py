@@ -69,6 +69,16 @@ def test_no_process_sees_the_folder_of_another_roles_keys(role: Role) -> None:
     assert {"/tmp", *hidden} == set(SERVICES[role.value]["tmpfs"])
 
 
+@pytest.mark.parametrize("role", [role for role in Role if role is not Role.ALL])
+def test_no_unit_sees_the_folder_of_another_roles_keys(role: Role) -> None:
+    told = (DEPLOY / f"systemd/unefois@{role.value}.service.d/keys.conf").read_text()
+    hidden = {f"-/var/lib/unefois-keys/{kind.value}" for kind in KeyKind if kind not in secrets_of(role)}
+
+    assert "[Service]" in told.splitlines()
+    assert hidden == set(re.findall(r"^InaccessiblePaths=(\S+)$", told, re.MULTILINE))
+    assert 'keys_folder = "/var/lib/unefois-keys"' in (ROOT / "docs/install.md").read_text()
+
+
 def test_the_proxy_sends_to_the_gate_what_the_gate_answers_and_nothing_else() -> None:
     text = (DEPLOY / "nginx/unefois.conf").read_text()
     rules = re.findall(r"location (= )?(/v1\S+) \{ proxy_pass http://unefois_gate; \}", text)
@@ -143,6 +153,7 @@ def test_systemd_understands_the_unit(tmp_path: Path) -> None:
         pytest.skip("systemd-analyze is not there")
     unit = (DEPLOY / "systemd/unefois@.service").read_text()
     (tmp_path / "unefois@.service").write_text(unit.replace("/opt/unefois/bin/unefois", "/bin/true"))
+    shutil.copytree(DEPLOY / "systemd/unefois@router.service.d", tmp_path / "unefois@router.service.d")
     verify = ["systemd-analyze", "verify", "--man=no", str(tmp_path / "unefois@router.service")]
 
     told = subprocess.run(verify, capture_output=True, text=True, check=False)
