@@ -20,6 +20,7 @@ from sqlalchemy import Row, Select, Table, select
 
 from broker.shapes import Json, time_of, uuid_of
 from broker.store import access_tables as access
+from broker.store import operator_tables as people
 from broker.store import tables as store
 from consent.tables import grant_versions
 from schemas.names import Instant
@@ -134,6 +135,11 @@ LINES: Final[Mapping[str, Lines]] = {
     "topic-users": Lines(
         access.topic_users, _spread(text="party principal", number="receives declares", instant="since ended_at")
     ),
+    "operators": Lines(
+        people.operators,
+        _spread(text="id roles issuer subject", hex="public", number="version", instant="added_at changed_at ended_at"),
+    ),
+    "acts": Lines(people.operator_acts, _spread(hex="leaf signature", text="act", instant="at")),
     "directory-notes": Lines(store.directory_notes, _spread(number="version", hex="digest", text="note", instant="at")),
     "gate-epochs": Lines(store.gate_epochs, _spread(hex="kid", instant="opened_at closed_at destroyed_at")),
     "first-ledger": Lines(store.first_ledger, _spread(number="position", hex="entry")),
@@ -263,6 +269,7 @@ LEFT: Final[Mapping[str, str]] = {
     "api_tokens": "secrets' digests, good at this broker alone",
     "kept_answers": "answers of the last day, to be given again",
     "paused_subscriptions": "a state of the moment",
+    "approval_requests": "what was asked for and approved stands in acts.jsonl once it was done",
     "webhook_attempts": "a protocol of calls",
     "webhook_notices": "letters that are to be sent",
     "cosignatures": "the witnesses' own; those of the newest checkpoint are in ledger/checkpoint",

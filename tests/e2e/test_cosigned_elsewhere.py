@@ -105,7 +105,7 @@ async def test_a_witness_elsewhere_is_killed_comes_back_and_refuses_a_fork(tmp_p
 async def forked(here: World, size: int) -> None:
     """Another tree of the same size, signed with the ledger's own key."""
     other = Checkpoint(here.home.ledger.verifier_key.name, size, merkle.leaf_hash(b"another past"))
-    note = checkpoint.sign(other, here.home.ledger._key).encode().decode()
+    note = checkpoint.sign(other, here.home.ledger._key.private).encode().decode()
     async with here.home.store.begin() as tx:
         await tx.execute(update(ledger_checkpoints).where(ledger_checkpoints.c.size == size).values(note=note))
         await tx.execute(delete(cosignatures))

@@ -167,7 +167,7 @@ async def test_a_log_that_forked_is_refused_and_hears_it(here: World, tmp_path: 
     async with here.home.store.begin() as tx:
         row = (await tx.execute(select(ledger_checkpoints).where(ledger_checkpoints.c.size == size))).one()
         other = Checkpoint(here.home.ledger.verifier_key.name, size, merkle.leaf_hash(b"another past"))
-        note = checkpoint.sign(other, here.home.ledger._key).encode().decode()
+        note = checkpoint.sign(other, here.home.ledger._key.private).encode().decode()
         await tx.execute(update(ledger_checkpoints).where(ledger_checkpoints.c.size == size).values(note=note))
         await tx.execute(delete(cosignatures))
     try:
