@@ -12,9 +12,8 @@ Refuses: to acknowledge what is not flushed, and to hand an unverified value to 
 Keeps: one delivery's failure changes nothing for another; what is neither applied nor rejected comes again.
 """
 
-import asyncio
 from collections import abc
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -90,20 +89,6 @@ class _Ended(Exception):
         self.outcome = outcome
 
 
-async def run_once(
-    inbox: Inbox,
-    agency: Agency,
-    mapping: Mapping,
-    connector: Connector,
-    *,
-    clock: Clock,
-    limit: int,
-    backoff: Backoff,
-) -> RunReport:
-    """`run_routes` for an agency that takes one event type."""
-    return await run_routes(inbox, agency, (Route(mapping, connector),), clock=clock, limit=limit, backoff=backoff)
-
-
 async def run_routes(
     inbox: Inbox, agency: Agency, routes: Sequence[Route], *, clock: Clock, limit: int, backoff: Backoff
 ) -> RunReport:
@@ -118,30 +103,6 @@ async def run_routes(
         await _bring(released, agency, by_type, clock, work)
     await _flush(work)
     return await _acknowledge(inbox, pulled, work, backoff)
-
-
-async def run(
-    once: Callable[[], Awaitable[RunReport]],
-    stop: asyncio.Event,
-    idle: Callable[[int], Awaitable[None]],
-    backoff: Backoff,
-    idle_ms: int = 1_000,
-) -> None:
-    """Call `once` until `stop` is set; after an empty pull or while the mailbox is away, `idle` waits milliseconds.
-
-    `idle` is the caller's: it sleeps, or returns early when it hears that something is ready.
-    """
-    failures = 0
-    while not stop.is_set():
-        try:
-            report = await once()
-        except Unavailable:
-            await idle(backoff.delay_ms(failures))
-            failures += 1
-            continue
-        failures = 0
-        if report.pulled == 0:
-            await idle(idle_ms)
 
 
 async def _opened(inbox: Inbox, agency: Agency, pulled: Pulled, work: _Round) -> list[ReleasedDelivery]:

@@ -10,7 +10,6 @@ from typing import Any
 
 from sqlalchemy import select, update
 
-from broker.keys.memory import MemoryKeys
 from broker.keys.pair import Pair
 from broker.ports import KeyKind, KeyStore
 from broker.setup.wiring import Home
@@ -23,6 +22,7 @@ from broker.store.tables import declarations, ledger_checkpoints, ledger_entries
 from consent.tables import metadata
 from schemas.entry import Entry
 from schemas.signing import PrivateKey
+from tests.memory import MemoryKeys
 
 SEED = bytes(range(32))
 MACS = macs.RowMacs(bytes(32))

@@ -17,10 +17,8 @@ from sqlalchemy import make_url, select
 from broker.consents.consents import GrantRequest, Recorded
 from broker.directory.parties import Enrolment
 from broker.directory.reading import Party, PartyKind
-from broker.endings.memory import MemoryEndings
 from broker.flow.arrived import Accepted
 from broker.flow.hosted import HostedInbox
-from broker.keys.memory import MemoryKeys
 from broker.people import identity
 from broker.ports import KeyKind
 from broker.settings.choices import Settings, load
@@ -49,6 +47,7 @@ from schemas.names import (
     SubjectRef,
 )
 from schemas.signing import Algorithm, PrivateKey
+from tests.memory import MemoryEndings, MemoryKeys
 
 PORTAL = PartyId("urn:unefois:portal")
 CAF = PartyId("urn:unefois:caf")

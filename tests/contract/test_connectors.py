@@ -24,7 +24,7 @@ from connectors.file import FileConnector
 from connectors.mapping import load
 from connectors.rehearsal import Rehearsal
 from connectors.retry import Backoff
-from connectors.runner import run_once
+from connectors.runner import Route, run_routes
 from connectors.table import TableConnector
 from schemas.catalogue import builtin
 from schemas.delivery import VerifiedDelivery
@@ -223,8 +223,13 @@ class Behaviour(ABC):
         ids = [rehearsal.declare(MOVED, record_of(name), {"subject", "email"}) for name in ("Aubin", "Brocely")]
         for _ in range(2):
             async with self.opened(tmp_path) as connector:
-                report = await run_once(
-                    rehearsal, rehearsal.agency, MAPPING, connector, clock=lambda: NOW, limit=9, backoff=Backoff(bytes)
+                report = await run_routes(
+                    rehearsal,
+                    rehearsal.agency,
+                    (Route(MAPPING, connector),),
+                    clock=lambda: NOW,
+                    limit=9,
+                    backoff=Backoff(bytes),
                 )
         assert (0, tuple(ids), ["Aubin", "Brocely"]) == (report.pulled, rehearsal.applied(), self.rows(tmp_path))
 
@@ -237,8 +242,13 @@ class Behaviour(ABC):
             reference = await connector.write(delivery, MAPPING.row_of(delivery))
             await connector.flush()
         async with self.opened(tmp_path) as connector:
-            await run_once(
-                rehearsal, rehearsal.agency, MAPPING, connector, clock=lambda: NOW, limit=9, backoff=Backoff(bytes)
+            await run_routes(
+                rehearsal,
+                rehearsal.agency,
+                (Route(MAPPING, connector),),
+                clock=lambda: NOW,
+                limit=9,
+                backoff=Backoff(bytes),
             )
         assert ({delivery.delivery_id: Applied(reference)}, ["Aubin"]) == (rehearsal.outcomes, self.rows(tmp_path))
 

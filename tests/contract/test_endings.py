@@ -17,11 +17,10 @@ import pytest_asyncio
 
 from broker.ended import ENDING_BYTES, FOREVER, Ending, Endings, Mark, key_of
 from broker.endings.file import JOURNAL, MARK, SPENT, FileEndings
-from broker.endings.memory import MemoryEndings
 from broker.endings.sql import SqlEndings
-from broker.keys.memory import MemoryKeys
 from schemas.errors import Corrupt, Fault, Refused, Unavailable
 from schemas.names import Instant
+from tests.memory import MemoryEndings, MemoryKeys
 
 pytestmark = pytest.mark.asyncio
 

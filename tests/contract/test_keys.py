@@ -8,9 +8,9 @@ import pytest
 
 from broker.keys import lock
 from broker.keys.file import FileKeys
-from broker.keys.memory import MemoryKeys
 from broker.ports import SECRET_BYTES, KeyKind, KeyStore
 from schemas.errors import Fault
+from tests.memory import MemoryKeys
 
 SECRET = b"\x00CANARY secret\xff"
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from broker.endings.memory import MemoryEndings
 from broker.flow.arrived import Accepted
 from broker.setup.opening import open_log
 from broker.setup.wiring import Home
@@ -20,6 +19,7 @@ from tests.insider.estate import file_of
 from tests.insider.hand import Hand
 from tests.insider.open import IDENTITY, VALUE
 from tests.insider.watch import Watch
+from tests.memory import MemoryEndings
 from tests.world import BANK, CAF, CPAM, FAMILY, HEALTH, MOVED, PORTAL, RENNES, TOWN, VOICE, World
 
 pytestmark = pytest.mark.asyncio

@@ -11,7 +11,6 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy import insert
 
-from broker.keys.memory import MemoryKeys
 from broker.ledger.openings import Openings
 from broker.ledger.said import Said
 from broker.ledger.sequencer import Ledger, newest_checkpoint
@@ -23,6 +22,7 @@ from schemas.entry import Opening
 from schemas.facts import FactKind, Facts
 from schemas.names import Instant, PartyId
 from schemas.signing import Algorithm, PrivateKey
+from tests.memory import MemoryKeys
 from tests.served import served
 from tests.signed import MACS, ours, pair_of
 from tests.witnesses import unwitnessed

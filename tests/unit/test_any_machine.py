@@ -46,7 +46,6 @@ READERS = {
         *("connectors/driving.py", "connectors/source_serve.py", "connectors/testing.py"),
     ],
     "which program this is, and what it runs on": ["broker/observability/build.py"],
-    "names that no other has": ["broker/endings/memory.py"],
     "a key that nobody else is to have, of what is compared with itself alone": ["broker/maintenance/checks/aside.py"],
     "a default that a test replaces": [
         *("broker/flow/behind.py", "broker/web/agencies/waiting.py", "connectors/blocking.py", "broker/cli/watch.py"),

@@ -10,7 +10,6 @@ from sqlalchemy import Table, delete, insert, select, update
 
 from broker.access.credentials import Scope
 from broker.ended import FOREVER, LEDGER, Ended, Ending, Mark
-from broker.endings.memory import MemoryEndings
 from broker.ledger.highwater import compared
 from broker.ledger.sequencer import Ledger
 from broker.maintenance.completing import COMPLETED
@@ -37,6 +36,7 @@ from schemas.facts import FactKind
 from schemas.names import Instant, Reason
 from schemas.signing import Algorithm, PrivateKey
 from tests.clients import Client
+from tests.memory import MemoryEndings
 from tests.world import BANK, CAF, CPAM, DAY, FAMILY, HEALTH, MOVED, PORTAL, RENNES, VOICE, World, world
 
 pytestmark = pytest.mark.asyncio

@@ -22,11 +22,9 @@ from broker.access.idempotency import Answer, Claim
 from broker.access.operators import Account, row_of
 from broker.access.roles import Role
 from broker.ended import Ending, Mark
-from broker.endings.memory import MemoryEndings
 from broker.flow.declared import known
 from broker.flow.deliveries import load, record
 from broker.flow.router import TOPIC
-from broker.keys.memory import MemoryKeys
 from broker.maintenance.checks import sizes
 from broker.maintenance.checks.finding import Finding
 from broker.ports import KeyKind
@@ -56,6 +54,7 @@ from schemas.release import LockedDelivery, SealedField, bitmap
 from schemas.signing import Algorithm, PrivateKey
 from tests.clients import Client
 from tests.endpoints import Endpoints, send, status
+from tests.memory import MemoryEndings, MemoryKeys
 from tests.signed import ours, resign
 from tests.witnesses import witnessed
 from tests.world import (

@@ -8,13 +8,13 @@ from hashlib import sha256
 
 import pytest
 
-from broker.keys.memory import MemoryKeys
 from broker.people.identity import OPAQUE, REFERENCE, Identity, make_secrets
 from broker.people.pivot import PivotIdentity, canonical
 from broker.ports import KeyKind
 from broker.setup.roles import check_secrets
 from schemas.errors import Corrupt, Fault, Refused
 from schemas.names import Instant, PartyId, SubjectRef
+from tests.memory import MemoryKeys
 
 PERSON = PivotIdentity("Lévêque", ("Zoë",), "1962-08-24", "female", "44109", "99100")
 TOWN, FUND = PartyId("urn:fr:siret:21440109300015"), PartyId("urn:unefois:caf-44")

@@ -3,9 +3,9 @@
 import pytest
 
 from broker.keys.keyring import Epochs, Keyring
-from broker.keys.memory import MemoryKeys
 from broker.ports import KeyKind
 from schemas.errors import Unavailable
+from tests.memory import MemoryKeys
 
 KEYS = {epoch: bytes([epoch]) * 32 for epoch in range(1, 6)}
 

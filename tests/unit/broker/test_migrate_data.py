@@ -11,8 +11,6 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, MetaData, Table, insert, make_url, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from broker.endings.memory import MemoryEndings
-from broker.keys.memory import MemoryKeys
 from broker.ports import KeyKind, KeyStore
 from broker.setup.opening import open_log
 from broker.setup.wiring import Home
@@ -21,6 +19,7 @@ from broker.store.dialects import dialect_of
 from broker.store.engine import Store
 from connectors.contract import Rejected
 from schemas.names import Reason
+from tests.memory import MemoryEndings, MemoryKeys
 from tests.signed import sign_rows
 from tests.world import CAF, CPAM, ELISE, FAMILY, HEALTH, MOVED, VOICE, YANN, World, settings, world
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from broker.keys.memory import MemoryKeys
 from broker.ledger.openings import NOBODY, PERIOD_MS, Openings, period_of
 from broker.ports import KeyKind
 from schemas.entry import Entry, Opening
 from schemas.errors import Corrupt, Refused
 from schemas.facts import FactKind, Facts
 from schemas.names import Instant, LeafHash, PartyId, Reason, SubjectRef
+from tests.memory import MemoryKeys
 
 ELISE, YANN = SubjectRef(b"e" * 32), SubjectRef(b"y" * 32)
 AT = Instant(1_795_521_493_000)

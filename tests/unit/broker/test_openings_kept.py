@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete, select, update
 
-from broker.keys.memory import MemoryKeys
 from broker.ledger.openings import PERIOD_MS, Openings, period_of
 from broker.ports import KeyKind
 from broker.store.tables import ledger_openings
 from schemas.errors import Corrupt, Refused
 from schemas.facts import FactKind
 from schemas.names import Instant, LeafHash
+from tests.memory import MemoryKeys
 from tests.world import YANN, World, world
 
 pytestmark = pytest.mark.asyncio

@@ -1,6 +1,5 @@
 """The runner: every delivery to its own end, and none in the way of another."""
 
-import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -12,7 +11,7 @@ from connectors.contract import Applied, Outcome, Pulled, Reject, Rejected, Retr
 from connectors.mapping import load
 from connectors.rehearsal import BROKER, Rehearsal
 from connectors.retry import Backoff
-from connectors.runner import ASKED_AGAIN, Route, RunReport, run, run_once, run_routes
+from connectors.runner import ASKED_AGAIN, Route, RunReport, run_routes
 from schemas.delivery import VerifiedDelivery
 from schemas.directory import Directory
 from schemas.errors import Corrupt, Refused, Unavailable
@@ -77,11 +76,10 @@ class World:
         return self.inbox.declare(MOVED, record, fields, **over)
 
     async def run(self, inbox: Any = None, limit: int = 10) -> RunReport:
-        return await run_once(
+        return await run_routes(
             inbox or self.inbox,
             self.agency,
-            MAPPING,
-            self.system,
+            (Route(MAPPING, self.system),),
             clock=self.clock,
             limit=limit,
             backoff=Backoff(lambda size: b"\xff" * size, base_ms=1_000),
@@ -248,9 +246,8 @@ async def test_a_delivery_found_as_written_is_applied_even_if_the_mapping_would_
         b"name: t\nversion: 2\nevent_type: fr.unefois.address.changed.v1\ndirection: out\nfields: {A: record.email}"
     )
     backoff = Backoff(bytes)
-    report = await run_once(
-        world.inbox, world.agency, stricter, world.system, clock=world.clock, limit=9, backoff=backoff
-    )
+    routes = (Route(stricter, world.system),)
+    report = await run_routes(world.inbox, world.agency, routes, clock=world.clock, limit=9, backoff=backoff)
     assert ((one,), ()) == (report.applied, report.rejected)
 
 
@@ -437,28 +434,6 @@ async def test_a_mailbox_that_is_away_is_the_callers_matter(world: World) -> Non
 
     with pytest.raises(Unavailable):
         await world.run(Away())
-
-
-@pytest.mark.asyncio
-async def test_the_loop_idles_after_an_empty_pull_and_backs_off_while_the_mailbox_is_away() -> None:
-    ends: list[Any] = [RunReport(pulled=1), RunReport(), Unavailable("a"), Unavailable("a"), RunReport(), None]
-    waits: list[int] = []
-    stop = asyncio.Event()
-
-    async def once() -> RunReport:
-        end = ends.pop(0)
-        if end is None:
-            stop.set()
-            return RunReport(pulled=1)
-        if isinstance(end, Exception):
-            raise end
-        return end
-
-    async def idle(milliseconds: int) -> None:
-        waits.append(milliseconds)
-
-    await run(once, stop, idle, Backoff(lambda size: b"\xff" * size, base_ms=1_000), idle_ms=7)
-    assert [7, 999, 1_999, 7] == waits
 
 
 def test_a_report_holds_no_value() -> None:

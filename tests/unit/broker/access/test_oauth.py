@@ -13,7 +13,6 @@ from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
 from broker.access.credentials import Credential, Scope
 from broker.access.oauth import OAuth
-from broker.keys.memory import MemoryKeys
 from broker.keys.pair import Pair
 from broker.ports import KeyKind
 from broker.store.rows.seals import signer_of
@@ -21,6 +20,7 @@ from schemas.errors import Refused
 from schemas.facts import FactKind
 from schemas.names import Kid
 from tests.clients import Client
+from tests.memory import MemoryKeys
 from tests.world import CAF, CPAM, World
 
 pytestmark = pytest.mark.asyncio

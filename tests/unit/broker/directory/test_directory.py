@@ -13,9 +13,7 @@ from sqlalchemy import Table, delete, insert, select, update
 from broker.directory import reading
 from broker.directory.reading import Party, PartyKind
 from broker.directory.registrar import OVERLAP_MS, Registrar
-from broker.endings.memory import MemoryEndings
 from broker.flow.subscribing import Subscribing, subscription_digest
-from broker.keys.memory import MemoryKeys
 from broker.ledger.openings import Openings
 from broker.ledger.recorder import Recorder
 from broker.ledger.said import Said
@@ -29,6 +27,7 @@ from schemas.facts import FactKind, Facts
 from schemas.hpke import SealingKey, Suite
 from schemas.names import EventType, Instant, Kid, PartyId, Purpose
 from schemas.signing import Algorithm, PrivateKey
+from tests.memory import MemoryEndings, MemoryKeys
 from tests.signed import MACS, resign_in, signer
 
 pytestmark = pytest.mark.asyncio

@@ -9,7 +9,6 @@ import pytest
 from sqlalchemy import insert, select, update
 
 from broker.access.credentials import Scope
-from broker.keys.memory import MemoryKeys
 from broker.ports import KeyKind
 from broker.setup.opening import open_log
 from broker.setup.wiring import Home
@@ -25,6 +24,7 @@ from schemas.hpke import SealingKey, Suite
 from schemas.names import Instant
 from schemas.signing import Algorithm, PrivateKey
 from tests.clients import Client
+from tests.memory import MemoryKeys
 from tests.signed import sign_rows
 from tests.world import BANK, CAF, CPAM, DAY, FAMILY, MOVED, PORTAL, World, settings, world
 

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from broker.keys.memory import MemoryKeys
 from broker.ports import KeyKind, KeyStore
 from broker.store.rows import macs
 from broker.store.rows.adopting import NOTHING, adopt_macs
 from broker.store.rows.macs import COLUMNS, RowMacs
 from broker.store.tables import declarations, ledger_entries, submissions
 from schemas.errors import Refused
+from tests.memory import MemoryKeys
 from tests.world import CAF, FAMILY, MOVED, World, world
 
 SECRET = bytes(range(32))

@@ -11,7 +11,6 @@ import pytest_asyncio
 from fastapi import FastAPI
 from sqlalchemy import insert
 
-from broker.keys.memory import MemoryKeys
 from broker.ledger.openings import Openings
 from broker.ledger.said import Said
 from broker.ledger.sequencer import Ledger
@@ -23,6 +22,7 @@ from broker.web.public import transparency
 from schemas import merkle
 from schemas.names import Instant
 from schemas.signing import Algorithm, PrivateKey
+from tests.memory import MemoryKeys
 from tests.sealed import sealed
 from tests.signed import MACS, ours, pair_of
 from tests.witnesses import unwitnessed

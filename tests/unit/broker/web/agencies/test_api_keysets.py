@@ -17,12 +17,12 @@ from broker.access import keysets
 from broker.access.credentials import Scope
 from broker.access.jwks import key_set
 from broker.access.keysets import APART_MS, BYTES, FRESH_MS, SETS, STALE_MS, KeySet
-from broker.endings.memory import MemoryEndings
 from broker.web.agencies.tokens import ASSERTION, FORM
 from schemas.errors import Refused, Unavailable
 from schemas.facts import FactKind
 from schemas.names import PartyId
 from tests.clients import Client
+from tests.memory import MemoryEndings
 from tests.speaking import Talk, listening
 from tests.unit.broker.web.agencies.calls import Served
 from tests.world import CAF, CPAM

@@ -1,22 +1,50 @@
-"""A journal that forgets when the process ends: for tests and for trying things out.
+"""A key store and a journal of endings that forget when the process ends.
 
-Refuses: nothing that the port does not refuse.
-Keeps: the same promises as the others, except durability and other processes (`tests/contract/test_endings.py`).
+Keep: the same promises as the real ones, except durability and other processes (`tests/contract`).
 """
 
 from collections.abc import Mapping, Sequence
-from uuid import uuid4
+from itertools import count
+from typing import Final
 
 from broker.ended import Ended, Ending, Endings, Mark, decode_mark, kept
-from schemas.errors import Unavailable
+from broker.ports import KeyKind, KeyStore
+from schemas.errors import Refused, Unavailable
 from schemas.names import Instant
+
+_JOURNALS: Final = count(1)
+"""Each has a name that no other has."""
+
+
+class MemoryKeys(KeyStore):
+    """Secrets in a dictionary."""
+
+    def __init__(self) -> None:
+        self._secrets: dict[tuple[KeyKind, str], bytes] = {}
+
+    def _read(self, kind: KeyKind, name: str) -> bytes:
+        secret = self._secrets.get((kind, name))
+        if secret is None:
+            raise Refused("keys.missing", kind=kind.value)
+        return secret
+
+    def _names(self, kind: KeyKind) -> tuple[str, ...]:
+        return tuple(name for held, name in self._secrets if held is kind)
+
+    def _write(self, kind: KeyKind, name: str, secret: bytes) -> None:
+        if (kind, name) in self._secrets:
+            raise Refused("keys.exists", kind=kind.value)
+        self._secrets[kind, name] = secret
+
+    def _destroy(self, kind: KeyKind, name: str) -> None:
+        self._secrets.pop((kind, name), None)
 
 
 class MemoryEndings(Endings):
     """Records in a list."""
 
     def __init__(self) -> None:
-        self.journal = uuid4().hex
+        self.journal = f"{next(_JOURNALS):032x}"
         self._records: list[tuple[int, Ending]] = []
         self._ended = Ended()
         self._marked: Mark | None = None
