@@ -111,7 +111,7 @@ _VERSIONS: Final = ("version", "grant_version", "epoch", "status", "port", "line
 KEYS: Final[Mapping[str, Callable[[object], Json]]] = {
     **dict.fromkeys((*_COUNTS, *_VERSIONS), _number),
     **dict.fromkeys(("party", "source", "recipient"), _only(PartyId)),
-    **dict.fromkeys(("state", "reason", "kind", "stage"), _member),
+    **dict.fromkeys(("state", "reason", "kind", "stage", "role"), _member),
     "event_type": _only(EventType),
     "purpose": _only(Purpose),
     "schema": _only(SchemaId),

@@ -21,6 +21,7 @@ from typing import Any, Final
 from broker.flow.offsets import LostOwnership
 from broker.flow.router import TOPIC
 from broker.observability.measures import TROUBLES, TURN
+from broker.observability.observe import logger
 from broker.runtime import turns
 from broker.runtime.hosting import Hosted
 from broker.runtime.membership import PartitionMembership
@@ -140,6 +141,7 @@ class Serving:
                     await preflight.check_name(self._home)
                 await preflight.check_log(self._home, log_rights(self.role))
                 self._seen.set()
+                logger().info("role.begun", role=self.role)
             except Unavailable as fault:
                 done.troubles.append(turns.trouble(None, fault))
             self._tell(loop, done)
@@ -218,6 +220,13 @@ class Serving:
         for one in done.troubles:
             TROUBLES.labels(loop.role.value, one.code if one.code in table() else ANOTHERS).inc()
         news = {(one.party, one.code) for one in done.troubles} - {(one.party, one.code) for one in loop.trouble}
+        for party, code in sorted(news, key=str):
+            if party is None:
+                logger().warning("role.trouble", role=loop.role, code=code)
+            else:
+                logger().warning("role.trouble", role=loop.role, code=code, party=party)
+        if loop.trouble and not done.troubles:
+            logger().info("role.well-again", role=loop.role)
         loop.trouble = tuple(done.troubles)
         if done.moved or news:
             self._heard(loop.role, done)

@@ -1,15 +1,19 @@
 """Serving: each role does its part, waits for what is away, ends what it has begun, and stops for a contradiction."""
 
 import asyncio
+import json
+import sys
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from broker.flow.offsets import LostOwnership
 from broker.flow.router import Router
 from broker.log.sql import SqlLog
+from broker.observability import observe
 from broker.runtime import serving as servings
 from broker.runtime import turns
 from broker.runtime.hosting import Hosted
@@ -476,3 +480,34 @@ async def test_a_process_whose_database_went_on_without_it_stops(
 
     assert code == refused.value.code
     assert running.serving.stopping
+
+
+async def test_a_trouble_and_its_end_stand_in_the_log_once_each(
+    here: World,
+    agencies: tuple[Hosted, ...],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    request: pytest.FixtureRequest,
+) -> None:
+    ends = iter([Unavailable("store.away", error="closed"), Unavailable("store.away", error="closed"), None])
+    well = asyncio.Event()
+
+    async def step(*_: object) -> None:
+        fault = next(ends, None)
+        if fault is not None:
+            raise fault
+        well.set()
+
+    observe.configure("info", here.clock, sys.stderr)
+    request.addfinalizer(structlog.reset_defaults)
+    monkeypatch.setattr(turns, "deliver", step)
+    running = Running(here, Role.CONNECTORS, agencies[:1])
+    serving = asyncio.create_task(running.run(lambda _: False))
+    await asyncio.wait_for(well.wait(), 20)
+    running.stop.set()
+    await asyncio.wait_for(serving, 20)
+    told = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+
+    said = [one for one in told if one["event"].startswith("role.")]
+    assert ["role.begun", "role.trouble", "role.well-again"] == [one["event"] for one in said]
+    assert ("connectors", "store.away", agencies[0].party) == tuple(said[1][name] for name in ("role", "code", "party"))
