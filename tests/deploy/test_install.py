@@ -21,7 +21,7 @@ from tests.services.processes import free_port
 from tests.services.wheels import ROOT, built, plain
 
 PAGE = DOCS / "install.md"
-UNITS = {path.name: path.read_text() for path in sorted((ROOT / "deploy/systemd").iterdir())}
+UNITS = {path.name: path.read_text() for path in sorted((ROOT / "deploy/systemd").iterdir()) if path.is_file()}
 SERVICES = sorted(name for name in UNITS if name.endswith(".service"))
 SERVED = "127.0.0.1:8470"
 HASHED = "pip install --quiet --require-hashes -r "

@@ -213,6 +213,7 @@ def test_an_act_leaves_the_entries_that_the_table_names(unefois: Program, elise:
     act("webhook end", hook["id"])
     act("topics allow", NEW, "--principal", "archive", "--receives")
     act("topics end", NEW)
+    act("party edit", NEW, "--contact", "archives@x.example")
     act("epoch rotate", "gate")
     act("export", tmp_path / "export")
     assert 0 == unefois.run("fsck").exit_code
