@@ -2,7 +2,8 @@
 
 Refuses: nothing; whoever asks gets the newest.
 Keeps: every document that anybody was shown under a signature is a link of one chain, in every process: a broker that
-shows two readers two directories cannot bring them together again. A version that nobody asked for has no link.
+shows two readers two directories cannot bring them together again. A version that nobody asked for has no link, but
+where the ledger is a process of its own: it signs each, for those that answer have no key.
 Source: `schemas/directory_note.py`; docs/adr/0025-the-directory-is-a-chain.md.
 """
 
@@ -21,6 +22,7 @@ from broker.ports import Clock
 from broker.store.engine import Store, Transaction
 from broker.store.tables import directory_notes
 from schemas.directory_note import FIRST, digest_of, text_of
+from schemas.errors import Unavailable
 
 MOST: Final = 200
 """Notes in one answer."""
@@ -44,11 +46,16 @@ class Publication:
         self._clock = clock
 
     async def newest(self) -> Published:
-        """The directory of now with its note, which is made where it changed since anybody asked."""
+        """The directory of now with its note, which is made where it changed since anybody asked.
+
+        Raises Unavailable `directory.not-signed-yet` in a process without the key, until one that has it has signed.
+        """
         async with self._store.read() as tx:
             found = await self._found(tx)
         if found is not None:
             return found
+        if not self._ledger.attests:
+            raise Unavailable("directory.not-signed-yet")
         async with self._store.begin() as tx:
             await tx.lock_exclusive([LOCK])  # nobody changes it meanwhile, and another who asks finds this note
             return await self._found(tx) or await self._sign(tx)

@@ -43,9 +43,14 @@ class Pair:
     @cached_property
     def public(self) -> bytes:
         """32 bytes. Raises as `private`, of the half that is read."""
-        if self._keys.gives(self._kind, self._name):
+        if self.signs:
             return self.private.public
         return self._keys.read(KeyKind.HOME, self._published)
+
+    @property
+    def signs(self) -> bool:
+        """Whether the role of this process has the private key."""
+        return self._keys.gives(self._kind, self._name)
 
     def verifier(self, name: str) -> VerifierKey:
         """What checks notes that this key signs under a name."""

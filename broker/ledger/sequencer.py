@@ -97,6 +97,11 @@ class Ledger:
         """What anyone needs to check what `attest` signs: the name stays when another ledger follows."""
         return self._key.verifier(self._first)
 
+    @property
+    def attests(self) -> bool:
+        """Whether the role of this process has the key that `attest` signs with."""
+        return self._key.signs
+
     def attest(self, text: str) -> Note:
         """A note of another kind with the ledger's signature, under its first name.
 

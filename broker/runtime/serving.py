@@ -263,6 +263,7 @@ class Serving:
             Role.LEDGER: [
                 Loop(Role.LEDGER, None, partial(turns.sequence, self._home), pace=ORDER_SECONDS),
                 *([Loop(Role.LEDGER, None, partial(turns.cosign, self._home))] if witnessed else []),
+                *([Loop(role, None, partial(turns.publish, self._home), pace=KEEP_SECONDS)] * (role is Role.LEDGER)),
             ],
             Role.UPKEEP: [Loop(Role.UPKEEP, None, partial(turns.keep, self._home), pace=KEEP_SECONDS)],
             Role.CONNECTORS: [

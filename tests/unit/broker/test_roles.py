@@ -156,7 +156,15 @@ async def test_a_declaration_goes_its_way_through_processes_each_of_which_has_on
         accepted = await portal.asks("POST", "/v1/declarations", envelope, **kind)
         assert 202 == accepted.status_code, accepted.text
         await portal.told("GET", accepted.headers["location"])
-        await Caller(client, recipient).told("GET", "/v1/directory")
+        caf = Caller(client, recipient)
+        await caf.told("GET", "/v1/directory")
+        assert (503, "directory.not-signed-yet") == await caf.problem("GET", "/v1/directory:signed")
+        await turns.publish(town.process(Role.LEDGER), turns.Turn())
+        await caf.told("GET", "/v1/directory:signed")
+        for path in ("directory/notes", "directory/jwks", "schemas", "subscriptions", "webhooks"):
+            await caf.told("GET", f"/v1/{path}")
+        kid_of = {"algorithm": "ed25519", "public": "A" * 43}
+        assert "keys.not-of-role" not in await caf.problem("POST", "/v1/keys:challenge", kid_of)
         hook = {"url": "https://caf.example/hook"}
         assert 201 == (await Caller(client, recipient).asks("POST", "/v1/webhooks", hook)).status_code
     other = await here.home.desk.envelope(PORTAL, MOVED, here.moved())
@@ -170,6 +178,10 @@ async def test_a_declaration_goes_its_way_through_processes_each_of_which_has_on
         ends = {"acknowledgements": [{"delivery": taken["id"], "outcome": "applied"}]}
         assert [True] == [one["ok"] for one in (await caf.told("POST", "/v1/deliveries:ack", ends))["results"]]
         await caf.told("GET", "/v1/status")
+        await caf.told("GET", "/v1/dead-letters")
+        await caf.told("POST", "/v1/deliveries:replay", {"since": "2026-01-01T00:00:00Z"})
+        receipt = await caf.asks("GET", f"/v1/deliveries/{taken['id']}/receipt")
+        assert (409, True) == (receipt.status_code, "ledger.not-sequenced-yet" in receipt.text)
     for one in hosted:
         await run_hosted(town.process(Role.CONNECTORS), one)
         await tell_hosted(town.process(Role.NOTIFY), one)
