@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from broker.ports import KeyKind, KeyStore
 from broker.runtime import turns
 from broker.runtime.hosting import run_hosted, tell_hosted
 from broker.runtime.serving import Serving
+from broker.setup.opening import open_keys
 from broker.setup.roles import Role, check_secrets, hand_out, secrets_of
 from broker.setup.wiring import Home
 from broker.store import migrate
@@ -23,7 +24,7 @@ from schemas.errors import Refused
 from schemas.facts import FactKind
 from tests.two_agencies import count, two_agencies
 from tests.unit.broker.web.agencies.calls import Caller
-from tests.world import CAF, DAY, ELISE, FAMILY, MOVED, PORTAL, RENNES, TOWN, World
+from tests.world import CAF, DAY, ELISE, FAMILY, MOVED, PORTAL, RENNES, TOWN, Entropy, World, settings
 
 OF_EVERYBODY = {"home", "rows-public", "endings", "rows/mac", "opening", "salts"}
 """Whose home it is, public halves, what has ended; and what it takes to write a row and an entry that count."""
@@ -235,3 +236,13 @@ def test_what_is_no_secret_of_the_role_is_refused_and_never_looks_as_if_it_were_
             act()
         assert ("keys.not-of-role", "router") == (refused.value.code, refused.value.details["role"])
     assert (name,) == town.here.home.keys.names(KeyKind.GATE)
+
+
+@pytest.mark.parametrize("role", Role)
+def test_a_process_opens_the_folders_of_its_role_and_the_others_need_not_be_there(tmp_path: Path, role: Role) -> None:
+    chosen = settings(tmp_path)
+
+    with closing(open_keys(chosen, Entropy(), role)):
+        there = {path.name for path in chosen.keys_folder.iterdir() if path.is_dir()}
+
+    assert {kind.value for kind in secrets_of(role)} == there - {"in-use"}  # who has the store open says so there
