@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import structlog
+from sqlalchemy import select
 
 from broker.flow.offsets import LostOwnership
 from broker.flow.router import Router
@@ -23,6 +24,7 @@ from broker.runtime.turns import Turn
 from broker.setup import preflight
 from broker.setup.roles import Role
 from broker.store import migrate
+from broker.store.tables import directory_notes
 from broker.store.wake_signal import DECLARED, declared_in
 from schemas import topics
 from schemas.errors import Corrupt, Refused, Unavailable
@@ -511,3 +513,22 @@ async def test_a_trouble_and_its_end_stand_in_the_log_once_each(
     said = [one for one in told if one["event"].startswith("role.")]
     assert ["role.begun", "role.trouble", "role.well-again"] == [one["event"] for one in said]
     assert ("connectors", "store.away", agencies[0].party) == tuple(said[1][name] for name in ("role", "code", "party"))
+
+
+async def test_the_ledgers_own_process_signs_the_directory_for_those_that_have_no_key(here: World) -> None:
+    async def noted() -> bool:
+        async with here.home.store.read() as tx:
+            return (await tx.execute(select(directory_notes))).first() is not None
+
+    async def until_noted() -> None:
+        while not await noted():
+            await asyncio.sleep(0)
+
+    assert not await noted()
+    running = Running(here, Role.LEDGER)
+    serving = asyncio.create_task(running.run(lambda _: False))
+
+    await asyncio.wait_for(until_noted(), 20)
+
+    running.stop.set()
+    await asyncio.wait_for(serving, 20)
