@@ -22,6 +22,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -173,11 +174,12 @@ class Reader:
                 assert real == self.known.setdefault(named, real), f"{place}: {named} was {self.known[named]} before"
 
     def environment(self) -> dict[str, str]:
-        """What a reader's shell has: the home that the page names, and no language but the C one."""
+        """What a reader's shell has: the program, the home that the page names, and no language but the C one."""
         kept = {name: told for name, told in os.environ.items() if not name.startswith(("UNEFOIS_", "LC_", "XDG_"))}
         return kept | {
             "HOME": str(self.folder),
             "LANG": "C",
+            "PATH": f"{sysconfig.get_path('scripts')}{os.pathsep}{os.environ['PATH']}",
             "UNEFOIS_HOME": str(self.folder / "unefois"),
             **self.exported,
         }
