@@ -22,8 +22,9 @@ from unefois_agency.connectors import registry
 from unefois_agency.connectors.contract import Agency, Ground
 from unefois_agency.connectors.mapping import load
 from unefois_agency.connectors.retry import Backoff
-from unefois_agency.connectors.runner import Route, RunReport, run, run_routes
+from unefois_agency.connectors.runner import Route, RunReport, run_routes
 from unefois_agency.connectors.sdk import Client, PartyId, Pin, builtin, sealing_key
+from unefois_agency.schemas.errors import Unavailable
 from unefois_agency.schemas.hpke import SealingKey, Suite
 from unefois_agency.schemas.names import Instant
 
@@ -94,7 +95,14 @@ async def receive(here: Place, *, once: bool) -> None:
             while report.pulled:
                 report = await receiver.round()
             return
-        await run(lambda: receiver.round(20), asyncio.Event(), lambda ms: asyncio.sleep(ms / 1000), BACKOFF)
+        failures = 0
+        while True:
+            try:
+                await receiver.round(20)
+                failures = 0
+            except Unavailable:
+                await asyncio.sleep(BACKOFF.delay_ms(failures) / 1000)
+                failures += 1
 
 
 def main() -> None:
