@@ -207,22 +207,26 @@ class KafkaInbox:
         return locked
 
     async def _released(self, wanted: Sequence[DeliveryId]) -> Pulled:
-        """Their keys. The gate refuses all where one has ended meanwhile, and says which: that record is done."""
+        """Their keys. The gate refuses all where one has ended meanwhile, and says which: that record is done.
+
+        While the gate answers, another reader may get their partitions: what was asked for is still delivered here, and
+        there as well, once more.
+        """
         ids = list(wanted)
+        held = {delivery: self._lying[delivery].locked for delivery in ids}
         while ids:
             try:
-                return self._from_topic(await self._inbox.release(ids))
+                pulled = await self._inbox.release(ids)
             except Refused as fault:
                 number = _which(fault)
                 if number is None or number >= len(ids):
                     raise  # a fault that somebody must see
                 self._done([ids.pop(number)])
+                continue
+            # The bytes that were read, under the keys that came: what does not open so, the runner asks for again.
+            locked = tuple(held[one.delivery_id] for one in pulled.locked)
+            return Pulled(locked, pulled.key_release, pulled.withheld, pulled.attempts)
         return Pulled((), b"")
-
-    def _from_topic(self, pulled: Pulled) -> Pulled:
-        """The bytes that were read, under the keys that came: what does not open so, the runner asks for again."""
-        locked = tuple(self._lying[one.delivery_id].locked for one in pulled.locked)
-        return Pulled(locked, pulled.key_release, pulled.withheld, pulled.attempts)
 
     def _done(self, ended: Iterable[DeliveryId]) -> None:
         for delivery in ended:

@@ -1,6 +1,6 @@
 """The inbox on a topic: an offset is committed when every record before it has come to its end, and not sooner."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -72,15 +72,17 @@ async def here(tmp_path: Path) -> AsyncIterator[World]:
 
 @dataclass
 class Broker:
-    """The keys' and the ends' side; may be away."""
+    """The keys' and the ends' side; may be away. `meanwhile`: happens while it answers with keys."""
 
     inbox: HostedInbox
     away: bool = False
+    meanwhile: Callable[[], None] = lambda: None
     asked: list[int] = field(default_factory=list)
 
     async def release(self, ids: Sequence[DeliveryId]) -> Pulled:
         self._check()
         self.asked.append(len(ids))
+        self.meanwhile()
         return await self.inbox.release(ids)
 
     async def acknowledge_all(self, ended: Mapping[DeliveryId, Outcome]) -> Mapping[DeliveryId, Refused]:
@@ -108,6 +110,19 @@ async def two(here: World, topic: Topic) -> list[DeliveryId]:
     for record in await here.home.log.read(topics.deliveries(CAF), 0, 0, 100):
         topic.put(record)
     return [DeliveryId.parse(dict(one.headers)["ce_id"].decode()) for one in topic.records]
+
+
+async def test_what_was_asked_for_is_delivered_though_another_reader_gets_its_partition_meanwhile(here: World) -> None:
+    topic = Topic()
+    both = await two(here, topic)
+    inbox, broker = opened(here, topic)
+    broker.meanwhile = lambda: inbox.leave([PLACE])
+
+    pulled = await inbox.pull(10)
+
+    assert both == [one.delivery_id for one in await here.open(CAF, pulled)]
+    assert {} == await inbox.acknowledge_all(dict.fromkeys(both, Applied(None)))
+    assert [] == topic.committed  # which is the other reader's to do
 
 
 async def test_what_is_read_opens_and_is_committed_when_it_is_acknowledged(here: World) -> None:
