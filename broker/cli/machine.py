@@ -156,13 +156,13 @@ def check(
     from broker.runtime.hosting import FOLDER, load
     from broker.settings.check import check_all
     from broker.setup.preflight import look, look_log
-    from broker.setup.roles import Role, log_rights
+    from broker.setup.roles import ProcessRole, log_rights
     from schemas.errors import Refused
 
     found = check_all(os.environ, home=chosen().home)
     if not any(one.serious for one in found):
         found += asyncio.run(look(settings()))
-        found += asyncio.run(look_log(settings(), needed=log_rights(Role(role))))
+        found += asyncio.run(look_log(settings(), needed=log_rights(ProcessRole(role))))
     problems = [
         {"key": one.key, "serious": one.serious, **shapes.coded(one.fault, one.fault.pointer, chosen().language)}
         for one in found

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from broker.runtime.serving import Serving
     from broker.runtime.turns import Turn
     from broker.settings.choices import Settings
-    from broker.setup.roles import Role
+    from broker.setup.roles import ProcessRole
     from broker.setup.wiring import Home
 
 T = TypeVar("T")
@@ -54,17 +54,17 @@ def serve(
     Example: unefois serve --role router --listen 127.0.0.1:8471
     """
     from broker.settings.check import is_placeholder, others_rely
-    from broker.setup.roles import Role
+    from broker.setup.roles import ProcessRole
 
     here = settings(listen=listen)
     if not here.keys_folder.is_dir():
         raise Refused("cli.no-home", file=str(here.home))
     if is_placeholder(here.ledger_origin) and others_rely(here):
         raise Refused("home.placeholder-origin", "/ledger_origin", found=here.ledger_origin)
-    asyncio.run(_serve(here, Role(role)))
+    asyncio.run(_serve(here, ProcessRole(role)))
 
 
-async def _serve(here: "Settings", role: "Role") -> None:
+async def _serve(here: "Settings", role: "ProcessRole") -> None:
     from broker.observability import observe, spans
     from broker.runtime.hosting import FOLDER, load
     from broker.runtime.serving import Serving
@@ -150,7 +150,7 @@ def run_in_order(work: Coroutine[Any, Any, T]) -> T:
         sys.exit(128 + told[0] if told else Exit.UNEXPECTED)
 
 
-def _greet(role: "Role", address: str | None) -> None:
+def _greet(role: "ProcessRole", address: str | None) -> None:
     if chosen().json:
         print(json.dumps({"serving": role.value, "listen": address}), flush=True)
     else:
@@ -158,7 +158,7 @@ def _greet(role: "Role", address: str | None) -> None:
         sys.stdout.flush()
 
 
-def _tell(role: "Role", done: "Turn") -> None:
+def _tell(role: "ProcessRole", done: "Turn") -> None:
     """A turn is done whether or not somebody can read of it."""
     from broker.observability import observe
 

@@ -12,7 +12,7 @@ and the ledger is ordered once more. How many processes there are of a role chan
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -28,7 +28,7 @@ from broker.runtime.membership import PartitionMembership
 from broker.runtime.rounds import Rounds, Step
 from broker.runtime.turns import Trouble, Turn
 from broker.setup import preflight
-from broker.setup.roles import Role, log_rights
+from broker.setup.roles import ProcessRole, log_rights
 from broker.setup.wiring import Home
 from broker.store import migrate
 from broker.store.wake_signal import DECLARED, PLANNED, declared_in, planned_for
@@ -52,7 +52,7 @@ TROUBLE_MS: Final = (500, 5_000)
 class Loop:
     """One thing that is done again and again. `trouble` is what its last step met, for whoever asks how we are."""
 
-    role: Role
+    role: ProcessRole
     party: PartyId | None
     step: Callable[[Turn], Coroutine[Any, Any, None]]
     bells: Callable[[], Collection[str]] = frozenset
@@ -69,7 +69,7 @@ class Loop:
 ANOTHERS: Final = "other"
 """In the place of a code that is not ours: a connector of somebody else's may give any."""
 
-Heard = Callable[[Role, Turn], None]
+Heard = Callable[[ProcessRole, Turn], None]
 """Gets each turn that moved something, and each trouble once for as long as it lasts."""
 
 
@@ -79,7 +79,7 @@ class Serving:
     def __init__(
         self,
         home: Home,
-        role: Role,
+        role: ProcessRole,
         agencies: Sequence[Hosted],
         stop: asyncio.Event,
         heard: Heard,
@@ -171,14 +171,14 @@ class Serving:
     async def _last(self) -> None:
         """What others would have to wait for, or find undone."""
         done = Turn()
-        if self.role in {Role.ALL, Role.ROUTER}:
+        if self.role in {ProcessRole.ALL, ProcessRole.ROUTER}:
             await turns.attempt(done, None, self._members.leave())
-        if self.role in {Role.ALL, Role.NOTIFY}:
+        if self.role in {ProcessRole.ALL, ProcessRole.NOTIFY}:
             await turns.attempt(done, None, turns.finish_webhooks(self._home, done))
-        if self.role in {Role.ALL, Role.LEDGER}:
+        if self.role in {ProcessRole.ALL, ProcessRole.LEDGER}:
             await turns.attempt(done, None, turns.sequence_unfinished(self._home, done))
         if done.moved:
-            self._heard(Role.LEDGER, done)
+            self._heard(ProcessRole.LEDGER, done)
 
     async def _awaken(self) -> None:
         """Nobody sleeps through the end."""
@@ -256,39 +256,29 @@ class Serving:
 
     # ── the steps ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _made(self, role: Role, agencies: Sequence[Hosted]) -> list[Loop]:
-        witnessed, mails = bool(self._home.settings.witnesses), self._home.settings.mail_server is not None
-        made = {
-            Role.ROUTER: [Loop(Role.ROUTER, None, self._route, lambda: self._declared)],
-            Role.LEDGER: [
-                Loop(Role.LEDGER, None, partial(turns.sequence, self._home), pace=ORDER_SECONDS),
-                *([Loop(Role.LEDGER, None, partial(turns.cosign, self._home))] if witnessed else []),
-                *([Loop(role, None, partial(turns.publish, self._home), pace=KEEP_SECONDS)] * (role is Role.LEDGER)),
-            ],
-            Role.UPKEEP: [Loop(Role.UPKEEP, None, partial(turns.keep, self._home), pace=KEEP_SECONDS)],
-            Role.CONNECTORS: [
-                Loop(Role.CONNECTORS, one.party, partial(self._deliver, one), _always(planned_for(one.party)))
-                for one in agencies
-            ],
-            Role.NOTIFY: [
-                Loop(
-                    Role.NOTIFY,
-                    None,
-                    partial(turns.tell_webhooks, self._home, stopping=lambda: self.stopping),
-                    _always(PLANNED),
-                ),
-                *([Loop(Role.NOTIFY, None, partial(turns.mail, self._home))] if mails else []),
-                *(
-                    Loop(Role.NOTIFY, one.party, partial(turns.tell, self._home, one), _always(planned_for(one.party)))
-                    for one in agencies
-                    if one.notify is not None
-                ),
-            ],
-            Role.RELAY: [self._for_each(Role.RELAY, self._home.relay.relay, self._relay, _always(PLANNED))],
-            Role.INTAKE: [self._for_each(Role.INTAKE, self._home.inlet.take, self._take)],
-        }
-        wanted: Mapping[Role, list[Loop]] = made if role is Role.ALL else {role: made.get(role, [])}
-        return [loop for loops in wanted.values() for loop in loops]
+    def _made(self, role: ProcessRole, agencies: Sequence[Hosted]) -> list[Loop]:
+        home = self._home
+        webhooks = partial(turns.tell_webhooks, home, stopping=lambda: self.stopping)
+        made = [
+            Loop(ProcessRole.ROUTER, None, self._route, lambda: self._declared),
+            Loop(ProcessRole.LEDGER, None, partial(turns.sequence, home), pace=ORDER_SECONDS),
+            Loop(ProcessRole.UPKEEP, None, partial(turns.keep, home), pace=KEEP_SECONDS),
+            Loop(ProcessRole.NOTIFY, None, webhooks, _always(PLANNED)),
+            self._for_each(ProcessRole.RELAY, home.relay.relay, self._relay, _always(PLANNED)),
+            self._for_each(ProcessRole.INTAKE, home.inlet.take, self._take),
+        ]
+        if home.settings.witnesses:
+            made.append(Loop(ProcessRole.LEDGER, None, partial(turns.cosign, home)))
+        if role is ProcessRole.LEDGER:
+            made.append(Loop(role, None, partial(turns.publish, home), pace=KEEP_SECONDS))
+        if home.settings.mail_server is not None:
+            made.append(Loop(ProcessRole.NOTIFY, None, partial(turns.mail, home)))
+        for one in agencies:
+            planned = _always(planned_for(one.party))
+            made.append(Loop(ProcessRole.CONNECTORS, one.party, partial(self._deliver, one), planned))
+            if one.notify is not None:
+                made.append(Loop(ProcessRole.NOTIFY, one.party, partial(turns.tell, home, one), planned))
+        return [loop for loop in made if role in {ProcessRole.ALL, loop.role}]
 
     async def _route(self, done: Turn) -> None:
         """A batch of each partition of our share; one that is in trouble does not keep the others waiting."""
@@ -313,7 +303,7 @@ class Serving:
 
     def _for_each(
         self,
-        role: Role,
+        role: ProcessRole,
         step: Step,
         turn: Callable[[Rounds, Turn], Coroutine[Any, Any, None]],
         bells: Callable[[], Collection[str]] = frozenset,

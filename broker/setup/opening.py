@@ -27,7 +27,7 @@ from broker.people import identity as identities
 from broker.ports import Clock, Entropy, KeyStore, Log
 from broker.settings.choices import Settings
 from broker.setup import belonging, parts
-from broker.setup.roles import Role, check_secrets, secrets_of
+from broker.setup.roles import ProcessRole, check_secrets, secrets_of
 from broker.setup.wiring import Home
 from broker.store.engine import Store
 from broker.store.rows import macs as row_macs
@@ -86,7 +86,7 @@ async def open_unchecked(
     clock: Clock = system_clock,
     entropy: Entropy = secrets.token_bytes,
     events: Catalogue | None = None,
-    role: Role = Role.ALL,
+    role: ProcessRole = ProcessRole.ALL,
 ) -> AsyncIterator[Home]:
     """The machine before anybody has looked whether its database is there and ours: whoever opens it so does that.
     `role`: what the process is for; it gets no other secrets than those of this role.
@@ -95,7 +95,7 @@ async def open_unchecked(
     """
     with closing(open_keys(settings, entropy, role)) as folder:
         allowed = secrets_of(role)
-        keys = folder if role is Role.ALL else RestrictedKeys(folder, role.value, allowed)
+        keys = folder if role is ProcessRole.ALL else RestrictedKeys(folder, role.value, allowed)
         async with (
             Store.open(settings.database_url, parts.waits(settings)) as store,
             open_log(settings, store, clock) as log,
@@ -103,12 +103,12 @@ async def open_unchecked(
         ):
             adapters: dict[str, Any] = {"store": store, "log": log, "keys": keys, "endings": endings}
             marks = None
-            if role is Role.ALL:  # nobody else checks everything
+            if role is ProcessRole.ALL:  # nobody else checks everything
                 marks = FileMarks(settings.endings_folder / "fsck", identities.marks_secret(keys), entropy)
             yield Home(settings, **adapters, clock=clock, entropy=entropy, events=events, marks=marks)
 
 
-def open_keys(settings: Settings, entropy: Entropy, role: Role = Role.ALL) -> FileKeys:
+def open_keys(settings: Settings, entropy: Entropy, role: ProcessRole = ProcessRole.ALL) -> FileKeys:
     """The key store of the settings, with the folders of a role; the caller closes it. Raises as `FileKeys.open`."""
     return FileKeys.open(settings.keys_folder, entropy, settings.secret_passphrase(), tuple(secrets_of(role)))
 

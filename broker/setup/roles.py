@@ -28,7 +28,7 @@ from broker.ports import KeyKind, KeyStore
 from broker.store.rows import macs, seals
 
 
-class Role(Enum):
+class ProcessRole(Enum):
     """What a process is for."""
 
     ALL = "all"
@@ -46,14 +46,14 @@ class Role(Enum):
 EVERYTHING_OF_THE_LOG: Final = frozenset({"read", "write", "describe"})
 
 _LOG: Final = {
-    Role.ALL: EVERYTHING_OF_THE_LOG,
-    Role.ROUTER: frozenset({"read", "describe"}),
-    Role.API: frozenset({"write", "describe"}),
-    Role.INTAKE: frozenset({"write", "describe"}),
+    ProcessRole.ALL: EVERYTHING_OF_THE_LOG,
+    ProcessRole.ROUTER: frozenset({"read", "describe"}),
+    ProcessRole.API: frozenset({"write", "describe"}),
+    ProcessRole.INTAKE: frozenset({"write", "describe"}),
 }
 
 
-def log_rights(role: Role) -> frozenset[str]:
+def log_rights(role: ProcessRole) -> frozenset[str]:
     """What a role does with the log: `read`, `write`; every one of them looks how long it is (`describe`)."""
     return _LOG.get(role, frozenset({"describe"}))
 
@@ -79,22 +79,22 @@ _RELEASES: Final[Allowed] = {
 
 _SIGNS_ROWS: Final[Allowed] = {KeyKind.ROWS: frozenset({macs.NAME, seals.NAME})}
 
-_MORE: Final[Mapping[Role, tuple[Allowed, ...]]] = {
-    Role.ROUTER: ({KeyKind.CONSENT_EPOCH: ALL},),
-    Role.LEDGER: ({KeyKind.LEDGER: ALL},),
-    Role.UPKEEP: (_SIGNS_ROWS, {KeyKind.GATE: ALL, KeyKind.CONSENT_EPOCH: ALL}),
-    Role.GATE: (_RELEASES,),
-    Role.CONNECTORS: (_RELEASES, {KeyKind.SEALING: ALL}),
-    Role.NOTIFY: ({KeyKind.IDENTITY: frozenset({identity.WEBHOOKS})},),
-    Role.RELAY: (),
-    Role.INTAKE: ({KeyKind.SIGNING: ALL, KeyKind.IDENTITY: frozenset({identity.OPAQUE})},),
-    Role.API: (_SIGNS_ROWS, {KeyKind.SIGNING: ALL, KeyKind.IDENTITY: ALL}),
+_MORE: Final[Mapping[ProcessRole, tuple[Allowed, ...]]] = {
+    ProcessRole.ROUTER: ({KeyKind.CONSENT_EPOCH: ALL},),
+    ProcessRole.LEDGER: ({KeyKind.LEDGER: ALL},),
+    ProcessRole.UPKEEP: (_SIGNS_ROWS, {KeyKind.GATE: ALL, KeyKind.CONSENT_EPOCH: ALL}),
+    ProcessRole.GATE: (_RELEASES,),
+    ProcessRole.CONNECTORS: (_RELEASES, {KeyKind.SEALING: ALL}),
+    ProcessRole.NOTIFY: ({KeyKind.IDENTITY: frozenset({identity.WEBHOOKS})},),
+    ProcessRole.RELAY: (),
+    ProcessRole.INTAKE: ({KeyKind.SIGNING: ALL, KeyKind.IDENTITY: frozenset({identity.OPAQUE})},),
+    ProcessRole.API: (_SIGNS_ROWS, {KeyKind.SIGNING: ALL, KeyKind.IDENTITY: ALL}),
 }
 
 
-def secrets_of(role: Role) -> Allowed:
+def secrets_of(role: ProcessRole) -> Allowed:
     """The kinds of secrets that a role gets, and which of each; every one for a process that does everything."""
-    if role is Role.ALL:
+    if role is ProcessRole.ALL:
         return dict.fromkeys(KeyKind, ALL)
     told: dict[KeyKind, Set[str] | None] = {}
     for some in (_EVERYBODY, _WRITES, *_MORE[role]):

@@ -12,7 +12,7 @@ from fastapi import APIRouter, FastAPI
 
 from broker.ledger import origins
 from broker.runtime.serving import Serving
-from broker.setup.roles import Role
+from broker.setup.roles import ProcessRole
 from broker.setup.wiring import Home
 from broker.web.agencies import app as agencies
 from broker.web.agencies.waiting import Waiting
@@ -35,10 +35,10 @@ def build(home: Home, serving: Serving | None = None, waiting: Waiting | None = 
     follows from the role of that work: a process that routes answers for its health alone.
     """
     app = FastAPI(title="Unefois", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
-    role = Role.ALL if serving is None else serving.role
+    role = ProcessRole.ALL if serving is None else serving.role
     answered = health.routes(home, serving)
     app.include_router(answered)
-    if role in {Role.ALL, Role.API}:
+    if role in {ProcessRole.ALL, ProcessRole.API}:
         _open_to_everybody(app, home, answered)
     agencies.mount(app, home, waiting, role)
     faults.register(app)

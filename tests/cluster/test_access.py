@@ -16,7 +16,7 @@ from broker.log.kafka import KafkaLog
 from broker.runtime.hosting import agency_of
 from broker.setup import preflight
 from broker.setup.opening import cluster_of
-from broker.setup.roles import EVERYTHING_OF_THE_LOG, Role, log_rights
+from broker.setup.roles import EVERYTHING_OF_THE_LOG, ProcessRole, log_rights
 from broker.topics import plan as topic_plan
 from broker.topics.plan import shape_of
 from broker.topics.relay import Relay
@@ -182,7 +182,7 @@ async def test_bad_surroundings_are_told_one_by_one(here: World, nodes: Three, p
     }
     assert ["kafka.may-not"] == await codes(**router)  # all that is asked for here: a router may not write
     as_router = here.home.settings.model_copy(update=router)
-    assert () == await preflight.look_log(as_router, here.clock, log_rights(Role.ROUTER))
+    assert () == await preflight.look_log(as_router, here.clock, log_rights(ProcessRole.ROUTER))
     assert ["kafka.topic-missing"] == await codes(kafka_topic_prefix="none.")
     async with KafkaLog(nodes.cluster(f"{prefix}router"), {TOPIC: 1}, prefix, 3) as log:
         assert () == await log.look(TOPIC, frozenset({"read", "describe"}))

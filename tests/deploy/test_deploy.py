@@ -14,7 +14,7 @@ import yaml
 from broker.ports import KeyKind
 from broker.settings.choices import Settings
 from broker.settings.sources import PREFIX, SECRETS
-from broker.setup.roles import Role, secrets_of
+from broker.setup.roles import ProcessRole, secrets_of
 from broker.web.agencies import app as agencies
 from tests.services.processes import free_port
 
@@ -41,7 +41,7 @@ def test_the_roles_that_are_started_are_those_that_there_are() -> None:
 
     assert ["init"] == SERVICES["init"]["command"]
     assert {"serve"} == {command[0] for command in started}
-    assert {role.value for role in Role} - {"all"} == {command[2] for command in started}
+    assert {role.value for role in ProcessRole} - {"all"} == {command[2] for command in started}
 
 
 def test_every_setting_that_is_given_exists() -> None:
@@ -62,15 +62,15 @@ def test_the_api_believes_the_gateway_that_the_proxys_connections_come_from() ->
     assert told == SERVICES["gate"]["environment"]
 
 
-@pytest.mark.parametrize("role", [role for role in Role if role is not Role.ALL])
-def test_no_process_sees_the_folder_of_another_roles_keys(role: Role) -> None:
+@pytest.mark.parametrize("role", [role for role in ProcessRole if role is not ProcessRole.ALL])
+def test_no_process_sees_the_folder_of_another_roles_keys(role: ProcessRole) -> None:
     hidden = {f"/var/lib/unefois/keys/{kind.value}" for kind in KeyKind if kind not in secrets_of(role)}
 
     assert {"/tmp", *hidden} == set(SERVICES[role.value]["tmpfs"])
 
 
-@pytest.mark.parametrize("role", [role for role in Role if role is not Role.ALL])
-def test_no_unit_sees_the_folder_of_another_roles_keys(role: Role) -> None:
+@pytest.mark.parametrize("role", [role for role in ProcessRole if role is not ProcessRole.ALL])
+def test_no_unit_sees_the_folder_of_another_roles_keys(role: ProcessRole) -> None:
     told = (DEPLOY / f"systemd/unefois@{role.value}.service.d/keys.conf").read_text()
     hidden = {f"-/var/lib/unefois-keys/{kind.value}" for kind in KeyKind if kind not in secrets_of(role)}
 
@@ -256,9 +256,9 @@ def test_the_page_tells_which_keys_a_role_has() -> None:
     told = {role.strip("`"): (_words(folders), _words(files)) for role, folders, files in rows if "-" not in role}
     folders, files = told.pop("every one")
 
-    assert {role.value for role in Role} - {"all"} == set(told)
+    assert {role.value for role in ProcessRole} - {"all"} == set(told)
     for name, (more, alone) in told.items():
-        secrets = secrets_of(Role(name))
+        secrets = secrets_of(ProcessRole(name))
         assert {kind.value for kind in secrets} == folders | more, name
         limited = {f"{kind.value}/{each}" for kind, names in secrets.items() for each in names or ()}
         assert limited == files | alone, name

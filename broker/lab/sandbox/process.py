@@ -15,7 +15,7 @@ from broker.lab.sandbox import control, opening
 from broker.lab.sandbox.playground import Playground, Wanted
 from broker.observability import observe
 from broker.runtime.serving import Serving
-from broker.setup.roles import Role
+from broker.setup.roles import ProcessRole
 from broker.web import app as web
 from broker.web import server
 from schemas.errors import Refused
@@ -71,7 +71,7 @@ async def live(
         taken = server.bound(play.home.settings)
         if taken is None:
             raise Refused("sandbox.listen", "/listen", listen=listen)
-        serving = Serving(play.home, Role.ALL, (), stop, lambda *_: None, sandbox=True)
+        serving = Serving(play.home, ProcessRole.ALL, (), stop, lambda *_: None, sandbox=True)
         app = web.build(play.home, serving if works else None)
         made = Live(play, server.address_of(taken), await opening.token_of(play), folder)
         app.mount(control.PREFIX, control.build(play, made.write))

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from fastapi import FastAPI, Response
 
-from broker.setup.roles import Role
+from broker.setup.roles import ProcessRole
 from broker.setup.wiring import Home
 from broker.web.agencies import hooks, publishing, reading, receiving, succeeding, tokens
 from broker.web.agencies.described import document
@@ -30,14 +30,14 @@ BODIES: Final[Mapping[str, int]] = {
 """Bytes of the bodies that may weigh more than the others."""
 
 
-def mount(app: FastAPI, home: Home, waiting: Waiting | None = None, role: Role = Role.ALL) -> None:
+def mount(app: FastAPI, home: Home, waiting: Waiting | None = None, role: ProcessRole = ProcessRole.ALL) -> None:
     """Serve what a role answers of the API, below `/v1` of this app, and the token endpoint beside it."""
     app.state.home = home
     app.state.waiting = waiting or Waiting()
     for routes in ROUTES:
-        if role in {Role.ALL, Role.GATE if routes in RELEASING else Role.API}:
+        if role in {ProcessRole.ALL, ProcessRole.GATE if routes in RELEASING else ProcessRole.API}:
             app.include_router(routes, prefix=PREFIX)
-    if role not in {Role.ALL, Role.API}:
+    if role not in {ProcessRole.ALL, ProcessRole.API}:
         return
     app.include_router(tokens.routes, prefix=OAUTH)
     for prefix, described in ((PREFIX, describe), (OAUTH, describe_oauth)):

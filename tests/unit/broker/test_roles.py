@@ -16,7 +16,7 @@ from broker.runtime import turns
 from broker.runtime.hosting import run_hosted, tell_hosted
 from broker.runtime.serving import Serving
 from broker.setup.opening import open_keys
-from broker.setup.roles import Role, check_secrets, hand_out, secrets_of
+from broker.setup.roles import ProcessRole, check_secrets, hand_out, secrets_of
 from broker.setup.wiring import Home
 from broker.store import migrate
 from broker.web.app import build
@@ -29,16 +29,16 @@ from tests.world import CAF, DAY, ELISE, FAMILY, MOVED, PORTAL, RENNES, TOWN, En
 OF_EVERYBODY = {"home", "rows-public", "endings", "rows/mac", "opening", "salts"}
 """Whose home it is, public halves, what has ended; and what it takes to write a row and an entry that count."""
 RELEASING = {"gate", "consent-epoch", "pseudonym", "signing"}
-REACHED: Mapping[Role, set[str]] = {
-    Role.ROUTER: {"consent-epoch"},
-    Role.LEDGER: {"ledger"},
-    Role.UPKEEP: {"rows/1", "gate", "consent-epoch"},
-    Role.GATE: RELEASING,
-    Role.CONNECTORS: {*RELEASING, "sealing"},
-    Role.NOTIFY: {"identity/webhooks"},
-    Role.RELAY: set(),
-    Role.INTAKE: {"signing", "identity/token"},
-    Role.API: {
+REACHED: Mapping[ProcessRole, set[str]] = {
+    ProcessRole.ROUTER: {"consent-epoch"},
+    ProcessRole.LEDGER: {"ledger"},
+    ProcessRole.UPKEEP: {"rows/1", "gate", "consent-epoch"},
+    ProcessRole.GATE: RELEASING,
+    ProcessRole.CONNECTORS: {*RELEASING, "sealing"},
+    ProcessRole.NOTIFY: {"identity/webhooks"},
+    ProcessRole.RELAY: set(),
+    ProcessRole.INTAKE: {"signing", "identity/token"},
+    ProcessRole.API: {
         *("rows/1", "signing"),
         *("identity/reference", "identity/token", "identity/access", "identity/webhooks"),
     },
@@ -79,9 +79,9 @@ class Town:
     def __init__(self, here: World) -> None:
         hand_out(here.home.keys)
         self.here = here
-        self.watched = {role: Watched(here.home.keys) for role in Role}
+        self.watched = {role: Watched(here.home.keys) for role in ProcessRole}
 
-    def process(self, role: Role) -> Home:
+    def process(self, role: ProcessRole) -> Home:
         """A process of a role, as `serve --role` opens one."""
         whole = self.here.home
         home = Home(
@@ -97,7 +97,7 @@ class Town:
         return home
 
     @asynccontextmanager
-    async def answering(self, role: Role) -> AsyncIterator[httpx2.AsyncClient]:
+    async def answering(self, role: ProcessRole) -> AsyncIterator[httpx2.AsyncClient]:
         """What such a process answers over HTTP."""
         home = self.process(role)
         serving = Serving(home, role, (), asyncio.Event(), lambda *_: None)
@@ -128,15 +128,15 @@ def test_a_role_reaches_these_secrets_and_no_other() -> None:
             for kind, names in secrets_of(role).items()
             for told in ([kind.value] if names is None else [f"{kind.value}/{name}" for name in names])
         }
-        for role in Role
-        if role is not Role.ALL
+        for role in ProcessRole
+        if role is not ProcessRole.ALL
     }
-    told[Role.API] = told[Role.API] - {"identity"} | {
+    told[ProcessRole.API] = told[ProcessRole.API] - {"identity"} | {
         f"identity/{name}" for name in ("reference", "token", "access", "webhooks")
     }
 
     assert {role: OF_EVERYBODY | more for role, more in REACHED.items()} == told
-    assert set(KeyKind) == set(secrets_of(Role.ALL))
+    assert set(KeyKind) == set(secrets_of(ProcessRole.ALL))
 
 
 @pytest.mark.asyncio
@@ -149,7 +149,7 @@ async def test_a_declaration_goes_its_way_through_processes_each_of_which_has_on
     await here.give(RENNES, MOVED, TOWN, ["subject"])
     source, recipient = [await town.token(*Scope, party=party) for party in (PORTAL, CAF)]
 
-    async with town.answering(Role.API) as client:
+    async with town.answering(ProcessRole.API) as client:
         portal = Caller(client, source)
         await portal.told("POST", "/v1/subjects:resolve", {"subject": ELISE})
         envelope = await here.home.desk.envelope(PORTAL, MOVED, here.moved())
@@ -160,7 +160,7 @@ async def test_a_declaration_goes_its_way_through_processes_each_of_which_has_on
         caf = Caller(client, recipient)
         await caf.told("GET", "/v1/directory")
         assert (503, "directory.not-signed-yet") == await caf.problem("GET", "/v1/directory:signed")
-        await turns.publish(town.process(Role.LEDGER), turns.Turn())
+        await turns.publish(town.process(ProcessRole.LEDGER), turns.Turn())
         await caf.told("GET", "/v1/directory:signed")
         for path in ("directory/notes", "directory/jwks", "schemas", "subscriptions", "webhooks"):
             await caf.told("GET", f"/v1/{path}")
@@ -169,10 +169,10 @@ async def test_a_declaration_goes_its_way_through_processes_each_of_which_has_on
         hook = {"url": "https://caf.example/hook"}
         assert 201 == (await Caller(client, recipient).asks("POST", "/v1/webhooks", hook)).status_code
     other = await here.home.desk.envelope(PORTAL, MOVED, here.moved())
-    (taken_in,) = await town.process(Role.INTAKE).intake.take_all([other], PORTAL)
+    (taken_in,) = await town.process(ProcessRole.INTAKE).intake.take_all([other], PORTAL)
     assert not isinstance(taken_in, Refused)
-    assert 2 == await town.process(Role.ROUTER).router.route()
-    async with town.answering(Role.GATE) as client:
+    assert 2 == await town.process(ProcessRole.ROUTER).router.route()
+    async with town.answering(ProcessRole.GATE) as client:
         caf = Caller(client, recipient)
         (taken,) = (await caf.told("POST", "/v1/deliveries:pull", {"max": 10}))["deliveries"]
         await caf.told("POST", "/v1/deliveries:release", {"deliveries": [taken["id"]]})
@@ -184,15 +184,15 @@ async def test_a_declaration_goes_its_way_through_processes_each_of_which_has_on
         receipt = await caf.asks("GET", f"/v1/deliveries/{taken['id']}/receipt")
         assert (409, True) == (receipt.status_code, "ledger.not-sequenced-yet" in receipt.text)
     for one in hosted:
-        await run_hosted(town.process(Role.CONNECTORS), one)
-        await tell_hosted(town.process(Role.NOTIFY), one)
-    await turns.tell_webhooks(town.process(Role.NOTIFY), turns.Turn())
-    await turns.mail(town.process(Role.NOTIFY), turns.Turn())
-    await town.process(Role.RELAY).relay.relay(CAF)
-    await turns.sequence_unfinished(town.process(Role.LEDGER), turns.Turn())
+        await run_hosted(town.process(ProcessRole.CONNECTORS), one)
+        await tell_hosted(town.process(ProcessRole.NOTIFY), one)
+    await turns.tell_webhooks(town.process(ProcessRole.NOTIFY), turns.Turn())
+    await turns.mail(town.process(ProcessRole.NOTIFY), turns.Turn())
+    await town.process(ProcessRole.RELAY).relay.relay(CAF)
+    await turns.sequence_unfinished(town.process(ProcessRole.LEDGER), turns.Turn())
     here.clock.pass_(200 * DAY)
     kept = turns.Turn()
-    await turns.keep(town.process(Role.UPKEEP), kept)
+    await turns.keep(town.process(ProcessRole.UPKEEP), kept)
     await here.step()
 
     assert (1, 1) == (count(tmp_path, "caf"), count(tmp_path, "rennes"))
@@ -204,8 +204,8 @@ async def test_a_declaration_goes_its_way_through_processes_each_of_which_has_on
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize("role", [role for role in Role if role is not Role.ALL])
-async def test_each_answers_its_own_addresses_and_its_health(town: Town, role: Role) -> None:
+@pytest.mark.parametrize("role", [role for role in ProcessRole if role is not ProcessRole.ALL])
+async def test_each_answers_its_own_addresses_and_its_health(town: Town, role: ProcessRole) -> None:
     reader = await town.token(*Scope, party=CAF)
     async with town.answering(role) as client:
         caf = Caller(client, reader)
@@ -214,15 +214,17 @@ async def test_each_answers_its_own_addresses_and_its_health(town: Town, role: R
         checkpoint = (await caf.asks("GET", "/log/vkey")).status_code
         ready, metrics = await client.get("/health/ready"), await client.get("/metrics")
 
-    assert (200 if role is Role.GATE else 404) == pull
-    assert (200 if role is Role.API else 404) == directory == checkpoint
+    assert (200 if role is ProcessRole.GATE else 404) == pull
+    assert (200 if role is ProcessRole.API else 404) == directory == checkpoint
     assert 200 == ready.status_code
     assert "\nunefois_up 1.0\n" in metrics.text
-    assert (role in {Role.UPKEEP, Role.GATE, Role.CONNECTORS}) == ("unefois_unknown_keys" in metrics.text)
+    assert (role in {ProcessRole.UPKEEP, ProcessRole.GATE, ProcessRole.CONNECTORS}) == (
+        "unefois_unknown_keys" in metrics.text
+    )
 
 
 def test_what_is_no_secret_of_the_role_is_refused_and_never_looks_as_if_it_were_not_there(town: Town) -> None:
-    keys = town.process(Role.ROUTER).keys
+    keys = town.process(ProcessRole.ROUTER).keys
     (name,) = town.here.home.keys.names(KeyKind.GATE)
 
     for act in (
@@ -238,8 +240,10 @@ def test_what_is_no_secret_of_the_role_is_refused_and_never_looks_as_if_it_were_
     assert (name,) == town.here.home.keys.names(KeyKind.GATE)
 
 
-@pytest.mark.parametrize("role", Role)
-def test_a_process_opens_the_folders_of_its_role_and_the_others_need_not_be_there(tmp_path: Path, role: Role) -> None:
+@pytest.mark.parametrize("role", ProcessRole)
+def test_a_process_opens_the_folders_of_its_role_and_the_others_need_not_be_there(
+    tmp_path: Path, role: ProcessRole
+) -> None:
     chosen = settings(tmp_path)
 
     with closing(open_keys(chosen, Entropy(), role)):

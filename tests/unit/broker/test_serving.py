@@ -22,7 +22,7 @@ from broker.runtime.membership import PartitionMembership, living
 from broker.runtime.serving import Serving
 from broker.runtime.turns import Turn
 from broker.setup import preflight
-from broker.setup.roles import Role
+from broker.setup.roles import ProcessRole
 from broker.store import migrate
 from broker.store.tables import directory_notes
 from broker.store.wake_signal import DECLARED, declared_in
@@ -63,13 +63,13 @@ async def waiting(here: World) -> None:
 class Running:
     """A process of one role, in a task; stops when a turn is what a test waits for."""
 
-    def __init__(self, here: World, role: Role, agencies: tuple[Hosted, ...] = ()) -> None:
+    def __init__(self, here: World, role: ProcessRole, agencies: tuple[Hosted, ...] = ()) -> None:
         self.stop = asyncio.Event()
-        self.heard: list[tuple[Role, Turn]] = []
+        self.heard: list[tuple[ProcessRole, Turn]] = []
         self.until: Callable[[Turn], bool] = lambda _: False
         self.serving = Serving(here.home, role, agencies, self.stop, self._hear)
 
-    def _hear(self, role: Role, done: Turn) -> None:
+    def _hear(self, role: ProcessRole, done: Turn) -> None:
         self.heard.append((role, done))
         if self.until(done):
             self.stop.set()
@@ -90,7 +90,7 @@ async def test_all_roles_bring_what_was_declared_to_everybody_and_into_the_ledge
     here: World, agencies: tuple[Hosted, ...], tmp_path: Path
 ) -> None:
     await waiting(here)
-    running = Running(here, Role.ALL, agencies)
+    running = Running(here, ProcessRole.ALL, agencies)
 
     await running.run(lambda _: running.total("applied") == 2)
 
@@ -101,11 +101,13 @@ async def test_all_roles_bring_what_was_declared_to_everybody_and_into_the_ledge
 
 async def test_a_router_routes_and_leaves_the_rest_to_others(here: World, agencies: tuple[Hosted, ...]) -> None:
     await waiting(here)
-    running = Running(here, Role.ROUTER, agencies)
+    running = Running(here, ProcessRole.ROUTER, agencies)
 
     await running.run(lambda done: done.routed > 0)
 
-    assert {(Role.ROUTER, 1, 0, 0)} == {(role, one.routed, one.applied, one.sequenced) for role, one in running.heard}
+    assert {(ProcessRole.ROUTER, 1, 0, 0)} == {
+        (role, one.routed, one.applied, one.sequenced) for role, one in running.heard
+    }
     assert [] == await here.entries(FactKind.APPLIED)
 
 
@@ -125,7 +127,7 @@ async def test_what_has_a_pace_is_not_begun_again_before_however_often_it_is_wok
 
     monkeypatch.setattr(turns, "keep", keep)
     monkeypatch.setattr(turns, "sequence", sequence)
-    running = Running(here, Role.ALL)
+    running = Running(here, ProcessRole.ALL)
 
     await running.run(lambda _: running.total("sequenced") == 9)
 
@@ -137,14 +139,14 @@ async def test_each_other_role_does_its_own_part_and_no_other(here: World, agenc
     await here.home.router.route()
     here.clock.pass_(2 * MINUTE)  # the window of all that is over
 
-    ledger = Running(here, Role.LEDGER, agencies)
+    ledger = Running(here, ProcessRole.LEDGER, agencies)
     await ledger.run(lambda done: done.sequenced > 0)
     assert [] == await here.entries(FactKind.APPLIED)
 
-    connectors = Running(here, Role.CONNECTORS, agencies)
+    connectors = Running(here, ProcessRole.CONNECTORS, agencies)
     await connectors.run(lambda _: connectors.total("applied") == 2)
     assert 0 == connectors.total("sequenced")
-    assert {Role.CONNECTORS} == {role for role, _ in connectors.heard}
+    assert {ProcessRole.CONNECTORS} == {role for role, _ in connectors.heard}
 
 
 class _ForOthers(SqlLog):
@@ -167,11 +169,11 @@ async def test_a_relay_puts_what_waits_on_the_topics_of_those_who_are_served_so(
     here: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await served_by_topic(here, monkeypatch)
-    running = Running(here, Role.RELAY)
+    running = Running(here, ProcessRole.RELAY)
 
     await running.run(lambda _: running.total("relayed") == 2)
 
-    assert {Role.RELAY} == {role for role, _ in running.heard}
+    assert {ProcessRole.RELAY} == {role for role, _ in running.heard}
     assert [1, 1] == [await here.home.log.end(topics.deliveries(party), 0) for party in (CAF, RENNES)]
 
 
@@ -182,7 +184,7 @@ async def test_an_intake_takes_what_sources_wrote_to_their_topics(here: World, m
         users = here.home.topic_users
         await users.allow(tx, PORTAL, "portal", receives=False, declares=True, at=here.clock())
     await log.append(topics.declarations(PORTAL), b"k", b"noise", {})
-    running = Running(here, Role.INTAKE)
+    running = Running(here, ProcessRole.INTAKE)
 
     await running.run(lambda _: running.total("taken") == 1)
 
@@ -199,7 +201,7 @@ async def test_a_topic_that_is_away_keeps_no_other_agency_waiting_and_the_proces
             return 1
 
     await served_by_topic(here, monkeypatch, Half(here.home.store, here.clock, {}, 1))
-    running = Running(here, Role.RELAY)
+    running = Running(here, ProcessRole.RELAY)
 
     await running.run(lambda _: running.total("relayed") == 1)
 
@@ -210,7 +212,7 @@ async def test_a_topic_that_is_away_keeps_no_other_agency_waiting_and_the_proces
 
 async def test_a_router_that_ends_leaves_its_share_to_the_others_at_once(here: World) -> None:
     await waiting(here)
-    running = Running(here, Role.ROUTER)
+    running = Running(here, ProcessRole.ROUTER)
 
     await running.run(lambda done: done.routed > 0)
 
@@ -223,7 +225,7 @@ async def test_a_database_that_is_away_at_the_start_is_waited_for_and_told_once(
 ) -> None:
     await waiting(here)
     away = [Unavailable("store.away", error="closed")] * 3
-    running = Running(here, Role.ROUTER)
+    running = Running(here, ProcessRole.ROUTER)
     seen: list[tuple[bool, list[str]]] = []
 
     async def check(_: object) -> None:
@@ -249,7 +251,7 @@ async def test_asked_to_stop_while_it_waits_for_the_database_it_ends(
     monkeypatch.setattr(preflight, "check", check)
     monkeypatch.setattr(servings, "TROUBLE_MS", (3_600_000, 3_600_000))
 
-    await Running(here, Role.ALL).run(lambda done: bool(done.troubles))
+    await Running(here, ProcessRole.ALL).run(lambda done: bool(done.troubles))
 
 
 async def test_a_database_that_is_not_ours_is_refused_at_the_start(
@@ -261,7 +263,7 @@ async def test_a_database_that_is_not_ours_is_refused_at_the_start(
     monkeypatch.setattr(preflight, "check", check)
 
     with pytest.raises(Refused, match=r"store\.newer-version"):
-        await Running(here, Role.ALL).run(lambda _: False)
+        await Running(here, ProcessRole.ALL).run(lambda _: False)
 
 
 async def test_what_goes_away_while_it_runs_is_told_once_and_waited_for(
@@ -276,7 +278,7 @@ async def test_what_goes_away_while_it_runs_is_told_once_and_waited_for(
         return await ordinary(self, partition, offset)
 
     monkeypatch.setattr(Router, "route_batch", route_batch)
-    running = Running(here, Role.ROUTER)
+    running = Running(here, ProcessRole.ROUTER)
 
     await running.run(lambda done: done.routed > 0)
 
@@ -287,7 +289,7 @@ async def test_a_wait_doubles_up_to_its_bound_and_begins_anew_after_what_worked(
     here: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(servings, "TROUBLE_MS", (1, 6))
-    serving = Running(here, Role.ROUTER).serving
+    serving = Running(here, ProcessRole.ROUTER).serving
     (loop,), waits = serving._loops, []
     trouble = turns.trouble(None, Unavailable("store.locked"))
 
@@ -314,7 +316,7 @@ async def test_a_partition_in_trouble_or_anothers_does_not_keep_the_others_waiti
     monkeypatch.setattr(Router, "route_batch", route_batch)
     monkeypatch.setattr(Router, "waiting", _every_one)
     monkeypatch.setattr(type(here.home.log), "partitions", _four)
-    running = Running(here, Role.ROUTER)
+    running = Running(here, ProcessRole.ROUTER)
 
     await running.run(lambda done: bool(done.troubles))
 
@@ -346,7 +348,7 @@ async def test_a_router_is_woken_by_what_comes_into_its_own_partitions(
     monkeypatch.setattr(Router, "waiting", waiting)
     monkeypatch.setattr(PartitionMembership, "share", share)
     monkeypatch.setattr(type(here.home.log), "partitions", _four)
-    running = Running(here, Role.ROUTER)
+    running = Running(here, ProcessRole.ROUTER)
     (loop,), bell = running.serving._loops, here.home.store.wake_signal
     task = asyncio.create_task(running.serving._repeat(loop))
     while loop.wait_ms == 0:
@@ -375,7 +377,7 @@ async def test_a_contradiction_stops_every_loop_and_comes_out(
 
     monkeypatch.setattr(Router, "route_batch", route_batch)
     monkeypatch.setattr(Router, "waiting", _every_one)
-    running = Running(here, Role.ALL, agencies)
+    running = Running(here, ProcessRole.ALL, agencies)
 
     with pytest.raises(Corrupt):
         await running.run(lambda _: False)
@@ -386,7 +388,7 @@ async def test_a_contradiction_stops_every_loop_and_comes_out(
 async def test_asked_to_stop_it_ends_the_step_that_it_has_begun(here: World, monkeypatch: pytest.MonkeyPatch) -> None:
     await waiting(here)
     ordinary = Router.route_batch
-    running = Running(here, Role.ROUTER)
+    running = Running(here, ProcessRole.ROUTER)
 
     async def route_batch(self: Router, partition: int, offset: int) -> int:
         running.stop.set()
@@ -403,7 +405,7 @@ async def test_what_one_loop_moved_wakes_the_others(
     here: World, agencies: tuple[Hosted, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(servings, "IDLE_MS", (3_600_000, 3_600_000))
-    running = Running(here, Role.ALL, agencies)
+    running = Running(here, ProcessRole.ALL, agencies)
     ordinary: Callable[..., Awaitable[None]] = turns.deliver
     idle = asyncio.Event()
 
@@ -424,7 +426,7 @@ async def test_what_one_loop_moved_wakes_the_others(
 
 async def test_a_router_that_idles_is_woken_by_what_is_declared(here: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(servings, "IDLE_MS", (3_600_000, 3_600_000))
-    running = Running(here, Role.ROUTER)
+    running = Running(here, ProcessRole.ROUTER)
     (loop,) = running.serving._loops
     serving = asyncio.create_task(running.run(lambda done: done.routed > 0))
     while not loop.wait_ms:
@@ -447,7 +449,7 @@ async def test_who_is_in_trouble_is_not_hurried_by_what_comes_in(
         raise Unavailable("store.away", error="closed")
 
     monkeypatch.setattr(turns, "deliver", away)
-    running = Running(here, Role.CONNECTORS, agencies[:1])
+    running = Running(here, ProcessRole.CONNECTORS, agencies[:1])
     (loop,) = running.serving._loops
     serving = asyncio.create_task(running.run(lambda _: False))
     while not loop.trouble:
@@ -462,9 +464,9 @@ async def test_who_is_in_trouble_is_not_hurried_by_what_comes_in(
 
 
 @pytest.mark.parametrize("code", ["store.newer-version", "store.moved"])
-@pytest.mark.parametrize("role", [Role.API, Role.ROUTER])
+@pytest.mark.parametrize("role", [ProcessRole.API, ProcessRole.ROUTER])
 async def test_a_process_whose_database_went_on_without_it_stops(
-    here: World, monkeypatch: pytest.MonkeyPatch, role: Role, code: str
+    here: World, monkeypatch: pytest.MonkeyPatch, role: ProcessRole, code: str
 ) -> None:
     answers = iter([Unavailable("store.unavailable"), None, Refused(code)])
 
@@ -503,7 +505,7 @@ async def test_a_trouble_and_its_end_stand_in_the_log_once_each(
     observe.configure("info", here.clock, sys.stderr)
     request.addfinalizer(structlog.reset_defaults)
     monkeypatch.setattr(turns, "deliver", step)
-    running = Running(here, Role.CONNECTORS, agencies[:1])
+    running = Running(here, ProcessRole.CONNECTORS, agencies[:1])
     serving = asyncio.create_task(running.run(lambda _: False))
     await asyncio.wait_for(well.wait(), 20)
     running.stop.set()
@@ -525,7 +527,7 @@ async def test_the_ledgers_own_process_signs_the_directory_for_those_that_have_n
             await asyncio.sleep(0)
 
     assert not await noted()
-    running = Running(here, Role.LEDGER)
+    running = Running(here, ProcessRole.LEDGER)
     serving = asyncio.create_task(running.run(lambda _: False))
 
     await asyncio.wait_for(until_noted(), 20)

@@ -16,7 +16,7 @@ import pytest
 from broker.cli import frame, serve
 from broker.observability import observe
 from broker.runtime.turns import Turn
-from broker.setup.roles import Role
+from broker.setup.roles import ProcessRole
 from tests.program import FIELDS, Program, grant_and_declare
 
 ROOT = Path(__file__).parents[4]
@@ -57,7 +57,7 @@ def test_a_turn_that_cannot_be_told_is_done_all_the_same(as_json: bool, monkeypa
     before = observe.unheard()
     with open("/dev/full", "w", buffering=1) as stream:
         monkeypatch.setattr(sys, "stdout", stream)
-        serve._tell(Role.ALL, Turn())
+        serve._tell(ProcessRole.ALL, Turn())
         with suppress(OSError):
             stream.close()
 

@@ -17,7 +17,7 @@ from broker.maintenance.last import note_backup, note_check
 from broker.observability import measures, observe
 from broker.observability.build import this_build
 from broker.runtime.serving import Serving
-from broker.setup.roles import Role
+from broker.setup.roles import ProcessRole
 from broker.store import migrate
 from broker.web.app import build
 from broker.web.public import health
@@ -52,7 +52,7 @@ class Asking:
 
     def __init__(self, here: World) -> None:
         self.stop = asyncio.Event()
-        self.serving = Serving(here.home, Role.API, (), self.stop, lambda *_: None)
+        self.serving = Serving(here.home, ProcessRole.API, (), self.stop, lambda *_: None)
         self.serving._seen.set()
         app = build(here.home, self.serving)
         self._client = httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://broker.example")
