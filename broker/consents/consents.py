@@ -31,7 +31,7 @@ from broker.store.tables import declarations, deliveries, withholdings
 from consent import keyring as wrapping
 from consent import registry
 from consent.grant import Basis, Grant, Scope, Status, Voice
-from consent.policy import Subscription, SubscriptionStatus
+from consent.policy import SubscriptionStatus
 from consent.rows import digest_of
 from schemas.catalogue import Catalogue, EventSchema
 from schemas.errors import Corrupt, Refused, Unavailable
@@ -232,7 +232,13 @@ class Consents:
                 at = self._clock()
                 changed = transition(head, at)
                 tx.end(ended_grants.ending_of(changed))
-                return Recorded(changed, await self._write(tx, head, changed, kind, at))
+                await registry.change(tx.conn, changed, self._keyring.consent_epochs(), self._entropy)
+                entry = self._recorder.grant(tx, kind, changed, at)
+                mark("consents.changed")
+                # Crash here: the grant stands as before with its key, nobody was told otherwise, the citizen asks
+                # again; or, if the journal of endings has it, the next start completes it.
+                await self._follow(tx, head, changed, at)
+                return Recorded(changed, entry)
 
         return await self._not_behind(once)
 
@@ -266,15 +272,6 @@ class Consents:
                 self._recorder.grant(tx, ended_grants.entry_kind(version), version, at)
             moved.append((moved[-1][1] if moved else head, version))
         return moved
-
-    async def _write(self, tx: Transaction, head: Grant, changed: Grant, kind: FactKind, at: Instant) -> LeafHash:
-        await registry.change(tx.conn, changed, self._keyring.consent_epochs(), self._entropy)
-        entry = self._recorder.grant(tx, kind, changed, at)
-        mark("consents.changed")
-        # Crash here: the grant stands as before with its key, nobody was told otherwise, the citizen asks again; or, if
-        # the journal of endings has it, the next start completes it.
-        await self._follow(tx, head, changed, at)
-        return entry
 
     async def _follow(self, tx: Transaction, old: Grant, new: Grant, at: Instant) -> None:
         """What a change means for what is on its way."""
@@ -333,8 +330,10 @@ class Consents:
             originals = declaration.original_recipients | {grant.recipient}
             declaration = replace(declaration, original_recipients=originals)
         keys = self._keyring.consent_epochs()
+        opened = (grant.recipient, grant.event_type, grant.purpose)
         for subscription in (await self._lookup.subscriptions_by_id(tx)).values():
-            if _opened_by(grant, subscription):
+            asked = (subscription.recipient, subscription.event_type, subscription.purpose)
+            if asked == opened and subscription.status is SubscriptionStatus.APPROVED:
                 await self._planner.replan(tx, declaration, subscription, keys, at, newer=grant.id)
 
     async def _newest_epoch(self, tx: Transaction) -> tuple[int, bytes]:
@@ -356,12 +355,3 @@ async def _unless_over(change: Awaitable[Recorded]) -> Recorded | None:
         if fault.code != "grant.over":
             raise
         return None
-
-
-def _opened_by(grant: Grant, subscription: Subscription) -> bool:
-    return (
-        subscription.recipient == grant.recipient
-        and subscription.event_type == grant.event_type
-        and subscription.purpose == grant.purpose
-        and subscription.status is SubscriptionStatus.APPROVED
-    )

@@ -173,6 +173,17 @@ def decoded(envelope: bytes, sender: PartyId | None = None) -> Decoded | Decline
     return Decoded(envelope, digest, signed, manifest)
 
 
+def made_at(of: DeclarationId) -> Instant | None:
+    """The instant in an id; None where it is no UUIDv7."""
+    return Instant(int.from_bytes(of[:6], "big")) if of[6] >> 4 == 7 else None
+
+
+def too_old(of: DeclarationId, before: Instant) -> bool:
+    """Whether what had this id may be forgotten, where `before` is what is kept: so it is not to be taken as new."""
+    made = made_at(of)
+    return made is not None and made <= before
+
+
 async def submitted(tx: Transaction, macs: RowMacs, ids: Sequence[DeclarationId]) -> dict[Key, Submission]:
     """What the intake wrote down before under these ids, whoever handed it in."""
     if not ids:

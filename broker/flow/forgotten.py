@@ -4,8 +4,8 @@ its submission; and a submission of which no declaration came.
 Refuses: to touch one that the gate could still open, that is on its way to somebody, for which a letter waits, or whose
 chain of corrections is not over as a whole.
 Keeps: an id is never taken twice. What is forgotten is older, by the time in its own id, than what the intake takes
-(`too_old`), and an id that is no UUIDv7 is never forgotten. The ledger keeps every entry; `horizon` says up to which
-instant it may tell of what is gone, and fsck looks that a gate key was destroyed since.
+(`arrived.too_old`), and an id that is no UUIDv7 is never forgotten. The ledger keeps every entry; `horizon` says up to
+which instant it may tell of what is gone, and fsck looks that a gate key was destroyed since.
 Source: RFC 9562, section 5.7; docs/operate.md, "What grows, how long it stays".
 """
 
@@ -16,23 +16,12 @@ from sqlalchemy import ColumnElement, FromClause, Select, and_, delete, exists, 
 from broker.observability.crashpoints import mark
 from broker.store.engine import Transaction
 from broker.store.tables import dead_letters, declarations, deliveries, gate_epochs, meta, submissions, withholdings
-from schemas.names import DeclarationId, Instant
+from schemas.names import Instant
 
 BATCH: Final = 100
 """Chains of one transaction; each has its declarations, and each of those its deliveries."""
 HORIZON: Final = "forgotten"
 """The row of `meta`: the latest routing of a declaration that is gone, milliseconds."""
-
-
-def made_at(of: DeclarationId) -> Instant | None:
-    """The instant in an id; None where it is no UUIDv7."""
-    return Instant(int.from_bytes(of[:6], "big")) if of[6] >> 4 == 7 else None
-
-
-def too_old(of: DeclarationId, before: Instant) -> bool:
-    """Whether what had this id may be forgotten, where `before` is what is kept: so it is not to be taken as new."""
-    made = made_at(of)
-    return made is not None and made <= before
 
 
 async def forget(tx: Transaction, before: Instant) -> int:
@@ -119,7 +108,7 @@ def _lonely(before: Instant) -> ColumnElement[bool]:
 
 
 def _old(column: ColumnElement[bytes], before: Instant) -> ColumnElement[bool]:
-    """By an id's own time, as `too_old` has it."""
+    """By an id's own time, as `arrived.too_old` has it."""
     version = func.substr(column, 7, 1)
     end = (before + 1).to_bytes(6, "big") if before >= 0 else b""
     return and_(column < end, version >= b"\x70", version < b"\x80")

@@ -184,7 +184,7 @@ class Gate:
             grants = [GrantId(row.grant_id) for row in theirs]
             held = await self._lock(tx, recipient, grants)
             opened = await self._open(tx, recipient, await self._wanted(tx, recipient, ids), held)
-            await self._mark_released(tx, opened.anew, opened.at)
+            await tx.execute(_RELEASE, {"ids": opened.anew, "now": opened.at})
         return _sealed(opened, {})
 
     async def _lock(self, tx: Transaction, recipient: PartyId, grants: Sequence[GrantId]) -> frozenset[GrantId]:
@@ -325,9 +325,6 @@ class Gate:
                 found[delivery.id] = one
         return found
 
-    async def _mark_released(self, tx: Transaction, ids: Sequence[DeliveryId], at: Instant) -> None:
-        await tx.execute(_RELEASE, {"ids": list(ids), "now": at})
-
     def _unlocked(self, delivery: Delivery, ground: _Ground) -> tuple[LockedDelivery, bytes]:
         """Unlock with the consent's key, open with the gate's: the declaration's DEK, 32 bytes, still in our hands."""
         consent_key = ground.consent_keys.get(delivery.grant_id)
@@ -350,8 +347,13 @@ class Gate:
                 raise Refused("gate.not-as-planned", f"/{name}")
         if locked.delivery_id != delivery.id:
             raise Refused("gate.not-as-planned", "/delivery_id")
-        if sha256(locked.payload).digest() != delivery.manifest or not _declares(locked.payload, delivery):
+        if sha256(locked.payload).digest() != delivery.manifest:
             raise Refused("gate.not-as-planned", "/payload")  # else the ledger tells of another declaration
+        manifest = manifest_of(locked.payload)
+        said = (manifest.declaration_id, manifest.source, manifest.event_type, manifest.schema)
+        told = (delivery.declaration_id, delivery.source, delivery.event_type, delivery.schema)
+        if said != told:  # the declaration's row says what its manifest says
+            raise Refused("gate.not-as-planned", "/payload")
         planned = indices(delivery.fields, len(self._catalogue.by_id(delivery.schema).names))
         if tuple(each.index for each in locked.fields) != planned:
             raise Refused("gate.not-as-planned", "/fields")
@@ -403,13 +405,6 @@ def _under(subscription: Subscription, delivery: Delivery) -> bool:
 
 def _approved(subscription: Subscription, names: Collection[str]) -> bool:
     return subscription.status is SubscriptionStatus.APPROVED and subscription.fields.issuperset(names)
-
-
-def _declares(payload: bytes, delivery: Delivery) -> bool:
-    """Whether the declaration's row says what its manifest says."""
-    manifest = manifest_of(payload)
-    said = (manifest.declaration_id, manifest.source, manifest.event_type, manifest.schema)
-    return said == (delivery.declaration_id, delivery.source, delivery.event_type, delivery.schema)
 
 
 def _check_count(wanted: Sized) -> None:

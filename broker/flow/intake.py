@@ -28,8 +28,8 @@ from broker.flow.arrived import (
     decoded,
     routed_of,
     submitted,
+    too_old,
 )
-from broker.flow.forgotten import too_old
 from broker.flow.router import TOPIC
 from broker.keys.keyring import Keyring
 from broker.ledger.recorder import Recorder

@@ -16,11 +16,10 @@ from typing import Any, Final
 from sqlalchemy import Row, select
 
 from broker.directory.lookup import Lookup
-from broker.flow.behind import Behind
 from broker.flow.declared import recipients_of_chain
 from broker.flow.deliveries import Stage
 from broker.flow.ended_grants import RowsBehind
-from broker.flow.offsets import advance, next_offsets
+from broker.flow.offsets import Behind, advance, next_offsets
 from broker.flow.planner import Known, Planner, Standing, standing_of
 from broker.keys.keyring import Keyring
 from broker.ledger.recorder import Recorder

@@ -17,8 +17,7 @@ from sqlalchemy.exc import DBAPIError
 
 from broker.access.roles import Role
 from broker.epochs import books
-from broker.flow.behind import Behind
-from broker.flow.offsets import next_offsets
+from broker.flow.offsets import Behind, next_offsets
 from broker.flow.router import TOPIC
 from broker.keys.file import FileKeys
 from broker.log import pinning

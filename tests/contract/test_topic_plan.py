@@ -12,8 +12,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import MessageSizeTooLargeError
 from sqlalchemy import insert, update
 
-from broker.flow.behind import Behind
-from broker.flow.offsets import advance
+from broker.flow.offsets import Behind, advance
 from broker.log.kafka import KafkaLog
 from broker.log.kafka_admin import Admin
 from broker.log.kafka_cluster import Cluster

@@ -48,7 +48,7 @@ READERS = {
     "which program this is, and what it runs on": ["broker/observability/build.py"],
     "a key that nobody else is to have, of what is compared with itself alone": ["broker/maintenance/checks/aside.py"],
     "a default that a test replaces": [
-        *("broker/flow/behind.py", "broker/web/agencies/waiting.py", "connectors/blocking.py", "broker/cli/watch.py"),
+        *("broker/flow/offsets.py", "broker/web/agencies/waiting.py", "connectors/blocking.py", "broker/cli/watch.py"),
     ],
     "how long something took or may take, by the loop's clock or one that never goes back": [
         *("broker/cli/demo/theatre.py", "broker/lab/conformance/run.py", "broker/log/kafka_reader.py"),

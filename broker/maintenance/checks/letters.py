@@ -11,7 +11,7 @@ from typing import Final
 
 from sqlalchemy import select
 
-from broker.flow.forgotten import made_at
+from broker.flow.arrived import made_at
 from broker.flow.router import TOPIC
 from broker.maintenance.checks import sizes
 from broker.maintenance.checks.aside import Aside

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete, func, insert, select, update
 
-from broker.flow import forgotten
+from broker.flow import arrived, forgotten
 from broker.store.tables import dead_letters, declarations, deliveries, log_record, meta, submissions, withholdings
 from connectors.contract import Rejected
 from schemas.errors import Refused
@@ -159,10 +159,10 @@ async def test_what_corrects_a_forgotten_one_is_told_so_and_what_corrects_nothin
 
 async def test_an_id_of_yesterday_and_one_that_is_no_uuid7_are_taken(here: World) -> None:
     kept = here.home.settings.declaration_retention_days * DAY
-    assert not forgotten.too_old(DeclarationId(uuid7(START, bytes(10))), Instant(START - 1))
-    assert forgotten.too_old(DeclarationId(uuid7(START, bytes(10))), START)
-    assert not forgotten.too_old(DeclarationId(bytes(16)), START)
-    assert START == forgotten.made_at(DeclarationId(uuid7(START, b"\xff" * 10)))
+    assert not arrived.too_old(DeclarationId(uuid7(START, bytes(10))), Instant(START - 1))
+    assert arrived.too_old(DeclarationId(uuid7(START, bytes(10))), START)
+    assert not arrived.too_old(DeclarationId(bytes(16)), START)
+    assert START == arrived.made_at(DeclarationId(uuid7(START, b"\xff" * 10)))
     assert kept == here.home.intake._kept_ms
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from broker.flow.behind import Behind
+from broker.flow.offsets import Behind
 from schemas.errors import Corrupt
 
 
