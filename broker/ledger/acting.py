@@ -16,7 +16,6 @@ from hashlib import sha256
 from typing import Any, Final, Self
 
 from broker.store.engine import Transaction
-from schemas.errors import Refused
 from schemas.facts import FactKind
 from schemas.names import Instant, LeafHash, OperatorName
 
@@ -64,22 +63,18 @@ class Acting:
     """Whether anything was recorded yet."""
 
 
-_ACTING: ContextVar[Acting | None] = ContextVar("unefois-acting", default=None)
-
-
-def acting() -> Acting | None:
-    """Who acts in this task; None: the machine."""
-    return _ACTING.get()
+ACTING: Final[ContextVar[Acting | None]] = ContextVar("unefois-acting", default=None)
+"""Who acts in this task; None: the machine."""
 
 
 @contextmanager
 def begin(one: Acting) -> Iterator[Acting]:
     """Inside, what is recorded is this person's doing."""
-    before = _ACTING.set(one)
+    before = ACTING.set(one)
     try:
         yield one
     finally:
-        _ACTING.reset(before)
+        ACTING.reset(before)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,36 +134,6 @@ def message(document: str) -> bytes:
     return _LABEL + document.encode()
 
 
-@dataclass(slots=True)
-class Noted:
-    """What one transaction has recorded so far; called before it is committed."""
-
-    finish: "Callable[[Noted], Awaitable[None]]"
-    first: list[LeafHash] = field(default_factory=list)
-    """Of the kinds in NAMED."""
-    leaves: list[LeafHash] = field(default_factory=list)
-    more: int = 0
-
-    def add(self, leaf: LeafHash, kind: FactKind) -> None:
-        """One more entry."""
-        if kind in NAMED:
-            self.first.append(leaf)
-        elif len(self.leaves) < MOST:
-            self.leaves.append(leaf)
-        else:
-            self.more += 1
-
-    async def __call__(self) -> None:
-        """Say who it was."""
-        await self.finish(self)
-
-
 async def anybody(tx: Transaction) -> bool:
     """Whether there is, or ever was, an account: whatever the rows say."""
     return next((await tx.endings()).of(TABLE), None) is not None
-
-
-async def check_named(tx: Transaction, noted: Noted) -> None:
-    """Raises Refused `operators.nobody`: what only a person does, and nobody was asked who they are."""
-    if noted.first and await anybody(tx):
-        raise Refused("operators.nobody")

@@ -1,24 +1,30 @@
 """Recorder: every fact that can be proven, written in the transaction that makes it a fact.
 
-Refuses: an entry outside a transaction.
+Refuses: an entry outside a transaction; what only a person does, by nobody, once anybody has an account.
 Keeps: an entry, its opening and its effect are committed together or not at all. Whoever reads the entry alone learns
 nothing: what it says is sealed under a fresh blind, but for what is public by right. Each carries the house's MAC, for
 the sequencer, which signs no other's word. What somebody with an account does is told with their name (`acting`).
+Between its commit and its place in the tree an entry is a row, which whoever writes to the database can take away
+together with all that it tells of; then nobody would know. Who wrote it does (`Said`), for as long as it runs.
 Source: docs/protocol.md, section 8.
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
-from broker.ledger.acting import Act, Acting, Noted, acting, check_named, digest, message
+from sqlalchemy import select
+
+from broker.ledger.acting import ACTING, MOST, NAMED, Act, Acting, anybody, digest, message
 from broker.ledger.openings import Openings
-from broker.ledger.said import Said
+from broker.observability.observe import RowName, logger
 from broker.ports import Clock, Entropy
-from broker.store.engine import Transaction
+from broker.store.engine import Store, Transaction
 from broker.store.operator_tables import operator_acts
 from broker.store.rows.macs import NONCE_BYTES, RowMacs
 from broker.store.tables import ledger_entries, ledger_openings
+from consent.asking import one_of
 from consent.grant import Grant, Status
 from consent.rows import digest_of
 from schemas import merkle
@@ -64,6 +70,66 @@ _PLACES: Final[Mapping[FactKind, bytes]] = {
     FactKind.ERASED: LAST,
     FactKind.DISCLOSED: LAST,
 }
+REMEMBERED: Final = 262_144
+"""Entries: 100 MB at most, of a process whose sequencer stands still."""
+_AT_ONCE: Final = 1_000
+_PLACED: Final = select(ledger_entries.c.leaf, ledger_entries.c.position).where(one_of(ledger_entries.c.leaf, "leaves"))
+
+
+class Said:
+    """The entries of one process that were committed and not seen in their places."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[LeafHash, Instant] = {}
+
+    def add(self, leaf: LeafHash, window: Instant) -> None:
+        """It is committed now."""
+        if len(self._waiting) >= REMEMBERED:
+            self._waiting.pop(next(iter(self._waiting)))
+        self._waiting[leaf] = window
+
+    async def look(self, store: Store, before: int | None) -> int:
+        """Look for those of windows before this one, or for all. Returns how many are gone: each is an alarm, once."""
+        wanted = [leaf for leaf, window in self._waiting.items() if before is None or window < before]
+        gone = 0
+        for first in range(0, len(wanted), _AT_ONCE):
+            gone += await self._look(store, wanted[first : first + _AT_ONCE])
+        return gone
+
+    async def _look(self, store: Store, leaves: Sequence[LeafHash]) -> int:
+        async with store.read_one() as tx:
+            found = {row.leaf: row.position for row in await tx.execute(_PLACED, {"leaves": list(leaves)})}
+        lost = [leaf for leaf in leaves if leaf not in found]
+        for leaf in leaves:
+            if leaf not in found or found[leaf] is not None:
+                self._waiting.pop(leaf, None)
+        for leaf in lost:
+            logger().error("ledger.entry-lost", row=RowName.of(ledger_entries.name, leaf))
+        return len(lost)
+
+
+@dataclass(slots=True)
+class Noted:
+    """What one transaction has recorded so far; called before it is committed."""
+
+    finish: "Callable[[Noted], Awaitable[None]]"
+    first: list[LeafHash] = field(default_factory=list)
+    """Of the kinds in NAMED."""
+    leaves: list[LeafHash] = field(default_factory=list)
+    more: int = 0
+
+    def add(self, leaf: LeafHash, kind: FactKind) -> None:
+        """One more entry."""
+        if kind in NAMED:
+            self.first.append(leaf)
+        elif len(self.leaves) < MOST:
+            self.leaves.append(leaf)
+        else:
+            self.more += 1
+
+    async def __call__(self) -> None:
+        """Say who it was."""
+        await self.finish(self)
 
 
 class Recorder:
@@ -176,11 +242,12 @@ class Recorder:
         noted.add(leaf, kind)
 
     async def _finish(self, tx: Transaction, noted: Noted) -> None:
-        one = acting()
-        if one is None:
-            await check_named(tx, noted)
-            return
-        await self.act(tx, one, noted)
+        """As the transaction ends. Raises Refused `operators.nobody`: only a person does that, and nobody was asked."""
+        one = ACTING.get()
+        if one is not None:
+            await self.act(tx, one, noted)
+        elif noted.first and await anybody(tx):
+            raise Refused("operators.nobody")
 
     async def act(self, tx: Transaction, one: Acting, noted: Noted | None = None) -> None:
         """The entry that says who acts, with its document; `noted`: what was recorded, if anything.

@@ -19,7 +19,7 @@ from broker.keys.pair import Pair
 from broker.ledger import highwater, predecessors
 from broker.ledger.highwater import Standing
 from broker.ledger.openings import Openings
-from broker.ledger.said import Said
+from broker.ledger.recorder import Said
 from broker.ledger.windows import Waiting, arrange
 from broker.observability.crashpoints import mark
 from broker.observability.observe import every_detail, logger

@@ -18,8 +18,7 @@ from broker.access import roles
 from broker.access.operators import Account, Login, of_journal
 from broker.access.roles import Role
 from broker.keys.file import FileKeys
-from broker.ledger.acting import TABLE, Acting, Signer, begin
-from broker.ledger.acting import acting as current
+from broker.ledger.acting import ACTING, TABLE, Acting, Signer, begin
 from broker.observability import observe
 from broker.ports import KeyStore
 from broker.services import approvals
@@ -137,7 +136,7 @@ async def _in_journal(settings: Settings, passphrase: str | None) -> tuple[list[
 
 def signer() -> Signer:
     """Whoever acts now. Raises Refused `operators.who` where nobody was asked."""
-    one = current()
+    one = ACTING.get()
     if one is None or one.by is None:
         raise Refused("operators.who")
     return one.by

@@ -19,7 +19,7 @@ from broker.access import roles
 from broker.access.operators import Account
 from broker.access.requests import Request, State, canonical, message, name_of
 from broker.access.roles import Role
-from broker.ledger.acting import Acting, Signer, acting
+from broker.ledger.acting import ACTING, Acting, Signer
 from broker.setup.wiring import Home
 from broker.store.engine import Transaction
 from schemas.errors import Refused
@@ -89,7 +89,7 @@ async def refuse(home: Home, request_id: bytes, by: Signer) -> Request:
 
 async def _say(home: Home, tx: Transaction, request_id: bytes) -> None:
     """Who decides, and of which request, in the decision's own transaction."""
-    one = acting()
+    one = ACTING.get()
     if one is not None:
         one.request = {"id": name_of(request_id)}
         await home.recorder.act(tx, one)

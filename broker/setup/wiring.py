@@ -39,8 +39,7 @@ from broker.keys.pair import Pair
 from broker.ledger import origins
 from broker.ledger.erasing import Erasing
 from broker.ledger.openings import Openings
-from broker.ledger.recorder import Recorder
-from broker.ledger.said import Said
+from broker.ledger.recorder import Recorder, Said
 from broker.ledger.sequencer import Ledger
 from broker.maintenance.checks.marks import Marks, MemoryMarks
 from broker.maintenance.completing import Completion

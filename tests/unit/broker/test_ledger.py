@@ -11,7 +11,7 @@ from sqlalchemy import delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from broker.ledger import sequencer as ledgers
-from broker.ledger.said import Said
+from broker.ledger.recorder import Said
 from broker.ledger.sequencer import GRACE_MS, Ledger, files_of, newest_checkpoint, size_of
 from broker.store.engine import Transaction
 from broker.store.tables import ledger_checkpoints, ledger_entries, ledger_openings

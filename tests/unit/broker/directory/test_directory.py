@@ -15,8 +15,7 @@ from broker.directory.reading import Party, PartyKind
 from broker.directory.registrar import OVERLAP_MS, Registrar
 from broker.flow.subscribing import Subscribing, subscription_digest
 from broker.ledger.openings import Openings
-from broker.ledger.recorder import Recorder
-from broker.ledger.said import Said
+from broker.ledger.recorder import Recorder, Said
 from broker.store import tables
 from broker.store.engine import Store, Transaction
 from consent.policy import Subscription, SubscriptionStatus

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from sqlalchemy import insert
 
 from broker.ledger.openings import Openings
-from broker.ledger.said import Said
+from broker.ledger.recorder import Said
 from broker.ledger.sequencer import Ledger
 from broker.store.engine import Store
 from broker.store.tables import ledger_entries, meta, metadata
