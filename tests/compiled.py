@@ -12,7 +12,7 @@ from sqlalchemy.dialects.sqlite.aiosqlite import SQLiteDialect_aiosqlite
 from sqlalchemy.engine import Dialect
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from broker.store import dialects
+from broker.store import postgres, sqlite
 
 STATEMENTS: Any = util.LRUCache(5000)
 
@@ -22,7 +22,8 @@ def share() -> None:
     for kind in (SQLiteDialect_aiosqlite, PGDialect_asyncpg):  # they are a part of what a statement is found by
         kind.__eq__ = _same  # type: ignore[method-assign, assignment]
         kind.__hash__ = _alike  # type: ignore[method-assign, assignment]
-    dialects.create_async_engine = _made  # type: ignore[attr-defined]
+    for database in (sqlite, postgres):
+        database.create_async_engine = _made  # type: ignore[attr-defined]
 
 
 def _made(url: Any, **more: Any) -> AsyncEngine:

@@ -34,7 +34,7 @@ from broker.endings import frames
 from broker.endings.frames import Frames, Place
 from broker.ports import Entropy, KeyKind, KeyStore
 from broker.store.engine import Store, Transaction
-from broker.store.waits import USUAL, Waits
+from broker.store.postgres import USUAL, Waits
 from schemas.errors import Corrupt, Unavailable
 from schemas.names import Instant
 

@@ -4,7 +4,7 @@ from broker.flow.mailbox import RetryPolicy
 from broker.maintenance.pruning import Retention
 from broker.maintenance.upkeep import Schedule
 from broker.settings.choices import Settings
-from broker.store.waits import Waits
+from broker.store.postgres import Waits
 from broker.webhooks.mail import Mail, MailServer
 
 

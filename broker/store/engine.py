@@ -12,15 +12,16 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from sqlalchemy import Column, CursorResult, Executable, Row, Table, insert, make_url
+from sqlalchemy import URL, Column, CursorResult, Executable, Row, Table, insert, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from broker.ended import NOTHING, Ended, Ending, Endings
 from broker.observability.crashpoints import mark
-from broker.store.dialects import Dialect, dialect_of
-from broker.store.waits import USUAL, Waits
+from broker.store.dialects import Dialect
+from broker.store.postgres import USUAL, Postgres, Waits
+from broker.store.sqlite import Sqlite
 from broker.store.wake_signal import WakeSignal
 from schemas.errors import Refused, Unavailable
 
@@ -261,6 +262,15 @@ class Store:
             raise fault from None
         except PoolTimeout:
             raise Unavailable("store.locked") from None
+
+
+def dialect_of(url: URL, waits: Waits = USUAL) -> Dialect:
+    """The dialect of a database URL; `waits` is for a server. Raises Refused `store.url`."""
+    if url.drivername == "sqlite+aiosqlite":
+        return Sqlite()
+    if url.drivername == "postgresql+asyncpg":
+        return Postgres(waits)
+    raise Refused("store.url", driver=url.drivername)
 
 
 @asynccontextmanager

@@ -20,8 +20,8 @@ from sqlalchemy import Connection, inspect, make_url, select
 from sqlalchemy.exc import DBAPIError
 
 from broker.observability.crashpoints import mark
-from broker.store.dialects import Dialect, dialect_of
-from broker.store.engine import Store
+from broker.store.dialects import Dialect
+from broker.store.engine import Store, dialect_of
 from broker.store.tables import meta
 from schemas.errors import Corrupt, Refused
 

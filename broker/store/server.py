@@ -10,7 +10,7 @@ from typing import Final
 from sqlalchemy import make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
-from broker.store.dialects import dialect_of
+from broker.store.engine import dialect_of
 from schemas.errors import Refused, Unavailable
 
 NAMES: Final = ("server_version_num", "fsync", "synchronous_commit", "default_transaction_isolation")

@@ -15,7 +15,6 @@ from sqlalchemy import text
 
 from broker.settings.choices import load
 from broker.setup.opening import open_home
-from broker.store import dialects
 from broker.store.engine import Store
 from schemas.errors import Unavailable
 from schemas.facts import FactKind
@@ -57,7 +56,7 @@ def held(database: Path) -> Iterator[None]:
 @pytest_asyncio.fixture
 async def impatient(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Door]:
     """A broker that does not wait for a lock."""
-    monkeypatch.setattr(dialects, "BUSY_SECONDS", 0)
+    monkeypatch.setattr("broker.store.sqlite.BUSY_SECONDS", 0)
     async with world(tmp_path) as made:
         opened = Door(made)
         await opened.allow()
@@ -154,7 +153,7 @@ def test_a_person_before_a_locked_database_is_told_to_try_again(
 ) -> None:
     person.program.told("fsck")
     with monkeypatch.context() as patched:
-        patched.setattr(dialects, "BUSY_SECONDS", 0)
+        patched.setattr("broker.store.sqlite.BUSY_SECONDS", 0)
         with held(person.database):
             person.is_told(("declare", person.file, "--type", "address.changed"), "store.locked", exit_code=4)
             assert person.program.told("party", "list")["parties"]  # who only looks is not kept waiting

@@ -13,8 +13,8 @@ from sqlalchemy import event, literal_column, make_url, select, text
 from broker.setup import preflight
 from broker.setup.opening import open_log
 from broker.setup.wiring import Home
-from broker.store.dialects import Postgres
 from broker.store.engine import Store
+from broker.store.postgres import Postgres
 from broker.store.wake_signal import WakeSignal
 from schemas.errors import Refused
 from schemas.facts import FactKind

@@ -16,8 +16,8 @@ from broker.setup.opening import open_log
 from broker.setup.wiring import Home
 from broker.store import migrate
 from broker.store.engine import Store, Transaction
+from broker.store.postgres import Waits
 from broker.store.tables import meta
-from broker.store.waits import Waits
 from schemas.errors import Unavailable
 from tests.services import pgbouncer
 from tests.services.absent import Absent

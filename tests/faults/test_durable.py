@@ -17,7 +17,8 @@ from broker.settings.choices import load
 from broker.setup.bootstrap import create_home
 from broker.setup.opening import open_home
 from broker.setup.wiring import Home
-from broker.store.dialects import CONNECTIONS, dialect_of
+from broker.store.dialects import CONNECTIONS
+from broker.store.engine import dialect_of
 
 pytestmark = pytest.mark.asyncio
 

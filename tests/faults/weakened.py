@@ -81,10 +81,10 @@ def entry_beside_its_effect(patch: pytest.MonkeyPatch) -> None:
 
 def synchronous_normal(patch: pytest.MonkeyPatch) -> None:
     """SQLite writes faster, and may forget the last commits when the power goes."""
-    from broker.store import dialects
+    from broker.store import sqlite
 
     slow, fast = "PRAGMA synchronous=FULL", "PRAGMA synchronous=NORMAL"
-    patch.setattr(dialects, "_DURABLE", tuple(fast if pragma == slow else pragma for pragma in dialects._DURABLE))
+    patch.setattr(sqlite, "_DURABLE", tuple(fast if pragma == slow else pragma for pragma in sqlite._DURABLE))
 
 
 def trailing_bytes(patch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from broker.flow.router import Router
 from broker.settings.choices import load
 from broker.setup import parts
 from broker.setup.opening import open_home
-from broker.store.waits import Waits
+from broker.store.postgres import Waits
 from schemas.errors import Fault
 
 

@@ -6,7 +6,10 @@ import pytest
 from sqlalchemy import make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError
 
-from broker.store.dialects import Dialect, Postgres, Sqlite, dialect_of
+from broker.store.dialects import Dialect
+from broker.store.engine import dialect_of
+from broker.store.postgres import Postgres
+from broker.store.sqlite import Sqlite
 from schemas.errors import Corrupt, Fault, Refused, Unavailable
 
 

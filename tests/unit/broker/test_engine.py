@@ -18,8 +18,8 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from broker.store import dialects
-from broker.store.dialects import Sqlite
 from broker.store.engine import Store
+from broker.store.sqlite import Sqlite
 from broker.store.wake_signal import WakeSignal
 from schemas.errors import Corrupt, Refused, Unavailable
 from tests.services.databases import Databases, plain
@@ -311,7 +311,7 @@ class closing_sqlite(closing[sqlite3.Connection]):
 async def test_a_database_held_by_another_process_is_unavailable(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dialects, "BUSY_SECONDS", 0)
+    monkeypatch.setattr("broker.store.sqlite.BUSY_SECONDS", 0)
     async with Store.open(url_of(tmp_path)) as impatient, closing_sqlite(tmp_path) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(Unavailable) as raised:
@@ -394,7 +394,7 @@ async def test_what_is_forgotten_is_in_no_file_of_the_database(store: Store, tmp
 
 
 async def test_forgetting_waits_for_no_reader_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dialects, "BUSY_SECONDS", 0)
+    monkeypatch.setattr("broker.store.sqlite.BUSY_SECONDS", 0)
     async with Store.open(url_of(tmp_path)) as store:
         async with store.begin() as tx:
             await tx.conn.run_sync(METADATA.create_all)
@@ -561,7 +561,7 @@ async def test_a_connection_that_its_server_closed_is_not_given_out(postgres: Da
 async def test_a_connection_that_was_still_is_asked_whether_it_lives(
     postgres: Databases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dialects, "STILL_SECONDS", 0)
+    monkeypatch.setattr("broker.store.postgres.STILL_SECONDS", 0)
     async with postgres.empty() as url, Store.open(url) as store:
         await ask(store)
         cut_unheard(url)
@@ -569,7 +569,7 @@ async def test_a_connection_that_was_still_is_asked_whether_it_lives(
 
 
 async def test_a_connection_lost_in_use_costs_one_answer(postgres: Databases, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dialects, "STILL_SECONDS", 3600)
+    monkeypatch.setattr("broker.store.postgres.STILL_SECONDS", 3600)
     async with postgres.empty() as url, Store.open(url) as store:
         await ask(store)
         cut_unheard(url)

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.store.locks import numbers
+from broker.store.postgres import numbers
 
 
 def test_a_keys_number_never_changes_between_versions() -> None:

@@ -12,9 +12,9 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import insert, text
 
-from broker.store import dialects, migrate, tables
-from broker.store.dialects import Sqlite
+from broker.store import migrate, tables
 from broker.store.engine import Store
+from broker.store.sqlite import Sqlite
 from schemas.errors import Corrupt, Fault, Refused, Unavailable
 
 pytestmark = pytest.mark.asyncio
@@ -143,7 +143,7 @@ async def test_two_upgrades_at_once_make_the_tables_once(empty_url: str) -> None
 
 
 async def test_an_upgrade_of_a_locked_database_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dialects, "BUSY_SECONDS", 0)
+    monkeypatch.setattr("broker.store.sqlite.BUSY_SECONDS", 0)
     await migrate.upgrade(url_of(tmp_path))
     other = sqlite3.connect(tmp_path / "store.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")

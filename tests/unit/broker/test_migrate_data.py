@@ -15,8 +15,7 @@ from broker.ports import KeyKind, KeyStore
 from broker.setup.opening import open_log
 from broker.setup.wiring import Home
 from broker.store import migrate
-from broker.store.dialects import dialect_of
-from broker.store.engine import Store
+from broker.store.engine import Store, dialect_of
 from connectors.contract import Rejected
 from schemas.names import Reason
 from tests.memory import MemoryEndings, MemoryKeys

@@ -10,13 +10,13 @@ import aiosqlite
 import pytest
 import pytest_asyncio
 
-from broker.store import near
+from broker.store.sqlite import NearConnection, connector
 
 pytestmark = pytest.mark.asyncio
 
 
 async def opened(path: Path, *, writes: bool) -> aiosqlite.Connection:
-    return await near.connector(writes=writes)(str(path), isolation_level=None, timeout=5)
+    return await connector(writes=writes)(str(path), isolation_level=None, timeout=5)
 
 
 @pytest_asyncio.fixture
@@ -112,14 +112,14 @@ async def _begin(connection: aiosqlite.Connection) -> None:
 async def test_a_connection_that_cannot_be_opened_leaves_no_thread_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made: list[near.NearConnection] = []
-    ordinary = near.NearConnection.__init__
+    made: list[NearConnection] = []
+    ordinary = NearConnection.__init__
 
-    def remembered(self: near.NearConnection, *arguments: object, **options: object) -> None:
+    def remembered(self: NearConnection, *arguments: object, **options: object) -> None:
         made.append(self)
         ordinary(self, *arguments, **options)
 
-    monkeypatch.setattr(near.NearConnection, "__init__", remembered)
+    monkeypatch.setattr(NearConnection, "__init__", remembered)
     with pytest.raises(sqlite3.OperationalError):
         await opened(tmp_path, writes=False)
     assert [False] == [one._thread.is_alive() for one in made]
