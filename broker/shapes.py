@@ -7,8 +7,7 @@ Keeps: identifiers of 16 bytes are written as UUIDs, instants in RFC 3339; what 
 from typing import Any, overload
 
 from consent.policy import Subscription
-from schemas.instants import rfc3339
-from schemas.names import Instant, uuid_text
+from schemas.names import Instant, rfc3339, uuid_text
 
 Json = dict[str, Any]
 

@@ -13,8 +13,7 @@ from decimal import Decimal
 
 from schemas.delivery import VerifiedDelivery
 from schemas.errors import Refused
-from schemas.instants import rfc3339
-from schemas.names import uuid_text
+from schemas.names import rfc3339, uuid_text
 
 MAX_NODES = 2_000
 """Most values of one result, nested ones counted."""

@@ -24,8 +24,7 @@ from connectors.cells import typed
 from connectors.contract import Applied, Ground, Reject, Retry, Row, Unknown, checked, reference_token
 from connectors.table_shape import TableSettings, engine_of, inbox_table, look
 from schemas.delivery import VerifiedDelivery
-from schemas.instants import rfc3339
-from schemas.names import DeclarationId, DeliveryId, ManifestDigest, PartyId, uuid_text
+from schemas.names import DeclarationId, DeliveryId, ManifestDigest, PartyId, rfc3339, uuid_text
 
 _AWAY = (SQLAlchemyError, OSError)
 """What a driver raises; asyncpg lets a refused connection through as the OSError that it is."""

@@ -19,8 +19,7 @@ from pydantic import AfterValidator, Field, SecretStr
 from connectors.contract import Ground, Ready, Reject, Retry, Settings, checked
 from schemas import webhooks
 from schemas.errors import Refused
-from schemas.instants import rfc3339
-from schemas.names import uuid_text
+from schemas.names import rfc3339, uuid_text
 from schemas.retry_after import retry_after_ms
 from schemas.webhooks import Signer, signer_of
 

@@ -4,7 +4,7 @@ Refuses: to mend. Reading accepts exactly the bytes that writing the same value 
     values that reading gives. Everything else is `Refused` with the field's JSON pointer and without its content.
 Keeps: limits hold before anything is built; a schema is parsed once and is immutable; the identity of a schema is
     SHA-256 of its registered bytes (Avro's canonical form drops logical types, so it would not do).
-Source: Apache Avro 1.12 specification; docs/protocol.md, sections 2 and 3.
+Source: Apache Avro 1.12 specification; docs/protocol.md, sections 2 and 3; docs/adr/0023-avro-is-written-here.md.
 
 Values: null None, int and long int, float and double float, bytes and fixed bytes, string and enum str, array list (a
 tuple is taken too), map and record dict (any Mapping is taken), decimal Decimal, date date, timestamps aware datetime,
@@ -12,10 +12,11 @@ uuid UUID.
 """
 
 import hashlib
+import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
-from typing import Any
+from typing import Any, Final
 
 import fastavro
 
@@ -23,10 +24,15 @@ from schemas.avro_check import Check, checker
 from schemas.avro_logical import Lift, lifter
 from schemas.avro_scan import Room, Scan, leaves_open, scanner
 from schemas.avro_schema import MAX_SCHEMA_TYPES, read_type
-from schemas.avro_types import Field, Kind, Properties, Type
-from schemas.avro_write import Write, writer
+from schemas.avro_types import LOOKS, Field, Kind, Properties, Type
 from schemas.errors import Refused
 from schemas.names import SchemaId
+
+Write = Callable[[Any, bytearray], None]
+"""Takes a plain value, appends its bytes."""
+
+_SHORT: Final = 64
+"""Numbers from 0 to one below this are a single byte, twice the number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,4 +196,142 @@ _PLAIN: Mapping[Kind, Callable[[Type, dict[str, str]], Any]] = {
         "name": named[kind.name],
         "fields": [{"name": each.name, "type": _plain(each.type, named)} for each in kind.fields],
     },
+}
+
+
+# ── the writer: the bytes of a plain value that `avro_check` gave, and no other ───────────────────────────────────────
+# It refuses nothing: what comes here was checked and is of its type; a union has one branch for each Python class.
+# One value has one encoding: shortest varints, one block for each array or map, fields in the schema's order.
+
+
+def writer(kind: Type) -> Write:
+    """The writer of one type. The logical type is no matter here: its value is plain by now."""
+    if kind.kind in _WRITERS:
+        return _WRITERS[kind.kind]
+    return _WRITERS_OF[kind.kind](kind)
+
+
+def _put_null(value: None, out: bytearray) -> None:
+    """Nothing."""
+
+
+def _put_boolean(value: bool, out: bytearray) -> None:
+    out.append(value)
+
+
+def _put_long(value: int, out: bytearray) -> None:
+    number = (value << 1) ^ (value >> 63)
+    while number > 0x7F:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
+
+
+def _put_float(value: float, out: bytearray) -> None:
+    out += struct.pack("<f", value)
+
+
+def _put_double(value: float, out: bytearray) -> None:
+    out += struct.pack("<d", value)
+
+
+def _put_bytes(value: bytes, out: bytearray) -> None:
+    size = len(value)
+    if size < _SHORT:
+        out.append(size << 1)
+    else:
+        _put_long(size, out)
+    out += value
+
+
+def _put_string(value: str, out: bytearray) -> None:
+    _put_bytes(value.encode(), out)
+
+
+def _put_fixed(value: bytes, out: bytearray) -> None:
+    out += value
+
+
+def _put_enum(kind: Type) -> Write:
+    encoded = {symbol: _position(position) for position, symbol in enumerate(kind.symbols)}
+
+    def write(value: str, out: bytearray) -> None:
+        out += encoded[value]
+
+    return write
+
+
+def _put_union(kind: Type) -> Write:
+    branches = {LOOKS[part.kind]: (_position(position), writer(part)) for position, part in enumerate(kind.parts)}
+
+    def write(value: Any, out: bytearray) -> None:
+        branch = branches.get(type(value))
+        if branch is None:  # a name's class, a subclass of str: found once, then known
+            branch = branches[type(value)] = next(branches[look] for look in branches if isinstance(value, look))
+        out += branch[0]
+        branch[1](value, out)
+
+    return write
+
+
+def _put_array(kind: Type) -> Write:
+    item = writer(kind.parts[0])
+
+    def write(value: list[Any], out: bytearray) -> None:
+        if value:
+            _put_long(len(value), out)
+            for each in value:
+                item(each, out)
+        out.append(0)
+
+    return write
+
+
+def _put_map(kind: Type) -> Write:
+    part = writer(kind.parts[0])
+
+    def write(value: Mapping[str, Any], out: bytearray) -> None:
+        if value:
+            _put_long(len(value), out)
+            for key, each in value.items():
+                _put_string(key, out)
+                part(each, out)
+        out.append(0)
+
+    return write
+
+
+def _put_record(kind: Type) -> Write:
+    fields = tuple((each.name, writer(each.type)) for each in kind.fields)
+
+    def write(value: Mapping[str, Any], out: bytearray) -> None:
+        for name, put in fields:
+            put(value[name], out)
+
+    return write
+
+
+def _position(position: int) -> bytes:
+    out = bytearray()
+    _put_long(position, out)
+    return bytes(out)
+
+
+_WRITERS: Final[Mapping[Kind, Write]] = {
+    Kind.NULL: _put_null,
+    Kind.BOOLEAN: _put_boolean,
+    Kind.INT: _put_long,
+    Kind.LONG: _put_long,
+    Kind.FLOAT: _put_float,
+    Kind.DOUBLE: _put_double,
+    Kind.BYTES: _put_bytes,
+    Kind.STRING: _put_string,
+    Kind.FIXED: _put_fixed,
+}
+_WRITERS_OF: Final[Mapping[Kind, Callable[[Type], Write]]] = {
+    Kind.ENUM: _put_enum,
+    Kind.UNION: _put_union,
+    Kind.ARRAY: _put_array,
+    Kind.MAP: _put_map,
+    Kind.RECORD: _put_record,
 }

@@ -255,3 +255,14 @@ RECORD_FORMATS: Mapping[str, frozenset[str]] = {
     "declaration": frozenset({"declarant", "capacity"}),
 }
 """Formats of whole records whose fields have to agree (`values`), with the fields that each needs."""
+
+
+def territories_of(event: EventSchema, record: Mapping[str, Any]) -> tuple[str, ...]:
+    """The codes of a record's territory fields (COG communes), sorted, each once; none where the type uses none.
+
+    Nothing is told in clear but what the type marks with `"territory": true`; docs/protocol.md, section 4.
+    """
+    if not event.uses_territories:
+        return ()
+    marked = [each.name for each in event.schema.fields if each.properties.get("territory") is True]
+    return tuple(sorted({record[name] for name in marked if isinstance(record.get(name), str)}))

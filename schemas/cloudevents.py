@@ -17,9 +17,19 @@ from urllib.parse import quote, unquote
 from schemas import note
 from schemas.envelope import SignedDeclaration
 from schemas.errors import Refused
-from schemas.instants import from_rfc3339, is_instant, rfc3339
 from schemas.manifest import Manifest
-from schemas.names import DeclarationId, DeliveryId, EventType, Instant, PartyId, SchemaId, uuid_text
+from schemas.names import (
+    DeclarationId,
+    DeliveryId,
+    EventType,
+    Instant,
+    PartyId,
+    SchemaId,
+    from_rfc3339,
+    is_instant,
+    rfc3339,
+    uuid_text,
+)
 from schemas.text import check_count, is_plain
 
 DECLARATION_MEDIA_TYPE: Final = "application/vnd.unefois.declaration.v1+avro"

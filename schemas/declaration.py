@@ -18,15 +18,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from schemas import avro, sealing, signing, values
-from schemas.catalogue import EventSchema
-from schemas.commitment import SALT_SIZE, commit
+from schemas.catalogue import EventSchema, territories_of
 from schemas.directory import SealingKeyEntry, check_valid
 from schemas.envelope import RoutingSlip, SignedDeclaration
 from schemas.errors import Refused
 from schemas.manifest import MANIFEST_TYPE, Manifest
 from schemas.names import DeclarationId, Instant, PartyId
+from schemas.sealing import SALT_SIZE, commit
 from schemas.signing import PrivateKey
-from schemas.territories import territories_of
 from schemas.wire import Signature
 
 Entropy = Callable[[int], bytes]

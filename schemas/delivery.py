@@ -20,7 +20,6 @@ from types import MappingProxyType
 from typing import Any, Final, final
 
 from schemas import avro, hpke, sealing, signing
-from schemas.commitment import commit
 from schemas.directory import Directory
 from schemas.errors import Refused
 from schemas.manifest import Manifest, Schemas, verify_manifest
@@ -46,6 +45,7 @@ from schemas.release import (
     indices,
     open_releases,
 )
+from schemas.sealing import commit
 
 Seen = Callable[[PartyId, DeclarationId], ManifestDigest | None]
 """(source, declaration id) -> the manifest digest under which the recipient knows it, or None."""

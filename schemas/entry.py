@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING, Final, Self
 from schemas import avro, merkle
 from schemas.errors import Refused
 from schemas.facts import BLIND_BYTES, COMMITMENT_BYTES, FACTS_BYTES, FactKind, Facts
-from schemas.instants import is_instant
-from schemas.names import Instant, LeafHash
+from schemas.names import Instant, LeafHash, is_instant
 
 if TYPE_CHECKING:
     from hashlib import _Hash

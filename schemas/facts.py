@@ -17,7 +17,6 @@ from typing import Any, Final, Self
 
 from schemas import avro
 from schemas.errors import Refused
-from schemas.instants import is_instant
 from schemas.names import (
     DeliveryId,
     EventType,
@@ -29,6 +28,7 @@ from schemas.names import (
     Purpose,
     Reason,
     SubjectRef,
+    is_instant,
 )
 from schemas.text import is_plain
 

@@ -12,11 +12,10 @@ from types import MappingProxyType
 from typing import Any, Final, Protocol, Self
 
 from schemas import avro, signing, wire
-from schemas.commitment import COMMITMENT_SIZE
 from schemas.directory import Directory, SigningKeyEntry
 from schemas.errors import Refused
-from schemas.instants import is_instant
-from schemas.names import DeclarationId, EventType, Instant, Kid, PartyId, SchemaId
+from schemas.names import DeclarationId, EventType, Instant, Kid, PartyId, SchemaId, is_instant
+from schemas.sealing import COMMITMENT_SIZE
 from schemas.wire import FIXED16, FIXED32, Signature
 
 VERSION: Final = 1

@@ -1,19 +1,30 @@
-"""Names: identifiers and closed enumerations, each a type of its own, each checked where it is made.
+"""Names: identifiers, closed enumerations and instants, each a type of its own, each checked where it is made.
 
-Refuses: a malformed name, with the code `name.*`; nothing downstream checks a name again.
-Keeps: a party cannot be passed where an event type is meant, and no identifier holds a citizen's value.
-Source: docs/protocol.md, section 1; UUIDv7 is RFC 9562, section 5.7.
+Refuses: a malformed name, with the code `name.*`; nothing downstream checks a name again. An instant that no calendar
+shows (before 1970, after 9999), a time without its offset.
+Keeps: a party cannot be passed where an event type is meant, and no identifier holds a citizen's value. An instant is
+written in one way, in UTC with milliseconds, and reads back as the same one.
+Source: docs/protocol.md, section 1; UUIDv7 is RFC 9562, section 5.7; times are RFC 3339.
 """
 
 import re
+from datetime import UTC, datetime, timedelta
 from enum import Enum
-from typing import NewType, Self
+from typing import Final, NewType, Self
 from uuid import UUID
 
 from schemas.errors import Refused
 
 Instant = NewType("Instant", int)
 """Milliseconds since 1970-01-01T00:00:00Z."""
+INSTANT_MAX: Final = Instant(253_402_300_799_999)
+"""The last millisecond of the year 9999: what every reader's calendar can show."""
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND: Final = timedelta(milliseconds=1)
+_WRITTEN = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt]([0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]{1,9}))?([Zz]|[+-][0-9]{2}:[0-9]{2})"
+)
 
 _PARTY = re.compile(r"urn:fr:siret:[0-9]{14}|urn:unefois:[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
 _EVENT_TYPE = re.compile(r"(?:[a-z][a-z0-9-]*\.){2,8}v[1-9][0-9]{0,3}")
@@ -233,3 +244,35 @@ class Reason(Enum):
     MAPPING = "mapping"
     SYSTEM_REFUSED = "system-refused"
     PARKED = "parked"
+
+
+def is_instant(at: int) -> bool:
+    """Is it between 1970 and 9999?"""
+    return 0 <= at <= INSTANT_MAX
+
+
+def instant_of(kept: int | None) -> Instant | None:
+    """An instant as a table keeps it; None stays none."""
+    return None if kept is None else Instant(kept)
+
+
+def rfc3339(at: Instant) -> str:
+    """`2026-09-01T12:00:00.007Z`. Raises ValueError for what `is_instant` denies."""
+    if not is_instant(at):
+        raise ValueError("not an instant")
+    return (_EPOCH + at * _MILLISECOND).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def from_rfc3339(text: str) -> Instant | None:
+    """The instant, in any offset; what is finer than a millisecond is cut off. None where the text is none."""
+    found = _WRITTEN.fullmatch(text)
+    if not found:
+        return None
+    day, clock, fraction, offset = found.groups()
+    milliseconds = (fraction or "").ljust(3, "0")[:3]
+    try:
+        moment = datetime.fromisoformat(f"{day}T{clock}.{milliseconds}{offset.upper().replace('Z', '+00:00')}")
+    except ValueError:
+        return None
+    at = (moment - _EPOCH) // _MILLISECOND
+    return Instant(at) if is_instant(at) else None

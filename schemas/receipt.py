@@ -18,9 +18,8 @@ from schemas.checkpoint import Checkpoint, Cosigned
 from schemas.entry import Entry, Opening
 from schemas.errors import Refused
 from schemas.facts import FactKind, Facts
-from schemas.instants import rfc3339
 from schemas.messages import Language
-from schemas.names import Instant, uuid_text
+from schemas.names import Instant, rfc3339, uuid_text
 from schemas.note import VerifierKey
 from schemas.proof import Proof
 

@@ -18,7 +18,6 @@ from typing import Any, Final, Self
 
 from schemas import avro, hpke, sealing, signing, wire
 from schemas.errors import Corrupt, Refused
-from schemas.instants import is_instant
 from schemas.locked import (
     LockedDelivery,
     SealedField,
@@ -30,7 +29,18 @@ from schemas.locked import (
     manifest_of,
     open_locked,
 )
-from schemas.names import DeclarationId, DeliveryId, GrantId, Instant, Kid, LeafHash, ManifestDigest, PartyId, uuid_text
+from schemas.names import (
+    DeclarationId,
+    DeliveryId,
+    GrantId,
+    Instant,
+    Kid,
+    LeafHash,
+    ManifestDigest,
+    PartyId,
+    is_instant,
+    uuid_text,
+)
 from schemas.pseudonym import PSEUDONYM_SIZE
 from schemas.text import is_plain
 from schemas.wire import FIXED16, FIXED32

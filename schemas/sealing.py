@@ -1,10 +1,13 @@
-"""Sealing: the key of a declaration, the key of each field, padding, and sealed fields.
+"""Sealing: what becomes of each field: its salted digest, its key, its padding, its sealed bytes; and the key of all.
 
-Refuses: a sealed field that does not open under its key, its place and its commitment; padding that is not the one way
-to pad; a DEK sealed for another declaration, another manifest or another gate key.
+Refuses: a salt of another length, an index or a name that does not fit its length prefix; a sealed field that does not
+open under its key, its place and its commitment; padding that is not the one way to pad; a DEK sealed for another
+declaration, another manifest or another gate key.
 Keeps: K_i encrypts exactly once, which is what makes the fixed nonce sound: a DEK is fresh for each declaration and the
-field's index goes into its key. Lengths are hidden up to the steps of the padding.
-Source: docs/protocol.md 5; RFC 5869 (HKDF-Expand), NIST SP 800-38D (AES-GCM).
+field's index goes into its key. Lengths are hidden up to the steps of the padding. Every field has a commitment, null
+or not, so that absence does not show; every part of it is length-prefixed or of fixed width, so no two different fields
+give the same bytes to hash.
+Source: docs/protocol.md 3 and 5; RFC 5869 (HKDF-Expand), NIST SP 800-38D (AES-GCM).
 """
 
 from hashlib import sha256
@@ -16,20 +19,42 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from schemas import hpke
-from schemas.commitment import SALT_SIZE
 from schemas.errors import Refused
 from schemas.names import DeclarationId, Kid
 
+SALT_SIZE: Final = 16
+COMMITMENT_SIZE: Final = 32
+MAX_INDEX: Final = 0xFFFF
 DEK_SIZE: Final = 32
 FIELD_KEY_SIZE: Final = 32
 TAG_SIZE: Final = 16
 
+_COMMITMENT_DOMAIN: Final = b"unefois/field/v1\x00"
 _KEY_DOMAIN: Final = b"unefois/field-key/v1\x00"
 _FIELD_DOMAIN: Final = b"unefois/sealed-field/v1\x00"
 _DEK_DOMAIN: Final = b"unefois/dek/v1\x00"
 _NONCE: Final = bytes(12)
 _STEPS: Final = (64, 128, 256, 512, 1024, 2048, 4096)
 _LENGTH_SIZE: Final = 4
+
+
+def commit(salt: bytes, index: int, name: str, value: bytes) -> bytes:
+    """C_i = SHA-256(domain | salt | u16 i | u16 len(name) | name | u32 len(value) | value), 32 bytes.
+
+    `salt` is 16 fresh random bytes, `index` and `name` are the field's in the writer schema, `value` is its Avro
+    encoding. Raises ValueError when a part does not fit: only our own code can cause that.
+    """
+    if len(salt) != SALT_SIZE:
+        raise ValueError("a commitment takes a salt of 16 bytes")
+    if not 0 <= index <= MAX_INDEX:
+        raise ValueError("a field's index is a u16")
+    named = name.encode()
+    if len(named) > 0xFFFF:
+        raise ValueError("a field's name has at most 65535 bytes")
+    digest = sha256(_COMMITMENT_DOMAIN + salt + index.to_bytes(2, "big"))
+    digest.update(len(named).to_bytes(2, "big") + named)
+    digest.update(len(value).to_bytes(4, "big") + value)
+    return digest.digest()
 
 
 def padded_size(length: int) -> int:

@@ -12,7 +12,7 @@ from typing import Final
 
 from schemas import avro, sealing
 from schemas.avro_types import Kind, Logical, Type
-from schemas.commitment import SALT_SIZE
+from schemas.sealing import SALT_SIZE
 from schemas.values import MAX_ITEMS, MAX_LENGTH
 
 _FIXED: Final = {

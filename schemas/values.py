@@ -21,8 +21,7 @@ from schemas.avro_types import Kind, Type
 from schemas.catalogue import RECORD_FORMATS, EventSchema
 from schemas.errors import MOST, Refused, together
 from schemas.formats import FORMATS, Warning
-from schemas.instants import rfc3339
-from schemas.names import Capacity, Instant
+from schemas.names import Capacity, Instant, rfc3339
 
 MAX_LENGTH = 1_000
 """Characters of a text whose schema sets no limit; bytes of a value that is bytes and no number."""

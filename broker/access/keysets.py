@@ -35,8 +35,7 @@ from broker.store.rows.digests import row_digest
 from broker.store.rows.seals import RowReader, RowSigner
 from schemas.errors import Refused, Unavailable
 from schemas.facts import FactKind
-from schemas.instants import instant_of
-from schemas.names import Instant, PartyId
+from schemas.names import Instant, PartyId, instant_of
 
 FRESH_MS: Final = 300_000
 STALE_MS: Final = 3_600_000

@@ -47,8 +47,7 @@ from broker.store.rows.digests import row_digest
 from broker.store.rows.seals import RowSigner
 from schemas.errors import Refused
 from schemas.facts import FactKind
-from schemas.instants import instant_of
-from schemas.names import Instant, Kid, PartyId
+from schemas.names import Instant, Kid, PartyId, instant_of
 from schemas.text import is_unicode
 
 TOKEN_SECONDS: Final = 600

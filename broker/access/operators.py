@@ -28,8 +28,7 @@ from broker.store.rows.layouts import covered
 from broker.store.rows.seals import RowSigner
 from schemas.errors import Refused
 from schemas.facts import FactKind
-from schemas.instants import instant_of
-from schemas.names import Instant, OperatorName
+from schemas.names import Instant, OperatorName, instant_of
 from schemas.signing import Algorithm, check_public
 
 LOCK: Final = b"operators"

@@ -23,8 +23,7 @@ from broker.store.engine import Transaction
 from broker.store.operator_tables import approval_requests
 from broker.store.rows.seals import RowSigner
 from schemas.errors import Refused
-from schemas.instants import instant_of
-from schemas.names import Instant, OperatorName
+from schemas.names import Instant, OperatorName, instant_of
 
 TABLE: Final = approval_requests.name
 ID_BYTES: Final = 16

@@ -227,7 +227,7 @@ def _id(text: str) -> bytes:
 
 def _facts(facts: "Facts") -> dict[str, Any]:
     """What facts say, by the names of docs/protocol.md, section 8."""
-    from schemas.instants import rfc3339
+    from schemas.names import rfc3339
 
     told = {each.name: getattr(facts, each.name) for each in fields(facts)} | {"at": rfc3339(facts.at)}
     plain = {name: value.hex() if isinstance(value, bytes) else value for name, value in told.items()}

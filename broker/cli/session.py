@@ -17,8 +17,7 @@ import typer
 
 from broker.cli.frame import chosen
 from schemas.errors import Refused
-from schemas.instants import from_rfc3339
-from schemas.names import Instant
+from schemas.names import Instant, from_rfc3339
 
 if TYPE_CHECKING:
     from broker.settings.choices import Settings

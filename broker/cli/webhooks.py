@@ -71,7 +71,7 @@ def attempts(
     """
 
     from broker.services import webhooks
-    from schemas.instants import rfc3339
+    from schemas.names import rfc3339
 
     found = [
         {
@@ -132,7 +132,7 @@ def _tell(work: "Callable[[Home], Coroutine[Any, Any, Endpoint]]") -> None:
 
 def _told(endpoint: "Endpoint") -> dict[str, Any]:
     from broker.shapes import uuid_of
-    from schemas.instants import rfc3339
+    from schemas.names import rfc3339
 
     one, keys = endpoint.webhook, endpoint.keys
     return {

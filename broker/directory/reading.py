@@ -28,8 +28,7 @@ from consent.policy import Subscription, SubscriptionStatus
 from schemas import hpke, signing
 from schemas.directory import Directory, PolicyEntry, PublishingRight, SealingKeyEntry, SigningKeyEntry
 from schemas.errors import Corrupt, Refused
-from schemas.instants import instant_of
-from schemas.names import EventType, Instant, Kid, PartyId, Purpose
+from schemas.names import EventType, Instant, Kid, PartyId, Purpose, instant_of
 
 VERSION = "directory-version"
 """The row of `meta` that every change counts up."""

@@ -33,8 +33,7 @@ from consent import registry
 from schemas.errors import Refused
 from schemas.facts import FactKind
 from schemas.hpke import SealingKey, Suite
-from schemas.instants import instant_of
-from schemas.names import Instant, Kid, PartyId
+from schemas.names import Instant, Kid, PartyId, instant_of
 
 LOCK = b"epochs"
 """Held exclusively by whoever opens or ends an epoch, shared by whoever wraps a key under the newest one."""

@@ -26,8 +26,7 @@ from broker.store.tables import dead_letters, declarations, deliveries
 from consent.policy import Deny
 from schemas.errors import Corrupt, Refused
 from schemas.facts import FactKind
-from schemas.instants import instant_of
-from schemas.names import DeliveryId, Instant, PartyId, Reason
+from schemas.names import DeliveryId, Instant, PartyId, Reason, instant_of
 
 LOCK = b"dead-letters"
 EPOCH = Instant(0)

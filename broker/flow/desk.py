@@ -25,11 +25,10 @@ from consent.explain import Line, dry_run
 from consent.grant import Grant
 from consent.policy import DeclarationFacts
 from schemas import avro, values
-from schemas.catalogue import Catalogue, EventSchema
+from schemas.catalogue import Catalogue, EventSchema, territories_of
 from schemas.declaration import Source, declare
 from schemas.errors import Refused, Unavailable
 from schemas.names import DeclarationId, EventType, Instant, PartyId, SchemaId, SubjectRef, uuid7
-from schemas.territories import territories_of
 
 _HANDED_IN: Final = 202
 

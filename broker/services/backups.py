@@ -28,8 +28,7 @@ from broker.store.tables import ledger_checkpoints
 from consent import registry
 from schemas import note
 from schemas.errors import Refused, Unavailable
-from schemas.instants import rfc3339
-from schemas.names import Instant
+from schemas.names import Instant, rfc3339
 
 MANIFEST: Final = "manifest"
 DATABASE: Final = "unefois.db"

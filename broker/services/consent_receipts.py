@@ -18,9 +18,8 @@ from consent.receipt import make_receipt
 from consent.receipt_content import Party as ReceiptParty
 from consent.receipt_content import Terms
 from schemas.catalogue import EventSchema
-from schemas.instants import rfc3339
 from schemas.messages import Language
-from schemas.names import Instant, Purpose, SubjectRef
+from schemas.names import Instant, Purpose, SubjectRef, rfc3339
 
 SECTOR: Final = "citizen"
 """The sector whose pseudonym is the citizen's own number in receipts."""

@@ -25,8 +25,7 @@ from broker.store.rows.digests import row_digest
 from broker.store.rows.seals import RowReader, RowSigner
 from schemas.errors import Refused
 from schemas.facts import FactKind
-from schemas.instants import instant_of
-from schemas.names import Instant, PartyId
+from schemas.names import Instant, PartyId, instant_of
 from schemas.topics import declarations, deliveries, receipts
 
 _PRINCIPAL: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9 =,.@_+-]{0,198}[A-Za-z0-9])?")

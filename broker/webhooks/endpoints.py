@@ -32,8 +32,7 @@ from broker.store.rows.digests import row_digest
 from broker.store.rows.seals import RowSigner
 from schemas.errors import Refused
 from schemas.facts import FactKind
-from schemas.instants import instant_of
-from schemas.names import Instant, PartyId
+from schemas.names import Instant, PartyId, instant_of
 from schemas.webhooks import public_key_of
 
 ID_BYTES: Final = 16

@@ -26,9 +26,8 @@ from broker.store.rows.seals import RowReader
 from broker.store.tables import parties
 from broker.webhooks.mail import Letter, Mail, address_in
 from schemas.errors import Fault, Refused
-from schemas.instants import rfc3339
 from schemas.messages import Language, table
-from schemas.names import Instant, PartyId
+from schemas.names import Instant, PartyId, rfc3339
 
 _MINUTE, _HOUR = 60_000, 3_600_000
 WAITS: Final = (_MINUTE, 5 * _MINUTE, 30 * _MINUTE, 2 * _HOUR, 6 * _HOUR, *(24 * _HOUR,) * 4)

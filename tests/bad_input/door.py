@@ -9,7 +9,7 @@ import pytest
 
 from broker.flow.arrived import Accepted
 from schemas import declaration
-from schemas.catalogue import EventSchema
+from schemas.catalogue import EventSchema, territories_of
 from schemas.declaration import Source
 from schemas.delivery import VerifiedDelivery
 from schemas.directory import Directory, SealingKeyEntry
@@ -18,7 +18,6 @@ from schemas.errors import Fault, Refused
 from schemas.manifest import MANIFEST_TYPE
 from schemas.names import DeclarationId, Instant, PartyId, uuid7
 from schemas.signing import PrivateKey, pae
-from schemas.territories import territories_of
 from schemas.wire import Signature
 from tests.bad_input.state import unchanged
 from tests.bad_input.telling import CITIZEN, MOVE, assert_told

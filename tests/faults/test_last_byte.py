@@ -15,7 +15,6 @@ from types import ModuleType
 import pytest
 
 from schemas import delivery, envelope
-from schemas.commitment import COMMITMENT_SIZE
 from schemas.delivery import ReleasedDelivery, open_release, verify_delivery
 from schemas.envelope import verify_declaration
 from schemas.errors import Refused
@@ -23,6 +22,7 @@ from schemas.locked import LockedDelivery, bitmap
 from schemas.manifest import Manifest
 from schemas.names import DeclarationId, DeliveryId, GrantId, ManifestDigest
 from schemas.release import seal_releases
+from schemas.sealing import COMMITMENT_SIZE
 from tests.unit.schemas.conftest import World
 
 ENDS = (0, -1)

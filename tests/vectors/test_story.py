@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 
 from schemas import avro, sealing, signing
-from schemas.commitment import commit
 from schemas.delivery import WITHHELD, VerifiedDelivery, open_release, verify_delivery
 from schemas.directory import Directory, PolicyEntry, PublishingRight, SealingKeyEntry, SigningKeyEntry
 from schemas.envelope import RoutingSlip, SignedDeclaration, VerifiedDeclaration, verify_declaration
@@ -37,6 +36,7 @@ from schemas.names import (
 )
 from schemas.pseudonym import pseudonym, sector_key
 from schemas.release import KeyRelease, Release, Statement, make_release, open_releases, seal_releases
+from schemas.sealing import commit
 from schemas.signing import Algorithm, PrivateKey
 
 FOLDER = Path(__file__).parent / "protocol"

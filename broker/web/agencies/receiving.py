@@ -28,8 +28,7 @@ from broker.web.common.problems import language_of, told
 from broker.web.common.strict import Access, StrictRoute
 from broker.webhooks.endpoints import Status
 from schemas.errors import Fault, Refused
-from schemas.instants import from_rfc3339
-from schemas.names import DeliveryId, PartyId, Reason
+from schemas.names import DeliveryId, PartyId, Reason, from_rfc3339
 
 routes = APIRouter(route_class=StrictRoute, tags=["receive"])
 

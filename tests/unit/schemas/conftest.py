@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from schemas import avro, sealing, signing
-from schemas.commitment import commit
 from schemas.directory import Directory, PolicyEntry, PublishingRight, SealingKeyEntry, SigningKeyEntry
 from schemas.envelope import RoutingSlip, SignedDeclaration
 from schemas.errors import Fault, Refused
@@ -20,6 +19,7 @@ from schemas.locked import LockedDelivery, SealedField, bitmap, delivery_id_of
 from schemas.manifest import MANIFEST_TYPE, Manifest
 from schemas.names import DeclarationId, EventType, GrantId, Instant, Kid, LeafHash, ManifestDigest, PartyId, SchemaId
 from schemas.release import STATEMENT_TYPE, Release, Statement
+from schemas.sealing import commit
 from schemas.signing import Algorithm, PrivateKey
 from schemas.wire import Signature
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.commitment import commit
+from schemas.sealing import commit
 from tests.examples import examples
 
 SALT = bytes(range(16))

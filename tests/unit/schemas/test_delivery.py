@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from schemas import sealing
-from schemas.commitment import commit
 from schemas.delivery import (
     WITHHELD,
     ReleasedDelivery,
@@ -24,6 +23,7 @@ from schemas.locked import LockedDelivery, SealedField
 from schemas.manifest import MANIFEST_TYPE
 from schemas.names import DeclarationId, DeliveryId, GrantId, Instant, LeafHash, ManifestDigest, PartyId, SchemaId
 from schemas.release import Release, seal_releases
+from schemas.sealing import commit
 
 
 def opened(world: Any, locked: LockedDelivery, release: Release) -> ReleasedDelivery:

@@ -24,8 +24,7 @@ from schemas.entry import (
 )
 from schemas.errors import Refused
 from schemas.facts import PLAN, FactKind, Facts
-from schemas.instants import INSTANT_MAX
-from schemas.names import Instant, Kid, PartyId
+from schemas.names import INSTANT_MAX, Instant, Kid, PartyId
 from tests.examples import examples
 from tests.unit.schemas.test_facts import AT, PLANNED_BY_HAND, WHOLE, refuses, text, zigzag
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from schemas import facts as module
 from schemas.errors import Refused
 from schemas.facts import KINDS, PLAN, REASONS, REQUIRED, FactKind, Facts, subject_commitment
-from schemas.instants import INSTANT_MAX
 from schemas.names import (
+    INSTANT_MAX,
     DeliveryId,
     EventType,
     GrantId,

@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.instants import INSTANT_MAX, from_rfc3339, is_instant, rfc3339
-from schemas.names import Instant
+from schemas.names import INSTANT_MAX, Instant, from_rfc3339, is_instant, rfc3339
 from tests.examples import examples
 
 

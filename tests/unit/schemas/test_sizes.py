@@ -8,8 +8,8 @@ import pytest
 from schemas import avro, samples, sealing, values
 from schemas.avro_types import Kind, Logical, Type
 from schemas.catalogue import EventSchema, builtin
-from schemas.commitment import SALT_SIZE
 from schemas.names import DeclarationId
+from schemas.sealing import SALT_SIZE
 from schemas.sizes import most_encoded, most_sealed
 
 WIDEST = "\U0001d11e"

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from schemas import catalogue
+from schemas.catalogue import territories_of
 from schemas.names import EventType
-from schemas.territories import territories_of
 
 MOVED = catalogue.builtin().by_type(EventType("fr.unefois.address.changed.v1"))
 BANK = catalogue.builtin().by_type(EventType("fr.unefois.bank-account.changed.v1"))

@@ -14,6 +14,7 @@ from broker.cli.demo import cast
 from broker.cli.demo.acts.declaring import Declared
 from broker.cli.demo.facts import facts_of, of_kind
 from broker.cli.demo.stage import Stage
+from schemas.catalogue import territories_of
 from schemas.declaration import Source
 from schemas.declaration import declare as sign
 from schemas.delivery import ReleasedDelivery
@@ -23,7 +24,6 @@ from schemas.facts import FactKind
 from schemas.messages import explain
 from schemas.names import DeclarationId, Instant, uuid7
 from schemas.signing import Algorithm, PrivateKey
-from schemas.territories import territories_of
 
 _LONG_HEX = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{20,}\b")
 

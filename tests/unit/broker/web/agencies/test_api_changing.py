@@ -3,8 +3,7 @@
 import pytest
 
 from broker.shapes import uuid_of
-from schemas.instants import rfc3339
-from schemas.names import Instant
+from schemas.names import Instant, rfc3339
 from tests.unit.broker.web.agencies.calls import Caller, Served
 from tests.world import BANK, CAF, CPAM, FAMILY, MINUTE, MOVED
 
