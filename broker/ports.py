@@ -5,6 +5,7 @@ Keeps: the public methods below are final; an adapter fills in the underscored o
 `tests/contract` holds every adapter to them.
 """
 
+import hashlib
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -181,6 +182,13 @@ class Log(ABC):
 
     @abstractmethod
     async def _first(self, topic: str, partition: int) -> int: ...
+
+
+def partition_of(key: bytes, count: int) -> int:
+    """Which of `count` partitions a key belongs to, the same for every adapter and for ever: the first 8 bytes of its
+    SHA-256, which no version of Python or of a library changes, modulo the count.
+    """
+    return int.from_bytes(hashlib.sha256(key).digest()[:8], "big") % count
 
 
 def _check_topic(topic: str) -> None:

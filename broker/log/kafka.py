@@ -17,9 +17,8 @@ from aiokafka.errors import KafkaError
 from broker.log.kafka_cluster import BATCH_BYTES, Cluster, fault_of, faults
 from broker.log.kafka_identity import Identity
 from broker.log.kafka_reader import Ends, Reader
-from broker.log.partitioning import partition_of
 from broker.observability.crashpoints import mark
-from broker.ports import Log, Outgoing, Position, Record
+from broker.ports import Log, Outgoing, Position, Record, partition_of
 from schemas.errors import Fault, Unavailable
 
 APPEND_SECONDS: Final = 20

@@ -14,10 +14,9 @@ from typing import Any, Final
 
 from sqlalchemy import Integer, Row, Select, bindparam, func, select
 
-from broker.log.partitioning import partition_of
 from broker.log.pinning import PINNED
 from broker.observability.crashpoints import mark
-from broker.ports import READ_BYTES, Clock, Log, Outgoing, Position, Record
+from broker.ports import READ_BYTES, Clock, Log, Outgoing, Position, Record, partition_of
 from broker.store.engine import Store, Transaction
 from broker.store.tables import log_record
 from schemas.errors import Corrupt, Refused

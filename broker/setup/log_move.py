@@ -14,11 +14,10 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 from broker.flow.router import TOPIC
-from broker.log.partitioning import partition_of
 from broker.log.pinning import CLUSTER, pinned
 from broker.log.sql import SqlLog
 from broker.observability.crashpoints import mark
-from broker.ports import READ_BYTES, Log, Outgoing, Record, size_of
+from broker.ports import READ_BYTES, Log, Outgoing, Record, partition_of, size_of
 from broker.store.engine import Store
 from broker.store.tables import meta
 from schemas.errors import Refused

@@ -18,9 +18,8 @@ from broker import ports
 from broker.log import kafka_reader, sql
 from broker.log.kafka import KafkaLog
 from broker.log.kafka_cluster import Cluster
-from broker.log.partitioning import partition_of
 from broker.log.sql import SqlLog
-from broker.ports import HEADERS, KEY_BYTES, READ_BYTES, READ_RECORDS, RECORD_BYTES, Log, Position, Record
+from broker.ports import HEADERS, KEY_BYTES, READ_BYTES, READ_RECORDS, RECORD_BYTES, Log, Position, Record, partition_of
 from broker.store.engine import Store
 from broker.store.tables import log_record, metadata
 from schemas.errors import Corrupt, Fault, Refused
