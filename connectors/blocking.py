@@ -21,10 +21,11 @@ from connectors.access import Access
 from connectors.calls import Call, Json, Receipt
 from connectors.contract import Agency, Applied, Rejected
 from connectors.conversation import Conversation, Failed, Reply, Send, Wait
-from connectors.driving import TRIES, UNANSWERED, advance, failed, now, receiving, settings, talk, within
+from connectors.driving import TRIES, UNANSWERED, failed, now, receiving, settings, talk, within
 from connectors.ends import Ends
+from connectors.given import Given
 from connectors.pinning import Pin, newest
-from connectors.receiving import Give, Receiving, Steps, Watch, unwatched
+from connectors.receiving import Do, Give, Steps, Watch, advance, unwatched
 from schemas.delivery import VerifiedDelivery
 from schemas.directory import Directory
 from schemas.errors import Fault, Refused
@@ -121,12 +122,13 @@ class BlockingClient:
         watch: Watch = unwatched,
     ) -> "Iterator[BlockingDelivery]":
         """Every delivery, verified and typed, as it comes."""
-        core = receiving(agency, ends, self._clock, pin, limit, once=once, watch=watch)
-        steps, told = core.steps(), None
+        taker = Given(ends, self._clock, watch)
+        loop = receiving(agency, taker, self._clock, pin, limit, once=once, watch=watch)
+        steps, told = loop.steps(), None
         while (step := advance(steps, told)) is not None:
             told = None
             if isinstance(step, Give):
-                yield BlockingDelivery(step.facts, step.record, core, self)
+                yield BlockingDelivery(step.facts, step.record, taker, self)
             else:
                 told = self._answer(step)
 
@@ -136,9 +138,11 @@ class BlockingClient:
         while (step := advance(steps, told)) is not None:
             told = None if isinstance(step, Give) else self._answer(step)
 
-    def _answer(self, step: Call[Any] | Wait) -> Any:
+    def _answer(self, step: Call[Any] | Wait | Do) -> Any:
         if isinstance(step, Wait):
             return self._sleep(step.milliseconds / 1000)
+        if isinstance(step, Do):
+            raise TypeError("an agency's own system is waited for in an event loop: connectors.client")
         try:
             return self.ask(step)
         except Fault as fault:
@@ -162,17 +166,17 @@ class BlockingDelivery:
 
     facts: VerifiedDelivery
     record: Event | None = field(repr=False)
-    _core: Receiving = field(repr=False)
+    _given: Given = field(repr=False)
     _client: BlockingClient = field(repr=False)
 
     def applied(self) -> None:
         """The agency's system has it, durably, under `facts.delivery_id`."""
-        self._client.drive(self._core.decide(self.facts, Applied()))
+        self._client.drive(self._given.decide(self.facts, Applied()))
 
     def rejected(self, code: str, reason: Reason = Reason.SYSTEM_REFUSED) -> None:
         """The agency will not take it: a code of its own, never a value."""
-        self._client.drive(self._core.decide(self.facts, Rejected(code, reason)))
+        self._client.drive(self._given.decide(self.facts, Rejected(code, reason)))
 
     def later(self, code: str, after_ms: int | None = None) -> None:
         """The agency's own system is away: it comes again, after `after_ms` milliseconds at least, a day at most."""
-        self._client.drive(self._core.put_off(self.facts, code, after_ms))
+        self._client.drive(self._given.later(self.facts, code, after_ms))

@@ -7,13 +7,13 @@ Source: docs/agency/sdk.md; the broker's OpenAPI document at `/v1/openapi.json`.
 
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Final, Generic, TypeVar
 
 from connectors import problems
-from connectors.contract import Applied, Outcome, Pulled, WithheldDelivery
+from connectors.contract import Applied, Inbox, Outcome, Pulled, WithheldDelivery
 from schemas.directory import Directory
 from schemas.errors import Refused
 from schemas.intake_receipt import IntakeReceipt, verify
@@ -45,7 +45,10 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[T]):
-    """One request. `read`: the body of a good answer to what it says. `again`: done twice it is as done once."""
+    """One request. `read`: the body of a good answer to what it says. `again`: done twice it is as done once.
+
+    `inbox`: the same, asked of a mailbox that is not behind HTTP; None where such a one has no answer.
+    """
 
     method: str
     path: str
@@ -53,6 +56,7 @@ class Call(Generic[T]):
     body: bytes | None = field(default=None, repr=False)
     media: str = JSON
     again: bool = True
+    inbox: Callable[[Inbox], Awaitable[T]] | None = field(default=None, repr=False)
 
 
 def directory() -> Call[Directory]:
@@ -122,39 +126,58 @@ def status() -> Call[Json]:
 
 def pull(limit: int, wait: int = 0) -> Call[Pulled]:
     """Lease and release at most `limit` deliveries. Made again after a lost answer, it gives others first."""
-    return posted("/v1/deliveries:pull", {"max": limit, "wait": wait}, _pulled)
+    body = {"max": limit, "wait": wait}
+    return posted("/v1/deliveries:pull", body, _pulled, inbox=lambda mailbox: mailbox.pull(limit))
 
 
 def release(ids: Sequence[DeliveryId]) -> Call[Pulled]:
     """The keys of these deliveries alone, which were handed out before."""
-    return posted("/v1/deliveries:release", {"deliveries": [uuid_text(one) for one in ids]}, _pulled)
+    body = {"deliveries": [uuid_text(one) for one in ids]}
+    return posted("/v1/deliveries:release", body, _pulled, inbox=lambda mailbox: mailbox.release(ids))
 
 
-def acknowledge(ended: Mapping[DeliveryId, Outcome]) -> Call[dict[DeliveryId, Refused]]:
+def acknowledge(ended: Mapping[DeliveryId, Outcome]) -> Call[Mapping[DeliveryId, Refused]]:
     """Record the ends of deliveries; those that are not taken come back. `Applied.reference` stays here."""
     ends = [_end(delivery, outcome) for delivery, outcome in ended.items()]
-    return posted("/v1/deliveries:ack", {"acknowledgements": ends}, _failed)
+    body = {"acknowledgements": ends}
+    return posted("/v1/deliveries:ack", body, _failed, inbox=lambda mailbox: mailbox.acknowledge_all(ended))
 
 
-def later(delivery: DeliveryId, code: str, after_ms: int | None) -> Call[dict[DeliveryId, Refused]]:
+def later(delivery: DeliveryId, code: str, after_ms: int | None) -> Call[Mapping[DeliveryId, Refused]]:
     """Give a delivery back, to come again after `after_ms` milliseconds at least, a day at most, or when the broker
     thinks fit.
     """
     end: Json = {"delivery": uuid_text(delivery), "outcome": "later", "code": code}
     if after_ms is not None:
         end["after"] = min(-(-after_ms // 1000), LONGEST_MS // 1000)
-    return posted("/v1/deliveries:ack", {"acknowledgements": [end]}, _failed)
+
+    async def asked(mailbox: Inbox) -> Mapping[DeliveryId, Refused]:
+        try:
+            await mailbox.retry_later(delivery, code, after_ms)
+        except Refused as fault:
+            return {delivery: fault}
+        return {}
+
+    return posted("/v1/deliveries:ack", {"acknowledgements": [end]}, _failed, inbox=asked)
 
 
-def replay(deliveries: Sequence[DeliveryId]) -> Call[dict[DeliveryId, Refused]]:
+def replay(deliveries: Sequence[DeliveryId]) -> Call[Mapping[DeliveryId, Refused]]:
     """Try own dead letters again; those that cannot be come back. Done twice, the second says that it was done."""
     body = json.dumps({"deliveries": [uuid_text(one) for one in deliveries]}).encode()
     return Call("POST", "/v1/deliveries:replay", lambda content: _failed(_object(content)), body, again=False)
 
 
-def posted(path: str, body: Json, read: Callable[[Json], T], *, again: bool = True) -> Call[T]:
+def posted(
+    path: str,
+    body: Json,
+    read: Callable[[Json], T],
+    *,
+    again: bool = True,
+    inbox: Callable[[Inbox], Awaitable[T]] | None = None,
+) -> Call[T]:
     """A JSON object that is sent, and one that comes back."""
-    return Call("POST", path, lambda content: read(_object(content)), json.dumps(body).encode(), again=again)
+    sent = json.dumps(body).encode()
+    return Call("POST", path, lambda content: read(_object(content)), sent, again=again, inbox=inbox)
 
 
 def _directory(content: bytes) -> Directory:
@@ -229,7 +252,7 @@ def _reason(told: Any) -> Reason | str:
         return told[:64]
 
 
-def _failed(told: Json) -> dict[DeliveryId, Refused]:
+def _failed(told: Json) -> Mapping[DeliveryId, Refused]:
     try:
         bad = [(DeliveryId.parse(one["delivery"]), one["problem"]) for one in told["results"] if not one["ok"]]
         return {delivery: _refused(problem) for delivery, problem in bad}

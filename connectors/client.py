@@ -5,7 +5,8 @@
             ...
             await delivery.applied()
 
-`connectors.blocking` has the same without `async`; `broker.inbox()` is an `Inbox` for `run_routes`.
+`broker.receive(agency, routes)` maps and writes them by connectors instead. `connectors.blocking` has the same without
+`async`, but for that; `broker.inbox()` is an `Inbox` for `run_routes`.
 
 Refuses: plain http except to this machine, a redirect, an answer that is too large or not what the API promises.
 Keeps: the token is in no error and no repr; what may have been done is never said to have failed: a call whose answer
@@ -26,10 +27,12 @@ from connectors.access import Access
 from connectors.calls import Call, Json, Receipt
 from connectors.contract import Agency, Applied, Outcome, Pulled, Ready, Rejected
 from connectors.conversation import Conversation, Failed, Reply, Send, Wait
-from connectors.driving import TRIES, UNANSWERED, advance, failed, now, receiving, settings, talk, within
+from connectors.driving import BACKOFF, TRIES, UNANSWERED, failed, now, receiving, settings, talk, within
 from connectors.ends import Ends
+from connectors.given import Given
 from connectors.pinning import Pin, newest
-from connectors.receiving import Give, Receiving, Steps, Watch, unwatched
+from connectors.receiving import Do, Give, Steps, Watch, advance, unwatched
+from connectors.runner import Route, RunReport, Written
 from schemas.delivery import VerifiedDelivery
 from schemas.directory import Directory
 from schemas.errors import Fault, Refused
@@ -145,17 +148,36 @@ class Client:
 
         What is not decided (`applied`, `rejected`) comes again. Raises Refused where the agency itself is refused.
         """
-        core = receiving(agency, ends, self._clock, pin, limit, once=once, watch=watch)
-        steps, told = core.steps(), None
+        taker = Given(ends, self._clock, watch)
+        loop = receiving(agency, taker, self._clock, pin, limit, once=once, watch=watch)
+        steps, told = loop.steps(), None
         while True:
             # In a thread: it verifies signatures and writes to the disk.
             step, told = await asyncio.to_thread(advance, steps, told), None
             if step is None:
                 return
             if isinstance(step, Give):
-                yield Delivery(step.facts, step.record, core, self)
+                yield Delivery(step.facts, step.record, taker, self)
             else:
                 told = await self._answer(step)
+
+    async def receive(
+        self,
+        agency: Agency,
+        routes: Sequence[Route],
+        *,
+        pin: Pin | None = None,
+        limit: int = 20,
+        once: bool = False,
+        watch: Watch = unwatched,
+        heard: Callable[[RunReport], None] = lambda _: None,
+    ) -> None:
+        """Every delivery, verified, mapped and written into the agency's own system, as it comes; `heard` gets the
+        report of each pull. What else is asked for and raised: as `deliveries`; Corrupt from the agency's system.
+        """
+        taker = Written(routes, BACKOFF, heard)
+        loop = receiving(agency, taker, self._clock, pin, limit, once=once, watch=watch)
+        await self.drive(loop.steps())
 
     async def drive(self, steps: Steps) -> None:
         """Take every step of a core that gives nothing."""
@@ -163,11 +185,11 @@ class Client:
         while (step := await asyncio.to_thread(advance, steps, told)) is not None:
             told = None if isinstance(step, Give) else await self._answer(step)
 
-    async def _answer(self, step: Call[Any] | Wait) -> Any:
+    async def _answer(self, step: Call[Any] | Wait | Do) -> Any:
         if isinstance(step, Wait):
             return await self._sleep(step.milliseconds / 1000)
         try:
-            return await self.ask(step)
+            return await (step.run() if isinstance(step, Do) else self.ask(step))
         except Fault as fault:
             return fault
 
@@ -191,7 +213,7 @@ class Delivery:
 
     facts: VerifiedDelivery
     record: Event | None = field(repr=False)
-    _core: Receiving = field(repr=False)
+    _given: Given = field(repr=False)
     _client: Client = field(repr=False)
 
     async def applied(self) -> None:
@@ -200,15 +222,15 @@ class Delivery:
         Call it after your own write is durable, which must be idempotent by `facts.delivery_id`: a crash in between
         shows the delivery again.
         """
-        await self._client.drive(self._core.decide(self.facts, Applied()))
+        await self._client.drive(self._given.decide(self.facts, Applied()))
 
     async def rejected(self, code: str, reason: Reason = Reason.SYSTEM_REFUSED) -> None:
         """The agency will not take it: a code of its own (`crm.no-such-file`), never a value."""
-        await self._client.drive(self._core.decide(self.facts, Rejected(code, reason)))
+        await self._client.drive(self._given.decide(self.facts, Rejected(code, reason)))
 
     async def later(self, code: str, after_ms: int | None = None) -> None:
         """The agency's own system is away: it comes again, after `after_ms` milliseconds at least, a day at most."""
-        await self._client.drive(self._core.put_off(self.facts, code, after_ms))
+        await self._client.drive(self._given.later(self.facts, code, after_ms))
 
 
 class HttpInbox:

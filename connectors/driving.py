@@ -17,12 +17,11 @@ import httpx2
 from connectors.access import Access, ApiToken
 from connectors.contract import Agency
 from connectors.conversation import Conversation, Failed
-from connectors.ends import Ends
 from connectors.pinning import Pin
-from connectors.receiving import Receiving, Steps, Watch
+from connectors.receiving import Receiving, Taker, Watch
 from connectors.retry import Backoff
 from connectors.webhook import endpoint, trust
-from schemas.errors import Fault, Refused
+from schemas.errors import Refused
 from schemas.names import Instant
 
 ANSWER_BYTES: Final = 64 * 1024 * 1024
@@ -56,18 +55,10 @@ def settings(url: str, ca_file: str | None) -> dict[str, Any]:
 
 
 def receiving(
-    agency: Agency, ends: Ends, clock: Callable[[], Instant], pin: Pin | None, limit: int, *, once: bool, watch: Watch
+    agency: Agency, taker: Taker, clock: Callable[[], Instant], pin: Pin | None, limit: int, *, once: bool, watch: Watch
 ) -> Receiving:
-    """The core of an agency's loop, as both clients run it."""
-    return Receiving(agency, ends, clock, BACKOFF, pin=pin, limit=limit, wait=WAIT_SECONDS, once=once, watch=watch)
-
-
-def advance(steps: Steps, told: Any) -> Any:
-    """The next step of a core that was answered, or raised at; None at its end."""
-    try:
-        return steps.throw(told) if isinstance(told, Fault) else steps.send(told)
-    except StopIteration:
-        return None
+    """The loop of an agency, as both clients run it."""
+    return Receiving(agency, taker, clock, BACKOFF, pin=pin, limit=limit, wait=WAIT_SECONDS, once=once, watch=watch)
 
 
 def failed(error: Exception) -> Failed:

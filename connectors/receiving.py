@@ -1,41 +1,43 @@
-"""Receiving: from the mailbox to the agency's own code, delivery by delivery, and back with its decision. No network.
+"""Receiving: the one loop of an agency, from the mailbox to whoever takes what comes, delivery by delivery. No network.
 
-    1 tell      the broker what it has not heard yet               crash from here to 5: the lease ends, they come again
+    1 begin     what the taker has to say first: ends that the broker has not heard of
       keep up   with the directory: at the start, and each hour    another history than the pinned one ends the loop
-    2 pull      locked deliveries, one key release
-    3 open      with the agency's private key; verify, protocol 7  no: written down as refused, and told
-    4 give      the typed record to the agency's code              what was applied before is only told again
-    5 decide    applied or rejected: written down, then told       crash after: 1 tells it at the next start
+    2 pull      locked deliveries, one key release                 crash from here to 7: the lease ends, they come again
+    3 open      with the agency's private key                      what does not open is asked for again singly
+    4 known     what is known of it from before: taken then, it is only told again
+    5 verify    the ten steps of protocol 7                        no: refused, and told
+    6 take      the taker's: `given` gives a typed record to a program, `runner` maps it and writes it
+    7 finish    what the taker says of all of them
 
 Refuses: to give what is not verified; to reject what may be believed tomorrow, when a key is not known yet; to go on
 where the broker shows a directory that does not follow from the pinned one, or that nobody signed.
-Keeps: every delivery that is not decided comes again; a decision is on the disk before the broker hears of it; a
-broker that is away is waited for. What may be a matter of the directory is not refused for good by an older one, and
-whoever sends such things makes the loop ask for a newer one once a minute at most. What happens is told to `watch`, by
-id and code, never by value.
+Keeps: every delivery that has no end comes again; one that does not open or is not believed stops no other; a broker
+that is away is waited for. What may be a matter of the directory is not refused for good by an older one, and whoever
+sends such things makes the loop ask for a newer one once a minute at most. What happens is told to `watch`, by id and
+code, never by value.
 """
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from connectors import calls
 from connectors.calls import Call
-from connectors.contract import Agency, Applied, Outcome, Pulled, Rejected
+from connectors.contract import Agency, Pulled, WithheldDelivery
 from connectors.conversation import Wait
-from connectors.ends import Ends, check_code, check_rejection
 from connectors.opening import open_pulled
 from connectors.pinning import Pin, newest
 from connectors.retry import Backoff
-from schemas import avro, records
+from schemas import avro
 from schemas.catalogue import EventSchema, event_schema
 from schemas.delivery import ReleasedDelivery, VerifiedDelivery, verify_delivery
-from schemas.errors import Refused, Unavailable
+from schemas.errors import Fault, Refused, Unavailable
 from schemas.manifest import Manifest, Registered, Schemas
-from schemas.names import DeliveryId, Instant, Reason, SchemaId
+from schemas.names import DeclarationId, DeliveryId, Instant, ManifestDigest, PartyId, Reason, SchemaId
 from schemas.record_base import Event
+from schemas.release import LockedDelivery
 
-_UNKNOWN_KEYS: Final = frozenset({"directory.unknown-key", "directory.unknown-sealing-key"})
+UNKNOWN_KEYS: Final = frozenset({"directory.unknown-key", "directory.unknown-sealing-key"})
 REFRESH_MS: Final = 3_600_000
 """How old the directory gets, where nothing unknown comes: so late is a revoked key heard of."""
 SOONEST_MS: Final = 60_000
@@ -61,8 +63,60 @@ class Give:
     record: Event | None = field(repr=False)
 
 
-Step = Call[Any] | Wait | Give
+@dataclass(frozen=True, slots=True)
+class Do:
+    """Wait for this, in the agency's own system, and give back what comes of it: a value, or the Fault that it raises.
+
+    Only a driver with an event loop can.
+    """
+
+    run: Callable[[], Awaitable[Any]]
+
+
+Step = Call[Any] | Wait | Give | Do
 Steps = Generator[Step, Any, None]
+Seen = Callable[[PartyId, DeclarationId], ManifestDigest | None]
+"""The manifest under which a declaration is known, or None: what `verify_delivery` asks, step 10."""
+
+
+class Taker(Protocol):
+    """Who takes what comes, and remembers it. Every delivery of a pull is told to one of these, and to one only."""
+
+    def begin(self) -> Steps:
+        """Before each pull."""
+        ...
+
+    def known(self, locked: LockedDelivery) -> Generator[Step, Any, Seen | None]:
+        """What is known from before; None where nothing more is to be done with it: it has its end, or comes again."""
+        ...
+
+    def take(self, delivery: VerifiedDelivery, catalogue: Schemas) -> Steps:
+        """It is verified. `catalogue` knows its schema."""
+        ...
+
+    def refuse(self, delivery_id: DeliveryId, fault: Refused, reason: Reason) -> None:
+        """It is not to be believed, now or ever."""
+        ...
+
+    def put_off(self, delivery_id: DeliveryId, fault: Fault) -> None:
+        """Nothing is wrong with it for good: it comes again."""
+        ...
+
+    def withheld(self, one: WithheldDelivery) -> None:
+        """It was planned, and may not be opened any more."""
+        ...
+
+    def finish(self, pulled: Pulled) -> Steps:
+        """After each pull, when all that it handed out was told."""
+        ...
+
+
+def advance(steps: Generator[Step, Any, Any], told: Any) -> Any:
+    """The next step of a loop that was answered, or raised at; None at its end."""
+    try:
+        return steps.throw(told) if isinstance(told, Fault) else steps.send(told)
+    except StopIteration:
+        return None
 
 
 class Receiving:
@@ -75,7 +129,7 @@ class Receiving:
     def __init__(
         self,
         agency: Agency,
-        ends: Ends,
+        taker: Taker,
         clock: Callable[[], Instant],
         backoff: Backoff,
         *,
@@ -88,7 +142,7 @@ class Receiving:
         self._newer: dict[SchemaId, EventSchema] = {}
         self._agency = replace(agency, catalogue=_Grown(agency.catalogue, self._newer))
         self._renewed = False
-        self._ends = ends
+        self._taker = taker
         self._clock = clock
         self._backoff = backoff
         self._pin = pin
@@ -100,18 +154,15 @@ class Receiving:
         self._watch = watch
 
     def steps(self) -> Steps:
-        """What to do, one after the other; a Call is answered with what it gives, or with the Fault that it raises.
+        """What to do, one after the other; a Call or Do is answered with what it gives, or the Fault that it raises.
 
         Raises Refused where the broker refuses the agency itself, and `directory.*`, `note.*`, `pins.*` where its
-        directory is not to be believed; Unavailable with `once`.
+        directory is not to be believed; Unavailable with `once`; Corrupt from an agency's own system.
         """
         failures = 0
         while True:
             try:
-                yield from self.tell()
-                yield from self._keep_up()
-                pulled: Pulled = yield calls.pull(self._limit, 0 if self._once else self._wait)
-                yield from self._each(pulled)
+                pulled = yield from self.round()
             except Unavailable as fault:
                 if self._once:
                     raise
@@ -126,56 +177,29 @@ class Receiving:
                 return
             yield Wait(_IDLE_MS)
 
-    def decide(self, facts: VerifiedDelivery, outcome: Outcome) -> Steps:
-        """The agency's decision: durable once the first step comes; the broker hears it now, or as soon as it is there.
-
-        Raises Refused("ends.applied") for another end of what was applied, "ends.code" for a wrong code or reason.
-        """
-        if isinstance(outcome, Rejected):
-            check_rejection(outcome)
-        self._ends.decide(facts, outcome, self._clock())
-        try:
-            yield from self.tell()
-        except Unavailable as fault:
-            self._watch(None, fault.code)
-
-    def put_off(self, facts: VerifiedDelivery, code: str, after_ms: int | None) -> Steps:
-        """Give it back, to come again later. Nothing is written down: unheard, its lease ends and it comes too.
-
-        Raises Refused("ends.code") for a wrong code.
-        """
-        check_code(code)
-        try:
-            refused: dict[DeliveryId, Refused] = yield calls.later(facts.delivery_id, code, after_ms)
-        except Unavailable as fault:
-            self._watch(None, fault.code)
-            return
-        for fault_of in refused.values():
-            self._watch(facts.delivery_id, str(fault_of.details.get("told", fault_of.code)))
-
-    def tell(self) -> Steps:
-        """Tell the broker every end that it has not heard."""
-        while told := self._ends.unheard():
-            refused: dict[DeliveryId, Refused] = yield calls.acknowledge(told)
-            for delivery_id, fault in refused.items():
-                # Decided otherwise there: parked by an operator, say. Asking again would change nothing.
-                self._watch(delivery_id, str(fault.details.get("told", fault.code)))
-            self._ends.heard(told)
-
-    def _each(self, pulled: Pulled) -> Steps:
+    def round(self) -> Generator[Step, Any, Pulled]:
+        """One pull, each of its deliveries as far as it gets. Raises as `steps` does, and Unavailable."""
+        yield from self._taker.begin()
+        yield from self._keep_up()
+        pulled: Pulled = yield calls.pull(self._limit, 0 if self._once else self._wait)
         self._renewed = self._renewed and self._once  # a pull that waited may have what is newer
         for one in pulled.withheld:
-            self._watch(one.delivery_id, one.word)
-        released = yield from self._opened(pulled)
-        for each in released:
-            yield from self._one(each)
+            self._taker.withheld(one)
+        for released in (yield from self._opened(pulled)):
+            seen = yield from self._taker.known(released.locked)
+            delivery = None if seen is None else (yield from self._verified(released, seen))
+            if delivery is not None:
+                yield from self._taker.take(delivery, self._agency.catalogue)
+        yield from self._taker.finish(pulled)
+        return pulled
 
     def _opened(self, pulled: Pulled) -> Generator[Step, Any, list[ReleasedDelivery]]:
         """Every delivery that opens. One that does not must not close the others, so they are then asked for singly."""
         try:
             return list(open_pulled(self._agency, pulled))
         except Unavailable as fault:
-            self._watch(None, fault.code)
+            for locked in pulled.locked:
+                self._taker.put_off(locked.delivery_id, fault)
             return []
         except Refused:
             pass
@@ -183,58 +207,41 @@ class Receiving:
         for locked in pulled.locked:
             try:
                 alone: Pulled = yield calls.release([locked.delivery_id])
-            except Refused as fault:  # it has ended meanwhile, or its lease has: that is no fault of the delivery
-                self._watch(locked.delivery_id, fault.code)
+            except (Refused, Unavailable) as fault:  # ended meanwhile, or its lease has: that is no fault of its own
+                self._taker.put_off(locked.delivery_id, fault)
                 continue
-            for one in alone.withheld:
-                self._watch(one.delivery_id, one.word)
+            for one in alone.withheld:  # its consent may have died in between
+                self._taker.withheld(one)
             try:
                 found += open_pulled(self._agency, alone)
+            except Unavailable as fault:
+                self._taker.put_off(locked.delivery_id, fault)
             except Refused as fault:
-                self._refuse(locked.delivery_id, fault, Reason.INVALID_DELIVERY)
+                self._taker.refuse(locked.delivery_id, fault, Reason.INVALID_DELIVERY)
         return found
 
-    def _one(self, released: ReleasedDelivery) -> Steps:
-        delivery_id = released.locked.delivery_id
-        if isinstance(self._ends.of(delivery_id), Applied):
-            yield calls.acknowledge({delivery_id: Applied()})  # it was told, and the broker did not hear
-            return
-        facts = yield from self._verified(released)
-        if facts is None:
-            return
-        kind = self._agency.catalogue.by_id(facts.schema_id).schema.type
-        try:
-            record = records.of(kind, facts.record)
-        except Refused as fault:
-            self._refuse(delivery_id, fault, Reason.MAPPING)
-            return
-        yield Give(facts, record)
-
-    def _verified(self, released: ReleasedDelivery) -> Generator[Step, Any, VerifiedDelivery | None]:
+    def _verified(self, released: ReleasedDelivery, seen: Seen) -> Generator[Step, Any, VerifiedDelivery | None]:
         """Verified; None when it is refused, or put off because a key is not known yet."""
         delivery_id = released.locked.delivery_id
         for _ in range(_LESSONS + 1):
             try:
-                return self._verify(released)
+                return verify_delivery(
+                    released,
+                    recipient=self._agency.party,
+                    directory=self._agency.directory,
+                    catalogue=self._agency.catalogue,
+                    at=self._clock(),
+                    seen=seen,
+                )
             except Refused as fault:
                 wrong = fault
             if not (yield from self._learn(wrong, released)):
                 break
-        if wrong.code in _UNKNOWN_KEYS or (self._pin is not None and _of_directory(wrong) and not self._renewed):
-            self._watch(delivery_id, wrong.code)
+        if wrong.code in UNKNOWN_KEYS or (self._pin is not None and _of_directory(wrong) and not self._renewed):
+            self._taker.put_off(delivery_id, wrong)
         else:
-            self._refuse(delivery_id, wrong, Reason.INVALID_DELIVERY)
+            self._taker.refuse(delivery_id, wrong, Reason.INVALID_DELIVERY)
         return None
-
-    def _verify(self, released: ReleasedDelivery) -> VerifiedDelivery:
-        return verify_delivery(
-            released,
-            recipient=self._agency.party,
-            directory=self._agency.directory,
-            catalogue=self._agency.catalogue,
-            at=self._clock(),
-            seen=self._ends.seen,
-        )
 
     def _learn(self, wrong: Refused, released: ReleasedDelivery) -> Generator[Step, Any, bool]:
         """Ask the broker for what was missing: a newer directory, or a schema by its hash. True: it is worth a try."""
@@ -287,10 +294,6 @@ class Receiving:
             self._watch(released.locked.delivery_id, fault.code)
             return False
         return True
-
-    def _refuse(self, delivery_id: DeliveryId, fault: Refused, reason: Reason) -> None:
-        self._watch(delivery_id, fault.code)
-        self._ends.refuse(delivery_id, fault.code, reason, self._clock())
 
 
 def _lately(then: Instant | None, at: Instant, milliseconds: int) -> bool:

@@ -1,23 +1,22 @@
-"""The runner: from the mailbox to the agency's own system, one delivery after the other, each to its own end.
+"""The runner: the agency's own system as the taker of `connectors.receiving`, one delivery after the other.
 
-    1 pull         locked deliveries, one key release        crash from here to 6: the lease ends, they come again
-    2 open         with the agency's private key             what does not open is asked for again singly
-    3 find         written before? then straight to 7        so a changed mapping cannot rewrite the past
-    4 verify       the ten steps of protocol 7               no: rejected, INVALID_DELIVERY
-    5 map          the declarative file                      no: rejected, MAPPING
-    6 write        idempotent by delivery id; then flush     no: rejected, SYSTEM_REFUSED; not now: back-off
-    7 acknowledge  applied or rejected                       crash before: it comes again, and 3 finds it
+    1 known        written before? then straight to 4        so a changed mapping cannot rewrite the past
+    2 map          the declarative file                      no: rejected, MAPPING
+    3 write        idempotent by delivery id; then flush     no: rejected, SYSTEM_REFUSED; not now: back-off
+    4 acknowledge  applied or rejected                       crash before: it comes again, and 1 finds it
 
 Refuses: to acknowledge what is not flushed, and to hand an unverified value to a connector (it would not type-check).
-Keeps: one delivery's failure changes nothing for another; what is neither applied nor rejected comes again.
+Keeps: one delivery's failure changes nothing for another; what is neither applied nor rejected comes again. What is
+known of a delivery stands in the connector's own system, beside its row: no second journal can say otherwise.
 """
 
-from collections import abc
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
+from typing import Any, Final, TypeVar
 
+from connectors import calls
 from connectors.contract import (
     Agency,
     Applied,
@@ -27,24 +26,25 @@ from connectors.contract import (
     Pulled,
     Rejected,
     Retry,
-    Row,
     Unknown,
     WithheldDelivery,
 )
+from connectors.conversation import Wait
 from connectors.mapping import Mapping
-from connectors.opening import open_pulled
+from connectors.receiving import UNKNOWN_KEYS, Do, Give, Receiving, Seen, Step, Steps, advance
 from connectors.retry import Backoff
-from schemas.delivery import ReleasedDelivery, VerifiedDelivery, verify_delivery
-from schemas.errors import Corrupt, Refused, Unavailable
-from schemas.manifest import Manifest
-from schemas.names import DeliveryId, EventType, Instant, ManifestDigest, Reason
+from schemas.delivery import VerifiedDelivery
+from schemas.errors import Corrupt, Fault, Refused, Unavailable
+from schemas.manifest import Manifest, Schemas
+from schemas.names import DeliveryId, Instant, ManifestDigest, Reason
 from schemas.release import LockedDelivery
 
 ASKED_AGAIN = 2
 """How often a write whose end is unknown is asked for again at once, before it waits like any other."""
-_UNKNOWN_KEYS = frozenset({"directory.unknown-key", "directory.unknown-sealing-key"})
+_ELSEWHERE: Final = "-"
 
 Clock = Callable[[], Instant]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +53,6 @@ class Route:
 
     mapping: Mapping
     connector: Connector
-
-
-Routes = abc.Mapping[EventType, Route]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,20 +70,138 @@ class RunReport:
 
 @dataclass(slots=True)
 class _Round:
-    """One pull on its way."""
+    """One pull on its way: every delivery is in one of these, and in `written` beside its end."""
 
     ended: dict[DeliveryId, Outcome] = field(default_factory=dict)
-    later: dict[DeliveryId, Unavailable] = field(default_factory=dict)
+    later: dict[DeliveryId, Fault] = field(default_factory=dict)
     written: dict[DeliveryId, Route] = field(default_factory=dict)
     withheld: list[WithheldDelivery] = field(default_factory=list)
 
 
-class _Ended(Exception):
-    """A delivery came to its end before it was written."""
+class Written:
+    """Maps and writes what comes by these routes; a `Taker`. `heard` gets the report of each pull."""
 
-    def __init__(self, outcome: Outcome) -> None:
-        super().__init__()
-        self.outcome = outcome
+    def __init__(self, routes: Sequence[Route], backoff: Backoff, heard: Callable[[RunReport], None]) -> None:
+        self._routes = {route.mapping.event_type: route for route in routes}
+        self._backoff = backoff
+        self._heard = heard
+        self._work = _Round()
+
+    def begin(self) -> Steps:
+        """Nothing: what was not heard comes again, and is found."""
+        self._work = _Round()
+        yield from ()
+
+    def known(self, locked: LockedDelivery) -> Generator[Step, Any, Seen | None]:
+        """Asked of the connector of its type.
+
+        The manifest is not verified yet: a false one finds nothing here, and `verify_delivery` refuses it afterwards.
+        """
+        try:
+            manifest = Manifest.decode(locked.payload)
+        except Refused as fault:
+            self.refuse(locked.delivery_id, fault, Reason.INVALID_DELIVERY)
+            return None
+        route = self._routes.get(manifest.event_type)
+        if route is None:
+            # No mapping for this type yet: its operator's matter, and no fault of the delivery.
+            self.put_off(locked.delivery_id, Retry("runner.no-route", event_type=manifest.event_type))
+            return None
+        try:
+            seen: ManifestDigest | None
+            seen = yield _do(lambda: route.connector.seen(manifest.source, manifest.declaration_id))
+            if seen == sha256(locked.payload).digest():
+                before: Applied | None = yield _do(lambda: route.connector.find(locked.delivery_id))
+                if before is not None:
+                    self._work.ended[locked.delivery_id] = before
+                    return None
+        except Unavailable as fault:
+            self.put_off(locked.delivery_id, fault)
+            return None
+        return lambda source, declaration_id: seen
+
+    def take(self, delivery: VerifiedDelivery, catalogue: Schemas) -> Steps:
+        """Map it and write it; durable at the end of the pull."""
+        route = self._routes[delivery.event_type]
+        try:
+            row = route.mapping.row_of(delivery)
+        except Refused as fault:
+            self.refuse(delivery.delivery_id, fault, Reason.MAPPING)
+            return
+        except Exception as error:  # as in `_do`: what somebody else wrote may break at any value
+            self.put_off(delivery.delivery_id, _broken(error))
+            return
+
+        async def write() -> str | None:
+            for _ in range(ASKED_AGAIN):  # the second write of a delivery is no second row
+                with suppress(Unknown):
+                    return await route.connector.write(delivery, row)
+            return await route.connector.write(delivery, row)
+
+        try:
+            reference: str | None = yield _do(write, refuses=True)
+        except Refused as fault:
+            self.refuse(delivery.delivery_id, fault, Reason.SYSTEM_REFUSED)
+        except Unavailable as fault:
+            self.put_off(delivery.delivery_id, fault)
+        else:
+            self._work.ended[delivery.delivery_id] = Applied(reference)
+            self._work.written[delivery.delivery_id] = route
+
+    def refuse(self, delivery_id: DeliveryId, fault: Refused, reason: Reason) -> None:
+        """Rejected at the end of the pull."""
+        self._work.ended[delivery_id] = Rejected(fault.code, reason)
+
+    def put_off(self, delivery_id: DeliveryId, fault: Fault) -> None:
+        """Given back at the end of the pull. A key may be listed since this directory was read."""
+        unknown = fault.code in UNKNOWN_KEYS
+        self._work.later[delivery_id] = Retry("runner.unknown-key", wrong=fault.code) if unknown else fault
+
+    def withheld(self, one: WithheldDelivery) -> None:
+        """Reported."""
+        self._work.withheld.append(one)
+
+    def finish(self, pulled: Pulled) -> Steps:
+        """Flush, then tell the mailbox each end. What it does not hear comes again when the lease ends."""
+        yield from self._flush()
+        work = self._work
+        unheard: tuple[DeliveryId, ...] = ()
+        if work.ended:
+            try:
+                # Refused: another run of this agency's was faster, or an operator has parked it meanwhile.
+                unheard = tuple((yield calls.acknowledge(work.ended)))
+            except Unavailable:
+                unheard = tuple(work.ended)
+        for delivery_id, fault in work.later.items():
+            asked = fault.after_ms if isinstance(fault, Retry) else None
+            wait = self._backoff.delay_ms(pulled.attempts.get(delivery_id, 0), asked)
+            with suppress(Unavailable, Refused):
+                yield calls.later(delivery_id, fault.code, wait)
+        ended = work.ended.items()
+        self._heard(
+            RunReport(
+                pulled=len(pulled.locked),
+                applied=tuple(one for one, outcome in ended if isinstance(outcome, Applied)),
+                rejected=tuple(
+                    (delivery_id, outcome) for delivery_id, outcome in ended if isinstance(outcome, Rejected)
+                ),
+                retried=tuple((delivery_id, fault.code) for delivery_id, fault in work.later.items()),
+                withheld=tuple((each.delivery_id, each.reason) for each in work.withheld),
+                unacknowledged=unheard,
+            )
+        )
+
+    def _flush(self) -> Steps:
+        """Make durable what was written; where that fails, none of that connector's deliveries is acknowledged."""
+        work = self._work
+        for connector in {id(route.connector): route.connector for route in work.written.values()}.values():
+            try:
+                yield _do(connector.flush)
+            except Unavailable as fault:
+                for delivery_id, route in work.written.items():
+                    if route.connector is connector:
+                        del work.ended[delivery_id]
+                        work.later[delivery_id] = fault
 
 
 async def run_routes(
@@ -96,154 +211,41 @@ async def run_routes(
 
     Raises Unavailable if nothing can be pulled, Corrupt if a connector finds that its own state contradicts itself.
     """
-    pulled = await inbox.pull(limit)
-    work = _Round()
-    by_type = {route.mapping.event_type: route for route in routes}
-    for released in await _opened(inbox, agency, pulled, work):
-        await _bring(released, agency, by_type, clock, work)
-    await _flush(work)
-    return await _acknowledge(inbox, pulled, work, backoff)
-
-
-async def _opened(inbox: Inbox, agency: Agency, pulled: Pulled, work: _Round) -> list[ReleasedDelivery]:
-    """Every delivery that opens. One that does not must not close the others, so they are then asked for singly."""
-    try:
-        return list(open_pulled(agency, pulled)) if pulled.locked else []
-    except Unavailable as fault:
-        work.later.update({locked.delivery_id: fault for locked in pulled.locked})
-        return []
-    except Refused:
-        pass
-    found: list[ReleasedDelivery] = []
-    for locked in pulled.locked:
+    reports: list[RunReport] = []
+    loop = Receiving(agency, Written(routes, backoff, reports.append), clock, backoff, limit=limit, once=True)
+    steps, told = loop.round(), None
+    while (step := advance(steps, told)) is not None:
         try:
-            alone = await inbox.release([locked.delivery_id])
-            # Its consent may have died in between: then it is withheld, and nothing is locked.
-            work.withheld += alone.withheld
-            found += open_pulled(agency, alone) if alone.locked else ()
-        except Unavailable as fault:
-            work.later[locked.delivery_id] = fault
-        except Refused as fault:
-            work.ended[locked.delivery_id] = Rejected(fault.code, Reason.INVALID_DELIVERY)
-    return found
+            told = await _answered(step, inbox)
+        except Fault as fault:
+            told = fault
+    return reports[0]
 
 
-async def _bring(released: ReleasedDelivery, agency: Agency, routes: Routes, clock: Clock, work: _Round) -> None:
-    """Steps 3 to 6 of one delivery; every way out leaves it in exactly one list of the round."""
-    delivery_id = released.locked.delivery_id
-    try:
-        route, known = await _known(released.locked, routes)
-        if known == sha256(released.locked.payload).digest():
-            before = await route.connector.find(delivery_id)
-            if before is not None:
-                work.ended[delivery_id] = before
-                return
-        ended = await _written(_verified(released, agency, clock, known), route)
-    except _Ended as end:
-        work.ended[delivery_id] = end.outcome
-    except Unavailable as fault:
-        work.later[delivery_id] = fault
-    except Corrupt:
-        raise  # stop, whoever it is
-    except Exception as error:
-        # Broad on purpose: a connector of somebody else's may raise anything, and the other deliveries must not wait.
-        work.later[delivery_id] = Unknown("runner.connector-failed", kind=type(error).__name__)
-    else:
-        work.ended[delivery_id] = ended
-        work.written[delivery_id] = route
+async def _answered(step: Step, inbox: Inbox) -> Any:
+    if isinstance(step, Do):
+        return await step.run()
+    if isinstance(step, Wait | Give) or step.inbox is None:
+        raise Refused("client.refused", status=404, told=_ELSEWHERE)  # a mailbox has no directory and no schemas
+    return await step.inbox(inbox)
 
 
-async def _known(locked: LockedDelivery, routes: Routes) -> tuple[Route, ManifestDigest | None]:
-    """The route of a delivery, and the manifest under which its declaration was written before.
+def _do(run: Callable[[], Awaitable[T]], *, refuses: bool = False) -> Do:
+    """What a connector does. `refuses`: it may say no; whatever else it raises is a fault of its own."""
 
-    The manifest is not verified yet: a false one finds nothing here, and `verify_delivery` refuses it afterwards.
-    """
-    try:
-        manifest = Manifest.decode(locked.payload)
-    except Refused as fault:
-        raise _Ended(Rejected(fault.code, Reason.INVALID_DELIVERY)) from None
-    route = routes.get(manifest.event_type)
-    if route is None:
-        # No mapping for this type yet: its operator's matter, and no fault of the delivery.
-        raise Retry("runner.no-route", event_type=manifest.event_type)
-    return route, await route.connector.seen(manifest.source, manifest.declaration_id)
-
-
-def _verified(
-    released: ReleasedDelivery, agency: Agency, clock: Clock, known: ManifestDigest | None
-) -> VerifiedDelivery:
-    try:
-        return verify_delivery(
-            released,
-            recipient=agency.party,
-            directory=agency.directory,
-            catalogue=agency.catalogue,
-            at=clock(),
-            seen=lambda source, declaration_id: known,
-        )
-    except Refused as fault:
-        if fault.code in _UNKNOWN_KEYS:
-            # Listed since this directory was read, perhaps: the next round has a newer one.
-            raise Retry("runner.unknown-key", wrong=fault.code) from None
-        raise _Ended(Rejected(fault.code, Reason.INVALID_DELIVERY)) from None
-
-
-async def _written(delivery: VerifiedDelivery, route: Route) -> Applied:
-    try:
-        row = route.mapping.row_of(delivery)
-    except Refused as fault:
-        raise _Ended(Rejected(fault.code, Reason.MAPPING)) from None
-    try:
-        return Applied(await _asked(delivery, row, route.connector))
-    except Refused as fault:
-        raise _Ended(Rejected(fault.code, Reason.SYSTEM_REFUSED)) from None
-
-
-async def _asked(delivery: VerifiedDelivery, row: Row, connector: Connector) -> str | None:
-    """Write, and ask again where the end is unknown: the second write of a delivery is no second row."""
-    for _ in range(ASKED_AGAIN):
-        with suppress(Unknown):
-            return await connector.write(delivery, row)
-    return await connector.write(delivery, row)
-
-
-async def _flush(work: _Round) -> None:
-    """Make durable what was written; where that fails, none of that connector's deliveries is acknowledged."""
-    for connector in {id(route.connector): route.connector for route in work.written.values()}.values():
+    async def guarded() -> T:
         try:
-            await connector.flush()
-        except Unavailable as fault:
-            failed: Unavailable = fault
-        except Corrupt:
+            return await run()
+        except (Unavailable, Corrupt):
             raise
-        except Exception as error:  # as in `_bring`
-            failed = Unknown("runner.connector-failed", kind=type(error).__name__)
-        else:
-            continue
-        for delivery_id, route in work.written.items():
-            if route.connector is connector:
-                del work.ended[delivery_id]
-                work.later[delivery_id] = failed
+        except Exception as error:
+            if refuses and isinstance(error, Refused):
+                raise
+            # Broad on purpose: a connector of somebody else's may raise anything, and the others must not wait.
+            raise _broken(error) from None
+
+    return Do(guarded)
 
 
-async def _acknowledge(inbox: Inbox, pulled: Pulled, work: _Round, backoff: Backoff) -> RunReport:
-    """Tell the mailbox each end. What it does not hear comes again when the lease ends."""
-    try:
-        # Refused: another run of this agency's was faster, or an operator has parked it meanwhile.
-        unheard = tuple(await inbox.acknowledge_all(work.ended)) if work.ended else ()
-    except Unavailable:
-        unheard = tuple(work.ended)
-    for delivery_id, fault in work.later.items():
-        asked = fault.after_ms if isinstance(fault, Retry) else None
-        wait = backoff.delay_ms(pulled.attempts.get(delivery_id, 0), asked)
-        with suppress(Unavailable, Refused):
-            await inbox.retry_later(delivery_id, fault.code, wait)
-    ended = work.ended.items()
-    return RunReport(
-        pulled=len(pulled.locked),
-        applied=tuple(delivery_id for delivery_id, outcome in ended if isinstance(outcome, Applied)),
-        rejected=tuple((delivery_id, outcome) for delivery_id, outcome in ended if isinstance(outcome, Rejected)),
-        retried=tuple((delivery_id, fault.code) for delivery_id, fault in work.later.items()),
-        withheld=tuple((each.delivery_id, each.reason) for each in (*pulled.withheld, *work.withheld)),
-        unacknowledged=unheard,
-    )
+def _broken(error: Exception) -> Unknown:
+    return Unknown("runner.connector-failed", kind=type(error).__name__)

@@ -12,8 +12,8 @@ Refuses: a file with a mistake, with its name and a pointer, before anything is 
 Keeps: a hosted agency goes through mailbox and gate like a remote one, and opens with its own key.
 """
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -114,16 +114,28 @@ def load(folder: Path) -> tuple[Hosted, ...]:
 
 
 async def run_hosted(home: Home, hosted: Hosted, limit: int = 100) -> RunReport:
-    """One pull: open the connectors, bring each delivery as far as it gets, close. Nothing is opened for nothing.
+    """One pull, as `pulls` does. Raises as it does."""
+    async with aclosing(pulls(home, hosted, limit)) as reports:
+        return await anext(reports, RunReport())
 
-    Raises Refused: `connector.*` and what a connector refuses of its settings; Unavailable; Corrupt.
+
+async def pulls(home: Home, hosted: Hosted, limit: int = 100) -> AsyncGenerator[RunReport, None]:
+    """Open the connectors, and pull until nothing waits: they stay open from one delivery to the next, and no longer,
+    for another process of this agency may want them. Each pull has its report. Nothing is opened for nothing.
+
+    Whoever does not take all of them closes this (`contextlib.aclosing`). Raises Refused: `connector.*` and what a
+    connector refuses of its settings; Unavailable; Corrupt.
     """
-    inbox = home.inbox(hosted.party)
+    inbox, backoff = home.inbox(hosted.party), Backoff(home.entropy)
     if not hosted.routes or not await inbox.ready(1):
-        return RunReport()
+        return
     async with _opened(home, hosted) as routes:
-        agency = await agency_of(home, hosted.party)
-        return await run_routes(inbox, agency, routes, clock=home.clock, limit=limit, backoff=Backoff(home.entropy))
+        while True:
+            agency = await agency_of(home, hosted.party)
+            report = await run_routes(inbox, agency, routes, clock=home.clock, limit=limit, backoff=backoff)
+            yield report
+            if not (report.pulled or report.withheld):
+                return
 
 
 async def agency_of(home: Home, party: PartyId) -> Agency:

@@ -7,10 +7,11 @@ the ledger is ordered once more.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from broker.runtime.hosting import Hosted, run_hosted, tell_hosted
+from broker.runtime.hosting import Hosted, pulls, tell_hosted
 from broker.setup.wiring import Home
 from broker.topics.served import TopicUser
 from broker.webhooks.telling import Outcome
@@ -200,15 +201,17 @@ def _note_told(done: Turn, outcomes: Sequence[Outcome]) -> None:
 
 async def deliver(home: Home, hosted: Hosted, done: Turn, stopping: Callable[[], bool]) -> None:
     """Pull until the mailbox is empty: a citizen's next delivery comes only after the one before is acknowledged."""
-    for _ in range(PULLS):
-        report = await run_hosted(home, hosted)
-        done.applied += len(report.applied)
-        done.rejected += len(report.rejected)
-        done.retried += len(report.retried)
-        done.withheld += len(report.withheld)
-        _note(done, hosted, (code for _, code in report.retried))
-        if stopping() or not (report.pulled or report.withheld):
-            return
+    count = 0
+    async with aclosing(pulls(home, hosted)) as reports:
+        async for report in reports:
+            done.applied += len(report.applied)
+            done.rejected += len(report.rejected)
+            done.retried += len(report.retried)
+            done.withheld += len(report.withheld)
+            _note(done, hosted, (code for _, code in report.retried))
+            count += 1
+            if stopping() or count >= PULLS:
+                return
 
 
 def _note(done: Turn, hosted: Hosted, codes: Iterable[str]) -> None:

@@ -1,7 +1,7 @@
 """`register-receive once | serve`: from the mailbox into the register, through the connector that is named `register`.
 
 Refuses: nothing of its own; a setting that is missing is a KeyError with its name.
-Keeps: a delivery is verified before the connector sees it, and acknowledged after its row is durable (`run_routes`).
+Keeps: a delivery is verified before the connector sees it, and acknowledged after its row is durable.
 """
 
 import asyncio
@@ -24,11 +24,13 @@ from unefois_agency.connectors.mapping import load
 from unefois_agency.connectors.retry import Backoff
 from unefois_agency.connectors.runner import Route, RunReport, run_routes
 from unefois_agency.connectors.sdk import Client, PartyId, Pin, builtin, sealing_key
-from unefois_agency.schemas.errors import Unavailable
+from unefois_agency.schemas.directory import Directory
 from unefois_agency.schemas.hpke import SealingKey, Suite
 from unefois_agency.schemas.names import Instant
 
 BACKOFF = Backoff(token_bytes)
+NOBODY = Directory.of((), (), (), (), PartyId("urn:unefois:nobody"))
+"""Whom we believe before the loop has asked for the directory that follows from the pinned one: nobody."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +67,16 @@ class Receiver:
     def __init__(self, here: Place, client: Client, route: Route, clock: Any) -> None:
         self._here, self._client, self._route, self._clock = here, client, route, clock
 
-    async def round(self, wait: int = 0) -> RunReport:
-        """Whatever waits, twenty at most; `wait`: seconds for it to come. Raises Unavailable: the broker is away."""
-        directory = await self._client.pinned_directory(self._here.pin)  # what follows from the one that was believed
+    async def receive(self, *, once: bool) -> None:
+        """Whatever comes, as it comes; `once`: until nothing waits. A broker that is away is waited for."""
+        agency = Agency(self._here.party, self._here.keys, NOBODY, builtin())
+        await self._client.receive(agency, [self._route], pin=self._here.pin, once=once)
+
+    async def round(self) -> RunReport:
+        """One pull of whatever waits, twenty at most. Raises Unavailable: the broker is away."""
+        directory = await self._client.pinned_directory(self._here.pin)
         agency = Agency(self._here.party, self._here.keys, directory, builtin())
-        inbox = self._client.inbox(wait)
+        inbox = self._client.inbox()
         return await run_routes(inbox, agency, [self._route], clock=self._clock, limit=20, backoff=BACKOFF)
 
 
@@ -90,19 +97,7 @@ async def opened(here: Place, **how: Any) -> AsyncIterator[Receiver]:
 async def receive(here: Place, *, once: bool) -> None:
     """For good, or until nothing waits."""
     async with opened(here) as receiver:
-        if once:
-            report = await receiver.round()
-            while report.pulled:
-                report = await receiver.round()
-            return
-        failures = 0
-        while True:
-            try:
-                await receiver.round(20)
-                failures = 0
-            except Unavailable:
-                await asyncio.sleep(BACKOFF.delay_ms(failures) / 1000)
-                failures += 1
+        await receiver.receive(once=once)
 
 
 def main() -> None:

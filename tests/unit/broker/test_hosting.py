@@ -10,8 +10,9 @@ from typing import Any, ClassVar
 
 import pytest
 
-from broker.runtime.hosting import Hosted, agency_of, load, run_hosted, tell_hosted
+from broker.runtime.hosting import Hosted, agency_of, load, pulls, run_hosted, tell_hosted
 from connectors.runner import RunReport
+from connectors.table import TableConnector
 from schemas.errors import Refused, Unavailable
 from schemas.names import PartyId
 from tests.announced import announce
@@ -193,6 +194,30 @@ class TestRunning:
         assert (1, 1) == (report.pulled, len(report.applied))
         assert [("MARTIN", "Rennes")] == rows(tmp_path)
         assert RunReport() == await run_hosted(here.home, one(agencies))
+
+    async def test_the_connectors_stay_open_from_one_delivery_to_the_next(
+        self, here: World, agencies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        write(agencies, "a.yaml", party=RENNES, routes=[table_of(tmp_path)])
+        await here.give(RENNES, MOVED, TOWN, ["subject", "new_address"])
+        for _ in range(2):  # of one citizen: the second is handed out once the first is acknowledged
+            await here.declare(MOVED, here.moved())
+        seen, ordinary, close = [], TableConnector.open, TableConnector.close
+
+        async def opening(*told: Any) -> Any:
+            seen.append("open")
+            return await ordinary(*told)
+
+        async def closing(connector: TableConnector) -> None:
+            seen.append("close")
+            await close(connector)
+
+        monkeypatch.setattr(TableConnector, "open", opening)
+        monkeypatch.setattr(TableConnector, "close", closing)
+
+        found = [len(report.applied) async for report in pulls(here.home, one(agencies))]
+
+        assert ([1, 1, 0], ["open", "close"]) == (found, seen)
 
     async def test_nothing_is_opened_while_nothing_waits(self, here: World, agencies: Path, tmp_path: Path) -> None:
         write(agencies, "a.yaml", party=RENNES, routes=[table_of(tmp_path)])

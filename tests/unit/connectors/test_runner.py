@@ -397,6 +397,39 @@ async def test_a_single_release_that_the_mailbox_cannot_give_is_tried_later(worl
 
 
 @pytest.mark.asyncio
+async def test_a_single_release_that_the_mailbox_refuses_is_no_fault_of_the_delivery(world: World) -> None:
+    one = world.declare("A")
+
+    class Ended(Bent):
+        async def release(self, ids: Any) -> Pulled:
+            raise Refused("gate.ended", "/deliveries/0", state="withheld")
+
+    report = await world.run(Ended(world.inbox, lambda pulled: replace(pulled, key_release=b"")))
+    assert (((one, "gate.ended"),), ()) == (report.retried, report.rejected)
+    assert {} == world.inbox.outcomes
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("asked", ["find", "seen"])
+async def test_a_connector_that_breaks_when_it_is_asked_what_it_knows_stops_nobody_else(
+    asked: str, world: World
+) -> None:
+    one, two = world.declare("Broken"), world.declare("Fine")
+    await world.run(Deaf(world.inbox, Unavailable("store.away")))
+    known, times = getattr(world.system, asked), []
+
+    async def breaks(*told: Any) -> Any:
+        times.append(told)
+        if len(times) == 1:
+            raise Refused("table.constraint")
+        return await known(*told)
+
+    setattr(world.system, asked, breaks)
+    report = await world.run()
+    assert (((one, "runner.connector-failed"),), (two,)) == (report.retried, report.applied)
+
+
+@pytest.mark.asyncio
 async def test_deliveries_sealed_to_a_key_that_is_not_here_wait_for_the_key(world: World) -> None:
     one, two = world.declare("A"), world.declare("B")
     other = SealingKey.from_raw(Suite.X25519, bytes([7]) * 32)
