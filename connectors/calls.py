@@ -20,7 +20,7 @@ from schemas.intake_receipt import IntakeReceipt, verify
 from schemas.locked import LockedDelivery
 from schemas.names import DeclarationId, DeliveryId, Reason, SchemaId, uuid_text
 from schemas.note import VerifierKey
-from schemas.retry_after import LONGEST_MS
+from schemas.retry import LONGEST_MS
 
 T = TypeVar("T")
 Json = dict[str, Any]

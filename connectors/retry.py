@@ -9,7 +9,7 @@ Source: M. Brooker, "Exponential Backoff and Jitter", AWS Architecture Blog, 201
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from schemas.retry_after import LONGEST_MS, retry_after_ms
+from schemas.retry import LONGEST_MS, doubled_ms, retry_after_ms
 
 __all__ = ["LONGEST_MS", "Backoff", "retry_after_ms"]
 
@@ -28,8 +28,7 @@ class Backoff:
 
         `asked_ms`, the other system's Retry-After, is a lower bound (up to a day); the jitter comes on top of it.
         """
-        # 2^40 * base is beyond any cap: a huge attempt number must not become a huge integer.
-        ceiling = min(self.cap_ms, self.base_ms << min(attempt, 40))
+        ceiling = doubled_ms(self.base_ms, self.cap_ms, attempt + 1)
         jitter = ceiling * int.from_bytes(self.entropy(4), "big") >> 32
         if asked_ms is None:
             return max(self.floor_ms, jitter)

@@ -20,7 +20,7 @@ from connectors.contract import Ground, Ready, Reject, Retry, Settings, checked
 from schemas import webhooks
 from schemas.errors import Refused
 from schemas.names import rfc3339, uuid_text
-from schemas.retry_after import retry_after_ms
+from schemas.retry import retry_after_ms
 from schemas.webhooks import Signer, signer_of
 
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})

@@ -225,8 +225,9 @@ async def _once(home: "Home") -> int:
 
 async def _serve(home: "Home") -> int:
     from broker.observability import observe
-    from broker.runtime import turns
     from broker.runtime.hosting import FOLDER, load
+    from broker.runtime.serving import Serving
+    from broker.setup.roles import ProcessRole
 
     observe.configure(home.settings.log_level, home.clock, sys.stderr)
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
@@ -238,11 +239,12 @@ async def _serve(home: "Home") -> int:
         line(say(f"En marche, {count} administrations hébergées.", f"Running, {count} hosted administrations."))
         sys.stdout.flush()  # nothing may come for hours, and who reads from a pipe waits for this line
 
-    def tell(done: "Turn") -> None:
+    def tell(_: ProcessRole, done: "Turn") -> None:
         with observe.unraised():  # a turn is done whether or not somebody can read of it
             tell_turn(done)
 
-    await turns.run(home, agencies, stop, tell)
+    # Nobody else hears of what this process says: it answers no address, so its name need not be one for the world.
+    await Serving(home, ProcessRole.ALL, agencies, stop, tell, sandbox=True).run()
     return Exit.OK
 
 

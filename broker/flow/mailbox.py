@@ -49,6 +49,7 @@ from consent.asking import one_of
 from schemas.errors import Refused
 from schemas.facts import FactKind
 from schemas.names import DeliveryId, GrantId, Instant, PartyId, Reason
+from schemas.retry import doubled_ms
 
 PULL_BYTES: Final = 8 * 1_048_576
 """What the deliveries of one pull may weigh together, as they are locked; a single one may weigh more."""
@@ -68,7 +69,7 @@ class RetryPolicy:
 
     def wait_ms(self, attempts: int) -> int:
         """Milliseconds between the n-th attempt (from 1) and the next one."""
-        return min(self.most_ms, self.first_ms << min(max(attempts - 1, 0), 40))
+        return doubled_ms(self.first_ms, self.most_ms, attempts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from broker.runtime import turns
 from broker.runtime.turns import Trouble
 from schemas.errors import Unavailable
 from schemas.names import PartyId
+from schemas.retry import doubled_ms, spread_ms
 
 Step = Callable[[PartyId], Awaitable[int]]
 """Returns how many it moved; 0 when nothing is left to do now."""
@@ -22,22 +23,22 @@ STEPS = 50
 
 @dataclass(slots=True)
 class _Held:
-    """Left out until then, on the clock of the rounds; seconds."""
+    """Left out until then, on the clock of the rounds, seconds."""
 
     trouble: Trouble
     until: float
-    wait: float
+    failures: int
 
 
 class Rounds:
     """One kind of step, for everybody who wants it."""
 
-    def __init__(self, step: Step, entropy: Entropy, *, first: float, most: float) -> None:
-        """`first` and `most`: seconds, the bounds of a wait."""
+    def __init__(self, step: Step, entropy: Entropy, *, first_ms: int, most_ms: int) -> None:
+        """`first_ms` and `most_ms`: the bounds of a wait."""
         self._step = step
         self._entropy = entropy
-        self._first = first
-        self._most = most
+        self._first_ms = first_ms
+        self._most_ms = most_ms
         self._held: dict[PartyId, _Held] = {}
 
     async def round(
@@ -55,9 +56,9 @@ class Rounds:
             try:
                 moved += await self._all(party, stopping)
             except Unavailable as fault:
-                wait = self._first if held is None else min(self._most, held.wait * 2)
-                sooner = self._entropy(1)[0] / 512
-                self._held[party] = _Held(turns.trouble(None, fault), now + wait * (1 - sooner), wait)
+                failures = 1 if held is None else held.failures + 1
+                wait = spread_ms(doubled_ms(self._first_ms, self._most_ms, failures), self._entropy)
+                self._held[party] = _Held(turns.trouble(None, fault), now + wait / 1000, failures)
             else:
                 self._held.pop(party, None)
         return moved, tuple(held.trouble for held in self._held.values())

@@ -35,6 +35,7 @@ from broker.store.wake_signal import DECLARED, PLANNED, declared_in, planned_for
 from schemas.errors import Unavailable
 from schemas.messages import table
 from schemas.names import PartyId
+from schemas.retry import doubled_ms, spread_ms
 
 IDLE_MS: Final = (25, 1000)
 """The wait after a step that moved nothing: it doubles from the first to the second."""
@@ -45,7 +46,7 @@ KEEP_SECONDS: Final = 1
 REVISION_SECONDS: Final = 5
 """From one look at the version of the database to the next: so long an old process goes on after a migration."""
 TROUBLE_MS: Final = (500, 5_000)
-"""The wait after a step that met trouble, likewise; up to half of it less by chance, so that not all come at once."""
+"""The wait after a step that met trouble, likewise; up to a quarter more by chance, so that not all come at once."""
 
 
 @dataclass(slots=True)
@@ -59,7 +60,10 @@ class Loop:
     """What rings now when there may be something to do."""
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     trouble: tuple[Trouble, ...] = ()
+    waits: int = 0
+    """How often in a row it has waited, without having moved anything or been woken."""
     wait_ms: int = 0
+    """How long it has waited last, or waits; 0 once something has moved, or woken it."""
     pace: float = 0
     """Seconds from the beginning of one step to the next, at least: what comes meanwhile is done together."""
     rounds: Rounds | None = None
@@ -239,16 +243,16 @@ class Serving:
 
     async def _wait(self, loop: Loop, done: Turn) -> None:
         if done.moved and (loop.rounds is not None or not done.troubles):
-            loop.wait_ms = 0
+            loop.waits = loop.wait_ms = 0
             return
         held_up = bool(done.troubles) and loop.rounds is None
-        first, most = TROUBLE_MS if held_up else IDLE_MS
-        loop.wait_ms = min(most, max(first, loop.wait_ms * 2))
-        sooner = self._home.entropy(1)[0] / 512 if held_up else 0
+        loop.waits += 1
+        loop.wait_ms = doubled_ms(*(TROUBLE_MS if held_up else IDLE_MS), loop.waits)
+        wait = spread_ms(loop.wait_ms, self._home.entropy) if held_up else loop.wait_ms  # not all come back at once
         try:
             awaited = self._stop if done.troubles else loop.wake  # who is in trouble is not hurried by what comes in
-            await asyncio.wait_for(awaited.wait(), loop.wait_ms * (1 - sooner) / 1000)
-            loop.wait_ms = 0
+            await asyncio.wait_for(awaited.wait(), wait / 1000)
+            loop.waits = loop.wait_ms = 0
         except TimeoutError:
             pass
         if not self.stopping:
@@ -308,8 +312,8 @@ class Serving:
         turn: Callable[[Rounds, Turn], Coroutine[Any, Any, None]],
         bells: Callable[[], Collection[str]] = frozenset,
     ) -> Loop:
-        first, most = (each / 1000 for each in TROUBLE_MS)
-        rounds = Rounds(step, self._home.entropy, first=first, most=most)
+        first_ms, most_ms = TROUBLE_MS
+        rounds = Rounds(step, self._home.entropy, first_ms=first_ms, most_ms=most_ms)
         return Loop(role, None, partial(turn, rounds), bells, rounds=rounds)
 
     async def _take(self, rounds: Rounds, done: Turn) -> None:

@@ -1,11 +1,10 @@
-"""Turns: the machine at work in one process: route, tell, deliver to the agencies hosted here, order the ledger.
+"""Turns: each thing that the machine does once: route, tell, deliver to the agencies hosted here, order the ledger.
 
 Refuses: to stop for one agency's trouble; only a contradiction of our own state stops everything.
-Keeps: each step is one that may be killed anywhere and done again; when asked to stop, what has begun is finished and
-the ledger is ordered once more.
+Keeps: each step is one that may be killed anywhere and done again. When each comes again is said in one place,
+`serving`; a `turn` is all of them, one after the other, and no more.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -18,7 +17,6 @@ from broker.webhooks.telling import Outcome
 from schemas.errors import Corrupt, Detail, Fault, Unavailable
 from schemas.names import PartyId
 
-IDLE_MS: Final = 1000
 PULLS: Final = 1000
 """Pulls from one mailbox in one turn: a mailbox that never empties must not starve the others."""
 
@@ -95,23 +93,6 @@ async def turn(
     await attempt(done, None, sequence_unfinished(home, done) if only else sequence(home, done))
     await attempt(done, None, cosign(home, done))
     return done
-
-
-async def run(home: Home, agencies: Sequence[Hosted], stop: asyncio.Event, heard: Callable[[Turn], None]) -> None:
-    """Turn after turn until `stop` is set; `heard` gets each turn that moved something or met trouble."""
-    while not stop.is_set():
-        done = await turn(home, agencies, stop.is_set)
-        if done.moved or done.troubles:
-            heard(done)
-        if done.troubles or not done.moved:
-            await _idle(stop)
-
-
-async def _idle(stop: asyncio.Event) -> None:
-    try:
-        await asyncio.wait_for(stop.wait(), IDLE_MS / 1000)
-    except TimeoutError:
-        return
 
 
 async def attempt(done: Turn, party: PartyId | None, step: Coroutine[Any, Any, None]) -> None:

@@ -31,6 +31,7 @@ from schemas.checkpoint import from_decimal
 from schemas.errors import Fault, Refused, Unavailable
 from schemas.names import Instant
 from schemas.note import Note, SignatureLine, VerifierKey
+from schemas.retry import doubled_ms, spread_ms
 from schemas.witnessing import Known, Submission
 
 FIRST_MS: Final = 2_000
@@ -106,11 +107,11 @@ class Cosigning:
         except (Refused, Unavailable) as fault:
             if fault.code.startswith("store."):
                 raise
-            wait = min(MOST_MS, FIRST_MS << min(patience.failures, 20))
-            patience.next_at = self._clock() + wait + wait * self._entropy(1)[0] // 1024
             if patience.fault is None or patience.fault.code != fault.code:
                 logger().error("cosigning.refused", code=fault.code)
             patience.failures, patience.fault = patience.failures + 1, fault
+            wait = doubled_ms(FIRST_MS, MOST_MS, patience.failures)
+            patience.next_at = self._clock() + spread_ms(wait, self._entropy)
             return False
         patience.failures, patience.fault = 0, None
         return signed

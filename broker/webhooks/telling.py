@@ -34,7 +34,7 @@ from broker.store.tables import deliveries, paused_subscriptions
 from broker.webhooks.endpoints import ID_BYTES, Kind, Status, Webhook, Webhooks, webhook_of
 from schemas.errors import Fault
 from schemas.names import Instant, rfc3339
-from schemas.retry_after import retry_after_ms
+from schemas.retry import retry_after_ms
 from schemas.webhooks import headers, signer_of
 
 _MINUTE, _HOUR = 60_000, 3_600_000

@@ -1,14 +1,11 @@
 """Turns: the machine at work, which goes on when one agency is in trouble and stops when it is asked to."""
 
-import asyncio
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from broker.runtime import turns
 from broker.runtime.hosting import Hosted
-from broker.runtime.turns import Trouble, Turn, run, turn
+from broker.runtime.turns import Turn, turn
 from schemas.errors import Corrupt, Unavailable
 from tests.announced import announce
 from tests.two_agencies import count, two_agencies
@@ -156,24 +153,6 @@ async def test_what_time_asks_for_is_done_too(here: World) -> None:
     assert (await turn(here.home, ())).epochs > 0
 
 
-async def test_asked_to_stop_the_machine_ends_after_what_it_has_begun(
-    here: World, agencies: tuple[Hosted, ...], tmp_path: Path
-) -> None:
-    stop, heard = asyncio.Event(), []
-    await granted(here)
-    here.clock.pass_(2 * MINUTE)
-    await here.declare(MOVED, here.moved(), route=False)
-
-    def hear(done: Turn) -> None:
-        heard.append(done)
-        stop.set()
-
-    await run(here.home, agencies, stop, hear)
-
-    assert [(2, 2)] == [(each.applied, each.sequenced) for each in heard]
-    assert 0 == await here.home.ledger.sequence()
-
-
 async def test_asked_to_stop_between_two_agencies_the_second_is_left_for_later(
     here: World, agencies: tuple[Hosted, ...], tmp_path: Path
 ) -> None:
@@ -191,47 +170,3 @@ async def test_asked_to_stop_between_two_agencies_the_second_is_left_for_later(
     assert 1 == done.applied
     assert not (tmp_path / "rennes.db").exists()
     assert done.sequenced > 0
-
-
-async def test_the_machine_waits_after_a_turn_that_moved_nothing_or_met_trouble_and_after_no_other(
-    here: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    trouble = Trouble(CAF, "table.away", "", {}, retriable=True)
-    to_come = [Turn(routed=1), Turn(), Turn(routed=1, troubles=[trouble]), Turn(applied=1)]
-    stop, waited = asyncio.Event(), []
-
-    async def next_turn(*_: object) -> Turn:
-        if len(to_come) == 1:
-            stop.set()
-        return to_come.pop(0)
-
-    async def idle(_: asyncio.Event) -> None:
-        waited.append(len(to_come))
-
-    monkeypatch.setattr(turns, "turn", next_turn)
-    monkeypatch.setattr(turns, "_idle", idle)
-
-    await run(here.home, (), stop, lambda _: None)
-
-    assert [2, 1] == waited
-
-
-async def test_a_machine_that_waits_wakes_up_by_itself_and_when_it_is_asked_to_stop(
-    here: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stop, turned = asyncio.Event(), []
-    ordinary = turns.turn
-
-    async def counted(*arguments: Any) -> Turn:
-        turned.append(True)
-        if len(turned) == 3:
-            monkeypatch.setattr(turns, "IDLE_MS", 3_600_000)
-            asyncio.get_running_loop().call_soon(stop.set)
-        return await ordinary(*arguments)
-
-    monkeypatch.setattr(turns, "IDLE_MS", 1)
-    monkeypatch.setattr(turns, "turn", counted)
-
-    await run(here.home, (), stop, lambda _: None)
-
-    assert 3 == len(turned)

@@ -3,14 +3,12 @@
 import json
 import sqlite3
 import stat
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from broker.observability import observe
-from broker.runtime import turns
+from broker.runtime.serving import Serving
 from broker.runtime.turns import Trouble, Turn
 from broker.setup import preflight
 from tests.program import FIELDS, Program, grant_and_declare, host
@@ -118,13 +116,13 @@ class TestServe:
     def three_turns(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """The machine runs for three turns, and nobody's logging is changed."""
 
-        async def run(home: Any, agencies: Any, stop: Any, heard: Callable[[Turn], None]) -> None:
+        async def run(serving: Serving) -> None:
             trouble = Trouble(RENNES, "table.away", "", {}, retriable=True)
             foreign = Trouble(RENNES, "soap.fault", "/x", {}, retriable=True)
             for done in (Turn(routed=3, applied=2), Turn(troubles=[trouble]), Turn(troubles=[foreign])):
-                heard(done)
+                serving._heard(serving.role, done)
 
-        monkeypatch.setattr(turns, "run", run)
+        monkeypatch.setattr(Serving, "run", run)
         monkeypatch.setattr(observe, "configure", lambda *_: None)
 
     def test_each_turn_that_did_something_is_a_line(self, unefois: Program) -> None:

@@ -299,7 +299,7 @@ class Steps:
 
 
 def rounds_of(steps: Steps) -> Rounds:
-    return Rounds(steps, bytes, first=1.0, most=3.0)
+    return Rounds(steps, bytes, first_ms=1_000, most_ms=3_000)
 
 
 async def test_one_in_trouble_waits_longer_each_time_and_keeps_nobody_waiting() -> None:
