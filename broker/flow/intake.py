@@ -7,7 +7,7 @@ id with other bytes is refused.
 Source: docs/architecture.md, steps 2 to 4; docs/protocol.md, sections 4 and 7.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from typing import Final
@@ -44,7 +44,7 @@ from broker.store.tables import submissions
 from broker.store.wake_signal import declared_in
 from schemas.catalogue import Catalogue
 from schemas.directory import Directory
-from schemas.envelope import VerifiedDeclaration, verify_declaration
+from schemas.envelope import verify_declaration
 from schemas.errors import Refused
 from schemas.facts import FactKind
 from schemas.intake_receipt import IntakeReceipt
@@ -149,7 +149,10 @@ class Intake:
         arrived = [decoded(envelope, sender) for envelope in envelopes]
         ended = await self._write_down(await self._find(arrived), at, sender, told=told)
         waiting = [one for one in ended if isinstance(one, Kept) and one.before is not Before.EFFECTS]
-        headers = _headers()
+        trace = (
+            tracing.CURRENT.get()
+        )  # the caller's goes with the record; without one the router finds the id by itself
+        headers = {} if trace is None else {tracing.HEADER: trace.header}
         records = [Outgoing(_order_key(one.submission.subject), one.decoded.envelope, headers) for one in waiting]
         for partition in {place.partition for place in await self._log.append_all(TOPIC, records)}:
             self._store.wake_signal.ring(declared_in(partition))
@@ -195,29 +198,22 @@ class Intake:
 
     def _verify(self, one: Decoded, at: Instant, directory: Directory) -> Verified | Declined:
         try:
-            self._check_id(one.key[1], at)
+            # An id of a time of which nothing is kept may have been used: it would be the same one twice.
+            if too_old(one.key[1], Instant(at - self._kept_ms)):
+                raise Refused("intake.id-too-old", "/payload/declaration_id", days=self._kept_ms // _DAY_MS)
             declaration = verify_declaration(one.signed, directory, self._catalogue, at)
-            self._check_age(declaration.manifest.issued_at, at)
-            return Verified(one, declaration, self._subject(declaration, at))
+            manifest = declaration.manifest
+            # What is dated back is judged by a directory of then. The router does not ask: it judges as of the receipt.
+            if manifest.issued_at < at - self._age_ms:
+                hours, limit = (at - manifest.issued_at) // _HOUR_MS, self._age_ms // _HOUR_MS
+                raise Refused("intake.issued-too-long-ago", "/payload/issued_at", hours=hours, limit=limit)
+            try:
+                subject = self._identity.resolve(declaration.signed.slip.subject_token, manifest.source, at)
+            except Refused as fault:
+                raise fault.under("/slip/subject_token") from None
+            return Verified(one, declaration, subject)
         except Refused as fault:
             return Declined(one.digest, fault)
-
-    def _check_id(self, declaration_id: DeclarationId, at: Instant) -> None:
-        """An id of a time of which nothing is kept may have been used: it would be the same one twice."""
-        if too_old(declaration_id, Instant(at - self._kept_ms)):
-            raise Refused("intake.id-too-old", "/payload/declaration_id", days=self._kept_ms // _DAY_MS)
-
-    def _check_age(self, issued_at: Instant, at: Instant) -> None:
-        """What is dated back is judged by a directory of then. The router does not ask: it judges as of the receipt."""
-        if issued_at < at - self._age_ms:
-            hours, limit = (at - issued_at) // _HOUR_MS, self._age_ms // _HOUR_MS
-            raise Refused("intake.issued-too-long-ago", "/payload/issued_at", hours=hours, limit=limit)
-
-    def _subject(self, declaration: VerifiedDeclaration, at: Instant) -> SubjectRef:
-        try:
-            return self._identity.resolve(declaration.signed.slip.subject_token, declaration.manifest.source, at)
-        except Refused as fault:
-            raise fault.under("/slip/subject_token") from None
 
     async def _write_down(
         self, found: Sequence[Found], at: Instant, sender: PartyId | None, *, told: bool
@@ -260,7 +256,11 @@ class Intake:
     async def _insert(self, tx: Transaction, some: Sequence[Checked], at: Instant, signer: PrivateKey) -> list[Ended]:
         """A row for each that is verified, new or there by now: somebody was faster, or the batch holds it twice."""
         new = [one for one in some if isinstance(one, Verified)]
-        rows = [one.written(at, _receipt(one.declaration, at, self._party, signer)).row(self._macs) for one in new]
+        rows = []
+        for fresh in new:  # its source keeps the receipt: the broker says that it has this manifest since this instant
+            manifest, digest = fresh.declaration.manifest, fresh.declaration.digest
+            receipt = IntakeReceipt(self._party, manifest.source, manifest.declaration_id, digest, at).sign(signer)
+            rows.append(fresh.written(at, receipt).row(self._macs))
         rows.sort(key=lambda row: row["declaration_id"])  # two batches that share ids do not wait in a circle
         made = by_key(await tx.insert_all_new(submissions, rows, *submissions.c))
         there = await submitted(tx, self._macs, [one.key[1] for one in new if one.key not in made])
@@ -294,12 +294,6 @@ def reason_of(fault: Refused) -> Reason:
     return _REASONS.get(fault.code) or _FAMILIES.get(fault.code.partition(".")[0], Reason.INVALID_ENVELOPE)
 
 
-def _headers() -> Mapping[str, bytes]:
-    """The caller's trace goes with the record; without one the router finds the same id by itself."""
-    trace = tracing.CURRENT.get()
-    return {} if trace is None else {tracing.HEADER: trace.header}
-
-
 def _same(one: Decoded, earlier: Submission | None, before: Before) -> Kept | Declined:
     """Kept, if what has the id is these bytes of this source.
 
@@ -316,9 +310,3 @@ def _order_key(subject: SubjectRef) -> bytes:
     log.
     """
     return sha256(b"unefois/log-key/v1\x00" + subject).digest()[:16]
-
-
-def _receipt(verified: VerifiedDeclaration, at: Instant, broker: PartyId, signer: PrivateKey) -> bytes:
-    """What the source keeps: the broker says that it has this manifest since this instant."""
-    manifest = verified.manifest
-    return IntakeReceipt(broker, manifest.source, manifest.declaration_id, verified.digest, at).sign(signer)

@@ -261,15 +261,11 @@ class Mailbox:
                 applied.append(delivery)
             elif end is not None and delivery.state is not DeliveryState.REJECTED:
                 await self._reject(tx, delivery, end, at)
-        await self._apply(tx, applied, at)
-        return refused
-
-    async def _apply(self, tx: Transaction, applied: Sequence[Delivery], at: Instant) -> None:
-        if not applied:
-            return
-        await self._finish(tx, applied, DeliveryState.APPLIED, at)
+        if applied:
+            await self._finish(tx, applied, DeliveryState.APPLIED, at)
         for delivery in applied:
             record(tx, self._recorder, FactKind.APPLIED, delivery, at, actor=delivery.recipient)
+        return refused
 
     async def _reject(self, tx: Transaction, delivery: Delivery, why: Rejection, at: Instant) -> None:
         """The agency cannot take it: it waits among the dead letters."""
