@@ -19,10 +19,9 @@ from broker.ended import Ended
 from broker.flow import ended_grants
 from broker.flow.deliveries import ACTIVE, Delivery, DeliveryState, load_own, mailbox_lock, record, withhold
 from broker.flow.mailbox import PULL_BYTES, Due, Mailbox, Rejection
-from broker.flow.steps import NONE, StepReader, Steps
 from broker.keys.keyring import Keyring
 from broker.ledger import highwater
-from broker.ledger.openings import Opened, Openings
+from broker.ledger.openings import NONE, Opened, Openings, StepReader, Steps
 from broker.ledger.recorder import Recorder
 from broker.observability.crashpoints import mark
 from broker.observability.observe import RowName, logger

@@ -39,7 +39,7 @@ from broker.flow.deliveries import (
     reading,
     record,
 )
-from broker.flow.steps import NONE, StepReader
+from broker.ledger.openings import NONE, StepReader
 from broker.ledger.recorder import Recorder
 from broker.observability.crashpoints import mark
 from broker.observability.observe import RowName, logger

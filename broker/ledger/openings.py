@@ -1,30 +1,39 @@
-"""Openings: what opens the ledger's sealed entries, kept encrypted for each person under the key of a period.
+"""Openings: what opens the ledger's sealed entries, kept encrypted for each person under the key of a period; and what
+the ledger says became of deliveries, whatever their rows say.
 
-Refuses: to give an opening that does not open its entry.
+    deliveries.tag ──► ledger_entries.tag ──► planned, released, applied, closed, in the order of writing
+
+Refuses: to give an opening that does not open its entry. A step that the broker did not write, and a tag that is
+another delivery's: either has the broker's MAC, or an opening that opens.
 Keeps: an opening lies in the database as ciphertext, under a key that is made of a period's key and of the person. A
 period's key lives in the key store; destroyed, every opening of that period is noise, in every copy. A person's
-openings go by deleting their rows.
+openings go by deleting their rows. A row of the mailbox releases nothing that the ledger does not call planned, and has
+nothing acknowledged that the ledger does not call released. An entry that somebody deleted is missing here, too; of
+that fsck, the ledger's mark and everybody who mirrors the ledger tell.
 Source: docs/protocol.md, section 8; ledger.md, R3 and R4. AES-256-GCM is NIST SP 800-38D.
 """
 
 import hmac
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlalchemy import Row, select
 
+from broker.observability.observe import RowName, logger
 from broker.ports import Entropy, KeyKind, KeyStore
 from broker.store.engine import Transaction
-from broker.store.tables import ledger_entries, ledger_openings
+from broker.store.rows.macs import RowMacs
+from broker.store.tables import deliveries, ledger_entries, ledger_openings
 from consent.asking import one_of
-from schemas.entry import Entry, Opening
+from schemas import merkle
+from schemas.entry import Entry, EntryKind, Head, Opening
 from schemas.errors import Corrupt, Refused
 from schemas.facts import Facts, subject_commitment
-from schemas.names import Instant, LeafHash, SubjectRef
+from schemas.names import DeliveryId, Instant, LeafHash, SubjectRef
 
 PERIOD_MS: Final = 90 * 86_400_000
 """One key opens a quarter of a year, more or less."""
@@ -180,3 +189,117 @@ _JOINED: Final = select(ledger_openings, ledger_entries.c.entry).join(
     ledger_entries, ledger_entries.c.leaf == ledger_openings.c.leaf
 )
 _OF_LEAVES: Final = select(ledger_openings).where(one_of(ledger_openings.c.leaf, "leaves"))
+
+
+# ── the steps of a delivery ─────────────────────────────────────────────────────────────────────────────────────────
+
+_STANDS: Final = frozenset({EntryKind.PLANNED, EntryKind.RELEASED})
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One entry of a delivery."""
+
+    leaf: LeafHash
+    head: Head
+    raw: bytes = field(repr=False)
+
+    @property
+    def entry(self) -> Entry:
+        """All of it."""
+        return Entry.decode(self.raw)
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """The entries of one delivery, in the order of writing."""
+
+    all: tuple[Step, ...] = ()
+
+    @property
+    def plan(self) -> bytes | None:
+        """The commitment to the plan that stands, 32 bytes; None: nothing was planned, or it has ended since."""
+        return self.all[-1].head.content if self.all and self.all[-1].head.kind in _STANDS else None
+
+    @property
+    def released(self) -> Step | None:
+        """The release of the plan that stands."""
+        return self.all[-1] if self.all and self.all[-1].head.kind is EntryKind.RELEASED else None
+
+    @property
+    def left(self) -> bool:
+        """Whether it was ever released."""
+        return any(step.head.kind is EntryKind.RELEASED for step in self.all)
+
+
+NONE: Final = Steps()
+
+
+class Tagged(Protocol):
+    """A delivery, as far as the ledger knows it."""
+
+    @property
+    def id(self) -> DeliveryId:
+        """Its id."""
+
+    @property
+    def tag(self) -> bytes:
+        """By which anyone sees that entries are of one delivery."""
+
+    @property
+    def mac(self) -> bytes | None:
+        """Of id and tag (`broker.store.rows.macs`); None in a home from before."""
+
+
+class StepReader:
+    """What the ledger says became of deliveries, whatever their rows say; asked under the mailbox's lock."""
+
+    def __init__(self, macs: RowMacs, openings: Openings) -> None:
+        self._macs = macs
+        self._openings = openings
+
+    async def of(self, tx: Transaction, wanted: Sequence[Tagged]) -> dict[DeliveryId, Steps]:
+        """The steps of each of these; what is absent has none that count."""
+        if not wanted:
+            return {}
+        rows: dict[bytes, list[Row[Any]]] = {}
+        for row in await tx.execute(_OF_TAGS, {"tags": [one.tag for one in wanted]}):
+            rows.setdefault(row.tag, []).append(row)
+        return {one.id: await self._steps(tx, one, rows.get(one.tag, ())) for one in wanted}
+
+    async def _steps(self, tx: Transaction, delivery: Tagged, rows: Sequence[Row[Any]]) -> Steps:
+        own = self._macs.holds(deliveries.name, {"id": delivery.id, "tag": delivery.tag, "mac": delivery.mac})
+        found = []
+        for row in rows:
+            step = _read(row)
+            if step is None or not await self._counts(tx, row, step, delivery, own=own):
+                logger().error("steps.not-ours", row=RowName.of(ledger_entries.name, row.leaf), delivery=delivery.id)
+                continue
+            found.append(step)
+        return Steps(tuple(found))
+
+    async def _counts(self, tx: Transaction, row: Row[Any], step: Step, delivery: Tagged, *, own: bool) -> bool:
+        """Whether the broker wrote it, of this delivery; `own`: whether the tag is known to be this one's."""
+        if step.head.tag != delivery.tag:
+            return False
+        if own and self._macs.holds(ledger_entries.name, row._mapping):
+            return True
+        return await self._opens(tx, step, delivery)  # of a home from before, whose rows have no MACs
+
+    async def _opens(self, tx: Transaction, step: Step, delivery: Tagged) -> bool:
+        try:
+            opened = await self._openings.of_leaves(tx, {step.leaf: step.entry})
+        except (Corrupt, Refused):
+            return False
+        return step.leaf in opened and opened[step.leaf].facts.delivery == delivery.id
+
+
+def _read(row: Row[Any]) -> Step | None:
+    """None where the row holds no entry, or another than its leaf's."""
+    try:
+        return Step(row.leaf, Head.of(row.entry), row.entry) if merkle.leaf_hash(row.entry) == row.leaf else None
+    except Refused:
+        return None
+
+
+_OF_TAGS: Final = select(ledger_entries).where(one_of(ledger_entries.c.tag, "tags")).order_by(ledger_entries.c.id)

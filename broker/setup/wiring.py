@@ -31,14 +31,13 @@ from broker.flow.intake import Intake
 from broker.flow.mailbox import Mailbox
 from broker.flow.planner import Planner
 from broker.flow.router import Router
-from broker.flow.steps import StepReader
 from broker.flow.subscribing import Subscribing
 from broker.flow.tracking import Tracking
 from broker.keys.keyring import Keyring
 from broker.keys.pair import Pair
 from broker.ledger import origins
 from broker.ledger.erasing import Erasing
-from broker.ledger.openings import Openings
+from broker.ledger.openings import Openings, StepReader
 from broker.ledger.recorder import Recorder, Said
 from broker.ledger.sequencer import Ledger
 from broker.maintenance.checks.marks import Marks, MemoryMarks

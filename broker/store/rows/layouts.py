@@ -2,7 +2,7 @@
 
     signed   "unefois/row/v1" 0x00 | u8 format | name(table) | u32 row_version | u8 columns | for each: name | value
     name     u8 length | UTF-8
-    value    0x00  null  |  0x01 i64  |  0x02 u32 length | UTF-8  |  0x03 u32 length | bytes      (big-endian)
+    value    as `broker.store.rows.macs.value_of` has it
     key      the values of the key's columns, encoded in the same way, one after the other
 
 Refuses: a row that lacks a column, or holds a value of another type there: it has no bytes that anybody signed.
@@ -20,6 +20,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
+
+from broker.store.rows.macs import value_of
 
 FORMAT: Final = 1
 LABEL: Final = b"unefois/row/v1\x00"
@@ -194,26 +196,6 @@ def written_key(table: str, row: Mapping[Any, Any]) -> str:
 def _name(text: str) -> bytes:
     raw = text.encode()
     return bytes((len(raw),)) + raw
-
-
-def value_of(kind: type, value: Any) -> bytes:
-    """One value's bytes. SQLite keeps a text where an integer is declared: the type is part of what is signed.
-
-    Raises ValueError, OverflowError, UnicodeEncodeError for a value of another type.
-    """
-    if value is None:
-        return b"\x00"
-    if kind is int and isinstance(value, int):
-        return b"\x01" + value.to_bytes(8, "big", signed=True)
-    if kind is str and isinstance(value, str):
-        return b"\x02" + _long(value.encode())
-    if kind is bytes and isinstance(value, bytes):
-        return b"\x03" + _long(value)
-    raise ValueError("a value of another type")
-
-
-def _long(raw: bytes) -> bytes:
-    return len(raw).to_bytes(4, "big") + raw
 
 
 _HEADS: Final = {table: LABEL + bytes((FORMAT,)) + _name(table) for table in LAYOUTS}

@@ -8,6 +8,7 @@
 
     mac   nonce | HMAC-SHA-256(secret, "unefois/row-mac/v1" 0x00 | u8 length | table | nonce | columns)
     nonce 8 random bytes of an open entry, by which two that say the same are told apart; else none
+    value 0x00  null  |  0x01 i64  |  0x02 u32 length | UTF-8  |  0x03 u32 length | bytes      (big-endian)
 
 Refuses: to make one where the home has no secret yet (`rows.not-signed`).
 Keeps: a row that was inserted or edited by whoever writes to the database is as absent, and is told in the log by its
@@ -28,7 +29,6 @@ from sqlalchemy import Row, func, select
 from broker.observability.observe import RowName, logger
 from broker.ports import Entropy, KeyKind, KeyStore
 from broker.store.engine import Store
-from broker.store.rows.layouts import value_of
 from broker.store.tables import declarations, ledger_entries, submissions
 from schemas.errors import Corrupt, Refused
 
@@ -130,6 +130,26 @@ class RowMacs:
             else:
                 logger().error("rows.unsigned", row=named(table, row))
         return found
+
+
+def value_of(kind: type, value: Any) -> bytes:
+    """One value's bytes. SQLite keeps a text where an integer is declared: the type is part of what is signed.
+
+    Raises ValueError, OverflowError, UnicodeEncodeError for a value of another type.
+    """
+    if value is None:
+        return b"\x00"
+    if kind is int and isinstance(value, int):
+        return b"\x01" + value.to_bytes(8, "big", signed=True)
+    if kind is str and isinstance(value, str):
+        return b"\x02" + _long(value.encode())
+    if kind is bytes and isinstance(value, bytes):
+        return b"\x03" + _long(value)
+    raise ValueError("a value of another type")
+
+
+def _long(raw: bytes) -> bytes:
+    return len(raw).to_bytes(4, "big") + raw
 
 
 def named(table: str, row: Row[Any]) -> RowName:

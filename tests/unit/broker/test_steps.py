@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import delete, insert, select, update
 
 from broker.flow.deliveries import load
-from broker.flow.steps import StepReader
+from broker.ledger.openings import StepReader
 from broker.store.tables import deliveries, ledger_entries
 from schemas.entry import EntryKind
 from tests.world import CAF, FAMILY, MOVED, World
