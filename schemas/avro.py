@@ -20,9 +20,9 @@ from typing import Any, Final
 
 import fastavro
 
-from schemas.avro_check import Check, checker
+from schemas.avro_check import Check, Room, checker
 from schemas.avro_logical import Lift, lifter
-from schemas.avro_scan import Room, Scan, leaves_open, scanner
+from schemas.avro_scan import Scan, leaves_open, scanner
 from schemas.avro_schema import MAX_SCHEMA_TYPES, read_type
 from schemas.avro_types import LOOKS, Field, Kind, Properties, Type
 from schemas.errors import Refused

@@ -17,10 +17,33 @@ from typing import Any
 from uuid import UUID
 
 from schemas.avro_logical import LOWER, wrong
-from schemas.avro_scan import Room
 from schemas.avro_types import LOOKS, Kind, Logical, Type
 from schemas.errors import Refused
 from schemas.text import is_unicode
+
+
+class Room:
+    """How many items of arrays and maps, and how many bytes of texts and bytes, may still come."""
+
+    __slots__ = ("items", "limit", "size")
+
+    def __init__(self, items: int, limit: int) -> None:
+        self.items = items
+        self.size = 0
+        self.limit = limit
+
+    def take(self, items: int) -> None:
+        """Raises Refused when there is no room for that many."""
+        self.items -= items
+        if self.items < 0:
+            raise Refused("avro.too-many-items")
+
+    def weigh(self, size: int) -> None:
+        """Raises Refused at the field with which a value becomes larger than its limit, so that it can be named."""
+        self.size += size
+        if self.size > self.limit:
+            raise Refused("avro.too-large", size=self.size, limit=self.limit)
+
 
 Check = Callable[[Any, Room], Any]
 """Takes a value and the room for items, gives the plain value."""

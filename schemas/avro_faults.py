@@ -7,8 +7,7 @@ Keeps: the first is the one that `avro_check` raises, but for limits on the whol
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from schemas.avro_check import checker, shown
-from schemas.avro_scan import Room
+from schemas.avro_check import Room, checker, shown
 from schemas.avro_types import Kind, Type
 from schemas.errors import Refused
 

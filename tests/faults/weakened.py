@@ -90,7 +90,7 @@ def synchronous_normal(patch: pytest.MonkeyPatch) -> None:
 def trailing_bytes(patch: pytest.MonkeyPatch) -> None:
     """A decoder that reads its value and does not look whether anything is left."""
     from schemas import avro
-    from schemas.avro_scan import Room
+    from schemas.avro_check import Room
 
     def read(codec: Any, encoded: bytes, limits: Any) -> Any:
         end = codec.scan(encoded, 0, Room(limits.max_items, limits.max_bytes))
