@@ -102,7 +102,7 @@ def _figures(seen: "Look") -> dict[str, Any] | None:
     stats = seen.figures.stats
     return {
         **top.shape(stats),
-        "inlet_lag": stats.inlet_lag,
+        "inlet_lag": stats.inlet_lag if seen.figures.log_away is None else None,
         "relay_age_ms": stats.relay_age,
         "witnessed_entries": stats.witnessed,
         "witnesses": {name: {"entries": entries, "age_ms": age} for name, (entries, age) in stats.witnesses.items()},

@@ -102,7 +102,7 @@ def rows(figures: "Stats") -> Rows:
     from broker.shapes import time_of
 
     behind = ", ".join(f"{partition}: {count}" for partition, count in figures.lag.items() if count)
-    lag = f"{sum(figures.lag.values())}" + (f"  ({behind})" if behind else "")
+    lag = f"{sum(figures.lag.values())}" + (f"  ({behind})" if behind else "") if figures.lag else "-"
     return [
         (say("à", "at"), time_of(figures.at)),
         (say("à router (par partition)", "to be routed (by partition)"), lag),

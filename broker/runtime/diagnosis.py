@@ -34,8 +34,12 @@ def diagnosis(seen: Look) -> list[Problem]:
 
 
 def _home(seen: Look) -> Iterator[Problem]:
-    if seen.away is not None and seen.away.code not in {one.fault.code for one in seen.problems}:
+    known = {one.fault.code for one in seen.problems}
+    if seen.away is not None and seen.away.code not in known:
         yield Problem("figures", Refused(seen.away.code, "", **seen.away.details), serious=True)
+    log_away = None if seen.figures is None else seen.figures.log_away
+    if log_away is not None and log_away.code not in known:
+        yield Problem("log", Refused(log_away.code, "", **log_away.details), serious=True)
     if not seen.settings and seen.away is None and seen.figures is None:
         return  # the settings cannot be read, so nothing is known of where notes lie
     if seen.check is None:

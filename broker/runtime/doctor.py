@@ -2,7 +2,8 @@
 
     versions, settings, notes, disks    from this machine; always told
     problems                            as `unefois config check` finds them
-    figures, letters, ledger            from database and log; where these are away, that is told instead
+    figures, letters, ledger            from the database; where it is away, that is told instead
+    what waits in the log               from the log; where it is away, that is told and the other figures stand
     serving                             what the process at `listen` says of itself, if one answers
 
 Refuses: anything about one citizen, a secret, a path or a name of a person: what it tells can be sent to somebody else.
@@ -27,7 +28,7 @@ from broker.observability.build import Build, this_build
 from broker.ports import Clock
 from broker.runtime.disks import Usage, disks
 from broker.runtime.neighbour import Process, process_at
-from broker.runtime.stats import Stats, take
+from broker.runtime.stats import Stats, log_ends, take
 from broker.settings.check import Problem, check_all
 from broker.settings.choices import Settings
 from broker.settings.sources import SECRETS
@@ -84,11 +85,14 @@ class Letters:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What database and log say. `standing`: why nothing is signed or released, if that is so."""
+    """What database and log say. `standing`: why nothing is signed or released, if that is so. `log_away`: why nothing
+    is known of what waits in the log, if that is so.
+    """
 
     stats: Stats
     letters: tuple[Letters, ...]
     standing: Fault | None
+    log_away: Fault | None = None
 
 
 @dataclass(slots=True)
@@ -143,7 +147,7 @@ async def look(
         problems += await _found("log", preflight.look_log(settings, clock))
     seen.database = await _database(settings)
     try:
-        seen.figures = await _within(_figures(settings, clock))
+        seen.figures = await _within(_figures(settings, clock), 2 * PATIENCE_SECONDS)
     except Fault as fault:
         seen.away = fault
     return seen
@@ -153,7 +157,18 @@ async def _figures(settings: Settings, clock: Clock) -> Figures:
     """Opened as it is: nothing that a crash left behind is completed by a look. Raises Fault."""
     async with open_unchecked(settings, clock) as home:
         await belonging.check(home.store, home.keys, settings.ledger_origin)
-        return Figures(await take(home), await _letters(home), await highwater.look(home.store))
+        away = await _log_away(home)
+        stats = await take(home, log=away is None)
+        return Figures(stats, await _letters(home), await highwater.look(home.store), away)
+
+
+async def _log_away(home: Home) -> Fault | None:
+    """Why the log does not answer; None when it does."""
+    try:
+        await _within(log_ends(home))
+    except Fault as fault:
+        return fault
+    return None
 
 
 async def _letters(home: Home) -> tuple[Letters, ...]:
@@ -193,13 +208,13 @@ async def _found(key: str, looking: Awaitable[Sequence[Problem]]) -> list[Proble
         return [Problem(key, Refused(fault.code, f"/{key}", **fault.details), serious=True)]
 
 
-async def _within(work: Awaitable[T]) -> T:
+async def _within(work: Awaitable[T], seconds: int = PATIENCE_SECONDS) -> T:
     """Raises Unavailable `health.no-answer` where it takes too long."""
     try:
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(seconds):
             return await work
     except TimeoutError:
-        raise Unavailable("health.no-answer", seconds=PATIENCE_SECONDS) from None
+        raise Unavailable("health.no-answer", seconds=seconds) from None
 
 
 def _libraries() -> dict[str, str]:

@@ -51,7 +51,7 @@ class Stats:
 
     at: Instant
     lag: Mapping[int, int]
-    """Records that are accepted and not routed yet, by partition."""
+    """Records that are accepted and not routed yet, by partition; none where the log was not asked."""
     undelivered_age: int | None
     """Since the oldest delivery was planned that is still on its way."""
     letters: int
@@ -93,10 +93,18 @@ class Stats:
     """Keys and tokens that end soon, and nothing outlasts."""
 
 
-async def take(home: Home) -> Stats:
-    """Look now. Raises Unavailable."""
-    ends = [await home.log.end(TOPIC, each) for each in range(await home.log.partitions(TOPIC))]
-    at, relayed, handed_in = home.clock(), await home.relay.waiting_since(), await home.inlet.lag()
+async def log_ends(home: Home) -> list[int]:
+    """Where each partition of the log ends. Raises Unavailable."""
+    return [await home.log.end(TOPIC, each) for each in range(await home.log.partitions(TOPIC))]
+
+
+async def take(home: Home, *, log: bool = True) -> Stats:
+    """Look now. `log`: False for a look that goes without a log that is away: nothing is told of it. Raises
+    Unavailable.
+    """
+    ends = await log_ends(home) if log else []
+    handed_in = await home.inlet.lag() if log else 0
+    at, relayed = home.clock(), await home.relay.waiting_since()
     standing = await home.timekeeping.look()
     unknown = len(await home.epochs.unknown()) if all(map(home.keys.gives, books.KINDS)) else None
     async with home.store.read() as tx:

@@ -124,6 +124,26 @@ def test_without_its_database_it_says_so_and_says_the_rest(
     assert "hunter2" not in json.dumps(told)
 
 
+def test_without_its_kafka_it_says_so_and_says_the_rest(
+    unefois: Program, elise: Path, move: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host(unefois, elise.parent)
+    grant_and_declare(unefois, elise, move, *FIELDS)
+    unefois.told("run", "--once")
+    whole = look(unefois)["figures"]
+    for name, told in {"LOG": "kafka", "KAFKA_BOOTSTRAP": "127.0.0.1:1", "KAFKA_SECURITY": "plaintext"}.items():
+        monkeypatch.setenv(f"UNEFOIS_{name}", told)
+
+    told = look(unefois)
+    assert ["kafka.away"] == [one["code"] for one in told["findings"] if one["code"].startswith("kafka.")]
+    assert ({}, None) == (told["figures"]["lag"], told["figures"]["inlet_lag"])
+    same = {"ledger_entries", "dead_letters", "webhooks", "letters", "expiring", "unknown_keys", "clock_believed"}
+    assert {each: whole[each] for each in same} == {each: told["figures"][each] for each in same}
+    assert (told["database"]["kind"], None) == ("sqlite", told["backup"])
+    (waiting,) = [one for one in unefois.run("doctor").stdout.splitlines() if "to be routed" in one]
+    assert "-" == waiting.split()[-1]
+
+
 def test_without_a_home_or_with_settings_that_cannot_be_read_it_says_what_it_can(bare: Program) -> None:
     assert "cli.no-home" in attention(look(bare))
     assert not bare.home.exists()
