@@ -262,6 +262,9 @@ def _show_warnings(warnings: list[dict[str, Any]]) -> None:
 
 def _show_track(told: dict[str, Any]) -> None:
     waiting = say("attend dans le journal : `unefois run`", "waits in the log: `unefois run`")
+    parked, letter = told["parked"], say("lettre morte", "dead letter")
+    if parked is not None:
+        waiting = f"{say('mise de côté', 'set aside')}, {parked['at']}: {letter} {parked['letter']} ({parked['code']})"
     pairs(
         [
             (say("déclaration", "declaration"), told["declaration"]),
@@ -294,3 +297,5 @@ def _show_track(told: dict[str, Any]) -> None:
             for step in told["steps"]
         ],
     )
+    for number in sorted(step["letter"] for step in told["steps"] if step["letter"] is not None):
+        line(f"{letter} {number}: `unefois dead show {number}`")

@@ -132,6 +132,9 @@ def track(one: "Track") -> Json:
         "corrects": uuid_of(one.corrects),
         "received_at": time_of(one.received_at),
         "routed_at": time_of(one.routed_at),
+        "parked": None
+        if one.parked is None
+        else {"letter": one.parked.letter, "code": one.parked.code, "at": time_of(one.parked.at)},
         "steps": [
             {
                 "recipient": step.recipient,
@@ -144,6 +147,7 @@ def track(one: "Track") -> Json:
                 "delivery": uuid_of(step.delivery),
                 "grant": uuid_of(step.grant),
                 "attempts": step.attempts,
+                "letter": step.letter,
             }
             for step in one.steps
         ],

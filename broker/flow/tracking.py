@@ -1,17 +1,23 @@
 """Tracking: how far each declaration is with each administration, in the words of a citizen and of an operator.
 
 Refuses: to show a value; it has none.
-Keeps: every subscription that was asked has its line, those that got nothing too, with the reason.
+Keeps: every subscription that was asked has its line, those that got nothing too, with the reason. What was set aside
+has the number of its dead letter.
 """
 
+from collections.abc import Iterable
+from contextlib import aclosing
 from dataclasses import dataclass
 from enum import Enum
+from hashlib import sha256
+from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
-from broker.flow.deliveries import Delivery, DeliveryState, load
-from broker.store.engine import Store
-from broker.store.tables import declarations, deliveries, submissions, withholdings
+from broker.flow.deliveries import DEAD, Delivery, DeliveryState, Stage, load
+from broker.store.engine import Store, Transaction
+from broker.store.tables import dead_letters, declarations, deliveries, submissions, withholdings
+from consent.asking import one_of
 from schemas.catalogue import Catalogue
 from schemas.errors import Refused
 from schemas.names import (
@@ -28,6 +34,9 @@ from schemas.names import (
     SubjectRef,
 )
 from schemas.release import indices
+
+PAGE: Final = 20
+"""Dead letters that are looked at together: each holds up to a megabyte."""
 
 
 class Progress(Enum):
@@ -66,11 +75,22 @@ class Step:
     delivery: DeliveryId | None
     grant: GrantId | None
     attempts: int
+    letter: int | None = None
+    """The dead letter that waits for somebody, of a delivery that was set aside."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """The router set a declaration aside: its dead letter, and why."""
+
+    letter: int
+    code: str
+    at: Instant
 
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """One declaration: `routed_at` is None while it waits in the log."""
+    """One declaration: `routed_at` is None while it waits in the log, or was set aside."""
 
     declaration_id: DeclarationId
     source: PartyId
@@ -80,6 +100,7 @@ class Track:
     received_at: Instant
     routed_at: Instant | None
     steps: tuple[Step, ...]
+    parked: Parked | None = None
 
 
 class Tracking:
@@ -109,7 +130,8 @@ class Tracking:
                 raise Refused("tracking.unknown", "/id")
             planned = await load(tx, deliveries.c.declaration == row.seq)
             held = (await tx.execute(select(withholdings).where(withholdings.c.declaration == row.seq))).all()
-        steps = [self._step(delivery, SchemaId(row.schema_id)) for delivery in planned]
+            letters = await _letters(tx, (one.id for one in planned if one.state in DEAD))
+        steps = [self._step(one, SchemaId(row.schema_id), letters.get(one.id)) for one in planned]
         steps += [
             Step(
                 recipient=PartyId(one.recipient),
@@ -136,7 +158,28 @@ class Tracking:
             steps=tuple(sorted(steps, key=lambda step: (step.recipient, step.purpose, step.since))),
         )
 
-    def _step(self, delivery: Delivery, schema: SchemaId) -> Step:
+    async def parked(self, declaration_id: DeclarationId) -> Parked | None:
+        """Whether the router set a declaration aside that it has not routed. Letters hold the log's bytes, so all that
+        were set aside since are looked through: for who asks about one that is stuck.
+        """
+        async with self._store.read() as tx:
+            asked = select(submissions).where(submissions.c.declaration_id == declaration_id)
+            mine = (await tx.execute(asked)).first()
+            if mine is None:
+                return None
+            letters = select(dead_letters).where(
+                dead_letters.c.replayed_at.is_(None),
+                dead_letters.c.stage == Stage.ROUTER.value,
+                dead_letters.c.at >= mine.received_at,
+            )
+            async with aclosing(tx.pages(letters.order_by(dead_letters.c.id), PAGE)) as pages:
+                async for rows in pages:
+                    for row in rows:
+                        if sha256(row.record).digest() == mine.envelope_digest:
+                            return Parked(row.id, row.code, Instant(row.at))
+        return None
+
+    def _step(self, delivery: Delivery, schema: SchemaId, letter: int | None) -> Step:
         names = self._catalogue.by_id(schema).names
         times = (delivery.done_at, delivery.released_at, delivery.handed_at)
         return Step(
@@ -150,4 +193,16 @@ class Tracking:
             delivery=delivery.id,
             grant=delivery.grant_id,
             attempts=delivery.attempts,
+            letter=letter,
         )
+
+
+async def _letters(tx: Transaction, dead: Iterable[DeliveryId]) -> dict[DeliveryId, int]:
+    """The newest letter of each that nobody has replayed."""
+    of = list(dead)
+    if not of:
+        return {}
+    waiting = (one_of(dead_letters.c.delivery, "of"), dead_letters.c.replayed_at.is_(None))
+    newest = select(dead_letters.c.delivery, func.max(dead_letters.c.id).label("id")).where(*waiting)
+    rows = await tx.execute(newest.group_by(dead_letters.c.delivery), {"of": of})
+    return {DeliveryId(row.delivery): row.id for row in rows}

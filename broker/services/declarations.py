@@ -5,7 +5,7 @@ Keeps: nothing of its own; `broker.flow.desk` explains and declares, `broker.flo
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from broker.flow.arrived import Accepted
@@ -58,8 +58,12 @@ async def declare(
 
 
 async def track(home: Home, declaration: DeclarationId, *, whose: SubjectRef | None = None) -> Track:
-    """How far a declaration got with everybody. `whose`: the citizen who asks; None: an operator.
+    """How far a declaration got with everybody. `whose`: the citizen who asks; None: an operator, who is also told when
+    the router has set it aside.
 
     Raises Refused `tracking.unknown`.
     """
-    return await home.tracking.track(declaration, whose)
+    found = await home.tracking.track(declaration, whose)
+    if whose is not None or found.routed_at is not None:
+        return found
+    return replace(found, parked=await home.tracking.parked(declaration))

@@ -3,8 +3,9 @@
 import pytest
 
 from broker.flow.deliveries import DeliveryState
-from broker.flow.tracking import _PROGRESS, Progress, Step, Track
+from broker.flow.tracking import _PROGRESS, PAGE, Progress, Step, Track
 from connectors.contract import Applied, Rejected
+from schemas.catalogue import Catalogue
 from schemas.errors import Refused
 from schemas.names import DeclarationId, Reason
 from tests.world import CAF, CPAM, DAY, FAMILY, HEALTH, MINUTE, MOVED, PORTAL, RENNES, VOICE, World
@@ -40,6 +41,25 @@ async def test_what_waits_in_the_log_was_received_and_has_no_line_yet(here: Worl
 
     waiting = Track(accepted.declaration_id, PORTAL, track.event_type, None, None, here.clock(), None, ())
     assert waiting == track
+
+
+async def test_what_the_router_set_aside_has_the_number_and_code_of_its_letter(here: World) -> None:
+    before, catalogue = await here.declare(MOVED, here.moved(), route=False), here.home.router._catalogue
+    await here.home.router.route()
+    here.home.router._catalogue = Catalogue(())  # a version of before, to which the type is unknown
+    stuck = [(await here.declare(MOVED, here.moved())).declaration_id for _ in range(PAGE + 1)]
+
+    found = [await here.home.tracking.parked(one) for one in stuck]
+    assert [*range(1, PAGE + 2)] == [one.letter for one in found if one is not None]
+    assert {("catalogue.unknown-schema", here.clock())} == {(one.code, one.at) for one in found if one is not None}
+    assert None is await here.home.tracking.parked(before.declaration_id)
+    assert None is await here.home.tracking.parked(DeclarationId(bytes(16)))
+
+    here.home.router._catalogue = catalogue
+    assert None is await here.home.dead_letters.replay(1)
+    assert None is await here.home.tracking.parked(stuck[0])
+    assert here.clock() == (await here.home.tracking.track(stuck[0])).routed_at
+    await here.step()
 
 
 async def test_a_delivery_goes_from_sent_to_done_and_each_step_has_its_time(here: World) -> None:

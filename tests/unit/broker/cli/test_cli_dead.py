@@ -4,6 +4,9 @@ import json
 import sqlite3
 from pathlib import Path
 
+import pytest
+
+from schemas import catalogue
 from tests.program import Program, grant_and_declare, host
 from tests.world import RENNES
 
@@ -41,6 +44,37 @@ def test_a_dead_letter_is_told_with_its_code_and_what_it_means(
     assert told["remedy"]
     assert "mapping.withheld" in unefois.run("dead", "list").stdout
     assert told["message"] in unefois.run("dead", "show", letter["number"]).stdout
+
+
+def test_track_names_the_letter_of_a_delivery_that_was_set_aside_until_it_is_replayed(
+    unefois: Program, elise: Path, move: Path, tmp_path: Path
+) -> None:
+    host(unefois, tmp_path)
+    declared = grant_and_declare(unefois, elise, move, "subject")
+    unefois.told("run", "--once")
+
+    assert [1] == [each["letter"] for each in unefois.told("track", declared)["steps"] if each["recipient"] == RENNES]
+    assert "dead letter 1: `unefois dead show 1`" in unefois.run("track", declared).stdout
+    unefois.told("dead", "replay", 1)
+    assert {None} == {each["letter"] for each in unefois.told("track", declared)["steps"]}
+
+
+def test_track_says_that_the_router_has_set_one_aside_and_why(
+    unefois: Program, elise: Path, move: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    declared = grant_and_declare(unefois, elise, move, "subject")
+    assert None is unefois.told("track", declared)["parked"]
+    with monkeypatch.context() as before:
+        before.setattr(catalogue, "builtin", lambda: catalogue.Catalogue(()))  # the router is of a version before
+        unefois.told("run", "--once")
+
+    told = unefois.told("track", declared)
+    parked = told["parked"]
+    assert (1, "catalogue.unknown-schema", None) == (parked["letter"], parked["code"], told["routed_at"])
+    assert "dead letter 1 (catalogue.unknown-schema)" in unefois.run("track", declared).stdout
+    unefois.told("dead", "replay", 1)
+    told = unefois.told("track", declared)
+    assert (None, True) == (told["parked"], told["routed_at"] is not None)
 
 
 def test_a_replay_obeys_today_s_consent(unefois: Program, elise: Path, move: Path, tmp_path: Path) -> None:
