@@ -5,8 +5,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from broker.maintenance.expiry_letters import ExpiryLetters
 from broker.outbound import Outbound, Reply
-from broker.webhooks.mail import Letter
+from broker.webhooks.mail import Letter, Mail
 from broker.webhooks.notices import Notices
 from broker.webhooks.telling import Outcome, Telling
 from schemas.errors import Fault
@@ -92,6 +93,21 @@ class Letters:
         if self.faults:
             raise self.faults.pop(0)
         self.taken.append(letter)
+
+
+def expiry_letters(here: World, mail: Mail) -> ExpiryLetters:
+    """Who warns of ends by mail, as a process of its own would."""
+    home = here.home
+    return ExpiryLetters(
+        store=home.store,
+        lookup=home.lookup,
+        credentials=home.credentials,
+        time=home.timekeeping,
+        mail=mail,
+        name="Unefois",
+        contact="u@broker.example",
+        clock=home.clock,
+    )
 
 
 def notices(here: World, letters: Letters) -> Notices:

@@ -156,7 +156,7 @@ class OAuth:
             kid = parts.headers()["kid"]
             if not isinstance(kid, str) or not is_unicode(kid):
                 raise Refused("oauth.assertion")
-            row = await self._row(tx, _thumbprint(kid))
+            row = await self._row(tx, named_thumbprint(kid))
             if row is None:
                 return await self._followed(tx, PartyId(json.loads(parts.payload)["iss"]), kid)
         except (JoseError, Refused, KeyError, ValueError, TypeError, AttributeError, RecursionError):
@@ -270,7 +270,7 @@ def _client_key(row: Row[Any]) -> ClientKey:
     )
 
 
-def _thumbprint(kid: str) -> bytes:
+def named_thumbprint(kid: str) -> bytes:
     """What a name would be as a thumbprint; nobody's when it is none."""
     try:
         return urlsafe_b64decode(f"{kid}=")

@@ -53,13 +53,14 @@ def _of(*roles: Role) -> frozenset[Role]:
 ALLOWED: Final[Mapping[str, frozenset[Role]]] = MappingProxyType(
     {
         # looks at what the broker is and does; no citizen is in them
-        **dict.fromkeys(
-            ("party list", "party behind", "subscribe list", "topics list", "topics plan", "webhook list"), _ANY
-        ),
+        **dict.fromkeys(("party list", "party behind", "party busiest", "subscribe list"), _ANY),
+        **dict.fromkeys(("topics list", "topics plan", "webhook list"), _ANY),
         **dict.fromkeys(("witness list", "top", "clock show", "ledger show", "endings show", "epoch list"), _ANY),
         **dict.fromkeys(("operator list", "operator whoami", "operator acts", "approvals"), _ANY),
         **dict.fromkeys(("doctor", "receipt directory"), _ANY),
-        **dict.fromkeys(("token list", "token keys", "keys unknown list", "webhook attempts"), _of(_O, _A, _U)),
+        **dict.fromkeys(
+            ("token list", "token keys", "token uses", "keys unknown list", "webhook attempts"), _of(_O, _A, _U)
+        ),
         # proofs
         **dict.fromkeys(("audit verify", "audit export"), _of(_O, _U, _D)),
         "audit prove": _of(_O, _U, _D, _S),
@@ -67,6 +68,7 @@ ALLOWED: Final[Mapping[str, frozenset[Role]]] = MappingProxyType(
         "export": _of(_O, _D),
         # citizens
         "track": _of(_O, _U, _D, _S),
+        **dict.fromkeys(("party signed", "subscribe released"), _of(_O, _U, _D)),
         **dict.fromkeys(("grants", "person report"), _of(_D)),
         **dict.fromkeys(("explain", "declare", "grant", "pause", "resume", "narrow", "revoke"), _of(_O, _D)),
         **dict.fromkeys(("dead list", "dead show"), _of(_O, _D, _S)),

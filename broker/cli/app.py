@@ -24,6 +24,7 @@ from broker.cli import (
     epochs,
     export,
     grants,
+    incidents,
     keys,
     ledger,
     login,
@@ -110,6 +111,7 @@ move.register(app)
 export.register(app)
 approvals.register(app)
 login.register(app)
+incidents.register(parties.app, subscriptions.app)
 app.add_typer(operators.app, name="operator")
 app.add_typer(parties.app, name="party")
 app.add_typer(tokens.app, name="token")

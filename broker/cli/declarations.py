@@ -148,6 +148,11 @@ def track(declaration: Annotated[str, typer.Argument(metavar="ID", help="What `u
     answer(told, lambda: _show_track(told))
 
 
+def progress_word(progress: str) -> str:
+    """How far a delivery got, in words."""
+    return say(*_PROGRESS[progress])
+
+
 def _draft(
     file: Path, event_type: str | None, mapping: str | None, parameters: list[str] | None, inside: str | None
 ) -> "Draft":
@@ -289,7 +294,7 @@ def _show_track(told: dict[str, Any]) -> None:
             (
                 step["recipient"],
                 step["purpose"],
-                say(*_PROGRESS[step["progress"]]),
+                progress_word(step["progress"]),
                 step["reason"],
                 step["since"],
                 ", ".join(step["fields"]),

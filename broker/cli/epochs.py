@@ -48,7 +48,17 @@ def list_epochs() -> None:
 
 
 @command(app, "rotate")
-def rotate(which: WhichArgument) -> None:
+def rotate(
+    which: WhichArgument,
+    overlap_days: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=400,
+            help="gate: how long the old key is still taken; else `gate_overlap_days`. 0 if it was stolen.",
+        ),
+    ] = None,
+) -> None:
     """Begin a new epoch.
 
     gate: sources seal to a new key from now on; the old one stays good for `gate_overlap_days`.
@@ -62,8 +72,11 @@ def rotate(which: WhichArgument) -> None:
     from broker.services import keeping
 
     told: dict[str, Any]
+    if which != "gate" and overlap_days is not None:
+        raise typer.BadParameter("goes with gate", param_hint="--overlap-days")
     if which == "gate":
-        told = {"epoch": "gate", "kid": at_home(keeping.rotate_gate).hex()}
+        kid = at_home(lambda home: keeping.rotate_gate(home, overlap_days))
+        told = {"epoch": "gate", "kid": kid.hex()}
     else:
         told = {"epoch": "consent", "rewrapped": at_home(keeping.rotate_consents)}
 

@@ -229,16 +229,18 @@ def revoke_key(
 @command(app, "allow")
 def allow(
     party: Annotated[str, typer.Argument(metavar="ID")],
-    event_type: Annotated[str, typer.Argument(metavar="TYPE", help="As `unefois type list` shows it.")],
+    event_type: Annotated[
+        str | None, typer.Argument(metavar="TYPE", help="Without it, those that the last `party forbid` took away.")
+    ] = None,
 ) -> None:
-    """Let a party declare events of a type from now on.
+    """Let a party declare events of a type from now on, or again what `party forbid` took away.
 
     Example: unefois party allow urn:fr:siret:21440109300015 address.changed
     """
     from broker.services import parties
     from schemas.names import EventType, PartyId
 
-    name = EventType(full_type(event_type))
+    name = None if event_type is None else EventType(full_type(event_type))
     _tell(at_home(lambda home: parties.allow(home, PartyId(party), name)))
 
 
@@ -253,7 +255,7 @@ def forbid(
 ) -> None:
     """Accept nothing more of a type from a party, from this moment on. What was accepted goes its way.
 
-    `party allow` gives the right again.
+    `party allow` gives the right again; without a type, all that was taken at once.
 
     Example: unefois party forbid urn:fr:siret:21440109300015 --yes
     """

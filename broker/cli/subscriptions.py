@@ -81,7 +81,7 @@ def approve(
     """
     from broker.services import subscriptions
 
-    of = _id(subscription)
+    of = subscription_id(subscription)
     _tell(lambda home: subscriptions.approve(home, of, legal_reference))
 
 
@@ -106,7 +106,7 @@ def end(subscription: Subscription) -> None:
     """
     from broker.services import subscriptions
 
-    of = _id(subscription)
+    of = subscription_id(subscription)
     _tell(lambda home: subscriptions.end(home, of))
 
 
@@ -118,7 +118,7 @@ def pause(subscription: Subscription) -> None:
     """
     from broker.services import subscriptions
 
-    of = _id(subscription)
+    of = subscription_id(subscription)
     _tell(lambda home: subscriptions.pause(home, of))
 
 
@@ -130,7 +130,7 @@ def resume(subscription: Subscription) -> None:
     """
     from broker.services import subscriptions
 
-    of = _id(subscription)
+    of = subscription_id(subscription)
     _tell(lambda home: subscriptions.resume(home, of))
 
 
@@ -146,7 +146,8 @@ def _shaped(one: "Standing") -> dict[str, Any]:
     return shapes.subscription(one.subscription) | {"paused_at": shapes.time_of(one.paused_at)}
 
 
-def _id(text: str) -> bytes:
+def subscription_id(text: str) -> bytes:
+    """As `subscribe list` shows it. Raises a usage error."""
     try:
         raw = bytes.fromhex(text.replace("-", ""))
     except ValueError:

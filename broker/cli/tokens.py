@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from broker.access.credentials import Credential, Scope
     from broker.access.keysets import KeySet
     from broker.access.oauth import ClientKey
+    from broker.setup.wiring import Home
     from schemas.names import PartyId
 
 app = typer.Typer(
@@ -56,21 +57,58 @@ def issue(
 
 @command(app, "list")
 def list_tokens(party: OfParty = None) -> None:
-    """Every token, without its secret.
+    """Every token, without its secret, and when it was last used.
 
     Example: unefois token list --party urn:fr:siret:21440109300015
     """
     from broker.services import clients
 
-    found = [_shape(one) for one in at_home(lambda home: clients.tokens(home, _of(party)))]
+    async def work(home: "Home") -> list[dict[str, Any]]:
+        from broker.shapes import time_of
+
+        used = await clients.last_used(home)
+        return [_shape(one) | {"last_used_at": time_of(used.get(one.id))} for one in await clients.tokens(home, mine)]
+
+    mine = _of(party)
+    found = at_home(work)
     columns = [say("jeton", "token"), say("administration", "party"), say("droits", "scopes")]
-    columns += [say("échéance", "expires"), say("révoqué", "revoked")]
-    names = ("id", "party", "scopes", "expires_at", "revoked_at")
+    columns += [say("échéance", "expires"), say("révoqué", "revoked"), say("dernier usage", "last used")]
+    names = ("id", "party", "scopes", "expires_at", "revoked_at", "last_used_at")
 
     def text() -> None:
         table(columns, [[_words(one[name]) for name in names] for one in found])
 
     answer({"tokens": found}, text)
+
+
+@command(app, "uses")
+def uses(
+    credential: Annotated[
+        str,
+        typer.Argument(metavar="ID", help="As `token list` shows it, or, of a pinned key, `token keys`."),
+    ],
+) -> None:
+    """From where a token or a pinned key was used, and when: the newest address first. Exact to ten minutes.
+
+    Example: unefois token uses 3f9c2b7a10d4e5f6
+    """
+    from broker.services import clients
+    from broker.shapes import time_of
+
+    wanted = _any_id(credential)
+    found = [
+        {"address": one.address, "first_at": time_of(one.first_at), "last_at": time_of(one.last_at)}
+        for one in at_home(lambda home: clients.uses(home, wanted))
+    ]
+    columns = [say("adresse", "address"), say("première fois", "first"), say("dernière fois", "last")]
+
+    def text() -> None:
+        if not found:
+            line(say("Jamais utilisé.", "Never used."))
+            return
+        table(columns, [list(one.values()) for one in found])
+
+    answer({"id": wanted.hex(), "uses": found}, text)
 
 
 @command(app, "revoke")
@@ -220,6 +258,13 @@ def _id(text: str) -> bytes:
     if len(raw) != 8:
         raise typer.BadParameter("16 hexadecimal digits are needed, as `unefois token list` shows them")
     return raw
+
+
+def _any_id(text: str) -> bytes:
+    """Of a token, or of a pinned key: its thumbprint."""
+    from schemas.names import Kid
+
+    return Kid.parse(text) if len(text) == 64 else _id(text)
 
 
 def _show(told: dict[str, Any]) -> None:

@@ -250,13 +250,15 @@ class Registrar:
         """As `end_publishing`, for one type or for all that the party may declare now. Returns them. Raises Refused
         `registrar.no-right`, `directory.unknown-party`.
         """
+        await changing_trust(tx)
         await reading.party(tx, self._rows, party)
-        running = await self.running(tx, party, clock())
+        at = clock()
+        running = await self.running(tx, party, at)
         ended = [each for each in running if event_type in (None, each)]
         if not ended:
             raise Refused("registrar.no-right", "/event_type", party=party, event_type=event_type or "*")
         for each in ended:
-            await self.end_publishing(tx, party, each, clock)
+            await self.end_publishing(tx, party, each, lambda: at)  # at one instant: so they are given again together
         return ended
 
     async def running(self, tx: Transaction, party: PartyId, at: Instant) -> list[EventType]:

@@ -50,7 +50,7 @@ class Progress(Enum):
     WITHHELD = "withheld"
 
 
-_PROGRESS = {
+PROGRESS = {
     DeliveryState.PENDING: Progress.SENT,
     DeliveryState.HANDED: Progress.RECEIVED,
     DeliveryState.RELEASED: Progress.IN_PROGRESS,
@@ -185,7 +185,7 @@ class Tracking:
         return Step(
             recipient=delivery.recipient,
             purpose=delivery.purpose,
-            progress=_PROGRESS[delivery.state],
+            progress=PROGRESS[delivery.state],
             fields=tuple(names[index] for index in indices(delivery.fields, len(names))),
             since=next((time for time in times if time is not None), delivery.planned_at),
             reason=delivery.reason,

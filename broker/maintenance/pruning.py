@@ -13,13 +13,14 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Select, Table, delete, func, select, update
 
+from broker.access.credentials import ID_BYTES
 from broker.access.idempotency import HOURS
 from broker.flow import forgotten
 from broker.ledger import erasing as openings
 from broker.ledger.erasing import Erasing
 from broker.observability.crashpoints import mark
 from broker.ports import Clock
-from broker.store.access_tables import api_tokens, kept_answers
+from broker.store.access_tables import api_tokens, credential_uses, kept_answers
 from broker.store.engine import Store, Transaction
 from broker.store.tables import LOCKED, consumed, dead_letters, deliveries, ledger_checkpoints, log_record
 from broker.timekeeping import Timekeeping
@@ -155,8 +156,13 @@ async def _letters(tx: Transaction, before: Instant) -> int:
 
 
 async def _tokens(tx: Transaction, before: Instant) -> int:
-    """Tokens that have expired; the ledger goes on telling that they were issued."""
-    return await _gone(tx, api_tokens, api_tokens.c.id, api_tokens.c.expires_at, before)
+    """Tokens that have expired, and from where they were used; the ledger goes on telling that they were issued."""
+    gone = await _gone(tx, api_tokens, api_tokens.c.id, api_tokens.c.expires_at, before)
+    if gone:
+        of_tokens = func.length(credential_uses.c.credential) == ID_BYTES
+        there = credential_uses.c.credential.in_(select(api_tokens.c.id))
+        await tx.execute(delete(credential_uses).where(of_tokens, ~there))
+    return gone
 
 
 async def _answers(tx: Transaction, before: Instant) -> int:

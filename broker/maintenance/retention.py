@@ -90,6 +90,14 @@ KEPT: Final[Mapping[str, Kept]] = {
     ),
     "webhook_attempts": Kept("a message that is sent", "the newest 500 of each webhook", "the next one, or its end"),
     "webhook_notices": Kept("a webhook that is disabled", "until it is proven anew, or ended", "whoever does that"),
+    "credential_uses": Kept(
+        "a credential and an address that it is used from",
+        "the newest 50 of each; those of a token as long as the token",
+        "the next one, and the end of its token",
+    ),
+    "expiry_notices": Kept(
+        "a key or token that is about to end", "until it has ended, or something outlasts it", "the next letters"
+    ),
     "meta": Kept(
         "a router process, an agency hosted and told here",
         "until it is not heard of for four seconds",

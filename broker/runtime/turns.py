@@ -49,7 +49,7 @@ class Turn:
     """Deliveries put on their agencies' topics."""
     told: int = 0
     mailed: int = 0
-    """Letters about webhooks that were given up."""
+    """Letters about webhooks that were given up, and about keys and tokens that end."""
     applied: int = 0
     rejected: int = 0
     retried: int = 0
@@ -165,10 +165,10 @@ async def finish_webhooks(home: Home, done: Turn) -> None:
 
 
 async def mail(home: Home, done: Turn) -> None:
-    """Tell administrations by mail what their webhooks cannot tell them. A mail server that is away is their trouble
-    and not ours: the broker works.
+    """Tell administrations by mail what their webhooks cannot tell them, and what of theirs is about to end. A mail
+    server that is away is their trouble and not ours: the broker works.
     """
-    found = await home.notices.step()
+    found = [*await home.notices.step(), *await home.expiry_letters.step()]
     done.mailed += sum(one.code is None for one in found)
     failed = {(one.party, one.code) for one in found if one.code is not None}
     done.troubles += [Trouble(party, code, "", {}, retriable=True) for party, code in sorted(failed)]

@@ -4,13 +4,15 @@ Refuses: what `broker.access` refuses.
 Keeps: one call is one transaction. A token is answered when it is issued and never again.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from broker.access import uses as uses_of
 from broker.access.credentials import Credential, Issued, Scope
 from broker.access.keysets import KeySet
 from broker.access.oauth import ClientKey
+from broker.access.uses import Use
 from broker.setup.wiring import Home
 from schemas.errors import Refused, Unavailable
 from schemas.names import Instant, Kid, PartyId
@@ -38,6 +40,23 @@ async def tokens(home: Home, party: PartyId | None = None) -> list[Credential]:
     """Every token, without its secret; or those of one party."""
     async with home.store.read() as tx:
         return list(await home.credentials.list(tx, party))
+
+
+async def last_used(home: Home) -> Mapping[bytes, Instant]:
+    """When each token and pinned key was last used that ever was, by its id."""
+    async with home.store.read() as tx:
+        return await uses_of.last(tx)
+
+
+async def uses(home: Home, credential: bytes) -> list[Use]:
+    """From where a token or a pinned key was used, by its id, and when: the newest first. Raises Refused
+    `credentials.unknown-id`.
+    """
+    async with home.store.read() as tx:
+        known = {one.id for one in await home.credentials.list(tx)} | {one.kid for one in await home.oauth.keys(tx)}
+        if credential not in known:
+            raise Refused("credentials.unknown-id", "/id")
+        return await uses_of.of(tx, credential)
 
 
 async def revoke(home: Home, token: bytes) -> Credential:

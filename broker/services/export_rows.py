@@ -272,6 +272,8 @@ LEFT: Final[Mapping[str, str]] = {
     "approval_requests": "what was asked for and approved stands in acts.jsonl once it was done",
     "webhook_attempts": "a protocol of calls",
     "webhook_notices": "letters that are to be sent",
+    "expiry_notices": "letters that are to be sent",
+    "credential_uses": "from where credentials were used that are good at this broker alone",
     "cosignatures": "the witnesses' own; those of the newest checkpoint are in ledger/checkpoint",
     "consumed": "this machine's own place in its log",
     "meta": "this machine's own state",

@@ -29,11 +29,12 @@ async def epochs(home: Home) -> tuple[Sequence[GateEpoch], Sequence[ConsentEpoch
     return await home.epochs.gate_epochs(), await home.epochs.consent_epochs()
 
 
-async def rotate_gate(home: Home) -> Kid:
-    """Sources seal to a new key from now on; the old one stays good for `gate_overlap_days`. Raises Refused
-    `clock.*`.
+async def rotate_gate(home: Home, overlap_days: int | None = None) -> Kid:
+    """Sources seal to a new key from now on; the old one stays good for `overlap_days`, else for the setting
+    `gate_overlap_days`. Raises Refused `clock.*`.
     """
-    return await home.epochs.open_gate(home.settings.hpke_suite, home.settings.gate_overlap_days * DAY_MS)
+    days = home.settings.gate_overlap_days if overlap_days is None else overlap_days
+    return await home.epochs.open_gate(home.settings.hpke_suite, days * DAY_MS)
 
 
 async def rotate_consents(home: Home) -> int:

@@ -14,6 +14,7 @@ from broker.directory.reading import Party, PartyKind
 from broker.flow import backlog
 from broker.flow.backlog import Backlog
 from broker.setup.wiring import Home
+from broker.store.engine import Transaction
 from schemas.directory import Directory
 from schemas.errors import Refused
 from schemas.hpke import Suite
@@ -124,14 +125,30 @@ async def revoke_key(home: Home, kid: Kid, since: Instant | None = None) -> None
         await home.registrar.revoke_key(tx, kid, home.clock, since)
 
 
-async def allow(home: Home, party: PartyId, event_type: EventType) -> Registered:
-    """Let a party declare events of a type from now on. Raises Refused `registrar.right-exists`."""
+async def allow(home: Home, party: PartyId, event_type: EventType | None = None) -> Registered:
+    """Let a party declare events of a type from now on; None: of those that the last `forbid` took away. Raises Refused
+    `registrar.right-exists`, `registrar.nothing-ended`, `directory.unknown-party`.
+    """
     async with home.store.begin() as tx:
         at = home.clock()
+        wanted = await _taken(home, tx, party, at) if event_type is None else [event_type]
         if event_type in await home.registrar.running(tx, party, at):
-            raise Refused("registrar.right-exists", "/event_type", party=party, event_type=event_type)
-        await home.registrar.allow_publishing(tx, party, event_type, at)
+            raise Refused("registrar.right-exists", "/event_type", party=party, event_type=event_type or "")
+        for each in wanted:
+            await home.registrar.allow_publishing(tx, party, each, at)
     return await one(home, party)
+
+
+async def _taken(home: Home, tx: Transaction, party: PartyId, at: Instant) -> list[EventType]:
+    """What the last `forbid` took from the party and it has not got again."""
+    await home.lookup.party(tx, party)
+    rights = [one for one in (await home.lookup.directory(tx)).rights if one.party == party]
+    last = max((one.valid_to for one in rights if one.valid_to is not None and one.valid_to <= at), default=None)
+    taken = {one.event_type for one in rights if one.valid_to is not None and one.valid_to == last}
+    found = sorted(taken - set(await home.registrar.running(tx, party, at)))
+    if not found:
+        raise Refused("registrar.nothing-ended", "/event_type", party=party)
+    return found
 
 
 async def forbid(home: Home, party: PartyId, event_type: EventType | None = None) -> list[EventType]:

@@ -15,6 +15,7 @@ from broker.access.keysets import KeySets
 from broker.access.oauth import OAuth
 from broker.access.operators import Operators
 from broker.access.requests import Requests
+from broker.access.uses import Uses
 from broker.consents.consents import Consents
 from broker.directory.lookup import Lookup
 from broker.directory.parties import Parties
@@ -42,6 +43,7 @@ from broker.ledger.recorder import Recorder, Said
 from broker.ledger.sequencer import Ledger
 from broker.maintenance.checks.marks import Marks, MemoryMarks
 from broker.maintenance.completing import Completion
+from broker.maintenance.expiry_letters import ExpiryLetters
 from broker.maintenance.fsck import Fsck
 from broker.maintenance.pruning import Pruning
 from broker.maintenance.upkeep import Upkeep
@@ -367,6 +369,10 @@ class Home:
         return Credentials(self.recorder, self.row_signer, self.entropy, allowed=self.settings.api_tokens)
 
     @cached_property
+    def uses(self) -> Uses:
+        return Uses(self.store, self.clock)
+
+    @cached_property
     def oauth(self) -> OAuth:
         key = Pair.access(self.keys)
         return OAuth(self.recorder, self.row_signer, self.entropy, self.endings, broker=self.party, key=key)
@@ -404,6 +410,19 @@ class Home:
         return Notices(
             store=self.store,
             rows=self.rows,
+            mail=parts.mail(self.settings),
+            name=self.settings.name,
+            contact=self.settings.contact,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def expiry_letters(self) -> ExpiryLetters:
+        return ExpiryLetters(
+            store=self.store,
+            lookup=self.lookup,
+            credentials=self.credentials,
+            time=self.timekeeping,
             mail=parts.mail(self.settings),
             name=self.settings.name,
             contact=self.settings.contact,

@@ -37,6 +37,16 @@ api_tokens = Table(
     *seal(),
 )
 
+credential_uses = Table(
+    "credential_uses",
+    metadata,
+    Column("credential", LargeBinary, nullable=False),  # an API token's id, or the thumbprint of a client's pinned key
+    Column("address", Text, nullable=False),
+    Column("first_at", BigInteger, nullable=False),
+    Column("last_at", BigInteger, nullable=False),
+    PrimaryKeyConstraint("credential", "address"),
+)
+
 # ── who is served by topics on Kafka: the name that Kafka knows them by, never their credential ─────────────────────
 
 topic_users = Table(
@@ -152,6 +162,24 @@ webhook_notices = Table(
     Column("mailed_at", BigInteger),
     Column("code", Text),  # what was wrong with the last try
     Index("webhook_notices_due", "next_at", sqlite_where=_DUE, postgresql_where=_DUE),
+)
+
+# ── letters that warn of the end of keys and tokens ─────────────────────────────────────────────────────────────────
+
+expiry_notices = Table(
+    "expiry_notices",
+    metadata,
+    Column("party", Text, ForeignKey("parties.id"), nullable=False),
+    Column("what", Text, nullable=False),  # signing, sealing, token
+    Column("ends_at", BigInteger, nullable=False),
+    Column("days", Integer, nullable=False),  # before the end, when it is told: one letter for each of a few
+    Column("kinds", Text, nullable=False),  # algorithms or scopes, separated by commas
+    Column("attempts", Integer, nullable=False),
+    Column("next_at", BigInteger),  # when a letter is due, or its sender's lease is over; null: sent, or given up
+    Column("mailed_at", BigInteger),
+    Column("code", Text),  # what was wrong with the last try
+    PrimaryKeyConstraint("party", "what", "ends_at", "days"),
+    Index("expiry_notices_due", "next_at", sqlite_where=_DUE, postgresql_where=_DUE),
 )
 
 TABLES = (api_tokens, topic_users, client_keys, webhooks, webhook_attempts, webhook_notices)

@@ -38,7 +38,7 @@ from broker.setup import log_move, preflight
 from broker.setup.bootstrap import create_home
 from broker.setup.opening import open_home
 from broker.store import move as relocation
-from broker.store.access_tables import webhook_attempts, webhook_notices, webhooks
+from broker.store.access_tables import credential_uses, expiry_notices, webhook_attempts, webhook_notices, webhooks
 from broker.store.engine import Store
 from broker.store.tables import (
     cosignatures,
@@ -68,7 +68,7 @@ from schemas.names import Instant, PartyId, Reason
 from schemas.topics import declarations as declarations_topic
 from tests import home_v1
 from tests.clients import Client
-from tests.endpoints import Endpoints, Letters, notices, send, status
+from tests.endpoints import Endpoints, Letters, expiry_letters, notices, send, status
 from tests.witnesses import witnessed
 from tests.world import (
     BANK,
@@ -171,6 +171,14 @@ async def enrol(here: World) -> None:
     async with home.store.begin() as tx:
         served = {"receives": True, "declares": True, "at": here.clock()}
         await home.topic_users.allow(tx, NEW, "registry-office", **served)
+    async with home.store.begin() as tx:
+        if not await home.credentials.list(tx, CPAM):  # two weeks before its end it is enough to be told of
+            at = here.clock()
+            until = Instant(at + 14 * DAY + MINUTE)
+            await home.credentials.issue(tx, CPAM, [Scope.READ, Scope.RECEIVE], expires_at=until, at=at)
+    async with home.store.read() as tx:
+        (token,) = await home.credentials.list(tx, CPAM)
+    await home.uses.note(token.id, "192.0.2.7")
     client = Client(here, NEW, CLIENT)
     async with home.store.read() as tx:
         known = bool(await home.oauth.keys(tx, NEW))
@@ -322,13 +330,16 @@ async def tell(here: World) -> None:
 
 
 async def mourn(here: World) -> None:
-    """The new office proves its endpoint anew and finds it gone; its contact is told so by mail."""
+    """The new office proves its endpoint anew and finds it gone; its contact is told so by mail, and CPAM's that its
+    token ends.
+    """
     async with here.home.store.begin() as tx:
         for hook in await here.home.webhooks.list(tx, NEW):
             if hook.status is Told.ACTIVE:
                 await here.home.webhooks.prove(tx, NEW, hook.id, here.clock())
     await send(here, Endpoints(status(410)))
     await notices(here, Letters()).step()
+    await expiry_letters(here, Letters()).step()
 
 
 async def later(here: World) -> None:
@@ -652,6 +663,10 @@ async def summary(here: World) -> dict[str, Any]:
         ),
         "attempts": await grouped(here, webhook_attempts.c.kind, webhook_attempts.c.code),
         "notices": await grouped(here, webhook_notices.c.code, webhook_notices.c.mailed_at.is_(None)),
+        "warned": await grouped(
+            here, expiry_notices.c.what, expiry_notices.c.days, expiry_notices.c.mailed_at.is_(None)
+        ),
+        "uses": await count(here, credential_uses),
         "cosigned": await count(here, cosignatures),
         "receipts": len(list(folder.glob("receipt-*"))),
         "files": sorted(str(path.relative_to(folder)) for path in (folder / "log").rglob("*") if path.is_file()),

@@ -6,13 +6,15 @@ it was revoked. So none can be slipped in, widened, prolonged, or brought back.
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import Row, or_, select, union_all
 
 from broker.maintenance.checks.finding import Finding
 from broker.store.access_tables import (
     api_tokens,
     client_key_sets,
     client_keys,
+    credential_uses,
+    expiry_notices,
     kept_answers,
     topic_users,
     webhook_attempts,
@@ -50,6 +52,21 @@ async def check(tx: Transaction, entries: list[Facts]) -> AsyncIterator[Finding]
         yield finding
     async for finding in _webhooks(tx, told):
         yield finding
+    async for finding in _uses(tx):
+        yield finding
+
+
+async def _uses(tx: Transaction) -> AsyncIterator[Finding]:
+    """Each is of a credential that is there; a letter is due or sent, and about an end."""
+    known = union_all(select(api_tokens.c.id), select(client_keys.c.kid)).subquery()
+    there = credential_uses.c.credential.in_(select(known))
+    odd = or_(~there, credential_uses.c.first_at > credential_uses.c.last_at)
+    for row in await tx.execute(select(credential_uses).where(odd)):
+        wrong = "of no credential that is there, or last before it was first"
+        yield Finding("credentials.use", f"credential_uses/{row.credential.hex()}", wrong)
+    for row in await tx.execute(select(expiry_notices)):
+        if (row.mailed_at is not None and row.next_at is not None) or row.days < 1 or row.attempts < 0:
+            yield Finding("expiry.notice", f"expiry_notices/{row.party}", "due though it was sent, or before no end")
 
 
 async def _clients(tx: Transaction, told: Told) -> AsyncIterator[Finding]:

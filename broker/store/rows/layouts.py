@@ -11,9 +11,9 @@ The lists are literal and pinned by `tests/unit/broker/rows/test_layouts.py`. A 
 covered once a new FORMAT lists it, and not before: rows of the old format go on counting.
 
 Without a seal, on purpose, is what gives nobody anything when it is edited, inserted or put back:
-`paused_subscriptions` (a row holds back what is its own administration's), `kept_answers`, `webhook_attempts` and
-`webhook_notices`. What changes in a webhook with each message (its status, its lease) is not
-covered either: it decides when its own administration is told that something waits, not who is told.
+`paused_subscriptions` (a row holds back what is its own administration's), `kept_answers`, `webhook_attempts`,
+`webhook_notices`, `expiry_notices` and `credential_uses`. What changes in a webhook with each message (its status, its
+lease) is not covered either: it decides when its own administration is told that something waits, not who is told.
 """
 
 from collections.abc import Mapping

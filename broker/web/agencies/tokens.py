@@ -15,7 +15,7 @@ from fastapi.responses import JSONResponse
 
 from broker.access.assertions import ASSERTION_BYTES
 from broker.access.keysets import KeySet
-from broker.access.oauth import TOKEN_SECONDS
+from broker.access.oauth import TOKEN_SECONDS, named_thumbprint
 from broker.setup.wiring import Home
 from broker.web.agencies import forms
 from broker.web.common.answered import answers
@@ -79,6 +79,8 @@ async def token(request: Request) -> Response:
         async with home.store.read() as tx:
             made, scope = await home.oauth.redeem(tx, proven, at, request.scope["unefois.certificate"])
         request.scope["unefois.passage"].proven()
+        if not isinstance(source, KeySet):
+            await home.uses.note(named_thumbprint(named.kid), request.scope["unefois.address"])
     except Refused as fault:
         status, error = _ERRORS.get(fault.code, (400, "invalid_request"))
         return JSONResponse({"error": error, "code": fault.code}, status, _challenge(request, fault))

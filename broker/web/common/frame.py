@@ -92,7 +92,8 @@ class Frame:
             if self._under_way >= REQUESTS:
                 raise Unavailable("api.busy", limit=REQUESTS)
             if not scope["path"].startswith(UNCOUNTED):
-                scope["unefois.passage"] = reply.passage = self._limits.passage(self._proxies.address(scope))
+                address = scope["unefois.address"] = self._proxies.address(scope)
+                scope["unefois.passage"] = reply.passage = self._limits.passage(address)
                 if self._begun is not None and not await self._begun():
                     raise Unavailable("health.not-begun")
         except (Refused, Unavailable) as fault:

@@ -49,6 +49,8 @@ class Access(HTTPBearer):
         caller = await _caller(request.app.state.home, found[1], request.scope["unefois.certificate"])
         passage: Passage = request.scope["unefois.passage"]
         passage.admit(caller.party)
+        if not _is_access_token(found[1]):  # those are noted where they are given, with their client's key
+            await request.app.state.home.uses.note(caller.id, request.scope["unefois.address"])
         if self.scope not in caller.scopes:
             raise Refused("api.scope", scope=self.scope.value)
         request.scope["unefois.caller"] = caller
@@ -56,10 +58,14 @@ class Access(HTTPBearer):
 
 async def _caller(home: Home, token: str, certificate: str | None) -> Credential:
     """An access token is verified as it is, an API token in the database."""
-    if token.count(".") == 2:
+    if _is_access_token(token):
         return home.oauth.verify(token, home.clock(), certificate)
     async with home.store.read_one() as tx:
         return await home.credentials.verify(tx, token, home.clock())
+
+
+def _is_access_token(token: str) -> bool:
+    return token.count(".") == 2
 
 
 class StrictRoute(APIRoute):

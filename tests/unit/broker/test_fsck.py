@@ -53,7 +53,7 @@ from schemas.names import Instant, LeafHash, ManifestDigest, OperatorName, Reaso
 from schemas.release import LockedDelivery, SealedField, bitmap
 from schemas.signing import Algorithm, PrivateKey
 from tests.clients import Client
-from tests.endpoints import Endpoints, send, status
+from tests.endpoints import Endpoints, Letters, expiry_letters, send, status
 from tests.memory import MemoryEndings, MemoryKeys
 from tests.signed import ours, resign
 from tests.witnesses import witnessed
@@ -131,8 +131,10 @@ async def lived_in(here: World) -> None:
     await home.consents.revoke_all(here.subject(PEOPLE["revoked"]), VOICE)
     async with home.store.begin() as tx:
         at = home.clock()
-        await home.credentials.issue(tx, CAF, [Scope.READ], expires_at=Instant(at + DAY), at=at)
+        token = (await home.credentials.issue(tx, CAF, [Scope.READ], expires_at=Instant(at + DAY), at=at)).credential
+        await home.credentials.issue(tx, RENNES, [Scope.READ], expires_at=Instant(at + 14 * DAY + 1), at=at)
         await home.topic_users.allow(tx, CAF, "caf", receives=True, declares=False, at=at)
+    await home.uses.note(token.id, "192.0.2.7")
     client = Client(here, CAF)
     await client.pin()
     await client.redeem()
@@ -149,6 +151,8 @@ async def lived_in(here: World) -> None:
     async with home.store.begin() as tx:
         await home.webhooks.add(tx, CAF, "https://caf.example/", home.clock())
     await send(here, Endpoints(status(410)))
+    here.clock.pass_(1)
+    await expiry_letters(here, Letters()).step()
     await home.ledger.sequence_unfinished()
     with witnessed(here.folder / "witness", here) as cosigning:
         await cosigning.step()
@@ -523,6 +527,8 @@ ALONE: dict[str, Tampering] = {
         "INSERT INTO paused_subscriptions SELECT id, 1 FROM subscriptions WHERE status = 'ended'"
     ),
     "subscriptions.edited": on_first("subscriptions", "legal_reference = 'none'"),
+    "credentials.use": "UPDATE credential_uses SET credential = zeroblob(8)",
+    "expiry.notice": "UPDATE expiry_notices SET next_at = mailed_at",
     "webhooks.attempt": "UPDATE webhook_attempts SET webhook = zeroblob(16)",
     "webhooks.message": "UPDATE webhooks SET next_at = NULL WHERE status = 'proving'",
     "webhooks.notice": "UPDATE webhook_notices SET reason = 'webhooks.failed'",

@@ -3,7 +3,7 @@
 import pytest
 
 from broker.flow.deliveries import DeliveryState
-from broker.flow.tracking import _PROGRESS, PAGE, Progress, Step, Track
+from broker.flow.tracking import PAGE, PROGRESS, Progress, Step, Track
 from connectors.contract import Applied, Rejected
 from schemas.catalogue import Catalogue
 from schemas.errors import Refused
@@ -144,4 +144,4 @@ async def test_two_grants_show_as_two_lines_in_order(here: World) -> None:
 
 
 async def test_every_state_of_a_delivery_has_a_word() -> None:
-    assert set(DeliveryState) == set(_PROGRESS)
+    assert set(DeliveryState) == set(PROGRESS)

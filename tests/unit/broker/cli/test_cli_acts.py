@@ -36,7 +36,18 @@ LOOKS: Final = {
     ),
     *("clock show", "keys unknown list"),
     *("completion", "type show", "webhook attempts", "webhook list", "topics list", "topics plan", "witness list"),
-    *("party behind", "backup", "doctor", "endings show", "ledger show", "receipt directory"),
+    *(
+        "token uses",
+        "party busiest",
+        "party signed",
+        "subscribe released",
+        "party behind",
+        "backup",
+        "doctor",
+        "endings show",
+        "ledger show",
+        "receipt directory",
+    ),
     *("operator acts", "operator list", "operator whoami", "approvals"),
 }
 """They change nothing; the look at a citizen's file is an act."""

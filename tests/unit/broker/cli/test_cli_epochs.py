@@ -6,9 +6,10 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+from broker.cli.exits import Exit
 from broker.settings.choices import load
 from broker.setup.opening import open_home
-from tests.program import Program, grant_and_declare
+from tests.program import FIELDS, Program, grant_and_declare
 from tests.signed import resign
 
 
@@ -96,3 +97,14 @@ def close(unefois: Program, kid: str) -> None:
 
 def test_a_kind_that_is_none_is_a_mistake_of_the_command_line(unefois: Program) -> None:
     assert "cli.usage" == json.loads(unefois.run("epoch", "rotate", "door", "--json").stderr)["error"]["code"]
+
+
+def test_a_stolen_gate_key_is_closed_at_once_and_can_be_destroyed(unefois: Program, elise: Path, move: Path) -> None:
+    (stolen,) = [one["kid"] for one in unefois.told("epoch", "list")["gate"]]
+    unefois.told("epoch", "rotate", "gate", "--overlap-days", 0)
+    grant_and_declare(unefois, elise, move, *FIELDS)  # sealed to the new one
+
+    unefois.told("epoch", "destroy", stolen, "--yes")
+    assert 1 == unefois.told("run", "--once")["routed"]
+    assert unefois.told("fsck")["clean"]
+    assert "cli.usage" == unefois.error("epoch", "rotate", "consent", "--overlap-days", 0, code=Exit.USAGE)["code"]

@@ -1,11 +1,14 @@
 """token: shown once, listed without its secret, revoked by its id."""
 
+import asyncio
 import json
 from pathlib import Path
 
 from joserfc.jwk import OKPKey
 
 from broker.cli.exits import Exit
+from broker.settings.choices import load
+from broker.setup.opening import open_home
 from tests.program import Program
 from tests.world import CAF, CPAM
 
@@ -15,11 +18,28 @@ def test_a_token_is_shown_once_and_listed_without_its_secret(unefois: Program) -
     listed = unefois.told("token", "list", "--party", CAF)["tokens"]
     token = issued.pop("token")
 
-    assert [issued] == listed
+    assert [issued | {"last_used_at": None}] == listed
     assert ["read", "receive"] == issued["scopes"]
     assert token.startswith(f"unefois_{issued['id']}_")
     assert token.rpartition("_")[2] not in unefois.run("token", "list").stdout
     assert [] == unefois.told("token", "list", "--party", CPAM)["tokens"]
+
+
+def test_from_where_a_token_was_used_is_told(unefois: Program) -> None:
+    issued = unefois.told("token", "issue", CAF, "--scope", "read")
+    assert [] == unefois.told("token", "uses", issued["id"])["uses"]
+    assert "Never used." in unefois.run("token", "uses", issued["token"]).stdout
+
+    async def use() -> None:
+        async with open_home(load(home=unefois.home)) as home:
+            await home.uses.note(bytes.fromhex(issued["id"]), "192.0.2.7")
+
+    asyncio.run(use())
+    (used,) = unefois.told("token", "uses", issued["id"])["uses"]
+    assert ("192.0.2.7", used["last_at"]) == (used["address"], used["first_at"])
+    assert [used["last_at"]] == [one["last_used_at"] for one in unefois.told("token", "list")["tokens"]]
+    assert "192.0.2.7" in unefois.run("token", "uses", issued["id"]).stdout
+    assert "credentials.unknown-id" == unefois.error("token", "uses", "0" * 64, code=Exit.REFUSED)["code"]
 
 
 def test_a_token_is_revoked_by_its_id_or_by_the_token_that_somebody_found(unefois: Program) -> None:
