@@ -62,7 +62,13 @@ def answering(folder: Path, waiting: Waiting | None = None, **settings: Any) -> 
     began, ready, fault = threading.Event(), [], []
 
     async def run() -> None:
-        chosen = {"requests_per_minute": 0, "address_requests_per_minute": 0, "listen": "127.0.0.1:0", **settings}
+        chosen = {
+            "requests_per_minute": 0,
+            "address_requests_per_minute": 0,
+            "declarations_per_minute": 0,
+            "listen": "127.0.0.1:0",
+            **settings,
+        }
         async with world(folder, **chosen) as here:
             taken = bound(here.home.settings)
             assert taken is not None

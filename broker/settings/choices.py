@@ -226,6 +226,8 @@ class Settings(BaseSettings):
     """What one administration may ask each process that answers; 0: no limit."""
     address_requests_per_minute: int = Field(6000, ge=0, le=10_000_000)
     """What one address may ask each process that answers, without proving who it is; 0: no limit."""
+    declarations_per_minute: int = Field(60_000, ge=0, le=10_000_000)
+    """What one administration may hand in to each process that answers, one by one or in batches; 0: no limit."""
     trusted_proxies: Networks = ()
     """Addresses or networks, separated by commas, of proxies of one's own: their `X-Forwarded-For` is believed."""
     certificate_proxies: Networks = ()

@@ -48,7 +48,12 @@ def build(home: Home, serving: Serving | None = None, waiting: Waiting | None = 
         entropy=home.entropy,
         bodies=BODIES,
         proxies=Proxies(chosen.trusted_proxies, chosen.certificate_proxies),
-        limits=Limits(home.clock, client=chosen.requests_per_minute, address=chosen.address_requests_per_minute),
+        limits=Limits(
+            home.clock,
+            client=chosen.requests_per_minute,
+            address=chosen.address_requests_per_minute,
+            declarations=chosen.declarations_per_minute,
+        ),
         begun=None if serving is None else partial(serving.until_begun, BEGIN_SECONDS),
     )
     return app

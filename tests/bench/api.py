@@ -161,7 +161,7 @@ def role(name: str, port: int) -> list[str]:
 
 async def run(count: int, told: Mapping[str, Any]) -> list[Figure]:
     """Every figure of the API."""
-    unlimited = {"requests_per_minute": 0, "address_requests_per_minute": 0}
+    unlimited = {"requests_per_minute": 0, "address_requests_per_minute": 0, "declarations_per_minute": 0}
     async with fleet.fleet(count, {**told, **unlimited}) as (served, floor):
         found = await tokens(served)
         port, gate, beside = free_port(), free_port(), free_port()

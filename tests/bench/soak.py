@@ -125,7 +125,10 @@ def resident(pid: int) -> float:
 
 async def run(minutes: int, rate: int, told: Mapping[str, Any]) -> bool:
     """Print the table. Returns whether every answer was good and both slopes are within the aim."""
-    seconds, unlimited = minutes * 60, {"requests_per_minute": 0, "address_requests_per_minute": 0}
+    seconds, unlimited = (
+        minutes * 60,
+        {"requests_per_minute": 0, "address_requests_per_minute": 0, "declarations_per_minute": 0},
+    )
     async with fleet.fleet(seconds * rate, {**told, **unlimited}) as (served, _):
         file, _ = served.made(0, seconds * rate)
         texts = [base64.urlsafe_b64encode(each).rstrip(b"=").decode() for each in envelopes_in(file.read_bytes())]

@@ -75,6 +75,7 @@ async def founded(folder: Path) -> Town:
         "ledger_window_seconds": 1,
         "requests_per_minute": MANY,
         "address_requests_per_minute": MANY,
+        "declarations_per_minute": MANY,
     }
     settings = load(**told)
     await create_home(settings)

@@ -81,6 +81,7 @@ def settings_of(folder: Path, listen: str) -> Settings:
         retry_first_seconds=1,
         requests_per_minute=0,  # they count by the clock, which goes back here
         address_requests_per_minute=0,
+        declarations_per_minute=0,
     )
 
 

@@ -64,6 +64,8 @@ async def declare(request: Request, caller: Publisher) -> Response:
     home: Home = request.app.state.home
     key, envelope = repeating.key_of(request), await arriving.one(request)
 
+    request.scope["unefois.passage"].hand_in(caller.party, 1)
+
     async def declared() -> Response:
         (accepted,) = await home.intake.accept_all([envelope], caller.party)
         if isinstance(accepted, Refused):
@@ -90,10 +92,11 @@ async def declare_all(request: Request, caller: Publisher) -> Response:
     """
     home: Home = request.app.state.home
     key, sent = repeating.key_of(request), await arriving.many(request)
+    passage: Passage = request.scope["unefois.passage"]
+    passage.hand_in(caller.party, len(sent))
 
     async def declared() -> Response:
         answers = await _accept_all(home, sent, caller)
-        passage: Passage = request.scope["unefois.passage"]
         passage.owe(sum(isinstance(one, Refused) for one in answers) - 1)  # one by one they would have cost as much
         results = [
             {"ok": True, **_accepted(one), **_retiring(home, envelope)}

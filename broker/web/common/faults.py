@@ -37,6 +37,7 @@ STATUS: Final[Mapping[str, int]] = {
     "api.media-type": 415,
     "api.encoded": 415,
     "api.rate": 429,
+    "api.rate-declarations": 429,
     "api.too-many-waiting": 429,
     "api.headers": 431,
     "catalogue.unknown-schema": 404,

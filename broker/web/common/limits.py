@@ -1,6 +1,8 @@
-"""Limits: how many requests a minute an administration may make, and an address before anybody knows who it is.
+"""Limits: how many requests a minute an administration may make, how many declarations it may hand in, and how many
+requests an address may make before anybody knows who it is.
 
-Refuses: a request beyond its quota, with the seconds to wait.
+Refuses: a request beyond its quota, with the seconds to wait. A declaration is counted before its signature is looked
+at and before the database is asked for it.
 Keeps: a quota refills evenly, so no two bursts meet at a full minute. What an address is charged is given back once the
 request was let in: the quota is for those who prove nothing. Counts are of this process alone, and bounded: no request
 writes to the database to be counted.
@@ -99,13 +101,14 @@ class Quota:
 class Limits:
     """The quotas of one process. 0 requests a minute: no limit."""
 
-    def __init__(self, clock: Clock, *, client: int, address: int) -> None:
+    def __init__(self, clock: Clock, *, client: int, address: int, declarations: int) -> None:
         self._client = Quota("client", client, clock) if client else None
         self._address = Quota("address", address, clock) if address else None
+        self._declarations = Quota("declarations", declarations, clock) if declarations else None
 
     def passage(self, address: str) -> "Passage":
         """One request on its way in. Raises Refused `api.rate` when its address has spent its quota."""
-        made = Passage(self._client, self._address, address)
+        made = Passage(self._client, self._address, address, self._declarations)
         made.enter()
         return made
 
@@ -113,10 +116,13 @@ class Limits:
 class Passage:
     """One request: charged to its address, or, once it is known whose it is, to them."""
 
-    def __init__(self, client: Quota | None, address: Quota | None, key: str) -> None:
+    def __init__(
+        self, client: Quota | None, address: Quota | None, key: str, declarations: Quota | None = None
+    ) -> None:
         self._client = client
         self._address = address
         self._key = key
+        self._declarations = declarations
         self._charged: tuple[Quota, str] | None = None
         self.standing: Standing | None = None
         """Of the quota that the request was charged to in the end."""
@@ -136,6 +142,19 @@ class Passage:
             except Refused:
                 self.standing = quota.standing(key)
                 raise
+
+    def hand_in(self, party: PartyId, count: int) -> None:
+        """So many declarations of an administration, however many requests bring them. Raises Refused
+        `api.rate-declarations`, with the seconds to wait until so many are free.
+        """
+        if self._declarations is not None:
+            try:
+                self._declarations.take(party, count)
+            except Refused as fault:
+                self.standing = self._declarations.standing(party)
+                raise Refused(
+                    "api.rate-declarations", limit=fault.details["limit"], after=fault.details["after"]
+                ) from None
 
     def owe(self, cost: int) -> None:
         """So many requests more, for what turned out to be worth them once it was done."""

@@ -13,7 +13,7 @@ from broker.access.credentials import Scope
 from broker.web.app import build
 from broker.web.common.bodies import b64u
 from tests.clients import Client
-from tests.unit.broker.web.agencies.calls import Served
+from tests.unit.broker.web.agencies.calls import Served, raw
 from tests.unit.broker.web.agencies.test_api_tokens import FORM, KIND
 from tests.world import CAF, CPAM, MOVED, PORTAL, world
 
@@ -24,7 +24,7 @@ STATUS = "/v1/status"
 @pytest.fixture
 def home_settings() -> Mapping[str, Any]:
     """Quotas that a test can spend."""
-    return {"requests_per_minute": 3, "address_requests_per_minute": 4}
+    return {"requests_per_minute": 3, "address_requests_per_minute": 4, "declarations_per_minute": 6}
 
 
 async def test_a_quota_is_told_with_every_answer_and_refills_evenly(served: Served) -> None:
@@ -100,6 +100,28 @@ async def test_what_a_batch_holds_that_is_refused_costs_as_much_as_one_by_one(se
     assert 429 == (await portal.asks("GET", STATUS)).status_code
 
 
+async def test_declarations_have_a_quota_of_their_own_however_many_requests_bring_them(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    portal, caf = await served.caller(PORTAL), await served.caller(CAF)
+    envelopes = [b64u(await served.here.home.desk.envelope(PORTAL, MOVED, served.here.moved())) for _ in range(3)]
+    path = "/v1/declarations:batch"
+    assert 200 == (await portal.asks("POST", path, {"declarations": envelopes})).status_code
+    monkeypatch.setattr(served.here.home.intake, "accept_all", None)  # nothing is verified or asked of the database
+    beyond = await portal.asks("POST", path, {"declarations": [*envelopes, envelopes[0]]})
+    one = await portal.asks("POST", "/v1/declarations", raw(envelopes[0]), content_type="application/avro")
+
+    assert (429, "api.rate-declarations", "10") == (
+        beyond.status_code,
+        beyond.json()["code"],
+        beyond.headers["retry-after"],
+    )
+    assert '"declarations";q=6;w=60' == beyond.headers["ratelimit-policy"]
+    assert '"declarations";r=3;t=30' == beyond.headers["ratelimit"]
+    assert 500 == one.status_code  # so many are left
+    assert 200 == (await caf.asks("GET", STATUS)).status_code
+
+
 async def test_who_watches_the_machine_is_never_told_to_wait(served: Served) -> None:
     answers = [await served.stranger.asks("GET", "/health/live") for _ in range(6)]
     assert {200} == {each.status_code for each in answers}
@@ -115,7 +137,7 @@ async def test_what_others_may_keep_says_nothing_of_who_asked_first(served: Serv
 @pytest_asyncio.fixture
 async def unlimited(tmp_path: Path) -> AsyncIterator[httpx2.AsyncClient]:
     """A broker that counts nobody."""
-    async with world(tmp_path, requests_per_minute=0, address_requests_per_minute=0) as here:
+    async with world(tmp_path, requests_per_minute=0, address_requests_per_minute=0, declarations_per_minute=0) as here:
         transport = httpx2.ASGITransport(build(here.home))
         async with httpx2.AsyncClient(transport=transport, base_url="http://broker.example") as client:
             yield client
