@@ -12,8 +12,10 @@ LONG = {"conformance", "event-types", "live", "operate", "sandbox", "webhooks"}
 """Pages that are followed in seconds, for they start a broker, or several times."""
 IN_A_COPY = {"change"}
 """Pages that change the program itself: `test_change.py` follows them, in a copy of it."""
-ELSEWHERE = {"install"}
-"""Pages for root: `tests/deploy/test_install.py` follows them below another root."""
+ELSEWHERE = {"install", "runbook"}
+"""Pages that others follow: for root `tests/deploy/test_install.py`, in homes that are in trouble
+`tests/drills/test_runbook.py`.
+"""
 
 
 def _followed() -> list[ParameterSet]:
