@@ -39,6 +39,8 @@ WELL: Final[Series] = {
     'unefois_fsck_age_seconds{instance="a"}': "80000x{}",
     "unefois_backup_age_seconds": "80000x{}",
     'unefois_disk_free_ratio{folder="home"}': "0.5x{}",
+    'unefois_http_problems_total{code="api.rate"}': "7x{}",
+    'unefois_http_problems_total{code="tracking.unknown"}': "0+60x{}",
 }
 """A value each minute, in Prometheus' own notation; {}: until the trial ends."""
 
@@ -71,6 +73,7 @@ TROUBLE: Final[Mapping[str, tuple[Series, int]]] = {
     "UnefoisFsck": ({'unefois_fsck_age_seconds{instance="a"}': "180000x60"}, 6),
     "UnefoisBackupOld": ({"unefois_backup_age_seconds": "180000x60"}, 6),
     "UnefoisDisk": ({'unefois_disk_free_ratio{folder="home"}': "0.09x60"}, 6),
+    "UnefoisFlood": ({'unefois_http_problems_total{code="api.rate-declarations"}': "0+60x60"}, 20),
 }
 """What is different when an alert must fire, and after how many minutes it does."""
 
