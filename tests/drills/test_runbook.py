@@ -3,6 +3,8 @@
 import re
 import shutil
 import sqlite3
+from contextlib import closing
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,11 +14,13 @@ import typer
 from broker.access.credentials import Scope
 from broker.cli.app import app
 from broker.cli.exits import Exit
+from broker.ports import KeyKind
 from broker.web.common.bodies import b64u
 from schemas import catalogue
 from schemas.instants import rfc3339
 from schemas.names import Instant, PartyId
 from tests.drills.runbook import RUNBOOK, Operator, sections
+from tests.endpoints import Endpoints, send, status
 from tests.program import elise_in, host, move_in
 from tests.world import CAF, DAY, MOVED, PORTAL, RENNES, World
 
@@ -349,7 +353,91 @@ def test_a_machine_that_is_lost(operator: Operator) -> None:
     assert ["done"] == steps(operator, declared, CAF)
 
 
+# ── by alert ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_dead_letters_wait(operator: Operator) -> None:
+    allow(operator, RENNES)
+    host(operator.unefois, operator.folder)
+    town = operator.folder / "town.db"
+    with closing(sqlite3.connect(town)) as table:
+        table.execute("CREATE TABLE t (nom TEXT, rue VARCHAR(3))")  # too short for most streets
+    declared = declare(operator)
+    routed(operator)
+
+    with operator.follows("UnefoisDeadLetters"):
+        assert re.search(r"^1 +delivery +table.too-long ", operator.does("unefois dead list"), re.MULTILINE)
+        operator.does("unefois dead show", NUMBER=1)
+        with closing(sqlite3.connect(town)) as table:
+            table.executescript("DROP TABLE t; CREATE TABLE t (nom TEXT, rue VARCHAR(100))")
+        operator.does("unefois dead replay")
+        operator.does("unefois run --once")
+        assert "table.too-long" not in operator.does("unefois dead list")
+    assert "done" in steps(operator, declared, RENNES)
+
+
+def test_a_token_is_about_to_end(operator: Operator) -> None:
+    of, old = token(operator, days=10)
+
+    with operator.follows("UnefoisExpiring"):
+        assert f"{CAF}  token receive" in operator.does("unefois top --once")
+        issued = operator.does("unefois token issue", PARTY=CAF, SCOPE="receive --scope read")
+        assert 200 == operator.asks(shown("token", issued), "GET", "/v1/status").status_code
+        used = operator.does("unefois token list")
+        assert 1 == len(re.findall(r"Z *$", used, re.MULTILINE))  # the next one is in use, the old one never was
+        operator.does("unefois token revoke", TOKEN=of)
+        assert "expires soon" not in operator.does("unefois top --once")
+    assert 401 == operator.asks(old, "GET", "/v1/status").status_code
+
+
+def test_a_key_that_no_book_knows(operator: Operator) -> None:
+    async def copied(here: World) -> None:
+        here.home.keys.write(KeyKind.GATE, "ab" * 32, bytes(32))
+
+    operator.plants(copied)
+    assert Exit.FINDINGS == operator.unefois.run("fsck").exit_code
+
+    with operator.follows("UnefoisUnknownKeys"):
+        assert "ab" * 32 in operator.does("unefois keys unknown list", NAME="ab" * 32)
+        operator.does("unefois keys unknown destroy")
+        operator.does("unefois keys unknown list")
+
+
+def test_a_webhook_was_given_up(operator: Operator) -> None:
+    async def gone(here: World) -> str:
+        async with here.home.store.begin() as tx:
+            hook = await here.home.webhooks.add(tx, CAF, "https://caf.example/hook", here.clock())
+        await send(here, Endpoints(status(410)))
+        return hook.id.hex()
+
+    async def mended(here: World) -> None:
+        await send(here, Endpoints())
+
+    of = operator.plants(gone)
+    with operator.follows("UnefoisWebhookDisabled"):
+        listed = operator.does("unefois webhook list", ID=of)
+        assert "disabled" in listed
+        assert "410" in operator.does("unefois webhook attempts")
+        operator.does("unefois webhook prove")
+        operator.plants(mended)
+    assert ["active"] == [one["status"] for one in operator.unefois.told("webhook", "list")["webhooks"]]
+
+
+def test_no_backup_was_made(operator: Operator) -> None:
+    with operator.follows("UnefoisBackupOld"):
+        operator.does("unefois doctor")
+        operator.does("unefois backup", DIR=operator.folder / "backup")
+        operator.does("unefois fsck")
+        operator.does("unefois doctor")
+
+
 # ── the page itself ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@cache
+def root() -> Any:
+    """The program, as its words are looked up."""
+    return typer.main.get_command(app)
 
 
 def named() -> list[list[str]]:
@@ -358,13 +446,12 @@ def named() -> list[list[str]]:
     shown = [command for section in sections().values() for command, _ in section.left]
     inside = [" ".join(code.split()) for code in re.findall(r"(?<!`)`([^`]+)`(?!`)", text)]
     found = [each.removeprefix("unefois ").split() for each in (*shown, *inside) if each.startswith("unefois ")]
-    top = typer.main.get_command(app)
-    return found + [words for words in map(str.split, inside) if words[0] in top.commands]  # type: ignore[attr-defined]
+    return found + [words for words in map(str.split, inside) if words[0] in root().commands]
 
 
 def wrong_with(words: list[str]) -> str | None:
     """What the program does not know of a command."""
-    one: Any = typer.main.get_command(app)
+    one = root()
     while getattr(one, "commands", None) and words and words[0] in one.commands:
         one, words = one.commands[words[0]], words[1:]
     group = getattr(one, "commands", None) and not getattr(one, "invoke_without_command", False)
