@@ -111,6 +111,7 @@ def _figures(seen: "Look") -> dict[str, Any] | None:
         "unknown_keys": stats.unknown_keys,
         "clock_ahead_ms": stats.clock_ahead,
         "clock_believed": stats.clock_believed,
+        "quotas": dict(stats.quotas),
         "letters": [
             {"stage": one.stage, "code": one.code, "count": one.count, "newest": time_of(one.newest)}
             for one in seen.figures.letters
@@ -132,6 +133,7 @@ def _rows(seen: "Look") -> list[tuple[str, object]]:
         ("webhooks", _plain(dict(stats.webhooks))),
         (say("clés inconnues", "unknown keys"), stats.unknown_keys),
         (say("horloge en avance de (ms)", "clock ahead by (ms)"), stats.clock_ahead),
+        (say("quotas par minute", "quotas a minute"), _plain(dict(stats.quotas))),
         *((f"{say('lettres mortes', 'dead letters')} {one.stage}", f"{one.count} × {one.code}") for one in letters),
     ]
 

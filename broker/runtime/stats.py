@@ -91,6 +91,8 @@ class Stats:
     """Of this machine, by the setting that names a folder on it."""
     expiring: tuple[Expiring, ...] = ()
     """Keys and tokens that end soon, and nothing outlasts."""
+    quotas: Mapping[str, int] = field(default_factory=dict)
+    """A minute, in each process that answers, by what is counted; 0: no limit."""
 
 
 async def log_ends(home: Home) -> list[int]:
@@ -139,7 +141,18 @@ async def take(home: Home, *, log: bool = True) -> Stats:
             backup=last_backup(home.settings.endings_folder),
             disks=disks(home.settings),
             expiring=tuple(soon),
+            quotas=_quotas(home),
         )
+
+
+def _quotas(home: Home) -> dict[str, int]:
+    """As the API names them in `RateLimit-Policy`."""
+    chosen = home.settings
+    return {
+        "client": chosen.requests_per_minute,
+        "address": chosen.address_requests_per_minute,
+        "declarations": chosen.declarations_per_minute,
+    }
 
 
 async def _witnessed(home: Home, tx: Transaction) -> int:

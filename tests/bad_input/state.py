@@ -11,6 +11,8 @@ from schemas.entry import Entry, EntryKind
 from schemas.facts import FactKind
 
 LEDGER, OPENINGS = "ledger_entries", "ledger_openings"
+USES = "credential_uses"
+"""From where a good token came is noted, whatever it asks for."""
 
 Rows = dict[str, list[tuple[Any, ...]]]
 
@@ -21,7 +23,7 @@ def rows_of(database: Path) -> Rows:
         return {}
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
         names = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        ours = sorted(name for name in names if not name.startswith("sqlite_"))
+        ours = sorted(name for name in names if not name.startswith("sqlite_") and name != USES)
         rows = {name: connection.execute(f'SELECT * FROM "{name}"').fetchall() for name in ours}
         if LEDGER in rows:
             rows[LEDGER] = connection.execute(f"SELECT entry FROM {LEDGER} ORDER BY id").fetchall()

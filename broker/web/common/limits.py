@@ -5,7 +5,7 @@ Refuses: a request beyond its quota, with the seconds to wait. A declaration is 
 at and before the database is asked for it.
 Keeps: a quota refills evenly, so no two bursts meet at a full minute. What an address is charged is given back once the
 request was let in: the quota is for those who prove nothing. Counts are of this process alone, and bounded: no request
-writes to the database to be counted.
+writes to the database to be counted. An administration that goes beyond its quota is named in the log, once a minute.
 Source: draft-ietf-httpapi-ratelimit-headers-11 (`RateLimit-Policy`, `RateLimit`); RFC 9110, 10.2.3 (`Retry-After`).
 """
 
@@ -13,6 +13,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final
 
+from broker.observability.observe import logger
 from broker.ports import Clock
 from schemas.errors import Refused
 from schemas.names import PartyId
@@ -53,6 +54,7 @@ class Quota:
         self._quota = quota
         self._clock = clock
         self._full_at: OrderedDict[str, int] = OrderedDict()
+        self._told: OrderedDict[str, int] = OrderedDict()
 
     def take(self, key: str, cost: int = 1) -> Standing:
         """Charge one request, or as many as it costs, of the whole quota at most. Raises Refused `api.rate` with the
@@ -66,6 +68,17 @@ class Quota:
             raise Refused("api.rate", policy=self._policy, limit=self._quota, after=max(1, wait))
         self._keep(key, full_at + price)
         return self.standing(key)
+
+    def say(self, party: PartyId) -> None:
+        """That a party is beyond it, once in a window: whoever is woken finds the name in the log."""
+        now = self._clock()
+        if 0 <= now - self._told.get(party, now - _WINDOW_MS) < _WINDOW_MS:
+            return
+        self._told[party] = now
+        self._told.move_to_end(party)
+        if len(self._told) > KEYS:
+            self._told.popitem(last=False)
+        logger().warning("quota.spent", party=party, limit=self._quota)
 
     def owe(self, key: str, cost: int) -> Standing:
         """Charge what was done already, of the whole quota at most: who has not so much left waits the longer."""
@@ -152,6 +165,7 @@ class Passage:
                 self._declarations.take(party, count)
             except Refused as fault:
                 self.standing = self._declarations.standing(party)
+                self._declarations.say(party)
                 raise Refused(
                     "api.rate-declarations", limit=fault.details["limit"], after=fault.details["after"]
                 ) from None
@@ -177,4 +191,5 @@ class Passage:
                 self._charged = self._client, party
             except Refused:
                 self.standing = self._client.standing(party)
+                self._client.say(party)
                 raise

@@ -204,6 +204,10 @@ def _gauges(figures: Stats) -> Iterator[Metric]:
         if soon:
             ends.add_metric([what.value], min(soon) / 1000)
     yield ends
+    quotas = GaugeMetricFamily("unefois_quota_per_minute", "Of each process that answers; 0: none.", labels=["policy"])
+    for policy, quota in figures.quotas.items():
+        quotas.add_metric([policy], quota)
+    yield quotas
     yield from _of_this_machine(figures)
     if figures.unknown_keys is not None:
         told = "Epoch keys that the database does not know; where there are some to look at."

@@ -1,17 +1,21 @@
 """Limits over HTTP: who asks too much is told when to come again; one caller's quota is nobody else's."""
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 import pytest_asyncio
+import structlog
 
 from broker.access.credentials import Scope
+from broker.observability import observe
 from broker.web.app import build
 from broker.web.common.bodies import b64u
+from schemas.names import Instant
 from tests.clients import Client
 from tests.unit.broker.web.agencies.calls import Served, raw
 from tests.unit.broker.web.agencies.test_api_tokens import FORM, KIND
@@ -120,6 +124,30 @@ async def test_declarations_have_a_quota_of_their_own_however_many_requests_brin
     assert '"declarations";r=3;t=30' == beyond.headers["ratelimit"]
     assert 500 == one.status_code  # so many are left
     assert 200 == (await caf.asks("GET", STATUS)).status_code
+
+
+@pytest.fixture
+def lines() -> Iterator[StringIO]:
+    """The log of this process meanwhile."""
+    stream = StringIO()
+    before = structlog.get_config()
+    observe.configure("info", lambda: Instant(0), stream)
+    yield stream
+    structlog.configure(**before)
+
+
+async def test_the_log_names_once_a_minute_who_goes_beyond_their_quota(served: Served, lines: StringIO) -> None:
+    caf = await served.caller(CAF)
+
+    def told() -> list[tuple[str, int]]:
+        found = [json.loads(line) for line in lines.getvalue().splitlines()]
+        return [(one["party"], one["limit"]) for one in found if one["event"] == "quota.spent"]
+
+    assert [200] * 3 + [429] * 2 == [(await caf.asks("GET", STATUS)).status_code for _ in range(5)]
+    assert [(CAF, 3)] == told()
+    served.here.clock.pass_(60_000)
+    assert [200] * 3 + [429] * 2 == [(await caf.asks("GET", STATUS)).status_code for _ in range(5)]
+    assert [(CAF, 3)] * 2 == told()
 
 
 async def test_who_watches_the_machine_is_never_told_to_wait(served: Served) -> None:
