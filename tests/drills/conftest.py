@@ -14,7 +14,7 @@ from broker.setup import opening
 from broker.setup.bootstrap import create_home
 from broker.setup.opening import open_home
 from tests.docs.pages import Reader
-from tests.drills.runbook import Operator
+from tests.drills.runbook import GIB, Operator
 from tests.program import Program
 from tests.world import Clock, World, populate
 
@@ -51,10 +51,11 @@ def furnished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def operator(furnished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]:
-    """An hour later, with the page."""
+    """An hour later, with the page, and a disk with room."""
     shutil.copytree(furnished, tmp_path / "unefois")
     clock = Clock()
     clock.pass_(3_600_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: (100 * GIB, 40 * GIB, 60 * GIB))
     monkeypatch.setattr(opening, "time", SimpleNamespace(time_ns=lambda: clock.now * 1_000_000))
     for name in [name for name in os.environ if name.startswith(("UNEFOIS_", "LC_"))]:
         monkeypatch.delenv(name)

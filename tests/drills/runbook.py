@@ -18,17 +18,21 @@ from typing import Any, Final, TypeVar
 
 import httpx2
 
+from broker.access.credentials import Scope
 from broker.settings.choices import load
 from broker.setup.opening import open_home
 from broker.setup.wiring import Home
 from broker.web.app import build
+from schemas.names import Instant, PartyId
 from tests.docs.pages import DOCS, Reader, blocks, cut
-from tests.program import Program
-from tests.world import DAY, Clock, World
+from tests.program import Program, elise_in, move_in
+from tests.world import CAF, DAY, PORTAL, RENNES, Clock, World
 
 RUNBOOK: Final = DOCS / "runbook.md"
 KNOWN: Final = re.compile(r"(?<![\w-])[A-Z]{2,}(?:-[A-Z]+)*(?![\w-])")
 """What stands for something that the reader knows."""
+TYPE: Final = "address.changed"
+GIB: Final = 1 << 30
 
 T = TypeVar("T")
 
@@ -128,3 +132,69 @@ class Operator:
         for _ in range(count):
             self.clock.pass_(DAY)
             self.unefois.told("run", "--once")
+
+
+# ── what others do ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def allow(operator: Operator, recipient: str = CAF) -> None:
+    """Élise lets somebody know."""
+    words = [word for name in ("subject", "new_address", "effective_date") for word in ("--field", name)]
+    purpose = {CAF: "family-benefits", RENNES: "local-services"}[PartyId(recipient)]
+    asked = ("--recipient", recipient, "--type", TYPE, "--purpose", purpose)
+    operator.unefois.told("grant", "--person", elise_in(operator.folder), *asked, *words)
+
+
+def declare(operator: Operator) -> str:
+    """The portal declares her move."""
+    file = move_in(operator.folder)
+    told: str = operator.unefois.told("declare", file, "--type", TYPE, "--source", PORTAL)["declaration"]
+    return told
+
+
+def routed(operator: Operator) -> None:
+    operator.unefois.told("run", "--once")
+
+
+def take(operator: Operator, party: PartyId = CAF) -> int:
+    """An administration fetches, opens and applies what waits. Returns how much it was."""
+
+    async def taken(here: World) -> int:
+        count = 0
+        while found := await here.take(party):  # a citizen's next one comes after the one before
+            count += len(found)
+        return count
+
+    return operator.plants(taken)
+
+
+def token(operator: Operator, days: int) -> tuple[str, str]:
+    """Issued to CAF: its id, and what is shown once."""
+
+    async def issued(here: World) -> tuple[str, str]:
+        home, at = here.home, here.clock()
+        scopes, until = (Scope.RECEIVE, Scope.READ), Instant(at + days * DAY)
+        async with home.store.begin() as tx:
+            made = await home.credentials.issue(tx, CAF, scopes, expires_at=until, at=at)
+        return made.credential.id.hex(), made.token
+
+    return operator.plants(issued)
+
+
+def shown(name: str, printed: str) -> str:
+    """What stands beside a word."""
+    found = re.search(rf"^ *{name} +(\S+)", printed, re.MULTILINE)
+    assert found, f"no {name} in\n{printed}"
+    return found[1]
+
+
+def steps(operator: Operator, declared: str, recipient: str) -> list[str]:
+    told = operator.unefois.told("track", declared)["steps"]
+    return [one["progress"] for one in told if one["recipient"] == recipient]
+
+
+def signing_key(operator: Operator, party: str) -> str:
+    (one,) = [each for each in operator.unefois.told("party", "list")["parties"] if each["id"] == party]
+    keys = [key for key in one["keys"] if key["use"] == "signing" and key["valid_to"] is None]
+    kid: str = keys[0]["kid"]
+    return kid

@@ -3,100 +3,22 @@
 import re
 import shutil
 import sqlite3
-from contextlib import closing
-from functools import cache
-from pathlib import Path
 from typing import Any, Final
 
 import pytest
-import typer
 
 from broker.access.credentials import Scope
-from broker.cli.app import app
 from broker.cli.exits import Exit
-from broker.ports import KeyKind
 from broker.web.common.bodies import b64u
 from schemas import catalogue
 from schemas.instants import rfc3339
-from schemas.names import Instant, PartyId
-from tests.drills.runbook import RUNBOOK, Operator, sections
-from tests.endpoints import Endpoints, send, status
-from tests.program import elise_in, host, move_in
+from schemas.names import Instant
+from tests.drills.runbook import GIB, TYPE, Operator, allow, declare, routed, shown, signing_key, steps, take, token
+from tests.program import host, move_in
 from tests.world import CAF, DAY, MOVED, PORTAL, RENNES, World
 
 pytestmark = pytest.mark.sqlite
-TYPE: Final = "address.changed"
-GIB: Final = 1 << 30
 HERE, THIEF = "192.0.2.7", "203.0.113.9"
-
-
-@pytest.fixture(autouse=True)
-def disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With room."""
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: (100 * GIB, 40 * GIB, 60 * GIB))
-
-
-def allow(operator: Operator, recipient: str = CAF) -> None:
-    """Élise lets somebody know."""
-    words = [word for name in ("subject", "new_address", "effective_date") for word in ("--field", name)]
-    purpose = {CAF: "family-benefits", RENNES: "local-services"}[PartyId(recipient)]
-    asked = ("--recipient", recipient, "--type", TYPE, "--purpose", purpose)
-    operator.unefois.told("grant", "--person", elise_in(operator.folder), *asked, *words)
-
-
-def declare(operator: Operator) -> str:
-    """The portal declares her move."""
-    file = move_in(operator.folder)
-    told: str = operator.unefois.told("declare", file, "--type", TYPE, "--source", PORTAL)["declaration"]
-    return told
-
-
-def routed(operator: Operator) -> None:
-    operator.unefois.told("run", "--once")
-
-
-def take(operator: Operator, party: PartyId = CAF) -> int:
-    """An administration fetches, opens and applies what waits. Returns how much it was."""
-
-    async def taken(here: World) -> int:
-        count = 0
-        while found := await here.take(party):  # a citizen's next one comes after the one before
-            count += len(found)
-        return count
-
-    return operator.plants(taken)
-
-
-def token(operator: Operator, days: int) -> tuple[str, str]:
-    """Issued to CAF: its id, and what is shown once."""
-
-    async def issued(here: World) -> tuple[str, str]:
-        home, at = here.home, here.clock()
-        scopes, until = (Scope.RECEIVE, Scope.READ), Instant(at + days * DAY)
-        async with home.store.begin() as tx:
-            made = await home.credentials.issue(tx, CAF, scopes, expires_at=until, at=at)
-        return made.credential.id.hex(), made.token
-
-    return operator.plants(issued)
-
-
-def shown(name: str, printed: str) -> str:
-    """What stands beside a word."""
-    found = re.search(rf"^ *{name} +(\S+)", printed, re.MULTILINE)
-    assert found, f"no {name} in\n{printed}"
-    return found[1]
-
-
-def steps(operator: Operator, declared: str, recipient: str) -> list[str]:
-    told = operator.unefois.told("track", declared)["steps"]
-    return [one["progress"] for one in told if one["recipient"] == recipient]
-
-
-def signing_key(operator: Operator, party: str) -> str:
-    (one,) = [each for each in operator.unefois.told("party", "list")["parties"] if each["id"] == party]
-    keys = [key for key in one["keys"] if key["use"] == "signing" and key["valid_to"] is None]
-    kid: str = keys[0]["kid"]
-    return kid
 
 
 def test_a_declaration_that_the_router_set_aside(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -351,145 +273,3 @@ def test_a_machine_that_is_lost(operator: Operator) -> None:
         assert 1 == take(operator)
         operator.does("unefois backup", NEXT=away / "next")
     assert ["done"] == steps(operator, declared, CAF)
-
-
-# ── by alert ────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def test_dead_letters_wait(operator: Operator) -> None:
-    allow(operator, RENNES)
-    host(operator.unefois, operator.folder)
-    town = operator.folder / "town.db"
-    with closing(sqlite3.connect(town)) as table:
-        table.execute("CREATE TABLE t (nom TEXT, rue VARCHAR(3))")  # too short for most streets
-    declared = declare(operator)
-    routed(operator)
-
-    with operator.follows("UnefoisDeadLetters"):
-        assert re.search(r"^1 +delivery +table.too-long ", operator.does("unefois dead list"), re.MULTILINE)
-        operator.does("unefois dead show", NUMBER=1)
-        with closing(sqlite3.connect(town)) as table:
-            table.executescript("DROP TABLE t; CREATE TABLE t (nom TEXT, rue VARCHAR(100))")
-        operator.does("unefois dead replay")
-        operator.does("unefois run --once")
-        assert "table.too-long" not in operator.does("unefois dead list")
-    assert "done" in steps(operator, declared, RENNES)
-
-
-def test_a_token_is_about_to_end(operator: Operator) -> None:
-    of, old = token(operator, days=10)
-
-    with operator.follows("UnefoisExpiring"):
-        assert f"{CAF}  token receive" in operator.does("unefois top --once")
-        issued = operator.does("unefois token issue", PARTY=CAF, SCOPE="receive --scope read")
-        assert 200 == operator.asks(shown("token", issued), "GET", "/v1/status").status_code
-        used = operator.does("unefois token list")
-        assert 1 == len(re.findall(r"Z *$", used, re.MULTILINE))  # the next one is in use, the old one never was
-        operator.does("unefois token revoke", TOKEN=of)
-        assert "expires soon" not in operator.does("unefois top --once")
-    assert 401 == operator.asks(old, "GET", "/v1/status").status_code
-
-
-def test_a_key_that_no_book_knows(operator: Operator) -> None:
-    async def copied(here: World) -> None:
-        here.home.keys.write(KeyKind.GATE, "ab" * 32, bytes(32))
-
-    operator.plants(copied)
-    assert Exit.FINDINGS == operator.unefois.run("fsck").exit_code
-
-    with operator.follows("UnefoisUnknownKeys"):
-        assert "ab" * 32 in operator.does("unefois keys unknown list", NAME="ab" * 32)
-        operator.does("unefois keys unknown destroy")
-        operator.does("unefois keys unknown list")
-
-
-def test_a_webhook_was_given_up(operator: Operator) -> None:
-    async def gone(here: World) -> str:
-        async with here.home.store.begin() as tx:
-            hook = await here.home.webhooks.add(tx, CAF, "https://caf.example/hook", here.clock())
-        await send(here, Endpoints(status(410)))
-        return hook.id.hex()
-
-    async def mended(here: World) -> None:
-        await send(here, Endpoints())
-
-    of = operator.plants(gone)
-    with operator.follows("UnefoisWebhookDisabled"):
-        listed = operator.does("unefois webhook list", ID=of)
-        assert "disabled" in listed
-        assert "410" in operator.does("unefois webhook attempts")
-        operator.does("unefois webhook prove")
-        operator.plants(mended)
-    assert ["active"] == [one["status"] for one in operator.unefois.told("webhook", "list")["webhooks"]]
-
-
-def test_no_backup_was_made(operator: Operator) -> None:
-    with operator.follows("UnefoisBackupOld"):
-        operator.does("unefois doctor")
-        operator.does("unefois backup", DIR=operator.folder / "backup")
-        operator.does("unefois fsck")
-        operator.does("unefois doctor")
-
-
-# ── the page itself ─────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@cache
-def root() -> Any:
-    """The program, as its words are looked up."""
-    return typer.main.get_command(app)
-
-
-def named() -> list[list[str]]:
-    """Every command of the page, in its blocks and in its sentences, as words."""
-    text = RUNBOOK.read_text("utf-8")
-    shown = [command for section in sections().values() for command, _ in section.left]
-    inside = [" ".join(code.split()) for code in re.findall(r"(?<!`)`([^`]+)`(?!`)", text)]
-    found = [each.removeprefix("unefois ").split() for each in (*shown, *inside) if each.startswith("unefois ")]
-    return found + [words for words in map(str.split, inside) if words[0] in root().commands]
-
-
-def wrong_with(words: list[str]) -> str | None:
-    """What the program does not know of a command."""
-    one = root()
-    while getattr(one, "commands", None) and words and words[0] in one.commands:
-        one, words = one.commands[words[0]], words[1:]
-    group = getattr(one, "commands", None) and not getattr(one, "invoke_without_command", False)
-    if group and words and not words[0].startswith("--"):
-        return f"no command {words[0]}"
-    options = {option for each in one.params for option in each.opts}
-    unknown = [word for word in words if word.startswith("--") and word not in options]
-    return f"no option {unknown[0]} of {one.name}" if unknown else None
-
-
-def test_every_command_that_the_page_names_exists_with_its_options() -> None:
-    commands = named()
-    assert len(commands) > 100
-    assert [] == [(words, wrong) for words in commands if (wrong := wrong_with(words)) is not None]
-
-
-@pytest.mark.parametrize(
-    "words", ["party frobnicate", "party forbid --hard", "frobnicate", "subscribe released ID --soon"]
-)
-def test_a_command_that_is_none_is_found(words: str) -> None:
-    assert wrong_with(words.split()) is not None
-
-
-def test_every_section_with_commands_has_its_drill() -> None:
-    drilled = re.findall(r'with operator\.follows\("([^"]+)"\)', Path(__file__).read_text("utf-8"))
-    assert sorted(sections()) == sorted(drilled)
-
-
-def test_what_is_in_capitals_is_told_by_the_drill(operator: Operator) -> None:
-    with pytest.raises(AssertionError, match="what is it"), operator.follows("A token has leaked"):
-        operator.does("unefois token list")
-
-
-def test_a_command_that_is_not_the_next_of_the_page_cannot_be_run(operator: Operator) -> None:
-    with pytest.raises(AssertionError, match="the page says"), operator.follows("A token has leaked"):
-        operator.does("unefois token revoke", PARTY=CAF, TOKEN="0" * 16)
-
-
-def test_a_section_is_followed_to_its_end(operator: Operator) -> None:
-    with pytest.raises(AssertionError, match="not followed to its end"), operator.follows("The clock is wrong"):
-        pass

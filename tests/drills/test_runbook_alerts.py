@@ -1,0 +1,91 @@
+"""The runbook by alert: sections that show their commands are followed as written."""
+
+import re
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+from broker.cli.exits import Exit
+from broker.ports import KeyKind
+from tests.drills.runbook import Operator, allow, declare, routed, shown, steps, token
+from tests.endpoints import Endpoints, send, status
+from tests.program import host
+from tests.world import CAF, RENNES, World
+
+pytestmark = pytest.mark.sqlite
+
+
+def test_dead_letters_wait(operator: Operator) -> None:
+    allow(operator, RENNES)
+    host(operator.unefois, operator.folder)
+    town = operator.folder / "town.db"
+    with closing(sqlite3.connect(town)) as table:
+        table.execute("CREATE TABLE t (nom TEXT, rue VARCHAR(3))")  # too short for most streets
+    declared = declare(operator)
+    routed(operator)
+
+    with operator.follows("UnefoisDeadLetters"):
+        assert re.search(r"^1 +delivery +table.too-long ", operator.does("unefois dead list"), re.MULTILINE)
+        operator.does("unefois dead show", NUMBER=1)
+        with closing(sqlite3.connect(town)) as table:
+            table.executescript("DROP TABLE t; CREATE TABLE t (nom TEXT, rue VARCHAR(100))")
+        operator.does("unefois dead replay")
+        operator.does("unefois run --once")
+        assert "table.too-long" not in operator.does("unefois dead list")
+    assert "done" in steps(operator, declared, RENNES)
+
+
+def test_a_token_is_about_to_end(operator: Operator) -> None:
+    of, old = token(operator, days=10)
+
+    with operator.follows("UnefoisExpiring"):
+        assert f"{CAF}  token receive" in operator.does("unefois top --once")
+        issued = operator.does("unefois token issue", PARTY=CAF, SCOPE="receive --scope read")
+        assert 200 == operator.asks(shown("token", issued), "GET", "/v1/status").status_code
+        used = operator.does("unefois token list")
+        assert 1 == len(re.findall(r"Z *$", used, re.MULTILINE))  # the next one is in use, the old one never was
+        operator.does("unefois token revoke", TOKEN=of)
+        assert "expires soon" not in operator.does("unefois top --once")
+    assert 401 == operator.asks(old, "GET", "/v1/status").status_code
+
+
+def test_a_key_that_no_book_knows(operator: Operator) -> None:
+    async def copied(here: World) -> None:
+        here.home.keys.write(KeyKind.GATE, "ab" * 32, bytes(32))
+
+    operator.plants(copied)
+    assert Exit.FINDINGS == operator.unefois.run("fsck").exit_code
+
+    with operator.follows("UnefoisUnknownKeys"):
+        assert "ab" * 32 in operator.does("unefois keys unknown list", NAME="ab" * 32)
+        operator.does("unefois keys unknown destroy")
+        operator.does("unefois keys unknown list")
+
+
+def test_a_webhook_was_given_up(operator: Operator) -> None:
+    async def gone(here: World) -> str:
+        async with here.home.store.begin() as tx:
+            hook = await here.home.webhooks.add(tx, CAF, "https://caf.example/hook", here.clock())
+        await send(here, Endpoints(status(410)))
+        return hook.id.hex()
+
+    async def mended(here: World) -> None:
+        await send(here, Endpoints())
+
+    of = operator.plants(gone)
+    with operator.follows("UnefoisWebhookDisabled"):
+        listed = operator.does("unefois webhook list", ID=of)
+        assert "disabled" in listed
+        assert "410" in operator.does("unefois webhook attempts")
+        operator.does("unefois webhook prove")
+        operator.plants(mended)
+    assert ["active"] == [one["status"] for one in operator.unefois.told("webhook", "list")["webhooks"]]
+
+
+def test_no_backup_was_made(operator: Operator) -> None:
+    with operator.follows("UnefoisBackupOld"):
+        operator.does("unefois doctor")
+        operator.does("unefois backup", DIR=operator.folder / "backup")
+        operator.does("unefois fsck")
+        operator.does("unefois doctor")
