@@ -44,6 +44,7 @@ async def codes(here: World, letters: Letters) -> list[str | None]:
     return [one.code for one in await expiry_letters(here, letters).step()]
 
 
+@pytest.mark.databases
 async def test_a_token_is_told_at_each_of_the_days_once_and_never_after_its_end(here: World) -> None:
     until, letters, told = await issued(here, 40, Scope.RECEIVE, Scope.READ), Letters(), []
     for _ in range(42):
@@ -178,6 +179,7 @@ async def test_a_crash_after_the_sending_sends_the_same_letter_again_with_the_sa
     assert dying.taken[0].about == letters.taken[0].about
 
 
+@pytest.mark.databases
 async def test_two_processes_send_one_letter(here: World) -> None:
     await issued(here, 31)
     here.clock.pass_(DAY)

@@ -43,6 +43,7 @@ async def test_what_waits_in_the_log_was_received_and_has_no_line_yet(here: Worl
     assert waiting == track
 
 
+@pytest.mark.databases
 async def test_what_the_router_set_aside_has_the_number_and_code_of_its_letter(here: World) -> None:
     before, catalogue = await here.declare(MOVED, here.moved(), route=False), here.home.router._catalogue
     await here.home.router.route()

@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from broker.access import uses
 from broker.access.credentials import Scope
-from broker.access.uses import ADDRESSES, EVERY_MS, Use
+from broker.access.uses import EVERY_MS, Use
 from broker.services import clients
 from broker.store.access_tables import credential_uses
 from schemas.errors import Refused, Unavailable
@@ -71,16 +71,6 @@ async def test_who_is_not_let_in_is_not_noted_and_who_lacks_the_scope_is(served:
 
     assert 403 == (await caf.asks("POST", "/v1/subjects:resolve", {}, x_forwarded_for=THIEF)).status_code
     assert [THIEF] == [one.address for one in await clients.uses(served.here.home, token_of(caf))]
-
-
-async def test_of_each_token_the_newest_addresses_stay(served: Served) -> None:
-    caf, home = await served.caller(CAF), served.here.home
-    for number in range(ADDRESSES + 2):
-        served.here.clock.pass_(1)
-        await home.uses.note(token_of(caf), f"192.0.2.{number}")
-
-    told = await clients.uses(home, token_of(caf))
-    assert [f"192.0.2.{number}" for number in range(ADDRESSES + 1, 1, -1)] == [one.address for one in told]
 
 
 async def test_a_pinned_key_is_noted_by_its_thumbprint_where_it_gets_a_token(served: Served) -> None:
