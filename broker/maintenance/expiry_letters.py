@@ -29,9 +29,8 @@ from broker.timekeeping import Timekeeping
 from broker.webhooks.mail import Letter, Mail, address_in
 from broker.webhooks.notices import AT_ONCE, LEASE_MS, WAITS, Noticed
 from schemas.errors import Fault, Refused
-from schemas.instants import rfc3339
 from schemas.messages import Language
-from schemas.names import Instant, PartyId
+from schemas.names import Instant, PartyId, rfc3339
 
 BEFORE_DAYS: Final = (30, 14, 3)
 """Before its end, when a letter is due."""
