@@ -6,13 +6,12 @@ import sqlite3
 from typing import Any, Final
 
 import pytest
-from schemas.instants import rfc3339
 
 from broker.access.credentials import Scope
 from broker.cli.exits import Exit
 from broker.web.common.bodies import b64u
 from schemas import catalogue
-from schemas.names import Instant
+from schemas.names import Instant, rfc3339
 from tests.drills.runbook import GIB, TYPE, Operator, allow, declare, routed, shown, signing_key, steps, take, token
 from tests.program import host, move_in
 from tests.world import CAF, DAY, MOVED, PORTAL, RENNES, World
