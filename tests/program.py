@@ -7,7 +7,7 @@ from typing import Any
 
 from typer.testing import CliRunner, Result
 
-from broker.cli.app import app
+from broker.cli.app import asked
 from tests.world import ELISE, RENNES
 
 FIELDS = ("subject", "new_address", "effective_date")
@@ -22,7 +22,8 @@ class Program:
 
     def run(self, *words: object, typed: str | None = None) -> Result:
         """Call it."""
-        return CliRunner().invoke(app, [str(word) for word in words], input=typed)
+        line = [str(word) for word in words]
+        return CliRunner().invoke(asked(line), line, input=typed)
 
     def told(self, *words: object) -> dict[str, Any]:
         """Its answer as JSON; it has to succeed."""

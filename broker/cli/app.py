@@ -1,10 +1,13 @@
 """The command line's root: every command by its name. Start-up is kept short: a command imports what it needs when it
-runs.
+runs, and Typer gets no more commands than a command line can mean.
 
 Refuses: nothing of its own.
 Keeps: `unefois --help` lists everything and shows the exit codes.
 """
 
+import sys
+from collections.abc import Sequence
+from copy import copy
 from typing import Annotated
 
 import typer
@@ -48,7 +51,7 @@ from broker.cli import (
     watch,
     webhooks,
 )
-from broker.cli.frame import EXIT_CODES, Root, chosen, command, with_choices
+from broker.cli.frame import EXIT_CODES, VALUED, Root, chosen, command, with_choices
 
 app = typer.Typer(
     name="unefois",
@@ -138,6 +141,31 @@ watch.register(app)
 completion.register(app)
 
 
+def asked(words: Sequence[str]) -> typer.Typer:
+    """The program with the one command or group that a command line names; the whole program where it names none of
+    them, or asks the program itself for something (`--help`, `--version`, completion).
+
+    Before Typer runs a command it reads the signatures of all commands that it has: for all of ours 30 ms, a quarter
+    of what `unefois` takes to start.
+    """
+    name = _first(words)
+    small = copy(app)
+    small.registered_commands = [one for one in app.registered_commands if one.name == name]
+    small.registered_groups = [one for one in app.registered_groups if one.name == name]
+    return small if small.registered_commands or small.registered_groups else app
+
+
+def _first(words: Sequence[str]) -> str | None:
+    """The first word that is no option before the command, nor the value of one."""
+    left = iter(words)
+    for word in left:
+        if word in VALUED:
+            next(left, None)
+        elif word != "--json":
+            return word
+    return None
+
+
 def main() -> None:
     """The program `unefois`."""
-    app()
+    asked(sys.argv[1:])()

@@ -58,6 +58,8 @@ KeyOption = Annotated[
         rich_help_panel=EVERYWHERE,
     ),
 ]
+VALUED: Final = ("--home", "--lang", "--as")
+"""Those of them that take a value."""
 
 P = ParamSpec("P")
 

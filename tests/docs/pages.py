@@ -28,7 +28,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from unittest.mock import patch
 
-from broker.cli.app import app
+from broker.cli.app import asked
 from connectors.ends import Ends
 
 ROOT = Path(__file__).parents[2]
@@ -198,7 +198,7 @@ class Reader:
             contextlib.redirect_stderr(errors),
         ):
             try:
-                app(words)
+                asked(words)(words)
             except SystemExit as end:
                 code = end.code
         if into:

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from broker.cli import demo
-from broker.cli.app import app
+from broker.cli.app import asked
 from broker.cli.demo import cast, stranger, theatre
 from broker.cli.demo.claims import Book, marks
 from broker.cli.demo.facts import Fact, facts_of
@@ -307,7 +307,7 @@ def test_a_kept_folder_is_told_and_opens_with_the_commands_that_are_told(
     assert 3 == len(commands)
     for command in commands:
         with pytest.raises(SystemExit) as ended:
-            app(command)
+            asked(command)(command)
         assert 0 == ended.value.code, command
 
 

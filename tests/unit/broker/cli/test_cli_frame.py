@@ -10,9 +10,9 @@ import typer
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from broker.cli.app import app
+from broker.cli.app import app, asked
 from broker.cli.exits import Exit
-from broker.cli.frame import Root, command, say
+from broker.cli.frame import VALUED, Root, command, say
 from broker.observability import build
 from schemas.errors import Corrupt, Fault, Refused, Unavailable
 from tests.program import Program
@@ -55,7 +55,56 @@ def commands(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str
             yield (*path, name), one
 
 
-COMMANDS = dict(commands(get_command(app)))
+WHOLE: Any = get_command(app)
+COMMANDS = dict(commands(WHOLE))
+
+
+class TestOnlyWhatIsNamed:
+    """Typer gets the command or the group that a line names, and no other."""
+
+    def test_each_is_there_alone_and_is_the_same(self) -> None:
+        small: Any = {name: get_command(asked([name])) for name in WHOLE.commands}
+        assert {name: [shape(one)] for name, one in WHOLE.commands.items()} == {
+            name: [shape(below) for below in one.commands.values()] for name, one in small.items()
+        }
+
+    @pytest.mark.parametrize(
+        ("line", "named"),
+        [
+            (["--home", "party", "init"], "init"),
+            (["--json", "--lang", "fr", "--as", "key", "party", "init"], "party"),
+            (["init", "--home", "party"], "init"),
+        ],
+    )
+    def test_a_value_before_the_command_is_not_taken_for_it(self, line: list[str], named: str) -> None:
+        small: Any = get_command(asked(line))
+        assert [named] == list(small.commands)
+
+    @pytest.mark.parametrize(
+        "line",
+        [
+            [],
+            ["--help"],
+            ["--version"],
+            ["--help", "party"],
+            ["--home=party", "init"],
+            ["partys"],
+            ["--home"],
+            ["--", "init"],
+        ],
+    )
+    def test_a_line_that_names_none_gets_all(self, line: list[str]) -> None:
+        assert app is asked(line)
+
+    def test_the_options_before_a_command_that_take_a_value_are_known(self) -> None:
+        valued = {opt for one in WHOLE.params if not one.is_flag for opt in one.opts}
+        assert set(VALUED) == valued
+
+
+def shape(one: Any) -> Any:
+    """What a command takes, and what its help says."""
+    taken = [(param.opts, param.secondary_opts, param.required, param.nargs) for param in one.params]
+    return one.name, one.help, taken, [shape(below) for below in getattr(one, "commands", {}).values()]
 
 
 class TestEveryCommand:
