@@ -153,6 +153,12 @@ async def test_an_upgrade_of_a_locked_database_is_unavailable(tmp_path: Path, mo
     assert (Unavailable, "store.locked") == (type(raised.value), raised.value.code)
 
 
+async def test_the_files_are_named_after_their_revisions_and_each_follows_the_one_before_it() -> None:
+    walked = [(one.revision, one.down_revision) for one in ScriptDirectory(str(migrate._SCRIPTS)).walk_revisions()]
+    named = migrate._revisions()
+    assert list(zip(named, (None, *named), strict=False)) == walked[::-1]
+
+
 async def test_a_revision_knows_no_way_back() -> None:
     versions = ScriptDirectory(str(migrate._SCRIPTS)).walk_revisions()
     assert [] == [one.revision for one in versions if hasattr(one.module, "downgrade")]
