@@ -52,6 +52,7 @@ from broker.cli import (
     webhooks,
 )
 from broker.cli.frame import EXIT_CODES, VALUED, Root, chosen, command, with_choices
+from broker.cli.session import collect_seldom
 
 app = typer.Typer(
     name="unefois",
@@ -168,4 +169,5 @@ def _first(words: Sequence[str]) -> str | None:
 
 def main() -> None:
     """The program `unefois`."""
+    collect_seldom()
     asked(sys.argv[1:])()

@@ -65,6 +65,13 @@ def collect_less() -> None:
     Not so seldom that a look is felt: who collects fifty thousand circles at once stands still for a tenth of a second.
     """
     gc.freeze()
+    collect_seldom()
+
+
+def collect_seldom() -> None:
+    """Tell Python's collector to look less often, and hardly ever at everything: what is loaded for a command stays,
+    and going through it again and again is a tenth of what a start takes.
+    """
     gc.set_threshold(2_000, 10, 100)
 
 
