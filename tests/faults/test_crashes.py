@@ -7,23 +7,22 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import broker
-from broker.observability import crashpoints
 from broker.observability.crashpoints import marked
 from broker.setup.opening import open_unchecked
 from schemas.facts import FactKind
 from tests.faults import day
 from tests.faults.day import AFTER, NEW, STEPS, opened, rows, run, summary
+from tests.faults.forker import READY, Golden
 from tests.world import CAF, CPAM, DAY, Clock, settings
 
-MARKS = tuple(name for name in marked(Path(broker.__file__).parent) if not name.startswith(("kafka.", "witness.")))
-"""Those of the Kafka adapter are passed where a Kafka runs: `tests/contract/test_log.py`; a witness has no home and no
+ELSEWHERE = ("kafka.", "witness.")
+"""Marks of the Kafka adapter are passed where a Kafka runs: `tests/contract/test_log.py`; a witness has no home and no
 day: `tests/unit/broker/transparency/test_witness.py`.
 """
 pytestmark = pytest.mark.more
@@ -176,64 +175,27 @@ LEFT = {
 }
 
 
-@dataclass
-class Golden:
-    """The day without a crash: the home before each step, what it is after it, and how often each mark was passed."""
-
-    before: dict[str, Path] = field(default_factory=dict)
-    after: dict[str, dict[str, Any]] = field(default_factory=dict)
-    passed: dict[tuple[str, str], int] = field(default_factory=dict)
-
-
-class Watching:
-    """A trap that never closes, and counts who passes."""
-
-    def __init__(self) -> None:
-        self.seen: list[str] = []
-        self.left = 0
-
-    @property
-    def name(self) -> "Watching":
-        return self
-
-    def __eq__(self, passing: object) -> bool:
-        self.seen.append(str(passing))
-        return False
-
-    __hash__ = None  # type: ignore[assignment]
+@pytest.fixture(scope="module")
+def lived(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the day without a crash is lived."""
+    return tmp_path_factory.mktemp("golden")
 
 
 @pytest.fixture(scope="module")
-def golden(tmp_path_factory: pytest.TempPathFactory) -> Golden:
-    """The whole day, once."""
-    told, home = Golden(), tmp_path_factory.mktemp("golden") / "home"
-    home.mkdir(mode=0o700)
-    asyncio.run(day.found(home))
-    for name in STEPS:
-        told.before[name] = home.parent / name
-        shutil.copytree(home, told.before[name])
-        watching = Watching()
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(crashpoints, "_trap", watching)
-            asyncio.run(run(home, name))
-        for mark in set(watching.seen):
-            told.passed[name, mark] = watching.seen.count(mark)
-        told.after[name] = asyncio.run(_look(home, name))
-    return told
-
-
-async def _look(home: Path, name: str) -> dict[str, Any]:
-    async with opened(home, STEPS[name][0]) as here:
-        return await summary(here)
-
-
-@pytest.fixture(scope="module")
-def forker() -> Iterator["subprocess.Popen[str]"]:
-    """The process that has the broker imported and forks."""
-    command = [sys.executable, "-m", "tests.faults.forker"]
+def forker(lived: Path) -> Iterator["subprocess.Popen[str]"]:
+    """The process that has lived the day and forks."""
+    command = [sys.executable, "-m", "tests.faults.forker", str(lived)]
     root = Path(__file__).parents[2]
     with subprocess.Popen(command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert READY == process.stdout.readline().strip()
         yield process
+
+
+@pytest.fixture(scope="module")
+def golden(lived: Path, forker: "subprocess.Popen[str]") -> Golden:
+    """The day without a crash."""
+    return Golden.of(lived)
 
 
 def killed(forker: "subprocess.Popen[str]", home: Path, step: str, setting: str) -> int:
@@ -251,8 +213,9 @@ def passages(golden: Golden, mark: str) -> list[int]:
 
 
 def test_every_crash_point_has_its_scenario_and_every_scenario_passes_there(golden: Golden) -> None:
-    assert sorted(MARKS) == sorted(SCENARIOS)
-    assert [] == [mark for mark in MARKS if (SCENARIOS[mark], mark) not in golden.passed]
+    marks = [name for name in marked(Path(broker.__file__).parent) if not name.startswith(ELSEWHERE)]
+    assert sorted(marks) == sorted(SCENARIOS)
+    assert [] == [mark for mark in marks if (SCENARIOS[mark], mark) not in golden.passed]
 
 
 @pytest.mark.parametrize("mark", sorted(SCENARIOS))
