@@ -26,7 +26,8 @@ Story = tuple[str, PartyId]
 def confirmed(game: Round, held: Held) -> int | None:
     """The bit, if any guess is confirmed by an entry that is not the party's own; else None."""
     own = {one.leaf for _, one in held.own}
-    others = [entry for entry in game.entries if entry.leaf_hash() not in own and entry.kind is not EntryKind.OPEN]
+    told = zip(game.entries, game.leaves, strict=True)
+    others = [entry for entry, leaf in told if leaf not in own and entry.kind is not EntryKind.OPEN]
     for who, recipient in _found(game, held, others):
         return int((who == "A") is not (recipient == CAF))
     return None

@@ -22,7 +22,7 @@ TELLING = {
 
 def guess(game: Round, held: Held) -> int:
     """Whose entry it is: A's (0) or B's (1)."""
-    entries = game.first_format()
+    entries = game.first_format
     (telling,) = (one for one in entries if one.kind is TELLING[game.exchange] and one.recipient == CAF)
     return int(_whose(telling, entries, game, held) == "B")
 

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -24,7 +25,7 @@ from schemas import facts_v1, merkle, tiles
 from schemas.entry import Entry
 from schemas.facts import FactKind, Facts
 from schemas.hpke import Suite
-from schemas.names import DeclarationId, Instant, ManifestDigest, PartyId, SubjectRef
+from schemas.names import DeclarationId, Instant, LeafHash, ManifestDigest, PartyId, SubjectRef
 from tests.game.scenes import EXCHANGES, FIELDS, HOUSING, MAIRIE, OTHER, VISIBLE, Table
 from tests.world import CAF, CPAM, ELISE, MINUTE, MOVED, RENNES, World, world
 
@@ -65,10 +66,21 @@ class Round:
     """What the entries say, in the order of writing: never the adversary's, but in the first format."""
     held: Mapping[str, Held]
 
+    @cached_property
     def first_format(self) -> list[Facts]:
         """What anyone read before entries were sealed: through the bytes of that time."""
         older = [replace(one, basis=None, sealed_to=None, count=None) for one in self.written]
         return [facts_v1.decode(facts_v1.encode(one)) for one in older]
+
+    @cached_property
+    def leaves(self) -> list[LeafHash]:
+        """The leaf hash of each entry."""
+        return [entry.leaf_hash() for entry in self.entries]
+
+    @cached_property
+    def lengths(self) -> list[int]:
+        """How many bytes each entry has."""
+        return [len(entry.encode()) for entry in self.entries]
 
 
 @dataclass

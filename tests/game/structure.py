@@ -23,9 +23,9 @@ def features(game: Round, held: Held) -> Numbers:
     """All of it, by name; a round of one exchange always has the same names."""
     own = {one.leaf: who for who, one in held.own}
     first, second = sorted("AB", key=game.acted.__getitem__)
-    placed = [(at, entry, own.get(entry.leaf_hash())) for at, entry in enumerate(game.entries)]
+    placed = [(at, entry, own.get(game.leaves[at])) for at, entry in enumerate(game.entries)]
     others = [(at, entry) for at, entry, who in placed if who is None]
-    found = dict(_counts(game.entries, others))
+    found = dict(_counts(game, others))
     found |= _ranks(others)
     found |= _places(placed, others, first, second)
     found |= _windows(game, others, first, second)
@@ -36,14 +36,14 @@ def features(game: Round, held: Held) -> Numbers:
     return found
 
 
-def _counts(entries: Sequence[Entry], others: Sequence[tuple[int, Entry]]) -> Iterator[tuple[str, float]]:
+def _counts(game: Round, others: Sequence[tuple[int, Entry]]) -> Iterator[tuple[str, float]]:
     for kind in EntryKind:
-        yield f"{kind.value} count", sum(entry.kind is kind for entry in entries)
+        yield f"{kind.value} count", sum(entry.kind is kind for entry in game.entries)
     tags = Counter(entry.tag for _, entry in others if entry.tag)
     for often in range(1, 6):
         yield f"tags {often} times", sum(count == often for count in tags.values())
     for kind in KINDS:
-        lengths = [len(entry.encode()) for _, entry in others if entry.kind is kind] or [0]
+        lengths = [game.lengths[at] for at, entry in others if entry.kind is kind] or [0]
         yield f"{kind.value} shortest", min(lengths)
         yield f"{kind.value} longest", max(lengths)
 
