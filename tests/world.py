@@ -12,7 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import make_url, select
+from sqlalchemy import select
 
 from broker.consents.consents import GrantRequest, Recorded
 from broker.directory.parties import Enrolment
@@ -47,6 +47,7 @@ from schemas.names import (
     SubjectRef,
 )
 from schemas.signing import Algorithm, PrivateKey
+from tests import furnished
 from tests.memory import MemoryEndings, MemoryKeys
 
 PORTAL = PartyId("urn:unefois:portal")
@@ -309,18 +310,17 @@ def with_parts(home: Home, **other: Any) -> Home:
 async def world(folder: Path, *, stepped: bool = False, **more: Any) -> AsyncIterator[World]:
     """A furnished home with the portal (publishes all), three recipients and their approved subscriptions.
 
-    `more`: settings; a `database_url` is one of a database that has its tables, without it a SQLite file is made. That
-    one is furnished once in a process and copied for each test, with its secrets. `stepped`: its first step is done,
-    too, once for all copies.
+    `more`: settings; a `database_url` is one of a PostgreSQL database that has its tables and no row, without it a
+    SQLite file is made. It is furnished once in a process, and for each later test its content is copied, with its
+    secrets; not where its log is elsewhere. `stepped`: its first step is done, too, once for all copies.
     """
     clock, entropy, keys = Clock(), Entropy(), MemoryKeys()
     chosen = settings(folder, **more)
-    file = None if "database_url" in more else Path(make_url(chosen.database_url).database or "")
-    furnished = _FURNISHED.get((stepped, repr(more))) if file is not None else None
-    if furnished is not None and file is not None:
-        file.touch(mode=0o600)
-        file.write_bytes(furnished.database)
-        keys._secrets, entropy._count = dict(furnished.secrets), furnished.drawn
+    kind = furnished.kind_of(chosen.database_url, stepped=stepped, **more)
+    copied = furnished.MADE.get(kind)
+    if copied is not None:
+        await furnished.put(copied.content, chosen.database_url)
+        keys._secrets, entropy._count = dict(copied.secrets), copied.drawn
     else:
         identity.make_secrets(keys, entropy)
         keys.write(KeyKind.LEDGER, "ledger", PrivateKey.generate(Algorithm.ED25519).to_raw())
@@ -331,34 +331,22 @@ async def world(folder: Path, *, stepped: bool = False, **more: Any) -> AsyncIte
         endings = MemoryEndings()
         home = Home(chosen, store=store, log=log, keys=keys, endings=endings, clock=clock, entropy=entropy)
         here = World(home, clock, folder)
-        if furnished is not None:
-            here.subscriptions.update(furnished.subscriptions)
+        if copied is not None:
+            here.subscriptions.update(copied.subscriptions)
         else:
-            if file is not None:
+            if "database_url" not in more:
                 async with store.begin() as tx:
                     await tx.conn.run_sync(metadata.create_all)
             await furnish(home)
             await populate(here)
             if stepped:
                 await here.step()
-            if file is not None:
-                await store.forget()  # all of it is in the one file now
-                told = (file.read_bytes(), dict(keys._secrets), entropy._count, dict(here.subscriptions))
-                _FURNISHED[stepped, repr(more)] = _Furnished(*told)
+            if kind is not None:
+                await store.forget()  # all of it is in SQLite's one file now
+                content = await furnished.taken(chosen.database_url)
+                told = (content, dict(keys._secrets), entropy._count, dict(here.subscriptions))
+                furnished.MADE[kind] = furnished.Furnished(*told)
         yield here
-
-
-@dataclass(frozen=True)
-class _Furnished:
-    """A home before its first day: the database, the secrets, how often chance was asked."""
-
-    database: bytes
-    secrets: dict[tuple[KeyKind, str], bytes]
-    drawn: int
-    subscriptions: dict[tuple[PartyId, EventType], Subscription]
-
-
-_FURNISHED: dict[tuple[bool, str], _Furnished] = {}
 
 
 async def populate(here: World) -> None:

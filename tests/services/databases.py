@@ -5,9 +5,11 @@ left is emptied and given to the next test. Where that cannot be (a lock is held
 """
 
 import asyncio
+import io
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from typing import Final
 
 import asyncpg
@@ -130,6 +132,52 @@ class Databases:
             await connection.execute(statement)
         finally:
             await connection.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What is in a database: the rows of each table that has any, as COPY gives them, and how far each sequence is."""
+
+    rows: Mapping[str, bytes]
+    sequences: Mapping[str, tuple[int, bool]]
+
+
+_NO_ROWS: Final = 21
+"""Bytes of a binary COPY of nothing: header and trailer."""
+_TABLES: Final = "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND NOT relispartition"
+
+
+async def content_of(url: str) -> Content:
+    """All that stands in a database with this code's tables."""
+    connection = await asyncpg.connect(plain(make_url(url)))
+    try:
+        rows, sequences = {}, {}
+        for (name,) in await connection.fetch(f"{_TABLES} AND relkind IN ('r', 'p') AND relname <> '{_KEPT}'"):
+            copied = io.BytesIO()
+            await connection.copy_from_query(f"SELECT * FROM {name}", output=copied, format="binary")
+            if copied.tell() > _NO_ROWS:
+                rows[name] = copied.getvalue()
+        for sequence in await connection.fetch(f"{_TABLES} AND relkind = 'S'"):
+            sequences[sequence[0]] = tuple(
+                await connection.fetchrow(f"SELECT last_value, is_called FROM {sequence[0]}")
+            )
+    finally:
+        await connection.close()
+    return Content(rows, sequences)
+
+
+async def fill(url: str, content: Content) -> None:
+    """Write it into a database that has the tables and no row."""
+    told = ", ".join(f"setval('{name}', {last}, {called})" for name, (last, called) in content.sequences.items())
+    connection = await asyncpg.connect(plain(make_url(url)))
+    try:
+        async with connection.transaction():
+            await connection.execute("SET LOCAL session_replication_role = replica")  # tables come in any order
+            for table, rows in content.rows.items():
+                await connection.copy_to_table(table, source=io.BytesIO(rows), format="binary")
+            await connection.execute(f"SELECT {told}")
+    finally:
+        await connection.close()
 
 
 def plain(url: URL) -> str:
