@@ -54,6 +54,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "sqlite: looks into SQLite's own file")
     config.addinivalue_line("markers", "more: does more in `make test-proof`, as every property does")
     config.addinivalue_line("markers", "proof: takes too long for `make test`, runs in `make test-proof`")
+    config.addinivalue_line("markers", "long: takes minutes, so it begins before all others")
     config.addinivalue_line("markers", "takes(seconds): a trial by fire that may take longer than the others")
 
 
@@ -63,6 +64,11 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
         return None
     asked = [Path(word.partition("::")[0]).absolute() for word in config.args]
     return not any(path.is_relative_to(collection_path) for path in asked) or None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whoever took up one of the long ones at the end would leave the other workers idle."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
 def pytest_collection_finish() -> None:

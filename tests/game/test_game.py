@@ -35,6 +35,7 @@ async def test_whatever_is_exchanged_between_two_citizens_no_party_tells_it_from
         assert_sealed(await made.play(exchanges, SOME, 1), "all")
 
 
+@pytest.mark.long
 @pytest.mark.proof
 @pytest.mark.parametrize("exchange", EXCHANGES)
 async def test_in_a_thousand_rounds_no_party_tells_who_it_was(tmp_path: Path, exchange: str) -> None:

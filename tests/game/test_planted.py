@@ -14,6 +14,7 @@ pytestmark = pytest.mark.asyncio
 ROUNDS = 200
 
 
+@pytest.mark.long
 @pytest.mark.proof
 @pytest.mark.parametrize("leak", LEAKS)
 async def test_a_planted_leak_is_won_by_who_can_use_it_and_by_nobody_else(
