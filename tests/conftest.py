@@ -19,7 +19,7 @@ import structlog
 from hypothesis import HealthCheck, settings
 
 from broker.log.kafka_cluster import Cluster
-from tests import compiled, machine
+from tests import answers, compiled, machine
 from tests.services import shared
 from tests.services.absent import Absent
 from tests.services.databases import Databases, databases
@@ -72,7 +72,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Thousands of tests stay to the end: whoever looks for garbage need not go through them again and again."""
+    """Thousands of tests stay to the end: whoever looks for garbage need not go through them again and again. And what
+    they need is loaded by now.
+    """
+    answers.share()
     gc.collect()
     gc.freeze()
 

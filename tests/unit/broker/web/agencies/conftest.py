@@ -16,8 +16,7 @@ from tests.world import world
 @pytest_asyncio.fixture
 async def served(tmp_path: Path, home_settings: dict[str, Any]) -> AsyncIterator[Served]:
     """A furnished broker with its API; fsck is clean after the test."""
-    async with world(tmp_path, **home_settings) as here:
-        await here.step()
+    async with world(tmp_path, stepped=True, **home_settings) as here:
         waiting = Waiting()
         app = build(here.home, waiting=waiting)
         transport = httpx2.ASGITransport(app)
