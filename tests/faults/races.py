@@ -4,7 +4,7 @@ import copy
 from collections.abc import Sequence
 
 from broker.flow.deliveries import Delivery
-from broker.flow.gate import Gate, Released
+from broker.flow.gate import _RELEASE, Gate, Released
 from schemas.audit import Auditor
 from schemas.audit_full import FullAuditor
 from schemas.facts import FactKind
@@ -25,7 +25,7 @@ class NaiveGate(Gate):
             await tx.lock_shared(sorted({delivery.grant_id for delivery in wanted}))
             opened = [(delivery, *self._unlocked(delivery, ground)) for delivery in open_]
             releases = [self._release(tx, delivery, locked, dek, ground) for delivery, locked, dek in opened]
-            await self._mark_released(tx, [delivery.id for delivery in open_], ground.at)
+            await tx.execute(_RELEASE, {"ids": [delivery.id for delivery in open_], "now": ground.at})
         locked = tuple(one for _, one, _ in opened)
         key = ground.recipient
         answer = seal_releases(releases, key.suite, key.public, [one.delivery_id for one in locked])
