@@ -44,6 +44,7 @@ ON_MORE = {
     "test_registry": DATABASES,
     "test_engine": DATABASES,
     "test_migrate": DATABASES,
+    "test_logins": ("postgres",),
 }
 """The flows that lean on locks, on the order of commits and on the log; on a cluster in `make test-proof`."""
 

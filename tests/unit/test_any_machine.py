@@ -62,6 +62,7 @@ READERS = {
 }
 """By the reason why each reads the machine itself."""
 TRUSTED = {
+    "names of a server's logins, which no other run may have": ["tests/unit/broker/test_logins.py"],
     "names of topics, cluster-wide, that no other run may have": [
         *("tests/conftest.py", "tests/contract/test_kafka_log.py", "tests/contract/test_kafka_move.py"),
         *("tests/contract/test_kafka_relay.py", "tests/contract/test_kafka_transactions.py"),
