@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # The tests start hundreds of processes; without its compiled files each of them would compile the house anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo demo-cluster fuzz test test-strange test-proof test-cluster test-agency test-faults test-conformance coverage check lint types layers bench bench-ab bench-growth bench-consents soak docs clean
+.PHONY: demo demo-cluster fuzz test test-strange test-proof test-cluster test-agency test-faults test-conformance test-compose coverage check lint types layers bench bench-ab bench-growth bench-consents soak docs clean
 
 # `make demo SERVE=1`, or `make demo -- --serve`, ends with a live sandbox, until Ctrl-C.
 SERVE ?= $(filter --serve,$(MAKECMDGOALS))
@@ -47,6 +47,10 @@ test-agency: $(VENV)/dev
 # The conformance kit on programs that are careless in one way each, in every case; test-agency has the sound one.
 test-conformance: $(VENV)/dev
 	UNEFOIS_CONFORMANCE=1 $(BIN)/python -m pytest -n 2 --durations=10 -rs tests/conformance
+
+# deploy/Dockerfile is built and deploy/compose.yaml is run, by podman, as root; on stand-ins for the base images.
+test-compose: $(VENV)/dev
+	$(BIN)/python -m pytest -n 0 --durations=10 -rs tests/compose
 
 # Tried by fire: a thousand kills, servers that die, a network that loses, a race (10,000 rounds, or UNEFOIS_RACE_ROUNDS).
 test-faults: $(VENV)/dev

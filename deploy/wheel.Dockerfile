@@ -9,8 +9,8 @@ COPY unefois-*.whl ./
 RUN /opt/unefois/bin/pip install --no-cache-dir --no-deps --no-index unefois-*.whl
 
 FROM python:3.13-slim
-RUN useradd --system --uid 10001 --home-dir /var/lib/unefois --create-home --shell /usr/sbin/nologin unefois \
-    && chmod 700 /var/lib/unefois
+RUN useradd --system --uid 10001 --user-group --home-dir /var/lib/unefois --no-create-home --shell /usr/sbin/nologin unefois \
+    && install -d -o unefois -g unefois -m 700 /var/lib/unefois
 COPY --from=build /opt/unefois /opt/unefois
 ENV PATH=/opt/unefois/bin:$PATH UNEFOIS_HOME=/var/lib/unefois PYTHONDONTWRITEBYTECODE=1
 USER unefois

@@ -35,7 +35,7 @@ settings.load_profile("proof" if os.environ.get("UNEFOIS_PROOF") else "test")
 compiled.share()
 machine.forget()
 
-LONGER = {Path(__file__).parent / name for name in ("agency", "cluster", "fire")}
+LONGER = {Path(__file__).parent / name for name in ("agency", "cluster", "compose", "fire")}
 DATABASES = ("sqlite", "postgres")
 ON_MORE = {
     "test_router": (*DATABASES, pytest.param("cluster", marks=pytest.mark.proof)),
@@ -44,6 +44,7 @@ ON_MORE = {
     "test_registry": DATABASES,
     "test_engine": DATABASES,
     "test_migrate": DATABASES,
+    "test_logins": ("postgres",),
 }
 """The flows that lean on locks, on the order of commits and on the log; on a cluster in `make test-proof`."""
 
@@ -59,7 +60,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """The longer suites run when they are named: `make test-cluster`, `make test-faults`, `make test-agency`."""
+    """The longer suites run when they are named: `make test-cluster`, `-faults`, `-agency`, `-compose`."""
     if collection_path not in LONGER:
         return None
     asked = [Path(word.partition("::")[0]).absolute() for word in config.args]

@@ -34,7 +34,7 @@ APART: Final = frozenset(
         *("demo", "sandbox", "conformance cases", "conformance run", "source new-key", "source serve"),
         *("witness init", "witness serve", "monitor", "audit check", "audit consistency", "operator key", "logout"),
         *("type list", "type show", "type check", "mapping list", "mapping test"),
-        *("config check", "config show", "completion", "deploy write", "receipt verify"),
+        *("config check", "config show", "completion", "deploy write", "deploy logins", "receipt verify"),
     }
 )
 """They touch nobody's home, or tell of its settings alone: nobody is asked."""

@@ -1,10 +1,12 @@
-"""Command deploy: the files by which a broker is deployed, out of the wheel: units, proxy, alerts, dashboard, image.
+"""Commands deploy: the files by which a broker is deployed, out of the wheel: units, proxy, alerts, dashboard, image;
+and the SQL for the logins of its roles.
 
 Refuses: to write over a file, unless it is told to.
 Keeps: what it writes is what the tests try, byte for byte, but for how the image is built: from a wheel that lies
 beside it, not from a checkout.
 """
 
+import re
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -12,14 +14,19 @@ import typer
 
 from broker.cli.frame import command, say
 from broker.cli.show import answer, line
+from broker.setup.rights import ROLES, login, sql
 from schemas.errors import Refused
 
-app = typer.Typer(no_args_is_help=True, help="The files by which a broker is deployed: units, proxy, alerts, image.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="The files by which a broker is deployed: units, proxy, alerts, image; and the logins of its roles.",
+)
 
 PACKED: Final = Path(__file__).parents[1] / "deploy"
 """In a wheel (`hatch_build.py`)."""
 CHECKOUT: Final = Path(__file__).parents[2]
 SECRETS: Final = "secrets"
+_PREFIX: Final = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _FROM_A_CHECKOUT: Final = "build: {context: .., dockerfile: deploy/Dockerfile}"
 _FROM_A_WHEEL: Final = "build: {context: .}"
 
@@ -58,6 +65,24 @@ def write(
         line(say("Ensuite : docs/install.md.", "Next: docs/install.md."))
 
     answer({"folder": str(folder), "files": names}, text)
+
+
+@command(app, "logins")
+def logins(
+    prefix: Annotated[
+        str, typer.Option("--prefix", metavar="TEXT", help="What the names of the logins begin with.")
+    ] = "unefois_",
+) -> None:
+    """Print the SQL that gives each role a PostgreSQL login of its own, with the rights that it needs and no others.
+
+    The owner of the tables runs it, after `unefois init` and again after each `unefois migrate` (docs/install.md).
+
+    Example: unefois deploy logins > logins.sql
+    """
+    if _PREFIX.fullmatch(prefix) is None:
+        raise Refused("deploy.prefix", "/prefix")
+    told = sql(prefix)
+    answer({"logins": {role.value: login(role, prefix) for role in ROLES}, "sql": told}, lambda: line(told.rstrip()))
 
 
 def deployed() -> dict[str, tuple[bytes, int]]:

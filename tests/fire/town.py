@@ -78,15 +78,21 @@ class Town:
         """Who lives here."""
         return [ELISE | {"birthdate": f"{1950 + number}-04-12"} for number in range(PEOPLE)]
 
-    def serve(self, role: str, crash: str | None = None, **more: str) -> Serving:
-        """A process of its own for one role; `crash`: where it kills itself; `more`: settings of its own."""
+    def serve(self, role: str, crash: str | None = None, program: Path = ROOT, **more: str) -> Serving:
+        """A process of its own for one role; `crash`: where it kills itself; `program`: the folder whose code it runs;
+        `more`: settings of its own.
+        """
         told = self.settings.home.parent / f"serve-{len(self.started)}-{role}.out"
         command = [sys.executable, "-m", "broker", "serve", "--json", "--role", role, "--listen", "127.0.0.1:0"]
         armed = {} if crash is None else {"UNEFOIS_CRASH_AT": crash}
         named = {f"UNEFOIS_{name.upper()}": value for name, value in more.items()}
         with told.open("wb") as out, told.with_suffix(".err").open("wb") as err:
             process = subprocess.Popen(
-                bound_to_parent(command), cwd=ROOT, env={**self.environment, **armed, **named}, stdout=out, stderr=err
+                bound_to_parent(command),
+                cwd=program,
+                env={**self.environment, **armed, **named},
+                stdout=out,
+                stderr=err,
             )
         self.started.append(Serving(process, told, mortal=crash is not None))
         return self.started[-1]

@@ -62,6 +62,7 @@ READERS = {
 }
 """By the reason why each reads the machine itself."""
 TRUSTED = {
+    "names of a server's logins, which no other run may have": ["tests/unit/broker/test_logins.py"],
     "names of topics, cluster-wide, that no other run may have": [
         *("tests/conftest.py", "tests/contract/test_kafka_log.py", "tests/contract/test_kafka_move.py"),
         *("tests/contract/test_kafka_relay.py", "tests/contract/test_kafka_transactions.py"),
@@ -88,7 +89,7 @@ TRUSTED = {
     "sets what it reads": ["tests/unit/broker/test_keys_file.py", "tests/unit/test_any_machine.py"],
 }
 """Tests that take something of the machine, by the reason why none of it decides whether they are green."""
-APART = ("tests/agency", "tests/bench", "tests/cluster", "tests/fire", "tests/services")
+APART = ("tests/agency", "tests/bench", "tests/cluster", "tests/compose", "tests/fire", "tests/services")
 """What starts real servers and measures them; no test of `make test` but those of `services` themselves."""
 
 

@@ -54,7 +54,7 @@ LOOKS: Final = {
 
 APART: Final = {
     *("demo", "sandbox", "conformance cases", "conformance run", "source new-key", "source serve"),
-    *("witness init", "witness serve", "receipt verify", "deploy write", "operator key", "logout"),
+    *("witness init", "witness serve", "receipt verify", "deploy write", "deploy logins", "operator key", "logout"),
 }
 """They work elsewhere: in a home that they make and throw away, at a source's, a witness's, an administration's."""
 

@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from broker.cli import deploy
+from broker.setup import rights
 from tests.program import Program
 
 ROOT = Path(__file__).parents[4]
@@ -58,3 +59,13 @@ def test_where_nothing_was_packed_or_nothing_can_be_written_it_says_so(
     assert "cli.cannot-write" == bare.error("deploy", "write", tmp_path / "file", code=3)["code"]
     monkeypatch.setattr(deploy, "CHECKOUT", tmp_path)
     assert "deploy.not-packed" == bare.error("deploy", "write", tmp_path / "out", code=3)["code"]
+
+
+def test_logins_are_printed_as_sql_and_what_is_no_name_is_refused(bare: Program) -> None:
+    told = bare.told("deploy", "logins", "--prefix", "town_")
+
+    assert rights.sql("town_") == told["sql"]
+    assert {role.value: f"town_{role.value}" for role in rights.ROLES} == told["logins"]
+    assert rights.sql("unefois_").rstrip() == bare.run("deploy", "logins").stdout.rstrip()
+    for wrong in ("", "Town_", "a b", "a'", 'a"', "1a", "a" * 41):
+        assert "deploy.prefix" == bare.error("deploy", "logins", "--prefix", wrong, code=3)["code"], wrong

@@ -1,0 +1,141 @@
+"""Rights: what the database login of each role may do on PostgreSQL, and the SQL that makes such logins.
+
+Every process of one role has a login of its own. It reads what is not closed to its role, and writes the tables that
+its part writes, with the verbs that it uses. `unefois init`, `migrate` and the other commands use the owner's login.
+
+Refuses: to make a password; the operator gives each login one.
+Keeps: this is the one list; a test starts each role with these rights and nothing else, and another one looks whether
+what a role does is in it. Run again after an upgrade, the SQL gives each login exactly what this version needs.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from broker.setup.roles import ProcessRole
+from broker.store.access_tables import webhooks
+from broker.store.operator_tables import operators
+from broker.store.tables import meta
+
+VERBS: Final[Mapping[str, str]] = {"r": "SELECT", "a": "INSERT", "c": "UPDATE", "d": "DELETE"}
+"""A letter for each verb: read, add, change, delete."""
+
+VERSION: Final = "alembic_version"
+"""The table that says of which version the tables are: every process looks at it, none writes it."""
+
+ROLES: Final = tuple(role for role in ProcessRole if role is not ProcessRole.ALL)
+
+_CLOSED: Final[Mapping[str, frozenset[ProcessRole]]] = {
+    # to all but these
+    "consent_keys": frozenset({ProcessRole.ROUTER, ProcessRole.UPKEEP, ProcessRole.GATE, ProcessRole.CONNECTORS}),
+    "grants": frozenset(
+        {ProcessRole.ROUTER, ProcessRole.UPKEEP, ProcessRole.GATE, ProcessRole.CONNECTORS, ProcessRole.API}
+    ),
+    "grant_versions": frozenset({ProcessRole.UPKEEP}),
+    "kept_answers": frozenset({ProcessRole.UPKEEP, ProcessRole.API}),
+    "client_keys": frozenset({ProcessRole.UPKEEP, ProcessRole.API, ProcessRole.GATE}),
+    "client_key_sets": frozenset({ProcessRole.UPKEEP, ProcessRole.API, ProcessRole.GATE}),
+    "credential_uses": frozenset({ProcessRole.UPKEEP, ProcessRole.API, ProcessRole.GATE}),
+    "approval_requests": frozenset({ProcessRole.UPKEEP}),
+    "operators": frozenset({ProcessRole.UPKEEP}),
+    "operator_acts": frozenset({ProcessRole.UPKEEP}),
+    "declarations": frozenset(set(ROLES) - {ProcessRole.LEDGER}),
+}
+"""Tables that only these roles read. Every role answers `/metrics`, and counts there what is in most others."""
+
+_EVERYBODY: Final = {"meta": "a"}
+"""Whoever begins first remembers which cluster the log is on."""
+_RECORDS: Final = {"ledger_entries": "a", "ledger_openings": "a"}
+"""Facts for the ledger. Only `ledger` gives them their place, and signs."""
+_ENDS_DELIVERIES: Final = {"deliveries": "c", "dead_letters": "ac", "withholdings": "acd"}
+
+_LETS_IN: Final = {"credential_uses": "acd"}
+"""When and from where a credential was used."""
+_MAILS: Final = {"expiry_notices": "acd"}
+
+_WRITES: Final[Mapping[ProcessRole, tuple[Mapping[str, str], ...]]] = {
+    ProcessRole.ROUTER: (
+        _RECORDS,
+        {"declarations": "a", "deliveries": "ac", "dead_letters": "a", "withholdings": "ad", "consumed": "ac"},
+        {"grants": "c", "grant_versions": "a", "consent_keys": "c", "meta": "acd"},
+    ),
+    ProcessRole.LEDGER: (
+        {"ledger_entries": "c", "ledger_tiles": "ac", "ledger_checkpoints": "a", "cosignatures": "ad"},
+        {"directory_notes": "a", "meta": "ac"},
+    ),
+    ProcessRole.UPKEEP: (
+        _RECORDS,
+        _ENDS_DELIVERIES,
+        {"consent_epochs": "ac", "consent_keys": "acd", "gate_epochs": "ac", "sealing_keys": "ac"},
+        # what has ended elsewhere ends here
+        {"grants": "c", "grant_versions": "a", "subscriptions": "c", "paused_subscriptions": "ad", "operators": "c"},
+        {"signing_keys": "c", "publishing_rights": "c", "signature_policies": "c", "topic_users": "c"},
+        {"api_tokens": "cd", "client_keys": "c", "client_key_sets": "c", "webhooks": "c"},
+        # what is over
+        {"kept_answers": "d", "ledger_checkpoints": "d", "log_record": "d", "submissions": "d", "declarations": "d"},
+        {"deliveries": "cd", "dead_letters": "acd", "meta": "acd"},
+        {"ledger_openings": "ad", "ledger_erasures": "a", "ledger_erased": "a", "operator_acts": "d"},
+        {"credential_uses": "d"},
+    ),
+    ProcessRole.GATE: (_RECORDS, _ENDS_DELIVERIES, _LETS_IN),
+    ProcessRole.CONNECTORS: (_RECORDS, _ENDS_DELIVERIES),
+    ProcessRole.NOTIFY: (
+        _RECORDS,
+        {"webhooks": "c", "webhook_notices": "acd", "webhook_attempts": "ad", "meta": "ac"},
+        _MAILS,
+    ),
+    ProcessRole.RELAY: (_RECORDS, _ENDS_DELIVERIES, {"log_record": "a"}),
+    ProcessRole.INTAKE: (_RECORDS, {"consumed": "acd", "submissions": "a", "log_record": "a"}),
+    ProcessRole.API: (
+        _RECORDS,
+        _LETS_IN,
+        {"submissions": "a", "log_record": "a", "deliveries": "ac", "withholdings": "acd", "kept_answers": "acd"},
+        {"subscriptions": "ac", "paused_subscriptions": "ad", "directory_notes": "a", "meta": "ac"},
+        {"signing_keys": "ac", "sealing_keys": "ac", "webhooks": "ac", "webhook_notices": "d", "webhook_attempts": "d"},
+    ),
+}
+
+
+def all_tables() -> frozenset[str]:
+    """Every table there is."""
+    return frozenset({VERSION, *(name for one in (meta, webhooks, operators) for name in one.metadata.tables)})
+
+
+def rights_of(role: ProcessRole) -> Mapping[str, str]:
+    """What a role may do with each table: letters of VERBS, in their order; "" where it is closed to it."""
+    told: dict[str, set[str]] = {
+        table: set() if table in _CLOSED and role not in _CLOSED[table] else {"r"} for table in all_tables()
+    }
+    for some in (_EVERYBODY, *_WRITES[role]):
+        for table, letters in some.items():
+            told[table] |= set(letters)
+    return {table: "".join(letter for letter in VERBS if letter in told[table]) for table in sorted(told)}
+
+
+def login(role: ProcessRole, prefix: str) -> str:
+    """The name of a role's login."""
+    return f"{prefix}{role.value}"
+
+
+def sql(prefix: str) -> str:
+    """What the owner of the tables runs, as often as wanted, in the database of the home: logins without a password,
+    and for each the rights of its role and no others. `prefix`: of lower-case letters, digits and underlines.
+    """
+    lines = ["BEGIN;", "REVOKE CREATE ON SCHEMA public FROM PUBLIC;"]
+    for role in ROLES:
+        name = login(role, prefix)
+        lines += [
+            f"DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{name}')"
+            f" THEN CREATE ROLE {name} LOGIN; END IF; END $$;",
+            f"DO $$ BEGIN EXECUTE format('GRANT CONNECT ON DATABASE %I TO {name}', current_database()); END $$;",
+            f"GRANT USAGE ON SCHEMA public TO {name};",
+            f"REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {name};",
+            f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {name};",
+        ]
+        by_verbs: dict[str, list[str]] = {}
+        for table, letters in rights_of(role).items():
+            by_verbs.setdefault(letters, []).append(table)
+        for letters, some in sorted(by_verbs.items()):
+            if letters:
+                verbs = ", ".join(VERBS[letter] for letter in letters)
+                lines.append(f"GRANT {verbs} ON {', '.join(some)} TO {name};")
+    return "\n".join((*lines, "COMMIT;", ""))
