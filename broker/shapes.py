@@ -7,6 +7,7 @@ Keeps: identifiers of 16 bytes are written as UUIDs, instants in RFC 3339; what 
 from typing import Any, overload
 
 from consent.policy import Subscription
+from consent.rules import Rule
 from schemas.names import Instant, rfc3339, uuid_text
 
 Json = dict[str, Any]
@@ -42,5 +43,25 @@ def subscription(one: Subscription) -> Json:
         "status": one.status.value,
         "legal_reference": one.legal_reference or None,
         "approved_at": time_of(one.approved_at),
+        "ended_at": time_of(one.ended_at),
+    }
+
+
+def rule(one: Rule) -> Json:
+    """A rule by law, under which an administration hears of everybody."""
+    return {
+        "id": uuid_of(one.id),
+        "recipient": one.recipient,
+        "event_type": one.event_type,
+        "purpose": one.purpose,
+        "fields": sorted(one.fields),
+        "article": one.article,
+        "objection": one.objection,
+        "status": one.status.value,
+        "asked_at": time_of(one.asked_at),
+        "begins_at": time_of(one.begins_at),
+        "ends_at": time_of(one.ends_at),
+        "approved_at": time_of(one.approved_at),
+        "acts_from": time_of(one.acts_from),
         "ended_at": time_of(one.ended_at),
     }

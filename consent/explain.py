@@ -12,7 +12,7 @@ from consent import purposes
 from consent.grant import Basis, Grant
 from consent.policy import DeclarationFacts, Deny, Permit, Subscription, decide
 from schemas.messages import Language
-from schemas.names import Instant, PartyId, Reason
+from schemas.names import Instant, PartyId, Purpose, Reason
 
 _NO_LABELS: Mapping[str, str] = MappingProxyType({})
 
@@ -79,6 +79,10 @@ _REASONS: Mapping[Reason, tuple[str, str]] = MappingProxyType(
             "L'autorisation conservée n'est pas celle qui a été donnée : rien ne part tant que ce n'est pas éclairci.",
             "The authorisation on file is not the one that was given: nothing goes out until that is cleared up.",
         ),
+        Reason.OBJECTED: (
+            "La loi le prévoit, et vous vous y êtes opposé ; vous pouvez retirer cette opposition à tout moment.",
+            "The law provides for it, and you have objected; you can withdraw this objection at any time.",
+        ),
         Reason.UNKNOWN_SUBJECT: (
             "La personne concernée n'a pas pu être reconnue.",
             "The person concerned could not be recognised.",
@@ -137,13 +141,23 @@ def dry_run(
     grants: Sequence[Grant],
     at: Instant,
     original_recipients: Collection[PartyId] | None = None,
+    *,
+    objects: Collection[tuple[PartyId, Purpose]] = (),
 ) -> tuple[Line, ...]:
     """Who would get what, who would get nothing and why: a line for each subscription to this type, in the given order.
+
+    `objects`: for which recipients and purposes the citizen objects to a rule by law.
 
     Raises what `decide` raises.
     """
     asked = (subscription for subscription in subscriptions if subscription.event_type == facts.event_type)
-    return tuple(Line(each, decide(facts, each, grants, at, original_recipients)) for each in asked)
+    return tuple(
+        Line(
+            each,
+            decide(facts, each, grants, at, original_recipients, objects=(each.recipient, each.purpose) in objects),
+        )
+        for each in asked
+    )
 
 
 def explain_reason(reason: Reason, language: Language) -> str:

@@ -5,7 +5,8 @@ can be paused, narrowed or revoked by the citizen.
 
 Refuses: a grant for "all" fields, for none, for an unlisted purpose; a transition that the record does not allow.
 Keeps: a change is a new version, one higher, never earlier than the one before, never wider; subject, recipient, event
-type, purpose and basis never change; what is revoked or expired never comes back.
+type, purpose, basis and rule never change; what is revoked or expired never comes back. A grant under a rule by law
+(`consent.rules`) ends with its rule, or by its citizen's objection, and otherwise not.
 Source: docs/protocol.md, section 9; GDPR articles 6 and 7.
 """
 
@@ -27,6 +28,7 @@ from schemas.names import (
     Instant,
     PartyId,
     Purpose,
+    RuleId,
     SchemaId,
     SubjectRef,
 )
@@ -158,6 +160,8 @@ class Grant:
     language: Language
     text_hash: bytes
     changed_at: Instant
+    rule: RuleId | None = None
+    """The rule for everybody under which this is one citizen's own; None where it is this one citizen's alone."""
 
     def __post_init__(self) -> None:
         _check_fields(self.fields)
@@ -169,6 +173,8 @@ class Grant:
             raise Refused("grant.once-for", "/once_for")
         if self.by_law and self.status is Status.PAUSED:
             raise Refused("grant.mandate", "/status")
+        if self.rule is not None and not (self.by_law and self.scope is Scope.STANDING):
+            raise Refused("grant.rule", "/rule")
         entry = purposes.by_id(self.purpose)
         if not (entry.allows_law if self.by_law else entry.allows_consent):
             raise Refused("purposes.basis", "/basis", purpose=self.purpose, basis=self.basis.kind.value)
@@ -221,10 +227,22 @@ class Grant:
     def end_mandate(self, at: Instant, by: Voice | None = None) -> "Grant":
         """Ends a mandate by law, on an operator's word: the text was repealed or no longer concerns this person.
 
-        Raises Refused `grant.not-a-mandate` (a consent is the citizen's to revoke), `grant.over`.
+        Raises Refused `grant.not-a-mandate` (a consent is the citizen's to revoke), `grant.by-rule` (it would begin
+        again with the next declaration: end the rule, or record the citizen's objection), `grant.over`.
         """
         if not self.by_law:
             raise Refused("grant.not-a-mandate", "/basis")
+        if self.rule is not None:
+            raise Refused("grant.by-rule", "/rule")
+        self._check_not_over()
+        return self._next(at, by, status=Status.REVOKED)
+
+    def leave_rule(self, at: Instant, by: Voice | None = None) -> "Grant":
+        """Ends it because its rule has ended, or because its citizen objects. Raises Refused `grant.no-rule`,
+        `grant.over`.
+        """
+        if self.rule is None:
+            raise Refused("grant.no-rule", "/rule")
         self._check_not_over()
         return self._next(at, by, status=Status.REVOKED)
 

@@ -136,6 +136,8 @@ def decide(
     grants: Sequence[Grant],
     at: Instant,
     original_recipients: Collection[PartyId] | None = None,
+    *,
+    objects: bool = False,
 ) -> Permit | Deny:
     """Decide for one declaration and one subscription; `grants` are the heads of its subject, for any recipient.
 
@@ -143,8 +145,11 @@ def decide(
     nobody; it is ignored where nothing is corrected. Of a correction the territory is not asked again: who was told
     wrong must be told right, even where the correction moves the citizen elsewhere.
 
+    `objects`: whether an objection of the citizen stands to a rule by law that would allow this; it takes nothing from
+    what the citizen has allowed.
+
     The order of the reasons: the subscription's (`not-approved`, `ended`), the declaration's (`not-original-recipient`,
-    `territory`), then the grants', by HELPFUL_FIRST.
+    `territory`), then the grants', by HELPFUL_FIRST; an objection is told before all of these but a pause.
 
     Raises Corrupt `policy.mixed-subjects`, `policy.twice-the-same-grant`: the caller's rows contradict each other.
     """
@@ -157,7 +162,8 @@ def decide(
     contributing = [grant for grant in ours if reasons[grant.id] is None]
     if not contributing:
         found = {reason for reason in reasons.values() if reason is not None} | {Reason.NO_GRANT}
-        return Deny(min(found, key=HELPFUL_FIRST.index))
+        nearest = min(found, key=HELPFUL_FIRST.index)
+        return Deny(Reason.OBJECTED if objects and nearest is not Reason.PAUSED else nearest)
     return _partition(facts, subscription, contributing)
 
 

@@ -46,18 +46,24 @@ async def add(conn: AsyncConnection, grant: Grant, epoch: int, wrapped: bytes) -
 
     Raises Refused `registry.not-new` (a first version is 1, active and unbound), `registry.exists`.
     """
-    if grant.version != 1 or grant.status is not Status.ACTIVE:
-        raise Refused("registry.not-new", "/version", version=grant.version, status=grant.status.value)
-    if await of_pairs(conn, {grant.id: grant.subject}):
-        raise Refused("registry.exists", "/id", grant=grant.id.hex())
-    row = rows.row_of(grant)
-    await conn.execute(insert(grants).values(row))
-    await conn.execute(insert(grant_versions).values(row))
-    await conn.execute(
-        insert(consent_keys).values(grant_id=grant.id, epoch=epoch, digest=rows.digest_of(grant), wrapped=wrapped)
-    )
-    # Crash here: the transaction is gone with all three rows. The citizen got no answer and grants again; the key that
-    # was wrapped was never used.
+    await add_all(conn, [(grant, rows.digest_of(grant), wrapped)], epoch)
+
+
+async def add_all(conn: AsyncConnection, new: Sequence[tuple[Grant, bytes, bytes]], epoch: int) -> None:
+    """As `add`, of many new grants, each with its digest (`rows.digest_of`) and its wrapped key."""
+    for grant, _, _ in new:
+        if grant.version != 1 or grant.status is not Status.ACTIVE:
+            raise Refused("registry.not-new", "/version", version=grant.version, status=grant.status.value)
+    for found in await of_pairs(conn, {grant.id: grant.subject for grant, _, _ in new}):
+        raise Refused("registry.exists", "/id", grant=found.hex())
+    made = [rows.row_of(grant) for grant, _, _ in new]
+    wraps = [
+        {"grant_id": grant.id, "epoch": epoch, "digest": digest, "wrapped": wrapped} for grant, digest, wrapped in new
+    ]
+    for table, told in ((grants, made), (grant_versions, made), (consent_keys, wraps)):
+        await conn.execute(insert(table), told)
+    # Crash here: the transaction is gone with all three rows of each. Whoever wanted them got no answer, and wants them
+    # again; the keys that were wrapped were never used.
 
 
 async def change(

@@ -25,6 +25,7 @@ from schemas.names import (
     Instant,
     PartyId,
     Purpose,
+    RuleId,
     SchemaId,
     SubjectRef,
 )
@@ -91,16 +92,21 @@ DIGESTED: Final = (
     "changed_at",
 )
 """What `digest_of` is over, for ever: another list is another digest, with a label of its own."""
+RULE_DIGESTED: Final = (*DIGESTED, "rule")
+"""The same for a grant under a rule."""
+_RULE_LABEL: Final = b"unefois/grant-under-rule/v1\x00"
 
 
 def digest_of(grant: Grant) -> bytes:
     """SHA-256 of one whole version of a grant, 32 bytes; it holds the secret subject reference, so it tells nothing.
 
-    Over canonical JSON (sorted keys, no spaces) of DIGESTED, bytes as lower-case hexadecimal.
+    Over canonical JSON (sorted keys, no spaces) of DIGESTED, bytes as lower-case hexadecimal; of a grant under a rule,
+    over "unefois/grant-under-rule/v1" 0x00 and the same of RULE_DIGESTED.
     """
+    label, names = (b"", DIGESTED) if grant.rule is None else (_RULE_LABEL, RULE_DIGESTED)
     row = row_of(grant)
-    plain = {name: row[name].hex() if isinstance(row[name], bytes) else row[name] for name in DIGESTED}
-    return sha256(json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()).digest()
+    plain = {name: row[name].hex() if isinstance(row[name], bytes) else row[name] for name in names}
+    return sha256(label + json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()).digest()
 
 
 def grant_of(row: Row[Any]) -> Grant:
@@ -113,7 +119,7 @@ def grant_of(row: Row[Any]) -> Grant:
 
 def grant_in(row: Mapping[str, Any]) -> Grant:
     """The inverse of `row_of`, of a row that was kept elsewhere. Raises Refused, ValueError, TypeError, KeyError."""
-    return _grant([row[column] for column in _COLUMNS])
+    return _grant([row.get(column) if column == "rule" else row[column] for column in _COLUMNS])
 
 
 def read(row: Row[Any]) -> Read:
@@ -133,7 +139,7 @@ def _grant(row: Sequence[Any]) -> Grant:
     """The row of a whole table, in the order of its columns."""
     (
         (id_, version, subject, recipient, event_type, schema, names, purpose, basis, granted_at, starts_at),
-        (expires_at, scope, once_for, status, given_by, capacity, channel, language, text_hash, changed_at),
+        (expires_at, scope, once_for, status, given_by, capacity, channel, language, text_hash, changed_at, rule),
     ) = (row[:11], row[11:])
     return Grant(
         id=GrantId(id_),
@@ -157,6 +163,7 @@ def _grant(row: Sequence[Any]) -> Grant:
         language=language,
         text_hash=bytes(text_hash),
         changed_at=Instant(changed_at),
+        rule=None if rule is None else RuleId(rule),
     )
 
 

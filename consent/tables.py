@@ -6,7 +6,7 @@ Keeps: `grant_versions` is only ever added to; `consent_keys` has a row exactly 
 Instants are milliseconds since the epoch; enumerations are their text values; `fields` is a JSON list of names, sorted.
 """
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, LargeBinary, MetaData, Table, Text
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, LargeBinary, MetaData, Table, Text, text
 
 metadata = MetaData(
     naming_convention={  # Alembic can only change a constraint that has a name, and the same one on every database
@@ -41,6 +41,7 @@ def _version_columns() -> tuple[Column[bytes] | Column[int] | Column[str], ...]:
         Column("language", Text, nullable=False),
         Column("text_hash", LargeBinary, nullable=False),
         Column("changed_at", BigInteger, nullable=False),
+        Column("rule", LargeBinary),  # null: no rule for everybody, but this one citizen's own
     )
 
 
@@ -54,6 +55,15 @@ grants = Table(
 Index(None, grants.c.subject, grants.c.event_type)  # routing a declaration, a citizen's page
 Index(None, grants.c.recipient, grants.c.event_type)  # what an administration is allowed
 Index(None, grants.c.status, grants.c.expires_at)  # what has come to its end date
+_UNDER_A_RULE = text("rule IS NOT NULL AND status = 'active'")
+Index(  # a rule becomes a citizen's own grant once; also: what ends with its rule
+    "one_grant_under_a_rule",
+    grants.c.rule,
+    grants.c.subject,
+    unique=True,
+    sqlite_where=_UNDER_A_RULE,
+    postgresql_where=_UNDER_A_RULE,
+)
 
 grant_versions = Table(
     "grant_versions",

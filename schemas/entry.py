@@ -63,6 +63,8 @@ OPEN_FACTS: Final = frozenset(
         FactKind.RIGHT_GRANTED,
         FactKind.RIGHT_ENDED,
         FactKind.POLICY_SET,
+        FactKind.RULE_APPROVED,
+        FactKind.RULE_ENDED,
         FactKind.LEDGER_OPENED,
         FactKind.MIGRATED,
         FactKind.ERASED,

@@ -88,6 +88,12 @@ class FactKind(Enum):
     """
     PARTY_CHANGED = "party_changed"
     """Name, address, contact or retention of a party; `detail`: its whole row as it is from then on."""
+    RULE_APPROVED = "rule_approved"
+    """By an article of law, a recipient hears of everybody; `detail`: the rule's row, here and in the next."""
+    RULE_ENDED = "rule_ended"
+    OBJECTED = "objected"
+    """A citizen objects to a rule; `detail`: the objection's row, here and in the next one."""
+    OBJECTION_WITHDRAWN = "objection_withdrawn"
 
 
 KINDS: Final = (
@@ -124,6 +130,10 @@ KINDS: Final = (
     "operator_ended",
     "acted",
     "party_changed",
+    "rule_approved",
+    "rule_ended",
+    "objected",
+    "objection_withdrawn",
 )
 """The symbols of the encoding in their order, for ever: only the end may grow."""
 
@@ -153,6 +163,7 @@ REASONS: Final = (
     "system_refused",
     "parked",
     "unsound",
+    "objected",
 )
 """The symbols of the reasons, as KINDS; a reason's dashes are underscores here, as Avro's enums demand."""
 
@@ -188,6 +199,10 @@ REQUIRED: Final[Mapping[FactKind, tuple[str, ...]]] = {
     FactKind.OPERATOR_ENDED: ("detail",),
     FactKind.ACTED: ("detail",),
     FactKind.PARTY_CHANGED: ("recipient", "detail"),
+    FactKind.RULE_APPROVED: ("recipient", "event_type", "purpose", "basis", "detail"),
+    FactKind.RULE_ENDED: ("recipient", "event_type", "purpose", "basis", "detail"),
+    FactKind.OBJECTED: ("recipient", "event_type", "purpose", "subject", "detail"),
+    FactKind.OBJECTION_WITHDRAWN: ("recipient", "event_type", "purpose", "subject", "detail"),
 }
 """What a kind cannot go without: the full rules (`audit_full`) are read from these."""
 

@@ -132,6 +132,14 @@ class GrantId(_Bytes):
     code = "name.grant-id"
 
 
+class RuleId(_Bytes):
+    """UUIDv7, 16 bytes, made by the broker: a rule by law, under which an administration hears of everybody."""
+
+    __slots__ = ()
+    size = 16
+    code = "name.rule-id"
+
+
 class Kid(_Bytes):
     """Key id: SHA-256 of the algorithm's or suite's number and the raw public key."""
 
@@ -232,6 +240,7 @@ class Reason(Enum):
     NOT_ORIGINAL_RECIPIENT = "not-original-recipient"
     EPOCH_DESTROYED = "epoch-destroyed"
     UNSOUND = "unsound"
+    OBJECTED = "objected"
     # refused: what intake and router turn away
     UNKNOWN_SUBJECT = "unknown-subject"
     INVALID_ENVELOPE = "invalid-envelope"

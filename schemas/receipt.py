@@ -121,6 +121,16 @@ _MEANINGS: Final[Mapping[FactKind, tuple[str, str]]] = {
         "les coordonnées d'une administration ont changé",
         "how an administration is called was changed",
     ),
+    FactKind.RULE_APPROVED: (
+        "par la loi, une administration reçoit ce type de déclaration pour tous",
+        "by law, an administration receives this type of declaration about everybody",
+    ),
+    FactKind.RULE_ENDED: ("une règle prévue par la loi a pris fin", "a rule by law has ended"),
+    FactKind.OBJECTED: ("une personne s'est opposée à une règle", "a person has objected to a rule"),
+    FactKind.OBJECTION_WITHDRAWN: (
+        "une personne a retiré son opposition à une règle",
+        "a person has withdrawn their objection to a rule",
+    ),
 }
 _COLUMN: Final = max(len(label) for pair in _LABELS.values() for label in pair) + 2
 

@@ -57,7 +57,7 @@ ALLOWED: Final[Mapping[str, frozenset[Role]]] = MappingProxyType(
         **dict.fromkeys(("topics list", "topics plan", "webhook list"), _ANY),
         **dict.fromkeys(("witness list", "top", "clock show", "ledger show", "endings show", "epoch list"), _ANY),
         **dict.fromkeys(("operator list", "operator whoami", "operator acts", "approvals"), _ANY),
-        **dict.fromkeys(("doctor", "receipt directory"), _ANY),
+        **dict.fromkeys(("doctor", "receipt directory", "rule list"), _ANY),
         **dict.fromkeys(
             ("token list", "token keys", "token uses", "keys unknown list", "webhook attempts"), _of(_O, _A, _U)
         ),
@@ -71,12 +71,14 @@ ALLOWED: Final[Mapping[str, frozenset[Role]]] = MappingProxyType(
         **dict.fromkeys(("party signed", "subscribe released"), _of(_O, _U, _D)),
         **dict.fromkeys(("grants", "person report"), _of(_D)),
         **dict.fromkeys(("explain", "declare", "grant", "pause", "resume", "narrow", "revoke"), _of(_O, _D)),
+        **dict.fromkeys(("object", "unobject"), _of(_O, _D)),
         **dict.fromkeys(("dead list", "dead show"), _of(_O, _D, _S)),
         "dead replay": _of(_O),
         # administrations
         **dict.fromkeys(("party add", "party add-key", "party allow", "party forbid"), _of(_O)),
         **dict.fromkeys(("party edit", "party policy", "party rotate", "party revoke-key"), _of(_O)),
         **dict.fromkeys(("subscribe", "subscribe approve", "subscribe end"), _of(_O)),
+        **dict.fromkeys(("rule ask", "rule approve", "rule end"), _of(_O)),
         **dict.fromkeys(("subscribe pause", "subscribe resume"), _of(_O)),
         **dict.fromkeys(("token issue", "token revoke", "token pin", "token unpin"), _of(_O)),
         **dict.fromkeys(("token follow", "token unfollow"), _of(_O)),
@@ -100,7 +102,7 @@ LOGIN: Final = "login"
 
 ALONE: Final = frozenset(
     {
-        *("subscribe pause", "subscribe resume", "webhook prove", "webhook rotate"),
+        *("subscribe pause", "subscribe resume", "webhook prove", "webhook rotate", "rule ask"),
         *("topics apply", "topics begin-again", "keys unknown destroy", "clock accept"),
     }
 )
@@ -109,6 +111,7 @@ ALONE: Final = frozenset(
 TWO: Final = frozenset(
     {
         *("party add", "party add-key", "party allow", "party policy", "subscribe approve", "token issue", "token pin"),
+        *("rule approve",),
         *("token follow", "topics allow", "webhook add", "epoch destroy", "keys unknown destroy", "audit disclose"),
         *("export", "party rotate", "restore", "operator add", "operator change"),
     }

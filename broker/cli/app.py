@@ -40,6 +40,7 @@ from broker.cli import (
     person,
     prune,
     receipts,
+    rules,
     sandbox,
     serve,
     source,
@@ -123,6 +124,7 @@ app.add_typer(topics.app, name="topics")
 app.add_typer(webhooks.app, name="webhook")
 app.add_typer(types.app, name="type")
 app.add_typer(subscriptions.app, name="subscribe")
+rules.register(app)
 grants.register(app)
 declarations.register(app)
 app.add_typer(dead.app, name="dead")

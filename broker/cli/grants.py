@@ -94,7 +94,7 @@ def grant(
     from consent.grant import law as by_law
     from schemas.names import EventType, PartyId, Purpose
 
-    document = _document(person)
+    document = document_of(person)
     starts_at = None if start is None else instant(start, end_of_day=False)
     expires_at = None if until is None else instant(until, end_of_day=True)
     own_text = None if text is None else read_file(text).decode("utf-8", "replace")
@@ -140,7 +140,7 @@ def revoke(
     if everything:
         if person is None or grant_id is not None or mandate:
             raise typer.BadParameter("goes with --person, and without a grant", param_hint="--all")
-        _revoke_all(_document(person), voice)
+        _revoke_all(document_of(person), voice)
         return
     if grant_id is None:
         raise typer.BadParameter("name one, or say --all", param_hint="GRANT")
@@ -209,24 +209,34 @@ def grants(
         str | None, typer.Option("--viewer", metavar="ID", help="Who looks: the broker itself, and nobody else.")
     ] = None,
 ) -> None:
-    """Every consent and mandate of a citizen. The look is written into the ledger.
+    """Every consent and mandate of a citizen, and every objection to a rule by law. The look is in the ledger.
 
     Example: unefois grants --person me.yaml
     """
     from broker.cli import shapes
 
-    document = _document(person)
+    document = document_of(person)
 
-    async def work(home: "Home") -> list[dict[str, Any]]:
+    async def work(home: "Home") -> dict[str, list[dict[str, Any]]]:
+        from broker.services.rules import objections
         from broker.services.viewing import grants_of, subject_of
         from schemas.names import PartyId
 
         looking = None if viewer is None else PartyId(viewer)
-        return [shapes.grant(one) for one in await grants_of(home, subject_of(home, document), looking)]
+        whose = subject_of(home, document)
+        return {
+            "grants": [shapes.grant(one) for one in await grants_of(home, whose, looking)],
+            "objections": [shapes.objection(one) for one in await objections(home, whose)],
+        }
 
     found = at_home(work)
 
-    answer({"grants": found}, lambda: each(found, _show))
+    def text() -> None:
+        each(found["grants"], _show)
+        if found["objections"]:
+            each(found["objections"], show_objection)
+
+    answer(found, text)
 
 
 def _change(
@@ -262,7 +272,8 @@ def _voice(given_by: str, capacity: str, channel: str) -> "Voice":
     return Voice(given_by, Capacity(capacity), Channel(channel), chosen().language, bytes(32))
 
 
-def _document(path: Path) -> object:
+def document_of(path: Path) -> object:
+    """What a file says of a citizen, parsed."""
     from connectors.draft import read
 
     return read(read_file(path))
@@ -300,5 +311,17 @@ def _show(told: dict[str, Any]) -> None:
             (say("portée", "scope"), told["scope"]),
             (say("depuis", "since"), told["starts_at"]),
             (say("jusqu'à", "until"), told["expires_at"]),
+        ]
+    )
+
+
+def show_objection(told: dict[str, Any]) -> None:
+    """One objection, as lines."""
+    pairs(
+        [
+            (say("opposition à la règle", "objection to rule"), told["rule"]),
+            (say("depuis", "since"), told["objected_at"]),
+            (say("motif", "reason"), told["reason"]),
+            (say("retirée", "withdrawn"), told["withdrawn_at"]),
         ]
     )

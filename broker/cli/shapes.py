@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from broker.consents.consents import Recorded
     from broker.directory.reading import Party
     from broker.flow.deadletters import DeadLetter
+    from broker.flow.objected import Objecting
     from broker.flow.tracking import Track
     from broker.runtime.turns import Turn
 
@@ -98,6 +99,7 @@ def grant(one: Grant) -> Json:
         "purpose": one.purpose,
         "fields": sorted(one.fields),
         "basis": one.basis.text,
+        "rule": uuid_of(one.rule),
         "scope": one.scope.value,
         "once_for": uuid_of(one.once_for),
         "granted_at": time_of(one.granted_at),
@@ -109,6 +111,17 @@ def grant(one: Grant) -> Json:
         "channel": one.channel.value,
         "language": one.language,
         "text_sha256": one.text_hash.hex(),
+    }
+
+
+def objection(one: "Objecting") -> Json:
+    """An objection to a rule by law; the citizen is not in it."""
+    return {
+        "rule": uuid_of(one.rule),
+        "objected_at": time_of(one.objected_at),
+        "reason": one.reason,
+        "given_by": one.given_by,
+        "withdrawn_at": time_of(one.withdrawn_at),
     }
 
 

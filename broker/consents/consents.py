@@ -34,9 +34,9 @@ from consent.grant import Basis, Grant, Scope, Status, Voice
 from consent.policy import SubscriptionStatus
 from consent.rows import digest_of
 from schemas.catalogue import Catalogue, EventSchema
-from schemas.errors import Corrupt, Refused, Unavailable
+from schemas.errors import Corrupt, Refused
 from schemas.facts import FactKind
-from schemas.names import EventType, GrantId, Instant, LeafHash, PartyId, Purpose, Reason, SubjectRef, uuid7
+from schemas.names import EventType, GrantId, Instant, LeafHash, PartyId, Purpose, Reason, RuleId, SubjectRef, uuid7
 
 Transition = Callable[[Grant, Instant], Grant]
 T = TypeVar("T")
@@ -129,7 +129,8 @@ class Consents:
             )
             grant.check_names(event.schema.id, frozenset(event.names))
             await self._lookup.party(tx, wish.recipient)
-            epoch, epoch_key = await self._newest_epoch(tx)
+            await tx.lock_shared([epochs.LOCK])
+            epoch, epoch_key = await epochs.newest_consent(tx, self._rows, self._keyring.consent_epochs())
             await tx.lock_exclusive([citizen_lock(wish.subject)])
             bound = wrapping.Bound(grant.id, digest_of(grant), epoch)
             kept = wrapping.Kept(self._entropy(32), grant.expires_at)
@@ -153,6 +154,21 @@ class Consents:
     async def end_mandate(self, grant_id: GrantId, voice: Voice) -> Recorded:
         """End a mandate by law, on an operator's word. Raises Refused: `consents.unknown-grant`, `grant.*`."""
         return await self._change(grant_id, FactKind.REVOKED, lambda grant, at: grant.end_mandate(at, voice))
+
+    async def leave_rule(self, grant_id: GrantId) -> Recorded | None:
+        """End a grant whose rule by law has ended; None where it has ended otherwise meanwhile. Raises Refused
+        `consents.unknown-grant`, `grant.no-rule`.
+        """
+        return await _unless_over(self._change(grant_id, FactKind.REVOKED, _leave_rule))
+
+    async def object_to(self, tx: Transaction, subject: SubjectRef, rule: RuleId) -> Recorded | None:
+        """End the grant that a citizen has under a rule, in the caller's transaction, which holds the citizen's lock;
+        None where there is none. What is on its way stays closed, and says that the citizen objects.
+        """
+        for one in await registry.of_subject(tx.conn, subject):
+            if one.rule == rule and not one.status.over:
+                return await self._change_in(tx, one.id, FactKind.REVOKED, _leave_rule, Reason.OBJECTED)
+        return None
 
     async def pause(self, grant_id: GrantId, voice: Voice) -> Recorded:
         """Hold everything back until `resume`. Raises Refused: `consents.unknown-grant`, `grant.*`."""
@@ -228,19 +244,25 @@ class Consents:
 
         async def once() -> Recorded:
             async with self._store.begin() as tx:
-                head = await self._held(tx, grant_id)
-                at = self._clock()
-                changed = transition(head, at)
-                tx.end(ended_grants.ending_of(changed))
-                await registry.change(tx.conn, changed, self._keyring.consent_epochs(), self._entropy)
-                entry = self._recorder.grant(tx, kind, changed, at)
-                mark("consents.changed")
-                # Crash here: the grant stands as before with its key, nobody was told otherwise, the citizen asks
-                # again; or, if the journal of endings has it, the next start completes it.
-                await self._follow(tx, head, changed, at)
-                return Recorded(changed, entry)
+                return await self._change_in(tx, grant_id, kind, transition)
 
         return await self._not_behind(once)
+
+    async def _change_in(
+        self, tx: Transaction, grant_id: GrantId, kind: FactKind, transition: Transition, why: Reason | None = None
+    ) -> Recorded:
+        """`why`: what is told of deliveries that it closes, where the new status does not say it."""
+        head = await self._held(tx, grant_id)
+        at = self._clock()
+        changed = transition(head, at)
+        tx.end(ended_grants.ending_of(changed))
+        await registry.change(tx.conn, changed, self._keyring.consent_epochs(), self._entropy)
+        entry = self._recorder.grant(tx, kind, changed, at)
+        mark("consents.changed")
+        # Crash here: the grant stands as before with its key, nobody was told otherwise, the citizen asks again; or, if
+        # the journal of endings has it, the next start completes it.
+        await self._follow(tx, head, changed, at, why)
+        return Recorded(changed, entry)
 
     async def _held(self, tx: Transaction, grant_id: GrantId) -> Grant:
         """The grant's head under its locks, once it is what the journal of endings says: nobody changes a version that
@@ -273,13 +295,13 @@ class Consents:
             moved.append((moved[-1][1] if moved else head, version))
         return moved
 
-    async def _follow(self, tx: Transaction, old: Grant, new: Grant, at: Instant) -> None:
+    async def _follow(self, tx: Transaction, old: Grant, new: Grant, at: Instant, why: Reason | None = None) -> None:
         """What a change means for what is on its way."""
         under = deliveries.c.grant_id == new.id
         if new.status.over or new.status is Status.PAUSED:
             await tx.lock_exclusive([mailbox_lock(new.recipient)])
             reason = {Status.REVOKED: Reason.REVOKED, Status.EXPIRED: Reason.EXPIRED, Status.PAUSED: Reason.PAUSED}
-            await withhold(tx, self._recorder, await load(tx, under, in_states(ACTIVE)), reason[new.status], at)
+            await withhold(tx, self._recorder, await load(tx, under, in_states(ACTIVE)), why or reason[new.status], at)
         if old.status is Status.PAUSED and new.status is not Status.PAUSED:
             await self._replan_held_back(tx, new, at)
         elif new.fields != old.fields and new.status is Status.ACTIVE:
@@ -336,15 +358,9 @@ class Consents:
             if asked == opened and subscription.status is SubscriptionStatus.APPROVED:
                 await self._planner.replan(tx, declaration, subscription, keys, at, newer=grant.id)
 
-    async def _newest_epoch(self, tx: Transaction) -> tuple[int, bytes]:
-        """The epoch to wrap under, by the books: a key that no book knows is about to be destroyed."""
-        await tx.lock_shared([epochs.LOCK])
-        living = await epochs.living_consent(tx, self._rows)
-        newest = living[-1][0] if living else None
-        keys = self._keyring.consent_epochs()
-        if newest is None or newest not in keys:
-            raise Unavailable("consents.no-epoch-key")
-        return newest, keys[newest]
+
+def _leave_rule(grant: Grant, at: Instant) -> Grant:
+    return grant.leave_rule(at)
 
 
 async def _unless_over(change: Awaitable[Recorded]) -> Recorded | None:

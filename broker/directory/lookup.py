@@ -10,13 +10,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from broker.directory import reading
+from broker.directory import rules as rule_rows
 from broker.directory.registrar import TRUST
 from broker.store.engine import Store, Transaction
 from broker.store.rows.seals import RowReader
 from consent.policy import Subscription, SubscriptionStatus
+from consent.rules import Rule, RuleStatus
 from schemas.directory import Directory
 from schemas.errors import Refused
-from schemas.names import EventType, PartyId
+from schemas.names import EventType, PartyId, RuleId
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,8 @@ class _Picture:
     of_type: Mapping[EventType, Sequence[Subscription]]
     everywhere: Mapping[EventType, Sequence[Subscription]]
     by_territory: Mapping[tuple[EventType, str], Sequence[Subscription]]
+    rules: Mapping[RuleId, Rule]
+    rules_for: Mapping[EventType, Sequence[Rule]]
 
 
 class Lookup:
@@ -75,6 +79,14 @@ class Lookup:
     async def subscriptions_by_id(self, tx: Transaction) -> Mapping[bytes, Subscription]:
         """Every subscription, ended ones too."""
         return (await self._current(tx)).by_id
+
+    async def rules(self, tx: Transaction) -> Mapping[RuleId, Rule]:
+        """Every rule by law, ended ones too."""
+        return (await self._current(tx)).rules
+
+    async def rules_for(self, tx: Transaction, event_type: EventType) -> Sequence[Rule]:
+        """Those for this type that were approved and have not ended, whether they act yet or not."""
+        return (await self._current(tx)).rules_for.get(event_type, ())
 
     async def candidates(
         self,
@@ -126,6 +138,11 @@ class Lookup:
             else:
                 for territory in one.territories:
                     by_territory.setdefault((one.event_type, territory), []).append(one)
+        rules = {one.id: one for one in await rule_rows.every(tx, self._rows) if one.recipient in sectors}
+        rules_for: dict[EventType, list[Rule]] = {}
+        for rule in rules.values():
+            if rule.status is RuleStatus.APPROVED:
+                rules_for.setdefault(rule.event_type, []).append(rule)
         return _Picture(
             version=version,
             directory=await reading.snapshot(tx, self._rows),
@@ -134,4 +151,6 @@ class Lookup:
             of_type=of_type,
             everywhere=everywhere,
             by_territory=by_territory,
+            rules=rules,
+            rules_for=rules_for,
         )

@@ -38,6 +38,7 @@ _ENDING: Final = (
     tables.publishing_rights,
     tables.signature_policies,
     tables.subscriptions,
+    tables.rules,
 )
 _VERSION: Final = select(tables.meta.c.value).where(tables.meta.c.name == VERSION)
 

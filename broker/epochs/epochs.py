@@ -12,7 +12,7 @@ counts neither as living nor as destroyed.
 Source: docs/architecture.md, "What destroying means".
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -30,7 +30,7 @@ from broker.store.rows.seals import RowReader, RowSigner
 from broker.store.tables import consent_epochs, gate_epochs
 from broker.timekeeping import Timekeeping
 from consent import registry
-from schemas.errors import Refused
+from schemas.errors import Refused, Unavailable
 from schemas.facts import FactKind
 from schemas.hpke import SealingKey, Suite
 from schemas.names import Instant, Kid, PartyId, instant_of
@@ -421,6 +421,17 @@ async def living_consent(tx: Transaction, rows: RowReader) -> list[tuple[int, In
     living = select(consent_epochs).where(consent_epochs.c.destroyed_at.is_(None)).order_by(consent_epochs.c.epoch)
     found = rows.valid(consent_epochs.name, await tx.execute(living))
     return [(row.epoch, Instant(row.opened_at)) for row in found]
+
+
+async def newest_consent(tx: Transaction, rows: RowReader, keys: Mapping[int, bytes]) -> tuple[int, bytes]:
+    """The epoch to wrap a new consent key under, and its key, by the books: one that no book knows is about to be
+    destroyed. The caller holds LOCK, shared. Raises Unavailable `consents.no-epoch-key`.
+    """
+    living = await living_consent(tx, rows)
+    newest = living[-1][0] if living else None
+    if newest is None or newest not in keys:
+        raise Unavailable("consents.no-epoch-key")
+    return newest, keys[newest]
 
 
 def _closed(closed_at: int | None, at: Instant) -> bool:

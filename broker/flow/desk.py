@@ -14,6 +14,7 @@ from broker.access.idempotency import Answer, IdempotencyKeys
 from broker.directory.lookup import Lookup
 from broker.flow.arrived import Accepted
 from broker.flow.intake import Intake
+from broker.flow.objected import barred
 from broker.keys.keyring import Keyring
 from broker.people.identity import Identity
 from broker.people.pivot import PivotIdentity
@@ -24,11 +25,12 @@ from consent import registry
 from consent.explain import Line, dry_run
 from consent.grant import Grant
 from consent.policy import DeclarationFacts
+from consent.rules import grant_under, missing
 from schemas import avro, values
 from schemas.catalogue import Catalogue, EventSchema, territories_of
 from schemas.declaration import Source, declare
 from schemas.errors import Refused, Unavailable
-from schemas.names import DeclarationId, EventType, Instant, PartyId, SchemaId, SubjectRef, uuid7
+from schemas.names import DeclarationId, EventType, GrantId, Instant, PartyId, SchemaId, SubjectRef, uuid7
 
 _HANDED_IN: Final = 202
 
@@ -110,8 +112,15 @@ class Desk:
         async with self._store.read() as tx:
             subscriptions = await self._lookup.candidates(tx, event_type, territories)
             found = await registry.for_routing(tx.conn, [subject], event_type)
+            rules = await self._lookup.rules_for(tx, event_type)
+            objected = (await barred(tx, self._macs, [subject], rules)).get(subject, {})
         grants = [one for one in found if isinstance(one, Grant)]
-        return DryRun(facts, tuple(dry_run(facts, subscriptions, grants, at)))
+        objects = {(one.recipient, one.purpose) for one in objected.values() if one.stands}
+        acting = [rule for rule in rules if rule.acts(at) and (rule.recipient, rule.purpose) not in objects]
+        for rule in missing(acting, grants):  # the grant that the router would make
+            grant_id = GrantId(uuid7(at, self._entropy(10)))
+            grants.append(grant_under(rule, subject, schema=event.schema.id, grant_id=grant_id, at=at))
+        return DryRun(facts, tuple(dry_run(facts, subscriptions, grants, at, objects=objects)))
 
     async def declare(
         self,

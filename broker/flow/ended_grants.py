@@ -18,7 +18,7 @@ from schemas.facts import FactKind
 from schemas.names import GrantId
 
 TABLE: Final = "grants"
-_BYTES: Final = ("id", "subject", "schema", "once_for", "text_hash")
+_BYTES: Final = ("id", "subject", "schema", "once_for", "text_hash", "rule")
 _KINDS: Final = {Status.REVOKED: FactKind.REVOKED, Status.EXPIRED: FactKind.EXPIRED}
 
 K = TypeVar("K")
@@ -42,7 +42,7 @@ def grant_of(ending: Ending) -> Grant:
     """The version that a record tells of. Raises Corrupt `endings.unreadable`."""
     try:
         row = ending.told
-        told = {name: bytes.fromhex(row[name]) for name in _BYTES if row[name] is not None}
+        told = {name: bytes.fromhex(row[name]) for name in _BYTES if row.get(name) is not None}
         return grant_in(row | told)
     except (Refused, ValueError, TypeError, KeyError):
         raise Corrupt("endings.unreadable", table=ending.table) from None

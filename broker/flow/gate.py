@@ -34,13 +34,14 @@ from consent import registry
 from consent.asking import one_of
 from consent.grant import Grant
 from consent.policy import DeclarationFacts, Subscription, SubscriptionStatus, at_release
+from consent.rules import Rule
 from schemas.catalogue import Catalogue
 from schemas.directory import Directory, SealingKeyEntry
 from schemas.errors import Corrupt, Refused
 from schemas.facts import FactKind
 from schemas.hpke import SealingKey
 from schemas.locked import manifest_of
-from schemas.names import DeliveryId, GrantId, Instant, Kid, LeafHash, PartyId, Reason, uuid_text
+from schemas.names import DeliveryId, GrantId, Instant, Kid, LeafHash, PartyId, Reason, RuleId, uuid_text
 from schemas.release import LockedDelivery, Release, Statement, indices, make_release, open_locked, seal_releases
 from schemas.signing import PrivateKey
 
@@ -76,6 +77,7 @@ class _Ground:
     consent_keys: Mapping[GrantId, bytes] = field(repr=False)
     unsound: Collection[GrantId]
     subscriptions: Mapping[bytes, Subscription]
+    rules: Mapping[RuleId, Rule]
     steps: Mapping[DeliveryId, Steps]
     """What the ledger says of each."""
     released: Mapping[DeliveryId, Opened]
@@ -275,6 +277,7 @@ class Gate:
             steps=steps,
             released=await self._released(tx, [one for one in wanted if one.under_lease(at)], steps, key.kid),
             subscriptions=await self._lookup.subscriptions_by_id(tx),
+            rules=await self._lookup.rules(tx),
         )
 
     def _why_not(self, delivery: Delivery, ground: _Ground) -> Reason | None:
@@ -305,7 +308,8 @@ class Gate:
             uses_territories=event.uses_territories,
             corrects=delivery.root,
         )
-        return at_release(grant, facts, delivery.purpose, names, ground.at)
+        ended = None if grant.rule is None else _under_rule(ground.rules.get(grant.rule), delivery, ground.at)
+        return ended or at_release(grant, facts, delivery.purpose, names, ground.at)
 
     async def _released(
         self, tx: Transaction, leased: Sequence[Delivery], steps: Mapping[DeliveryId, Steps], kid: Kid
@@ -394,6 +398,18 @@ class Gate:
 def _of(grant: Grant, delivery: Delivery) -> bool:
     """Whether a delivery under this grant can be: the grant's own citizen, and its own recipient."""
     return (grant.subject, grant.recipient) == (delivery.subject, delivery.recipient)
+
+
+def _under_rule(rule: Rule | None, delivery: Delivery, at: Instant) -> Reason | None:
+    """Why a delivery under a rule by law must stay closed, or None: its end holds at once, before its grants are closed
+    one by one.
+    """
+    if rule is None:  # its row lost its seal
+        return Reason.UNSOUND
+    theirs = (rule.recipient, rule.event_type, rule.purpose)
+    if theirs != (delivery.recipient, delivery.event_type, delivery.purpose):
+        return Reason.UNSOUND
+    return None if rule.acts(at) else Reason.REVOKED
 
 
 def _under(subscription: Subscription, delivery: Delivery) -> bool:

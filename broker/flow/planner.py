@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 
 from sqlalchemy import delete, update
 
-from broker.flow import ended_grants
+from broker.directory.lookup import Lookup
+from broker.flow import ended_grants, objected
 from broker.flow.deliveries import (
     ACTIVE,
     DEAD,
@@ -38,6 +39,7 @@ from consent.grant import Grant
 from consent.policy import DeclarationFacts, Deny, Permit, Share, Subscription, decide
 from consent.policy import standing as why_not_standing
 from consent.rows import Read, Unreadable
+from consent.rules import Rule
 from schemas.catalogue import Catalogue, EventSchema
 from schemas.entry import TAG_BYTES
 from schemas.envelope import VerifiedDeclaration
@@ -94,20 +96,37 @@ class Standing:
     """
 
     grants: Mapping[SubjectRef, dict[GrantId, Grant]]
-    keys: Mapping[GrantId, bytes]
+    keys: dict[GrantId, bytes] = field(repr=False)
     unsound: Mapping[SubjectRef, Collection[GrantId]]
+    objected: objected.Objected
+    """To which of the type's rules they object, or have objected."""
     epochs: EpochKeys = field(repr=False)
+
+    def add(self, grant: Grant, key: bytes) -> None:
+        """A grant that was made in this transaction, with its consent key, 32 bytes."""
+        self.grants[grant.subject][grant.id] = grant
+        self.keys[grant.id] = key
 
 
 async def standing_of(
-    tx: Transaction, subjects: Collection[SubjectRef], event_type: EventType, keys: EpochKeys
+    tx: Transaction,
+    subjects: Collection[SubjectRef],
+    event_type: EventType,
+    keys: EpochKeys,
+    macs: RowMacs,
+    *,
+    rules: Sequence[Rule],
+    alone: bool = False,
 ) -> Standing:
     """Take the citizens' locks, then read: a revocation that waits for us is seen after us, one before us by us.
+
+    `rules`: those by law for this type; `alone`: share the locks with nobody, for a grant may have to be made.
 
     Who changes a consent holds its citizen's lock; only planning itself, which binds a consent for one occasion, does
     not. Those are locked, too, and read again: another may have bound them, or hold them to release under them.
     """
-    await tx.lock_shared([citizen_lock(subject) for subject in subjects])
+    locks = [citizen_lock(subject) for subject in subjects]
+    await (tx.lock_exclusive(locks) if alone else tx.lock_shared(locks))
     there, unreadable = _parted(await registry.for_routing(tx.conn, subjects, event_type))
     if unbound := sorted(grant.id for grant in there if grant.unbound):
         await tx.lock_exclusive(unbound)
@@ -125,7 +144,8 @@ async def standing_of(
             logger().error("consents.unsound", grant=grant.id)
         else:
             grants[grant.subject][grant.id] = grant
-    return Standing(grants, found, unsound, keys)
+    barred = await objected.barred(tx, macs, subjects, rules) if rules else {}
+    return Standing(grants, found, unsound, barred, keys)
 
 
 def _parted(found: Sequence[Read]) -> tuple[list[Grant], list[Unreadable]]:
@@ -157,8 +177,11 @@ class _Before:
 class Planner:
     """Turns decisions into deliveries and withholdings, inside the caller's transaction."""
 
-    def __init__(self, catalogue: Catalogue, recorder: Recorder, macs: RowMacs, entropy: Entropy) -> None:
+    def __init__(
+        self, catalogue: Catalogue, lookup: Lookup, recorder: Recorder, macs: RowMacs, entropy: Entropy
+    ) -> None:
         self._catalogue = catalogue
+        self._lookup = lookup
         self._macs = macs
         self._recorder = recorder
         self._entropy = entropy
@@ -194,7 +217,9 @@ class Planner:
         pair = (withholdings.c.declaration == known.seq, withholdings.c.subscription == subscription.id)
         await tx.execute(delete(withholdings).where(*pair))
         planned = (deliveries.c.declaration == known.seq, deliveries.c.subscription == subscription.id)
-        standing = await standing_of(tx, [known.subject], known.verified.manifest.event_type, keys)
+        event_type = known.verified.manifest.event_type
+        rules = await self._lookup.rules_for(tx, event_type)
+        standing = await standing_of(tx, [known.subject], event_type, keys, self._macs, rules=rules)
         await tx.lock_exclusive([mailbox_lock(subscription.recipient)])
         before = _Before({delivery.id: delivery for delivery in await load(tx, *planned)}, replayed)
         reached = {newer, *(delivery.grant_id for delivery in before.by_id.values())}
@@ -237,7 +262,11 @@ class Planner:
         grants = standing.grants[known.subject]
         reach = known.reach
         asked = [grant for grant in grants.values() if reach is None or grant.granted_at <= reach]
-        decision = decide(facts, subscription, asked, at, known.original_recipients)
+        objects = any(
+            one.stands and (one.recipient, one.purpose) == (subscription.recipient, subscription.purpose)
+            for one in standing.objected.get(known.subject, {}).values()
+        )
+        decision = decide(facts, subscription, asked, at, known.original_recipients, objects=objects)
         if isinstance(decision, Deny) and decision.reason is Reason.NO_GRANT and standing.unsound[known.subject]:
             decision = Deny(Reason.UNSOUND)
         if isinstance(decision, Deny):

@@ -21,6 +21,7 @@ from broker.flow.deliveries import Stage
 from broker.flow.ended_grants import RowsBehind
 from broker.flow.offsets import Behind, advance, next_offsets
 from broker.flow.planner import Known, Planner, Standing, standing_of
+from broker.flow.rule_grants import RuleGrants
 from broker.keys.keyring import Keyring
 from broker.ledger.recorder import Recorder
 from broker.observability import spans, tracing
@@ -102,6 +103,7 @@ class Router:
         lookup: Lookup,
         keyring: Keyring,
         planner: Planner,
+        rule_grants: RuleGrants,
         catalogue: Catalogue,
         recorder: Recorder,
         macs: RowMacs,
@@ -114,6 +116,7 @@ class Router:
         self._lookup = lookup
         self._keyring = keyring
         self._planner = planner
+        self._rule_grants = rule_grants
         self._catalogue = catalogue
         self._recorder = recorder
         self._macs = macs
@@ -218,7 +221,12 @@ class Router:
             by_type.setdefault(known.verified.manifest.event_type, []).append(known)
         for event_type, waiting in by_type.items():
             subjects = {known.subject for known in waiting}
-            standing = await standing_of(tx, subjects, event_type, self._keyring.consent_epochs())
+            rules = await self._lookup.rules_for(tx, event_type)
+            acting = await self._rule_grants.prepare(tx, rules, at)
+            epochs = self._keyring.consent_epochs()
+            standing = await standing_of(tx, subjects, event_type, epochs, self._macs, rules=rules, alone=bool(acting))
+            if acting:
+                await self._rule_grants.make(tx, acting, waiting, standing, at)
             for known in waiting:
                 await self._plan(tx, known, standing, at)
 

@@ -295,11 +295,12 @@ class Recorder:
         at: Instant,
         *,
         reason: Reason | None = None,
+        digest: bytes | None = None,
         written: Instant | None = None,
     ) -> LeafHash:
         """The entry of one version of a grant; `detail` commits to the whole version, so that no row can be edited.
 
-        `reason`: that of a pause says so by itself, while it lasts.
+        `reason`: that of a pause says so by itself, while it lasts. `digest`: the version's, where it is at hand.
         `written`: as for `record`.
         """
         return self.record(
@@ -315,7 +316,7 @@ class Recorder:
             reason=reason or (Reason.PAUSED if grant.status is Status.PAUSED else None),
             fields=self._fields(grant),
             basis=grant.basis.text,
-            detail=digest_of(grant),
+            detail=digest_of(grant) if digest is None else digest,
             written=written,
         )
 

@@ -20,11 +20,13 @@ from broker.access.keysets import KeySets
 from broker.access.oauth import OAuth
 from broker.access.operators import Operators
 from broker.consents.consents import Consents
+from broker.consents.objections import Objections
 from broker.directory.ending import complete
 from broker.ended import Ending, Endings
 from broker.epochs.epochs import Epochs
 from broker.flow import backfill
 from broker.flow.ended_grants import TABLE as GRANTS
+from broker.flow.ruling import Ruling
 from broker.flow.subscribing import Subscribing
 from broker.ledger.recorder import Recorder
 from broker.observability.crashpoints import mark
@@ -45,6 +47,8 @@ from broker.store.tables import (
     signing_keys,
     subscriptions,
 )
+from broker.store.tables import objections as objections_table
+from broker.store.tables import rules as rules_table
 from schemas.errors import Corrupt, Refused
 from schemas.names import GrantId, Kid
 
@@ -52,6 +56,8 @@ COMPLETED: Final = "endings-completed"
 """The row of `meta` that says up to where the journal's records are in the rows: `<journal>:<number>`."""
 
 
+_LIFTED: Final = frozenset({paused_subscriptions.name, objections_table.name})
+"""Where an end may be taken back, which is done again as well."""
 _OF_ONE: Final = ("registry.", "rows.")
 """A row that somebody has edited keeps nobody else's ending from being completed."""
 
@@ -96,6 +102,8 @@ class Completion:
         recorder: Recorder,
         signer: RowSigner,
         subscribing: Subscribing,
+        ruling: Ruling,
+        objections: Objections,
         epochs: Epochs,
         operators: Operators,
         clock: Clock,
@@ -103,7 +111,7 @@ class Completion:
         self._store, self._endings, self._clock = store, endings, clock
         self._consents, self._credentials, self._oauth, self._key_sets = consents, credentials, oauth, key_sets
         self._recorder, self._signer, self._subscribing, self._epochs = recorder, signer, subscribing, epochs
-        self._operators = operators
+        self._operators, self._ruling, self._objections = operators, ruling, objections
         self._completed: set[GrantId] = set()
         directory = dict.fromkeys((signing_keys, sealing_keys, publishing_rights, signature_policies), self._directory)
         self._acts: Mapping[str, Callable[[Ending], Awaitable[bool]]] = {
@@ -113,6 +121,8 @@ class Completion:
             client_key_sets.name: self._key_set,
             subscriptions.name: self._subscription,
             paused_subscriptions.name: self._subscription,
+            rules_table.name: self._rule,
+            objections_table.name: self._objections.complete,
             gate_epochs.name: self._gate,
             consent_epochs.name: self._consent_epoch,
             operators_table.name: self._operator,
@@ -149,7 +159,7 @@ class Completion:
 
     async def _one(self, ending: Ending) -> Completed | None:
         act = self._acts.get(ending.table)
-        if act is None or (ending.least == 0 and ending.table != paused_subscriptions.name):
+        if act is None or (ending.least == 0 and ending.table not in _LIFTED):
             return None
         try:
             if not await act(ending):
@@ -204,6 +214,10 @@ class Completion:
     async def _subscription(self, ending: Ending) -> bool:
         async with self._store.begin() as tx:
             return await self._subscribing.complete(tx, ending, self._clock())
+
+    async def _rule(self, ending: Ending) -> bool:
+        async with self._store.begin() as tx:
+            return await self._ruling.complete(tx, ending, self._clock())
 
     async def _operator(self, ending: Ending) -> bool:
         async with self._store.begin() as tx:

@@ -72,6 +72,8 @@ KEPT: Final[Mapping[str, Kept]] = {
     "signature_policies": Kept(_FEW, _EVER),
     "directory_notes": Kept("a version of the directory that somebody asked for", "for ever: pins follow them"),
     "subscriptions": Kept(_FEW, _EVER),
+    "rules": Kept(_FEW, _EVER),
+    "objections": Kept("an objection of a citizen to a rule", "for ever: it says why nothing went out"),
     "paused_subscriptions": Kept(
         "a subscription that is paused", "until it goes on, or ends", "whoever resumes or ends it"
     ),

@@ -9,6 +9,7 @@ that `docs/trust.md` states: how long a backup can open what was revoked, when a
 from dataclasses import dataclass
 
 from broker.consents.consents import Consents
+from broker.consents.objections import Objections
 from broker.ended import Endings
 from broker.epochs.epochs import Epochs
 from broker.flow.ended_grants import TABLE as GRANTS
@@ -49,6 +50,8 @@ class Turn:
     pruned: int
     completed: int = 0
     """Endings that the journal knew and the rows did not."""
+    left: int = 0
+    """Grants that ended because their rule by law had."""
 
 
 class Upkeep:
@@ -61,6 +64,7 @@ class Upkeep:
         endings: Endings,
         backups_ms: int,
         consents: Consents,
+        objections: Objections,
         epochs: Epochs,
         pruning: Pruning,
         schedule: Schedule,
@@ -71,6 +75,7 @@ class Upkeep:
         self._endings = endings
         self._backups_ms = backups_ms
         self._consents = consents
+        self._objections = objections
         self._epochs = epochs
         self._pruning = pruning
         self._schedule = schedule
@@ -83,11 +88,12 @@ class Upkeep:
         await self._time.check()
         completed = await self._completion.finish()
         expired = await self._consents.expire_due()
+        left = await self._objections.end_with_rules()
         finished = await self._epochs.finish()
         opened, destroyed = await self._gates()
         rewrapped = await self._consent_epoch() if expired < CHUNK else None  # what is due is ended first
         pruned = await self._prune()
-        return Turn(expired, finished, opened, destroyed, rewrapped, pruned, len(completed))
+        return Turn(expired, finished, opened, destroyed, rewrapped, pruned, len(completed), left)
 
     async def _prune(self) -> int:
         """Once an hour, and at once when this process begins; again at the next turn while more waits."""

@@ -91,10 +91,24 @@ LINES: Final[Mapping[str, Lines]] = {
             instant="approved_at ended_at",
         ),
     ),
+    "rules": Lines(
+        store.rules,
+        _spread(
+            uuid="id",
+            text="recipient event_type purpose article status",
+            number="objection",
+            list="fields",
+            instant="asked_at begins_at ends_at approved_at acts_from ended_at",
+        ),
+    ),
+    "objections": Lines(
+        store.objections,
+        _spread(person="subject", uuid="rule", text="reason given_by", instant="objected_at withdrawn_at"),
+    ),
     "consents": Lines(
         grant_versions,
         _spread(
-            uuid="id once_for",
+            uuid="id once_for rule",
             number="version",
             person="subject",
             text="recipient event_type purpose basis scope status given_by capacity channel language",

@@ -100,6 +100,10 @@ class Settings(BaseSettings):
     """The file of the key of whoever acts, once somebody has an account (`unefois operator`); `--as` says another."""
     four_eyes: bool = False
     """Whether what lets somebody in, destroys keys, discloses or restores takes two persons (`unefois approvals`)."""
+    rule_delay_hours: int = Field(72, ge=0, le=8784)
+    """From the approval of a rule by law, which is public in the ledger, until it acts for everybody. Zero is for
+    trials.
+    """
     oidc_issuer: str | None = Field(None, pattern=r"https?://[^\s?#]+", max_length=512)
     """OpenID Connect: who signs the ID tokens of `unefois login`, as its discovery document names itself. An address
     inside is called only if `outbound_allowed` names it.

@@ -30,6 +30,7 @@ _CLOSED: Final[Mapping[str, frozenset[ProcessRole]]] = {
     "grants": frozenset(
         {ProcessRole.ROUTER, ProcessRole.UPKEEP, ProcessRole.GATE, ProcessRole.CONNECTORS, ProcessRole.API}
     ),
+    "objections": frozenset({ProcessRole.ROUTER, ProcessRole.UPKEEP, ProcessRole.API}),
     "grant_versions": frozenset({ProcessRole.UPKEEP}),
     "kept_answers": frozenset({ProcessRole.UPKEEP, ProcessRole.API}),
     "client_keys": frozenset({ProcessRole.UPKEEP, ProcessRole.API, ProcessRole.GATE}),
@@ -56,7 +57,7 @@ _WRITES: Final[Mapping[ProcessRole, tuple[Mapping[str, str], ...]]] = {
     ProcessRole.ROUTER: (
         _RECORDS,
         {"declarations": "a", "deliveries": "ac", "dead_letters": "a", "withholdings": "ad", "consumed": "ac"},
-        {"grants": "c", "grant_versions": "a", "consent_keys": "c", "meta": "acd"},
+        {"grants": "ac", "grant_versions": "a", "consent_keys": "ac", "meta": "acd"},  # a rule by law makes grants
     ),
     ProcessRole.LEDGER: (
         {"ledger_entries": "c", "ledger_tiles": "ac", "ledger_checkpoints": "a", "cosignatures": "ad"},
@@ -69,6 +70,7 @@ _WRITES: Final[Mapping[ProcessRole, tuple[Mapping[str, str], ...]]] = {
         # what has ended elsewhere ends here
         {"grants": "c", "grant_versions": "a", "subscriptions": "c", "paused_subscriptions": "ad", "operators": "c"},
         {"signing_keys": "c", "publishing_rights": "c", "signature_policies": "c", "topic_users": "c"},
+        {"rules": "c", "objections": "ac"},
         {"api_tokens": "cd", "client_keys": "c", "client_key_sets": "c", "webhooks": "c"},
         # what is over
         {"kept_answers": "d", "ledger_checkpoints": "d", "log_record": "d", "submissions": "d", "declarations": "d"},

@@ -17,6 +17,7 @@ from broker.access.operators import Operators
 from broker.access.requests import Requests
 from broker.access.uses import Uses
 from broker.consents.consents import Consents
+from broker.consents.objections import Objections
 from broker.directory.lookup import Lookup
 from broker.directory.parties import Parties
 from broker.directory.publication import Publication
@@ -32,6 +33,8 @@ from broker.flow.intake import Intake
 from broker.flow.mailbox import Mailbox
 from broker.flow.planner import Planner
 from broker.flow.router import Router
+from broker.flow.rule_grants import RuleGrants
+from broker.flow.ruling import Ruling
 from broker.flow.subscribing import Subscribing
 from broker.flow.tracking import Tracking
 from broker.keys.keyring import Keyring
@@ -151,6 +154,10 @@ class Home:
         return Subscribing(self.recorder, self.catalogue, self.row_signer)
 
     @cached_property
+    def ruling(self) -> Ruling:
+        return Ruling(self.recorder, self.catalogue, self.row_signer, self.settings.rule_delay_hours * 3_600_000)
+
+    @cached_property
     def succession(self) -> Succession:
         return Succession(self.registrar, self.rows, identities.secret(self.keys, identities.ACCESS))
 
@@ -252,7 +259,7 @@ class Home:
 
     @cached_property
     def planner(self) -> Planner:
-        return Planner(self.catalogue, self.recorder, self.macs, self.entropy)
+        return Planner(self.catalogue, self.lookup, self.recorder, self.macs, self.entropy)
 
     @cached_property
     def router(self) -> Router:
@@ -262,6 +269,14 @@ class Home:
             lookup=self.lookup,
             keyring=self.keyring,
             planner=self.planner,
+            rule_grants=RuleGrants(
+                catalogue=self.catalogue,
+                lookup=self.lookup,
+                keyring=self.keyring,
+                recorder=self.recorder,
+                rows=self.rows,
+                entropy=self.entropy,
+            ),
             catalogue=self.catalogue,
             recorder=self.recorder,
             macs=self.macs,
@@ -346,6 +361,17 @@ class Home:
             recorder=self.recorder,
             clock=self.clock,
             entropy=self.entropy,
+        )
+
+    @cached_property
+    def objections(self) -> Objections:
+        return Objections(
+            store=self.store,
+            lookup=self.lookup,
+            macs=self.macs,
+            consents=self.consents,
+            recorder=self.recorder,
+            clock=self.clock,
         )
 
     @cached_property
@@ -457,6 +483,8 @@ class Home:
             recorder=self.recorder,
             signer=self.row_signer,
             subscribing=self.subscribing,
+            ruling=self.ruling,
+            objections=self.objections,
             epochs=self.epochs,
             operators=self.operators,
             clock=self.clock,
@@ -480,6 +508,7 @@ class Home:
             endings=self.endings,
             backups_ms=self.settings.backup_retention_days * DAY_MS,
             consents=self.consents,
+            objections=self.objections,
             epochs=self.epochs,
             pruning=self.pruning,
             schedule=parts.schedule(self.settings),

@@ -132,6 +132,38 @@ subscriptions = Table(
     Index("subscriptions_by_type", "event_type", "status"),
 )
 
+rules = Table(
+    "rules",  # by law, for everybody; where one first concerns a citizen it becomes a row of `grants`
+    metadata,
+    Column("id", LargeBinary, primary_key=True),
+    Column("recipient", Text, ForeignKey("parties.id"), nullable=False),
+    Column("event_type", Text, nullable=False),
+    Column("purpose", Text, nullable=False),
+    Column("fields", Text, nullable=False),
+    Column("article", Text, nullable=False),
+    Column("objection", Integer, nullable=False),  # 1: a citizen may object
+    Column("status", Text, nullable=False),
+    Column("asked_at", BigInteger, nullable=False),
+    Column("begins_at", BigInteger),
+    Column("ends_at", BigInteger),
+    Column("approved_at", BigInteger),
+    Column("acts_from", BigInteger),
+    Column("ended_at", BigInteger),
+    *seal(),
+)
+
+objections = Table(
+    "objections",  # of one citizen to one rule
+    metadata,
+    Column("subject", LargeBinary, primary_key=True),
+    Column("rule", LargeBinary, ForeignKey("rules.id"), primary_key=True),
+    Column("objected_at", BigInteger, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("given_by", Text, nullable=False),
+    Column("withdrawn_at", BigInteger),  # null: it stands
+    Column("mac", LargeBinary),
+)
+
 paused_subscriptions = Table(
     "paused_subscriptions",  # by the recipient itself: what is planned waits; the approval stays as the ledger has it
     metadata,

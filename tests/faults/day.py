@@ -32,7 +32,7 @@ from broker.log.pinning import CLUSTER
 from broker.log.sql import SqlLog
 from broker.ports import KeyKind, Outgoing, Position
 from broker.runtime.membership import PartitionMembership, claim
-from broker.services import disclosing, restoring, succeeding, viewing
+from broker.services import disclosing, restoring, rules, succeeding, viewing
 from broker.services.backups import MANIFEST, backup
 from broker.setup import log_move, preflight
 from broker.setup.bootstrap import create_home
@@ -57,6 +57,7 @@ from broker.transparency.export import export
 from broker.webhooks.endpoints import Status as Told
 from connectors.contract import Applied, Rejected
 from consent.grant import Status
+from consent.rules import RuleStatus
 from consent.tables import consent_keys, grants
 from schemas import cloudevents
 from schemas.envelope import SignedDeclaration
@@ -363,8 +364,18 @@ async def replay(here: World) -> None:
             await here.home.dead_letters.replay(letter.id)
 
 
+BY_LAW: Final[Mapping[str, Any]] = {"fields": ["effective_date"], "article": "CSS, art. L114-19"}
+
+
 async def change(here: World) -> None:
-    """One citizen narrows, one revokes, an agent has a look."""
+    """One citizen narrows, one revokes and objects to a rule by law, an agent has a look."""
+    home = here.home
+    ruled = await rules.every(home)
+    rule = ruled[0] if ruled else await rules.ask(home, recipient=CAF, event_type=MOVED, purpose=FAMILY, **BY_LAW)
+    if rule.status is RuleStatus.ASKED:
+        rule = await rules.approve(home, rule.id)
+    if not await rules.objections(home, here.subject(YANN)):
+        await rules.object_to(home, here.subject(YANN), rule.id, reason="personal-situation", given_by="self")
     for person, wanted in ((ELISE, "narrow"), (YANN, "revoke")):
         for grant in await here.home.consents.of(here.subject(person)):
             if wanted == "narrow" and grant.recipient == CPAM and len(grant.fields) > 1:

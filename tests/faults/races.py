@@ -1,6 +1,8 @@
 """What a race between a citizen who revokes and an agency that asks for keys is made of, and a gate that loses it."""
 
+import asyncio
 import copy
+import random
 from collections.abc import Sequence
 
 from broker.flow.deliveries import Delivery
@@ -57,6 +59,28 @@ async def prepare(here: World, rounds: int) -> list[tuple[GrantId, Delivery]]:
     leased = await here.inbox(CAF).lease(rounds)
     assert rounds == len(leased) == len(grants)
     return [(grants[delivery.subject], delivery) for delivery in leased]
+
+
+class Edge:
+    """How many turns of the loop the end begins after the requests, or before them when it is negative.
+
+    It moves towards the moment at which the outcome changes, wherever the machine and the database put that, and
+    wavers about it: that is where a gate with a gap in it is caught.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._chance = random.Random(seed)
+        self._late = 0
+
+    async def reached(self, *, by_end: bool) -> None:
+        """Wait for this side's turn."""
+        turns = max(0, self._late if by_end else -self._late) + self._chance.randrange(6)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+
+    def moved(self, opened: int) -> None:
+        """After a round: where all was closed the next end begins later, where something opened sooner."""
+        self._late += self._chance.randrange(12) * (-1 if opened else 1)
 
 
 async def breaches(here: World) -> list[str]:

@@ -21,7 +21,7 @@ from broker.flow.mailbox import Due
 from schemas.errors import Refused
 from schemas.names import GrantId, Reason
 from tests.faults import day
-from tests.faults.races import breaches, naive, prepare, released_after_revocation
+from tests.faults.races import Edge, breaches, naive, prepare, released_after_revocation
 from tests.world import CAF, MINUTE, VOICE, World, world
 
 ROUNDS = int(os.environ.get("UNEFOIS_RACE_ROUNDS", "60"))
@@ -33,28 +33,6 @@ Prepared = list[tuple[GrantId, Delivery]]
 pytestmark = [pytest.mark.asyncio, pytest.mark.more]
 
 
-class Edge:
-    """How many turns of the loop the revocation begins after the requests, or before them when it is negative.
-
-    It moves towards the moment at which the outcome changes, wherever the machine and the database put that, and
-    wavers about it: that is where a gate with a gap in it is caught.
-    """
-
-    def __init__(self, seed: int) -> None:
-        self._chance = random.Random(seed)
-        self._late = 0
-
-    async def reached(self, *, by_revocation: bool) -> None:
-        """Wait for this side's turn."""
-        turns = max(0, self._late if by_revocation else -self._late) + self._chance.randrange(6)
-        for _ in range(turns):
-            await asyncio.sleep(0)
-
-    def moved(self, opened: int) -> None:
-        """After a round: where all was closed the next revocation begins later, where something opened sooner."""
-        self._late += self._chance.randrange(12) * (-1 if opened else 1)
-
-
 async def race(here: World, gate: Gate, prepared: Prepared, seed: int) -> Counter[str]:
     """Every round, the revocation and two requests for the keys begin about together.
 
@@ -64,15 +42,15 @@ async def race(here: World, gate: Gate, prepared: Prepared, seed: int) -> Counte
     here.clock.pass_(MINUTE)  # the leases under which they were prepared are over, so they may be pulled
 
     async def ask(delivery: Delivery) -> bool:
-        await edge.reached(by_revocation=False)
+        await edge.reached(by_end=False)
         return bool((await gate.release(CAF, [delivery.id])).locked)
 
     async def pull(delivery: Delivery) -> bool:
-        await edge.reached(by_revocation=False)
+        await edge.reached(by_end=False)
         return bool((await gate.pull(CAF, [Due(delivery.id, delivery.grant_id)])).locked)
 
     async def revoke(grant: GrantId) -> bool:
-        await edge.reached(by_revocation=True)
+        await edge.reached(by_end=True)
         await here.home.consents.revoke(grant, VOICE)
         return False
 

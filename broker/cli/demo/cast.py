@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from consent.grant import CONSENT, Basis, law
 from schemas.messages import Language
 from schemas.names import EventType, PartyId, Purpose
 
@@ -33,15 +32,15 @@ def _text(fr: str, en: str) -> Text:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What an administration asks to receive, and what it is granted of that, on whose word (None: on nobody's)."""
+    """What an administration asks to receive, and what it is granted of that: by Maëlle, or by an article of law."""
 
     event_type: EventType
     purpose: Purpose
     asks: tuple[str, ...]
     granted: tuple[str, ...]
-    basis: Basis | None
     legal_reference: str
     territory: str | None = None
+    article: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +84,6 @@ ADMINISTRATIONS: Final = (
                 Purpose("local-services"),
                 asks=(*_WHO_AND_WHEN, "new_commune", "new_country", "new_address"),
                 granted=(*_WHO_AND_WHEN, "new_commune", "new_country"),
-                basis=CONSENT,
                 legal_reference=_COUNCIL,
                 territory=NANTES,
             ),
@@ -102,7 +100,6 @@ ADMINISTRATIONS: Final = (
                 Purpose("local-services"),
                 asks=(*_WHO_AND_WHEN, "old_commune", "new_commune", "new_address", "occupants", "phone", "email"),
                 granted=(*_WHO_AND_WHEN, "old_commune", "new_commune", "new_address", "occupants", "email"),
-                basis=CONSENT,
                 legal_reference=_COUNCIL,
                 territory=RENNES,
             ),
@@ -114,8 +111,8 @@ ADMINISTRATIONS: Final = (
         _text("Famille", "Family"),
         "family",
         (
-            Wanted(ADDRESS, Purpose("family-benefits"), _FAMILY, _FAMILY, CONSENT, _EXCHANGE),
-            Wanted(BANK, Purpose("benefit-payment"), _ACCOUNT, _ACCOUNT, CONSENT, _EXCHANGE),
+            Wanted(ADDRESS, Purpose("family-benefits"), _FAMILY, _FAMILY, _EXCHANGE),
+            Wanted(BANK, Purpose("benefit-payment"), _ACCOUNT, _ACCOUNT, _EXCHANGE),
         ),
     ),
     Administration(
@@ -129,7 +126,6 @@ ADMINISTRATIONS: Final = (
                 Purpose("health-insurance"),
                 asks=(*_WHO_AND_WHEN, "new_address", "phone"),
                 granted=(*_WHO_AND_WHEN, "new_address", "phone"),
-                basis=CONSENT,
                 legal_reference=_EXCHANGE,
             ),
             Wanted(
@@ -137,7 +133,6 @@ ADMINISTRATIONS: Final = (
                 Purpose("benefit-payment"),
                 asks=(*_WHO_AND_WHEN, "iban", "holder"),
                 granted=(*_WHO_AND_WHEN, "iban", "holder"),
-                basis=CONSENT,
                 legal_reference=_EXCHANGE,
             ),
         ),
@@ -147,7 +142,7 @@ ADMINISTRATIONS: Final = (
         _text("Service des impôts", "Tax office"),
         _text("Impôts", "Tax"),
         "tax",
-        (Wanted(ADDRESS, Purpose("income-tax"), _RESIDENCE, _RESIDENCE, law(_EXCHANGE), _TAX),),
+        (Wanted(ADDRESS, Purpose("income-tax"), _RESIDENCE, _RESIDENCE, _TAX, article=_EXCHANGE),),
     ),
     Administration(
         "energy",
@@ -160,7 +155,6 @@ ADMINISTRATIONS: Final = (
                 Purpose("energy-support"),
                 asks=("subject", "new_address", "occupants", "occupancy"),
                 granted=(),
-                basis=None,
                 legal_reference=_EXCHANGE,
             ),
         ),

@@ -170,6 +170,7 @@ def _settings(home: Path, words: Words, servers: Mapping[str, Any]) -> Settings:
         signature_policy=1,
         hpke_suite=Suite.MLKEM768_X25519,
         delivery_attempts=12,
+        rule_delay_hours=0,  # a rule by law waits three days where it is meant
         **_written_down(words),
     )
 

@@ -4,6 +4,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 
 from broker.maintenance.checks.finding import Finding
 from broker.maintenance.checks.parts import Part
+from broker.store.rows.digests import row_digest
 from consent import keyring, rows
 from consent.grant import Grant, follows
 from consent.registry import SET_ASIDE
@@ -20,7 +21,9 @@ def check(
     """Every check of the grants and consent keys of a part. `entries`: what the ledger says of its citizens; up to
     `erased` it may say no more. `destroyed`: the epochs that are.
     """
+    entries = list(entries)
     told = {(entry.grant, entry.grant_version): entry for entry in entries if entry.kind in _KINDS}
+    yield from _objections(part, entries, erased)
     heads: dict[GrantId, Grant] = {}
     unreadable: set[bytes] = set()  # what follows from such a row cannot be judged
     for row in part.of("grants"):
@@ -45,6 +48,17 @@ def check(
     readable = {entry: told[entry] for entry in told if entry[0] not in unreadable}
     yield from _against_the_ledger({one: heads[one] for one in heads if one not in unreadable}, last, readable)
     yield from _keys(part, heads, unreadable, epoch_keys, destroyed)
+
+
+def _objections(part: Part, entries: Iterable[Facts], erased: Instant) -> Iterator[Finding]:
+    """Each stands, or was withdrawn, as an entry says. One that is gone is the journal of endings' to tell."""
+    said = {(entry.kind, entry.detail) for entry in entries}
+    for row in part.of("objections"):
+        kind = FactKind.OBJECTED if row.withdrawn_at is None else FactKind.OBJECTION_WITHDRAWN
+        changed_at = row.objected_at if row.withdrawn_at is None else row.withdrawn_at
+        if (kind, row_digest("objections", row._mapping)) not in said and changed_at > erased:
+            place = f"objections/{bytes(row.rule).hex()}"
+            yield Finding("objections.untold", place, "the ledger does not tell of this objection as it is")
 
 
 _Told = Mapping[tuple[GrantId | None, int | None], Facts]

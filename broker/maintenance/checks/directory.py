@@ -1,14 +1,14 @@
-"""Directory checks: the ledger tells of every party, key, right, policy and subscription that counts, as it counts:
-whose key it is, whether it was revoked, what was approved last. So none can be slipped in, handed on, or brought
-back.
+"""Directory checks: the ledger tells of every party, key, right, policy, subscription and rule that counts, as it
+counts: whose key it is, whether it was revoked, what was approved last. So none can be slipped in, handed on, or
+brought back.
 """
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import asdict
 
 from sqlalchemy import select
 
-from broker.directory import reading
+from broker.directory import reading, rules
 from broker.directory.registrar import party_row
 from broker.flow.subscribing import subscription_digest
 from broker.maintenance.checks.finding import Finding
@@ -18,6 +18,7 @@ from broker.store.rows.digests import row_digest
 from broker.store.rows.seals import Unchecked
 from broker.store.tables import directory_notes, paused_subscriptions
 from consent.policy import Subscription, SubscriptionStatus
+from consent.rules import Rule, RuleStatus
 from schemas.directory import PolicyEntry, PublishingRight, SealingKeyEntry, SigningKeyEntry
 from schemas.directory_note import FIRST, Pinned, follow
 from schemas.errors import Corrupt, Refused
@@ -38,6 +39,7 @@ async def check(tx: Transaction, entries: list[Facts], log: VerifierKey) -> Asyn
         ended = (await tx.endings()).until(await completed(tx))  # the others are `checks.endings`' business
         directory = await reading.snapshot(tx, every, ended)
         subscriptions = await reading.subscriptions(tx, every, ended)
+        ruled = await rules.every(tx, every, ended)
     except Corrupt as fault:
         wrong = str(fault.details.get("wrong", fault.code))
         yield Finding("directory.unreadable", fault.pointer or "directory", wrong)
@@ -52,10 +54,8 @@ async def check(tx: Transaction, entries: list[Facts], log: VerifierKey) -> Asyn
         yield finding
     for finding in _keys([*directory.signing, *directory.sealing], entries):
         yield finding
-    last = {(entry.recipient, entry.event_type, entry.purpose): entry for entry in entries if entry.kind in _STATUS}
-    for one in subscriptions:
-        for finding in _subscription(one, last.get((one.recipient, one.event_type, one.purpose))):
-            yield finding
+    for finding in (*_subscriptions(subscriptions, entries), *_rules(ruled, entries)):
+        yield finding
     async for finding in _paused(tx, subscriptions):
         yield finding
 
@@ -127,6 +127,22 @@ def _keys(keys: Sequence[SigningKeyEntry | SealingKeyEntry], entries: Sequence[F
         revoked = (FactKind.KEY_REVOKED, key.party, bytes(key.kid)) in told
         if revoked is not (key.revoked_at is not None):
             yield Finding("directory.untold", place, "revoked in the ledger and not here, or the other way round")
+
+
+def _rules(some: Iterable[Rule], entries: Iterable[Facts]) -> Iterator[Finding]:
+    """What counts is what the ledger says: a rule that nobody approved, or that has ended, does not act."""
+    said = {(entry.kind, entry.detail) for entry in entries}
+    for one in some:
+        kind = {RuleStatus.APPROVED: FactKind.RULE_APPROVED, RuleStatus.ENDED: FactKind.RULE_ENDED}.get(one.status)
+        if kind is not None and one.approved_at is not None and (kind, rules.rule_digest(one)) not in said:
+            place = f"rules/{one.id.hex()}"
+            yield Finding("rules.edited", place, f"the row is not what the ledger says was {one.status.value}")
+
+
+def _subscriptions(some: Iterable[Subscription], entries: Iterable[Facts]) -> Iterator[Finding]:
+    last = {(entry.recipient, entry.event_type, entry.purpose): entry for entry in entries if entry.kind in _STATUS}
+    for one in some:
+        yield from _subscription(one, last.get((one.recipient, one.event_type, one.purpose)))
 
 
 def _subscription(one: Subscription, told: Facts | None) -> Iterator[Finding]:

@@ -18,17 +18,25 @@ from broker.access.operators import account_of, of_journal
 from broker.access.revoking import row_key
 from broker.directory import reading
 from broker.ended import Ended, Ending, key_of
-from broker.flow import ended_grants
+from broker.flow import ended_grants, objected
 from broker.flow.backfill import DESTROYED, REVOKED
 from broker.maintenance.checks.finding import Finding
 from broker.maintenance.completing import completed
 from broker.store.engine import Transaction
 from broker.store.operator_tables import operators
-from broker.store.tables import paused_subscriptions, publishing_rights, signature_policies, subscriptions
+from broker.store.tables import (
+    objections,
+    paused_subscriptions,
+    publishing_rights,
+    rules,
+    signature_policies,
+    subscriptions,
+)
 from consent import rows
 from consent.asking import one_of
 from consent.grant import Grant
 from consent.policy import SubscriptionStatus
+from consent.rules import RuleStatus
 from consent.tables import grants
 from schemas.errors import Fault
 
@@ -99,6 +107,8 @@ async def _directory(tx: Transaction, journal: _Journal) -> AsyncIterator[Findin
         yield finding
     async for finding in _rights_and_policies(tx, journal):
         yield finding
+    async for finding in _rules(tx, journal):
+        yield finding
     paused = {bytes(row.subscription) for row in await tx.execute(select(paused_subscriptions))}
     for row in await tx.execute(select(subscriptions)):
         one = reading.subscription_of(row)
@@ -111,6 +121,18 @@ async def _directory(tx: Transaction, journal: _Journal) -> AsyncIterator[Findin
         if pause is not None and (pause.least > 0) is not (one.id in paused):
             place = f"paused_subscriptions/{one.id.hex()}"
             yield journal.finding(paused_subscriptions.name, one.id, place, "the journal says otherwise")
+
+
+async def _rules(tx: Transaction, journal: _Journal) -> AsyncIterator[Finding]:
+    for row in await tx.execute(select(rules).where(rules.c.status != RuleStatus.ENDED.value)):
+        if journal.ended.ended(rules.name, row.id):
+            yield journal.finding(rules.name, row.id, _place(rules, row), "the journal says that this rule has ended")
+    there = {one.key: one for one in map(objected.of_row, await tx.execute(select(objections)))}
+    for told in journal.ended.of(objections.name):
+        journals = objected.of_ending(told)
+        if there.get(told.key) != journals:
+            place = f"objections/{journals.rule.hex()}"
+            yield journal.finding(objections.name, told.key, place, "the journal knows another objection, or none")
 
 
 async def _rights_and_policies(tx: Transaction, journal: _Journal) -> AsyncIterator[Finding]:

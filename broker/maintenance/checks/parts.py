@@ -1,6 +1,6 @@
 """Parts: all that is about citizens, divided by their references into parts of some hundred each.
 
-    subject ──► grants, versions, keys │ declarations, deliveries and what hangs on them │ openings with their entries
+    subject ──► grants, versions, keys, objections │ declarations, deliveries and what hangs on them │ openings
 
 Refuses: to judge; the checks of a part do.
 Keeps: whatever the ledger says of somebody lies in that citizen's part, with every row that it is said of: so a part is
@@ -36,6 +36,7 @@ from broker.store.tables import (
     ledger_entries,
     ledger_erased,
     ledger_openings,
+    objections,
     submissions,
     withholdings,
 )
@@ -84,6 +85,9 @@ _ROWS: Final[Mapping[str, Select[Any]]] = {
     .join(grants, grants.c.id == consent_keys.c.grant_id)
     .where(_mine(grants.c.subject))
     .order_by(consent_keys.c.grant_id),
+    "objections": select(objections)
+    .where(_mine(objections.c.subject))
+    .order_by(objections.c.subject, objections.c.rule),
     "declarations": select(declarations).where(_HELD).order_by(declarations.c.seq),
     "submissions": select(submissions)
     .join(declarations, SUBMITTED)

@@ -33,7 +33,11 @@ async def check(tx: Transaction, verifier: RowVerifier) -> AsyncIterator[Finding
 
 
 def check_macs(part: Part, macs: RowMacs) -> Iterator[Finding]:
-    """Every submission, declaration, delivery and opened entry of a part."""
+    """Every submission, declaration, delivery, objection and opened entry of a part."""
+    for row in part.of("objections"):
+        if not macs.holds("objections", row._mapping):
+            place = f"objections/{bytes(row.rule).hex()}"  # by its rule: whose it is, is nobody's business
+            yield Finding("objections.mac", place, "the broker did not write this row as it is")
     yield from submitted(part.of("submissions"), macs)
     for row in part.of("declarations"):
         if not macs.holds("declarations", row._mapping):

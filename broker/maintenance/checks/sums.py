@@ -34,6 +34,7 @@ from broker.store.tables import (
     ledger_entries,
     ledger_erased,
     ledger_openings,
+    objections,
     submissions,
     withholdings,
 )
@@ -81,6 +82,7 @@ _PASSAGES: Final[Mapping[Table, Sequence[_Passage]]] = {
             True,
         )
     ],
+    objections: [_Passage(_of(objections, objections.c.subject), True)],
     declarations: [_Passage(_of(declarations, _SUBJECT), True, about=_column(declarations, "manifest_digest"))],
     submissions: [_Passage(_of(submissions, _SUBJECT, submissions.outerjoin(declarations, SUBMITTED)))],
     deliveries: [

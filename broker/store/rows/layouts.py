@@ -78,6 +78,25 @@ LAYOUTS: Final[Mapping[str, Layout]] = MappingProxyType(
                 ("ended_at", int),
             ),
         ),
+        "rules": Layout(
+            ("id",),
+            (
+                ("id", bytes),
+                ("recipient", str),
+                ("event_type", str),
+                ("purpose", str),
+                ("fields", str),
+                ("article", str),
+                ("objection", int),
+                ("status", str),
+                ("asked_at", int),
+                ("begins_at", int),
+                ("ends_at", int),
+                ("approved_at", int),
+                ("acts_from", int),
+                ("ended_at", int),
+            ),
+        ),
         "gate_epochs": Layout(
             ("kid",), (("kid", bytes), ("opened_at", int), ("closed_at", int), ("destroyed_at", int))
         ),

@@ -4,6 +4,7 @@
     declarations     by the router, for whoever plans again: whose it is, what it says, when it was routed
     ledger_entries   by the recorder, for the sequencer: that the house wrote it, and no other
     deliveries       by the planner, for gate and mailbox: which steps of the ledger are this one's
+    objections       by whoever records one, for the router: of whom, to which rule, since when
     ledger_checkpoints  by the sequencer, for the gate: since when one waits for its witnesses
 
     mac   nonce | HMAC-SHA-256(secret, "unefois/row-mac/v1" 0x00 | u8 length | table | nonce | columns)
@@ -13,7 +14,8 @@
 Refuses: to make one where the home has no secret yet (`rows.not-signed`).
 Keeps: a row that was inserted or edited by whoever writes to the database is as absent, and is told in the log by its
 table and key; the others go on. Signatures (`broker.store.rows.seals`) are for what many read and few write; here a MAC
-is enough, at a fiftieth of the price. What these cover is never changed, so there is nothing older to put back.
+is enough, at a fiftieth of the price. What these cover is never changed, so there is nothing older to put back; but for
+an objection, which the journal of endings knows as well.
 Source: RFC 2104; NIST FIPS 198-1.
 """
 
@@ -68,6 +70,14 @@ COLUMNS: Final[Mapping[str, tuple[tuple[str, type], ...]]] = MappingProxyType(
         ),
         "ledger_entries": (("leaf", bytes), ("window", int), ("chain", bytes)),
         "deliveries": (("id", bytes), ("tag", bytes)),
+        "objections": (
+            ("subject", bytes),
+            ("rule", bytes),
+            ("objected_at", int),
+            ("reason", str),
+            ("given_by", str),
+            ("withdrawn_at", int),
+        ),
         "ledger_checkpoints": (("size", int), ("root", bytes), ("note", str), ("at", int)),
     }
 )
@@ -77,6 +87,7 @@ _KEYS: Final = {
     "declarations": "declaration_id",
     "ledger_entries": "leaf",
     "deliveries": "id",
+    "objections": "rule",
     "ledger_checkpoints": "root",
 }
 _HEADS: Final = {table: _LABEL + bytes((len(table),)) + table.encode() for table in COLUMNS}

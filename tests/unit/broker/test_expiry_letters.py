@@ -5,7 +5,6 @@ each of a few days, through crashes; what is renewed meanwhile is not told.
 import asyncio
 
 import pytest
-from schemas.instants import rfc3339
 from sqlalchemy import select, update
 
 from broker.access.credentials import Scope
@@ -16,7 +15,7 @@ from broker.timekeeping import Timekeeping
 from broker.webhooks.mail import MailServer
 from broker.webhooks.notices import LEASE_MS, WAITS
 from schemas.errors import Unavailable
-from schemas.names import Instant, PartyId
+from schemas.names import Instant, PartyId, rfc3339
 from tests.endpoints import Letters, expiry_letters
 from tests.services.mailserver import Desk, serving
 from tests.world import CAF, CPAM, DAY, World

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import delete, insert, make_url, update
+from sqlalchemy import delete, insert, make_url, select, update
 
 import broker.maintenance.checks
 from broker.access.credentials import Scope
@@ -28,6 +28,7 @@ from broker.flow.router import TOPIC
 from broker.maintenance.checks import sizes
 from broker.maintenance.checks.finding import Finding
 from broker.ports import KeyKind
+from broker.services import rules
 from broker.setup.opening import open_log
 from broker.setup.wiring import Home
 from broker.store.engine import Store
@@ -37,6 +38,7 @@ from broker.store.tables import (
     ledger_entries,
     ledger_openings,
     metadata,
+    objections,
     paused_subscriptions,
     signing_keys,
 )
@@ -159,6 +161,11 @@ async def lived_in(here: World) -> None:
     over_with = await here.subscribe(CPAM, BANK, FAMILY, ["iban"])
     async with home.store.begin() as tx:
         await home.subscribing.end(tx, over_with.id, home.clock())
+    rule = await rules.ask(
+        home, recipient=CAF, event_type=MOVED, purpose=FAMILY, fields=["effective_date"], article="CSS, art. L114-19"
+    )
+    await rules.approve(home, rule.id)
+    await rules.object_to(home, here.subject(), rule.id, reason="personal-situation", given_by="self")
     # grants without deliveries: a mandate, one narrowed, one revoked
     await here.give(RENNES, BANK, TOWN, ["holder"], basis=law("CGCT, art. L2121-29"))
     narrowed = await here.give(CAF, BANK, FAMILY, ["iban", "bic"])
@@ -256,6 +263,14 @@ async def a_delivery_released_to_somebody_elses_key(here: World) -> None:
         one = next(each for each in await load(tx) if each.state.value == "released")
         stranger = (await home.lookup.directory(tx)).current_sealing_key(CPAM, here.clock()).kid
         record(tx, home.recorder, FactKind.RELEASED, one, one.released_at, basis="consent", sealed_to=stranger)
+
+
+async def an_objection_that_nobody_told(here: World) -> None:
+    """By whoever has the machine's secret, and not the ledger."""
+    async with here.home.store.begin() as tx:
+        row = dict((await tx.execute(select(objections))).one()._mapping)
+        edited = here.home.macs.made(objections.name, row | {"reason": "another"})
+        await tx.execute(update(objections).values(edited))
 
 
 async def an_account_of_nobody(here: World) -> None:
@@ -428,6 +443,9 @@ ALONE: dict[str, Tampering] = {
     "answers.half": "UPDATE kept_answers SET answer = NULL",
     "oauth.untold": """UPDATE client_keys SET scopes = '["publish"]'""",
     "topics.untold": "UPDATE topic_users SET principal = 'thief'",
+    "rules.edited": """UPDATE rules SET fields = '["subject"]'""",
+    "objections.mac": "UPDATE objections SET mac = zeroblob(32)",
+    "objections.untold": an_objection_that_nobody_told,
     "credentials.untold": """UPDATE api_tokens SET scopes = '["publish"]'""",
     "consent-keys.damaged": f"UPDATE consent_keys SET wrapped = zeroblob(60) WHERE {OF_NARROWED}",
     "consent-keys.dead-epoch": f"UPDATE consent_keys SET epoch = 1 WHERE {OF_NARROWED}",

@@ -102,7 +102,9 @@ WRITES: Mapping[str, set[ProcessRole]] = {
     "DELETE FROM ledger_openings": {ProcessRole.UPKEEP},
     "INSERT INTO operators SELECT * FROM operators": set(),
     "INSERT INTO parties SELECT * FROM parties": set(),
-    "INSERT INTO grants SELECT * FROM grants": set(),
+    "INSERT INTO grants SELECT * FROM grants": {ProcessRole.ROUTER},  # under a rule by law
+    "INSERT INTO rules SELECT * FROM rules": set(),
+    "UPDATE rules SET status = status": {ProcessRole.UPKEEP},
     "INSERT INTO api_tokens SELECT * FROM api_tokens": set(),
     "UPDATE alembic_version SET version_num = version_num": set(),
     "DELETE FROM credential_uses": {ProcessRole.UPKEEP, ProcessRole.API, ProcessRole.GATE},

@@ -42,10 +42,10 @@ def ask(grant_of: GrantOf, subscription_of: SubscriptionOf, facts_of: FactsOf) -
     """Decide on the plain case with one thing changed: in the facts, in the subscription, or in the only grant."""
 
     def decided(
-        *grants: Grant, facts: Any = (), subscription: Any = (), grant: Any = (), received: Any = None
+        *grants: Grant, facts: Any = (), subscription: Any = (), grant: Any = (), received: Any = None, **more: Any
     ) -> Permit | Deny:
         given = grants or (grant_of(**dict(grant)),)
-        return decide(facts_of(**dict(facts)), subscription_of(**dict(subscription)), given, NOW, received)
+        return decide(facts_of(**dict(facts)), subscription_of(**dict(subscription)), given, NOW, received, **more)
 
     return decided
 
@@ -175,6 +175,17 @@ WRONG = (
 def test_of_several_reasons_the_one_nearest_to_a_permit_is_told(ask: Ask, grant_of: GrantOf, place: int) -> None:
     grants = [grant_of(number, **changes) for number, (_, changes) in enumerate(WRONG)][place:]
     assert Deny(WRONG[place][0]) == ask(*grants) == ask(*reversed(grants))
+
+
+@pytest.mark.parametrize("reason", [reason for reason, _ in WRONG])
+def test_an_objection_is_told_before_all_but_a_pause_and_takes_nothing_from_a_consent(
+    ask: Ask, grant_of: GrantOf, reason: Reason
+) -> None:
+    changes = dict(WRONG)[reason]
+    told = Reason.PAUSED if reason is Reason.PAUSED else Reason.OBJECTED
+
+    assert Deny(told) == ask(grant_of(0, **changes), objects=True)
+    assert ask(grant_of(0)) == ask(grant_of(0), objects=True)
 
 
 def test_the_documented_order_is_the_one_tested() -> None:

@@ -1,7 +1,7 @@
 """A grant as a row and back; a row that is no grant."""
 
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -20,6 +20,7 @@ from schemas.names import (
     Instant,
     PartyId,
     Purpose,
+    RuleId,
     SchemaId,
     SubjectRef,
 )
@@ -98,13 +99,24 @@ def test_a_wrapped_key_is_not_shown() -> None:
 
 
 def test_the_digest_is_over_every_column_of_a_grant_and_tells_nothing_by_its_length(grant_of: GrantOf) -> None:
-    assert sorted(row_of(grant_of())) == sorted(rows.DIGESTED)
+    assert sorted(row_of(grant_of())) == sorted(rows.RULE_DIGESTED)
+    assert (*rows.DIGESTED, "rule") == rows.RULE_DIGESTED
     assert 32 == len(rows.digest_of(grant_of()))
 
 
 def test_the_digest_of_one_grant_is_this_for_ever(grant_of: GrantOf) -> None:
     expected = "d495c91e8a74257029ed0aa99e5e9b53c5842b5cee52b4bab483b97bfe6c297c"
     assert expected == rows.digest_of(grant_of(once_for=DeclarationId(b"d" * 16), scope=Scope.ONCE)).hex()
+
+
+def test_the_digest_of_one_grant_under_a_rule_is_this_for_ever_and_covers_the_rule(grant_of: GrantOf) -> None:
+    lawful = {"basis": law("CGI, art. 1649 A ter"), "purpose": Purpose("income-tax")}
+    under = grant_of(**lawful, rule=RuleId(b"r" * 16))
+
+    assert "bffc6146d0112c4ae47078a20f7072a46cce874cb9a8ee42407d6affd0fb6b98" == rows.digest_of(under).hex()
+    assert 3 == len(
+        {rows.digest_of(each) for each in (under, grant_of(**lawful), replace(under, rule=RuleId(bytes(16))))}
+    )
 
 
 CHANGED: dict[str, dict[str, Any]] = {

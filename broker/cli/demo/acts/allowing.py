@@ -1,4 +1,5 @@
-"""Allowing: Maëlle grants and refuses; and the dry run, which shows her what follows before anything is sent.
+"""Allowing: Maëlle grants and refuses, a rule by law holds for everybody; and the dry run, which shows her what follows
+before anything is sent.
 
 Refuses: nothing.
 Keeps: what is granted is what the cast says, field by field; the dry run is compared with it and writes nothing.
@@ -16,13 +17,15 @@ from broker.cli.demo.facts import facts_of
 from broker.cli.demo.stage import Stage
 from broker.consents.consents import GrantRequest, Recorded
 from broker.flow.desk import DryRun
+from broker.services import rules
 from broker.services.consent_receipts import receipt_of, text_shown
 from broker.store.tables import declarations, deliveries, log_record
 from consent import purposes
 from consent.explain import Line, explain_reason
-from consent.grant import Basis, Scope, Voice
+from consent.grant import CONSENT, Scope, Voice
 from consent.policy import Permit
 from consent.receipt import verify_receipt
+from consent.rules import Rule
 from schemas.errors import Refused
 from schemas.names import Capacity, Channel, EventType, SubjectRef
 
@@ -40,25 +43,27 @@ class Allowed:
 
 
 async def allow(stage: Stage) -> Allowed:
-    """Give the consents, record the law's mandate, and keep a signed receipt of each."""
+    """Approve the rule that the law provides, give the consents, and keep a signed receipt of each."""
     subject = stage.home.desk.subject(cast.move())
     grants: dict[tuple[str, EventType], Recorded] = {}
+    enacted: list[Rule] = []
     for each in ADMINISTRATIONS:
         for wanted in each.wants:
-            if wanted.basis is not None:
-                grants[each.key, wanted.event_type] = await _give(stage, subject, each, wanted, wanted.basis)
+            if wanted.article is not None:
+                enacted.append(await _enact(stage, each, wanted, wanted.article))
+            elif wanted.granted:
+                grants[each.key, wanted.event_type] = await _give(stage, subject, each, wanted)
     _tell_grants(stage)
-    consents = [each.grant for each in grants.values() if not each.grant.by_law]
-    named = sum(len(grant.fields) for grant in consents)
+    named = sum(len(recorded.grant.fields) for recorded in grants.values())
     asked = {(each.key, wanted.event_type): wanted.granted for each in ADMINISTRATIONS for wanted in each.wants}
     exact = all(recorded.grant.fields == set(asked[key]) for key, recorded in grants.items())
     told = stage.words("stage.fields", count=named)
-    stage.claim("allow.named", held=exact and named > 0, count=len(consents), evidence=told)
+    stage.claim("allow.named", held=exact and named > 0, count=len(grants), evidence=told)
     receipts = await _keep_receipts(stage, grants)
     stage.claim("allow.receipts", held=receipts == len(grants), count=receipts, evidence="ISO/IEC TS 27560, Ed25519")
-    mandate = grants["tax", cast.ADDRESS].grant
-    refusal = await _try_revoking(stage, grants["tax", cast.ADDRESS])
-    stage.claim("allow.law", held=refusal == "grant.mandate", article=mandate.basis.article, evidence=refusal)
+    (rule,) = enacted
+    refusal = await _try_objecting(stage, subject, rule)
+    stage.claim("allow.law", held=refusal == "objections.not-provided", article=rule.article, evidence=refusal)
     return Allowed(subject, grants, _voice(stage, ""))
 
 
@@ -86,7 +91,21 @@ async def rehearse(stage: Stage) -> DryRun:
     return dry
 
 
-async def _give(stage: Stage, subject: SubjectRef, who: Administration, wanted: Wanted, basis: Basis) -> Recorded:
+async def _enact(stage: Stage, who: Administration, wanted: Wanted, article: str) -> Rule:
+    """Nobody types a grant in anybody's name: what the law provides, holds for everybody."""
+    asked = await rules.ask(
+        stage.home,
+        recipient=who.party,
+        event_type=wanted.event_type,
+        purpose=wanted.purpose,
+        fields=wanted.granted,
+        article=article,
+        objection=False,
+    )
+    return await rules.approve(stage.home, asked.id)
+
+
+async def _give(stage: Stage, subject: SubjectRef, who: Administration, wanted: Wanted) -> Recorded:
     """The text that is shown is the one whose hash the grant keeps."""
     home, language = stage.home, stage.words.language
     async with home.store.read() as tx:
@@ -97,7 +116,7 @@ async def _give(stage: Stage, subject: SubjectRef, who: Administration, wanted: 
         home.catalogue.by_type(wanted.event_type),
         fields=wanted.granted,
         purpose=wanted.purpose,
-        basis=basis,
+        basis=CONSENT,
         scope=Scope.STANDING,
         until=None,
     )
@@ -107,18 +126,14 @@ async def _give(stage: Stage, subject: SubjectRef, who: Administration, wanted: 
         event_type=wanted.event_type,
         purpose=wanted.purpose,
         fields=frozenset(wanted.granted),
-        basis=basis,
-        voice=_voice(stage, text) if basis.article is None else _operator(stage, text),
+        basis=CONSENT,
+        voice=_voice(stage, text),
     )
     return await home.consents.give(wish)
 
 
 def _voice(stage: Stage, text: str) -> Voice:
     return Voice("self", Capacity.SELF, Channel.ONLINE, stage.words.language, sha256(text.encode()).digest())
-
-
-def _operator(stage: Stage, text: str) -> Voice:
-    return Voice("operator-1", Capacity.AGENT, Channel.SYSTEM, stage.words.language, sha256(text.encode()).digest())
 
 
 def _tell_grants(stage: Stage) -> None:
@@ -128,14 +143,14 @@ def _tell_grants(stage: Stage) -> None:
         for wanted in each.wants:
             label = purposes.by_id(wanted.purpose).label[stage.words.language]
             granted = stage.words("allow.of", granted=len(wanted.granted), asked=len(wanted.asks))
-            rows.append((each.name[stage.words.language], label, granted, _word(stage, wanted.basis)))
+            rows.append((each.name[stage.words.language], label, granted, _word(stage, wanted)))
     stage.telling.table(heads, rows, widest=(None, None, None, 17))
 
 
-def _word(stage: Stage, basis: Basis | None) -> str:
-    if basis is None:
-        return stage.words("allow.nobody")
-    return stage.words("allow.hers") if basis.article is None else stage.words("allow.law_says", article=basis.article)
+def _word(stage: Stage, wanted: Wanted) -> str:
+    if wanted.article is not None:
+        return stage.words("allow.law_says", article=wanted.article)
+    return stage.words("allow.hers" if wanted.granted else "allow.nobody")
 
 
 async def _keep_receipts(stage: Stage, grants: Grants) -> int:
@@ -153,9 +168,9 @@ async def _keep_receipts(stage: Stage, grants: Grants) -> int:
     return good
 
 
-async def _try_revoking(stage: Stage, mandate: Recorded) -> str:
+async def _try_objecting(stage: Stage, subject: SubjectRef, rule: Rule) -> str:
     try:
-        await stage.home.consents.revoke(mandate.grant.id, _voice(stage, ""))
+        await rules.object_to(stage.home, subject, rule.id, reason="personal-situation", given_by="self")
     except Refused as fault:
         return fault.code
     return stage.words("stage.accepted")
@@ -167,9 +182,10 @@ def _line(stage: Stage, line: Line) -> tuple[str, str, str]:
     who = _by_party(line).name[language]
     if not isinstance(line.decision, Permit):
         nothing = stage.words("rehearse.nothing", why=explain_reason(line.decision.reason, language))
-        return who, nothing, _word(stage, None)
+        return who, nothing, stage.words("allow.nobody")
     labels = ", ".join(event.field(name).label[language] for name in line.decision.fields)
-    return who, labels, _word(stage, line.decision.shares[0].basis)
+    (wanted,) = (each for each in _by_party(line).wants if each.event_type == cast.ADDRESS)
+    return who, labels, _word(stage, wanted)
 
 
 def _by_party(line: Line) -> Administration:

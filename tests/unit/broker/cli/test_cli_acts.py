@@ -35,7 +35,16 @@ LOOKS: Final = {
         "type list",
     ),
     *("clock show", "keys unknown list"),
-    *("completion", "type show", "webhook attempts", "webhook list", "topics list", "topics plan", "witness list"),
+    *(
+        "rule list",
+        "completion",
+        "type show",
+        "webhook attempts",
+        "webhook list",
+        "topics list",
+        "topics plan",
+        "witness list",
+    ),
     *(
         "token uses",
         "party busiest",
@@ -65,6 +74,7 @@ UNCHANGED: Final = {
     "test_a_key_that_no_book_knows_is_told_everywhere_and_destroyed_by_name",
     "migrate": "here",
     "prune": "here",
+    "rule ask": "here",  # a request; it allows nothing before its approval
     "subscribe pause": "here",  # the approval stands; what waits is planned, and the log says who paused
     "subscribe resume": "here",
     "webhook prove": "here",
@@ -108,6 +118,10 @@ ACTS: Final = {
     "subscribe": {"subscription_approved"},
     "subscribe approve": {"subscription_approved"},
     "subscribe end": {"subscription_ended"},
+    "rule approve": {"rule_approved"},
+    "rule end": {"rule_ended"},
+    "object": {"objected"},
+    "unobject": {"objection_withdrawn"},
     "token issue": {"key_added"},
     "token revoke": {"key_revoked"},
     "token pin": {"key_added"},
@@ -219,6 +233,11 @@ def test_an_act_leaves_the_entries_that_the_table_names(unefois: Program, elise:
     act("resume", grant)
     act("narrow", grant, "--field", "subject")
     act("revoke", grant)
+    lawful = unefois.told("rule", "ask", *wish, "--field", "new_address", "--article", "CSS, art. L1")["id"]
+    act("rule approve", lawful)
+    act("object", lawful, "--person", elise)
+    act("unobject", lawful, "--person", elise)
+    act("rule end", lawful)
     act("subscribe end", asked["id"])
     hook = act("webhook add", NEW, "https://archive.example.fr/unefois")
     act("webhook end", hook["id"])

@@ -137,7 +137,7 @@ class TestWhoActs:
         assert anne.told("sam", "dead", "list")
         assert "operators.not-allowed" == anne.refused("sam", "grants", "--person", elise)
         assert "operators.not-allowed" == anne.refused("sam", "party", "allow", CAF, "person.died")
-        assert {"grants": []} == anne.told("dora", "grants", "--person", elise)
+        assert {"grants": [], "objections": []} == anne.told("dora", "grants", "--person", elise)
         assert "operators.not-allowed" == anne.refused("anne", "grants", "--person", elise)
 
     def test_the_key_can_be_a_setting(self, anne: People, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,17 @@ from typing import Any
 import pytest
 
 from broker.store.rows.digests import COLUMNS, row_digest
-from tests.unit.broker.rows.test_layouts import SAMPLES
+from tests.unit.broker.rows.test_layouts import SAMPLES as SIGNED
+
+OBJECTION = {
+    "subject": b"s" * 32,
+    "rule": b"r" * 16,
+    "objected_at": 1,
+    "reason": "personal-situation",
+    "given_by": "self",
+    "withdrawn_at": None,
+}
+SAMPLES: dict[str, dict[str, Any]] = {**SIGNED, "objections": OBJECTION}
 
 PINNED: dict[tuple[str, int], str] = {
     ("api_tokens", 1): "532f25aa133a4ecd535971d3684b2421c7eb6dec53bf11ff84fb2ce16888f5e6",
@@ -19,6 +29,8 @@ PINNED: dict[tuple[str, int], str] = {
     ("subscriptions", 1): "c58d85671dd02eacbc369949612786a7e5db493fdaea1467589456405de45df4",
     ("topic_users", 1): "d592afe03d05de466b67762c56277af17226a30313c81a717d281cbe5283b703",
     ("operators", 1): "639673231b7f89d95dd3c8731612c6d3eb59c8670b38e36c5d7d2dc8d40ed566",
+    ("rules", 1): "007c5d67be9231be313f0dab0ce50b60f8b721f6885cff2ae29b26c7b2d713e5",
+    ("objections", 1): "1b35c9383ca8fdb47ff0f1582febd7dd3332ff8a45bf288a0846280658faf4e5",
     ("webhooks", 1): "b82aaee8b87823bd378c9e095598c0ea7003d11f2994a417e7c2c2774215998b",
 }
 """Made by the code before versions, of the same samples; of operators by the first that had them."""

@@ -108,6 +108,22 @@ SAMPLES: dict[str, dict[str, Any]] = {
         "decided_at": None,
         "signature": None,
     },
+    "rules": {
+        "id": b"r" * 16,
+        "recipient": "urn:unefois:caf",
+        "event_type": "fr.unefois.address.changed.v1",
+        "purpose": "family-benefits",
+        "fields": '["subject"]',
+        "article": "CSS, art. L114-19",
+        "objection": 1,
+        "status": "approved",
+        "asked_at": 1,
+        "begins_at": None,
+        "ends_at": None,
+        "approved_at": 2,
+        "acts_from": 3,
+        "ended_at": None,
+    },
     "webhooks": {
         "id": bytes(16),
         "party": "urn:unefois:caf",
@@ -132,6 +148,7 @@ PINNED: dict[str, str] = {
     "topic_users": "34a0008f6175dd49da3d6d74dd0c0eb9d4373971a8d734494362ad956dc62bc7",
     "operators": "826d14eeb59b831d26a833c77de583898f416acbb43f4f563e21a78b915a3c81",
     "approval_requests": "04afb5338091fe8ba9bcc842268ec731f75a46f5bed50a6cc682d1afb47dacd2",
+    "rules": "f383283d4630370bf949e6d202bb261ed30ef9066b393c784da849280d72eb74",
     "webhooks": "c60740ccbdd7441f1e10813d095059641a97baf7d81bb521a344b8b18815d4a9",
 }
 """SHA-256 of the canonical bytes of each sample in version 1. A change here makes every row of every home worthless."""
@@ -150,7 +167,7 @@ WITHOUT = {
         "ledger_tiles",
     ),
     *("ledger_checkpoints", "cosignatures", "kept_answers", "webhook_attempts"),
-    *("operator_acts", "webhook_notices", "grants", "grant_versions", "consent_keys"),
+    *("objections", "operator_acts", "webhook_notices", "grants", "grant_versions", "consent_keys"),
     *("credential_uses", "expiry_notices"),
 }
 """Tables whose rows have no seal of their own: the reasons stand in `layouts`, or the ledger and its keys sign them."""

@@ -37,6 +37,7 @@ PINNED = {
     "declarations": "d2749d65c58fa679",
     "ledger_entries": "a0e63878625cde3f",
     "deliveries": "4db7df1a8d6e1dee",
+    "objections": "6f815e2d5072e576",
     "ledger_checkpoints": "d18a977abdbdc612",
 }
 

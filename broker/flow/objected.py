@@ -1,0 +1,126 @@
+"""Objected: to which rules by law a citizen objects, as rows and the journal of endings tell it.
+
+Refuses: nothing; `broker.consents.objections` writes.
+Keeps: the journal's last word counts over the row, so that whoever writes rows can neither take an objection away nor
+bring one back; a row without the machine's MAC counts for nothing.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Final
+
+from sqlalchemy import Row, select
+
+from broker.ended import Ended, Ending
+from broker.observability.observe import logger
+from broker.store.engine import Transaction
+from broker.store.rows.macs import RowMacs
+from broker.store.tables import objections
+from consent.asking import one_of
+from consent.rules import Rule
+from schemas.names import Instant, PartyId, Purpose, RuleId, SubjectRef, instant_of
+
+_OF_SUBJECTS: Final = select(objections).where(one_of(objections.c.subject, "subjects"))
+_CHUNK: Final = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Objecting:
+    """What is written down of an objection: whose it is, to which rule, since when.
+
+    `reason`: a word that the citizen's portal or the counter gives; `given_by`: who spoke, as in a consent;
+    `withdrawn_at`: since when it does not stand any more.
+    """
+
+    subject: SubjectRef
+    rule: RuleId
+    objected_at: Instant
+    reason: str
+    given_by: str
+    withdrawn_at: Instant | None = None
+
+    @property
+    def key(self) -> bytes:
+        """What names it in the journal of endings."""
+        return self.subject + self.rule
+
+    def row(self) -> dict[str, Any]:
+        """As the table has it, without its MAC."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def ending(self, at: Instant) -> Ending:
+        """The record of it: while it stands nothing of the citizen goes out under the rule; 0 lifts that."""
+        if self.withdrawn_at is None:
+            return Ending.of(objections.name, self.key, at=at, actor=self.given_by, **self.row())
+        return Ending.of(objections.name, self.key, at=at, least=0, actor=self.given_by, **self.row())
+
+
+@dataclass(frozen=True, slots=True)
+class Objection:
+    """One citizen's, to a rule that has not ended: for whom and what the rule is, and since when it does not stand."""
+
+    recipient: PartyId
+    purpose: Purpose
+    withdrawn_at: Instant | None
+
+    @property
+    def stands(self) -> bool:
+        """Whether nothing goes out under the rule."""
+        return self.withdrawn_at is None
+
+
+Objected = Mapping[SubjectRef, Mapping[RuleId, Objection]]
+"""The objections of some citizens, withdrawn ones too."""
+
+
+async def barred(tx: Transaction, macs: RowMacs, subjects: Collection[SubjectRef], rules: Sequence[Rule]) -> Objected:
+    """The objections of these citizens to these rules, as they count."""
+    written: dict[tuple[bytes, bytes], Objecting] = {}
+    ordered, ended = sorted(set(subjects)), await tx.endings()
+    for start in range(0, len(ordered), _CHUNK):
+        rows = await tx.execute(_OF_SUBJECTS, {"subjects": ordered[start : start + _CHUNK]})
+        written |= {(row.subject, row.rule): of_row(row) for row in macs.valid(objections.name, rows)}
+    found: dict[SubjectRef, dict[RuleId, Objection]] = {}
+    for subject in ordered:
+        for rule in rules:
+            one = obeyed(written.get((subject, rule.id)), subject + rule.id, ended)
+            if one is not None:
+                there = Objection(rule.recipient, rule.purpose, one.withdrawn_at)
+                found.setdefault(subject, {})[rule.id] = there
+    return found
+
+
+def obeyed(row: Objecting | None, key: bytes, ended: Ended) -> Objecting | None:
+    """An objection as it counts: as the journal tells it, where it tells of it."""
+    told = ended.newest(objections.name, key)
+    if told is None:
+        return row
+    journals = of_ending(told)
+    if journals != row:
+        logger().error("endings.row-contradicts", rule=journals.rule)
+    return journals
+
+
+def of_row(row: Row[Any]) -> Objecting:
+    """The objection of a row."""
+    return Objecting(
+        subject=SubjectRef(row.subject),
+        rule=RuleId(row.rule),
+        objected_at=Instant(row.objected_at),
+        reason=row.reason,
+        given_by=row.given_by,
+        withdrawn_at=instant_of(row.withdrawn_at),
+    )
+
+
+def of_ending(ending: Ending) -> Objecting:
+    """What a record of the journal tells."""
+    told = ending.told
+    return Objecting(
+        subject=SubjectRef.parse(told["subject"]),
+        rule=RuleId.parse(told["rule"]),
+        objected_at=Instant(told["objected_at"]),
+        reason=told["reason"],
+        given_by=told["given_by"],
+        withdrawn_at=instant_of(told["withdrawn_at"]),
+    )

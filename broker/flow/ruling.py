@@ -1,0 +1,129 @@
+"""Ruling: an administration asks for a rule by law, two operators approve it, one ends it.
+
+Refuses: a rule for a field that the type does not have, for a party that nobody knows, or that has a field and a moment
+in common with another; an approval without an approved subscription that it could act through.
+Keeps: a rule acts `delay_ms` after its approval at the soonest. Approval and end have their open ledger entries, whose
+`detail` is SHA-256 of the row, so that everybody sees which rules there are, and nobody widens one afterwards unseen.
+An end is in the journal of endings before it is committed; when it returns, nothing more is released under the rule.
+"""
+
+from typing import Any
+
+from sqlalchemy import Row, select
+
+from broker.directory import reading
+from broker.directory import rules as rule_rows
+from broker.directory.registrar import LOCK, changing
+from broker.ended import Ending
+from broker.flow.deliveries import mailbox_lock
+from broker.ledger.recorder import Recorder
+from broker.observability.crashpoints import mark
+from broker.store.engine import Transaction
+from broker.store.rows.seals import RowSigner
+from broker.store.tables import rules
+from consent.policy import SubscriptionStatus
+from consent.rules import Rule, RuleStatus, overlaps
+from schemas.catalogue import Catalogue
+from schemas.errors import Refused
+from schemas.facts import FactKind
+from schemas.names import Instant, RuleId
+
+
+class Ruling:
+    """The only writer of the rules."""
+
+    def __init__(self, recorder: Recorder, catalogue: Catalogue, signer: RowSigner, delay_ms: int) -> None:
+        """`delay_ms`: from an approval to its effect."""
+        self._recorder = recorder
+        self._catalogue = catalogue
+        self._signer = signer
+        self._rows = signer.verifier
+        self._delay_ms = delay_ms
+
+    async def ask(self, tx: Transaction, asked: Rule) -> Rule:
+        """Write down what an administration asks for; it allows nothing until the approval.
+
+        Raises Refused: `catalogue.unknown-type`, `directory.unknown-party`, `rules.unknown-field`, `rules.overlap`.
+        """
+        event = self._catalogue.by_type(asked.event_type)
+        for name in sorted(asked.fields - set(event.names)):
+            raise Refused("rules.unknown-field", "/fields", field=name, event_type=asked.event_type)
+        await changing(tx)
+        await reading.party(tx, self._rows, asked.recipient)
+        if overlaps(asked, await rule_rows.every(tx, self._rows)):
+            raise Refused("rules.overlap", "/fields", recipient=asked.recipient, purpose=asked.purpose)
+        await self._signer.insert(tx, rules, rule_rows.row_of(asked))
+        mark("rules.asked")
+        # Crash here: the transaction is gone; the administration asks again. So too for every change below.
+        return asked
+
+    async def approve(self, tx: Transaction, rule_id: RuleId, at: Instant) -> Rule:
+        """Let it act, `delay_ms` from now. Raises Refused: `rules.unknown`, `rules.not-asked`, `rules.overlap`,
+        `rules.no-subscription`, `rules.ends-before-it-begins`.
+        """
+        await changing(tx)
+        row, before = await self._one(tx, rule_id)
+        approved = before.approve(at, self._delay_ms)
+        if overlaps(approved, await rule_rows.every(tx, self._rows)):
+            raise Refused("rules.overlap", "/fields", recipient=before.recipient, purpose=before.purpose)
+        if not await self._can_act(tx, before):
+            raise Refused("rules.no-subscription", "/recipient", event_type=before.event_type, purpose=before.purpose)
+        await self._write(tx, row, approved)
+        self._record(tx, FactKind.RULE_APPROVED, approved, at)
+        return approved
+
+    async def end(self, tx: Transaction, rule_id: RuleId, at: Instant) -> Rule:
+        """It allows nothing more, of nobody. What was planned under it stays closed from this commit on: no gate holds
+        the recipient's mailbox meanwhile, and the next one reads the rules anew. Raises Refused `rules.unknown`,
+        `rules.ended`.
+        """
+        await changing(tx)
+        row, before = await self._one(tx, rule_id)
+        ended = before.end(at)
+        await tx.lock_exclusive([mailbox_lock(before.recipient)])
+        tx.end(Ending.of(rules.name, rule_id, at=at, ended_at=at))
+        await self._write(tx, row, ended)
+        if before.status is RuleStatus.APPROVED:  # what was never approved has no entry, and ends with none
+            self._record(tx, FactKind.RULE_ENDED, ended, at)
+        return ended
+
+    async def complete(self, tx: Transaction, ending: Ending, at: Instant) -> bool:
+        """Do what the journal of endings says of a rule, and its row does not. Whether there was anything to do."""
+        await tx.lock_exclusive([LOCK])
+        row = (await tx.execute(select(rules).where(rules.c.id == ending.key))).one_or_none()
+        if row is None or RuleStatus(row.status) is RuleStatus.ENDED:
+            return False
+        await self.end(tx, RuleId(ending.key), at)
+        return True
+
+    async def _can_act(self, tx: Transaction, rule: Rule) -> bool:
+        """Whether its recipient has an approved subscription for the same type, purpose and fields."""
+        return any(
+            one.status is SubscriptionStatus.APPROVED
+            and (one.recipient, one.event_type, one.purpose) == (rule.recipient, rule.event_type, rule.purpose)
+            and rule.fields <= one.fields
+            for one in await reading.subscriptions(tx, self._rows)
+        )
+
+    async def _one(self, tx: Transaction, rule_id: RuleId) -> tuple[Row[Any], Rule]:
+        there = (await tx.execute(select(rules).where(rules.c.id == rule_id))).one_or_none()
+        row = self._rows.one(rules.name, there)
+        if row is None:
+            raise Refused("rules.unknown", "/rule")
+        return row, rule_rows.rule_of(row)
+
+    async def _write(self, tx: Transaction, before: Row[Any], rule: Rule) -> None:
+        await self._signer.change(tx, rules, before, rule_rows.row_of(rule))
+        mark("rules.changed")
+
+    def _record(self, tx: Transaction, kind: FactKind, rule: Rule, at: Instant) -> None:
+        self._recorder.record(
+            tx,
+            kind,
+            at,
+            recipient=rule.recipient,
+            event_type=rule.event_type,
+            purpose=rule.purpose,
+            basis=rule.basis.text,
+            detail=rule_rows.rule_digest(rule),
+        )
