@@ -47,6 +47,8 @@ PUBLIC = {
     "party_changed",
     "right_granted",
     "right_ended",
+    "rule_approved",
+    "rule_ended",
     "policy_set",
     "ledger_opened",
     "migrated",
@@ -58,8 +60,8 @@ PUBLIC = {
 
 async def written(here: World, kind: FactKind, at: Instant | None = None, **more: object) -> Entry:
     """The entry of such a fact, as it lies in the ledger; in a transaction that is taken back, since it never was."""
-    told = {name: SOMETHING[name] for name in REQUIRED.get(kind, ())}
-    if kind in {FactKind.PLANNED, FactKind.RELEASED}:
+    told = {name: SOMETHING[name] for name in REQUIRED.get(kind, ()) if name in SOMETHING}  # `about` is the subject
+    if kind in {FactKind.PLANNED, FactKind.RELEASED, FactKind.RULE_APPROVED, FactKind.RULE_ENDED}:
         told["basis"] = "consent"
     if kind in STEPS.keys() - {FactKind.RECEIVED, FactKind.CORRECTED}:
         told |= {"tag": TAG, "plan_blind": PLAN}
@@ -172,11 +174,12 @@ async def test_a_sealed_entry_keeps_to_its_grant_and_an_open_one_has_its_place_i
 
 
 async def test_what_ends_in_the_open_comes_last_and_only_a_ledgers_own_beginning_parts_a_window() -> None:
-    ends = {"key_revoked", "subscription_ended", "right_ended", "epoch_destroyed", "erased", "disclosed"}
+    ends = {"key_revoked", "subscription_ended", "right_ended", "rule_ended", "epoch_destroyed", "erased", "disclosed"}
     assert {kind.value: LAST for kind in FactKind if kind.value in ends} | {
         "ledger_opened": BARRIER,
         "migrated": BARRIER,
         "right_granted": AGAIN,
+        "rule_approved": AGAIN,
         "subscription_approved": AGAIN,
     } == {kind.value: place for kind, place in _PLACES.items()}
 
