@@ -63,6 +63,8 @@ async def written(here: World, kind: FactKind, at: Instant | None = None, **more
     told = {name: SOMETHING[name] for name in REQUIRED.get(kind, ()) if name in SOMETHING}  # `about` is the subject
     if kind in {FactKind.PLANNED, FactKind.RELEASED, FactKind.RULE_APPROVED, FactKind.RULE_ENDED}:
         told["basis"] = "consent"
+    if "subject" in REQUIRED.get(kind, ()):
+        told["about"] = here.subject()
     if kind in STEPS.keys() - {FactKind.RECEIVED, FactKind.CORRECTED}:
         told |= {"tag": TAG, "plan_blind": PLAN}
     found: list[bytes] = []
@@ -119,7 +121,8 @@ async def test_sealed_entries_of_one_kind_have_one_length_whatever_they_tell(her
             {"count": 5},
         ):
             for closed in ({}, CLOSING) if fact is FactKind.WITHHELD else ({},):
-                entry = await written(here, fact, about=here.subject() if more else None, **more | closed)
+                somebodys = more or "subject" in REQUIRED.get(fact, ())
+                entry = await written(here, fact, about=here.subject() if somebodys else None, **more | closed)
                 lengths.setdefault(entry.kind, set()).add(len(entry.encode()))
 
     assert dict.fromkeys(set(EntryKind) - {EntryKind.OPEN}, 1) == {kind: len(all_) for kind, all_ in lengths.items()}
