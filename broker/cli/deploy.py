@@ -14,7 +14,6 @@ import typer
 
 from broker.cli.frame import command, say
 from broker.cli.show import answer, line
-from broker.setup.rights import ROLES, login, sql
 from schemas.errors import Refused
 
 app = typer.Typer(
@@ -79,6 +78,8 @@ def logins(
 
     Example: unefois deploy logins > logins.sql
     """
+    from broker.setup.rights import ROLES, login, sql
+
     if _PREFIX.fullmatch(prefix) is None:
         raise Refused("deploy.prefix", "/prefix")
     told = sql(prefix)

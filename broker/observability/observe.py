@@ -44,6 +44,7 @@ from schemas.names import (
     OperatorName,
     PartyId,
     Purpose,
+    RuleId,
     SchemaId,
     uuid_text,
 )
@@ -97,7 +98,7 @@ def _only(*types: type) -> Callable[[object], Json]:
     def read(value: object) -> Json:
         if type(value) not in types:
             return None
-        if isinstance(value, DeclarationId | DeliveryId | GrantId):
+        if isinstance(value, DeclarationId | DeliveryId | GrantId | RuleId):
             return uuid_text(value)
         return value.hex() if isinstance(value, bytes) else str(value)
 
@@ -118,6 +119,7 @@ KEYS: Final[Mapping[str, Callable[[object], Json]]] = {
     "declaration": _only(DeclarationId, ManifestDigest),
     "delivery": _only(DeliveryId),
     "grant": _only(GrantId),
+    "rule": _only(RuleId),
     "kid": _only(Kid),
     "row": _only(RowName),
     "actor": _only(OperatorName),

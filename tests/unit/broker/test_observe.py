@@ -44,6 +44,7 @@ from schemas.names import (
     PartyId,
     Purpose,
     Reason,
+    RuleId,
     SchemaId,
     SubjectRef,
 )
@@ -103,6 +104,7 @@ def test_a_line_says_when_how_loud_what_and_about_which(lines: Lines) -> None:
         ("declaration", ManifestDigest(bytes(32)), "00" * 32),
         ("delivery", DeliveryId(bytes(16)), NO_ID),
         ("grant", GrantId(bytes(16)), NO_ID),
+        ("rule", RuleId(bytes(16)), NO_ID),
         ("kid", Kid(bytes(32)), "00" * 32),
         ("entry", LeafHash(bytes(32)), "00" * 32),
         ("code", "store.locked", "store.locked"),
