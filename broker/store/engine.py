@@ -97,9 +97,12 @@ class Transaction:
         """
         if not self.whole:
             self._must_glance(statement)
-        async with self.conn.stream(statement, execution_options={"yield_per": size}) as result:
+        result = await self.conn.stream(statement, execution_options={"yield_per": size})
+        try:
             async for rows in result.partitions():
                 yield rows
+        finally:  # an open cursor on SQLite holds the snapshot for whoever has the connection next
+            await result.close()
 
     async def insert_new(self, table: Table, row: Mapping[str, Any]) -> bool:
         """Insert one row; False, and nothing changed, when a row with one of its unique keys is there already."""

@@ -9,15 +9,17 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager, closing
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import asyncpg
 import pytest
 import pytest_asyncio
 from sqlalchemy import Column, ForeignKey, Integer, LargeBinary, MetaData, Table, delete, insert, make_url, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncResult
 
 from broker.store import dialects
+from broker.store.dialects import CONNECTIONS
 from broker.store.engine import Store
 from broker.store.sqlite import Sqlite
 from broker.store.wake_signal import WakeSignal
@@ -161,6 +163,31 @@ async def test_who_leaves_in_the_middle_of_pages_and_closes_them_goes_on(store: 
         async with aclosing(tx.pages(select(NOTES.c.id).order_by(NOTES.c.id), 3)) as pages:
             assert [0, 1, 2] == [row.id for row in await anext(pages)]
         assert 7 == len((await tx.execute(select(NOTES))).all())
+
+
+async def test_who_leaves_in_the_middle_of_pages_leaves_no_old_snapshot(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever Python's collector does: each result is held here, as a cycle holds it."""
+    held: list[AsyncResult[Any]] = []
+    made = AsyncResult.__init__
+
+    def making(self: AsyncResult[Any], *more: Any) -> None:
+        held.append(self)
+        made(self, *more)
+
+    monkeypatch.setattr(AsyncResult, "__init__", making)
+    for number in range(7):
+        await write(store, number)
+    for _ in range(CONNECTIONS):
+        async with store.read() as tx, aclosing(tx.pages(select(NOTES), 3)) as pages:
+            await anext(pages)
+    await write(store, 100)
+
+    for _ in range(CONNECTIONS):
+        async with store.read() as tx:
+            assert 8 == len((await tx.execute(select(NOTES))).all())
+    assert CONNECTIONS == len(held)
 
 
 async def test_a_glance_is_one_question(store: Store) -> None:
