@@ -22,7 +22,8 @@ from schemas.facts import FactKind
 from tests.faults.races import Edge, breaches
 from tests.world import CAF, FAMILY, MOVED, World, world
 
-ROUNDS = int(os.environ.get("UNEFOIS_RACE_ROUNDS", "40"))
+ROUNDS = int(os.environ.get("UNEFOIS_RACE_ROUNDS", "200")) // 5
+"""A round here is a whole declaration, and for the end of a rule another rule."""
 pytestmark = [pytest.mark.asyncio, pytest.mark.more, pytest.mark.databases]
 
 
