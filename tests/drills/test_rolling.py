@@ -186,12 +186,12 @@ async def test_processes_of_before_stop_by_themselves_when_the_tables_are_the_ne
         for one in after.values():
             one.end()
     monkeypatch.setattr(migrate, "_SCRIPTS", program / "broker/store/migrations")
-    migrate.head.cache_clear()
+    migrate._revisions.cache_clear()
     try:
         async with town.opened() as here:  # with the next version's eyes
             await town.check(here)
     finally:
-        migrate.head.cache_clear()
+        migrate._revisions.cache_clear()
 
 
 def upgrade(town: Town, program: Path) -> None:
