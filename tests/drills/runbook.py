@@ -9,6 +9,7 @@ Keeps: what is not on the page cannot be run here; what is planted, and what oth
 import asyncio
 import json
 import re
+import shlex
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -70,7 +71,7 @@ class Operator:
     unefois: Program
     """For what is planted, never for what mends it."""
     section: Section | None = None
-    known: dict[str, str] = field(default_factory=dict)
+    known: dict[str, object] = field(default_factory=dict)
 
     @contextmanager
     def follows(self, title: str) -> Iterator[None]:
@@ -85,17 +86,21 @@ class Operator:
         """The next command of the section, which begins so. Returns what it prints, which is what the page shows."""
         assert self.section is not None
         assert self.section.left, f"{self.section.title} has no further command: {beginning}"
-        self.known |= {name.replace("_", "-"): str(told) for name, told in known.items()}
-        command, expected = (self._told(text) for text in self.section.left.popleft())
+        self.known |= {name.replace("_", "-"): told for name, told in known.items()}
+        command, expected = self.section.left.popleft()
+        command, expected = self._told(command, _quoted), self._told(expected)
         assert command.startswith(beginning), f"{self.section.title}: the page says {command}"
         assert not KNOWN.search(command), f"{self.section.title}: what is it in {command}?"
         printed = self.reader.run(command)
         self.clock.pass_(1000)
         self.reader.compare(f"{self.section.title}: $ {command}", expected, printed)
+        assert ("[exit code" in printed) is ("[exit code" in expected), printed  # three dots are no failure
         return printed
 
-    def _told(self, text: str) -> str:
-        return KNOWN.sub(lambda found: self.known.get(found[0], found[0]), text)
+    def _told(self, text: str, written: Callable[[object], str] = str) -> str:
+        """`written`: how what is known is spelled there."""
+        known = self.known
+        return KNOWN.sub(lambda found: written(known[found[0]]) if found[0] in known else found[0], text)
 
     def plants(self, work: Callable[[World], Awaitable[T]]) -> T:
         """What somebody else does, in a process of theirs."""
@@ -135,6 +140,11 @@ class Operator:
 
 
 # ── what others do ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _quoted(told: object) -> str:
+    """A path as one word of a command line, whatever folder the tests are in."""
+    return shlex.quote(str(told)) if isinstance(told, Path) else str(told)
 
 
 def allow(operator: Operator, recipient: str = CAF) -> None:
