@@ -41,7 +41,7 @@ MAX_ARTICLE = 200
 """Bytes of a law's article."""
 
 _FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
-_GIVEN_BY = re.compile(r"[A-Za-z0-9][A-Za-z0-9:._-]{0,127}")
+GIVEN_BY = re.compile(r"[A-Za-z0-9][A-Za-z0-9:._-]{0,127}")
 _LANGUAGES = frozenset(get_args(Language))
 _EVERYTHING = frozenset({"all", "any"})
 _CHANGING = frozenset({"version", "fields", "once_for", "status", "changed_at"})
@@ -334,7 +334,7 @@ def _check_times(grant: Grant) -> None:
 
 
 def _check_words(grant: Grant) -> None:
-    if not _GIVEN_BY.fullmatch(grant.given_by):
+    if not GIVEN_BY.fullmatch(grant.given_by):
         raise Refused("grant.given-by", "/given_by")
     if grant.language not in _LANGUAGES:
         raise Refused("grant.language", "/language")

@@ -27,7 +27,7 @@ from broker.store.engine import Store, Transaction
 from broker.store.rows.digests import row_digest
 from broker.store.rows.macs import RowMacs
 from broker.store.tables import objections
-from consent.grant import Status
+from consent.grant import GIVEN_BY, Status
 from consent.registry import CHUNK
 from consent.rules import Rule, RuleStatus
 from consent.tables import grants
@@ -36,7 +36,6 @@ from schemas.facts import FactKind
 from schemas.names import GrantId, LeafHash, RuleId, SubjectRef
 
 _REASON: Final = re.compile(r"[a-z][a-z0-9-]{0,63}")
-_GIVEN_BY: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9:._-]{0,127}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +68,7 @@ class Objections:
         """
         if not _REASON.fullmatch(reason):
             raise Refused("objections.reason", "/reason")
-        if not _GIVEN_BY.fullmatch(given_by):
+        if not GIVEN_BY.fullmatch(given_by):
             raise Refused("grant.given-by", "/given_by")
         async with self._store.begin() as tx:
             rule = await self._rule(tx, rule_id)
@@ -86,7 +85,7 @@ class Objections:
         """The rule counts again, for what comes. Raises Refused: `rules.unknown`, `rules.ended`, `objections.none`,
         `grant.given-by`.
         """
-        if not _GIVEN_BY.fullmatch(given_by):
+        if not GIVEN_BY.fullmatch(given_by):
             raise Refused("grant.given-by", "/given_by")
         async with self._store.begin() as tx:
             rule = await self._rule(tx, rule_id)

@@ -14,7 +14,7 @@ from broker.access.idempotency import Answer, IdempotencyKeys
 from broker.directory.lookup import Lookup
 from broker.flow.arrived import Accepted
 from broker.flow.intake import Intake
-from broker.flow.objected import barred
+from broker.flow.objected import allowing, barred
 from broker.keys.keyring import Keyring
 from broker.people.identity import Identity
 from broker.people.pivot import PivotIdentity
@@ -116,8 +116,8 @@ class Desk:
             objected = (await barred(tx, self._macs, [subject], rules)).get(subject, {})
         grants = [one for one in found if isinstance(one, Grant)]
         objects = {(one.recipient, one.purpose) for one in objected.values() if one.stands}
-        acting = [rule for rule in rules if rule.acts(at) and (rule.recipient, rule.purpose) not in objects]
-        for rule in missing(acting, grants):  # the grant that the router would make
+        acting = [rule for rule in rules if rule.acts(at)]
+        for rule in allowing(missing(acting, grants), objected):  # the grant that the router would make
             grant_id = GrantId(uuid7(at, self._entropy(10)))
             grants.append(grant_under(rule, subject, schema=event.schema.id, grant_id=grant_id, at=at))
         return DryRun(facts, tuple(dry_run(facts, subscriptions, grants, at, objects=objects)))

@@ -149,9 +149,8 @@ class Intake:
         arrived = [decoded(envelope, sender) for envelope in envelopes]
         ended = await self._write_down(await self._find(arrived), at, sender, told=told)
         waiting = [one for one in ended if isinstance(one, Kept) and one.before is not Before.EFFECTS]
-        trace = (
-            tracing.CURRENT.get()
-        )  # the caller's goes with the record; without one the router finds the id by itself
+        # The caller's trace goes with the record; without one the router finds the id by itself.
+        trace = tracing.CURRENT.get()
         headers = {} if trace is None else {tracing.HEADER: trace.header}
         records = [Outgoing(_order_key(one.submission.subject), one.decoded.envelope, headers) for one in waiting]
         for partition in {place.partition for place in await self._log.append_all(TOPIC, records)}:

@@ -5,7 +5,7 @@ Keeps: the journal's last word counts over the row, so that whoever writes rows 
 bring one back; a row without the machine's MAC counts for nothing.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
@@ -124,3 +124,8 @@ def of_ending(ending: Ending) -> Objecting:
         given_by=told["given_by"],
         withdrawn_at=instant_of(told["withdrawn_at"]),
     )
+
+
+def allowing(rules: Iterable[Rule], theirs: Mapping[RuleId, Objection]) -> list[Rule]:
+    """Those of these rules to which no objection of one citizen stands; `theirs`: that citizen's, of `barred`."""
+    return [rule for rule in rules if rule.id not in theirs or not theirs[rule.id].stands]

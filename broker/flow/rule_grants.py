@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from broker.directory.lookup import Lookup
 from broker.epochs import epochs
-from broker.flow.objected import Objection
+from broker.flow.objected import Objection, allowing
 from broker.flow.planner import Known, Standing
 from broker.keys.keyring import Keyring
 from broker.ledger.recorder import Recorder
@@ -71,8 +71,9 @@ class RuleGrants:
         new = [
             self._grant(subject, rule, standing.objected.get(subject, {}).get(rule.id), at)
             for subject, theirs in wanted.items()
-            for rule in missing(theirs.values(), standing.grants[subject].values())
-            if not _barred(standing.objected.get(subject, {}).get(rule.id))
+            for rule in allowing(
+                missing(theirs.values(), standing.grants[subject].values()), standing.objected.get(subject, {})
+            )
         ]
         if not new:
             return
@@ -112,7 +113,3 @@ class RuleGrants:
             at=at,
             since=None if before is None else before.withdrawn_at,
         )
-
-
-def _barred(objection: Objection | None) -> bool:
-    return objection is not None and objection.stands

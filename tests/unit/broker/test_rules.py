@@ -10,6 +10,7 @@ from broker.flow.tracking import Progress
 from broker.services import rules
 from broker.store.tables import objections
 from broker.store.tables import rules as rules_table
+from consent.policy import Permit
 from consent.rules import Rule
 from schemas.errors import Refused
 from schemas.facts import FactKind
@@ -186,6 +187,20 @@ async def test_the_dry_run_says_what_will_happen_by_which_article(here: World) -
     await rules.object_to(here.home, here.subject(), rule.id, reason="personal-situation", given_by="self")
     assert Reason.OBJECTED is (await said())[CAF].reason
     assert () == await here.home.consents.of(here.subject())
+
+
+@pytest.mark.asyncio
+async def test_an_objection_to_one_rule_leaves_another_of_the_same_administration(here: World) -> None:
+    rule = await acting(here)
+    await acting(here, fields=("household",), article="CASF, art. L123-1")
+    await rules.object_to(here.home, here.subject(), rule.id, reason="personal-situation", given_by="self")
+
+    shown = await here.home.desk.explain(here.home.party, MOVED, here.moved())
+    (decision,) = (line.decision for line in shown.lines if line.subscription.recipient == CAF)
+    await here.declare(MOVED, here.moved())
+
+    assert isinstance(decision, Permit)
+    assert [decision.fields] == [one.disclosed for one in await here.take(CAF)] == [("household",)]
 
 
 REFUSED = {
