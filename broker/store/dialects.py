@@ -9,16 +9,18 @@ order, so two callers never wait for each other; what is read after taking a loc
 (architecture.md, "Transactions that matter"). Nothing is held beyond the transaction: there is no unlock to forget.
 """
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Final, Protocol
 
 from sqlalchemy import URL, Connection, Table
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.sql.dml import Insert
 
 from broker.store.wake_signal import WakeSignal
-from schemas.errors import Fault
+from schemas.errors import Fault, Unavailable
 
 CONNECTIONS: Final = 8
 """Connections of one kind, at most; who needs one more waits."""
@@ -84,5 +86,39 @@ class Dialect(Protocol):
     def without_values(self, error: DBAPIError) -> DBAPIError:
         """The caller's own error, saying what was broken and nothing of what the statement carried."""
 
+    def unreachable(self, error: Exception) -> Fault | None:
+        """What the driver raised by itself while a connection was made, as one of ours, or None when it is no such."""
+
     async def forget(self, writer: AsyncEngine) -> None:
         """Make deleted rows unreadable in the database's files, as far as the database can."""
+
+
+@contextmanager
+def faults(dialect: Dialect) -> Iterator[None]:
+    """A database's error leaves this block as one of ours, or without what its statement carried."""
+    try:
+        yield
+    except DBAPIError as error:
+        fault = dialect.fault_of(error)
+        if fault is None:
+            raise dialect.without_values(error) from None
+        raise fault from None
+    except PoolTimeout:
+        raise Unavailable("store.locked") from None
+
+
+@asynccontextmanager
+async def connected(dialect: Dialect, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """A connection. A server that is not reached is told in the driver's or the system's own errors, which are ours
+    then: `store.away`, `store.denied`. What the block raises passes as it is.
+    """
+    made = False
+    try:
+        async with engine.connect() as connection:
+            made = True
+            yield connection
+    except Exception as error:
+        fault = None if made else dialect.unreachable(error)
+        if fault is None:
+            raise
+        raise fault from None

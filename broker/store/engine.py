@@ -13,17 +13,16 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from sqlalchemy import URL, Column, CursorResult, Executable, Row, Table, insert, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from broker.ended import NOTHING, Ended, Ending, Endings
 from broker.observability.crashpoints import mark
-from broker.store.dialects import Dialect
+from broker.store.dialects import Dialect, connected, faults
 from broker.store.postgres import USUAL, Postgres, Waits
 from broker.store.sqlite import Sqlite
 from broker.store.wake_signal import WakeSignal
-from schemas.errors import Refused, Unavailable
+from schemas.errors import Refused
 
 Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
@@ -205,8 +204,8 @@ class Store:
         `store.away`, `endings.away`; Corrupt `store.corrupt`. An Unavailable that comes from the commit itself may have
         been committed: callers repeat, and what they do is idempotent.
         """
-        with self._alone(), self._faults():
-            async with self._turn, _begun(self._writer) as connection:
+        with self._alone(), faults(self._dialect):
+            async with self._turn, _begun(self._dialect, self._writer) as connection:
                 if patient:
                     await self._dialect.patience(connection)
                 tx = Transaction(connection, self._dialect, writes=True, journal=self.journal)
@@ -224,8 +223,8 @@ class Store:
     @asynccontextmanager
     async def read(self, *, patient: bool = False) -> AsyncIterator[Transaction]:
         """A transaction that looks at one snapshot, `patient`: at much of it, and cannot write. Raises as `begin`."""
-        with self._faults():
-            async with _begun(self._reader) as connection:
+        with faults(self._dialect):
+            async with _begun(self._dialect, self._reader) as connection:
                 if patient:
                     await self._dialect.patience(connection)
                 yield Transaction(connection, self._dialect, writes=False, journal=self.journal)
@@ -233,13 +232,13 @@ class Store:
     @asynccontextmanager
     async def read_one(self) -> AsyncIterator[Transaction]:
         """For a single SELECT, which is a snapshot by itself: nothing begins or ends around it. Raises as `begin`."""
-        with self._faults():
-            async with _begun(self._glancer) as connection:
+        with faults(self._dialect):
+            async with _begun(self._dialect, self._glancer) as connection:
                 yield Transaction(connection, self._dialect, writes=False, whole=False, journal=self.journal)
 
     async def forget(self) -> None:
         """Make what was deleted unreadable in the database's own files. Raises Unavailable `store.locked`."""
-        with self._alone(), self._faults():
+        with self._alone(), faults(self._dialect):
             async with self._turn:
                 await self._dialect.forget(self._writer)
 
@@ -254,18 +253,6 @@ class Store:
         finally:
             self._inside.discard(task)
 
-    @contextmanager
-    def _faults(self) -> Iterator[None]:
-        try:
-            yield
-        except DBAPIError as error:
-            fault = self._dialect.fault_of(error)
-            if fault is None:
-                raise self._dialect.without_values(error) from None
-            raise fault from None
-        except PoolTimeout:
-            raise Unavailable("store.locked") from None
-
 
 def dialect_of(url: URL, waits: Waits = USUAL) -> Dialect:
     """The dialect of a database URL; `waits` is for a server. Raises Refused `store.url`."""
@@ -277,21 +264,14 @@ def dialect_of(url: URL, waits: Waits = USUAL) -> Dialect:
 
 
 @asynccontextmanager
-async def _begun(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-    """A connection in a transaction. A server that is not reached is the operating system's error, not the driver's."""
-    inside = False
-    try:
-        async with engine.connect() as connection, connection.begin() as transaction:
-            inside = True
-            yield connection
-            try:
-                await transaction.commit()
-            except BaseException:
-                # SQLite keeps the transaction of a failed commit open, and SQLAlchemy believes that it ended: given
-                # back, the connection would show the next reader rows that nobody committed.
-                await connection.invalidate()
-                raise
-    except OSError as error:
-        if inside:
+async def _begun(dialect: Dialect, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """A connection in a transaction."""
+    async with connected(dialect, engine) as connection, connection.begin() as transaction:
+        yield connection
+        try:
+            await transaction.commit()
+        except BaseException:
+            # SQLite keeps the transaction of a failed commit open, and SQLAlchemy believes that it ended: given back,
+            # the connection would show the next reader rows that nobody committed.
+            await connection.invalidate()
             raise
-        raise Unavailable("store.away", error=type(error).__name__) from None

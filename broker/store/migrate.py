@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, column, inspect, make_url, select, table
-from sqlalchemy.exc import DBAPIError
 
 from broker.observability.crashpoints import mark
-from broker.store.dialects import Dialect
+from broker.store.dialects import Dialect, connected, faults
 from broker.store.engine import Store, dialect_of
 from broker.store.tables import meta
 from schemas.errors import Corrupt, Refused
@@ -43,16 +42,12 @@ async def upgrade(url: str) -> str:
     dialect = dialect_of(parsed)
     engine = dialect.migrator(parsed)
     try:
-        async with engine.begin() as connection:
-            await dialect.locks.exclusive(connection, [_LOCK])
-            await connection.run_sync(_upgrade, dialect)
-            mark("migrate.upgraded")
-            # Crash here: the tables are as they were before; the next start upgrades again.
-    except DBAPIError as error:
-        fault = dialect.fault_of(error)
-        if fault is None:
-            raise dialect.without_values(error) from None
-        raise fault from None
+        with faults(dialect):
+            async with connected(dialect, engine) as connection, connection.begin():
+                await dialect.locks.exclusive(connection, [_LOCK])
+                await connection.run_sync(_upgrade, dialect)
+                mark("migrate.upgraded")
+                # Crash here: the tables are as they were before; the next start upgrades again.
     finally:
         await engine.dispose()
     return head()

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from sqlalchemy import URL, Connection, Select, Table, event, func, select, text
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.engine.interfaces import DBAPIConnection, ExceptionContext
 from sqlalchemy.exc import DBAPIError, InterfaceError, InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool, PoolProxiedConnection
@@ -170,9 +170,19 @@ class Postgres:
             await connection.execute(_RESUME, {"name": name, "next": newest + 1})
 
     def fault_of(self, error: DBAPIError) -> Fault | None:
+        state = str(getattr(error.orig, "sqlstate", None) or "")
         if error.connection_invalidated or isinstance(error, InterfaceError):
             return Unavailable("store.away", error="closed")
-        return fault_of(str(getattr(error.orig, "sqlstate", None) or ""))
+        return fault_of(state)
+
+    def unreachable(self, error: Exception) -> Fault | None:
+        """A server that ends while a connection is made: the driver's own errors, which SQLAlchemy lets through."""
+        import asyncpg
+
+        if isinstance(error, asyncpg.PostgresError):
+            return fault_of(str(error.sqlstate or "")) or Unavailable("store.away", error=type(error).__name__)
+        known = (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+        return Unavailable("store.away", error=type(error).__name__) if isinstance(error, known) else None
 
     def without_values(self, error: DBAPIError) -> DBAPIError:
         """The server quotes the row ("Failing row contains ..."), the driver the argument that it could not send."""
@@ -243,9 +253,18 @@ def _postgres(url: URL, **more: Any) -> AsyncEngine:
         unnamed = {"statement_cache_size": 0, "prepared_statement_cache_size": 0, "prepared_statement_name_func": str}
         more["connect_args"] = {**more.get("connect_args", {}), **unnamed}
     try:
-        return create_async_engine(url, hide_parameters=True, **more)
+        engine = create_async_engine(url, hide_parameters=True, **more)
     except ModuleNotFoundError as error:
         raise Refused("store.no-driver", driver=error.name or url.drivername) from None
+    out_of_step = engine.dialect.loaded_dbapi.InternalClientError
+
+    @event.listens_for(engine.sync_engine, "handle_error")
+    def lost(context: ExceptionContext) -> None:
+        """The driver does not know any more what the server answers to: as good as no connection."""
+        if isinstance(context.original_exception, out_of_step):
+            context.is_disconnect = True
+
+    return engine
 
 
 def fault_of(state: str) -> Fault | None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
-from asyncpg import InterfaceError, PostgresError
+from asyncpg import InterfaceError, InternalClientError, PostgresError
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -24,7 +24,7 @@ LOST_SECONDS: Final = 5
 LEAVE_SECONDS: Final = 1
 """How long to wait at the end for the last rings to be sent."""
 
-_AWAY = (OSError, TimeoutError, PostgresError, InterfaceError, SQLAlchemyError)
+_AWAY = (OSError, TimeoutError, PostgresError, InterfaceError, InternalClientError, SQLAlchemyError)
 
 
 class PostgresWakeSignal(WakeSignal):

@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from typing import Final
 
 from sqlalchemy import make_url, text
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import ArgumentError
 
+from broker.store.dialects import connected, faults
 from broker.store.engine import dialect_of
-from schemas.errors import Refused, Unavailable
+from schemas.errors import Refused
 
 NAMES: Final = ("server_version_num", "fsync", "synchronous_commit", "default_transaction_isolation")
 
@@ -32,15 +33,9 @@ async def server_settings(url: str) -> Mapping[str, str]:
     if engine is None:
         return {}
     try:
-        async with engine.connect() as connection:
-            rows = (await connection.execute(_TOLD, {"names": list(NAMES)})).all()
-    except DBAPIError as error:
-        fault = dialect.fault_of(error)
-        if fault is None:
-            raise dialect.without_values(error) from None
-        raise fault from None
-    except OSError as error:
-        raise Unavailable("store.away", error=type(error).__name__) from None
+        with faults(dialect):
+            async with connected(dialect, engine) as connection:
+                rows = (await connection.execute(_TOLD, {"names": list(NAMES)})).all()
     finally:
         await engine.dispose()
     return {row.name: row.setting for row in rows}

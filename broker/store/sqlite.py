@@ -101,6 +101,9 @@ class Sqlite:
             return Unavailable("store.away", error="closed") if error.connection_invalidated else None
         return fault_of(code & 0xFF, str(getattr(error.orig, "sqlite_errorname", "")))
 
+    def unreachable(self, error: Exception) -> Fault | None:
+        return Unavailable("store.away", error=type(error).__name__) if isinstance(error, OSError) else None
+
     def without_values(self, error: DBAPIError) -> DBAPIError:
         """SQLite names the constraint and its columns, no more."""
         return error

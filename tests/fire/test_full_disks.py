@@ -5,6 +5,7 @@ import subprocess
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from errno import ENOSPC
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from tests.services.databases import Databases
 from tests.world import World
 
 pytestmark = pytest.mark.asyncio
+PAGE = 4096
 ROLES = ("router", "router", "connectors", "ledger", "upkeep")
 
 
@@ -44,10 +46,16 @@ def disk(folder: Path, megabytes: int) -> Iterator[Path]:
 @contextmanager
 def full(place: Path) -> Iterator[None]:
     """Not a byte is left, until the end of the block."""
-    filler = place / "filler"
+    filler, size = place / "filler", 0
     with filler.open("wb") as file:
-        room = os.statvfs(place)
-        os.posix_fallocate(file.fileno(), 0, max(1, room.f_bavail * room.f_bsize))
+        for step in (1 << 20, PAGE):  # by steps until there is no room: others write and delete meanwhile
+            try:
+                while True:
+                    os.posix_fallocate(file.fileno(), size, step)
+                    size += step
+            except OSError as error:
+                if error.errno != ENOSPC:
+                    raise
     yield
     filler.unlink()
 
