@@ -177,3 +177,16 @@ def missing(rules: Iterable[Rule], grants: Collection[Grant]) -> list[Rule]:
     """Those of these rules under which one citizen, whose grants these are, has none that lives."""
     held = {grant.rule for grant in grants if not grant.status.over}
     return [rule for rule in rules if rule.id not in held]
+
+
+def as_ruled(rules: Iterable[Rule], grants: Iterable[Grant]) -> list[Grant]:
+    """The grants as they count beside these rules, which are approved and have not ended: one under any other is
+    withdrawn, whether or not its row says so yet.
+    """
+    standing = {rule.id for rule in rules}
+    return [
+        grant
+        if grant.rule is None or grant.status.over or grant.rule in standing
+        else replace(grant, status=Status.REVOKED)
+        for grant in grants
+    ]

@@ -25,7 +25,7 @@ from consent import registry
 from consent.explain import Line, dry_run
 from consent.grant import Grant
 from consent.policy import DeclarationFacts
-from consent.rules import grant_under, missing
+from consent.rules import as_ruled, grant_under, missing
 from schemas import avro, values
 from schemas.catalogue import Catalogue, EventSchema, territories_of
 from schemas.declaration import Source, declare
@@ -114,7 +114,7 @@ class Desk:
             found = await registry.for_routing(tx.conn, [subject], event_type)
             rules = await self._lookup.rules_for(tx, event_type)
             objected = (await barred(tx, self._macs, [subject], rules)).get(subject, {})
-        grants = [one for one in found if isinstance(one, Grant)]
+        grants = as_ruled(rules, (one for one in found if isinstance(one, Grant)))
         objects = {(one.recipient, one.purpose) for one in objected.values() if one.stands}
         acting = [rule for rule in rules if rule.acts(at)]
         for rule in allowing(missing(acting, grants), objected):  # the grant that the router would make

@@ -39,7 +39,7 @@ from consent.grant import Grant
 from consent.policy import DeclarationFacts, Deny, Permit, Share, Subscription, decide
 from consent.policy import standing as why_not_standing
 from consent.rows import Read, Unreadable
-from consent.rules import Rule
+from consent.rules import Rule, as_ruled
 from schemas.catalogue import Catalogue, EventSchema
 from schemas.entry import TAG_BYTES
 from schemas.envelope import VerifiedDeclaration
@@ -138,7 +138,7 @@ async def standing_of(
     for one in unreadable:
         unsound[SubjectRef(one.subject)].add(GrantId(one.id))
         logger().error("consents.unsound", grant=GrantId(one.id), code=one.code)
-    for grant in ended_grants.caught_up(await tx.endings(), there):
+    for grant in as_ruled(rules, ended_grants.caught_up(await tx.endings(), there)):
         if grant.id in broken:
             unsound[grant.subject].add(grant.id)
             logger().error("consents.unsound", grant=grant.id)

@@ -10,7 +10,7 @@ from broker.flow.tracking import Progress
 from broker.services import rules
 from broker.store.tables import objections
 from broker.store.tables import rules as rules_table
-from consent.policy import Permit
+from consent.policy import Deny, Permit
 from consent.rules import Rule
 from schemas.errors import Refused
 from schemas.facts import FactKind
@@ -109,6 +109,23 @@ async def test_a_rule_that_has_ended_releases_nothing_from_its_commit_on(here: W
     (grant,) = await here.home.consents.of(here.subject())
     assert grant.status.over
     assert (Progress.WITHHELD, Reason.REVOKED) == await outcome(here)
+
+
+@pytest.mark.asyncio
+async def test_a_rule_that_has_ended_plans_and_promises_nothing_before_its_grants_are_closed(here: World) -> None:
+    rule = await acting(here)
+    await here.declare(MOVED, here.moved())
+    await here.take(CAF)
+    await rules.end(here.home, rule.id)
+
+    assert (Progress.WITHHELD, Reason.REVOKED) == await outcome(here)
+    dry = await here.home.desk.explain(TOWN, MOVED, here.moved())
+    (shown,) = [one.decision for one in dry.lines if one.subscription.recipient == CAF]
+    assert Deny(Reason.REVOKED) == shown
+
+    await here.home.objections.end_with_rules()
+    assert (Progress.WITHHELD, Reason.REVOKED) == await outcome(here)
+    await here.step()
 
 
 @pytest.mark.asyncio
