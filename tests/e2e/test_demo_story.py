@@ -40,6 +40,7 @@ CLAIMS = {
     "compare": ("exactly", "carried", "unlinkable", "nobody"),
     "revoke": ("refused", "only_that", "noise", "backup", "ledger"),
     "correct": ("same", "nobody_else", "everywhere", "rows"),
+    "ruling": ("birth", "death", "told_why", "objection", "only_that"),
     "attack": ("refused", "recorded", "replay", "swapped"),
     "prove": ("offline", "only_schemas", "false"),
     "publish": ("stranger", "changed", "grew", "invariants"),
@@ -154,7 +155,8 @@ def test_the_family_fund_never_wrote_the_account_that_was_withheld(played: Playe
 
 def test_the_health_fund_keeps_withheld_as_withheld_and_not_as_null(played: Played) -> None:
     kept = [json.loads(path.read_text()) for path in sorted((played.root / "health").glob("*.json"))]
-    first, account, corrected = kept
+    first, account, corrected, *births_and_deaths = kept
+    assert {"law:CRPA, art. L114-8"} == {each["delivery"]["basis"] for each in births_and_deaths}
     assert ("WITHHELD", "+33639980142") == (first["record"]["email"], first["record"]["phone"])
     assert (cast.IBAN, "WITHHELD") == (account["record"]["iban"], account["record"]["bank"])
     assert ("17", "consent") == (corrected["record"]["new_address"]["housenumber"], corrected["delivery"]["basis"])
@@ -167,9 +169,12 @@ def test_the_tax_office_has_the_article_and_what_was_corrected(played: Played) -
 
 
 def test_nothing_was_ever_released_to_the_administration_that_nobody_allowed(played: Played) -> None:
-    assert [] == played.entries(FactKind.PLANNED, ENERGY) + played.entries(FactKind.RELEASED, ENERGY)
+    assert [] == played.entries(FactKind.RELEASED, ENERGY)
+    (planned,) = played.entries(FactKind.PLANNED, ENERGY)
+    assert f"law:{cast.ENERGY.article}" == planned.facts.basis
     reasons = [each.facts.reason for each in played.entries(FactKind.WITHHELD, ENERGY)]
-    assert [Reason.NOT_ORIGINAL_RECIPIENT] == reasons  # that it asks, and nobody allowed it, is no entry
+    # That it asks, and nobody allowed it, is no entry.
+    assert [Reason.NOT_ORIGINAL_RECIPIENT, Reason.OBJECTED, Reason.OBJECTED] == reasons
     assert [] == played.files("energy")
 
 
@@ -183,7 +188,7 @@ def test_the_ledger_tells_of_the_withdrawal_before_it_tells_that_nothing_was_han
 
 def test_each_of_the_five_took_the_move_and_the_correction(played: Played) -> None:
     applied = {party: len(played.entries(FactKind.APPLIED, party)) for party in (NANTES, RENNES, FAMILY, HEALTH, TAX)}
-    assert {NANTES: 2, RENNES: 2, FAMILY: 2, HEALTH: 3, TAX: 2} == applied
+    assert {NANTES: 2, RENNES: 2, FAMILY: 2 + 1, HEALTH: 3 + 2, TAX: 2 + 1} == applied  # and births and deaths
     assert [Reason.INVALID_DELIVERY] == [each.facts.reason for each in played.entries(FactKind.REJECTED, HEALTH)]
 
 

@@ -1,4 +1,4 @@
-"""The cast: six administrations, a portal, a family. All of them are invented, and so is every value.
+"""The cast: six administrations, a portal, a family, some neighbours. All are invented, and so is every value.
 
 Refuses: nothing; it is data.
 Keeps: what each administration asks for and what Maëlle grants stand side by side.
@@ -16,6 +16,8 @@ from schemas.names import EventType, PartyId, Purpose
 
 ADDRESS: Final = EventType("fr.unefois.address.changed.v1")
 BANK: Final = EventType("fr.unefois.bank-account.changed.v1")
+BIRTH: Final = EventType("fr.unefois.person.born.v1")
+DEATH: Final = EventType("fr.unefois.person.died.v1")
 NANTES: Final = "44109"
 RENNES: Final = "35238"
 PORTAL: Final = PartyId("urn:unefois:portal")
@@ -162,6 +164,29 @@ ADMINISTRATIONS: Final = (
 )
 
 
+_BORN = ("subject", "birthdate", "act", "parents", "born_together", "residence_commune")
+_DIED = ("subject", "death_date", "last_commune")
+_HEIRS = (*_DIED, "estate_contact")
+REGISTRAR: Final = "nantes"
+"""Who declares births and deaths: the civil registrar of the commune."""
+CIVIL: Final = (
+    ("family", Wanted(BIRTH, Purpose("family-benefits"), _BORN, _BORN, _EXCHANGE, article=_EXCHANGE)),
+    ("health", Wanted(BIRTH, Purpose("health-insurance"), _BORN[:3], _BORN[:3], _EXCHANGE, article=_EXCHANGE)),
+    ("health", Wanted(DEATH, Purpose("health-insurance"), _DIED, _DIED, _EXCHANGE, article=_EXCHANGE)),
+    ("tax", Wanted(DEATH, Purpose("income-tax"), _HEIRS, _HEIRS, _TAX, article=_EXCHANGE)),
+)
+"""What administrations hear of everybody, by a rule: a newborn and a dead person consent to nothing."""
+ENERGY: Final = Wanted(
+    ADDRESS,
+    Purpose("energy-support"),
+    asks=("subject", "new_address"),
+    granted=("subject", "new_address"),
+    legal_reference=_EXCHANGE,
+    article="Code de l'énergie, art. L124-1",
+)
+"""By this rule the energy agency hears of moves, later in the story; a citizen may object to it."""
+
+
 def by_key(key: str) -> Administration:
     """The administration with this key."""
     return next(each for each in ADMINISTRATIONS if each.key == key)
@@ -188,6 +213,9 @@ MAELLE: Final = _person("Korrigal", ["Maëlle", "Rose"], "1988-03-17", "female",
 _THEO = _person("Ardoisier", ["Théophile"], "1986-11-02", "male", NANTES)
 _LINA = _person("Ardoisier", ["Capucine"], "2016-05-21", "female", NANTES)
 _NOE = _person("Ardoisier", ["Barnabé"], "2020-09-08", "male", NANTES)
+_NEWBORN = _person("Tanguy-Lescop", ["Aziliz"], "2026-11-19", "female", NANTES)
+_DECEASED = _person("Quéméneur", ["Ronan", "Hervé"], "1937-06-04", "male", "29019")
+_NEIGHBOUR = _person("Marzin", ["Gwénolé"], "1971-02-28", "male", RENNES)
 STREET: Final = "rue du Phare-Blanc"
 PHONE: Final = "+33639980142"
 """Of the range that the regulator keeps free for fiction."""
@@ -236,6 +264,54 @@ def account(iban: str = IBAN) -> dict[str, Any]:
     }
 
 
+def birth() -> dict[str, Any]:
+    """The declaration of a birth, by the registrar."""
+    mother = _person("Tanguy-Lescop", ["Bleuenn"], "1994-08-30", "female", NANTES)
+    return {
+        "subject": _NEWBORN,
+        "declarant": None,
+        "capacity": "agent",
+        "birthdate": _NEWBORN["birthdate"],
+        "act": {"commune": NANTES, "country": "99100", "number": "3117", "drawn_up_on": "2026-11-20"},
+        "parents": [{"identity": mother, "role": "mother", "usual_name": None}],
+        "born_together": 1,
+        "residence": _home("3", "venelle des Ajoncs", "44000", "Nantes", NANTES),
+        "residence_commune": NANTES,
+        "phone": None,
+        "email": None,
+    }
+
+
+def death() -> dict[str, Any]:
+    """The declaration of a death, by the registrar; the cause is never part of it."""
+    return {
+        "subject": _DECEASED,
+        "declarant": None,
+        "capacity": "agent",
+        "death_date": "2026-11-21",
+        "death_place": NANTES,
+        "death_country": "99100",
+        "act": {"commune": NANTES, "country": "99100", "number": "2208", "drawn_up_on": "2026-11-22"},
+        "usual_name": None,
+        "last_address": _home("9", "place du Vieux-Lavoir", "44000", "Nantes", NANTES),
+        "last_commune": NANTES,
+        "surviving_partner": None,
+        "estate_contact": {
+            "name": "Étude Kergoat",
+            "is_notary": True,
+            "phone": None,
+            "email": None,
+            "address": None,
+        },
+    }
+
+
+def neighbours_move() -> dict[str, Any]:
+    """The move of somebody who has allowed nobody anything."""
+    alone = {"household": [], "occupants": 1, "usual_name": None, "phone": None, "email": None, "vehicles": []}
+    return {**move("2"), **alone, "subject": _NEIGHBOUR}
+
+
 SECRETS: Final = (
     "Korrigal",
     "Maëlle",
@@ -252,5 +328,12 @@ SECRETS: Final = (
     "GZ-042-KM",
     IBAN,
     "MME KORRIGAL OU M ARDOISIER",
+    "Tanguy-Lescop",
+    "Aziliz",
+    "venelle des Ajoncs",
+    "Quéméneur",
+    "place du Vieux-Lavoir",
+    "Étude Kergoat",
+    "Gwénolé",
 )
 """What must never be readable at the broker: long enough not to occur by chance."""

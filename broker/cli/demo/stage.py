@@ -182,9 +182,12 @@ async def _enrol(home: Home, words: Words) -> None:
     for each in ADMINISTRATIONS:
         told = {"name": each.name[words.language], "sector": each.sector, "kind": PartyKind.ADMINISTRATION}
         party = _party(home, words, id=each.party, **told)
-        await home.parties.enrol(Enrolment(party, 1, Suite.MLKEM768_X25519))
+        declares = (cast.BIRTH, cast.DEATH) if each.key == cast.REGISTRAR else ()
+        await home.parties.enrol(Enrolment(party, 1, Suite.MLKEM768_X25519, declares))
         for wanted in each.wants:
             await _subscribe(home, each, wanted)
+    for key, wanted in cast.CIVIL:
+        await _subscribe(home, cast.by_key(key), wanted)
 
 
 def _party(home: Home, words: Words, **told: Any) -> Party:
@@ -214,18 +217,25 @@ async def _subscribe(home: Home, administration: Administration, wanted: Wanted)
 def _write_agencies(root: Path, folder: Path, url: str, webhook_key: str) -> None:
     """Each administration's file, as an operator would write it, and its own folder."""
     folder.mkdir()
-    for key in ("nantes", "rennes", "tax", "health", "energy", "family/moves", "family/accounts", "receipts"):
+    own = ("nantes", "rennes", "tax", "health", "energy", "family/moves", "family/accounts", "family/births")
+    for key in (*own, "receipts"):
         (root / key).mkdir(parents=True)
     documents = {
         "nantes": _table(root / "nantes" / "town.db", "commune-departure-table", "departs", "reference_usager"),
         "rennes": _table(
             root / "rennes" / "town.db", "commune-table", "arrivees", "reference_usager", {"occupants": "integer"}
         ),
-        "tax": _table(root / "tax" / "tax.db", "tax-table", "residences", None),
+        "tax": {
+            "routes": [
+                *_table(root / "tax" / "tax.db", "tax-table", "residences", None)["routes"],
+                *_table(root / "tax" / "tax.db", "tax-deaths", "deces", None)["routes"],
+            ]
+        },
         "family": {
             "routes": [
                 _file(root / "family" / "moves", "family-benefits-csv", "adresses-{number}.csv"),
                 _file(root / "family" / "accounts", "family-benefits-bank", "comptes-{number}.csv"),
+                _file(root / "family" / "births", "family-benefits-births", "naissances-{number}.csv"),
             ]
         },
         "health": {"routes": [], "notify": {"kind": "webhook", "settings": {"url": url, "keys": [webhook_key]}}},

@@ -13,6 +13,7 @@ from broker.cli.demo.acts.declaring import declare
 from broker.cli.demo.acts.delivering import compare, deliver
 from broker.cli.demo.acts.proving import newest, prove, publish, tamper
 from broker.cli.demo.acts.revoking import revoke
+from broker.cli.demo.acts.ruling import rule
 from broker.cli.demo.stage import Stage
 
 ACTS = (
@@ -23,6 +24,7 @@ ACTS = (
     "compare",
     "revoke",
     "correct",
+    "ruling",
     "attack",
     "prove",
     "publish",
@@ -54,6 +56,9 @@ async def play(stage: Stage) -> AsyncIterator[str]:
     async with stage.act("correct"):
         await correct(stage, declared)
     yield "correct"
+    async with stage.act("ruling"):
+        await rule(stage)
+    yield "ruling"
     async with stage.act("attack"):
         await attack(stage, declared)
     yield "attack"

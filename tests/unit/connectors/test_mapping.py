@@ -209,6 +209,8 @@ def test_the_packaged_files_are_there() -> None:
         "caf-quotient-familial.in.yaml",
         "commune-table.out.yaml",
         "family-benefits-bank.out.yaml",
+        "family-benefits-births.out.yaml",
         "family-benefits-csv.out.yaml",
+        "tax-deaths.out.yaml",
         "tax-table.out.yaml",
     } <= set(packaged())

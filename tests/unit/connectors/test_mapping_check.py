@@ -143,6 +143,8 @@ def test_a_packaged_mapping_fits_its_event_type_and_passes_its_own_tests(name: s
         ("family-benefits-csv.out.yaml", "subject effective_date new_address household occupants"),
         ("tax-table.out.yaml", "subject effective_date old_commune new_commune new_country new_address"),
         ("family-benefits-bank.out.yaml", "subject effective_date iban holder uses replaces_ending"),
+        ("family-benefits-births.out.yaml", "subject birthdate act parents born_together residence_commune"),
+        ("tax-deaths.out.yaml", "subject death_date last_commune estate_contact"),
     ],
 )
 def test_a_packaged_mapping_needs_the_fields_that_its_first_lines_say(name: str, needs: str) -> None:

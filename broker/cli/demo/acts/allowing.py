@@ -50,7 +50,7 @@ async def allow(stage: Stage) -> Allowed:
     for each in ADMINISTRATIONS:
         for wanted in each.wants:
             if wanted.article is not None:
-                enacted.append(await _enact(stage, each, wanted, wanted.article))
+                enacted.append(await enact(stage, each, wanted))
             elif wanted.granted:
                 grants[each.key, wanted.event_type] = await _give(stage, subject, each, wanted)
     _tell_grants(stage)
@@ -91,7 +91,7 @@ async def rehearse(stage: Stage) -> DryRun:
     return dry
 
 
-async def _enact(stage: Stage, who: Administration, wanted: Wanted, article: str) -> Rule:
+async def enact(stage: Stage, who: Administration, wanted: Wanted, *, objection: bool = False) -> Rule:
     """Nobody types a grant in anybody's name: what the law provides, holds for everybody."""
     asked = await rules.ask(
         stage.home,
@@ -99,8 +99,8 @@ async def _enact(stage: Stage, who: Administration, wanted: Wanted, article: str
         event_type=wanted.event_type,
         purpose=wanted.purpose,
         fields=wanted.granted,
-        article=article,
-        objection=False,
+        article=wanted.article or "",
+        objection=objection,
     )
     return await rules.approve(stage.home, asked.id)
 

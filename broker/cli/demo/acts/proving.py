@@ -164,14 +164,21 @@ async def _child(script: Path, *arguments: Path) -> Answer:
 async def _changed(stage: Stage, change: Change) -> tuple[int, Sequence[Finding]]:
     """The offset in the file of the byte that was changed, and what fsck says of that copy."""
     file = await _copy(stage)
-    with closing(sqlite3.connect(file)) as database:
-        value = database.execute(change.query).fetchone()[0]
-    raw = value.encode() if isinstance(value, str) else bytes(value)
+    raw = _value(file, change.query)
     content = file.read_bytes()
     piece = raw[change.at :][:24] if change.at < 0 else raw[: change.at + 24]
-    offset = content.index(piece) + max(change.at, 0)
-    file.write_bytes(_flipped(content, offset))
-    return offset, await _fsck_of(stage, file)
+    for found in re.finditer(re.escape(piece), content):  # a page may hold older copies, which nobody reads
+        offset = found.start() + max(change.at, 0)
+        file.write_bytes(_flipped(content, offset))
+        if _value(file, change.query) != raw:
+            return offset, await _fsck_of(stage, file)
+    raise ValueError("the value that was read stands nowhere in the file")
+
+
+def _value(file: Path, query: str) -> bytes:
+    with closing(sqlite3.connect(file)) as database:
+        value = database.execute(query).fetchone()[0]
+    return value.encode() if isinstance(value, str) else bytes(value)
 
 
 def _flipped(content: bytes, offset: int) -> bytes:
