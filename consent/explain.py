@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from consent import purposes
-from consent.grant import Basis, Grant
+from consent.grant import Basis, BasisKind, Grant
 from consent.policy import DeclarationFacts, Deny, Permit, Subscription, decide
 from schemas.messages import Language
 from schemas.names import Instant, PartyId, Purpose, Reason
@@ -209,6 +209,10 @@ _BY_LAW: Mapping[Language, str] = {
     "fr": "car la loi le prévoit ({article})",
     "en": "because the law provides for it ({article})",
 }
+_BY_CHOICE: Mapping[Language, str] = {
+    "fr": "car vous l'avez choisi, comme un texte le permet ({article})",
+    "en": "because you have chosen it, as a text of law lets you ({article})",
+}
 _QUOTED: Mapping[Language, str] = {"fr": "« {} »", "en": "“{}”"}
 _AND: Mapping[Language, str] = {"fr": " et ", "en": " and "}
 
@@ -219,4 +223,5 @@ def _listed(names: Sequence[str], language: Language, labels: Mapping[str, str])
 
 
 def _because(basis: Basis, language: Language) -> str:
-    return _BY_CONSENT[language] if basis.article is None else _BY_LAW[language].format(article=basis.article)
+    words = {BasisKind.CONSENT: _BY_CONSENT, BasisKind.CHOICE: _BY_CHOICE, BasisKind.LAW: _BY_LAW}
+    return words[basis.kind][language].format(article=basis.article)

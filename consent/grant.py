@@ -69,9 +69,10 @@ class Scope(Enum):
 
 
 class BasisKind(Enum):
-    """Whose word it is: the citizen's or the law's."""
+    """Whose word it is: the citizen's alone, the citizen's where a text of law lets them choose, or the law's."""
 
     CONSENT = "consent"
+    CHOICE = "choice"
     LAW = "law"
 
 
@@ -80,18 +81,18 @@ _BASES = frozenset(kind.value for kind in BasisKind)
 
 @dataclass(frozen=True, slots=True)
 class Basis:
-    """What a grant rests on; a law always comes with its article. Raises Refused `grant.article`."""
+    """What a grant rests on; a choice and a law always come with their article. Raises Refused `grant.article`."""
 
     kind: BasisKind
     article: str | None = None
 
     def __post_init__(self) -> None:
-        if (self.kind is BasisKind.LAW) != (self.article is not None) or not _is_article(self.article):
+        if (self.kind is not BasisKind.CONSENT) != (self.article is not None) or not _is_article(self.article):
             raise Refused("grant.article", "/basis", limit=MAX_ARTICLE)
 
     @property
     def text(self) -> str:
-        """The form that travels: `consent`, or `law:` and the article (docs/protocol.md, section 6)."""
+        """The form that travels: `consent`, or `choice:` or `law:` and the article (docs/protocol.md, section 6)."""
         return self.kind.value if self.article is None else f"{self.kind.value}:{self.article}"
 
     @classmethod
@@ -117,6 +118,13 @@ def law(article: str) -> Basis:
     return Basis(BasisKind.LAW, article)
 
 
+def choice(article: str) -> Basis:
+    """The basis where a text lets citizens choose who hears, as ordinance 2005-395 does for changes of address (to be
+    confirmed by counsel). Raises Refused `grant.article`.
+    """
+    return Basis(BasisKind.CHOICE, article)
+
+
 @dataclass(frozen=True, slots=True)
 class Voice:
     """Who spoke, when a version of a grant was made.
@@ -130,6 +138,16 @@ class Voice:
     channel: Channel
     language: Language
     text_hash: bytes
+
+
+def _allowed(purpose: purposes.PurposeEntry, kind: BasisKind) -> bool:
+    match kind:
+        case BasisKind.CONSENT:
+            return purpose.allows_consent
+        case BasisKind.CHOICE:
+            return purpose.allows_choice
+        case BasisKind.LAW:
+            return purpose.allows_law
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,8 +193,7 @@ class Grant:
             raise Refused("grant.mandate", "/status")
         if self.rule is not None and not (self.by_law and self.scope is Scope.STANDING):
             raise Refused("grant.rule", "/rule")
-        entry = purposes.by_id(self.purpose)
-        if not (entry.allows_law if self.by_law else entry.allows_consent):
+        if not _allowed(purposes.by_id(self.purpose), self.basis.kind):
             raise Refused("purposes.basis", "/basis", purpose=self.purpose, basis=self.basis.kind.value)
 
     @property

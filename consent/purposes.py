@@ -47,6 +47,13 @@ class PurposeEntry:
         return LegalFamily.CONSENT in self.families
 
     @property
+    def allows_choice(self) -> bool:
+        """Whether a text of law may let a citizen choose who hears: it is a public task of whoever is chosen, and not
+        one in which the law alone decides.
+        """
+        return {LegalFamily.CONSENT, LegalFamily.PUBLIC_TASK} <= self.families
+
+    @property
     def allows_law(self) -> bool:
         """Whether a text of law may impose it."""
         return bool(self.families & LAW)

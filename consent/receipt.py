@@ -18,7 +18,7 @@ from hashlib import sha256
 from typing import Any, Final
 
 from consent import purposes
-from consent.grant import Grant
+from consent.grant import BasisKind, Grant
 from consent.receipt_content import FIRST_VERSION, SCHEMA_VERSION, ReceiptContent, Terms, content_of, document_of
 from schemas.directory import Directory
 from schemas.errors import Refused
@@ -28,6 +28,11 @@ from schemas.signing import Algorithm, PrivateKey, kid_of, pae, verify
 PAYLOAD_TYPE: Final = "application/vnd.unefois.consent-receipt.v1+json"
 MAX_BYTES: Final = 262_144
 
+_FAMILIES: Final = {
+    BasisKind.CONSENT: frozenset({purposes.LegalFamily.CONSENT}),
+    BasisKind.CHOICE: frozenset({purposes.LegalFamily.PUBLIC_TASK}),
+    BasisKind.LAW: purposes.LAW,
+}
 _PRINCIPAL = re.compile(r"[A-Za-z0-9_-]{16,64}")
 
 
@@ -106,7 +111,7 @@ def canonical(document: Mapping[str, Any]) -> bytes:
 
 def _content(grant: Grant, terms: Terms, principal: str, ledger_entry: LeafHash) -> ReceiptContent:
     purpose = purposes.by_id(grant.purpose)
-    lawful = purpose.families & (purposes.LAW if grant.by_law else {purposes.LegalFamily.CONSENT})
+    lawful = purpose.families & _FAMILIES[grant.basis.kind]
     return ReceiptContent(
         grant_id=grant.id,
         version=grant.version,

@@ -40,7 +40,11 @@ _ISSUER = "receipt_issuer"
 _TYPES = {_CONTROLLER: "administration", _ISSUER: "broker"}
 """`party_type` by role: what may receive under a grant is an administration, and who signs is the broker."""
 _LANGUAGES: dict[str, Language] = {"fr": "fr", "en": "en"}
-_EVENT_TYPE = {BasisKind.CONSENT: "explicit_consent", BasisKind.LAW: "legal_mandate"}
+_EVENT_TYPE = {
+    BasisKind.CONSENT: "explicit_consent",
+    BasisKind.CHOICE: "explicit_choice",
+    BasisKind.LAW: "legal_mandate",
+}
 _EVENT_STATE = {Status.ACTIVE: "given", Status.PAUSED: "paused", Status.REVOKED: "withdrawn", Status.EXPIRED: "expired"}
 
 

@@ -206,7 +206,7 @@ REQUIRED: Final[Mapping[FactKind, tuple[str, ...]]] = {
 }
 """What a kind cannot go without: the full rules (`audit_full`) are read from these."""
 
-_BASIS: Final = re.compile(r"consent|law:.+")
+_BASIS: Final = re.compile(r"consent|(?:choice|law):.+")
 """As a statement has it: protocol, section 6."""
 
 _REASONS: Final[Mapping[str, Reason]] = {symbol: Reason(symbol.replace("_", "-")) for symbol in REASONS}

@@ -68,7 +68,7 @@ LIMITS: Final = avro.Limits(max_bytes=16 * 1_048_576)
 """One key release serves a whole pull, so it may be larger than one declaration."""
 
 _RELEASE_DOMAIN: Final = b"unefois/release/v1\x00"
-_BASIS: Final = re.compile(r"consent|law:.+")
+_BASIS: Final = re.compile(r"consent|(?:choice|law):.+")
 
 _STATEMENT: Final = wire.schema(
     "Statement",

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from broker.services import consents
     from broker.services.consents import Signed
     from broker.setup.wiring import Home
-    from consent.grant import Voice
+    from consent.grant import Basis, Voice
     from schemas.names import GrantId
 
 PersonOption = Annotated[
@@ -66,6 +66,10 @@ def grant(
     law: Annotated[
         str | None, typer.Option("--law", metavar="ARTICLE", help="A mandate by this article of law, not a consent.")
     ] = None,
+    choice: Annotated[
+        str | None,
+        typer.Option("--choice", metavar="ARTICLE", help="By this article the citizen chooses who hears, and has."),
+    ] = None,
     once: Annotated[bool, typer.Option("--once", help="For one declaration only: the first that comes.")] = False,
     start: Annotated[str | None, typer.Option("--from", metavar="WHEN", help="A day (UTC) or an instant.")] = None,
     until: Annotated[
@@ -82,7 +86,7 @@ def grant(
     capacity: CapacityOption = "self",
     channel: ChannelOption = "online",
 ) -> None:
-    """Give a consent, or record a mandate by law. Prints the text shown and the signed receipt.
+    """Give a consent, or record a choice or a mandate by law. Prints the text shown and the signed receipt.
 
     Example: unefois grant --person me.yaml --recipient urn:fr:siret:77568501300025 --type address.changed
     --purpose family-benefits --field subject --field new_address --until 2027-12-31 --receipt consent.json
@@ -90,8 +94,7 @@ def grant(
     from broker.consents.consents import GrantRequest
     from broker.services import consents
     from broker.services.viewing import subject_of
-    from consent.grant import CONSENT, Scope
-    from consent.grant import law as by_law
+    from consent.grant import Scope
     from schemas.names import EventType, PartyId, Purpose
 
     document = document_of(person)
@@ -106,7 +109,7 @@ def grant(
             event_type=EventType(full_type(event_type)),
             purpose=Purpose(purpose),
             fields=frozenset(fields),
-            basis=CONSENT if law is None else by_law(law),
+            basis=_basis(law, choice),
             voice=_voice(given_by, capacity, channel),
             starts_at=starts_at,
             expires_at=expires_at,
@@ -117,6 +120,16 @@ def grant(
 
     given = at_home(work)
     _answer(given, receipt, given.shown)
+
+
+def _basis(law: str | None, choice: str | None) -> "Basis":
+    from consent import grant
+
+    if law is not None and choice is not None:
+        raise typer.BadParameter("a grant has one ground: leave out --law, or this", param_hint="--choice")
+    if law is not None:
+        return grant.law(law)
+    return grant.CONSENT if choice is None else grant.choice(choice)
 
 
 def revoke(

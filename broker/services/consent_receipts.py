@@ -13,7 +13,7 @@ from broker.consents.consents import Recorded
 from broker.directory.reading import Party
 from broker.setup.wiring import Home
 from consent import purposes
-from consent.grant import Basis, Grant, Scope
+from consent.grant import Basis, BasisKind, Grant, Scope
 from consent.receipt import make_receipt
 from consent.receipt_content import Party as ReceiptParty
 from consent.receipt_content import Terms
@@ -25,9 +25,15 @@ SECTOR: Final = "citizen"
 """The sector whose pseudonym is the citizen's own number in receipts."""
 
 _STORED_IN: Final = ("France",)
-_WITHDRAW: Final[dict[Language, str]] = {
-    "fr": "À tout moment, en retirant ce consentement auprès de {name} ({contact}).",
-    "en": "At any time, by withdrawing this consent with {name} ({contact}).",
+_WITHDRAW: Final[dict[BasisKind, dict[Language, str]]] = {
+    BasisKind.CONSENT: {
+        "fr": "À tout moment, en retirant ce consentement auprès de {name} ({contact}).",
+        "en": "At any time, by withdrawing this consent with {name} ({contact}).",
+    },
+    BasisKind.CHOICE: {
+        "fr": "À tout moment, en revenant sur ce choix auprès de {name} ({contact}).",
+        "en": "At any time, by taking back this choice with {name} ({contact}).",
+    },
 }
 _CONSENT: Final[dict[Language, str]] = {
     "fr": "J'autorise {who} à recevoir, {scope} « {event} » me concernant : {fields}.",
@@ -36,6 +42,10 @@ _CONSENT: Final[dict[Language, str]] = {
 _MANDATE: Final[dict[Language, str]] = {
     "fr": "La loi ({article}) prévoit que {who} reçoive, {scope} « {event} » vous concernant : {fields}.",
     "en": "The law ({article}) provides that {who} receives, {scope} “{event}” about you: {fields}.",
+}
+_CHOICE: Final[dict[Language, str]] = {
+    "fr": "Un texte ({article}) me laisse choisir qui reçoit « {event} » ; je choisis {who}, {scope} : {fields}.",
+    "en": "A text ({article}) lets me choose who receives “{event}”; I choose {who}, {scope}: {fields}.",
 }
 _SCOPES: Final[dict[Scope, dict[Language, str]]] = {
     Scope.STANDING: {"fr": "à chaque déclaration de type", "en": "with each declaration of the type"},
@@ -82,7 +92,7 @@ def text_shown(
     """What a citizen is shown before a grant, in whole sentences. Raises Refused `purposes.unknown`."""
     entry = purposes.by_id(purpose)
     labels = [each.label[language] for each in event.fields if each.name in fields]
-    allowed = _CONSENT if basis.article is None else _MANDATE
+    allowed = {BasisKind.CONSENT: _CONSENT, BasisKind.CHOICE: _CHOICE, BasisKind.LAW: _MANDATE}[basis.kind]
     lines = [
         allowed[language].format(
             who=recipient.name,
@@ -105,4 +115,4 @@ def _how_to_withdraw(grant: Grant, broker: Party) -> str | None:
     """Nobody withdraws a mandate by law."""
     if grant.by_law:
         return None
-    return _WITHDRAW[grant.language].format(name=broker.name, contact=broker.contact)
+    return _WITHDRAW[grant.basis.kind][grant.language].format(name=broker.name, contact=broker.contact)

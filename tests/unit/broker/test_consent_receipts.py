@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from broker.services.consent_receipts import principal, receipt_of, text_shown
-from consent.grant import CONSENT, Scope, law
+from consent.grant import CONSENT, Scope, choice, law
 from consent.receipt import verify_receipt
 from schemas.errors import Refused
 from schemas.names import Instant, Purpose
@@ -58,6 +58,28 @@ async def test_a_consent_says_how_to_withdraw_it_and_a_mandate_does_not(here: Wo
     (by_law,) = content(mandate)["pii_processing"]["purposes"]
     assert "Unefois (contact@unefois.example)" in by_consent["withdrawal_method"]
     assert None is by_law["withdrawal_method"]
+
+
+async def test_a_choice_names_its_text_and_how_to_take_it_back(here: World) -> None:
+    given = await here.give(CAF, MOVED, FAMILY, ["subject"], basis=choice("ordonnance 2005-395"))
+    told = content(await receipt_of(here.home, given))
+
+    (purpose,) = told["pii_processing"]["purposes"]
+    assert purpose["withdrawal_method"].startswith("À tout moment, en revenant sur ce choix")
+    lawful = {"article": "ordonnance 2005-395", "gdpr": ["6(1)(e)"], "type": "choice"}
+    assert (lawful, "explicit_choice") == (purpose["lawful_basis"], told["events"][0]["event_type"])
+
+
+async def test_a_chosen_administration_hears_until_the_choice_is_taken_back(here: World) -> None:
+    given = await here.give(CAF, MOVED, FAMILY, ["subject"], basis=choice("ordonnance 2005-395"))
+    await here.declare(MOVED, here.moved())
+    (delivery,) = await here.take(CAF)
+    await here.home.consents.revoke(given.grant.id, VOICE)
+    await here.declare(MOVED, here.moved())
+
+    assert "choice:ordonnance 2005-395" == delivery.basis
+    assert [] == await here.take(CAF)
+    await here.step()
 
 
 async def test_a_revocation_has_its_receipt_too(here: World) -> None:

@@ -6,7 +6,7 @@ from typing import get_args
 import pytest
 
 from consent.explain import dry_run, explain, explain_reason
-from consent.grant import Grant, law
+from consent.grant import Grant, choice, law
 from consent.policy import DeclarationFacts, Deny, Permit, Subscription, decide
 from schemas.messages import Language
 from schemas.names import DeclarationId, EventType, Instant, PartyId, Purpose, Reason
@@ -75,6 +75,17 @@ def test_a_mandate_is_told_with_its_article(
     told = explain(decide(facts, subscription, [consent, mandate], NOW), facts, subscription, language)
     assert "(CSS, art. L583-3)" in told
     assert told.endswith("(CSS, art. L583-3).")
+
+
+def test_a_choice_is_told_as_the_citizens_own(
+    grant_of: GrantOf, subscription_of: SubscriptionOf, facts_of: FactsOf
+) -> None:
+    facts, subscription = facts_of(), subscription_of()
+    chosen = grant_of(fields=frozenset({"household"}), basis=choice("ordonnance 2005-395"))
+    decision = decide(facts, subscription, [chosen], NOW)
+    assert "car vous l'avez choisi, comme un texte le permet (ordonnance 2005-395)." in explain(
+        decision, facts, subscription, "fr"
+    )
 
 
 def test_two_grants_make_two_sentences(grant_of: GrantOf, subscription_of: SubscriptionOf, facts_of: FactsOf) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from consent.grant import CONSENT, Basis, BasisKind, Grant, Scope, Status, Voice, follows, law
+from consent.grant import CONSENT, Basis, BasisKind, Grant, Scope, Status, Voice, choice, follows, law
 from schemas.errors import Refused
 from schemas.names import Capacity, Channel, DeclarationId, EventType, Instant, PartyId, Purpose, SchemaId, SubjectRef
 
@@ -81,15 +81,38 @@ def test_a_basis_that_is_neither_consent_nor_law_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["law", "law:", "law: CGI", "law:CGI\n", "law:" + "a" * 201, "law:de\u0301cret", "consent:", "consent:CGI"]
+    "text",
+    [
+        "law",
+        "law:",
+        "law: CGI",
+        "law:CGI\n",
+        "law:" + "a" * 201,
+        "law:de\u0301cret",
+        "consent:",
+        "consent:CGI",
+        "choice",
+        "choice:",
+    ],
 )
 def test_a_law_without_a_clean_article_or_a_consent_with_one_is_refused(text: str) -> None:
     assert ("grant.article", "/basis") == refusal(lambda: Basis.parse(text))
 
 
-def test_consent_and_law_have_their_kind() -> None:
+def test_consent_choice_and_law_have_their_kind() -> None:
     assert BasisKind.CONSENT == CONSENT.kind
+    assert Basis(BasisKind.CHOICE, "ordonnance 2005-395") == choice("ordonnance 2005-395")
+    assert choice("ordonnance 2005-395") == Basis.parse("choice:ordonnance 2005-395")
     assert Basis(BasisKind.LAW, "CSS, art. L1") == law("CSS, art. L1")
+
+
+def test_a_choice_is_the_citizens_and_none_where_the_law_alone_decides(grant_of: GrantOf) -> None:
+    chosen = grant_of(basis=choice("ordonnance 2005-395"))
+    assert not chosen.by_law
+    assert Status.PAUSED is chosen.pause(LATER, COUNTER).status
+    assert Status.REVOKED is chosen.revoke(LATER, COUNTER).status
+    wrong = {"basis": choice("ordonnance 2005-395"), "purpose": Purpose("income-tax")}
+    assert ("purposes.basis", "/basis") == refusal(lambda: grant_of(**wrong))
 
 
 # ── transitions ──

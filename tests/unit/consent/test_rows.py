@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Row, Table, create_engine, insert, select, update
 
 from consent import rows
-from consent.grant import Grant, Scope, Status, law
+from consent.grant import Grant, Scope, Status, choice, law
 from consent.rows import KeyRow, Unreadable, read, row_of
 from consent.tables import grant_versions, grants, metadata
 from schemas.errors import Corrupt
@@ -45,6 +45,7 @@ CASES: dict[str, dict[str, Any]] = {
     "plain": {},
     "no end": {"expires_at": None},
     "law": {"basis": law("CGI, art. 1649 A ter"), "purpose": Purpose("income-tax")},
+    "choice": {"basis": choice("ordonnance 2005-395")},
     "once": {"scope": Scope.ONCE, "once_for": DeclarationId(b"d" * 16)},
 }
 

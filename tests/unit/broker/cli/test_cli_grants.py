@@ -68,6 +68,9 @@ class TestGrant:
 
         assert "law:CSS, art. L583-3" == told["grant"]["basis"]
         assert told["text"].startswith("The law (CSS, art. L583-3) provides")
+        chosen = give(unefois, elise, "--choice", "ordonnance 2005-395")
+        assert "choice:ordonnance 2005-395" == chosen["grant"]["basis"]
+        assert chosen["text"].startswith("A text (ordonnance 2005-395) lets me choose")
 
     def test_a_day_means_its_first_moment_as_a_beginning_and_its_last_as_an_end(
         self, unefois: Program, elise: Path
