@@ -15,7 +15,7 @@ from sqlalchemy import Row, select
 from broker.ended import Ended
 from broker.observability.observe import logger
 from broker.store.engine import Transaction
-from broker.store.rows.digests import row_digest
+from broker.store.rows.digests import row_digest, row_text
 from broker.store.rows.seals import RowReader
 from broker.store.tables import rules
 from consent.rules import Rule, RuleStatus
@@ -90,3 +90,9 @@ def rule_digest(rule: Rule) -> bytes:
     """SHA-256 of the rule's row, 32 bytes: what its entry commits to and `fsck` compares."""
     row: Mapping[str, Any] = row_of(rule)
     return row_digest("rules", row)
+
+
+def rule_text(rule: Rule) -> str:
+    """The JSON that `rule_digest` is of, for who checks it without us."""
+    row: Mapping[str, Any] = row_of(rule)
+    return row_text("rules", row)

@@ -5,8 +5,10 @@ Keeps: one call is one transaction; what it answers was read after that one was 
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 from broker.consents.objections import Objected
+from broker.directory.rules import rule_text
 from broker.flow.objected import Objecting
 from broker.setup.wiring import Home
 from consent.rules import Rule, RuleStatus
@@ -66,6 +68,31 @@ async def every(home: Home) -> list[Rule]:
     """Every rule: asked for, approved, ended; the oldest first."""
     async with home.store.read() as tx:
         return list((await home.lookup.rules(tx)).values())
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A rule as everybody may see it, with its recipient's name. `approved` and `ended` are the exact texts whose
+    SHA-256 the open entries `rule_approved` and `rule_ended` of the ledger commit to; None: it has not ended.
+    """
+
+    rule: Rule
+    name: str
+    approved: str
+    ended: str | None
+
+
+async def published(home: Home) -> list[Published]:
+    """Every rule that was ever approved, the oldest first."""
+    async with home.store.read() as tx:
+        decided = [one for one in (await home.lookup.rules(tx)).values() if one.approved_at is not None]
+        names = {one.recipient: (await home.lookup.party(tx, one.recipient)).name for one in decided}
+    return [_published(one, names[one.recipient]) for one in decided]
+
+
+def _published(rule: Rule, name: str) -> Published:
+    approved = rule_text(replace(rule, status=RuleStatus.APPROVED, ended_at=None))
+    return Published(rule, name, approved, rule_text(rule) if rule.status is RuleStatus.ENDED else None)
 
 
 async def object_to(home: Home, subject: SubjectRef, rule: RuleId, *, reason: str, given_by: str) -> Objected:

@@ -20,7 +20,7 @@ from broker.web.common import faults
 from broker.web.common.frame import Frame
 from broker.web.common.limits import Limits
 from broker.web.common.proxies import Proxies
-from broker.web.public import asyncapi, described, documentation, health, registry, site, transparency
+from broker.web.public import asyncapi, described, documentation, health, registry, rules, site, transparency
 
 BODIES: Final[Mapping[str, int]] = {**agencies.BODIES, f"{registry.PREFIX}/": 2 * registry.BODY_BYTES}
 """The registry tells by itself, in its own words, that a schema is too large; this is for what never ends."""
@@ -68,6 +68,7 @@ def _open_to_everybody(app: FastAPI, home: Home, answered: APIRouter) -> None:
     number = 1 + max(ended, int(carried))
     public = (
         transparency.router(home.store, ledger.verifier_key, home.cosigning, number, ledger.attestation_key),
+        rules.router(home),
         registry.router(home.catalogue),
         asyncapi.router(home.catalogue),
         *(() if site.has_page("errors.html") else (documentation.router(),)),

@@ -70,6 +70,11 @@ COLUMNS: Final[Mapping[tuple[str, int], tuple[str, ...]]] = MappingProxyType(
 
 def row_digest(table: str, row: Mapping[Any, Any], version: int = 1) -> bytes:
     """SHA-256 of a row, 32 bytes: what its ledger entry commits to, and what `fsck` compares."""
+    return sha256(row_text(table, row, version).encode()).digest()
+
+
+def row_text(table: str, row: Mapping[Any, Any], version: int = 1) -> str:
+    """The JSON that a digest is of."""
     kept = {name: row[name] for name in COLUMNS[table, version]}
     written = {name: bytes(told).hex() if isinstance(told, bytes) else told for name, told in kept.items()}
-    return sha256(json.dumps(written, sort_keys=True, separators=(",", ":")).encode()).digest()
+    return json.dumps(written, sort_keys=True, separators=(",", ":"))

@@ -6,7 +6,7 @@ Source: Confluent Schema Registry API, v1.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, NotRequired
+from typing import Annotated, Any, Final, Literal, NotRequired
 
 from pydantic import Field
 from typing_extensions import TypedDict
@@ -14,6 +14,34 @@ from typing_extensions import TypedDict
 from broker.web.common.answered import NOT_CHANGED, Code
 
 Responses = dict[int | str, dict[str, Any]]
+
+
+class PublicRule(TypedDict):
+    """One article under which an administration hears of everybody."""
+
+    id: str
+    recipient: str
+    recipient_name: str
+    event_type: str
+    purpose: str
+    fields: list[str]
+    article: str
+    objection: Annotated[bool, Field(description="Whether a citizen may object to it.")]
+    status: Literal["approved", "ended"]
+    approved_at: str
+    acts_from: str
+    ends_at: str | None
+    ended_at: str | None
+    approved: Annotated[
+        str, Field(description="The text whose SHA-256 the ledger's open entry `rule_approved` has as its `detail`.")
+    ]
+    ended: Annotated[str | None, Field(description="The same of `rule_ended`; null while it has not ended.")]
+
+
+class PublicRules(TypedDict):
+    """Every rule that was ever approved, the oldest first."""
+
+    rules: list[PublicRule]
 
 
 class RegistryError(TypedDict):
