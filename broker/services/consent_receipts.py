@@ -24,7 +24,6 @@ from schemas.names import Instant, Purpose, SubjectRef, rfc3339
 SECTOR: Final = "citizen"
 """The sector whose pseudonym is the citizen's own number in receipts."""
 
-_STORED_IN: Final = ("France",)
 _WITHDRAW: Final[dict[BasisKind, dict[Language, str]]] = {
     BasisKind.CONSENT: {
         "fr": "À tout moment, en retirant ce consentement auprès de {name} ({contact}).",
@@ -52,6 +51,30 @@ _SCOPES: Final[dict[Scope, dict[Language, str]]] = {
     Scope.ONCE: {"fr": "pour une seule déclaration de type", "en": "for one declaration of the type"},
 }
 _PURPOSE: Final[dict[Language, str]] = {"fr": "Finalité : {label}. {sentence}", "en": "Purpose: {label}. {sentence}"}
+_KEPT: Final[dict[Language, str]] = {
+    "fr": "{who} garde ces données : {retention}.",
+    "en": "{who} keeps these data: {retention}.",
+}
+_RIGHTS: Final[dict[BasisKind, dict[Language, str]]] = {
+    BasisKind.CONSENT: {
+        "fr": "Vous pouvez retirer cet accord à tout moment, sans que cela change ce qui a déjà été fait.",
+        "en": "You can withdraw this at any time; what was done before stays lawful.",
+    },
+    BasisKind.CHOICE: {
+        "fr": "Vous pouvez revenir sur ce choix à tout moment, pour la suite.",
+        "en": "You can take back this choice at any time, for what comes.",
+    },
+    BasisKind.LAW: {
+        "fr": "Aucun accord n'est demandé, car la loi le prévoit ; vous en êtes informé.",
+        "en": "No consent is asked for, because the law provides for it; you are informed of it.",
+    },
+}
+_ASK: Final[dict[Language, str]] = {
+    "fr": "Pour voir, corriger ou effacer ces données, ou en limiter l'usage : {who}, {contact}. En cas de désaccord : "
+    "la CNIL, www.cnil.fr.",
+    "en": "To see, correct or erase these data, or to restrict their use: {who}, {contact}. If you disagree: the CNIL, "
+    "www.cnil.fr.",
+}
 _UNTIL: Final[dict[Language, str]] = {"fr": "Fin : {until}.", "en": "Ends: {until}."}
 
 
@@ -65,7 +88,7 @@ async def receipt_of(home: Home, recorded: Recorded) -> bytes:
     terms = Terms(
         controller=_reachable(recipient),
         issuer=_reachable(broker),
-        storage_locations=_STORED_IN,
+        storage_locations=home.settings.storage_locations,
         retention_period=recipient.retention,
         withdrawal_method=_how_to_withdraw(grant, broker),
     )
@@ -89,7 +112,11 @@ def text_shown(
     scope: Scope,
     until: Instant | None,
 ) -> str:
-    """What a citizen is shown before a grant, in whole sentences. Raises Refused `purposes.unknown`."""
+    """What a citizen is shown before a grant, in whole sentences: who, what, what for, until when, which rights, how
+    long it is kept and whom to ask (GDPR, articles 7 and 13; to be confirmed by counsel).
+
+    Raises Refused `purposes.unknown`.
+    """
     entry = purposes.by_id(purpose)
     labels = [each.label[language] for each in event.fields if each.name in fields]
     allowed = {BasisKind.CONSENT: _CONSENT, BasisKind.CHOICE: _CHOICE, BasisKind.LAW: _MANDATE}[basis.kind]
@@ -104,6 +131,11 @@ def text_shown(
         _PURPOSE[language].format(label=entry.label[language], sentence=entry.sentence[language]),
     ]
     lines += [] if until is None else [_UNTIL[language].format(until=rfc3339(until))]
+    lines += [
+        _RIGHTS[basis.kind][language],
+        _KEPT[language].format(who=recipient.name, retention=recipient.retention),
+        _ASK[language].format(who=recipient.name, contact=recipient.contact),
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -97,13 +97,21 @@ async def test_a_revocation_has_its_receipt_too(here: World) -> None:
             "fr",
             "J'autorise caf à recevoir, à chaque déclaration de type « Changement d'adresse » me concernant : "
             "Personne concernée, Nouvelle adresse.\nFinalité : Prestations familiales. "
-            "Calculer et verser les prestations auxquelles votre famille a droit.\n",
+            "Calculer et verser les prestations auxquelles votre famille a droit.\n"
+            "Vous pouvez retirer cet accord à tout moment, sans que cela change ce qui a déjà été fait.\n"
+            "caf garde ces données : un an.\n"
+            "Pour voir, corriger ou effacer ces données, ou en limiter l'usage : caf, contact@example.fr. "
+            "En cas de désaccord : la CNIL, www.cnil.fr.\n",
         ),
         (
             "en",
             "I allow caf to receive, with each declaration of the type “Change of address” about me: "
             "Person concerned, New address.\nPurpose: Family benefits. "
-            "Work out and pay the benefits that your family is entitled to.\n",
+            "Work out and pay the benefits that your family is entitled to.\n"
+            "You can withdraw this at any time; what was done before stays lawful.\n"
+            "caf keeps these data: un an.\n"
+            "To see, correct or erase these data, or to restrict their use: caf, contact@example.fr. "
+            "If you disagree: the CNIL, www.cnil.fr.\n",
         ),
     ],
 )
@@ -143,7 +151,7 @@ async def test_what_is_shown_names_the_article_the_one_occasion_and_the_end(here
     )
 
     assert shown.startswith("The law (CSS, art. L583-3) provides that caf receives, for one declaration")
-    assert shown.endswith("Ends: 2027-01-01T00:00:00.000Z.\n")
+    assert "\nEnds: 2027-01-01T00:00:00.000Z.\nNo consent is asked for, because the law provides for it;" in shown
 
 
 async def test_a_purpose_that_does_not_exist_is_not_shown(here: World) -> None:
