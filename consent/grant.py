@@ -12,9 +12,10 @@ Source: docs/protocol.md, section 9; GDPR articles 6 and 7.
 
 import re
 from dataclasses import dataclass, fields, replace
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 from functools import lru_cache
-from typing import Any, Self, get_args
+from typing import Any, Final, Self, get_args
 
 from consent import purposes
 from schemas.errors import Refused
@@ -31,6 +32,7 @@ from schemas.names import (
     RuleId,
     SchemaId,
     SubjectRef,
+    rfc3339,
 )
 from schemas.text import is_plain
 
@@ -125,6 +127,33 @@ def choice(article: str) -> Basis:
     return Basis(BasisKind.CHOICE, article)
 
 
+LONGEST_YEARS: Final = 2
+"""A consent ends after 24 months at the latest: whoever still wants it says so again."""
+ENDLESS_SINCE: Final = Instant(1_796_083_200_000)
+"""1 December 2026, 00:00 UTC. Consents without an end could be given before; theirs is counted from here, if later."""
+
+
+def longest_end(starts_at: Instant) -> Instant:
+    """24 months after this instant, UTC; 28 February after a 29th."""
+    day = datetime.fromtimestamp(starts_at / 1000, UTC)
+    leap = (day.month, day.day) == (2, 29)
+    later = day.replace(year=day.year + LONGEST_YEARS, day=28 if leap else day.day)
+    return Instant(starts_at + (later - day) // timedelta(milliseconds=1))
+
+
+def end_of(basis: Basis, starts_at: Instant, wished: Instant | None) -> Instant | None:
+    """When a new grant ends: as wished; a consent after 24 months where nothing is wished. None: it has no end.
+
+    Raises Refused `grant.too-long`.
+    """
+    if basis.kind is not BasisKind.CONSENT:
+        return wished
+    longest = longest_end(starts_at)
+    if wished is not None and wished > longest:
+        raise Refused("grant.too-long", "/expires_at", longest=rfc3339(longest))
+    return longest if wished is None else wished
+
+
 @dataclass(frozen=True, slots=True)
 class Voice:
     """Who spoke, when a version of a grant was made.
@@ -152,7 +181,7 @@ def _allowed(purpose: purposes.PurposeEntry, kind: BasisKind) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
-    """One version of one grant, which can stand while `starts_at <= at < expires_at`.
+    """One version of one grant, which can stand while `starts_at <= at < until`.
 
     Raises Refused `grant.*` or `purposes.*`, with a pointer to the field.
     """
@@ -205,6 +234,13 @@ class Grant:
     def unbound(self) -> bool:
         """Whether it is for one declaration and none has used it yet."""
         return self.scope is Scope.ONCE and self.once_for is None
+
+    @property
+    def until(self) -> Instant | None:
+        """From this instant on it does not stand; None: it has no end."""
+        if self.expires_at is None and self.basis.kind is BasisKind.CONSENT:
+            return longest_end(max(self.starts_at, ENDLESS_SINCE))
+        return self.expires_at
 
     def pause(self, at: Instant, by: Voice | None = None) -> "Grant":
         """Nothing flows until `resume`; the key stays.
@@ -269,7 +305,7 @@ class Grant:
         Raises Refused `grant.over`, `grant.not-due`.
         """
         self._check_not_over()
-        if self.expires_at is None or at < self.expires_at:
+        if self.until is None or at < self.until:
             raise Refused("grant.not-due", "/expires_at")
         return self._next(at, None, status=Status.EXPIRED)
 

@@ -168,10 +168,10 @@ def decide(
 
 
 def standing(grant: Grant, at: Instant) -> Reason | None:
-    """Why a grant does not stand at this instant, or None if it does: active, and `starts_at <= at < expires_at`."""
+    """Why a grant does not stand at this instant, or None if it does: active, and `starts_at <= at < until`."""
     if grant.status is Status.REVOKED:
         return Reason.REVOKED
-    if grant.status is Status.EXPIRED or (grant.expires_at is not None and at >= grant.expires_at):
+    if grant.status is Status.EXPIRED or (grant.until is not None and at >= grant.until):
         return Reason.EXPIRED
     if grant.status is Status.PAUSED:
         return Reason.PAUSED

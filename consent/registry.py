@@ -18,7 +18,7 @@ from sqlalchemy import Column, Row, Table, bindparam, delete, func, insert, sele
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from consent import asking, keyring, rows
-from consent.grant import Grant, Status, follows
+from consent.grant import CONSENT, ENDLESS_SINCE, Grant, Status, follows, longest_end
 from consent.tables import consent_keys, grant_versions, grants
 from schemas.errors import Corrupt, Refused, Unavailable
 from schemas.names import EventType, GrantId, Instant, SubjectRef
@@ -173,7 +173,14 @@ async def due_to_expire(conn: AsyncConnection, at: Instant, limit: int = CHUNK) 
     overdue = (
         select(grants).where(living, grants.c.expires_at <= at).order_by(grants.c.expires_at, grants.c.id).limit(limit)
     )
-    return tuple(_readable(await conn.execute(overdue)))
+    found = tuple(_readable(await conn.execute(overdue)))
+    if found or at < longest_end(ENDLESS_SINCE):
+        return found
+    endless = select(grants).where(
+        living, grants.c.expires_at.is_(None), grants.c.basis == CONSENT.text, grants.c.starts_at <= at
+    )
+    oldest = _readable(await conn.execute(endless.order_by(grants.c.starts_at, grants.c.id).limit(limit)))
+    return tuple(grant for grant in oldest if grant.until is not None and grant.until <= at)
 
 
 async def consent_key(conn: AsyncConnection, grant: Grant, epoch_keys: Mapping[int, bytes]) -> bytes | None:

@@ -104,7 +104,7 @@ def grant(one: Grant) -> Json:
         "once_for": uuid_of(one.once_for),
         "granted_at": time_of(one.granted_at),
         "starts_at": time_of(one.starts_at),
-        "expires_at": time_of(one.expires_at),
+        "expires_at": time_of(one.until),
         "changed_at": time_of(one.changed_at),
         "given_by": one.given_by,
         "capacity": one.capacity.value,

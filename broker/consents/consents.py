@@ -30,7 +30,7 @@ from broker.store.rows.seals import RowReader
 from broker.store.tables import declarations, deliveries, withholdings
 from consent import keyring as wrapping
 from consent import registry
-from consent.grant import Basis, Grant, Scope, Status, Voice
+from consent.grant import Basis, Grant, Scope, Status, Voice, end_of
 from consent.policy import SubscriptionStatus
 from consent.rows import digest_of
 from schemas.catalogue import Catalogue, EventSchema
@@ -104,6 +104,7 @@ class Consents:
     async def _give(self, wish: GrantRequest, event: EventSchema) -> Recorded:
         async with self._store.begin() as tx:
             at = self._clock()
+            starts_at = wish.starts_at if wish.starts_at is not None else at
             grant = Grant(
                 id=GrantId(uuid7(at, self._entropy(10))),
                 version=1,
@@ -115,8 +116,8 @@ class Consents:
                 purpose=wish.purpose,
                 basis=wish.basis,
                 granted_at=at,
-                starts_at=wish.starts_at if wish.starts_at is not None else at,
-                expires_at=wish.expires_at,
+                starts_at=starts_at,
+                expires_at=end_of(wish.basis, starts_at, wish.expires_at),
                 scope=wish.scope,
                 once_for=None,
                 status=Status.ACTIVE,

@@ -13,7 +13,7 @@ from broker.consents.consents import GrantRequest, Recorded
 from broker.services.consent_receipts import receipt_of, text_shown
 from broker.setup.wiring import Home
 from consent import registry
-from consent.grant import Voice
+from consent.grant import Voice, end_of
 from schemas.errors import Refused
 from schemas.names import GrantId, SubjectRef
 
@@ -38,6 +38,8 @@ async def give(home: Home, wish: GrantRequest, own_text: str | None = None) -> G
 
     Raises Refused: `grant.*`, `purposes.*`, `directory.unknown-party`, `catalogue.unknown-type`.
     """
+    starts_at = wish.starts_at if wish.starts_at is not None else home.clock()
+    wish = replace(wish, expires_at=end_of(wish.basis, starts_at, wish.expires_at))
     async with home.store.read() as tx:
         recipient = await home.lookup.party(tx, wish.recipient)
     shown = own_text or text_shown(

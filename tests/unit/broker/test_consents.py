@@ -6,18 +6,20 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from broker.consents import consents as consents_module
 from broker.consents.consents import GrantRequest, _unless_over
 from broker.flow.arrived import Accepted
 from broker.flow.deliveries import DeliveryState, load
 from broker.ports import KeyKind
 from broker.store.tables import withholdings
 from connectors.contract import Applied
-from consent.grant import CONSENT, Scope, Status, law
+from consent.grant import CONSENT, ENDLESS_SINCE, Scope, Status, law, longest_end
+from consent.policy import standing
 from consent.tables import consent_keys, grants
 from schemas.delivery import VerifiedDelivery
 from schemas.errors import Refused, Unavailable
 from schemas.facts import FactKind
-from schemas.names import DeclarationId, GrantId, PartyId, Reason
+from schemas.names import DeclarationId, GrantId, Instant, PartyId, Reason
 from tests.world import BANK, BREST_ADDRESS, CAF, CPAM, DAY, ELISE, FAMILY, HEALTH, MOVED, RENNES, TOWN, VOICE, World
 
 pytestmark = pytest.mark.asyncio
@@ -99,6 +101,33 @@ async def test_a_mandate_is_not_the_citizens_to_end_but_an_operators(here: World
 
     assert [] == await here.take(RENNES)
     assert [(DeliveryState.WITHHELD, Reason.REVOKED)] == await state(here)
+    assert 0 == await keys_of(here)
+
+
+async def test_a_consent_without_an_end_ends_after_24_months(here: World) -> None:
+    given = await here.give(CAF, MOVED, FAMILY, BOTH)
+    assert longest_end(given.grant.starts_at) == given.grant.expires_at
+    with pytest.raises(Refused) as refused:
+        await here.give(CAF, MOVED, FAMILY, BOTH, expires_at=Instant(here.clock.now + 1000 * DAY))
+    assert ("grant.too-long", "/expires_at") == (refused.value.code, refused.value.pointer)
+
+
+async def test_an_endless_consent_of_before_stands_no_longer_than_24_months_and_is_closed(
+    here: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as before:
+        before.setattr(consents_module, "end_of", lambda basis, starts_at, wished: wished)
+        given = await here.give(CAF, MOVED, FAMILY, BOTH)
+    assert None is given.grant.expires_at
+    here.clock.now = Instant(longest_end(ENDLESS_SINCE) - 1)
+    assert 0 == await here.home.consents.expire_due()
+
+    here.clock.now = longest_end(ENDLESS_SINCE)
+    assert Reason.EXPIRED is standing(given.grant, here.clock.now)
+    assert 1 == await here.home.consents.expire_due()
+    assert 0 == await here.home.consents.expire_due()
+    (grant,) = await here.home.consents.of(here.subject())
+    assert Status.EXPIRED is grant.status
     assert 0 == await keys_of(here)
 
 

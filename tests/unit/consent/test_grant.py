@@ -6,9 +6,34 @@ from typing import Any
 
 import pytest
 
-from consent.grant import CONSENT, Basis, BasisKind, Grant, Scope, Status, Voice, choice, follows, law
+from consent.grant import (
+    CONSENT,
+    ENDLESS_SINCE,
+    Basis,
+    BasisKind,
+    Grant,
+    Scope,
+    Status,
+    Voice,
+    choice,
+    end_of,
+    follows,
+    law,
+    longest_end,
+)
 from schemas.errors import Refused
-from schemas.names import Capacity, Channel, DeclarationId, EventType, Instant, PartyId, Purpose, SchemaId, SubjectRef
+from schemas.names import (
+    Capacity,
+    Channel,
+    DeclarationId,
+    EventType,
+    Instant,
+    PartyId,
+    Purpose,
+    SchemaId,
+    SubjectRef,
+    from_rfc3339,
+)
 
 NOW = Instant(1_795_521_493_000)
 LATER = Instant(NOW + 500)
@@ -113,6 +138,36 @@ def test_a_choice_is_the_citizens_and_none_where_the_law_alone_decides(grant_of:
     assert Status.REVOKED is chosen.revoke(LATER, COUNTER).status
     wrong = {"basis": choice("ordonnance 2005-395"), "purpose": Purpose("income-tax")}
     assert ("purposes.basis", "/basis") == refusal(lambda: grant_of(**wrong))
+
+
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [
+        ("2026-12-01T10:00:00.123Z", "2028-12-01T10:00:00.123Z"),
+        ("2028-02-29T00:00:00.000Z", "2030-02-28T00:00:00.000Z"),
+        ("2027-02-28T23:59:59.999Z", "2029-02-28T23:59:59.999Z"),
+    ],
+)
+def test_a_consent_ends_after_24_months(start: str, end: str) -> None:
+    begins, ends = from_rfc3339(start), from_rfc3339(end)
+    assert begins is not None
+    assert ends is not None
+    assert ends == longest_end(begins) == end_of(CONSENT, begins, None) == end_of(CONSENT, begins, ends)
+    assert Instant(ends - 1) == end_of(CONSENT, begins, Instant(ends - 1))
+    assert ("grant.too-long", "/expires_at") == refusal(lambda: end_of(CONSENT, begins, Instant(ends + 1)))
+
+
+def test_a_choice_and_a_mandate_have_the_end_that_is_wished() -> None:
+    for basis in (law("CSS, art. L1"), choice("ordonnance 2005-395")):
+        assert None is end_of(basis, NOW, None)
+        assert Instant(2**50) == end_of(basis, NOW, Instant(2**50))
+
+
+def test_an_endless_consent_of_before_ends_24_months_after_they_were_abolished(grant_of: GrantOf) -> None:
+    assert longest_end(ENDLESS_SINCE) == grant_of(expires_at=None).until
+    late = Instant(ENDLESS_SINCE + 1)
+    assert longest_end(late) == grant_of(expires_at=None, granted_at=late, starts_at=late, changed_at=late).until
+    assert None is grant_of(expires_at=None, basis=choice("ordonnance 2005-395")).until
 
 
 # ── transitions ──
