@@ -17,7 +17,7 @@ from broker.ended import Ended
 from broker.epochs import epochs
 from broker.flow import ended_grants
 from broker.flow.declared import known, latest
-from broker.flow.deliveries import ACTIVE, DeliveryState, citizen_lock, in_states, load, mailbox_lock, withhold
+from broker.flow.deliveries import ACTIVE, OPEN, DeliveryState, citizen_lock, in_states, load, mailbox_lock, withhold
 from broker.flow.planner import Planner
 from broker.keys.keyring import Keyring
 from broker.ledger.recorder import Recorder
@@ -301,7 +301,7 @@ class Consents:
         if new.status.over or new.status is Status.PAUSED:
             await tx.lock_exclusive([mailbox_lock(new.recipient)])
             reason = {Status.REVOKED: Reason.REVOKED, Status.EXPIRED: Reason.EXPIRED, Status.PAUSED: Reason.PAUSED}
-            await withhold(tx, self._recorder, await load(tx, under, in_states(ACTIVE)), why or reason[new.status], at)
+            await withhold(tx, self._recorder, await load(tx, under, in_states(OPEN)), why or reason[new.status], at)
         if old.status is Status.PAUSED and new.status is not Status.PAUSED:
             await self._replan_held_back(tx, new, at)
         elif new.fields != old.fields and new.status is Status.ACTIVE:

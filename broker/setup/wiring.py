@@ -286,7 +286,12 @@ class Home:
 
     @cached_property
     def mailbox(self) -> Mailbox:
-        return Mailbox(self.recorder, self._steps, parts.retry_policy(self.settings))
+        return Mailbox(
+            self.recorder,
+            self._steps,
+            parts.retry_policy(self.settings),
+            lambda schema: self.catalogue.by_id(schema).names,
+        )
 
     @cached_property
     def gate(self) -> Gate:
@@ -320,7 +325,7 @@ class Home:
 
     @cached_property
     def tracking(self) -> Tracking:
-        return Tracking(self.store, self.catalogue)
+        return Tracking(self.store, self.catalogue, self.clock)
 
     @cached_property
     def inlet(self) -> Inlet:

@@ -12,8 +12,8 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, update
 
 from broker.consents.consents import GrantRequest, Recorded
+from broker.flow.answers import Rejection
 from broker.flow.deliveries import ACTIVE, Delivery, DeliveryState, in_states, load
-from broker.flow.mailbox import Rejection
 from broker.flow.offsets import LostOwnership
 from broker.lab.sandbox import news, people, tampering
 from broker.lab.sandbox.clock import MovedClock

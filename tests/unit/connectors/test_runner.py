@@ -471,7 +471,7 @@ async def test_a_mailbox_that_is_away_is_the_callers_matter(world: World) -> Non
 
 def test_a_report_holds_no_value() -> None:
     assert "Aubin" not in repr(RunReport(applied=(DeliveryId(bytes(16)),)))
-    assert {"pulled", "applied", "rejected", "retried", "withheld", "unacknowledged"} == set(
+    assert {"pulled", "applied", "rejected", "answered", "retried", "withheld", "unacknowledged"} == set(
         runner.RunReport.__dataclass_fields__
     )
 
