@@ -32,6 +32,7 @@ from broker.flow.hosted import HostedInbox
 from broker.flow.intake import Intake
 from broker.flow.mailbox import Mailbox
 from broker.flow.planner import Planner
+from broker.flow.repairs import Repairs
 from broker.flow.router import Router
 from broker.flow.rule_grants import RuleGrants
 from broker.flow.ruling import Ruling
@@ -318,6 +319,18 @@ class Home:
             keyring=self.keyring,
             planner=self.planner,
             router=self.router,
+            recorder=self.recorder,
+            macs=self.macs,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def repairs(self) -> Repairs:
+        return Repairs(
+            store=self.store,
+            lookup=self.lookup,
+            keyring=self.keyring,
+            planner=self.planner,
             recorder=self.recorder,
             macs=self.macs,
             clock=self.clock,
