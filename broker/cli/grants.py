@@ -107,7 +107,7 @@ def grant(
             purpose=Purpose(purpose),
             fields=frozenset(fields),
             basis=CONSENT if law is None else by_law(law),
-            voice=_voice(given_by, capacity, channel),
+            voice=voice_of(given_by, capacity, channel),
             starts_at=starts_at,
             expires_at=expires_at,
             scope=Scope.ONCE if once else Scope.STANDING,
@@ -136,7 +136,7 @@ def revoke(
     """
     from broker.services import consents
 
-    voice = _voice(given_by, capacity, channel)
+    voice = voice_of(given_by, capacity, channel)
     if everything:
         if person is None or grant_id is not None or mandate:
             raise typer.BadParameter("goes with --person, and without a grant", param_hint="--all")
@@ -162,7 +162,7 @@ def pause(
     """
     from broker.services import consents
 
-    voice = _voice(given_by, capacity, channel)
+    voice = voice_of(given_by, capacity, channel)
     _change(grant_id, receipt, lambda home, of: consents.pause(home, of, voice))
 
 
@@ -180,7 +180,7 @@ def resume(
     """
     from broker.services import consents
 
-    voice = _voice(given_by, capacity, channel)
+    voice = voice_of(given_by, capacity, channel)
     _change(grant_id, receipt, lambda home, of: consents.resume(home, of, voice))
 
 
@@ -199,7 +199,7 @@ def narrow(
     """
     from broker.services import consents
 
-    voice = _voice(given_by, capacity, channel)
+    voice = voice_of(given_by, capacity, channel)
     _change(grant_id, receipt, lambda home, of: consents.narrow(home, of, frozenset(fields), voice))
 
 
@@ -265,7 +265,8 @@ def _revoke_all(document: object, voice: "Voice") -> None:
     answer({"revoked": found}, text)
 
 
-def _voice(given_by: str, capacity: str, channel: str) -> "Voice":
+def voice_of(given_by: str, capacity: str, channel: str) -> "Voice":
+    """Who speaks, in the language of the command; the digest of a text is for who shows one."""
     from consent.grant import Voice
     from schemas.names import Capacity, Channel
 
