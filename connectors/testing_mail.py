@@ -20,7 +20,8 @@ from schemas.signing import PrivateKey
 
 CONSENT: Final = "consent"
 _NEVER: Final = Instant(0)
-_ENDED: Final = frozenset({"applied", "rejected", "withheld"})
+_SAID: Final = frozenset({"applied", "rejected", "answered", "awaiting"})
+_ENDED: Final = _SAID | {"withheld"}
 
 
 @dataclass(slots=True)
@@ -126,7 +127,7 @@ class Mailboxes:
             letter = self._own(recipient, each)
             if letter is None:
                 raise Refused("gate.unknown-delivery", f"/deliveries/{number}")
-            if letter.state in {"applied", "rejected"}:
+            if letter.state in _SAID:
                 raise Refused("gate.ended", f"/deliveries/{number}", state=letter.state)
             if letter.state == "waiting":
                 raise Refused("gate.not-handed", f"/deliveries/{number}")
@@ -175,6 +176,15 @@ class Mailboxes:
             return Reason.REVOKED
         letter.state, letter.lease_until, letter.end = "waiting", _NEVER, None
         return None
+
+    def again(self, of: DeliveryId) -> None:
+        """One that was answered waits once more, as after the person has added their number. Raises Refused
+        `repair.nothing`.
+        """
+        letter = self._letters[of]
+        if letter.state != "answered":
+            raise Refused("repair.nothing", "/delivery")
+        letter.state, letter.lease_until, letter.end, letter.released = "waiting", _NEVER, None, False
 
     def states(self, recipient: PartyId, at: Instant) -> Mapping[DeliveryId, str]:
         """Every delivery of a recipient with its state; a lease that has run out is waiting again."""
