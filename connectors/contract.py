@@ -192,7 +192,7 @@ class Connector(Protocol):
         """
         ...
 
-    async def find(self, delivery_id: DeliveryId) -> Applied | None:
+    async def find(self, delivery_id: DeliveryId) -> Applied | Partly | None:
         """How this delivery was written, if it is durably written; asked before anything else is done with it.
 
         So a delivery that comes again is acknowledged as what happened, even if the mapping has changed since.

@@ -116,7 +116,7 @@ class Written:
             seen: ManifestDigest | None
             seen = yield _do(lambda: route.connector.seen(manifest.source, manifest.declaration_id))
             if seen == sha256(locked.payload).digest():
-                before: Applied | None = yield _do(lambda: route.connector.find(locked.delivery_id))
+                before: Applied | Partly | None = yield _do(lambda: route.connector.find(locked.delivery_id))
                 if before is not None:
                     self._work.ended[locked.delivery_id] = before
                     return None
