@@ -19,7 +19,7 @@ import httpx2
 from connectors import calls
 from connectors.access import Access
 from connectors.calls import Call, Json, Receipt
-from connectors.contract import Agency, Applied, Rejected
+from connectors.contract import Agency, Answered, Applied, Partly, Rejected
 from connectors.conversation import Conversation, Failed, Reply, Send, Wait
 from connectors.driving import TRIES, UNANSWERED, failed, now, receiving, settings, talk, within
 from connectors.ends import Ends
@@ -176,6 +176,16 @@ class BlockingDelivery:
     def rejected(self, code: str, reason: Reason = Reason.SYSTEM_REFUSED) -> None:
         """The agency will not take it: a code of its own, never a value."""
         self._client.drive(self._given.decide(self.facts, Rejected(code, reason)))
+
+    def partly(self, fields: Sequence[str]) -> None:
+        """The agency's system has these fields of it, durably, and not the others."""
+        self._client.drive(self._given.decide(self.facts, Partly(tuple(fields))))
+
+    def answered(self, reason: Reason, until: str | None = None) -> None:
+        """Not applied, and not refused: UNKNOWN_PERSON, SEVERAL_PERSONS, DOCUMENT_NEEDED, or AWAITING_HUMAN with the
+        day (`2026-12-31`) by which somebody decides. Said at once: what comes next for this person does not wait.
+        """
+        self._client.drive(self._given.decide(self.facts, Answered(reason, until)))
 
     def later(self, code: str, after_ms: int | None = None) -> None:
         """The agency's own system is away: it comes again, after `after_ms` milliseconds at least, a day at most."""

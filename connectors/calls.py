@@ -13,7 +13,7 @@ from hashlib import sha256
 from typing import Any, Final, Generic, TypeVar
 
 from connectors import problems
-from connectors.contract import Applied, Inbox, Outcome, Pulled, WithheldDelivery
+from connectors.contract import Answered, Applied, Inbox, Outcome, Partly, Pulled, Rejected, WithheldDelivery
 from schemas.directory import Directory
 from schemas.errors import Refused
 from schemas.intake_receipt import IntakeReceipt, verify
@@ -188,10 +188,21 @@ def _directory(content: bytes) -> Directory:
 
 
 def _end(delivery: DeliveryId, outcome: Outcome) -> Json:
-    if isinstance(outcome, Applied):
-        return {"delivery": uuid_text(delivery), "outcome": "applied"}
-    told = {"code": outcome.code, "reason": outcome.reason.value}
-    return {"delivery": uuid_text(delivery), "outcome": "rejected", **told}
+    return {"delivery": uuid_text(delivery), **_said(outcome)}
+
+
+def _said(outcome: Outcome) -> Json:
+    match outcome:
+        case Applied():
+            return {"outcome": "applied"}
+        case Partly():
+            return {"outcome": "partly", "fields": list(outcome.fields)}
+        case Answered():
+            return {"outcome": outcome.reason.value} | ({} if outcome.until is None else {"until": outcome.until})
+        case Rejected():
+            if outcome.reason is Reason.TECHNICAL:
+                return {"outcome": "technical", "code": outcome.code}
+            return {"outcome": "rejected", "code": outcome.code, "reason": outcome.reason.value}
 
 
 def _object(content: bytes) -> Json:

@@ -25,7 +25,7 @@ import httpx2
 from connectors import calls
 from connectors.access import Access
 from connectors.calls import Call, Json, Receipt
-from connectors.contract import Agency, Applied, Outcome, Pulled, Ready, Rejected
+from connectors.contract import Agency, Answered, Applied, Outcome, Partly, Pulled, Ready, Rejected
 from connectors.conversation import Conversation, Failed, Reply, Send, Wait
 from connectors.driving import BACKOFF, TRIES, UNANSWERED, failed, now, receiving, settings, talk, within
 from connectors.ends import Ends
@@ -146,7 +146,7 @@ class Client:
     ) -> "AsyncIterator[Delivery]":
         """Every delivery, verified and typed, as it comes; see `receiving.Receiving` for what is asked for.
 
-        What is not decided (`applied`, `rejected`) comes again. Raises Refused where the agency itself is refused.
+        What is not decided (`applied`, `rejected`, ...) comes again. Raises Refused where the agency itself is refused.
         """
         taker = Given(ends, self._clock, watch)
         loop = receiving(agency, taker, self._clock, pin, limit, once=once, watch=watch)
@@ -227,6 +227,16 @@ class Delivery:
     async def rejected(self, code: str, reason: Reason = Reason.SYSTEM_REFUSED) -> None:
         """The agency will not take it: a code of its own (`crm.no-such-file`), never a value."""
         await self._client.drive(self._given.decide(self.facts, Rejected(code, reason)))
+
+    async def partly(self, fields: Sequence[str]) -> None:
+        """The agency's system has these fields of it, durably, and not the others."""
+        await self._client.drive(self._given.decide(self.facts, Partly(tuple(fields))))
+
+    async def answered(self, reason: Reason, until: str | None = None) -> None:
+        """Not applied, and not refused: UNKNOWN_PERSON, SEVERAL_PERSONS, DOCUMENT_NEEDED, or AWAITING_HUMAN with the
+        day (`2026-12-31`) by which somebody decides. Said at once: what comes next for this person does not wait.
+        """
+        await self._client.drive(self._given.decide(self.facts, Answered(reason, until)))
 
     async def later(self, code: str, after_ms: int | None = None) -> None:
         """The agency's own system is away: it comes again, after `after_ms` milliseconds at least, a day at most."""

@@ -1,10 +1,11 @@
 """The contract between an agency's side and its own system: what a connector promises, and what it may answer.
 
 Refuses: nothing itself; `checked` refuses a wrong configuration with a pointer to the setting.
-Keeps: a write has four ends and no more. It returns (written), or it raises
+Keeps: a write has five ends and no more. It returns (written), or it raises
 
     Retry     not written; the same call may succeed later        -> the delivery comes back after a while
     Reject    not written, and never will be as it stands          -> acknowledged as rejected, with its code
+    Otherwise not written, or not all of it, and not refused       -> acknowledged as what it says
     Unknown   nobody can say whether it was written                -> asked again at once: writing is idempotent
 
 so that "it failed" is never mistaken for "it was not done".
@@ -40,6 +41,14 @@ class Reject(Refused):
     """Not written, and repeating it will not help: the value or the rules of the agency's system stand against it."""
 
 
+class Otherwise(Refused):
+    """Not refused, and not (all) applied: what a `Connector.write` says of it instead."""
+
+    def __init__(self, outcome: "Partly | Answered") -> None:
+        super().__init__("connector.answered")
+        self.outcome = outcome
+
+
 class Unknown(Unavailable):
     """The connection died while the other side was deciding. Asking again is safe, because writes are idempotent."""
 
@@ -59,7 +68,27 @@ class Rejected:
     reason: Reason
 
 
-Outcome = Applied | Rejected
+@dataclass(frozen=True, slots=True)
+class Partly:
+    """The agency's system has these fields of it, by their names, and not the others."""
+
+    fields: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """Not applied, and not refused. Nothing of why is told but this:
+
+    UNKNOWN_PERSON nobody is known there by these data; SEVERAL_PERSONS several are; DOCUMENT_NEEDED something is to be
+    handed in: the person repairs it, and it comes again. AWAITING_HUMAN somebody decides, by the day `until`
+    (`2026-12-31`); then it is answered once more.
+    """
+
+    reason: Reason
+    until: str | None = None
+
+
+Outcome = Applied | Rejected | Partly | Answered
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +192,7 @@ class Connector(Protocol):
         """
         ...
 
-    async def find(self, delivery_id: DeliveryId) -> Applied | None:
+    async def find(self, delivery_id: DeliveryId) -> Applied | Partly | None:
         """How this delivery was written, if it is durably written; asked before anything else is done with it.
 
         So a delivery that comes again is acknowledged as what happened, even if the mapping has changed since.
@@ -174,7 +203,8 @@ class Connector(Protocol):
         """Write one row, once for ever by `delivery.delivery_id`; the second call returns what the first did.
 
         Returns the agency's reference. It need not be durable before `flush` returns.
-        Raises Retry, Reject or Unknown; after Reject the system holds nothing of it.
+        Raises Retry, Reject, Otherwise or Unknown; after Reject the system holds nothing of it, nor after Otherwise but
+        `Partly`, of which it holds the fields that it names.
         """
         ...
 

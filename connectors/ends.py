@@ -15,16 +15,20 @@ from pathlib import Path
 from typing import Final, Self
 
 from connectors import exclusive
-from connectors.contract import Applied, Outcome, Rejected
+from connectors.contract import Answered, Applied, Outcome, Partly, Rejected
 from connectors.exclusive import Wrong
 from schemas.delivery import VerifiedDelivery
 from schemas.errors import Refused, Unavailable
+from schemas.facts import ANSWERS
 from schemas.names import DeclarationId, DeliveryId, Instant, ManifestDigest, PartyId, Reason
 
 _CODE: Final = re.compile(r"[a-z][a-z0-9-]*(\.[a-z0-9-]+)+")
 _CODE_CHARACTERS: Final = 64
-REASONS: Final = frozenset({Reason.INVALID_DELIVERY, Reason.MAPPING, Reason.SYSTEM_REFUSED})
+REASONS: Final = frozenset({Reason.INVALID_DELIVERY, Reason.MAPPING, Reason.SYSTEM_REFUSED, Reason.TECHNICAL})
 """Why a recipient may reject."""
+_ANSWER: Final = "answer"
+"""In the place of a code, of what was answered and not rejected; no broker takes such a code."""
+_DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _STEPS: Final = (
     """
 CREATE TABLE ended (
@@ -33,6 +37,7 @@ CREATE TABLE ended (
 CREATE INDEX ended_declaration ON ended (source, declaration_id);
 CREATE INDEX ended_unheard ON ended (at) WHERE heard = 0
 """,
+    "ALTER TABLE ended ADD COLUMN more TEXT",
 )
 
 
@@ -44,6 +49,17 @@ def check_rejection(end: Rejected) -> None:
     check_code(end.code)
     if end.reason not in REASONS:
         raise Refused("ends.code", limit=_CODE_CHARACTERS)
+
+
+def check_answer(end: Answered | Partly) -> None:
+    """Is this an answer that a broker takes? Raises Refused("ends.answer")."""
+    if isinstance(end, Partly):
+        good = len(end.fields) > 0
+    else:
+        day = end.until is not None and _DAY.fullmatch(end.until) is not None
+        good = end.reason in ANSWERS and day is (end.reason is Reason.AWAITING_HUMAN)
+    if not good:
+        raise Refused("ends.answer")
 
 
 def check_code(code: str) -> None:
@@ -80,7 +96,7 @@ class Ends:
 
     def of(self, delivery_id: DeliveryId) -> Outcome | None:
         """How a delivery ended here, or None."""
-        query = "SELECT code, reason FROM ended WHERE delivery_id = ?"
+        query = "SELECT code, reason, more FROM ended WHERE delivery_id = ?"
         row = self._connection.execute(query, (delivery_id,)).fetchone()
         return None if row is None else _outcome(*row)
 
@@ -108,9 +124,9 @@ class Ends:
     def unheard(self, limit: int = 100) -> Mapping[DeliveryId, Outcome]:
         """Ends that the broker may not have heard, oldest first."""
         rows = self._connection.execute(
-            "SELECT delivery_id, code, reason FROM ended WHERE heard = 0 ORDER BY at LIMIT ?", (limit,)
+            "SELECT delivery_id, code, reason, more FROM ended WHERE heard = 0 ORDER BY at LIMIT ?", (limit,)
         )
-        return {DeliveryId(row[0]): _outcome(row[1], row[2]) for row in rows}
+        return {DeliveryId(row[0]): _outcome(row[1], row[2], row[3]) for row in rows}
 
     def heard(self, ids: Iterable[DeliveryId]) -> None:
         """The broker has answered. Crash before: it is told again, which changes nothing there."""
@@ -122,20 +138,36 @@ class Ends:
     def _write(
         self, delivery_id: DeliveryId, known: tuple[str | None, bytes | None, bytes | None], end: Outcome, at: Instant
     ) -> None:
-        code, reason = (end.code, end.reason.value) if isinstance(end, Rejected) else (None, None)
+        code, reason, more = _written(end)
         done = self._connection.execute(
-            "INSERT INTO ended VALUES (?, ?, ?, ?, ?, ?, 0, ?) ON CONFLICT (delivery_id) DO UPDATE SET"
-            " code = excluded.code, reason = excluded.reason, heard = 0, at = excluded.at,"
+            "INSERT INTO ended VALUES (?, ?, ?, ?, ?, ?, 0, ?, ?) ON CONFLICT (delivery_id) DO UPDATE SET"
+            " code = excluded.code, reason = excluded.reason, more = excluded.more, heard = 0, at = excluded.at,"
             " source = coalesce(excluded.source, source),"
             " declaration_id = coalesce(excluded.declaration_id, declaration_id),"
             " manifest_digest = coalesce(excluded.manifest_digest, manifest_digest)"
-            # What was applied stays so. What was rejected may come again, replayed, and be applied then.
-            " WHERE ended.code IS NOT NULL OR excluded.code IS NULL",
-            (delivery_id, *known, code, reason, at),
+            # What was applied stays so. What was rejected or answered may come again, and be applied then.
+            " WHERE ended.code IS NOT NULL OR (excluded.code, excluded.reason, excluded.more)"
+            " IS (ended.code, ended.reason, ended.more)",
+            (delivery_id, *known, code, reason, at, more),
         )
         if done.rowcount == 0:
             raise Refused("ends.applied")
 
 
-def _outcome(code: str | None, reason: str | None) -> Outcome:
-    return Applied() if code is None else Rejected(code, Reason(reason))
+def _written(end: Outcome) -> tuple[str | None, str | None, str | None]:
+    """Code, reason, and what more it says."""
+    match end:
+        case Applied():
+            return None, None, None
+        case Partly():
+            return None, Reason.PARTLY.value, " ".join(end.fields)
+        case Answered():
+            return _ANSWER, end.reason.value, end.until
+        case Rejected():
+            return end.code, end.reason.value, None
+
+
+def _outcome(code: str | None, reason: str | None, more: str | None) -> Outcome:
+    if code is None:
+        return Applied() if reason is None else Partly(tuple((more or "").split(" ")))
+    return Answered(Reason(reason), more) if code == _ANSWER else Rejected(code, Reason(reason))

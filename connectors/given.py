@@ -9,8 +9,8 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 from connectors import calls
-from connectors.contract import Applied, Outcome, Pulled, Rejected, WithheldDelivery
-from connectors.ends import Ends, check_code, check_rejection
+from connectors.contract import Answered, Applied, Outcome, Partly, Pulled, Rejected, WithheldDelivery
+from connectors.ends import Ends, check_answer, check_code, check_rejection
 from connectors.receiving import Give, Seen, Step, Steps, Watch
 from schemas import records
 from schemas.delivery import VerifiedDelivery
@@ -39,8 +39,9 @@ class Given:
 
     def known(self, locked: LockedDelivery) -> Generator[Step, Any, Seen | None]:
         """None for what was applied before: it was told, and the broker did not hear."""
-        if isinstance(self._ends.of(locked.delivery_id), Applied):
-            yield calls.acknowledge({locked.delivery_id: Applied()})
+        ended = self._ends.of(locked.delivery_id)
+        if isinstance(ended, Applied | Partly):
+            yield calls.acknowledge({locked.delivery_id: ended})
             return None
         return self._ends.seen
 
@@ -73,10 +74,13 @@ class Given:
     def decide(self, facts: VerifiedDelivery, outcome: Outcome) -> Steps:
         """The agency's decision: durable once the first step comes; the broker hears it now, or as soon as it is there.
 
-        Raises Refused("ends.applied") for another end of what was applied, "ends.code" for a wrong code or reason.
+        Raises Refused("ends.applied") for another end of what was applied, "ends.code" for a wrong code or reason,
+        "ends.answer" for an answer that says too little or too much.
         """
         if isinstance(outcome, Rejected):
             check_rejection(outcome)
+        elif isinstance(outcome, Answered | Partly):
+            check_answer(outcome)
         self._ends.decide(facts, outcome, self._clock())
         try:
             yield from self.begin()

@@ -3,7 +3,7 @@
     1 known        written before? then straight to 4        so a changed mapping cannot rewrite the past
     2 map          the declarative file                      no: rejected, MAPPING
     3 write        idempotent by delivery id; then flush     no: rejected, SYSTEM_REFUSED; not now: back-off
-    4 acknowledge  applied or rejected                       crash before: it comes again, and 1 finds it
+    4 acknowledge  applied, rejected or answered                       crash before: it comes again, and 1 finds it
 
 Refuses: to acknowledge what is not flushed, and to hand an unverified value to a connector (it would not type-check).
 Keeps: one delivery's failure changes nothing for another; what is neither applied nor rejected comes again. What is
@@ -19,10 +19,13 @@ from typing import Any, Final, TypeVar
 from connectors import calls
 from connectors.contract import (
     Agency,
+    Answered,
     Applied,
     Connector,
     Inbox,
+    Otherwise,
     Outcome,
+    Partly,
     Pulled,
     Rejected,
     Retry,
@@ -61,7 +64,9 @@ class RunReport:
 
     pulled: int = 0
     applied: tuple[DeliveryId, ...] = ()
+    """All of it, or a part."""
     rejected: tuple[tuple[DeliveryId, Rejected], ...] = ()
+    answered: tuple[tuple[DeliveryId, Answered], ...] = ()
     retried: tuple[tuple[DeliveryId, str], ...] = ()
     withheld: tuple[tuple[DeliveryId, Reason | str], ...] = ()
     unacknowledged: tuple[DeliveryId, ...] = ()
@@ -111,7 +116,7 @@ class Written:
             seen: ManifestDigest | None
             seen = yield _do(lambda: route.connector.seen(manifest.source, manifest.declaration_id))
             if seen == sha256(locked.payload).digest():
-                before: Applied | None = yield _do(lambda: route.connector.find(locked.delivery_id))
+                before: Applied | Partly | None = yield _do(lambda: route.connector.find(locked.delivery_id))
                 if before is not None:
                     self._work.ended[locked.delivery_id] = before
                     return None
@@ -140,6 +145,10 @@ class Written:
 
         try:
             reference: str | None = yield _do(write, refuses=True)
+        except Otherwise as answer:
+            self._work.ended[delivery.delivery_id] = answer.outcome
+            if isinstance(answer.outcome, Partly):
+                self._work.written[delivery.delivery_id] = route
         except Refused as fault:
             self.refuse(delivery.delivery_id, fault, Reason.SYSTEM_REFUSED)
         except Unavailable as fault:
@@ -181,9 +190,12 @@ class Written:
         self._heard(
             RunReport(
                 pulled=len(pulled.locked),
-                applied=tuple(one for one, outcome in ended if isinstance(outcome, Applied)),
+                applied=tuple(one for one, outcome in ended if isinstance(outcome, Applied | Partly)),
                 rejected=tuple(
                     (delivery_id, outcome) for delivery_id, outcome in ended if isinstance(outcome, Rejected)
+                ),
+                answered=tuple(
+                    (delivery_id, outcome) for delivery_id, outcome in ended if isinstance(outcome, Answered)
                 ),
                 retried=tuple((delivery_id, fault.code) for delivery_id, fault in work.later.items()),
                 withheld=tuple((each.delivery_id, each.reason) for each in work.withheld),

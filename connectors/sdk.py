@@ -9,7 +9,7 @@ Keeps: it only names what other modules make; docs/agency/sdk.md shows each of t
 from connectors.access import KeyAccess
 from connectors.blocking import BlockingClient, BlockingDelivery
 from connectors.client import Client, Delivery
-from connectors.contract import Agency, Applied, Rejected
+from connectors.contract import Agency, Answered, Applied, Partly, Rejected
 from connectors.ends import Ends
 from connectors.key_files import sealing_key, signing_key
 from connectors.pinning import Pin
@@ -29,6 +29,7 @@ from schemas.record_types import (
     NameChanged,
     PersonBorn,
     PersonDied,
+    PersonReference,
     UnionDissolved,
     UnionRegistered,
 )
@@ -39,6 +40,7 @@ __all__ = [
     "Address",
     "AddressChanged",
     "Agency",
+    "Answered",
     "Applied",
     "BankAccountChanged",
     "BlockingClient",
@@ -59,9 +61,11 @@ __all__ = [
     "KeyAccess",
     "NameChanged",
     "PartialDate",
+    "Partly",
     "PartyId",
     "PersonBorn",
     "PersonDied",
+    "PersonReference",
     "Pin",
     "Pins",
     "Reason",

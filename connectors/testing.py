@@ -225,6 +225,12 @@ class TestBroker:
         """Every delivery of a recipient with its state: waiting, handed, applied, rejected, withheld."""
         return self.mail.states(recipient, self.now)
 
+    def repaired(self, delivery: DeliveryId) -> None:
+        """The person has added their number, and it was applied: what was answered comes again. Raises Refused
+        `repair.nothing`.
+        """
+        self.mail.again(delivery)
+
     def rotate_source(self) -> PrivateKey:
         """A new key of the test's own source: from now on it signs; the old one stays good for what it signed."""
         self._signer = self._signing(SOURCE, self.now)

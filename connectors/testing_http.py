@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 
 import httpx2
 
-from connectors.contract import Applied, Rejected
+from connectors.contract import Answered, Applied, Outcome, Partly, Rejected
 from connectors.ends import check_rejection
 from connectors.problems import KIND, problem
 from connectors.testing_directory import Chain
@@ -243,9 +243,23 @@ def _acknowledge(broker: Behind, caller: PartyId, body: bytes) -> tuple[int, Jso
             until = Instant(broker.now + 1_000 * int(one.get("after", 0)))
             results.append(_result(of, broker.mail.put_off(caller, of, until)))
             continue
-        end = Applied() if one["outcome"] == "applied" else _rejected(one, f"/acknowledgements/{len(results)}")
+        end = _end(one, f"/acknowledgements/{len(results)}")
         results.append(_result(of, broker.mail.acknowledge(caller, of, end)))
     return 200, {"results": results}
+
+
+def _end(one: Json, pointer: str) -> Outcome:
+    match one["outcome"]:
+        case "applied":
+            return Applied()
+        case "partly":
+            return Partly(tuple(one["fields"]))
+        case "rejected":
+            return _rejected(one, pointer)
+        case "technical":
+            return _rejected({**one, "reason": Reason.TECHNICAL.value}, pointer)
+        case answer:
+            return Answered(Reason(answer), one.get("until"))
 
 
 def _rejected(one: Json, pointer: str) -> Rejected:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
-from connectors.contract import Applied, Outcome, Rejected
+from connectors.contract import Answered, Applied, Outcome, Partly, Rejected
 from schemas.envelope import VerifiedDeclaration
 from schemas.errors import Refused
 from schemas.hpke import SealingKey
@@ -20,7 +20,8 @@ from schemas.signing import PrivateKey
 
 CONSENT: Final = "consent"
 _NEVER: Final = Instant(0)
-_ENDED: Final = frozenset({"applied", "rejected", "withheld"})
+_SAID: Final = frozenset({"applied", "rejected", "answered", "awaiting"})
+_ENDED: Final = _SAID | {"withheld"}
 
 
 @dataclass(slots=True)
@@ -126,7 +127,7 @@ class Mailboxes:
             letter = self._own(recipient, each)
             if letter is None:
                 raise Refused("gate.unknown-delivery", f"/deliveries/{number}")
-            if letter.state in {"applied", "rejected"}:
+            if letter.state in _SAID:
                 raise Refused("gate.ended", f"/deliveries/{number}", state=letter.state)
             if letter.state == "waiting":
                 raise Refused("gate.not-handed", f"/deliveries/{number}")
@@ -142,13 +143,12 @@ class Mailboxes:
         letter = self._own(recipient, of)
         if letter is None:
             return Refused("mailbox.unknown-delivery", "/delivery")
-        if isinstance(end, Applied) and not letter.released:
-            return Refused("mailbox.not-released", "/delivery")
-        if isinstance(end, Rejected) and letter.state == "applied":
-            return Refused("mailbox.already-applied", "/delivery")
-        if isinstance(end, Rejected) and letter.state in {"waiting", "withheld"}:
-            return Refused("mailbox.not-handed", "/delivery")
-        letter.state, letter.end = ("applied" if isinstance(end, Applied) else "rejected"), end
+        if letter.end == end:
+            return None
+        fault = _never_had(letter, end) or _why_not(letter, end)
+        if fault is not None:
+            return fault
+        letter.state, letter.end = _state(end), end
         return None
 
     def put_off(self, recipient: PartyId, of: DeliveryId, until: Instant) -> Refused | None:
@@ -176,6 +176,15 @@ class Mailboxes:
             return Reason.REVOKED
         letter.state, letter.lease_until, letter.end = "waiting", _NEVER, None
         return None
+
+    def again(self, of: DeliveryId) -> None:
+        """One that was answered waits once more, as after the person has added their number. Raises Refused
+        `repair.nothing`.
+        """
+        letter = self._letters[of]
+        if letter.state != "answered":
+            raise Refused("repair.nothing", "/delivery")
+        letter.state, letter.lease_until, letter.end, letter.released = "waiting", _NEVER, None, False
 
     def states(self, recipient: PartyId, at: Instant) -> Mapping[DeliveryId, str]:
         """Every delivery of a recipient with its state; a lease that has run out is waiting again."""
@@ -212,3 +221,24 @@ class Mailboxes:
         letter.released = True
         dek = open_locked(locked, grant.key or b"", self._gate)
         return make_release(locked, dek, Statement.of(locked, **facts), self._signer)
+
+
+def _state(end: Outcome) -> str:
+    if isinstance(end, Answered):
+        return "awaiting" if end.reason is Reason.AWAITING_HUMAN else "answered"
+    return "applied" if isinstance(end, Applied | Partly) else "rejected"
+
+
+def _never_had(letter: Letter, end: Outcome) -> Refused | None:
+    if isinstance(end, Rejected):
+        unknown = letter.state in {"waiting", "withheld"}
+        return Refused("mailbox.not-handed", "/delivery") if unknown else None
+    return None if letter.released else Refused("mailbox.not-released", "/delivery")
+
+
+def _why_not(letter: Letter, end: Outcome) -> Refused | None:
+    if letter.state == "applied":
+        return Refused("mailbox.already-applied", "/delivery")
+    if isinstance(end, Answered) and letter.state not in {"handed", "awaiting", "answered"}:
+        return Refused("mailbox.other-answer", "/outcome", state=letter.state)
+    return None

@@ -123,6 +123,30 @@ _REASONS: Mapping[Reason, tuple[str, str]] = MappingProxyType(
             "La remise a échoué plusieurs fois ; un agent va s'en occuper.",
             "The delivery failed several times; an agent will look into it.",
         ),
+        Reason.TECHNICAL: (
+            "Problème technique à l'administration ; un agent va s'en occuper.",
+            "Technical problem at the administration; an agent will look into it.",
+        ),
+        Reason.UNKNOWN_PERSON: (
+            "L'administration ne trouve personne à ces nom et date de naissance ; ajoutez votre numéro chez elle.",
+            "The administration finds nobody by this name and date of birth; add your number there.",
+        ),
+        Reason.SEVERAL_PERSONS: (
+            "L'administration trouve plusieurs personnes à ces nom et date de naissance ; ajoutez votre numéro là-bas.",
+            "The administration finds several persons by this name and date of birth; add your number there.",
+        ),
+        Reason.DOCUMENT_NEEDED: (
+            "L'administration attend une pièce de votre part.",
+            "The administration waits for a document from you.",
+        ),
+        Reason.AWAITING_HUMAN: (
+            "Un agent de l'administration doit décider.",
+            "An agent of the administration has to decide.",
+        ),
+        Reason.PARTLY: (
+            "L'administration a enregistré une partie de la déclaration.",
+            "The administration has recorded a part of the declaration.",
+        ),
     }
 )
 

@@ -116,6 +116,11 @@ class Deny:
     reason: Reason
 
 
+ADDRESSED = frozenset({EventType("fr.unefois.person.reference.v1")})
+"""Types of which each declaration is for one recipient: only a grant for this very declaration counts. What is meant
+for one, no consent in general and no rule by law gives to another.
+"""
+
 # Several grants can each have their own reason. The citizen is told the one nearest to a permit: what the citizen can
 # undo alone comes first, what time will bring second, what needs a new consent after that.
 HELPFUL_FIRST = (
@@ -158,6 +163,8 @@ def decide(
     if reason is not None:
         return Deny(reason)
     ours = [g for g in grants if g.recipient == subscription.recipient and g.event_type == facts.event_type]
+    if facts.event_type in ADDRESSED:
+        ours = [grant for grant in ours if _addressed(grant, facts)]
     reasons = {grant.id: _grant_reason(grant, facts, subscription, at) for grant in ours}
     contributing = [grant for grant in ours if reasons[grant.id] is None]
     if not contributing:
@@ -187,6 +194,11 @@ def once_covers(grant: Grant, declaration: DeclarationId, corrects: DeclarationI
     return grant.scope is Scope.STANDING or grant.once_for is None or grant.once_for in (declaration, corrects)
 
 
+def _addressed(grant: Grant, facts: DeclarationFacts) -> bool:
+    """Whether it was given for this very declaration, or the one that it corrects."""
+    return grant.once_for is not None and grant.once_for in (facts.declaration_id, facts.corrects)
+
+
 def at_release(
     grant: Grant, facts: DeclarationFacts, purpose: Purpose, fields: Collection[str], at: Instant
 ) -> Reason | None:
@@ -198,7 +210,8 @@ def at_release(
     stands = standing(grant, at)
     if stands is not None:
         return stands
-    if grant.event_type != facts.event_type:
+    unaddressed = facts.event_type in ADDRESSED and not _addressed(grant, facts)
+    if grant.event_type != facts.event_type or unaddressed:
         return Reason.NO_GRANT
     if grant.purpose != purpose:
         return Reason.PURPOSE

@@ -16,7 +16,7 @@ from typing import Final
 
 from schemas.audit import Violation
 from schemas.entry import WINDOW_MOST, Entry, EntryKind
-from schemas.facts import FactKind, Facts
+from schemas.facts import ANSWERS, FactKind, Facts
 from schemas.names import DeliveryId, GrantId, PartyId, Reason
 
 _OVER: Final = {Reason.REVOKED, Reason.EXPIRED}
@@ -48,10 +48,15 @@ class _Seen:
     deliveries: dict[bytes, DeliveryId] = field(default_factory=dict)
     """Of which delivery a tag is."""
     tags: dict[DeliveryId, bytes] = field(default_factory=dict)
+    carried: dict[DeliveryId, bytes] = field(default_factory=dict)
+    """Of a delivery that was released: the fields that it was released with, whenever that was."""
+    applied: set[DeliveryId] = field(default_factory=set)
     keys: set[tuple[PartyId, bytes]] = field(default_factory=set)
     """Keys that were the party's, and not revoked so far."""
     erased: int = 0
     """Facts whose openings were erased, each of which may have been of a grant."""
+    gone: bool = False
+    """Whether any opening was erased: then a release may have been among them."""
     migrated: bool = True
     """Whether what is entered anew has been entered; a ledger that follows no other is so from its beginning."""
 
@@ -77,6 +82,7 @@ class FullAuditor:
     def _broken(self, entry: Entry, facts: Facts | None, *, erased: bool) -> Iterator[str]:
         if facts is None:
             self._seen.erased += entry.kind is EntryKind.FACT
+            self._seen.gone = True
             if not erased:
                 yield "opening-missing"
             return
@@ -113,6 +119,8 @@ def _planned(facts: Facts, seen: _Seen) -> str | None:
 def _released(facts: Facts, seen: _Seen) -> str | None:
     """No version number makes good for an end: what was revoked or has expired never comes back."""
     broken = _under(facts, seen)
+    if facts.delivery is not None:
+        seen.carried[facts.delivery] = _with(seen.carried.get(facts.delivery, b""), facts.fields or b"")
     if broken is not None:
         return f"released-{broken}"
     if not seen.migrated:
@@ -147,6 +155,36 @@ def _within(facts: Facts, grant: Facts) -> bool:
 def _covers(granted: bytes, fields: bytes) -> bool:
     """Whether the bitmap `granted` has every field of the other one."""
     return not any(bits & ~(granted[at] if at < len(granted) else 0) for at, bits in enumerate(fields))
+
+
+def _with(some: bytes, more: bytes) -> bytes:
+    """The bitmap of what either has."""
+    size = max(len(some), len(more))
+    pairs = zip(some.ljust(size, b"\x00"), more.ljust(size, b"\x00"), strict=True)
+    return bytes(one | other for one, other in pairs)
+
+
+def _applied(facts: Facts, seen: _Seen) -> str | None:
+    """What was applied in part is a part of what was released."""
+    if facts.delivery is None:
+        return None
+    seen.applied.add(facts.delivery)
+    if facts.reason is not Reason.PARTLY or seen.gone:
+        return None
+    part = _covers(seen.carried.get(facts.delivery, b""), facts.fields or b"")
+    return None if facts.fields and part else "applied-other-fields"
+
+
+def _answered(facts: Facts, seen: _Seen) -> str | None:
+    """Who has not opened a delivery knows nothing of the person; what was applied is final."""
+    by_human = facts.reason is Reason.AWAITING_HUMAN
+    if facts.reason not in ANSWERS or (facts.detail is not None) is not by_human:
+        return "answered-unclearly"
+    if facts.delivery is None or seen.gone:
+        return None
+    if facts.delivery in seen.applied:
+        return "answered-after-applied"
+    return None if facts.delivery in seen.carried else "answered-without-release"
 
 
 def _granted(facts: Facts, seen: _Seen) -> str | None:
@@ -232,6 +270,8 @@ _RULES: Final[Mapping[FactKind, _Rule]] = MappingProxyType(
         FactKind.CORRECTED: _received,
         FactKind.PLANNED: _planned,
         FactKind.RELEASED: _released,
+        FactKind.APPLIED: _applied,
+        FactKind.ANSWERED: _answered,
         FactKind.GRANTED: _granted,
         FactKind.CARRIED: _granted,
         FactKind.CHANGED: _changed,

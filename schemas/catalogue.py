@@ -30,6 +30,7 @@ _ORDER = (
     "union.registered",
     "union.dissolved",
     "bank-account.changed",
+    "person.reference",
 )
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from schemas import avro, merkle
 from schemas.errors import Refused
-from schemas.facts import BLIND_BYTES, COMMITMENT_BYTES, FACTS_BYTES, FactKind, Facts
+from schemas.facts import BLIND_BYTES, COMMITMENT_BYTES, FACTS_BYTES, TO_REPAIR, FactKind, Facts
 from schemas.names import Instant, LeafHash, is_instant
 
 if TYPE_CHECKING:
@@ -96,6 +96,8 @@ def kind_of(facts: Facts) -> EntryKind:
     was planned there is no delivery to close, and that somebody was refused is nobody else's business. Facts that name
     a delivery name its grant as well, so that neither can pass for the other.
     """
+    if facts.kind is FactKind.ANSWERED:  # what a human still decides is not closed, and nobody else's business
+        return EntryKind.CLOSED if facts.reason in TO_REPAIR else EntryKind.FACT
     if facts.kind is FactKind.WITHHELD:
         return EntryKind.FACT if facts.delivery is None else EntryKind.CLOSED
     if facts.kind in OPEN_FACTS:

@@ -94,6 +94,10 @@ class FactKind(Enum):
     OBJECTED = "objected"
     """A citizen objects to a rule; `detail`: the objection's row, here and in the next one."""
     OBJECTION_WITHDRAWN = "objection_withdrawn"
+    ANSWERED = "answered"
+    """A recipient says why it has not applied a delivery, without refusing it: one reason of ANSWERS; `detail` commits
+    to the day until which a human decides.
+    """
 
 
 KINDS: Final = (
@@ -134,6 +138,7 @@ KINDS: Final = (
     "rule_ended",
     "objected",
     "objection_withdrawn",
+    "answered",
 )
 """The symbols of the encoding in their order, for ever: only the end may grow."""
 
@@ -164,6 +169,12 @@ REASONS: Final = (
     "parked",
     "unsound",
     "objected",
+    "unknown_person",
+    "several_persons",
+    "document_needed",
+    "awaiting_human",
+    "partly",
+    "technical",
 )
 """The symbols of the reasons, as KINDS; a reason's dashes are underscores here, as Avro's enums demand."""
 
@@ -203,8 +214,14 @@ REQUIRED: Final[Mapping[FactKind, tuple[str, ...]]] = {
     FactKind.RULE_ENDED: ("recipient", "event_type", "purpose", "basis", "detail"),
     FactKind.OBJECTED: ("recipient", "event_type", "purpose", "subject", "detail"),
     FactKind.OBJECTION_WITHDRAWN: ("recipient", "event_type", "purpose", "subject", "detail"),
+    FactKind.ANSWERED: ("recipient", "delivery", "reason"),
 }
 """What a kind cannot go without: the full rules (`audit_full`) are read from these."""
+
+TO_REPAIR: Final = frozenset({Reason.UNKNOWN_PERSON, Reason.SEVERAL_PERSONS, Reason.DOCUMENT_NEEDED})
+"""Answers after which nothing more is released until it is planned again: the person's to repair."""
+ANSWERS: Final = TO_REPAIR | {Reason.AWAITING_HUMAN}
+"""What a recipient may answer beyond applied and rejected."""
 
 _BASIS: Final = re.compile(r"consent|(?:choice|law):.+")
 """As a statement has it: protocol, section 6."""
@@ -370,6 +387,13 @@ def _typed(name: str, made: Callable[[Any], Any], value: object) -> object:
         return made(value)
     except Refused as fault:
         raise fault.under(f"/{name}") from None
+
+
+def until_commitment(delivery: DeliveryId, until: str) -> bytes:
+    """SHA-256("unefois/answer-until/v1" 0x00 | delivery id | day), 32 bytes: the day, as `2026-12-31`, until which a
+    recipient has a human decide.
+    """
+    return sha256(b"unefois/answer-until/v1\x00" + delivery + until.encode()).digest()
 
 
 def subject_commitment(salt: bytes, subject: SubjectRef) -> bytes:

@@ -253,6 +253,13 @@ class Reason(Enum):
     MAPPING = "mapping"
     SYSTEM_REFUSED = "system-refused"
     PARKED = "parked"
+    TECHNICAL = "technical"
+    # answered: what a recipient says beyond applied and rejected
+    UNKNOWN_PERSON = "unknown-person"
+    SEVERAL_PERSONS = "several-persons"
+    DOCUMENT_NEEDED = "document-needed"
+    AWAITING_HUMAN = "awaiting-human"
+    PARTLY = "partly"
 
 
 def is_instant(at: int) -> bool:

@@ -83,6 +83,10 @@ _MEANINGS: Final[Mapping[FactKind, tuple[str, str]]] = {
     ),
     FactKind.APPLIED: ("le destinataire a enregistré la livraison", "the recipient has recorded the delivery"),
     FactKind.REJECTED: ("le destinataire a rejeté la livraison", "the recipient has rejected the delivery"),
+    FactKind.ANSWERED: (
+        "le destinataire n'a pas enregistré la livraison, et ne l'a pas refusée",
+        "the recipient has not recorded the delivery, and has not refused it",
+    ),
     FactKind.GRANTED: ("un consentement a été donné", "a consent was given"),
     FactKind.CHANGED: ("un consentement a été modifié", "a consent was changed"),
     FactKind.REVOKED: ("un consentement a été retiré", "a consent was withdrawn"),

@@ -198,6 +198,23 @@ class BankAccountChanged(Event):
     replaces_ending: str | Withheld | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class PersonReference(Event):
+    """A person tells one administration their number there, because it has not found them by their civil status. A
+    number is a hint: family name and date of birth must agree with it.
+    """
+
+    event_type: ClassVar[EventType] = EventType("fr.unefois.person.reference.v1")
+
+    subject: Identity | Withheld
+    declarant: Identity | Withheld | None = None
+    capacity: Capacity | str | Withheld
+    effective_date: date | Withheld
+    number_kind: str | Withheld
+    number: str | Withheld
+    repairs: str | Withheld
+
+
 TYPES: Final[Mapping[str, type[Event]]] = MappingProxyType(
     {
         "fr.unefois.address.changed.v1": AddressChanged,
@@ -208,5 +225,6 @@ TYPES: Final[Mapping[str, type[Event]]] = MappingProxyType(
         "fr.unefois.union.registered.v1": UnionRegistered,
         "fr.unefois.union.dissolved.v1": UnionDissolved,
         "fr.unefois.bank_account.changed.v1": BankAccountChanged,
+        "fr.unefois.person.reference.v1": PersonReference,
     }
 )

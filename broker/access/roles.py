@@ -71,7 +71,7 @@ ALLOWED: Final[Mapping[str, frozenset[Role]]] = MappingProxyType(
         **dict.fromkeys(("party signed", "subscribe released"), _of(_O, _U, _D)),
         **dict.fromkeys(("grants", "person report"), _of(_D)),
         **dict.fromkeys(("explain", "declare", "grant", "pause", "resume", "narrow", "revoke"), _of(_O, _D)),
-        **dict.fromkeys(("object", "unobject"), _of(_O, _D)),
+        **dict.fromkeys(("object", "unobject", "repair"), _of(_O, _D)),
         **dict.fromkeys(("dead list", "dead show"), _of(_O, _D, _S)),
         "dead replay": _of(_O),
         # administrations

@@ -54,6 +54,8 @@ _PROGRESS = {
     "done": ("Traitée", "Done"),
     "refused": ("Refusée", "Refused"),
     "withheld": ("Retenue", "Withheld"),
+    "to-complete": ("À compléter", "To complete"),
+    "technical": ("Problème technique", "Technical problem"),
 }
 
 
@@ -295,7 +297,7 @@ def _show_track(told: dict[str, Any]) -> None:
                 step["recipient"],
                 step["purpose"],
                 progress_word(step["progress"]),
-                step["reason"],
+                _because(step),
                 step["since"],
                 ", ".join(step["fields"]),
             )
@@ -304,3 +306,12 @@ def _show_track(told: dict[str, Any]) -> None:
     )
     for number in sorted(step["letter"] for step in told["steps"] if step["letter"] is not None):
         line(f"{letter} {number}: `unefois dead show {number}`")
+
+
+def _because(step: dict[str, Any]) -> str | None:
+    """The reason; with the day by which somebody decides, or what was taken."""
+    reason: str | None = step["reason"]
+    if step["until"] is not None:
+        day = step["until"] + say(" (dépassé)", " (late)") * step["late"]
+        return f"{reason}, {say('avant le', 'by')} {day}"
+    return reason if step["taken"] is None else f"{reason}: {', '.join(step['taken'])}"

@@ -110,7 +110,7 @@ def grant(
             purpose=Purpose(purpose),
             fields=frozenset(fields),
             basis=_basis(law, choice),
-            voice=_voice(given_by, capacity, channel),
+            voice=voice_of(given_by, capacity, channel),
             starts_at=starts_at,
             expires_at=expires_at,
             scope=Scope.ONCE if once else Scope.STANDING,
@@ -149,7 +149,7 @@ def revoke(
     """
     from broker.services import consents
 
-    voice = _voice(given_by, capacity, channel)
+    voice = voice_of(given_by, capacity, channel)
     if everything:
         if person is None or grant_id is not None or mandate:
             raise typer.BadParameter("goes with --person, and without a grant", param_hint="--all")
@@ -175,7 +175,7 @@ def pause(
     """
     from broker.services import consents
 
-    voice = _voice(given_by, capacity, channel)
+    voice = voice_of(given_by, capacity, channel)
     _change(grant_id, receipt, lambda home, of: consents.pause(home, of, voice))
 
 
@@ -193,7 +193,7 @@ def resume(
     """
     from broker.services import consents
 
-    voice = _voice(given_by, capacity, channel)
+    voice = voice_of(given_by, capacity, channel)
     _change(grant_id, receipt, lambda home, of: consents.resume(home, of, voice))
 
 
@@ -212,7 +212,7 @@ def narrow(
     """
     from broker.services import consents
 
-    voice = _voice(given_by, capacity, channel)
+    voice = voice_of(given_by, capacity, channel)
     _change(grant_id, receipt, lambda home, of: consents.narrow(home, of, frozenset(fields), voice))
 
 
@@ -278,7 +278,8 @@ def _revoke_all(document: object, voice: "Voice") -> None:
     answer({"revoked": found}, text)
 
 
-def _voice(given_by: str, capacity: str, channel: str) -> "Voice":
+def voice_of(given_by: str, capacity: str, channel: str) -> "Voice":
+    """Who speaks, in the language of the command; the digest of a text is for who shows one."""
     from consent.grant import Voice
     from schemas.names import Capacity, Channel
 

@@ -247,7 +247,17 @@ def _ground(one: dict[str, Any]) -> str:
 
 
 def _outcome(one: dict[str, Any]) -> str | None:
+    from consent.explain import explain_reason
+    from schemas.names import Reason
+
     if one.get("outcome") is None:
         return None
-    word = say("enregistré", "recorded") if one["outcome"] == "applied" else say("rejeté", "rejected")
-    return f"{word}, {one['outcome_at']}"
+    word = {
+        "applied": say("enregistré", "recorded"),
+        "rejected": say("rejeté", "rejected"),
+        "answered": say("ni enregistré ni refusé", "neither recorded nor refused"),
+    }[one["outcome"]]
+    if one["outcome_reason"] is None:
+        return f"{word}, {one['outcome_at']}"
+    why = explain_reason(Reason(one["outcome_reason"]), chosen().language)
+    return f"{word}, {one['outcome_at']} : {why}"

@@ -161,6 +161,9 @@ def track(one: "Track") -> Json:
                 "grant": uuid_of(step.grant),
                 "attempts": step.attempts,
                 "letter": step.letter,
+                "until": step.until,
+                "late": step.late,
+                "taken": None if step.taken is None else list(step.taken),
             }
             for step in one.steps
         ],

@@ -17,7 +17,7 @@ from broker.ended import Ended
 from broker.epochs import epochs
 from broker.flow import ended_grants
 from broker.flow.declared import known, latest
-from broker.flow.deliveries import ACTIVE, DeliveryState, citizen_lock, in_states, load, mailbox_lock, withhold
+from broker.flow.deliveries import ACTIVE, OPEN, DeliveryState, citizen_lock, in_states, load, mailbox_lock, withhold
 from broker.flow.planner import Planner
 from broker.keys.keyring import Keyring
 from broker.ledger.recorder import Recorder
@@ -31,12 +31,24 @@ from broker.store.tables import declarations, deliveries, withholdings
 from consent import keyring as wrapping
 from consent import registry
 from consent.grant import Basis, Grant, Scope, Status, Voice, end_of
-from consent.policy import SubscriptionStatus
+from consent.policy import ADDRESSED, SubscriptionStatus
 from consent.rows import digest_of
-from schemas.catalogue import Catalogue, EventSchema
+from schemas.catalogue import Catalogue
 from schemas.errors import Corrupt, Refused
 from schemas.facts import FactKind
-from schemas.names import EventType, GrantId, Instant, LeafHash, PartyId, Purpose, Reason, RuleId, SubjectRef, uuid7
+from schemas.names import (
+    DeclarationId,
+    EventType,
+    GrantId,
+    Instant,
+    LeafHash,
+    PartyId,
+    Purpose,
+    Reason,
+    RuleId,
+    SubjectRef,
+    uuid7,
+)
 
 Transition = Callable[[Grant, Instant], Grant]
 T = TypeVar("T")
@@ -56,6 +68,8 @@ class GrantRequest:
     starts_at: Instant | None = None
     expires_at: Instant | None = None
     scope: Scope = Scope.STANDING
+    once_for: DeclarationId | None = None
+    """Of `Scope.ONCE`: which declaration it is for, where that is known before it is handed in."""
     include_latest: bool = False
     """Whether the latest declaration of this type, made before, is delivered too."""
 
@@ -97,51 +111,60 @@ class Consents:
         self._entropy = entropy
 
     async def give(self, wish: GrantRequest) -> Recorded:
-        """A new grant with its own key. Raises Refused: `grant.*`, `purposes.*`, `consents.unknown-recipient`."""
-        event = self._catalogue.by_type(wish.event_type)
-        return await self._not_behind(lambda: self._give(wish, event))
+        """A new grant with its own key. Raises Refused: `grant.*`, `purposes.*`, `consents.unknown-recipient`,
+        `consents.addressed`.
+        """
 
-    async def _give(self, wish: GrantRequest, event: EventSchema) -> Recorded:
-        async with self._store.begin() as tx:
-            at = self._clock()
-            starts_at = wish.starts_at if wish.starts_at is not None else at
-            grant = Grant(
-                id=GrantId(uuid7(at, self._entropy(10))),
-                version=1,
-                subject=wish.subject,
-                recipient=wish.recipient,
-                event_type=wish.event_type,
-                schema=event.schema.id,
-                fields=wish.fields,
-                purpose=wish.purpose,
-                basis=wish.basis,
-                granted_at=at,
-                starts_at=starts_at,
-                expires_at=end_of(wish.basis, starts_at, wish.expires_at),
-                scope=wish.scope,
-                once_for=None,
-                status=Status.ACTIVE,
-                given_by=wish.voice.given_by,
-                capacity=wish.voice.capacity,
-                channel=wish.voice.channel,
-                language=wish.voice.language,
-                text_hash=wish.voice.text_hash,
-                changed_at=at,
-            )
-            grant.check_names(event.schema.id, frozenset(event.names))
-            await self._lookup.party(tx, wish.recipient)
-            await tx.lock_shared([epochs.LOCK])
-            epoch, epoch_key = await epochs.newest_consent(tx, self._rows, self._keyring.consent_epochs())
-            await tx.lock_exclusive([citizen_lock(wish.subject)])
-            bound = wrapping.Bound(grant.id, digest_of(grant), epoch)
-            kept = wrapping.Kept(self._entropy(32), grant.expires_at)
-            wrapped = wrapping.wrap(kept, bound, epoch_key, self._entropy(12))
-            await registry.add(tx.conn, grant, epoch, wrapped)
-            entry = self._recorder.grant(tx, FactKind.GRANTED, grant, at)
-            if wish.include_latest:
-                await self._plan_latest(tx, grant, at)
-            mark("consents.given")
-            # Crash here: no grant, no key, no entry, and the citizen was told nothing: they say it again.
+        async def once() -> Recorded:
+            async with self._store.begin() as tx:
+                return await self.give_in(tx, wish)
+
+        return await self._not_behind(once)
+
+    async def give_in(self, tx: Transaction, wish: GrantRequest) -> Recorded:
+        """The same in the caller's transaction, which holds the citizen's lock from then on."""
+        event = self._catalogue.by_type(wish.event_type)
+        if wish.event_type in ADDRESSED and wish.once_for is None:
+            raise Refused("consents.addressed", "/event_type", event_type=wish.event_type)
+        at = self._clock()
+        starts_at = wish.starts_at if wish.starts_at is not None else at
+        grant = Grant(
+            id=GrantId(uuid7(at, self._entropy(10))),
+            version=1,
+            subject=wish.subject,
+            recipient=wish.recipient,
+            event_type=wish.event_type,
+            schema=event.schema.id,
+            fields=wish.fields,
+            purpose=wish.purpose,
+            basis=wish.basis,
+            granted_at=at,
+            starts_at=starts_at,
+            expires_at=end_of(wish.basis, starts_at, wish.expires_at),
+            scope=wish.scope,
+            once_for=wish.once_for,
+            status=Status.ACTIVE,
+            given_by=wish.voice.given_by,
+            capacity=wish.voice.capacity,
+            channel=wish.voice.channel,
+            language=wish.voice.language,
+            text_hash=wish.voice.text_hash,
+            changed_at=at,
+        )
+        grant.check_names(event.schema.id, frozenset(event.names))
+        await self._lookup.party(tx, wish.recipient)
+        await tx.lock_shared([epochs.LOCK])
+        epoch, epoch_key = await epochs.newest_consent(tx, self._rows, self._keyring.consent_epochs())
+        await tx.lock_exclusive([citizen_lock(wish.subject)])
+        bound = wrapping.Bound(grant.id, digest_of(grant), epoch)
+        kept = wrapping.Kept(self._entropy(32), grant.expires_at)
+        wrapped = wrapping.wrap(kept, bound, epoch_key, self._entropy(12))
+        await registry.add(tx.conn, grant, epoch, wrapped)
+        entry = self._recorder.grant(tx, FactKind.GRANTED, grant, at)
+        if wish.include_latest:
+            await self._plan_latest(tx, grant, at)
+        mark("consents.given")
+        # Crash here: no grant, no key, no entry, and the citizen was told nothing: they say it again.
         return Recorded(grant, entry)
 
     async def revoke(self, grant_id: GrantId, voice: Voice) -> Recorded:
@@ -302,7 +325,7 @@ class Consents:
         if new.status.over or new.status is Status.PAUSED:
             await tx.lock_exclusive([mailbox_lock(new.recipient)])
             reason = {Status.REVOKED: Reason.REVOKED, Status.EXPIRED: Reason.EXPIRED, Status.PAUSED: Reason.PAUSED}
-            await withhold(tx, self._recorder, await load(tx, under, in_states(ACTIVE)), why or reason[new.status], at)
+            await withhold(tx, self._recorder, await load(tx, under, in_states(OPEN)), why or reason[new.status], at)
         if old.status is Status.PAUSED and new.status is not Status.PAUSED:
             await self._replan_held_back(tx, new, at)
         elif new.fields != old.fields and new.status is Status.ACTIVE:

@@ -5,6 +5,8 @@
                        └───────────┴───────────┤ lease ran out, or the agency asks to try later
                                                ├──► REJECTED    the agency could not take it
                                                ├──► PARKED      tried too often
+                                               ├──► AWAITING    somebody there decides until a day; may be ended later
+                                               ├──► ANSWERED    for the person to repair; may be planned again
                                                └──► WITHHELD    the consent does not stand any more; what was released
                                                                 before that may still be acknowledged
 
@@ -57,11 +59,16 @@ class DeliveryState(Enum):
     APPLIED = "applied"
     REJECTED = "rejected"
     PARKED = "parked"
+    AWAITING = "awaiting"
+    ANSWERED = "answered"
     WITHHELD = "withheld"
 
 
 ACTIVE = frozenset({DeliveryState.PENDING, DeliveryState.HANDED, DeliveryState.RELEASED})
 """On its way: the citizen's next one to the same agency waits for it."""
+
+OPEN = ACTIVE | {DeliveryState.AWAITING}
+"""Not ended: what the end of its consent ends, too."""
 
 DEAD = frozenset({DeliveryState.REJECTED, DeliveryState.PARKED})
 """These wait for an operator, who may replay them under the consent of that day."""
@@ -118,6 +125,10 @@ class Delivery(Planned):
     lease_until: Instant | None
     reason: Reason | None
     code: str | None
+    until: str | None
+    """The day until which somebody at the recipient decides, as `2026-12-31`."""
+    taken: bytes | None
+    """Which fields it has applied, where it has not applied all: a bitmap."""
     mac: bytes | None = field(repr=False)
     """Of id and tag (`broker.store.rows.macs`); None in a home from before."""
 
@@ -219,6 +230,8 @@ def _delivery(row: Row[Any]) -> Delivery:
         lease_until=row.lease_until,
         reason=Reason(row.reason) if row.reason is not None else None,
         code=row.code,
+        until=row.until,
+        taken=row.taken,
         mac=row.mac,
     )
 
@@ -236,12 +249,13 @@ def record(
     sealed_to: Kid | None = None,
     written: Instant | None = None,
     plan: bytes | None = None,
+    detail: bytes | None = None,
 ) -> LeafHash:
     """Write a delivery's step into the ledger, in the transaction that makes it true. Returns the leaf hash.
 
     `basis` of a plan and a release: its grant's; `sealed_to` of a release: the recipient's key; `plan`: what a release
-    has to commit to (`Steps.plan`). Once it is committed it is said in the log, too, and is a span: since when it was
-    planned. Raises Refused `gate.not-as-planned`.
+    has to commit to (`Steps.plan`); `detail` of an answer: what commits to its day. Once it is committed it is said in
+    the log, too, and is a span: since when it was planned. Raises Refused `gate.not-as-planned`.
     """
     leaf = recorder.record(
         tx,
@@ -263,6 +277,7 @@ def record(
         tag=planned.tag,
         plan_blind=planned.plan_blind,
         plan=plan,
+        detail=detail,
         written=written,
     )
     tx.after(lambda: _say(kind, planned, at, reason))
@@ -276,6 +291,9 @@ def _say(kind: FactKind, planned: Planned, at: Instant, reason: Reason | None) -
     spans.ended(f"delivery.{kind.value}", trace, since, at, delivery=planned.id, recipient=to, reason=reason)
 
 
+_NO_MORE: Final = {"code": None, "until": None}
+
+
 async def withhold(
     tx: Transaction, recorder: Recorder, withheld: Sequence[Delivery], reason: Reason, at: Instant
 ) -> None:
@@ -285,7 +303,7 @@ async def withhold(
     await tx.execute(
         update(deliveries)
         .where(deliveries.c.seq.in_([delivery.seq for delivery in withheld]))
-        .values(state=DeliveryState.WITHHELD.value, lease_until=None, done_at=at, reason=reason.value, code=None)
+        .values(state=DeliveryState.WITHHELD.value, lease_until=None, done_at=at, reason=reason.value, **_NO_MORE)
     )
     # Crash here: state and entries are one transaction; the cause of the withholding is in it, too.
     for delivery in withheld:

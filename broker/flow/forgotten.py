@@ -1,5 +1,5 @@
-"""Forgotten: a declaration whose time is over goes whole: its row, its deliveries, withholdings and replayed letters,
-its submission; and a submission of which no declaration came.
+"""Forgotten: a declaration whose time is over goes whole: its row, its deliveries and their repairs, withholdings and
+replayed letters, its submission; and a submission of which no declaration came.
 
 Refuses: to touch one that the gate could still open, that is on its way to somebody, for which a letter waits, or whose
 chain of corrections is not over as a whole.
@@ -15,7 +15,16 @@ from sqlalchemy import ColumnElement, FromClause, Select, and_, delete, exists, 
 
 from broker.observability.crashpoints import mark
 from broker.store.engine import Transaction
-from broker.store.tables import dead_letters, declarations, deliveries, gate_epochs, meta, submissions, withholdings
+from broker.store.tables import (
+    dead_letters,
+    declarations,
+    deliveries,
+    gate_epochs,
+    meta,
+    repairs,
+    submissions,
+    withholdings,
+)
 from schemas.names import Instant
 
 BATCH: Final = 100
@@ -36,6 +45,7 @@ async def forget(tx: Transaction, before: Instant) -> int:
     seqs = [row.seq for row in rows]
     theirs = select(deliveries.c.id).where(deliveries.c.declaration.in_(seqs))
     await tx.execute(delete(dead_letters).where(dead_letters.c.delivery.in_(theirs)))
+    await tx.execute(delete(repairs).where(repairs.c.delivery.in_(theirs)))
     await tx.execute(delete(deliveries).where(deliveries.c.declaration.in_(seqs)))
     await tx.execute(delete(withholdings).where(withholdings.c.declaration.in_(seqs)))
     await tx.execute(delete(declarations).where(declarations.c.seq.in_(seqs)))

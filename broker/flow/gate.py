@@ -17,8 +17,9 @@ from sqlalchemy import bindparam, func, select, update
 from broker.directory.lookup import Lookup
 from broker.ended import Ended
 from broker.flow import ended_grants
+from broker.flow.answers import Rejection
 from broker.flow.deliveries import ACTIVE, Delivery, DeliveryState, load_own, mailbox_lock, record, withhold
-from broker.flow.mailbox import PULL_BYTES, Due, Mailbox, Rejection
+from broker.flow.mailbox import PULL_BYTES, Due, Mailbox
 from broker.keys.keyring import Keyring
 from broker.ledger import highwater
 from broker.ledger.openings import NONE, Opened, Openings, StepReader, Steps

@@ -6,12 +6,14 @@ Keeps: part of the composition, like `wiring` and `cli`: the one place where bro
 
 from collections.abc import Mapping, Sequence
 
+from broker.flow.answers import Answered, End, Later, Partly, Rejection
 from broker.flow.deliveries import Delivery
 from broker.flow.gate import Gate, Released
-from broker.flow.mailbox import Due, Later, Mailbox, Rejection
+from broker.flow.mailbox import Due, Mailbox
 from broker.ports import Clock
 from broker.store.engine import Store
-from connectors.contract import Applied, Outcome, Pulled, Ready, WithheldDelivery
+from connectors import contract
+from connectors.contract import Outcome, Pulled, Ready, WithheldDelivery
 from schemas.errors import Refused
 from schemas.names import DeliveryId, PartyId
 
@@ -50,7 +52,7 @@ class HostedInbox:
 
     async def acknowledge_all(self, ended: Mapping[DeliveryId, Outcome]) -> Mapping[DeliveryId, Refused]:
         """Every end at once, durable once it returns; those that the mailbox does not take come back with the fault."""
-        ends = {delivery: _rejection(outcome) for delivery, outcome in ended.items()}
+        ends = {delivery: end_of(outcome) for delivery, outcome in ended.items()}
         async with self._store.begin() as tx:
             return await self._mailbox.acknowledge(tx, self._party, ends, self._clock())
 
@@ -75,8 +77,17 @@ class HostedInbox:
         return tuple(Ready(delivery.id, delivery.event_type) for delivery in waiting)
 
 
-def _rejection(outcome: Outcome) -> Rejection | None:
-    return None if isinstance(outcome, Applied) else Rejection(outcome.code, outcome.reason)
+def end_of(outcome: Outcome) -> End:
+    """What a connector says of a delivery, as the mailbox takes it."""
+    match outcome:
+        case contract.Applied():
+            return None
+        case contract.Rejected():
+            return Rejection(outcome.code, outcome.reason)
+        case contract.Partly():
+            return Partly(tuple(outcome.fields))
+        case contract.Answered():
+            return Answered(outcome.reason, outcome.until)
 
 
 def _pulled(released: Released) -> Pulled:

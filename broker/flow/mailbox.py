@@ -7,8 +7,8 @@ often is parked with its reason, never dropped; the same acknowledgement twice c
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Final
 
@@ -27,6 +27,8 @@ from sqlalchemy import (
     update,
 )
 
+from broker.flow import answers
+from broker.flow.answers import Answered, End, Later, Partly, Rejection
 from broker.flow.deliveries import (
     ACTIVE,
     Delivery,
@@ -39,7 +41,7 @@ from broker.flow.deliveries import (
     reading,
     record,
 )
-from broker.ledger.openings import NONE, StepReader
+from broker.ledger.openings import NONE, StepReader, Steps
 from broker.ledger.recorder import Recorder
 from broker.observability.crashpoints import mark
 from broker.observability.observe import RowName, logger
@@ -47,8 +49,8 @@ from broker.store.engine import Transaction
 from broker.store.tables import dead_letters, deliveries, paused_subscriptions
 from consent.asking import one_of
 from schemas.errors import Refused
-from schemas.facts import FactKind
-from schemas.names import DeliveryId, GrantId, Instant, PartyId, Reason
+from schemas.facts import TO_REPAIR, FactKind, until_commitment
+from schemas.names import DeliveryId, GrantId, Instant, PartyId, Reason, SchemaId
 from schemas.retry import doubled_ms
 
 PULL_BYTES: Final = 8 * 1_048_576
@@ -72,24 +74,7 @@ class RetryPolicy:
         return doubled_ms(self.first_ms, self.most_ms, attempts)
 
 
-@dataclass(frozen=True, slots=True)
-class Rejection:
-    """Why an agency, or the mailbox itself, gives a delivery up: a code for the operator, a reason for the citizen."""
-
-    code: str
-    reason: Reason
-
-
-@dataclass(frozen=True, slots=True)
-class Later:
-    """The agency's system is away: a code for the operator; `after_ms`, where it names one, is the least to wait."""
-
-    code: str
-    after_ms: int | None = None
-
-
-End = Rejection | Later | None
-"""What an agency says of a delivery; None: applied."""
+Names = Callable[[SchemaId], Sequence[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +120,7 @@ _STILL_FREE: Final = reading(_free(), one_of(deliveries.c.id, "ids"))
 
 _LEASED: Final = {
     "attempts": deliveries.c.attempts + 1,
-    "lease_until": bindparam("until"),
+    "lease_until": bindparam("lease"),
     "available_at": bindparam("due"),
     "handed_at": bindparam("now"),
 }
@@ -147,6 +132,8 @@ _ENDED: Final = _THESE.values(
     done_at=bindparam("now"),
     code=bindparam("why"),
     reason=bindparam("told"),
+    until=bindparam("day"),
+    taken=bindparam("some"),
 )
 _HANDED: Final = _THESE.values(
     **_LEASED,
@@ -159,7 +146,9 @@ _HANDED: Final = _THESE.values(
 class Mailbox:
     """The queues of all agencies, inside the caller's transaction."""
 
-    def __init__(self, recorder: Recorder, ledgered: StepReader, patience: RetryPolicy) -> None:
+    def __init__(self, recorder: Recorder, ledgered: StepReader, patience: RetryPolicy, names: Names) -> None:
+        """`names`: the fields of a schema."""
+        self._names = names
         self._recorder = recorder
         self._ledgered = ledgered
         self._patience = patience
@@ -192,7 +181,7 @@ class Mailbox:
         for delivery in claimed:  # the wait goes on from here: what is silent for a lease is not asked every lease
             waits[max(lease, self._patience.wait_ms(delivery.attempts + 1))].append(delivery.id)
         for wait, ids in waits.items():
-            told = {"ids": ids, "now": at, "until": at + lease, "due": at + wait}
+            told = {"ids": ids, "now": at, "lease": at + lease, "due": at + wait}
             await tx.execute(_OPENED if opened else _HANDED, told)
         mark("mailbox.handed-out")
         # Crash here: nobody was answered, and the transaction is gone.
@@ -239,37 +228,78 @@ class Mailbox:
         """Record the ends of deliveries; the same end again changes nothing, and Later nothing of what has ended.
 
         Returns those that cannot be, each with its Refused: `mailbox.unknown-delivery` (another agency's is as
-        unknown as one that never was), `mailbox.not-released`, `mailbox.already-applied`, `mailbox.not-handed`.
+        unknown as one that never was), `mailbox.not-released`, `mailbox.already-applied`, `mailbox.not-handed`,
+        `mailbox.other-answer`, `mailbox.fields`, `mailbox.until` (`broker.flow.answers`).
         """
         await tx.lock_exclusive([mailbox_lock(recipient)])
         found = await load_own(tx, recipient, list(ends))
-        steps = await self._ledgered.of(tx, [one for one in found.values() if _news(ends[one.id], one)])
+        steps = await self._ledgered.of(tx, _to_look_up(ends, found.values()))
         refused: dict[DeliveryId, Refused] = {}
         applied = []
         for of, end in ends.items():
-            fault = _why_not(end, found.get(of))
-            if fault is None and _news(end, found[of]) and not steps.get(of, NONE).left:
-                logger().error("mailbox.never-released", delivery=of, recipient=recipient)
-                fault = Refused("mailbox.not-released", "/delivery")
-            if fault is not None:
+            try:
+                if of not in found:
+                    raise Refused("mailbox.unknown-delivery", "/delivery")
+                delivery = found[of]
+                some = answers.taken(end, delivery, self._names)
+                if answers.repeated(end, delivery, some):
+                    continue
+                self._check(end, delivery, steps.get(of, NONE), at)
+            except Refused as fault:
                 refused[of] = fault
                 continue
-            delivery = found[of]
-            if isinstance(end, Later):
-                await self._put_off(tx, delivery, end, at)
-            elif _news(end, delivery):
+            if end is None:
                 applied.append(delivery)
-            elif end is not None and delivery.state is not DeliveryState.REJECTED:
-                await self._reject(tx, delivery, end, at)
+            else:
+                await self._end(tx, delivery, end, some, at)
         if applied:
             await self._finish(tx, applied, DeliveryState.APPLIED, at)
         for delivery in applied:
             record(tx, self._recorder, FactKind.APPLIED, delivery, at, actor=delivery.recipient)
         return refused
 
+    def _check(self, end: End, delivery: Delivery, steps: Steps, at: Instant) -> None:
+        """Raises Refused where this cannot be answered now."""
+        answers.check(end, delivery, at)
+        if not isinstance(end, Rejection | Later) and not steps.left:
+            logger().error("mailbox.never-released", delivery=delivery.id, recipient=delivery.recipient)
+            raise Refused("mailbox.not-released", "/delivery")
+
+    async def _end(
+        self,
+        tx: Transaction,
+        delivery: Delivery,
+        end: Rejection | Later | Answered | Partly,
+        some: bytes | None,
+        at: Instant,
+    ) -> None:
+        if isinstance(end, Later):
+            await self._put_off(tx, delivery, end, at)
+        elif isinstance(end, Rejection):
+            await self._reject(tx, delivery, end, at)
+        elif isinstance(end, Partly):
+            await self._partly(tx, delivery, some or b"", at)
+        else:
+            await self._answer(tx, delivery, end, at)
+
+    async def _partly(self, tx: Transaction, delivery: Delivery, some: bytes, at: Instant) -> None:
+        """Applied, with a note: which fields."""
+        await self._finish(tx, [delivery], DeliveryState.APPLIED, at, told=Reason.PARTLY, some=some)
+        less = replace(delivery, fields=some)
+        record(tx, self._recorder, FactKind.APPLIED, less, at, actor=delivery.recipient, reason=Reason.PARTLY)
+
+    async def _answer(self, tx: Transaction, delivery: Delivery, end: Answered, at: Instant) -> None:
+        """For the person to repair, or for somebody there to decide. It holds up nothing that comes after it."""
+        state = DeliveryState.ANSWERED if end.reason in TO_REPAIR else DeliveryState.AWAITING
+        await self._finish(tx, [delivery], state, at, told=end.reason, day=end.until)
+        day = None if end.until is None else until_commitment(delivery.id, end.until)
+        record(
+            tx, self._recorder, FactKind.ANSWERED, delivery, at, actor=delivery.recipient, reason=end.reason, detail=day
+        )
+
     async def _reject(self, tx: Transaction, delivery: Delivery, why: Rejection, at: Instant) -> None:
         """The agency cannot take it: it waits among the dead letters."""
-        await self._finish(tx, [delivery], DeliveryState.REJECTED, at, why)
+        await self._finish(tx, [delivery], DeliveryState.REJECTED, at, why=why.code, told=why.reason)
         self._bury(tx, delivery, why, at)
         record(tx, self._recorder, FactKind.REJECTED, delivery, at, actor=delivery.recipient, reason=why.reason)
 
@@ -291,7 +321,7 @@ class Mailbox:
 
     async def park(self, tx: Transaction, delivery: Delivery, why: Rejection, at: Instant) -> None:
         """Set a delivery aside with its reason; the citizen's next one goes on. The caller holds the mailbox's lock."""
-        await self._finish(tx, [delivery], DeliveryState.PARKED, at, why)
+        await self._finish(tx, [delivery], DeliveryState.PARKED, at, why=why.code, told=why.reason)
         self._bury(tx, delivery, why, at)
         record(tx, self._recorder, FactKind.REJECTED, delivery, at, reason=why.reason)
 
@@ -301,13 +331,19 @@ class Mailbox:
         ended: Sequence[Delivery],
         state: DeliveryState,
         at: Instant,
-        why: Rejection | None = None,
+        *,
+        why: str | None = None,
+        told: Reason | None = None,
+        day: str | None = None,
+        some: bytes | None = None,
     ) -> None:
         values = {
             "ended": state.value,
             "now": at,
-            "why": why.code if why is not None else None,
-            "told": why.reason.value if why is not None else None,
+            "why": why,
+            "told": None if told is None else told.value,
+            "day": day,
+            "some": some,
         }
         await tx.execute(_ENDED, {"ids": [delivery.id for delivery in ended], **values})
         mark("mailbox.finished")
@@ -316,6 +352,12 @@ class Mailbox:
     def _bury(self, tx: Transaction, delivery: Delivery, why: Rejection, at: Instant) -> None:
         letter = {"stage": Stage.DELIVERY.value, "delivery": delivery.id, "reason": why.reason.value, "code": why.code}
         tx.add(dead_letters, {**letter, "attempts": delivery.attempts, "at": at})
+
+
+def _to_look_up(ends: Mapping[DeliveryId, End], found: Iterable[Delivery]) -> list[Delivery]:
+    """Of which the ledger has to say that they were released."""
+    rest = (one for one in found if one.state is not DeliveryState.APPLIED)
+    return [one for one in rest if not isinstance(ends[one.id], Rejection | Later)]
 
 
 async def _not_paused(tx: Transaction, free: Sequence[Delivery]) -> list[Delivery]:
@@ -332,24 +374,3 @@ async def _not_paused(tx: Transaction, free: Sequence[Delivery]) -> list[Deliver
 def _still(ids: Sequence[DeliveryId]) -> ColumnElement[bool]:
     """Those of these that are on their way. By their ids alone, as in `load_own`."""
     return and_(deliveries.c.id.in_(ids), in_states(ACTIVE))
-
-
-def _news(end: End, delivery: Delivery) -> bool:
-    """Whether the ledger is going to say that it was applied."""
-    return end is None and delivery.state is not DeliveryState.APPLIED
-
-
-def _why_not(end: End, delivery: Delivery | None) -> Refused | None:
-    """Why an acknowledgement cannot be taken, or None."""
-    if delivery is None:
-        return Refused("mailbox.unknown-delivery", "/delivery")
-    if isinstance(end, Later):
-        return Refused("mailbox.not-handed", "/delivery") if delivery.handed_at is None else None
-    if end is None:
-        return Refused("mailbox.not-released", "/delivery") if delivery.released_at is None else None
-    if delivery.state is DeliveryState.APPLIED:
-        return Refused("mailbox.already-applied", "/delivery")
-    taken_back = delivery.state is DeliveryState.WITHHELD and delivery.released_at is not None
-    mine = delivery.state is DeliveryState.REJECTED or (delivery.state in ACTIVE and delivery.handed_at is not None)
-    mine = mine or taken_back
-    return None if mine else Refused("mailbox.not-handed", "/delivery")

@@ -153,6 +153,9 @@ def _parted(found: Sequence[Read]) -> tuple[list[Grant], list[Unreadable]]:
     return grants, [one for one in found if isinstance(one, Unreadable)]
 
 
+_SET_ASIDE = DEAD | {DeliveryState.AWAITING, DeliveryState.ANSWERED}
+
+
 @dataclass(frozen=True, slots=True)
 class _Before:
     """What was planned before, of one declaration for one subscription, and which dead delivery is replayed."""
@@ -161,8 +164,10 @@ class _Before:
     replayed: DeliveryId | None = None
 
     def over(self, delivery: Delivery) -> bool:
-        """Applied, or dead: that is the operator's, and no change of a consent wakes it."""
-        dead = delivery.state in DEAD and delivery.id != self.replayed
+        """Applied; dead, which is the operator's; answered, which is the person's or the recipient's: no change of a
+        consent wakes it.
+        """
+        dead = delivery.state in _SET_ASIDE and delivery.id != self.replayed
         return dead or delivery.state is DeliveryState.APPLIED
 
     def stands(self, planned: Planned) -> bool:
@@ -347,7 +352,7 @@ class Planner:
             "attempts": 0,
             "available_at": at,
             "planned_at": at,
-            **dict.fromkeys(("lease_until", "done_at", "reason", "code")),
+            **dict.fromkeys(("lease_until", "done_at", "reason", "code", "until", "taken")),
         }  # handed_at and released_at stay: what was released once may still be acknowledged
         if again:
             await tx.execute(update(deliveries).where(deliveries.c.id == planned.id).values(**fresh))

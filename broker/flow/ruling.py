@@ -21,7 +21,7 @@ from broker.observability.crashpoints import mark
 from broker.store.engine import Transaction
 from broker.store.rows.seals import RowSigner
 from broker.store.tables import rules
-from consent.policy import SubscriptionStatus
+from consent.policy import ADDRESSED, SubscriptionStatus
 from consent.rules import Rule, RuleStatus, overlaps
 from schemas.catalogue import Catalogue
 from schemas.errors import Refused
@@ -43,8 +43,11 @@ class Ruling:
     async def ask(self, tx: Transaction, asked: Rule) -> Rule:
         """Write down what an administration asks for; it allows nothing until the approval.
 
-        Raises Refused: `catalogue.unknown-type`, `directory.unknown-party`, `rules.unknown-field`, `rules.overlap`.
+        Raises Refused: `catalogue.unknown-type`, `directory.unknown-party`, `rules.unknown-field`, `rules.overlap`,
+        `rules.addressed`.
         """
+        if asked.event_type in ADDRESSED:
+            raise Refused("rules.addressed", "/event_type", event_type=asked.event_type)
         event = self._catalogue.by_type(asked.event_type)
         for name in sorted(asked.fields - set(event.names)):
             raise Refused("rules.unknown-field", "/fields", field=name, event_type=asked.event_type)

@@ -17,7 +17,7 @@ from broker.directory import reading
 from broker.directory.reading import row_of, subscription_of
 from broker.directory.registrar import LOCK, changing
 from broker.ended import Ending
-from broker.flow.deliveries import ACTIVE, DeliveryState, in_states, load, mailbox_lock, withhold
+from broker.flow.deliveries import OPEN, DeliveryState, in_states, load, mailbox_lock, withhold
 from broker.flow.untold import untell
 from broker.ledger.recorder import Recorder
 from broker.observability.crashpoints import mark
@@ -213,7 +213,7 @@ class Subscribing:
             tx.end(Ending.of(paused_subscriptions.name, subscription_id, at=at, least=0))
         await tx.execute(delete(paused_subscriptions).where(paused_subscriptions.c.subscription == subscription_id))
         held_back = and_(deliveries.c.state == DeliveryState.WITHHELD.value, deliveries.c.reason == Reason.PAUSED.value)
-        mine = (deliveries.c.subscription == subscription_id, or_(in_states(ACTIVE), held_back))
+        mine = (deliveries.c.subscription == subscription_id, or_(in_states(OPEN), held_back))
         await withhold(tx, self._recorder, await load(tx, *mine), Reason.ENDED, at)
         paused = (withholdings.c.subscription == subscription_id, withholdings.c.reason == Reason.PAUSED.value)
         rows = await tx.execute(

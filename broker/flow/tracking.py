@@ -14,7 +14,9 @@ from typing import Final
 
 from sqlalchemy import func, select
 
+from broker.flow.answers import late
 from broker.flow.deliveries import DEAD, Delivery, DeliveryState, Stage, load
+from broker.ports import Clock
 from broker.store.engine import Store, Transaction
 from broker.store.tables import dead_letters, declarations, deliveries, submissions, withholdings
 from consent.asking import one_of
@@ -40,7 +42,9 @@ PAGE: Final = 20
 
 
 class Progress(Enum):
-    """What a citizen reads: Transmise, Reçue, En cours, Traitée, Refusée; and Retenue for what was not allowed."""
+    """What a citizen reads: Transmise, Reçue, En cours, Traitée, Refusée; Retenue for what was not allowed; À compléter
+    (HubEE's ADD_AWAITING) for what they can mend, Problème technique (SI_INTG_ERROR) for what nobody refused.
+    """
 
     SENT = "sent"
     RECEIVED = "received"
@@ -48,6 +52,8 @@ class Progress(Enum):
     DONE = "done"
     REFUSED = "refused"
     WITHHELD = "withheld"
+    TO_COMPLETE = "to-complete"
+    TECHNICAL = "technical"
 
 
 PROGRESS = {
@@ -56,9 +62,13 @@ PROGRESS = {
     DeliveryState.RELEASED: Progress.IN_PROGRESS,
     DeliveryState.APPLIED: Progress.DONE,
     DeliveryState.REJECTED: Progress.REFUSED,
-    DeliveryState.PARKED: Progress.REFUSED,
+    DeliveryState.PARKED: Progress.TECHNICAL,
+    DeliveryState.AWAITING: Progress.IN_PROGRESS,
+    DeliveryState.ANSWERED: Progress.TO_COMPLETE,
     DeliveryState.WITHHELD: Progress.WITHHELD,
 }
+_FAILED = frozenset({Reason.TECHNICAL, Reason.INVALID_DELIVERY, Reason.MAPPING})
+"""Rejected, and yet refused by nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +87,12 @@ class Step:
     attempts: int
     letter: int | None = None
     """The dead letter that waits for somebody, of a delivery that was set aside."""
+    until: str | None = None
+    """The day by which somebody there decides."""
+    late: bool = False
+    """Whether that day is over."""
+    taken: tuple[str, ...] | None = None
+    """What was applied, where not all was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +122,8 @@ class Track:
 class Tracking:
     """Reads the progress of declarations."""
 
-    def __init__(self, store: Store, catalogue: Catalogue) -> None:
+    def __init__(self, store: Store, catalogue: Catalogue, clock: Clock) -> None:
+        self._clock = clock
         self._store = store
         self._catalogue = catalogue
 
@@ -185,7 +202,7 @@ class Tracking:
         return Step(
             recipient=delivery.recipient,
             purpose=delivery.purpose,
-            progress=PROGRESS[delivery.state],
+            progress=progress_of(delivery),
             fields=tuple(names[index] for index in indices(delivery.fields, len(names))),
             since=next((time for time in times if time is not None), delivery.planned_at),
             reason=delivery.reason,
@@ -194,7 +211,17 @@ class Tracking:
             grant=delivery.grant_id,
             attempts=delivery.attempts,
             letter=letter,
+            until=delivery.until,
+            late=late(delivery.until, self._clock()),
+            taken=None if delivery.taken is None else tuple(names[at] for at in indices(delivery.taken, len(names))),
         )
+
+
+def progress_of(delivery: Delivery) -> Progress:
+    """How far it is; what nobody refused is not called so."""
+    if delivery.state is DeliveryState.REJECTED and delivery.reason in _FAILED:
+        return Progress.TECHNICAL
+    return PROGRESS[delivery.state]
 
 
 async def _letters(tx: Transaction, dead: Iterable[DeliveryId]) -> dict[DeliveryId, int]:

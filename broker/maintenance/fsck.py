@@ -30,6 +30,7 @@ from broker.maintenance.checks import (
     locks,
     operators,
     parts,
+    repairs,
     rows,
     sums,
 )
@@ -263,12 +264,16 @@ class _Passage:
         check = deliveries.check(part, await deliveries.held(tx, part), told, ground)
         for finding in _guarded_one("deliveries", check):
             yield finding
+        for finding in _guarded_one("repairs", repairs.check(part, told, self._fsck._macs)):
+            yield finding
 
     # ── what belongs to no part ─────────────────────────────────────────────────────────────────────────────────────
 
     async def _log(self) -> AsyncIterator[Finding]:
         aside = self._aside if self._known is None else None
         async for finding in letters.check_log(self._tx, self._fsck._log, self._ledger.erased_until, aside):
+            yield finding
+        async for finding in repairs.orphans(self._tx):
             yield finding
 
     async def _unrouted(self, ground: Ground) -> AsyncIterator[Finding]:

@@ -74,6 +74,11 @@ KEPT: Final[Mapping[str, Kept]] = {
     "subscriptions": Kept(_FEW, _EVER),
     "rules": Kept(_FEW, _EVER),
     "objections": Kept("an objection of a citizen to a rule", "for ever: it says why nothing went out"),
+    "repairs": Kept(
+        "a number that a person adds where they were not found, without the number",
+        "as long as its declaration",
+        "the end of its declaration",
+    ),
     "paused_subscriptions": Kept(
         "a subscription that is paused", "until it goes on, or ends", "whoever resumes or ends it"
     ),

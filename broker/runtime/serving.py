@@ -265,6 +265,7 @@ class Serving:
         webhooks = partial(turns.tell_webhooks, home, stopping=lambda: self.stopping)
         made = [
             Loop(ProcessRole.ROUTER, None, self._route, lambda: self._declared),
+            Loop(ProcessRole.ROUTER, None, partial(turns.repair, home)),
             Loop(ProcessRole.LEDGER, None, partial(turns.sequence, home), pace=ORDER_SECONDS),
             Loop(ProcessRole.UPKEEP, None, partial(turns.keep, home), pace=KEEP_SECONDS),
             Loop(ProcessRole.NOTIFY, None, webhooks, _always(PLANNED)),

@@ -80,6 +80,7 @@ async def turn(
     for user in await _served(home.inlet.served, done):
         await attempt(done, None, take(home, user.party, done))
     await attempt(done, None, _route(home, done))
+    await attempt(done, None, repair(home, done))
     await attempt(done, None, tell_webhooks(home, done))
     await attempt(done, None, finish_webhooks(home, done))
     await attempt(done, None, mail(home, done))
@@ -120,6 +121,11 @@ async def keep(home: Home, done: Turn) -> None:
 
 async def _route(home: Home, done: Turn) -> None:
     done.routed = await home.router.route()
+
+
+async def repair(home: Home, done: Turn) -> None:
+    """Try deliveries again whose recipient has been told the person's number."""
+    done.routed += await home.repairs.step()
 
 
 async def _served(who: Callable[[], Awaitable[Sequence[TopicUser]]], done: Turn) -> Sequence[TopicUser]:

@@ -105,6 +105,10 @@ LINES: Final[Mapping[str, Lines]] = {
         store.objections,
         _spread(person="subject", uuid="rule", text="reason given_by", instant="objected_at withdrawn_at"),
     ),
+    "repairs": Lines(
+        store.repairs,
+        _spread(uuid="delivery reference grant_id", number="number", text="reason", instant="asked_at tried_at"),
+    ),
     "consents": Lines(
         grant_versions,
         _spread(

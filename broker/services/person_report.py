@@ -42,7 +42,7 @@ from schemas.release import indices
 CHUNK: Final = 500
 _CONSENTS: Final = frozenset({FactKind.GRANTED, FactKind.CARRIED, FactKind.CHANGED, FactKind.REVOKED, FactKind.EXPIRED})
 _DECLARED: Final = frozenset({FactKind.RECEIVED, FactKind.CORRECTED})
-_ENDS: Final = frozenset({FactKind.APPLIED, FactKind.REJECTED, FactKind.WITHHELD})
+_ENDS: Final = frozenset({FactKind.APPLIED, FactKind.REJECTED, FactKind.ANSWERED, FactKind.WITHHELD})
 _BY_DIGEST: Final = select(
     declarations.c.manifest_digest, declarations.c.declaration_id, declarations.c.schema_id
 ).where(asking.one_of(declarations.c.manifest_digest, "digests"))

@@ -58,6 +58,7 @@ _WRITES: Final[Mapping[ProcessRole, tuple[Mapping[str, str], ...]]] = {
         _RECORDS,
         {"declarations": "a", "deliveries": "ac", "dead_letters": "a", "withholdings": "ad", "consumed": "ac"},
         {"grants": "ac", "grant_versions": "a", "consent_keys": "ac", "meta": "acd"},  # a rule by law makes grants
+        {"repairs": "c"},  # what was repaired is planned again
     ),
     ProcessRole.LEDGER: (
         {"ledger_entries": "c", "ledger_tiles": "ac", "ledger_checkpoints": "a", "cosignatures": "ad"},
@@ -76,7 +77,7 @@ _WRITES: Final[Mapping[ProcessRole, tuple[Mapping[str, str], ...]]] = {
         {"kept_answers": "d", "ledger_checkpoints": "d", "log_record": "d", "submissions": "d", "declarations": "d"},
         {"deliveries": "cd", "dead_letters": "acd", "meta": "acd"},
         {"ledger_openings": "ad", "ledger_erasures": "a", "ledger_erased": "a", "operator_acts": "d"},
-        {"credential_uses": "d"},
+        {"credential_uses": "d", "repairs": "d"},
     ),
     ProcessRole.GATE: (_RECORDS, _ENDS_DELIVERIES, _LETS_IN),
     ProcessRole.CONNECTORS: (_RECORDS, _ENDS_DELIVERIES),

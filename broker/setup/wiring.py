@@ -32,6 +32,7 @@ from broker.flow.hosted import HostedInbox
 from broker.flow.intake import Intake
 from broker.flow.mailbox import Mailbox
 from broker.flow.planner import Planner
+from broker.flow.repairs import Repairs
 from broker.flow.router import Router
 from broker.flow.rule_grants import RuleGrants
 from broker.flow.ruling import Ruling
@@ -286,7 +287,12 @@ class Home:
 
     @cached_property
     def mailbox(self) -> Mailbox:
-        return Mailbox(self.recorder, self._steps, parts.retry_policy(self.settings))
+        return Mailbox(
+            self.recorder,
+            self._steps,
+            parts.retry_policy(self.settings),
+            lambda schema: self.catalogue.by_id(schema).names,
+        )
 
     @cached_property
     def gate(self) -> Gate:
@@ -319,8 +325,20 @@ class Home:
         )
 
     @cached_property
+    def repairs(self) -> Repairs:
+        return Repairs(
+            store=self.store,
+            lookup=self.lookup,
+            keyring=self.keyring,
+            planner=self.planner,
+            recorder=self.recorder,
+            macs=self.macs,
+            clock=self.clock,
+        )
+
+    @cached_property
     def tracking(self) -> Tracking:
-        return Tracking(self.store, self.catalogue)
+        return Tracking(self.store, self.catalogue, self.clock)
 
     @cached_property
     def inlet(self) -> Inlet:

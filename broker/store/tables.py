@@ -289,6 +289,8 @@ deliveries = Table(
     Column("done_at", BigInteger),
     Column("reason", Text),
     Column("code", Text),
+    Column("until", Text),  # the day by which somebody at the recipient decides
+    Column("taken", LargeBinary),  # bitmap, where not everything was applied
     mac(),
     Index("deliveries_by_recipient", "recipient", "state", "seq"),
     Index("deliveries_in_order", "recipient", "subject", "seq"),
@@ -306,6 +308,22 @@ withholdings = Table(
     Column("reason", Text, nullable=False),
     Column("at", BigInteger, nullable=False),
     PrimaryKeyConstraint("declaration", "subscription"),
+)
+
+_WAITS = text("tried_at IS NULL")
+repairs = Table(
+    "repairs",
+    metadata,
+    Column("delivery", LargeBinary, ForeignKey("deliveries.id"), nullable=False),
+    Column("number", Integer, nullable=False),  # 1, 2, 3: the tries of a delivery
+    Column("reference", LargeBinary, nullable=False),  # the declaration that tells the recipient the person's number
+    Column("grant_id", LargeBinary, nullable=False),  # under which that declaration, and nothing else, goes there
+    Column("asked_at", BigInteger, nullable=False),
+    Column("tried_at", BigInteger),  # when its delivery was planned again, or nothing came of it
+    Column("reason", Text),  # why it was not planned again
+    mac(),
+    PrimaryKeyConstraint("delivery", "number"),
+    Index("repairs_waiting", "asked_at", sqlite_where=_WAITS, postgresql_where=_WAITS),
 )
 
 _UNREPLAYED = text("replayed_at IS NULL")

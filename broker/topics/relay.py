@@ -17,8 +17,9 @@ loses nothing; after as many times as anything is tried it is parked.
 from collections.abc import Sequence
 from hashlib import sha256
 
+from broker.flow.answers import Rejection
 from broker.flow.deliveries import Delivery
-from broker.flow.mailbox import Mailbox, Rejection
+from broker.flow.mailbox import Mailbox
 from broker.observability import spans
 from broker.observability.crashpoints import mark
 from broker.observability.measures import RELAYED

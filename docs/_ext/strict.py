@@ -28,6 +28,7 @@ TRANSLATED: Final = (
     "agency/clients",
     "agency/conformance",
     "agency/connector",
+    "agency/matching",
 )
 """The pages that have their French, and have to."""
 DRAWN: Final = re.compile(r"new Function\(\s*\"n\",\s*`return \(\$\{catalog\.plural_expr\}\)`,?\s*\)")

@@ -38,7 +38,7 @@ def test_its_own_tests_pass_where_the_agencys_wheel_is_installed(
     done = subprocess.run(line, cwd=project, env=env, capture_output=True, text=True, check=False)
 
     assert 0 == done.returncode, done.stdout + done.stderr
-    assert "4 passed" in done.stdout
+    assert "10 passed" in done.stdout
 
 
 def kit(environment: Environment, config: Path, tmp_path: Path, *more: object) -> dict[str, Any]:
@@ -70,12 +70,12 @@ def test_it_passes_every_case_of_the_conformance_kit_as_does_a_source(
 
     report = kit(environment, config, tmp_path, "--html", page, "--junit", xml)
 
-    assert (True, 25) == (report["conformant"], report["counts"]["passed"])
-    assert [("receiver", "18", "0"), ("source", "7", "0")] == [
+    assert (True, 26) == (report["conformant"], report["counts"]["passed"])
+    assert [("receiver", "19", "0"), ("source", "7", "0")] == [
         (one.get("name"), one.get("tests"), one.get("failures"))
         for one in ElementTree.parse(xml).getroot()  # our own file
     ]
-    assert 25 == page.read_text().count('class="passed"')
+    assert 26 == page.read_text().count('class="passed"')
 
 
 def test_called_again_and_again_it_passes_too(environment: Environment, project: Path, tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_called_again_and_again_it_passes_too(environment: Environment, project:
     receiver = {**told["receiver"], "runs": "once", "command": ["python3", "-m", "town", "once"]}
     (project / "once.yaml").write_text(yaml.safe_dump({**told, "receiver": receiver}))
 
-    assert 18 == kit(environment, project / "once.yaml", tmp_path)["counts"]["passed"]
+    assert 19 == kit(environment, project / "once.yaml", tmp_path)["counts"]["passed"]
 
 
 def test_the_fifteen_lines_are_no_more_than_fifteen() -> None:

@@ -41,7 +41,7 @@ CARELESS: dict[type[Careful], dict[str, set[str]]] = {
     agencies.StopsAtUnknownValues: {"unknown-enum": {"ended"}},
     agencies.StopsAtUnknownSchemas: {"new-schema": {"ended"}, "unknown-enum": {"ended"}},
     agencies.IgnoresCorrections: {"correction": {"correction-ignored"}},
-    agencies.IgnoresOrder: {"out-of-order": {"older-won"}},
+    agencies.IgnoresOrder: {"out-of-order": {"older-won"}, "repaired": {"older-won"}},
     agencies.RefusesTheFuture: {"clock-skew": {"refused-near-future"}},
     agencies.BelievesTheFuture: {"clock-skew": {"believed-far-future"}},
     agencies.NeverReadsTheDirectoryAgain: {"key-rotation": {"not-applied"}, "forged-directory": {"not-acknowledged"}},

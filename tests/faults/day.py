@@ -32,7 +32,7 @@ from broker.log.pinning import CLUSTER
 from broker.log.sql import SqlLog
 from broker.ports import KeyKind, Outgoing, Position
 from broker.runtime.membership import PartitionMembership, claim
-from broker.services import disclosing, restoring, rules, succeeding, viewing
+from broker.services import disclosing, repairing, restoring, rules, succeeding, viewing
 from broker.services.backups import MANIFEST, backup
 from broker.setup import log_move, preflight
 from broker.setup.bootstrap import create_home
@@ -55,7 +55,7 @@ from broker.topics.relay import Relay
 from broker.topics.served import users
 from broker.transparency.export import export
 from broker.webhooks.endpoints import Status as Told
-from connectors.contract import Applied, Rejected
+from connectors.contract import Answered, Applied, Rejected
 from consent.grant import Status
 from consent.rules import RuleStatus
 from consent.tables import consent_keys, grants
@@ -65,7 +65,7 @@ from schemas.errors import Refused, Unavailable
 from schemas.facts import FactKind
 from schemas.hpke import Suite
 from schemas.manifest import Manifest
-from schemas.names import Instant, PartyId, Reason
+from schemas.names import DeclarationId, Instant, PartyId, Reason
 from schemas.topics import declarations as declarations_topic
 from tests import home_v1
 from tests.clients import Client
@@ -535,6 +535,46 @@ async def succeed(here: World) -> None:
         assert [] == await home.fsck.check()
 
 
+async def repair(here: World) -> None:
+    """At another home an agency has not found Élise: she adds her number, and it finds her."""
+    folder = here.folder / "repairer"
+    chosen = settings(folder, hpke_suite=Suite.X25519)
+    folder.mkdir(exist_ok=True)
+    if not (folder / "unknown").exists():
+        await create_home(chosen, here.clock)
+    async with open_home(chosen, here.clock) as home:
+        beside = World(home, here.clock, folder)
+        if not (folder / "unknown").exists():
+            await _unknown(beside)
+            (folder / "unknown").touch()
+        async with home.store.read() as tx:
+            first = (await tx.execute(select(declarations.c.declaration_id).order_by(declarations.c.seq))).scalar()
+        asked = repairing.Repair(DeclarationId(first or b""), CAF, ELISE, "numéro allocataire", "7654321")
+        with suppress(Refused):  # on its way already
+            await repairing.repair(home, asked, VOICE)
+        for _ in ("the number", "the declaration"):
+            await home.router.route()
+            await work(beside, CAF, lambda _: Applied())
+            await home.repairs.step()
+        assert {(CAF, "applied", None): 2} == {
+            key: told for key, told in (await summary(beside))["deliveries"].items() if key[0] == CAF
+        }
+        assert 2 == len(rows(beside, CAF))
+        await beside.step()
+
+
+async def _unknown(beside: World) -> None:
+    home = beside.home
+    await populate(beside)
+    async with home.store.begin() as tx:
+        await home.registrar.allow_publishing(tx, PORTAL, repairing.TYPE, beside.clock())
+    await beside.subscribe(CAF, repairing.TYPE, FAMILY, ("subject", "number", "repairs"))
+    await beside.give(CAF, MOVED, FAMILY, ["subject", "new_address"])
+    await beside.declare(MOVED, beside.moved())
+    (locked,) = (await beside.inbox(CAF).pull(10)).locked
+    await beside.inbox(CAF).acknowledge(locked.delivery_id, Answered(Reason.UNKNOWN_PERSON))
+
+
 async def _forget_nothing(partition: int, offset: int) -> None:
     raise AssertionError
 
@@ -572,6 +612,7 @@ STEPS: Final[Mapping[str, tuple[int, Step]]] = {
     "move": (37 * MINUTE, move),
     "carry": (37 * MINUTE + 30_000, carry),
     "settle": (37 * MINUTE + 40_000, settle),
+    "repair": (37 * MINUTE + 42_000, repair),
     "restore": (37 * MINUTE + 45_000, restore),
     "succeed": (37 * MINUTE + 47_000, succeed),
     "disclose": (37 * MINUTE + 50_000, disclose),

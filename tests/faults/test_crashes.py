@@ -128,6 +128,8 @@ SCENARIOS = {
     "registrar.rotated": "rotate",
     "relay.appended": "relay",
     "relay.leased": "relay",
+    "repairs.begun": "repair",
+    "repairs.tried": "repair",
     "restoring.aside": "restore",
     "restoring.copied": "restore",
     "restoring.placed": "restore",

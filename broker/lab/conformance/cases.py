@@ -12,6 +12,7 @@ from broker.lab.sandbox import people
 from broker.lab.sandbox.door import ACK
 from broker.lab.sandbox.mischief import MOST, Mischief
 from broker.lab.sandbox.playground import SOURCE
+from schemas.names import Reason
 
 Case = Callable[[Trial], Awaitable[None]]
 MINUTE: Final = 60_000
@@ -53,6 +54,28 @@ async def out_of_order(trial: Trial) -> None:
         trial.found("older-won")
     else:
         await trial.once(seen, newer)
+
+
+async def repaired(trial: Trial) -> None:
+    """A delivery was answered `unknown-person`, the person's next one came at once, and then the first comes again, for
+    they have added their number.
+    """
+    person, old, new = await trial.person(), trial.words.new(), trial.words.new()
+    async with trial.play.door.held():
+        (first,) = await trial.play.declare([trial.news(person, old, None)])
+        older = await trial.sent(person, old, first)
+        await trial.play.answer(first, Reason.UNKNOWN_PERSON)
+        (second,) = await trial.play.declare([trial.news(person, new, None)])
+        newer = await trial.sent(person, new, second)
+    await trial.settle()
+    await trial.once(await trial.observe(), newer)
+    trial.sound()
+    await trial.play.try_again(first)
+    await trial.settle()
+    seen = await trial.observe()
+    await trial.ended(older)
+    if seen.shows(person, old) and not seen.shows(person, new):
+        trial.found("older-won")
 
 
 async def revoked(trial: Trial) -> None:
@@ -328,6 +351,7 @@ CASES: Final[Mapping[str, Case]] = {
     "ordinary": ordinary,
     "duplicate": duplicate,
     "out-of-order": out_of_order,
+    "repaired": repaired,
     "revoked-in-flight": revoked,
     "pause": paused,
     "expired": expired,

@@ -12,8 +12,9 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, update
 
 from broker.consents.consents import GrantRequest, Recorded
+from broker.flow.answers import Rejection
+from broker.flow.declared import known
 from broker.flow.deliveries import ACTIVE, Delivery, DeliveryState, in_states, load
-from broker.flow.mailbox import Rejection
 from broker.flow.offsets import LostOwnership
 from broker.lab.sandbox import news, people, tampering
 from broker.lab.sandbox.clock import MovedClock
@@ -22,6 +23,7 @@ from broker.lab.sandbox.mischief import Mischief, Mischiefs
 from broker.setup.wiring import Home
 from broker.store.engine import Transaction
 from broker.store.tables import declarations, deliveries
+from connectors.contract import Answered
 from consent.grant import CONSENT, Grant, Scope, Voice
 from schemas.errors import Refused
 from schemas.hpke import SealingKey, Suite
@@ -226,6 +228,24 @@ class Playground:
         wanted = {one.id for one in await self.of(declared)}
         leased = await self.home.inbox(self.wanted.party).lease(500)
         return [one.id for one in leased if one.id in wanted]
+
+    async def answer(self, declared: DeclarationId, reason: Reason) -> None:
+        """In the administration's name: what is due of this declaration is opened, and answered so."""
+        inbox = self.home.inbox(self.wanted.party)
+        for one in await self.lease([declared]):
+            await inbox.release([one])
+            await inbox.acknowledge(one, Answered(reason))
+
+    async def try_again(self, declared: DeclarationId) -> None:
+        """Plan again what was answered, as after its person has added a number."""
+        home = self.home
+        async with home.store.begin() as tx:
+            for one in await load(tx, declarations.c.declaration_id == declared):
+                found = await known(tx, home.macs, declarations.c.declaration_id == declared)
+                subscription = (await home.lookup.subscriptions_by_id(tx))[one.subscription]
+                keys, at = home.keyring.consent_epochs(), self.clock()
+                await home.planner.replan(tx, found[0], subscription, keys, at, replayed=one.id)
+        await self.door.stir()
 
     async def rotate(self, whose: PartyId, overlap_ms: int) -> tuple[Kid, ...]:
         """New keys of the same kinds. Raises Refused `registrar.overlap`."""

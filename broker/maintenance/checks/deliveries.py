@@ -21,8 +21,8 @@ from broker.store.tables import deliveries
 from schemas.catalogue import Catalogue
 from schemas.envelope import SignedDeclaration
 from schemas.errors import Fault, Refused
-from schemas.facts import FactKind, Facts
-from schemas.names import DeliveryId, Instant, uuid_text
+from schemas.facts import FactKind, Facts, until_commitment
+from schemas.names import DeliveryId, Instant, Reason, uuid_text
 from schemas.release import LockedDelivery, bitmap, delivery_id_of
 
 _STATES = {
@@ -31,12 +31,13 @@ _STATES = {
     FactKind.APPLIED: {DeliveryState.APPLIED},
     FactKind.REJECTED: DEAD,
     FactKind.WITHHELD: {DeliveryState.WITHHELD},
+    FactKind.ANSWERED: {DeliveryState.ANSWERED, DeliveryState.AWAITING},
 }
 """Where each kind of entry leaves a delivery; being handed out has no entry."""
 
 _AT_ONCE = 500
 
-_ENDS = {FactKind.APPLIED, FactKind.REJECTED, FactKind.WITHHELD}
+_ENDS = {FactKind.APPLIED, FactKind.REJECTED, FactKind.WITHHELD, FactKind.ANSWERED}
 
 
 @dataclass(slots=True)
@@ -124,11 +125,16 @@ def _against_the_ledger(delivery: Delivery, story: _Story | None, erased: Instan
         yield Finding("deliveries.untold", place, "the ledger never says that it was planned")
         return
     last = story.last
-    if state not in _STATES[last.kind]:
+    awaits = last.kind is FactKind.ANSWERED and last.reason is Reason.AWAITING_HUMAN
+    if state not in _STATES[last.kind] or awaits is not (state is DeliveryState.AWAITING):
         yield Finding("deliveries.state", place, f"{state.value}, but the ledger's last word is {last.kind.value}")
     elif delivery.reason is not (last.reason if last.kind in _ENDS else None):
         yield Finding("deliveries.state", place, "the reason is not the one that the ledger gives")
-    times = (last.at if last.kind in _ENDS else None, story.released.at if story.released is not None else None)
+    yield from _answer(delivery, last)
+    times = (
+        last.at if last.kind in _ENDS else None,
+        story.released.at if story.released is not None else None,
+    )
     kept = (delivery.done_at, delivery.released_at)
     gone = (
         None if told is None and row is not None and row <= erased else row
@@ -144,6 +150,15 @@ def _against_the_ledger(delivery: Delivery, story: _Story | None, erased: Instan
     row_says = (delivery.recipient, delivery.event_type, delivery.purpose, delivery.manifest)
     if what != row_says or under != (delivery.grant_id, delivery.grant_version, delivery.fields):
         yield Finding("deliveries.edited", place, "it is not what the ledger says was planned last")
+
+
+def _answer(delivery: Delivery, last: Facts) -> Iterator[Finding]:
+    """The day by which somebody decides, and the fields that were taken, are those that the ledger has."""
+    day = None if delivery.until is None else until_commitment(delivery.id, delivery.until)
+    told = last.detail if last.kind is FactKind.ANSWERED else None
+    some = last.fields if last.kind is FactKind.APPLIED and last.reason is Reason.PARTLY else None
+    if (day, delivery.taken) != (told, some):
+        yield Finding("deliveries.answer", _place(delivery), "the answer is not the one that the ledger gives")
 
 
 def _asked(delivery: Delivery, asked: Asked) -> Iterator[Finding]:

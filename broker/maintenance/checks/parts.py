@@ -37,6 +37,7 @@ from broker.store.tables import (
     ledger_erased,
     ledger_openings,
     objections,
+    repairs,
     submissions,
     withholdings,
 )
@@ -101,6 +102,9 @@ _ROWS: Final[Mapping[str, Select[Any]]] = {
     "letters": select(dead_letters)
     .where(dead_letters.c.delivery.in_(select(deliveries.c.id).join(declarations, OF_DECLARATION).where(_HELD)))
     .order_by(dead_letters.c.id),
+    "repairs": select(repairs)
+    .where(repairs.c.delivery.in_(select(deliveries.c.id).join(declarations, OF_DECLARATION).where(_HELD)))
+    .order_by(repairs.c.delivery, repairs.c.number),
     "told": TOLD.where(_mine(ledger_openings.c.subject)),
 }
 _OF_NOBODY: Final[Mapping[str, Select[Any]]] = {
@@ -192,6 +196,7 @@ async def _strays(tx: Transaction, table: Table) -> AsyncIterator[Finding]:
 
 
 UNROUTED: Final = select(submissions).where(~exists().where(SUBMITTED))
+LOST_REPAIRS: Final = select(repairs).where(~exists().where(deliveries.c.id == repairs.c.delivery))
 LOST_LETTERS: Final = select(dead_letters.c.id).where(
     dead_letters.c.delivery.is_not(None), ~exists().where(deliveries.c.id == dead_letters.c.delivery)
 )

@@ -35,6 +35,7 @@ from broker.store.tables import (
     ledger_erased,
     ledger_openings,
     objections,
+    repairs,
     submissions,
     withholdings,
 )
@@ -114,6 +115,15 @@ _PASSAGES: Final[Mapping[Table, Sequence[_Passage]]] = {
             )
         ),
         _Passage(_of(dead_letters, cast(NOBODY, LargeBinary)).where(dead_letters.c.record.is_not(None))),
+    ],
+    repairs: [
+        _Passage(
+            _of(
+                repairs,
+                _SUBJECT,
+                repairs.join(deliveries, deliveries.c.id == repairs.c.delivery).join(declarations, OF_DECLARATION),
+            )
+        )
     ],
     ledger_openings: [_Passage(_of(ledger_openings, ledger_openings.c.subject), True)],
     ledger_entries: [

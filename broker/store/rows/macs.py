@@ -5,6 +5,7 @@
     ledger_entries   by the recorder, for the sequencer: that the house wrote it, and no other
     deliveries       by the planner, for gate and mailbox: which steps of the ledger are this one's
     objections       by whoever records one, for the router: of whom, to which rule, since when
+    repairs          by whoever begins one, for the router: which delivery waits for which reference
     ledger_checkpoints  by the sequencer, for the gate: since when one waits for its witnesses
 
     mac   nonce | HMAC-SHA-256(secret, "unefois/row-mac/v1" 0x00 | u8 length | table | nonce | columns)
@@ -78,6 +79,13 @@ COLUMNS: Final[Mapping[str, tuple[tuple[str, type], ...]]] = MappingProxyType(
             ("given_by", str),
             ("withdrawn_at", int),
         ),
+        "repairs": (
+            ("delivery", bytes),
+            ("number", int),
+            ("reference", bytes),
+            ("grant_id", bytes),
+            ("asked_at", int),
+        ),
         "ledger_checkpoints": (("size", int), ("root", bytes), ("note", str), ("at", int)),
     }
 )
@@ -88,6 +96,7 @@ _KEYS: Final = {
     "ledger_entries": "leaf",
     "deliveries": "id",
     "objections": "rule",
+    "repairs": "delivery",
     "ledger_checkpoints": "root",
 }
 _HEADS: Final = {table: _LABEL + bytes((len(table),)) + table.encode() for table in COLUMNS}

@@ -77,7 +77,16 @@ class BatchResultList(TypedDict):
 
 
 DeliveryCounts = TypedDict(
-    "DeliveryCounts", {"sent": int, "received": int, "in-progress": int, "done": int, "refused": int}
+    "DeliveryCounts",
+    {
+        "sent": int,
+        "received": int,
+        "in-progress": int,
+        "done": int,
+        "refused": int,
+        "to-complete": int,
+        "technical": int,
+    },
 )
 """How many administrations have it in which state."""
 

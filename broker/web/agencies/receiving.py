@@ -12,9 +12,9 @@ from fastapi.responses import PlainTextResponse
 
 from broker.access.credentials import Credential, Scope
 from broker.flow import backlog
+from broker.flow.answers import Answered, End, Later, Partly, Rejection
 from broker.flow.deliveries import load_own
 from broker.flow.gate import Released
-from broker.flow.mailbox import End, Later, Rejection
 from broker.services import proofs
 from broker.setup.wiring import Home
 from broker.shapes import Json, time_of, uuid_of
@@ -69,6 +69,9 @@ async def release(request: Request, caller: Receiver, wanted: Release) -> Json:
 @routes.post("/deliveries:ack", responses=answers(forms.ResultList))
 async def acknowledge(request: Request, caller: Receiver, ends: Acknowledge) -> Json:
     """Say what became of deliveries. Durable once it is answered; the same end again changes nothing.
+
+    What is not applied holds up nothing that comes after it. `applied` and `partly` are final; `awaiting-human` is
+    answered once more; what is the person's to repair may be answered otherwise until then.
 
     `later` gives one back because your own system is away: it comes again after its back-off, and after `after` seconds
     at the least. Each has its own result: one that cannot be acknowledged does not hinder the others.
@@ -193,19 +196,33 @@ def _pulled(taken: Released, lease_seconds: int) -> Json:
 
 
 def _outcome(one: Acknowledgement, pointer: str) -> End:
+    _check_members(one, pointer)
+    if one.outcome == "later":
+        return Later(one.code or "", None if one.after is None else one.after * 1000)
+    if one.code is not None:
+        return Rejection(one.code, Reason(one.reason or Reason.TECHNICAL))
+    if one.outcome == "applied":
+        return None
+    return Answered(Reason(one.outcome), one.until) if one.fields is None else Partly(tuple(one.fields))
+
+
+def _check_members(one: Acknowledgement, pointer: str) -> None:
+    """Each outcome has its own members, and no others."""
     if one.outcome != "later" and one.after is not None:
         raise Refused("api.after-without-later", pointer)
-    if one.outcome == "applied":
-        if one.code is not None or one.reason is not None:
-            raise Refused("api.applied-with-code", pointer)
-        return None
-    if one.outcome == "later":
-        if one.code is None or one.reason is not None:
-            raise Refused("api.later-with-code-alone", pointer)
-        return Later(one.code, None if one.after is None else one.after * 1000)
-    if one.code is None or one.reason is None:
+    if (one.until is not None) is not (one.outcome == "awaiting-human"):
+        raise Refused("api.until-of-awaiting-human", pointer)
+    if (one.fields is not None) is not (one.outcome == "partly"):
+        raise Refused("api.fields-of-partly", pointer)
+    told = (one.code is not None, one.reason is not None)
+    if one.outcome == "rejected" and told != (True, True):
         raise Refused("api.rejected-without-code", pointer)
-    return Rejection(one.code, Reason(one.reason))
+    if one.outcome == "later" and told != (True, False):
+        raise Refused("api.later-with-code-alone", pointer)
+    if one.outcome == "technical" and told != (True, False):
+        raise Refused("api.technical-with-code-alone", pointer)
+    if one.outcome not in ("rejected", "later", "technical") and told != (False, False):
+        raise Refused("api.applied-with-code", pointer)
 
 
 def _result(request: Request, delivery: DeliveryId, fault: Fault | None) -> dict[str, Any]:

@@ -45,13 +45,33 @@ class Pull(Body):
 
 
 class Acknowledgement(Body):
-    """The end of one delivery, or that it comes later. `code` is the agency's own, for its operator; never a value."""
+    """What became of one delivery, or that it comes later. `code` is the agency's own, for its operator; never a value.
+
+    `technical` is a rejection because your system failed. `unknown-person`, `several-persons` and `document-needed` are
+    the person's to repair; `awaiting-human` says by which day somebody decides; `partly` which fields were taken.
+    """
 
     delivery: Uuid
-    outcome: Literal["applied", "rejected", "later"]
+    outcome: Literal[
+        "applied",
+        "partly",
+        "rejected",
+        "technical",
+        "unknown-person",
+        "several-persons",
+        "document-needed",
+        "awaiting-human",
+        "later",
+    ]
     code: str | None = Field(None, max_length=64, pattern=r"^[a-z][a-z0-9-]*(\.[a-z0-9-]+)+$")
     reason: Literal["invalid-delivery", "mapping", "system-refused"] | None = None
     after: int | None = Field(None, ge=0, le=AFTER_SECONDS, description="Seconds to wait at least; with `later` alone.")
+    until: str | None = Field(
+        None, pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$", description="A day; with `awaiting-human` alone."
+    )
+    fields: list[Annotated[str, Field(max_length=64, pattern=FIELD)]] | None = Field(
+        None, min_length=1, max_length=200, description="What was taken of what was delivered; with `partly` alone."
+    )
 
 
 class Acknowledge(Body):

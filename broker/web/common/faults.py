@@ -57,6 +57,7 @@ STATUS: Final[Mapping[str, int]] = {
     "intake.too-large": 413,
     "ledger.not-sequenced-yet": 409,
     "mailbox.already-applied": 409,
+    "mailbox.other-answer": 409,
     "mailbox.not-handed": 409,
     "mailbox.not-released": 409,
     "mailbox.unknown-delivery": 404,

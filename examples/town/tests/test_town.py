@@ -4,10 +4,10 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from town import system
+from town import match, system
 from town.receive import receive
 from town.settings import Settings
-from unefois_agency.connectors.sdk import AddressChanged, PartyId, Pin, TestBroker
+from unefois_agency.connectors.sdk import AddressChanged, PartyId, PersonReference, Pin, TestBroker
 from unefois_agency.schemas import samples
 
 TOWN = PartyId("urn:fr:siret:21350238800019")
@@ -86,3 +86,76 @@ def test_a_key_that_its_owner_renewed_is_believed_without_a_person(here: Here) -
     here.broker.rotate_source()
     here.declare(["subject", "new_address"])
     assert here.take() == 2
+
+
+REGISTER = """number,family_name,given_names,birthdate,birthplace
+F-1,KEROUEDAN,MAIWENN ANNE,1988-03-14,29232
+F-2,Kérouedan,Erwan,1990-01-02,29232
+"""
+PERSON = samples.sample(AddressChanged.event_type)["subject"]
+MOVED, REFERENCE = AddressChanged.event_type, PersonReference.event_type
+
+
+def registered(here: Here, folder: Path, more: str = "") -> None:
+    """The town has a register, and may hear of numbers."""
+    (folder / "people.csv").write_text(REGISTER + more, "utf-8")
+    match.learn(here.database, folder / "people.csv")
+    here.broker.grant(TOWN, REFERENCE, ["subject", "number", "repairs"])
+
+
+def say(here: Here, number: str, **changes: object) -> None:
+    """Somebody adds their number."""
+    told = samples.sample(REFERENCE) | {"number": number, "subject": PERSON | changes}
+    here.broker.declare(told, REFERENCE)
+
+
+def states(here: Here) -> list[str]:
+    return list(here.broker.deliveries(TOWN).values())
+
+
+@pytest.mark.parametrize("spelled", ["Kerouédan", "KEROUEDAN", "kerouedan"])
+def test_somebody_of_the_register_is_found_however_they_are_spelled(here: Here, tmp_path: Path, spelled: str) -> None:
+    registered(here, tmp_path)
+    here.declare(
+        ["subject", "new_address"], subject=PERSON | {"family_name": spelled, "given_names": ["Maïwenn", "Anne"]}
+    )
+
+    assert here.take() == 1
+    assert states(here) == ["applied"]
+
+
+def test_who_is_not_found_adds_their_number_and_is(here: Here, tmp_path: Path) -> None:
+    registered(here, tmp_path)
+    here.declare(["subject", "new_address"], subject=PERSON | {"given_names": ["Maïwenn"]})
+    assert here.take() == 0
+    assert states(here) == ["answered"]
+    (unknown,) = here.broker.deliveries(TOWN)
+    say(here, "F-1", given_names=["Maïwenn"])
+    here.take()
+    here.broker.repaired(unknown)
+
+    assert here.take() == 1
+    assert states(here) == ["applied", "applied"]
+
+
+def test_a_number_of_somebody_else_is_for_a_colleague(here: Here, tmp_path: Path) -> None:
+    registered(here, tmp_path)
+    for wrong in ("F-2", "F-9"):
+        say(here, wrong)
+    here.take()
+
+    assert states(here) == ["awaiting", "awaiting"]
+    assert here.database.execute("SELECT * FROM link").fetchall() == []
+
+
+def test_two_of_the_same_name_and_birthday_are_for_the_person_to_tell_apart(here: Here, tmp_path: Path) -> None:
+    registered(here, tmp_path, "F-3,Kerouedan,Maiwenn Anne,1988-03-14,29232\n")
+    here.declare(["subject", "new_address"])
+    here.take()
+
+    assert states(here) == ["answered"]
+    (unknown,) = here.broker.deliveries(TOWN)
+    say(here, "F-3")
+    here.take()
+    here.broker.repaired(unknown)
+    assert here.take() == 1

@@ -12,6 +12,8 @@ from pathlib import Path
 from unefois_agency.connectors.sdk import WITHHELD, AddressChanged, plain
 from unefois_agency.schemas.delivery import VerifiedDelivery
 
+from town import match
+
 FIELDS = ("subject", "effective_date", "new_address", "email", "occupancy")
 """What the town keeps, of what it may see."""
 TABLES = """
@@ -24,7 +26,7 @@ CREATE TABLE IF NOT EXISTS resident (
 def opened(path: Path) -> sqlite3.Connection:
     """The database, made if it is not there."""
     database = sqlite3.connect(path)
-    database.executescript(f"PRAGMA synchronous = FULL; {TABLES}")
+    database.executescript(f"PRAGMA synchronous = FULL; {TABLES} {match.TABLES}")
     return database
 
 

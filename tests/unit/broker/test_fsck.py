@@ -28,7 +28,7 @@ from broker.flow.router import TOPIC
 from broker.maintenance.checks import sizes
 from broker.maintenance.checks.finding import Finding
 from broker.ports import KeyKind
-from broker.services import rules
+from broker.services import repairing, rules
 from broker.setup.opening import open_log
 from broker.setup.wiring import Home
 from broker.store.engine import Store
@@ -42,7 +42,7 @@ from broker.store.tables import (
     paused_subscriptions,
     signing_keys,
 )
-from connectors.contract import Rejected
+from connectors.contract import Answered, Partly, Rejected
 from consent import keyring, registry
 from consent.grant import law
 from consent.rows import digest_of
@@ -131,6 +131,7 @@ async def lived_in(here: World) -> None:
     refused = Rejected("table.refused", Reason.SYSTEM_REFUSED)
     await here.inbox(CAF).acknowledge_all({leased[here.subject(PEOPLE["rejected"])]: refused})
     await home.consents.revoke_all(here.subject(PEOPLE["revoked"]), VOICE)
+    await answered(here)
     async with home.store.begin() as tx:
         at = home.clock()
         token = (await home.credentials.issue(tx, CAF, [Scope.READ], expires_at=Instant(at + DAY), at=at)).credential
@@ -174,6 +175,30 @@ async def lived_in(here: World) -> None:
     await home.consents.revoke(over.grant.id, VOICE)
     await home.log.append(TOPIC, b"anybody", b"noise", {})
     await home.router.route()
+
+
+async def answered(here: World) -> None:
+    """One person who was not found, and then was; one in part; one about whom somebody decides."""
+    async with here.home.store.begin() as tx:
+        await here.home.registrar.allow_publishing(tx, PORTAL, repairing.TYPE, here.clock())
+    await here.subscribe(CAF, repairing.TYPE, FAMILY, ("subject", "number", "repairs"))
+    said = {
+        "unknown": Answered(Reason.UNKNOWN_PERSON),
+        "partly": Partly(("subject",)),
+        "awaited": Answered(Reason.AWAITING_HUMAN, "2026-12-24"),
+    }
+    for name, answer in said.items():
+        person = ELISE | {"given_names": [name]}
+        await here.give(CAF, MOVED, FAMILY, ["subject", "new_address"], person=person)
+        declared = await here.declare(MOVED, here.moved(person))
+        for locked in (await here.inbox(CAF).pull(10)).locked:
+            await here.inbox(CAF).acknowledge(locked.delivery_id, answer)
+        if name == "unknown":
+            asked = repairing.Repair(declared.declaration_id, CAF, person, "numéro allocataire", "7654321")
+            await repairing.repair(here.home, asked, VOICE)
+            await here.home.router.route()
+            await here.take(CAF)
+            await here.home.repairs.step()
 
 
 @pytest.fixture
@@ -445,6 +470,13 @@ ALONE: dict[str, Tampering] = {
     "topics.untold": "UPDATE topic_users SET principal = 'thief'",
     "rules.edited": """UPDATE rules SET fields = '["subject"]'""",
     "objections.mac": "UPDATE objections SET mac = zeroblob(32)",
+    "repairs.mac": "UPDATE repairs SET reference = zeroblob(16)",
+    "repairs.missing": "DELETE FROM repairs",
+    "repairs.orphan": (
+        "INSERT INTO repairs (delivery, number, reference, grant_id, asked_at) "
+        "VALUES (zeroblob(16), 1, zeroblob(16), zeroblob(16), 1)"
+    ),
+    "deliveries.answer": "UPDATE deliveries SET until = '2027-01-01' WHERE until IS NOT NULL",
     "objections.untold": an_objection_that_nobody_told,
     "credentials.untold": """UPDATE api_tokens SET scopes = '["publish"]'""",
     "consent-keys.damaged": f"UPDATE consent_keys SET wrapped = zeroblob(60) WHERE {OF_NARROWED}",

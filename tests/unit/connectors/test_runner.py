@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from connectors import runner
-from connectors.contract import Applied, Outcome, Pulled, Reject, Rejected, Retry, Unknown
+from connectors.contract import Answered, Applied, Otherwise, Outcome, Partly, Pulled, Reject, Rejected, Retry, Unknown
 from connectors.mapping import load
 from connectors.rehearsal import BROKER, Rehearsal
 from connectors.retry import Backoff
@@ -469,9 +469,35 @@ async def test_a_mailbox_that_is_away_is_the_callers_matter(world: World) -> Non
         await world.run(Away())
 
 
+UNKNOWN, PARTLY = Answered(Reason.UNKNOWN_PERSON), Partly(("subject",))
+
+
+@pytest.mark.asyncio
+async def test_what_a_system_answers_is_told_and_holds_nobody_up(world: World) -> None:
+    first, second, third = (world.declare(name) for name in ("Aubin", "Brieuc", "Corentin"))
+    world.system.faults = {"Aubin": [Otherwise(UNKNOWN)], "Brieuc": [Otherwise(PARTLY)]}
+
+    report = await world.run()
+
+    assert ((second, third), ((first, UNKNOWN),)) == (report.applied, report.answered)
+    assert {first: UNKNOWN, second: PARTLY, third: Applied("row Corentin")} == world.inbox.outcomes
+
+
+@pytest.mark.asyncio
+async def test_what_was_written_in_part_is_durable_before_it_is_told(world: World) -> None:
+    world.declare("Brieuc")
+    world.system.faults = {"Brieuc": [Otherwise(PARTLY)]}
+    world.system.flush_fault = Unavailable("table.away")
+
+    report = await world.run()
+
+    assert ((), 1) == (report.applied, len(report.retried))
+    assert {} == world.inbox.outcomes
+
+
 def test_a_report_holds_no_value() -> None:
     assert "Aubin" not in repr(RunReport(applied=(DeliveryId(bytes(16)),)))
-    assert {"pulled", "applied", "rejected", "retried", "withheld", "unacknowledged"} == set(
+    assert {"pulled", "applied", "rejected", "answered", "retried", "withheld", "unacknowledged"} == set(
         runner.RunReport.__dataclass_fields__
     )
 

@@ -97,6 +97,10 @@ START = [ADDED, grant(GRANTED, 1)]
 PLAN = [*START, received(), delivery(PLANNED)]
 ERASED_GRANT = [ADDED, grant(GRANTED, 1).gone(rightly=True), received(), delivery(PLANNED, 4)]
 
+HUMAN = delivery(FactKind.ANSWERED, reason=Reason.AWAITING_HUMAN, detail=bytes(32))
+STRANGER = delivery(FactKind.ANSWERED, reason=Reason.UNKNOWN_PERSON)
+PART: dict[str, Any] = {"reason": Reason.PARTLY}
+
 GOOD: dict[str, list[Line]] = {
     "nothing": [],
     "planned, released twice, applied": [*PLAN, delivery(RELEASED), delivery(RELEASED), delivery(APPLIED)],
@@ -130,6 +134,28 @@ GOOD: dict[str, list[Line]] = {
         delivery(PLANNED, 2, fields=b"\x80\x00"),
         delivery(RELEASED, 2),
     ],
+    "a human decides, and applies it": [*PLAN, delivery(RELEASED), HUMAN, HUMAN, delivery(APPLIED)],
+    "nobody is known, and then somebody": [*PLAN, delivery(RELEASED), STRANGER, delivery(APPLIED)],
+    "nobody is known, planned again, applied": [
+        *PLAN,
+        delivery(RELEASED),
+        STRANGER,
+        delivery(FactKind.REPLAYED, reason=Reason.UNKNOWN_PERSON),
+        delivery(PLANNED),
+        delivery(RELEASED),
+        delivery(APPLIED),
+    ],
+    "a part of it is applied, of what was released at any time": [
+        ADDED,
+        grant(GRANTED, 1),
+        delivery(PLANNED, fields=b"\xc0"),
+        delivery(RELEASED, fields=b"\xc0"),
+        grant(CHANGED, 2, fields=b"\x80"),
+        delivery(PLANNED, 2, fields=b"\x80\x00"),
+        delivery(RELEASED, 2, fields=b"\x80\x00"),
+        delivery(APPLIED, 2, fields=b"\x40", **PART),
+    ],
+    "answered where the release was erased": [*PLAN, delivery(RELEASED).gone(rightly=True), STRANGER],
     "a correction": [received(), received(SECOND, FactKind.CORRECTED)],
     "two grants": [grant(GRANTED, 1), grant(GRANTED, 1, OTHER), grant(EXPIRED, 2), grant(CHANGED, 2, OTHER)],
     "a renewed key": [*PLAN, key(FactKind.KEY_ADDED, kid=KEY_TWO), KEY_ENDED, delivery(RELEASED, sealed_to=KEY_TWO)],
@@ -183,7 +209,20 @@ BROKEN: dict[str, list[Line]] = {
     "released-other-fields": [*PLAN, grant(CHANGED, 2, fields=b"\x40"), delivery(RELEASED, 2)],
     "released-outside-grant": [*PLAN, delivery(RELEASED, purpose=Purpose("health-insurance"))],
     "released-to-other-key": [*PLAN, delivery(RELEASED, sealed_to=KEY_TWO)],
+    "answered-without-release": [*PLAN, STRANGER],
+    "answered-after-applied": [*PLAN, delivery(RELEASED), delivery(APPLIED), HUMAN],
+    "answered-unclearly": [*PLAN, delivery(RELEASED), delivery(FactKind.ANSWERED, reason=Reason.MAPPING)],
+    "applied-other-fields": [*PLAN, delivery(RELEASED), delivery(APPLIED, fields=b"\xc0", **PART)],
 }
+
+
+@pytest.mark.parametrize(
+    ("reason", "detail"), [(Reason.AWAITING_HUMAN, None), (Reason.UNKNOWN_PERSON, bytes(32)), (Reason.PARTLY, None)]
+)
+def test_only_who_waits_for_a_human_says_until_when(reason: Reason, detail: bytes | None) -> None:
+    lines = [*PLAN, delivery(RELEASED), delivery(FactKind.ANSWERED, reason=reason, detail=detail)]
+
+    assert [Violation("answered-unclearly", len(lines) - 1)] == broken(lines)
 
 
 def broken(lines: list[Line]) -> list[Violation]:

@@ -21,6 +21,7 @@ SCHEMAS = {
     "fr.unefois.union.registered.v1": "5ceaed8bb0ab77e3254dd7fab4b5da1b6dc6a5b2d36686a81565181ca418cb94",
     "fr.unefois.union.dissolved.v1": "52a1a5d5608991a6b2c2083413ee685a5e29ceab122f6cb8a411aefcc54f2b39",
     "fr.unefois.bank-account.changed.v1": "9256323b1527d82cb26033a2dbc75a23f5b7a86445fd23c17d89944b0e6b5948",
+    "fr.unefois.person.reference.v1": "80972dede99ce8536b5a807b19e0c419cb7d591bbbc1fa101e1f718355263ae5",
 }
 """Each registered schema by the SHA-256 of its bytes, which never change: declarations and grants name it so."""
 

@@ -16,6 +16,7 @@ KNOWN = {
     "fr.unefois.union.registered.v1": 1_558_900_107,
     "fr.unefois.union.dissolved.v1": 1_386_325_461,
     "fr.unefois.bank-account.changed.v1": 307_638_843,
+    "fr.unefois.person.reference.v1": 9_907_693,
 }
 """Published: a topic's old records name these for ever."""
 

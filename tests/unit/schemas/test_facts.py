@@ -172,7 +172,7 @@ class TestTheSymbols:
         )
         later = (
             "ledger_opened carried migrated erased disclosed operator_added operator_changed operator_ended acted "
-            "party_changed rule_approved rule_ended objected objection_withdrawn"
+            "party_changed rule_approved rule_ended objected objection_withdrawn answered"
         )
         written = tuple(f"{first} {later}".split())
 
@@ -185,7 +185,8 @@ class TestTheSymbols:
             "not_original_recipient epoch_destroyed unknown_subject invalid_envelope invalid_signature not_entitled "
             "stale replayed invalid_delivery mapping system_refused parked"
         )
-        written = tuple(f"{first} unsound objected".split())
+        answered = "unknown_person several_persons document_needed awaiting_human partly technical"
+        written = tuple(f"{first} unsound objected {answered}".split())
 
         assert written == REASONS
         assert len(first.split()) == 24

@@ -170,6 +170,13 @@ RECORDS: dict[str, dict[str, Any]] = {
         "uses": ["payments"],
         "replaces_ending": "0042",
     },
+    "person.reference": {
+        **SPOKEN,
+        "effective_date": "2026-12-01",
+        "number_kind": "numéro allocataire",
+        "number": "1234567",
+        "repairs": "019ad63c-7c00-7000-8000-000000000001",
+    },
 }
 
 

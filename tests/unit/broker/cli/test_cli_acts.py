@@ -122,6 +122,7 @@ ACTS: Final = {
     "rule end": {"rule_ended"},
     "object": {"objected"},
     "unobject": {"objection_withdrawn"},
+    "repair": {"granted"},
     "token issue": {"key_added"},
     "token revoke": {"key_revoked"},
     "token pin": {"key_added"},
@@ -158,11 +159,12 @@ ELSEWHERE: Final = {
     "ledger succeed",
     "party add-key",
     "party revoke-key",
+    "repair",
     "subscribe approve",
     *("approve", "refuse", "operator add", "operator change", "operator end", "operator recover"),
 }
 """Done by tests of their own, which look at the entries: test_deadletters, test_key_epochs, test_cli_parties,
-test_cli_disclosures, test_cli_ledger, test_cli_operators and test_cli_approvals."""
+test_cli_disclosures, test_cli_ledger, test_cli_operators, test_cli_repair and test_cli_approvals."""
 
 ROOT: Final = Path(__file__).parents[4]
 NEW: Final = "urn:unefois:archive"

@@ -144,7 +144,7 @@ async def test_a_replayed_delivery_comes_to_the_topic_again(here: World) -> None
     await here.home.relay.relay(CAF)
     (delivery,) = await mailbox(here)
     async with here.home.store.begin() as tx:
-        from broker.flow.mailbox import Rejection
+        from broker.flow.answers import Rejection
 
         ends = {delivery.id: Rejection("table.refused", Reason.SYSTEM_REFUSED)}
         await here.home.mailbox.acknowledge(tx, CAF, ends, here.clock())
