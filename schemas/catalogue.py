@@ -30,6 +30,8 @@ _ORDER = (
     "union.registered",
     "union.dissolved",
     "bank-account.changed",
+    "declaration.cancelled",
+    "declaration.recalled",
 )
 
 

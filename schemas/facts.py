@@ -94,6 +94,10 @@ class FactKind(Enum):
     OBJECTED = "objected"
     """A citizen objects to a rule; `detail`: the objection's row, here and in the next one."""
     OBJECTION_WITHDRAWN = "objection_withdrawn"
+    RETRACTED = "retracted"
+    """A declaration was cancelled, recalled or stopped (`reason`); `detail`: the row of it, here and in the next."""
+    RETRACTION_LIFTED = "retraction_lifted"
+    """The person has stopped its recall: it goes out again."""
 
 
 KINDS: Final = (
@@ -134,6 +138,8 @@ KINDS: Final = (
     "rule_ended",
     "objected",
     "objection_withdrawn",
+    "retracted",
+    "retraction_lifted",
 )
 """The symbols of the encoding in their order, for ever: only the end may grow."""
 
@@ -164,6 +170,9 @@ REASONS: Final = (
     "parked",
     "unsound",
     "objected",
+    "cancelled",
+    "recalled",
+    "stopped",
 )
 """The symbols of the reasons, as KINDS; a reason's dashes are underscores here, as Avro's enums demand."""
 
@@ -203,6 +212,8 @@ REQUIRED: Final[Mapping[FactKind, tuple[str, ...]]] = {
     FactKind.RULE_ENDED: ("recipient", "event_type", "purpose", "basis", "detail"),
     FactKind.OBJECTED: ("recipient", "event_type", "purpose", "subject", "detail"),
     FactKind.OBJECTION_WITHDRAWN: ("recipient", "event_type", "purpose", "subject", "detail"),
+    FactKind.RETRACTED: ("reason", "subject", "detail"),
+    FactKind.RETRACTION_LIFTED: ("reason", "subject", "detail"),
 }
 """What a kind cannot go without: the full rules (`audit_full`) are read from these."""
 

@@ -40,6 +40,7 @@ from broker.cli import (
     person,
     prune,
     receipts,
+    retractions,
     rules,
     sandbox,
     serve,
@@ -125,6 +126,7 @@ app.add_typer(webhooks.app, name="webhook")
 app.add_typer(types.app, name="type")
 app.add_typer(subscriptions.app, name="subscribe")
 rules.register(app)
+retractions.register(app)
 grants.register(app)
 declarations.register(app)
 app.add_typer(dead.app, name="dead")

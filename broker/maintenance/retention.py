@@ -74,6 +74,7 @@ KEPT: Final[Mapping[str, Kept]] = {
     "subscriptions": Kept(_FEW, _EVER),
     "rules": Kept(_FEW, _EVER),
     "objections": Kept("an objection of a citizen to a rule", "for ever: it says why nothing went out"),
+    "retractions": Kept("a declaration that is taken back, or stopped", "for ever: it says why nothing went out"),
     "paused_subscriptions": Kept(
         "a subscription that is paused", "until it goes on, or ends", "whoever resumes or ends it"
     ),

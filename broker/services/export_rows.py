@@ -105,6 +105,10 @@ LINES: Final[Mapping[str, Lines]] = {
         store.objections,
         _spread(person="subject", uuid="rule", text="reason given_by", instant="objected_at withdrawn_at"),
     ),
+    "retractions": Lines(
+        store.retractions,
+        _spread(uuid="declaration notice", person="subject", text="kind given_by", instant="retracted_at lifted_at"),
+    ),
     "consents": Lines(
         grant_versions,
         _spread(

@@ -28,10 +28,13 @@ from broker.epochs.epochs import Epochs
 from broker.flow.deadletters import DeadLetters
 from broker.flow.desk import Desk
 from broker.flow.gate import Gate
+from broker.flow.holds import HeldDeclarations
 from broker.flow.hosted import HostedInbox
 from broker.flow.intake import Intake
 from broker.flow.mailbox import Mailbox
 from broker.flow.planner import Planner
+from broker.flow.retracting import Retracting
+from broker.flow.retraction_notices import RetractionNotices
 from broker.flow.router import Router
 from broker.flow.rule_grants import RuleGrants
 from broker.flow.ruling import Ruling
@@ -234,6 +237,7 @@ class Home:
             catalogue=self.catalogue,
             recorder=self.recorder,
             macs=self.macs,
+            retracting=self.retracting,
             party=self.party,
             kept_ms=self.settings.declaration_retention_days * DAY_MS,
             age_ms=self.settings.declaration_age_hours * 3_600_000,
@@ -259,7 +263,25 @@ class Home:
 
     @cached_property
     def planner(self) -> Planner:
-        return Planner(self.catalogue, self.lookup, self.recorder, self.macs, self.entropy)
+        holds = parts.holds(self.settings)
+        return Planner(self.catalogue, self.lookup, self.recorder, self.macs, self.entropy, holds=holds)
+
+    @cached_property
+    def retracting(self) -> Retracting:
+        return Retracting(store=self.store, macs=self.macs, recorder=self.recorder, clock=self.clock)
+
+    @cached_property
+    def holds(self) -> HeldDeclarations:
+        return HeldDeclarations(
+            store=self.store,
+            lookup=self.lookup,
+            keyring=self.keyring,
+            planner=self.planner,
+            retracting=self.retracting,
+            macs=self.macs,
+            holds=parts.holds(self.settings),
+            clock=self.clock,
+        )
 
     @cached_property
     def router(self) -> Router:
@@ -275,6 +297,16 @@ class Home:
                 keyring=self.keyring,
                 recorder=self.recorder,
                 rows=self.rows,
+                entropy=self.entropy,
+            ),
+            retraction_notices=RetractionNotices(
+                catalogue=self.catalogue,
+                lookup=self.lookup,
+                keyring=self.keyring,
+                planner=self.planner,
+                recorder=self.recorder,
+                rows=self.rows,
+                macs=self.macs,
                 entropy=self.entropy,
             ),
             catalogue=self.catalogue,
@@ -301,6 +333,8 @@ class Home:
             openings=self.openings,
             ledgered=self._steps,
             cosigning=self.cosigning,
+            macs=self.macs,
+            holds=parts.holds(self.settings),
             party=self.party,
             clock=self.clock,
         )
@@ -485,6 +519,7 @@ class Home:
             subscribing=self.subscribing,
             ruling=self.ruling,
             objections=self.objections,
+            retracting=self.retracting,
             epochs=self.epochs,
             operators=self.operators,
             clock=self.clock,
@@ -509,6 +544,7 @@ class Home:
             backups_ms=self.settings.backup_retention_days * DAY_MS,
             consents=self.consents,
             objections=self.objections,
+            holds=self.holds,
             epochs=self.epochs,
             pruning=self.pruning,
             schedule=parts.schedule(self.settings),

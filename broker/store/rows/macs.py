@@ -5,6 +5,7 @@
     ledger_entries   by the recorder, for the sequencer: that the house wrote it, and no other
     deliveries       by the planner, for gate and mailbox: which steps of the ledger are this one's
     objections       by whoever records one, for the router: of whom, to which rule, since when
+    retractions      by whoever takes a declaration back: which one, since when, who tells of it
     ledger_checkpoints  by the sequencer, for the gate: since when one waits for its witnesses
 
     mac   nonce | HMAC-SHA-256(secret, "unefois/row-mac/v1" 0x00 | u8 length | table | nonce | columns)
@@ -15,7 +16,7 @@ Refuses: to make one where the home has no secret yet (`rows.not-signed`).
 Keeps: a row that was inserted or edited by whoever writes to the database is as absent, and is told in the log by its
 table and key; the others go on. Signatures (`broker.store.rows.seals`) are for what many read and few write; here a MAC
 is enough, at a fiftieth of the price. What these cover is never changed, so there is nothing older to put back; but for
-an objection, which the journal of endings knows as well.
+objections and retractions, which the journal of endings knows as well.
 Source: RFC 2104; NIST FIPS 198-1.
 """
 
@@ -78,6 +79,15 @@ COLUMNS: Final[Mapping[str, tuple[tuple[str, type], ...]]] = MappingProxyType(
             ("given_by", str),
             ("withdrawn_at", int),
         ),
+        "retractions": (
+            ("declaration", bytes),
+            ("subject", bytes),
+            ("kind", str),
+            ("given_by", str),
+            ("retracted_at", int),
+            ("notice", bytes),
+            ("lifted_at", int),
+        ),
         "ledger_checkpoints": (("size", int), ("root", bytes), ("note", str), ("at", int)),
     }
 )
@@ -88,6 +98,7 @@ _KEYS: Final = {
     "ledger_entries": "leaf",
     "deliveries": "id",
     "objections": "rule",
+    "retractions": "declaration",
     "ledger_checkpoints": "root",
 }
 _HEADS: Final = {table: _LABEL + bytes((len(table),)) + table.encode() for table in COLUMNS}

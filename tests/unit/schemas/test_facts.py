@@ -172,7 +172,8 @@ class TestTheSymbols:
         )
         later = (
             "ledger_opened carried migrated erased disclosed operator_added operator_changed operator_ended acted "
-            "party_changed rule_approved rule_ended objected objection_withdrawn"
+            "party_changed rule_approved rule_ended objected objection_withdrawn "
+            "retracted retraction_lifted"
         )
         written = tuple(f"{first} {later}".split())
 
@@ -185,7 +186,7 @@ class TestTheSymbols:
             "not_original_recipient epoch_destroyed unknown_subject invalid_envelope invalid_signature not_entitled "
             "stale replayed invalid_delivery mapping system_refused parked"
         )
-        written = tuple(f"{first} unsound objected".split())
+        written = tuple(f"{first} unsound objected cancelled recalled stopped".split())
 
         assert written == REASONS
         assert len(first.split()) == 24

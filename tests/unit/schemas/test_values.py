@@ -170,6 +170,8 @@ RECORDS: dict[str, dict[str, Any]] = {
         "uses": ["payments"],
         "replaces_ending": "0042",
     },
+    "declaration.cancelled": {"declaration": "0192f3a1-7b2c-7d4e-8f50-61728394a5b6", "reason": "mistake"},
+    "declaration.recalled": {"declaration": "0192f3a1-7b2c-7d4e-8f50-61728394a5b6", "reason": "fraud"},
 }
 
 
@@ -524,6 +526,7 @@ _TEXTS: dict[str, st.SearchStrategy[str]] = {
     "language": st.just("fr"),
     "vehicle-plate": st.just("AB-123-CD"),
     "ban-key": st.just("35238_7470_00012"),
+    "uuid": st.just("0192f3a1-7b2c-7d4e-8f50-61728394a5b6"),
 }
 
 

@@ -38,6 +38,7 @@ PINNED = {
     "ledger_entries": "a0e63878625cde3f",
     "deliveries": "4db7df1a8d6e1dee",
     "objections": "6f815e2d5072e576",
+    "retractions": "c1629c1bfb2ee4ef",
     "ledger_checkpoints": "d18a977abdbdc612",
 }
 
