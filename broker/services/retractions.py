@@ -73,9 +73,13 @@ async def _by_source(
         kind, who, notice = _KINDS[event_type], by or original.source, notice_of(event_type, root)
         wanted = retraction(kind, root, original.subject, by=who, at=home.clock(), notice=notice)
         fresh = await home.retracting.check(tx, wanted)
-        routed = await routed_of(tx, [notice])
+        routed, kept = await routed_of(tx, [notice]), await submitted(tx, home.macs, [notice])
     if fresh or not routed:
-        await home.desk.retract(who, event_type, root, original.subject, reason)
+        try:
+            await home.desk.retract(who, event_type, root, original.subject, reason)
+        except Refused as fault:
+            if fault.code != "intake.id-reused" or not kept:  # it was handed in with another reason, which stays
+                raise
     async with home.store.read() as tx:
         there = retracted.told(await tx.endings(), root)
     if there is None:

@@ -131,6 +131,8 @@ SCENARIOS = {
     "restoring.aside": "restore",
     "restoring.copied": "restore",
     "restoring.placed": "restore",
+    "retracting.written": "retract",
+    "retraction-notices.planned": "retract",
     "router.batch": "route",
     "router.parked": "route",
     "rules.asked": "change",
