@@ -101,8 +101,6 @@ def hold_list(person: PersonOption) -> None:
                 for one in told["held"]
             ],
         )
-        if not told["held"]:
-            line(say("Rien n'est en attente.", "Nothing is held."))
 
     answer(told, text)
 

@@ -64,7 +64,7 @@ def test_a_recall_for_a_source_is_the_brokers(unefois: Program, move: Path) -> N
 def test_a_bank_account_waits_and_is_stopped(unefois: Program, bank: Path, elise: Path) -> None:
     of = unefois.told("declare", bank, "--type", "bank-account.changed")["declaration"]
     assert [] == unefois.told("hold", "list", "--person", elise)["held"]  # the router has not seen it
-    assert "Nothing is held." in unefois.run("hold", "list", "--person", elise).stdout
+    assert "(nothing)" in unefois.run("hold", "list", "--person", elise).stdout
 
     assert "stopped" == unefois.told("hold", "stop", of, "--person", elise)["retraction"]["kind"]
 
