@@ -170,6 +170,7 @@ LEFT = {
     # the same bytes twice in the log: the router drops the second
     "declare": {"log"},
     "forge": {"log"},
+    "retract": {"log"},
     # the same delivery twice on its topic, under the same id: its reader drops the second
     "relay": {"log"},
     # a receipt or a dead record twice, with the same offset in its headers; what was accepted, twice in the log
