@@ -1,6 +1,11 @@
 """What is held before anybody gets it: it blocks nothing, opens to nobody, and its citizen stops it."""
 
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
 import pytest
+import pytest_asyncio
 from sqlalchemy import update
 
 from broker.flow.mailbox import Due
@@ -11,9 +16,17 @@ from broker.store.tables import retractions as table
 from schemas.errors import Refused
 from schemas.facts import FactKind
 from schemas.names import DeclarationId, Reason
-from tests.world import BANK, CAF, DAY, FAMILY, MOVED, YANN, World
+from tests.world import BANK, CAF, DAY, FAMILY, MOVED, YANN, World, world
 
 HOURS = 3_600_000
+
+
+@pytest_asyncio.fixture
+async def here(tmp_path: Path, home_settings: dict[str, Any]) -> AsyncIterator[World]:
+    """A furnished broker that holds bank accounts as it does unless somebody says otherwise."""
+    async with world(tmp_path, **home_settings, bank_hold_hours=72) as made:
+        yield made
+        await made.step()
 
 
 async def held(here: World) -> DeclarationId:
