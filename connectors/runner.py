@@ -41,6 +41,7 @@ from schemas.errors import Corrupt, Fault, Refused, Unavailable
 from schemas.manifest import Manifest, Schemas
 from schemas.names import DeliveryId, Instant, ManifestDigest, Reason
 from schemas.release import LockedDelivery
+from schemas.retractions import RETRACTIONS
 
 ASKED_AGAIN = 2
 """How often a write whose end is unknown is asked for again at once, before it waits like any other."""
@@ -108,6 +109,10 @@ class Written:
             self.refuse(locked.delivery_id, fault, Reason.INVALID_DELIVERY)
             return None
         route = self._routes.get(manifest.event_type)
+        if route is None and manifest.event_type in RETRACTIONS:
+            # Somebody has to undo it by hand; waiting, it would hold up what comes next for its citizen.
+            self.refuse(locked.delivery_id, Refused("runner.no-undo", event_type=manifest.event_type), Reason.MAPPING)
+            return None
         if route is None:
             # No mapping for this type yet: its operator's matter, and no fault of the delivery.
             self.put_off(locked.delivery_id, Retry("runner.no-route", event_type=manifest.event_type))

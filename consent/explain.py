@@ -83,6 +83,18 @@ _REASONS: Mapping[Reason, tuple[str, str]] = MappingProxyType(
             "La loi le prévoit, et vous vous y êtes opposé ; vous pouvez retirer cette opposition à tout moment.",
             "The law provides for it, and you have objected; you can withdraw this objection at any time.",
         ),
+        Reason.CANCELLED: (
+            "Cette déclaration a été annulée : elle n'est plus transmise.",
+            "This declaration was cancelled: it is not passed on any more.",
+        ),
+        Reason.RECALLED: (
+            "L'administration qui l'avait transmise l'a rappelée : elle n'est plus transmise.",
+            "The administration that had sent it has recalled it: it is not passed on any more.",
+        ),
+        Reason.STOPPED: (
+            "Vous l'avez arrêtée avant qu'elle ne soit transmise.",
+            "You stopped it before it was passed on.",
+        ),
         Reason.UNKNOWN_SUBJECT: (
             "La personne concernée n'a pas pu être reconnue.",
             "The person concerned could not be recognised.",

@@ -31,6 +31,8 @@ _ORDER = (
     "union.dissolved",
     "bank-account.changed",
     "person.reference",
+    "declaration.cancelled",
+    "declaration.recalled",
 )
 
 

@@ -22,6 +22,7 @@ from typing import Any, Final, Self, TypeVar
 from schemas import hpke, signing
 from schemas.errors import Refused
 from schemas.names import EventType, Instant, Kid, PartyId
+from schemas.retractions import RECALLED, RETRACTIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,12 +197,17 @@ class Directory:
     def check_publishing(self, party: PartyId, event_type: EventType, kid: Kid, at: Instant) -> None:
         """May this key of this party sign events of this type at this instant?
 
-        Raises what `check_signer` raises, and Refused `directory.not-entitled`.
+        Who may publish any type may take back what it has declared; the broker may recall for another. Raises what
+        `check_signer` raises, and Refused `directory.not-entitled`.
         """
         self.check_signer(party, kid, at)
-        for right in self._rights_of.get((party, event_type), ()):
-            if right.valid_from <= at and not _over(right.valid_to, at):
+        rights: Iterable[PublishingRight] = self._rights_of.get((party, event_type), ())
+        if event_type in RETRACTIONS:
+            if event_type == RECALLED and party == self.broker:
                 return
+            rights = (right for right in self.rights if right.party == party)
+        if any(right.valid_from <= at and not _over(right.valid_to, at) for right in rights):
+            return
         raise Refused("directory.not-entitled", party=party, event_type=event_type)
 
     def check_sealing(self, party: PartyId, kid: Kid, at: Instant) -> SealingKeyEntry:

@@ -98,6 +98,10 @@ class FactKind(Enum):
     """A recipient says why it has not applied a delivery, without refusing it: one reason of ANSWERS; `detail` commits
     to the day until which a human decides.
     """
+    RETRACTED = "retracted"
+    """A declaration was cancelled, recalled or stopped (`reason`); `detail`: the row of it, here and in the next."""
+    RETRACTION_LIFTED = "retraction_lifted"
+    """The person has stopped its recall: it goes out again."""
 
 
 KINDS: Final = (
@@ -139,6 +143,8 @@ KINDS: Final = (
     "objected",
     "objection_withdrawn",
     "answered",
+    "retracted",
+    "retraction_lifted",
 )
 """The symbols of the encoding in their order, for ever: only the end may grow."""
 
@@ -175,6 +181,9 @@ REASONS: Final = (
     "awaiting_human",
     "partly",
     "technical",
+    "cancelled",
+    "recalled",
+    "stopped",
 )
 """The symbols of the reasons, as KINDS; a reason's dashes are underscores here, as Avro's enums demand."""
 
@@ -215,6 +224,8 @@ REQUIRED: Final[Mapping[FactKind, tuple[str, ...]]] = {
     FactKind.OBJECTED: ("recipient", "event_type", "purpose", "subject", "detail"),
     FactKind.OBJECTION_WITHDRAWN: ("recipient", "event_type", "purpose", "subject", "detail"),
     FactKind.ANSWERED: ("recipient", "delivery", "reason"),
+    FactKind.RETRACTED: ("reason", "subject", "detail"),
+    FactKind.RETRACTION_LIFTED: ("reason", "subject", "detail"),
 }
 """What a kind cannot go without: the full rules (`audit_full`) are read from these."""
 

@@ -241,6 +241,9 @@ class Reason(Enum):
     EPOCH_DESTROYED = "epoch-destroyed"
     UNSOUND = "unsound"
     OBJECTED = "objected"
+    CANCELLED = "cancelled"
+    RECALLED = "recalled"
+    STOPPED = "stopped"
     # refused: what intake and router turn away
     UNKNOWN_SUBJECT = "unknown-subject"
     INVALID_ENVELOPE = "invalid-envelope"

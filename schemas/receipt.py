@@ -135,6 +135,14 @@ _MEANINGS: Final[Mapping[FactKind, tuple[str, str]]] = {
         "une personne a retiré son opposition à une règle",
         "a person has withdrawn their objection to a rule",
     ),
+    FactKind.RETRACTED: (
+        "une déclaration a été annulée, rappelée ou arrêtée",
+        "a declaration was cancelled, recalled or stopped",
+    ),
+    FactKind.RETRACTION_LIFTED: (
+        "une personne a arrêté le rappel de sa déclaration",
+        "a person has stopped the recall of their declaration",
+    ),
 }
 _COLUMN: Final = max(len(label) for pair in _LABELS.values() for label in pair) + 2
 

@@ -239,6 +239,25 @@ class AccountUse(StrEnum):
     DEBITS = "debits"
 
 
+class CancelledBecause(StrEnum):
+    """Why the person takes it back."""
+
+    CHANGED_MIND = "changed_mind"
+    MISTAKE = "mistake"
+    NOT_MINE = "not_mine"
+    OTHER = "other"
+
+
+class RecalledBecause(StrEnum):
+    """Why the source recalls it."""
+
+    WRONG_PERSON = "wrong_person"
+    WRONG_CONTENT = "wrong_content"
+    FRAUD = "fraud"
+    DUPLICATE = "duplicate"
+    OTHER = "other"
+
+
 PARTS: Final[Mapping[str, type[Part] | type[StrEnum]]] = MappingProxyType(
     {
         "fr.unefois.Gender": Gender,
@@ -263,5 +282,7 @@ PARTS: Final[Mapping[str, type[Part] | type[StrEnum]]] = MappingProxyType(
         "fr.unefois.Payer": Payer,
         "fr.unefois.ChildSupport": ChildSupport,
         "fr.unefois.AccountUse": AccountUse,
+        "fr.unefois.CancelledBecause": CancelledBecause,
+        "fr.unefois.RecalledBecause": RecalledBecause,
     }
 )

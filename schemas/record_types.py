@@ -16,6 +16,7 @@ from schemas.record_base import Event, PartialDate
 from schemas.record_parts import (
     AccountUse,
     Address,
+    CancelledBecause,
     Capacity,
     ChildAfterUnion,
     ChildSupport,
@@ -31,6 +32,7 @@ from schemas.record_parts import (
     Occupancy,
     Parent,
     PropertyRegime,
+    RecalledBecause,
     UnionKind,
 )
 
@@ -215,6 +217,26 @@ class PersonReference(Event):
     repairs: str | Withheld
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class DeclarationCancelled(Event):
+    """A person takes a declaration back: it was made, and is not to have any effect any more."""
+
+    event_type: ClassVar[EventType] = EventType("fr.unefois.declaration.cancelled.v1")
+
+    declaration: str | Withheld
+    reason: CancelledBecause | str | Withheld
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class DeclarationRecalled(Event):
+    """A declaration should never have been sent: whoever received it is to undo what it did."""
+
+    event_type: ClassVar[EventType] = EventType("fr.unefois.declaration.recalled.v1")
+
+    declaration: str | Withheld
+    reason: RecalledBecause | str | Withheld
+
+
 TYPES: Final[Mapping[str, type[Event]]] = MappingProxyType(
     {
         "fr.unefois.address.changed.v1": AddressChanged,
@@ -226,5 +248,7 @@ TYPES: Final[Mapping[str, type[Event]]] = MappingProxyType(
         "fr.unefois.union.dissolved.v1": UnionDissolved,
         "fr.unefois.bank_account.changed.v1": BankAccountChanged,
         "fr.unefois.person.reference.v1": PersonReference,
+        "fr.unefois.declaration.cancelled.v1": DeclarationCancelled,
+        "fr.unefois.declaration.recalled.v1": DeclarationRecalled,
     }
 )

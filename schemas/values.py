@@ -2,16 +2,17 @@
 
 Refuses: texts not in NFC, with control characters, empty, padded or too long, with symbols where words are meant;
     formats not met; parts that disagree, such as a commune told apart that is not the one in the address; a fact that
-    is told before it has happened. Always with the pointer, never with the value; all that is wrong at once.
-Keeps: what is doubtful but may be right (a former commune code) passes with a warning. No clock: which day it is is
-    told by whoever asks, and what is planned may lie in the future.
+    is told before it has happened, or generations after; a move of another decade. Always with the pointer, never with
+    the value; all that is wrong at once.
+Keeps: what is doubtful but may be right (a former commune code, a move of two years ago) passes with a warning. No
+    clock: which day it is is told by whoever asks, and what is planned may lie in the future.
 Source: the properties in the event schemas: `format`, `maxLength`, `maxItems`, `minItems`, `minimum`, `maximum`,
     `equals`, `counts`.
 """
 
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -21,7 +22,7 @@ from schemas.avro_types import Kind, Type
 from schemas.catalogue import RECORD_FORMATS, EventSchema
 from schemas.errors import MOST, Refused, together
 from schemas.formats import FORMATS, Warning
-from schemas.names import Capacity, Instant, rfc3339
+from schemas.names import INSTANT_MAX, Capacity, EventType, Instant, rfc3339
 
 MAX_LENGTH = 1_000
 """Characters of a text whose schema sets no limit; bytes of a value that is bytes and no number."""
@@ -43,6 +44,12 @@ PAST = frozenset({"birthdate", "death_date", "drawn_up_on", "date"})
 """Dates of facts, by their names in our schemas; an `effective_date` or a `from_date` may be planned."""
 _EAST_MS = 14 * 3_600_000
 """Where the day begins first, UTC+14: a child born there is born."""
+_DAY_MS = 86_400_000
+LONG_YEARS = 130
+"""Nobody tells news of what happened longer ago: a marriage in 1823 is a slip of the pen."""
+MOVED = EventType("fr.unefois.address.changed.v1")
+MOVE_DAYS, MOVE_YEARS = 366, 10
+"""So far from its declaration, before or after, a move is looked at twice; and so far it is refused."""
 
 
 def check(event: EventSchema, record: Mapping[str, Any], at: Instant | None = None) -> tuple[Warning, ...]:
@@ -57,7 +64,9 @@ def check(event: EventSchema, record: Mapping[str, Any], at: Instant | None = No
         if "counts" in each.properties:
             _check_count(record, each.name, each.properties["counts"], found)
     if at is not None:
-        _check_past(event.schema.type, record, "", rfc3339(Instant(at + _EAST_MS))[:10], found)
+        _check_past(event.schema.type, record, "", _Days.at(at), found)
+        if event.event_type == MOVED:
+            _check_move(record, at, found)
     if found.faults:
         raise together(found.faults)
     return tuple(found.warnings)
@@ -176,8 +185,38 @@ def _check_words(text: str, pointer: str) -> None:
             raise Refused("values.symbol", pointer, position=position)
 
 
-def _check_past(kind: Type, value: Any, pointer: str, today: str, found: _Found) -> None:
-    """`today`: 2026-11-24. A date of which a part is told counts from the first day that it may be."""
+@dataclass(frozen=True, slots=True)
+class _Days:
+    """Between which days a fact may have happened: `first` and `today`, each as 2026-11-24."""
+
+    first: str
+    today: str
+
+    @classmethod
+    def at(cls, at: Instant) -> "_Days":
+        """Those of an instant."""
+        today = _day(at + _EAST_MS)
+        return cls(f"{max(int(today[:4]) - LONG_YEARS, 1):04}{today[4:]}", today)
+
+
+def _day(at: int) -> str:
+    return rfc3339(Instant(min(max(at, 0), INSTANT_MAX)))[:10]
+
+
+def _check_move(record: Mapping[str, Any], at: Instant, found: _Found) -> None:
+    """A move is news, or a plan: not of another decade."""
+    told, place = record.get("effective_date"), "/effective_date"
+    if not isinstance(told, str) or not found.sound(place):
+        return
+    early, late = (_day(at + days * _DAY_MS) for days in (-366 * MOVE_YEARS, 366 * MOVE_YEARS))
+    if not early <= told <= late:
+        found.faults.append(Refused("values.far-date", place, years=MOVE_YEARS))
+    elif not _day(at - MOVE_DAYS * _DAY_MS) <= told <= _day(at + MOVE_DAYS * _DAY_MS):
+        found.warnings.append(Warning("values.distant-date", place))
+
+
+def _check_past(kind: Type, value: Any, pointer: str, days: _Days, found: _Found) -> None:
+    """A date of which a part is told counts from the first day that it may be, and to the last."""
     if value is None or (found.faults and not found.fits(pointer)):
         return
     if kind.kind is Kind.UNION:
@@ -185,13 +224,15 @@ def _check_past(kind: Type, value: Any, pointer: str, today: str, found: _Found)
     if kind.kind is Kind.RECORD:
         for each in kind.fields:
             told, place = value.get(each.name), f"{pointer}/{each.name}"
-            late = each.name in PAST and isinstance(told, str) and told > today[: len(told)]
-            if late and found.sound(place):
-                found.faults.append(Refused("values.future", place))
-            _check_past(each.type, told, place, today, found)
+            if each.name in PAST and isinstance(told, str) and found.sound(place):
+                if told > days.today[: len(told)]:
+                    found.faults.append(Refused("values.future", place))
+                elif told < days.first[: len(told)]:
+                    found.faults.append(Refused("values.long-past", place, years=LONG_YEARS))
+            _check_past(each.type, told, place, days, found)
     elif kind.kind is Kind.ARRAY:
         for number, one in enumerate(value):
-            _check_past(kind.parts[0], one, f"{pointer}/{number}", today, found)
+            _check_past(kind.parts[0], one, f"{pointer}/{number}", days, found)
 
 
 _Visitor = Callable[[Type, Any, str, _Found], None]

@@ -111,6 +111,7 @@ def settings(folder: Path, **more: Any) -> Settings:
             "address": "1 rue d'Essai, Rennes",
             "contact": "contact@unefois.example",
             "ledger_opening_days": 36_600,  # a test that is about their end says so
+            "bank_hold_hours": 0,  # so does a test that is about holds
             "clock_trust_days": 36_600,  # the clock is moved by years here; not in `test_timekeeping.py`
             **more,
         }

@@ -72,6 +72,8 @@ ALLOWED: Final[Mapping[str, frozenset[Role]]] = MappingProxyType(
         **dict.fromkeys(("grants", "person report"), _of(_D)),
         **dict.fromkeys(("explain", "declare", "grant", "pause", "resume", "narrow", "revoke"), _of(_O, _D)),
         **dict.fromkeys(("object", "unobject", "repair"), _of(_O, _D)),
+        **dict.fromkeys(("cancel", "recall", "hold stop"), _of(_O, _D)),
+        "hold list": _of(_O, _D, _S),
         **dict.fromkeys(("dead list", "dead show"), _of(_O, _D, _S)),
         "dead replay": _of(_O),
         # administrations
@@ -140,6 +142,8 @@ def asks(act: str) -> bool:
 
 def needs_two(act: str, arguments: Mapping[str, object]) -> bool:
     """Whether two persons are needed, where the settings ask for them."""
+    if act == "recall":  # of one's own house it is a source's act; another's is taken back by two
+        return arguments.get("for_source") is True
     return act in TWO or (act == "subscribe" and arguments.get("legal_reference") is not None)
 
 

@@ -41,6 +41,7 @@ from broker.cli import (
     prune,
     receipts,
     repair,
+    retractions,
     rules,
     sandbox,
     serve,
@@ -127,6 +128,7 @@ app.add_typer(types.app, name="type")
 app.add_typer(subscriptions.app, name="subscribe")
 rules.register(app)
 repair.register(app)
+retractions.register(app)
 grants.register(app)
 declarations.register(app)
 app.add_typer(dead.app, name="dead")

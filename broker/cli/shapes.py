@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from broker.consents.consents import Recorded
     from broker.directory.reading import Party
     from broker.flow.deadletters import DeadLetter
+    from broker.flow.holds import Held
     from broker.flow.objected import Objecting
+    from broker.flow.retracted import Retraction
     from broker.flow.tracking import Track
     from broker.runtime.turns import Turn
 
@@ -122,6 +124,31 @@ def objection(one: "Objecting") -> Json:
         "reason": one.reason,
         "given_by": one.given_by,
         "withdrawn_at": time_of(one.withdrawn_at),
+    }
+
+
+def retraction(one: "Retraction") -> Json:
+    """What was taken back, or stopped; the citizen is not in it."""
+    return {
+        "declaration": uuid_of(one.declaration),
+        "kind": one.kind.value,
+        "given_by": one.given_by,
+        "retracted_at": time_of(one.retracted_at),
+        "notice": uuid_of(one.notice),
+        "lifted_at": time_of(one.lifted_at),
+    }
+
+
+def held(one: "Held") -> Json:
+    """A declaration that waits before anybody gets it; `recalls`: what it takes back."""
+    return {
+        "declaration": uuid_of(one.declaration),
+        "source": one.source,
+        "event_type": one.event_type,
+        "received_at": time_of(one.received_at),
+        "until": time_of(one.until),
+        "recalls": uuid_of(one.recalls),
+        "stopped": one.stopped,
     }
 
 

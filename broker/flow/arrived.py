@@ -15,6 +15,7 @@ from typing import Any, Final, Self
 
 from sqlalchemy import Row, select
 
+from broker.flow.retracted import Kind
 from broker.store.engine import Transaction
 from broker.store.rows.macs import RowMacs
 from broker.store.tables import declarations, submissions
@@ -22,6 +23,7 @@ from schemas.envelope import SignedDeclaration, VerifiedDeclaration
 from schemas.errors import Refused
 from schemas.manifest import Manifest
 from schemas.names import DeclarationId, EventType, Instant, ManifestDigest, PartyId, SubjectRef
+from schemas.retractions import CANCELLED, RECALLED
 
 ENVELOPE_BYTES: Final = 1_000_000
 """What one declaration may weigh; the log's records hold it with its key and headers."""
@@ -77,6 +79,9 @@ class Submission:
         return macs.made(submissions.name, told)
 
 
+_RETRACTS: Final = {CANCELLED: Kind.CANCELLED, RECALLED: Kind.RECALLED}
+
+
 class Before(Enum):
     """What was there when an envelope arrived."""
 
@@ -122,6 +127,11 @@ class Verified:
     def key(self) -> Key:
         """Whose, and its id."""
         return self.decoded.key
+
+    @property
+    def retracts(self) -> Kind | None:
+        """How it takes another declaration back, if it does."""
+        return _RETRACTS.get(self.declaration.manifest.event_type)
 
     def written(self, at: Instant, receipt: bytes) -> Submission:
         """The row that it gets."""

@@ -17,6 +17,7 @@ from broker.store.rows.macs import RowMacs
 from broker.store.tables import declarations, deliveries, withholdings
 from schemas.envelope import VerifiedDeclaration
 from schemas.names import DeclarationId, Instant, PartyId, Reason, SubjectRef
+from schemas.retractions import RETRACTIONS
 
 
 async def known(tx: Transaction, macs: RowMacs, *conditions: ColumnElement[bool]) -> list[Known]:
@@ -41,16 +42,16 @@ async def latest(tx: Transaction, macs: RowMacs, subject: SubjectRef, event_type
     return await _known(tx, row) if row is not None and counts else None
 
 
-async def recipients_of_chain(tx: Transaction, source: PartyId, root: DeclarationId) -> frozenset[PartyId]:
+async def recipients_of_chain(tx: Transaction, source: PartyId | None, root: DeclarationId) -> frozenset[PartyId]:
     """Who got a declaration of this chain, or is about to: everybody to whom one was planned and not withheld.
 
-    A pause only holds back: when it ends, the declaration goes out, and so must its correction. And who wished for the
-    latest declaration may have begun with a correction.
+    `source`: None for a retraction, which another may send than who declared. A pause only holds back: when it ends,
+    the declaration goes out, and so must its correction. And who wished for the latest declaration may have begun with
+    a correction.
     """
-    chain = (
-        declarations.c.source == source,
-        or_(declarations.c.declaration_id == root, declarations.c.root == root),
-    )
+    chain = [or_(declarations.c.declaration_id == root, declarations.c.root == root)]
+    if source is not None:
+        chain.append(declarations.c.source == source)
     planned = (
         select(deliveries.c.recipient)
         .join(declarations, declarations.c.seq == deliveries.c.declaration)
@@ -73,12 +74,14 @@ async def recipients_of_chain(tx: Transaction, source: PartyId, root: Declaratio
 
 async def _known(tx: Transaction, row: Row[Any]) -> Known:
     root = DeclarationId(row.root) if row.root is not None else None
+    source = None if row.event_type in RETRACTIONS else PartyId(row.source)
     return Known(
         seq=row.seq,
         verified=VerifiedDeclaration.stored(row.envelope),
         subject=SubjectRef(row.subject),
+        received_at=Instant(row.received_at),
         routed_at=Instant(row.routed_at),
         trace=stored(row.trace, DeclarationId(row.declaration_id)),
         corrects=root,
-        original_recipients=await recipients_of_chain(tx, PartyId(row.source), root) if root is not None else None,
+        original_recipients=await recipients_of_chain(tx, source, root) if root is not None else None,
     )

@@ -118,6 +118,8 @@ class Delivery(Planned):
     """Whether the gate's key that it is sealed to was destroyed."""
     state: DeliveryState
     attempts: int
+    held_until: Instant | None
+    """Before this instant it is not in its citizen's queue."""
     planned_at: Instant
     handed_at: Instant | None
     released_at: Instant | None
@@ -223,6 +225,7 @@ def _delivery(row: Row[Any]) -> Delivery:
         trace=stored(row.trace, DeclarationId(row.declaration_id)),
         state=DeliveryState(row.state),
         attempts=row.attempts,
+        held_until=row.held_until,
         planned_at=row.planned_at,
         handed_at=row.handed_at,
         released_at=row.released_at,

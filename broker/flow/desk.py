@@ -8,6 +8,7 @@ consents; it writes nothing. What is said again under an id of the caller's is t
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any, Final
 
 from broker.access.idempotency import Answer, IdempotencyKeys
@@ -30,9 +31,10 @@ from schemas import avro, values
 from schemas.catalogue import Catalogue, EventSchema, territories_of
 from schemas.declaration import Source, declare
 from schemas.errors import Refused, Unavailable
-from schemas.names import DeclarationId, EventType, GrantId, Instant, PartyId, SchemaId, SubjectRef, uuid7
+from schemas.names import DeclarationId, EventType, GrantId, Instant, PartyId, SchemaId, SubjectRef, uuid7, uuid_text
 
 _HANDED_IN: Final = 202
+_NOTICE: Final = b"unefois/retraction-notice/v1\x00"
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +142,15 @@ class Desk:
             return await self._once(source, event_type, record, corrects, declaration_id)
         return await self._intake.accept(await self.envelope(source, event_type, record, corrects=corrects))
 
+    async def retract(
+        self, source: PartyId, event_type: EventType, of: DeclarationId, subject: SubjectRef, reason: str
+    ) -> Accepted:
+        """Take a declaration about this citizen back, by a notice of this type, which has one id for ever: said again
+        within `idempotency.HOURS`, it is the same. Raises as `declare`.
+        """
+        record = {"declaration": uuid_text(of), "reason": reason.replace("-", "_")}
+        return await self._once(source, event_type, record, of, notice_of(event_type, of), subject=subject)
+
     async def _once(
         self,
         source: PartyId,
@@ -147,6 +158,8 @@ class Desk:
         record: Mapping[str, Any],
         corrects: DeclarationId | None,
         of: DeclarationId,
+        *,
+        subject: SubjectRef | None = None,
     ) -> Accepted:
         """The same bytes for the same content: then the intake answers as the first time. What is refused is forgotten,
         so that its id is free for what is right. Raises Refused `intake.id-reused` for other content.
@@ -163,7 +176,9 @@ class Desk:
         if isinstance(claim, Answer):
             return await self._intake.accept(claim.body)
         try:
-            envelope = await self.envelope(source, event_type, record, corrects=corrects, declaration_id=of)
+            envelope = await self.envelope(
+                source, event_type, record, corrects=corrects, declaration_id=of, subject=subject
+            )
         except (Refused, Unavailable):
             await self._idempotency_keys.release(claim)
             raise
@@ -184,13 +199,15 @@ class Desk:
         corrects: DeclarationId | None = None,
         declaration_id: DeclarationId | None = None,
         schema: SchemaId | None = None,
+        subject: SubjectRef | None = None,
     ) -> bytes:
-        """The signed and sealed envelope, not handed in; by the type's newest schema, or by `schema`.
+        """The signed and sealed envelope, not handed in; by the type's newest schema, or by `schema`. `subject`: whom
+        it is about, where the record does not say it.
 
         Raises as `declare`, and `catalogue.unknown-schema`.
         """
         event: EventSchema = self._catalogue.by_type(event_type) if schema is None else self._catalogue.by_id(schema)
-        subject = self._subject_of(event, record)
+        subject = self._subject_of(event, record) if subject is None else subject
         at = self._clock()
         async with self._store.read() as tx:
             directory = await self._lookup.directory(tx)
@@ -215,6 +232,14 @@ class Desk:
         except Refused:
             values.check(event, record)
             raise
+
+
+def notice_of(event_type: EventType, of: DeclarationId) -> DeclarationId:
+    """The id of the notice by which a declaration is taken back: UUIDv7, of the instant that the declaration's id
+    tells, so that it is as old as that one and no older.
+    """
+    drawn = sha256(_NOTICE + event_type.encode() + b"\x00" + of).digest()[:10]
+    return DeclarationId(uuid7(Instant(int.from_bytes(of[:6], "big")), drawn))
 
 
 def pivot_of(person: Mapping[str, Any]) -> PivotIdentity:

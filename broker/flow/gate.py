@@ -16,9 +16,10 @@ from sqlalchemy import bindparam, func, select, update
 
 from broker.directory.lookup import Lookup
 from broker.ended import Ended
-from broker.flow import ended_grants
+from broker.flow import ended_grants, retracted
 from broker.flow.answers import Rejection
 from broker.flow.deliveries import ACTIVE, Delivery, DeliveryState, load_own, mailbox_lock, record, withhold
+from broker.flow.holding import Holds, end_of
 from broker.flow.mailbox import PULL_BYTES, Due, Mailbox
 from broker.keys.keyring import Keyring
 from broker.ledger import highwater
@@ -29,12 +30,14 @@ from broker.observability.observe import RowName, logger
 from broker.people.identity import Identity
 from broker.ports import Clock
 from broker.store.engine import Store, Transaction
-from broker.store.tables import deliveries, gate_epochs
+from broker.store.rows.macs import RowMacs
+from broker.store.tables import declarations, deliveries, gate_epochs
 from broker.transparency.cosigning import Cosigning
 from consent import registry
 from consent.asking import one_of
 from consent.grant import Grant
 from consent.policy import DeclarationFacts, Subscription, SubscriptionStatus, at_release
+from consent.retractions import heard_by
 from consent.rules import Rule
 from schemas.catalogue import Catalogue
 from schemas.directory import Directory, SealingKeyEntry
@@ -42,7 +45,18 @@ from schemas.errors import Corrupt, Refused
 from schemas.facts import FactKind
 from schemas.hpke import SealingKey
 from schemas.locked import manifest_of
-from schemas.names import DeliveryId, GrantId, Instant, Kid, LeafHash, PartyId, Reason, RuleId, uuid_text
+from schemas.names import (
+    INSTANT_MAX,
+    DeliveryId,
+    GrantId,
+    Instant,
+    Kid,
+    LeafHash,
+    PartyId,
+    Reason,
+    RuleId,
+    uuid_text,
+)
 from schemas.release import LockedDelivery, Release, Statement, indices, make_release, open_locked, seal_releases
 from schemas.signing import PrivateKey
 
@@ -79,6 +93,8 @@ class _Ground:
     unsound: Collection[GrantId]
     subscriptions: Mapping[bytes, Subscription]
     rules: Mapping[RuleId, Rule]
+    received: Mapping[int, Instant]
+    """Of what is of a type that is held, by the number of its declaration: when it came, as the machine wrote it."""
     steps: Mapping[DeliveryId, Steps]
     """What the ledger says of each."""
     released: Mapping[DeliveryId, Opened]
@@ -116,6 +132,8 @@ _RELEASE: Final = (
     .values(state=DeliveryState.RELEASED.value, released_at=bindparam("now"))
 )
 
+_HOLD: Final = update(deliveries).where(one_of(deliveries.c.id, "ids")).values(held_until=bindparam("until"))
+
 
 class Gate:
     """The only holder of the gate's keys."""
@@ -133,6 +151,8 @@ class Gate:
         ledgered: StepReader,
         mailbox: Mailbox,
         cosigning: Cosigning,
+        macs: RowMacs,
+        holds: Holds,
         party: PartyId,
         clock: Clock,
     ) -> None:
@@ -146,6 +166,8 @@ class Gate:
         self._openings = openings
         self._ledgered = ledgered
         self._cosigning = cosigning
+        self._macs = macs
+        self._holds = holds
         self._party = party
         self._clock = clock
 
@@ -212,10 +234,8 @@ class Gate:
         opened = _Opened(ground.at, ground.recipient)
         for delivery in wanted:
             reason = self._why_not(delivery, ground)  # paused, narrowed, revoked, expired: nothing opens
-            if reason is None and ground.steps.get(delivery.id, NONE).plan is None:
-                # By the ledger it has ended, or was never planned: somebody has edited a row. It waits where it is.
-                logger().error("gate.not-as-told", delivery=delivery.id, recipient=delivery.recipient)
-                opened.withheld.append((delivery.id, Reason.UNSOUND))
+            if reason is None and (waits := await self._waits(tx, delivery, ground)) is not None:
+                opened.withheld.append((delivery.id, waits))
                 continue
             if reason is not None:
                 if reason is Reason.UNSOUND:  # it waits where it is: nobody said that it is not to be delivered
@@ -279,18 +299,25 @@ class Gate:
             released=await self._released(tx, [one for one in wanted if one.under_lease(at)], steps, key.kid),
             subscriptions=await self._lookup.subscriptions_by_id(tx),
             rules=await self._lookup.rules(tx),
+            received=await self._received(tx, wanted),
         )
 
     def _why_not(self, delivery: Delivery, ground: _Ground) -> Reason | None:
         """Why this delivery must stay closed at this instant, or None."""
         if delivery.state is DeliveryState.WITHHELD and delivery.reason is not None:
             return delivery.reason
+        taken = retracted.standing(ground.ended, delivery.event_type, delivery.declaration_id, delivery.root)
+        return self._not_allowed(delivery, ground) if taken is None else taken.kind.reason
+
+    def _not_allowed(self, delivery: Delivery, ground: _Ground) -> Reason | None:
+        """Why nothing allows this delivery at this instant, or None."""
+        event = self._catalogue.by_id(delivery.schema)
         grant, subscription = ground.grants.get(delivery.grant_id), ground.subscriptions.get(delivery.subscription)
+        subscription = None if subscription is None else heard_by(subscription, event)
         if grant is None or delivery.grant_id in ground.unsound or not _of(grant, delivery):
             return Reason.UNSOUND  # gone, or not what its key is bound to: somebody has edited a row
         if subscription is not None and not _under(subscription, delivery):
             return Reason.UNSOUND  # approved for somebody else, or something else; None: its row lost its seal
-        event = self._catalogue.by_id(delivery.schema)
         names = [event.names[index] for index in indices(delivery.fields, len(event.names))]
         # Asked for anew after its end, or approved anew for less: what it was planned under has ended.
         if subscription is None or not _approved(subscription, names):
@@ -311,6 +338,30 @@ class Gate:
         )
         ended = None if grant.rule is None else _under_rule(ground.rules.get(grant.rule), delivery, ground.at)
         return ended or at_release(grant, facts, delivery.purpose, names, ground.at)
+
+    async def _received(self, tx: Transaction, wanted: Sequence[Delivery]) -> dict[int, Instant]:
+        held = [one.declaration for one in wanted if one.event_type in self._holds]
+        if not held:
+            return {}
+        rows = await tx.execute(select(declarations).where(declarations.c.seq.in_(sorted(set(held)))))
+        return {row.seq: Instant(row.received_at) for row in self._macs.valid(declarations.name, rows)}
+
+    async def _waits(self, tx: Transaction, delivery: Delivery, ground: _Ground) -> Reason | None:
+        """Why it waits where it is, though it is allowed: somebody has edited a row, or a setting; or None."""
+        if ground.steps.get(delivery.id, NONE).plan is None:  # by the ledger it has ended, or was never planned
+            logger().error("gate.not-as-told", delivery=delivery.id, recipient=delivery.recipient)
+            return Reason.UNSOUND
+        if delivery.event_type not in self._holds:
+            return None
+        received_at, until = ground.received.get(delivery.declaration), INSTANT_MAX
+        if received_at is not None:
+            until = end_of(self._holds, delivery.event_type, received_at)
+        if until <= ground.at:
+            return None
+        # Its row is put right, so that it stands in nobody's way until its hold is over.
+        logger().error("gate.held", delivery=delivery.id, recipient=delivery.recipient)
+        await tx.execute(_HOLD, {"ids": [delivery.id], "until": until})
+        return Reason.NOT_YET
 
     async def _released(
         self, tx: Transaction, leased: Sequence[Delivery], steps: Mapping[DeliveryId, Steps], kid: Kid

@@ -13,6 +13,7 @@ from hashlib import sha256
 from typing import Final
 
 from broker.directory.lookup import Lookup
+from broker.flow import retracted
 from broker.flow.arrived import (
     Accepted,
     Before,
@@ -30,6 +31,9 @@ from broker.flow.arrived import (
     submitted,
     too_old,
 )
+from broker.flow.deliveries import citizen_lock
+from broker.flow.retracted import Kind
+from broker.flow.retracting import Retracting, retraction
 from broker.flow.router import TOPIC
 from broker.keys.keyring import Keyring
 from broker.ledger.recorder import Recorder
@@ -49,6 +53,7 @@ from schemas.errors import Refused
 from schemas.facts import FactKind
 from schemas.intake_receipt import IntakeReceipt
 from schemas.names import DeclarationId, Instant, PartyId, Reason, SubjectRef
+from schemas.retractions import RETRACTIONS
 from schemas.signing import PrivateKey
 
 _DAY_MS: Final = 86_400_000
@@ -84,6 +89,7 @@ class Intake:
         catalogue: Catalogue,
         recorder: Recorder,
         macs: RowMacs,
+        retracting: Retracting,
         party: PartyId,
         kept_ms: int,
         age_ms: int,
@@ -97,6 +103,7 @@ class Intake:
         self._catalogue = catalogue
         self._recorder = recorder
         self._macs = macs
+        self._retracting = retracting
         self._party = party
         self._kept_ms = kept_ms
         self._age_ms = age_ms
@@ -232,6 +239,8 @@ class Intake:
             in_force = await self._lookup.in_force(tx)
             if in_force is not directory:
                 checked = self._verify_new(found, at, in_force)
+            taking = {one.subject for one in checked if isinstance(one, Verified) and one.retracts is not None}
+            await tx.lock_exclusive([citizen_lock(subject) for subject in sorted(taking)])
             ended = await self._write(tx, checked, at, self._keyring.signer(in_force, self._party, at))
             if told:
                 declined = [(one.digest, one.fault) for one in ended if isinstance(one, Declined)]
@@ -245,7 +254,10 @@ class Intake:
         ended: list[Ended] = []
         ahead: list[Checked] = []
         for one in checked:
-            if isinstance(one, Verified) and one.declaration.manifest.corrects is not None:
+            if isinstance(one, Verified) and one.retracts is not None:
+                ended += await self._insert(tx, ahead, at, signer)
+                ahead = [await self._retract(tx, one, one.retracts, at)]
+            elif isinstance(one, Verified) and one.declaration.manifest.corrects is not None:
                 ended += await self._insert(tx, ahead, at, signer)
                 ahead = [await self._check_correction(tx, one, one.declaration.manifest.corrects, at)]
             else:
@@ -285,6 +297,37 @@ class Intake:
         about = (one.subject, one.declaration.manifest.event_type)
         if original is None or (original.subject, original.event_type) != about:
             return Declined(one.decoded.digest, Refused("intake.unknown-original", "/payload/corrects"))
+        if retracted.standing(await tx.endings(), original.event_type, corrects, None) is not None:
+            return Declined(one.decoded.digest, Refused("retractions.taken-back", "/payload/corrects"))
+        return one
+
+    async def _retract(self, tx: Transaction, one: Verified, kind: Kind, at: Instant) -> Verified | Declined:
+        """A retraction takes back what the same source declared about the same citizen; the broker's, what two of its
+        operators have written down. It counts from this transaction on, before its source has the receipt.
+        """
+        manifest, source = one.declaration.manifest, one.key[0]
+        try:
+            if manifest.corrects is None:
+                raise Refused("retractions.names-nothing", "/payload/corrects")
+            ids = [manifest.corrects, manifest.declaration_id]
+            there = {key[1]: found for key, found in (await submitted(tx, self._macs, ids)).items()}
+            if manifest.declaration_id in there:  # somebody was faster, or has this id: what is written next says so
+                return one
+            original = there.get(manifest.corrects)
+            mine = original is not None and source in (original.source, self._party)
+            if original is None or not mine or original.subject != one.subject:
+                raise Refused("intake.unknown-original", "/payload/corrects")
+            if original.event_type in RETRACTIONS:
+                raise Refused("retractions.of-a-retraction", "/payload/corrects")
+            root = await self._retracting.root_of(tx, manifest.corrects)
+            wanted = retraction(kind, root, one.subject, by=source, at=at, notice=manifest.declaration_id)
+            fresh = await self._retracting.check(tx, wanted)
+            if fresh and source != original.source:
+                raise Refused("retractions.not-approved", "/payload/corrects")
+            if fresh:
+                await self._retracting.take_back(tx, wanted, at)
+        except Refused as fault:
+            return Declined(one.decoded.digest, fault)
         return one
 
 

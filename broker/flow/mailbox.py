@@ -86,8 +86,8 @@ class Due:
 
 
 def _free() -> ColumnElement[bool]:
-    """What may be handed out to `to` at the instant `now`: due, not under a lease, not paused, and first in line for
-    its citizen among what is not paused.
+    """What may be handed out to `to` at the instant `now`: due, not under a lease, not paused, not held, and first in
+    line for its citizen among what is neither paused nor held.
     """
     paused = select(paused_subscriptions.c.subscription)
     now: BindParameter[int] = bindparam("now")
@@ -96,6 +96,7 @@ def _free() -> ColumnElement[bool]:
         deliveries.c.recipient == bindparam("to"),
         in_states(ACTIVE),
         deliveries.c.available_at <= now,
+        or_(deliveries.c.held_until.is_(None), deliveries.c.held_until <= now),
         deliveries.c.subscription.not_in(paused),
         or_(deliveries.c.lease_until.is_(None), deliveries.c.lease_until <= now),
         ~exists().where(
@@ -104,6 +105,7 @@ def _free() -> ColumnElement[bool]:
             tuple_(before.c.declaration, before.c.seq) < tuple_(deliveries.c.declaration, deliveries.c.seq),
             before.c.state.in_(sorted(state.value for state in ACTIVE)),
             before.c.subscription.not_in(paused),
+            or_(before.c.held_until.is_(None), before.c.held_until <= now),
         ),
     )
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from sqlalchemy import delete, update
 
 from broker.directory.lookup import Lookup
-from broker.flow import ended_grants, objected
+from broker.flow import ended_grants, objected, retracted
 from broker.flow.deliveries import (
     ACTIVE,
     DEAD,
@@ -25,6 +25,7 @@ from broker.flow.deliveries import (
     record,
     withhold,
 )
+from broker.flow.holding import NO_HOLDS, Holds, held_until
 from broker.ledger.recorder import Recorder
 from broker.observability.crashpoints import mark
 from broker.observability.observe import logger
@@ -38,6 +39,7 @@ from consent import registry
 from consent.grant import Grant
 from consent.policy import DeclarationFacts, Deny, Permit, Share, Subscription, decide
 from consent.policy import standing as why_not_standing
+from consent.retractions import heard_by
 from consent.rows import Read, Unreadable
 from consent.rules import Rule, as_ruled
 from schemas.catalogue import Catalogue, EventSchema
@@ -62,6 +64,7 @@ class Known:
     seq: int
     verified: VerifiedDeclaration
     subject: SubjectRef
+    received_at: Instant
     routed_at: Instant
     trace: TraceId
     corrects: DeclarationId | None
@@ -183,13 +186,22 @@ class Planner:
     """Turns decisions into deliveries and withholdings, inside the caller's transaction."""
 
     def __init__(
-        self, catalogue: Catalogue, lookup: Lookup, recorder: Recorder, macs: RowMacs, entropy: Entropy
+        self,
+        catalogue: Catalogue,
+        lookup: Lookup,
+        recorder: Recorder,
+        macs: RowMacs,
+        entropy: Entropy,
+        *,
+        holds: Holds = NO_HOLDS,
     ) -> None:
+        """`holds`: how long each type is held before anybody gets it."""
         self._catalogue = catalogue
         self._lookup = lookup
         self._macs = macs
         self._recorder = recorder
         self._entropy = entropy
+        self._holds = holds
 
     async def plan(
         self, tx: Transaction, known: Known, subscription: Subscription, standing: Standing, at: Instant
@@ -219,6 +231,7 @@ class Planner:
         whose giver wishes for it; with `every`, which is an operator's to choose, all of today's.
         """
         await tx.flush()
+        subscription = heard_by(subscription, self._catalogue.by_id(known.verified.manifest.schema))
         pair = (withholdings.c.declaration == known.seq, withholdings.c.subscription == subscription.id)
         await tx.execute(delete(withholdings).where(*pair))
         planned = (deliveries.c.declaration == known.seq, deliveries.c.subscription == subscription.id)
@@ -272,6 +285,10 @@ class Planner:
             for one in standing.objected.get(known.subject, {}).values()
         )
         decision = decide(facts, subscription, asked, at, known.original_recipients, objects=objects)
+        manifest = known.verified.manifest
+        taken = retracted.standing(await tx.endings(), manifest.event_type, manifest.declaration_id, known.corrects)
+        if isinstance(decision, Permit) and taken is not None:
+            decision = Deny(taken.kind.reason)
         if isinstance(decision, Deny) and decision.reason is Reason.NO_GRANT and standing.unsound[known.subject]:
             decision = Deny(Reason.UNSOUND)
         if isinstance(decision, Deny):
@@ -287,7 +304,8 @@ class Planner:
                 earlier = before.by_id.get(planned.id)
                 planned = planned if earlier is None else replace(planned, tag=earlier.tag)
                 basis = grants[share.grant_id].basis.text
-                await self._write_delivery(tx, planned, at, basis, again=earlier is not None)
+                until = held_until(self._holds, planned.event_type, known.received_at, at)
+                await self._write_delivery(tx, planned, at, basis, until, again=earlier is not None)
         return decision
 
     async def _bind_once(self, tx: Transaction, grant: Grant, known: Known, standing: Standing, at: Instant) -> Grant:
@@ -340,7 +358,9 @@ class Planner:
             trace=known.trace,
         )
 
-    async def _write_delivery(self, tx: Transaction, planned: Planned, at: Instant, basis: str, *, again: bool) -> None:
+    async def _write_delivery(
+        self, tx: Transaction, planned: Planned, at: Instant, basis: str, until: Instant | None, *, again: bool
+    ) -> None:
         fresh = {
             "grant_version": planned.grant_version,
             "tag": planned.tag,
@@ -351,6 +371,7 @@ class Planner:
             "state": DeliveryState.PENDING.value,
             "attempts": 0,
             "available_at": at,
+            "held_until": until,
             "planned_at": at,
             **dict.fromkeys(("lease_until", "done_at", "reason", "code", "until", "taken")),
         }  # handed_at and released_at stay: what was released once may still be acknowledged

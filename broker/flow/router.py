@@ -21,6 +21,7 @@ from broker.flow.deliveries import Stage
 from broker.flow.ended_grants import RowsBehind
 from broker.flow.offsets import Behind, advance, next_offsets
 from broker.flow.planner import Known, Planner, Standing, standing_of
+from broker.flow.retraction_notices import RetractionNotices
 from broker.flow.rule_grants import RuleGrants
 from broker.keys.keyring import Keyring
 from broker.ledger.recorder import Recorder
@@ -39,6 +40,7 @@ from schemas.errors import Refused
 from schemas.facts import FactKind
 from schemas.manifest import Manifest
 from schemas.names import DeclarationId, EventType, GrantId, Instant, PartyId, Reason, SubjectRef
+from schemas.retractions import RETRACTIONS
 
 TOPIC = "declarations"
 """Where the intake appends what it accepted; the key is the citizen, so one citizen's declarations stay in order."""
@@ -104,6 +106,7 @@ class Router:
         keyring: Keyring,
         planner: Planner,
         rule_grants: RuleGrants,
+        retraction_notices: RetractionNotices,
         catalogue: Catalogue,
         recorder: Recorder,
         macs: RowMacs,
@@ -117,6 +120,7 @@ class Router:
         self._keyring = keyring
         self._planner = planner
         self._rule_grants = rule_grants
+        self._retraction_notices = retraction_notices
         self._catalogue = catalogue
         self._recorder = recorder
         self._macs = macs
@@ -219,7 +223,10 @@ class Router:
         by_type: dict[EventType, list[Known]] = {}
         for known in written:
             by_type.setdefault(known.verified.manifest.event_type, []).append(known)
-        for event_type, waiting in by_type.items():
+        for event_type, waiting in sorted(by_type.items(), key=lambda each: each[0] in RETRACTIONS):
+            if event_type in RETRACTIONS:
+                await self._retraction_notices.plan(tx, event_type, waiting, at)
+                continue
             subjects = {known.subject for known in waiting}
             rules = await self._lookup.rules_for(tx, event_type)
             acting = await self._rule_grants.prepare(tx, rules, at)
@@ -260,14 +267,16 @@ class Router:
             trace = tracing.stored(one.trace, manifest.declaration_id)
             tx.after(partial(_say, manifest, trace, one.received_at, at))
             reach = None if late is None else Instant(one.received_at + late)
-            found.append(Known(seq, one.verified, one.subject, at, trace, root, None, reach))
+            found.append(Known(seq, one.verified, one.subject, one.received_at, at, trace, root, None, reach))
         return found
 
     async def _original(self, tx: Transaction, manifest: Manifest) -> Row[Any] | None:
         """The row of what this one corrects; None for what corrects nothing, or what is not there any more."""
         if manifest.corrects is None:
             return None
-        where = (declarations.c.source == manifest.source, declarations.c.declaration_id == manifest.corrects)
+        where = [declarations.c.declaration_id == manifest.corrects]
+        if manifest.event_type not in RETRACTIONS:  # of these the intake knows whose they may take back
+            where.append(declarations.c.source == manifest.source)
         rows = await tx.execute(select(declarations).where(*where))
         return next(iter(self._macs.valid(declarations.name, rows)), None)
 

@@ -32,6 +32,7 @@ from schemas.catalogue import Catalogue
 from schemas.errors import Refused
 from schemas.facts import FactKind
 from schemas.names import EventType, Instant, ManifestDigest, PartyId, Purpose, Reason, SubjectRef
+from schemas.retractions import RETRACTIONS
 
 
 class Subscribing:
@@ -57,10 +58,13 @@ class Subscribing:
         """Write down what an administration wants; it receives nothing until the approval.
 
         `subscription_id` is 16 bytes, made by the caller; after an end, the old subscription is asked for anew under
-        its old id. Raises Refused: `catalogue.unknown-type`, `purposes.unknown`, `policy.subscription-*`,
-        `directory.unknown-party`, `subscribing.unknown-field`, `subscribing.no-territories`, `subscribing.running`.
+        its old id. Raises Refused: `catalogue.unknown-type`, `subscribing.by-itself`, `purposes.unknown`,
+        `policy.subscription-*`, `directory.unknown-party`, `subscribing.unknown-field`,
+        `subscribing.no-territories`, `subscribing.running`.
         """
         event = self._catalogue.by_type(event_type)
+        if event_type in RETRACTIONS:
+            raise Refused("subscribing.by-itself", "/event_type", event_type=event_type)
         purposes.by_id(purpose)
         for name in sorted(fields - set(event.names)):
             raise Refused("subscribing.unknown-field", "/fields", field=name, event_type=event_type)

@@ -26,6 +26,7 @@ from broker.ended import Ending, Endings
 from broker.epochs.epochs import Epochs
 from broker.flow import backfill
 from broker.flow.ended_grants import TABLE as GRANTS
+from broker.flow.retracting import Retracting
 from broker.flow.ruling import Ruling
 from broker.flow.subscribing import Subscribing
 from broker.ledger.recorder import Recorder
@@ -48,6 +49,7 @@ from broker.store.tables import (
     subscriptions,
 )
 from broker.store.tables import objections as objections_table
+from broker.store.tables import retractions as retractions_table
 from broker.store.tables import rules as rules_table
 from schemas.errors import Corrupt, Refused
 from schemas.names import GrantId, Kid
@@ -56,7 +58,7 @@ COMPLETED: Final = "endings-completed"
 """The row of `meta` that says up to where the journal's records are in the rows: `<journal>:<number>`."""
 
 
-_LIFTED: Final = frozenset({paused_subscriptions.name, objections_table.name})
+_LIFTED: Final = frozenset({paused_subscriptions.name, objections_table.name, retractions_table.name})
 """Where an end may be taken back, which is done again as well."""
 _OF_ONE: Final = ("registry.", "rows.")
 """A row that somebody has edited keeps nobody else's ending from being completed."""
@@ -104,6 +106,7 @@ class Completion:
         subscribing: Subscribing,
         ruling: Ruling,
         objections: Objections,
+        retracting: Retracting,
         epochs: Epochs,
         operators: Operators,
         clock: Clock,
@@ -112,6 +115,7 @@ class Completion:
         self._consents, self._credentials, self._oauth, self._key_sets = consents, credentials, oauth, key_sets
         self._recorder, self._signer, self._subscribing, self._epochs = recorder, signer, subscribing, epochs
         self._operators, self._ruling, self._objections = operators, ruling, objections
+        self._retracting = retracting
         self._completed: set[GrantId] = set()
         directory = dict.fromkeys((signing_keys, sealing_keys, publishing_rights, signature_policies), self._directory)
         self._acts: Mapping[str, Callable[[Ending], Awaitable[bool]]] = {
@@ -123,6 +127,7 @@ class Completion:
             paused_subscriptions.name: self._subscription,
             rules_table.name: self._rule,
             objections_table.name: self._objections.complete,
+            retractions_table.name: self._retracting.complete,
             gate_epochs.name: self._gate,
             consent_epochs.name: self._consent_epoch,
             operators_table.name: self._operator,

@@ -13,6 +13,7 @@ Source: docs/adr/0035-fsck-marks-what-was-clean.md.
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 
 from broker.flow import forgotten
 from broker.ledger import highwater
@@ -31,6 +32,7 @@ from broker.maintenance.checks import (
     operators,
     parts,
     repairs,
+    retractions,
     rows,
     sums,
 )
@@ -240,6 +242,9 @@ class _Passage:
         erased, nobodys = self._ledger.erased_until, part.number == parts.NOBODYS
         return {
             "rows": rows.check_macs(part, self._fsck._macs),
+            "retractions": chain(
+                retractions.check_macs(part, self._fsck._macs), retractions.check(part, entries, erased)
+            ),
             "locks": locks.check(part, ground.epoch_keys),
             "letters": letters.check(part, entries, erased) if nobodys else iter(()),
         }

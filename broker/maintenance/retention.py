@@ -79,6 +79,7 @@ KEPT: Final[Mapping[str, Kept]] = {
         "as long as its declaration",
         "the end of its declaration",
     ),
+    "retractions": Kept("a declaration that is taken back, or stopped", "for ever: it says why nothing went out"),
     "paused_subscriptions": Kept(
         "a subscription that is paused", "until it goes on, or ends", "whoever resumes or ends it"
     ),

@@ -13,6 +13,7 @@ from broker.consents.objections import Objections
 from broker.ended import Endings
 from broker.epochs.epochs import Epochs
 from broker.flow.ended_grants import TABLE as GRANTS
+from broker.flow.holds import HeldDeclarations
 from broker.maintenance.completing import Completion
 from broker.maintenance.pruning import Pruning
 from broker.ports import Clock
@@ -65,6 +66,7 @@ class Upkeep:
         backups_ms: int,
         consents: Consents,
         objections: Objections,
+        holds: HeldDeclarations,
         epochs: Epochs,
         pruning: Pruning,
         schedule: Schedule,
@@ -76,6 +78,7 @@ class Upkeep:
         self._backups_ms = backups_ms
         self._consents = consents
         self._objections = objections
+        self._holds = holds
         self._epochs = epochs
         self._pruning = pruning
         self._schedule = schedule
@@ -89,6 +92,7 @@ class Upkeep:
         completed = await self._completion.finish()
         expired = await self._consents.expire_due()
         left = await self._objections.end_with_rules()
+        await self._holds.let_go()
         finished = await self._epochs.finish()
         opened, destroyed = await self._gates()
         rewrapped = await self._consent_epoch() if expired < CHUNK else None  # what is due is ended first

@@ -109,6 +109,10 @@ LINES: Final[Mapping[str, Lines]] = {
         store.repairs,
         _spread(uuid="delivery reference grant_id", number="number", text="reason", instant="asked_at tried_at"),
     ),
+    "retractions": Lines(
+        store.retractions,
+        _spread(uuid="declaration notice", person="subject", text="kind given_by", instant="retracted_at lifted_at"),
+    ),
     "consents": Lines(
         grant_versions,
         _spread(

@@ -106,6 +106,10 @@ class Settings(BaseSettings):
     """From the approval of a rule by law, which is public in the ledger, until it acts for everybody. Zero is for
     trials.
     """
+    bank_hold_hours: int = Field(72, ge=0, le=720)
+    """How long a change of bank account waits before anybody gets it; its citizen can stop it meanwhile."""
+    recall_hold_hours: int = Field(24, ge=0, le=720)
+    """How long the recall of a declaration waits before anybody hears of it; its citizen can stop it meanwhile."""
     oidc_issuer: str | None = Field(None, pattern=r"https?://[^\s?#]+", max_length=512)
     """OpenID Connect: who signs the ID tokens of `unefois login`, as its discovery document names itself. An address
     inside is called only if `outbound_allowed` names it.

@@ -1,11 +1,16 @@
 """Parts: what the settings say to each part of the machine, in that part's own words and units."""
 
+from broker.flow.holding import Holds
 from broker.flow.mailbox import RetryPolicy
 from broker.maintenance.pruning import Retention
 from broker.maintenance.upkeep import Schedule
 from broker.settings.choices import Settings
 from broker.store.postgres import Waits
 from broker.webhooks.mail import Mail, MailServer
+from schemas.names import EventType
+from schemas.retractions import RECALLED
+
+_BANK = EventType("fr.unefois.bank-account.changed.v1")
 
 
 def retry_policy(settings: Settings) -> RetryPolicy:
@@ -16,6 +21,12 @@ def retry_policy(settings: Settings) -> RetryPolicy:
         first_ms=settings.retry_first_seconds * 1000,
         most_ms=settings.retry_most_seconds * 1000,
     )
+
+
+def holds(settings: Settings) -> Holds:
+    """How long each type waits before anybody gets it."""
+    told = {_BANK: settings.bank_hold_hours, RECALLED: settings.recall_hold_hours}
+    return {event_type: hours * 3_600_000 for event_type, hours in told.items() if hours}
 
 
 def schedule(settings: Settings) -> Schedule:

@@ -31,6 +31,7 @@ _CLOSED: Final[Mapping[str, frozenset[ProcessRole]]] = {
         {ProcessRole.ROUTER, ProcessRole.UPKEEP, ProcessRole.GATE, ProcessRole.CONNECTORS, ProcessRole.API}
     ),
     "objections": frozenset({ProcessRole.ROUTER, ProcessRole.UPKEEP, ProcessRole.API}),
+    "retractions": frozenset({ProcessRole.ROUTER, ProcessRole.UPKEEP, ProcessRole.API, ProcessRole.INTAKE}),
     "grant_versions": frozenset({ProcessRole.UPKEEP}),
     "kept_answers": frozenset({ProcessRole.UPKEEP, ProcessRole.API}),
     "client_keys": frozenset({ProcessRole.UPKEEP, ProcessRole.API, ProcessRole.GATE}),
@@ -48,6 +49,8 @@ _EVERYBODY: Final = {"meta": "a"}
 _RECORDS: Final = {"ledger_entries": "a", "ledger_openings": "a"}
 """Facts for the ledger. Only `ledger` gives them their place, and signs."""
 _ENDS_DELIVERIES: Final = {"deliveries": "c", "dead_letters": "ac", "withholdings": "acd"}
+_TAKES_BACK: Final = {"retractions": "ac"}
+"""Whoever takes a retraction in withholds what it takes back, in the same transaction."""
 
 _LETS_IN: Final = {"credential_uses": "acd"}
 """When and from where a credential was used."""
@@ -71,7 +74,7 @@ _WRITES: Final[Mapping[ProcessRole, tuple[Mapping[str, str], ...]]] = {
         # what has ended elsewhere ends here
         {"grants": "c", "grant_versions": "a", "subscriptions": "c", "paused_subscriptions": "ad", "operators": "c"},
         {"signing_keys": "c", "publishing_rights": "c", "signature_policies": "c", "topic_users": "c"},
-        {"rules": "c", "objections": "ac"},
+        {"rules": "c", "objections": "ac", "retractions": "ac"},
         {"api_tokens": "cd", "client_keys": "c", "client_key_sets": "c", "webhooks": "c"},
         # what is over
         {"kept_answers": "d", "ledger_checkpoints": "d", "log_record": "d", "submissions": "d", "declarations": "d"},
@@ -87,9 +90,14 @@ _WRITES: Final[Mapping[ProcessRole, tuple[Mapping[str, str], ...]]] = {
         _MAILS,
     ),
     ProcessRole.RELAY: (_RECORDS, _ENDS_DELIVERIES, {"log_record": "a"}),
-    ProcessRole.INTAKE: (_RECORDS, {"consumed": "acd", "submissions": "a", "log_record": "a"}),
+    ProcessRole.INTAKE: (
+        _RECORDS,
+        _TAKES_BACK,
+        {"consumed": "acd", "submissions": "a", "log_record": "a", "deliveries": "c"},
+    ),
     ProcessRole.API: (
         _RECORDS,
+        _TAKES_BACK,
         _LETS_IN,
         {"submissions": "a", "log_record": "a", "deliveries": "ac", "withholdings": "acd", "kept_answers": "acd"},
         {"subscriptions": "ac", "paused_subscriptions": "ad", "directory_notes": "a", "meta": "ac"},

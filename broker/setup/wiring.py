@@ -28,11 +28,14 @@ from broker.epochs.epochs import Epochs
 from broker.flow.deadletters import DeadLetters
 from broker.flow.desk import Desk
 from broker.flow.gate import Gate
+from broker.flow.holds import HeldDeclarations
 from broker.flow.hosted import HostedInbox
 from broker.flow.intake import Intake
 from broker.flow.mailbox import Mailbox
 from broker.flow.planner import Planner
 from broker.flow.repairs import Repairs
+from broker.flow.retracting import Retracting
+from broker.flow.retraction_notices import RetractionNotices
 from broker.flow.router import Router
 from broker.flow.rule_grants import RuleGrants
 from broker.flow.ruling import Ruling
@@ -235,6 +238,7 @@ class Home:
             catalogue=self.catalogue,
             recorder=self.recorder,
             macs=self.macs,
+            retracting=self.retracting,
             party=self.party,
             kept_ms=self.settings.declaration_retention_days * DAY_MS,
             age_ms=self.settings.declaration_age_hours * 3_600_000,
@@ -260,7 +264,25 @@ class Home:
 
     @cached_property
     def planner(self) -> Planner:
-        return Planner(self.catalogue, self.lookup, self.recorder, self.macs, self.entropy)
+        holds = parts.holds(self.settings)
+        return Planner(self.catalogue, self.lookup, self.recorder, self.macs, self.entropy, holds=holds)
+
+    @cached_property
+    def retracting(self) -> Retracting:
+        return Retracting(store=self.store, macs=self.macs, recorder=self.recorder, clock=self.clock)
+
+    @cached_property
+    def holds(self) -> HeldDeclarations:
+        return HeldDeclarations(
+            store=self.store,
+            lookup=self.lookup,
+            keyring=self.keyring,
+            planner=self.planner,
+            retracting=self.retracting,
+            macs=self.macs,
+            holds=parts.holds(self.settings),
+            clock=self.clock,
+        )
 
     @cached_property
     def router(self) -> Router:
@@ -276,6 +298,16 @@ class Home:
                 keyring=self.keyring,
                 recorder=self.recorder,
                 rows=self.rows,
+                entropy=self.entropy,
+            ),
+            retraction_notices=RetractionNotices(
+                catalogue=self.catalogue,
+                lookup=self.lookup,
+                keyring=self.keyring,
+                planner=self.planner,
+                recorder=self.recorder,
+                rows=self.rows,
+                macs=self.macs,
                 entropy=self.entropy,
             ),
             catalogue=self.catalogue,
@@ -307,6 +339,8 @@ class Home:
             openings=self.openings,
             ledgered=self._steps,
             cosigning=self.cosigning,
+            macs=self.macs,
+            holds=parts.holds(self.settings),
             party=self.party,
             clock=self.clock,
         )
@@ -503,6 +537,7 @@ class Home:
             subscribing=self.subscribing,
             ruling=self.ruling,
             objections=self.objections,
+            retracting=self.retracting,
             epochs=self.epochs,
             operators=self.operators,
             clock=self.clock,
@@ -527,6 +562,7 @@ class Home:
             backups_ms=self.settings.backup_retention_days * DAY_MS,
             consents=self.consents,
             objections=self.objections,
+            holds=self.holds,
             epochs=self.epochs,
             pruning=self.pruning,
             schedule=parts.schedule(self.settings),

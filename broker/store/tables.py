@@ -164,6 +164,19 @@ objections = Table(
     Column("mac", LargeBinary),
 )
 
+retractions = Table(
+    "retractions",  # declarations that were cancelled, recalled, or stopped before anybody got them
+    metadata,
+    Column("declaration", LargeBinary, primary_key=True),  # the first of a chain of corrections, or what was stopped
+    Column("subject", LargeBinary, nullable=False, index=True),
+    Column("kind", Text, nullable=False),  # cancelled | recalled | stopped
+    Column("given_by", Text, nullable=False),  # the source, the broker, or the citizen: who took it back
+    Column("retracted_at", BigInteger, nullable=False),
+    Column("notice", LargeBinary, unique=True),  # the declaration that tells the recipients; null: nobody has it
+    Column("lifted_at", BigInteger),  # since when it counts no more; null: it stands
+    Column("mac", LargeBinary),
+)
+
 paused_subscriptions = Table(
     "paused_subscriptions",  # by the recipient itself: what is planned waits; the approval stays as the ledger has it
     metadata,
@@ -282,6 +295,7 @@ deliveries = Table(
     Column("state", Text, nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("available_at", BigInteger, nullable=False),
+    Column("held_until", BigInteger),  # before this it is not in its citizen's queue; null: it never was held
     Column("lease_until", BigInteger),
     Column("planned_at", BigInteger, nullable=False),
     Column("handed_at", BigInteger),

@@ -32,7 +32,7 @@ from broker.log.pinning import CLUSTER
 from broker.log.sql import SqlLog
 from broker.ports import KeyKind, Outgoing, Position
 from broker.runtime.membership import PartitionMembership, claim
-from broker.services import disclosing, repairing, restoring, rules, succeeding, viewing
+from broker.services import disclosing, repairing, restoring, retractions, rules, succeeding, viewing
 from broker.services.backups import MANIFEST, backup
 from broker.setup import log_move, preflight
 from broker.setup.bootstrap import create_home
@@ -392,6 +392,15 @@ async def take(here: World) -> None:
         await work(here, party, lambda _: Applied())
 
 
+async def retract(here: World) -> None:
+    """A citizen takes a move back that others have heard of, and they are told."""
+    async with here.home.store.read() as tx:
+        moves = select(declarations.c.declaration_id).where(declarations.c.event_type == MOVED)
+        first = DeclarationId((await tx.execute(moves.order_by(declarations.c.seq).limit(1))).scalar_one())
+    await retractions.cancel(here.home, first, reason="mistake")
+    await here.home.router.route()
+
+
 async def keep(here: World) -> None:
     """The machine keeps itself: what is due, and what a crash before it has left."""
     await here.home.upkeep.turn()
@@ -608,6 +617,7 @@ STEPS: Final[Mapping[str, tuple[int, Step]]] = {
     "replay": (30 * MINUTE, replay),
     "change": (32 * MINUTE, change),
     "take": (34 * MINUTE, take),
+    "retract": (35 * MINUTE, retract),
     "publish": (36 * MINUTE, publish),
     "move": (37 * MINUTE, move),
     "carry": (37 * MINUTE + 30_000, carry),

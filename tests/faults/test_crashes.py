@@ -133,6 +133,8 @@ SCENARIOS = {
     "restoring.aside": "restore",
     "restoring.copied": "restore",
     "restoring.placed": "restore",
+    "retracting.written": "retract",
+    "retraction-notices.planned": "retract",
     "router.batch": "route",
     "router.parked": "route",
     "rules.asked": "change",
@@ -170,6 +172,7 @@ LEFT = {
     # the same bytes twice in the log: the router drops the second
     "declare": {"log"},
     "forge": {"log"},
+    "retract": {"log"},
     # the same delivery twice on its topic, under the same id: its reader drops the second
     "relay": {"log"},
     # a receipt or a dead record twice, with the same offset in its headers; what was accepted, twice in the log

@@ -24,6 +24,7 @@ from schemas.errors import Fault, Refused
 from schemas.facts import FactKind, Facts, until_commitment
 from schemas.names import DeliveryId, Instant, Reason, uuid_text
 from schemas.release import LockedDelivery, bitmap, delivery_id_of
+from schemas.retractions import RETRACTIONS
 
 _STATES = {
     FactKind.PLANNED: {DeliveryState.PENDING, DeliveryState.HANDED},
@@ -162,7 +163,9 @@ def _answer(delivery: Delivery, last: Facts) -> Iterator[Finding]:
 
 
 def _asked(delivery: Delivery, asked: Asked) -> Iterator[Finding]:
-    if asked.get(delivery.subscription) != (delivery.recipient, delivery.event_type, delivery.purpose):
+    recipient, event_type, purpose = asked.get(delivery.subscription, (None, None, None))
+    event_type = delivery.event_type if delivery.event_type in RETRACTIONS else event_type  # by what they take back
+    if (recipient, event_type, purpose) != (delivery.recipient, delivery.event_type, delivery.purpose):
         yield Finding("deliveries.orphan", _place(delivery), "its subscription is unknown, or another's")
 
 

@@ -18,7 +18,7 @@ from broker.access.operators import account_of, of_journal
 from broker.access.revoking import row_key
 from broker.directory import reading
 from broker.ended import Ended, Ending, key_of
-from broker.flow import ended_grants, objected
+from broker.flow import ended_grants, objected, retracted
 from broker.flow.backfill import DESTROYED, REVOKED
 from broker.maintenance.checks.finding import Finding
 from broker.maintenance.completing import completed
@@ -28,6 +28,7 @@ from broker.store.tables import (
     objections,
     paused_subscriptions,
     publishing_rights,
+    retractions,
     rules,
     signature_policies,
     subscriptions,
@@ -109,6 +110,8 @@ async def _directory(tx: Transaction, journal: _Journal) -> AsyncIterator[Findin
         yield finding
     async for finding in _rules(tx, journal):
         yield finding
+    async for finding in _retractions(tx, journal):
+        yield finding
     paused = {bytes(row.subscription) for row in await tx.execute(select(paused_subscriptions))}
     for row in await tx.execute(select(subscriptions)):
         one = reading.subscription_of(row)
@@ -133,6 +136,15 @@ async def _rules(tx: Transaction, journal: _Journal) -> AsyncIterator[Finding]:
         if there.get(told.key) != journals:
             place = f"objections/{journals.rule.hex()}"
             yield journal.finding(objections.name, told.key, place, "the journal knows another objection, or none")
+
+
+async def _retractions(tx: Transaction, journal: _Journal) -> AsyncIterator[Finding]:
+    there = {one.declaration: one for one in map(retracted.of_row, await tx.execute(select(retractions)))}
+    for told in journal.ended.of(retractions.name):
+        journals = retracted.of_ending(told)
+        if there.get(journals.declaration) != journals:
+            place = f"retractions/{journals.declaration.hex()}"
+            yield journal.finding(retractions.name, told.key, place, "the journal knows another retraction, or none")
 
 
 async def _rights_and_policies(tx: Transaction, journal: _Journal) -> AsyncIterator[Finding]:

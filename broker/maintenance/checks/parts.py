@@ -38,6 +38,7 @@ from broker.store.tables import (
     ledger_openings,
     objections,
     repairs,
+    retractions,
     submissions,
     withholdings,
 )
@@ -89,6 +90,7 @@ _ROWS: Final[Mapping[str, Select[Any]]] = {
     "objections": select(objections)
     .where(_mine(objections.c.subject))
     .order_by(objections.c.subject, objections.c.rule),
+    "retractions": select(retractions).where(_mine(retractions.c.subject)).order_by(retractions.c.declaration),
     "declarations": select(declarations).where(_HELD).order_by(declarations.c.seq),
     "submissions": select(submissions)
     .join(declarations, SUBMITTED)

@@ -36,6 +36,7 @@ from broker.store.tables import (
     ledger_openings,
     objections,
     repairs,
+    retractions,
     submissions,
     withholdings,
 )
@@ -84,6 +85,7 @@ _PASSAGES: Final[Mapping[Table, Sequence[_Passage]]] = {
         )
     ],
     objections: [_Passage(_of(objections, objections.c.subject), True)],
+    retractions: [_Passage(_of(retractions, retractions.c.subject), True)],
     declarations: [_Passage(_of(declarations, _SUBJECT), True, about=_column(declarations, "manifest_digest"))],
     submissions: [_Passage(_of(submissions, _SUBJECT, submissions.outerjoin(declarations, SUBMITTED)))],
     deliveries: [

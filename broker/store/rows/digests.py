@@ -48,6 +48,7 @@ COLUMNS: Final[Mapping[tuple[str, int], tuple[str, ...]]] = MappingProxyType(
             "status",
         ),
         ("objections", 1): ("given_by", "objected_at", "reason", "rule", "subject", "withdrawn_at"),
+        ("retractions", 1): ("declaration", "given_by", "kind", "lifted_at", "notice", "retracted_at", "subject"),
         ("api_tokens", 1): ("digest", "expires_at", "id", "issued_at", "party", "scopes"),
         ("client_keys", 1): ("added_at", "jwk", "kid", "party", "scopes"),
         ("client_key_sets", 1): ("added_at", "party", "scopes", "url"),

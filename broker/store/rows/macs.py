@@ -6,6 +6,7 @@
     deliveries       by the planner, for gate and mailbox: which steps of the ledger are this one's
     objections       by whoever records one, for the router: of whom, to which rule, since when
     repairs          by whoever begins one, for the router: which delivery waits for which reference
+    retractions      by whoever takes a declaration back: which one, since when, who tells of it
     ledger_checkpoints  by the sequencer, for the gate: since when one waits for its witnesses
 
     mac   nonce | HMAC-SHA-256(secret, "unefois/row-mac/v1" 0x00 | u8 length | table | nonce | columns)
@@ -16,7 +17,7 @@ Refuses: to make one where the home has no secret yet (`rows.not-signed`).
 Keeps: a row that was inserted or edited by whoever writes to the database is as absent, and is told in the log by its
 table and key; the others go on. Signatures (`broker.store.rows.seals`) are for what many read and few write; here a MAC
 is enough, at a fiftieth of the price. What these cover is never changed, so there is nothing older to put back; but for
-an objection, which the journal of endings knows as well.
+objections and retractions, which the journal of endings knows as well.
 Source: RFC 2104; NIST FIPS 198-1.
 """
 
@@ -86,6 +87,15 @@ COLUMNS: Final[Mapping[str, tuple[tuple[str, type], ...]]] = MappingProxyType(
             ("grant_id", bytes),
             ("asked_at", int),
         ),
+        "retractions": (
+            ("declaration", bytes),
+            ("subject", bytes),
+            ("kind", str),
+            ("given_by", str),
+            ("retracted_at", int),
+            ("notice", bytes),
+            ("lifted_at", int),
+        ),
         "ledger_checkpoints": (("size", int), ("root", bytes), ("note", str), ("at", int)),
     }
 )
@@ -97,6 +107,7 @@ _KEYS: Final = {
     "deliveries": "id",
     "objections": "rule",
     "repairs": "delivery",
+    "retractions": "declaration",
     "ledger_checkpoints": "root",
 }
 _HEADS: Final = {table: _LABEL + bytes((len(table),)) + table.encode() for table in COLUMNS}

@@ -23,16 +23,19 @@ from broker.access.operators import Account, row_of
 from broker.access.roles import Role
 from broker.ended import Ending, Mark
 from broker.flow.declared import known
-from broker.flow.deliveries import load, record
+from broker.flow.deliveries import DeliveryState, load, record
+from broker.flow.retracted import Kind
+from broker.flow.retracting import retraction
 from broker.flow.router import TOPIC
 from broker.maintenance.checks import sizes
 from broker.maintenance.checks.finding import Finding
 from broker.ports import KeyKind
-from broker.services import repairing, rules
+from broker.services import repairing, retractions, rules
 from broker.setup.opening import open_log
 from broker.setup.wiring import Home
 from broker.store.engine import Store
 from broker.store.operator_tables import operators
+from broker.store.rows.digests import row_digest
 from broker.store.tables import (
     deliveries,
     ledger_entries,
@@ -42,6 +45,7 @@ from broker.store.tables import (
     paused_subscriptions,
     signing_keys,
 )
+from broker.store.tables import retractions as retractions_table
 from connectors.contract import Answered, Partly, Rejected
 from consent import keyring, registry
 from consent.grant import law
@@ -173,6 +177,8 @@ async def lived_in(here: World) -> None:
     await home.consents.narrow(narrowed.grant.id, frozenset({"iban"}), VOICE)
     over = await here.give(CAF, BANK, FAMILY, ["iban"], person=PEOPLE["revoked"])
     await home.consents.revoke(over.grant.id, VOICE)
+    taken_back = await here.declare(MOVED, here.moved(PEOPLE["revoked"]))
+    await retractions.cancel(home, taken_back.declaration_id, reason="mistake")
     await home.log.append(TOPIC, b"anybody", b"noise", {})
     await home.router.route()
 
@@ -296,6 +302,26 @@ async def an_objection_that_nobody_told(here: World) -> None:
         row = dict((await tx.execute(select(objections))).one()._mapping)
         edited = here.home.macs.made(objections.name, row | {"reason": "another"})
         await tx.execute(update(objections).values(edited))
+
+
+async def a_retraction_that_nobody_told(here: World) -> None:
+    """By whoever has the machine's secret, and not the ledger."""
+    async with here.home.store.begin() as tx:
+        row = dict((await tx.execute(select(retractions_table))).one()._mapping)
+        edited = here.home.macs.made(retractions_table.name, row | {"kind": "recalled"})
+        await tx.execute(update(retractions_table).values(edited))
+
+
+async def a_retraction_that_closed_nothing(here: World) -> None:
+    """The row and the ledger tell of it, and the delivery goes on."""
+    home = here.home
+    async with home.store.begin() as tx:
+        one = (await load(tx, deliveries.c.state == DeliveryState.HANDED.value))[0]
+        made = retraction(Kind.CANCELLED, one.declaration_id, one.subject, by=PORTAL, at=home.clock(), notice=None)
+        await tx.insert_new(retractions_table, home.macs.made(retractions_table.name, made.row()))
+        told = {"about": one.subject, "declaration": one.manifest, "reason": Reason.CANCELLED}
+        detail = row_digest(retractions_table.name, made.row())
+        home.recorder.record(tx, FactKind.RETRACTED, home.clock(), detail=detail, **told)
 
 
 async def an_account_of_nobody(here: World) -> None:
@@ -478,6 +504,9 @@ ALONE: dict[str, Tampering] = {
     ),
     "deliveries.answer": "UPDATE deliveries SET until = '2027-01-01' WHERE until IS NOT NULL",
     "objections.untold": an_objection_that_nobody_told,
+    "retractions.mac": "UPDATE retractions SET mac = zeroblob(32)",
+    "retractions.untold": a_retraction_that_nobody_told,
+    "deliveries.retracted": a_retraction_that_closed_nothing,
     "credentials.untold": """UPDATE api_tokens SET scopes = '["publish"]'""",
     "consent-keys.damaged": f"UPDATE consent_keys SET wrapped = zeroblob(60) WHERE {OF_NARROWED}",
     "consent-keys.dead-epoch": f"UPDATE consent_keys SET epoch = 1 WHERE {OF_NARROWED}",

@@ -17,6 +17,8 @@ KNOWN = {
     "fr.unefois.union.dissolved.v1": 1_386_325_461,
     "fr.unefois.bank-account.changed.v1": 307_638_843,
     "fr.unefois.person.reference.v1": 9_907_693,
+    "fr.unefois.declaration.cancelled.v1": 884_592_035,
+    "fr.unefois.declaration.recalled.v1": 847_971_554,
 }
 """Published: a topic's old records name these for ever."""
 

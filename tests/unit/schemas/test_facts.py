@@ -172,7 +172,8 @@ class TestTheSymbols:
         )
         later = (
             "ledger_opened carried migrated erased disclosed operator_added operator_changed operator_ended acted "
-            "party_changed rule_approved rule_ended objected objection_withdrawn answered"
+            "party_changed rule_approved rule_ended objected objection_withdrawn answered "
+            "retracted retraction_lifted"
         )
         written = tuple(f"{first} {later}".split())
 
@@ -186,7 +187,7 @@ class TestTheSymbols:
             "stale replayed invalid_delivery mapping system_refused parked"
         )
         answered = "unknown_person several_persons document_needed awaiting_human partly technical"
-        written = tuple(f"{first} unsound objected {answered}".split())
+        written = tuple(f"{first} unsound objected {answered} cancelled recalled stopped".split())
 
         assert written == REASONS
         assert len(first.split()) == 24

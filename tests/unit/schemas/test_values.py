@@ -177,6 +177,8 @@ RECORDS: dict[str, dict[str, Any]] = {
         "number": "1234567",
         "repairs": "019ad63c-7c00-7000-8000-000000000001",
     },
+    "declaration.cancelled": {"declaration": "0192f3a1-7b2c-7d4e-8f50-61728394a5b6", "reason": "mistake"},
+    "declaration.recalled": {"declaration": "0192f3a1-7b2c-7d4e-8f50-61728394a5b6", "reason": "fraud"},
 }
 
 
@@ -316,9 +318,41 @@ def test_a_fact_of_the_future_is_refused_where_somebody_says_which_day_it_is(kin
 
 
 def test_what_is_planned_may_lie_in_the_future():
-    assert () == values.check(
-        event("address.changed"), changed("address.changed", "/effective_date", "2030-01-01"), DAY_OF
-    )
+    record = changed("address.changed", "/effective_date", "2027-11-25")
+    assert () == values.check(event("address.changed"), record, DAY_OF)
+    planned = changed("bank-account.changed", "/effective_date", "2040-01-01")
+    assert () == values.check(event("bank-account.changed"), planned, DAY_OF)
+
+
+@pytest.mark.parametrize(("near", "distant", "far"), [
+    ("2025-11-23", "2025-11-22", "2016-11-10"), ("2027-11-25", "2027-11-26", "2036-12-03"),
+])  # fmt: skip
+def test_a_move_is_looked_at_twice_after_a_year_and_refused_after_ten(near, distant, far):
+    def told(day):
+        return values.check(event("address.changed"), changed("address.changed", "/effective_date", day), DAY_OF)
+
+    assert () == told(near)
+    assert [("values.distant-date", "/effective_date")] == [(one.code, one.pointer) for one in told(distant)]
+    with pytest.raises(Refused) as caught:
+        told(far)
+    assert ("values.far-date", "/effective_date") == (caught.value.code, caught.value.pointer)
+
+
+@pytest.mark.parametrize(
+    ("kind", "pointer", "first", "last"),
+    [
+        ("union.registered", "/date", "1896-11-25", "1823-06-01"),
+        ("person.died", "/death_date", "1896-11-25", "1896-11-24"),
+        ("address.changed", "/subject/birthdate", "1896", "1895"),
+        ("address.changed", "/subject/birthdate", "1896-11", "1896-10"),
+    ],
+)
+def test_nobody_tells_news_of_generations_ago(kind, pointer, first, last):
+    values.check(event(kind), changed(kind, pointer, first), DAY_OF)
+    with pytest.raises(Refused) as caught:
+        values.check(event(kind), changed(kind, pointer, last), DAY_OF)
+    assert ("values.long-past", pointer) == (caught.value.code, caught.value.pointer)
+    values.check(event(kind), changed(kind, pointer, last))
 
 
 def test_an_address_abroad_needs_lines_and_no_commune():
@@ -531,6 +565,7 @@ _TEXTS: dict[str, st.SearchStrategy[str]] = {
     "language": st.just("fr"),
     "vehicle-plate": st.just("AB-123-CD"),
     "ban-key": st.just("35238_7470_00012"),
+    "uuid": st.just("0192f3a1-7b2c-7d4e-8f50-61728394a5b6"),
 }
 
 

@@ -18,7 +18,7 @@ from joserfc.jwk import OKPKey
 
 from broker.cli.app import app
 from schemas.entry import Entry
-from tests.program import Program
+from tests.program import Program, move_in
 
 LOOKS: Final = {
     *("audit check", "audit consistency", "audit export", "audit prove", "audit verify", "config check", "config show"),
@@ -37,6 +37,7 @@ LOOKS: Final = {
     *("clock show", "keys unknown list"),
     *(
         "rule list",
+        "hold list",
         "completion",
         "type show",
         "webhook attempts",
@@ -123,6 +124,9 @@ ACTS: Final = {
     "object": {"objected"},
     "unobject": {"objection_withdrawn"},
     "repair": {"granted"},
+    "cancel": {"retracted"},
+    "recall": {"retracted"},
+    "hold stop": {"retracted"},
     "token issue": {"key_added"},
     "token revoke": {"key_revoked"},
     "token pin": {"key_added"},
@@ -240,6 +244,9 @@ def test_an_act_leaves_the_entries_that_the_table_names(unefois: Program, elise:
     act("object", lawful, "--person", elise)
     act("unobject", lawful, "--person", elise)
     act("rule end", lawful)
+    act("cancel", unefois.told("declare", move_in(tmp_path), "--type", MOVED)["declaration"])
+    recalled = act("recall", unefois.told("declare", move_in(tmp_path), "--type", MOVED)["declaration"])
+    act("hold stop", recalled["retraction"]["notice"], "--person", elise)
     act("subscribe end", asked["id"])
     hook = act("webhook add", NEW, "https://archive.example.fr/unefois")
     act("webhook end", hook["id"])

@@ -167,8 +167,8 @@ WITHOUT = {
         "ledger_tiles",
     ),
     *("ledger_checkpoints", "cosignatures", "kept_answers", "webhook_attempts"),
-    *("objections", "repairs", "operator_acts", "webhook_notices", "grants", "grant_versions", "consent_keys"),
-    *("credential_uses", "expiry_notices"),
+    *("objections", "repairs", "retractions", "operator_acts", "webhook_notices"),
+    *("grants", "grant_versions", "consent_keys", "credential_uses", "expiry_notices"),
 }
 """Tables whose rows have no seal of their own: the reasons stand in `layouts`, or the ledger and its keys sign them."""
 

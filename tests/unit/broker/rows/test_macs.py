@@ -39,6 +39,7 @@ PINNED = {
     "deliveries": "4db7df1a8d6e1dee",
     "objections": "6f815e2d5072e576",
     "repairs": "a4f32001539ccf34",
+    "retractions": "c1629c1bfb2ee4ef",
     "ledger_checkpoints": "d18a977abdbdc612",
 }
 
