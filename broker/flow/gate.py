@@ -132,7 +132,7 @@ _RELEASE: Final = (
     .values(state=DeliveryState.RELEASED.value, released_at=bindparam("now"))
 )
 
-_HOLD: Final = update(deliveries).where(one_of(deliveries.c.id, "ids")).values(held_until=bindparam("until"))
+_HOLD: Final = update(deliveries).where(one_of(deliveries.c.id, "ids")).values(held_until=bindparam("hold_end"))
 
 
 class Gate:
@@ -360,7 +360,7 @@ class Gate:
             return None
         # Its row is put right, so that it stands in nobody's way until its hold is over.
         logger().error("gate.held", delivery=delivery.id, recipient=delivery.recipient)
-        await tx.execute(_HOLD, {"ids": [delivery.id], "until": until})
+        await tx.execute(_HOLD, {"ids": [delivery.id], "hold_end": until})
         return Reason.NOT_YET
 
     async def _released(
