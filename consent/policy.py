@@ -15,13 +15,14 @@ from dataclasses import dataclass
 from enum import Enum
 
 from consent.grant import Basis, Grant, Scope, Status
+from schemas import areas
 from schemas.errors import Corrupt, Refused
 from schemas.names import DeclarationId, EventType, GrantId, Instant, PartyId, Purpose, Reason, SchemaId
 
 MAX_LEGAL_REFERENCE = 500
 """Characters."""
 
-_TERRITORY = re.compile(r"[0-9A-Z]{2,8}")
+_TERRITORY = re.compile(r"[0-9A-Z]{2,9}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +241,8 @@ def _reach_reason(
     # A type without territories cannot say where it matters; there the grant, which names the recipient, is the bound.
     if not facts.uses_territories or subscription.territories is None:
         return None
-    return None if subscription.territories.intersection(facts.territories) else Reason.TERRITORY
+    hearing = areas.heard_by(facts.territories)
+    return Reason.TERRITORY if subscription.territories.isdisjoint(hearing) else None
 
 
 def _usable(grant: Grant, facts: DeclarationFacts, subscription: Subscription) -> frozenset[str]:

@@ -86,6 +86,13 @@ def explain(
             line(f"{'+' if one['permitted'] else '-'} {one['sentence']}")
         if not told["lines"]:
             line(say("Personne n'a demandé ce type de déclaration.", "Nobody has asked for this type of declaration."))
+        if told["elsewhere"]:
+            line(
+                say(
+                    f"- {told['elsewhere']} autres abonnements concernent d'autres territoires.",
+                    f"- {told['elsewhere']} more subscriptions are for other territories.",
+                )
+            )
 
     answer(told, text)
 
@@ -212,7 +219,13 @@ def _explained(draft: "Draft", source: str | None) -> dict[str, Any]:
                 "sentence": sentence,
             }
         )
-    return {"source": found.source, "event_type": draft.event_type, "lines": lines, "warnings": _warnings(draft)}
+    return {
+        "source": found.source,
+        "event_type": draft.event_type,
+        "lines": lines,
+        "elsewhere": found.dry.elsewhere,
+        "warnings": _warnings(draft),
+    }
 
 
 def _declared(

@@ -37,7 +37,7 @@ def subscribe(
     purpose: Annotated[str | None, typer.Option("--purpose", help="What for: family-benefits, income-tax ...")] = None,
     fields: Annotated[list[str] | None, typer.Option("--field", help="A field that it needs. Repeatable.")] = None,
     territories: Annotated[
-        list[str] | None, typer.Option("--territory", help="A COG commune code. Repeatable. Default: everywhere.")
+        list[str] | None, typer.Option("--territory", help="An area: 35238, 35, R53. Repeatable. Default: everywhere.")
     ] = None,
     legal_reference: LegalReference = None,
 ) -> None:

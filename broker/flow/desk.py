@@ -33,6 +33,8 @@ from schemas.errors import Refused, Unavailable
 from schemas.names import DeclarationId, EventType, GrantId, Instant, PartyId, SchemaId, SubjectRef, uuid7
 
 _HANDED_IN: Final = 202
+_ELSEWHERE: Final = 20
+"""How many subscriptions of other places a dry run names: those first that the citizen has allowed something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,8 @@ class DryRun:
 
     facts: DeclarationFacts
     lines: tuple[Line, ...]
+    elsewhere: int = 0
+    """How many more hear of this type, but of other places: all that `lines` does not name."""
 
 
 class Desk:
@@ -111,16 +115,21 @@ class Desk:
         )
         async with self._store.read() as tx:
             subscriptions = await self._lookup.candidates(tx, event_type, territories)
+            elsewhere = await self._lookup.elsewhere(tx, event_type, territories)
             found = await registry.for_routing(tx.conn, [subject], event_type)
             rules = await self._lookup.rules_for(tx, event_type)
             objected = (await barred(tx, self._macs, [subject], rules)).get(subject, {})
         grants = [one for one in found if isinstance(one, Grant)]
         objects = {(one.recipient, one.purpose) for one in objected.values() if one.stands}
+        allowed = {one.recipient for one in grants if not one.status.over}
+        elsewhere.sort(key=lambda one: (one.recipient not in allowed, one.recipient, one.purpose))
+        subscriptions += elsewhere[:_ELSEWHERE]
         acting = [rule for rule in rules if rule.acts(at)]
         for rule in allowing(missing(acting, grants), objected):  # the grant that the router would make
             grant_id = GrantId(uuid7(at, self._entropy(10)))
             grants.append(grant_under(rule, subject, schema=event.schema.id, grant_id=grant_id, at=at))
-        return DryRun(facts, tuple(dry_run(facts, subscriptions, grants, at, objects=objects)))
+        lines = tuple(dry_run(facts, subscriptions, grants, at, objects=objects))
+        return DryRun(facts, lines, len(elsewhere[_ELSEWHERE:]))
 
     async def declare(
         self,

@@ -28,6 +28,7 @@ from broker.store.rows.seals import RowSigner
 from broker.store.tables import declarations, deliveries, paused_subscriptions, subscriptions, withholdings
 from consent import purposes
 from consent.policy import Subscription, SubscriptionStatus
+from schemas import areas
 from schemas.catalogue import Catalogue
 from schemas.errors import Refused
 from schemas.facts import FactKind
@@ -58,7 +59,8 @@ class Subscribing:
 
         `subscription_id` is 16 bytes, made by the caller; after an end, the old subscription is asked for anew under
         its old id. Raises Refused: `catalogue.unknown-type`, `purposes.unknown`, `policy.subscription-*`,
-        `directory.unknown-party`, `subscribing.unknown-field`, `subscribing.no-territories`, `subscribing.running`.
+        `areas.*`, `directory.unknown-party`, `subscribing.unknown-field`, `subscribing.no-territories`,
+        `subscribing.running`.
         """
         event = self._catalogue.by_type(event_type)
         purposes.by_id(purpose)
@@ -66,6 +68,7 @@ class Subscribing:
             raise Refused("subscribing.unknown-field", "/fields", field=name, event_type=event_type)
         if territories is not None and not event.uses_territories:
             raise Refused("subscribing.no-territories", "/territories", event_type=event_type)
+        _check_areas(territories)
         asked = Subscription(
             id=subscription_id,
             recipient=recipient,
@@ -103,12 +106,13 @@ class Subscribing:
         """Let an administration receive from now on, on the ground that `legal_reference` names.
 
         Raises Refused: `subscribing.unknown`, `subscribing.not-asked`, `policy.subscription-legal-reference`,
-        `directory.no-sealing-key`.
+        `areas.*`, `directory.no-sealing-key`.
         """
         await changing(tx)
         before = await self._one(tx, subscription_id)
         if before.status is not SubscriptionStatus.ASKED:
             raise Refused("subscribing.not-asked", "/status", status=before.status.value)
+        _check_areas(before.territories)  # it may have been asked for before codes were checked
         (await reading.snapshot(tx, self._rows)).current_sealing_key(before.recipient, at)
         # Later than the approval that ended, by a clock that was set back, too: that one never comes again.
         since = Instant(max(at, (await tx.endings()).least(subscriptions.name, subscription_id)))
@@ -260,6 +264,15 @@ class Subscribing:
             purpose=subscription.purpose,
             detail=subscription_digest(subscription),
         )
+
+
+def _check_areas(territories: frozenset[str] | None) -> None:
+    """A code that no area has would be heard of by nobody, and nobody would be told."""
+    for number, code in enumerate(sorted(territories or ())):
+        try:
+            areas.subscribable(code)
+        except Refused as fault:
+            raise fault.under(f"/territories/{number}") from None
 
 
 def subscription_digest(subscription: Subscription) -> bytes:

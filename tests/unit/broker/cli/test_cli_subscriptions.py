@@ -92,6 +92,21 @@ def test_what_does_not_exist_is_refused(unefois: Program, words: tuple[str, ...]
     assert code == unefois.error(*ASK, *words, code=3)["code"]
 
 
+@pytest.mark.parametrize(
+    ("territory", "code", "said"),
+    [("BRE", "areas.unknown", "R53"), ("20004", "areas.former", "2A004"), ("35999", "areas.unknown", "35999")],
+)
+def test_a_territory_that_does_not_exist_is_refused_at_once(
+    unefois: Program, territory: str, code: str, said: str
+) -> None:
+    words = ["address.changed" if word == "bank-account.changed" else word for word in ASK]
+
+    error = unefois.error(*words, "--field", "subject", "--territory", "44109", "--territory", territory, code=3)
+
+    assert (code, f"/territories/{int(territory > '44109')}") == (error["code"], error["pointer"])
+    assert said in error["message"] + error["remedy"]
+
+
 def test_an_id_that_is_none_is_a_mistake_of_the_command_line(unefois: Program) -> None:
     assert "cli.usage" == unefois.error("subscribe", "end", "first", code=2)["code"]
 
