@@ -114,6 +114,11 @@ class Catalogue:
         """Every schema of a type, oldest first: the first is version 1, as the registry counts."""
         return tuple(each for each in self.schemas if each.event_type == event_type)
 
+    @property
+    def newest(self) -> tuple[EventSchema, ...]:
+        """The newest schema of each type, in the order of the types."""
+        return tuple({each.event_type: each for each in self.schemas}.values())
+
     def by_id(self, schema_id: SchemaId) -> EventSchema:
         """The schema with this SHA-256. Raises Refused(`catalogue.unknown-schema`)."""
         try:
@@ -129,8 +134,13 @@ class Catalogue:
 def builtin() -> Catalogue:
     """The event types that come with the package."""
     folder = files("schemas").joinpath("events")
-    made = Catalogue.of(folder.joinpath(f"{name}.v1.avsc").read_bytes() for name in _ORDER)
+    made = Catalogue.of(folder.joinpath(f"{_file(name)}.avsc").read_bytes() for name in _ORDER)
     return replace(made, retirements=RETIREMENTS)
+
+
+def _file(name: str) -> str:
+    """`address.changed` is in `address.changed.v1`; its second schema, `address.changed.v1.2`, says so itself."""
+    return name if ".v" in name else f"{name}.v1"
 
 
 def event_schema(schema: avro.Schema) -> EventSchema:

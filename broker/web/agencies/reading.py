@@ -106,7 +106,9 @@ async def schemas(
 ) -> Json:
     """Every event type with its schema's id, SHA-256 of its exact bytes. The next page is in the header `Link`."""
     home: Home = request.app.state.home
-    found = sorted((one for one in home.catalogue if one.event_type > (cursor or "")), key=lambda one: one.event_type)
+    found = sorted(
+        (one for one in home.catalogue.newest if one.event_type > (cursor or "")), key=lambda x: x.event_type
+    )
     return {
         "schemas": [
             {

@@ -17,7 +17,8 @@ from schemas.avro_types import Kind, Type
 from schemas.catalogue import EventSchema, builtin, event_schema
 from schemas.errors import Refused
 from schemas.formats import Warning
-from schemas.names import EventType, Instant
+from schemas.names import EventType, Instant, event_name
+from schemas.samples import sample
 from tests.examples import examples
 
 
@@ -174,7 +175,15 @@ RECORDS: dict[str, dict[str, Any]] = {
 
 
 def event(name: str) -> EventSchema:
-    return builtin().by_type(EventType(f"fr.unefois.{name}.v1"))
+    return builtin().by_type(EventType(event_name(name)))
+
+
+RECORDS |= {
+    name: sample(each.event_type)
+    for each in builtin().newest
+    if (name := each.event_type.removeprefix("fr.unefois.").removesuffix(".v1")) not in RECORDS
+}
+"""A record of every other type: its sample."""
 
 
 def changed(name: str, pointer: str, value: Any) -> dict[str, Any]:
@@ -203,10 +212,6 @@ def test_another_avro_library_writes_the_same_bytes_and_reads_them(name):
     assert out.getvalue() == avro.encode(event(name).schema, RECORDS[name])
     out.seek(0)
     assert RECORDS[name] == avro_io.DatumReader(schema).read(avro_io.BinaryDecoder(out))
-
-
-def test_there_is_a_record_for_each_type():
-    assert {each.event_type for each in builtin()} == {event(name).event_type for name in RECORDS}
 
 
 BAD: dict[str, tuple[str, str, Any, str]] = {
