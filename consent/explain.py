@@ -83,6 +83,10 @@ _REASONS: Mapping[Reason, tuple[str, str]] = MappingProxyType(
             "La loi le prévoit, et vous vous y êtes opposé ; vous pouvez retirer cette opposition à tout moment.",
             "The law provides for it, and you have objected; you can withdraw this objection at any time.",
         ),
+        Reason.ASSURANCE: (
+            "Cette administration demande une identité ou une preuve plus sûre que celle de cette déclaration.",
+            "This administration asks for a surer identity or proof than this declaration has.",
+        ),
         Reason.UNKNOWN_SUBJECT: (
             "La personne concernée n'a pas pu être reconnue.",
             "The person concerned could not be recognised.",

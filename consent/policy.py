@@ -16,6 +16,7 @@ from enum import Enum
 
 from consent.grant import Basis, Grant, Scope, Status
 from schemas import areas
+from schemas.assurance import ANY, Least, Provenance
 from schemas.errors import Corrupt, Refused
 from schemas.names import DeclarationId, EventType, GrantId, Instant, PartyId, Purpose, Reason, SchemaId
 
@@ -40,6 +41,8 @@ class DeclarationFacts:
     territories: tuple[str, ...]
     uses_territories: bool
     corrects: DeclarationId | None = None
+    provenance: Provenance | None = None
+    """How sure it is, as its source states; None: nothing was stated."""
 
 
 class SubscriptionStatus(Enum):
@@ -68,6 +71,8 @@ class Subscription:
     approved_at: Instant | None
     ended_at: Instant | None
     legal_reference: str
+    least: Least = ANY
+    """How sure a declaration has to be at least; a correction, too."""
 
     def __post_init__(self) -> None:
         if len(self.id) != 16:
@@ -150,12 +155,14 @@ def decide(
     what the citizen has allowed.
 
     The order of the reasons: the subscription's (`not-approved`, `ended`), the declaration's (`not-original-recipient`,
-    `territory`), then the grants', by HELPFUL_FIRST; an objection is told before all of these but a pause.
+    `territory`, `assurance`), then the grants', by HELPFUL_FIRST; an objection is told before all of these but a pause.
 
     Raises Corrupt `policy.mixed-subjects`, `policy.twice-the-same-grant`: the caller's rows contradict each other.
     """
     _check_one_subject(grants)
     reason = _subscription_reason(facts, subscription, at) or _reach_reason(facts, subscription, original_recipients)
+    if reason is None and not subscription.least.met_by(facts.provenance):
+        reason = Reason.ASSURANCE
     if reason is not None:
         return Deny(reason)
     ours = [g for g in grants if g.recipient == subscription.recipient and g.event_type == facts.event_type]

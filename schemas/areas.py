@@ -26,7 +26,8 @@ from schemas.places import FRANCE, Standing
 
 MILITARY: Final = "00"
 """All military postal sectors together."""
-_SECTOR: Final = re.compile(r"00[2-8][0-9]{2}")
+SECTOR: Final = re.compile(r"00[2-8][0-9]{2}")
+"""The postcode of a military postal sector."""
 
 
 class AreaKind(Enum):
@@ -71,7 +72,7 @@ def area(code: str) -> Area | None:
 
 def is_military_sector(postcode: str) -> bool:
     """Whether this is the postcode of a military postal sector, 00200 to 00899."""
-    return _SECTOR.fullmatch(postcode) is not None
+    return SECTOR.fullmatch(postcode) is not None
 
 
 def subscribable(code: str) -> Area:

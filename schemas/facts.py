@@ -164,6 +164,7 @@ REASONS: Final = (
     "parked",
     "unsound",
     "objected",
+    "assurance",
 )
 """The symbols of the reasons, as KINDS; a reason's dashes are underscores here, as Avro's enums demand."""
 

@@ -246,6 +246,7 @@ class Reason(Enum):
     EPOCH_DESTROYED = "epoch-destroyed"
     UNSOUND = "unsound"
     OBJECTED = "objected"
+    ASSURANCE = "assurance"
     # refused: what intake and router turn away
     UNKNOWN_SUBJECT = "unknown-subject"
     INVALID_ENVELOPE = "invalid-envelope"

@@ -51,7 +51,7 @@ def scaffold(word: str, french: str, english: str, checkout: Mapping[str, str]) 
     name = event_type.removeprefix("fr.unefois.").removesuffix(".v1")
     made = class_name(event_type)
     return {
-        f"schemas/events/{name}.v1.avsc": _schema(event_type, french, english),
+        f"schemas/events/{event_type.removeprefix('fr.unefois.')}.avsc": _schema(event_type, french, english),
         f"connectors/mappings/{name.replace('.', '-')}-table.out.yaml": _mapping(event_type, name),
         CATALOGUE: _before(checkout, CATALOGUE, r'(_ORDER = \(\n(?:    "[^"]+",\n)*)(?=\))', f'    "{name}",\n'),
         PINS: _before(

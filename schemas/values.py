@@ -6,7 +6,7 @@ Refuses: texts not in NFC, with control characters, empty, padded or too long, w
 Keeps: what is doubtful but may be right (a former commune code) passes with a warning. No clock: which day it is is
     told by whoever asks, and what is planned may lie in the future.
 Source: the properties in the event schemas: `format`, `maxLength`, `maxItems`, `minItems`, `minimum`, `maximum`,
-    `equals`, `counts`.
+    `equals`, `counts`, `differs`, `sectorOf`, `onlyWith`, `streetlessWith`.
 """
 
 import unicodedata
@@ -15,13 +15,13 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any
 
-from schemas import avro, places
+from schemas import areas, avro, places
 from schemas.avro_faults import faults
 from schemas.avro_types import Kind, Type
 from schemas.catalogue import RECORD_FORMATS, EventSchema
 from schemas.errors import MOST, Refused, together
 from schemas.formats import FORMATS, Warning
-from schemas.names import Capacity, Instant, rfc3339
+from schemas.names import Capacity, EventType, Instant, rfc3339
 
 MAX_LENGTH = 1_000
 """Characters of a text whose schema sets no limit; bytes of a value that is bytes and no number."""
@@ -49,13 +49,14 @@ def check(event: EventSchema, record: Mapping[str, Any], at: Instant | None = No
     """Whether a record may be declared, at this instant where it is told. Returns what to look at; raises Refused
     (`avro.*`, `values.*`): the first fault of the record, with the others in `also`.
     """
-    found = _Found(_not_of_their_type(event.schema, record))
+    found = _Found(_not_of_their_type(event.schema, record), _streetless(event, record))
     _visit(event.schema.type, record, "", found)
     for each in event.schema.fields:
-        if "equals" in each.properties:
-            _check_equal(record, each.name, each.properties["equals"], found)
-        if "counts" in each.properties:
-            _check_count(record, each.name, each.properties["counts"], found)
+        for name, agree in _AGREEMENTS.items():
+            if name in each.properties:
+                agree(record, each.name, each.properties[name], found)
+    if event.event_type in _OF_TYPE:
+        _OF_TYPE[event.event_type](record, found)
     if at is not None:
         _check_past(event.schema.type, record, "", rfc3339(Instant(at + _EAST_MS))[:10], found)
     if found.faults:
@@ -81,8 +82,10 @@ def _not_of_their_type(schema: avro.Schema, record: Mapping[str, Any]) -> list[R
 class _Found:
     """What is found in one record: faults in their order, and what is only to look at."""
 
-    def __init__(self, unfit: list[Refused]) -> None:
+    def __init__(self, unfit: list[Refused], streetless: frozenset[str]) -> None:
         self.faults = unfit
+        self.streetless = streetless
+        """Where an address needs no street: its record says why."""
         self.warnings: list[Warning] = []
         self._unfit = frozenset(each.pointer for each in unfit if each.code != "avro.unknown-field")
 
@@ -116,7 +119,7 @@ def _visit_record(kind: Type, value: Any, pointer: str, found: _Found) -> None:
         _visit(each.type, value.get(each.name), f"{pointer}/{each.name}", found)
     named = kind.properties.get("format", "")
     if named in _RULES and not (found.faults and _touched(found, pointer, RECORD_FORMATS[named])):
-        _RULES[named](value, pointer, found.warnings)
+        _RULES[named](value, pointer, found)
 
 
 def _touched(found: _Found, pointer: str, names: Iterable[str]) -> bool:
@@ -204,33 +207,39 @@ _VISITORS: Mapping[Kind, _Visitor] = {
 }
 
 
-def _check_identity(value: Any, pointer: str, warnings: list[Warning]) -> None:
+def _check_identity(value: Any, pointer: str, found: _Found) -> None:
     """Born in France: with a commune. Born elsewhere: without."""
     in_france = value["birthcountry"] == places.FRANCE
     if value["birthplace"] is not None and not in_france:
         raise Refused("values.birthplace-abroad", f"{pointer}/birthplace")
     if value["birthplace"] is None and in_france:
-        warnings.append(Warning("values.no-birthplace", f"{pointer}/birthplace"))
+        found.warnings.append(Warning("values.no-birthplace", f"{pointer}/birthplace"))
 
 
-def _check_address(value: Any, pointer: str, warnings: list[Warning]) -> None:
-    """In France: a postcode of five digits and a commune. Abroad: lines, and no commune."""
+def _check_address(value: Any, pointer: str, found: _Found) -> None:
+    """In France: a postcode of five digits and a commune; a military postal sector has none. Abroad: lines, and no
+    commune.
+    """
     if value["country"] != places.FRANCE:
         if value["commune"] is not None:
             raise Refused("values.commune-abroad", f"{pointer}/commune")
         if not value["lines"]:
             raise Refused("values.no-address-lines", f"{pointer}/lines")
         return
-    if value["commune"] is None:
-        raise Refused("values.no-commune", f"{pointer}/commune")
     postcode = value["postcode"]
+    military = postcode is not None and areas.is_military_sector(postcode)
+    if value["commune"] is not None and military:
+        raise Refused("values.military-commune", f"{pointer}/commune")
+    if value["commune"] is None and not military:
+        raise Refused("values.no-commune", f"{pointer}/commune")
     if postcode is None or len(postcode) != 5 or not postcode.isdigit():
         raise Refused("values.french-postcode", f"{pointer}/postcode")
-    if all(value[part] is None for part in ("street", "locality", "po_box")) and not value["lines"]:
+    placed = any(value[part] is not None for part in ("street", "locality", "po_box")) or value["lines"]
+    if not placed and pointer not in found.streetless:
         raise Refused("values.no-street", f"{pointer}/street")
 
 
-def _check_declaration(value: Any, pointer: str, warnings: list[Warning]) -> None:
+def _check_declaration(value: Any, pointer: str, found: _Found) -> None:
     """Somebody who speaks for himself is no declarant; a parent, guardian or next of kin is one, by name."""
     alone, capacity = value["declarant"] is None, value["capacity"]
     if alone and capacity not in (Capacity.SELF.value, Capacity.AGENT.value):
@@ -239,7 +248,7 @@ def _check_declaration(value: Any, pointer: str, warnings: list[Warning]) -> Non
         raise Refused("values.declarant-and-self", f"{pointer}/capacity")
 
 
-_RULES: Mapping[str, Callable[[Any, str, list[Warning]], None]] = {
+_RULES: Mapping[str, Callable[[Any, str, _Found], None]] = {
     "identity": _check_identity,
     "address": _check_address,
     "declaration": _check_declaration,
@@ -268,3 +277,80 @@ def _check_count(record: Mapping[str, Any], name: str, other: str, found: _Found
     exists, items = _at(record, other)
     if exists and found.sound(f"/{name}") and found.fits(other) and record[name] != len(items):
         found.faults.append(Refused("values.count", f"/{name}", other=other))
+
+
+def _check_different(record: Mapping[str, Any], name: str, other: str, found: _Found) -> None:
+    exists, value = _at(record, other)
+    if exists and found.sound(f"/{name}") and found.sound(other) and record[name] == value:
+        found.faults.append(Refused("values.no-change", f"/{name}", other=other))
+
+
+def _check_sector(record: Mapping[str, Any], name: str, postcode: str, found: _Found) -> None:
+    """The military postal sector of an address, told apart, so that some may hear of it without the address."""
+    exists, value = _at(record, postcode)
+    if not exists or not found.sound(f"/{name}") or not found.sound(postcode):
+        return
+    sector = value if isinstance(value, str) and areas.is_military_sector(value) else None
+    if record[name] != sector:
+        found.faults.append(Refused("values.disagree", f"/{name}", other=postcode))
+
+
+def _holds(record: Mapping[str, Any], condition: str) -> bool:
+    """`/housing=boat,travelling`: whether the field has one of these symbols."""
+    place, _, symbols = condition.partition("=")
+    return record.get(place.removeprefix("/")) in symbols.split(",")
+
+
+def _check_only_with(record: Mapping[str, Any], name: str, condition: str, found: _Found) -> None:
+    """There exactly where another field says so."""
+    place = condition.partition("=")[0]
+    if not found.sound(f"/{name}") or not found.sound(place):
+        return
+    told, holds = record[name] is not None, _holds(record, condition)
+    if told and not holds:
+        found.faults.append(Refused("values.not-with", f"/{name}", other=condition))
+    if holds and not told:
+        found.faults.append(Refused("values.needed-with", f"/{name}", other=condition))
+
+
+def _streetless(event: EventSchema, record: Any) -> frozenset[str]:
+    if not isinstance(record, Mapping):
+        return frozenset()
+    told = ((each.name, each.properties.get("streetlessWith")) for each in event.schema.fields)
+    return frozenset(f"/{name}" for name, condition in told if condition is not None and _holds(record, condition))
+
+
+_AGREEMENTS: Mapping[str, Callable[[Mapping[str, Any], str, str, _Found], None]] = {
+    "equals": _check_equal,
+    "counts": _check_count,
+    "differs": _check_different,
+    "sectorOf": _check_sector,
+    "onlyWith": _check_only_with,
+}
+"""What a field and another place of the record have to do with each other, by the property that says so."""
+
+_NEW_NAMES = ("new_family_name", "new_given_names", "new_usual_name", "new_gender")
+_NEW_NAME_OF = {
+    "usual_name_taken": "new_usual_name",
+    "family_name": "new_family_name",
+    "given_names": "new_given_names",
+    "gender": "new_gender",
+}
+
+
+def _check_new_name(record: Mapping[str, Any], found: _Found) -> None:
+    """A change of name tells the new name; who gives up a usual name has none to tell."""
+    if (
+        not all(found.sound(f"/{name}") for name in ("nature", *_NEW_NAMES))
+        or record["nature"] == "usual_name_given_up"
+    ):
+        return
+    needed = _NEW_NAME_OF.get(record["nature"])
+    if all(not record[name] for name in _NEW_NAMES if needed in (None, name)):
+        found.faults.append(Refused("values.no-new-name", f"/{needed or _NEW_NAMES[0]}"))
+
+
+_OF_TYPE: Mapping[EventType, Callable[[Mapping[str, Any], _Found], None]] = {
+    EventType("fr.unefois.name.changed.v1"): _check_new_name,
+}
+"""What the registered schema of a type cannot say, for its bytes never change."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from broker.flow.arrived import Accepted
     from broker.setup.wiring import Home
     from connectors.draft import Draft
+    from schemas.assurance import Provenance
     from schemas.names import DeclarationId, PartyId
 
 FileArgument = Annotated[
@@ -47,6 +48,21 @@ SourceOption = Annotated[
     str | None, typer.Option("--source", metavar="ID", help="Who declares, where several parties here may.")
 ]
 
+AssuranceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--assurance", metavar="WORD", help="How the person was known: none, low, counter, substantial, high."
+    ),
+]
+QualityOption = Annotated[
+    str | None,
+    typer.Option("--quality", metavar="WORD", help="What the fact rests on: declared, certified, authentic."),
+]
+ChannelOption = Annotated[
+    str | None,
+    typer.Option("--channel", metavar="WORD", help="How it came: online, counter, phone, post, system."),
+]
+
 _PROGRESS = {
     "sent": ("Transmise", "Sent"),
     "received": ("Reçue", "Received"),
@@ -72,13 +88,16 @@ def explain(
     parameters: SetOption = None,
     inside: InsideOption = None,
     source: SourceOption = None,
+    assurance: AssuranceOption = None,
+    quality: QualityOption = None,
+    channel: ChannelOption = None,
 ) -> None:
     """Who would get what, and who would get nothing and why. Nothing is sent and nothing is written.
 
     Example: unefois explain move.yaml --type address.changed
     """
     draft = _draft(file, event_type, mapping, parameters, inside)
-    told = _explained(draft, source)
+    told = _explained(draft, source, _provenance(assurance, quality, channel))
 
     def text() -> None:
         _show_warnings(told["warnings"])
@@ -105,6 +124,9 @@ def declare(
     parameters: SetOption = None,
     inside: InsideOption = None,
     source: SourceOption = None,
+    assurance: AssuranceOption = None,
+    quality: QualityOption = None,
+    channel: ChannelOption = None,
     corrects: Annotated[
         str | None, typer.Option("--corrects", metavar="ID", help="The declaration that this one puts right.")
     ] = None,
@@ -124,7 +146,8 @@ def declare(
     --set new-commune=35238
     """
     draft = _draft(file, event_type, mapping, parameters, inside)
-    told, signed = _declared(draft, source, corrects, declaration)
+    stated = _provenance(assurance, quality, channel)
+    told, signed = _declared(draft, source, corrects, declaration, stated)
     if receipt is not None:
         write_file(receipt, signed)
 
@@ -188,13 +211,22 @@ def _mapping(name: str) -> Any:
     return loaded(read_file(path), name) if path.is_file() else find(name, Path())
 
 
-def _explained(draft: "Draft", source: str | None) -> dict[str, Any]:
+def _provenance(assurance: str | None, quality: str | None, channel: str | None) -> "Provenance | None":
+    """What is stated of how sure it is; nothing where no option was given."""
+    from schemas.assurance import Provenance
+
+    if (assurance, quality, channel) == (None, None, None):
+        return None
+    return Provenance.read(assurance or "none", quality or "declared", channel or "online")
+
+
+def _explained(draft: "Draft", source: str | None, stated: "Provenance | None") -> dict[str, Any]:
     from broker.services import declarations
     from consent.explain import explain as sentence_of
     from consent.policy import Permit
 
     of = _source(source)
-    found = at_home(lambda home: declarations.explain(home, draft.event_type, draft.record, of))
+    found = at_home(lambda home: declarations.explain(home, draft.event_type, draft.record, of, stated))
     language = chosen().language
     labels = {each.name: each.label[language] for each in found.event.fields}
     lines = []
@@ -229,7 +261,11 @@ def _explained(draft: "Draft", source: str | None) -> dict[str, Any]:
 
 
 def _declared(
-    draft: "Draft", source: str | None, corrects: str | None, declaration: str | None
+    draft: "Draft",
+    source: str | None,
+    corrects: str | None,
+    declaration: str | None,
+    stated: "Provenance | None",
 ) -> tuple[dict[str, Any], bytes]:
     from broker import shapes
     from broker.observability import tracing
@@ -239,7 +275,9 @@ def _declared(
 
     async def work(home: "Home") -> "tuple[PartyId, Accepted]":
         tracing.CURRENT.set(tracing.TraceId.read(os.environ.get("TRACEPARENT")))  # as OpenTelemetry has it for commands
-        return await declarations.declare(home, draft.event_type, draft.record, of, corrects=wrong, declaration_id=own)
+        return await declarations.declare(
+            home, draft.event_type, draft.record, of, corrects=wrong, declaration_id=own, provenance=stated
+        )
 
     who, accepted = at_home(work)
     told = {

@@ -7,7 +7,7 @@ consents; it writes nothing. What is said again under an id of the caller's is t
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any, Final
 
 from broker.access.idempotency import Answer, IdempotencyKeys
@@ -27,7 +27,8 @@ from consent.grant import Grant
 from consent.policy import DeclarationFacts
 from consent.rules import grant_under, missing
 from schemas import avro, values
-from schemas.catalogue import Catalogue, EventSchema, territories_of
+from schemas.assurance import Provenance
+from schemas.catalogue import Catalogue, EventSchema, territories_of, with_defaults
 from schemas.declaration import Source, declare
 from schemas.errors import Refused, Unavailable
 from schemas.names import DeclarationId, EventType, GrantId, Instant, PartyId, SchemaId, SubjectRef, uuid7
@@ -97,10 +98,17 @@ class Desk:
         expires_at = Instant(self._clock() + self._token_ms)
         return self._identity.token(self.subject(record), source, expires_at), expires_at
 
-    async def explain(self, source: PartyId, event_type: EventType, record: Mapping[str, Any]) -> DryRun:
+    async def explain(
+        self,
+        source: PartyId,
+        event_type: EventType,
+        record: Mapping[str, Any],
+        provenance: Provenance | None = None,
+    ) -> DryRun:
         """Who would get what, and who would get nothing and why; nothing is written. Raises as `declare`."""
         event = self._catalogue.by_type(event_type)
         at = self._clock()
+        record = with_defaults(event, record)
         values.check(event, record, at)
         subject = self.subject(record)
         territories = territories_of(event, record)
@@ -112,6 +120,7 @@ class Desk:
             field_names=event.names,
             territories=territories,
             uses_territories=event.uses_territories,
+            provenance=provenance,
         )
         async with self._store.read() as tx:
             subscriptions = await self._lookup.candidates(tx, event_type, territories)
@@ -139,15 +148,17 @@ class Desk:
         *,
         corrects: DeclarationId | None = None,
         declaration_id: DeclarationId | None = None,
+        provenance: Provenance | None = None,
     ) -> Accepted:
-        """Sign, seal and hand in one declaration.
+        """Sign, seal and hand in one declaration. `provenance`: how sure it is; None states nothing.
 
         Raises Refused with a pointer into the record: `avro.*`, `values.*`, `identity.*`, `directory.*`; and what the
         intake refuses. Raises Unavailable: hand in again with the same `declaration_id`.
         """
         if declaration_id is not None:
-            return await self._once(source, event_type, record, corrects, declaration_id)
-        return await self._intake.accept(await self.envelope(source, event_type, record, corrects=corrects))
+            return await self._once(source, event_type, record, corrects, of=declaration_id, provenance=provenance)
+        envelope = await self.envelope(source, event_type, record, corrects=corrects, provenance=provenance)
+        return await self._intake.accept(envelope)
 
     async def _once(
         self,
@@ -155,15 +166,19 @@ class Desk:
         event_type: EventType,
         record: Mapping[str, Any],
         corrects: DeclarationId | None,
+        *,
         of: DeclarationId,
+        provenance: Provenance | None,
     ) -> Accepted:
         """The same bytes for the same content: then the intake answers as the first time. What is refused is forgotten,
         so that its id is free for what is right. Raises Refused `intake.id-reused` for other content.
         """
         event = self._catalogue.by_type(event_type)
+        record = with_defaults(event, record)
         values.check(event, record)
         original = None if corrects is None else corrects.hex()
-        asked = self._macs.asked([source, event.schema.id.hex(), original, _written(event, record)])
+        stated = [] if provenance is None else [each.value for each in astuple(provenance)]
+        asked = self._macs.asked([source, event.schema.id.hex(), original, _written(event, record), *stated])
         try:
             claim = await self._idempotency_keys.claim(source, f"\x00desk/{of.hex()}", asked)
         except Refused as fault:
@@ -172,7 +187,9 @@ class Desk:
         if isinstance(claim, Answer):
             return await self._intake.accept(claim.body)
         try:
-            envelope = await self.envelope(source, event_type, record, corrects=corrects, declaration_id=of)
+            envelope = await self.envelope(
+                source, event_type, record, corrects=corrects, declaration_id=of, provenance=provenance
+            )
         except (Refused, Unavailable):
             await self._idempotency_keys.release(claim)
             raise
@@ -193,6 +210,7 @@ class Desk:
         corrects: DeclarationId | None = None,
         declaration_id: DeclarationId | None = None,
         schema: SchemaId | None = None,
+        provenance: Provenance | None = None,
     ) -> bytes:
         """The signed and sealed envelope, not handed in; by the type's newest schema, or by `schema`.
 
@@ -214,6 +232,7 @@ class Desk:
             declaration_id=declaration_id or DeclarationId(uuid7(at, self._entropy(10))),
             entropy=self._entropy,
             corrects=corrects,
+            provenance=provenance,
         )
         return signed.encode()
 
@@ -222,7 +241,7 @@ class Desk:
         try:
             return self.subject(record)
         except Refused:
-            values.check(event, record)
+            values.check(event, with_defaults(event, record))
             raise
 
 

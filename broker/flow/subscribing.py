@@ -29,7 +29,8 @@ from broker.store.tables import declarations, deliveries, paused_subscriptions, 
 from consent import purposes
 from consent.policy import Subscription, SubscriptionStatus
 from schemas import areas
-from schemas.catalogue import Catalogue
+from schemas.assurance import ANY, Least
+from schemas.catalogue import LEAST, Catalogue
 from schemas.errors import Refused
 from schemas.facts import FactKind
 from schemas.names import EventType, Instant, ManifestDigest, PartyId, Purpose, Reason, SubjectRef
@@ -54,13 +55,14 @@ class Subscribing:
         purpose: Purpose,
         fields: frozenset[str],
         territories: frozenset[str] | None,
+        least: Least = ANY,
     ) -> Subscription:
         """Write down what an administration wants; it receives nothing until the approval.
 
-        `subscription_id` is 16 bytes, made by the caller; after an end, the old subscription is asked for anew under
-        its old id. Raises Refused: `catalogue.unknown-type`, `purposes.unknown`, `policy.subscription-*`,
-        `areas.*`, `directory.unknown-party`, `subscribing.unknown-field`, `subscribing.no-territories`,
-        `subscribing.running`.
+        `least`: how sure its declarations have to be; a type may demand more. `subscription_id` is 16 bytes, made by
+        the caller; after an end, the old subscription is asked for anew under its old id. Raises Refused:
+        `catalogue.unknown-type`, `purposes.unknown`, `policy.subscription-*`, `areas.*`, `directory.unknown-party`,
+        `subscribing.unknown-field`, `subscribing.no-territories`, `subscribing.running`.
         """
         event = self._catalogue.by_type(event_type)
         purposes.by_id(purpose)
@@ -80,6 +82,7 @@ class Subscribing:
             approved_at=None,
             ended_at=None,
             legal_reference="",
+            least=least.and_(LEAST.get(event_type, ANY)),
         )
         await changing(tx)
         await reading.party(tx, self._rows, recipient)

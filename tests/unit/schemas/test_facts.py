@@ -185,7 +185,7 @@ class TestTheSymbols:
             "not_original_recipient epoch_destroyed unknown_subject invalid_envelope invalid_signature not_entitled "
             "stale replayed invalid_delivery mapping system_refused parked"
         )
-        written = tuple(f"{first} unsound objected".split())
+        written = tuple(f"{first} unsound objected assurance".split())
 
         assert written == REASONS
         assert len(first.split()) == 24

@@ -35,6 +35,8 @@ GOOD = {
     "language": ["fr", "pt-BR", "gcf"],
     "vehicle-plate": ["AB-123-CD", "1234 AB 56", "1 A 2A", "123 ABC 974"],
     "ban-key": ["35238_7470_00012", "35238_7470_00012_bis", "2A004_b123", "75115_abc123_00001"],
+    "ban-id": ["9b5cbf9e-0c3f-4a4c-9a5d-3b7a5d0e2c11"],
+    "military-sector": ["00200", "00595", "00899"],
 }
 
 BAD = {
@@ -106,6 +108,8 @@ BAD = {
     "language": ["FR", "français", "f", "fr-fr", ""],
     "vehicle-plate": ["AB123CD", "ab-123-cd", "AB-1234-CD", "1234 AB", ""],
     "ban-key": ["7470_00012", "35238-7470-00012", "35238_7470_12", ""],
+    "ban-id": ["35238_7470_00012", "9B5CBF9E-0C3F-4A4C-9A5D-3B7A5D0E2C11", "9b5cbf9e0c3f4a4c9a5d3b7a5d0e2c11", ""],
+    "military-sector": ["35000", "00199", "00900", "0595", "SP 69411", ""],
 }
 
 CODES = {

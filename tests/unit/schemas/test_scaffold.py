@@ -10,6 +10,7 @@ from connectors.mapping_check import run_tests
 from schemas import avro, values
 from schemas.catalogue import event_schema
 from schemas.errors import Refused
+from schemas.names import event_name
 from schemas.scaffold import CATALOGUE, FILL, PAGE, PINS, SAMPLES, SDK, TOUCHED, scaffold, unfilled
 from tests.docs.change import Copy
 
@@ -53,12 +54,12 @@ def test_each_file_gets_its_lines_and_nothing_else_changes() -> None:
     } == set(unfilled(made.items()))
 
 
-@pytest.mark.parametrize("word", ["vehicle.sold", "road-vehicle.sold"])
+@pytest.mark.parametrize("word", ["vehicle.sold", "road-vehicle.sold", "bank-account.changed.v2"])
 def test_what_it_writes_is_a_type_that_its_sample_and_its_mapping_fit(word: str) -> None:
-    name = f"fr.unefois.{word}.v1"
+    name = event_name(word)
     made = scaffold(word, *LABELS, checkout())
 
-    event = event_schema(avro.parse(made[f"schemas/events/{word}.v1.avsc"].encode()))
+    event = event_schema(avro.parse(made[f"schemas/events/{name.removeprefix('fr.unefois.')}.avsc"].encode()))
     record = json.loads(made[SAMPLES])[name]
     mapping = load(made[f"connectors/mappings/{word.replace('.', '-')}-table.out.yaml"].encode())
 

@@ -85,6 +85,9 @@ RECORDS: dict[str, dict[str, Any]] = {
         "phone": "+33612345678",
         "email": None,
         "vehicles": ["AB-123-CD"],
+        **dict.fromkeys(("old_postal_sector", "new_postal_sector", "old_ban_id", "new_ban_id", "new_care_of")),
+        "new_housing": None,
+        "domiciliation": None,
     },
     "contact.changed": {
         **SPOKEN,
@@ -529,6 +532,9 @@ _TEXTS: dict[str, st.SearchStrategy[str]] = {
     "language": st.just("fr"),
     "vehicle-plate": st.just("AB-123-CD"),
     "ban-key": st.just("35238_7470_00012"),
+    "ban-id": st.just("9b5cbf9e-0c3f-4a4c-9a5d-3b7a5d0e2c11"),
+    "military-sector": st.just("00595"),
+    "siret": st.just("21350238800019"),
 }
 
 
