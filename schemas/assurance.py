@@ -95,6 +95,16 @@ ANY: Final = Least()
 """Everything is accepted."""
 
 
+def least_of(assurance: str, quality: str) -> Least:
+    """From its words. Raises Refused `assurance.unknown` with the pointer of the member, as a subscription has it."""
+    try:
+        return Least(assurance_of(assurance), quality_of(quality))
+    except Refused as fault:
+        raise Refused(
+            "assurance.unknown", f"/least_{fault.pointer.removeprefix('/')}", known=fault.details["known"]
+        ) from None
+
+
 def assurance_of(word: str) -> Assurance:
     """Raises Refused `assurance.unknown`."""
     return _one(Assurance, word, "/assurance")

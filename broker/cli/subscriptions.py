@@ -63,10 +63,10 @@ def subscribe(
         if not given:
             raise typer.BadParameter("is needed", ctx=context, param_hint=option)
     from broker.services import subscriptions
-    from schemas.assurance import Least, assurance_of, quality_of
+    from schemas.assurance import least_of
     from schemas.names import EventType, PartyId, Purpose
 
-    least = Least(assurance_of(least_assurance or "none"), quality_of(least_quality or "declared"))
+    least = least_of(least_assurance or "none", least_quality or "declared")
     _tell(
         lambda home: subscriptions.ask(
             home,

@@ -271,11 +271,11 @@ class Subscribing:
 
 def _check_areas(territories: frozenset[str] | None) -> None:
     """A code that no area has would be heard of by nobody, and nobody would be told."""
-    for number, code in enumerate(sorted(territories or ())):
+    for code in sorted(territories or ()):
         try:
             areas.subscribable(code)
         except Refused as fault:
-            raise fault.under(f"/territories/{number}") from None
+            raise fault.under("/territories") from None  # the sentence names the code
 
 
 def subscription_digest(subscription: Subscription) -> bytes:

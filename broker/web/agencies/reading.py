@@ -26,6 +26,7 @@ from broker.web.common.caching import check_match, exact, tag_of
 from broker.web.common.strict import Access, StrictRoute
 from consent.policy import Subscription
 from schemas import directory_jwks
+from schemas.assurance import least_of
 from schemas.errors import Refused
 from schemas.names import EventType, Instant, Purpose, SchemaId
 
@@ -180,6 +181,7 @@ async def ask_subscription(request: Request, response: Response, caller: Subscri
             purpose=named(Purpose, wanted.purpose, "/purpose"),
             fields=frozenset(wanted.fields),
             territories=None if wanted.territories is None else frozenset(wanted.territories),
+            least=least_of(wanted.least_assurance, wanted.least_quality),
         )
     response.headers.update(retiring.headers(home.catalogue, asked.event_type))
     return _subscription(asked, None)

@@ -4,6 +4,7 @@ import pytest
 
 from broker.directory.parties import Enrolment
 from broker.directory.reading import Party, PartyKind
+from schemas.assurance import SURE
 from schemas.catalogue import EventSchema, builtin
 from schemas.delivery import WITHHELD
 from schemas.hpke import Suite
@@ -31,7 +32,7 @@ async def test_a_type_is_declared_and_received_without_what_was_not_granted(here
     record, granted = sample(event.event_type), event.names[-1]
     await here.subscribe(CAF, event.event_type, HEALTH, event.names)
     await here.give(CAF, event.event_type, HEALTH, ("subject", granted), person=record["subject"])
-    await here.home.desk.declare(REGISTER, event.event_type, record)
+    await here.home.desk.declare(REGISTER, event.event_type, record, provenance=SURE)
     await here.home.router.route()
 
     (delivery,) = await here.take(CAF)

@@ -29,4 +29,4 @@ async def test_what_was_asked_before_codes_were_checked_is_not_approved(
         async with here.home.store.begin() as tx:
             await here.home.subscribing.approve(tx, of, "CGCT, art. L2121-29", here.clock())
 
-    assert ("areas.unknown", "/territories/0") == (refused.value.code, refused.value.pointer)
+    assert ("areas.unknown", "/territories") == (refused.value.code, refused.value.pointer)
