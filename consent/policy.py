@@ -155,14 +155,13 @@ def decide(
     what the citizen has allowed.
 
     The order of the reasons: the subscription's (`not-approved`, `ended`), the declaration's (`not-original-recipient`,
-    `territory`, `assurance`), then the grants', by HELPFUL_FIRST; an objection is told before all of these but a pause.
+    `territory`), then the grants', by HELPFUL_FIRST, then `assurance`; an objection is told before the grants' but a
+    pause.
 
     Raises Corrupt `policy.mixed-subjects`, `policy.twice-the-same-grant`: the caller's rows contradict each other.
     """
     _check_one_subject(grants)
     reason = _subscription_reason(facts, subscription, at) or _reach_reason(facts, subscription, original_recipients)
-    if reason is None and not subscription.least.met_by(facts.provenance):
-        reason = Reason.ASSURANCE
     if reason is not None:
         return Deny(reason)
     ours = [g for g in grants if g.recipient == subscription.recipient and g.event_type == facts.event_type]
@@ -172,6 +171,8 @@ def decide(
         found = {reason for reason in reasons.values() if reason is not None} | {Reason.NO_GRANT}
         nearest = min(found, key=HELPFUL_FIRST.index)
         return Deny(Reason.OBJECTED if objects and nearest is not Reason.PAUSED else nearest)
+    if not subscription.least.met_by(facts.provenance):
+        return Deny(Reason.ASSURANCE)  # last: it is a fact about a citizen, and where nothing is allowed there is none
     return _partition(facts, subscription, contributing)
 
 

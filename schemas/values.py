@@ -5,8 +5,8 @@ Refuses: texts not in NFC, with control characters, empty, padded or too long, w
     is told before it has happened. Always with the pointer, never with the value; all that is wrong at once.
 Keeps: what is doubtful but may be right (a former commune code) passes with a warning. No clock: which day it is is
     told by whoever asks, and what is planned may lie in the future.
-Source: the properties in the event schemas: `format`, `maxLength`, `maxItems`, `minItems`, `minimum`, `maximum`,
-    `equals`, `counts`, `differs`, `sectorOf`, `onlyWith`, `streetlessWith`.
+Source: the properties in the event schemas: `format`, `maxLength`, `maxItems`, `minItems`, `minimum`, `maximum`;
+    and those of `agreements`.
 """
 
 import unicodedata
@@ -16,12 +16,13 @@ from itertools import islice
 from typing import Any
 
 from schemas import areas, avro, places
+from schemas.agreements import AGREEMENTS, OF_TYPE, streetless
 from schemas.avro_faults import faults
 from schemas.avro_types import Kind, Type
 from schemas.catalogue import RECORD_FORMATS, EventSchema
 from schemas.errors import MOST, Refused, together
 from schemas.formats import FORMATS, Warning
-from schemas.names import Capacity, EventType, Instant, rfc3339
+from schemas.names import Capacity, Instant, rfc3339
 
 MAX_LENGTH = 1_000
 """Characters of a text whose schema sets no limit; bytes of a value that is bytes and no number."""
@@ -49,14 +50,14 @@ def check(event: EventSchema, record: Mapping[str, Any], at: Instant | None = No
     """Whether a record may be declared, at this instant where it is told. Returns what to look at; raises Refused
     (`avro.*`, `values.*`): the first fault of the record, with the others in `also`.
     """
-    found = _Found(_not_of_their_type(event.schema, record), _streetless(event, record))
+    found = _Found(_not_of_their_type(event.schema, record), streetless(event, record))
     _visit(event.schema.type, record, "", found)
     for each in event.schema.fields:
-        for name, agree in _AGREEMENTS.items():
+        for name, agree in AGREEMENTS.items():
             if name in each.properties:
                 agree(record, each.name, each.properties[name], found)
-    if event.event_type in _OF_TYPE:
-        _OF_TYPE[event.event_type](record, found)
+    if event.event_type in OF_TYPE:
+        OF_TYPE[event.event_type](record, found)
     if at is not None:
         _check_past(event.schema.type, record, "", rfc3339(Instant(at + _EAST_MS))[:10], found)
     if found.faults:
@@ -254,103 +255,3 @@ _RULES: Mapping[str, Callable[[Any, str, _Found], None]] = {
     "declaration": _check_declaration,
 }
 """Rules for a whole record, by its `format`; `catalogue.RECORD_FORMATS` says which fields each of them needs."""
-
-
-def _at(record: Mapping[str, Any], pointer: str) -> tuple[bool, Any]:
-    """Whether the place exists in this record, and what stands there; inside a null it does not exist."""
-    value: Any = record
-    for name in pointer.strip("/").split("/"):
-        if not isinstance(value, Mapping) or name not in value:
-            return False, None
-        value = value[name]
-    return True, value
-
-
-def _check_equal(record: Mapping[str, Any], name: str, other: str, found: _Found) -> None:
-    """The same fact told twice, so that some may get it without the rest, has to be the same."""
-    exists, value = _at(record, other)
-    if exists and found.sound(f"/{name}") and found.sound(other) and record[name] != value:
-        found.faults.append(Refused("values.disagree", f"/{name}", other=other))
-
-
-def _check_count(record: Mapping[str, Any], name: str, other: str, found: _Found) -> None:
-    exists, items = _at(record, other)
-    if exists and found.sound(f"/{name}") and found.fits(other) and record[name] != len(items):
-        found.faults.append(Refused("values.count", f"/{name}", other=other))
-
-
-def _check_different(record: Mapping[str, Any], name: str, other: str, found: _Found) -> None:
-    exists, value = _at(record, other)
-    if exists and found.sound(f"/{name}") and found.sound(other) and record[name] == value:
-        found.faults.append(Refused("values.no-change", f"/{name}", other=other))
-
-
-def _check_sector(record: Mapping[str, Any], name: str, postcode: str, found: _Found) -> None:
-    """The military postal sector of an address, told apart, so that some may hear of it without the address."""
-    exists, value = _at(record, postcode)
-    if not exists or not found.sound(f"/{name}") or not found.sound(postcode):
-        return
-    sector = value if isinstance(value, str) and areas.is_military_sector(value) else None
-    if record[name] != sector:
-        found.faults.append(Refused("values.disagree", f"/{name}", other=postcode))
-
-
-def _holds(record: Mapping[str, Any], condition: str) -> bool:
-    """`/housing=boat,travelling`: whether the field has one of these symbols."""
-    place, _, symbols = condition.partition("=")
-    return record.get(place.removeprefix("/")) in symbols.split(",")
-
-
-def _check_only_with(record: Mapping[str, Any], name: str, condition: str, found: _Found) -> None:
-    """There exactly where another field says so."""
-    place = condition.partition("=")[0]
-    if not found.sound(f"/{name}") or not found.sound(place):
-        return
-    told, holds = record[name] is not None, _holds(record, condition)
-    if told and not holds:
-        found.faults.append(Refused("values.not-with", f"/{name}", other=condition))
-    if holds and not told:
-        found.faults.append(Refused("values.needed-with", f"/{name}", other=condition))
-
-
-def _streetless(event: EventSchema, record: Any) -> frozenset[str]:
-    if not isinstance(record, Mapping):
-        return frozenset()
-    told = ((each.name, each.properties.get("streetlessWith")) for each in event.schema.fields)
-    return frozenset(f"/{name}" for name, condition in told if condition is not None and _holds(record, condition))
-
-
-_AGREEMENTS: Mapping[str, Callable[[Mapping[str, Any], str, str, _Found], None]] = {
-    "equals": _check_equal,
-    "counts": _check_count,
-    "differs": _check_different,
-    "sectorOf": _check_sector,
-    "onlyWith": _check_only_with,
-}
-"""What a field and another place of the record have to do with each other, by the property that says so."""
-
-_NEW_NAMES = ("new_family_name", "new_given_names", "new_usual_name", "new_gender")
-_NEW_NAME_OF = {
-    "usual_name_taken": "new_usual_name",
-    "family_name": "new_family_name",
-    "given_names": "new_given_names",
-    "gender": "new_gender",
-}
-
-
-def _check_new_name(record: Mapping[str, Any], found: _Found) -> None:
-    """A change of name tells the new name; who gives up a usual name has none to tell."""
-    if (
-        not all(found.sound(f"/{name}") for name in ("nature", *_NEW_NAMES))
-        or record["nature"] == "usual_name_given_up"
-    ):
-        return
-    needed = _NEW_NAME_OF.get(record["nature"])
-    if all(not record[name] for name in _NEW_NAMES if needed in (None, name)):
-        found.faults.append(Refused("values.no-new-name", f"/{needed or _NEW_NAMES[0]}"))
-
-
-_OF_TYPE: Mapping[EventType, Callable[[Mapping[str, Any], _Found], None]] = {
-    EventType("fr.unefois.name.changed.v1"): _check_new_name,
-}
-"""What the registered schema of a type cannot say, for its bytes never change."""

@@ -15,6 +15,7 @@ from broker.cli.frame import chosen, command, say
 from broker.cli.parties import full_type
 from broker.cli.session import assignments, at_home, read_file, write_file
 from broker.cli.show import answer, line, pairs, table
+from broker.cli.stating import AssuranceOption, ChannelOption, QualityOption, provenance_of
 
 if TYPE_CHECKING:
     from broker.flow.arrived import Accepted
@@ -46,21 +47,6 @@ InsideOption = Annotated[
 ]
 SourceOption = Annotated[
     str | None, typer.Option("--source", metavar="ID", help="Who declares, where several parties here may.")
-]
-
-AssuranceOption = Annotated[
-    str | None,
-    typer.Option(
-        "--assurance", metavar="WORD", help="How the person was known: none, low, counter, substantial, high."
-    ),
-]
-QualityOption = Annotated[
-    str | None,
-    typer.Option("--quality", metavar="WORD", help="What the fact rests on: declared, certified, authentic."),
-]
-ChannelOption = Annotated[
-    str | None,
-    typer.Option("--channel", metavar="WORD", help="How it came: online, counter, phone, post, system."),
 ]
 
 _PROGRESS = {
@@ -97,7 +83,7 @@ def explain(
     Example: unefois explain move.yaml --type address.changed
     """
     draft = _draft(file, event_type, mapping, parameters, inside)
-    told = _explained(draft, source, _provenance(assurance, quality, channel))
+    told = _explained(draft, source, provenance_of(assurance, quality, channel))
 
     def text() -> None:
         _show_warnings(told["warnings"])
@@ -146,7 +132,7 @@ def declare(
     --set new-commune=35238
     """
     draft = _draft(file, event_type, mapping, parameters, inside)
-    stated = _provenance(assurance, quality, channel)
+    stated = provenance_of(assurance, quality, channel)
     told, signed = _declared(draft, source, corrects, declaration, stated)
     if receipt is not None:
         write_file(receipt, signed)
@@ -209,15 +195,6 @@ def _mapping(name: str) -> Any:
 
     path = Path(name)
     return loaded(read_file(path), name) if path.is_file() else find(name, Path())
-
-
-def _provenance(assurance: str | None, quality: str | None, channel: str | None) -> "Provenance | None":
-    """What is stated of how sure it is; nothing where no option was given."""
-    from schemas.assurance import Provenance
-
-    if (assurance, quality, channel) == (None, None, None):
-        return None
-    return Provenance.read(assurance or "none", quality or "declared", channel or "online")
 
 
 def _explained(draft: "Draft", source: str | None, stated: "Provenance | None") -> dict[str, Any]:
