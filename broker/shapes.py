@@ -44,6 +44,8 @@ def subscription(one: Subscription) -> Json:
         "legal_reference": one.legal_reference or None,
         "approved_at": time_of(one.approved_at),
         "ended_at": time_of(one.ended_at),
+        "least_assurance": one.least.assurance.value,
+        "least_quality": one.least.quality.value,
     }
 
 

@@ -39,6 +39,9 @@ FACTS = frozenset(
         "released_at",
         "ledger_entry",
         "manifest",
+        "assurance",
+        "quality",
+        "channel",
     }
 )
 """What `delivery.<name>` may name."""
@@ -46,7 +49,7 @@ FACTS = frozenset(
 
 def facts_of(delivery: VerifiedDelivery) -> dict[str, object]:
     """A delivery's own facts, without the record."""
-    pseudonym = delivery.pseudonym
+    pseudonym, stated = delivery.pseudonym, delivery.provenance
     return {
         "id": uuid_text(delivery.delivery_id),
         "declaration_id": uuid_text(delivery.declaration_id),
@@ -63,6 +66,9 @@ def facts_of(delivery: VerifiedDelivery) -> dict[str, object]:
         "released_at": rfc3339(delivery.released_at),
         "ledger_entry": delivery.ledger_entry.hex(),
         "manifest": delivery.manifest_digest.hex(),
+        "assurance": None if stated is None else stated.assurance.value,
+        "quality": None if stated is None else stated.quality.value,
+        "channel": None if stated is None else stated.channel.value,
     }
 
 

@@ -133,9 +133,9 @@ def _check(told: argparse.Namespace) -> None:
 
 def _type_list(told: argparse.Namespace) -> None:
     known = builtin()
-    width = max(len(each.event_type) for each in known)
-    names = (f"{each.event_type:<{width}}  {each.label[told.language]}" for each in known)
-    _answer(told.json, {"types": [described.describe(known, each) for each in known]}, names)
+    width = max(len(each.event_type) for each in known.newest)
+    names = (f"{each.event_type:<{width}}  {each.label[told.language]}" for each in known.newest)
+    _answer(told.json, {"types": [described.describe(known, each) for each in known.newest]}, names)
 
 
 def _type_show(told: argparse.Namespace) -> None:

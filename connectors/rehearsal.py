@@ -87,7 +87,7 @@ class Rehearsal:
         return Directory.of(
             [SigningKeyEntry(key.kid, party, key.algorithm, key.public, since) for party, key in signers],
             [SealingKeyEntry(key.kid, party, key.suite, key.public, since) for party, key in sealers],
-            [PublishingRight(SOURCE, event.event_type, since) for event in builtin()],
+            [PublishingRight(SOURCE, event.event_type, since) for event in builtin().newest],
             [PolicyEntry(SOURCE, 1, since)],
             BROKER,
         )

@@ -16,7 +16,7 @@ import asyncio
 import json
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from hashlib import sha256
 from typing import Any, Final
 from weakref import WeakValueDictionary
@@ -28,13 +28,14 @@ from connectors.outbox import Item, Outbox
 from connectors.pinning import Pin
 from connectors.retry import Backoff
 from schemas import avro
+from schemas.assurance import Provenance
 from schemas.catalogue import Catalogue
 from schemas.declaration import Source, declare
 from schemas.directory import Directory
 from schemas.errors import Fault, Refused, Unavailable
 from schemas.names import DeclarationId, EventType, Instant, SchemaId, uuid7
 
-_MEMBERS: Final = frozenset({"event_type", "record", "corrects"})
+_MEMBERS: Final = frozenset({"event_type", "record", "corrects", "provenance"})
 _AGAIN: Final = frozenset(
     {
         "identity.token-expired",
@@ -89,8 +90,9 @@ class SourceDesk:
     def accept(self, asked: object, key: str) -> Item:
         """Check what a system of the source's wants declared, and keep it. `key`: its own, for asking again.
 
-        `asked`: {event_type, record, corrects?}. Raises Refused `source.members`, `draft.*`, `values.*`, `avro.*`,
-        `name.*`, with the pointer into what was asked; `outbox.key-reused`; Unavailable `outbox.full`.
+        `asked`: {event_type, record, corrects?, provenance?}. Raises Refused `source.members`, `draft.*`, `values.*`,
+        `avro.*`, `name.*`, `assurance.unknown`, with the pointer into what was asked; `outbox.key-reused`; Unavailable
+        `outbox.full`.
         """
         kept = json.dumps(self._checked(asked), sort_keys=True).encode()
         made = DeclarationId(uuid7(self._clock(), self._entropy(10)))
@@ -160,9 +162,14 @@ class SourceDesk:
             original = None if corrects is None else DeclarationId.parse(corrects).hex()
         except Refused as fault:
             raise fault.under("/corrects") from None
+        try:
+            stated = _stated(asked.get("provenance"))
+        except Refused as fault:
+            raise fault.under("/provenance") from None
         # In Avro, which keeps a decimal as it is; and only what a schema knows.
         written = avro.encode(event.schema, made.record)
-        return {"schema": event.schema.id.hex(), "record": b64encode(written).decode(), "corrects": original}
+        kept = {"schema": event.schema.id.hex(), "record": b64encode(written).decode(), "corrects": original}
+        return kept if stated is None else kept | {"provenance": [each.value for each in astuple(stated)]}
 
     async def _tried(self, item: Item) -> tuple[Item, bool]:
         """One try: what is known afterwards, and whether it is worth another one at once."""
@@ -220,6 +227,7 @@ class SourceDesk:
             declaration_id=item.declaration_id,
             entropy=self._entropy,
             corrects=None if told["corrects"] is None else DeclarationId.parse(told["corrects"]),
+            provenance=Provenance.read(*told["provenance"]) if "provenance" in told else None,
         )
         return await asyncio.to_thread(self._outbox.sign, item.declaration_id, signed.encode())
 
@@ -249,3 +257,15 @@ class SourceDesk:
 def _kept(fault: Fault) -> str | None:
     """What the broker answered, as the outbox keeps it."""
     return None if fault.problem is None else json.dumps(fault.problem, ensure_ascii=False)
+
+
+def _stated(told: object) -> Provenance | None:
+    """How sure it is: {assurance, quality, channel}, each a word. Raises Refused `source.members`,
+    `assurance.unknown`.
+    """
+    if told is None:
+        return None
+    words = ("assurance", "quality", "channel")
+    if not isinstance(told, dict) or set(told) != set(words) or not all(isinstance(told[word], str) for word in words):
+        raise Refused("source.members", members=", ".join(words))
+    return Provenance.read(*(told[word] for word in words))

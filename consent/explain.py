@@ -95,6 +95,10 @@ _REASONS: Mapping[Reason, tuple[str, str]] = MappingProxyType(
             "Vous l'avez arrêtée avant qu'elle ne soit transmise.",
             "You stopped it before it was passed on.",
         ),
+        Reason.ASSURANCE: (
+            "Cette administration demande une identité ou une preuve plus sûre que celle de cette déclaration.",
+            "This administration asks for a surer identity or proof than this declaration has.",
+        ),
         Reason.UNKNOWN_SUBJECT: (
             "La personne concernée n'a pas pu être reconnue.",
             "The person concerned could not be recognised.",

@@ -15,13 +15,15 @@ from dataclasses import dataclass
 from enum import Enum
 
 from consent.grant import Basis, Grant, Scope, Status
+from schemas import areas
+from schemas.assurance import ANY, Least, Provenance
 from schemas.errors import Corrupt, Refused
 from schemas.names import DeclarationId, EventType, GrantId, Instant, PartyId, Purpose, Reason, SchemaId
 
 MAX_LEGAL_REFERENCE = 500
 """Characters."""
 
-_TERRITORY = re.compile(r"[0-9A-Z]{2,8}")
+_TERRITORY = re.compile(r"[0-9A-Z]{2,9}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,8 @@ class DeclarationFacts:
     territories: tuple[str, ...]
     uses_territories: bool
     corrects: DeclarationId | None = None
+    provenance: Provenance | None = None
+    """How sure it is, as its source states; None: nothing was stated."""
 
 
 class SubscriptionStatus(Enum):
@@ -67,6 +71,8 @@ class Subscription:
     approved_at: Instant | None
     ended_at: Instant | None
     legal_reference: str
+    least: Least = ANY
+    """How sure a declaration has to be at least; a correction, too."""
 
     def __post_init__(self) -> None:
         if len(self.id) != 16:
@@ -154,7 +160,8 @@ def decide(
     what the citizen has allowed.
 
     The order of the reasons: the subscription's (`not-approved`, `ended`), the declaration's (`not-original-recipient`,
-    `territory`), then the grants', by HELPFUL_FIRST; an objection is told before all of these but a pause.
+    `territory`), then the grants', by HELPFUL_FIRST, then `assurance`; an objection is told before the grants' but a
+    pause.
 
     Raises Corrupt `policy.mixed-subjects`, `policy.twice-the-same-grant`: the caller's rows contradict each other.
     """
@@ -171,6 +178,8 @@ def decide(
         found = {reason for reason in reasons.values() if reason is not None} | {Reason.NO_GRANT}
         nearest = min(found, key=HELPFUL_FIRST.index)
         return Deny(Reason.OBJECTED if objects and nearest is not Reason.PAUSED else nearest)
+    if not subscription.least.met_by(facts.provenance):
+        return Deny(Reason.ASSURANCE)  # last: it is a fact about a citizen, and where nothing is allowed there is none
     return _partition(facts, subscription, contributing)
 
 
@@ -253,7 +262,8 @@ def _reach_reason(
     # A type without territories cannot say where it matters; there the grant, which names the recipient, is the bound.
     if not facts.uses_territories or subscription.territories is None:
         return None
-    return None if subscription.territories.intersection(facts.territories) else Reason.TERRITORY
+    hearing = areas.heard_by(facts.territories)
+    return Reason.TERRITORY if subscription.territories.isdisjoint(hearing) else None
 
 
 def _usable(grant: Grant, facts: DeclarationFacts, subscription: Subscription) -> frozenset[str]:

@@ -14,6 +14,7 @@ from importlib.resources import files
 from typing import Any, Final, Literal, Self
 
 from schemas import avro
+from schemas.assurance import Assurance, Least, Quality
 from schemas.avro_types import Kind, Type
 from schemas.errors import Refused
 from schemas.formats import FORMATS
@@ -33,6 +34,16 @@ _ORDER = (
     "person.reference",
     "declaration.cancelled",
     "declaration.recalled",
+    "couple.formed",
+    "couple.separated",
+    "child-residence.changed",
+    "representation.started",
+    "representation.ended",
+    "identity.corrected",
+    "address.renamed",
+    "person.born.v2",
+    "person.died.v2",
+    "address.changed.v1.2",
 )
 
 
@@ -84,6 +95,12 @@ class Retirement:
     successor: EventType | None = None
 
 
+LEAST: Final[Mapping[EventType, Least]] = {
+    EventType("fr.unefois.bank-account.changed.v1"): Least(Assurance.SUBSTANTIAL, Quality.DECLARED)
+}
+"""How sure a declaration of a type has to be for whoever subscribes to it from now on: who changes where somebody is
+paid is known for certain."""
+
 RETIREMENTS: Final[Mapping[EventType, Retirement]] = {}
 """Not in the schemas: their bytes never change. Sources and recipients are told over HTTP, each time."""
 
@@ -117,6 +134,11 @@ class Catalogue:
         """Every schema of a type, oldest first: the first is version 1, as the registry counts."""
         return tuple(each for each in self.schemas if each.event_type == event_type)
 
+    @property
+    def newest(self) -> tuple[EventSchema, ...]:
+        """The newest schema of each type, in the order of the types."""
+        return tuple({each.event_type: each for each in self.schemas}.values())
+
     def by_id(self, schema_id: SchemaId) -> EventSchema:
         """The schema with this SHA-256. Raises Refused(`catalogue.unknown-schema`)."""
         try:
@@ -132,8 +154,13 @@ class Catalogue:
 def builtin() -> Catalogue:
     """The event types that come with the package."""
     folder = files("schemas").joinpath("events")
-    made = Catalogue.of(folder.joinpath(f"{name}.v1.avsc").read_bytes() for name in _ORDER)
+    made = Catalogue.of(folder.joinpath(f"{_file(name)}.avsc").read_bytes() for name in _ORDER)
     return replace(made, retirements=RETIREMENTS)
+
+
+def _file(name: str) -> str:
+    """`address.changed` is in `address.changed.v1`; its second schema, `address.changed.v1.2`, says so itself."""
+    return name if ".v" in name else f"{name}.v1"
 
 
 def event_schema(schema: avro.Schema) -> EventSchema:
@@ -148,8 +175,10 @@ def event_schema(schema: avro.Schema) -> EventSchema:
     _check_format(schema.type, "")
     for each in schema.fields:
         _check_inner(each.type, f"/fields/{each.index}/type")
-        for name in ("equals", "counts"):
+        for name in ("equals", "counts", "differs", "sectorOf"):
             _check_reference(each, name, schema.type)
+        for name in ("onlyWith", "streetlessWith"):
+            _check_condition(each, name, schema.type)
     label = _label(schema.properties, "")
     return EventSchema(event_type, schema, fields, uses, label, schema.type.doc)
 
@@ -234,13 +263,26 @@ def _check_format(kind: Type, place: str) -> None:
 
 
 def _check_reference(each: avro.FieldSchema, name: str, top: Type) -> None:
-    """`equals` and `counts` name another place of the record: `/new_address/commune`."""
+    """`equals`, `counts`, `differs` and `sectorOf` name another place of the record: `/new_address/commune`."""
     told = each.properties.get(name, "")
     kind: Type | None = top
     for step in told.split("/")[1:] if isinstance(told, str) else [""]:
         parts = [*kind.parts, kind] if kind is not None else []
         kind = next((inner.type for part in parts for inner in part.fields if inner.name == step), None)
     if kind is None:
+        raise Refused("catalogue.property", f"/fields/{each.index}/{name}")
+
+
+def _check_condition(each: avro.FieldSchema, name: str, top: Type) -> None:
+    """`onlyWith` and `streetlessWith` name symbols of another field, of an enumeration: `/housing=boat,travelling`."""
+    if name not in each.properties:
+        return
+    told = each.properties[name]
+    place, _, symbols = told.partition("=") if isinstance(told, str) else ("", "", "")
+    other = next((one for one in top.fields if f"/{one.name}" == place), None)
+    kinds = [] if other is None else [other.type, *other.type.parts]
+    known = {symbol for kind in kinds for symbol in kind.symbols}
+    if not known.issuperset(symbols.split(",")):
         raise Refused("catalogue.property", f"/fields/{each.index}/{name}")
 
 
@@ -258,6 +300,18 @@ RECORD_FORMATS: Mapping[str, frozenset[str]] = {
     "declaration": frozenset({"declarant", "capacity"}),
 }
 """Formats of whole records whose fields have to agree (`values`), with the fields that each needs."""
+
+
+def with_defaults(event: EventSchema, record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The record with the default of each field that a later schema of the type added and that it does not tell: who
+    wrote a program against the schema before goes on as it was.
+    """
+    added = {
+        each.name: each.properties["default"]
+        for each in event.schema.type.fields
+        if each.has_default and each.name not in record
+    }
+    return {**record, **added} if added else record
 
 
 def territories_of(event: EventSchema, record: Mapping[str, Any]) -> tuple[str, ...]:

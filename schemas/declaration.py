@@ -18,11 +18,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from schemas import avro, sealing, signing, values
-from schemas.catalogue import EventSchema, territories_of
+from schemas.assurance import Provenance
+from schemas.catalogue import EventSchema, territories_of, with_defaults
 from schemas.directory import SealingKeyEntry, check_valid
 from schemas.envelope import RoutingSlip, SignedDeclaration
 from schemas.errors import Refused
-from schemas.manifest import MANIFEST_TYPE, Manifest
+from schemas.manifest import MANIFEST_TYPE, STATED, VERSION, Manifest
 from schemas.names import DeclarationId, Instant, PartyId
 from schemas.sealing import SALT_SIZE, commit
 from schemas.signing import PrivateKey
@@ -61,16 +62,20 @@ def declare(
     entropy: Entropy,
     corrects: DeclarationId | None = None,
     territories: Iterable[str] | None = None,
+    provenance: Provenance | None = None,
 ) -> SignedDeclaration:
     """A declaration, signed by all of the source's keys and sealed to the gate's key.
 
     `at` becomes `issued_at`; nobody accepts the declaration later than `lifetime_ms` milliseconds after it, so choose
     it as long as the news is worth having: a late subscriber and a parked delivery need it too.
+    `provenance` says how sure it is; None says nothing, which is the least sure, and is what verifiers of before read.
     `declaration_id` is a UUIDv7 of the source, never used before. `territories` are the record's own, and whoever gives
-    them gives the same. Warnings of `values.check` are the caller's to show, before.
+    them gives the same. Fields that a later schema of the type added may be left out. Warnings of `values.check` are
+    the caller's to show, before.
     Raises Refused `avro.*`, `values.*`, `declaration.territories`, `manifest.*`, `envelope.*`, `directory.*`, with a
     pointer.
     """
+    record = with_defaults(event, record)
     values.check(event, record, at)
     encoded = [avro.encode_field(event.schema, each.index, record[each.name]) for each in event.schema.fields]
     check_valid(gate, at)
@@ -91,6 +96,8 @@ def declare(
             commit(salt, each.index, each.name, value)
             for each, salt, value in zip(event.schema.fields, salts, encoded, strict=True)
         ),
+        version=VERSION if provenance is None else STATED,
+        provenance=provenance,
     )
     manifest.check()
     payload = manifest.encode()

@@ -20,6 +20,7 @@ from types import MappingProxyType
 from typing import Any, Final, final
 
 from schemas import avro, hpke, sealing, signing
+from schemas.assurance import Provenance
 from schemas.directory import Directory
 from schemas.errors import Refused
 from schemas.manifest import Manifest, Schemas, verify_manifest
@@ -111,6 +112,8 @@ class VerifiedDelivery:
     released_at: Instant
     ledger_entry: LeafHash
     manifest_digest: ManifestDigest
+    provenance: Provenance | None
+    """How sure it is, as its source states, signed; None: nothing was stated."""
     record: Mapping[str, Any | Withheld] = field(repr=False)
     disclosed: tuple[str, ...]
     made_by: InitVar[_Seal]
@@ -278,6 +281,7 @@ def _verified(
         released_at=statement.released_at,
         ledger_entry=statement.ledger_entry,
         manifest_digest=statement.manifest,
+        provenance=manifest.provenance,
         record=MappingProxyType(record),
         disclosed=tuple(each.name for each in schema.fields if each.index in opened),
         made_by=_SEAL,

@@ -184,6 +184,7 @@ REASONS: Final = (
     "cancelled",
     "recalled",
     "stopped",
+    "assurance",
 )
 """The symbols of the reasons, as KINDS; a reason's dashes are underscores here, as Avro's enums demand."""
 

@@ -16,7 +16,7 @@ from stdnum import bic, iban
 from stdnum.exceptions import ValidationError
 from stdnum.fr import nir, siret
 
-from schemas import places
+from schemas import areas, places
 from schemas.errors import Detail, Refused
 
 MIN_YEAR, MAX_YEAR = 1800, 2199
@@ -49,6 +49,7 @@ _POSTCODE = re.compile(r"[A-Z0-9](?:[A-Z0-9 -]{0,8}[A-Z0-9])?")
 _PLATE = re.compile(r"[A-Z]{2}-[0-9]{3}-[A-Z]{2}|[0-9]{1,4} [A-Z]{1,3} (?:[0-9]{2,3}|2[AB])")
 _BAN_KEY = re.compile(r"(?:[0-9]{2}|2[AB])[0-9]{3}_[0-9a-z]{4,6}(?:_[0-9]{5}(?:_[0-9a-z]+)*)?")
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_BAN_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 _ENDING = re.compile(r"[A-Z0-9]{4}")
 _NIR = re.compile(r"[1-478](?:[0-9]{2})(?:0[1-9]|1[0-2]|[23][0-9]|4[0-2]|[5-9][0-9])(?:[0-9]{2}|2[AB])[0-9]{8}")
 
@@ -185,6 +186,16 @@ def _uuid(text: str) -> None:
         raise Refused("values.uuid")
 
 
+def _ban_id(text: str) -> None:
+    if not _BAN_ID.fullmatch(text):
+        raise Refused("values.ban-id")
+
+
+def _military_sector(text: str) -> None:
+    if not areas.is_military_sector(text):
+        raise Refused("values.military-sector")
+
+
 def _ending(text: str) -> None:
     if not _ENDING.fullmatch(text):
         raise Refused("values.iban-ending")
@@ -210,6 +221,8 @@ FORMATS: Mapping[str, Format] = {
     "vehicle-plate": _plate,
     "ban-key": _ban_key,
     "uuid": _uuid,
+    "ban-id": _ban_id,
+    "military-sector": _military_sector,
 }
 """Every format that a schema may name. `-ever`: a code of any time, as for a place of birth."""
 
@@ -224,6 +237,8 @@ PATTERNS: Mapping[str, str] = {
     "vehicle-plate": _PLATE.pattern,
     "ban-key": _BAN_KEY.pattern,
     "uuid": _UUID.pattern,
+    "ban-id": _BAN_ID.pattern,
+    "military-sector": areas.SECTOR.pattern,
 }
 """The pattern of a whole text, where a format has one. A date must also exist, a number have its check digits."""
 

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any, Final, Protocol, Self
 
 from schemas import avro, signing, wire
+from schemas.assurance import Provenance
 from schemas.directory import Directory, SigningKeyEntry
 from schemas.errors import Refused
 from schemas.names import DeclarationId, EventType, Instant, Kid, PartyId, SchemaId, is_instant
@@ -19,13 +20,14 @@ from schemas.sealing import COMMITMENT_SIZE
 from schemas.wire import FIXED16, FIXED32, Signature
 
 VERSION: Final = 1
+STATED: Final = 2
+"""The version that states how sure the declaration is. What states nothing stays version 1, byte for byte."""
 MANIFEST_TYPE: Final = "application/vnd.unefois.manifest.v1+avro"
 AHEAD_MS: Final = 5 * 60 * 1000
 """How far a source's clock may be ahead, milliseconds."""
 MAX_SIGNATURES: Final = 4
 
-_MANIFEST: Final = wire.schema(
-    "Manifest",
+_FIRST: Final = (
     ("version", "int"),
     ("source", "string"),
     ("event_type", "string"),
@@ -38,6 +40,10 @@ _MANIFEST: Final = wire.schema(
     ("signature_policy", "int"),
     ("routing", FIXED32),
     ("digests", "bytes"),
+)
+_STATED_TOO: Final = (("assurance", "string"), ("quality", "string"), ("channel", "string"))
+_MANIFESTS: Final[Mapping[int, avro.Schema]] = MappingProxyType(
+    {VERSION: wire.schema("Manifest", *_FIRST), STATED: wire.schema("Manifest", *_FIRST, *_STATED_TOO)}
 )
 
 
@@ -84,20 +90,26 @@ class Manifest:
     routing: bytes = field(repr=False)
     digests: tuple[bytes, ...] = field(repr=False)
     version: int = VERSION
+    provenance: Provenance | None = None
+    """How sure the declaration is; in version 2, and in no other."""
 
     def encode(self) -> bytes:
         """The exact bytes to sign."""
-        raw = {name: getattr(self, name) for name in _MEMBERS}
-        return avro.encode(_MANIFEST, raw | {"digests": b"".join(self.digests)})
+        raw = {name: getattr(self, name) for name in _MEMBERS} | {"digests": b"".join(self.digests)}
+        if self.provenance is not None:
+            raw |= {name: getattr(self.provenance, name).value for name, _ in _STATED_TOO}
+        return avro.encode(_MANIFESTS[VERSION if self.provenance is None else STATED], raw)
 
     @classmethod
     def decode(cls, encoded: bytes) -> Self:
         """The manifest that these bytes are, exactly.
 
-        Raises Refused `avro.*`, `name.*`, `manifest.version`, `.unknown-policy`, `.digests`, or like `check`.
+        Raises Refused `avro.*`, `name.*`, `manifest.version`, `.unknown-policy`, `.digests`,
+        `assurance.unknown`, or like `check`.
         """
-        raw = avro.decode(_MANIFEST, encoded)
-        if raw["version"] != VERSION:
+        version = STATED if encoded[:1] == _STATED_BYTE else VERSION
+        raw = avro.decode(_MANIFESTS[version], encoded)
+        if raw["version"] != version:
             raise Refused("manifest.version", "/version", got=raw["version"], expected=VERSION)
         if raw["signature_policy"] not in signing.POLICIES:
             raise Refused("manifest.unknown-policy", "/signature_policy", policy=raw["signature_policy"])
@@ -106,18 +118,23 @@ class Manifest:
             raise Refused("manifest.digests", "/digests", length=len(joined))
         typed = {name: wire.member(raw, name, make) for name, make in _MEMBERS.items()}
         digests = tuple(joined[start : start + COMMITMENT_SIZE] for start in range(0, len(joined), COMMITMENT_SIZE))
-        manifest = cls(**typed, digests=digests)
+        stated = Provenance.read(*(raw[name] for name, _ in _STATED_TOO)) if version == STATED else None
+        manifest = cls(**typed, digests=digests, provenance=stated)
         manifest.check()
         return manifest
 
     def check(self) -> None:
-        """Does it make sense by itself? Raises Refused `manifest.period`, `.corrects-itself`."""
+        """Does it make sense by itself? Raises Refused `manifest.period`, `.corrects-itself`, `.version`."""
+        if (self.version == STATED) is not (self.provenance is not None):
+            raise Refused("manifest.version", "/version", got=self.version, expected=VERSION)
         if not (is_instant(self.issued_at) and is_instant(self.not_after) and self.issued_at <= self.not_after):
             raise Refused("manifest.period", "/not_after")
         if self.corrects == self.declaration_id:
             raise Refused("manifest.corrects-itself", "/corrects")
 
 
+_STATED_BYTE: Final = b"\x04"
+"""STATED as Avro writes it, which is the first byte."""
 _MEMBERS: Final[Mapping[str, Callable[[Any], Any]]] = MappingProxyType(
     {
         "version": int,

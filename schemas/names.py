@@ -28,6 +28,7 @@ _WRITTEN = re.compile(
 
 _PARTY = re.compile(r"urn:fr:siret:[0-9]{14}|urn:unefois:[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
 _EVENT_TYPE = re.compile(r"(?:[a-z][a-z0-9-]*\.){2,8}v[1-9][0-9]{0,3}")
+_SHORT_VERSIONED = re.compile(r"[a-z][a-z0-9-]*\.[a-z][a-z0-9-]*\.v[1-9][0-9]{0,3}")
 _OPERATOR = re.compile(r"(?=.{2,64}\Z)[a-z][a-z0-9]*(?:[.-][a-z0-9]+)*")
 _PURPOSE = re.compile(r"[a-z][a-z0-9-]{1,62}")
 
@@ -62,8 +63,12 @@ class EventType(_Text):
 
 
 def event_name(word: str) -> str:
-    """The full name of an event type: `address.changed` is short for `fr.unefois.address.changed.v1`."""
-    return word if word.count(".") != 1 else f"fr.unefois.{word}.v1"
+    """The full name of an event type: `address.changed` is short for `fr.unefois.address.changed.v1`, `person.born.v2`
+    for `fr.unefois.person.born.v2`.
+    """
+    if word.count(".") == 1:
+        return f"fr.unefois.{word}.v1"
+    return f"fr.unefois.{word}" if _SHORT_VERSIONED.fullmatch(word) else word
 
 
 class Purpose(_Text):
@@ -244,6 +249,7 @@ class Reason(Enum):
     CANCELLED = "cancelled"
     RECALLED = "recalled"
     STOPPED = "stopped"
+    ASSURANCE = "assurance"
     # refused: what intake and router turn away
     UNKNOWN_SUBJECT = "unknown-subject"
     INVALID_ENVELOPE = "invalid-envelope"

@@ -97,6 +97,27 @@ class Occupancy(StrEnum):
     OTHER = "other"
 
 
+class Housing(StrEnum):
+    """What somebody lives in, as far as an address does not say it."""
+
+    HOME = "home"
+    DOMICILIATION = "domiciliation"
+    BOAT = "boat"
+    TRAVELLING = "travelling"
+    MILITARY = "military"
+    INSTITUTION = "institution"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Domiciliation(Part):
+    """The body at which somebody without a stable home receives mail and has rights (CASF, art. L264-1)."""
+
+    organisation: str
+    siret: str | None = None
+    until: date | None = None
+
+
 class ContactKind(StrEnum):
     """A way to reach somebody."""
 
@@ -255,6 +276,70 @@ class RecalledBecause(StrEnum):
     WRONG_CONTENT = "wrong_content"
     FRAUD = "fraud"
     DUPLICATE = "duplicate"
+
+
+class ChildResidence(StrEnum):
+    """With whom a child lives."""
+
+    ONE_PARENT = "one_parent"
+    ALTERNATING = "alternating"
+    THIRD_PARTY = "third_party"
+    INSTITUTION = "institution"
+    OTHER = "other"
+
+
+class RepresentationMeasure(StrEnum):
+    """On which ground somebody acts for another person."""
+
+    GUARDIANSHIP = "guardianship"
+    CURATORSHIP = "curatorship"
+    JUDICIAL_SAFEGUARD = "judicial_safeguard"
+    FAMILY_AUTHORISATION = "family_authorisation"
+    FUTURE_PROTECTION_MANDATE = "future_protection_mandate"
+    PARENTAL_AUTHORITY = "parental_authority"
+    ASSISTANCE_MANDATE = "assistance_mandate"
+    POWER_OF_ATTORNEY = "power_of_attorney"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Representative(Part):
+    """Who acts for another person: a person by identity, an organisation by name and number."""
+
+    identity: Identity | None = None
+    organisation: str | None = None
+    siret: str | None = None
+
+
+class RepresentationScope(StrEnum):
+    """What the representative may do."""
+
+    PROPERTY = "property"
+    PERSON = "person"
+    PROCEDURES = "procedures"
+    HEALTH = "health"
+    OTHER = "other"
+
+
+class RepresentationEnd(StrEnum):
+    """Why a representation ends."""
+
+    TERM = "term"
+    RELEASED = "released"
+    REVOKED = "revoked"
+    REPLACED = "replaced"
+    MAJORITY = "majority"
+    DEATH = "death"
+    OTHER = "other"
+
+
+class IdentityCorrection(StrEnum):
+    """Why an identity is put right."""
+
+    CLERICAL = "clerical"
+    COMPLETED = "completed"
+    FOREIGN_ACT = "foreign_act"
+    JUDGMENT = "judgment"
     OTHER = "other"
 
 
@@ -267,6 +352,8 @@ PARTS: Final[Mapping[str, type[Part] | type[StrEnum]]] = MappingProxyType(
         "fr.unefois.Relation": Relation,
         "fr.unefois.HouseholdMember": HouseholdMember,
         "fr.unefois.Occupancy": Occupancy,
+        "fr.unefois.Housing": Housing,
+        "fr.unefois.Domiciliation": Domiciliation,
         "fr.unefois.ContactKind": ContactKind,
         "fr.unefois.NameChange": NameChange,
         "fr.unefois.CivilAct": CivilAct,
@@ -284,5 +371,11 @@ PARTS: Final[Mapping[str, type[Part] | type[StrEnum]]] = MappingProxyType(
         "fr.unefois.AccountUse": AccountUse,
         "fr.unefois.CancelledBecause": CancelledBecause,
         "fr.unefois.RecalledBecause": RecalledBecause,
+        "fr.unefois.ChildResidence": ChildResidence,
+        "fr.unefois.RepresentationMeasure": RepresentationMeasure,
+        "fr.unefois.Representative": Representative,
+        "fr.unefois.RepresentationScope": RepresentationScope,
+        "fr.unefois.RepresentationEnd": RepresentationEnd,
+        "fr.unefois.IdentityCorrection": IdentityCorrection,
     }
 )

@@ -19,20 +19,28 @@ from schemas.record_parts import (
     CancelledBecause,
     Capacity,
     ChildAfterUnion,
+    ChildResidence,
     ChildSupport,
     CivilAct,
     ContactKind,
     Decision,
     Dissolution,
+    Domiciliation,
     EstateContact,
     Gender,
     HouseholdMember,
+    Housing,
     Identity,
+    IdentityCorrection,
     NameChange,
     Occupancy,
     Parent,
     PropertyRegime,
     RecalledBecause,
+    RepresentationEnd,
+    RepresentationMeasure,
+    RepresentationScope,
+    Representative,
     UnionKind,
 )
 
@@ -60,6 +68,13 @@ class AddressChanged(Event):
     phone: str | Withheld | None = None
     email: str | Withheld | None = None
     vehicles: tuple[str, ...] | Withheld = ()
+    old_postal_sector: str | Withheld | None = None
+    new_postal_sector: str | Withheld | None = None
+    old_ban_id: str | Withheld | None = None
+    new_ban_id: str | Withheld | None = None
+    new_care_of: str | Withheld | None = None
+    new_housing: Housing | str | Withheld | None = None
+    domiciliation: Domiciliation | Withheld | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -237,6 +252,162 @@ class DeclarationRecalled(Event):
     reason: RecalledBecause | str | Withheld
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class CoupleFormed(Event):
+    """Two people live together as a couple, without marriage or civil solidarity pact. No act is drawn up."""
+
+    event_type: ClassVar[EventType] = EventType("fr.unefois.couple.formed.v1")
+
+    subject: Identity | Withheld
+    partner: Identity | Withheld
+    declarant: Identity | Withheld | None = None
+    capacity: Capacity | str | Withheld
+    effective_date: date | Withheld
+    common_address: Address | Withheld | None = None
+    common_commune: str | Withheld | None = None
+    expecting: bool | Withheld | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class CoupleSeparated(Event):
+    """Two people who lived together as a couple, without marriage or civil solidarity pact, live apart."""
+
+    event_type: ClassVar[EventType] = EventType("fr.unefois.couple.separated.v1")
+
+    subject: Identity | Withheld
+    partner: Identity | Withheld
+    declarant: Identity | Withheld | None = None
+    capacity: Capacity | str | Withheld
+    effective_date: date | Withheld
+    leaves_home: bool | Withheld
+    children: tuple[ChildAfterUnion, ...] | Withheld = ()
+    children_count: int | Withheld
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class ChildResidenceChanged(Event):
+    """A child who is a minor lives with another parent or person, or with both by turns."""
+
+    event_type: ClassVar[EventType] = EventType("fr.unefois.child-residence.changed.v1")
+
+    subject: Identity | Withheld
+    declarant: Identity | Withheld | None = None
+    capacity: Capacity | str | Withheld
+    effective_date: date | Withheld
+    residence: ChildResidence | str | Withheld
+    parents: tuple[Parent, ...] | Withheld = ()
+    main_address: Address | Withheld | None = None
+    main_commune: str | Withheld | None = None
+    other_address: Address | Withheld | None = None
+    decision: Decision | Withheld | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class RepresentationStarted(Event):
+    """Somebody begins to act for another person, on the ground of a judgment, an act or a mandate."""
+
+    event_type: ClassVar[EventType] = EventType("fr.unefois.representation.started.v1")
+
+    subject: Identity | Withheld
+    declarant: Identity | Withheld | None = None
+    capacity: Capacity | str | Withheld
+    effective_date: date | Withheld
+    measure: RepresentationMeasure | str | Withheld
+    representative: Representative | Withheld
+    scope: tuple[RepresentationScope | str, ...] | Withheld = ()
+    until: date | Withheld | None = None
+    decision: Decision | Withheld | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class RepresentationEnded(Event):
+    """Somebody does not act for another person any more."""
+
+    event_type: ClassVar[EventType] = EventType("fr.unefois.representation.ended.v1")
+
+    subject: Identity | Withheld
+    declarant: Identity | Withheld | None = None
+    capacity: Capacity | str | Withheld
+    effective_date: date | Withheld
+    measure: RepresentationMeasure | str | Withheld
+    representative: Representative | Withheld
+    cause: RepresentationEnd | str | Withheld
+    decision: Decision | Withheld | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class IdentityCorrected(Event):
+    """A register puts the identity of a person right: the person is the same, and was written down wrongly."""
+
+    event_type: ClassVar[EventType] = EventType("fr.unefois.identity.corrected.v1")
+
+    subject: Identity | Withheld
+    declarant: Identity | Withheld | None = None
+    capacity: Capacity | str | Withheld
+    effective_date: date | Withheld
+    corrected: Identity | Withheld
+    cause: IdentityCorrection | str | Withheld
+    act: CivilAct | Withheld | None = None
+    decision: Decision | Withheld | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class AddressRenamed(Event):
+    """A commune names a street anew, or numbers it: the person has not moved, and is written to otherwise."""
+
+    event_type: ClassVar[EventType] = EventType("fr.unefois.address.renamed.v1")
+
+    subject: Identity | Withheld
+    declarant: Identity | Withheld | None = None
+    capacity: Capacity | str | Withheld
+    effective_date: date | Withheld
+    old_address: Address | Withheld
+    new_address: Address | Withheld
+    commune: str | Withheld
+    new_ban_id: str | Withheld | None = None
+    decision: Decision | Withheld | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class PersonBornV2(Event):
+    """A child is born and entered in the civil status register."""
+
+    event_type: ClassVar[EventType] = EventType("fr.unefois.person.born.v2")
+
+    subject: Identity | Withheld
+    declarant: Identity | Withheld | None = None
+    capacity: Capacity | str | Withheld
+    birthdate: date | Withheld
+    birth_commune: str | Withheld | None = None
+    act: CivilAct | Withheld
+    parents: tuple[Parent, ...] | Withheld = ()
+    born_together: int | Withheld
+    residence: Address | Withheld | None = None
+    residence_commune: str | Withheld | None = None
+    phone: str | Withheld | None = None
+    email: str | Withheld | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class PersonDiedV2(Event):
+    """A person has died. The cause is never part of it."""
+
+    event_type: ClassVar[EventType] = EventType("fr.unefois.person.died.v2")
+
+    subject: Identity | Withheld
+    declarant: Identity | Withheld | None = None
+    capacity: Capacity | str | Withheld
+    death_date: PartialDate | Withheld
+    death_place: str | Withheld | None = None
+    death_country: str | Withheld
+    act: CivilAct | Withheld | None = None
+    usual_name: str | Withheld | None = None
+    last_address: Address | Withheld | None = None
+    last_commune: str | Withheld | None = None
+    surviving_partner: Identity | Withheld | None = None
+    estate_contact: EstateContact | Withheld | None = None
+
+
 TYPES: Final[Mapping[str, type[Event]]] = MappingProxyType(
     {
         "fr.unefois.address.changed.v1": AddressChanged,
@@ -250,5 +421,14 @@ TYPES: Final[Mapping[str, type[Event]]] = MappingProxyType(
         "fr.unefois.person.reference.v1": PersonReference,
         "fr.unefois.declaration.cancelled.v1": DeclarationCancelled,
         "fr.unefois.declaration.recalled.v1": DeclarationRecalled,
+        "fr.unefois.couple.formed.v1": CoupleFormed,
+        "fr.unefois.couple.separated.v1": CoupleSeparated,
+        "fr.unefois.child_residence.changed.v1": ChildResidenceChanged,
+        "fr.unefois.representation.started.v1": RepresentationStarted,
+        "fr.unefois.representation.ended.v1": RepresentationEnded,
+        "fr.unefois.identity.corrected.v1": IdentityCorrected,
+        "fr.unefois.address.renamed.v1": AddressRenamed,
+        "fr.unefois.person.born.v2": PersonBornV2,
+        "fr.unefois.person.died.v2": PersonDiedV2,
     }
 )

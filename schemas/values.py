@@ -6,8 +6,8 @@ Refuses: texts not in NFC, with control characters, empty, padded or too long, w
     the value; all that is wrong at once.
 Keeps: what is doubtful but may be right (a former commune code, a move of two years ago) passes with a warning. No
     clock: which day it is is told by whoever asks, and what is planned may lie in the future.
-Source: the properties in the event schemas: `format`, `maxLength`, `maxItems`, `minItems`, `minimum`, `maximum`,
-    `equals`, `counts`.
+Source: the properties in the event schemas: `format`, `maxLength`, `maxItems`, `minItems`, `minimum`, `maximum`;
+    and those of `agreements`.
 """
 
 import unicodedata
@@ -16,7 +16,8 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
-from schemas import avro, places
+from schemas import areas, avro, places
+from schemas.agreements import AGREEMENTS, OF_TYPE, streetless
 from schemas.avro_faults import faults
 from schemas.avro_types import Kind, Type
 from schemas.catalogue import RECORD_FORMATS, EventSchema
@@ -56,13 +57,14 @@ def check(event: EventSchema, record: Mapping[str, Any], at: Instant | None = No
     """Whether a record may be declared, at this instant where it is told. Returns what to look at; raises Refused
     (`avro.*`, `values.*`): the first fault of the record, with the others in `also`.
     """
-    found = _Found(_not_of_their_type(event.schema, record))
+    found = _Found(_not_of_their_type(event.schema, record), streetless(event, record))
     _visit(event.schema.type, record, "", found)
     for each in event.schema.fields:
-        if "equals" in each.properties:
-            _check_equal(record, each.name, each.properties["equals"], found)
-        if "counts" in each.properties:
-            _check_count(record, each.name, each.properties["counts"], found)
+        for name, agree in AGREEMENTS.items():
+            if name in each.properties:
+                agree(record, each.name, each.properties[name], found)
+    if event.event_type in OF_TYPE:
+        OF_TYPE[event.event_type](record, found)
     if at is not None:
         _check_past(event.schema.type, record, "", _Days.at(at), found)
         if event.event_type == MOVED:
@@ -90,8 +92,10 @@ def _not_of_their_type(schema: avro.Schema, record: Mapping[str, Any]) -> list[R
 class _Found:
     """What is found in one record: faults in their order, and what is only to look at."""
 
-    def __init__(self, unfit: list[Refused]) -> None:
+    def __init__(self, unfit: list[Refused], streetless: frozenset[str]) -> None:
         self.faults = unfit
+        self.streetless = streetless
+        """Where an address needs no street: its record says why."""
         self.warnings: list[Warning] = []
         self._unfit = frozenset(each.pointer for each in unfit if each.code != "avro.unknown-field")
 
@@ -125,7 +129,7 @@ def _visit_record(kind: Type, value: Any, pointer: str, found: _Found) -> None:
         _visit(each.type, value.get(each.name), f"{pointer}/{each.name}", found)
     named = kind.properties.get("format", "")
     if named in _RULES and not (found.faults and _touched(found, pointer, RECORD_FORMATS[named])):
-        _RULES[named](value, pointer, found.warnings)
+        _RULES[named](value, pointer, found)
 
 
 def _touched(found: _Found, pointer: str, names: Iterable[str]) -> bool:
@@ -245,33 +249,39 @@ _VISITORS: Mapping[Kind, _Visitor] = {
 }
 
 
-def _check_identity(value: Any, pointer: str, warnings: list[Warning]) -> None:
+def _check_identity(value: Any, pointer: str, found: _Found) -> None:
     """Born in France: with a commune. Born elsewhere: without."""
     in_france = value["birthcountry"] == places.FRANCE
     if value["birthplace"] is not None and not in_france:
         raise Refused("values.birthplace-abroad", f"{pointer}/birthplace")
     if value["birthplace"] is None and in_france:
-        warnings.append(Warning("values.no-birthplace", f"{pointer}/birthplace"))
+        found.warnings.append(Warning("values.no-birthplace", f"{pointer}/birthplace"))
 
 
-def _check_address(value: Any, pointer: str, warnings: list[Warning]) -> None:
-    """In France: a postcode of five digits and a commune. Abroad: lines, and no commune."""
+def _check_address(value: Any, pointer: str, found: _Found) -> None:
+    """In France: a postcode of five digits and a commune; a military postal sector has none. Abroad: lines, and no
+    commune.
+    """
     if value["country"] != places.FRANCE:
         if value["commune"] is not None:
             raise Refused("values.commune-abroad", f"{pointer}/commune")
         if not value["lines"]:
             raise Refused("values.no-address-lines", f"{pointer}/lines")
         return
-    if value["commune"] is None:
-        raise Refused("values.no-commune", f"{pointer}/commune")
     postcode = value["postcode"]
+    military = postcode is not None and areas.is_military_sector(postcode)
+    if value["commune"] is not None and military:
+        raise Refused("values.military-commune", f"{pointer}/commune")
+    if value["commune"] is None and not military:
+        raise Refused("values.no-commune", f"{pointer}/commune")
     if postcode is None or len(postcode) != 5 or not postcode.isdigit():
         raise Refused("values.french-postcode", f"{pointer}/postcode")
-    if all(value[part] is None for part in ("street", "locality", "po_box")) and not value["lines"]:
+    placed = any(value[part] is not None for part in ("street", "locality", "po_box")) or value["lines"]
+    if not placed and pointer not in found.streetless:
         raise Refused("values.no-street", f"{pointer}/street")
 
 
-def _check_declaration(value: Any, pointer: str, warnings: list[Warning]) -> None:
+def _check_declaration(value: Any, pointer: str, found: _Found) -> None:
     """Somebody who speaks for himself is no declarant; a parent, guardian or next of kin is one, by name."""
     alone, capacity = value["declarant"] is None, value["capacity"]
     if alone and capacity not in (Capacity.SELF.value, Capacity.AGENT.value):
@@ -280,32 +290,9 @@ def _check_declaration(value: Any, pointer: str, warnings: list[Warning]) -> Non
         raise Refused("values.declarant-and-self", f"{pointer}/capacity")
 
 
-_RULES: Mapping[str, Callable[[Any, str, list[Warning]], None]] = {
+_RULES: Mapping[str, Callable[[Any, str, _Found], None]] = {
     "identity": _check_identity,
     "address": _check_address,
     "declaration": _check_declaration,
 }
 """Rules for a whole record, by its `format`; `catalogue.RECORD_FORMATS` says which fields each of them needs."""
-
-
-def _at(record: Mapping[str, Any], pointer: str) -> tuple[bool, Any]:
-    """Whether the place exists in this record, and what stands there; inside a null it does not exist."""
-    value: Any = record
-    for name in pointer.strip("/").split("/"):
-        if not isinstance(value, Mapping) or name not in value:
-            return False, None
-        value = value[name]
-    return True, value
-
-
-def _check_equal(record: Mapping[str, Any], name: str, other: str, found: _Found) -> None:
-    """The same fact told twice, so that some may get it without the rest, has to be the same."""
-    exists, value = _at(record, other)
-    if exists and found.sound(f"/{name}") and found.sound(other) and record[name] != value:
-        found.faults.append(Refused("values.disagree", f"/{name}", other=other))
-
-
-def _check_count(record: Mapping[str, Any], name: str, other: str, found: _Found) -> None:
-    exists, items = _at(record, other)
-    if exists and found.sound(f"/{name}") and found.fits(other) and record[name] != len(items):
-        found.faults.append(Refused("values.count", f"/{name}", other=other))

@@ -31,6 +31,8 @@ from broker.store.tables import ledger_entries, metadata
 from connectors.contract import Applied, Pulled
 from consent.grant import CONSENT, Basis, Scope, Voice
 from consent.policy import Subscription
+from schemas.assurance import SURE
+from schemas.catalogue import LEAST
 from schemas.delivery import VerifiedDelivery, open_release, verify_delivery
 from schemas.entry import Entry
 from schemas.facts import FactKind, Facts
@@ -196,7 +198,8 @@ class World:
         corrects: DeclarationId | None = None,
     ) -> Accepted:
         """Hand in, and route."""
-        accepted = await self.home.desk.declare(PORTAL, event_type, record, corrects=corrects)
+        stated = SURE if event_type in LEAST else None
+        accepted = await self.home.desk.declare(PORTAL, event_type, record, corrects=corrects, provenance=stated)
         if route:
             await self.home.router.route()
         return accepted

@@ -33,7 +33,7 @@ APART: Final = frozenset(
     {
         *("demo", "sandbox", "conformance cases", "conformance run", "source new-key", "source serve"),
         *("witness init", "witness serve", "monitor", "audit check", "audit consistency", "operator key", "logout"),
-        *("type list", "type show", "type check", "mapping list", "mapping test"),
+        *("type list", "type show", "type check", "type new", "mapping list", "mapping test"),
         *("config check", "config show", "completion", "deploy write", "deploy logins", "receipt verify"),
     }
 )

@@ -15,11 +15,13 @@ from broker.cli.frame import chosen, command, say
 from broker.cli.parties import full_type
 from broker.cli.session import assignments, at_home, read_file, write_file
 from broker.cli.show import answer, line, pairs, table
+from broker.cli.stating import AssuranceOption, ChannelOption, QualityOption, provenance_of
 
 if TYPE_CHECKING:
     from broker.flow.arrived import Accepted
     from broker.setup.wiring import Home
     from connectors.draft import Draft
+    from schemas.assurance import Provenance
     from schemas.names import DeclarationId, PartyId
 
 FileArgument = Annotated[
@@ -74,13 +76,16 @@ def explain(
     parameters: SetOption = None,
     inside: InsideOption = None,
     source: SourceOption = None,
+    assurance: AssuranceOption = None,
+    quality: QualityOption = None,
+    channel: ChannelOption = None,
 ) -> None:
     """Who would get what, and who would get nothing and why. Nothing is sent and nothing is written.
 
     Example: unefois explain move.yaml --type address.changed
     """
     draft = _draft(file, event_type, mapping, parameters, inside)
-    told = _explained(draft, source)
+    told = _explained(draft, source, provenance_of(assurance, quality, channel))
 
     def text() -> None:
         _show_warnings(told["warnings"])
@@ -88,6 +93,13 @@ def explain(
             line(f"{'+' if one['permitted'] else '-'} {one['sentence']}")
         if not told["lines"]:
             line(say("Personne n'a demandé ce type de déclaration.", "Nobody has asked for this type of declaration."))
+        if told["elsewhere"]:
+            line(
+                say(
+                    f"- {told['elsewhere']} autres abonnements concernent d'autres territoires.",
+                    f"- {told['elsewhere']} more subscriptions are for other territories.",
+                )
+            )
 
     answer(told, text)
 
@@ -100,6 +112,9 @@ def declare(
     parameters: SetOption = None,
     inside: InsideOption = None,
     source: SourceOption = None,
+    assurance: AssuranceOption = None,
+    quality: QualityOption = None,
+    channel: ChannelOption = None,
     corrects: Annotated[
         str | None, typer.Option("--corrects", metavar="ID", help="The declaration that this one puts right.")
     ] = None,
@@ -119,7 +134,8 @@ def declare(
     --set new-commune=35238
     """
     draft = _draft(file, event_type, mapping, parameters, inside)
-    told, signed = _declared(draft, source, corrects, declaration)
+    stated = provenance_of(assurance, quality, channel)
+    told, signed = _declared(draft, source, corrects, declaration, stated)
     if receipt is not None:
         write_file(receipt, signed)
 
@@ -183,13 +199,13 @@ def _mapping(name: str) -> Any:
     return loaded(read_file(path), name) if path.is_file() else find(name, Path())
 
 
-def _explained(draft: "Draft", source: str | None) -> dict[str, Any]:
+def _explained(draft: "Draft", source: str | None, stated: "Provenance | None") -> dict[str, Any]:
     from broker.services import declarations
     from consent.explain import explain as sentence_of
     from consent.policy import Permit
 
     of = _source(source)
-    found = at_home(lambda home: declarations.explain(home, draft.event_type, draft.record, of))
+    found = at_home(lambda home: declarations.explain(home, draft.event_type, draft.record, of, stated))
     language = chosen().language
     labels = {each.name: each.label[language] for each in found.event.fields}
     lines = []
@@ -214,11 +230,21 @@ def _explained(draft: "Draft", source: str | None) -> dict[str, Any]:
                 "sentence": sentence,
             }
         )
-    return {"source": found.source, "event_type": draft.event_type, "lines": lines, "warnings": _warnings(draft)}
+    return {
+        "source": found.source,
+        "event_type": draft.event_type,
+        "lines": lines,
+        "elsewhere": found.dry.elsewhere,
+        "warnings": _warnings(draft),
+    }
 
 
 def _declared(
-    draft: "Draft", source: str | None, corrects: str | None, declaration: str | None
+    draft: "Draft",
+    source: str | None,
+    corrects: str | None,
+    declaration: str | None,
+    stated: "Provenance | None",
 ) -> tuple[dict[str, Any], bytes]:
     from broker import shapes
     from broker.observability import tracing
@@ -228,7 +254,9 @@ def _declared(
 
     async def work(home: "Home") -> "tuple[PartyId, Accepted]":
         tracing.CURRENT.set(tracing.TraceId.read(os.environ.get("TRACEPARENT")))  # as OpenTelemetry has it for commands
-        return await declarations.declare(home, draft.event_type, draft.record, of, corrects=wrong, declaration_id=own)
+        return await declarations.declare(
+            home, draft.event_type, draft.record, of, corrects=wrong, declaration_id=own, provenance=stated
+        )
 
     who, accepted = at_home(work)
     told = {

@@ -68,7 +68,7 @@ def sandbox(
     from schemas.hpke import Suite
     from schemas.names import EventType, PartyId, Purpose
 
-    every = [one.event_type for one in catalogue.builtin()]
+    every = [one.event_type for one in catalogue.builtin().newest]
     wanted = Wanted(
         party=PartyId(party),
         types=tuple(EventType(full_type(one)) for one in types) if types else tuple(every),

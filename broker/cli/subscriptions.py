@@ -37,9 +37,17 @@ def subscribe(
     purpose: Annotated[str | None, typer.Option("--purpose", help="What for: family-benefits, income-tax ...")] = None,
     fields: Annotated[list[str] | None, typer.Option("--field", help="A field that it needs. Repeatable.")] = None,
     territories: Annotated[
-        list[str] | None, typer.Option("--territory", help="A COG commune code. Repeatable. Default: everywhere.")
+        list[str] | None, typer.Option("--territory", help="An area: 35238, 35, R53. Repeatable. Default: everywhere.")
     ] = None,
     legal_reference: LegalReference = None,
+    least_assurance: Annotated[
+        str | None,
+        typer.Option("--least-assurance", metavar="WORD", help="How the person must be known: low, substantial, high."),
+    ] = None,
+    least_quality: Annotated[
+        str | None,
+        typer.Option("--least-quality", metavar="WORD", help="What the fact must rest on: certified, authentic."),
+    ] = None,
 ) -> None:
     """What administrations ask to receive, and on which legal ground.
 
@@ -55,8 +63,10 @@ def subscribe(
         if not given:
             raise typer.BadParameter("is needed", ctx=context, param_hint=option)
     from broker.services import subscriptions
+    from schemas.assurance import least_of
     from schemas.names import EventType, PartyId, Purpose
 
+    least = least_of(least_assurance or "none", least_quality or "declared")
     _tell(
         lambda home: subscriptions.ask(
             home,
@@ -66,6 +76,7 @@ def subscribe(
             fields=fields or [],
             territories=territories,
             legal_reference=legal_reference,
+            least=least,
         )
     )
 
@@ -170,5 +181,12 @@ def _show(told: dict[str, Any]) -> None:
             (say("état", "status"), told["status"]),
             *([(say("en pause depuis", "paused since"), told["paused_at"])] if told.get("paused_at") else []),
             (say("texte", "legal reference"), told["legal_reference"]),
+            *([(say("au moins", "at least"), least)] if (least := _least(told)) else []),
         ]
     )
+
+
+def _least(told: dict[str, Any]) -> str:
+    """How sure a declaration has to be, where every one is not."""
+    words = [told["least_assurance"], told["least_quality"]]
+    return ", ".join(word for word in words if word not in ("none", "declared"))

@@ -1,7 +1,7 @@
 """Commands about event types: `unefois type ...`. They need no home.
 
-Refuses: nothing of its own.
-Keeps: nothing of its own; `schemas.catalogue` and `schemas.evolution` know.
+Refuses: `new` outside a checkout of this project; the rest nothing of its own.
+Keeps: nothing of its own; `schemas.catalogue`, `schemas.evolution` and `schemas.scaffold` know.
 """
 
 from pathlib import Path
@@ -27,7 +27,7 @@ def list_types() -> None:
     from schemas.described import describe
 
     known = builtin()
-    types = [describe(known, one) for one in known]
+    types = [describe(known, one) for one in known.newest]
     language = chosen().language
     rows = [(one["event_type"], one["label"][language], len(one["fields"])) for one in types]
     columns = [say("type", "type"), say("nom", "name"), say("champs", "fields")]
@@ -81,3 +81,40 @@ def check(
     answer({"may_follow": not told, "breaks": told}, text)
     if told:
         raise typer.Exit(Exit.FINDINGS)
+
+
+@command(app, "new")
+def new(
+    name: Annotated[str, typer.Argument(metavar="TYPE", help="What happens, in two words: vehicle.sold.")],
+    french: Annotated[str, typer.Option("--fr", help="Its name for citizens, in French.")],
+    english: Annotated[str, typer.Option("--en", help="Its name for citizens, in English.")],
+    checkout: Annotated[
+        Path, typer.Option("--checkout", metavar="FOLDER", help="A checkout of this project. Default: this folder.")
+    ] = Path(),
+) -> None:
+    """Write all that a new event type needs into a checkout: schema, sample, mapping, pin, page. Then it is filled in.
+
+    Example: unefois type new vehicle.sold --fr "Cession d'un véhicule" --en "Sale of a vehicle"
+    """
+    from schemas.scaffold import FILL, TOUCHED, scaffold
+
+    there = {path: read_file(checkout / path).decode() for path in TOUCHED if (checkout / path).is_file()}
+    made = scaffold(name, french, english, there)
+    for path, written in made.items():
+        (checkout / path).write_text(written, "utf-8")
+    (schema,) = [path for path in made if path.endswith(".avsc")]
+    steps = [
+        say(f"remplir chaque « {FILL} »", f"write each {FILL!r}"),
+        f"python -m tests.typed.whole {schema}",
+        "python -m tests.typed.write",
+        "python -m tests.docs.refresh docs/event-types.md",
+        "python -m pytest tests/unit/schemas tests/unit/connectors tests/unit/broker/test_every_type.py",
+    ]
+
+    def text() -> None:
+        for path in made:
+            line(f"+ {path}")
+        for number, step in enumerate(steps, 1):
+            line(f"{number}. {step}")
+
+    answer({"written": list(made), "next": steps}, text)

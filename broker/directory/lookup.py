@@ -16,6 +16,7 @@ from broker.store.engine import Store, Transaction
 from broker.store.rows.seals import RowReader
 from consent.policy import Subscription, SubscriptionStatus
 from consent.rules import Rule, RuleStatus
+from schemas import areas
 from schemas.directory import Directory
 from schemas.errors import Refused
 from schemas.names import EventType, PartyId, RuleId
@@ -95,17 +96,33 @@ class Lookup:
         territories: Sequence[str],
         originals: frozenset[PartyId] = frozenset(),
     ) -> list[Subscription]:
-        """Who may want to hear: asked or approved for this type, for everywhere or for one of these territories.
+        """Who may want to hear: asked or approved for this type, for everywhere or for an area that holds one of these
+        territories. Areas are looked up by their codes, so that it does not matter how many subscriptions there are.
 
         A commune far away is no candidate and leaves no trace: 35,000 withholdings a move would tell nobody anything.
         `originals`, who got what a correction corrects, are candidates wherever they are.
         """
         picture = await self._current(tx)
         found = list(picture.everywhere.get(event_type, ()))
-        for territory in territories:
-            found.extend(picture.by_territory.get((event_type, territory), ()))
+        for code in areas.heard_by(territories):
+            found.extend(picture.by_territory.get((event_type, code), ()))
         found.extend(one for one in picture.of_type.get(event_type, ()) if one.recipient in originals)
         return sorted({one.id: one for one in found}.values(), key=lambda one: (one.recipient, one.purpose))
+
+    async def elsewhere(self, tx: Transaction, event_type: EventType, territories: Sequence[str]) -> list[Subscription]:
+        """Who hears of this type, but not of these territories: approved for areas that hold none of them.
+
+        For a dry run, which says so; it goes through all subscriptions of the type, and no router may.
+        """
+        hearing = areas.heard_by(territories)
+        of_type = (await self._current(tx)).of_type.get(event_type, ())
+        return [
+            one
+            for one in of_type
+            if one.status is SubscriptionStatus.APPROVED
+            and one.territories is not None
+            and one.territories.isdisjoint(hearing)
+        ]
 
     async def parties(self, tx: Transaction) -> tuple[reading.Party, ...]:
         """Every party, by id."""

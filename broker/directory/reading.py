@@ -26,6 +26,7 @@ from broker.store.engine import Transaction
 from broker.store.rows.seals import RowReader
 from consent.policy import Subscription, SubscriptionStatus
 from schemas import hpke, signing
+from schemas.assurance import ANY, Least, assurance_of, quality_of
 from schemas.directory import Directory, PolicyEntry, PublishingRight, SealingKeyEntry, SigningKeyEntry
 from schemas.errors import Corrupt, Refused
 from schemas.names import EventType, Instant, Kid, PartyId, Purpose, instant_of
@@ -254,7 +255,14 @@ def subscription_of(row: Row[Any]) -> Subscription:
         approved_at=instant_of(row.approved_at),
         ended_at=instant_of(row.ended_at),
         legal_reference=row.legal_reference,
+        least=_least_of(row),
     )
+
+
+def _least_of(row: Row[Any]) -> Least:
+    if row.least_assurance is None:
+        return ANY
+    return Least(assurance_of(row.least_assurance), quality_of(row.least_quality))
 
 
 def row_of(subscription: Subscription) -> dict[str, Any]:
@@ -271,6 +279,8 @@ def row_of(subscription: Subscription) -> dict[str, Any]:
         "legal_reference": subscription.legal_reference,
         "approved_at": subscription.approved_at,
         "ended_at": subscription.ended_at,
+        "least_assurance": None if subscription.least == ANY else subscription.least.assurance.value,
+        "least_quality": None if subscription.least == ANY else subscription.least.quality.value,
     }
 
 

@@ -7,7 +7,7 @@ consents; it writes nothing. What is said again under an id of the caller's is t
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from hashlib import sha256
 from typing import Any, Final
 
@@ -28,13 +28,16 @@ from consent.grant import Grant
 from consent.policy import DeclarationFacts
 from consent.rules import as_ruled, grant_under, missing
 from schemas import avro, values
-from schemas.catalogue import Catalogue, EventSchema, territories_of
+from schemas.assurance import Provenance
+from schemas.catalogue import Catalogue, EventSchema, territories_of, with_defaults
 from schemas.declaration import Source, declare
 from schemas.errors import Refused, Unavailable
 from schemas.names import DeclarationId, EventType, GrantId, Instant, PartyId, SchemaId, SubjectRef, uuid7, uuid_text
 
 _HANDED_IN: Final = 202
 _NOTICE: Final = b"unefois/retraction-notice/v1\x00"
+_ELSEWHERE: Final = 20
+"""How many subscriptions of other places a dry run names: those first that the citizen has allowed something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,8 @@ class DryRun:
 
     facts: DeclarationFacts
     lines: tuple[Line, ...]
+    elsewhere: int = 0
+    """How many more hear of this type, but of other places: all that `lines` does not name."""
 
 
 class Desk:
@@ -95,10 +100,17 @@ class Desk:
         expires_at = Instant(self._clock() + self._token_ms)
         return self._identity.token(self.subject(record), source, expires_at), expires_at
 
-    async def explain(self, source: PartyId, event_type: EventType, record: Mapping[str, Any]) -> DryRun:
+    async def explain(
+        self,
+        source: PartyId,
+        event_type: EventType,
+        record: Mapping[str, Any],
+        provenance: Provenance | None = None,
+    ) -> DryRun:
         """Who would get what, and who would get nothing and why; nothing is written. Raises as `declare`."""
         event = self._catalogue.by_type(event_type)
         at = self._clock()
+        record = with_defaults(event, record)
         values.check(event, record, at)
         subject = self.subject(record)
         territories = territories_of(event, record)
@@ -110,19 +122,25 @@ class Desk:
             field_names=event.names,
             territories=territories,
             uses_territories=event.uses_territories,
+            provenance=provenance,
         )
         async with self._store.read() as tx:
             subscriptions = await self._lookup.candidates(tx, event_type, territories)
+            elsewhere = await self._lookup.elsewhere(tx, event_type, territories)
             found = await registry.for_routing(tx.conn, [subject], event_type)
             rules = await self._lookup.rules_for(tx, event_type)
             objected = (await barred(tx, self._macs, [subject], rules)).get(subject, {})
         grants = as_ruled(rules, (one for one in found if isinstance(one, Grant)))
         objects = {(one.recipient, one.purpose) for one in objected.values() if one.stands}
+        allowed = {one.recipient for one in grants if not one.status.over}
+        elsewhere.sort(key=lambda one: (one.recipient not in allowed, one.recipient, one.purpose))
+        subscriptions += elsewhere[:_ELSEWHERE]
         acting = [rule for rule in rules if rule.acts(at)]
         for rule in allowing(missing(acting, grants), objected):  # the grant that the router would make
             grant_id = GrantId(uuid7(at, self._entropy(10)))
             grants.append(grant_under(rule, subject, schema=event.schema.id, grant_id=grant_id, at=at))
-        return DryRun(facts, tuple(dry_run(facts, subscriptions, grants, at, objects=objects)))
+        lines = tuple(dry_run(facts, subscriptions, grants, at, objects=objects))
+        return DryRun(facts, lines, len(elsewhere[_ELSEWHERE:]))
 
     async def declare(
         self,
@@ -132,15 +150,17 @@ class Desk:
         *,
         corrects: DeclarationId | None = None,
         declaration_id: DeclarationId | None = None,
+        provenance: Provenance | None = None,
     ) -> Accepted:
-        """Sign, seal and hand in one declaration.
+        """Sign, seal and hand in one declaration. `provenance`: how sure it is; None states nothing.
 
         Raises Refused with a pointer into the record: `avro.*`, `values.*`, `identity.*`, `directory.*`; and what the
         intake refuses. Raises Unavailable: hand in again with the same `declaration_id`.
         """
         if declaration_id is not None:
-            return await self._once(source, event_type, record, corrects, declaration_id)
-        return await self._intake.accept(await self.envelope(source, event_type, record, corrects=corrects))
+            return await self._once(source, event_type, record, corrects, of=declaration_id, provenance=provenance)
+        envelope = await self.envelope(source, event_type, record, corrects=corrects, provenance=provenance)
+        return await self._intake.accept(envelope)
 
     async def retract(
         self, source: PartyId, event_type: EventType, of: DeclarationId, subject: SubjectRef, reason: str
@@ -149,7 +169,7 @@ class Desk:
         within `idempotency.HOURS`, it is the same. Raises as `declare`.
         """
         record = {"declaration": uuid_text(of), "reason": reason.replace("-", "_")}
-        return await self._once(source, event_type, record, of, notice_of(event_type, of), subject=subject)
+        return await self._once(source, event_type, record, of, of=notice_of(event_type, of), subject=subject)
 
     async def _once(
         self,
@@ -157,17 +177,20 @@ class Desk:
         event_type: EventType,
         record: Mapping[str, Any],
         corrects: DeclarationId | None,
-        of: DeclarationId,
         *,
+        of: DeclarationId,
         subject: SubjectRef | None = None,
+        provenance: Provenance | None = None,
     ) -> Accepted:
         """The same bytes for the same content: then the intake answers as the first time. What is refused is forgotten,
         so that its id is free for what is right. Raises Refused `intake.id-reused` for other content.
         """
         event = self._catalogue.by_type(event_type)
+        record = with_defaults(event, record)
         values.check(event, record)
         original = None if corrects is None else corrects.hex()
-        asked = self._macs.asked([source, event.schema.id.hex(), original, _written(event, record)])
+        stated = [] if provenance is None else [each.value for each in astuple(provenance)]
+        asked = self._macs.asked([source, event.schema.id.hex(), original, _written(event, record), *stated])
         try:
             claim = await self._idempotency_keys.claim(source, f"\x00desk/{of.hex()}", asked)
         except Refused as fault:
@@ -177,7 +200,13 @@ class Desk:
             return await self._intake.accept(claim.body)
         try:
             envelope = await self.envelope(
-                source, event_type, record, corrects=corrects, declaration_id=of, subject=subject
+                source,
+                event_type,
+                record,
+                corrects=corrects,
+                declaration_id=of,
+                subject=subject,
+                provenance=provenance,
             )
         except (Refused, Unavailable):
             await self._idempotency_keys.release(claim)
@@ -200,6 +229,7 @@ class Desk:
         declaration_id: DeclarationId | None = None,
         schema: SchemaId | None = None,
         subject: SubjectRef | None = None,
+        provenance: Provenance | None = None,
     ) -> bytes:
         """The signed and sealed envelope, not handed in; by the type's newest schema, or by `schema`. `subject`: whom
         it is about, where the record does not say it.
@@ -222,6 +252,7 @@ class Desk:
             declaration_id=declaration_id or DeclarationId(uuid7(at, self._entropy(10))),
             entropy=self._entropy,
             corrects=corrects,
+            provenance=provenance,
         )
         return signed.encode()
 
@@ -230,7 +261,7 @@ class Desk:
         try:
             return self.subject(record)
         except Refused:
-            values.check(event, record)
+            values.check(event, with_defaults(event, record))
             raise
 
 

@@ -87,6 +87,7 @@ def facts_of(
         territories=verified.signed.slip.territories,
         uses_territories=event.uses_territories,
         corrects=corrects,
+        provenance=manifest.provenance,
     )
 
 

@@ -28,7 +28,9 @@ from broker.store.rows.seals import RowSigner
 from broker.store.tables import declarations, deliveries, paused_subscriptions, subscriptions, withholdings
 from consent import purposes
 from consent.policy import Subscription, SubscriptionStatus
-from schemas.catalogue import Catalogue
+from schemas import areas
+from schemas.assurance import ANY, Least
+from schemas.catalogue import LEAST, Catalogue
 from schemas.errors import Refused
 from schemas.facts import FactKind
 from schemas.names import EventType, Instant, ManifestDigest, PartyId, Purpose, Reason, SubjectRef
@@ -54,13 +56,14 @@ class Subscribing:
         purpose: Purpose,
         fields: frozenset[str],
         territories: frozenset[str] | None,
+        least: Least = ANY,
     ) -> Subscription:
         """Write down what an administration wants; it receives nothing until the approval.
 
-        `subscription_id` is 16 bytes, made by the caller; after an end, the old subscription is asked for anew under
-        its old id. Raises Refused: `catalogue.unknown-type`, `subscribing.by-itself`, `purposes.unknown`,
-        `policy.subscription-*`, `directory.unknown-party`, `subscribing.unknown-field`,
-        `subscribing.no-territories`, `subscribing.running`.
+        `least`: how sure its declarations have to be; a type may demand more. `subscription_id` is 16 bytes, made by
+        the caller; after an end, the old subscription is asked for anew under its old id. Raises Refused:
+        `catalogue.unknown-type`, `subscribing.by-itself`, `purposes.unknown`, `policy.subscription-*`, `areas.*`,
+        `directory.unknown-party`, `subscribing.unknown-field`, `subscribing.no-territories`, `subscribing.running`.
         """
         event = self._catalogue.by_type(event_type)
         if event_type in RETRACTIONS:
@@ -70,6 +73,7 @@ class Subscribing:
             raise Refused("subscribing.unknown-field", "/fields", field=name, event_type=event_type)
         if territories is not None and not event.uses_territories:
             raise Refused("subscribing.no-territories", "/territories", event_type=event_type)
+        _check_areas(territories)
         asked = Subscription(
             id=subscription_id,
             recipient=recipient,
@@ -81,6 +85,7 @@ class Subscribing:
             approved_at=None,
             ended_at=None,
             legal_reference="",
+            least=least.and_(LEAST.get(event_type, ANY)),
         )
         await changing(tx)
         await reading.party(tx, self._rows, recipient)
@@ -107,12 +112,13 @@ class Subscribing:
         """Let an administration receive from now on, on the ground that `legal_reference` names.
 
         Raises Refused: `subscribing.unknown`, `subscribing.not-asked`, `policy.subscription-legal-reference`,
-        `directory.no-sealing-key`.
+        `areas.*`, `directory.no-sealing-key`.
         """
         await changing(tx)
         before = await self._one(tx, subscription_id)
         if before.status is not SubscriptionStatus.ASKED:
             raise Refused("subscribing.not-asked", "/status", status=before.status.value)
+        _check_areas(before.territories)  # it may have been asked for before codes were checked
         (await reading.snapshot(tx, self._rows)).current_sealing_key(before.recipient, at)
         # Later than the approval that ended, by a clock that was set back, too: that one never comes again.
         since = Instant(max(at, (await tx.endings()).least(subscriptions.name, subscription_id)))
@@ -264,6 +270,15 @@ class Subscribing:
             purpose=subscription.purpose,
             detail=subscription_digest(subscription),
         )
+
+
+def _check_areas(territories: frozenset[str] | None) -> None:
+    """A code that no area has would be heard of by nobody, and nobody would be told."""
+    for code in sorted(territories or ()):
+        try:
+            areas.subscribable(code)
+        except Refused as fault:
+            raise fault.under("/territories") from None  # the sentence names the code
 
 
 def subscription_digest(subscription: Subscription) -> bytes:

@@ -13,6 +13,7 @@ from broker.flow.desk import DryRun
 from broker.flow.tracking import Track
 from broker.services.publishers import publisher_of
 from broker.setup.wiring import Home
+from schemas.assurance import Provenance
 from schemas.catalogue import EventSchema
 from schemas.names import DeclarationId, EventType, PartyId, SubjectRef
 
@@ -27,13 +28,19 @@ class Explained:
     event: EventSchema
 
 
-async def explain(home: Home, event_type: EventType, record: Mapping[str, Any], source: PartyId | None) -> Explained:
+async def explain(
+    home: Home,
+    event_type: EventType,
+    record: Mapping[str, Any],
+    source: PartyId | None,
+    provenance: Provenance | None = None,
+) -> Explained:
     """Who would get what, and who nothing and why. Nothing is sent and nothing is written.
 
     Raises Refused: `publishers.*`, `desk.*`, `identity.*`, and what the record's type refuses.
     """
     who = await publisher_of(home, event_type, source)
-    dry = await home.desk.explain(who, event_type, record)
+    dry = await home.desk.explain(who, event_type, record, provenance)
     async with home.store.read() as tx:
         names = {one.id: one.name for one in await home.lookup.parties(tx)}
     return Explained(who, dry, names, home.catalogue.by_type(event_type))
@@ -47,13 +54,17 @@ async def declare(
     *,
     corrects: DeclarationId | None = None,
     declaration_id: DeclarationId | None = None,
+    provenance: Provenance | None = None,
 ) -> tuple[PartyId, Accepted]:
-    """Sign, seal and hand in. Returns who declared, and what the intake answered. Durable once it returns.
+    """Sign, seal and hand in; `provenance` says how sure it is. Returns who declared, and what the intake answered.
+    Durable once it returns.
 
     Raises Refused as `explain`, and `intake.*`. Raises Unavailable.
     """
     who = await publisher_of(home, event_type, source)
-    accepted = await home.desk.declare(who, event_type, record, corrects=corrects, declaration_id=declaration_id)
+    accepted = await home.desk.declare(
+        who, event_type, record, corrects=corrects, declaration_id=declaration_id, provenance=provenance
+    )
     return who, accepted
 
 

@@ -86,7 +86,7 @@ LINES: Final[Mapping[str, Lines]] = {
         store.subscriptions,
         _spread(
             uuid="id",
-            text="recipient event_type purpose status legal_reference",
+            text="recipient event_type purpose status legal_reference least_assurance least_quality",
             list="fields territories",
             instant="approved_at ended_at",
         ),

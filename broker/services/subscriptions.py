@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from broker.setup.wiring import Home
 from broker.store.engine import Transaction
 from consent.policy import Subscription
+from schemas.assurance import ANY, Least
 from schemas.names import EventType, Instant, PartyId, Purpose
 
 
@@ -30,8 +31,10 @@ async def ask(
     fields: Iterable[str],
     territories: Iterable[str] | None = None,
     legal_reference: str | None = None,
+    least: Least = ANY,
 ) -> Standing:
     """Ask on an administration's behalf; with the legal reference it is approved at once, in the same transaction.
+    `least`: how sure a declaration has to be.
 
     Raises Refused: `subscribing.*`, `directory.unknown-party`, `catalogue.unknown-type`, `purposes.*`.
     """
@@ -44,6 +47,7 @@ async def ask(
             purpose=purpose,
             fields=frozenset(fields),
             territories=frozenset(territories) if territories else None,
+            least=least,
         )
         if legal_reference is not None:
             asked = await home.subscribing.approve(tx, asked.id, legal_reference, home.clock())

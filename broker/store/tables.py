@@ -127,6 +127,8 @@ subscriptions = Table(
     Column("legal_reference", Text, nullable=False),
     Column("approved_at", BigInteger),
     Column("ended_at", BigInteger),
+    Column("least_assurance", Text),  # null: every declaration is sure enough
+    Column("least_quality", Text),
     *seal(),
     UniqueConstraint("recipient", "event_type", "purpose", name="one_subscription_per_purpose"),
     Index("subscriptions_by_type", "event_type", "status"),

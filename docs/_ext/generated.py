@@ -79,7 +79,7 @@ def _error(code: str) -> str:
 
 def event_types() -> str:
     """Every event type with its fields."""
-    return "\n".join(map(_event_type, catalogue.builtin()))
+    return "\n".join(map(_event_type, catalogue.builtin().newest))
 
 
 def _event_type(event: catalogue.EventSchema) -> str:

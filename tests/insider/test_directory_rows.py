@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from schemas.assurance import SURE
 from schemas.envelope import SignedDeclaration
 from tests.insider.forging import forged, slip_in_sealing_key, slip_in_signing_key, token_of
 from tests.insider.open import LET_IN, RELEASE, VALUE
@@ -129,7 +130,9 @@ async def test_a_publishing_right_that_is_slipped_in_lets_nobody_declare(watch: 
 
     await watch.hand.insert("publishing_rights", {**model, "party": RENNES})
     watch.restart()
-    envelope = await watch.lets(watch.here.home.desk.envelope(RENNES, BANK, here.bank(iban=OTHER_IBAN)))
+    envelope = await watch.lets(
+        watch.here.home.desk.envelope(RENNES, BANK, here.bank(iban=OTHER_IBAN), provenance=SURE)
+    )
     if envelope is not None:
         await declares(watch, envelope)
     await watch.hand.remove("publishing_rights", party=RENNES)
@@ -147,7 +150,9 @@ async def test_a_publishing_right_whose_end_is_taken_back_lets_nobody_declare(wa
 
     async with watch.hand.flipped(["publishing_rights"], {"party": PORTAL, "event_type": BANK}, valid_to=None):
         watch.restart()
-        envelope = await watch.lets(watch.here.home.desk.envelope(PORTAL, BANK, here.bank(iban=OTHER_IBAN)))
+        envelope = await watch.lets(
+            watch.here.home.desk.envelope(PORTAL, BANK, here.bank(iban=OTHER_IBAN), provenance=SURE)
+        )
         if envelope is not None:
             await declares(watch, envelope)
 

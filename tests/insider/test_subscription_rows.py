@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import pytest
 
+from schemas.assurance import SURE
 from schemas.names import EventType, PartyId
 from tests.insider.watch import Watch
 from tests.world import BANK, BREST_ADDRESS, CAF, CPAM, FAMILY, MOVED, PORTAL, RENNES, TOWN
@@ -62,6 +63,15 @@ async def everywhere(watch: Watch) -> AsyncIterator[tuple[PartyId, EventType]]:
 
 
 @asynccontextmanager
+async def less_sure(watch: Watch) -> AsyncIterator[tuple[PartyId, EventType]]:
+    here = watch.here
+    await here.give(CAF, BANK, FAMILY, ["iban"])
+    where = {"id": here.subscriptions[CAF, BANK].id}
+    async with watch.hand.flipped(["subscriptions"], where, least_assurance=None, least_quality=None):
+        yield CAF, BANK
+
+
+@asynccontextmanager
 async def another_type(watch: Watch) -> AsyncIterator[tuple[PartyId, EventType]]:
     here = watch.here
     await here.give(RENNES, BANK, TOWN, ["iban"])
@@ -103,6 +113,7 @@ ATTACKS: dict[str, Attack] = {
     "subscription: approved by hand": approved,
     "subscription: fields widened": widened,
     "subscription: everywhere": everywhere,
+    "subscription: less sure": less_sure,
     "subscription: another type": another_type,
     "subscription: ended, put back": revived,
     "subscription: unpaused": unpaused,
@@ -118,7 +129,8 @@ async def test_a_subscription_that_was_not_approved_so_hears_nothing_and_the_han
         await watch.begins()
         watch.restart()
         record = here.bank() if declared == BANK else here.moved(new_address=BREST_ADDRESS, new_commune="29019")
-        await here.home.desk.declare(PORTAL, declared, record)
+        stated = SURE if attack != "subscription: less sure" else None
+        await here.home.desk.declare(PORTAL, declared, record, provenance=stated)
         await watch.lets(watch.here.home.router.route())
         await watch.takes(thief)
 

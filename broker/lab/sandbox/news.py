@@ -28,15 +28,15 @@ _NEW_FIELD: Final = {
 
 @cache
 def events() -> Catalogue:
-    """Every type in both versions; the package's own are the ones that a type's name stands for."""
+    """Every type, and what its newest schema will become; a type's name stands for the package's own."""
     builtin = catalogue.builtin()
-    return Catalogue.of([*(_grown(one) for one in builtin), *(one.schema.raw for one in builtin)])
+    return Catalogue.of([*(_grown(one) for one in builtin.newest), *(one.schema.raw for one in builtin)])
 
 
 def second(event_type: EventType) -> EventSchema:
     """The second version. Raises Refused `catalogue.unknown-type`."""
-    first = catalogue.builtin().by_type(event_type)
-    return next(one for one in events() if one.event_type == event_type and one.schema.id != first.schema.id)
+    known = {one.schema.id for one in catalogue.builtin().versions(catalogue.builtin().by_type(event_type).event_type)}
+    return next(one for one in events() if one.event_type == event_type and one.schema.id not in known)
 
 
 def growing(event_type: EventType) -> str:

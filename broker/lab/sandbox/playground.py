@@ -24,6 +24,8 @@ from broker.setup.wiring import Home
 from broker.store.engine import Transaction
 from broker.store.tables import declarations, deliveries
 from consent.grant import CONSENT, Grant, Scope, Voice
+from schemas.assurance import SURE
+from schemas.catalogue import LEAST
 from schemas.errors import Refused
 from schemas.hpke import SealingKey, Suite
 from schemas.names import (
@@ -161,7 +163,12 @@ class Playground:
     async def _envelope(self, told: News) -> bytes:
         schema = news.second(told.event_type).schema.id if told.second_schema or told.new_symbol else None
         return await self.home.desk.envelope(
-            SOURCE, told.event_type, told.record(), corrects=told.corrects, schema=schema
+            SOURCE,
+            told.event_type,
+            told.record(),
+            corrects=told.corrects,
+            schema=schema,
+            provenance=SURE if told.event_type in LEAST else None,
         )
 
     async def route(self) -> None:

@@ -1,6 +1,7 @@
 """Digests: what a ledger entry's `detail` says of a row: SHA-256 of these columns, under this version of the list.
 
     version 1   the JSON object of the columns, keys sorted, without spaces; bytes as hexadecimal
+    version 2   the same, behind "unefois/row-digest/v2" 0x00
 
 Refuses: a version that nobody wrote down here.
 Keeps: a digest that stands in the ledger is found again for ever, whatever columns its table gets: the lists are
@@ -25,6 +26,20 @@ COLUMNS: Final[Mapping[tuple[str, int], tuple[str, ...]]] = MappingProxyType(
             "event_type",
             "fields",
             "id",
+            "legal_reference",
+            "purpose",
+            "recipient",
+            "status",
+            "territories",
+        ),
+        ("subscriptions", 2): (
+            "approved_at",
+            "ended_at",
+            "event_type",
+            "fields",
+            "id",
+            "least_assurance",
+            "least_quality",
             "legal_reference",
             "purpose",
             "recipient",
@@ -69,13 +84,23 @@ COLUMNS: Final[Mapping[tuple[str, int], tuple[str, ...]]] = MappingProxyType(
 """The columns by table and version."""
 
 
-def row_digest(table: str, row: Mapping[Any, Any], version: int = 1) -> bytes:
-    """SHA-256 of a row, 32 bytes: what its ledger entry commits to, and what `fsck` compares."""
+def version_of(table: str, row: Mapping[Any, Any]) -> int:
+    """The version of a row's digest: 2 where a column is told that only the second list has."""
+    added = set(COLUMNS.get((table, 2), ())) - set(COLUMNS[table, 1])
+    return 2 if any(row.get(name) is not None for name in added) else 1
+
+
+def row_digest(table: str, row: Mapping[Any, Any], version: int | None = None) -> bytes:
+    """SHA-256 of a row, 32 bytes: what its ledger entry commits to, and what `fsck` compares. Without a version: the
+    row's own.
+    """
     return sha256(row_text(table, row, version).encode()).digest()
 
 
-def row_text(table: str, row: Mapping[Any, Any], version: int = 1) -> str:
-    """The JSON that a digest is of."""
+def row_text(table: str, row: Mapping[Any, Any], version: int | None = None) -> str:
+    """What a digest is of: a label, from the second version on, and the JSON of the columns."""
+    version = version_of(table, row) if version is None else version
     kept = {name: row[name] for name in COLUMNS[table, version]}
     written = {name: bytes(told).hex() if isinstance(told, bytes) else told for name, told in kept.items()}
-    return json.dumps(written, sort_keys=True, separators=(",", ":"))
+    label = "" if version == 1 else f"unefois/row-digest/v{version}\x00"
+    return label + json.dumps(written, sort_keys=True, separators=(",", ":"))

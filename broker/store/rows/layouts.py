@@ -8,7 +8,9 @@
 Refuses: a row that lacks a column, or holds a value of another type there: it has no bytes that anybody signed.
 Keeps: two different rows never have the same bytes, and no row those of another table or of another version of itself.
 The lists are literal and pinned by `tests/unit/broker/rows/test_layouts.py`. A column that is added to a table is
-covered once a new FORMAT lists it, and not before: rows of the old format go on counting.
+covered once a new FORMAT lists it, and not before: rows of the old format go on counting. A row is of the second format
+where one of the columns is told that only the second lists, and else of the first: so a row has one format, and whoever
+takes such a column away takes the seal away.
 
 Without a seal, on purpose, is what gives nobody anything when it is edited, inserted or put back:
 `paused_subscriptions` (a row holds back what is its own administration's), `kept_answers`, `webhook_attempts`,
@@ -24,6 +26,7 @@ from typing import Any, Final
 from broker.store.rows.macs import value_of
 
 FORMAT: Final = 1
+SECOND: Final = 2
 LABEL: Final = b"unefois/row/v1\x00"
 
 
@@ -174,14 +177,25 @@ LAYOUTS: Final[Mapping[str, Layout]] = MappingProxyType(
 )
 """Of format 1, by the table's name."""
 
+ADDED: Final[Mapping[str, tuple[tuple[str, type], ...]]] = MappingProxyType(
+    {"subscriptions": (("least_assurance", str), ("least_quality", str))}
+)
+"""What format 2 covers, after the columns of format 1."""
+
+
+def format_of(table: str, row: Mapping[Any, Any]) -> int:
+    """The format of a row's seal: SECOND where a column of ADDED is told."""
+    return SECOND if any(row.get(name) is not None for name, _ in ADDED.get(table, ())) else FORMAT
+
 
 def canonical(table: str, row: Mapping[Any, Any], version: int) -> bytes:
     """The exact bytes that are signed for a row in its `version` (1 when it is new).
 
     Raises ValueError where the row is none that anybody can have signed.
     """
-    columns = LAYOUTS[table].columns
-    made = [_HEADS[table], b"", bytes((len(columns),))]
+    of = format_of(table, row)
+    columns = LAYOUTS[table].columns + (ADDED[table] if of == SECOND else ())
+    made = [_HEADS[table, of], b"", bytes((len(columns),))]
     try:
         made[1] = version.to_bytes(4, "big")
         for name, kind in columns:
@@ -203,7 +217,9 @@ def key_of(table: str, row: Mapping[Any, Any]) -> bytes:
 
 def covered(table: str, row: Mapping[Any, Any]) -> dict[str, Any]:
     """What a seal covers of a row."""
-    return {name: row[name] for name, _ in LAYOUTS[table].columns}
+    return {name: row[name] for name, _ in LAYOUTS[table].columns} | {
+        name: row[name] for name, _ in ADDED.get(table, ()) if name in row
+    }
 
 
 def written_key(table: str, row: Mapping[Any, Any]) -> str:
@@ -217,6 +233,10 @@ def _name(text: str) -> bytes:
     return bytes((len(raw),)) + raw
 
 
-_HEADS: Final = {table: LABEL + bytes((FORMAT,)) + _name(table) for table in LAYOUTS}
-_NAMES: Final = {name: _name(name) for layout in LAYOUTS.values() for name, _ in layout.columns}
+_HEADS: Final = {(table, of): LABEL + bytes((of,)) + _name(table) for table in LAYOUTS for of in (FORMAT, SECOND)}
+_NAMES: Final = {
+    name: _name(name)
+    for columns in (*(layout.columns for layout in LAYOUTS.values()), *ADDED.values())
+    for name, _ in columns
+}
 """Written once: a request checks a row."""

@@ -25,7 +25,7 @@ from broker.observability.crashpoints import mark
 from broker.observability.observe import RowName, logger
 from broker.ports import KeyKind, KeyStore
 from broker.store.engine import Transaction
-from broker.store.rows.layouts import FORMAT, LAYOUTS, canonical, covered, key_of
+from broker.store.rows.layouts import LAYOUTS, canonical, covered, format_of, key_of
 from schemas.errors import Corrupt, Refused, Unavailable
 
 NAME: Final = "1"
@@ -96,7 +96,7 @@ class RowVerifier:
         version, seal = row["row_version"], row["seal"]
         if not isinstance(version, int) or not isinstance(seal, bytes) or len(seal) != _SEAL_BYTES:
             return False
-        if version < 1 or seal[0] != FORMAT:
+        if version < 1 or seal[0] != format_of(table, row):
             return False
         try:
             return self._signed(canonical(table, row, version), seal)
@@ -136,7 +136,7 @@ class RowSigner:
         """The row with its version and its seal. Raises Refused `rows.not-signed` where the home has no key yet."""
         if self._key is None:
             raise Refused("rows.not-signed")
-        seal = bytes((FORMAT,)) + self._key.sign(canonical(table, row, version))
+        seal = bytes((format_of(table, row),)) + self._key.sign(canonical(table, row, version))
         return {**row, "row_version": version, "seal": seal}
 
     async def insert(self, tx: Transaction, table: Table, row: Mapping[str, Any]) -> bool:

@@ -29,6 +29,8 @@ _SUBSCRIPTION: Final = {
     "legal_reference": "CSS, art. L583-3",
     "approved_at": _AT,
     "ended_at": None,
+    "least_assurance": "none",
+    "least_quality": "declared",
     "paused_at": None,
 }
 _ACCEPTED: Final = {

@@ -324,6 +324,8 @@ class Subscription(TypedDict):
     legal_reference: str | None
     approved_at: At | None
     ended_at: At | None
+    least_assurance: Annotated[str, Field(description="none, low, counter, substantial or high.")]
+    least_quality: Annotated[str, Field(description="declared, certified or authentic.")]
     paused_at: At | None
 
 

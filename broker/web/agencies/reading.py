@@ -26,6 +26,7 @@ from broker.web.common.caching import check_match, exact, tag_of
 from broker.web.common.strict import Access, StrictRoute
 from consent.policy import Subscription
 from schemas import directory_jwks
+from schemas.assurance import least_of
 from schemas.errors import Refused
 from schemas.names import EventType, Instant, Purpose, SchemaId
 
@@ -106,7 +107,9 @@ async def schemas(
 ) -> Json:
     """Every event type with its schema's id, SHA-256 of its exact bytes. The next page is in the header `Link`."""
     home: Home = request.app.state.home
-    found = sorted((one for one in home.catalogue if one.event_type > (cursor or "")), key=lambda one: one.event_type)
+    found = sorted(
+        (one for one in home.catalogue.newest if one.event_type > (cursor or "")), key=lambda x: x.event_type
+    )
     return {
         "schemas": [
             {
@@ -178,6 +181,7 @@ async def ask_subscription(request: Request, response: Response, caller: Subscri
             purpose=named(Purpose, wanted.purpose, "/purpose"),
             fields=frozenset(wanted.fields),
             territories=None if wanted.territories is None else frozenset(wanted.territories),
+            least=least_of(wanted.least_assurance, wanted.least_quality),
         )
     response.headers.update(retiring.headers(home.catalogue, asked.event_type))
     return _subscription(asked, None)

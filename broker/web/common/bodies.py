@@ -122,7 +122,9 @@ class Ask(Body):
     event_type: str = Field(max_length=200)
     purpose: str = Field(max_length=64)
     fields: list[Annotated[str, Field(max_length=64, pattern=FIELD)]] = Field(min_length=1, max_length=200)
-    territories: list[Annotated[str, Field(max_length=5)]] | None = Field(None, min_length=1, max_length=40_000)
+    territories: list[Annotated[str, Field(max_length=9)]] | None = Field(None, min_length=1, max_length=40_000)
+    least_assurance: str = Field("none", max_length=16)
+    least_quality: str = Field("declared", max_length=16)
 
 
 def named(kind: Callable[[str], T], text: str, pointer: str) -> T:

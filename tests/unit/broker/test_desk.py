@@ -13,7 +13,7 @@ from schemas.envelope import SignedDeclaration
 from schemas.errors import Refused, Unavailable
 from schemas.manifest import Manifest
 from schemas.names import DeclarationId, PartyId, Reason, uuid7
-from tests.world import BANK, CAF, CPAM, ELISE, FAMILY, HEALTH, MOVED, PORTAL, RENNES, TOWN, YANN, World
+from tests.world import BANK, BREST_ADDRESS, CAF, CPAM, ELISE, FAMILY, HEALTH, MOVED, PORTAL, RENNES, TOWN, YANN, World
 
 pytestmark = pytest.mark.asyncio
 
@@ -179,3 +179,38 @@ async def test_a_denial_is_a_line_like_any_other(here: World) -> None:
 
     assert {CAF, CPAM, RENNES} == {line.subscription.recipient for line in lines}
     assert all(line.decision == Deny(Reason.NO_GRANT) for line in lines)
+
+
+async def test_the_dry_run_shows_who_is_not_concerned_because_of_the_place(here: World) -> None:
+    await here.give(RENNES, MOVED, TOWN, ["subject"], basis=law("CGCT, art. L2121-29"))
+
+    told = await shown(here, here.moved(new_address=BREST_ADDRESS, new_commune="29019"))
+
+    assert Reason.TERRITORY is told[RENNES]
+
+
+@pytest.mark.parametrize("party", [CPAM, RENNES])
+async def test_of_many_places_those_are_named_first_that_the_citizen_has_allowed(
+    here: World, party: PartyId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("broker.flow.desk._ELSEWHERE", 1)
+    await here.subscribe(CPAM, MOVED, TOWN, ["subject"], ["2A"])
+    await here.give(party, MOVED, TOWN, ["subject"], basis=law("CGCT, art. L2121-29"))
+
+    dry = await here.home.desk.explain(PORTAL, MOVED, here.moved(new_address=BREST_ADDRESS, new_commune="29019"))
+
+    assert [party] == [one.subscription.recipient for one in dry.lines if one.subscription.territories]
+    assert 1 == dry.elsewhere
+
+
+async def test_a_department_hears_of_its_communes_and_a_region_of_its_departments(here: World) -> None:
+    for party, territory in ((CPAM, "35"), (CAF, "R53")):
+        await here.subscribe(party, MOVED, TOWN, ["subject"], [territory])
+        await here.give(party, MOVED, TOWN, ["subject"], basis=law("CGCT, art. L2121-29"))
+    in_brest = here.moved(new_address=BREST_ADDRESS, new_commune="29019")
+
+    told = [await happened(here, record) for record in (here.moved(), in_brest)]
+
+    assert [("subject",), ("subject",)] == [each[CAF] for each in told]
+    assert ("subject",) == told[0][CPAM]
+    assert await shown(here, in_brest) == {**told[1], CPAM: Reason.TERRITORY, RENNES: Reason.TERRITORY}

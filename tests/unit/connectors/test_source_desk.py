@@ -22,6 +22,7 @@ from connectors.retry import Backoff
 from connectors.source_desk import PATIENCE_MS, Signer, SourceDesk
 from connectors.testing import BROKER, TestBroker
 from schemas import samples
+from schemas.assurance import Provenance
 from schemas.catalogue import builtin
 from schemas.errors import Fault, Refused, Unavailable
 from schemas.names import DeclarationId, EventType, PartyId
@@ -93,6 +94,34 @@ async def test_plain_facts_become_a_declaration_with_its_receipt(portal: Portal)
     kept = portal.broker.kept[item.declaration_id].verified
     assert PORTAL == kept.manifest.source
     assert set(kept.signed.slip.territories) == {"35238", "44109"} & set(kept.signed.slip.territories) != set()
+
+
+async def test_what_is_stated_of_how_sure_it_is_stands_in_the_signed_manifest(portal: Portal) -> None:
+    words = {"assurance": "counter", "quality": "certified", "channel": "counter"}
+    async with portal.desk() as desk:
+        item = await desk.publish(desk.accept(asked() | {"provenance": words}, "1").declaration_id)
+
+    assert Provenance.read(**words) == portal.broker.kept[item.declaration_id].verified.manifest.provenance
+
+
+@pytest.mark.parametrize(
+    ("told", "code", "pointer"),
+    [
+        ("high", "source.members", "/provenance"),
+        ({"assurance": "high"}, "source.members", "/provenance"),
+        ({"assurance": "high", "quality": "declared", "channel": 1}, "source.members", "/provenance"),
+        ({"assurance": "sure", "quality": "declared", "channel": "post"}, "assurance.unknown", "/provenance/assurance"),
+    ],
+)
+async def test_a_statement_that_nobody_knows_is_refused_and_nothing_is_kept(
+    portal: Portal, told: object, code: str, pointer: str
+) -> None:
+    async with portal.desk() as desk:
+        with pytest.raises(Refused) as refused:
+            desk.accept(asked() | {"provenance": told}, "1")
+        assert 0 == desk.waiting()
+
+    assert (code, pointer) == (refused.value.code, refused.value.pointer)
 
 
 async def test_the_record_is_gone_from_the_disk_once_the_broker_has_it(portal: Portal) -> None:

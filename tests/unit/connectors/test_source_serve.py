@@ -177,7 +177,7 @@ class TestProgram:
     def test_a_type_is_shown_as_the_brokers_own_program_shows_it(self, capsys: pytest.CaptureFixture[str]) -> None:
         main(["type", "show", "address.changed", "--json"])
         assert Program(Path()).told("type", "show", "address.changed") == json.loads(capsys.readouterr().out)
-        main(["type", "show", "address.changed/1", "--lang", "fr"])
+        main(["type", "show", "address.changed/2", "--lang", "fr"])
         assert Program(Path()).run("type", "show", "address.changed", "--lang", "fr").stdout == capsys.readouterr().out
 
     def test_every_type_is_listed(self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,10 +186,10 @@ class TestProgram:
         shown = capsys.readouterr().out
         main(["type", "list", "--json"])
 
-        assert [each.event_type for each in builtin()] == [line.split()[0] for line in shown.splitlines()]
+        assert [each.event_type for each in builtin().newest] == [line.split()[0] for line in shown.splitlines()]
         assert "Changement d'adresse" in shown
         told = json.loads(capsys.readouterr().out)["types"]
-        assert [each.event_type for each in builtin()] == [each["event_type"] for each in told]
+        assert [each.event_type for each in builtin().newest] == [each["event_type"] for each in told]
 
     def test_what_to_do_names_this_program(self, capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit):

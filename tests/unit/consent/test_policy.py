@@ -22,6 +22,7 @@ from consent.policy import (
     once_covers,
     standing,
 )
+from schemas.assurance import Assurance, Least, Quality
 from schemas.errors import Corrupt, Refused
 from schemas.names import DeclarationId, EventType, Instant, PartyId, Purpose, Reason, SchemaId, SubjectRef
 
@@ -96,6 +97,8 @@ def test_nothing_is_permitted_without_a_grant(facts_of: FactsOf, subscription_of
         (Reason.ENDED, {"subscription": {"ended_at": NOW}}),
         (Reason.TERRITORY, {"subscription": {"territories": frozenset({"75056"})}}),
         (Reason.TERRITORY, {"subscription": {"territories": frozenset({"35238"})}, "facts": {"territories": ()}}),
+        (Reason.ASSURANCE, {"subscription": {"least": Least(Assurance.LOW)}}),
+        (Reason.ASSURANCE, {"subscription": {"least": Least(quality=Quality.CERTIFIED)}}),
         (Reason.NOT_ORIGINAL_RECIPIENT, {"facts": {"corrects": FIRST}}),
         (Reason.NOT_ORIGINAL_RECIPIENT, {"facts": {"corrects": FIRST}, "received": frozenset()}),
         (Reason.NOT_ORIGINAL_RECIPIENT, {"facts": {"corrects": FIRST}, "received": frozenset({OTHER})}),
@@ -157,6 +160,9 @@ def test_the_subscriptions_reasons_come_before_the_declarations_and_these_before
     assert Deny(Reason.ENDED) == ask(subscription=ended | elsewhere, grant=paused)
     assert Deny(Reason.TERRITORY) == ask(subscription=elsewhere, grant=paused)
     assert Deny(Reason.NOT_ORIGINAL_RECIPIENT) == ask(facts={"corrects": FIRST}, subscription=elsewhere, grant=paused)
+    demanding = {"least": Least(Assurance.HIGH)}
+    assert Deny(Reason.PAUSED) == ask(subscription=demanding, grant=paused)
+    assert Deny(Reason.NO_GRANT) == ask(subscription=demanding, grant={"recipient": OTHER})
 
 
 WRONG = (

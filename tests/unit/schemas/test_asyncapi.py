@@ -15,7 +15,7 @@ from schemas import asyncapi, avro, catalogue
 from schemas.catalogue import EventSchema
 from schemas.confluent import registry_id
 
-EVENTS = list(catalogue.builtin())
+EVENTS = list(catalogue.builtin().newest)
 DOCUMENT = json.loads(json.dumps(asyncapi.document(catalogue.builtin(), "1.2.3")))
 KEY = re.compile(r"[\w.-]+")
 

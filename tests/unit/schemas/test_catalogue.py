@@ -1,13 +1,14 @@
 import json
 from collections.abc import Iterator
+from hashlib import sha256
 from importlib.resources import files
 from typing import Any
 
 import pytest
 
-from schemas import avro
+from schemas import avro, evolution
 from schemas.avro_types import Type
-from schemas.catalogue import Catalogue, builtin, event_schema
+from schemas.catalogue import Catalogue, builtin, event_schema, with_defaults
 from schemas.errors import Refused
 from schemas.names import EventType, SchemaId, Sensitivity
 from schemas.retractions import RETRACTIONS
@@ -25,8 +26,21 @@ SCHEMAS = {
     "fr.unefois.person.reference.v1": "80972dede99ce8536b5a807b19e0c419cb7d591bbbc1fa101e1f718355263ae5",
     "fr.unefois.declaration.cancelled.v1": "b4b9cda39b2c295fa1474fb2c0dbd594e7715ea66bbcea1e1a58fb6b534dc92d",
     "fr.unefois.declaration.recalled.v1": "328b04e2341c2984074a99be1ff554d133b971b77f396b8d0b6b4a336db2ccee",
+    "fr.unefois.couple.formed.v1": "f1a0418b57342db2a1b5d3e8e77d366c962ab34cba8d574ecaba2e3746f1f1b3",
+    "fr.unefois.couple.separated.v1": "c2c4b3a114462bd8a4737fe43ab56b9c28b66b507de358af70aec84ec2983787",
+    "fr.unefois.child-residence.changed.v1": "297f82f5f58790db8d87a1eee3641e18c716b12a62c89285a2fbd7fa9dd7c8ff",
+    "fr.unefois.representation.started.v1": "bbb43e96af40ff1b14a993dedc192e6f506234ef10e33861d1c338a435c474a1",
+    "fr.unefois.representation.ended.v1": "c029e844c81a5d58d975088d96e64c4b3f07263ff8327b1764ccb67f1a5ac77a",
+    "fr.unefois.identity.corrected.v1": "fc8d7f96d70616a444dfe94461adeebfed7535fcc33fced7e435793d81b143b9",
+    "fr.unefois.address.renamed.v1": "b0edfb64fd6579c2865f6cb02b475a3962a7ae52faf011df2c9b3185c53c8cc2",
+    "fr.unefois.person.born.v2": "78f4f71c2daa5edb7318af85b9fac674e4e5ff2f507a44febb11e7baf857cdfe",
+    "fr.unefois.person.died.v2": "fb850035b3924878f54d1e37eb24e656bc41398b8278315c0a84f9fed3e96a54",
 }
-"""Each registered schema by the SHA-256 of its bytes, which never change: declarations and grants name it so."""
+"""The first schema of each type by the SHA-256 of its bytes, which never change: declarations and grants name it so."""
+LATER = {
+    "address.changed.v1.2": "6079941879e4dc0157d076850ffa6a85541755feb31bc6923314ddc33065a325",
+}
+"""Those that followed within a type, by the names of their files."""
 
 # The properties and classes that the released contexts of Core Person 2.1.2 and Core Location 2.1.0 define.
 CORE_VOCABULARIES = {
@@ -85,12 +99,33 @@ def objects(node: Any) -> Iterator[dict[str, Any]]:
 
 
 def test_every_type_is_there_and_each_file_is_named_after_its_type():
-    assert list(SCHEMAS) == [each.event_type for each in builtin()]
-    assert {f"{each.removeprefix('fr.unefois.').removesuffix('.v1')}.v1.avsc" for each in SCHEMAS} == set(packaged())
+    assert list(SCHEMAS) == [each.event_type for each in builtin().newest]
+    names = {*(each.removeprefix("fr.unefois.") for each in SCHEMAS), *LATER}
+    assert {f"{each}.avsc" for each in names} == set(packaged())
 
 
 def test_the_bytes_of_a_registered_schema_stay_what_they_are():
-    assert SCHEMAS == {each.event_type: each.schema.id.hex() for each in builtin()}
+    assert SCHEMAS == {name: builtin().versions(name)[0].schema.id.hex() for name in map(EventType, SCHEMAS)}
+    assert LATER == {name: sha256(packaged()[f"{name}.avsc"]).hexdigest() for name in LATER}
+    assert {*SCHEMAS.values(), *LATER.values()} == {each.schema.id.hex() for each in builtin()}
+
+
+@pytest.mark.parametrize("event_type", SCHEMAS)
+def test_every_schema_of_a_type_may_follow_those_before(event_type: str):
+    first, *later = builtin().versions(EventType(event_type))
+    for number, each in enumerate(later):
+        assert () == evolution.check_all([first.schema.raw, *(one.schema.raw for one in later[:number])], each.schema)
+
+
+def test_a_record_of_before_gets_the_defaults_of_what_came_later_and_keeps_what_it_tells():
+    event = builtin().by_type(EventType("fr.unefois.address.changed.v1"))
+    before = dict.fromkeys(builtin().versions(event.event_type)[0].names, "said")
+
+    whole = with_defaults(event, before | {"new_care_of": "Mme Roux"})
+
+    assert set(event.names) == set(whole)
+    assert before.items() <= whole.items()
+    assert ("Mme Roux", None) == (whole["new_care_of"], whole["new_housing"])
 
 
 def test_files_are_utf8_with_one_newline_at_the_end_and_nothing_that_an_editor_would_change():
@@ -110,8 +145,14 @@ def test_every_type_says_who_is_concerned_and_in_which_capacity_somebody_speaks(
         assert each.field("subject").sensitivity is Sensitivity.PERSONAL
 
 
-def test_only_a_move_names_territories_in_clear():
-    assert ["fr.unefois.address.changed.v1"] == [each.event_type for each in builtin() if each.uses_territories]
+def test_only_what_communes_hear_of_by_place_names_territories_in_clear():
+    assert [
+        "fr.unefois.address.changed.v1",
+        "fr.unefois.child-residence.changed.v1",
+        "fr.unefois.address.renamed.v1",
+        "fr.unefois.person.born.v2",
+        "fr.unefois.person.died.v2",
+    ] == [each.event_type for each in builtin().newest if each.uses_territories]
 
 
 def test_the_same_inner_record_is_the_same_in_every_type():
@@ -267,6 +308,21 @@ BAD = {
     "equals-nothing": (small({"equals": "/b"}), "catalogue.property", "/fields/0/equals"),
     "equals-not-text": (small({"equals": 1}), "catalogue.property", "/fields/0/equals"),
     "counts-nothing": (small({"counts": "/a/b"}), "catalogue.property", "/fields/0/counts"),
+    "differs-from-nothing": (small({"differs": "/b"}), "catalogue.property", "/fields/0/differs"),
+    "sector-of-nothing": (small({"sectorOf": "/b"}), "catalogue.property", "/fields/0/sectorOf"),
+    "only-with-nothing": (small({"onlyWith": "/b=A"}), "catalogue.property", "/fields/0/onlyWith"),
+    "only-with-no-enum": (small({"onlyWith": "/a=A"}), "catalogue.property", "/fields/0/onlyWith"),
+    "only-with-not-text": (small({"onlyWith": 1}), "catalogue.property", "/fields/0/onlyWith"),
+    "streetless-with-another-symbol": (
+        small(
+            {
+                "type": {**ENUM, "labels": {"A": LABEL, "B": LABEL}},
+                "streetlessWith": "/a=A,C",
+            }
+        ),
+        "catalogue.property",
+        "/fields/0/streetlessWith",
+    ),
     "map": (small({"type": {"type": "map", "values": "int"}}), "catalogue.map", "/fields/0/type"),
     "union-of-two": (small({"type": ["int", "string"]}), "catalogue.union", "/fields/0/type"),
     "union-of-three": (small({"type": ["null", "int", "string"]}), "catalogue.union", "/fields/0/type"),

@@ -17,7 +17,7 @@ from schemas.samples import sample
 MOVED = builtin().by_type(EventType("fr.unefois.address.changed.v1"))
 NEXT = json.dumps(json.loads(MOVED.schema.raw) | {"doc": "The same, said otherwise."}).encode()
 TWO = Catalogue.of([MOVED.schema.raw, NEXT])
-TYPES = pytest.mark.parametrize("event", list(builtin()), ids=lambda each: each.event_type)
+TYPES = pytest.mark.parametrize("event", builtin().newest, ids=lambda each: each.event_type)
 
 
 def _fields(told: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -130,9 +130,13 @@ def test_what_a_field_has_to_agree_with_is_told() -> None:
 
 
 class TestFind:
-    @pytest.mark.parametrize("word", ["address.changed", "fr.unefois.address.changed.v1", "address.changed/1"])
+    @pytest.mark.parametrize("word", ["address.changed", "fr.unefois.address.changed.v1", "address.changed/2"])
     def test_a_type_is_found_by_its_short_and_its_full_name(self, word: str) -> None:
         assert MOVED == find(builtin(), word)
+
+    def test_another_version_of_the_name_is_another_type(self) -> None:
+        assert "fr.unefois.person.born.v2" == find(builtin(), "person.born.v2").event_type
+        assert "fr.unefois.person.born.v1" == find(builtin(), "person.born").event_type
 
     def test_without_a_version_it_is_the_newest(self) -> None:
         first, second = TWO.schemas

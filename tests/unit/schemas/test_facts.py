@@ -187,7 +187,8 @@ class TestTheSymbols:
             "stale replayed invalid_delivery mapping system_refused parked"
         )
         answered = "unknown_person several_persons document_needed awaiting_human partly technical"
-        written = tuple(f"{first} unsound objected {answered} cancelled recalled stopped".split())
+        back = "cancelled recalled stopped"
+        written = tuple(f"{first} unsound objected {answered} {back} assurance".split())
 
         assert written == REASONS
         assert len(first.split()) == 24

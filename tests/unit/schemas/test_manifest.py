@@ -51,7 +51,7 @@ def test_nothing_in_it_shows_a_value(world: Any) -> None:
 @pytest.mark.parametrize(
     ("over", "code", "pointer"),
     [
-        ({"version": 2}, "manifest.version", "/version"),
+        ({"version": 3}, "manifest.version", "/version"),
         ({"version": 0}, "manifest.version", "/version"),
         ({"signature_policy": 0}, "manifest.unknown-policy", "/signature_policy"),
         ({"signature_policy": 6}, "manifest.unknown-policy", "/signature_policy"),
@@ -158,7 +158,7 @@ STEPS = {
         "avro.trailing-bytes",
         "/payload",
     ),
-    "4 a manifest of another version": (lambda w: w.signed(version=2), "manifest.version", "/payload/version"),
+    "4 a manifest of another version": (lambda w: w.signed(version=3), "manifest.version", "/payload/version"),
     "5 a signer who did not sign": (
         lambda w: w.signed(signer=w.other_town.kid),
         "manifest.signer-did-not-sign",
@@ -322,4 +322,7 @@ def test_the_manifest_s_schema_has_the_members_of_the_protocol() -> None:
         "version source event_type schema declaration_id issued_at not_after corrects signer signature_policy "
         "routing digests"
     )
-    assert expected.split() == [each.name for each in manifest._MANIFEST.fields]
+    first, stated = manifest._MANIFESTS[manifest.VERSION], manifest._MANIFESTS[manifest.STATED]
+
+    assert expected.split() == [each.name for each in first.fields]
+    assert f"{expected} assurance quality channel".split() == [each.name for each in stated.fields]

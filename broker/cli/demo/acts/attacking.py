@@ -14,6 +14,7 @@ from broker.cli.demo import cast
 from broker.cli.demo.acts.declaring import Declared
 from broker.cli.demo.facts import facts_of, of_kind
 from broker.cli.demo.stage import Stage
+from schemas.assurance import SURE
 from schemas.catalogue import territories_of
 from schemas.declaration import Source
 from schemas.declaration import declare as sign
@@ -149,7 +150,8 @@ async def _swap(stage: Stage) -> None:
     """Somebody on the way puts another sealed IBAN into a genuine declaration: only who can open it can see that."""
     home = stage.home
     genuine, other = [
-        SignedDeclaration.decode(await home.desk.envelope(cast.PORTAL, cast.BANK, cast.account())) for _ in range(2)
+        SignedDeclaration.decode(await home.desk.envelope(cast.PORTAL, cast.BANK, cast.account(), provenance=SURE))
+        for _ in range(2)
     ]
     iban = home.catalogue.by_type(cast.BANK).field("iban")
     sealed = list(genuine.sealed_fields)

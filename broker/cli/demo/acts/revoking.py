@@ -19,6 +19,7 @@ from broker.flow.deliveries import Delivery
 from broker.ports import KeyKind
 from consent import keyring, registry
 from consent.explain import explain_reason
+from schemas.assurance import SURE
 from schemas.errors import Corrupt, Refused
 from schemas.facts import FactKind
 from schemas.hpke import SealingKey
@@ -38,7 +39,7 @@ class Revoked:
 async def revoke(stage: Stage, allowed: Allowed) -> Revoked:
     """Declare, let the fund fetch the sealed delivery, revoke, let it ask for the keys."""
     home, words = stage.home, stage.words
-    accepted = await home.desk.declare(cast.PORTAL, cast.BANK, cast.account())
+    accepted = await home.desk.declare(cast.PORTAL, cast.BANK, cast.account(), provenance=SURE)
     await home.router.route()
     inbox = home.inbox(cast.by_key("family").party)
     (leased,) = await inbox.lease(10)

@@ -33,6 +33,7 @@ LOOKS: Final = {
         "track",
         "type check",
         "type list",
+        "type new",
     ),
     *("clock show", "keys unknown list"),
     *(

@@ -92,6 +92,21 @@ def test_what_does_not_exist_is_refused(unefois: Program, words: tuple[str, ...]
     assert code == unefois.error(*ASK, *words, code=3)["code"]
 
 
+@pytest.mark.parametrize(
+    ("territory", "code", "said"),
+    [("BRE", "areas.unknown", "R53"), ("20004", "areas.former", "2A004"), ("35999", "areas.unknown", "35999")],
+)
+def test_a_territory_that_does_not_exist_is_refused_at_once(
+    unefois: Program, territory: str, code: str, said: str
+) -> None:
+    words = ["address.changed" if word == "bank-account.changed" else word for word in ASK]
+
+    error = unefois.error(*words, "--field", "subject", "--territory", "44109", "--territory", territory, code=3)
+
+    assert (code, "/territories") == (error["code"], error["pointer"])
+    assert said in error["message"] + error["remedy"]
+
+
 def test_an_id_that_is_none_is_a_mistake_of_the_command_line(unefois: Program) -> None:
     assert "cli.usage" == unefois.error("subscribe", "end", "first", code=2)["code"]
 
@@ -103,3 +118,27 @@ def test_the_list_for_people_tells_everything(unefois: Program) -> None:
         assert one["id"] in shown
     assert len(listed(unefois)) - 1 == shown.count("\n\n")
     assert "partout" in shown
+
+
+@pytest.mark.parametrize(
+    ("words", "least"),
+    [
+        ((), ("substantial", "declared")),
+        (("--least-assurance", "high", "--least-quality", "certified"), ("high", "certified")),
+        (("--least-assurance", "low"), ("substantial", "declared")),
+    ],
+)
+def test_who_subscribes_to_bank_accounts_asks_for_certainty_and_may_ask_for_more(
+    unefois: Program, words: tuple[str, ...], least: tuple[str, str]
+) -> None:
+    told = unefois.told(*ASK, *FIELDS, *words)
+
+    assert least == (told["least_assurance"], told["least_quality"])
+    assert least[0] in unefois.run("subscribe", "list").stdout
+
+
+@pytest.mark.parametrize("option", ["assurance", "quality"])
+def test_a_word_that_is_none_is_refused_with_its_place(unefois: Program, option: str) -> None:
+    error = unefois.error(*ASK, *FIELDS, f"--least-{option}", "sure", code=3)
+
+    assert ("assurance.unknown", f"/least_{option}") == (error["code"], error["pointer"])

@@ -10,7 +10,7 @@ from broker.directory.lookup import Lookup
 from schemas.errors import Refused
 from schemas.hpke import Suite
 from schemas.names import PartyId
-from tests.world import BANK, CAF, CPAM, MOVED, PORTAL, RENNES, World
+from tests.world import BANK, CAF, CPAM, MOVED, PORTAL, RENNES, TOWN, World
 
 pytestmark = pytest.mark.asyncio
 
@@ -83,6 +83,31 @@ async def test_candidates_are_those_for_everywhere_and_those_of_a_territory_that
     assert {CAF, CPAM} == await candidates(here, MOVED, [])
     assert {CAF, CPAM, RENNES} == await candidates(here, MOVED, ["35238", "44109"])
     assert {CAF} == await candidates(here, BANK, ["35238"])
+
+
+@pytest.mark.parametrize(
+    ("territory", "named", "heard"),
+    [
+        ("35", "35238", True),
+        ("R53", "35238", True),
+        ("243500139", "35238", True),
+        ("99100", "35238", True),
+        ("75056", "75114", True),
+        ("75114", "75056", False),
+        ("2A004", "20004", True),
+        ("44", "35238", False),
+        ("00", "00595", True),
+    ],
+)
+async def test_an_area_hears_of_what_lies_in_it(here: World, territory: str, named: str, heard: bool) -> None:
+    of = (await here.subscribe(CPAM, MOVED, TOWN, ["subject"], [territory])).id
+
+    async with here.home.store.read() as tx:
+        found = {one.id for one in await here.home.lookup.candidates(tx, MOVED, [named])}
+        elsewhere = {one.id for one in await here.home.lookup.elsewhere(tx, MOVED, [named])}
+
+    assert (heard, not heard) == (of in found, of in elsewhere)
+    assert set() == found & elsewhere
 
 
 async def test_who_got_the_original_is_a_candidate_wherever_it_is(here: World) -> None:

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from broker.store import access_tables, tables
-from broker.store.rows.layouts import FORMAT, LAYOUTS, canonical, covered, key_of, written_key
+from broker.store.rows import layouts
+from broker.store.rows.layouts import ADDED, FORMAT, LAYOUTS, canonical, covered, format_of, key_of, written_key
 from consent.tables import metadata
 
 SAMPLES: dict[str, dict[str, Any]] = {
@@ -205,8 +206,32 @@ def test_the_bytes_of_every_table_are_pinned(table: str) -> None:
     assert PINNED[table] == sha256(canonical(table, SAMPLES[table], 1)).hexdigest()
 
 
-def test_the_format_is_the_first() -> None:
-    assert 1 == FORMAT
+SECOND = {"subscriptions": SAMPLES["subscriptions"] | {"least_assurance": "substantial", "least_quality": "declared"}}
+"""Rows of which a column is told that only the second format covers."""
+
+
+def test_a_row_has_the_first_format_unless_it_tells_what_only_the_second_covers() -> None:
+    assert (1, 2) == (FORMAT, layouts.SECOND)
+    for table, row in SECOND.items():
+        assert (1, 2) == (format_of(table, SAMPLES[table]), format_of(table, row))
+        empty = dict.fromkeys(name for name, _ in ADDED[table])
+        assert canonical(table, SAMPLES[table], 1) == canonical(table, SAMPLES[table] | empty, 1)
+        assert row == covered(table, row)
+    assert (
+        "13ca9bff4eb19f95ef9018d1f99f115aba71ce4b4203fe6ff7d8d56168e87598"
+        == sha256(canonical("subscriptions", SECOND["subscriptions"], 1)).hexdigest()
+    )
+    assert set(SECOND) == set(ADDED)
+
+
+@pytest.mark.parametrize("table", sorted(ADDED))
+def test_whoever_edits_or_takes_away_what_the_second_format_covers_takes_the_seal_away(table: str) -> None:
+    row = SECOND[table]
+    others = [canonical(table, row, 1)]
+    for name, _ in ADDED[table]:
+        others += [canonical(table, row | {name: told}, 1) for told in (None, "x")]
+    others.append(canonical(table, row | dict.fromkeys(name for name, _ in ADDED[table]), 1))
+    assert len(others) == len(set(others))
 
 
 @pytest.mark.parametrize("table", sorted(LAYOUTS))
@@ -243,7 +268,7 @@ def test_every_table_is_signed_or_says_why_not() -> None:
 
 @pytest.mark.parametrize("table", sorted(LAYOUTS))
 def test_every_column_of_a_signed_table_is_covered(table: str) -> None:
-    listed = {name for name, _ in LAYOUTS[table].columns}
+    listed = {name for name, _ in LAYOUTS[table].columns + ADDED.get(table, ())}
     there = {column.name for column in metadata.tables[table].columns} - {"row_version", "seal"}
     assert there == listed | UNCOVERED.get(table, set())
     assert {column.name for column in metadata.tables[table].primary_key} == set(LAYOUTS[table].key)
