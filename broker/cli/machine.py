@@ -268,6 +268,7 @@ def _show_turn(done: "Turn") -> None:
         (done.mailed, say("courriels envoyés", "letters mailed")),
         (done.applied, say("traitées", "applied")),
         (done.rejected, say("rejetées", "rejected")),
+        (done.answered, say("avec une autre réponse", "answered otherwise")),
         (done.retried, say("à reprendre", "to be retried")),
         (done.withheld, say("retenues", "withheld")),
         (done.expired, say("consentements échus", "grants expired")),

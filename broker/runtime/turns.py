@@ -52,6 +52,8 @@ class Turn:
     """Letters about webhooks that were given up, and about keys and tokens that end."""
     applied: int = 0
     rejected: int = 0
+    answered: int = 0
+    """Neither applied nor rejected: for their persons to repair, or for a human to decide."""
     retried: int = 0
     withheld: int = 0
     sequenced: int = 0
@@ -64,7 +66,7 @@ class Turn:
     def moved(self) -> bool:
         """Whether anything happened that the next turn may go on with."""
         ours = (self.expired, self.epochs, self.taken, self.routed, self.relayed, self.sequenced, self.pruned)
-        return any(ours) or any((self.applied, self.rejected, self.withheld))
+        return any(ours) or any((self.applied, self.rejected, self.answered, self.withheld))
 
 
 def _never() -> bool:
@@ -193,6 +195,7 @@ async def deliver(home: Home, hosted: Hosted, done: Turn, stopping: Callable[[],
         async for report in reports:
             done.applied += len(report.applied)
             done.rejected += len(report.rejected)
+            done.answered += len(report.answered)
             done.retried += len(report.retried)
             done.withheld += len(report.withheld)
             _note(done, hosted, (code for _, code in report.retried))

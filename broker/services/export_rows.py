@@ -241,6 +241,8 @@ CONTAINERS: Final[Mapping[str, Container]] = {
             done_at=_maybe(_INSTANT),
             reason=_maybe("string"),
             code=_maybe("string"),
+            until=_maybe("string"),
+            taken=_maybe("bytes"),
             locked="bytes",
         ),
         select(
@@ -262,6 +264,8 @@ CONTAINERS: Final[Mapping[str, Container]] = {
             _DELIVERY.done_at,
             _DELIVERY.reason,
             _DELIVERY.code,
+            _DELIVERY.until,
+            _DELIVERY.taken,
             _DELIVERY.locked,
         ).order_by(_DELIVERY.seq),
     ),

@@ -92,10 +92,18 @@ async def repair(home: Home, asked: Repair, voice: Voice, source: PartyId | None
         given = await home.consents.give_in(tx, replace(ground.wish, once_for=reference))
         waiting = await repairable(tx, ground.wish.subject, asked.declaration, asked.to)
         number, stale = await home.repairs.begin(tx, waiting, reference, given.grant.id, at)
-    for grant in stale:
-        await home.consents.revoke(grant, voice)
     accepted = await home.intake.accept(envelope)
+    for grant in stale:  # crash before: a consent for a declaration that never was, which ends by its date
+        await _end(home, grant, voice)
     return Repaired(ground.outlook, accepted.declaration_id, given.grant.id, number)
+
+
+async def _end(home: Home, grant: GrantId, voice: Voice) -> None:
+    try:
+        await home.consents.revoke(grant, voice)
+    except Refused as fault:
+        if fault.code != "grant.over":  # by its date, or by the person
+            raise
 
 
 async def _ground(home: Home, asked: Repair, voice: Voice, source: PartyId | None) -> _Ground:

@@ -18,7 +18,7 @@ from typing import Final
 
 from sqlalchemy import delete, select, update
 
-from broker.flow.deliveries import DEAD, OPEN, Delivery, DeliveryState, load, record, withhold
+from broker.flow.deliveries import ACTIVE, DEAD, Delivery, DeliveryState, load, record, withhold
 from broker.keys.keyring import Keyring
 from broker.ledger import first_ledger
 from broker.ledger.recorder import FIRST, Recorder
@@ -37,7 +37,7 @@ from schemas import following
 from schemas.checkpoint import Checkpoint
 from schemas.entry import OPEN_FACTS
 from schemas.errors import Corrupt
-from schemas.facts import FactKind, Facts, until_commitment
+from schemas.facts import FactKind, Facts
 from schemas.names import GrantId, Instant, PartyId, Reason, uuid_text
 
 SINCE: Final = "0017"
@@ -183,7 +183,7 @@ class Carrying:
         record(tx, self._recorder, FactKind.PLANNED, anew, one.planned_at, basis=basis, written=now)
         if one.released_at is not None:
             record(tx, self._recorder, FactKind.RELEASED, anew, one.released_at, basis=basis, written=now)
-        if one.state in OPEN and grant.status in _CLOSES:
+        if one.state in ACTIVE and grant.status in _CLOSES:
             await withhold(tx, self._recorder, [anew], _CLOSES[grant.status], self._clock())
             return
         ended = one.done_at if one.done_at is not None else one.planned_at
@@ -191,12 +191,6 @@ class Carrying:
             record(tx, self._recorder, FactKind.WITHHELD, anew, ended, reason=one.reason, written=now)
         elif one.state in DEAD:
             record(tx, self._recorder, FactKind.REJECTED, anew, ended, reason=one.reason, written=now)
-        elif one.state in _ANSWERED:
-            day = None if one.until is None else until_commitment(one.id, one.until)
-            record(tx, self._recorder, FactKind.ANSWERED, anew, ended, reason=one.reason, detail=day, written=now)
-
-
-_ANSWERED = {DeliveryState.ANSWERED, DeliveryState.AWAITING}
 
 
 def _not_over(one: Delivery) -> bool:

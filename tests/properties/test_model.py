@@ -18,7 +18,7 @@ from sqlalchemy import select
 
 from broker.flow.deliveries import load
 from broker.store.tables import declarations, withholdings
-from connectors.contract import Applied, Rejected
+from connectors.contract import Answered, Applied, Rejected
 from schemas.names import DeclarationId, DeliveryId, EventType, GrantId, PartyId, Purpose, Reason
 from schemas.release import indices
 from tests.examples import MORE
@@ -35,6 +35,10 @@ ATTEMPTS, LEASE_MS, WAIT_MS = 3, 60_000, (5_000, 10_000)
 ACTIVE, DEAD = {"pending", "handed", "released"}, {"rejected", "parked"}
 TWO = st.sampled_from((0, 1))
 REFUSED = Rejected("table.refused", Reason.SYSTEM_REFUSED)
+ANSWERS = {
+    "awaiting": Answered(Reason.AWAITING_HUMAN, "2026-12-24"),
+    "answered": Answered(Reason.UNKNOWN_PERSON),
+}
 
 
 @dataclass
@@ -125,7 +129,8 @@ class Model:
             self.write(declared, number, fields, next((one for one in before if one.grant == number), None), replayed)
 
     def over(self, one: Delivery, replayed: Delivery | None) -> bool:
-        return one.state == "applied" or (one.state in DEAD and one is not replayed)
+        aside = one.state in DEAD or one.state in ANSWERS
+        return one.state == "applied" or (aside and one is not replayed)
 
     def write(
         self, declared: int, grant: int, fields: set[str], there: Delivery | None, replayed: Delivery | None
@@ -170,7 +175,7 @@ class Model:
         mine = self.grants[grant]
         was, mine.status, mine.version = mine.status, status, mine.version + 1
         if status != "active":
-            for one in self.under(grant, {"pending", "handed"}):
+            for one in self.under(grant, ACTIVE | {"awaiting"}):
                 one.state, one.paused, one.lease = "withheld", status == "paused", 0
         if was == "paused":
             pairs = {one.declared for one in self.under(grant, {"withheld"}) if one.paused}
@@ -351,7 +356,15 @@ class Machine(RuleBasedStateMachine):
             one.state, one.lease = "rejected", 0
             self.model.letters.append(one.number)
 
-    def _end(self, one: Delivery, outcome: Applied | Rejected) -> dict[Any, Any]:
+    @rule(which=st.integers(0, 9), state=st.sampled_from(sorted(ANSWERS)))
+    def answer(self, which: int, state: str) -> None:
+        """Only what was opened, and was not planned anew since."""
+        one = self._handed(which, {"released", *ANSWERS})
+        if one is not None:
+            assert {} == self._end(one, ANSWERS[state])
+            one.state, one.lease = state, 0
+
+    def _end(self, one: Delivery, outcome: Applied | Rejected | Answered) -> dict[Any, Any]:
         inbox = self.here.inbox(AGENCIES[self.model.agency_of(one)][0])
         refused: dict[Any, Any] = self.run(inbox.acknowledge_all({self.deliver_id(one): outcome}))
         return refused
