@@ -20,7 +20,7 @@ from schemas.confluent import frame, registry_id, unframe
 from tests.served import served
 
 EVENTS = list(catalogue.builtin())
-MOVED, BANK = EVENTS[0], EVENTS[-1]
+MOVED, BANK = EVENTS[0], EVENTS[7]
 NAME = MOVED.schema.name
 TEXT = MOVED.schema.raw.decode()
 VALUE = SerializationContext(NAME, MessageField.VALUE)
