@@ -84,6 +84,8 @@ def explain(
         _show_warnings(told["warnings"])
         for one in told["lines"]:
             line(f"{'+' if one['permitted'] else '-'} {one['sentence']}")
+        if told["held_until"] is not None and told["lines"]:
+            line(f"{say('rien ne part avant le', 'nothing goes out before')} {told['held_until']}")
         if not told["lines"]:
             line(say("Personne n'a demandé ce type de déclaration.", "Nobody has asked for this type of declaration."))
 
@@ -183,6 +185,7 @@ def _mapping(name: str) -> Any:
 
 def _explained(draft: "Draft", source: str | None) -> dict[str, Any]:
     from broker.services import declarations
+    from broker.shapes import time_of
     from consent.explain import explain as sentence_of
     from consent.policy import Permit
 
@@ -212,7 +215,13 @@ def _explained(draft: "Draft", source: str | None) -> dict[str, Any]:
                 "sentence": sentence,
             }
         )
-    return {"source": found.source, "event_type": draft.event_type, "lines": lines, "warnings": _warnings(draft)}
+    return {
+        "source": found.source,
+        "event_type": draft.event_type,
+        "held_until": time_of(found.dry.held_until),
+        "lines": lines,
+        "warnings": _warnings(draft),
+    }
 
 
 def _declared(
@@ -302,5 +311,8 @@ def _show_track(told: dict[str, Any]) -> None:
             for step in told["steps"]
         ],
     )
+    for until in sorted({step["held_until"] for step in told["steps"] if step["held_until"] is not None}):
+        held = say("retenue jusqu'au", "held until")
+        line(f"{held} {until}: `unefois hold list`")
     for number in sorted(step["letter"] for step in told["steps"] if step["letter"] is not None):
         line(f"{letter} {number}: `unefois dead show {number}`")

@@ -188,6 +188,7 @@ def track(one: "Track") -> Json:
                 "grant": uuid_of(step.grant),
                 "attempts": step.attempts,
                 "letter": step.letter,
+                "held_until": time_of(step.held_until),
             }
             for step in one.steps
         ],

@@ -14,6 +14,7 @@ from typing import Any, Final
 from broker.access.idempotency import Answer, IdempotencyKeys
 from broker.directory.lookup import Lookup
 from broker.flow.arrived import Accepted
+from broker.flow.holding import Holds, held_until
 from broker.flow.intake import Intake
 from broker.flow.objected import allowing, barred
 from broker.keys.keyring import Keyring
@@ -43,6 +44,8 @@ class DryRun:
 
     facts: DeclarationFacts
     lines: tuple[Line, ...]
+    held_until: Instant | None = None
+    """Nobody would get it before this instant; None where nobody has to wait."""
 
 
 class Desk:
@@ -59,6 +62,7 @@ class Desk:
         intake: Intake,
         idempotency_keys: IdempotencyKeys,
         macs: RowMacs,
+        holds: Holds,
         lifetime_ms: int,
         token_ms: int,
         clock: Clock,
@@ -72,6 +76,7 @@ class Desk:
         self._intake = intake
         self._idempotency_keys = idempotency_keys
         self._macs = macs
+        self._holds = holds
         self._lifetime_ms = lifetime_ms
         self._token_ms = token_ms
         self._clock = clock
@@ -122,7 +127,8 @@ class Desk:
         for rule in allowing(missing(acting, grants), objected):  # the grant that the router would make
             grant_id = GrantId(uuid7(at, self._entropy(10)))
             grants.append(grant_under(rule, subject, schema=event.schema.id, grant_id=grant_id, at=at))
-        return DryRun(facts, tuple(dry_run(facts, subscriptions, grants, at, objects=objects)))
+        lines = tuple(dry_run(facts, subscriptions, grants, at, objects=objects))
+        return DryRun(facts, lines, held_until(self._holds, event_type, at, at))
 
     async def declare(
         self,

@@ -14,7 +14,7 @@ from typing import Final
 
 from sqlalchemy import func, select
 
-from broker.flow.deliveries import DEAD, Delivery, DeliveryState, Stage, load
+from broker.flow.deliveries import ACTIVE, DEAD, Delivery, DeliveryState, Stage, load
 from broker.store.engine import Store, Transaction
 from broker.store.tables import dead_letters, declarations, deliveries, submissions, withholdings
 from consent.asking import one_of
@@ -77,6 +77,8 @@ class Step:
     attempts: int
     letter: int | None = None
     """The dead letter that waits for somebody, of a delivery that was set aside."""
+    held_until: Instant | None = None
+    """Nobody gets it before this instant; None for what never was held, or is on its way no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +196,7 @@ class Tracking:
             grant=delivery.grant_id,
             attempts=delivery.attempts,
             letter=letter,
+            held_until=delivery.held_until if delivery.state in ACTIVE else None,
         )
 
 
