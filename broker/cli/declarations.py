@@ -91,6 +91,8 @@ def explain(
         _show_warnings(told["warnings"])
         for one in told["lines"]:
             line(f"{'+' if one['permitted'] else '-'} {one['sentence']}")
+        if told["held_until"] is not None and told["lines"]:
+            line(f"{say('rien ne part avant le', 'nothing goes out before')} {told['held_until']}")
         if not told["lines"]:
             line(say("Personne n'a demandé ce type de déclaration.", "Nobody has asked for this type of declaration."))
         if told["elsewhere"]:
@@ -201,6 +203,7 @@ def _mapping(name: str) -> Any:
 
 def _explained(draft: "Draft", source: str | None, stated: "Provenance | None") -> dict[str, Any]:
     from broker.services import declarations
+    from broker.shapes import time_of
     from consent.explain import explain as sentence_of
     from consent.policy import Permit
 
@@ -235,6 +238,7 @@ def _explained(draft: "Draft", source: str | None, stated: "Provenance | None") 
         "event_type": draft.event_type,
         "lines": lines,
         "elsewhere": found.dry.elsewhere,
+        "held_until": time_of(found.dry.held_until),
         "warnings": _warnings(draft),
     }
 
@@ -332,6 +336,9 @@ def _show_track(told: dict[str, Any]) -> None:
             for step in told["steps"]
         ],
     )
+    for until in sorted({step["held_until"] for step in told["steps"] if step["held_until"] is not None}):
+        held = say("retenue jusqu'au", "held until")
+        line(f"{held} {until}: `unefois hold list`")
     for number in sorted(step["letter"] for step in told["steps"] if step["letter"] is not None):
         line(f"{letter} {number}: `unefois dead show {number}`")
 

@@ -191,6 +191,7 @@ def track(one: "Track") -> Json:
                 "until": step.until,
                 "late": step.late,
                 "taken": None if step.taken is None else list(step.taken),
+                "held_until": time_of(step.held_until),
             }
             for step in one.steps
         ],

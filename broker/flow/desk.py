@@ -14,6 +14,7 @@ from typing import Any, Final
 from broker.access.idempotency import Answer, IdempotencyKeys
 from broker.directory.lookup import Lookup
 from broker.flow.arrived import Accepted
+from broker.flow.holding import Holds, held_until
 from broker.flow.intake import Intake
 from broker.flow.objected import allowing, barred
 from broker.keys.keyring import Keyring
@@ -48,6 +49,8 @@ class DryRun:
     lines: tuple[Line, ...]
     elsewhere: int = 0
     """How many more hear of this type, but of other places: all that `lines` does not name."""
+    held_until: Instant | None = None
+    """Nobody would get it before this instant; None where nobody has to wait."""
 
 
 class Desk:
@@ -64,6 +67,7 @@ class Desk:
         intake: Intake,
         idempotency_keys: IdempotencyKeys,
         macs: RowMacs,
+        holds: Holds,
         lifetime_ms: int,
         token_ms: int,
         clock: Clock,
@@ -77,6 +81,7 @@ class Desk:
         self._intake = intake
         self._idempotency_keys = idempotency_keys
         self._macs = macs
+        self._holds = holds
         self._lifetime_ms = lifetime_ms
         self._token_ms = token_ms
         self._clock = clock
@@ -140,7 +145,8 @@ class Desk:
             grant_id = GrantId(uuid7(at, self._entropy(10)))
             grants.append(grant_under(rule, subject, schema=event.schema.id, grant_id=grant_id, at=at))
         lines = tuple(dry_run(facts, subscriptions, grants, at, objects=objects))
-        return DryRun(facts, lines, len(elsewhere[_ELSEWHERE:]))
+        waits = held_until(self._holds, event_type, at, at)
+        return DryRun(facts, lines, len(elsewhere[_ELSEWHERE:]), waits)
 
     async def declare(
         self,

@@ -15,7 +15,7 @@ from typing import Final
 from sqlalchemy import func, select
 
 from broker.flow.answers import late
-from broker.flow.deliveries import DEAD, Delivery, DeliveryState, Stage, load
+from broker.flow.deliveries import ACTIVE, DEAD, Delivery, DeliveryState, Stage, load
 from broker.ports import Clock
 from broker.store.engine import Store, Transaction
 from broker.store.tables import dead_letters, declarations, deliveries, submissions, withholdings
@@ -93,6 +93,8 @@ class Step:
     """Whether that day is over."""
     taken: tuple[str, ...] | None = None
     """What was applied, where not all was."""
+    held_until: Instant | None = None
+    """Nobody gets it before this instant; None for what never was held, or is on its way no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +216,7 @@ class Tracking:
             until=delivery.until,
             late=late(delivery.until, self._clock()),
             taken=None if delivery.taken is None else tuple(names[at] for at in indices(delivery.taken, len(names))),
+            held_until=delivery.held_until if delivery.state in ACTIVE else None,
         )
 
 

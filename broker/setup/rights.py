@@ -78,7 +78,7 @@ _WRITES: Final[Mapping[ProcessRole, tuple[Mapping[str, str], ...]]] = {
         {"api_tokens": "cd", "client_keys": "c", "client_key_sets": "c", "webhooks": "c"},
         # what is over
         {"kept_answers": "d", "ledger_checkpoints": "d", "log_record": "d", "submissions": "d", "declarations": "d"},
-        {"deliveries": "cd", "dead_letters": "acd", "meta": "acd"},
+        {"deliveries": "acd", "dead_letters": "acd", "meta": "acd"},  # what a stopped recall had closed is planned
         {"ledger_openings": "ad", "ledger_erasures": "a", "ledger_erased": "a", "operator_acts": "d"},
         {"credential_uses": "d", "repairs": "d"},
     ),

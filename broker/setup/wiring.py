@@ -256,6 +256,7 @@ class Home:
             intake=self.intake,
             idempotency_keys=self.idempotency_keys,
             macs=self.macs,
+            holds=parts.holds(self.settings),
             lifetime_ms=self.settings.declaration_days * DAY_MS,
             token_ms=self.settings.subject_token_minutes * 60_000,
             clock=self.clock,

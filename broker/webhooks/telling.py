@@ -133,7 +133,7 @@ class Telling:
             if silent := {bytes(row.id) for row in rows} - {bytes(row.id) for row in counting}:
                 # Else a row that was slipped in would be due again and again, in the place of others.
                 await tx.execute(_CHANGE, [{"of": one, "lease_until": at + UNSIGNED_MS} for one in silent])
-            waiting = await _waiting(tx, [row.party for row in counting if row.message is None])
+            waiting = await _waiting(tx, [row.party for row in counting if row.message is None], at)
             claimed = [self._claimed(row, waiting.get(row.party, (0, 0)), at) for row in counting]
             if claimed:
                 await tx.execute(_CHANGE, [told for _, told in claimed])
@@ -308,11 +308,13 @@ def uuid_text(raw: bytes) -> str:
     return str(UUID(bytes=raw))
 
 
-_WAITS: Final = (
-    deliveries.c.state == DeliveryState.PENDING.value,
-    deliveries.c.subscription.not_in(select(paused_subscriptions.c.subscription)),
-)
-"""Was never handed out, and may be."""
+def _waits(at: Instant) -> tuple[ColumnElement[bool], ...]:
+    """Was never handed out, and may be."""
+    return (
+        deliveries.c.state == DeliveryState.PENDING.value,
+        deliveries.c.subscription.not_in(select(paused_subscriptions.c.subscription)),
+        or_(deliveries.c.held_until.is_(None), deliveries.c.held_until <= at),
+    )
 
 
 def _due(at: Instant) -> ColumnElement[bool]:
@@ -320,18 +322,18 @@ def _due(at: Instant) -> ColumnElement[bool]:
     nothing waits that may be taken, nothing is told: neither what was taken meanwhile nor what is paused.
     """
     free = or_(webhooks.c.lease_until.is_(None), webhooks.c.lease_until <= at)
-    waits = exists().where(deliveries.c.recipient == webhooks.c.party, *_WAITS)
+    waits = exists().where(deliveries.c.recipient == webhooks.c.party, *_waits(at))
     on_its_way = and_(webhooks.c.next_at <= at, or_(webhooks.c.status == Status.PROVING.value, waits))
     news = waits.where(deliveries.c.seq > webhooks.c.told_seq)
     idle = and_(webhooks.c.status == Status.ACTIVE.value, webhooks.c.message.is_(None))
     return and_(free, or_(on_its_way, and_(idle, or_(news, and_(webhooks.c.remind_at <= at, waits)))))
 
 
-async def _waiting(tx: Transaction, parties: Sequence[str]) -> dict[str, tuple[int, int]]:
+async def _waiting(tx: Transaction, parties: Sequence[str], at: Instant) -> dict[str, tuple[int, int]]:
     """By party, the number of the newest delivery that was never handed out and is not paused, and how many there
     are.
     """
-    waits = (deliveries.c.recipient.in_(parties), *_WAITS)
+    waits = (deliveries.c.recipient.in_(parties), *_waits(at))
     counted = select(deliveries.c.recipient, func.max(deliveries.c.seq).label("newest"), func.count().label("number"))
     rows = await tx.execute(counted.where(*waits).group_by(deliveries.c.recipient)) if parties else ()
     return {row.recipient: (row.newest, row.number) for row in rows}

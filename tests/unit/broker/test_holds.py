@@ -16,7 +16,7 @@ from broker.store.tables import retractions as table
 from schemas.errors import Refused
 from schemas.facts import FactKind
 from schemas.names import DeclarationId, Reason
-from tests.world import BANK, CAF, DAY, FAMILY, MOVED, YANN, World, world
+from tests.world import BANK, CAF, DAY, FAMILY, MOVED, PORTAL, YANN, World, world
 
 HOURS = 3_600_000
 
@@ -65,6 +65,19 @@ async def test_what_is_held_stands_in_nobodys_way(here: World) -> None:
     await here.declare(MOVED, here.moved())
     assert [BANK] == [one.event_type for one in await here.take(CAF)]  # in its citizen's order again
     assert [MOVED] == [one.event_type for one in await here.take(CAF)]
+
+
+@pytest.mark.asyncio
+async def test_the_dry_run_and_the_track_say_until_when_it_is_held(here: World) -> None:
+    end = here.clock.now + 72 * HOURS
+    assert end == (await here.home.desk.explain(PORTAL, BANK, here.bank())).held_until
+    assert None is (await here.home.desk.explain(PORTAL, MOVED, here.moved())).held_until
+
+    of = await held(here)
+    assert [end] == [one.held_until for one in (await here.home.tracking.track(of)).steps if one.recipient == CAF]
+    here.clock.pass_(3 * DAY)
+    await here.take(CAF)
+    assert {None} == {one.held_until for one in (await here.home.tracking.track(of)).steps}
 
 
 @pytest.mark.asyncio

@@ -103,6 +103,8 @@ WRITES: Mapping[str, set[ProcessRole]] = {
     "INSERT INTO operators SELECT * FROM operators": set(),
     "INSERT INTO parties SELECT * FROM parties": set(),
     "INSERT INTO grants SELECT * FROM grants": {ProcessRole.ROUTER},  # under a rule by law
+    "INSERT INTO retractions SELECT * FROM retractions": {ProcessRole.INTAKE, ProcessRole.API, ProcessRole.UPKEEP},
+    "DELETE FROM retractions": set(),
     "INSERT INTO rules SELECT * FROM rules": set(),
     "UPDATE rules SET status = status": {ProcessRole.UPKEEP},
     "INSERT INTO api_tokens SELECT * FROM api_tokens": set(),

@@ -3,17 +3,25 @@
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
+from broker.access import roles
+from broker.directory.parties import Enrolment
+from broker.directory.reading import Party, PartyKind
 from broker.flow.tracking import Progress
 from broker.services import retractions
+from broker.store.tables import deliveries
+from broker.store.tables import retractions as table
 from connectors.contract import Applied, Rejected
 from schemas.errors import Refused
 from schemas.facts import FactKind
+from schemas.hpke import Suite
 from schemas.names import DeclarationId, PartyId, Reason, uuid_text
 from schemas.retractions import ARTICLE, CANCELLED, RECALLED
-from tests.world import BREST_ADDRESS, CAF, CPAM, DAY, FAMILY, HEALTH, MOVED, PORTAL, VOICE, World
+from tests.world import BREST_ADDRESS, CAF, CPAM, DAY, FAMILY, HEALTH, MOVED, PORTAL, VOICE, YANN, World
 
 HOUR = 3_600_000
+REGISTER = PartyId("urn:unefois:register")
 
 
 async def allowed(here: World, recipient: PartyId = CAF) -> None:
@@ -257,3 +265,90 @@ async def test_the_broker_recalls_for_a_source_where_operators_have_written_it_d
     (told,) = await here.take(CAF)
     assert (RECALLED, here.home.party) == (told.event_type, told.source)
     await here.step()
+
+
+@pytest.mark.asyncio
+async def test_a_stranger_takes_nothing_back_and_learns_nothing(here: World) -> None:
+    await allowed(here)
+    accepted = await here.declare(MOVED, here.moved())
+    await enrolled(here)
+
+    for kind in (CANCELLED, RECALLED):
+        with pytest.raises(Refused, match=r"intake\.unknown-original"):
+            await here.home.desk.retract(REGISTER, kind, accepted.declaration_id, here.subject(), "other")
+        with pytest.raises(Refused, match=r"intake\.unknown-original"):  # about somebody else
+            await here.home.desk.retract(PORTAL, kind, accepted.declaration_id, here.subject(YANN), "other")
+
+    assert [MOVED] == [one.event_type for one in await here.take(CAF)]
+    assert [] == await here.entries(FactKind.RETRACTED)
+    await here.step()
+
+
+@pytest.mark.asyncio
+async def test_a_notice_names_a_declaration_that_is_none_itself(here: World) -> None:
+    accepted = await here.declare(MOVED, here.moved())
+    done = await retractions.cancel(here.home, accepted.declaration_id, reason="mistake")
+    notice = done.retraction.notice
+    assert notice is not None
+    record = {"declaration": uuid_text(notice), "reason": "mistake"}
+
+    with pytest.raises(Refused, match=r"retractions\.names-nothing at /payload/corrects"):
+        await here.home.intake.accept(await here.home.desk.envelope(PORTAL, CANCELLED, record, subject=here.subject()))
+    with pytest.raises(Refused, match=r"retractions\.of-a-retraction at /payload/corrects"):
+        await here.home.intake.accept(
+            await here.home.desk.envelope(PORTAL, CANCELLED, record, subject=here.subject(), corrects=notice)
+        )
+    with pytest.raises(Refused, match=r"retractions\.of-a-retraction"):
+        await retractions.cancel(here.home, notice, reason="mistake")
+    with pytest.raises(Refused, match=r"subscribing\.by-itself"):
+        await here.subscribe(CAF, RECALLED, FAMILY, ("reason",))
+
+
+@pytest.mark.asyncio
+async def test_whoever_edits_rows_undoes_no_cancellation(here: World) -> None:
+    await allowed(here)
+    accepted = await here.declare(MOVED, here.moved())
+    (leased,) = await here.inbox(CAF).lease(1)
+    await retractions.cancel(here.home, accepted.declaration_id, reason="mistake")
+    here.clock.pass_(DAY)
+    async with here.home.store.begin() as tx:
+        back = {"state": "pending", "reason": None, "done_at": None, "lease_until": None, "available_at": 0}
+        await tx.execute(update(deliveries).where(deliveries.c.id == leased.id).values(back))
+        await tx.execute(table.delete())
+
+    pulled = await here.inbox(CAF).pull(10)
+
+    assert ((), [Reason.CANCELLED]) == (pulled.locked, [one.reason for one in pulled.withheld])
+    await here.home.completion.finish(all_of_it=True)
+    await here.step()
+
+
+def test_two_persons_recall_for_a_source_and_one_for_their_own_house() -> None:
+    assert roles.needs_two("recall", {"for_source": True})
+    assert not roles.needs_two("recall", {"for_source": False})
+
+
+@pytest.mark.asyncio
+async def test_a_dead_notice_is_replayed(here: World) -> None:
+    await allowed(here)
+    accepted = await here.declare(MOVED, here.moved())
+    await here.take(CAF)
+    await retractions.cancel(here.home, accepted.declaration_id, reason="mistake")
+    await here.home.router.route()
+    pulled = await here.inbox(CAF).pull(1)
+    await here.inbox(CAF).acknowledge(pulled.locked[0].delivery_id, Rejected("runner.no-undo", Reason.MAPPING))
+
+    (letter,) = await here.home.dead_letters.list()
+    assert None is await here.home.dead_letters.replay(letter.id)
+
+    assert [CANCELLED] == [one.event_type for one in await here.take(CAF)]
+    await here.step()
+
+
+async def enrolled(here: World) -> None:
+    """Another source, which may declare moves."""
+    told = {"address": "1 place Beauvau", "contact": "contact@example.fr", "retention": "un an"}
+    party = Party(
+        id=REGISTER, name="register", sector="r", kind=PartyKind.ADMINISTRATION, created_at=here.clock(), **told
+    )
+    await here.home.parties.enrol(Enrolment(party, 1, Suite.X25519, (MOVED,)))

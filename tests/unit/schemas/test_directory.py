@@ -10,6 +10,7 @@ import pytest
 from schemas.directory import Directory, PolicyEntry, PublishingRight
 from schemas.hpke import Suite
 from schemas.names import Instant, Kid
+from schemas.retractions import CANCELLED, RECALLED
 from schemas.signing import Algorithm
 
 
@@ -156,6 +157,20 @@ def test_a_right_for_one_type_or_party_is_none_for_another(world: Any) -> None:
     assert "directory.not-entitled" == world.code_of(lambda: ask(world.TOWN, world.LEFT, world.town.kid, world.NOW))
     other = (world.OTHER_TOWN, world.MOVED, world.other_town.kid, world.NOW)
     assert "directory.not-entitled" == world.code_of(lambda: ask(*other))
+
+
+def test_whoever_may_publish_anything_may_take_it_back_and_the_broker_may_recall(world: Any) -> None:
+    now = world.NOW
+    directory = world.directory(rights=[PublishingRight(world.TOWN, world.MOVED, Instant(0), Instant(now))])
+    ask = directory.check_publishing
+    for kind in (CANCELLED, RECALLED):
+        ask(world.TOWN, kind, world.town.kid, now)
+        late = (world.TOWN, kind, world.town.kid, Instant(now + 1))
+        assert "directory.not-entitled" == world.code_of(lambda late=late: ask(*late))
+        other = (world.OTHER_TOWN, kind, world.other_town.kid, now)
+        assert "directory.not-entitled" == world.code_of(lambda other=other: ask(*other))
+    ask(world.BROKER, RECALLED, world.broker.kid, now)
+    assert "directory.not-entitled" == world.code_of(lambda: ask(world.BROKER, CANCELLED, world.broker.kid, now))
 
 
 def test_the_policy_is_the_one_in_force_at_that_instant(world: Any) -> None:
