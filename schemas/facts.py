@@ -94,6 +94,9 @@ class FactKind(Enum):
     OBJECTED = "objected"
     """A citizen objects to a rule; `detail`: the objection's row, here and in the next one."""
     OBJECTION_WITHDRAWN = "objection_withdrawn"
+    CHANNEL_ADDED = "channel_added"
+    """A citizen is told at an address from now on; `detail`: the channel's row, here and in the next one."""
+    CHANNEL_ENDED = "channel_ended"
 
 
 KINDS: Final = (
@@ -134,6 +137,8 @@ KINDS: Final = (
     "rule_ended",
     "objected",
     "objection_withdrawn",
+    "channel_added",
+    "channel_ended",
 )
 """The symbols of the encoding in their order, for ever: only the end may grow."""
 
@@ -203,6 +208,8 @@ REQUIRED: Final[Mapping[FactKind, tuple[str, ...]]] = {
     FactKind.RULE_ENDED: ("recipient", "event_type", "purpose", "basis", "detail"),
     FactKind.OBJECTED: ("recipient", "event_type", "purpose", "subject", "detail"),
     FactKind.OBJECTION_WITHDRAWN: ("recipient", "event_type", "purpose", "subject", "detail"),
+    FactKind.CHANNEL_ADDED: ("subject", "detail"),
+    FactKind.CHANNEL_ENDED: ("subject", "detail"),
 }
 """What a kind cannot go without: the full rules (`audit_full`) are read from these."""
 

@@ -131,6 +131,14 @@ _MEANINGS: Final[Mapping[FactKind, tuple[str, str]]] = {
         "une personne a retiré son opposition à une règle",
         "a person has withdrawn their objection to a rule",
     ),
+    FactKind.CHANNEL_ADDED: (
+        "une adresse où prévenir une personne a été ajoutée",
+        "an address at which a person is told was added",
+    ),
+    FactKind.CHANNEL_ENDED: (
+        "une adresse où prévenir une personne a été retirée",
+        "an address at which a person is told was taken away",
+    ),
 }
 _COLUMN: Final = max(len(label) for pair in _LABELS.values() for label in pair) + 2
 

@@ -72,6 +72,7 @@ ALLOWED: Final[Mapping[str, frozenset[Role]]] = MappingProxyType(
         **dict.fromkeys(("grants", "person report"), _of(_D)),
         **dict.fromkeys(("explain", "declare", "grant", "pause", "resume", "narrow", "revoke"), _of(_O, _D)),
         **dict.fromkeys(("object", "unobject"), _of(_O, _D)),
+        **dict.fromkeys(("channel add", "channel list", "channel remove"), _of(_O, _D)),
         **dict.fromkeys(("dead list", "dead show"), _of(_O, _D, _S)),
         "dead replay": _of(_O),
         # administrations

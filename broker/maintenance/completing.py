@@ -29,11 +29,13 @@ from broker.flow.ended_grants import TABLE as GRANTS
 from broker.flow.ruling import Ruling
 from broker.flow.subscribing import Subscribing
 from broker.ledger.recorder import Recorder
+from broker.messages.channels import Channels
 from broker.observability.crashpoints import mark
 from broker.observability.observe import logger
 from broker.ports import Clock
 from broker.store.access_tables import api_tokens, client_key_sets, client_keys
 from broker.store.engine import Store, Transaction
+from broker.store.message_tables import channels as channels_table
 from broker.store.operator_tables import operators as operators_table
 from broker.store.rows.seals import RowSigner
 from broker.store.tables import (
@@ -104,6 +106,7 @@ class Completion:
         subscribing: Subscribing,
         ruling: Ruling,
         objections: Objections,
+        channels: Channels,
         epochs: Epochs,
         operators: Operators,
         clock: Clock,
@@ -123,6 +126,7 @@ class Completion:
             paused_subscriptions.name: self._subscription,
             rules_table.name: self._rule,
             objections_table.name: self._objections.complete,
+            channels_table.name: channels.complete,
             gate_epochs.name: self._gate,
             consent_epochs.name: self._consent_epoch,
             operators_table.name: self._operator,

@@ -47,6 +47,7 @@ COLUMNS: Final[Mapping[tuple[str, int], tuple[str, ...]]] = MappingProxyType(
             "recipient",
             "status",
         ),
+        ("channels", 1): ("ended_at", "held_since", "id", "kind", "language", "sealed", "subject"),
         ("objections", 1): ("given_by", "objected_at", "reason", "rule", "subject", "withdrawn_at"),
         ("api_tokens", 1): ("digest", "expires_at", "id", "issued_at", "party", "scopes"),
         ("client_keys", 1): ("added_at", "jwk", "kid", "party", "scopes"),
