@@ -74,6 +74,10 @@ KEPT: Final[Mapping[str, Kept]] = {
     "subscriptions": Kept(_FEW, _EVER),
     "rules": Kept(_FEW, _EVER),
     "objections": Kept("an objection of a citizen to a rule", "for ever: it says why nothing went out"),
+    "channels": Kept(
+        "an address at which a citizen is told", "until `message_retention_days` after the citizen ended it", "pruning"
+    ),
+    "messages": Kept("a piece of news and a channel", "`message_retention_days`", "pruning"),
     "paused_subscriptions": Kept(
         "a subscription that is paused", "until it goes on, or ends", "whoever resumes or ends it"
     ),

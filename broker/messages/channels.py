@@ -137,7 +137,7 @@ class Channels:
         """Do what the journal of endings says of a channel, and its row does not. Whether there was anything to do."""
         async with self._store.begin() as tx:
             rows = await tx.execute(select(channels).where(channels.c.id == ending.key))
-            found = [_of_row(row) for row in self._macs.valid(channels.name, rows)]
+            found = [channel_of(row) for row in self._macs.valid(channels.name, rows)]
             if not found or found[0].ended_at is not None:
                 return False
             await tx.lock_exclusive([_lock(found[0].subject)])
@@ -157,7 +157,7 @@ class Channels:
 
     def counting(self, rows: Iterable[Row[Any]], ended: Ended) -> list[Channel]:
         """Those of these rows that count, as the journal of endings has them."""
-        return [_obeyed(_of_row(row), ended) for row in self._macs.valid(channels.name, rows)]
+        return [_obeyed(channel_of(row), ended) for row in self._macs.valid(channels.name, rows)]
 
     def address(self, channel: Channel) -> str:
         """Where it leads. Raises Corrupt `channels.damaged`; Refused `keys.missing`, `keys.not-of-role`."""
@@ -183,7 +183,8 @@ def _lock(subject: SubjectRef) -> bytes:
     return b"channels/" + subject
 
 
-def _of_row(row: Row[Any]) -> Channel:
+def channel_of(row: Row[Any]) -> Channel:
+    """The channel of a row. Raises Refused, ValueError for one that nobody of ours wrote."""
     return Channel(
         id=ChannelId(row.id),
         subject=SubjectRef(row.subject),

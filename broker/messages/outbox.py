@@ -33,7 +33,7 @@ from consent.asking import one_of
 from schemas.entry import Entry
 from schemas.errors import Corrupt, Refused
 from schemas.facts import Facts
-from schemas.names import DeclarationId, Instant, ManifestDigest, SubjectRef
+from schemas.names import ChannelId, DeclarationId, Instant, ManifestDigest, SubjectRef
 
 ID_BYTES: Final = 16
 PLACES: Final = 5_000
@@ -132,7 +132,7 @@ class Outbox:
             news = None if opened is None else news_of(opened.facts)
             if opened is not None and news is not None:
                 facts = opened.facts
-                told = _Told(news, SubjectRef(row.subject), facts.at, _key(news, facts), facts.declaration)
+                told = _Told(news, SubjectRef(row.subject), facts.at, key_of(news, facts), facts.declaration)
                 found.append(told)
         return await self._write(tx, found)
 
@@ -166,7 +166,7 @@ class Outbox:
         """One message; what is known only now and was worth telling long ago is never sent, and says so."""
         late = now - told.at > self._late_ms
         row = {
-            "id": sha256(_LABEL + to.id + told.key).digest()[:ID_BYTES],
+            "id": id_of(to.id, told.key),
             "channel": to.id,
             "news": told.news.value,
             "declaration": declaration,
@@ -220,7 +220,12 @@ async def _size(tx: Transaction) -> int:
     return 0 if found is None or found < 0 else found + 1
 
 
-def _key(news: News, facts: Facts) -> bytes:
+def id_of(channel: ChannelId, key: bytes) -> bytes:
+    """The id of the message that tells a channel of this, 16 bytes."""
+    return sha256(_LABEL + channel + key).digest()[:ID_BYTES]
+
+
+def key_of(news: News, facts: Facts) -> bytes:
     """By which the same fact is known again, in whatever ledger it stands."""
     parts = (facts.declaration, facts.delivery, facts.detail)
     return b"\x00".join((news.value.encode(), str(facts.at).encode(), *(part or b"" for part in parts)))

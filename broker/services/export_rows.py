@@ -20,6 +20,7 @@ from sqlalchemy import Row, Select, Table, select
 
 from broker.shapes import Json, time_of, uuid_of
 from broker.store import access_tables as access
+from broker.store import message_tables as citizens
 from broker.store import operator_tables as people
 from broker.store import tables as store
 from consent.tables import grant_versions
@@ -104,6 +105,9 @@ LINES: Final[Mapping[str, Lines]] = {
     "objections": Lines(
         store.objections,
         _spread(person="subject", uuid="rule", text="reason given_by", instant="objected_at withdrawn_at"),
+    ),
+    "channels": Lines(
+        citizens.channels, _spread(uuid="id", person="subject", text="kind language", instant="held_since ended_at")
     ),
     "consents": Lines(
         grant_versions,
@@ -287,6 +291,8 @@ LEFT: Final[Mapping[str, str]] = {
     "webhook_attempts": "a protocol of calls",
     "webhook_notices": "letters that are to be sent",
     "expiry_notices": "letters that are to be sent",
+    "messages": "what citizens were told, at addresses that stay here",
+    "where each citizen is told": "in channels.jsonl stands that there is an address, not which: citizens give it anew",
     "credential_uses": "from where credentials were used that are good at this broker alone",
     "cosignatures": "the witnesses' own; those of the newest checkpoint are in ledger/checkpoint",
     "consumed": "this machine's own place in its log",

@@ -45,6 +45,7 @@ def retention(settings: Settings) -> Retention:
         token_days=settings.token_retention_days,
         checkpoint_days=settings.checkpoint_retention_days,
         opening_days=settings.ledger_opening_days,
+        message_days=settings.message_retention_days,
     )
 
 

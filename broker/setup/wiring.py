@@ -470,10 +470,14 @@ class Home:
         return parts.ways(self.settings, self.outbound)
 
     @cached_property
+    def channel_seals(self) -> ChannelSeals:
+        return ChannelSeals(self.keys, self.entropy)
+
+    @cached_property
     def channels(self) -> Channels:
         return Channels(
             store=self.store,
-            seals=ChannelSeals(self.keys, self.entropy),
+            seals=self.channel_seals,
             macs=self.macs,
             recorder=self.recorder,
             kinds=self.ways,
@@ -591,6 +595,8 @@ class Home:
             openings=self.openings,
             verifier=self.ledger.verifier_key,
             attester=self.ledger.attestation_key,
+            channel_seals=self.channel_seals,
+            outbox=self.outbox,
             marks=self._marks or MemoryMarks(identities.marks_secret(self.keys), secrets.token_bytes),
             clock=self.clock,
         )

@@ -23,6 +23,7 @@ from broker.flow.backfill import DESTROYED, REVOKED
 from broker.maintenance.checks.finding import Finding
 from broker.maintenance.completing import completed
 from broker.store.engine import Transaction
+from broker.store.message_tables import channels
 from broker.store.operator_tables import operators
 from broker.store.tables import (
     objections,
@@ -109,6 +110,11 @@ async def _directory(tx: Transaction, journal: _Journal) -> AsyncIterator[Findin
         yield finding
     async for finding in _rules(tx, journal):
         yield finding
+    for row in await tx.execute(select(channels)):
+        told = journal.ended.newest(channels.name, row.id)
+        if told is not None and row.ended_at != told.told["ended_at"]:
+            place = f"channels/{bytes(row.id).hex()}"
+            yield journal.finding(channels.name, row.id, place, "the journal says when this channel ended")
     paused = {bytes(row.subscription) for row in await tx.execute(select(paused_subscriptions))}
     for row in await tx.execute(select(subscriptions)):
         one = reading.subscription_of(row)

@@ -27,11 +27,13 @@ from broker.flow.deliveries import load, record
 from broker.flow.router import TOPIC
 from broker.maintenance.checks import sizes
 from broker.maintenance.checks.finding import Finding
+from broker.messages.channels import channel_of
 from broker.ports import KeyKind
 from broker.services import rules
 from broker.setup.opening import open_log
 from broker.setup.wiring import Home
 from broker.store.engine import Store
+from broker.store.message_tables import channels, messages
 from broker.store.operator_tables import operators
 from broker.store.tables import (
     deliveries,
@@ -58,6 +60,7 @@ from tests.clients import Client
 from tests.endpoints import Endpoints, Letters, expiry_letters, send, status
 from tests.memory import MemoryEndings, MemoryKeys
 from tests.signed import ours, resign
+from tests.told import Taken, by_mail, held, tell
 from tests.witnesses import witnessed
 from tests.world import (
     BANK,
@@ -174,6 +177,12 @@ async def lived_in(here: World) -> None:
     await home.consents.revoke(over.grant.id, VOICE)
     await home.log.append(TOPIC, b"anybody", b"noise", {})
     await home.router.route()
+    told = by_mail(here, Taken())
+    await held(here, told, person=PEOPLE["applied"])
+    ended = await held(here, told, "eva@example.fr", person=PEOPLE["applied"])
+    await here.declare(MOVED, here.moved(PEOPLE["applied"]))
+    await told.channels.end(ended.subject, ended.id)
+    await tell(here, told)
 
 
 @pytest.fixture
@@ -271,6 +280,29 @@ async def an_objection_that_nobody_told(here: World) -> None:
         row = dict((await tx.execute(select(objections))).one()._mapping)
         edited = here.home.macs.made(objections.name, row | {"reason": "another"})
         await tx.execute(update(objections).values(edited))
+
+
+async def a_channel_led_elsewhere(here: World) -> None:
+    """By whoever has the machine's secrets, and not the ledger."""
+    async with here.home.store.begin() as tx:
+        row = dict((await tx.execute(select(channels).where(channels.c.ended_at.is_(None)))).one()._mapping)
+        one = channel_of((await tx.execute(select(channels).where(channels.c.id == row["id"]))).one())
+        row["sealed"] = here.home.channel_seals.seal(one.id, one.subject, one.kind, "thief@example.fr")
+        edited = here.home.macs.made(channels.name, row)
+        await tx.execute(update(channels).where(channels.c.id == row["id"]).values(edited))
+
+
+async def a_channel_taken_away(here: World) -> None:
+    async with here.home.store.begin() as tx:
+        (of,) = (await tx.execute(select(channels.c.id).where(channels.c.ended_at.is_(None)))).scalars()
+        await tx.execute(delete(messages).where(messages.c.channel == of))
+        await tx.execute(delete(channels).where(channels.c.id == of))
+
+
+async def the_key_of_addresses_lost(here: World) -> None:
+    (name,) = here.home.keys.names(KeyKind.CHANNELS)
+    here.home.keys.destroy(KeyKind.CHANNELS, name)
+    here.home.channel_seals._cipher = None  # as in the next process
 
 
 async def an_account_of_nobody(here: World) -> None:
@@ -446,6 +478,12 @@ ALONE: dict[str, Tampering] = {
     "rules.edited": """UPDATE rules SET fields = '["subject"]'""",
     "objections.mac": "UPDATE objections SET mac = zeroblob(32)",
     "objections.untold": an_objection_that_nobody_told,
+    "channels.mac": "UPDATE channels SET mac = zeroblob(32)",
+    "channels.untold": a_channel_led_elsewhere,
+    "channels.lost": a_channel_taken_away,
+    "channels.damaged": the_key_of_addresses_lost,
+    "messages.mac": "UPDATE messages SET sent_at = 1",
+    "messages.lost": drop_first("messages", "news = 'received'"),
     "credentials.untold": """UPDATE api_tokens SET scopes = '["publish"]'""",
     "consent-keys.damaged": f"UPDATE consent_keys SET wrapped = zeroblob(60) WHERE {OF_NARROWED}",
     "consent-keys.dead-epoch": f"UPDATE consent_keys SET epoch = 1 WHERE {OF_NARROWED}",

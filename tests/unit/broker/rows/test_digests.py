@@ -17,7 +17,16 @@ OBJECTION = {
     "given_by": "self",
     "withdrawn_at": None,
 }
-SAMPLES: dict[str, dict[str, Any]] = {**SIGNED, "objections": OBJECTION}
+CHANNEL = {
+    "id": b"c" * 16,
+    "subject": b"s" * 32,
+    "kind": "email",
+    "language": "fr",
+    "sealed": b"noise",
+    "held_since": 1,
+    "ended_at": None,
+}
+SAMPLES: dict[str, dict[str, Any]] = {**SIGNED, "objections": OBJECTION, "channels": CHANNEL}
 
 PINNED: dict[tuple[str, int], str] = {
     ("api_tokens", 1): "532f25aa133a4ecd535971d3684b2421c7eb6dec53bf11ff84fb2ce16888f5e6",
@@ -31,6 +40,7 @@ PINNED: dict[tuple[str, int], str] = {
     ("operators", 1): "639673231b7f89d95dd3c8731612c6d3eb59c8670b38e36c5d7d2dc8d40ed566",
     ("rules", 1): "007c5d67be9231be313f0dab0ce50b60f8b721f6885cff2ae29b26c7b2d713e5",
     ("objections", 1): "1b35c9383ca8fdb47ff0f1582febd7dd3332ff8a45bf288a0846280658faf4e5",
+    ("channels", 1): "343b14523f5cb18f35d9c10b829d4e4647d3e73ea3a927930054db66b55bcd3f",
     ("webhooks", 1): "b82aaee8b87823bd378c9e095598c0ea7003d11f2994a417e7c2c2774215998b",
 }
 """Made by the code before versions, of the same samples; of operators by the first that had them."""

@@ -168,7 +168,7 @@ WITHOUT = {
     ),
     *("ledger_checkpoints", "cosignatures", "kept_answers", "webhook_attempts"),
     *("objections", "operator_acts", "webhook_notices", "grants", "grant_versions", "consent_keys"),
-    *("credential_uses", "expiry_notices"),
+    *("credential_uses", "expiry_notices", "channels", "messages"),
 }
 """Tables whose rows have no seal of their own: the reasons stand in `layouts`, or the ledger and its keys sign them."""
 

@@ -39,6 +39,8 @@ PINNED = {
     "deliveries": "4db7df1a8d6e1dee",
     "objections": "6f815e2d5072e576",
     "ledger_checkpoints": "d18a977abdbdc612",
+    "channels": "cf45c2406d352e4c",
+    "messages": "a97de1bf793a6deb",
 }
 
 
