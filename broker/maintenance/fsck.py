@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
+from broker.ended import NOTHING
 from broker.flow import forgotten
 from broker.ledger import highwater
 from broker.ledger.openings import Openings
@@ -156,8 +157,8 @@ class _Passage:
         known = 0 if before is None else before.size
         self._ledger = Ledger(tx, fsck._verifier, fsck._macs, aside, known)
         self._before = Before([])
-        self._planned = 0
-        """Up to which place of the ledger news was planned."""
+        self._planned = channels.Planned(0, Instant(0))
+        self._ended = NOTHING
 
     async def check(self) -> AsyncIterator[Finding]:
         """Everything that is wrong. Raises Changed where a mark does not hold any more."""
@@ -174,7 +175,8 @@ class _Passage:
         if self._known is not None:
             ground.check(self._known, self.mark, self._ledger)
         self._before = Before(await followed.facts(tx))
-        self._planned = await fsck._outbox.planned_until(tx)
+        self._planned = channels.Planned(await fsck._outbox.planned_until(tx), fsck._clock())
+        self._ended = await tx.endings()
         for name, check in self._public().items():
             async for finding in _guarded(name, check):
                 yield finding
@@ -258,7 +260,7 @@ class _Passage:
         return {
             "channel-rows": channels.check_macs(part, fsck._macs),
             "channels": channels.check(part, entries, fsck._channel_seals, self._ledger.erased_until),
-            "messages": channels.check_told(part, told, self._planned, fsck._clock()),
+            "messages": channels.check_told(part, told, fsck._macs, self._ended, self._planned),
         }
 
     async def _judged(

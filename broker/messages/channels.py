@@ -157,7 +157,7 @@ class Channels:
 
     def counting(self, rows: Iterable[Row[Any]], ended: Ended) -> list[Channel]:
         """Those of these rows that count, as the journal of endings has them."""
-        return [_obeyed(channel_of(row), ended) for row in self._macs.valid(channels.name, rows)]
+        return [obeyed(channel_of(row), ended) for row in self._macs.valid(channels.name, rows)]
 
     def address(self, channel: Channel) -> str:
         """Where it leads. Raises Corrupt `channels.damaged`; Refused `keys.missing`, `keys.not-of-role`."""
@@ -196,7 +196,7 @@ def channel_of(row: Row[Any]) -> Channel:
     )
 
 
-def _obeyed(one: Channel, ended: Ended) -> Channel:
+def obeyed(one: Channel, ended: Ended) -> Channel:
     """As the journal tells it, where it tells of it: whoever puts an older row back opens nothing by that."""
     told = ended.newest(channels.name, one.id)
     if told is None or one.ended_at is not None:

@@ -112,7 +112,7 @@ class Sending:
             .where(messages.c.next_at <= at, channels.c.kind.not_in([kind.value for kind in closed]))
         )
         async with self._store.read() as tx:
-            row = (await tx.execute(due.order_by(messages.c.next_at).limit(1))).one_or_none()
+            row = (await tx.execute(due.order_by(messages.c.next_at, messages.c.at).limit(1))).one_or_none()
         if row is None:
             return None
         async with self._store.begin() as tx:

@@ -47,6 +47,9 @@ class Way(Protocol):
     async def send(self, message: Message) -> None:
         """Until the other side has taken it. Raises Refused, Unavailable with what was wrong."""
 
+    async def look(self) -> None:
+        """Whether the other side is there; nothing is sent. Raises as `send`."""
+
 
 @dataclass(frozen=True, slots=True)
 class ByMail:
@@ -58,6 +61,10 @@ class ByMail:
         """As `Way` says. Raises as `Mail.send`."""
         about = f"message-{message.id}"
         await self.mail.send(Letter(message.to, message.subject, message.text, about, message.at))
+
+    async def look(self) -> None:
+        """As `Way` says. Raises as `Mail.look`."""
+        await self.mail.look()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +115,10 @@ class ByHttp:
         if reply.status not in self.template.success:
             raise Unavailable("sms.refused", status=reply.status)
 
+    async def look(self) -> None:
+        """As `Way` says: any answer will do, for what it answers to a question is the gateway's business."""
+        await self.outbound.call("HEAD", self.template.url, limit=_ANSWER_BYTES, seconds=_SECONDS)
+
 
 @dataclass(frozen=True, slots=True)
 class Written:
@@ -121,7 +132,14 @@ class Written:
         Crash in the middle of it: a part of a line; the next attempt writes it once more, with the same id.
         """
         told = {"id": message.id, "to": message.to, "subject": message.subject, "text": message.text}
-        line = json.dumps(told, ensure_ascii=False) + "\n"
+        self._write(json.dumps(told, ensure_ascii=False) + "\n")
+
+    async def look(self) -> None:
+        """As `Way` says. Raises as `send`."""
+        if self.file is not None:
+            self._write("")
+
+    def _write(self, line: str) -> None:
         try:
             if self.file is None:
                 sys.stdout.write(line)

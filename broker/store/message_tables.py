@@ -26,6 +26,7 @@ channels = Table(
 )
 
 _DUE = text("next_at IS NOT NULL")
+_OVER = text("next_at IS NULL AND sent_at IS NULL")
 
 messages = Table(
     "messages",  # one piece of news for one channel
@@ -41,6 +42,7 @@ messages = Table(
     Column("code", Text),  # what was wrong with the last attempt
     mac(),
     Index("messages_due", "next_at", sqlite_where=_DUE, postgresql_where=_DUE),
+    Index("messages_given_up", "code", sqlite_where=_OVER, postgresql_where=_OVER),
 )
 
 TABLES = (channels, messages)

@@ -4,14 +4,16 @@ them.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import Row
 
+from broker.ended import Ended
 from broker.maintenance.checks.finding import Finding
 from broker.maintenance.checks.parts import Part
 from broker.maintenance.checks.told import Told
-from broker.messages.channels import Channel, channel_of
+from broker.messages.channels import Channel, channel_of, obeyed
 from broker.messages.news import news_of
 from broker.messages.outbox import id_of, key_of
 from broker.messages.sealing import ChannelSeals
@@ -23,6 +25,16 @@ from schemas.names import Instant
 
 KEPT_MS: Final = 30 * 86_400_000
 """Messages of older news may be gone: the setting is twice that at least."""
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """Up to which place of the ledger news was planned; and the instant of this look."""
+
+    until: int
+    at: Instant
+
+
 _CHANGES: Final = frozenset({FactKind.CHANNEL_ADDED, FactKind.CHANNEL_ENDED})
 
 
@@ -61,11 +73,12 @@ def check(part: Part, entries: Iterable[Facts], seals: ChannelSeals, erased: Ins
             yield Finding("channels.damaged", _place(row), "its address does not open")
 
 
-def check_told(part: Part, told: Sequence[Told], until: int, now: Instant) -> Iterator[Finding]:
-    """What the ledger told lately, below the place up to which news was planned, has its message for each channel."""
+def check_told(part: Part, told: Sequence[Told], macs: RowMacs, ended: Ended, planned: Planned) -> Iterator[Finding]:
+    """What the ledger told lately, up to where news was planned, has its message for each channel that counts."""
     theirs: dict[bytes, list[Channel]] = {}
     for row in part.of("channels"):
-        theirs.setdefault(row.subject, []).append(channel_of(row))
+        if macs.holds("channels", row._mapping):
+            theirs.setdefault(row.subject, []).append(obeyed(channel_of(row), ended))
     if not theirs:
         return
     there = {bytes(row.id) for row in part.of("messages")}
@@ -73,10 +86,10 @@ def check_told(part: Part, told: Sequence[Told], until: int, now: Instant) -> It
     subjects = {row.id: row.subject for row in part.of("told")}
     for one in told:
         facts, subject = one.facts, subjects.get(one.id)
-        if facts is None or subject is None or one.position is None or not 0 <= one.position < until:
+        if facts is None or subject is None or one.position is None or not 0 <= one.position < planned.until:
             continue
         news = news_of(facts)
-        if news is None or facts.at <= now - KEPT_MS:
+        if news is None or facts.at <= planned.at - KEPT_MS:
             continue
         if facts.declaration is not None and declared.get(facts.declaration) != subject:
             continue

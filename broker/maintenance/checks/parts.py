@@ -1,6 +1,7 @@
 """Parts: all that is about citizens, divided by their references into parts of some hundred each.
 
-    subject ──► grants, versions, keys, objections │ channels and messages │ declarations, deliveries and what hangs on them │ openings
+    subject ──► grants, versions, keys, objections │ declarations, deliveries and what hangs on them │ openings
+                channels and their messages
 
 Refuses: to judge; the checks of a part do.
 Keeps: whatever the ledger says of somebody lies in that citizen's part, with every row that it is said of: so a part is

@@ -35,6 +35,7 @@ from broker.setup.wiring import Home
 from broker.store.engine import Store
 from broker.store.message_tables import channels, messages
 from broker.store.operator_tables import operators
+from broker.store.rows.digests import row_digest
 from broker.store.tables import (
     deliveries,
     ledger_entries,
@@ -53,7 +54,7 @@ from schemas import merkle
 from schemas.entry import Opening
 from schemas.errors import Corrupt
 from schemas.facts import FactKind, Facts
-from schemas.names import Instant, LeafHash, ManifestDigest, OperatorName, Reason
+from schemas.names import Instant, LeafHash, ManifestDigest, OperatorName, Reason, SubjectRef
 from schemas.release import LockedDelivery, SealedField, bitmap
 from schemas.signing import Algorithm, PrivateKey
 from tests.clients import Client
@@ -299,10 +300,16 @@ async def a_channel_taken_away(here: World) -> None:
         await tx.execute(delete(channels).where(channels.c.id == of))
 
 
-async def the_key_of_addresses_lost(here: World) -> None:
-    (name,) = here.home.keys.names(KeyKind.CHANNELS)
-    here.home.keys.destroy(KeyKind.CHANNELS, name)
-    here.home.channel_seals._cipher = None  # as in the next process
+async def an_address_that_is_none(here: World) -> None:
+    """By whoever has every secret but the one of addresses, and tells the ledger of it."""
+    async with here.home.store.begin() as tx:
+        row = dict((await tx.execute(select(channels).where(channels.c.ended_at.is_(None)))).one()._mapping)
+        row["sealed"] = bytes(len(row["sealed"]))
+        edited, at = here.home.macs.made(channels.name, row), here.clock()
+        await tx.execute(update(channels).where(channels.c.id == row["id"]).values(edited))
+        told = {"about": SubjectRef(row["subject"]), "detail": row_digest(channels.name, row)}
+        here.home.recorder.record(tx, FactKind.CHANNEL_ADDED, at, **told)
+        here.home.recorder.record(tx, FactKind.CHANNEL_ENDED, at, **told)
 
 
 async def an_account_of_nobody(here: World) -> None:
@@ -481,7 +488,7 @@ ALONE: dict[str, Tampering] = {
     "channels.mac": "UPDATE channels SET mac = zeroblob(32)",
     "channels.untold": a_channel_led_elsewhere,
     "channels.lost": a_channel_taken_away,
-    "channels.damaged": the_key_of_addresses_lost,
+    "channels.damaged": an_address_that_is_none,
     "messages.mac": "UPDATE messages SET sent_at = 1",
     "messages.lost": drop_first("messages", "news = 'received'"),
     "credentials.untold": """UPDATE api_tokens SET scopes = '["publish"]'""",

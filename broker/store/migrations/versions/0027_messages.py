@@ -12,6 +12,7 @@ branch_labels = None
 depends_on = None
 
 _DUE = sa.text("next_at IS NOT NULL")
+_OVER = sa.text("next_at IS NULL AND sent_at IS NULL")
 
 
 def upgrade() -> None:
@@ -47,3 +48,4 @@ def upgrade() -> None:
     op.create_index(op.f("ix_messages_channel"), "messages", ["channel"])
     op.create_index(op.f("ix_messages_at"), "messages", ["at"])
     op.create_index("messages_due", "messages", ["next_at"], sqlite_where=_DUE, postgresql_where=_DUE)
+    op.create_index("messages_given_up", "messages", ["code"], sqlite_where=_OVER, postgresql_where=_OVER)
