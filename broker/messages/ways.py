@@ -122,7 +122,7 @@ class ByHttp:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """For trials: one line of JSON for each message, in a file for its owner alone, or on the console."""
+    """For trials: one line of JSON for each message, in a file for its owner alone, or on the standard error."""
 
     file: Path | None = None
 
@@ -142,8 +142,8 @@ class Written:
     def _write(self, line: str) -> None:
         try:
             if self.file is None:
-                sys.stdout.write(line)
-                sys.stdout.flush()
+                sys.stderr.write(line)
+                sys.stderr.flush()
                 return
             self.file.touch(mode=0o600)
             with self.file.open("a", encoding="utf-8") as out:

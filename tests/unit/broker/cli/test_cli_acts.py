@@ -122,6 +122,9 @@ ACTS: Final = {
     "rule end": {"rule_ended"},
     "object": {"objected"},
     "unobject": {"objection_withdrawn"},
+    "channel add": {"channel_added"},
+    "channel list": {"viewed"},
+    "channel remove": {"channel_ended"},
     "token issue": {"key_added"},
     "token revoke": {"key_revoked"},
     "token pin": {"key_added"},
@@ -199,7 +202,10 @@ def test_every_command_is_a_look_or_an_act_with_its_entry() -> None:
     assert sum(map(len, rows)) == len(set().union(*rows))
 
 
-def test_an_act_leaves_the_entries_that_the_table_names(unefois: Program, elise: Path, tmp_path: Path) -> None:
+def test_an_act_leaves_the_entries_that_the_table_names(
+    unefois: Program, elise: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UNEFOIS_MESSAGE_EMAIL", "console")
     seen: set[str] = set()
 
     def act(name: str, *words: object) -> dict[str, Any]:
@@ -238,6 +244,10 @@ def test_an_act_leaves_the_entries_that_the_table_names(unefois: Program, elise:
     act("object", lawful, "--person", elise)
     act("unobject", lawful, "--person", elise)
     act("rule end", lawful)
+    (tmp_path / "address").write_text("elise@example.fr")
+    held = act("channel add", "email", "--person", elise, "--address", tmp_path / "address")
+    act("channel list", "--person", elise)
+    act("channel remove", held["channel"]["id"], "--person", elise)
     act("subscribe end", asked["id"])
     hook = act("webhook add", NEW, "https://archive.example.fr/unefois")
     act("webhook end", hook["id"])

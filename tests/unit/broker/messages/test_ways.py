@@ -111,7 +111,7 @@ async def test_for_trials_messages_are_lines_of_a_file_for_its_owner_or_of_the_c
 
     expected = {"id": SMS.id, "to": SMS.to, "subject": "", "text": SMS.text}
     lines = file.read_text("utf-8").splitlines()
-    assert [expected] * 3 == [line_of(line) for line in [*lines, capsys.readouterr().out]]
+    assert [expected] * 3 == [line_of(line) for line in [*lines, capsys.readouterr().err]]
     assert 0o600 == stat.S_IMODE(file.stat().st_mode)
     with pytest.raises(Unavailable, match=r"messages.cannot-write"):
         await Written(tmp_path).look()
