@@ -220,7 +220,7 @@ class Settings(BaseSettings):
     outbound_ca_file: Absolute | None = None
     """Who signs certificates of those whom this broker calls (PEM), besides those whom the system trusts."""
     mail_server: Server | None = None
-    """Who takes letters to administrations whose webhook was given up, as `host:port`; none are sent without it."""
+    """Who takes letters to administrations, and e-mail to citizens where `message_email` says so, as `host:port`."""
     mail_security: Literal["starttls", "tls", "none"] = "starttls"
     mail_ca_file: Absolute | None = None
     """Who signs the mail server's certificate (PEM), besides those whom the system trusts."""
