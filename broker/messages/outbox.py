@@ -12,7 +12,7 @@ Source: docs/adr/0049-citizens-are-told.md.
 """
 
 import hmac
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final
@@ -96,7 +96,7 @@ class Outbox:
         told once. Returns how many messages are new.
         """
         told = _Told(news, subject, at, b"%s\x00%s" % (news.value.encode(), key), declaration=declaration)
-        return await self._write(tx, [told])
+        return await self._write(tx, [told], await self._theirs(tx, {subject}))
 
     async def plan(self) -> int:
         """Write down what the ledger tells since the last time. Returns how many messages. Raises Unavailable."""
@@ -121,20 +121,26 @@ class Outbox:
 
     async def _waits(self, tx: Transaction) -> bool:
         """Whether somebody has a channel, and the ledger has grown: one look at an index where neither is so."""
-        if (await tx.execute(select(channels.c.id).limit(1))).one_or_none() is None:
+        if (await tx.execute(_ANY)).one_or_none() is None:
             return False
         return await self._place(tx) < await _size(tx)
 
     async def _plan(self, tx: Transaction, start: int, until: int) -> int:
+        """First whose entries these are, then who of them has a channel, then what those say: three questions for
+        thousands of entries, each answered by an index.
+        """
+        placed = (await tx.execute(_PLACED, {"start": start, "until": until})).all()
+        theirs = await self._theirs(tx, {SubjectRef(row.subject) for row in placed})
+        wanted = [row.leaf for row in placed if row.subject in theirs]
         found = []
-        for row in (await tx.execute(_NEWS, {"start": start, "until": until})).all():
-            opened = self._opened(row)
-            news = None if opened is None else news_of(opened.facts)
-            if opened is not None and news is not None:
-                facts = opened.facts
-                told = _Told(news, SubjectRef(row.subject), facts.at, key_of(news, facts), facts.declaration)
-                found.append(told)
-        return await self._write(tx, found)
+        for first in range(0, len(wanted), _CHUNK):
+            for row in (await tx.execute(_SEALED, {"leaves": wanted[first : first + _CHUNK]})).all():
+                opened = self._opened(row)
+                news = None if opened is None else news_of(opened.facts)
+                if opened is not None and news is not None:
+                    facts, whose = opened.facts, SubjectRef(row.subject)
+                    found.append(_Told(news, whose, facts.at, key_of(news, facts), facts.declaration))
+        return await self._write(tx, found, theirs)
 
     def _opened(self, row: Row[Any]) -> Opened | None:
         """None for what nobody can open any more, and for what somebody has edited, which fsck tells of."""
@@ -145,10 +151,16 @@ class Outbox:
             logger().error("messages.not-opened", row=name, code=fault.code)
             return None
 
-    async def _write(self, tx: Transaction, found: Sequence[_Told]) -> int:
+    async def _theirs(self, tx: Transaction, subjects: Collection[SubjectRef]) -> dict[SubjectRef, list[Channel]]:
+        """The channels of those citizens who have one."""
         theirs: dict[SubjectRef, list[Channel]] = {}
-        for one in await self._channels.of(tx, {told.subject for told in found}):
+        for one in await self._channels.of(tx, subjects):
             theirs.setdefault(one.subject, []).append(one)
+        return theirs
+
+    async def _write(
+        self, tx: Transaction, found: Sequence[_Told], theirs: Mapping[SubjectRef, Sequence[Channel]]
+    ) -> int:
         numbers = await self._numbers(tx, (told.manifest for told in found if told.manifest is not None))
         now, rows = self._clock(), []
         for told in found:
@@ -231,18 +243,24 @@ def key_of(news: News, facts: Facts) -> bytes:
     return b"\x00".join((news.value.encode(), str(facts.at).encode(), *(part or b"" for part in parts)))
 
 
+_ANY: Final = select(channels.c.id).where(channels.c.id > b"").limit(1)
 _LAST: Final = select(func.max(ledger_entries.c.position))
 _PLACE: Final = select(meta.c.value).where(meta.c.name == PLANNED)
 _DECLARED: Final = select(declarations).where(one_of(declarations.c.manifest_digest, "digests"))
-_NEWS: Final = (
-    select(ledger_openings, ledger_entries.c.entry, ledger_entries.c.position)
-    .join(ledger_entries, ledger_entries.c.leaf == ledger_openings.c.leaf)
+_SAME: Final = ledger_entries.c.leaf == ledger_openings.c.leaf
+_PLACED: Final = (
+    select(ledger_entries.c.leaf, ledger_openings.c.subject)
+    .join(ledger_openings, _SAME)
     .where(
         ledger_entries.c.position >= bindparam("start"),
         ledger_entries.c.position < bindparam("until"),
         ledger_openings.c.kind.in_(KINDS),
-        ledger_openings.c.subject.in_(select(channels.c.subject)),
     )
     .order_by(ledger_entries.c.position)
 )
-"""What may be news, of those who have a channel: the others' entries are not even read."""
+"""What may be news, and whose."""
+_SEALED: Final = (
+    select(ledger_openings, ledger_entries.c.entry)
+    .join(ledger_entries, _SAME)
+    .where(one_of(ledger_openings.c.leaf, "leaves"))
+)

@@ -25,6 +25,8 @@ from schemas.names import Instant
 
 KEPT_MS: Final = 30 * 86_400_000
 """Messages of older news may be gone: the setting is twice that at least."""
+SKEW_MS: Final = 60_000
+"""By so much the clocks of two processes may differ: what one wrote before a channel was there may look younger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,8 @@ def check_told(part: Part, told: Sequence[Told], macs: RowMacs, ended: Ended, pl
         if facts.declaration is not None and declared.get(facts.declaration) != subject:
             continue
         for to in theirs.get(subject, ()):
-            if to.held_at(facts.at) and id_of(to.id, key_of(news, facts)) not in there:
+            held = to.held_at(facts.at) and facts.at - to.held_since > SKEW_MS
+            if held and id_of(to.id, key_of(news, facts)) not in there:
                 wrong = f"the message that tells of {one.place} is gone"
                 yield Finding("messages.lost", f"channels/{to.id.hex()}", wrong)
 

@@ -25,6 +25,7 @@ from broker.ended import Ending, Mark
 from broker.flow.declared import known
 from broker.flow.deliveries import load, record
 from broker.flow.router import TOPIC
+from broker.maintenance.checks import channels as channel_checks
 from broker.maintenance.checks import sizes
 from broker.maintenance.checks.finding import Finding
 from broker.messages.channels import channel_of
@@ -181,6 +182,7 @@ async def lived_in(here: World) -> None:
     told = by_mail(here, Taken())
     await held(here, told, person=PEOPLE["applied"])
     ended = await held(here, told, "eva@example.fr", person=PEOPLE["applied"])
+    here.clock.pass_(channel_checks.SKEW_MS + 1)
     await here.declare(MOVED, here.moved(PEOPLE["applied"]))
     await told.channels.end(ended.subject, ended.id)
     await tell(here, told)

@@ -1,6 +1,7 @@
 """`unefois channel`: an address comes from a file or a pipe and never from a word, and is never shown whole."""
 
 import json
+import socket
 from pathlib import Path
 
 import pytest
@@ -74,3 +75,22 @@ def test_where_nobody_is_told_no_address_is_taken(unefois: Program, elise: Path)
     refused = unefois.run("channel", "add", "email", "--person", elise, typed=ADDRESS)
     assert 3 == refused.exit_code
     assert ADDRESS not in refused.output
+
+
+def test_a_way_that_is_closed_is_told_by_doctor(unefois: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+    for name, value in (
+        ("MESSAGE_EMAIL", "smtp"),
+        ("MAIL_SERVER", f"127.0.0.1:{port}"),
+        ("MAIL_FROM", "unefois@broker.example"),
+        ("MESSAGE_MOBILE", "http"),
+        ("SMS_URL", f"http://127.0.0.1:{port}/v1"),
+        ("OUTBOUND_ALLOWED", "127.0.0.1"),
+    ):
+        monkeypatch.setenv(f"UNEFOIS_{name}", value)
+    seen = json.loads(unefois.run("doctor", "--json").stdout)
+
+    assert {"email": "mail.away", "mobile": "outbound.away"} == seen["figures"]["ways"]
+    assert 2 == [one["code"] for one in seen["findings"]].count("doctor.way-away")
+    assert "(set)" == seen["settings"]["sms_url"]
