@@ -37,6 +37,8 @@ MOST_MS: Final = 6 * 3_600_000
 """The bounds of a wait; it doubles from the first to the second, and up to a quarter is added by chance."""
 LEASE_MS: Final = 80_000
 """Longer than one way may take for one message."""
+UNBELIEVED_MS: Final = 3_600_000
+"""How long a message waits whose channel's row does not count."""
 AT_ONCE: Final = 50
 """Messages of one step."""
 _DAY_MS: Final = 86_400_000
@@ -120,10 +122,13 @@ class Sending:
             rows = await tx.execute(select(channels).where(channels.c.id == row.channel))
             to = next(iter(self._channels.counting(rows, ended)), None)
             counts = self._macs.holds(messages.name, row._mapping)
-            if to is None or not counts:
+            if not counts:
                 # Else a row that was slipped in would be due again and again, in the place of others.
                 logger().error("rows.unsigned", row=RowName.of(messages.name, row.id))
                 values: dict[str, Any] = {"next_at": None}
+            elif to is None:  # whoever mends the channel's row finds its messages waiting
+                later = at + UNBELIEVED_MS if at - row.at <= self._days_ms else None
+                values = self._made(row, next_at=later, code="channels.damaged")
             elif not _may_hear(row, to):
                 values = self._made(row, next_at=None, code="channels.ended")
                 to = None

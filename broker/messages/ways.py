@@ -8,6 +8,7 @@ Source: RFC 5322 (Message-ID); draft-ietf-httpapi-idempotency-key-header for wha
 """
 
 import json
+import os
 import re
 import sys
 from collections.abc import Mapping
@@ -136,8 +137,11 @@ class Written:
 
     async def look(self) -> None:
         """As `Way` says. Raises as `send`."""
-        if self.file is not None:
-            self._write("")
+        if self.file is None:
+            return
+        there = self.file if self.file.exists() else self.file.parent
+        if self.file.is_dir() or not os.access(there, os.W_OK):
+            raise Unavailable("messages.cannot-write", error="PermissionError")
 
     def _write(self, line: str) -> None:
         try:

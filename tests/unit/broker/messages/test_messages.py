@@ -10,7 +10,7 @@ from broker.ledger.sequencer import size_of
 from broker.maintenance.late import LOOK_MS
 from broker.messages.news import ACT, News
 from broker.messages.outbox import PLANNED
-from broker.messages.sending import LEASE_MS, MOST_MS
+from broker.messages.sending import LEASE_MS, MOST_MS, UNBELIEVED_MS
 from broker.store.engine import Transaction
 from broker.store.message_tables import channels, messages
 from broker.store.tables import deliveries, meta
@@ -379,6 +379,25 @@ async def test_a_row_that_leads_elsewhere_is_not_believed(here: World) -> None:
         await tx.execute(update(channels).where(mine).values(before))
         await tx.execute(delete(meta).where(meta.c.name == PLANNED))  # what was passed over meanwhile is told now
     await tell(here, home)
+    assert [RECEIVED] == [told for _, told in taken.heard]
+
+
+async def test_what_waits_for_a_channel_whose_row_was_edited_goes_out_once_it_is_mended(here: World) -> None:
+    taken = Taken()
+    home = await quiet(here, taken)
+    await here.declare(MOVED, here.moved())
+    await here.home.ledger.sequence_unfinished()
+    await home.outbox.plan()
+    async with here.home.store.begin() as tx:
+        before = (await tx.execute(select(channels.c.mac))).scalar_one()
+        await tx.execute(update(channels).values(mac=bytes(32)))
+    assert [] == list(await home.sending.step())
+    async with here.home.store.begin() as tx:
+        await tx.execute(update(channels).values(mac=before))
+    assert [] == list(await home.sending.step())
+    here.clock.pass_(UNBELIEVED_MS)
+    await home.sending.step()
+
     assert [RECEIVED] == [told for _, told in taken.heard]
 
 
