@@ -249,6 +249,8 @@ class KeyKind(Enum):
     """Its public half, for whoever only checks; there once the home's rows are signed."""
     ENDINGS = "endings"
     """What the journal of endings is encrypted with (`broker.ended`)."""
+    CHANNELS = "channels"
+    """What citizens' e-mail addresses and numbers are encrypted with (`broker.messages`)."""
 
 
 class KeyStore(ABC):

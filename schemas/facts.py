@@ -102,6 +102,9 @@ class FactKind(Enum):
     """A declaration was cancelled, recalled or stopped (`reason`); `detail`: the row of it, here and in the next."""
     RETRACTION_LIFTED = "retraction_lifted"
     """The person has stopped its recall: it goes out again."""
+    CHANNEL_ADDED = "channel_added"
+    """A citizen is told at an address from now on; `detail`: the channel's row, here and in the next one."""
+    CHANNEL_ENDED = "channel_ended"
 
 
 KINDS: Final = (
@@ -145,6 +148,8 @@ KINDS: Final = (
     "answered",
     "retracted",
     "retraction_lifted",
+    "channel_added",
+    "channel_ended",
 )
 """The symbols of the encoding in their order, for ever: only the end may grow."""
 
@@ -227,6 +232,8 @@ REQUIRED: Final[Mapping[FactKind, tuple[str, ...]]] = {
     FactKind.ANSWERED: ("recipient", "delivery", "reason"),
     FactKind.RETRACTED: ("reason", "subject", "detail"),
     FactKind.RETRACTION_LIFTED: ("reason", "subject", "detail"),
+    FactKind.CHANNEL_ADDED: ("subject", "detail"),
+    FactKind.CHANNEL_ENDED: ("subject", "detail"),
 }
 """What a kind cannot go without: the full rules (`audit_full`) are read from these."""
 

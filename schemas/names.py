@@ -145,6 +145,14 @@ class RuleId(_Bytes):
     code = "name.rule-id"
 
 
+class ChannelId(_Bytes):
+    """UUIDv7, 16 bytes, made by the broker: an e-mail address or a mobile number at which a citizen is told."""
+
+    __slots__ = ()
+    size = 16
+    code = "name.channel-id"
+
+
 class Kid(_Bytes):
     """Key id: SHA-256 of the algorithm's or suite's number and the raw public key."""
 

@@ -143,6 +143,14 @@ _MEANINGS: Final[Mapping[FactKind, tuple[str, str]]] = {
         "une personne a arrêté le rappel de sa déclaration",
         "a person has stopped the recall of their declaration",
     ),
+    FactKind.CHANNEL_ADDED: (
+        "une adresse où prévenir une personne a été ajoutée",
+        "an address at which a person is told was added",
+    ),
+    FactKind.CHANNEL_ENDED: (
+        "une adresse où prévenir une personne a été retirée",
+        "an address at which a person is told was taken away",
+    ),
 }
 _COLUMN: Final = max(len(label) for pair in _LABELS.values() for label in pair) + 2
 

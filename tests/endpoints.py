@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from broker.maintenance.expiry_letters import ExpiryLetters
+from broker.messages.mail import Letter, Mail
 from broker.outbound import Outbound, Reply
-from broker.webhooks.mail import Letter, Mail
 from broker.webhooks.notices import Notices
 from broker.webhooks.telling import Outcome, Telling
 from schemas.errors import Fault

@@ -74,6 +74,7 @@ ALLOWED: Final[Mapping[str, frozenset[Role]]] = MappingProxyType(
         **dict.fromkeys(("object", "unobject", "repair"), _of(_O, _D)),
         **dict.fromkeys(("cancel", "recall", "hold stop"), _of(_O, _D)),
         "hold list": _of(_O, _D, _S),
+        **dict.fromkeys(("channel add", "channel list", "channel remove"), _of(_O, _D)),
         **dict.fromkeys(("dead list", "dead show"), _of(_O, _D, _S)),
         "dead replay": _of(_O),
         # administrations

@@ -16,6 +16,7 @@ from broker.cli import (
     approvals,
     audits,
     backups,
+    channels,
     clock,
     completion,
     conformance,
@@ -135,6 +136,7 @@ app.add_typer(dead.app, name="dead")
 app.add_typer(mappings.app, name="mapping")
 app.add_typer(deploy.app, name="deploy")
 app.add_typer(person.app, name="person")
+app.add_typer(channels.app, name="channel")
 app.add_typer(receipts.app, name="receipt")
 app.add_typer(conformance.app, name="conformance")
 app.add_typer(epochs.app, name="epoch")

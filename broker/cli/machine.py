@@ -266,6 +266,7 @@ def _show_turn(done: "Turn") -> None:
         (done.relayed, say("mises sur les sujets", "put on topics")),
         (done.told, say("annoncées", "told")),
         (done.mailed, say("courriels envoyés", "letters mailed")),
+        (done.messages, say("messages aux usagers", "messages to citizens")),
         (done.applied, say("traitées", "applied")),
         (done.rejected, say("rejetées", "rejected")),
         (done.answered, say("avec une autre réponse", "answered otherwise")),

@@ -218,7 +218,7 @@ def dead(one: "DeadLetter") -> Json:
 
 def turn(one: "Turn", language: Language) -> Json:
     """What one turn of the machine moved."""
-    ours = ("expired", "epochs", "taken", "routed", "relayed", "told", "mailed")
+    ours = ("expired", "epochs", "taken", "routed", "relayed", "told", "mailed", "messages")
     numbers = (*ours, "applied", "rejected", "answered", "retried", "withheld", "sequenced", "pruned")
     troubles = [{"party": each.party, **coded(each, each.pointer, language)} for each in one.troubles]
     return {**{name: getattr(one, name) for name in numbers}, "troubles": troubles}

@@ -14,8 +14,10 @@ from broker.access.revoking import row_key
 from broker.directory import reading
 from broker.ended import AT_ONCE, Ending, key_of
 from broker.flow import ended_grants
+from broker.messages.channels import channel_of
 from broker.store.access_tables import api_tokens, client_key_sets, client_keys
 from broker.store.engine import Store, Transaction
+from broker.store.message_tables import channels
 from broker.store.rows.seals import Unchecked
 from broker.store.tables import (
     consent_epochs,
@@ -53,6 +55,8 @@ async def endings(tx: Transaction) -> AsyncIterator[Ending]:
     for table in REVOKED:
         for row in await _rows(tx, table, table.c.revoked_at.is_not(None)):
             yield Ending.of(table.name, row_key(table, row), at=row.revoked_at, revoked_at=row.revoked_at)
+    for row in await _rows(tx, channels, channels.c.ended_at.is_not(None)):
+        yield channel_of(row).ending()
     for table in DESTROYED:
         for row in await _rows(tx, table, table.c.destroyed_at.is_not(None)):
             yield Ending.of(table.name, row_key(table, row), at=row.destroyed_at, destroyed_at=row.destroyed_at)

@@ -30,11 +30,13 @@ from broker.flow.retracting import Retracting
 from broker.flow.ruling import Ruling
 from broker.flow.subscribing import Subscribing
 from broker.ledger.recorder import Recorder
+from broker.messages.channels import Channels
 from broker.observability.crashpoints import mark
 from broker.observability.observe import logger
 from broker.ports import Clock
 from broker.store.access_tables import api_tokens, client_key_sets, client_keys
 from broker.store.engine import Store, Transaction
+from broker.store.message_tables import channels as channels_table
 from broker.store.operator_tables import operators as operators_table
 from broker.store.rows.seals import RowSigner
 from broker.store.tables import (
@@ -107,6 +109,7 @@ class Completion:
         ruling: Ruling,
         objections: Objections,
         retracting: Retracting,
+        channels: Channels,
         epochs: Epochs,
         operators: Operators,
         clock: Clock,
@@ -128,6 +131,7 @@ class Completion:
             rules_table.name: self._rule,
             objections_table.name: self._objections.complete,
             retractions_table.name: self._retracting.complete,
+            channels_table.name: channels.complete,
             gate_epochs.name: self._gate,
             consent_epochs.name: self._consent_epoch,
             operators_table.name: self._operator,

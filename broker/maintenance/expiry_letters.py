@@ -21,12 +21,12 @@ from sqlalchemy import Row, and_, delete, select, update
 from broker.access.credentials import Credentials
 from broker.directory.lookup import Lookup
 from broker.maintenance.expiring import DAY_MS, What, expiring
+from broker.messages.mail import Letter, Mail, address_in
 from broker.observability.crashpoints import mark
 from broker.ports import Clock
 from broker.store.access_tables import expiry_notices
 from broker.store.engine import Store, Transaction
 from broker.timekeeping import Timekeeping
-from broker.webhooks.mail import Letter, Mail, address_in
 from broker.webhooks.notices import AT_ONCE, LEASE_MS, WAITS, Noticed
 from schemas.errors import Fault, Refused
 from schemas.messages import Language

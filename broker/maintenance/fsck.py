@@ -15,10 +15,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 
+from broker.ended import NOTHING
 from broker.flow import forgotten
 from broker.ledger import highwater
 from broker.ledger.openings import Openings
 from broker.maintenance.checks import (
+    channels,
     consents,
     credentials,
     declarations,
@@ -46,7 +48,9 @@ from broker.maintenance.checks.ledger import Ledger, left
 from broker.maintenance.checks.marks import Changed, Mark, Marks
 from broker.maintenance.checks.parts import Part
 from broker.maintenance.checks.rules import Rules
-from broker.maintenance.checks.told import of_rows, tags_of
+from broker.maintenance.checks.told import Told, of_rows, tags_of
+from broker.messages.outbox import Outbox
+from broker.messages.sealing import ChannelSeals
 from broker.ports import Clock, KeyStore, Log
 from broker.store.engine import Store, Transaction
 from broker.store.rows.macs import RowMacs
@@ -88,9 +92,13 @@ class Fsck:
         openings: Openings,
         verifier: VerifierKey,
         attester: VerifierKey,
+        channel_seals: ChannelSeals,
+        outbox: Outbox,
         marks: Marks,
         clock: Clock,
     ) -> None:
+        self._channel_seals = channel_seals
+        self._outbox = outbox
         self._store = store
         self._log = log
         self._keys = key_store
@@ -152,6 +160,8 @@ class _Passage:
         known = 0 if before is None else before.size
         self._ledger = Ledger(tx, fsck._verifier, fsck._macs, aside, known)
         self._before = Before([])
+        self._planned = channels.Planned(0, Instant(0))
+        self._ended = NOTHING
 
     async def check(self) -> AsyncIterator[Finding]:
         """Everything that is wrong. Raises Changed where a mark does not hold any more."""
@@ -168,6 +178,8 @@ class _Passage:
         if self._known is not None:
             ground.check(self._known, self.mark, self._ledger)
         self._before = Before(await followed.facts(tx))
+        self._planned = channels.Planned(await fsck._outbox.planned_until(tx), fsck._clock())
+        self._ended = await tx.endings()
         for name, check in self._public().items():
             async for finding in _guarded(name, check):
                 yield finding
@@ -232,7 +244,7 @@ class _Passage:
             yield finding
         now = [one.facts for one in told if one.facts is not None]
         entries = [*self._before.of(part, now), *now]
-        for name, check in self._of_rows(part, entries, ground).items():
+        for name, check in (self._of_rows(part, entries, ground) | self._of_channels(part, told, entries)).items():
             for finding in _guarded_one(name, check):
                 yield finding
         async for finding in _guarded("declarations", self._judged(part, entries, tags_of(told), ground)):
@@ -247,6 +259,14 @@ class _Passage:
             ),
             "locks": locks.check(part, ground.epoch_keys),
             "letters": letters.check(part, entries, erased) if nobodys else iter(()),
+        }
+
+    def _of_channels(self, part: Part, told: list[Told], entries: list[Facts]) -> dict[str, Iterator[Finding]]:
+        fsck = self._fsck
+        return {
+            "channel-rows": channels.check_macs(part, fsck._macs),
+            "channels": channels.check(part, entries, fsck._channel_seals, self._ledger.erased_until),
+            "messages": channels.check_told(part, told, fsck._macs, self._ended, self._planned),
         }
 
     async def _judged(

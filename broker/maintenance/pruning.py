@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, Table, delete, func, select, update
+from sqlalchemy import ColumnElement, Select, Table, delete, exists, func, select, update
 
 from broker.access.credentials import ID_BYTES
 from broker.access.idempotency import HOURS
@@ -22,6 +22,7 @@ from broker.observability.crashpoints import mark
 from broker.ports import Clock
 from broker.store.access_tables import api_tokens, credential_uses, kept_answers
 from broker.store.engine import Store, Transaction
+from broker.store.message_tables import channels, messages
 from broker.store.tables import LOCKED, consumed, dead_letters, deliveries, ledger_checkpoints, log_record
 from broker.timekeeping import Timekeeping
 from schemas.names import Instant
@@ -45,6 +46,7 @@ class Retention:
     token_days: int
     checkpoint_days: int
     opening_days: int
+    message_days: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,8 @@ class Pruning:
             "api_tokens": (retention.token_days, _tokens),
             "kept_answers": (HOURS / 24, _answers),
             "ledger_checkpoints": (retention.checkpoint_days, _checkpoints),
+            "messages": (retention.message_days, _messages),
+            "channels": (retention.message_days, _channels),
             "ledger_openings": (retention.opening_days, erasing.erase_old),
         }
 
@@ -180,6 +184,19 @@ async def _checkpoints(tx: Transaction, before: Instant) -> int:
     return len(found)
 
 
+async def _messages(tx: Transaction, before: Instant) -> int:
+    """What was told, or given up; what still waits is younger than that (`message_days`)."""
+    return await _gone(tx, messages, messages.c.id, messages.c.at, before)
+
+
+async def _channels(tx: Transaction, before: Instant) -> int:
+    """Channels that the citizen ended, whose messages are gone, too."""
+    mine = (channels.c.ended_at <= before, ~exists().where(messages.c.channel == channels.c.id))
+    oldest = select(channels.c.id).where(*mine).order_by(channels.c.ended_at).limit(BATCH)
+    chosen = (await tx.execute(oldest)).scalars().all()
+    return (await tx.execute(delete(channels).where(channels.c.id.in_(chosen)))).rowcount if chosen else 0
+
+
 async def _past(tx: Transaction, oldest: Select[int, int], before: Instant) -> list[int]:
     """The keys of the first rows up to the first that is too young: the order of the keys is that of the times."""
     found = []
@@ -226,6 +243,10 @@ _DUE: Final[Mapping[str, Callable[[Instant], Select[Any]]]] = {
     "api_tokens": lambda before: _count(api_tokens, api_tokens.c.expires_at <= before),
     "kept_answers": lambda before: _count(kept_answers, kept_answers.c.at <= before),
     "ledger_openings": openings.due,
+    "messages": lambda before: _count(messages, messages.c.at <= before),
+    "channels": lambda before: _count(
+        channels, channels.c.ended_at <= before, ~exists().where(messages.c.channel == channels.c.id)
+    ),
     "ledger_checkpoints": lambda before: _count(
         ledger_checkpoints, ledger_checkpoints.c.at <= before, ledger_checkpoints.c.size < _NEWEST
     ),

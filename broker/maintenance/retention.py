@@ -80,6 +80,10 @@ KEPT: Final[Mapping[str, Kept]] = {
         "the end of its declaration",
     ),
     "retractions": Kept("a declaration that is taken back, or stopped", "for ever: it says why nothing went out"),
+    "channels": Kept(
+        "an address at which a citizen is told", "until `message_retention_days` after the citizen ended it", "pruning"
+    ),
+    "messages": Kept("a piece of news and a channel", "`message_retention_days`", "pruning"),
     "paused_subscriptions": Kept(
         "a subscription that is paused", "until it goes on, or ends", "whoever resumes or ends it"
     ),

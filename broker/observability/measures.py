@@ -33,6 +33,9 @@ INLET_REFUSED: Final = Counter(
 WEBHOOK_ATTEMPTS: Final = Counter(
     "unefois_webhook_attempts", "Messages sent to webhooks: heard or not.", ("outcome",), registry=None
 )
+MESSAGES: Final = Counter(
+    "unefois_messages", "Attempts to tell a citizen: taken or not.", ("channel", "outcome"), registry=None
+)
 HTTP_ANSWERS: Final = Counter("unefois_http_answers", "Requests that were answered.", ("status",), registry=None)
 HTTP_PROBLEMS: Final = Counter("unefois_http_problems", "Answers that were problems.", ("code",), registry=None)
 TROUBLES: Final = Counter(
@@ -46,6 +49,7 @@ ALL: Final = (
     INLET_ACCEPTED,
     INLET_REFUSED,
     WEBHOOK_ATTEMPTS,
+    MESSAGES,
     HTTP_ANSWERS,
     HTTP_PROBLEMS,
     TROUBLES,

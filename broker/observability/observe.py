@@ -33,6 +33,7 @@ from broker.ports import Clock
 from schemas import messages
 from schemas.errors import Fault
 from schemas.names import (
+    ChannelId,
     DeclarationId,
     DeliveryId,
     EventType,
@@ -98,7 +99,7 @@ def _only(*types: type) -> Callable[[object], Json]:
     def read(value: object) -> Json:
         if type(value) not in types:
             return None
-        if isinstance(value, DeclarationId | DeliveryId | GrantId | RuleId):
+        if isinstance(value, DeclarationId | DeliveryId | GrantId | RuleId | ChannelId):
             return uuid_text(value)
         return value.hex() if isinstance(value, bytes) else str(value)
 
@@ -120,6 +121,7 @@ KEYS: Final[Mapping[str, Callable[[object], Json]]] = {
     "delivery": _only(DeliveryId),
     "grant": _only(GrantId),
     "rule": _only(RuleId),
+    "channel": _only(ChannelId),
     "kid": _only(Kid),
     "row": _only(RowName),
     "actor": _only(OperatorName),

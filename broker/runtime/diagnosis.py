@@ -16,6 +16,7 @@ from schemas.errors import Refused
 UNDELIVERED_MS: Final = DAY_MS
 LEDGER_MS: Final = 60_000
 RELAY_MS: Final = 300_000
+MESSAGE_MS: Final = 3_600_000
 EXPIRING_DAYS: Final = 14
 CHECK_DAYS: Final = 2
 """`unefois fsck` is run daily (docs/operate.md)."""
@@ -29,7 +30,7 @@ def diagnosis(seen: Look) -> list[Problem]:
     """Findings, those that need attention (`serious`) first. `key` says which part of the look they are of."""
     found = [*seen.problems, *_home(seen), *_process(seen), *_disks(seen)]
     if seen.figures is not None:
-        found += [*_flow(seen.figures.stats), *_ledger(seen), *_soon(seen.figures.stats)]
+        found += [*_flow(seen.figures.stats), *_messages(seen), *_ledger(seen), *_soon(seen.figures.stats)]
     return sorted(found, key=lambda one: not one.serious)
 
 
@@ -87,6 +88,20 @@ def _flow(stats: Stats) -> Iterator[Problem]:
         yield Problem("relay", Refused("doctor.relay-late", seconds=seconds), serious=True)
     if stats.webhooks_disabled:
         yield Problem("webhooks", Refused("doctor.webhooks", count=stats.webhooks_disabled), serious=True)
+
+
+def _messages(seen: Look) -> Iterator[Problem]:
+    if seen.figures is None:
+        return
+    for kind, fault in seen.figures.ways.items():
+        if fault is not None:
+            yield Problem("messages", Refused("doctor.way-away", way=kind, kind=fault.code), serious=True)
+    stats = seen.figures.stats
+    if (stats.message_age or 0) > MESSAGE_MS:
+        hours = (stats.message_age or 0) // 3_600_000
+        yield Problem("messages", Refused("doctor.messages-late", hours=hours), serious=True)
+    if count := stats.messages.get("given-up", 0):
+        yield Problem("messages", Refused("doctor.messages-given-up", count=count), serious=False)
 
 
 def _ledger(seen: Look) -> Iterator[Problem]:

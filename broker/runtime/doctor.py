@@ -44,6 +44,8 @@ from schemas.names import Instant
 
 PATIENCE_SECONDS: Final = 15
 """How long one part may take; a database that does not answer is away."""
+WAY_SECONDS: Final = 5
+"""How long one way to citizens may take."""
 LIBRARIES: Final = (
     "aiokafka",
     "aiosqlite",
@@ -63,7 +65,10 @@ LIBRARIES: Final = (
 )
 """Those that matter when something is wrong; those that are not installed are not told."""
 PERSONAL: Final = frozenset(
-    {"name", "address", "contact", "mail_from", "mail_username", "kafka_username", "kafka_principals"}
+    {
+        *("name", "address", "contact", "mail_from", "mail_username", "kafka_username", "kafka_principals"),
+        *("sms_url", "sms_headers", "sms_body"),
+    }
 )
 """Settings in which people or their accounts may be named: that they are set is told, not what they are."""
 SET: Final = "(set)"
@@ -93,6 +98,8 @@ class Figures:
     letters: tuple[Letters, ...]
     standing: Fault | None
     log_away: Fault | None = None
+    ways: Mapping[str, Fault | None] = field(default_factory=dict)
+    """How citizens are told, and what is wrong with each way, if anything."""
 
 
 @dataclass(slots=True)
@@ -159,7 +166,19 @@ async def _figures(settings: Settings, clock: Clock) -> Figures:
         await belonging.check(home.store, home.keys, settings.ledger_origin)
         away = await _log_away(home)
         stats = await take(home, log=away is None)
-        return Figures(stats, await _letters(home), await highwater.look(home.store), away)
+        return Figures(stats, await _letters(home), await highwater.look(home.store), away, await _ways(home))
+
+
+async def _ways(home: Home) -> dict[str, Fault | None]:
+    """Nothing is sent by a look."""
+    found: dict[str, Fault | None] = {}
+    for kind, way in home.ways.items():
+        found[kind.value] = None
+        try:
+            await _within(way.look(), WAY_SECONDS)
+        except Fault as fault:
+            found[kind.value] = fault
+    return found
 
 
 async def _log_away(home: Home) -> Fault | None:

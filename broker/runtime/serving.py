@@ -278,6 +278,8 @@ class Serving:
             made.append(Loop(role, None, partial(turns.publish, home), pace=KEEP_SECONDS))
         if home.settings.mail_server is not None:
             made.append(Loop(ProcessRole.NOTIFY, None, partial(turns.mail, home)))
+        if home.ways:
+            made.append(Loop(ProcessRole.NOTIFY, None, partial(turns.tell_citizens, home), pace=KEEP_SECONDS))
         for one in agencies:
             planned = _always(planned_for(one.party))
             made.append(Loop(ProcessRole.CONNECTORS, one.party, partial(self._deliver, one), planned))

@@ -23,6 +23,7 @@ from broker.runtime.membership import living
 from broker.setup.wiring import Home
 from broker.store.access_tables import webhooks
 from broker.store.engine import Store, Transaction
+from broker.store.message_tables import messages
 from broker.store.tables import (
     consumed,
     dead_letters,
@@ -42,6 +43,12 @@ READ: Final = 200
 READS: Final = 100
 """One call reads so many entries so many times at most: 20,000; what is left, the next call reads."""
 
+_WAITING: Final = messages.c.next_at.is_not(None)
+_GIVEN_UP: Final = (
+    messages.c.next_at.is_(None),
+    messages.c.sent_at.is_(None),
+    messages.c.code.not_in(["channels.ended", "messages.too-late"]),
+)
 _DISABLED: Final = select(func.count()).select_from(webhooks).where(webhooks.c.status == Status.DISABLED.value)
 
 
@@ -76,6 +83,10 @@ class Stats:
     """How many there are, by status; those that ended are not counted."""
     webhook_age: int | None = None
     """Since the oldest message was made that no webhook has heard yet."""
+    messages: Mapping[str, int] = field(default_factory=dict)
+    """To citizens: `waiting` to be sent, and `given-up`, of those that are kept."""
+    message_age: int | None = None
+    """Since the oldest news that waits."""
     relay_age: int | None = None
     """Since the oldest delivery was planned that should lie on its agency's topic and does not."""
     unknown_keys: int | None = None
@@ -133,6 +144,8 @@ async def take(home: Home, *, log: bool = True) -> Stats:
             inlet_lag=handed_in,
             webhooks=await _webhooks(tx),
             webhook_age=_age(at, await _scalar(tx, select(func.min(webhooks.c.message_at)))),
+            messages=await _messages(tx),
+            message_age=_age(at, await _scalar(tx, select(func.min(messages.c.at)).where(_WAITING))),
             relay_age=_age(at, relayed),
             unknown_keys=unknown,
             clock_ahead=standing.ahead_ms,
@@ -168,6 +181,12 @@ async def _webhooks(tx: Transaction) -> dict[str, int]:
     rows = await tx.execute(select(webhooks.c.status, func.count().label("total")).group_by(webhooks.c.status))
     found = {row.status: row.total for row in rows}
     return {status.value: found.get(status.value, 0) for status in living}
+
+
+async def _messages(tx: Transaction) -> dict[str, int]:
+    waiting = select(func.count()).select_from(messages).where(_WAITING)
+    given_up = select(func.count()).select_from(messages).where(*_GIVEN_UP)
+    return {"waiting": await _scalar(tx, waiting) or 0, "given-up": await _scalar(tx, given_up) or 0}
 
 
 async def oldest_waiting(tx: Transaction, window_seconds: int) -> int | None:

@@ -50,6 +50,8 @@ class Turn:
     told: int = 0
     mailed: int = 0
     """Letters about webhooks that were given up, and about keys and tokens that end."""
+    messages: int = 0
+    """To citizens."""
     applied: int = 0
     rejected: int = 0
     answered: int = 0
@@ -95,6 +97,7 @@ async def turn(
         await attempt(done, hosted.party, deliver(home, hosted, done, stopping))
     await attempt(done, None, sequence_unfinished(home, done) if only else sequence(home, done))
     await attempt(done, None, cosign(home, done))
+    await attempt(done, None, tell_citizens(home, done))
     return done
 
 
@@ -180,6 +183,19 @@ async def mail(home: Home, done: Turn) -> None:
     done.mailed += sum(one.code is None for one in found)
     failed = {(one.party, one.code) for one in found if one.code is not None}
     done.troubles += [Trouble(party, code, "", {}, retriable=True) for party, code in sorted(failed)]
+
+
+async def tell_citizens(home: Home, done: Turn) -> None:
+    """Tell citizens that there is news. A way that is closed is told, and keeps nothing else waiting: who answers for
+    the broker's own work goes on.
+    """
+    if not home.ways:
+        return
+    await home.late.look()
+    found = await home.sending.step()
+    done.messages += sum(one.code is None for one in found)
+    failed = {one.code for one in found if one.code is not None}
+    done.troubles += [Trouble(home.party, code, "", {}, retriable=True) for code in sorted(failed)]
 
 
 def _note_told(done: Turn, outcomes: Sequence[Outcome]) -> None:

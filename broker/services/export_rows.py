@@ -20,6 +20,7 @@ from sqlalchemy import Row, Select, Table, select
 
 from broker.shapes import Json, time_of, uuid_of
 from broker.store import access_tables as access
+from broker.store import message_tables as citizens
 from broker.store import operator_tables as people
 from broker.store import tables as store
 from consent.tables import grant_versions
@@ -112,6 +113,9 @@ LINES: Final[Mapping[str, Lines]] = {
     "retractions": Lines(
         store.retractions,
         _spread(uuid="declaration notice", person="subject", text="kind given_by", instant="retracted_at lifted_at"),
+    ),
+    "channels": Lines(
+        citizens.channels, _spread(uuid="id", person="subject", text="kind language", instant="held_since ended_at")
     ),
     "consents": Lines(
         grant_versions,
@@ -299,6 +303,8 @@ LEFT: Final[Mapping[str, str]] = {
     "webhook_attempts": "a protocol of calls",
     "webhook_notices": "letters that are to be sent",
     "expiry_notices": "letters that are to be sent",
+    "messages": "what citizens were told, at addresses that stay here",
+    "where each citizen is told": "in channels.jsonl stands that there is an address, not which: citizens give it anew",
     "credential_uses": "from where credentials were used that are good at this broker alone",
     "cosignatures": "the witnesses' own; those of the newest checkpoint are in ledger/checkpoint",
     "consumed": "this machine's own place in its log",

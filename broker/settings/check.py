@@ -53,7 +53,7 @@ def check(settings: Settings) -> tuple[Problem, ...]:
     """What is wrong or unwise with settings that could be read."""
     return tuple(
         problem
-        for look in (*_RELATIONS, _home, _placeholders, _keys, _kafka, _mail, _party, _http)
+        for look in (*_RELATIONS, _home, _placeholders, _keys, _kafka, _mail, _messages, _party, _http)
         for problem in look(settings)
     )
 
@@ -163,6 +163,19 @@ def _mail(settings: Settings) -> list[Problem]:
     if near or settings.mail_security != "none":
         return []
     return [Problem("mail_security", Refused("settings.mail-in-clear", "/mail_security"), serious=False)]
+
+
+def _messages(settings: Settings) -> list[Problem]:
+    """What is for trials holds addresses in clear; who is told that there is news wants to know where."""
+    ways = {name: getattr(settings, name) for name in ("message_email", "message_mobile")}
+    found = [
+        Problem(name, Refused("settings.messages-for-trials", f"/{name}", key=name), serious=False)
+        for name, way in ways.items()
+        if way in ("console", "file")
+    ]
+    if set(ways.values()) & {"smtp", "http"} and settings.message_link is None:
+        found.append(Problem("message_link", Refused("settings.messages-without-link", "/message_link"), serious=False))
+    return found
 
 
 def _party(settings: Settings) -> list[Problem]:

@@ -20,6 +20,7 @@ from pydantic_settings import (
 )
 from sqlalchemy import URL
 
+from broker.messages.mail import address_in
 from broker.settings.forms import (
     Absolute,
     Addresses,
@@ -32,9 +33,10 @@ from broker.settings.forms import (
     Server,
     Suite,
     Witnesses,
+    headers,
+    template,
 )
 from broker.settings.sources import FILE, PREFIX, SecretFiles, read_toml
-from broker.webhooks.mail import address_in
 from schemas.errors import Refused
 from schemas.hpke import Suite as HpkeSuite
 from schemas.messages import Language
@@ -224,7 +226,7 @@ class Settings(BaseSettings):
     outbound_ca_file: Absolute | None = None
     """Who signs certificates of those whom this broker calls (PEM), besides those whom the system trusts."""
     mail_server: Server | None = None
-    """Who takes letters to administrations whose webhook was given up, as `host:port`; none are sent without it."""
+    """Who takes letters to administrations, and e-mail to citizens where `message_email` says so, as `host:port`."""
     mail_security: Literal["starttls", "tls", "none"] = "starttls"
     mail_ca_file: Absolute | None = None
     """Who signs the mail server's certificate (PEM), besides those whom the system trusts."""
@@ -232,6 +234,32 @@ class Settings(BaseSettings):
     mail_username: str | None = None
     mail_from: str | None = None
     """The address that letters come from; needed with `mail_server`."""
+    message_email: Literal["none", "smtp", "console", "file"] = "none"
+    """How citizens who want it are told by e-mail: through `mail_server`; `console` and `file` are for trials."""
+    message_mobile: Literal["none", "http", "console", "file"] = "none"
+    """How they are told by SMS: through `sms_url`; `console` and `file` are for trials."""
+    message_file: Absolute | None = Field(None, validate_default=True)
+    """Where `file` writes: a line for each message, with its address in clear."""
+    message_link: str | None = Field(None, pattern=r"^https://[^\s?#]+$", max_length=200)
+    """Where citizens learn more: an address for everybody, in every message; without it they read `contact`."""
+    message_days: int = Field(5, ge=1, le=30)
+    """How long a message is tried, and how old its news may be."""
+    message_late_days: int = Field(14, ge=0, le=400)
+    """After how many days without a word of a recipient the citizen hears so; 0: never."""
+    message_retention_days: int = Field(90, ge=60, le=3660)
+    """How long a message's row stays, and the row of a channel after its end."""
+    sms_url: str | None = Field(None, pattern=r"^https?://[^\s]+$", max_length=2048, validate_default=True)
+    """The SMS gateway's address. One inside is called only if `outbound_allowed` names it."""
+    sms_method: Literal["POST", "PUT"] = "POST"
+    sms_format: Literal["json", "form"] = "json"
+    """Of `sms_body`: how what is put into it is written."""
+    sms_body: str = Field('{"to": "{to}", "text": "{text}", "id": "{id}"}', max_length=4096)
+    """What is sent, with `{to}` and `{text}`; `{id}` is the same whenever the same message is sent again."""
+    sms_headers: dict[str, str] = Field(default_factory=dict, repr=False)
+    """Headers by name; `{token}` in one stands for `sms_token`."""
+    sms_token: SecretStr | None = None
+    sms_success: tuple[int, ...] = (200, 201, 202, 204)
+    """Statuses that say that the gateway has taken it."""
     requests_per_minute: int = Field(6000, ge=0, le=10_000_000)
     """What one administration may ask each process that answers; 0: no limit."""
     address_requests_per_minute: int = Field(6000, ge=0, le=10_000_000)
@@ -266,7 +294,11 @@ class Settings(BaseSettings):
         """The mail server's password, in clear."""
         return None if self.mail_password is None else self.mail_password.get_secret_value()
 
-    @field_validator("keys_passphrase", "kafka_password", "mail_password")
+    def secret_sms_token(self) -> str | None:
+        """What the SMS gateway knows this broker by, in clear."""
+        return None if self.sms_token is None else self.sms_token.get_secret_value()
+
+    @field_validator("keys_passphrase", "kafka_password", "mail_password", "sms_token")
     @classmethod
     def _is_something(cls, secret: SecretStr | None) -> SecretStr | None:
         if secret is not None and not secret.get_secret_value().strip():
@@ -299,6 +331,37 @@ class Settings(BaseSettings):
         if text is not None and address_in(text) != text:
             raise ValueError("an e-mail address")
         return text
+
+    @field_validator("message_email")
+    @classmethod
+    def _has_a_mail_server(cls, way: str, info: ValidationInfo) -> str:
+        if way == "smtp" and not (info.data.get("mail_server") and info.data.get("mail_from")):
+            raise ValueError("smtp needs mail_server and mail_from")
+        return way
+
+    @field_validator("message_file")
+    @classmethod
+    def _is_told_with_file(cls, path: Path | None, info: ValidationInfo) -> Path | None:
+        if path is None and "file" in (info.data.get("message_email"), info.data.get("message_mobile")):
+            raise ValueError("needed with message_email or message_mobile = file")
+        return path
+
+    @field_validator("sms_url")
+    @classmethod
+    def _is_told_with_sms(cls, url: str | None, info: ValidationInfo) -> str | None:
+        if url is None and info.data.get("message_mobile") == "http":
+            raise ValueError("needed with message_mobile = http")
+        return url
+
+    @field_validator("sms_body")
+    @classmethod
+    def _is_a_template(cls, body: str, info: ValidationInfo) -> str:
+        return template(body, str(info.data.get("sms_format")))
+
+    @field_validator("sms_headers")
+    @classmethod
+    def _are_headers(cls, told: dict[str, str]) -> dict[str, str]:
+        return headers(told)
 
     @field_validator("mail_username")
     @classmethod

@@ -5,6 +5,7 @@ Keeps: what an operator writes in one line, separated by commas, is a tuple here
 process stands.
 """
 
+import json
 import re
 from collections.abc import Sequence
 from ipaddress import ip_network
@@ -24,6 +25,8 @@ _ADDRESS: Final = re.compile(r"[A-Za-z0-9.-]+:([0-9]{1,5})")
 _NAME: Final = re.compile(r"(?:[a-z0-9._-]{1,253}|\[[0-9a-f:.]{2,45}\])(?::[0-9]{1,5})?")
 _ORIGIN: Final = re.compile(r"[a-z0-9][a-z0-9.-]*(?:/[a-z0-9._-]+)*")
 _ORIGIN_CHARACTERS: Final = 200
+_FILLED: Final = re.compile(r"\{(?:to|text|id)\}")
+_HEADER: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
 
 
 def _parts(told: object) -> Sequence[object] | None:
@@ -111,6 +114,26 @@ def _policy(number: int) -> int:
 
 def _suite(told: object) -> object:
     return HpkeSuite.__members__.get(told.upper().replace("-", "_"), told) if isinstance(told, str) else told
+
+
+def template(body: str, form: str) -> str:
+    """The body of a call to an SMS gateway. Raises ValueError for one that does not say to whom, or what."""
+    if "{to}" not in body or "{text}" not in body:
+        raise ValueError("a text with {to} and {text}")
+    if form == "json":
+        try:
+            json.loads(_FILLED.sub("x", body))
+        except ValueError:
+            raise ValueError("JSON, with {to} and {text} inside its strings") from None
+    return body
+
+
+def headers(told: dict[str, str]) -> dict[str, str]:
+    """Headers of such a call. Raises ValueError for what is none (RFC 9110, 5.1 and 5.5)."""
+    for name, value in told.items():
+        if not _HEADER.fullmatch(name) or not (value.isascii() and value.isprintable()):
+            raise ValueError("names and values of HTTP headers")
+    return told
 
 
 Addresses = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_addresses)]

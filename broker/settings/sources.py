@@ -21,7 +21,7 @@ PREFIX: Final = "UNEFOIS_"
 FILE: Final = "unefois.toml"
 SECRETS: Final = (
     *("keys_passphrase", "database_url", "endings_database_url", "kafka_password", "mail_password"),
-    "oidc_client_secret",
+    *("oidc_client_secret", "sms_token"),
 )
 """These may also be given as a file: UNEFOIS_<NAME>_FILE."""
 SECRET_FILE_BYTES: Final = 16384

@@ -1,12 +1,18 @@
 """Parts: what the settings say to each part of the machine, in that part's own words and units."""
 
+from collections.abc import Mapping
+
 from broker.flow.holding import Holds
 from broker.flow.mailbox import RetryPolicy
 from broker.maintenance.pruning import Retention
 from broker.maintenance.upkeep import Schedule
+from broker.messages.addresses import ChannelKind
+from broker.messages.mail import Mail, MailServer
+from broker.messages.news import Sender
+from broker.messages.ways import ByHttp, ByMail, Template, Way, Written
+from broker.outbound import Outbound
 from broker.settings.choices import Settings
 from broker.store.postgres import Waits
-from broker.webhooks.mail import Mail, MailServer
 from schemas.names import EventType
 from schemas.retractions import RECALLED
 
@@ -50,6 +56,7 @@ def retention(settings: Settings) -> Retention:
         token_days=settings.token_retention_days,
         checkpoint_days=settings.checkpoint_retention_days,
         opening_days=settings.ledger_opening_days,
+        message_days=settings.message_retention_days,
     )
 
 
@@ -67,6 +74,35 @@ def mail(settings: Settings) -> Mail | None:
         username=settings.mail_username,
         password=settings.secret_mail_password(),
     )
+
+
+def ways(settings: Settings, outbound: Outbound) -> Mapping[ChannelKind, Way]:
+    """How citizens are told, by what they gave; empty where nobody is."""
+    server = mail(settings)
+    found: dict[ChannelKind, Way] = {}
+    if settings.message_email == "smtp" and server is not None:
+        found[ChannelKind.EMAIL] = ByMail(server)
+    if settings.message_mobile == "http" and settings.sms_url is not None:
+        template = Template(
+            url=settings.sms_url,
+            method=settings.sms_method,
+            body=settings.sms_body,
+            form=settings.sms_format,
+            headers=settings.sms_headers,
+            success=settings.sms_success,
+            token=settings.secret_sms_token(),
+        )
+        found[ChannelKind.MOBILE] = ByHttp(outbound, template)
+    chosen = {ChannelKind.EMAIL: settings.message_email, ChannelKind.MOBILE: settings.message_mobile}
+    for kind, way in chosen.items():
+        if way in ("console", "file"):
+            found[kind] = Written(settings.message_file if way == "file" else None)
+    return found
+
+
+def sender(settings: Settings) -> Sender:
+    """As whom they are told."""
+    return Sender(settings.name, settings.contact, settings.message_link)
 
 
 def waits(settings: Settings) -> Waits:

@@ -33,6 +33,7 @@ _CLOSED: Final[Mapping[str, frozenset[ProcessRole]]] = {
     "objections": frozenset({ProcessRole.ROUTER, ProcessRole.UPKEEP, ProcessRole.API}),
     "retractions": frozenset({ProcessRole.ROUTER, ProcessRole.UPKEEP, ProcessRole.API, ProcessRole.INTAKE}),
     "grant_versions": frozenset({ProcessRole.UPKEEP}),
+    "channels": frozenset({ProcessRole.UPKEEP, ProcessRole.NOTIFY}),
     "kept_answers": frozenset({ProcessRole.UPKEEP, ProcessRole.API}),
     "client_keys": frozenset({ProcessRole.UPKEEP, ProcessRole.API, ProcessRole.GATE}),
     "client_key_sets": frozenset({ProcessRole.UPKEEP, ProcessRole.API, ProcessRole.GATE}),
@@ -55,6 +56,8 @@ _TAKES_BACK: Final = {"retractions": "ac"}
 _LETS_IN: Final = {"credential_uses": "acd"}
 """When and from where a credential was used."""
 _MAILS: Final = {"expiry_notices": "acd"}
+_TELLS: Final = {"messages": "ac", "meta": "ac"}
+"""Citizens. A channel is a person's act, and ended where the journal of endings says so."""
 
 _WRITES: Final[Mapping[ProcessRole, tuple[Mapping[str, str], ...]]] = {
     ProcessRole.ROUTER: (
@@ -74,7 +77,7 @@ _WRITES: Final[Mapping[ProcessRole, tuple[Mapping[str, str], ...]]] = {
         # what has ended elsewhere ends here
         {"grants": "c", "grant_versions": "a", "subscriptions": "c", "paused_subscriptions": "ad", "operators": "c"},
         {"signing_keys": "c", "publishing_rights": "c", "signature_policies": "c", "topic_users": "c"},
-        {"rules": "c", "objections": "ac", "retractions": "ac"},
+        {"rules": "c", "objections": "ac", "retractions": "ac", "channels": "cd", "messages": "d"},
         {"api_tokens": "cd", "client_keys": "c", "client_key_sets": "c", "webhooks": "c"},
         # what is over
         {"kept_answers": "d", "ledger_checkpoints": "d", "log_record": "d", "submissions": "d", "declarations": "d"},
@@ -88,6 +91,7 @@ _WRITES: Final[Mapping[ProcessRole, tuple[Mapping[str, str], ...]]] = {
         _RECORDS,
         {"webhooks": "c", "webhook_notices": "acd", "webhook_attempts": "ad", "meta": "ac"},
         _MAILS,
+        _TELLS,
     ),
     ProcessRole.RELAY: (_RECORDS, _ENDS_DELIVERIES, {"log_record": "a"}),
     ProcessRole.INTAKE: (

@@ -8,7 +8,8 @@
     gate         answers pulls of administrations                 gate keys, consent keys, pseudonyms
     relay        puts what waits on topics, sealed                none
     connectors   delivers to administrations hosted here          as the gate, and the keys of those administrations
-    notify       tells administrations at their addresses         what webhooks are signed with
+    notify       tells administrations and citizens at their      what webhooks are signed with, citizens'
+                 addresses                                        addresses
     intake       takes what sources write to topics               subject tokens
     api          answers sources and everybody                    what tells who a citizen is, access tokens
     all          everything, in one process                       every one
@@ -85,7 +86,7 @@ _MORE: Final[Mapping[ProcessRole, tuple[Allowed, ...]]] = {
     ProcessRole.UPKEEP: (_SIGNS_ROWS, {KeyKind.GATE: ALL, KeyKind.CONSENT_EPOCH: ALL}),
     ProcessRole.GATE: (_RELEASES,),
     ProcessRole.CONNECTORS: (_RELEASES, {KeyKind.SEALING: ALL}),
-    ProcessRole.NOTIFY: ({KeyKind.IDENTITY: frozenset({identity.WEBHOOKS})},),
+    ProcessRole.NOTIFY: ({KeyKind.IDENTITY: frozenset({identity.WEBHOOKS}), KeyKind.CHANNELS: ALL},),
     ProcessRole.RELAY: (),
     ProcessRole.INTAKE: ({KeyKind.SIGNING: ALL, KeyKind.IDENTITY: frozenset({identity.OPAQUE})},),
     ProcessRole.API: (_SIGNS_ROWS, {KeyKind.SIGNING: ALL, KeyKind.IDENTITY: ALL}),

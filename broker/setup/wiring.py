@@ -6,6 +6,7 @@ uses (`broker.setup.roles`). No part but these reads a setting, a clock or the s
 """
 
 import secrets
+from collections.abc import Mapping
 from functools import cache, cached_property, partial
 from typing import Final
 
@@ -52,8 +53,15 @@ from broker.maintenance.checks.marks import Marks, MemoryMarks
 from broker.maintenance.completing import Completion
 from broker.maintenance.expiry_letters import ExpiryLetters
 from broker.maintenance.fsck import Fsck
+from broker.maintenance.late import Late
 from broker.maintenance.pruning import Pruning
 from broker.maintenance.upkeep import Upkeep
+from broker.messages.addresses import ChannelKind
+from broker.messages.channels import Channels
+from broker.messages.outbox import Outbox
+from broker.messages.sealing import ChannelSeals
+from broker.messages.sending import Sending
+from broker.messages.ways import Way
 from broker.outbound import Outbound
 from broker.people import identity as identities
 from broker.people.identity import Identity
@@ -508,6 +516,64 @@ class Home:
             clock=self.clock,
         )
 
+    # ── citizens are told ───────────────────────────────────────────────────────────────────────────────────────────
+
+    @cached_property
+    def ways(self) -> Mapping[ChannelKind, Way]:
+        return parts.ways(self.settings, self.outbound)
+
+    @cached_property
+    def channel_seals(self) -> ChannelSeals:
+        return ChannelSeals(self.keys, self.entropy)
+
+    @cached_property
+    def channels(self) -> Channels:
+        return Channels(
+            store=self.store,
+            seals=self.channel_seals,
+            macs=self.macs,
+            recorder=self.recorder,
+            kinds=self.ways,
+            clock=self.clock,
+            entropy=self.entropy,
+        )
+
+    @cached_property
+    def outbox(self) -> Outbox:
+        return Outbox(
+            store=self.store,
+            openings=self.openings,
+            channels=self.channels,
+            macs=self.macs,
+            days=self.settings.message_days,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def sending(self) -> Sending:
+        return Sending(
+            store=self.store,
+            outbox=self.outbox,
+            channels=self.channels,
+            macs=self.macs,
+            ways=self.ways,
+            sender=parts.sender(self.settings),
+            days=self.settings.message_days,
+            clock=self.clock,
+            entropy=self.entropy,
+        )
+
+    @cached_property
+    def late(self) -> Late:
+        return Late(
+            store=self.store,
+            outbox=self.outbox,
+            macs=self.macs,
+            time=self.timekeeping,
+            days=self.settings.message_late_days,
+            clock=self.clock,
+        )
+
     # ── who works here ──────────────────────────────────────────────────────────────────────────────────────────────
 
     @cached_property
@@ -539,6 +605,7 @@ class Home:
             ruling=self.ruling,
             objections=self.objections,
             retracting=self.retracting,
+            channels=self.channels,
             epochs=self.epochs,
             operators=self.operators,
             clock=self.clock,
@@ -583,6 +650,8 @@ class Home:
             openings=self.openings,
             verifier=self.ledger.verifier_key,
             attester=self.ledger.attestation_key,
+            channel_seals=self.channel_seals,
+            outbox=self.outbox,
             marks=self._marks or MemoryMarks(identities.marks_secret(self.keys), secrets.token_bytes),
             clock=self.clock,
         )

@@ -1,7 +1,7 @@
 """Tables: everything the broker remembers, on one SQLAlchemy MetaData shared with `consent.tables`.
 
 Who comes in by the API and who is told stands in `access_tables.py`, who works here in `operator_tables.py`; this
-module makes both known.
+module makes both known. What is told to citizens stands in `message_tables.py`.
 
 Refuses: a value. Columns hold ciphertext, commitments, identifiers, instants; the only content in clear are
 territories.
@@ -26,12 +26,13 @@ from sqlalchemy import (
     text,
 )
 
-from broker.store import access_tables, operator_tables
+from broker.store import access_tables, message_tables, operator_tables
 from broker.store.columns import Sequence, mac, seal
 from consent.tables import metadata
 
 ACCESS = access_tables.TABLES
 OPERATORS = operator_tables.TABLES
+MESSAGES = message_tables.TABLES
 
 # ── meta: what this home is ─────────────────────────────────────────────────────────────────────────────────────────
 

@@ -18,13 +18,13 @@ from uuid import UUID
 
 from sqlalchemy import Row, select, update
 
+from broker.messages.mail import Letter, Mail, address_in
 from broker.observability.crashpoints import mark
 from broker.ports import Clock
 from broker.store.access_tables import webhook_notices, webhooks
 from broker.store.engine import Store
 from broker.store.rows.seals import RowReader
 from broker.store.tables import parties
-from broker.webhooks.mail import Letter, Mail, address_in
 from schemas.errors import Fault, Refused
 from schemas.messages import Language, table
 from schemas.names import Instant, PartyId, rfc3339

@@ -65,6 +65,7 @@ TROUBLE: Final[Mapping[str, tuple[Series, int]]] = {
     "UnefoisClock": ({"unefois_clock_believed": "0x60"}, 3),
     "UnefoisNoRouter": ({"unefois_routers": "0x60"}, 6),
     "UnefoisRelayLate": ({"unefois_relay_age_seconds": "301x60"}, 11),
+    "UnefoisMessagesLate": ({"unefois_message_age_seconds": "3601x60"}, 11),
     "UnefoisWebhookDisabled": ({"unefois_webhooks_disabled": "1x90"}, 61),
     "UnefoisUnheard": ({'unefois_unheard_lines_total{instance="a"}': "4+1x60"}, 20),
     "UnefoisInletBehind": ({"unefois_inlet_lag_records": "7x60"}, 30),

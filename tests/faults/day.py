@@ -30,6 +30,7 @@ from broker.ledger import origins
 from broker.ledger.erasing import Erasing
 from broker.log.pinning import CLUSTER
 from broker.log.sql import SqlLog
+from broker.messages.ways import Written
 from broker.ports import KeyKind, Outgoing, Position
 from broker.runtime.membership import PartitionMembership, claim
 from broker.services import disclosing, repairing, restoring, retractions, rules, succeeding, viewing
@@ -37,9 +38,11 @@ from broker.services.backups import MANIFEST, backup
 from broker.setup import log_move, preflight
 from broker.setup.bootstrap import create_home
 from broker.setup.opening import open_home
+from broker.setup.wiring import Home
 from broker.store import move as relocation
 from broker.store.access_tables import credential_uses, expiry_notices, webhook_attempts, webhook_notices, webhooks
 from broker.store.engine import Store
+from broker.store.message_tables import channels, messages
 from broker.store.tables import (
     cosignatures,
     dead_letters,
@@ -70,6 +73,7 @@ from schemas.topics import declarations as declarations_topic
 from tests import home_v1
 from tests.clients import Client
 from tests.endpoints import Endpoints, Letters, expiry_letters, notices, send, status
+from tests.told import by_mail, held, sentence_of
 from tests.witnesses import witnessed
 from tests.world import (
     BANK,
@@ -95,6 +99,7 @@ CLIENT: Final = OKPKey.import_key(Ed25519PrivateKey.from_private_bytes(bytes([9]
 """The key of its OAuth2 client, the same in every process of the day."""
 NOISE: Final = b"written behind the intake's back"
 ENVELOPES: Final = "envelopes"
+MAILBOX: Final = "mailbox.jsonl"
 TOPICAL: Final = "by-topic"
 HEIR: Final = ELISE | {"given_names": ["Anna"]}
 
@@ -341,6 +346,52 @@ async def mourn(here: World) -> None:
     await send(here, Endpoints(status(410)))
     await notices(here, Letters()).step()
     await expiry_letters(here, Letters()).step()
+
+
+def telling(here: World) -> Home:
+    """A home that tells citizens: into a file, which outlives whoever writes it."""
+    return by_mail(here, Written(here.folder / MAILBOX))
+
+
+async def address(here: World) -> None:
+    """A citizen gives two e-mail addresses, and takes one back; another gives one."""
+    home = telling(here)
+    for person, written in ((ELISE, "elise@example.fr"), (ELISE, "old@example.fr"), (YANN, "yann@example.fr")):
+        with suppress(Refused):  # it is held already
+            await held(here, home, written, person=person)
+    async with home.store.read() as tx:
+        found = await home.channels.of(tx, [here.subject()])
+    for one in found:
+        if home.channels.address(one) == "old@example.fr" and all(each.ended_at is None for each in found):
+            here.clock.pass_(1)
+            await home.channels.end(one.subject, one.id)
+            return
+
+
+async def inform(here: World) -> None:
+    """They are told of that, and of what the ledger tells since."""
+    await telling(here).sending.step()
+
+
+async def wait(here: World) -> None:
+    """One more is declared, which its recipient does not pull."""
+    await here.give(CPAM, MOVED, HEALTH, ["subject", "phone"])
+    await here.declare(MOVED, here.moved())
+
+
+async def remind(here: World) -> None:
+    """And of whom nothing was heard for weeks."""
+    home = telling(here)
+    await home.late.look()
+    await home.sending.step()
+
+
+def mailbox(here: World) -> list[tuple[str, str]]:
+    """What came to each address: the sentence of each message, once by its id."""
+    file = here.folder / MAILBOX
+    lines = file.read_text("utf-8").splitlines() if file.exists() else []
+    each = {told["id"]: (told["to"], sentence_of(told["text"])) for told in map(json.loads, lines)}
+    return list(each.values())
 
 
 async def later(here: World) -> None:
@@ -618,7 +669,9 @@ STEPS: Final[Mapping[str, tuple[int, Step]]] = {
     "change": (32 * MINUTE, change),
     "take": (34 * MINUTE, take),
     "retract": (35 * MINUTE, retract),
+    "address": (35 * MINUTE, address),
     "publish": (36 * MINUTE, publish),
+    "inform": (36 * MINUTE + 30_000, inform),
     "move": (37 * MINUTE, move),
     "carry": (37 * MINUTE + 30_000, carry),
     "settle": (37 * MINUTE + 40_000, settle),
@@ -629,7 +682,9 @@ STEPS: Final[Mapping[str, tuple[int, Step]]] = {
     "upgrade": (37 * MINUTE + 55_000, upgrade),
     "erase": (37 * MINUTE + 57_000, erase),
     "litter": (38 * MINUTE, litter),
+    "wait": (30 * DAY, wait),
     "month": (31 * DAY, keep),
+    "remind": (46 * DAY, remind),
     "years": (801 * DAY, keep),
     "ages": (2000 * DAY, keep),
 }
@@ -728,6 +783,9 @@ async def summary(here: World) -> dict[str, Any]:
         "warned": await grouped(
             here, expiry_notices.c.what, expiry_notices.c.days, expiry_notices.c.mailed_at.is_(None)
         ),
+        "channels": await grouped(here, channels.c.subject, channels.c.kind, channels.c.ended_at.is_(None)),
+        "messages": await grouped(here, messages.c.news, messages.c.sent_at.is_(None), messages.c.code),
+        "mailbox": Counter(mailbox(here)),
         "uses": await count(here, credential_uses),
         "cosigned": await count(here, cosignatures),
         "receipts": len(list(folder.glob("receipt-*"))),

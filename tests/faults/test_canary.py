@@ -24,13 +24,15 @@ from broker.observability import observe
 from broker.runtime.hosting import Hosted
 from broker.runtime.hosting import load as hosted_in
 from broker.runtime.turns import turn
-from broker.services import proofs
+from broker.services import channels, proofs
 from broker.services.consent_receipts import receipt_of
 from broker.transparency.export import export
-from schemas.errors import Fault
+from schemas.errors import Fault, Unavailable
 from schemas.messages import explain
 from tests.announced import announce
 from tests.faults import day
+from tests.told import EMAIL, MOBILE, Taken, with_ways
+from tests.told import held as reached
 from tests.world import BANK, CAF, CPAM, DAY, FAMILY, HEALTH, MINUTE, MOVED, PORTAL, RENNES, TOWN, VOICE, World, address
 
 pytestmark = pytest.mark.asyncio
@@ -56,6 +58,8 @@ TOLD = {"phone": "+33699887766", "email": "jqmailcanary@canary.example"}
 ACCOUNT = {"iban": "FR1420041010050500013M02606", "holder": "Kxholdercanary"}
 CANARIES = ("Zqxfamilycanary", "Wvkgivencanary", "1913-02-27", "Qjystreetcanary", "Xzdwellingcanary", *TOLD.values())
 OF_THE_ACCOUNT = tuple(ACCOUNT.values())
+CHANNELS = ("jrchannelcanary@canary.example", "+33788776655")
+"""Where the citizen is told: in clear they are in no file and no line at all."""
 NEVER = ("Pzrefusedcanary",)
 """What is refused at the desk reaches nobody."""
 
@@ -160,6 +164,10 @@ async def a_whole_life(here: World, agencies: tuple[Hosted, ...]) -> list[str]:
     town = await here.give(RENNES, MOVED, TOWN, ["subject", "new_address"], person=PERSON)
     account = await here.give(CAF, BANK, FAMILY, ["iban", "holder"], person=PERSON)
     said = [(await receipt_of(home, given)).decode()]
+    taken = Taken()
+    telling = with_ways(here, {EMAIL: taken, MOBILE: taken})
+    said += [repr(await reached(here, telling, CHANNELS[0], person=PERSON))]
+    said += [repr(await reached(here, telling, CHANNELS[1], MOBILE, person=PERSON))]
     dry = await home.desk.explain(PORTAL, MOVED, here.moved(PERSON, new_address=HOME, **TOLD))
     accepted = await here.declare(MOVED, here.moved(PERSON, new_address=HOME, **TOLD))
     held = await here.declare(BANK, here.bank(PERSON, **ACCOUNT))
@@ -176,7 +184,15 @@ async def a_whole_life(here: World, agencies: tuple[Hosted, ...]) -> list[str]:
     for grant in (account, town):
         await home.consents.revoke(grant.grant.id, VOICE)
     said += [repr(await home.tracking.track(one.declaration_id)) for one in (accepted, held)]
+    await home.ledger.sequence_unfinished()
+    said += [repr(await telling.sending.step()), *(f"{one.subject} {one.text} {one!r}" for one in taken.taken)]
+    assert {*CHANNELS} == {one.to for one in taken.taken}
+    taken.faults = [Unavailable("mail.refused", status=550)] * 8
+    await here.declare(MOVED, here.moved(PERSON, new_address=HOME, **TOLD))
+    await home.ledger.sequence_unfinished()
+    said += [repr(await telling.sending.step()), repr(await channels.of(telling, here.subject(PERSON)))]
     here.clock.pass_(8 * DAY)
+    await telling.sending.step()
     await home.upkeep.turn()
     await home.ledger.sequence_unfinished()
     await export(home.store, home.ledger.verifier_key, here.folder / "log")
@@ -215,7 +231,8 @@ async def test_what_was_declared_is_in_the_recipients_systems_and_nowhere_else(
 
     everywhere = [*while_open, *files(folder), ("log", lines.getvalue().encode()), ("out", told.out.encode())]
     everywhere += [("err", told.err.encode()), *(("said", text.encode()) for text in said)]
-    assert set() == found([*CANARIES, *OF_THE_ACCOUNT, *NEVER], everywhere)
+    assert set() == found([*CANARIES, *OF_THE_ACCOUNT, *NEVER, *CHANNELS], everywhere)
+    assert "messages.given-up" in lines.getvalue()
     assert lines.getvalue().count("desk.refused") == 28
     # the search itself: each is where it may be
     assert set(CANARIES) == {canary for canary, _ in found(CANARIES, files(systems))}

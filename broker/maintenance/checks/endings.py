@@ -23,6 +23,7 @@ from broker.flow.backfill import DESTROYED, REVOKED
 from broker.maintenance.checks.finding import Finding
 from broker.maintenance.completing import completed
 from broker.store.engine import Transaction
+from broker.store.message_tables import channels
 from broker.store.operator_tables import operators
 from broker.store.tables import (
     objections,
@@ -104,14 +105,9 @@ async def _operators(tx: Transaction, journal: _Journal) -> AsyncIterator[Findin
 
 
 async def _directory(tx: Transaction, journal: _Journal) -> AsyncIterator[Finding]:
-    async for finding in _operators(tx, journal):
-        yield finding
-    async for finding in _rights_and_policies(tx, journal):
-        yield finding
-    async for finding in _rules(tx, journal):
-        yield finding
-    async for finding in _retractions(tx, journal):
-        yield finding
+    for check in (_operators, _rights_and_policies, _rules, _retractions, _channels):
+        async for finding in check(tx, journal):
+            yield finding
     paused = {bytes(row.subscription) for row in await tx.execute(select(paused_subscriptions))}
     for row in await tx.execute(select(subscriptions)):
         one = reading.subscription_of(row)
@@ -145,6 +141,14 @@ async def _retractions(tx: Transaction, journal: _Journal) -> AsyncIterator[Find
         if there.get(journals.declaration) != journals:
             place = f"retractions/{journals.declaration.hex()}"
             yield journal.finding(retractions.name, told.key, place, "the journal knows another retraction, or none")
+
+
+async def _channels(tx: Transaction, journal: _Journal) -> AsyncIterator[Finding]:
+    for row in await tx.execute(select(channels)):
+        told = journal.ended.newest(channels.name, row.id)
+        if told is not None and row.ended_at != told.told["ended_at"]:
+            place = f"channels/{bytes(row.id).hex()}"
+            yield journal.finding(channels.name, row.id, place, "the journal says when this channel ended")
 
 
 async def _rights_and_policies(tx: Transaction, journal: _Journal) -> AsyncIterator[Finding]:

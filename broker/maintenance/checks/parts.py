@@ -1,6 +1,7 @@
 """Parts: all that is about citizens, divided by their references into parts of some hundred each.
 
     subject ──► grants, versions, keys, objections │ declarations, deliveries and what hangs on them │ openings
+                channels and their messages
 
 Refuses: to judge; the checks of a part do.
 Keeps: whatever the ledger says of somebody lies in that citizen's part, with every row that it is said of: so a part is
@@ -29,6 +30,7 @@ from broker.ledger.openings import NOBODY
 from broker.maintenance.checks import sizes
 from broker.maintenance.checks.finding import Finding
 from broker.store.engine import Transaction
+from broker.store.message_tables import channels, messages
 from broker.store.tables import (
     dead_letters,
     declarations,
@@ -91,6 +93,11 @@ _ROWS: Final[Mapping[str, Select[Any]]] = {
     .where(_mine(objections.c.subject))
     .order_by(objections.c.subject, objections.c.rule),
     "retractions": select(retractions).where(_mine(retractions.c.subject)).order_by(retractions.c.declaration),
+    "channels": select(channels).where(_mine(channels.c.subject)).order_by(channels.c.id),
+    "messages": select(messages)
+    .join(channels, channels.c.id == messages.c.channel)
+    .where(_mine(channels.c.subject))
+    .order_by(messages.c.id),
     "declarations": select(declarations).where(_HELD).order_by(declarations.c.seq),
     "submissions": select(submissions)
     .join(declarations, SUBMITTED)

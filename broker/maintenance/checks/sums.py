@@ -27,6 +27,7 @@ from broker.maintenance.checks.ground import Asked
 from broker.maintenance.checks.marks import DIGEST_BYTES, SPELLING
 from broker.maintenance.checks.parts import NOBODYS, OF_DECLARATION, SUBMITTED, number_of, numbers
 from broker.store.engine import Transaction
+from broker.store.message_tables import channels, messages
 from broker.store.tables import (
     dead_letters,
     declarations,
@@ -86,6 +87,10 @@ _PASSAGES: Final[Mapping[Table, Sequence[_Passage]]] = {
     ],
     objections: [_Passage(_of(objections, objections.c.subject), True)],
     retractions: [_Passage(_of(retractions, retractions.c.subject), True)],
+    channels: [_Passage(_of(channels, channels.c.subject), True)],
+    messages: [
+        _Passage(_of(messages, channels.c.subject, messages.outerjoin(channels, channels.c.id == messages.c.channel)))
+    ],
     declarations: [_Passage(_of(declarations, _SUBJECT), True, about=_column(declarations, "manifest_digest"))],
     submissions: [_Passage(_of(submissions, _SUBJECT, submissions.outerjoin(declarations, SUBMITTED)))],
     deliveries: [

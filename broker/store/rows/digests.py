@@ -62,6 +62,7 @@ COLUMNS: Final[Mapping[tuple[str, int], tuple[str, ...]]] = MappingProxyType(
             "recipient",
             "status",
         ),
+        ("channels", 1): ("ended_at", "held_since", "id", "kind", "language", "sealed", "subject"),
         ("objections", 1): ("given_by", "objected_at", "reason", "rule", "subject", "withdrawn_at"),
         ("retractions", 1): ("declaration", "given_by", "kind", "lifted_at", "notice", "retracted_at", "subject"),
         ("api_tokens", 1): ("digest", "expires_at", "id", "issued_at", "party", "scopes"),

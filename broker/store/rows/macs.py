@@ -8,6 +8,8 @@
     repairs          by whoever begins one, for the router: which delivery waits for which reference
     retractions      by whoever takes a declaration back: which one, since when, who tells of it
     ledger_checkpoints  by the sequencer, for the gate: since when one waits for its witnesses
+    channels         by whoever adds or ends one, for the sender: whose address it is, since when, until when
+    messages         by the sender, for itself: to which channel, about what, whether it was sent
 
     mac   nonce | HMAC-SHA-256(secret, "unefois/row-mac/v1" 0x00 | u8 length | table | nonce | columns)
     nonce 8 random bytes of an open entry, by which two that say the same are told apart; else none
@@ -17,7 +19,8 @@ Refuses: to make one where the home has no secret yet (`rows.not-signed`).
 Keeps: a row that was inserted or edited by whoever writes to the database is as absent, and is told in the log by its
 table and key; the others go on. Signatures (`broker.store.rows.seals`) are for what many read and few write; here a MAC
 is enough, at a fiftieth of the price. What these cover is never changed, so there is nothing older to put back; but for
-objections and retractions, which the journal of endings knows as well.
+objections, retractions and the ends of channels, which the journal of endings knows as well, and for a message: whoever
+puts back that one has it sent twice.
 Source: RFC 2104; NIST FIPS 198-1.
 """
 
@@ -97,6 +100,26 @@ COLUMNS: Final[Mapping[str, tuple[tuple[str, type], ...]]] = MappingProxyType(
             ("lifted_at", int),
         ),
         "ledger_checkpoints": (("size", int), ("root", bytes), ("note", str), ("at", int)),
+        "channels": (
+            ("id", bytes),
+            ("subject", bytes),
+            ("kind", str),
+            ("language", str),
+            ("sealed", bytes),
+            ("held_since", int),
+            ("ended_at", int),
+        ),
+        "messages": (
+            ("id", bytes),
+            ("channel", bytes),
+            ("news", str),
+            ("declaration", bytes),
+            ("at", int),
+            ("attempts", int),
+            ("next_at", int),
+            ("sent_at", int),
+            ("code", str),
+        ),
     }
 )
 """What is covered, literally: another list is another label. What an entry says is in its leaf."""
@@ -109,6 +132,8 @@ _KEYS: Final = {
     "repairs": "delivery",
     "retractions": "declaration",
     "ledger_checkpoints": "root",
+    "channels": "id",
+    "messages": "id",
 }
 _HEADS: Final = {table: _LABEL + bytes((len(table),)) + table.encode() for table in COLUMNS}
 

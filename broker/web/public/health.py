@@ -222,6 +222,9 @@ def _gauges(figures: Stats) -> Iterator[Metric]:
         ("unefois_witnessed_entries", "Of the newest checkpoint that a quorum cosigned.", figures.witnessed),
         ("unefois_inlet_lag_records", "On sources' topics, and not taken yet.", figures.inlet_lag),
         ("unefois_webhook_age_seconds", "Of the oldest message not heard yet; 0: none.", _s(figures.webhook_age)),
+        ("unefois_messages_waiting", "To citizens, and not taken yet.", figures.messages.get("waiting", 0)),
+        ("unefois_messages_given_up", "To citizens, and tried for too long.", figures.messages.get("given-up", 0)),
+        ("unefois_message_age_seconds", "Of the oldest news not told yet; 0: none.", _s(figures.message_age)),
         (
             "unefois_relay_age_seconds",
             "Of the oldest delivery not on its agency's topic; 0: none.",

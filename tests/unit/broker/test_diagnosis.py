@@ -15,7 +15,7 @@ from broker.runtime.diagnosis import diagnosis
 from broker.runtime.doctor import Figures, Look, Usage
 from broker.runtime.neighbour import Process
 from broker.runtime.stats import Stats
-from schemas.errors import Corrupt
+from schemas.errors import Corrupt, Unavailable
 from schemas.names import Instant, PartyId
 
 NOW = Instant(1_800_000_000_000)
@@ -91,6 +91,13 @@ def test_where_all_is_well_nothing_is_told() -> None:
         (with_stats(letters=1), "doctor.letters", True),
         (with_stats(relay_age=300_001), "doctor.relay-late", True),
         (with_stats(webhooks_disabled=1), "doctor.webhooks", True),
+        (with_stats(message_age=HOUR + 1), "doctor.messages-late", True),
+        (with_stats(messages={"waiting": 0, "given-up": 2}), "doctor.messages-given-up", False),
+        (
+            replace(WELL, figures=Figures(STATS, (), None, ways={"email": Unavailable("mail.away"), "mobile": None})),
+            "doctor.way-away",
+            True,
+        ),
         (with_stats(waiting=1, waiting_age=60_001), "health.ledger-late", True),
         (with_stats(witnessed=9), "doctor.unwitnessed", True),
         (with_stats(expiring=soon(13)), "doctor.expiring", True),
@@ -108,6 +115,7 @@ def test_one_thing_that_is_wrong_is_told_alone(seen: Look, code: str, serious: b
         with_stats(lag={0: 3}, routers=1),
         with_stats(undelivered_age=DAY),
         with_stats(relay_age=300_000),
+        with_stats(message_age=HOUR, messages={"waiting": 9, "given-up": 0}),
         with_stats(waiting=1, waiting_age=60_000),
         with_stats(witnessed=9, ledger_age=HOUR),
         replace(with_stats(witnessed=0), quorum=0),
@@ -133,6 +141,7 @@ def test_what_needs_attention_comes_first() -> None:
         ("UnefoisExpiring", bounds.EXPIRING_DAYS * 86_400),
         ("UnefoisLedgerStands", bounds.LEDGER_MS // 1000),
         ("UnefoisRelayLate", bounds.RELAY_MS // 1000),
+        ("UnefoisMessagesLate", bounds.MESSAGE_MS // 1000),
     ],
 )
 def test_a_bound_is_that_of_the_alert(alert: str, bound: int) -> None:

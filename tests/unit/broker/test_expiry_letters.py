@@ -9,10 +9,10 @@ from sqlalchemy import select, update
 
 from broker.access.credentials import Scope
 from broker.maintenance.expiry_letters import BEFORE_DAYS, LOOK_MS
+from broker.messages.mail import MailServer
 from broker.store.access_tables import expiry_notices
 from broker.store.tables import parties
 from broker.timekeeping import Timekeeping
-from broker.webhooks.mail import MailServer
 from broker.webhooks.notices import LEASE_MS, WAITS
 from schemas.errors import Unavailable
 from schemas.names import Instant, PartyId, rfc3339

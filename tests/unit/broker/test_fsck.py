@@ -27,13 +27,16 @@ from broker.flow.deliveries import DeliveryState, load, record
 from broker.flow.retracted import Kind
 from broker.flow.retracting import retraction
 from broker.flow.router import TOPIC
+from broker.maintenance.checks import channels as channel_checks
 from broker.maintenance.checks import sizes
 from broker.maintenance.checks.finding import Finding
+from broker.messages.channels import channel_of
 from broker.ports import KeyKind
 from broker.services import repairing, retractions, rules
 from broker.setup.opening import open_log
 from broker.setup.wiring import Home
 from broker.store.engine import Store
+from broker.store.message_tables import channels, messages
 from broker.store.operator_tables import operators
 from broker.store.rows.digests import row_digest
 from broker.store.tables import (
@@ -55,13 +58,14 @@ from schemas import merkle
 from schemas.entry import Opening
 from schemas.errors import Corrupt
 from schemas.facts import FactKind, Facts
-from schemas.names import Instant, LeafHash, ManifestDigest, OperatorName, Reason
+from schemas.names import Instant, LeafHash, ManifestDigest, OperatorName, Reason, SubjectRef
 from schemas.release import LockedDelivery, SealedField, bitmap
 from schemas.signing import Algorithm, PrivateKey
 from tests.clients import Client
 from tests.endpoints import Endpoints, Letters, expiry_letters, send, status
 from tests.memory import MemoryEndings, MemoryKeys
 from tests.signed import ours, resign
+from tests.told import Taken, by_mail, held, tell
 from tests.witnesses import witnessed
 from tests.world import (
     BANK,
@@ -181,6 +185,13 @@ async def lived_in(here: World) -> None:
     await retractions.cancel(home, taken_back.declaration_id, reason="mistake")
     await home.log.append(TOPIC, b"anybody", b"noise", {})
     await home.router.route()
+    told = by_mail(here, Taken())
+    await held(here, told, person=PEOPLE["applied"])
+    ended = await held(here, told, "eva@example.fr", person=PEOPLE["applied"])
+    here.clock.pass_(channel_checks.SKEW_MS + 1)
+    await here.declare(MOVED, here.moved(PEOPLE["applied"]))
+    await told.channels.end(ended.subject, ended.id)
+    await tell(here, told)
 
 
 async def answered(here: World) -> None:
@@ -322,6 +333,35 @@ async def a_retraction_that_closed_nothing(here: World) -> None:
         told = {"about": one.subject, "declaration": one.manifest, "reason": Reason.CANCELLED}
         detail = row_digest(retractions_table.name, made.row())
         home.recorder.record(tx, FactKind.RETRACTED, home.clock(), detail=detail, **told)
+
+
+async def a_channel_led_elsewhere(here: World) -> None:
+    """By whoever has the machine's secrets, and not the ledger."""
+    async with here.home.store.begin() as tx:
+        row = dict((await tx.execute(select(channels).where(channels.c.ended_at.is_(None)))).one()._mapping)
+        one = channel_of((await tx.execute(select(channels).where(channels.c.id == row["id"]))).one())
+        row["sealed"] = here.home.channel_seals.seal(one.id, one.subject, one.kind, "thief@example.fr")
+        edited = here.home.macs.made(channels.name, row)
+        await tx.execute(update(channels).where(channels.c.id == row["id"]).values(edited))
+
+
+async def a_channel_taken_away(here: World) -> None:
+    async with here.home.store.begin() as tx:
+        (of,) = (await tx.execute(select(channels.c.id).where(channels.c.ended_at.is_(None)))).scalars()
+        await tx.execute(delete(messages).where(messages.c.channel == of))
+        await tx.execute(delete(channels).where(channels.c.id == of))
+
+
+async def an_address_that_is_none(here: World) -> None:
+    """By whoever has every secret but the one of addresses, and tells the ledger of it."""
+    async with here.home.store.begin() as tx:
+        row = dict((await tx.execute(select(channels).where(channels.c.ended_at.is_(None)))).one()._mapping)
+        row["sealed"] = bytes(len(row["sealed"]))
+        edited, at = here.home.macs.made(channels.name, row), here.clock()
+        await tx.execute(update(channels).where(channels.c.id == row["id"]).values(edited))
+        told = {"about": SubjectRef(row["subject"]), "detail": row_digest(channels.name, row)}
+        here.home.recorder.record(tx, FactKind.CHANNEL_ADDED, at, **told)
+        here.home.recorder.record(tx, FactKind.CHANNEL_ENDED, at, **told)
 
 
 async def an_account_of_nobody(here: World) -> None:
@@ -507,6 +547,12 @@ ALONE: dict[str, Tampering] = {
     "retractions.mac": "UPDATE retractions SET mac = zeroblob(32)",
     "retractions.untold": a_retraction_that_nobody_told,
     "deliveries.retracted": a_retraction_that_closed_nothing,
+    "channels.mac": "UPDATE channels SET mac = zeroblob(32)",
+    "channels.untold": a_channel_led_elsewhere,
+    "channels.lost": a_channel_taken_away,
+    "channels.damaged": an_address_that_is_none,
+    "messages.mac": "UPDATE messages SET sent_at = 1",
+    "messages.lost": drop_first("messages", "news = 'received'"),
     "credentials.untold": """UPDATE api_tokens SET scopes = '["publish"]'""",
     "consent-keys.damaged": f"UPDATE consent_keys SET wrapped = zeroblob(60) WHERE {OF_NARROWED}",
     "consent-keys.dead-epoch": f"UPDATE consent_keys SET epoch = 1 WHERE {OF_NARROWED}",

@@ -93,6 +93,7 @@ READS: Mapping[str, set[ProcessRole]] = {
     "SELECT FROM operators": {ProcessRole.UPKEEP},
     "SELECT FROM kept_answers": {ProcessRole.UPKEEP, ProcessRole.API},
     "SELECT FROM ledger_checkpoints": set(rights.ROLES),
+    "SELECT FROM channels": {ProcessRole.UPKEEP, ProcessRole.NOTIFY},
 }
 WRITES: Mapping[str, set[ProcessRole]] = {
     "INSERT INTO ledger_checkpoints SELECT * FROM ledger_checkpoints": {ProcessRole.LEDGER},
@@ -105,6 +106,10 @@ WRITES: Mapping[str, set[ProcessRole]] = {
     "INSERT INTO grants SELECT * FROM grants": {ProcessRole.ROUTER},  # under a rule by law
     "INSERT INTO retractions SELECT * FROM retractions": {ProcessRole.INTAKE, ProcessRole.API, ProcessRole.UPKEEP},
     "DELETE FROM retractions": set(),
+    "INSERT INTO channels SELECT * FROM channels": set(),
+    "UPDATE channels SET kind = kind": {ProcessRole.UPKEEP},  # its end, which the journal knows
+    "INSERT INTO messages SELECT * FROM messages": {ProcessRole.NOTIFY},
+    "DELETE FROM messages": {ProcessRole.UPKEEP},
     "INSERT INTO rules SELECT * FROM rules": set(),
     "UPDATE rules SET status = status": {ProcessRole.UPKEEP},
     "INSERT INTO api_tokens SELECT * FROM api_tokens": set(),

@@ -22,6 +22,7 @@ from broker.store import migrate
 from broker.web.app import build
 from schemas.errors import Refused
 from schemas.facts import FactKind
+from tests.told import EMAIL, Taken, by_mail, held
 from tests.two_agencies import count, two_agencies
 from tests.unit.broker.web.agencies.calls import Caller
 from tests.world import CAF, DAY, ELISE, FAMILY, MOVED, PORTAL, RENNES, TOWN, Entropy, World, settings
@@ -35,7 +36,7 @@ REACHED: Mapping[ProcessRole, set[str]] = {
     ProcessRole.UPKEEP: {"rows/1", "gate", "consent-epoch"},
     ProcessRole.GATE: RELEASING,
     ProcessRole.CONNECTORS: {*RELEASING, "sealing"},
-    ProcessRole.NOTIFY: {"identity/webhooks"},
+    ProcessRole.NOTIFY: {"identity/webhooks", "channels"},
     ProcessRole.RELAY: set(),
     ProcessRole.INTAKE: {"signing", "identity/token"},
     ProcessRole.API: {
@@ -145,6 +146,7 @@ async def test_a_declaration_goes_its_way_through_processes_each_of_which_has_on
 ) -> None:
     here = town.here
     hosted = two_agencies(tmp_path)
+    await held(here, by_mail(here, Taken()))
     await here.give(CAF, MOVED, FAMILY, ["subject", "new_address"])
     await here.give(RENNES, MOVED, TOWN, ["subject"])
     source, recipient = [await town.token(*Scope, party=party) for party in (PORTAL, CAF)]
@@ -190,6 +192,10 @@ async def test_a_declaration_goes_its_way_through_processes_each_of_which_has_on
     await turns.mail(town.process(ProcessRole.NOTIFY), turns.Turn())
     await town.process(ProcessRole.RELAY).relay.relay(CAF)
     await turns.sequence_unfinished(town.process(ProcessRole.LEDGER), turns.Turn())
+    notify, told = town.process(ProcessRole.NOTIFY), Taken()
+    notify.__dict__["ways"] = {EMAIL: told}
+    await turns.tell_citizens(notify, turns.Turn())
+    assert {"elise@example.fr"} == {one.to for one in told.taken}
     here.clock.pass_(200 * DAY)
     kept = turns.Turn()
     await turns.keep(town.process(ProcessRole.UPKEEP), kept)

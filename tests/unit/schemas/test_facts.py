@@ -173,7 +173,7 @@ class TestTheSymbols:
         later = (
             "ledger_opened carried migrated erased disclosed operator_added operator_changed operator_ended acted "
             "party_changed rule_approved rule_ended objected objection_withdrawn answered "
-            "retracted retraction_lifted"
+            "retracted retraction_lifted channel_added channel_ended"
         )
         written = tuple(f"{first} {later}".split())
 

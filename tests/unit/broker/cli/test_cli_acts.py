@@ -128,6 +128,9 @@ ACTS: Final = {
     "cancel": {"retracted"},
     "recall": {"retracted"},
     "hold stop": {"retracted"},
+    "channel add": {"channel_added"},
+    "channel list": {"viewed"},
+    "channel remove": {"channel_ended"},
     "token issue": {"key_added"},
     "token revoke": {"key_revoked"},
     "token pin": {"key_added"},
@@ -206,7 +209,10 @@ def test_every_command_is_a_look_or_an_act_with_its_entry() -> None:
     assert sum(map(len, rows)) == len(set().union(*rows))
 
 
-def test_an_act_leaves_the_entries_that_the_table_names(unefois: Program, elise: Path, tmp_path: Path) -> None:
+def test_an_act_leaves_the_entries_that_the_table_names(
+    unefois: Program, elise: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UNEFOIS_MESSAGE_EMAIL", "console")
     seen: set[str] = set()
 
     def act(name: str, *words: object) -> dict[str, Any]:
@@ -248,6 +254,10 @@ def test_an_act_leaves_the_entries_that_the_table_names(unefois: Program, elise:
     act("cancel", unefois.told("declare", move_in(tmp_path), "--type", MOVED)["declaration"])
     recalled = act("recall", unefois.told("declare", move_in(tmp_path), "--type", MOVED)["declaration"])
     act("hold stop", recalled["retraction"]["notice"], "--person", elise)
+    (tmp_path / "address").write_text("elise@example.fr")
+    held = act("channel add", "email", "--person", elise, "--address", tmp_path / "address")
+    act("channel list", "--person", elise)
+    act("channel remove", held["channel"]["id"], "--person", elise)
     act("subscribe end", asked["id"])
     hook = act("webhook add", NEW, "https://archive.example.fr/unefois")
     act("webhook end", hook["id"])

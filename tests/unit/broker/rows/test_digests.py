@@ -27,7 +27,16 @@ RETRACTION = {
     "notice": b"n" * 16,
     "lifted_at": None,
 }
-SAMPLES: dict[str, dict[str, Any]] = {**SIGNED, "objections": OBJECTION, "retractions": RETRACTION}
+CHANNEL = {
+    "id": b"c" * 16,
+    "subject": b"s" * 32,
+    "kind": "email",
+    "language": "fr",
+    "sealed": b"noise",
+    "held_since": 1,
+    "ended_at": None,
+}
+SAMPLES: dict[str, dict[str, Any]] = {**SIGNED, "objections": OBJECTION, "retractions": RETRACTION, "channels": CHANNEL}
 
 PINNED: dict[tuple[str, int], str] = {
     ("api_tokens", 1): "532f25aa133a4ecd535971d3684b2421c7eb6dec53bf11ff84fb2ce16888f5e6",
@@ -43,6 +52,7 @@ PINNED: dict[tuple[str, int], str] = {
     ("rules", 1): "007c5d67be9231be313f0dab0ce50b60f8b721f6885cff2ae29b26c7b2d713e5",
     ("objections", 1): "1b35c9383ca8fdb47ff0f1582febd7dd3332ff8a45bf288a0846280658faf4e5",
     ("retractions", 1): "333324fc2290fb91e561916581260cd86753d6c9db044e6d7fac0427493e4929",
+    ("channels", 1): "343b14523f5cb18f35d9c10b829d4e4647d3e73ea3a927930054db66b55bcd3f",
     ("webhooks", 1): "b82aaee8b87823bd378c9e095598c0ea7003d11f2994a417e7c2c2774215998b",
 }
 """Made by the code before versions, of the same samples; of operators by the first that had them."""

@@ -168,8 +168,17 @@ WITHOUT = {
         "ledger_tiles",
     ),
     *("ledger_checkpoints", "cosignatures", "kept_answers", "webhook_attempts"),
-    *("objections", "repairs", "retractions", "operator_acts", "webhook_notices"),
-    *("grants", "grant_versions", "consent_keys", "credential_uses", "expiry_notices"),
+    *(
+        "objections",
+        "repairs",
+        "retractions",
+        "operator_acts",
+        "webhook_notices",
+        "grants",
+        "grant_versions",
+        "consent_keys",
+    ),
+    *("credential_uses", "expiry_notices", "channels", "messages"),
 }
 """Tables whose rows have no seal of their own: the reasons stand in `layouts`, or the ledger and its keys sign them."""
 

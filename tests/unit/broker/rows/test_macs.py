@@ -41,6 +41,8 @@ PINNED = {
     "repairs": "a4f32001539ccf34",
     "retractions": "c1629c1bfb2ee4ef",
     "ledger_checkpoints": "d18a977abdbdc612",
+    "channels": "cf45c2406d352e4c",
+    "messages": "a97de1bf793a6deb",
 }
 
 

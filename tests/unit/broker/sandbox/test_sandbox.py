@@ -8,7 +8,7 @@ import pytest
 
 from broker.lab.sandbox import news
 from broker.lab.sandbox.mischief import Mischief
-from broker.webhooks.mail import address_in
+from broker.messages.mail import address_in
 from schemas import catalogue, evolution
 from schemas.delivery import WITHHELD
 from schemas.errors import Refused

@@ -121,6 +121,7 @@ class TestWhereFrom:
             "kafka_password": settings.secret_kafka_password(),
             "mail_password": settings.secret_mail_password(),
             "oidc_client_secret": settings.secret_oidc(),
+            "sms_token": settings.secret_sms_token(),
         }
         assert f" {CANARY} " == told[name]
         assert CANARY not in f"{settings} {settings!r}"

@@ -10,11 +10,13 @@ import asyncio
 import re
 import smtplib
 import ssl
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.utils import format_datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol
 
@@ -55,6 +57,9 @@ class Mail(Protocol):
         `mail.refused`.
         """
 
+    async def look(self) -> None:
+        """Whether it is there and lets us in; no letter is sent. Raises as `send`."""
+
 
 @dataclass(frozen=True, slots=True)
 class MailServer:
@@ -70,8 +75,15 @@ class MailServer:
 
     async def send(self, letter: Letter) -> None:
         """As `Mail` says. A server that is slow beyond measure is away; its thread ends by itself."""
+        await self._within(partial(self._send, letter))
+
+    async def look(self) -> None:
+        """As `Mail` says."""
+        await self._within(self._send)
+
+    async def _within(self, talk: Callable[[], None]) -> None:
         try:
-            await asyncio.wait_for(asyncio.to_thread(self._send, letter), LETTER_SECONDS)
+            await asyncio.wait_for(asyncio.to_thread(talk), LETTER_SECONDS)
         except smtplib.SMTPResponseException as error:
             raise Unavailable("mail.refused", status=error.smtp_code) from None
         except smtplib.SMTPRecipientsRefused as error:
@@ -80,14 +92,18 @@ class MailServer:
         except (OSError, smtplib.SMTPException, UnicodeError) as error:
             raise Unavailable("mail.away", error=type(error).__name__) from None
 
-    def _send(self, letter: Letter) -> None:
+    def _send(self, letter: Letter | None = None) -> None:
+        """One conversation; without a letter it is a greeting."""
         server = self._connected()
         try:
             if self.security == "starttls":
                 server.starttls(context=self._trust())
             if self.username is not None and self.password is not None:
                 server.login(self.username, self.password)
-            server.send_message(message_of(letter, self.sender))
+            if letter is not None:
+                server.send_message(message_of(letter, self.sender))
+            else:
+                server.ehlo_or_helo_if_needed()
             with suppress(OSError, smtplib.SMTPException):  # it has the letter: how it says goodbye changes nothing
                 server.quit()
         finally:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from broker.webhooks.mail import Letter, MailServer, address_in, message_of
+from broker.messages.mail import Letter, MailServer, address_in, message_of
 from schemas.errors import Fault, Refused, Unavailable
 from schemas.names import Instant
 from tests.services import certificates

@@ -1,0 +1,177 @@
+"""News: what citizens are told of, and in which words.
+
+    a fact of the ledger ──► news ──► a subject line and a text in the channel's language
+
+Refuses: a value, the name of an event or of an administration: whoever reads over somebody's shoulder learns that there
+is news, and no more.
+Keeps: the subject line is the same for everything but what protects the citizen: a channel that changed, a declaration
+that waits for a word of theirs.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from broker.messages.addresses import ChannelKind
+from schemas.facts import FactKind, Facts
+from schemas.messages import Language
+from schemas.names import DeclarationId, Reason, uuid_text
+
+
+class News(Enum):
+    """What happened, as far as it is told."""
+
+    RECEIVED = "received"
+    CORRECTED = "corrected"
+    APPLIED = "applied"
+    REFUSED = "refused"
+    """By a recipient."""
+    GIVEN_UP = "given-up"
+    """A recipient was tried too often."""
+    WITHHELD = "withheld"
+    """It goes out only if the citizen does something."""
+    LATE = "late"
+    """Nothing was heard of a recipient for long."""
+    HELD = "held"
+    """It waits before anybody may open it, and the citizen can stop it."""
+    RECALLED = "recalled"
+    """It is taken back."""
+    CHANNEL_ADDED = "channel-added"
+    CHANNEL_ENDED = "channel-ended"
+
+    @property
+    def of_channels(self) -> bool:
+        """Whether it is about where the citizen is told, and so no declaration's."""
+        return self in {News.CHANNEL_ADDED, News.CHANNEL_ENDED}
+
+
+ACT: Final = frozenset({Reason.EXPIRED, Reason.NO_FIELDS, Reason.UNSOUND})
+"""Reasons of a withholding that only the citizen can mend: a consent that is over, too narrow, or not as it was given.
+What they have chosen themselves (a pause, a revocation, an objection) is no news to them.
+"""
+_TOLD: Final[Mapping[FactKind, News]] = {
+    FactKind.RECEIVED: News.RECEIVED,
+    FactKind.CORRECTED: News.CORRECTED,
+    FactKind.APPLIED: News.APPLIED,
+    FactKind.REJECTED: News.REFUSED,
+    FactKind.WITHHELD: News.WITHHELD,
+    FactKind.CHANNEL_ADDED: News.CHANNEL_ADDED,
+    FactKind.CHANNEL_ENDED: News.CHANNEL_ENDED,
+}
+KINDS: Final = tuple(sorted(kind.value for kind in _TOLD))
+"""Kinds of facts that may be news."""
+
+
+def news_of(facts: Facts) -> News | None:
+    """What the citizen is told of a fact about them; None: nothing."""
+    if facts.kind is FactKind.WITHHELD and facts.reason not in ACT:
+        return None
+    if facts.kind is FactKind.REJECTED and facts.reason is Reason.PARKED:
+        return News.GIVEN_UP
+    return _TOLD.get(facts.kind)
+
+
+# ── in words ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Who writes, and where there is more to see. `link`: an address for everybody, the same in every message."""
+
+    name: str
+    contact: str
+    link: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A message in words. `subject` is for e-mail alone."""
+
+    subject: str
+    body: str
+
+
+def text_of(
+    news: News, declaration: DeclarationId | None, kind: ChannelKind, language: Language, sender: Sender
+) -> Text:
+    """In words, in full for e-mail, in one line for SMS."""
+    words, sentence = _WORDS[language], _SENTENCES[news][_LANGUAGES.index(language)]
+    title = words["check"] if news in _CHECK else words["news"]
+    number = "" if declaration is None else words["number"].format(number=uuid_text(declaration))
+    where = words["contact"].format(contact=sender.contact) if sender.link is None else sender.link
+    if kind is ChannelKind.MOBILE:
+        return Text("", " ".join(part for part in (f"{sender.name}{words['colon']} {sentence}", number, where) if part))
+    seen = where if sender.link is None else words["link"].format(link=sender.link)
+    parts = (words["hello"], sentence, number, seen, words["nothing"], f"-- \n{sender.name}\n{sender.contact}\n")
+    return Text(f"{sender.name}{words['colon']} {title}", "\n\n".join(part for part in parts if part))
+
+
+_LANGUAGES: Final[tuple[Language, ...]] = ("fr", "en")
+_CHECK: Final = frozenset({News.HELD, News.CHANNEL_ADDED, News.CHANNEL_ENDED})
+_WORDS: Final[Mapping[Language, Mapping[str, str]]] = {
+    "fr": {
+        "colon": " :",
+        "news": "il y a du nouveau",
+        "check": "vérifiez que c'est bien vous",
+        "hello": "Bonjour,",
+        "number": "Numéro de déclaration : {number}",
+        "link": "Pour en savoir plus : {link}",
+        "contact": "Pour en savoir plus, adressez-vous à : {contact}",
+        "nothing": (
+            "Ce message est automatique et ne contient rien de ce que vous avez déclaré. Nous ne vous demanderons "
+            "jamais d'y répondre, ni de nous donner un mot de passe."
+        ),
+    },
+    "en": {
+        "colon": ":",
+        "news": "there is news",
+        "check": "check that it was you",
+        "hello": "Hello,",
+        "number": "Declaration number: {number}",
+        "link": "To learn more: {link}",
+        "contact": "To learn more, ask: {contact}",
+        "nothing": (
+            "This message is automatic and holds nothing of what you have declared. We will never ask you to answer it,"
+            " nor to give us a password."
+        ),
+    },
+}
+_SENTENCES: Final[Mapping[News, tuple[str, str]]] = {
+    News.RECEIVED: ("Une déclaration a été reçue.", "A declaration was received."),
+    News.CORRECTED: ("Une correction a été reçue.", "A correction was received."),
+    News.APPLIED: (
+        "Une administration a enregistré votre déclaration.",
+        "An administration has recorded your declaration.",
+    ),
+    News.REFUSED: (
+        "Une administration n'a pas pu prendre en compte votre déclaration.",
+        "An administration could not take your declaration into account.",
+    ),
+    News.GIVEN_UP: (
+        "Votre déclaration n'a pas pu être remise à une administration ; un agent va s'en occuper.",
+        "Your declaration could not be handed to an administration; an agent will look into it.",
+    ),
+    News.WITHHELD: (
+        "Votre déclaration n'est pas transmise à une administration : une décision de votre part est nécessaire.",
+        "Your declaration does not go out to an administration: a decision of yours is needed.",
+    ),
+    News.LATE: (
+        "Une administration n'a pas encore répondu à votre déclaration.",
+        "An administration has not answered your declaration yet.",
+    ),
+    News.HELD: (
+        "Une déclaration a été faite en votre nom et attend avant d'être transmise. Si elle n'est pas de vous, "
+        "arrêtez-la.",
+        "A declaration was made in your name and waits before it goes out. If it is not yours, stop it.",
+    ),
+    News.RECALLED: ("Une déclaration est reprise.", "A declaration is taken back."),
+    News.CHANNEL_ADDED: (
+        "Une adresse ou un numéro où vous prévenir a été ajouté. Si ce n'est pas vous, signalez-le.",
+        "An address or a number at which you are told was added. If it was not you, report it.",
+    ),
+    News.CHANNEL_ENDED: (
+        "Une adresse ou un numéro où vous prévenir a été retiré. Si ce n'est pas vous, signalez-le.",
+        "An address or a number at which you are told was taken away. If it was not you, report it.",
+    ),
+}
