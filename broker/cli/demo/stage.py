@@ -170,8 +170,8 @@ def _settings(home: Path, words: Words, servers: Mapping[str, Any]) -> Settings:
         signature_policy=1,
         hpke_suite=Suite.MLKEM768_X25519,
         delivery_attempts=12,
-        rule_delay_hours=0,  # a rule by law waits three days where it is meant,
-        bank_hold_hours=0,  # and a bank account, too
+        rule_delay_hours=0,  # a rule by law waits three days where it is meant
+        bank_hold_hours=0,  # and so does a change of bank account
         **_written_down(words),
     )
 

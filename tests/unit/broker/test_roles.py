@@ -22,6 +22,8 @@ from broker.store import migrate
 from broker.web.app import build
 from schemas.errors import Refused
 from schemas.facts import FactKind
+from schemas.names import uuid_text
+from schemas.retractions import CANCELLED, RECALLED
 from tests.told import EMAIL, Taken, by_mail, held
 from tests.two_agencies import count, two_agencies
 from tests.unit.broker.web.agencies.calls import Caller
@@ -174,6 +176,19 @@ async def test_a_declaration_goes_its_way_through_processes_each_of_which_has_on
     (taken_in,) = await town.process(ProcessRole.INTAKE).intake.take_all([other], PORTAL)
     assert not isinstance(taken_in, Refused)
     assert 2 == await town.process(ProcessRole.ROUTER).router.route()
+    mistake = (await here.declare(MOVED, here.moved())).declaration_id
+    record = {"declaration": uuid_text(mistake), "reason": "mistake"}
+    notice = await here.home.desk.envelope(PORTAL, CANCELLED, record, corrects=mistake, subject=here.subject())
+    (taken_in,) = await town.process(ProcessRole.INTAKE).intake.take_all([notice], PORTAL)
+    assert not isinstance(taken_in, Refused)
+    assert 1 == await town.process(ProcessRole.ROUTER).router.route()
+    async with town.answering(ProcessRole.API) as client:
+        mistake = (await here.declare(MOVED, here.moved())).declaration_id
+        record = {"declaration": uuid_text(mistake), "reason": "wrong_person"}
+        notice = await here.home.desk.envelope(PORTAL, RECALLED, record, corrects=mistake, subject=here.subject())
+        told = await Caller(client, source).asks("POST", "/v1/declarations", notice, content_type="application/avro")
+        assert 202 == told.status_code, told.text
+    assert 1 == await town.process(ProcessRole.ROUTER).router.route()
     async with town.answering(ProcessRole.GATE) as client:
         caf = Caller(client, recipient)
         (taken,) = (await caf.told("POST", "/v1/deliveries:pull", {"max": 10}))["deliveries"]
