@@ -14,7 +14,7 @@ from broker.runtime.stats import take
 from broker.services import channels as service
 from broker.store.engine import Transaction
 from broker.store.message_tables import messages
-from broker.store.tables import meta
+from broker.store.tables import ledger_openings, meta
 from schemas.errors import Unavailable
 from tests.told import (
     RECEIVED,
@@ -90,6 +90,39 @@ async def test_who_moves_our_place_in_the_ledger_has_nothing_passed_over(here: W
     await tell(here, home)
 
     assert [RECEIVED] == [told for _, told in taken.heard]
+
+
+@pytest.mark.parametrize("written", ["", "1", "é:é", "9" * 5000 + ":0", "x:y", "-1:" + "0" * 64, "٣:" + "0" * 64])
+async def test_a_place_that_is_none_stops_nobody(here: World, written: str) -> None:
+    taken = Taken()
+    home = await quiet(here, taken)
+    await moved(here)
+    async with here.home.store.begin() as tx:
+        await tx.execute(update(meta).where(meta.c.name == PLANNED).values(value=written))
+    assert [] == await here.home.fsck.check()
+    await tell(here, home)
+
+    assert [RECEIVED] == [told for _, told in taken.heard]
+
+
+async def test_an_opening_of_nobody_that_we_know_keeps_no_news_back(here: World) -> None:
+    """By whoever writes to the database."""
+    taken = Taken()
+    home = await quiet(here, taken)
+    await moved(here)
+    await here.home.ledger.sequence_unfinished()
+    async with here.home.store.begin() as tx:
+        (leaf, subject) = (
+            await tx.execute(
+                select(ledger_openings.c.leaf, ledger_openings.c.subject).where(ledger_openings.c.kind == "planned")
+            )
+        ).one()
+        mine = ledger_openings.c.leaf == leaf
+        await tx.execute(update(ledger_openings).where(mine).values(subject=b"short", kind="received"))
+    await tell(here, home)
+    assert [RECEIVED] == [told for _, told in taken.heard]
+    async with here.home.store.begin() as tx:
+        await tx.execute(update(ledger_openings).where(mine).values(subject=subject, kind="planned"))
 
 
 async def test_a_rolled_back_effect_is_told_by_nobody(here: World, monkeypatch: pytest.MonkeyPatch) -> None:
