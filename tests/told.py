@@ -5,18 +5,28 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
+from sqlalchemy import func, select
+
 from broker.messages.addresses import ChannelKind
 from broker.messages.channels import Channel
 from broker.messages.mail import MailServer
 from broker.messages.sending import Sent
 from broker.messages.ways import ByMail, Message, Way
 from broker.setup.wiring import Home
+from broker.store.message_tables import messages
 from schemas.errors import Fault
 from schemas.messages import Language
+from schemas.names import DeclarationId
 from tests.services.mailserver import Desk, serving
-from tests.world import ELISE, World
+from tests.world import CAF, ELISE, FAMILY, MOVED, World
 
 EMAIL, MOBILE = ChannelKind.EMAIL, ChannelKind.MOBILE
+RECEIVED = "Une déclaration a été reçue."
+APPLIED = "Une administration a enregistré votre déclaration."
+WITHHELD = "Votre déclaration n'est pas transmise à une administration : une décision de votre part est nécessaire."
+LATE = "Une administration n'a pas encore répondu à votre déclaration."
+ADDED = "Une adresse ou un numéro où vous prévenir a été ajouté. Si ce n'est pas vous, signalez-le."
+REMOVED = "Une adresse ou un numéro où vous prévenir a été retiré. Si ce n'est pas vous, signalez-le."
 FROM = "unefois@broker.example"
 
 
@@ -94,3 +104,28 @@ def line_of(told: str) -> dict[str, str]:
     """What a way for trials has written."""
     found: dict[str, str] = json.loads(told)
     return found
+
+
+async def moved(here: World) -> DeclarationId:
+    """A declaration that one administration may have."""
+    await here.give(CAF, MOVED, FAMILY, ("subject", "new_address"))
+    return (await here.declare(MOVED, here.moved())).declaration_id
+
+
+async def quiet(here: World, way: Taken, **settings: Any) -> Any:
+    """A home whose citizen has an address, and has heard of that."""
+    home = by_mail(here, way, **settings)
+    await held(here, home)
+    await tell(here, home)
+    way.taken.clear()
+    return home
+
+
+async def count(here: World) -> int:
+    async with here.home.store.read() as tx:
+        return (await tx.execute(select(func.count()).select_from(messages))).scalar_one()
+
+
+async def channels_of(here: World, home: Any) -> list[Any]:
+    async with here.home.store.read() as tx:
+        return list(await home.channels.of(tx, [here.subject()]))

@@ -12,6 +12,7 @@ Source: docs/adr/0049-citizens-are-told.md.
 """
 
 import hmac
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -44,6 +45,7 @@ PLANNED: Final = "messages-planned"
 """The row of `meta` that says up to which place of the ledger news was planned."""
 LOCK: Final = b"messages"
 _DAY_MS: Final = 86_400_000
+_WRITTEN: Final = re.compile(r"([0-9]{1,18}):([0-9a-f]{64})")
 _LABEL: Final = b"unefois/message/v1\x00"
 _CHUNK: Final = 500
 
@@ -130,7 +132,8 @@ class Outbox:
         thousands of entries, each answered by an index.
         """
         placed = (await tx.execute(_PLACED, {"start": start, "until": until})).all()
-        theirs = await self._theirs(tx, {SubjectRef(row.subject) for row in placed})
+        whose = {bytes(row.subject) for row in placed if isinstance(row.subject, bytes)}
+        theirs = await self._theirs(tx, {SubjectRef(one) for one in whose if len(one) == SubjectRef.size})
         wanted = [row.leaf for row in placed if row.subject in theirs]
         found = []
         for first in range(0, len(wanted), _CHUNK):
@@ -138,8 +141,8 @@ class Outbox:
                 opened = self._opened(row)
                 news = None if opened is None else news_of(opened.facts)
                 if opened is not None and news is not None:
-                    facts, whose = opened.facts, SubjectRef(row.subject)
-                    found.append(_Told(news, whose, facts.at, key_of(news, facts), facts.declaration))
+                    facts, told = opened.facts, SubjectRef(row.subject)
+                    found.append(_Told(news, told, facts.at, key_of(news, facts), facts.declaration))
         return await self._write(tx, found, theirs)
 
     def _opened(self, row: Row[Any]) -> Opened | None:
@@ -209,13 +212,13 @@ class Outbox:
         and the same rows come of it. So is one beyond the ledger, which another one follows.
         """
         told = (await tx.execute(_PLACE)).scalar()
-        number, _, mac = (told or "").partition(":")
-        if told is None or not number.isdecimal():
+        if told is None:
             return 0
-        if not hmac.compare_digest(mac, self._mac(int(number))):
+        found = _WRITTEN.fullmatch(str(told))
+        if found is None or not hmac.compare_digest(found[2], self._mac(int(found[1]))):
             logger().error("rows.unsigned", row=RowName.of(meta.name, PLANNED.encode()))
             return 0
-        return int(number) if int(number) <= await _size(tx) else 0
+        return int(found[1]) if int(found[1]) <= await _size(tx) else 0
 
     async def _move(self, tx: Transaction, until: int) -> None:
         value = f"{until}:{self._mac(until)}"

@@ -23,11 +23,11 @@ from broker.messages.outbox import Outbox
 from broker.messages.ways import AWAY, Message, Way
 from broker.observability.crashpoints import mark
 from broker.observability.measures import MESSAGES
-from broker.observability.observe import RowName, logger
+from broker.observability.observe import logger
 from broker.ports import Clock, Entropy
 from broker.store.engine import Store
 from broker.store.message_tables import channels, messages
-from broker.store.rows.macs import RowMacs
+from broker.store.rows.macs import RowMacs, named
 from schemas.errors import Fault, Refused
 from schemas.names import DeclarationId, Instant
 from schemas.retry import doubled_ms, spread_ms
@@ -124,7 +124,7 @@ class Sending:
             counts = self._macs.holds(messages.name, row._mapping)
             if not counts:
                 # Else a row that was slipped in would be due again and again, in the place of others.
-                logger().error("rows.unsigned", row=RowName.of(messages.name, row.id))
+                logger().error("rows.unsigned", row=named(messages.name, row))
                 values: dict[str, Any] = {"next_at": None}
             elif to is None:  # whoever mends the channel's row finds its messages waiting
                 later = at + UNBELIEVED_MS if at - row.at <= self._days_ms else None

@@ -1,5 +1,7 @@
 """Channels: an address has one spelling, is held encrypted and once, and is its citizen's alone."""
 
+import asyncio
+
 import pytest
 from sqlalchemy import select
 
@@ -99,6 +101,15 @@ async def test_the_same_address_is_held_once_and_by_another_citizen_too(here: Wo
     with pytest.raises(Refused, match=r"channels.held"):
         await held(here, home, "elise@EXAMPLE.fr")
     await held(here, home, person=YANN)
+
+
+@pytest.mark.asyncio
+@pytest.mark.databases
+async def test_an_address_that_comes_twice_at_once_is_held_once(here: World) -> None:
+    home = by_mail(here, Taken())
+    ends = await asyncio.gather(*(held(here, home) for _ in range(4)), return_exceptions=True)
+
+    assert ["channels.held"] * 3 == [end.code for end in ends if isinstance(end, Refused)]
 
 
 @pytest.mark.asyncio

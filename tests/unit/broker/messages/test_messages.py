@@ -1,53 +1,48 @@
-"""Messages: a citizen who wants it hears of each step of a declaration once, and nobody hears what it says."""
+"""Messages: a citizen who wants it hears of each step of a declaration, and nobody hears what it says."""
 
+import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import select, update
 
-from broker.ledger.recorder import Recorder
-from broker.ledger.sequencer import size_of
 from broker.maintenance.late import LOOK_MS
-from broker.messages.news import ACT, News
+from broker.messages.addresses import ChannelKind
+from broker.messages.mail import MailServer
+from broker.messages.news import ACT, News, Sender, text_of
 from broker.messages.outbox import PLANNED
-from broker.messages.sending import LEASE_MS, MOST_MS, UNBELIEVED_MS
-from broker.store.engine import Transaction
-from broker.store.message_tables import channels, messages
+from broker.messages.ways import ByMail
+from broker.runtime.serving import Serving
+from broker.runtime.turns import turn
+from broker.setup.roles import ProcessRole
+from broker.setup.wiring import Home
 from broker.store.tables import deliveries, meta
 from connectors.contract import Rejected
 from schemas.errors import Unavailable
 from schemas.names import DeclarationId, Reason, uuid_text
-from tests.services.mailserver import Desk
-from tests.told import FROM, Taken, by_mail, held, mailbox, sentence_of, tell
+from tests.services import certificates
+from tests.services.mailserver import Desk, serving
+from tests.told import (
+    ADDED,
+    APPLIED,
+    FROM,
+    LATE,
+    RECEIVED,
+    WITHHELD,
+    Taken,
+    by_mail,
+    count,
+    held,
+    mailbox,
+    moved,
+    quiet,
+    sentence_of,
+    tell,
+)
 from tests.world import CAF, CPAM, DAY, FAMILY, HEALTH, MINUTE, MOVED, VOICE, YANN, World
 
 pytestmark = pytest.mark.asyncio
-RECEIVED = "Une déclaration a été reçue."
-APPLIED = "Une administration a enregistré votre déclaration."
-WITHHELD = "Votre déclaration n'est pas transmise à une administration : une décision de votre part est nécessaire."
-LATE = "Une administration n'a pas encore répondu à votre déclaration."
-ADDED = "Une adresse ou un numéro où vous prévenir a été ajouté. Si ce n'est pas vous, signalez-le."
-REMOVED = "Une adresse ou un numéro où vous prévenir a été retiré. Si ce n'est pas vous, signalez-le."
-
-
-async def moved(here: World) -> DeclarationId:
-    """A declaration that one administration may have."""
-    await here.give(CAF, MOVED, FAMILY, ("subject", "new_address"))
-    return (await here.declare(MOVED, here.moved())).declaration_id
-
-
-async def quiet(here: World, way: Taken, **settings: Any) -> Any:
-    """A home whose citizen has an address, and has heard of that."""
-    home = by_mail(here, way, **settings)
-    await held(here, home)
-    await tell(here, home)
-    way.taken.clear()
-    return home
-
-
-async def count(here: World) -> int:
-    async with here.home.store.read() as tx:
-        return (await tx.execute(select(func.count()).select_from(messages))).scalar_one()
 
 
 @pytest.mark.databases
@@ -77,6 +72,45 @@ async def test_each_step_arrives_once_at_a_mail_server_in_the_citizens_language(
         assert "contact@unefois.example" in letter.get_content()
     (other,) = [letter for letter in desk.letters() if letter["To"] == "yann@example.fr"]
     assert "Unefois: check that it was you" == other["Subject"]
+
+
+async def test_a_citizens_mail_goes_by_starttls_with_a_password_and_nothing_of_it_in_clear(
+    here: World, tmp_path: Path
+) -> None:
+    whole, trusted = certificates.make(tmp_path)
+    desk = Desk()
+    async with serving(desk, whole) as port:
+        login = {"ca_file": trusted, "username": "unefois", "password": "right"}
+        home = by_mail(here, ByMail(MailServer("127.0.0.1", port, "starttls", FROM, **login)))
+        await held(here, home)
+        assert [None] == [one.code for one in await tell(here, home)]
+        wrong = by_mail(here, ByMail(MailServer("127.0.0.1", port, "starttls", FROM, **{**login, "password": "no"})))
+        await here.declare(MOVED, here.moved())
+        assert ["mail.refused"] == [one.code for one in await tell(here, wrong)]
+
+    (letter,) = desk.letters()
+    assert ADDED == sentence_of("\n".join(letter.get_content().splitlines()))
+
+
+async def test_the_role_that_tells_has_a_loop_for_citizens_where_there_is_a_way(here: World) -> None:
+    def loops(home: Home, role: ProcessRole) -> int:
+        return len(Serving(home, role, (), asyncio.Event(), lambda *_: None)._loops)
+
+    told = by_mail(here, Taken())
+    assert loops(told, ProcessRole.NOTIFY) == loops(here.home, ProcessRole.NOTIFY) + 1
+    assert loops(told, ProcessRole.API) == loops(here.home, ProcessRole.API)
+
+
+async def test_a_turn_tells_citizens_and_a_closed_way_is_no_trouble_of_the_brokers_own_work(here: World) -> None:
+    taken = Taken(Unavailable("mail.away", error="Refused"))
+    home = by_mail(here, taken)
+    await held(here, home)
+    first = await turn(home, (), only=True)
+    here.clock.pass_(2 * MINUTE)
+    second = await turn(home, (), only=True)
+
+    assert (0, [(here.home.party, "mail.away")]) == (first.messages, [(one.party, one.code) for one in first.troubles])
+    assert (1, []) == (second.messages, second.troubles)
 
 
 async def test_who_has_no_channel_is_told_nothing_and_nothing_is_written(here: World) -> None:
@@ -152,288 +186,6 @@ async def test_a_withholding_that_the_citizen_can_mend_is_told_and_one_of_their_
     assert [RECEIVED, WITHHELD] == sorted(told for _, told in taken.heard)
 
 
-# ── exactly once ────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-async def test_what_a_crash_left_between_sending_and_noting_goes_once_more_with_the_same_id(here: World) -> None:
-    taken = Taken()
-    home = await quiet(here, taken)
-    await moved(here)
-    await here.home.ledger.sequence_unfinished()
-    await home.outbox.plan()
-    claimed = await home.sending._claimed(set())
-    row, to = claimed
-    await home.sending._way(to.kind).send(home.sending._message(row, to))
-    assert [] == list(await by_mail(here, taken).sending.step())  # under its lease
-
-    here.clock.pass_(LEASE_MS)
-    await by_mail(here, taken).sending.step()
-
-    assert 2 == len(taken.taken)
-    assert 1 == len({one.id for one in taken.taken})
-
-
-@pytest.mark.databases
-async def test_two_senders_send_each_message_once(here: World) -> None:
-    import asyncio
-
-    taken = Taken()
-    await quiet(here, taken)
-    for _ in range(5):
-        await here.declare(MOVED, here.moved())
-    await here.home.ledger.sequence_unfinished()
-
-    await asyncio.gather(*(by_mail(here, taken).sending.step() for _ in range(4)))
-    here.clock.pass_(LEASE_MS)
-    await by_mail(here, taken).sending.step()
-
-    assert 5 == len(taken.taken) == len({one.id for one in taken.taken})
-
-
-async def test_the_ledger_planned_again_from_its_beginning_tells_nothing_twice(here: World) -> None:
-    taken = Taken()
-    home = await quiet(here, taken)
-    await moved(here)
-    await tell(here, home)
-    before = await count(here)
-    async with here.home.store.begin() as tx:
-        await tx.execute(delete(meta).where(meta.c.name == PLANNED))
-    await tell(here, home)
-
-    assert ([RECEIVED], before) == ([told for _, told in taken.heard], await count(here))
-
-
-async def test_who_moves_our_place_in_the_ledger_has_nothing_passed_over(here: World) -> None:
-    taken = Taken()
-    home = await quiet(here, taken)
-    await moved(here)
-    await here.home.ledger.sequence_unfinished()
-    async with here.home.store.begin() as tx:
-        skipped = f"{await size_of(tx)}:{'0' * 64}"
-        await tx.execute(update(meta).where(meta.c.name == PLANNED).values(value=skipped))
-    await tell(here, home)
-
-    assert [RECEIVED] == [told for _, told in taken.heard]
-
-
-async def test_a_rolled_back_effect_is_told_by_nobody(here: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    taken = Taken()
-    home = await quiet(here, taken)
-    await here.give(CAF, MOVED, FAMILY, ("subject",))
-    record = Recorder.record
-
-    def away(self: Recorder, tx: Transaction, *args: Any, **more: Any) -> Any:
-        record(self, tx, *args, **more)
-        raise Unavailable("store.away", error="Lost")
-
-    await here.declare(MOVED, here.moved(), route=False)
-    with monkeypatch.context() as patched:
-        patched.setattr(Recorder, "record", away)
-        with pytest.raises(Unavailable):
-            await here.home.router.route()
-    await tell(here, home)
-
-    assert [] == taken.heard
-
-
-# ── what does not arrive ────────────────────────────────────────────────────────────────────────────────────────────
-
-
-async def test_a_closed_way_is_tried_by_one_message_in_a_step_and_everything_arrives_in_the_end(here: World) -> None:
-    taken = Taken(*[Unavailable("mail.away", error="ConnectionRefusedError")] * 3)
-    home = await quiet(here, Taken())
-    for _ in range(3):
-        await here.declare(MOVED, here.moved())
-    closed = by_mail(here, taken)
-    assert ["mail.away"] == [one.code for one in await tell(here, closed)]
-    assert ["mail.away"] == [one.code for one in await tell(here, closed)]
-    assert ["mail.away"] == [one.code for one in await tell(here, closed)]
-    here.clock.pass_(MOST_MS)
-    await tell(here, home)
-    await tell(here, closed)
-
-    assert 0 == len(taken.taken)
-    assert 4 == await count(here)
-    async with here.home.store.read() as tx:
-        assert [0] == list({row.next_at or 0 for row in (await tx.execute(select(messages))).all()})
-
-
-async def test_an_address_that_fails_is_tried_ever_more_seldom_given_up_and_told_in_the_citizens_list(
-    here: World,
-) -> None:
-    from broker.runtime.stats import take
-    from broker.services import channels as service
-
-    await quiet(here, Taken())
-    failing = Taken(*[Unavailable("mail.refused", status=550)] * 200)
-    home = by_mail(here, failing)
-    await moved(here)
-    attempts = 0
-    for _ in range(24 * 6):
-        attempts += len(await tell(here, home))
-        here.clock.pass_(60 * MINUTE)
-
-    assert 15 < attempts < 35
-    assert [] == failing.taken
-    (shown,) = await service.of(home, here.subject())
-    assert ("mail.refused", 1) == (shown.failing, shown.given_up)
-    assert {"waiting": 0, "given-up": 1} == (await take(here.home)).messages
-
-
-async def test_news_that_was_found_too_late_is_never_sent_and_says_so(here: World) -> None:
-    taken = Taken()
-    home = await quiet(here, taken)
-    await moved(here)
-    await here.home.ledger.sequence_unfinished()
-    here.clock.pass_(6 * DAY)
-    await tell(here, home)
-
-    assert [] == taken.taken
-    async with here.home.store.read() as tx:
-        codes = (await tx.execute(select(messages.c.code).where(messages.c.sent_at.is_(None)))).scalars().all()
-    assert ["messages.too-late"] == codes
-
-
-# ── where it goes ───────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-async def test_a_change_of_channel_is_told_on_those_that_were_held_before(here: World) -> None:
-    taken = Taken()
-    home = await quiet(here, taken)
-    here.clock.pass_(MINUTE)
-    await held(here, home, "thief@example.net")
-    await tell(here, home)
-    here.clock.pass_(MINUTE)
-    (first, _) = await _channels(here, home)
-    await home.channels.end(here.subject(), first.id)
-    await tell(here, home)
-
-    assert [("elise@example.fr", ADDED), ("thief@example.net", ADDED)] == sorted(taken.heard[:2])
-    assert [("elise@example.fr", REMOVED), ("thief@example.net", REMOVED)] == sorted(taken.heard[2:])
-    taken.taken.clear()
-    here.clock.pass_(1)
-    await here.declare(MOVED, here.moved())
-    await tell(here, home)
-    assert [("thief@example.net", RECEIVED)] == taken.heard
-
-
-async def test_what_waits_when_a_channel_ends_is_not_sent_there_any_more(here: World) -> None:
-    taken = Taken()
-    home = await quiet(here, taken)
-    await here.declare(MOVED, here.moved())
-    await here.home.ledger.sequence_unfinished()
-    await home.outbox.plan()
-    here.clock.pass_(1)
-    (one,) = await _channels(here, home)
-    await home.channels.end(here.subject(), one.id)
-    await tell(here, home)
-
-    assert [("elise@example.fr", REMOVED)] == taken.heard
-
-
-@pytest.mark.parametrize("also_known", [True, False])
-async def test_a_channel_that_was_put_back_after_its_end_hears_nothing(here: World, also_known: bool) -> None:
-    """By whoever writes to the database, with the row as it was, MAC and all."""
-    taken = Taken()
-    home = await quiet(here, taken)
-    async with here.home.store.read() as tx:
-        row = dict((await tx.execute(select(channels))).one()._mapping)
-    here.clock.pass_(1)
-    await home.channels.end(here.subject(), row["id"])
-    await home.completion.finish()
-    if also_known:
-        await tell(here, home)
-    taken.taken.clear()
-    async with here.home.store.begin() as tx:
-        await tx.execute(update(channels).values(row))
-    here.clock.pass_(1)
-    await here.declare(MOVED, here.moved())
-    await tell(here, home)
-
-    assert RECEIVED not in [told for _, told in taken.heard]
-    assert "endings.contradicted" in {one.check for one in await here.home.fsck.check()}
-    async with here.home.store.begin() as tx:  # as it should be
-        over = home.macs.made("channels", row | {"ended_at": row["held_since"] + 1})
-        await tx.execute(update(channels).values(over))
-
-
-async def test_a_row_that_leads_elsewhere_is_not_believed(here: World) -> None:
-    taken = Taken()
-    home = await quiet(here, taken)
-    await held(here, home, "thief@example.net", person=YANN)
-    await tell(here, home)
-    taken.taken.clear()
-    mine = channels.c.subject == here.subject()
-    async with here.home.store.begin() as tx:
-        before = dict((await tx.execute(select(channels).where(mine))).one()._mapping)
-        other = (await tx.execute(select(channels.c.sealed).where(~mine))).scalar_one()
-        await tx.execute(update(channels).where(mine).values(sealed=other))
-    await here.declare(MOVED, here.moved())
-    await tell(here, home)
-
-    assert [] == taken.taken
-    assert {"channels.mac", "channels.untold", "channels.damaged"} == {
-        one.check for one in await here.home.fsck.check()
-    }
-    async with here.home.store.begin() as tx:
-        await tx.execute(update(channels).where(mine).values(before))
-        await tx.execute(delete(meta).where(meta.c.name == PLANNED))  # what was passed over meanwhile is told now
-    await tell(here, home)
-    assert [RECEIVED] == [told for _, told in taken.heard]
-
-
-async def test_what_waits_for_a_channel_whose_row_was_edited_goes_out_once_it_is_mended(here: World) -> None:
-    taken = Taken()
-    home = await quiet(here, taken)
-    await here.declare(MOVED, here.moved())
-    await here.home.ledger.sequence_unfinished()
-    await home.outbox.plan()
-    async with here.home.store.begin() as tx:
-        before = (await tx.execute(select(channels.c.mac))).scalar_one()
-        await tx.execute(update(channels).values(mac=bytes(32)))
-    assert [] == list(await home.sending.step())
-    async with here.home.store.begin() as tx:
-        await tx.execute(update(channels).values(mac=before))
-    assert [] == list(await home.sending.step())
-    here.clock.pass_(UNBELIEVED_MS)
-    await home.sending.step()
-
-    assert [RECEIVED] == [told for _, told in taken.heard]
-
-
-async def test_a_message_that_nobody_of_ours_wrote_is_not_sent_and_holds_up_no_other(here: World) -> None:
-    taken = Taken()
-    home = await quiet(here, taken)
-    async with here.home.store.begin() as tx:
-        row = dict((await tx.execute(select(messages))).one()._mapping)
-        forged = row | {"id": b"f" * 16, "news": News.HELD.value, "next_at": 1, "sent_at": None}
-        await tx.execute(insert(messages).values(forged))
-    await moved(here)
-    await tell(here, home)
-
-    assert [RECEIVED] == [told for _, told in taken.heard]
-    assert ["messages.mac"] == [one.check for one in await here.home.fsck.check()]
-    async with here.home.store.begin() as tx:
-        await tx.execute(delete(messages).where(messages.c.id == b"f" * 16))
-
-
-async def test_news_that_no_entry_tells_is_told_once_by_whoever_knows_it(here: World) -> None:
-    """As a hold is: `tell`, in the transaction that makes it true."""
-    taken = Taken()
-    home = await quiet(here, taken)
-    number = await moved(here)
-    for _ in range(2):
-        async with here.home.store.begin() as tx:
-            told = {"key": b"of this hold", "declaration": number, "at": here.clock()}
-            await home.outbox.tell(tx, News.HELD, here.subject(), **told)
-            await home.outbox.tell(tx, News.HELD, here.subject(YANN), **told)
-    await tell(here, home)
-
-    held_ = [one for one in taken.taken if one.subject == "Unefois : vérifiez que c'est bien vous"]
-    assert 1 == len(held_)
-    assert uuid_text(number) in held_[0].text
-
-
 # ── nothing was heard ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -478,9 +230,6 @@ async def test_a_look_comes_once_an_hour_and_none_where_the_setting_says_never(h
 async def test_every_text_is_there_in_both_languages_and_an_sms_fits_into_three(
     news: News, kind: str, language: Any
 ) -> None:
-    from broker.messages.addresses import ChannelKind
-    from broker.messages.news import Sender, text_of
-
     sender = Sender("Unefois", "contact@unefois.example", "https://mes-demarches.unefois.example/")
     number = None if news.of_channels else DeclarationId(bytes(16))
     text = text_of(news, number, ChannelKind(kind), language, sender)
@@ -492,8 +241,3 @@ async def test_every_text_is_there_in_both_languages_and_an_sms_fits_into_three(
         assert ("", True, "\n" not in text.body) == (text.subject, len(text.body) <= 459, True)
     else:
         assert 1 == len(text.subject.splitlines())
-
-
-async def _channels(here: World, home: Any) -> list[Any]:
-    async with here.home.store.read() as tx:
-        return list(await home.channels.of(tx, [here.subject()]))
