@@ -41,6 +41,7 @@ CLAIMS = {
     "revoke": ("refused", "only_that", "noise", "backup", "ledger"),
     "correct": ("same", "nobody_else", "everywhere", "rows"),
     "ruling": ("birth", "death", "told_why", "objection", "only_that"),
+    "undoing": ("unknown", "repaired", "number", "cancelled", "told", "held", "stopped"),
     "attack": ("refused", "recorded", "replay", "swapped"),
     "prove": ("offline", "only_schemas", "false"),
     "publish": ("stranger", "changed", "grew", "invariants"),

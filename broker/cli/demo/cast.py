@@ -18,6 +18,8 @@ ADDRESS: Final = EventType("fr.unefois.address.changed.v1")
 BANK: Final = EventType("fr.unefois.bank-account.changed.v1")
 BIRTH: Final = EventType("fr.unefois.person.born.v1")
 DEATH: Final = EventType("fr.unefois.person.died.v1")
+NUMBER: Final = EventType("fr.unefois.person.reference.v1")
+"""A person's number at one administration, which has not found them."""
 NANTES: Final = "44109"
 RENNES: Final = "35238"
 PORTAL: Final = PartyId("urn:unefois:portal")
@@ -164,9 +166,12 @@ ADMINISTRATIONS: Final = (
 )
 
 
+_NUMBER = ("subject", "number_kind", "number", "repairs")
 _BORN = ("subject", "birthdate", "act", "parents", "born_together", "residence_commune")
 _DIED = ("subject", "death_date", "last_commune")
 _HEIRS = (*_DIED, "estate_contact")
+ASKED_FOR: Final = ("health", Wanted(NUMBER, Purpose("health-insurance"), _NUMBER, _NUMBER, _EXCHANGE))
+"""The health fund may hear of a person's number there; only a person who was not found gives one."""
 REGISTRAR: Final = "nantes"
 """Who declares births and deaths: the civil registrar of the commune."""
 CIVIL: Final = (
@@ -216,6 +221,11 @@ _NOE = _person("Ardoisier", ["Barnabé"], "2020-09-08", "male", NANTES)
 _NEWBORN = _person("Tanguy-Lescop", ["Aziliz"], "2026-11-19", "female", NANTES)
 _DECEASED = _person("Quéméneur", ["Ronan", "Hervé"], "1937-06-04", "male", "29019")
 _NEIGHBOUR = _person("Marzin", ["Gwénolé"], "1971-02-28", "male", RENNES)
+STRANGER: Final = _person("Lagadec-Prat", ["Soizic"], "1990-10-12", "female", RENNES)
+"""Whom the health fund knows under another spelling: it does not find her."""
+THIEF: Final = "FR1420041010050500013M02606"
+"""An account that is not hers: another example of banks."""
+THEIR_NUMBER: Final = "2 90 10 35 238 117 42"
 STREET: Final = "rue du Phare-Blanc"
 PHONE: Final = "+33639980142"
 """Of the range that the regulator keeps free for fiction."""
@@ -312,6 +322,11 @@ def neighbours_move() -> dict[str, Any]:
     return {**move("2"), **alone, "subject": _NEIGHBOUR}
 
 
+def strangers_move() -> dict[str, Any]:
+    """The move of somebody whom the health fund does not find."""
+    return {**neighbours_move(), "subject": STRANGER}
+
+
 SECRETS: Final = (
     "Korrigal",
     "Maëlle",
@@ -335,5 +350,7 @@ SECRETS: Final = (
     "place du Vieux-Lavoir",
     "Étude Kergoat",
     "Gwénolé",
+    "Lagadec-Prat",
+    THEIR_NUMBER,
 )
 """What must never be readable at the broker: long enough not to occur by chance."""

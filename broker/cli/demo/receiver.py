@@ -11,7 +11,7 @@ Source: Standard Webhooks 1.0.0, "Verifying signatures".
 import json
 from base64 import b64decode
 from binascii import Error as NotBase64
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -21,7 +21,7 @@ from typing import Any
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from connectors.contract import Agency, Applied, Inbox, Pulled, Rejected
+from connectors.contract import Agency, Answered, Applied, Inbox, Pulled, Rejected
 from connectors.plain import facts_of, plain
 from schemas.delivery import ReleasedDelivery, VerifiedDelivery, open_release, verify_delivery
 from schemas.errors import Refused
@@ -99,6 +99,8 @@ class HealthFund:
     folder: Path
     clock: Callable[[], Instant]
     refused: list[tuple[ReleasedDelivery, Refused]] = field(default_factory=list)
+    strangers: set[str] = field(default_factory=set)
+    """Family names that the fund does not find among its own, until their number comes."""
     _seen: dict[tuple[PartyId, DeclarationId], ManifestDigest] = field(default_factory=dict)
 
     async def fetch(self, limit: int = 10) -> Pulled:
@@ -129,9 +131,20 @@ class HealthFund:
             rejected = Rejected(fault.code, Reason.INVALID_DELIVERY)
             await self.inbox.acknowledge_all({released.locked.delivery_id: rejected})
             return
+        if self._not_found(delivery):
+            await self.inbox.acknowledge_all({delivery.delivery_id: Answered(Reason.UNKNOWN_PERSON)})
+            return
         name = self._keep(delivery)
         self._seen[delivery.source, delivery.declaration_id] = delivery.manifest_digest
         await self.inbox.acknowledge_all({delivery.delivery_id: Applied(name)})
+
+    def _not_found(self, delivery: VerifiedDelivery) -> bool:
+        """A number that comes is looked up: whom it names is found from then on."""
+        person = delivery.record.get("subject")
+        name = person["family_name"] if isinstance(person, Mapping) else ""
+        if "number" in delivery.record:
+            self.strangers.discard(name)
+        return name in self.strangers
 
     def _keep(self, delivery: VerifiedDelivery) -> str:
         """One file a delivery; what was not disclosed is written as such, and not as null."""

@@ -179,7 +179,7 @@ def _settings(home: Path, words: Words, servers: Mapping[str, Any]) -> Settings:
 async def _enrol(home: Home, words: Words) -> None:
     """The portal, which declares, and the administrations, which receive what an operator approves."""
     portal = _party(home, words, id=cast.PORTAL, name=words("stage.portal"), sector="portal", kind=PartyKind.PORTAL)
-    await home.parties.enrol(Enrolment(portal, cast.SIGNED_TWICE, Suite.X25519, (cast.ADDRESS, cast.BANK)))
+    await home.parties.enrol(Enrolment(portal, cast.SIGNED_TWICE, Suite.X25519, (cast.ADDRESS, cast.BANK, cast.NUMBER)))
     for each in ADMINISTRATIONS:
         told = {"name": each.name[words.language], "sector": each.sector, "kind": PartyKind.ADMINISTRATION}
         party = _party(home, words, id=each.party, **told)
@@ -187,7 +187,7 @@ async def _enrol(home: Home, words: Words) -> None:
         await home.parties.enrol(Enrolment(party, 1, Suite.MLKEM768_X25519, declares))
         for wanted in each.wants:
             await _subscribe(home, each, wanted)
-    for key, wanted in cast.CIVIL:
+    for key, wanted in (*cast.CIVIL, cast.ASKED_FOR):
         await _subscribe(home, cast.by_key(key), wanted)
 
 

@@ -14,6 +14,7 @@ from broker.cli.demo.acts.delivering import compare, deliver
 from broker.cli.demo.acts.proving import newest, prove, publish, tamper
 from broker.cli.demo.acts.revoking import revoke
 from broker.cli.demo.acts.ruling import rule
+from broker.cli.demo.acts.undoing import undo
 from broker.cli.demo.stage import Stage
 
 ACTS = (
@@ -25,6 +26,7 @@ ACTS = (
     "revoke",
     "correct",
     "ruling",
+    "undoing",
     "attack",
     "prove",
     "publish",
@@ -59,6 +61,9 @@ async def play(stage: Stage) -> AsyncIterator[str]:
     async with stage.act("ruling"):
         await rule(stage)
     yield "ruling"
+    async with stage.act("undoing"):
+        await undo(stage)
+    yield "undoing"
     async with stage.act("attack"):
         await attack(stage, declared)
     yield "attack"

@@ -64,7 +64,7 @@ async def allow(stage: Stage) -> Allowed:
     (rule,) = enacted
     refusal = await _try_objecting(stage, subject, rule)
     stage.claim("allow.law", held=refusal == "objections.not-provided", article=rule.article, evidence=refusal)
-    return Allowed(subject, grants, _voice(stage, ""))
+    return Allowed(subject, grants, voice_of(stage, ""))
 
 
 async def rehearse(stage: Stage) -> DryRun:
@@ -127,12 +127,13 @@ async def _give(stage: Stage, subject: SubjectRef, who: Administration, wanted: 
         purpose=wanted.purpose,
         fields=frozenset(wanted.granted),
         basis=CONSENT,
-        voice=_voice(stage, text),
+        voice=voice_of(stage, text),
     )
     return await home.consents.give(wish)
 
 
-def _voice(stage: Stage, text: str) -> Voice:
+def voice_of(stage: Stage, text: str) -> Voice:
+    """The citizen's own, on the text that was shown."""
     return Voice("self", Capacity.SELF, Channel.ONLINE, stage.words.language, sha256(text.encode()).digest())
 
 
