@@ -276,6 +276,7 @@ class RecalledBecause(StrEnum):
     WRONG_CONTENT = "wrong_content"
     FRAUD = "fraud"
     DUPLICATE = "duplicate"
+    OTHER = "other"
 
 
 class ChildResidence(StrEnum):
