@@ -241,7 +241,9 @@ def id_of(channel: ChannelId, key: bytes) -> bytes:
 
 
 def key_of(news: News, facts: Facts) -> bytes:
-    """By which the same fact is known again, in whatever ledger it stands."""
+    """By which the same fact is known again, in whatever ledger it stands. Recipients that are all kept waiting at the
+    same instant for a word of the citizen's are one message: it reads the same for each of them.
+    """
     parts = (facts.declaration, facts.delivery, facts.detail)
     return b"\x00".join((news.value.encode(), str(facts.at).encode(), *(part or b"" for part in parts)))
 
