@@ -93,6 +93,11 @@ class Channels:
         self._clock = clock
         self._entropy = entropy
 
+    @property
+    def reach_anybody(self) -> bool:
+        """Whether this broker has a way to tell anybody."""
+        return bool(self._kinds)
+
     async def add(self, subject: SubjectRef, kind: ChannelKind, address: str, language: Language) -> Changed:
         """From now on the citizen is told there. Raises Refused `channels.email`, `channels.mobile`, `channels.no-way`,
         `channels.held`, `channels.too-many`.

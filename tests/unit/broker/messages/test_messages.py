@@ -20,6 +20,7 @@ from broker.setup.wiring import Home
 from broker.store.tables import deliveries, meta
 from connectors.contract import Rejected
 from schemas.errors import Unavailable
+from schemas.facts import FactKind
 from schemas.names import DeclarationId, Reason, uuid_text
 from tests.services import certificates
 from tests.services.mailserver import Desk, serving
@@ -175,15 +176,19 @@ async def test_a_refusal_and_a_delivery_that_was_given_up_are_told(
 async def test_a_withholding_that_the_citizen_can_mend_is_told_and_one_of_their_choice_is_not(here: World) -> None:
     taken = Taken()
     home = await quiet(here, taken)
-    await here.give(CAF, MOVED, FAMILY, ("subject",), expires_at=here.clock() + MINUTE)
-    revoked = await here.give(CPAM, MOVED, HEALTH, ("subject",))
-    here.clock.pass_(DAY)
-    await here.home.consents.revoke(revoked.grant.id, VOICE)
+    paused = await here.give(CPAM, MOVED, HEALTH, ("subject",))
+    await here.home.consents.pause(paused.grant.id, VOICE)
     await here.declare(MOVED, here.moved())
     await tell(here, home)
+    assert Reason.PAUSED in [facts.reason for facts in await here.entries(FactKind.WITHHELD)]
+    assert [RECEIVED] == [told for _, told in taken.heard]
 
+    await here.give(CAF, MOVED, FAMILY, ("subject",), expires_at=here.clock() + MINUTE)
+    here.clock.pass_(DAY)
+    await here.declare(MOVED, here.moved())
+    await tell(here, home)
     assert Reason.EXPIRED in ACT
-    assert [RECEIVED, WITHHELD] == sorted(told for _, told in taken.heard)
+    assert [RECEIVED, WITHHELD] == sorted(told for _, told in taken.heard[1:])
 
 
 # ── nothing was heard ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -195,9 +200,10 @@ async def test_a_recipient_of_whom_nothing_was_heard_is_told_once_after_some_day
     home = await quiet(here, taken, message_late_days=14)
     await moved(here)
     await here.declare(MOVED, here.moved(YANN))
-    for _ in range(20):
+    for day in range(20):
         await home.late.look()
         await tell(here, home)
+        assert (day >= 14) == (LATE in [told for _, told in taken.heard])
         here.clock.pass_(DAY)
     await here.take(CAF)
     await tell(here, home)

@@ -145,6 +145,7 @@ async def test_news_that_no_entry_tells_is_told_once_by_whoever_knows_it(here: W
             told = {"key": b"of this hold", "declaration": number, "at": here.clock()}
             await home.outbox.tell(tx, News.HELD, here.subject(), **told)
             await home.outbox.tell(tx, News.HELD, here.subject(YANN), **told)
+            assert 0 == await here.home.outbox.tell(tx, News.HELD, here.subject(), **told)  # without a way
     await tell(here, home)
 
     held_ = [one for one in taken.taken if one.subject == "Unefois : vérifiez que c'est bien vous"]
