@@ -2,6 +2,8 @@
 declaration is tried again, three times at most.
 """
 
+import asyncio
+
 import pytest
 from sqlalchemy import select, update
 
@@ -17,7 +19,7 @@ from consent.rules import Rule, RuleStatus
 from schemas.errors import Refused
 from schemas.facts import FactKind
 from schemas.names import DeclarationId, DeliveryId, EventType, Instant, PartyId, Purpose, Reason, RuleId
-from tests.world import CAF, CPAM, ELISE, FAMILY, HEALTH, MOVED, PORTAL, VOICE, YANN, World
+from tests.world import CAF, CPAM, DAY, ELISE, FAMILY, HEALTH, MOVED, PORTAL, VOICE, YANN, World
 
 pytestmark = pytest.mark.asyncio
 
@@ -295,3 +297,70 @@ async def test_a_row_that_the_broker_did_not_write_tries_nothing_again(here: Wor
     async with here.home.store.begin() as tx:
         await tx.execute(update(repairs).values(asked_at=here.clock()))
     assert 1 == await here.home.repairs.step()
+
+
+@pytest.mark.databases
+async def test_of_two_who_say_it_at_once_one_is_heard_and_of_two_routers_one_tries_again(here: World) -> None:
+    declared, first = await unknown(here)
+    said = await asyncio.gather(
+        *(repairing.repair(here.home, asked(declared), VOICE) for _ in range(2)), return_exceptions=True
+    )
+    assert ["repair.under-way"] == [one.code for one in said if isinstance(one, Refused)]
+    await here.home.router.route()
+    (locked,) = (await here.inbox(CAF).pull(10)).locked
+    await here.inbox(CAF).acknowledge(locked.delivery_id, Applied())
+
+    assert 1 == sum(await asyncio.gather(*(here.home.repairs.step() for _ in range(3))))
+    assert 1 == len(await here.entries(FactKind.REPLAYED))
+    await here.inbox(CAF).pull(10)
+    assert DeliveryState.RELEASED is (await delivery(here, first)).state
+    await here.step()
+
+
+@pytest.mark.databases
+async def test_an_answer_of_before_does_not_end_what_was_tried_again(here: World) -> None:
+    """Its acknowledgement was lost on the way, and comes a second time."""
+    declared, first = await unknown(here)
+    await repaired(here, declared)
+    await heard(here)
+
+    refused = await here.inbox(CAF).acknowledge_all({first: UNKNOWN})
+
+    assert "mailbox.not-released" == refused[first].code
+    assert first == await heard(here)
+    assert DeliveryState.APPLIED is (await delivery(here, first)).state
+
+
+@pytest.mark.databases
+async def test_a_try_is_forgotten_with_its_declaration(here: World) -> None:
+    declared, _ = await unknown(here)
+    await repaired(here, declared)
+    await heard(here)
+    await heard(here)
+    for _ in range(2):
+        here.clock.pass_(700 * DAY)
+        await here.home.upkeep.turn()
+    here.clock.pass_(here.home.settings.declaration_retention_days * DAY)
+
+    assert 2 == (await here.home.pruning.prune()).rows["declarations"]
+
+    async with here.home.store.read() as tx:
+        assert [] == (await tx.execute(select(repairs))).all()
+    await here.step()
+
+
+@pytest.mark.databases
+async def test_a_number_reaches_nobody_by_a_grant_that_somebody_has_written_into_the_database(here: World) -> None:
+    """A consent for every number is no consent: its row may say so, and the decision does not."""
+    declared, _ = await unknown(here)
+    await here.subscribe(CPAM, TYPE, HEALTH, FIELDS)
+    with pytest.MonkeyPatch.context() as before:  # a program of before, which gave such consents
+        before.setattr("broker.consents.consents.ADDRESSED", frozenset())
+        for scope in Scope:
+            await here.give(CPAM, TYPE, HEALTH, FIELDS, scope=scope)
+
+    await repaired(here, declared)
+
+    assert 1 == len((await here.inbox(CAF).pull(10)).locked)
+    assert () == (await here.inbox(CPAM).pull(10)).locked
+    await here.step()
