@@ -49,6 +49,7 @@ _DAY_MS = 86_400_000
 LONG_YEARS = 130
 """Nobody tells news of what happened longer ago: a marriage in 1823 is a slip of the pen."""
 MOVED = EventType("fr.unefois.address.changed.v1")
+BANK = EventType("fr.unefois.bank-account.changed.v1")
 MOVE_DAYS, MOVE_YEARS = 366, 10
 """So far from its declaration, before or after, a move is looked at twice; and so far it is refused."""
 
@@ -69,6 +70,8 @@ def check(event: EventSchema, record: Mapping[str, Any], at: Instant | None = No
         _check_past(event.schema.type, record, "", _Days.at(at), found)
         if event.event_type == MOVED:
             _check_move(record, at, found)
+    if event.event_type == BANK:
+        _check_holder(record, found)
     if found.faults:
         raise together(found.faults)
     return tuple(found.warnings)
@@ -217,6 +220,23 @@ def _check_move(record: Mapping[str, Any], at: Instant, found: _Found) -> None:
         found.faults.append(Refused("values.far-date", place, years=MOVE_YEARS))
     elif not _day(at - MOVE_DAYS * _DAY_MS) <= told <= _day(at + MOVE_DAYS * _DAY_MS):
         found.warnings.append(Warning("values.distant-date", place))
+
+
+def _check_holder(record: Mapping[str, Any], found: _Found) -> None:
+    """An account of somebody of another name is looked at twice: a spouse's is right, a thief's is not."""
+    if not (found.sound("/holder") and found.sound("/subject")):
+        return
+    person = record["subject"]
+    named = {word for text in (person["family_name"], *person["given_names"]) for word in _words(text)}
+    if named.isdisjoint(_words(record["holder"])):
+        found.warnings.append(Warning("values.other-holder", "/holder"))
+
+
+def _words(text: str) -> set[str]:
+    """The words of a name of two letters or more, without accents, as banks write them."""
+    plain = unicodedata.normalize("NFKD", text).upper()
+    parts = "".join(one if one.isalpha() else " " for one in plain if not unicodedata.combining(one)).split()
+    return {part for part in parts if len(part) > 1}
 
 
 def _check_past(kind: Type, value: Any, pointer: str, days: _Days, found: _Found) -> None:

@@ -347,6 +347,21 @@ def test_a_move_is_looked_at_twice_after_a_year_and_refused_after_ten(near, dist
 
 
 @pytest.mark.parametrize(
+    ("holder", "codes"),
+    [
+        ("MME KEROUEDAN MAIWENN", []),
+        ("M. et Mme Le Goff-Kerouédan", []),
+        ("Maïwenn Le Goff", []),
+        ("SARL Bonne Affaire", ["values.other-holder"]),
+        ("X", ["values.other-holder"]),
+    ],
+)
+def test_an_account_of_another_name_is_looked_at_twice(holder, codes):
+    found = values.check(event("bank-account.changed"), changed("bank-account.changed", "/holder", holder))
+    assert codes == [one.code for one in found]
+
+
+@pytest.mark.parametrize(
     ("kind", "pointer", "first", "last"),
     [
         ("union.registered", "/date", "1896-11-25", "1823-06-01"),
