@@ -20,6 +20,8 @@ from schemas.values import MAX_ITEMS, MAX_LENGTH, PAST
 Json = dict[str, Any]
 
 _INT: Final = 1 << 31
+_AGREEMENTS: Final = ("equals", "counts", "differs", "sector_of", "only_with", "streetless_with")
+"""How a field agrees with another place of the record, by the names that are told."""
 
 
 def find(catalogue: Catalogue, word: str) -> EventSchema:
@@ -42,8 +44,9 @@ def describe(catalogue: Catalogue, event: EventSchema) -> Json:
     """An event type with every field, nested ones within `fields`. What does not apply is null, not absent.
 
     A field has `path`, `name`, `label`, `doc`, `iri`, `sensitivity` (of a whole field of the declaration, which is what
-    a citizen allows), `optional`, `equals` and `counts` (the path that it has to agree with), `past` (may not lie
-    ahead), and what every type has: `type`, `format`, `pattern`, `min_length`, `max_length`, `minimum`, `maximum`,
+    a citizen allows), `optional`, `equals`, `counts`, `differs` and `sector_of` (the path that it has to agree with),
+    `only_with` and `streetless_with` (a path and its symbols, `/new_housing=boat`), `past` (may not lie ahead), and
+    what every type has: `type`, `format`, `pattern`, `min_length`, `max_length`, `minimum`, `maximum`,
     `precision`, `scale`, `min_items`, `max_items`, `symbols`, `items`, `fields`.
     """
     known = catalogue.versions(event.event_type)
@@ -75,6 +78,10 @@ def _field(name: str, kind: Type, properties: Properties, above: str) -> Json:
         "optional": kind.nullable,
         "equals": properties.get("equals"),
         "counts": properties.get("counts"),
+        "differs": properties.get("differs"),
+        "sector_of": properties.get("sectorOf"),
+        "only_with": properties.get("onlyWith"),
+        "streetless_with": properties.get("streetlessWith"),
         "past": name in PAST,  # only texts have these names
         **_type(kind, path),
     }
@@ -132,7 +139,7 @@ def _rows(field: Json, language: Language, indent: str) -> Iterator[tuple[str, .
     """A field, its symbols and its fields, each further in than what it belongs to."""
     say = _WORDS[language]
     what = say_type(field, language)
-    for name in ("equals", "counts"):
+    for name in _AGREEMENTS:
         what += f", {say[name]} {field[name]}" if field[name] else ""
     what += f", {say['past']}" if field["past"] else ""
     absent = say["yes"] if field["optional"] else ""
@@ -200,6 +207,10 @@ _WORDS: Final[Mapping[Language, Mapping[str, str]]] = {
         "rule": "rule",
         "equals": "equal to",
         "counts": "the number of",
+        "differs": "not equal to",
+        "sector_of": "the military sector of",
+        "only_with": "only with",
+        "streetless_with": "no street with",
         "past": "not in the future",
         "array": "list of {min_items} to {max_items}: {0}",
         "enum": "one of {0} words",
@@ -230,6 +241,10 @@ _WORDS: Final[Mapping[Language, Mapping[str, str]]] = {
         "rule": "règle",
         "equals": "égal à",
         "counts": "le nombre de",
+        "differs": "différent de",
+        "sector_of": "le secteur militaire de",
+        "only_with": "seulement avec",
+        "streetless_with": "sans voie avec",
         "past": "pas dans le futur",
         "array": "liste de {min_items} à {max_items} : {0}",
         "enum": "un mot parmi {0}",

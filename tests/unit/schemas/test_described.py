@@ -123,6 +123,12 @@ def test_what_a_field_has_to_agree_with_is_told() -> None:
 
     assert "/new_address/commune" == _field("/new_commune")["equals"]
     assert "/children" == _field("/children_count", ended)["counts"]
+    assert "/new_housing=domiciliation" == _field("/domiciliation")["only_with"]
+    assert "/new_housing=boat,travelling,domiciliation" == _field("/new_address")["streetless_with"]
+    assert "/new_address/postcode" == _field("/new_postal_sector")["sector_of"]
+    renamed = describe(builtin(), builtin().by_type(EventType("fr.unefois.address.renamed.v1")))
+    assert "/old_address" == _field("/new_address", renamed)["differs"]
+    assert any("no street with /new_housing" in line for line in lines(describe(builtin(), MOVED), "en"))
     assert _field("/subject/birthdate")["past"]
     assert not _field("/effective_date")["past"]
     amount = _field("/child_support/monthly_amount", ended)
