@@ -16,7 +16,8 @@ from typing import Final
 from broker.messages.addresses import ChannelKind
 from schemas.facts import FactKind, Facts
 from schemas.messages import Language
-from schemas.names import DeclarationId, Reason, uuid_text
+from schemas.names import DeclarationId, EventType, Reason, uuid_text
+from schemas.retractions import RETRACTIONS
 
 
 class News(Enum):
@@ -31,12 +32,18 @@ class News(Enum):
     """A recipient was tried too often."""
     WITHHELD = "withheld"
     """It goes out only if the citizen does something."""
+    TO_COMPLETE = "to-complete"
+    """A recipient does not find the citizen, or lacks a document: they can mend it."""
+    AWAITING = "awaiting"
+    """Somebody at a recipient decides."""
     LATE = "late"
     """Nothing was heard of a recipient for long."""
     HELD = "held"
-    """It waits before anybody may open it, and the citizen can stop it."""
+    """It is of a type that waits before anybody may open it, and the citizen can stop it."""
     RECALLED = "recalled"
     """It is taken back."""
+    UNDONE = "undone"
+    """A recipient has heard that it was taken back."""
     CHANNEL_ADDED = "channel-added"
     CHANNEL_ENDED = "channel-ended"
 
@@ -56,6 +63,8 @@ _TOLD: Final[Mapping[FactKind, News]] = {
     FactKind.APPLIED: News.APPLIED,
     FactKind.REJECTED: News.REFUSED,
     FactKind.WITHHELD: News.WITHHELD,
+    FactKind.ANSWERED: News.TO_COMPLETE,
+    FactKind.RETRACTED: News.RECALLED,
     FactKind.CHANNEL_ADDED: News.CHANNEL_ADDED,
     FactKind.CHANNEL_ENDED: News.CHANNEL_ENDED,
 }
@@ -63,13 +72,31 @@ KINDS: Final = tuple(sorted(kind.value for kind in _TOLD))
 """Kinds of facts that may be news."""
 
 
+_WAITS: Final = frozenset({EventType("fr.unefois.bank-account.changed.v1")})
+"""Types that may be held. Told as such even where a setting lets them go at once: whoever did not declare them must
+hear what they can do.
+"""
+_BY_REASON: Final[Mapping[tuple[FactKind, Reason | None], News]] = {
+    (FactKind.REJECTED, Reason.PARKED): News.GIVEN_UP,
+    (FactKind.ANSWERED, Reason.AWAITING_HUMAN): News.AWAITING,
+}
+_BY_TYPE: Final[Mapping[tuple[FactKind, EventType | None], News]] = {
+    **{(FactKind.RECEIVED, one): News.HELD for one in _WAITS},
+    **{(FactKind.APPLIED, one): News.UNDONE for one in RETRACTIONS},
+}
+
+
 def news_of(facts: Facts) -> News | None:
     """What the citizen is told of a fact about them; None: nothing."""
-    if facts.kind is FactKind.WITHHELD and facts.reason not in ACT:
+    silent = (
+        (facts.kind is FactKind.WITHHELD and facts.reason not in ACT)
+        or (facts.kind is FactKind.RETRACTED and facts.reason is Reason.STOPPED)  # by the citizen, a moment ago
+        or (facts.kind in {FactKind.RECEIVED, FactKind.CORRECTED} and facts.event_type in RETRACTIONS)  # told by itself
+    )
+    if silent:
         return None
-    if facts.kind is FactKind.REJECTED and facts.reason is Reason.PARKED:
-        return News.GIVEN_UP
-    return _TOLD.get(facts.kind)
+    news = _BY_REASON.get((facts.kind, facts.reason)) or _BY_TYPE.get((facts.kind, facts.event_type))
+    return news or _TOLD.get(facts.kind)
 
 
 # ── in words ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -108,7 +135,7 @@ def text_of(
 
 
 _LANGUAGES: Final[tuple[Language, ...]] = ("fr", "en")
-_CHECK: Final = frozenset({News.HELD, News.CHANNEL_ADDED, News.CHANNEL_ENDED})
+_CHECK: Final = frozenset({News.HELD, News.RECALLED, News.CHANNEL_ADDED, News.CHANNEL_ENDED})
 _WORDS: Final[Mapping[Language, Mapping[str, str]]] = {
     "fr": {
         "colon": " :",
@@ -156,16 +183,27 @@ _SENTENCES: Final[Mapping[News, tuple[str, str]]] = {
         "Votre déclaration n'est pas transmise à une administration : une décision de votre part est nécessaire.",
         "Your declaration does not go out to an administration: a decision of yours is needed.",
     ),
+    News.TO_COMPLETE: (
+        "Une administration a besoin d'un complément pour prendre en compte votre déclaration.",
+        "An administration needs something more to take your declaration into account.",
+    ),
+    News.AWAITING: (
+        "Dans une administration, un agent examine votre déclaration.",
+        "At an administration, somebody is looking at your declaration.",
+    ),
     News.LATE: (
         "Une administration n'a pas encore répondu à votre déclaration.",
         "An administration has not answered your declaration yet.",
     ),
     News.HELD: (
-        "Une déclaration a été faite en votre nom et attend avant d'être transmise. Si elle n'est pas de vous, "
-        "arrêtez-la.",
-        "A declaration was made in your name and waits before it goes out. If it is not yours, stop it.",
+        "Une déclaration à protéger a été faite en votre nom. Si elle n'est pas de vous, arrêtez-la sans attendre.",
+        "A declaration that needs care was made in your name. If it is not yours, stop it at once.",
     ),
     News.RECALLED: ("Une déclaration est reprise.", "A declaration is taken back."),
+    News.UNDONE: (
+        "Une administration a pris en compte qu'une déclaration est reprise.",
+        "An administration has taken into account that a declaration is taken back.",
+    ),
     News.CHANNEL_ADDED: (
         "Une adresse ou un numéro où vous prévenir a été ajouté. Si ce n'est pas vous, signalez-le.",
         "An address or a number at which you are told was added. If it was not you, report it.",
