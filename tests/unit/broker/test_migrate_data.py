@@ -1,6 +1,7 @@
 """Upgrades with data: a home of every earlier version comes out whole, checks clean, and works on."""
 
 from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from broker.store import migrate
 from broker.store.engine import Store, dialect_of
 from connectors.contract import Rejected
 from schemas.names import Reason
+from tests import furnished
 from tests.memory import MemoryEndings, MemoryKeys
 from tests.signed import sign_rows
 from tests.world import CAF, CPAM, ELISE, FAMILY, HEALTH, MOVED, VOICE, YANN, World, settings, world
@@ -45,6 +47,15 @@ class Old:
 async def old(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Old]:
     """Consents that were given, changed and revoked; deliveries in every state; letters; a ledger over a tile."""
     folder = tmp_path_factory.mktemp("old")
+    with pytest.MonkeyPatch.context() as then:
+        then.setattr("broker.flow.subscribing.LEAST", {})  # no subscription of before says how sure it has to be
+        then.setattr(furnished, "MADE", {})
+        async with _made(folder) as one:
+            yield one
+
+
+@asynccontextmanager
+async def _made(folder: Path) -> AsyncIterator[Old]:
     async with world(folder) as here:
         for number in range(20):
             person = ELISE | {"birthdate": f"19{50 + number}-01-01"}
