@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from sqlalchemy import delete, update
 
 from broker.directory.lookup import Lookup
+from broker.ended import Ended
 from broker.flow import ended_grants, objected, retracted
 from broker.flow.deliveries import (
     ACTIVE,
@@ -104,6 +105,8 @@ class Standing:
     unsound: Mapping[SubjectRef, Collection[GrantId]]
     objected: objected.Objected
     """To which of the type's rules they object, or have objected."""
+    ended: Ended
+    """What the journal of endings says, read after the locks."""
     epochs: EpochKeys = field(repr=False)
 
     def add(self, grant: Grant, key: bytes) -> None:
@@ -142,14 +145,15 @@ async def standing_of(
     for one in unreadable:
         unsound[SubjectRef(one.subject)].add(GrantId(one.id))
         logger().error("consents.unsound", grant=GrantId(one.id), code=one.code)
-    for grant in as_ruled(rules, ended_grants.caught_up(await tx.endings(), there)):
+    ended = await tx.endings()
+    for grant in as_ruled(rules, ended_grants.caught_up(ended, there)):
         if grant.id in broken:
             unsound[grant.subject].add(grant.id)
             logger().error("consents.unsound", grant=grant.id)
         else:
             grants[grant.subject][grant.id] = grant
     barred = await objected.barred(tx, macs, subjects, rules) if rules else {}
-    return Standing(grants, found, unsound, barred, keys)
+    return Standing(grants, found, unsound, barred, ended, keys)
 
 
 def _parted(found: Sequence[Read]) -> tuple[list[Grant], list[Unreadable]]:
@@ -287,7 +291,7 @@ class Planner:
         )
         decision = decide(facts, subscription, asked, at, known.original_recipients, objects=objects)
         manifest = known.verified.manifest
-        taken = retracted.standing(await tx.endings(), manifest.event_type, manifest.declaration_id, known.corrects)
+        taken = retracted.standing(standing.ended, manifest.event_type, manifest.declaration_id, known.corrects)
         if isinstance(decision, Permit) and taken is not None:
             decision = Deny(taken.kind.reason)
         if isinstance(decision, Deny) and decision.reason is Reason.NO_GRANT and standing.unsound[known.subject]:

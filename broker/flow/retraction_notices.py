@@ -69,7 +69,7 @@ class RetractionNotices:
         event = self._catalogue.by_type(event_type)
         for known in waiting:
             notice = known.verified.manifest.declaration_id
-            theirs = await self._subscriptions(tx, known)
+            theirs = await self._subscriptions(tx, known, standing.ended)
             told = replace(known, original_recipients=frozenset(one.recipient for one in theirs), reach=None)
             for subscription in theirs:
                 heard = heard_by(subscription, event)
@@ -85,9 +85,9 @@ class RetractionNotices:
                 mark("retraction-notices.planned")
                 # Crash here: the batch is gone, and with it the grants; the next router makes others.
 
-    async def _subscriptions(self, tx: Transaction, known: Known) -> list[Subscription]:
+    async def _subscriptions(self, tx: Transaction, known: Known, ended: Ended) -> list[Subscription]:
         """Through which anything of what is taken back was released, by recipient and purpose."""
-        taken = self._taken(await tx.endings(), known)
+        taken = self._taken(ended, known)
         if taken is None:
             return []
         chain = or_(declarations.c.declaration_id == taken, declarations.c.root == taken)
