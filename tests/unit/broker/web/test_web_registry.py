@@ -20,7 +20,8 @@ from schemas.confluent import frame, registry_id, unframe
 from tests.served import served
 
 EVENTS = list(catalogue.builtin())
-MOVED, BANK = EVENTS[0], EVENTS[-1]
+MOVED = EVENTS[0]
+(BANK,) = (one for one in EVENTS if one.event_type == "fr.unefois.bank-account.changed.v1")
 NAME = MOVED.schema.name
 TEXT = MOVED.schema.raw.decode()
 VALUE = SerializationContext(NAME, MessageField.VALUE)
