@@ -265,7 +265,6 @@ class Serving:
         webhooks = partial(turns.tell_webhooks, home, stopping=lambda: self.stopping)
         made = [
             Loop(ProcessRole.ROUTER, None, self._route, lambda: self._declared),
-            Loop(ProcessRole.ROUTER, None, partial(turns.repair, home)),
             Loop(ProcessRole.LEDGER, None, partial(turns.sequence, home), pace=ORDER_SECONDS),
             Loop(ProcessRole.UPKEEP, None, partial(turns.keep, home), pace=KEEP_SECONDS),
             Loop(ProcessRole.NOTIFY, None, webhooks, _always(PLANNED)),
@@ -288,7 +287,9 @@ class Serving:
         return [loop for loop in made if role in {ProcessRole.ALL, loop.role}]
 
     async def _route(self, done: Turn) -> None:
-        """A batch of each partition of our share; one that is in trouble does not keep the others waiting."""
+        """A batch of each partition of our share; one that is in trouble does not keep the others waiting. And what was
+        repaired is tried again.
+        """
         trouble: Unavailable | None = None
         count = await self._home.log.partitions(TOPIC)
         share = await self._members.share(count)
@@ -305,6 +306,7 @@ class Serving:
                 continue  # another has it, and this batch of it is done
             except Unavailable as fault:
                 trouble = fault
+        await turns.repair(self._home, done)
         if trouble is not None:
             raise trouble
 

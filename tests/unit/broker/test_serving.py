@@ -11,6 +11,7 @@ import pytest
 import structlog
 from sqlalchemy import select
 
+from broker.flow.deliveries import DeliveryState
 from broker.flow.offsets import LostOwnership
 from broker.flow.router import Router
 from broker.log.sql import SqlLog
@@ -26,11 +27,13 @@ from broker.setup.roles import ProcessRole
 from broker.store import migrate
 from broker.store.tables import directory_notes
 from broker.store.wake_signal import DECLARED, declared_in
+from connectors.contract import Applied
 from schemas import topics
 from schemas.errors import Corrupt, Refused, Unavailable
 from schemas.facts import FactKind
 from tests.announced import announce
 from tests.two_agencies import count, two_agencies
+from tests.unit.broker.test_repairs import delivery, repaired, unknown
 from tests.world import CAF, FAMILY, MINUTE, MOVED, PORTAL, RENNES, TOWN, World
 
 pytestmark = pytest.mark.asyncio
@@ -534,3 +537,14 @@ async def test_the_ledgers_own_process_signs_the_directory_for_those_that_have_n
 
     running.stop.set()
     await asyncio.wait_for(serving, 20)
+
+
+async def test_the_router_tries_again_what_was_repaired(here: World) -> None:
+    declared, first = await unknown(here)
+    await repaired(here, declared)
+    (locked,) = (await here.inbox(CAF).pull(10)).locked
+    await here.inbox(CAF).acknowledge(locked.delivery_id, Applied())
+
+    await Running(here, ProcessRole.ROUTER).run(lambda done: done.routed > 0)
+
+    assert DeliveryState.PENDING is (await delivery(here, first)).state
