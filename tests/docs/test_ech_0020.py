@@ -75,7 +75,6 @@ EVENTS = [
     "correctPaperLock",
 ]
 """The elements of `delivery` in eCH-0020 3.0, in the order of its schema."""
-TAKEN_BACK = {"declaration.cancelled", "declaration.recalled"}
 
 
 def test_every_event_has_its_line_in_the_order_of_the_standard() -> None:
@@ -84,7 +83,7 @@ def test_every_event_has_its_line_in_the_order_of_the_standard() -> None:
 
 
 def test_what_is_here_is_here_by_a_type_of_the_catalogue() -> None:
-    known = {each.event_type.removeprefix("fr.unefois.").removesuffix(".v1") for each in builtin()} | TAKEN_BACK
+    known = {each.event_type.removeprefix("fr.unefois.").removesuffix(".v1") for each in builtin()}
     fields = {name for each in builtin() for name in each.names}
     for name, here, how in ROWS:
         types = set(re.findall(r"`([a-z-]+\.[a-z]+(?:\.v[0-9])?)`", how))

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from schemas import messages
+from schemas.catalogue import builtin
 from tests.docs.pages import DOCS, ROOT, pages
 from tests.docs.titled import titled
 
@@ -20,7 +21,9 @@ TEXTS = {page.relative_to(DOCS).as_posix(): page.read_text("utf-8") for page in 
 
 def test_a_code_that_a_page_names_exists() -> None:
     named = [(page, *found) for page, text in TEXTS.items() for found in re.findall(r"`([a-z-]+)\.([a-z0-9-]+)`", text)]
+    types = {each.event_type.removeprefix("fr.unefois.").removesuffix(".v1") for each in builtin()}
     codes = [(page, f"{family}.{rest}") for page, family, rest in named if family in FAMILIES]
+    codes = [(page, code) for page, code in codes if code not in types]
 
     assert codes
     assert [] == [(page, code) for page, code in codes if code not in messages.table() and not code.endswith(SUFFIXES)]
