@@ -12,7 +12,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, update
 
 from broker.consents.consents import GrantRequest, Recorded
-from broker.flow.answers import Rejection
+from broker.flow.answers import Answered, Rejection
 from broker.flow.declared import known
 from broker.flow.deliveries import ACTIVE, Delivery, DeliveryState, in_states, load
 from broker.flow.offsets import LostOwnership
@@ -23,7 +23,6 @@ from broker.lab.sandbox.mischief import Mischief, Mischiefs
 from broker.setup.wiring import Home
 from broker.store.engine import Transaction
 from broker.store.tables import declarations, deliveries
-from connectors.contract import Answered
 from consent.grant import CONSENT, Grant, Scope, Voice
 from schemas.errors import Refused
 from schemas.hpke import SealingKey, Suite
@@ -231,10 +230,11 @@ class Playground:
 
     async def answer(self, declared: DeclarationId, reason: Reason) -> None:
         """In the administration's name: what is due of this declaration is opened, and answered so."""
-        inbox = self.home.inbox(self.wanted.party)
+        party = self.wanted.party
         for one in await self.lease([declared]):
-            await inbox.release([one])
-            await inbox.acknowledge(one, Answered(reason))
+            await self.home.gate.release(party, [one])
+            async with self.home.store.begin() as tx:
+                await self.home.mailbox.acknowledge(tx, party, {one: Answered(reason)}, self.clock())
 
     async def try_again(self, declared: DeclarationId) -> None:
         """Plan again what was answered, as after its person has added a number."""
