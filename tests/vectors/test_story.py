@@ -293,7 +293,7 @@ ENVELOPE_CODES = {
     "field-missing": ("intake", "envelope.field-count"),
     "fields-swapped": ("recipient", "sealing.cannot-open-field"),
     "digest-of-another-value": ("gate", "sealing.cannot-open-dek"),
-    "version-2": ("intake", "manifest.version"),
+    "version-2": ("intake", "avro.truncated"),  # version 2 has three words more, which are not there
     "signer-not-the-one-who-signed": ("intake", "manifest.signer-did-not-sign"),
     "dek-for-another-declaration": ("gate", "sealing.cannot-open-dek"),
 }

@@ -237,12 +237,11 @@ class Playground:
 
     async def answer(self, declared: DeclarationId, reason: Reason) -> None:
         """In the administration's name: what is due of this declaration is opened, and answered so."""
-        inbox = self.home.inbox(self.wanted.party)
+        party = self.wanted.party
         for one in await self.lease([declared]):
-            await inbox.release([one])
+            await self.home.gate.release(party, [one])
             async with self.home.store.begin() as tx:
-                ends = {one: Answered(reason)}
-                await self.home.mailbox.acknowledge(tx, self.wanted.party, ends, self.clock())
+                await self.home.mailbox.acknowledge(tx, party, {one: Answered(reason)}, self.clock())
 
     async def try_again(self, declared: DeclarationId) -> None:
         """Plan again what was answered, as after its person has added a number."""
