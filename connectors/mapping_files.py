@@ -21,7 +21,8 @@ def find(name: str, beside: Path) -> Mapping:
     """
     document = _packaged(name) if "/" not in name else _own(beside / name)
     if document is None:
-        raise Refused("mapping.no-such-file", file=name, near=nearest(name, packaged()))
+        known = [*packaged(), *(each.rsplit(".", 2)[0] for each in packaged())]
+        raise Refused("mapping.no-such-file", file=name, near=nearest(name, known))
     return loaded(document, name)
 
 

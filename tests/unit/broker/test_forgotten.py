@@ -8,6 +8,7 @@ from sqlalchemy import delete, func, insert, select, update
 from broker.flow import arrived, forgotten
 from broker.store.tables import dead_letters, declarations, deliveries, log_record, meta, submissions, withholdings
 from connectors.contract import Rejected
+from consent.grant import choice
 from schemas.errors import Refused
 from schemas.facts import FactKind
 from schemas.names import DeclarationId, Instant, Reason, uuid7
@@ -15,6 +16,8 @@ from tests.world import CAF, CPAM, DAY, FAMILY, HEALTH, MOVED, START, VOICE, YAN
 
 pytestmark = pytest.mark.asyncio
 
+ENDLESS = choice("ordonnance 2005-395")
+"""A consent would end before the declaration is forgotten, and what waits under it."""
 TABLES = (declarations, submissions, deliveries, withholdings, dead_letters)
 
 
@@ -45,7 +48,7 @@ async def pruned(here: World) -> tuple[int, int]:
 
 async def moved_once(here: World) -> DeclarationId:
     """A move that CAF has applied and the others did not get."""
-    await here.give(CAF, MOVED, FAMILY, ["subject"])
+    await here.give(CAF, MOVED, FAMILY, ["subject"], basis=ENDLESS)
     told = await here.declare(MOVED, here.moved())
     assert 1 == len(await here.take(CAF))
     return told.declaration_id
@@ -75,7 +78,7 @@ async def test_what_the_gate_could_still_open_stays(here: World) -> None:
 
 
 async def test_what_is_on_its_way_stays_until_it_has_ended(here: World) -> None:
-    granted = await here.give(CAF, MOVED, FAMILY, ["subject"])
+    granted = await here.give(CAF, MOVED, FAMILY, ["subject"], basis=ENDLESS)
     await here.declare(MOVED, here.moved())
     await years(here)
     assert (0, 0) == await pruned(here)
@@ -254,7 +257,7 @@ async def test_what_stays_though_it_is_old_is_looked_at_as_before(tmp_path: Path
     """The horizon excuses what is gone, not what is there."""
     async with world(tmp_path) as here:
         await here.declare(MOVED, here.moved(YANN))
-        await here.give(CAF, MOVED, FAMILY, ["subject"])
+        await here.give(CAF, MOVED, FAMILY, ["subject"], basis=ENDLESS)
         await here.declare(MOVED, here.moved())
         await years(here)
         assert (1, 0) == await pruned(here)
