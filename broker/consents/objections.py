@@ -97,14 +97,16 @@ class Objections:
             return await self._write(tx, rule, replace(before, withdrawn_at=at, given_by=given_by))
 
     async def of(self, subject: SubjectRef) -> list[Objecting]:
-        """Every objection of one citizen, withdrawn ones too, by rule."""
+        """Every objection of one citizen, withdrawn ones too, by rule; also one whose row is gone, as the journal of
+        endings tells it.
+        """
         async with self._store.read() as tx:
             ended = await tx.endings()
-            rows = await tx.execute(
-                select(objections).where(objections.c.subject == subject).order_by(objections.c.rule)
-            )
-            written = [objected.of_row(row) for row in self._macs.valid(objections.name, rows)]
-        return [one for each in written if (one := objected.obeyed(each, each.key, ended)) is not None]
+            rows = await tx.execute(select(objections).where(objections.c.subject == subject))
+            written = {row.rule: objected.of_row(row) for row in self._macs.valid(objections.name, rows)}
+            known = sorted({*written, *(await self._lookup.rules(tx))})
+        told = (objected.obeyed(written.get(rule), subject + rule, ended) for rule in known)
+        return [one for one in told if one is not None]
 
     async def complete(self, ending: Ending) -> bool:
         """Do what the journal of endings says of an objection, and the tables do not. Whether there was anything to

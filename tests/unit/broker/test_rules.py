@@ -311,6 +311,7 @@ async def test_who_writes_rows_brings_no_rule_back_and_takes_no_objection_away(h
         await tx.execute(delete(objections))
         await registrar.changing(tx)  # as whoever knows the machine would, so that everybody reads them anew
 
+    assert [rule.id] == [one.rule for one in await rules.objections(home, here.subject()) if one.withdrawn_at is None]
     assert (Progress.WITHHELD, Reason.OBJECTED) == await outcome(here)
     taken = await here.take(CAF)
     assert {"household"} == {name for one in taken for name in one.disclosed}
