@@ -67,8 +67,9 @@ def sandbox(
     from schemas import catalogue
     from schemas.hpke import Suite
     from schemas.names import EventType, PartyId, Purpose
+    from schemas.retractions import RETRACTIONS
 
-    every = [one.event_type for one in catalogue.builtin().newest]
+    every = [one.event_type for one in catalogue.builtin().newest if one.event_type not in RETRACTIONS]
     wanted = Wanted(
         party=PartyId(party),
         types=tuple(EventType(full_type(one)) for one in types) if types else tuple(every),

@@ -7,13 +7,17 @@ from contextlib import closing
 import pytest
 
 from broker.cli.exits import Exit
+from broker.messages.addresses import ChannelKind
 from broker.ports import KeyKind
 from tests.drills.runbook import Operator, allow, declare, routed, shown, steps, token
 from tests.endpoints import Endpoints, send, status
 from tests.program import host
+from tests.services.mailserver import Post
+from tests.services.processes import free_port
 from tests.world import CAF, RENNES, World
 
 pytestmark = pytest.mark.sqlite
+HOUR = 3_600_000
 
 
 def test_dead_letters_wait(operator: Operator) -> None:
@@ -81,6 +85,30 @@ def test_a_webhook_was_given_up(operator: Operator) -> None:
         operator.does("unefois webhook prove")
         operator.plants(mended)
     assert ["active"] == [one["status"] for one in operator.unefois.told("webhook", "list")["webhooks"]]
+
+
+def test_news_for_citizens_waits(operator: Operator) -> None:
+    def tells(port: int) -> None:
+        told = ['message_email = "smtp"', 'mail_security = "none"', 'mail_from = "unefois@broker.example"']
+        toml.write_text("\n".join([*kept, *told, f'mail_server = "127.0.0.1:{port}"', ""]))
+
+    async def waits(here: World) -> None:
+        await here.home.channels.add(here.subject(), ChannelKind.EMAIL, "elise@example.fr", "fr")
+        await here.step()
+        assert ["mail.away"] == [one.code for one in await here.home.sending.step()]
+
+    toml = operator.unefois.home / "unefois.toml"
+    kept = toml.read_text().splitlines()
+    tells(free_port())
+    operator.plants(waits)
+    operator.clock.pass_(2 * HOUR)
+    assert 0 == operator.unefois.run("backup", operator.folder / "backup").exit_code  # else that is told, too
+    with operator.follows("UnefoisMessagesLate"), Post() as post:
+        assert "mail.away" in operator.does("unefois doctor")
+        tells(post.port)
+        operator.does("unefois run --once")
+        assert "elise@example.fr" == post.letters.get(timeout=60)["To"]
+        operator.does("unefois doctor")
 
 
 def test_no_backup_was_made(operator: Operator) -> None:
