@@ -122,12 +122,14 @@ class Transaction:
     async def lock_shared(self, keys: Iterable[bytes]) -> None:
         """Wait for whoever holds one of these exclusively. Read what they guard only after this returned."""
         self._must_write()
-        await self.dialect.locks.shared(self.conn, keys)
+        if wanted := list(keys):  # nobody is asked for nothing
+            await self.dialect.locks.shared(self.conn, wanted)
 
     async def lock_exclusive(self, keys: Iterable[bytes]) -> None:
         """Wait for whoever holds one of these. Read what they guard only after this returned."""
         self._must_write()
-        await self.dialect.locks.exclusive(self.conn, keys)
+        if wanted := list(keys):  # nobody is asked for nothing
+            await self.dialect.locks.exclusive(self.conn, wanted)
 
     async def lock_both(self, shared: Iterable[bytes], exclusive: Iterable[bytes]) -> None:
         """As `lock_shared` and then `lock_exclusive`."""
