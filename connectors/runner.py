@@ -3,7 +3,7 @@
     1 known        written before? then straight to 4        so a changed mapping cannot rewrite the past
     2 map          the declarative file                      no: rejected, MAPPING
     3 write        idempotent by delivery id; then flush     no: rejected, SYSTEM_REFUSED; not now: back-off
-    4 acknowledge  applied, rejected or answered                       crash before: it comes again, and 1 finds it
+    4 acknowledge  applied, rejected or answered             crash before: it comes again, and 1 finds it
 
 Refuses: to acknowledge what is not flushed, and to hand an unverified value to a connector (it would not type-check).
 Keeps: one delivery's failure changes nothing for another; what is neither applied nor rejected comes again. What is

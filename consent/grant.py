@@ -12,7 +12,7 @@ Source: docs/protocol.md, section 9; GDPR articles 6 and 7.
 
 import re
 from dataclasses import dataclass, fields, replace
-from datetime import UTC, datetime, timedelta
+from datetime import MAXYEAR, UTC, datetime, timedelta
 from enum import Enum
 from functools import lru_cache
 from typing import Any, Final, Self, get_args
@@ -21,6 +21,7 @@ from consent import purposes
 from schemas.errors import Refused
 from schemas.messages import Language
 from schemas.names import (
+    INSTANT_MAX,
     Capacity,
     Channel,
     DeclarationId,
@@ -134,8 +135,10 @@ ENDLESS_SINCE: Final = Instant(1_796_083_200_000)
 
 
 def longest_end(starts_at: Instant) -> Instant:
-    """24 months after this instant, UTC; 28 February after a 29th."""
+    """24 months after this instant, UTC; 28 February after a 29th. Never after INSTANT_MAX."""
     day = datetime.fromtimestamp(starts_at / 1000, UTC)
+    if day.year + LONGEST_YEARS > MAXYEAR:
+        return INSTANT_MAX
     leap = (day.month, day.day) == (2, 29)
     later = day.replace(year=day.year + LONGEST_YEARS, day=28 if leap else day.day)
     return Instant(starts_at + (later - day) // timedelta(milliseconds=1))

@@ -95,9 +95,9 @@ class Retirement:
     successor: EventType | None = None
 
 
-LEAST: Final[Mapping[EventType, Least]] = {
-    EventType("fr.unefois.bank-account.changed.v1"): Least(Assurance.SUBSTANTIAL, Quality.DECLARED)
-}
+BANK_ACCOUNT: Final = EventType("fr.unefois.bank-account.changed.v1")
+"""Where somebody is paid: known for surer than others, held, and told at once."""
+LEAST: Final[Mapping[EventType, Least]] = {BANK_ACCOUNT: Least(Assurance.SUBSTANTIAL, Quality.DECLARED)}
 """How sure a declaration of a type has to be for whoever subscribes to it from now on: who changes where somebody is
 paid is known for certain."""
 

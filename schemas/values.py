@@ -20,7 +20,7 @@ from schemas import areas, avro, places
 from schemas.agreements import AGREEMENTS, OF_TYPE, streetless
 from schemas.avro_faults import faults
 from schemas.avro_types import Kind, Type
-from schemas.catalogue import RECORD_FORMATS, EventSchema
+from schemas.catalogue import BANK_ACCOUNT, RECORD_FORMATS, EventSchema
 from schemas.errors import MOST, Refused, together
 from schemas.formats import FORMATS, Warning
 from schemas.names import INSTANT_MAX, Capacity, EventType, Instant, rfc3339
@@ -49,7 +49,6 @@ _DAY_MS = 86_400_000
 LONG_YEARS = 130
 """Nobody tells news of what happened longer ago: a marriage in 1823 is a slip of the pen."""
 MOVED = EventType("fr.unefois.address.changed.v1")
-BANK = EventType("fr.unefois.bank-account.changed.v1")
 MOVE_DAYS, MOVE_YEARS = 366, 10
 """So far from its declaration, before or after, a move is looked at twice; and so far it is refused."""
 
@@ -70,7 +69,7 @@ def check(event: EventSchema, record: Mapping[str, Any], at: Instant | None = No
         _check_past(event.schema.type, record, "", _Days.at(at), found)
         if event.event_type == MOVED:
             _check_move(record, at, found)
-    if event.event_type == BANK:
+    if event.event_type == BANK_ACCOUNT:
         _check_holder(record, found)
     if found.faults:
         raise together(found.faults)

@@ -9,6 +9,7 @@ consents; it writes nothing. What is said again under an id of the caller's is t
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass
 from hashlib import sha256
+from heapq import nsmallest
 from typing import Any, Final
 
 from broker.access.idempotency import Answer, IdempotencyKeys
@@ -138,15 +139,16 @@ class Desk:
         grants = as_ruled(rules, (one for one in found if isinstance(one, Grant)))
         objects = {(one.recipient, one.purpose) for one in objected.values() if one.stands}
         allowed = {one.recipient for one in grants if not one.status.over}
-        elsewhere.sort(key=lambda one: (one.recipient not in allowed, one.recipient, one.purpose))
-        subscriptions += elsewhere[:_ELSEWHERE]
+        subscriptions += nsmallest(
+            _ELSEWHERE, elsewhere, key=lambda one: (one.recipient not in allowed, one.recipient, one.purpose)
+        )
         acting = [rule for rule in rules if rule.acts(at)]
         for rule in allowing(missing(acting, grants), objected):  # the grant that the router would make
             grant_id = GrantId(uuid7(at, self._entropy(10)))
             grants.append(grant_under(rule, subject, schema=event.schema.id, grant_id=grant_id, at=at))
         lines = tuple(dry_run(facts, subscriptions, grants, at, objects=objects))
         waits = held_until(self._holds, event_type, at, at)
-        return DryRun(facts, lines, len(elsewhere[_ELSEWHERE:]), waits)
+        return DryRun(facts, lines, max(0, len(elsewhere) - _ELSEWHERE), waits)
 
     async def declare(
         self,

@@ -7,8 +7,9 @@ again to those who had not got it yet.
 """
 
 from dataclasses import dataclass
+from typing import Final
 
-from sqlalchemy import or_, select
+from sqlalchemy import exists, or_, select
 
 from broker.directory.lookup import Lookup
 from broker.flow import declared, retracted
@@ -131,9 +132,8 @@ class HeldDeclarations:
         routed under. Called after a stop, and by upkeep. Returns how many deliveries.
         """
         planned = 0
-        async with self._store.read() as tx:
-            where = (retractions.c.kind == Kind.RECALLED.value, retractions.c.lifted_at.is_not(None))
-            lifted = [DeclarationId(row.declaration) for row in await tx.execute(select(retractions).where(*where))]
+        async with self._store.read_one() as tx:
+            lifted = [DeclarationId(row.declaration) for row in await tx.execute(_LET_GO)]
         for one in lifted:
             async with self._store.begin() as tx:
                 there, keys = await self._lookup.subscriptions_by_id(tx), self._keyring.consent_epochs()
@@ -156,3 +156,15 @@ class HeldDeclarations:
         )
         found = {(row.declaration, row.subscription) for one in asked for row in await tx.execute(one)}
         return sorted(found)
+
+
+_LIFTED: Final = retractions.c.declaration
+_CHAIN: Final = or_(declarations.c.declaration_id == _LIFTED, declarations.c.root == _LIFTED)
+_CLOSED: Final = [
+    exists().where(table.c.declaration == declarations.c.seq, table.c.reason == Reason.RECALLED.value, _CHAIN)
+    for table in (deliveries, withholdings)
+]
+_LET_GO: Final = select(_LIFTED).where(
+    retractions.c.kind == Kind.RECALLED.value, retractions.c.lifted_at.is_not(None), or_(*_CLOSED)
+)
+"""Recalls that count no more, and have closed something that is still closed for that."""

@@ -14,6 +14,7 @@ from enum import Enum
 from typing import Final
 
 from broker.messages.addresses import ChannelKind
+from schemas.catalogue import BANK_ACCOUNT
 from schemas.facts import FactKind, Facts
 from schemas.messages import Language
 from schemas.names import DeclarationId, EventType, Reason, uuid_text
@@ -72,7 +73,7 @@ KINDS: Final = tuple(sorted(kind.value for kind in _TOLD))
 """Kinds of facts that may be news."""
 
 
-_WAITS: Final = frozenset({EventType("fr.unefois.bank-account.changed.v1")})
+_WAITS: Final = frozenset({BANK_ACCOUNT})
 """Types that may be held. Told as such even where a setting lets them go at once: whoever did not declare them must
 hear what they can do.
 """

@@ -86,7 +86,8 @@ async def published(home: Home) -> list[Published]:
     """Every rule that was ever approved, the oldest first."""
     async with home.store.read() as tx:
         decided = [one for one in (await home.lookup.rules(tx)).values() if one.approved_at is not None]
-        names = {one.recipient: (await home.lookup.party(tx, one.recipient)).name for one in decided}
+        recipients = {one.recipient for one in decided}
+        names = {one: (await home.lookup.party(tx, one)).name for one in recipients}
     return [_published(one, names[one.recipient]) for one in decided]
 
 

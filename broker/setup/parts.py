@@ -13,10 +13,8 @@ from broker.messages.ways import ByHttp, ByMail, Template, Way, Written
 from broker.outbound import Outbound
 from broker.settings.choices import Settings
 from broker.store.postgres import Waits
-from schemas.names import EventType
+from schemas.catalogue import BANK_ACCOUNT
 from schemas.retractions import RECALLED
-
-_BANK = EventType("fr.unefois.bank-account.changed.v1")
 
 
 def retry_policy(settings: Settings) -> RetryPolicy:
@@ -31,7 +29,7 @@ def retry_policy(settings: Settings) -> RetryPolicy:
 
 def holds(settings: Settings) -> Holds:
     """How long each type waits before anybody gets it."""
-    told = {_BANK: settings.bank_hold_hours, RECALLED: settings.recall_hold_hours}
+    told = {BANK_ACCOUNT: settings.bank_hold_hours, RECALLED: settings.recall_hold_hours}
     return {event_type: hours * 3_600_000 for event_type, hours in told.items() if hours}
 
 

@@ -3,6 +3,7 @@
 import re
 import sqlite3
 from contextlib import closing
+from socket import socket
 
 import pytest
 
@@ -13,7 +14,6 @@ from tests.drills.runbook import Operator, allow, declare, routed, shown, steps,
 from tests.endpoints import Endpoints, send, status
 from tests.program import host
 from tests.services.mailserver import Post
-from tests.services.processes import free_port
 from tests.world import CAF, RENNES, World
 
 pytestmark = pytest.mark.sqlite
@@ -99,11 +99,12 @@ def test_news_for_citizens_waits(operator: Operator) -> None:
 
     toml = operator.unefois.home / "unefois.toml"
     kept = toml.read_text().splitlines()
-    tells(free_port())
-    operator.plants(waits)
-    operator.clock.pass_(2 * HOUR)
     assert 0 == operator.unefois.run("backup", operator.folder / "backup").exit_code  # else that is told, too
-    with operator.follows("UnefoisMessagesLate"), Post() as post:
+    with operator.follows("UnefoisMessagesLate"), Post() as post, socket() as closed:
+        closed.bind(("127.0.0.1", 0))  # and nobody listens there
+        tells(closed.getsockname()[1])
+        operator.plants(waits)
+        operator.clock.pass_(2 * HOUR)
         assert "mail.away" in operator.does("unefois doctor")
         tells(post.port)
         operator.does("unefois run --once")

@@ -146,6 +146,7 @@ def test_a_choice_is_the_citizens_and_none_where_the_law_alone_decides(grant_of:
         ("2026-12-01T10:00:00.123Z", "2028-12-01T10:00:00.123Z"),
         ("2028-02-29T00:00:00.000Z", "2030-02-28T00:00:00.000Z"),
         ("2027-02-28T23:59:59.999Z", "2029-02-28T23:59:59.999Z"),
+        ("9998-01-01T00:00:00.000Z", "9999-12-31T23:59:59.999Z"),  # the last instant that there is
     ],
 )
 def test_a_consent_ends_after_24_months(start: str, end: str) -> None:

@@ -83,7 +83,7 @@ async def test_a_recall_is_told_at_once_and_what_a_recipient_made_of_it_afterwar
     assert [sentence(News.UNDONE)] == heard(way)
 
 
-async def test_every_piece_of_news_that_a_fact_makes_is_what_its_words_say(here: World) -> None:
+async def test_what_came_and_what_was_applied_is_news_and_that_a_key_was_handed_out_is_not(here: World) -> None:
     await here.give(CAF, MOVED, FAMILY, ("subject",))
     await here.declare(MOVED, here.moved())
     await here.take(CAF)
