@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from consent import purposes
-from consent.grant import Basis, BasisKind, Grant
+from consent.basis import Basis, BasisKind
+from consent.grant import Grant
 from consent.policy import DeclarationFacts, Deny, Permit, Subscription, decide
 from schemas.messages import Language
 from schemas.names import Instant, PartyId, Purpose, Reason

@@ -1,7 +1,7 @@
 """Grants: who may receive which fields of which event type, for what, until when, and by whose word.
 
-A consent of a citizen and a mandate by law are the same record; `basis` tells them apart, and only the citizen's own
-can be paused, narrowed or revoked by the citizen.
+A consent or a choice of a citizen and a mandate by law are the same record; `basis` tells them apart, and only the
+citizen's own can be paused, narrowed or revoked by the citizen.
 
 Refuses: a grant for "all" fields, for none, for an unlisted purpose; a transition that the record does not allow.
 Keeps: a change is a new version, one higher, never earlier than the one before, never wider; subject, recipient, event
@@ -12,16 +12,15 @@ Source: docs/protocol.md, section 9; GDPR articles 6 and 7.
 
 import re
 from dataclasses import dataclass, fields, replace
-from datetime import MAXYEAR, UTC, datetime, timedelta
 from enum import Enum
 from functools import lru_cache
-from typing import Any, Final, Self, get_args
+from typing import Any, get_args
 
 from consent import purposes
+from consent.basis import ENDLESS_SINCE, Basis, BasisKind, longest_end
 from schemas.errors import Refused
 from schemas.messages import Language
 from schemas.names import (
-    INSTANT_MAX,
     Capacity,
     Channel,
     DeclarationId,
@@ -33,15 +32,11 @@ from schemas.names import (
     RuleId,
     SchemaId,
     SubjectRef,
-    rfc3339,
 )
-from schemas.text import is_plain
 
 MAX_VERSION = 2**31 - 1
 """The protocol carries a grant's version as an Avro int."""
 MAX_FIELDS = 256
-MAX_ARTICLE = 200
-"""Bytes of a law's article."""
 
 _FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 GIVEN_BY = re.compile(r"[A-Za-z0-9][A-Za-z0-9:._-]{0,127}")
@@ -69,92 +64,6 @@ class Scope(Enum):
 
     STANDING = "standing"
     ONCE = "once"
-
-
-class BasisKind(Enum):
-    """Whose word it is: the citizen's alone, the citizen's where a text of law lets them choose, or the law's."""
-
-    CONSENT = "consent"
-    CHOICE = "choice"
-    LAW = "law"
-
-
-_BASES = frozenset(kind.value for kind in BasisKind)
-
-
-@dataclass(frozen=True, slots=True)
-class Basis:
-    """What a grant rests on; a choice and a law always come with their article. Raises Refused `grant.article`."""
-
-    kind: BasisKind
-    article: str | None = None
-
-    def __post_init__(self) -> None:
-        if (self.kind is not BasisKind.CONSENT) != (self.article is not None) or not _is_article(self.article):
-            raise Refused("grant.article", "/basis", limit=MAX_ARTICLE)
-
-    @property
-    def text(self) -> str:
-        """The form that travels: `consent`, or `choice:` or `law:` and the article (docs/protocol.md, section 6)."""
-        return self.kind.value if self.article is None else f"{self.kind.value}:{self.article}"
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """The inverse of `text`. Raises Refused `grant.basis` or `grant.article`."""
-        kind, colon, article = text.partition(":")
-        if kind not in _BASES:
-            raise Refused("grant.basis", "/basis")
-        return cls(BasisKind(kind), article if colon else None)
-
-
-def _is_article(article: str | None) -> bool:
-    if article is None:
-        return True
-    return is_plain(article, MAX_ARTICLE) and article == article.strip()
-
-
-CONSENT = Basis(BasisKind.CONSENT)
-
-
-def law(article: str) -> Basis:
-    """The basis of a mandate: `law("CSS, art. L161-32-1")`. Raises Refused `grant.article`."""
-    return Basis(BasisKind.LAW, article)
-
-
-def choice(article: str) -> Basis:
-    """The basis where a text lets citizens choose who hears, as ordinance 2005-395 does for changes of address (to be
-    confirmed by counsel). Raises Refused `grant.article`.
-    """
-    return Basis(BasisKind.CHOICE, article)
-
-
-LONGEST_YEARS: Final = 2
-"""A consent ends after 24 months at the latest: whoever still wants it says so again."""
-ENDLESS_SINCE: Final = Instant(1_796_083_200_000)
-"""1 December 2026, 00:00 UTC. Consents without an end could be given before; theirs is counted from here, if later."""
-
-
-def longest_end(starts_at: Instant) -> Instant:
-    """24 months after this instant, UTC; 28 February after a 29th. Never after INSTANT_MAX."""
-    day = datetime.fromtimestamp(starts_at / 1000, UTC)
-    if day.year + LONGEST_YEARS > MAXYEAR:
-        return INSTANT_MAX
-    leap = (day.month, day.day) == (2, 29)
-    later = day.replace(year=day.year + LONGEST_YEARS, day=28 if leap else day.day)
-    return Instant(starts_at + (later - day) // timedelta(milliseconds=1))
-
-
-def end_of(basis: Basis, starts_at: Instant, wished: Instant | None) -> Instant | None:
-    """When a new grant ends: as wished; a consent after 24 months where nothing is wished. None: it has no end.
-
-    Raises Refused `grant.too-long`.
-    """
-    if basis.kind is not BasisKind.CONSENT:
-        return wished
-    longest = longest_end(starts_at)
-    if wished is not None and wished > longest:
-        raise Refused("grant.too-long", "/expires_at", longest=rfc3339(longest))
-    return longest if wished is None else wished
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from consent.grant import Basis, Grant, Scope, Status
+from consent.basis import Basis
+from consent.grant import Grant, Scope, Status
 from schemas import areas
 from schemas.assurance import ANY, Least, Provenance
 from schemas.errors import Corrupt, Refused

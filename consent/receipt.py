@@ -18,7 +18,8 @@ from hashlib import sha256
 from typing import Any, Final
 
 from consent import purposes
-from consent.grant import BasisKind, Grant
+from consent.basis import BasisKind
+from consent.grant import Grant
 from consent.receipt_content import FIRST_VERSION, SCHEMA_VERSION, ReceiptContent, Terms, content_of, document_of
 from schemas.directory import Directory
 from schemas.errors import Refused

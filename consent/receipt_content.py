@@ -11,7 +11,8 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any, Final
 
-from consent.grant import MAX_VERSION, Basis, BasisKind, Scope, Status
+from consent.basis import Basis, BasisKind
+from consent.grant import MAX_VERSION, Scope, Status
 from schemas.errors import Refused
 from schemas.messages import Language
 from schemas.names import (

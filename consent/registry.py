@@ -18,7 +18,8 @@ from sqlalchemy import Column, Row, Table, bindparam, delete, func, insert, sele
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from consent import asking, keyring, rows
-from consent.grant import CONSENT, ENDLESS_SINCE, Grant, Status, follows, longest_end
+from consent.basis import CONSENT, ENDLESS_SINCE, longest_end
+from consent.grant import Grant, Status, follows
 from consent.tables import consent_keys, grant_versions, grants
 from schemas.errors import Corrupt, Refused, Unavailable
 from schemas.names import EventType, GrantId, Instant, SubjectRef

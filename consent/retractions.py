@@ -11,7 +11,8 @@ from dataclasses import replace
 from hashlib import sha256
 from typing import Final
 
-from consent.grant import Grant, Scope, Status, law
+from consent.basis import law
+from consent.grant import Grant, Scope, Status
 from consent.policy import Subscription, SubscriptionStatus
 from schemas.catalogue import EventSchema
 from schemas.names import Capacity, Channel, DeclarationId, EventType, GrantId, Instant, SubjectRef

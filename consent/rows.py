@@ -14,7 +14,8 @@ from typing import Any, Final
 from sqlalchemy import Row
 
 from consent import tables
-from consent.grant import Basis, Grant, Scope, Status
+from consent.basis import Basis
+from consent.grant import Grant, Scope, Status
 from schemas.errors import Corrupt, Refused
 from schemas.names import (
     Capacity,

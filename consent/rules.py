@@ -17,7 +17,8 @@ from hashlib import sha256
 from typing import Final
 
 from consent import purposes
-from consent.grant import Basis, Grant, Scope, Status, law
+from consent.basis import Basis, law
+from consent.grant import Grant, Scope, Status
 from schemas.errors import Refused
 from schemas.names import (
     Capacity,

@@ -29,7 +29,8 @@ from broker.store.engine import Store
 from broker.store.rows import macs, seals
 from broker.store.tables import ledger_entries, metadata
 from connectors.contract import Applied, Pulled
-from consent.grant import CONSENT, Basis, Scope, Voice
+from consent.basis import CONSENT, Basis
+from consent.grant import Scope, Voice
 from consent.policy import Subscription
 from schemas.assurance import SURE
 from schemas.catalogue import LEAST

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from broker.services import consents
     from broker.services.consents import Signed
     from broker.setup.wiring import Home
-    from consent.grant import Basis, Voice
+    from consent.basis import Basis
+    from consent.grant import Voice
     from schemas.names import GrantId
 
 PersonOption = Annotated[
@@ -123,13 +124,13 @@ def grant(
 
 
 def _basis(law: str | None, choice: str | None) -> "Basis":
-    from consent import grant
+    from consent import basis
 
     if law is not None and choice is not None:
         raise typer.BadParameter("a grant has one ground: leave out --law, or this", param_hint="--choice")
     if law is not None:
-        return grant.law(law)
-    return grant.CONSENT if choice is None else grant.choice(choice)
+        return basis.law(law)
+    return basis.CONSENT if choice is None else basis.choice(choice)
 
 
 def revoke(

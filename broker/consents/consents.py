@@ -30,7 +30,8 @@ from broker.store.rows.seals import RowReader
 from broker.store.tables import declarations, deliveries, withholdings
 from consent import keyring as wrapping
 from consent import registry
-from consent.grant import Basis, Grant, Scope, Status, Voice, end_of
+from consent.basis import Basis, end_of
+from consent.grant import Grant, Scope, Status, Voice
 from consent.policy import ADDRESSED, SubscriptionStatus
 from consent.rows import digest_of
 from schemas.catalogue import Catalogue

@@ -13,7 +13,8 @@ from broker.consents.consents import Recorded
 from broker.directory.reading import Party
 from broker.setup.wiring import Home
 from consent import purposes
-from consent.grant import Basis, BasisKind, Grant, Scope
+from consent.basis import Basis, BasisKind
+from consent.grant import Grant, Scope
 from consent.receipt import make_receipt
 from consent.receipt_content import Party as ReceiptParty
 from consent.receipt_content import Terms

@@ -13,7 +13,8 @@ from broker.consents.consents import GrantRequest, Recorded
 from broker.services.consent_receipts import receipt_of, text_shown
 from broker.setup.wiring import Home
 from consent import registry
-from consent.grant import Voice, end_of
+from consent.basis import end_of
+from consent.grant import Voice
 from schemas.errors import Refused
 from schemas.names import GrantId, SubjectRef
 

@@ -20,7 +20,8 @@ from broker.services.publishers import publisher_of
 from broker.setup.wiring import Home
 from broker.store.engine import Transaction
 from consent import purposes
-from consent.grant import CONSENT, Scope, Voice
+from consent.basis import CONSENT
+from consent.grant import Scope, Voice
 from consent.policy import Subscription, SubscriptionStatus
 from schemas import values
 from schemas.errors import Refused

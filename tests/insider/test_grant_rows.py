@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from consent.grant import Scope, law
+from consent.basis import law
+from consent.grant import Scope
 from schemas.names import EventType, GrantId, PartyId, uuid7
 from tests.insider.open import ENDLESS, RELEASE
 from tests.insider.watch import Watch

@@ -9,7 +9,7 @@ import pytest
 from broker.access.credentials import Scope
 from broker.ports import KeyKind
 from broker.transparency.export import export
-from consent.grant import law
+from consent.basis import law
 from schemas.errors import Refused
 from schemas.hpke import SealingKey
 from schemas.names import Instant

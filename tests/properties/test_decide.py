@@ -6,8 +6,9 @@ from typing import Any
 from hypothesis import assume, event, given
 from hypothesis import strategies as st
 
+from consent.basis import CONSENT, choice, law
 from consent.explain import dry_run
-from consent.grant import CONSENT, Grant, Scope, Status, choice, law
+from consent.grant import Grant, Scope, Status
 from consent.policy import (
     DeclarationFacts,
     Deny,

@@ -9,7 +9,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
-from consent.grant import Basis, BasisKind, Grant, Scope, Status
+from consent.basis import Basis, BasisKind
+from consent.grant import Grant, Scope, Status
 from consent.rows import DIGESTED, digest_of, row_of
 from schemas import checkpoint, merkle, receipt
 from schemas.checkpoint import Checkpoint

@@ -23,7 +23,8 @@ from broker.lab.sandbox.mischief import Mischief, Mischiefs
 from broker.setup.wiring import Home
 from broker.store.engine import Transaction
 from broker.store.tables import declarations, deliveries
-from consent.grant import CONSENT, Grant, Scope, Voice
+from consent.basis import CONSENT
+from consent.grant import Grant, Scope, Voice
 from schemas.assurance import SURE
 from schemas.catalogue import LEAST
 from schemas.errors import Refused

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from broker.services.consent_receipts import principal, receipt_of, text_shown
-from consent.grant import CONSENT, Scope, choice, law
+from consent.basis import CONSENT, choice, law
+from consent.grant import Scope
 from consent.receipt import verify_receipt
 from schemas.errors import Refused
 from schemas.names import Instant, Purpose

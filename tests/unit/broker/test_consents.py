@@ -13,7 +13,8 @@ from broker.flow.deliveries import DeliveryState, load
 from broker.ports import KeyKind
 from broker.store.tables import withholdings
 from connectors.contract import Applied
-from consent.grant import CONSENT, ENDLESS_SINCE, Scope, Status, law, longest_end
+from consent.basis import CONSENT, ENDLESS_SINCE, law, longest_end
+from consent.grant import Scope, Status
 from consent.policy import standing
 from consent.tables import consent_keys, grants
 from schemas.delivery import VerifiedDelivery

@@ -7,7 +7,7 @@ import pytest
 
 from broker.access.idempotency import HOURS
 from broker.flow.router import TOPIC
-from consent.grant import law
+from consent.basis import law
 from consent.policy import Deny, Permit
 from schemas.envelope import SignedDeclaration
 from schemas.errors import Refused, Unavailable

@@ -28,8 +28,9 @@ from broker.store.tables import (
     signing_keys,
     subscriptions,
 )
+from consent.basis import law
 from consent.grant import Scope as Occasion
-from consent.grant import Status, law
+from consent.grant import Status
 from consent.tables import consent_keys, grant_versions, grants
 from schemas.errors import Corrupt, Fault, Refused, Unavailable
 from schemas.facts import FactKind

@@ -8,7 +8,7 @@ from sqlalchemy import delete, func, insert, select, update
 from broker.flow import arrived, forgotten
 from broker.store.tables import dead_letters, declarations, deliveries, log_record, meta, submissions, withholdings
 from connectors.contract import Rejected
-from consent.grant import choice
+from consent.basis import choice
 from schemas.errors import Refused
 from schemas.facts import FactKind
 from schemas.names import DeclarationId, Instant, Reason, uuid7

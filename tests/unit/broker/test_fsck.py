@@ -51,7 +51,7 @@ from broker.store.tables import (
 from broker.store.tables import retractions as retractions_table
 from connectors.contract import Answered, Partly, Rejected
 from consent import keyring, registry
-from consent.grant import law
+from consent.basis import law
 from consent.rows import digest_of
 from consent.tables import consent_keys
 from schemas import merkle

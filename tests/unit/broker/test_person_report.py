@@ -10,7 +10,7 @@ from broker.ports import KeyKind
 from broker.services.person_report import PersonReport, person_report
 from broker.store.tables import deliveries, ledger_openings
 from connectors.contract import Rejected
-from consent.grant import law
+from consent.basis import law
 from consent.tables import grants
 from schemas.errors import Corrupt
 from schemas.facts import FactKind

@@ -7,7 +7,7 @@ from broker.flow.declared import known
 from broker.flow.deliveries import Delivery, DeliveryState, load
 from broker.store.tables import withholdings
 from connectors.contract import Applied, Rejected
-from consent.grant import law
+from consent.basis import law
 from consent.policy import Deny, Permit
 from consent.tables import consent_keys
 from schemas.facts import FactKind

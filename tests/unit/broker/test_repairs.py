@@ -14,7 +14,8 @@ from broker.services import repairing
 from broker.services.repairing import TYPE, Repair, Repaired
 from broker.store.tables import deliveries, metadata, repairs
 from connectors.contract import Answered, Applied, Rejected
-from consent.grant import CONSENT, Scope, law
+from consent.basis import CONSENT, law
+from consent.grant import Scope
 from consent.rules import Rule, RuleStatus
 from schemas.errors import Refused
 from schemas.facts import FactKind

@@ -6,7 +6,7 @@ from sqlalchemy import delete, select, update
 from broker.flow.offsets import LostOwnership
 from broker.flow.router import TOPIC
 from broker.store.tables import consumed, dead_letters, declarations, deliveries, submissions, withholdings
-from consent.grant import law
+from consent.basis import law
 from schemas.errors import Refused
 from schemas.facts import FactKind
 from schemas.names import Reason

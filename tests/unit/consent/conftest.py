@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from consent.grant import CONSENT, Grant, Scope, Status
+from consent.basis import CONSENT
+from consent.grant import Grant, Scope, Status
 from consent.policy import DeclarationFacts, Subscription, SubscriptionStatus
 from schemas.names import (
     Capacity,

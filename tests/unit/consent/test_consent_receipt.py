@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from consent.grant import Grant, Scope, Status, law
+from consent.basis import law
+from consent.grant import Grant, Scope, Status
 from consent.purposes import by_id
 from consent.receipt import MAX_BYTES, PAYLOAD_TYPE, canonical, make_receipt, verify_receipt
 from consent.receipt_content import Party, ReceiptContent, Terms, document_of

@@ -5,8 +5,9 @@ from typing import get_args
 
 import pytest
 
+from consent.basis import choice, law
 from consent.explain import dry_run, explain, explain_reason
-from consent.grant import Grant, choice, law
+from consent.grant import Grant
 from consent.policy import DeclarationFacts, Deny, Permit, Subscription, decide
 from schemas.messages import Language
 from schemas.names import DeclarationId, EventType, Instant, PartyId, Purpose, Reason

@@ -6,21 +6,8 @@ from typing import Any
 
 import pytest
 
-from consent.grant import (
-    CONSENT,
-    ENDLESS_SINCE,
-    Basis,
-    BasisKind,
-    Grant,
-    Scope,
-    Status,
-    Voice,
-    choice,
-    end_of,
-    follows,
-    law,
-    longest_end,
-)
+from consent.basis import CONSENT, ENDLESS_SINCE, Basis, BasisKind, choice, end_of, law, longest_end
+from consent.grant import Grant, Scope, Status, Voice, follows
 from schemas.errors import Refused
 from schemas.names import (
     Capacity,

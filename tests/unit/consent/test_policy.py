@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from consent import policy
-from consent.grant import CONSENT, Grant, Scope, Status, law
+from consent.basis import CONSENT, law
+from consent.grant import Grant, Scope, Status
 from consent.policy import (
     HELPFUL_FIRST,
     DeclarationFacts,

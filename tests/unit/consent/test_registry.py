@@ -11,7 +11,8 @@ from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from consent import registry
-from consent.grant import Grant, Status, law
+from consent.basis import law
+from consent.grant import Grant, Status
 from consent.keyring import Bound, Kept, unwrap, wrap
 from consent.rows import KeyRow, Unreadable, digest_of, row_of
 from consent.tables import consent_keys, grant_versions, grants, metadata

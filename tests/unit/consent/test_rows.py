@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy import Row, Table, create_engine, insert, select, update
 
 from consent import rows
-from consent.grant import Grant, Scope, Status, choice, law
+from consent.basis import choice, law
+from consent.grant import Grant, Scope, Status
 from consent.rows import KeyRow, Unreadable, read, row_of
 from consent.tables import grant_versions, grants, metadata
 from schemas.errors import Corrupt

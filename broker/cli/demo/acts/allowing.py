@@ -21,8 +21,9 @@ from broker.services import rules
 from broker.services.consent_receipts import receipt_of, text_shown
 from broker.store.tables import declarations, deliveries, log_record
 from consent import purposes
+from consent.basis import CONSENT
 from consent.explain import Line, explain_reason
-from consent.grant import CONSENT, Scope, Voice
+from consent.grant import Scope, Voice
 from consent.policy import Permit
 from consent.receipt import verify_receipt
 from consent.rules import Rule

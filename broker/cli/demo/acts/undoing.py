@@ -15,8 +15,8 @@ from broker.consents.consents import GrantRequest
 from broker.flow.tracking import Progress, Step
 from broker.services import repairing, retractions
 from broker.setup import opening
+from consent.basis import CONSENT
 from consent.explain import explain_reason
-from consent.grant import CONSENT
 from schemas.assurance import SURE
 from schemas.names import DeclarationId, PartyId, Reason, uuid_text
 
