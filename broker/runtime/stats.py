@@ -23,7 +23,7 @@ from broker.runtime.membership import living
 from broker.setup.wiring import Home
 from broker.store.access_tables import webhooks
 from broker.store.engine import Store, Transaction
-from broker.store.message_tables import messages
+from broker.store.message_tables import GIVEN_UP, messages
 from broker.store.tables import (
     consumed,
     dead_letters,
@@ -44,11 +44,6 @@ READS: Final = 100
 """One call reads so many entries so many times at most: 20,000; what is left, the next call reads."""
 
 _WAITING: Final = messages.c.next_at.is_not(None)
-_GIVEN_UP: Final = (
-    messages.c.next_at.is_(None),
-    messages.c.sent_at.is_(None),
-    messages.c.code.not_in(["channels.ended", "messages.too-late"]),
-)
 _DISABLED: Final = select(func.count()).select_from(webhooks).where(webhooks.c.status == Status.DISABLED.value)
 
 
@@ -185,7 +180,7 @@ async def _webhooks(tx: Transaction) -> dict[str, int]:
 
 async def _messages(tx: Transaction) -> dict[str, int]:
     waiting = select(func.count()).select_from(messages).where(_WAITING)
-    given_up = select(func.count()).select_from(messages).where(*_GIVEN_UP)
+    given_up = select(func.count()).select_from(messages).where(*GIVEN_UP)
     return {"waiting": await _scalar(tx, waiting) or 0, "given-up": await _scalar(tx, given_up) or 0}
 
 

@@ -14,7 +14,7 @@ from broker.messages.channels import Changed, Channel
 from broker.services.viewing import record_look
 from broker.setup.wiring import Home
 from broker.store.engine import Transaction
-from broker.store.message_tables import messages
+from broker.store.message_tables import GIVEN_UP, messages
 from schemas.errors import Corrupt, Refused
 from schemas.messages import Language
 from schemas.names import ChannelId, Instant, LeafHash, SubjectRef
@@ -70,8 +70,8 @@ async def _told(home: Home, tx: Transaction, one: Channel) -> Shown:
     sent = (await tx.execute(select(func.max(messages.c.sent_at)).where(mine))).scalar()
     open_ = select(messages.c.code).where(mine, messages.c.sent_at.is_(None), messages.c.code.is_not(None))
     failing = (await tx.execute(open_.order_by(messages.c.at.desc()).limit(1))).scalar()
-    over = (mine, messages.c.sent_at.is_(None), messages.c.next_at.is_(None))
-    given_up = (await tx.execute(select(func.count()).select_from(messages).where(*over))).scalar_one()
+    over = select(func.count()).select_from(messages).where(mine, *GIVEN_UP)
+    given_up = (await tx.execute(over)).scalar_one()
     return Shown(one, _hint(home, one), None if sent is None else Instant(sent), failing, given_up)
 
 

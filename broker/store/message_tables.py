@@ -45,4 +45,11 @@ messages = Table(
     Index("messages_given_up", "code", sqlite_where=_OVER, postgresql_where=_OVER),
 )
 
+GIVEN_UP = (
+    messages.c.next_at.is_(None),
+    messages.c.sent_at.is_(None),
+    messages.c.code.not_in(["channels.ended", "messages.too-late"]),
+)
+"""Tried for too long: not what was never tried, for its channel had ended or the news was too old."""
+
 TABLES = (channels, messages)

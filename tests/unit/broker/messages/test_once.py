@@ -198,3 +198,5 @@ async def test_news_that_was_found_too_late_is_never_sent_and_says_so(here: Worl
     async with here.home.store.read() as tx:
         codes = (await tx.execute(select(messages.c.code).where(messages.c.sent_at.is_(None)))).scalars().all()
     assert ["messages.too-late"] == codes
+    (shown,) = await service.of(home, here.subject())
+    assert 0 == shown.given_up == (await take(here.home)).messages["given-up"]  # nobody has tried it
