@@ -33,6 +33,7 @@ from broker.settings.forms import (
     Server,
     Suite,
     Witnesses,
+    Words,
     headers,
     template,
 )
@@ -102,7 +103,7 @@ class Settings(BaseSettings):
     """The file of the key of whoever acts, once somebody has an account (`unefois operator`); `--as` says another."""
     four_eyes: bool = False
     """Whether what lets somebody in, destroys keys, discloses or restores takes two persons (`unefois approvals`)."""
-    storage_locations: tuple[str, ...] = Field(("France",), min_length=1, max_length=20)
+    storage_locations: Words = Field(("France",), min_length=1, max_length=20)
     """The countries where this broker and those who receive from it keep data: citizens' receipts say so."""
     rule_delay_hours: int = Field(72, ge=0, le=8784)
     """From the approval of a rule by law, which is public in the ledger, until it acts for everybody. Zero is for

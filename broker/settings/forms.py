@@ -19,12 +19,14 @@ from schemas.errors import Refused
 from schemas.hpke import Suite as HpkeSuite
 from schemas.names import PartyId
 from schemas.signing import POLICIES
+from schemas.text import is_plain
 from schemas.witnessing import Known
 
 _ADDRESS: Final = re.compile(r"[A-Za-z0-9.-]+:([0-9]{1,5})")
 _NAME: Final = re.compile(r"(?:[a-z0-9._-]{1,253}|\[[0-9a-f:.]{2,45}\])(?::[0-9]{1,5})?")
 _ORIGIN: Final = re.compile(r"[a-z0-9][a-z0-9.-]*(?:/[a-z0-9._-]+)*")
 _ORIGIN_CHARACTERS: Final = 200
+_WORD_BYTES: Final = 100
 _FILLED: Final = re.compile(r"\{(?:to|text|id)\}")
 _HEADER: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
 
@@ -63,6 +65,16 @@ def _names(told: object) -> object:
     if not all(map(_NAME.fullmatch, names)):
         raise ValueError("host names, with or without a port, separated by commas")
     return names
+
+
+def _words(told: object) -> object:
+    parts = _parts(told)
+    if parts is None:
+        return told
+    words = tuple(str(part).strip() for part in parts)
+    if not all(is_plain(word, _WORD_BYTES) for word in words):
+        raise ValueError("words in one line, separated by commas")
+    return words
 
 
 def _networks(told: object) -> object:
@@ -142,6 +154,8 @@ Witnesses = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_witnesses)]
 """Each `<verifier key> <address>`."""
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)]
 """Names or addresses of hosts, each with or without a port, in lower case."""
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
+"""Each a short text that a citizen's receipt can say."""
 Networks = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_networks)]
 """Addresses or networks, each as a network."""
 Place = Annotated[str, AfterValidator(_place)]

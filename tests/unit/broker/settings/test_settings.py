@@ -106,6 +106,11 @@ class TestWhereFrom:
         (tmp_path / ".env").write_text("UNEFOIS_LEASE_SECONDS=99")
         assert 60 == load().lease_seconds
 
+    def test_places_are_written_in_one_line(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert ("France",) == load().storage_locations
+        monkeypatch.setenv("UNEFOIS_STORAGE_LOCATIONS", "France, Côte d'Ivoire")
+        assert ("France", "Côte d'Ivoire") == load().storage_locations
+
     @pytest.mark.parametrize("ending", ["", "\n", "\r\n"])
     @pytest.mark.parametrize("name", SECRETS)
     def test_a_secret_comes_from_the_file_that_the_environment_names(
@@ -158,6 +163,10 @@ class TestRefused:
             ("hpke_suite", CANARY),
             ("log_partitions", 0),
             ("home", 7),
+            ("storage_locations", ""),
+            ("storage_locations", f"France,,{CANARY}"),
+            ("storage_locations", [f"{CANARY}\nFrance"]),
+            ("storage_locations", ["a" * 101]),
         ],
     )
     def test_a_setting_out_of_its_bounds_is_refused_by_its_name_without_its_value(self, name: str, told: Any) -> None:
