@@ -8,14 +8,14 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # The tests start hundreds of processes; without its compiled files each of them would compile the house anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo demo-cluster fuzz test test-strange test-proof test-cluster test-agency test-faults test-conformance test-compose coverage check lint types layers bench bench-ab bench-growth bench-consents soak docs clean
+.PHONY: demo demo-web demo-cluster country game fuzz test test-strange test-proof test-cluster test-agency test-faults test-web test-conformance test-compose coverage check lint types layers bench bench-ab bench-growth bench-consents soak docs clean races
 
-# `make demo SERVE=1`, or `make demo -- --serve`, ends with a live sandbox, until Ctrl-C.
-SERVE ?= $(filter --serve,$(MAKECMDGOALS))
-.PHONY: --serve
---serve: ; @:
 demo: $(VENV)/runtime
-	@$(BIN)/unefois demo $(if $(SERVE),--serve)
+	@$(BIN)/unefois demo
+
+# The citizens' pages, with nobody real behind them, until Ctrl-C.
+demo-web: $(VENV)/runtime
+	@$(BIN)/unefois demo --serve
 
 # The same story on a real PostgreSQL and a real Kafka, which are started for it (Docker, or their packages and Java).
 demo-cluster: $(VENV)/dev
@@ -52,9 +52,29 @@ test-conformance: $(VENV)/dev
 test-compose: $(VENV)/dev
 	$(BIN)/python -m pytest -n 0 --durations=10 -rs tests/compose
 
+# The citizen's pages in a real Chromium, before a real server: access, keyboard, widths, languages, receipts. Budget: five minutes.
+test-web: $(VENV)/dev
+	UNEFOIS_REQUIRE=$(or $(UNEFOIS_REQUIRE),chromium) $(BIN)/python -m pytest -n 2 --dist loadfile --durations=10 -rs tests/web
+
 # Tried by fire: a thousand kills, servers that die, a network that loses, a race (10,000 rounds, or UNEFOIS_RACE_ROUNDS).
 test-faults: $(VENV)/dev
 	$(BIN)/python -m pytest -n 2 --dist loadgroup --durations=10 -rs tests/fire
+
+# Ten thousand people for a year, and the picture of docs/country.md.
+country: $(VENV)/runtime
+	rm -f docs/images/country.svg
+	$(BIN)/unefois simulate --seed 1 --people 10000 --days 365 --picture docs/images/country.svg
+
+# The races alone, each 10,000 rounds on both databases: who revokes, objects, narrows or ends a rule, or takes back,
+# against who asks for keys. Hours; UNEFOIS_RACE_ROUNDS says another number.
+races: $(VENV)/dev
+	UNEFOIS_PROOF=1 UNEFOIS_RACE_ROUNDS=$(or $(UNEFOIS_RACE_ROUNDS),10000) \
+		UNEFOIS_RACE_EACH=$(or $(UNEFOIS_RACE_ROUNDS),10000) $(BIN)/python -m pytest -n 2 --durations=10 -rs \
+		tests/faults/test_revocation_race.py tests/faults/test_rule_race.py tests/faults/test_retraction_race.py
+
+# The game of the public ledger: a thousand rounds of each exchange between two citizens, half an hour of processor time.
+game: $(VENV)/dev
+	UNEFOIS_PROOF=1 UNEFOIS_GAME_ROUNDS=$(or $(UNEFOIS_GAME_ROUNDS),1000) $(BIN)/python -m pytest -n 2 --maxschedchunk 1 --durations=10 -rs tests/game
 
 # Every door of a served broker and a witness, 10,000 requests that fit, do not fit, or lie: two minutes on two cores.
 CASES ?= 10000
@@ -83,6 +103,7 @@ bench: $(VENV)/dev
 	$(BIN)/python -m tests.bench.bench
 	$(BIN)/python -m tests.bench.api
 	$(BIN)/python -m tests.bench.hooks
+	$(BIN)/python -m tests.bench.pages
 
 # The commit BASE and this checkout by turns in the same minutes: ratios with their spread, and each against itself.
 ROUNDS ?= 5

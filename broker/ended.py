@@ -27,6 +27,10 @@ AT_ONCE: Final = 4096
 MARK_BYTES: Final = 16 * 1024 * 1024
 """One mark, encoded: a window of two million entries."""
 
+OBJECTIONS: Final = "objections"
+"""The table whose keys begin with a citizen's reference."""
+SUBJECT_BYTES: Final = 32
+
 LEDGER: Final = ("ledger", b"ledger")
 """Table and key of the record that stops the ledger: nothing is signed or released while its least version is above 0
 (`broker.ledger.highwater`).
@@ -97,6 +101,8 @@ class Ended:
         self._newest: dict[tuple[str, bytes], tuple[int, Ending]] = {}
         self._moved: dict[str, int] = {}
         self._versions: dict[bytes, list[Ending]] = {}
+        self._objected: dict[bytes, set[bytes]] = {}
+        """The objections of each citizen: what is asked for hundreds of citizens and all rules at once."""
 
     def add(self, number: int, ending: Ending) -> None:
         """Take in the next record. A grant's least version never falls, in whatever order its records came."""
@@ -105,6 +111,8 @@ class Ended:
             self._newest[ending.table, ending.key] = (number, ending)
             if ending.table == "grants":
                 self._versions.setdefault(ending.key, []).append(ending)
+        if ending.table == OBJECTIONS:
+            self._objected.setdefault(ending.key[:SUBJECT_BYTES], set()).add(ending.key)
         self._moved[ending.table] = self.position = number
 
     def least(self, table: str, key: bytes) -> int:
@@ -125,6 +133,10 @@ class Ended:
         """The number of the newest record of an object; 0 where nothing was said."""
         found = self._newest.get((table, key))
         return 0 if found is None else found[0]
+
+    def objections(self, subject: bytes) -> frozenset[bytes]:
+        """The keys of what was said of a citizen's objections, standing or withdrawn."""
+        return frozenset(self._objected.get(subject, ()))
 
     def versions(self, grant: bytes) -> list[Ending]:
         """Every record of a grant that is kept, oldest first: what a database that was put back has lost of it."""

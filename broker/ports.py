@@ -251,6 +251,8 @@ class KeyKind(Enum):
     """What the journal of endings is encrypted with (`broker.ended`)."""
     CHANNELS = "channels"
     """What citizens' e-mail addresses and numbers are encrypted with (`broker.messages`)."""
+    DRAFTS = "drafts"
+    """What is typed and not yet declared is encrypted with, and the same declaration known again by."""
 
 
 class KeyStore(ABC):

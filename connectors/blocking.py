@@ -29,6 +29,7 @@ from connectors.receiving import Do, Give, Steps, Watch, advance, unwatched
 from schemas.delivery import VerifiedDelivery
 from schemas.directory import Directory
 from schemas.errors import Fault, Refused
+from schemas.law import Law
 from schemas.names import DeclarationId, DeliveryId, Instant, Reason
 from schemas.record_base import Event
 
@@ -91,9 +92,22 @@ class BlockingClient:
         self.drive(newest(pin))
         return pin.directory
 
-    def resolve(self, person: Mapping[str, Any]) -> bytes:
-        """A token for the person that a declaration will be about."""
-        return self.ask(calls.resolve(person))
+    def law(self, pin: Pin) -> Law:
+        """The rules by law and the purposes, believed for the signature of the ledger's key that `pin` holds: who hears
+        of everybody, by which article, from when to when.
+
+        Raises Refused: `directory.*`, `law.*`, `note.*`, `pins.*`, `client.*`; Unavailable.
+        """
+        self.pinned_directory(pin)
+        return pin.take_law(*(self.ask(calls.signed_law())))
+
+    def resolve(
+        self, person: Mapping[str, Any], declarant: Mapping[str, Any] | None = None, capacity: str | None = None
+    ) -> bytes:
+        """A token for the person that a declaration will be about; `declarant` and `capacity`: who declares for them,
+        where somebody else does.
+        """
+        return self.ask(calls.resolve(person, declarant, capacity))
 
     def declare(self, envelope: bytes) -> Receipt:
         """Hand in a signed envelope."""

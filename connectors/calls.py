@@ -69,6 +69,11 @@ def signed_directory() -> Call[tuple[str, str]]:
     return Call("GET", "/v1/directory:signed", lambda content: _texts(_object(content), "directory", "note"))
 
 
+def signed_law() -> Call[tuple[str, str]]:
+    """The rules by law and the purposes, exact JSON, and their signed note, for `connectors.pinning`."""
+    return Call("GET", "/v1/law:signed", lambda content: _texts(_object(content), "law", "note"))
+
+
 def directory_notes(since: int) -> Call[tuple[str, ...]]:
     """The notes after a version, the oldest first; none when that is the newest."""
 
@@ -104,9 +109,16 @@ def schema(schema_id: SchemaId) -> Call[bytes]:
     return Call("GET", f"/v1/schemas/{schema_id.hex()}", read)
 
 
-def resolve(person: Mapping[str, Any]) -> Call[bytes]:
-    """A token for the person that a declaration will be about, good for this source and for an hour or so."""
-    return posted("/v1/subjects:resolve", {"subject": dict(person)}, lambda told: raw(told, "subject_token"))
+def resolve(
+    person: Mapping[str, Any], declarant: Mapping[str, Any] | None = None, capacity: str | None = None
+) -> Call[bytes]:
+    """A token for the person that a declaration will be about, good for this source and for an hour or so; `declarant`
+    and `capacity`: who declares for them, where somebody else does.
+    """
+    asked: dict[str, Any] = {"subject": dict(person)}
+    if declarant is not None:
+        asked |= {"declarant": dict(declarant), "capacity": capacity}
+    return posted("/v1/subjects:resolve", asked, lambda told: raw(told, "subject_token"))
 
 
 def declare(envelope: bytes) -> Call[Receipt]:

@@ -36,6 +36,7 @@ from connectors.runner import Route, RunReport, Written
 from schemas.delivery import VerifiedDelivery
 from schemas.directory import Directory
 from schemas.errors import Fault, Refused
+from schemas.law import Law
 from schemas.names import DeclarationId, DeliveryId, Instant, Reason
 from schemas.record_base import Event
 
@@ -110,9 +111,22 @@ class Client:
         await self.drive(newest(pin))
         return pin.directory
 
-    async def resolve(self, person: Mapping[str, Any]) -> bytes:
-        """A token for the person that a declaration will be about, good for this source and for an hour or so."""
-        return await self.ask(calls.resolve(person))
+    async def law(self, pin: Pin) -> Law:
+        """The rules by law and the purposes, believed for the signature of the ledger's key that `pin` holds: who hears
+        of everybody, by which article, from when to when.
+
+        Raises Refused: `directory.*`, `law.*`, `note.*`, `pins.*`, `client.*`; Unavailable.
+        """
+        await self.pinned_directory(pin)
+        return pin.take_law(*(await self.ask(calls.signed_law())))
+
+    async def resolve(
+        self, person: Mapping[str, Any], declarant: Mapping[str, Any] | None = None, capacity: str | None = None
+    ) -> bytes:
+        """A token for the person that a declaration will be about, good for this source and for an hour or so;
+        `declarant` and `capacity`: who declares for them, where somebody else does.
+        """
+        return await self.ask(calls.resolve(person, declarant, capacity))
 
     async def declare(self, envelope: bytes) -> Receipt:
         """Hand in a signed envelope. Durable once this returns; the same bytes again give the same receipt."""

@@ -13,9 +13,9 @@ from typing import Any
 
 from connectors import strict_yaml
 from connectors.mapping import Direction, Mapping, Scalar
-from connectors.mapping_check import complete
 from schemas import values
 from schemas.catalogue import Catalogue
+from schemas.completing import complete
 from schemas.errors import Refused
 from schemas.formats import Warning
 from schemas.names import EventType, Instant

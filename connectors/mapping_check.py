@@ -15,8 +15,8 @@ from connectors.expression import nearest
 from connectors.mapping import Direction, Example, Mapping, expressions, fields_read
 from connectors.plain import FACTS, plain
 from schemas import values
-from schemas.avro_types import Kind, Type
 from schemas.catalogue import EventSchema
+from schemas.completing import complete
 from schemas.delivery import WITHHELD
 from schemas.errors import Refused
 
@@ -103,27 +103,6 @@ def _run(mapping: Mapping, test: Example, event: EventSchema | None) -> TestOutc
         return TestOutcome(test.name, False, (f"{test.error} expected, a result got",))
     differences = _differences(test.expect, got)
     return TestOutcome(test.name, not differences, differences)
-
-
-def complete(record: Record[str, object], event: EventSchema) -> dict[str, object]:
-    """An inbound result with null for every nullable field, nested ones too, that the mapping does not make."""
-    return _completed(record, event.schema.type)
-
-
-def _completed(record: Record[str, object], kind: Type) -> dict[str, object]:
-    known = {each.name: each.type for each in kind.fields}
-    inner = {name: _complete(value, known[name]) for name, value in record.items() if name in known}
-    return {**record, **dict.fromkeys(name for name in known if name not in record and known[name].nullable), **inner}
-
-
-def _complete(value: object, kind: Type) -> object:
-    if kind.kind is Kind.UNION:
-        kind = next((part for part in kind.parts if part.kind is not Kind.NULL), kind)
-    if isinstance(value, dict) and kind.kind is Kind.RECORD:
-        return _completed(value, kind)
-    if isinstance(value, list) and kind.kind is Kind.ARRAY:
-        return [_complete(item, kind.parts[0]) for item in value]
-    return value
 
 
 def _given(mapping: Mapping, test: Example) -> object:

@@ -28,10 +28,11 @@ from typing import Any
 from connectors import calls
 from connectors.calls import Call
 from connectors.pins import Pins
-from schemas import directory_note
+from schemas import directory_note, law
 from schemas.directory import Directory
 from schemas.directory_note import Pinned
 from schemas.errors import Refused, Unavailable
+from schemas.law import Law
 from schemas.note import Note, VerifierKey
 
 
@@ -48,6 +49,7 @@ class Pin:
         self._keys = keys
         self._in_memory = ""
         self._taken: tuple[Pinned, Directory] | None = None
+        self._law: Pinned | None = None
         self._lock = Lock()
 
     @property
@@ -115,6 +117,25 @@ class Pin:
                 if now != pinned:
                     self._keep(log, now)
                 pinned = now
+
+    def take_law(self, content: str, signed: str) -> Law:
+        """Believe the rules by law and the purposes, as `GET /v1/law:signed` gives them: for the same key's signature,
+        and not of a version before that of the pinned directory, nor before one that this pin has seen.
+
+        Raises Refused: `directory.*`, `law.*`, `note.*`, `pins.no-ledger`.
+        """
+        with self._lock:
+            log, pinned = self._kept()
+            if log is None:
+                raise Refused("pins.no-ledger")
+            found, now = law.verify(content, Note.parse(signed.encode()), log, None)
+            for seen in (pinned, self._law):
+                if seen is not None and now.version < seen.version:
+                    raise Refused("directory.rolled-back", seen=seen.version, version=now.version)
+            if self._law is not None and now.version == self._law.version and now.digest != self._law.digest:
+                raise Refused("directory.forked", version=now.version)
+            self._law = now
+            return found
 
     def doubt(self) -> None:
         """The broker does not know the pinned document: only the newest one, whole, can say what it means."""

@@ -211,7 +211,7 @@ class SourceDesk:
         event = self._signer.catalogue.by_id(SchemaId.parse(told["schema"]))
         record = avro.decode(event.schema, b64decode(told["record"]))
         try:
-            token = await self._client.resolve(record["subject"])
+            token = await self._client.resolve(record["subject"], record.get("declarant"), record.get("capacity"))
         except Refused as fault:
             raise fault.under("/record") from None
         directory = await self._pinned()

@@ -11,9 +11,10 @@ from types import MappingProxyType
 from consent import purposes
 from consent.basis import Basis, BasisKind
 from consent.grant import Grant
-from consent.policy import DeclarationFacts, Deny, Permit, Subscription, decide
+from consent.policy import NO_RULES, DeclarationFacts, Deny, Permit, Subscription, decide
+from consent.rules import Rule
 from schemas.messages import Language
-from schemas.names import Instant, PartyId, Purpose, Reason
+from schemas.names import Instant, PartyId, Purpose, Reason, RuleId, SubjectRef
 
 _NO_LABELS: Mapping[str, str] = MappingProxyType({})
 
@@ -184,10 +185,13 @@ def dry_run(
     original_recipients: Collection[PartyId] | None = None,
     *,
     objects: Collection[tuple[PartyId, Purpose]] = (),
+    rules: Mapping[RuleId, Rule] = NO_RULES,
+    citizen: Collection[SubjectRef] = (),
 ) -> tuple[Line, ...]:
     """Who would get what, who would get nothing and why: a line for each subscription to this type, in the given order.
 
-    `objects`: for which recipients and purposes the citizen objects to a rule by law.
+    `objects`: for which recipients and purposes the citizen objects to a rule by law. `rules`, `citizen`: as for
+    `decide`.
 
     Raises what `decide` raises.
     """
@@ -195,7 +199,16 @@ def dry_run(
     return tuple(
         Line(
             each,
-            decide(facts, each, grants, at, original_recipients, objects=(each.recipient, each.purpose) in objects),
+            decide(
+                facts,
+                each,
+                grants,
+                at,
+                original_recipients,
+                objects=(each.recipient, each.purpose) in objects,
+                rules=rules,
+                citizen=citizen,
+            ),
         )
         for each in asked
     )
@@ -215,13 +228,15 @@ def explain(
     *,
     recipient_name: str | None = None,
     field_labels: Mapping[str, str] = _NO_LABELS,
+    among: purposes.Catalogue = purposes.CATALOGUE,
 ) -> str:
     """The decision in a sentence, two when it rests on two grants, with the article where a law is the basis.
 
-    Without `recipient_name` the administration's identifier is shown, without a label the field's own name.
+    Without `recipient_name` the administration's identifier is shown, without a label the field's own name. `among`:
+    every purpose that there is.
     """
     who = recipient_name or str(subscription.recipient)
-    purpose = purposes.by_id(subscription.purpose).label[language]
+    purpose = purposes.named(subscription.purpose, among).label[language]
     if isinstance(decision, Deny):
         return _NOTHING[language].format(who=who, purpose=purpose) + " " + explain_reason(decision.reason, language)
     prefix = _CORRECTION[language] if facts.corrects is not None else ""

@@ -3,10 +3,11 @@
 A consent or a choice of a citizen and a mandate by law are the same record; `basis` tells them apart, and only the
 citizen's own can be paused, narrowed or revoked by the citizen.
 
-Refuses: a grant for "all" fields, for none, for an unlisted purpose; a transition that the record does not allow.
+Refuses: a grant for "all" fields, for none, on a basis that its purpose does not allow; a transition that the record
+does not allow. Whether there is such a purpose is asked of the catalogue by whoever gives it.
 Keeps: a change is a new version, one higher, never earlier than the one before, never wider; subject, recipient, event
 type, purpose, basis and rule never change; what is revoked or expired never comes back. A grant under a rule by law
-(`consent.rules`) ends with its rule, or by its citizen's objection, and otherwise not.
+(`consent.rules`) ends or is narrowed with its rule, or ends by its citizen's objection, and otherwise not.
 Source: docs/protocol.md, section 9; GDPR articles 6 and 7.
 """
 
@@ -33,6 +34,7 @@ from schemas.names import (
     SchemaId,
     SubjectRef,
 )
+from schemas.retractions import RETRACTIONS
 
 MAX_VERSION = 2**31 - 1
 """The protocol carries a grant's version as an Avro int."""
@@ -81,14 +83,17 @@ class Voice:
     text_hash: bytes
 
 
-def _allowed(purpose: purposes.PurposeEntry, kind: BasisKind) -> bool:
+def check_basis(purpose: purposes.PurposeEntry, kind: BasisKind) -> None:
+    """Whether a grant for this purpose can rest on this. Raises Refused `purposes.basis`."""
     match kind:
         case BasisKind.CONSENT:
-            return purpose.allows_consent
+            allowed = purpose.allows_consent
         case BasisKind.CHOICE:
-            return purpose.allows_choice
+            allowed = purpose.allows_choice
         case BasisKind.LAW:
-            return purpose.allows_law
+            allowed = purpose.allows_law
+    if not allowed:
+        raise Refused("purposes.basis", "/basis", purpose=purpose.id, basis=kind.value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,8 +139,9 @@ class Grant:
             raise Refused("grant.mandate", "/status")
         if self.rule is not None and not (self.by_law and self.scope is Scope.STANDING):
             raise Refused("grant.rule", "/rule")
-        if not _allowed(purposes.by_id(self.purpose), self.basis.kind):
-            raise Refused("purposes.basis", "/basis", purpose=self.purpose, basis=self.basis.kind.value)
+        known = purposes.CATALOGUE.get(self.purpose)  # of an added one, whoever gives it has the entry
+        if known is not None:
+            check_basis(known, self.basis.kind)
 
     @property
     def by_law(self) -> bool:
@@ -178,11 +184,7 @@ class Grant:
         consent instead), `grant.not-narrower`.
         """
         self._check_citizen_may_change()
-        if fields - self.fields:
-            raise Refused("grant.wider", "/fields", added=len(fields - self.fields))
-        if fields == self.fields:
-            raise Refused("grant.not-narrower", "/fields")
-        return self._next(at, by, fields=fields)
+        return self._narrowed(fields, at, by)
 
     def revoke(self, at: Instant, by: Voice | None = None) -> "Grant":
         """Ends a consent for good, paused or not. Raises Refused `grant.mandate`, `grant.over`."""
@@ -192,11 +194,14 @@ class Grant:
     def end_mandate(self, at: Instant, by: Voice | None = None) -> "Grant":
         """Ends a mandate by law, on an operator's word: the text was repealed or no longer concerns this person.
 
-        Raises Refused `grant.not-a-mandate` (a consent is the citizen's to revoke), `grant.by-rule` (it would begin
-        again with the next declaration: end the rule, or record the citizen's objection), `grant.over`.
+        Raises Refused `grant.not-a-mandate` (a consent is the citizen's to revoke), `grant.of-a-notice` (its recipient
+        would not hear that what it has was taken back), `grant.by-rule` (it would begin again with the next
+        declaration: end the rule, or record the citizen's objection), `grant.over`.
         """
         if not self.by_law:
             raise Refused("grant.not-a-mandate", "/basis")
+        if self.event_type in RETRACTIONS:
+            raise Refused("grant.of-a-notice", "/event_type")
         if self.rule is not None:
             raise Refused("grant.by-rule", "/rule")
         self._check_not_over()
@@ -210,6 +215,15 @@ class Grant:
             raise Refused("grant.no-rule", "/rule")
         self._check_not_over()
         return self._next(at, by, status=Status.REVOKED)
+
+    def narrow_under_rule(self, fields: frozenset[str], at: Instant) -> "Grant":
+        """Keeps only `fields`, because its rule was narrowed. Raises Refused `grant.no-rule`, `grant.over`,
+        `grant.no-fields`, `grant.wider`, `grant.not-narrower`.
+        """
+        if self.rule is None:
+            raise Refused("grant.no-rule", "/rule")
+        self._check_not_over()
+        return self._narrowed(fields, at, None)
 
     def expire(self, at: Instant) -> "Grant":
         """Records that the end date has come. Nobody speaks, so the version keeps the last voice.
@@ -244,6 +258,13 @@ class Grant:
             raise Refused("grant.schema", "/schema")
         for name in sorted(self.fields - names):
             raise Refused("grant.unknown-field", f"/fields/{name}", field=name)
+
+    def _narrowed(self, fields: frozenset[str], at: Instant, by: Voice | None) -> "Grant":
+        if fields - self.fields:
+            raise Refused("grant.wider", "/fields", added=len(fields - self.fields))
+        if fields == self.fields:
+            raise Refused("grant.not-narrower", "/fields")
+        return self._next(at, by, fields=fields)
 
     def _check_citizen_may_change(self) -> None:
         if self.by_law:

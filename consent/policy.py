@@ -9,22 +9,32 @@ for this recipient, type and purpose, names it. Taking a grant or a field away n
 Source: docs/protocol.md, section 9; docs/architecture.md, steps 6, 7 and 11.
 """
 
-import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from types import MappingProxyType
 
 from consent.basis import Basis
 from consent.grant import Grant, Scope, Status
+from consent.rules import Rule
 from schemas import areas
 from schemas.assurance import ANY, Least, Provenance
 from schemas.errors import Corrupt, Refused
-from schemas.names import DeclarationId, EventType, GrantId, Instant, PartyId, Purpose, Reason, SchemaId
+from schemas.names import (
+    DeclarationId,
+    EventType,
+    GrantId,
+    Instant,
+    PartyId,
+    Purpose,
+    Reason,
+    RuleId,
+    SchemaId,
+    SubjectRef,
+)
 
 MAX_LEGAL_REFERENCE = 500
 """Characters."""
-
-_TERRITORY = re.compile(r"[0-9A-Z]{2,9}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +104,7 @@ class Subscription:
 
 
 def _check_territories(territories: frozenset[str]) -> None:
-    if not territories or not all(_TERRITORY.fullmatch(code) for code in territories):
+    if not territories or not all(areas.CODE.fullmatch(code) for code in territories):
         raise Refused("policy.subscription-territories", "/territories")
 
 
@@ -140,6 +150,11 @@ HELPFUL_FIRST = (
     Reason.PURPOSE,
     Reason.NO_GRANT,
 )
+BY_RULE = (Reason.TERRITORY, Reason.ASSURANCE)
+"""What a rule by law asks for of its own: told where nothing in HELPFUL_FIRST but NO_GRANT is."""
+_NEAREST = (*HELPFUL_FIRST[:-1], *BY_RULE, Reason.NO_GRANT)
+
+NO_RULES: Mapping[RuleId, Rule] = MappingProxyType({})
 
 
 def decide(
@@ -150,6 +165,8 @@ def decide(
     original_recipients: Collection[PartyId] | None = None,
     *,
     objects: bool = False,
+    rules: Mapping[RuleId, Rule] = NO_RULES,
+    citizen: Collection[SubjectRef] = (),
 ) -> Permit | Deny:
     """Decide for one declaration and one subscription; `grants` are the heads of its subject, for any recipient.
 
@@ -158,7 +175,9 @@ def decide(
     wrong must be told right, even where the correction moves the citizen elsewhere.
 
     `objects`: whether an objection of the citizen stands to a rule by law that would allow this; it takes nothing from
-    what the citizen has allowed.
+    what the citizen has allowed. `rules`: those under which grants can be; a grant under one lets nothing through that
+    is outside the rule's own territories, or less sure than the rule asks for.
+    `citizen`: the references that are known to be one citizen's, where there are several.
 
     The order of the reasons: the subscription's (`not-approved`, `ended`), the declaration's (`not-original-recipient`,
     `territory`), then the grants', by HELPFUL_FIRST, then `assurance`; an objection is told before the grants' but a
@@ -166,18 +185,20 @@ def decide(
 
     Raises Corrupt `policy.mixed-subjects`, `policy.twice-the-same-grant`: the caller's rows contradict each other.
     """
-    _check_one_subject(grants)
+    _check_one_subject(grants, citizen)
     reason = _subscription_reason(facts, subscription, at) or _reach_reason(facts, subscription, original_recipients)
     if reason is not None:
         return Deny(reason)
     ours = [g for g in grants if g.recipient == subscription.recipient and g.event_type == facts.event_type]
     if facts.event_type in ADDRESSED:
         ours = [grant for grant in ours if _addressed(grant, facts)]
-    reasons = {grant.id: _grant_reason(grant, facts, subscription, at) for grant in ours}
+    reasons = {
+        grant.id: _grant_reason(grant, facts, subscription, at) or _rule_reason(grant, facts, rules) for grant in ours
+    }
     contributing = [grant for grant in ours if reasons[grant.id] is None]
     if not contributing:
         found = {reason for reason in reasons.values() if reason is not None} | {Reason.NO_GRANT}
-        nearest = min(found, key=HELPFUL_FIRST.index)
+        nearest = min(found, key=_NEAREST.index)
         return Deny(Reason.OBJECTED if objects and nearest is not Reason.PAUSED else nearest)
     if not subscription.least.met_by(facts.provenance):
         return Deny(Reason.ASSURANCE)  # last: it is a fact about a citizen, and where nothing is allowed there is none
@@ -232,9 +253,10 @@ def at_release(
     return None if grant.fields.issuperset(fields) else Reason.NARROWED
 
 
-def _check_one_subject(grants: Sequence[Grant]) -> None:
+def _check_one_subject(grants: Sequence[Grant], citizen: Collection[SubjectRef]) -> None:
     # A routing batch reads many citizens' grants at once; one citizen's consent must never open another's declaration.
-    if len({grant.subject for grant in grants}) > 1:
+    subjects = {grant.subject for grant in grants}
+    if len(subjects) > 1 and not subjects.issubset(citizen):
         raise Corrupt("policy.mixed-subjects", grants=len(grants))
     # Two versions of one grant: the older would outlive its own revocation.
     if len({grant.id for grant in grants}) != len(grants):
@@ -281,6 +303,16 @@ def _grant_reason(grant: Grant, facts: DeclarationFacts, subscription: Subscript
     if stands is not None:
         return stands
     return None if once_covers(grant, facts.declaration_id, facts.corrects) else Reason.ONCE_USED
+
+
+def _rule_reason(grant: Grant, facts: DeclarationFacts, rules: Mapping[RuleId, Rule]) -> Reason | None:
+    """What the rule under which a grant is asks for beside its subscription; of a correction, no territory."""
+    rule = None if grant.rule is None else rules.get(grant.rule)
+    if rule is None:
+        return None
+    if facts.corrects is None and facts.uses_territories and not rule.reaches(facts.territories):
+        return Reason.TERRITORY
+    return None if rule.least.met_by(facts.provenance) else Reason.ASSURANCE
 
 
 def _partition(facts: DeclarationFacts, subscription: Subscription, grants: Sequence[Grant]) -> Permit:

@@ -1,19 +1,24 @@
-"""Purposes: the closed catalogue of what an administration may want a declaration for, in words a citizen reads.
+"""Purposes: what an administration may want a declaration for, in words a citizen reads: the catalogue that comes with
+the program, and the form of what an operator adds (`broker.directory.purposes`).
 
-Refuses: a purpose that is not listed (`purposes.unknown`).
+Refuses: a purpose that is not listed (`purposes.unknown`); one that says nothing in one of the two languages.
 Keeps: every purpose has a label and one plain sentence in French and English, and says on which families of law it can
-rest; a grant on any other basis is refused (`purposes.basis`).
+rest; a grant on any other basis is refused (`purposes.basis`). A purpose's words never change: other words are another
+version, which has an id of its own (`school-meals-v2`), so that nobody has agreed to what they have not read.
 Source: Regulation (EU) 2016/679 (GDPR), article 6(1); DPV's notion of purpose.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 from types import MappingProxyType
+from typing import Final
 
 from schemas.errors import Refused
 from schemas.messages import Language
 from schemas.names import Purpose
+from schemas.text import is_plain
 
 
 class LegalFamily(Enum):
@@ -32,14 +37,39 @@ class LegalFamily(Enum):
 _GDPR = {LegalFamily.CONSENT: "6(1)(a)", LegalFamily.LEGAL_OBLIGATION: "6(1)(c)", LegalFamily.PUBLIC_TASK: "6(1)(e)"}
 
 
+Texts = Mapping[Language, str]
+"""One text in French and in English."""
+LANGUAGES: Final[tuple[Language, ...]] = ("fr", "en")
+NOTHING: Final[Texts] = MappingProxyType({"fr": "", "en": ""})
+MOST: Final = MappingProxyType({"label": 80, "sentence": 200, "legal": 300, "retention": 200, "contact": 200})
+"""Bytes of each text. All of them stand in receipts."""
+_VERSIONED: Final = re.compile(r"(.+?)(?:-v([1-9][0-9]{0,2}))?")
+
+
 @dataclass(frozen=True, slots=True)
 class PurposeEntry:
-    """One purpose: its label and its sentence by language, and the families of law it can rest on (never empty)."""
+    """One version of one purpose: its label and its sentence by language, and the families of law it can rest on (never
+    empty). `legal`: the text that provides for it; `retention`: how long data are kept for it; `contact`: whom to ask.
+    These three are empty in the program's own purposes: there the recipient's words are shown.
+    """
 
     id: Purpose
-    label: Mapping[Language, str]
-    sentence: Mapping[Language, str]
+    label: Texts
+    sentence: Texts
     families: frozenset[LegalFamily]
+    legal: Texts = field(default_factory=lambda: NOTHING)
+    retention: Texts = field(default_factory=lambda: NOTHING)
+    contact: str = ""
+
+    @property
+    def base(self) -> str:
+        """The id without its version."""
+        return base_of(self.id)[0]
+
+    @property
+    def version(self) -> int:
+        """Which version of it this is; 1 is written without a number."""
+        return base_of(self.id)[1]
 
     @property
     def allows_consent(self) -> bool:
@@ -57,6 +87,43 @@ class PurposeEntry:
     def allows_law(self) -> bool:
         """Whether a text of law may impose it."""
         return bool(self.families & LAW)
+
+
+def base_of(purpose: str) -> tuple[str, int]:
+    """What a purpose is called in every version, and which one this is: `school-meals-v2` is (`school-meals`, 2)."""
+    found = _VERSIONED.fullmatch(purpose)
+    if found is None:
+        raise Refused("purposes.unknown", "/purpose", purpose=purpose)
+    return found[1], int(found[2] or 1)
+
+
+def versioned(base: str, version: int) -> Purpose:
+    """The id of a version. Raises Refused `name.purpose` for what is none."""
+    return Purpose(base if version == 1 else f"{base}-v{version}")
+
+
+def check_added(entry: PurposeEntry) -> None:
+    """Whether an operator may add it: every text in both languages, one sentence, short enough, and a basis.
+
+    Raises Refused `purposes.text`, `purposes.families`, with a pointer to the field.
+    """
+    texts = {"label": entry.label, "sentence": entry.sentence, "legal": entry.legal, "retention": entry.retention}
+    for name, text in texts.items():
+        if set(text) != set(LANGUAGES):
+            raise Refused("purposes.text", f"/{name}", limit=MOST[name])
+        for language in LANGUAGES:
+            _check_text(text[language], name, f"/{name}/{language}")
+    for language in LANGUAGES:
+        if not entry.sentence[language].endswith("."):
+            raise Refused("purposes.text", f"/sentence/{language}", limit=MOST["sentence"])
+    _check_text(entry.contact, "contact", "/contact")
+    if not entry.families:
+        raise Refused("purposes.families", "/families", known=", ".join(one.value for one in LegalFamily))
+
+
+def _check_text(text: object, name: str, pointer: str) -> None:
+    if not isinstance(text, str) or not text.strip() or text != text.strip() or not is_plain(text, MOST[name]):
+        raise Refused("purposes.text", pointer, limit=MOST[name])
 
 
 LAW = frozenset({LegalFamily.LEGAL_OBLIGATION, LegalFamily.PUBLIC_TASK})
@@ -192,12 +259,30 @@ def _entry(row: tuple[str, frozenset[LegalFamily], str, str, str, str]) -> Purpo
 
 
 CATALOGUE: Mapping[Purpose, PurposeEntry] = MappingProxyType({entry.id: entry for entry in map(_entry, _ROWS)})
-"""Every purpose there is, by id."""
+"""Every purpose that comes with the program, by id: each in version 1."""
+
+Catalogue = Mapping[Purpose, PurposeEntry]
 
 
-def by_id(purpose: Purpose) -> PurposeEntry:
-    """The purpose's entry. Raises Refused `purposes.unknown`."""
+def by_id(purpose: Purpose, among: Catalogue = CATALOGUE) -> PurposeEntry:
+    """The purpose's entry, among those of the program, or all that there are. Raises Refused `purposes.unknown`."""
     try:
-        return CATALOGUE[purpose]
+        return among[purpose]
     except KeyError:
         raise Refused("purposes.unknown", "/purpose", purpose=purpose) from None
+
+
+def named(purpose: Purpose, among: Catalogue) -> PurposeEntry:
+    """The purpose's entry; where its row does not count any more, one whose texts are its id: who ends what was given
+    for it is told so all the same.
+    """
+    found = among.get(purpose)
+    if found is not None:
+        return found
+    text: Texts = MappingProxyType({"fr": str(purpose), "en": str(purpose)})
+    return PurposeEntry(purpose, text, text, frozenset(LegalFamily))
+
+
+def next_version(base: str, there: Collection[Purpose]) -> int:
+    """The version that a new text of this purpose has beside those that are there."""
+    return 1 + max((version for one in there for name, version in [base_of(one)] if name == base), default=0)

@@ -37,8 +37,16 @@ _FAMILIES: Final = {
 _PRINCIPAL = re.compile(r"[A-Za-z0-9_-]{16,64}")
 
 
-def make_receipt(grant: Grant, terms: Terms, *, principal: str, ledger_entry: LeafHash, signer: PrivateKey) -> bytes:
-    """The signed receipt of one version of a grant: UTF-8 JSON.
+def make_receipt(
+    grant: Grant,
+    terms: Terms,
+    *,
+    principal: str,
+    ledger_entry: LeafHash,
+    signer: PrivateKey,
+    among: purposes.Catalogue = purposes.CATALOGUE,
+) -> bytes:
+    """The signed receipt of one version of a grant: UTF-8 JSON. `among`: every purpose that there is.
 
     `principal` is 16 to 64 letters, digits, `-` and `_`, which the citizen was given; `terms` must say how to withdraw
     a consent, and must not for a mandate by law.
@@ -51,7 +59,8 @@ def make_receipt(grant: Grant, terms: Terms, *, principal: str, ledger_entry: Le
         raise Refused("consent-receipt.controller", "/party_identification")
     if grant.by_law != (terms.withdrawal_method is None):
         raise Refused("consent-receipt.withdrawal", "/pii_processing/purposes/0/withdrawal_method")
-    payload = canonical(document_of(_content(grant, terms, principal, ledger_entry)))
+    purpose = purposes.named(grant.purpose, among)
+    payload = canonical(document_of(_content(grant, purpose, terms, principal, ledger_entry)))
     signature = {"keyid": signer.kid.hex(), "sig": _base64(signer.sign(pae(PAYLOAD_TYPE, payload)))}
     return canonical({"payloadType": PAYLOAD_TYPE, "payload": _base64(payload), "signatures": [signature]})
 
@@ -110,8 +119,9 @@ def canonical(document: Mapping[str, Any]) -> bytes:
     return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
-def _content(grant: Grant, terms: Terms, principal: str, ledger_entry: LeafHash) -> ReceiptContent:
-    purpose = purposes.by_id(grant.purpose)
+def _content(
+    grant: Grant, purpose: purposes.PurposeEntry, terms: Terms, principal: str, ledger_entry: LeafHash
+) -> ReceiptContent:
     lawful = purpose.families & _FAMILIES[grant.basis.kind]
     return ReceiptContent(
         grant_id=grant.id,

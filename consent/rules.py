@@ -5,8 +5,9 @@ becomes that citizen's own grant (`grant_under`), with its own key and history, 
 proven as any other.
 
 Refuses: a rule without article, for no fields, or that ends before it begins; a change that its status does not allow.
-Keeps: what a rule allows never changes; only its status and dates do. It acts from `acts_from` on, which lies
-`delay_ms` after its approval, so that nobody can open everybody's declarations unseen.
+Keeps: what a rule allows is never more than what was approved: it can be narrowed (`narrow`), and nothing brings back
+what was taken away. It acts from `acts_from` on, which lies `delay_ms` after its approval, so that nobody can open
+everybody's declarations unseen.
 Source: CRPA, articles L114-8 and R114-9-1 (to be confirmed by counsel); GDPR, articles 6(1)(c), 6(1)(e) and 21.
 """
 
@@ -19,6 +20,8 @@ from typing import Final
 from consent import purposes
 from consent.basis import Basis, law
 from consent.grant import Grant, Scope, Status
+from schemas import areas
+from schemas.assurance import ANY, Least
 from schemas.errors import Refused
 from schemas.names import (
     Capacity,
@@ -36,6 +39,8 @@ from schemas.names import (
 
 FOREVER: Final = Instant(2**53)
 _TEXT: Final = b"unefois/rule-text/v1\x00"
+_BOUNDED: Final = b"unefois/rule-text/v2\x00"
+"""Of a rule with territories or a least of its own."""
 
 
 class RuleStatus(Enum):
@@ -50,9 +55,9 @@ class RuleStatus(Enum):
 class Rule:
     """`recipient` receives these fields of every declaration of this type, for this purpose, by this article.
 
-    It needs an approved subscription for the same type and purpose, whose territories bound it. `objection`: whether a
-    citizen may object to it. `acts_from` is set by the approval. Raises Refused `rules.*`, `grant.article`,
-    `purposes.*`, with a pointer to the field.
+    It needs an approved subscription for the same type and purpose, whose territories and least bound it; its own bound
+    it further. `objection`: whether a citizen may object to it. `acts_from` is set by the approval. Raises Refused
+    `rules.*`, `grant.article`, `purposes.*`, with a pointer to the field.
     """
 
     id: RuleId
@@ -71,12 +76,21 @@ class Rule:
     approved_at: Instant | None = None
     acts_from: Instant | None = None
     ended_at: Instant | None = None
+    territories: frozenset[str] | None = None
+    """The areas that it hears of; None: those of its subscription."""
+    least: Least = ANY
+    """How sure a declaration has to be at least, beside what its subscription asks for."""
+    narrowed_at: Instant | None = None
+    """When it was narrowed last. Of two states of one rule the later one counts (`since`)."""
 
     def __post_init__(self) -> None:
         if not self.fields:
             raise Refused("rules.no-fields", "/fields")
-        if not purposes.by_id(self.purpose).allows_law:
-            raise Refused("purposes.basis", "/purpose", purpose=self.purpose, basis="law")
+        if self.territories is not None:
+            check_territories(self.territories)
+        known = purposes.CATALOGUE.get(self.purpose)  # of an added one, whoever asks for the rule has the entry
+        if known is not None:
+            check_purpose(known)
         law(self.article)
         if self.ends_at is not None and self.ends_at <= max(self.asked_at, self.begins_at or 0):
             raise Refused("rules.ends-before-it-begins", "/ends_at")
@@ -90,6 +104,20 @@ class Rule:
         """Whether it allows anything at this instant."""
         began = self.status is RuleStatus.APPROVED and self.acts_from is not None and self.acts_from <= at
         return began and (self.ends_at is None or at < self.ends_at)
+
+    @property
+    def since(self) -> int:
+        """Which state of the rule this is, as the journal of endings counts them; 0: as it was approved."""
+        return self.narrowed_at or 0
+
+    @property
+    def bounded(self) -> bool:
+        """Whether it has territories or a least of its own."""
+        return self.territories is not None or self.least != ANY
+
+    def reaches(self, places: Iterable[str]) -> bool:
+        """Whether it hears of a declaration that names these places, as far as its own territories go."""
+        return self.territories is None or not self.territories.isdisjoint(areas.heard_by(places))
 
     def approve(self, at: Instant, delay_ms: int) -> "Rule":
         """It acts `delay_ms` from now, or from the instant that its text names, where that is later.
@@ -108,6 +136,56 @@ class Rule:
         if self.status is RuleStatus.ENDED:
             raise Refused("rules.ended", "/status")
         return replace(self, status=RuleStatus.ENDED, ended_at=at)
+
+    def narrow(
+        self,
+        at: Instant,
+        *,
+        fields: frozenset[str] | None = None,
+        territories: frozenset[str] | None = None,
+        ends_at: Instant | None = None,
+    ) -> "Rule":
+        """Fewer fields, a smaller territory, an earlier end; None leaves each as it is.
+
+        Raises Refused: `rules.not-approved`, `rules.no-fields` (end it instead), `rules.wider`, `rules.not-narrower`,
+        `rules.ends-before-it-begins` (end it instead).
+        """
+        if self.status is not RuleStatus.APPROVED:
+            raise Refused("rules.not-approved", "/status", status=self.status.value)
+        if fields is not None and fields - self.fields:
+            raise Refused("rules.wider", "/fields")
+        if territories is not None and not _within(territories, self.territories):
+            raise Refused("rules.wider", "/territories")
+        if ends_at is not None and ends_at > _ends(self):
+            raise Refused("rules.wider", "/ends_at")
+        less = replace(
+            self,
+            fields=self.fields if fields is None else fields,
+            territories=self.territories if territories is None else territories,
+            ends_at=self.ends_at if ends_at is None else ends_at,
+        )
+        if less == self:
+            raise Refused("rules.not-narrower", "/fields")
+        if less.ends_at is not None and less.ends_at <= max(at, self.acts_from or at):
+            raise Refused("rules.ends-before-it-begins", "/ends_at")
+        return replace(less, narrowed_at=Instant(max(at, self.since + 1)))
+
+
+def check_purpose(purpose: purposes.PurposeEntry) -> None:
+    """Whether a rule can be for this purpose. Raises Refused `purposes.basis`."""
+    if not purpose.allows_law:
+        raise Refused("purposes.basis", "/purpose", purpose=purpose.id, basis="law")
+
+
+def check_territories(territories: frozenset[str]) -> None:
+    """Raises Refused `rules.territories`: none, or what is no code of an area."""
+    if not territories or not all(areas.CODE.fullmatch(code) for code in territories):
+        raise Refused("rules.territories", "/territories")
+
+
+def _within(territories: frozenset[str], before: frozenset[str] | None) -> bool:
+    """None before: the subscription's, which bound it all the same."""
+    return before is None or all(areas.within(code, before) for code in territories)
 
 
 def overlaps(rule: Rule, others: Iterable[Rule]) -> bool:
@@ -135,8 +213,10 @@ def _ends(rule: Rule) -> Instant:
 
 def text_hash(rule: Rule) -> bytes:
     """SHA-256 of what the rule says, 32 bytes: a grant under it records this in place of a text that was shown."""
-    said = (rule.recipient, rule.event_type, rule.purpose, ",".join(sorted(rule.fields)), rule.article)
-    return sha256(_TEXT + "\n".join(said).encode()).digest()
+    said = [rule.recipient, rule.event_type, rule.purpose, ",".join(sorted(rule.fields)), rule.article]
+    if rule.bounded:
+        said += [",".join(sorted(rule.territories or ())), rule.least.assurance.value, rule.least.quality.value]
+    return sha256((_BOUNDED if rule.bounded else _TEXT) + "\n".join(said).encode()).digest()
 
 
 def grant_under(
@@ -182,12 +262,20 @@ def missing(rules: Iterable[Rule], grants: Collection[Grant]) -> list[Rule]:
 
 def as_ruled(rules: Iterable[Rule], grants: Iterable[Grant]) -> list[Grant]:
     """The grants as they count beside these rules, which are approved and have not ended: one under any other is
-    withdrawn, whether or not its row says so yet.
+    withdrawn, and one under a rule that was narrowed has what the rule has, whether or not its row says so yet.
     """
-    standing = {rule.id for rule in rules}
+    standing = {rule.id: rule for rule in rules}
     return [
-        grant
-        if grant.rule is None or grant.status.over or grant.rule in standing
-        else replace(grant, status=Status.REVOKED)
+        grant if grant.rule is None or grant.status.over else _under(standing.get(grant.rule), grant)
         for grant in grants
     ]
+
+
+def _under(rule: Rule | None, grant: Grant) -> Grant:
+    kept = grant.fields if rule is None else grant.fields & rule.fields
+    if rule is None or not kept:
+        return replace(grant, status=Status.REVOKED)
+    ends = min((one for one in (grant.expires_at, rule.ends_at) if one is not None), default=None)
+    if ends is not None and ends <= grant.starts_at:
+        return replace(grant, status=Status.EXPIRED)
+    return grant if (kept, ends) == (grant.fields, grant.expires_at) else replace(grant, fields=kept, expires_at=ends)

@@ -12,7 +12,7 @@ Source: `schemas/cog/README.md`; docs/adr/0047. Military postal sectors: postcod
 
 import gzip
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache, lru_cache
@@ -26,6 +26,8 @@ from schemas.places import FRANCE, Standing
 
 MILITARY: Final = "00"
 """All military postal sectors together."""
+CODE: Final = re.compile(r"[0-9A-Z]{2,9}")
+"""What the code of an area looks like."""
 SECTOR: Final = re.compile(r"00[2-8][0-9]{2}")
 """The postcode of a military postal sector."""
 
@@ -110,6 +112,23 @@ def holding(place: str) -> frozenset[str]:
 def heard_by(territories: Iterable[str]) -> frozenset[str]:
     """Every area that hears of one of these places."""
     return frozenset().union(*(holding(place) for place in territories))
+
+
+def within(code: str, among: Collection[str]) -> bool:
+    """Whether all of this area lies in these: every place of it is heard of by one of them. A code that no area has
+    lies in itself alone.
+    """
+    if code in among or FRANCE in among:
+        return True
+    if code in _regions():
+        return _regions()[code] in among
+    if code in _intercommunalities():
+        members = (commune for commune, of in _members().items() if of == code)
+        return all(within(commune, among) for commune in members)
+    if code in _above():
+        parts = [department for department, region in _regions().items() if region == code]
+        return bool(parts) and all(part in among for part in parts)
+    return not holding(code).isdisjoint(among)
 
 
 def department_of(commune: str) -> str:

@@ -101,7 +101,12 @@ LEAST: Final[Mapping[EventType, Least]] = {BANK_ACCOUNT: Least(Assurance.SUBSTAN
 """How sure a declaration of a type has to be for whoever subscribes to it from now on: who changes where somebody is
 paid is known for certain."""
 
-RETIREMENTS: Final[Mapping[EventType, Retirement]] = {}
+_WITH_PLACES: Final = Instant(1_796_083_200_000)
+"""1 December 2026, 00:00 UTC: births and deaths have a type that names their communes."""
+RETIREMENTS: Final[Mapping[EventType, Retirement]] = {
+    EventType(f"fr.unefois.{name}.v1"): Retirement(_WITH_PLACES, None, EventType(f"fr.unefois.{name}.v2"))
+    for name in ("person.born", "person.died")
+}
 """Not in the schemas: their bytes never change. Sources and recipients are told over HTTP, each time."""
 
 

@@ -26,7 +26,7 @@ from schemas.note import Note, VerifierKey
 
 KIND: Final = "unefois-directory/v1"
 _TEXT: Final = re.compile(
-    r"unefois-directory/v1\n([^\n]+)\nversion (0|[1-9][0-9]{0,17})\nsha256 ([A-Za-z0-9+/]{43}=)\n"
+    r"([^\n]+)\n([^\n]+)\nversion (0|[1-9][0-9]{0,17})\nsha256 ([A-Za-z0-9+/]{43}=)\n"
     r"previous ([A-Za-z0-9+/]{43}=)\n"
 )
 FIRST: Final = bytes(32)
@@ -58,10 +58,12 @@ def digest_of(content: str) -> bytes:
     return sha256(content.encode()).digest()
 
 
-def text_of(origin: str, version: int, content: str, previous: bytes = FIRST) -> str:
-    """What is signed for a directory's exact JSON; `previous`: the digest of the document before."""
+def text_of(origin: str, version: int, content: str, previous: bytes = FIRST, kind: str = KIND) -> str:
+    """What is signed for a directory's exact JSON; `previous`: the digest of the document before. `kind`: of a document
+    beside the directory (`schemas.law`), here and below.
+    """
     digest, before = note.base64_of(digest_of(content)), note.base64_of(previous)
-    return f"{KIND}\n{origin}\nversion {version}\nsha256 {digest}\nprevious {before}\n"
+    return f"{kind}\n{origin}\nversion {version}\nsha256 {digest}\nprevious {before}\n"
 
 
 def verify(content: str, signed: Note, log: VerifierKey, pinned: Pinned | None) -> tuple[Directory, Pinned]:
@@ -71,30 +73,36 @@ def verify(content: str, signed: Note, log: VerifierKey, pinned: Pinned | None) 
     `directory.note-differs` (3), `directory.rolled-back` (4), `directory.forked` (5), `directory.chain` (6), what
     `Directory.from_json` does. After `directory.chain`, `follow` the notes between, and try again.
     """
-    now, previous = _told(signed, log)
-    if digest_of(content) != now.digest:  # 3 a key slipped in on the way
-        raise Refused("directory.note-differs")
-    _check_follows(now, previous, pinned)
+    now = check(content, signed, log, pinned)
     return Directory.from_json(content), now
 
 
-def follow(signed: Note, log: VerifierKey, pinned: Pinned) -> Pinned:
-    """What to pin after one more link: the document itself is not needed for it. Raises as `verify` does, but for 3."""
-    now, previous = _told(signed, log)
+def check(content: str, signed: Note, log: VerifierKey, pinned: Pinned | None, kind: str = KIND) -> Pinned:
+    """What to pin of these exact bytes, whatever they say. Raises as `verify`, steps 1 to 6."""
+    now, previous = _told(signed, log, kind)
+    if digest_of(content) != now.digest:  # 3 a key slipped in on the way
+        raise Refused("directory.note-differs")
     _check_follows(now, previous, pinned)
     return now
 
 
-def _told(signed: Note, log: VerifierKey) -> tuple[Pinned, bytes]:
+def follow(signed: Note, log: VerifierKey, pinned: Pinned, kind: str = KIND) -> Pinned:
+    """What to pin after one more link: the document itself is not needed for it. Raises as `verify` does, but for 3."""
+    now, previous = _told(signed, log, kind)
+    _check_follows(now, previous, pinned)
+    return now
+
+
+def _told(signed: Note, log: VerifierKey, kind: str) -> tuple[Pinned, bytes]:
     found = _TEXT.fullmatch(signed.text)
-    if found is None or found[1] != log.name:  # 1 another log's, or what is no directory at all
+    if found is None or (found[1], found[2]) != (kind, log.name):  # 1 another log's, or what is no directory at all
         raise Refused("directory.note")
     if not note.verify(signed, log):  # 2 a note that anybody wrote
         raise Refused("directory.note-unsigned")
-    digest, previous = (note.from_base64(text) for text in found.groups()[2:])
+    digest, previous = (note.from_base64(text) for text in found.groups()[3:])
     if digest is None or previous is None:
         raise Refused("directory.note")
-    return Pinned(int(found[2]), digest), previous
+    return Pinned(int(found[3]), digest), previous
 
 
 def _check_follows(now: Pinned, previous: bytes, pinned: Pinned | None) -> None:

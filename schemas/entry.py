@@ -65,6 +65,8 @@ OPEN_FACTS: Final = frozenset(
         FactKind.POLICY_SET,
         FactKind.RULE_APPROVED,
         FactKind.RULE_ENDED,
+        FactKind.RULE_NARROWED,
+        FactKind.PURPOSE_APPROVED,
         FactKind.LEDGER_OPENED,
         FactKind.MIGRATED,
         FactKind.ERASED,

@@ -75,7 +75,9 @@ class FactKind(Enum):
     MIGRATED = "migrated"
     """Everything that lives was entered anew: from here on the ledger stands by itself."""
     ERASED = "erased"
-    """Openings were destroyed: `detail` commits to the list of their entries."""
+    """Openings were destroyed: `detail` commits to the list of their entries. `count`: how many, where it was by one
+    person's right; by their age there is none.
+    """
     DISCLOSED = "disclosed"
     """Openings of a period were given to an auditor: `recipient`; `detail` commits to the bundle."""
     OPERATOR_ADDED = "operator_added"
@@ -105,6 +107,29 @@ class FactKind(Enum):
     CHANNEL_ADDED = "channel_added"
     """A citizen is told at an address from now on; `detail`: the channel's row, here and in the next one."""
     CHANNEL_ENDED = "channel_ended"
+    REPRESENTATION_STARTED = "representation_started"
+    """One person may act for another; `detail`: the record's row, here and in the next one."""
+    REPRESENTATION_ENDED = "representation_ended"
+    ACTED_FOR = "acted_for"
+    """A declaration was made by another than its subject; `detail`: the row that says who, as what, how it is known."""
+    DECLARATION_ERASED = "declaration_erased"
+    """What was sealed of a declaration was taken away on its citizen's word."""
+    RULE_NARROWED = "rule_narrowed"
+    """A rule by law allows less from now on; `detail`: its row as it is then."""
+    PURPOSE_APPROVED = "purpose_approved"
+    """A purpose that an operator has added may be named; `detail`: its row, with every text that citizens are shown."""
+    REFERENCE_RENEWED = "reference_renewed"
+    """A citizen is written in another way: an older reference and a newer one are one; `detail`: the link's row, as the
+    one side may see it, here and in the next three.
+    """
+    LINK_ASKED = "link_asked"
+    """That two references are one citizen's was asked for; it joins nothing yet."""
+    LINK_CONFIRMED = "link_confirmed"
+    """They will be one citizen's from a moment on that the row says, unless one of the two refuses."""
+    LINK_ENDED = "link_ended"
+    """They are not, or not any more."""
+    CODE_GIVEN = "code_given"
+    """A code was made by which a citizen signs in; who had it made stands in the act."""
 
 
 KINDS: Final = (
@@ -150,6 +175,17 @@ KINDS: Final = (
     "retraction_lifted",
     "channel_added",
     "channel_ended",
+    "representation_started",
+    "representation_ended",
+    "acted_for",
+    "declaration_erased",
+    "rule_narrowed",
+    "purpose_approved",
+    "reference_renewed",
+    "link_asked",
+    "link_confirmed",
+    "link_ended",
+    "code_given",
 )
 """The symbols of the encoding in their order, for ever: only the end may grow."""
 
@@ -234,6 +270,17 @@ REQUIRED: Final[Mapping[FactKind, tuple[str, ...]]] = {
     FactKind.RETRACTION_LIFTED: ("reason", "subject", "detail"),
     FactKind.CHANNEL_ADDED: ("subject", "detail"),
     FactKind.CHANNEL_ENDED: ("subject", "detail"),
+    FactKind.REPRESENTATION_STARTED: ("subject", "detail"),
+    FactKind.REPRESENTATION_ENDED: ("subject", "detail"),
+    FactKind.ACTED_FOR: ("subject", "declaration", "detail"),
+    FactKind.DECLARATION_ERASED: ("declaration", "subject"),
+    FactKind.RULE_NARROWED: ("recipient", "event_type", "purpose", "basis", "detail"),
+    FactKind.PURPOSE_APPROVED: ("purpose", "detail"),
+    FactKind.REFERENCE_RENEWED: ("subject", "detail"),
+    FactKind.LINK_ASKED: ("subject", "detail"),
+    FactKind.LINK_CONFIRMED: ("subject", "detail"),
+    FactKind.LINK_ENDED: ("subject", "detail"),
+    FactKind.CODE_GIVEN: ("subject",),
 }
 """What a kind cannot go without: the full rules (`audit_full`) are read from these."""
 

@@ -145,6 +145,22 @@ class RuleId(_Bytes):
     code = "name.rule-id"
 
 
+class RepresentationId(_Bytes):
+    """UUIDv7, 16 bytes, made by the broker: one person acts for another, on the ground of an act."""
+
+    __slots__ = ()
+    size = 16
+    code = "name.representation-id"
+
+
+class LinkId(_Bytes):
+    """16 bytes, made by the broker: two references of one citizen."""
+
+    __slots__ = ()
+    size = 16
+    code = "name.link-id"
+
+
 class ChannelId(_Bytes):
     """UUIDv7, 16 bytes, made by the broker: an e-mail address or a mobile number at which a citizen is told."""
 

@@ -53,11 +53,21 @@ def commune_named(name: str, postcode: str) -> Place | None:
 
     Case, accents, punctuation, ST for SAINT and a CEDEX behind do not matter: `("ST-DENIS CEDEX", "97400")`.
     """
-    found = [place for place in _named().get(_plain(name), ()) if place.code.startswith(_departments(postcode))]
+    found = [place for place in _named().get(plain(name), ()) if place.code.startswith(departments_of(postcode))]
     return found[0] if len(found) == 1 else None
 
 
-def _departments(postcode: str) -> tuple[str, ...]:
+def all_current() -> tuple[Place, ...]:
+    """Every commune of today."""
+    return tuple(place for place in _communes().values() if place.standing is Standing.CURRENT)
+
+
+def all_countries() -> tuple[Place, ...]:
+    """Every country and territory of today."""
+    return tuple(place for place in _countries().values() if place.standing is Standing.CURRENT)
+
+
+def departments_of(postcode: str) -> tuple[str, ...]:
     """First characters of the commune codes that a postcode can belong to."""
     if postcode.startswith("20"):
         return ("2A", "2B")
@@ -66,7 +76,8 @@ def _departments(postcode: str) -> tuple[str, ...]:
     return (postcode[: 3 if postcode.startswith(("97", "98")) else 2].ljust(2, "?"),)
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
+    """A name as it is compared: without case, accents or punctuation, SAINT written out, and no CEDEX behind."""
     letters = unicodedata.normalize("NFKD", name.replace("œ", "oe").replace("Œ", "OE").replace("æ", "ae"))
     words = re.findall(r"[A-Z0-9]+", "".join(each for each in letters if not unicodedata.combining(each)).upper())
     if "CEDEX" in words:
@@ -79,7 +90,7 @@ def _named() -> dict[str, list[Place]]:
     named: dict[str, list[Place]] = {}
     for place in _communes().values():
         if place.standing is Standing.CURRENT:
-            named.setdefault(_plain(place.name), []).append(place)
+            named.setdefault(plain(place.name), []).append(place)
     return named
 
 

@@ -11,13 +11,13 @@ Source: docs/protocol.md, section 8; c2sp.org/tlog-proof, with the entry's bytes
 from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 from schemas import facts_v1, merkle, proof
 from schemas.checkpoint import Checkpoint, Cosigned
-from schemas.entry import Entry, Opening
+from schemas.entry import OPEN_FACTS, Entry, Opening
 from schemas.errors import Refused
-from schemas.facts import FactKind, Facts
+from schemas.facts import KINDS, REASONS, REQUIRED, FactKind, Facts
 from schemas.messages import Language
 from schemas.names import Instant, rfc3339, uuid_text
 from schemas.note import VerifierKey
@@ -130,6 +130,11 @@ _MEANINGS: Final[Mapping[FactKind, tuple[str, str]]] = {
         "by law, an administration receives this type of declaration about everybody",
     ),
     FactKind.RULE_ENDED: ("une règle prévue par la loi a pris fin", "a rule by law has ended"),
+    FactKind.RULE_NARROWED: ("une règle prévue par la loi a été réduite", "a rule by law was narrowed"),
+    FactKind.PURPOSE_APPROVED: (
+        "une finalité a été ajoutée à celles qui peuvent être nommées",
+        "a purpose was added to those that can be named",
+    ),
     FactKind.OBJECTED: ("une personne s'est opposée à une règle", "a person has objected to a rule"),
     FactKind.OBJECTION_WITHDRAWN: (
         "une personne a retiré son opposition à une règle",
@@ -150,6 +155,42 @@ _MEANINGS: Final[Mapping[FactKind, tuple[str, str]]] = {
     FactKind.CHANNEL_ENDED: (
         "une adresse où prévenir une personne a été retirée",
         "an address at which a person is told was taken away",
+    ),
+    FactKind.REPRESENTATION_STARTED: (
+        "une personne peut agir pour une autre",
+        "a person may act for another",
+    ),
+    FactKind.REPRESENTATION_ENDED: (
+        "une personne ne peut plus agir pour une autre",
+        "a person may act for another no more",
+    ),
+    FactKind.ACTED_FOR: (
+        "une déclaration a été faite par une personne pour une autre",
+        "a declaration was made by one person for another",
+    ),
+    FactKind.DECLARATION_ERASED: (
+        "ce qui était scellé d'une déclaration a été effacé à la demande de la personne",
+        "what was sealed of a declaration was erased on the person's word",
+    ),
+    FactKind.REFERENCE_RENEWED: (
+        "une personne est reconnue sous une autre écriture de son identité",
+        "a person is known again under another spelling of their identity",
+    ),
+    FactKind.LINK_ASKED: (
+        "il a été demandé de rapprocher deux identités d'une même personne",
+        "it was asked to link two identities of one person",
+    ),
+    FactKind.LINK_CONFIRMED: (
+        "le rapprochement de deux identités d'une même personne a été confirmé",
+        "the link between two identities of one person was confirmed",
+    ),
+    FactKind.LINK_ENDED: (
+        "le rapprochement de deux identités a été refusé ou a pris fin",
+        "the link between two identities was refused or has ended",
+    ),
+    FactKind.CODE_GIVEN: (
+        "un code pour se connecter à votre place a été établi",
+        "a code was made by which one signs in as you",
     ),
 }
 _COLUMN: Final = max(len(label) for pair in _LABELS.values() for label in pair) + 2
@@ -192,6 +233,25 @@ def make(entry: Entry, opening: Opening | None, found: Proof, language: Language
         raise Refused("receipt.no-opening")
     spelled = "" if opening is None else _OPENINGS[language].format(opening=b64encode(opening.encode()).decode())
     return _text(2, facts, spelled, replace(found, extra=entry.encode()), language, older=older)
+
+
+def wording() -> dict[str, Any]:
+    """Every sentence that a receipt of the second format may have, and what its facts need, for whoever checks one with
+    other means than this: JSON types only.
+    """
+    both = ("fr", "en")
+    return {
+        "titles": dict(_TITLES),
+        "openings": dict(_OPENINGS),
+        "frames": dict(_FRAMES),
+        "labels": [[name, dict(zip(both, pair, strict=True))] for name, pair in _LABELS.items()],
+        "meanings": {kind.value: dict(zip(both, pair, strict=True)) for kind, pair in _MEANINGS.items()},
+        "column": _COLUMN,
+        "kinds": list(KINDS),
+        "reasons": list(REASONS),
+        "required": {kind.value: list(names) for kind, names in REQUIRED.items()},
+        "open": sorted(kind.value for kind in OPEN_FACTS),
+    }
 
 
 def _text(version: int, facts: Facts, opening: str, found: Proof, language: Language, *, older: bool) -> str:

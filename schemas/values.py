@@ -48,6 +48,8 @@ _EAST_MS = 14 * 3_600_000
 _DAY_MS = 86_400_000
 LONG_YEARS = 130
 """Nobody tells news of what happened longer ago: a marriage in 1823 is a slip of the pen."""
+REPRESENTING = frozenset({Capacity.PARENT.value, Capacity.GUARDIAN.value})
+"""Whose account may be told for whom they speak for."""
 MOVED = EventType("fr.unefois.address.changed.v1")
 MOVE_DAYS, MOVE_YEARS = 366, 10
 """So far from its declaration, before or after, a move is looked at twice; and so far it is refused."""
@@ -222,20 +224,39 @@ def _check_move(record: Mapping[str, Any], at: Instant, found: _Found) -> None:
 
 
 def _check_holder(record: Mapping[str, Any], found: _Found) -> None:
-    """An account of somebody of another name is looked at twice: a spouse's is right, a thief's is not."""
-    if not (found.sound("/holder") and found.sound("/subject")):
+    """An account of somebody of another name is refused, unless the record states why it may be right: it is a joint
+    one, or that of the parent or guardian who declares; or the bank writes an initial and a name that is used. Then it
+    is looked at twice.
+    """
+    if not all(found.sound(place) for place in ("/holder", "/subject", "/joint", "/declarant", "/capacity")):
         return
-    person = record["subject"]
-    named = {word for text in (person["family_name"], *person["given_names"]) for word in _words(text)}
-    if named.isdisjoint(_words(record["holder"])):
+    holder, declarant = _words(record["holder"]), record["declarant"]
+    if not _named(record["subject"]).isdisjoint(holder):
+        return
+    # The first part of what a bank writes is a title: M is a man, and no initial.
+    initials = {each for text in record["subject"]["given_names"] for each in _plain(text)[:1]}
+    theirs = declarant is not None and record["capacity"] in REPRESENTING and not _named(declarant).isdisjoint(holder)
+    if record["joint"] or theirs or not initials.isdisjoint(_parts(record["holder"])[1:]):
         found.warnings.append(Warning("values.other-holder", "/holder"))
+    else:
+        found.faults.append(Refused("values.not-the-holder", "/holder"))
+
+
+def _named(person: Mapping[str, Any]) -> set[str]:
+    return {word for text in (person["family_name"], *person["given_names"]) for word in _words(text)}
 
 
 def _words(text: str) -> set[str]:
     """The words of a name of two letters or more, without accents, as banks write them."""
-    plain = unicodedata.normalize("NFKD", text).upper()
-    parts = "".join(one if one.isalpha() else " " for one in plain if not unicodedata.combining(one)).split()
-    return {part for part in parts if len(part) > 1}
+    return {part for part in _parts(text) if len(part) > 1}
+
+
+def _parts(text: str) -> list[str]:
+    return "".join(one if one.isalpha() else " " for one in _plain(text)).split()
+
+
+def _plain(text: str) -> str:
+    return "".join(one for one in unicodedata.normalize("NFKD", text).upper() if not unicodedata.combining(one))
 
 
 def _check_past(kind: Type, value: Any, pointer: str, days: _Days, found: _Found) -> None:

@@ -3,7 +3,7 @@
 UNEFOIS_REQUIRE=postgres,kafka makes such a skip a failure. UNEFOIS_TEST_DATABASE=postgres runs every test that takes a
 `here`, an `empty_url` or `home_settings` on PostgreSQL, and =cluster with the log on Kafka beside it. Without it they
 run on SQLite, and those marked `databases`, or of a module in ON_MORE, on others too; those marked `sqlite` look into
-its file.
+its file. UNEFOIS_ONE_DATABASE=1 runs each on the first of its databases alone.
 """
 
 import gc
@@ -35,7 +35,7 @@ settings.load_profile("proof" if os.environ.get("UNEFOIS_PROOF") else "test")
 compiled.share()
 machine.forget()
 
-LONGER = {Path(__file__).parent / name for name in ("agency", "cluster", "compose", "fire")}
+LONGER = {Path(__file__).parent / name for name in ("agency", "cluster", "compose", "fire", "web")}
 DATABASES = ("sqlite", "postgres")
 ON_MORE = {
     "test_router": (*DATABASES, pytest.param("cluster", marks=pytest.mark.proof)),
@@ -60,7 +60,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """The longer suites run when they are named: `make test-cluster`, `-faults`, `-agency`, `-compose`."""
+    """The longer suites run when they are named: `make test-cluster`, `-faults`, `-agency`, `-compose`, `-web`."""
     if collection_path not in LONGER:
         return None
     asked = [Path(word.partition("::")[0]).absolute() for word in config.args]
@@ -91,6 +91,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """The databases of a test that takes one."""
     if "database" in metafunc.fixturenames:
         chosen = _databases(metafunc)
+        if os.environ.get("UNEFOIS_ONE_DATABASE"):
+            chosen = chosen[:1]
         metafunc.parametrize("database", chosen, ids=None if len(chosen) > 1 else (pytest.HIDDEN_PARAM,))
 
 

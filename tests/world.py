@@ -18,6 +18,7 @@ from broker.consents.consents import GrantRequest, Recorded
 from broker.directory.parties import Enrolment
 from broker.directory.reading import Party, PartyKind
 from broker.flow.arrived import Accepted
+from broker.flow.desk import pivot_of
 from broker.flow.hosted import HostedInbox
 from broker.people import identity
 from broker.ports import KeyKind
@@ -188,7 +189,7 @@ class World:
 
     def subject(self, person: dict[str, Any] = ELISE) -> SubjectRef:
         """The reference of a person."""
-        return self.home.desk.subject({"subject": person})
+        return self.home.identity.reference(pivot_of(person))
 
     async def declare(
         self,
@@ -225,8 +226,7 @@ class World:
                 purpose=purpose,
                 fields=frozenset(fields),
                 basis=basis,
-                voice=VOICE,
-                **{"scope": Scope.STANDING, **more},
+                **{"scope": Scope.STANDING, "voice": VOICE, **more},
             )
         )
 

@@ -52,6 +52,8 @@ class Scope(Enum):
     SUBSCRIBE = "subscribe"
     READ = "read"
     KEYS = "keys"
+    CITIZENS = "citizens"
+    """Of an administration that has a portal of its own: for citizens who are signed in there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,9 +158,12 @@ class Credentials:
         if row is None or not same:
             raise Refused("credentials.unknown")
         credential = _credential(row)
-        ended = (await tx.endings()).ended(api_tokens.name, credential.id)
-        if ended and credential.revoked_at is None:
-            logger().error("endings.row-contradicts", row=RowName.of(api_tokens.name, credential.id))
+        ending = (await tx.endings()).newest(api_tokens.name, credential.id)
+        ended = ending is not None and ending.least > 0
+        if ending is not None and ended and credential.revoked_at is None:
+            logger().error(
+                "endings.row-contradicts", _ended_at=ending.at, row=RowName.of(api_tokens.name, credential.id)
+            )
         if ended or credential.revoked_at is not None:
             raise Refused("credentials.revoked")
         if at >= credential.expires_at:

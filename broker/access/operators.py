@@ -258,7 +258,11 @@ def _agreed(row: Row[Any], ended: Ended) -> Account | None:
     account = account_of(row._mapping)
     if told is not None and account_of(told.told) == account:
         return account
-    logger().error("endings.row-contradicts", row=RowName.of(TABLE, str(row.id).encode()))
+    logger().error(
+        "endings.row-contradicts",
+        _ended_at=None if told is None else told.at,
+        row=RowName.of(TABLE, str(row.id).encode()),
+    )
     return None
 
 

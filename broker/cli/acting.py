@@ -54,7 +54,7 @@ def call() -> "Call":
 
     now = called()
     if not needs_two(now.act, now.given):
-        return Call(now.act)
+        return Call(now.act, {"dry_run": True} if now.given.get("dry_run") is True else {})
     given = {name: _spelled(told) for name, told in now.given.items() if name not in _SAID_TWICE}
     return Call(now.act, {name: told for name, told in given.items() if told not in (None, False, [])})
 

@@ -8,16 +8,19 @@ Keeps: `unefois --help` lists everything and shows the exit codes.
 import sys
 from collections.abc import Sequence
 from copy import copy
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from broker.cli import (
+    acknowledge,
     approvals,
     audits,
     backups,
     channels,
     clock,
+    codes,
     completion,
     conformance,
     dead,
@@ -28,6 +31,7 @@ from broker.cli import (
     epochs,
     export,
     grants,
+    identities,
     incidents,
     keys,
     ledger,
@@ -39,13 +43,18 @@ from broker.cli import (
     operators,
     parties,
     person,
+    protecting,
     prune,
+    purposes,
     receipts,
     repair,
+    representations,
     retractions,
+    rights,
     rules,
     sandbox,
     serve,
+    simulate,
     source,
     subscriptions,
     tokens,
@@ -93,23 +102,37 @@ def unefois(
 @command(app, "demo")
 def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Leave its folder, to look around.")] = False,
-    serve: Annotated[bool, typer.Option("--serve", help="End with a live sandbox; Ctrl-C ends it.")] = False,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="The citizens' pages instead, with a small cast at work; Ctrl-C ends it.")
+    ] = False,
+    listen: Annotated[
+        str, typer.Option("--listen", metavar="HOST:PORT", help="With --serve: where, on this machine alone.")
+    ] = "127.0.0.1:8480",
+    script: Annotated[
+        Path | None,
+        typer.Option("--script", metavar="DIR", help="Play these pages through in Chromium; pictures go into DIR."),
+    ] = None,
 ) -> None:
     """A family moves from Nantes to Rennes: the whole story, on the real code, in a home of its own. A minute.
 
     Example: unefois demo --lang fr
     """
+    from broker.cli import web_demo
     from broker.cli.demo import run
 
-    ended = run(lang=chosen().language, keep=keep)
-    if serve and ended == 0:
-        sandbox.sandbox(listen="127.0.0.1:0")
-    raise typer.Exit(ended)
+    if script is not None:
+        web_demo.play(script)
+        return
+    if serve:
+        web_demo.serve(listen)
+        return
+    raise typer.Exit(run(lang=chosen().language, keep=keep))
 
 
 machine.register(app)
 serve.register(app)
 sandbox.register(app)
+simulate.register(app)
 migrate.register(app)
 backups.register(app)
 top.register(app)
@@ -119,6 +142,7 @@ move.register(app)
 export.register(app)
 approvals.register(app)
 login.register(app)
+rights.register(person.app)
 incidents.register(parties.app, subscriptions.app)
 app.add_typer(operators.app, name="operator")
 app.add_typer(parties.app, name="party")
@@ -128,15 +152,21 @@ app.add_typer(webhooks.app, name="webhook")
 app.add_typer(types.app, name="type")
 app.add_typer(subscriptions.app, name="subscribe")
 rules.register(app)
+app.add_typer(representations.app, name="representation")
+app.add_typer(purposes.app, name="purpose")
+identities.register(app)
+codes.register(app)
 repair.register(app)
 retractions.register(app)
 grants.register(app)
 declarations.register(app)
+acknowledge.register(app)
 app.add_typer(dead.app, name="dead")
 app.add_typer(mappings.app, name="mapping")
 app.add_typer(deploy.app, name="deploy")
 app.add_typer(person.app, name="person")
 app.add_typer(channels.app, name="channel")
+app.add_typer(protecting.app, name="protect")
 app.add_typer(receipts.app, name="receipt")
 app.add_typer(conformance.app, name="conformance")
 app.add_typer(epochs.app, name="epoch")

@@ -125,7 +125,8 @@ def _told(one: "Request") -> dict[str, Any]:
 
 def _show(told: dict[str, Any]) -> None:
     line(f"{told['id']}  {told['act']}")
-    given = told["arguments"].items()
+    sealed = say("scellé : `unefois protect request`", "sealed: `unefois protect request`")
+    given = {name: sealed if name == "sealed" else one for name, one in told["arguments"].items()}.items()
     pairs([(name, ", ".join(one) if isinstance(one, list) else one) for name, one in given], indent=4)
     pairs(
         [

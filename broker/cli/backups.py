@@ -140,9 +140,10 @@ def show() -> None:
     """
 
     from broker.services import keeping
+    from broker.services.protecting import JOURNAL
 
     ended, marked = at_home(keeping.endings)
-    kinds = Counter(ending.table for _, ending in ended.after(0))
+    kinds = Counter(ending.table for _, ending in ended.after(0) if ending.table not in JOURNAL)
     size, root = (0, None) if marked is None else (marked.size, marked.root.hex())
     told: dict[str, Any] = {
         "position": ended.position,

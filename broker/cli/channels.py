@@ -42,11 +42,13 @@ def add(
     Example: unefois channel add email --person me.yaml
     """
     from broker.services import channels
-    from broker.services.viewing import subject_of
+    from broker.services.viewing import for_person
 
     document = document_of(person)
     told = _address(address)
-    done = at_home(lambda home: channels.add(home, subject_of(home, document), kind, told, language))
+    done = at_home(
+        lambda home: for_person(home, document, lambda whose: channels.add(home, whose, kind, told, language))
+    )
     _tell(done)
 
 
@@ -57,10 +59,11 @@ def list_channels(*, person: PersonOption) -> None:
     Example: unefois channel list --person me.yaml
     """
     from broker.services import channels
-    from broker.services.viewing import subject_of
+    from broker.services.viewing import for_person
 
     document = document_of(person)
-    found = [_shape(one) for one in at_home(lambda home: channels.of(home, subject_of(home, document)))]
+    there = at_home(lambda home: for_person(home, document, lambda whose: channels.of(home, whose)))
+    found = [_shape(one) for one in there]
     answer({"channels": found}, lambda: each(found, _show))
 
 
@@ -75,11 +78,11 @@ def remove(
     Example: unefois channel remove 0192f3a1-... --person me.yaml
     """
     from broker.services import channels
-    from broker.services.viewing import subject_of
+    from broker.services.viewing import for_person
     from schemas.names import ChannelId
 
     of, document = ChannelId.parse(channel), document_of(person)
-    _tell(at_home(lambda home: channels.end(home, subject_of(home, document), of)))
+    _tell(at_home(lambda home: for_person(home, document, lambda whose: channels.end(home, whose, of))))
 
 
 def _address(file: Path | None) -> str:

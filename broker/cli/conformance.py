@@ -71,13 +71,14 @@ def cases() -> None:
     Example: unefois conformance cases
     """
     from broker.lab.conformance import cases as receiver
+    from broker.lab.conformance import portal_cases as portal
     from broker.lab.conformance import source_cases as source
     from broker.lab.conformance.words import Words
 
     words = Words(chosen().language)
     found = [
         {"case": name, "role": role, "title": words.case(name, "title"), "proves": words.case(name, "proves")}
-        for role, of in (("receiver", receiver.CASES), ("source", source.CASES))
+        for role, of in (("receiver", receiver.CASES), ("source", source.CASES), ("portal", portal.CASES))
         for name in of
     ]
     answer({"cases": found}, lambda: pairs([(one["case"], one["proves"]) for one in found]))

@@ -155,7 +155,7 @@ def declare(
 
 
 def track(declaration: Annotated[str, typer.Argument(metavar="ID", help="What `unefois declare` printed.")]) -> None:
-    """How far a declaration got with each administration, and who got nothing and why.
+    """How far a declaration got with each administration, and who got nothing and why. The look is in the ledger.
 
     Example: unefois track 0192f3a1-...
     """
@@ -290,13 +290,34 @@ def _id(text: str | None) -> "DeclarationId | None":
 
 def _warnings(draft: "Draft") -> list[dict[str, Any]]:
     from broker.cli import shapes
+    from schemas.catalogue import RETIREMENTS
+    from schemas.formats import Warning as Odd
 
-    return [shapes.coded(each, each.pointer, chosen().language) for each in draft.warnings]
+    odd = [Odd("catalogue.retiring", "/event_type")] if draft.event_type in RETIREMENTS else []
+    return [shapes.coded(each, each.pointer, chosen().language) for each in (*odd, *draft.warnings)]
 
 
 def _show_warnings(warnings: list[dict[str, Any]]) -> None:
     for one in warnings:
         line(f"! {one['pointer']}  {one['message']} {one['remedy']}")
+
+
+def _acting(told: dict[str, Any] | None) -> str | None:
+    """Who made it for its subject; None, and no line, where nobody did."""
+    if told is None:
+        return None
+    who = {
+        "parent": say("un parent", "a parent"),
+        "guardian": say("qui représente la personne", "whoever represents the person"),
+        "next_of_kin": say("un proche", "a relative"),
+        "agent": say("une personne mandatée", "somebody with a mandate"),
+    }[told["capacity"]]
+    how = {
+        "record": say("acte enregistré", "an act on record"),
+        "source": say("vérifié par la source", "checked by the source"),
+        "relative": say("sans acte", "without an act"),
+    }[told["known"]]
+    return f"{who} ({how})"
 
 
 def _show_track(told: dict[str, Any]) -> None:
@@ -310,6 +331,7 @@ def _show_track(told: dict[str, Any]) -> None:
             (say("type", "type"), told["event_type"]),
             (say("source", "source"), told["source"]),
             (say("corrige", "corrects"), told["corrects"]),
+            (say("déclarée par", "declared by"), _acting(told["acted_for"])),
             (say("reçue", "received"), told["received_at"]),
             (say("routée", "routed"), told["routed_at"] or waiting),
         ]

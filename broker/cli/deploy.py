@@ -78,12 +78,13 @@ def logins(
 
     Example: unefois deploy logins > logins.sql
     """
-    from broker.setup.rights import ROLES, login, sql
+    from broker.setup.rights import READER, ROLES, login, sql
 
     if _PREFIX.fullmatch(prefix) is None:
         raise Refused("deploy.prefix", "/prefix")
     told = sql(prefix)
-    answer({"logins": {role.value: login(role, prefix) for role in ROLES}, "sql": told}, lambda: line(told.rstrip()))
+    names = {role.value: login(role, prefix) for role in ROLES} | {READER: f"{prefix}{READER}"}
+    answer({"logins": names, "sql": told}, lambda: line(told.rstrip()))
 
 
 def deployed() -> dict[str, tuple[bytes, int]]:

@@ -103,9 +103,9 @@ def grant(
     expires_at = None if until is None else instant(until, end_of_day=True)
     own_text = None if text is None else read_file(text).decode("utf-8", "replace")
 
-    def work(home: "Home") -> "Coroutine[Any, Any, consents.Given]":
+    async def work(home: "Home") -> "consents.Given":
         wish = GrantRequest(
-            subject=subject_of(home, document),
+            subject=await subject_of(home, document),
             recipient=PartyId(recipient),
             event_type=EventType(full_type(event_type)),
             purpose=Purpose(purpose),
@@ -117,7 +117,7 @@ def grant(
             scope=Scope.ONCE if once else Scope.STANDING,
             include_latest=include_latest,
         )
-        return consents.give(home, wish, own_text)
+        return await consents.give(home, wish, own_text)
 
     given = at_home(work)
     _answer(given, receipt, given.shown)
@@ -237,7 +237,7 @@ def grants(
         from schemas.names import PartyId
 
         looking = None if viewer is None else PartyId(viewer)
-        whose = subject_of(home, document)
+        whose = await subject_of(home, document)
         return {
             "grants": [shapes.grant(one) for one in await grants_of(home, whose, looking)],
             "objections": [shapes.objection(one) for one in await objections(home, whose)],
@@ -266,9 +266,9 @@ def _change(
 def _revoke_all(document: object, voice: "Voice") -> None:
     from broker.cli import shapes
     from broker.services import consents
-    from broker.services.viewing import subject_of
+    from broker.services.viewing import for_person
 
-    ended = at_home(lambda home: consents.revoke_all(home, subject_of(home, document), voice))
+    ended = at_home(lambda home: for_person(home, document, lambda whose: consents.revoke_all(home, whose, voice)))
     found = [shapes.recorded(one.recorded, one.receipt) for one in ended]
 
     def text() -> None:

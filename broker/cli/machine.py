@@ -28,7 +28,20 @@ if TYPE_CHECKING:
     from broker.setup.wiring import Home
     from schemas.following import Predecessor
 
-RoleName = Literal["all", "router", "ledger", "upkeep", "gate", "connectors", "notify", "relay", "intake", "api"]
+RoleName = Literal[
+    "all",
+    "router",
+    "ledger",
+    "upkeep",
+    "gate",
+    "connectors",
+    "notify",
+    "relay",
+    "intake",
+    "api",
+    "portal",
+    "consents",
+]
 config = typer.Typer(no_args_is_help=True, help="The settings: what they are, and what is wrong or unwise with them.")
 
 

@@ -15,7 +15,6 @@ from broker.cli.session import at_home, read_file
 from broker.cli.show import answer, line, pairs
 
 if TYPE_CHECKING:
-    from broker.services.person_report import PersonReport, Told
     from broker.setup.wiring import Home
 
 app = typer.Typer(no_args_is_help=True, help="One person: what was handed over about them, to whom, on which ground.")
@@ -41,85 +40,14 @@ def report(person: PersonOption) -> None:
 
     async def work(home: "Home") -> dict[str, Any]:
         from broker.services.person_report import person_report
+        from broker.services.person_shape import report_shape
         from broker.services.viewing import subject_of
         from connectors.draft import read
 
-        return _shape(await person_report(home, subject_of(home, read(read_file(person)))))
+        return report_shape(await person_report(home, await subject_of(home, read(read_file(person)))))
 
     told = at_home(work)
     answer(told, lambda: _print(told))
-
-
-def _shape(found: "PersonReport") -> dict[str, Any]:
-    from broker.shapes import time_of
-
-    told = {
-        "at": time_of(found.at),
-        "broker": found.broker,
-        "entry": found.look.hex(),
-        "handed_over": [
-            {
-                **_entry(found, one.released),
-                "outcome": None if one.outcome is None else one.outcome.facts.kind.value,
-                "outcome_at": None if one.outcome is None else time_of(one.outcome.facts.at),
-                "outcome_reason": None if one.outcome is None else _value(one.outcome.facts.reason),
-            }
-            for one in found.handed_over
-        ],
-        "under_way": [_entry(found, one) for one in found.under_way],
-        "withheld": [_entry(found, one) for one in found.withheld],
-        "declared": [_entry(found, one) for one in found.declared],
-        "consents": [_entry(found, one) for one in found.consents],
-        "looks": [_entry(found, one) for one in found.looks],
-        "closed_entries": found.closed,
-    }
-    named = {one for part in told.values() if isinstance(part, list) for each in part for one in _named(each)}
-    return told | {"parties": {one: _party(found, one) for one in sorted(named | {found.broker})}}
-
-
-def _entry(found: "PersonReport", one: "Told") -> dict[str, Any]:
-    """An entry of the ledger as JSON; with the labels of its type and fields, in both languages."""
-    from broker.shapes import time_of, uuid_of
-    from consent import purposes
-
-    facts = one.facts
-    event = None if facts.event_type is None else found.events.get(facts.event_type)
-    labels = {} if event is None else {each.name: dict(each.label) for each in event.fields}
-    return {
-        "kind": facts.kind.value,
-        "at": time_of(facts.at),
-        "actor": facts.actor,
-        "recipient": facts.recipient,
-        "event_type": facts.event_type,
-        "event_label": None if event is None else dict(event.label),
-        "purpose": facts.purpose,
-        "purpose_label": None if facts.purpose is None else dict(purposes.by_id(facts.purpose).label),
-        "fields": list(one.fields),
-        "field_labels": {name: labels[name] for name in one.fields if name in labels},
-        "basis": facts.basis,
-        "grant": uuid_of(facts.grant),
-        "grant_version": facts.grant_version,
-        "delivery": uuid_of(facts.delivery),
-        "declaration": uuid_of(one.declaration),
-        "manifest": None if facts.declaration is None else facts.declaration.hex(),
-        "reason": _value(facts.reason),
-        "entry": one.entry.hex(),
-    }
-
-
-def _named(told: Mapping[str, Any]) -> set[str]:
-    return {told[name] for name in ("actor", "recipient") if told[name] is not None}
-
-
-def _party(found: "PersonReport", party: str) -> dict[str, Any]:
-    """None of it where the directory does not know it (any more)."""
-    known = {str(one.id): one for one in found.parties.values()}.get(party)
-    parts = ("name", "address", "contact", "retention")
-    return {part: None if known is None else getattr(known, part) for part in parts}
-
-
-def _value(member: Any) -> Any:
-    return None if member is None else member.value
 
 
 def _print(told: dict[str, Any]) -> None:
@@ -135,6 +63,7 @@ def _print(told: dict[str, Any]) -> None:
     _part(told, say("Non transmis", "Not handed over"), told["withheld"], _withheld)
     _part(told, say("Déclaré", "Declared"), told["declared"], _declared)
     _part(told, say("Consentements et mandats légaux", "Consents and mandates by law"), told["consents"], _consent)
+    _part(told, say("Agir pour vous", "Acting for you"), told["acting"], _acting)
     _part(told, say("Consultations de votre dossier", "Looks at your file"), told["looks"], _look)
     line("")
     if told["closed_entries"]:
@@ -177,6 +106,20 @@ def _withheld(told: dict[str, Any], one: dict[str, Any]) -> list[tuple[str, obje
         (say("à", "to"), _name(told, one["recipient"])),
         (say("déclaration", "declaration"), _event(one)),
         (say("raison", "reason"), explain_reason(Reason(one["reason"]), chosen().language)),
+    ]
+
+
+def _acting(told: dict[str, Any], one: dict[str, Any]) -> list[tuple[str, object]]:
+    what = {
+        "representation_started": say("une personne peut agir pour vous", "somebody may act for you"),
+        "representation_ended": say("elle ne le peut plus", "they may no more"),
+        "acted_for": say("une personne a déclaré pour vous", "somebody has declared for you"),
+    }
+    return [
+        (say("le", "at"), one["at"]),
+        (say("quoi", "what"), what[one["kind"]]),
+        (say("auprès de", "with"), _name(told, one["actor"])),
+        (say("identifiant", "id"), one["declaration"]),
     ]
 
 

@@ -40,7 +40,9 @@ def directory() -> None:
 
 @command(app, "verify")
 def verify(
-    receipt: Annotated[Path, typer.Argument(metavar="RECEIPT", help="What `unefois grant --receipt` wrote.")],
+    receipt: Annotated[
+        Path, typer.Argument(metavar="RECEIPT", help="What `unefois grant --receipt` or `acknowledge` wrote.")
+    ],
     directory_file: Annotated[
         Path,
         typer.Option(
@@ -52,7 +54,7 @@ def verify(
         typer.Option("--key", metavar="VKEY", help="The ledger's verifier key, or a file with it: pin it yourself."),
     ] = None,
 ) -> None:
-    """Check a consent receipt offline: no home, no network, no database. Exit code 1 if it certifies nothing.
+    """Check a receipt or an acknowledgement offline: no home, network or database. Exit code 1 if it proves nothing.
 
     The broker's public keys come from the directory; that this is the broker's, its note says, by the ledger's key. A
     directory without a note is believed as it is: give only one that you have pinned yourself.
@@ -64,6 +66,9 @@ def verify(
     raw, told_directory = read_file(receipt), read_file(directory_file)
     try:
         believed = _believed(told_directory, key)
+        if (paper := _acknowledgement(raw)) is not None:
+            _tell_acknowledged(paper, believed)
+            return
         told = _shape(verify_by_directory(raw, believed))
     except Refused as fault:
         tell_fault(fault)
@@ -87,6 +92,40 @@ def verify(
             ],
             indent=2,
         )
+
+    answer({"valid": True, **told}, text)
+
+
+def _acknowledgement(raw: bytes) -> dict[str, Any] | None:
+    """The parsed paper of `unefois acknowledge`; None where it is none."""
+    import json
+
+    from schemas.acknowledgement import FORMAT
+
+    try:
+        told = json.loads(raw)
+    except ValueError:
+        return None
+    return told if isinstance(told, dict) and told.get("format") == FORMAT else None
+
+
+def _tell_acknowledged(paper: dict[str, Any], believed: "Directory") -> None:
+    from broker.shapes import time_of, uuid_of
+    from schemas.acknowledgement import verify as verify_acknowledgement
+
+    found = verify_acknowledgement(paper, believed)
+    told = {
+        "broker": found.receipt.broker,
+        "number": uuid_of(found.receipt.declaration_id),
+        "source": found.receipt.source,
+        "received_at": time_of(found.receipt.received_at),
+        "event_type": found.event_type,
+    }
+
+    def text() -> None:
+        line(say("Vérifié : le courtier a signé ce qui suit.", "Verified: the broker has signed what follows."))
+        names = (say("courtier", "broker"), say("numéro", "number"), "source", say("reçue", "received"), "type")
+        pairs(list(zip(names, told.values(), strict=True)), indent=2)
 
     answer({"valid": True, **told}, text)
 

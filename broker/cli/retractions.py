@@ -81,12 +81,11 @@ def hold_list(person: PersonOption) -> None:
     """
     from broker.cli import shapes
     from broker.services import retractions
-    from broker.services.viewing import subject_of
+    from broker.services.viewing import for_person
 
     document = document_of(person)
-    told = {
-        "held": [shapes.held(one) for one in at_home(lambda home: retractions.held(home, subject_of(home, document)))]
-    }
+    found = at_home(lambda home: for_person(home, document, lambda whose: retractions.held(home, whose)))
+    told = {"held": [shapes.held(one) for one in found]}
 
     def text() -> None:
         table(
@@ -117,11 +116,13 @@ def hold_stop(
     Example: unefois hold stop 0192f3a1-... --person elise.yaml
     """
     from broker.services import retractions
-    from broker.services.viewing import subject_of
+    from broker.services.viewing import for_person
     from schemas.names import DeclarationId
 
     of, document = DeclarationId.parse(declaration), document_of(person)
-    made = at_home(lambda home: retractions.stop(home, subject_of(home, document), of, given_by=given_by))
+    made = at_home(
+        lambda home: for_person(home, document, lambda whose: retractions.stop(home, whose, of, given_by=given_by))
+    )
     shown = _told(made)
     answer({"retraction": shown}, lambda: _lines(shown))
 

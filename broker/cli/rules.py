@@ -48,17 +48,32 @@ def ask(
         str | None, typer.Option("--from", metavar="WHEN", help="The first day (UTC) that the text allows.")
     ] = None,
     until: Annotated[str | None, typer.Option("--until", metavar="WHEN", help="The last day (UTC).")] = None,
+    territories: Annotated[
+        list[str] | None,
+        typer.Option("--territory", help="An area: 35238, 35, R53. Repeatable. Default: as its subscription."),
+    ] = None,
+    least_assurance: Annotated[
+        str | None,
+        typer.Option("--least-assurance", metavar="WORD", help="How the person must be known: low, substantial, high."),
+    ] = None,
+    least_quality: Annotated[
+        str | None,
+        typer.Option("--least-quality", metavar="WORD", help="What the fact must rest on: certified, authentic."),
+    ] = None,
 ) -> None:
     """Ask on an administration's behalf to hear of everybody, because an article of law provides for it.
 
-    It allows nothing until it is approved.
+    It allows nothing until it is approved. Its territories and how sure a declaration must be narrow what its
+    subscription asks for.
 
     Example: unefois rule ask --recipient urn:fr:siret:77568501300025 --type
     address.changed --purpose family-benefits --field subject --field new_address --article "CSS, art. L114-19"
     """
     from broker.services import rules
+    from schemas.assurance import least_of
     from schemas.names import EventType, PartyId, Purpose
 
+    least = least_of(least_assurance or "none", least_quality or "declared")
     begins_at = None if start is None else instant(start, end_of_day=False)
     ends_at = None if until is None else instant(until, end_of_day=True)
     _tell(
@@ -72,6 +87,8 @@ def ask(
             objection=not firm,
             begins_at=begins_at,
             ends_at=ends_at,
+            territories=territories,
+            least=least,
         )
     )
 
@@ -86,6 +103,30 @@ def approve(rule: RuleArgument) -> None:
 
     of = _id(rule)
     _tell(lambda home: rules.approve(home, of))
+
+
+@command(app, "narrow")
+def narrow(
+    rule: RuleArgument,
+    *,
+    fields: Annotated[
+        list[str] | None, typer.Option("--field", help="A field that it keeps; the others go. Repeatable.")
+    ] = None,
+    territories: Annotated[
+        list[str] | None, typer.Option("--territory", help="An area that it keeps, or a part of one. Repeatable.")
+    ] = None,
+    until: Annotated[str | None, typer.Option("--until", metavar="WHEN", help="An earlier last day (UTC).")] = None,
+) -> None:
+    """Make a rule allow less: from now on nothing more is handed out under it, of anybody. It never grows again.
+
+    What waits already and has more is withheld; upkeep plans the fields that are left.
+
+    Example: unefois rule narrow 0192f3a1-... --field subject --until 2027-06-30
+    """
+    from broker.services import rules
+
+    of, ends_at = _id(rule), None if until is None else instant(until, end_of_day=True)
+    _tell(lambda home: rules.narrow(home, of, fields=fields, territories=territories, ends_at=ends_at))
 
 
 @command(app, "end")
@@ -147,10 +188,10 @@ def unobject(rule: RuleArgument, *, person: PersonOption, given_by: GivenBy = "s
 def _change(person: PersonOption, change: "Callable[[Home, SubjectRef], Coroutine[Any, Any, Objected]]") -> None:
     """One objection of one citizen; then as it is now."""
     from broker.cli import shapes
-    from broker.services.viewing import subject_of
+    from broker.services.viewing import for_person
 
     document = document_of(person)
-    done = at_home(lambda home: change(home, subject_of(home, document)))
+    done = at_home(lambda home: for_person(home, document, lambda whose: change(home, whose)))
     made, entry = shapes.objection(done.objection), done.entry.hex()
 
     def text() -> None:
@@ -188,5 +229,13 @@ def _show(told: dict[str, Any]) -> None:
             (say("état", "status"), told["status"]),
             (say("agit depuis", "acts from"), told["acts_from"] or told["begins_at"]),
             (say("jusqu'à", "until"), told["ends_at"]),
+            (say("territoires", "territories"), ", ".join(told["territories"] or ()) or None),
+            (say("au moins", "at least"), _least(told)),
+            (say("réduite le", "narrowed at"), told["narrowed_at"]),
         ]
     )
+
+
+def _least(told: dict[str, Any]) -> str | None:
+    words = (told["least_assurance"], told["least_quality"])
+    return None if words == ("none", "declared") else ", ".join(words)

@@ -6,6 +6,7 @@ Keeps: what a refused file or word holds is not repeated.
 
 import asyncio
 import gc
+import os
 import re
 import sys
 from collections.abc import Callable, Coroutine
@@ -44,18 +45,35 @@ def at_home(work: Callable[["Home"], Coroutine[Any, Any, T]]) -> T:
     """
     from broker.cli.acting import call, who
     from broker.services.accounts import acting
-    from broker.setup.opening import open_home
+    from broker.setup.opening import open_home, open_looking
 
     here = settings()
     if not here.keys_folder.is_dir():
         raise Refused("cli.no-home", file=str(here.home))
 
+    now = call()
+    opening = open_looking if looks(here, now.act) else open_home
+
     async def opened() -> T:
-        async with open_home(here) as home, acting(home, call(), lambda keys: who(here, keys)):
+        async with opening(here) as home, acting(home, now, lambda keys: who(here, keys)):
             collect_less()
             return await work(home)
 
     return asyncio.run(opened())
+
+
+def looks(here: "Settings", act: str) -> bool:
+    """Whether this only looks, and so gets no secret. A session's file is checked with one, so a session gets all."""
+    from broker.access.roles import LOOKS
+
+    if act not in LOOKS:
+        return False
+    if chosen().key is not None or here.operator_key is not None:
+        return True
+    try:
+        return not here.session_file.exists()
+    except OSError:  # another account's
+        return True
 
 
 def collect_less() -> None:
@@ -99,6 +117,33 @@ def write_file(path: Path, content: bytes) -> None:
         path.touch(mode=0o600)
         path.write_bytes(content)
     except OSError as error:
+        raise Refused("cli.cannot-write", file=str(path), error=type(error).__name__) from None
+
+
+def check_new(path: Path) -> None:
+    """Raises Refused `cli.file-exists` where something is there already."""
+    if path.exists() or path.is_symlink():
+        raise Refused("cli.file-exists", file=str(path))
+
+
+def write_new(path: Path, content: bytes) -> None:
+    """Write a file that was not there, and that only its owner can read: whole, or not at all.
+
+    Raises Refused `cli.file-exists`, `cli.cannot-write` (a full disk, too).
+    """
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise Refused("cli.file-exists", file=str(path)) from None
+    except OSError as error:
+        raise Refused("cli.cannot-write", file=str(path), error=type(error).__name__) from None
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        path.unlink(missing_ok=True)
         raise Refused("cli.cannot-write", file=str(path), error=type(error).__name__) from None
 
 

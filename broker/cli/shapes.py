@@ -170,6 +170,13 @@ def track(one: "Track") -> Json:
         "event_type": one.event_type,
         "manifest": _told(one.digest, bytes.hex),
         "corrects": uuid_of(one.corrects),
+        "acted_for": None
+        if one.acted_for is None
+        else {
+            "capacity": one.acted_for.capacity.value,
+            "known": one.acted_for.known.value,
+            "representation": uuid_of(one.acted_for.representation),
+        },
         "received_at": time_of(one.received_at),
         "routed_at": time_of(one.routed_at),
         "parked": None

@@ -29,8 +29,10 @@ def list_types() -> None:
     known = builtin()
     types = [describe(known, one) for one in known.newest]
     language = chosen().language
-    rows = [(one["event_type"], one["label"][language], len(one["fields"])) for one in types]
-    columns = [say("type", "type"), say("nom", "name"), say("champs", "fields")]
+    gone = {str(one): str(told.successor) for one, told in known.retirements.items()}
+    types = [{**one, "replaced_by": gone.get(one["event_type"])} for one in types]
+    rows = [(one["event_type"], one["label"][language], len(one["fields"]), one["replaced_by"] or "") for one in types]
+    columns = [say("type", "type"), say("nom", "name"), say("champs", "fields"), say("remplacé par", "replaced by")]
     answer({"types": types}, lambda: table(columns, rows))
 
 

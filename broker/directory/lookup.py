@@ -6,20 +6,24 @@ Keeps: a revoked key and an ended subscription count from the transaction after 
 the broker's seal (`broker.store.rows`) is in no picture, nor is a subscription whose recipient is in none.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from broker.directory import reading
+from broker.directory import kin, reading
+from broker.directory import purposes as purpose_rows
 from broker.directory import rules as rule_rows
+from broker.directory.law import law_of
 from broker.directory.registrar import TRUST
 from broker.store.engine import Store, Transaction
 from broker.store.rows.seals import RowReader
 from consent.policy import Subscription, SubscriptionStatus
+from consent.purposes import Catalogue
 from consent.rules import Rule, RuleStatus
 from schemas import areas
 from schemas.directory import Directory
 from schemas.errors import Refused
-from schemas.names import EventType, PartyId, RuleId
+from schemas.law import Law
+from schemas.names import EventType, Instant, PartyId, RuleId, SubjectRef
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,8 @@ class _Picture:
     by_territory: Mapping[tuple[EventType, str], Sequence[Subscription]]
     rules: Mapping[RuleId, Rule]
     rules_for: Mapping[EventType, Sequence[Rule]]
+    hears: Mapping[PartyId, frozenset[str]]
+    purposes: Catalogue
 
 
 class Lookup:
@@ -81,6 +87,10 @@ class Lookup:
         """Every subscription, ended ones too."""
         return (await self._current(tx)).by_id
 
+    async def hears(self, tx: Transaction) -> Mapping[PartyId, frozenset[str]]:
+        """Every area that each recipient has a subscription for, ended ones too; who has none for an area is absent."""
+        return (await self._current(tx)).hears
+
     async def rules(self, tx: Transaction) -> Mapping[RuleId, Rule]:
         """Every rule by law, ended ones too."""
         return (await self._current(tx)).rules
@@ -88,6 +98,15 @@ class Lookup:
     async def rules_for(self, tx: Transaction, event_type: EventType) -> Sequence[Rule]:
         """Those for this type that were approved and have not ended, whether they act yet or not."""
         return (await self._current(tx)).rules_for.get(event_type, ())
+
+    async def law(self, tx: Transaction) -> Law:
+        """The rules and the purposes as everybody may have them, as of this transaction."""
+        current = await self._current(tx)
+        return law_of(current.rules.values(), await purpose_rows.added(tx, self._rows))
+
+    async def purposes(self, tx: Transaction) -> Catalogue:
+        """Every purpose that can be named: the program's own, and those that were added and approved."""
+        return (await self._current(tx)).purposes
 
     async def candidates(
         self,
@@ -124,6 +143,10 @@ class Lookup:
             and one.territories.isdisjoint(hearing)
         ]
 
+    async def kin(self, tx: Transaction, subjects: Collection[SubjectRef], at: Instant) -> kin.Kin:
+        """Under which other references these citizens stand at this instant. Raises Corrupt `links.too-many`."""
+        return await kin.kin_of(tx, self._rows, subjects, at)
+
     async def parties(self, tx: Transaction) -> tuple[reading.Party, ...]:
         """Every party, by id."""
         return await reading.all_parties(tx, self._rows)
@@ -155,6 +178,10 @@ class Lookup:
             else:
                 for territory in one.territories:
                     by_territory.setdefault((one.event_type, territory), []).append(one)
+        hears: dict[PartyId, frozenset[str]] = {}
+        for one in subscriptions:
+            if one.territories is not None:
+                hears[one.recipient] = hears.get(one.recipient, frozenset()) | one.territories
         rules = {one.id: one for one in await rule_rows.every(tx, self._rows) if one.recipient in sectors}
         rules_for: dict[EventType, list[Rule]] = {}
         for rule in rules.values():
@@ -170,4 +197,6 @@ class Lookup:
             by_territory=by_territory,
             rules=rules,
             rules_for=rules_for,
+            hears=hears,
+            purposes=await purpose_rows.every(tx, self._rows),
         )

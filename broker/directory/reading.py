@@ -198,7 +198,7 @@ def _revoked(key: Key, table: str, ended: Ended) -> Key:
     at = Instant(told.told["revoked_at"])
     if key.revoked_at is not None and key.revoked_at <= at:
         return key
-    logger().error("endings.row-contradicts", kid=key.kid)
+    logger().error("endings.row-contradicts", _ended_at=told.at, kid=key.kid)
     return replace(key, revoked_at=at)
 
 
@@ -209,7 +209,7 @@ def _ended_right(right: PublishingRight, ended: Ended) -> PublishingRight:
     at = Instant(told.told["valid_to"])
     if right.valid_to is not None and right.valid_to <= at:
         return right
-    logger().error("endings.row-contradicts", party=right.party, event_type=right.event_type)
+    logger().error("endings.row-contradicts", _ended_at=told.at, party=right.party, event_type=right.event_type)
     return replace(right, valid_to=at)
 
 
@@ -224,7 +224,7 @@ def _policies(rows: Sequence[PolicyEntry], ended: Ended, known: Collection[Party
     there = {(one.party, one.valid_from) for one in rows}
     lost = [one for place, one in kept.items() if place not in there]
     for one in lost:
-        logger().error("endings.row-contradicts", party=one.party)
+        logger().error("endings.row-contradicts", _ended_at=one.valid_from, party=one.party)
     return [*(kept.get((one.party, one.valid_from), one) for one in rows), *lost]
 
 
@@ -238,7 +238,7 @@ def _obeyed(one: Subscription, ended: Ended) -> Subscription:
     told = ended.newest(tables.subscriptions.name, one.id)
     if told is None or one.status is not SubscriptionStatus.APPROVED or approved_since(one) >= told.least:
         return one
-    logger().error("endings.row-contradicts", recipient=one.recipient, event_type=one.event_type)
+    logger().error("endings.row-contradicts", _ended_at=told.at, recipient=one.recipient, event_type=one.event_type)
     return replace(one, status=SubscriptionStatus.ENDED, ended_at=told.at)
 
 

@@ -1,8 +1,8 @@
 """Rules by law as the tables hold them: their rows, read and written down.
 
 Refuses: a row that nobody here could have written (`directory.unreadable`).
-Keeps: a rule that has ended by the journal of endings counts as ended, whatever its row says; one without the broker's
-seal counts for nothing. `broker.flow.ruling` alone writes.
+Keeps: a rule that has ended, or was narrowed, by the journal of endings counts so, whatever its row says; one without
+the broker's seal counts for nothing. `broker.flow.ruling` alone writes.
 """
 
 import json
@@ -12,13 +12,14 @@ from typing import Any
 
 from sqlalchemy import Row, select
 
-from broker.ended import Ended
+from broker.ended import FOREVER, Ended, Ending
 from broker.observability.observe import logger
 from broker.store.engine import Transaction
 from broker.store.rows.digests import row_digest, row_text
 from broker.store.rows.seals import RowReader
 from broker.store.tables import rules
 from consent.rules import Rule, RuleStatus
+from schemas.assurance import ANY, Least, assurance_of, quality_of
 from schemas.errors import Corrupt, Refused
 from schemas.names import EventType, Instant, PartyId, Purpose, RuleId, instant_of
 
@@ -30,30 +31,50 @@ async def every(tx: Transaction, rows: RowReader, ended: Ended | None = None) ->
     ended = await tx.endings() if ended is None else ended
     found = rows.valid(rules.name, await tx.execute(select(rules).order_by(rules.c.id)))
     try:
-        return tuple(_obeyed(rule_of(row), ended) for row in found)
+        return tuple(obeyed(rule_of(row), ended) for row in found)
     except (Refused, ValueError, TypeError) as fault:
         raise Corrupt("directory.unreadable", wrong=getattr(fault, "code", type(fault).__name__)) from None
 
 
-def _obeyed(rule: Rule, ended: Ended) -> Rule:
+def obeyed(rule: Rule, ended: Ended) -> Rule:
+    """The rule as it counts: ended, or narrowed, as the journal says, where its row does not."""
     told = ended.newest(rules.name, rule.id)
-    if told is None or rule.status is RuleStatus.ENDED:
+    if told is None or rule.status is RuleStatus.ENDED or rule.since >= told.least:
         return rule
-    logger().error("endings.row-contradicts", recipient=rule.recipient, event_type=rule.event_type)
-    return replace(rule, status=RuleStatus.ENDED, ended_at=told.at)
+    logger().error("endings.row-contradicts", _ended_at=told.at, recipient=rule.recipient, event_type=rule.event_type)
+    if told.least == FOREVER:
+        return replace(rule, status=RuleStatus.ENDED, ended_at=told.at)
+    return narrowed_as(rule, told)
+
+
+def narrowing_of(rule: Rule, at: Instant) -> Ending:
+    """The record of a rule that was narrowed: no older state of it is acceptable from now on."""
+    kept = row_of(rule)
+    told = {name: kept[name] for name in ("fields", "territories", "ends_at")}
+    return Ending.of(rules.name, rule.id, at=at, least=rule.since, **told)
+
+
+def narrowed_as(rule: Rule, ending: Ending) -> Rule:
+    """An older state of a rule, with what the journal says that it was narrowed to."""
+    told = ending.told
+    territories = told["territories"]
+    return replace(
+        rule,
+        fields=_names(told["fields"]),
+        territories=None if territories is None else _names(territories),
+        ends_at=instant_of(told["ends_at"]),
+        narrowed_at=Instant(ending.least),
+    )
 
 
 def rule_of(row: Row[Any]) -> Rule:
     """The rule of a row."""
-    names = json.loads(row.fields)
-    if not isinstance(names, list):
-        raise TypeError("fields is a list of names")
     return Rule(
         id=RuleId(row.id),
         recipient=PartyId(row.recipient),
         event_type=EventType(row.event_type),
         purpose=Purpose(row.purpose),
-        fields=frozenset(names),
+        fields=_names(row.fields),
         article=row.article,
         objection=bool(row.objection),
         status=RuleStatus(row.status),
@@ -63,7 +84,23 @@ def rule_of(row: Row[Any]) -> Rule:
         approved_at=instant_of(row.approved_at),
         acts_from=instant_of(row.acts_from),
         ended_at=instant_of(row.ended_at),
+        territories=None if row.territories is None else _names(row.territories),
+        least=_least_of(row),
+        narrowed_at=instant_of(row.narrowed_at),
     )
+
+
+def _names(text: str) -> frozenset[str]:
+    names = json.loads(text)
+    if not isinstance(names, list):
+        raise TypeError("a list of names")
+    return frozenset(names)
+
+
+def _least_of(row: Row[Any]) -> Least:
+    if row.least_assurance is None:
+        return ANY
+    return Least(assurance_of(row.least_assurance), quality_of(row.least_quality))
 
 
 def row_of(rule: Rule) -> dict[str, Any]:
@@ -83,6 +120,10 @@ def row_of(rule: Rule) -> dict[str, Any]:
         "approved_at": rule.approved_at,
         "acts_from": rule.acts_from,
         "ended_at": rule.ended_at,
+        "territories": None if rule.territories is None else json.dumps(sorted(rule.territories)),
+        "least_assurance": None if rule.least == ANY else rule.least.assurance.value,
+        "least_quality": None if rule.least == ANY else rule.least.quality.value,
+        "narrowed_at": rule.narrowed_at,
     }
 
 

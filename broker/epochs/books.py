@@ -58,7 +58,7 @@ async def sort(tx: Transaction, keys: KeyStore) -> tuple[list[Key], list[Key]]:
         told = ended.newest(*named(*key))
         if key in used:
             if told is not None and (key not in rows or key in over) and not ended.ended(*named(*key)):
-                logger().error("endings.row-contradicts", row=RowName.of(*named(*key)))
+                logger().error("endings.row-contradicts", _ended_at=told.at, row=RowName.of(*named(*key)))
             continue
         if ended.ended(*named(*key)) or (key in started and told is None):
             left.append(key)

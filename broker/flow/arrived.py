@@ -19,6 +19,7 @@ from broker.flow.retracted import Kind
 from broker.store.engine import Transaction
 from broker.store.rows.macs import RowMacs
 from broker.store.tables import declarations, submissions
+from consent.representation import Acting
 from schemas.envelope import SignedDeclaration, VerifiedDeclaration
 from schemas.errors import Refused
 from schemas.manifest import Manifest
@@ -122,6 +123,8 @@ class Verified:
     decoded: Decoded
     declaration: VerifiedDeclaration
     subject: SubjectRef
+    acting: Acting | None = None
+    """Who declares for that person; None: nobody else, as far as the source says."""
 
     @property
     def key(self) -> Key:

@@ -14,6 +14,7 @@ from broker.access.revoking import row_key
 from broker.directory import reading
 from broker.ended import AT_ONCE, Ending, key_of
 from broker.flow import ended_grants
+from broker.flow.erased import EMPTY
 from broker.messages.channels import channel_of
 from broker.store.access_tables import api_tokens, client_key_sets, client_keys
 from broker.store.engine import Store, Transaction
@@ -21,6 +22,7 @@ from broker.store.message_tables import channels
 from broker.store.rows.seals import Unchecked
 from broker.store.tables import (
     consent_epochs,
+    declarations,
     gate_epochs,
     paused_subscriptions,
     publishing_rights,
@@ -55,13 +57,20 @@ async def endings(tx: Transaction) -> AsyncIterator[Ending]:
     for table in REVOKED:
         for row in await _rows(tx, table, table.c.revoked_at.is_not(None)):
             yield Ending.of(table.name, row_key(table, row), at=row.revoked_at, revoked_at=row.revoked_at)
-    for row in await _rows(tx, channels, channels.c.ended_at.is_not(None)):
-        yield channel_of(row).ending()
+    async for ending in _of_citizens(tx):
+        yield ending
     for table in DESTROYED:
         for row in await _rows(tx, table, table.c.destroyed_at.is_not(None)):
             yield Ending.of(table.name, row_key(table, row), at=row.destroyed_at, destroyed_at=row.destroyed_at)
     async for ending in _of_directory(tx):
         yield ending
+
+
+async def _of_citizens(tx: Transaction) -> AsyncIterator[Ending]:
+    for row in await _rows(tx, channels, channels.c.ended_at.is_not(None)):
+        yield channel_of(row).ending()
+    for row in await _rows(tx, declarations, declarations.c.envelope == EMPTY):
+        yield Ending.of(declarations.name, row.declaration_id, at=row.routed_at)
 
 
 async def _of_directory(tx: Transaction) -> AsyncIterator[Ending]:

@@ -1,15 +1,18 @@
 """Declared: a stored declaration as the planner and the checks need it, with the chain of corrections it stands in.
 
 Refuses: to verify again what was verified when it was routed; fsck does that, with the keys of that day. A row that is
-not as the router wrote it (`broker.store.rows.macs`): it is as absent, and told in the log.
+not as the router wrote it (`broker.store.rows.macs`): it is as absent, and told in the log. So is one that was erased
+on its citizen's word (`erased`), and nothing is told of it.
 Keeps: a correction of a correction leads to the first declaration, whose recipients are the ones to be told.
 """
 
+from collections.abc import Collection
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, or_, select
 
 from broker.flow.deliveries import DeliveryState
+from broker.flow.erased import is_erased
 from broker.flow.planner import Known
 from broker.observability.tracing import stored
 from broker.store.engine import Transaction
@@ -23,22 +26,23 @@ from schemas.retractions import RETRACTIONS
 async def known(tx: Transaction, macs: RowMacs, *conditions: ColumnElement[bool]) -> list[Known]:
     """Stored declarations that meet all conditions, newest first. Raises Corrupt `envelope.stored`."""
     rows = await tx.execute(select(declarations).where(*conditions).order_by(declarations.c.seq.desc()))
-    return [await _known(tx, row) for row in macs.valid(declarations.name, rows.all())]
+    valid, ended = macs.valid(declarations.name, rows.all()), await tx.endings()
+    return [await _known(tx, row) for row in valid if not is_erased(row, ended)]
 
 
-async def latest(tx: Transaction, macs: RowMacs, subject: SubjectRef, event_type: str) -> Known | None:
+async def latest(tx: Transaction, macs: RowMacs, kin: Collection[SubjectRef], event_type: str) -> Known | None:
     """The newest declaration of one type about one citizen, a correction too; None where its row does not count: an
-    older one is not what its citizen meant.
+    older one is not what its citizen meant; nor does it where it was erased. `kin`: the citizen's references.
     """
     row = (
         await tx.execute(
             select(declarations)
-            .where(declarations.c.subject == subject, declarations.c.event_type == event_type)
+            .where(declarations.c.subject.in_(kin), declarations.c.event_type == event_type)
             .order_by(declarations.c.seq.desc())
             .limit(1)
         )
     ).one_or_none()
-    counts = row is not None and macs.valid(declarations.name, [row])
+    counts = row is not None and macs.valid(declarations.name, [row]) and not is_erased(row, await tx.endings())
     return await _known(tx, row) if row is not None and counts else None
 
 

@@ -7,11 +7,14 @@ word counts, and a line tells that somebody has put an older row back, or that a
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 from broker.ended import Ended, Ending
 from broker.observability.observe import logger
+from broker.store.tables import representations
 from consent.grant import Grant, Status
+from consent.representation import of_voice
 from consent.rows import grant_in, row_of
 from schemas.errors import Corrupt, Refused, Unavailable
 from schemas.facts import FactKind
@@ -84,6 +87,15 @@ def obeyed(ended: Ended, grants: Mapping[K, Grant]) -> dict[K, Grant]:
     for key, grant in grants.items():
         journals = last_word(ended, grant)
         if journals is not None:
-            logger().error("endings.row-contradicts", grant=GrantId(grant.id), version=grant.version)
+            logger().error(
+                "endings.row-contradicts", _ended_at=journals.changed_at, grant=GrantId(grant.id), version=grant.version
+            )
             found[key] = journals
-    return found
+    return {key: _represented(ended, grant) for key, grant in found.items()}
+
+
+def _represented(ended: Ended, grant: Grant) -> Grant:
+    """What a representative allowed has ended with the representation, whether or not its row says so yet."""
+    rests_on = None if grant.status.over else of_voice(grant.given_by)
+    over = rests_on is not None and ended.ended(representations.name, rests_on)
+    return replace(grant, status=Status.REVOKED) if over else grant

@@ -14,8 +14,10 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, FromClause, Select, and_, delete, exists, func, insert, not_, or_, select, update
 
 from broker.observability.crashpoints import mark
+from broker.store.citizen_tables import told_already
 from broker.store.engine import Transaction
 from broker.store.tables import (
+    acted_for,
     dead_letters,
     declarations,
     deliveries,
@@ -49,7 +51,10 @@ async def forget(tx: Transaction, before: Instant) -> int:
     await tx.execute(delete(deliveries).where(deliveries.c.declaration.in_(seqs)))
     await tx.execute(delete(withholdings).where(withholdings.c.declaration.in_(seqs)))
     await tx.execute(delete(declarations).where(declarations.c.seq.in_(seqs)))
-    await tx.execute(delete(submissions).where(submissions.c.declaration_id.in_([row.declaration_id for row in rows])))
+    gone = [row.declaration_id for row in rows]
+    await tx.execute(delete(acted_for).where(acted_for.c.declaration.in_(gone)))
+    await tx.execute(delete(told_already).where(told_already.c.declaration.in_(gone)))
+    await tx.execute(delete(submissions).where(submissions.c.declaration_id.in_(gone)))
     mark("forgotten.gone")
     # Crash here: the transaction is gone, and everything is as it was; the next pass takes it.
     await _move_horizon(tx, max(row.routed_at for row in rows))
@@ -60,7 +65,11 @@ async def forget_unrouted(tx: Transaction, before: Instant) -> int:
     """Take away a batch of submissions of which no declaration came: written down and never logged, or parked."""
     chosen = select(submissions.c.declaration_id).where(_lonely(before))
     ids = (await tx.execute(chosen.order_by(submissions.c.declaration_id).limit(BATCH))).scalars().all()
-    return (await tx.execute(delete(submissions).where(submissions.c.declaration_id.in_(ids)))).rowcount if ids else 0
+    if not ids:
+        return 0
+    await tx.execute(delete(acted_for).where(acted_for.c.declaration.in_(ids)))
+    await tx.execute(delete(told_already).where(told_already.c.declaration.in_(ids)))
+    return (await tx.execute(delete(submissions).where(submissions.c.declaration_id.in_(ids)))).rowcount
 
 
 async def horizon(tx: Transaction) -> Instant | None:

@@ -16,7 +16,7 @@ from sqlalchemy import bindparam, func, select, update
 
 from broker.directory.lookup import Lookup
 from broker.ended import Ended
-from broker.flow import ended_grants, retracted
+from broker.flow import ended_grants, retracted, rule_reach
 from broker.flow.answers import Rejection
 from broker.flow.deliveries import ACTIVE, Delivery, DeliveryState, load_own, mailbox_lock, record, withhold
 from broker.flow.holding import Holds, end_of
@@ -27,6 +27,7 @@ from broker.ledger.openings import NONE, Opened, Openings, StepReader, Steps
 from broker.ledger.recorder import Recorder
 from broker.observability.crashpoints import mark
 from broker.observability.observe import RowName, logger
+from broker.people import protection
 from broker.people.identity import Identity
 from broker.ports import Clock
 from broker.store.engine import Store, Transaction
@@ -93,6 +94,9 @@ class _Ground:
     unsound: Collection[GrantId]
     subscriptions: Mapping[bytes, Subscription]
     rules: Mapping[RuleId, Rule]
+    hears: Mapping[PartyId, frozenset[str]]
+    """Every area that each recipient has asked for."""
+    places: rule_reach.Places
     received: Mapping[int, Instant]
     """Of what is of a type that is held, by the number of its declaration: when it came, as the machine wrote it."""
     steps: Mapping[DeliveryId, Steps]
@@ -285,6 +289,7 @@ class Gate:
         grants = await registry.of_pairs(tx.conn, {one.grant_id: one.subject for one in wanted})
         consent_keys = await registry.consent_keys_of(tx.conn, grants.values(), self._keyring.consent_epochs())
         steps = await self._ledgered.of(tx, wanted)
+        rules = await self._lookup.rules(tx)
         return _Ground(
             at=at,
             directory=directory,
@@ -298,7 +303,9 @@ class Gate:
             steps=steps,
             released=await self._released(tx, [one for one in wanted if one.under_lease(at)], steps, key.kid),
             subscriptions=await self._lookup.subscriptions_by_id(tx),
-            rules=await self._lookup.rules(tx),
+            rules=rules,
+            hears=await self._lookup.hears(tx),
+            places=await rule_reach.places_of(tx, self._macs, wanted, grants, rules),
             received=await self._received(tx, wanted),
         )
 
@@ -322,9 +329,12 @@ class Gate:
         # Asked for anew after its end, or approved anew for less: what it was planned under has ended.
         if subscription is None or not _approved(subscription, names):
             return Reason.ENDED
-        if delivery.gate_ended or ground.ended.ended(gate_epochs.name, delivery.gate_kid):
-            if not delivery.gate_ended:
-                logger().error("endings.row-contradicts", row=RowName.of(gate_epochs.name, delivery.gate_kid))
+        told = ground.ended.newest(gate_epochs.name, delivery.gate_kid)
+        if delivery.gate_ended or (told is not None and told.least > 0):
+            if told is not None and not delivery.gate_ended:
+                logger().error(
+                    "endings.row-contradicts", _ended_at=told.at, row=RowName.of(gate_epochs.name, delivery.gate_kid)
+                )
             return Reason.EPOCH_DESTROYED
         facts = DeclarationFacts(
             declaration_id=delivery.declaration_id,
@@ -336,8 +346,13 @@ class Gate:
             uses_territories=event.uses_territories,
             corrects=delivery.root,
         )
-        ended = None if grant.rule is None else _under_rule(ground.rules.get(grant.rule), delivery, ground.at)
-        return ended or at_release(grant, facts, delivery.purpose, names, ground.at)
+        if _protected(delivery, ground):
+            return Reason.REVOKED  # what a recipient hears of anybody who allows it nothing any more
+        refused: Reason | None = None
+        if grant.rule is not None:
+            rule, by_place = ground.rules.get(grant.rule), event.uses_territories
+            refused = rule_reach.why_not(rule, delivery, names, ground.places, ground.at, by_place=by_place)
+        return refused or at_release(grant, facts, delivery.purpose, names, ground.at)
 
     async def _received(self, tx: Transaction, wanted: Sequence[Delivery]) -> dict[int, Instant]:
         held = [one.declaration for one in wanted if one.event_type in self._holds]
@@ -452,16 +467,13 @@ def _of(grant: Grant, delivery: Delivery) -> bool:
     return (grant.subject, grant.recipient) == (delivery.subject, delivery.recipient)
 
 
-def _under_rule(rule: Rule | None, delivery: Delivery, at: Instant) -> Reason | None:
-    """Why a delivery under a rule by law must stay closed, or None: its end holds at once, before its grants are closed
-    one by one.
+def _protected(delivery: Delivery, ground: _Ground) -> bool:
+    """Whether its citizen is protected from its recipient. What went by a place alone is closed by the one who marks,
+    under the lock of the mailbox: of places the gate knows nothing.
     """
-    if rule is None:  # its row lost its seal
-        return Reason.UNSOUND
-    theirs = (rule.recipient, rule.event_type, rule.purpose)
-    if theirs != (delivery.recipient, delivery.event_type, delivery.purpose):
-        return Reason.UNSOUND
-    return None if rule.acts(at) else Reason.REVOKED
+    theirs = protection.standing(ground.ended, delivery.subject, ground.at)
+    hears = ground.hears.get(delivery.recipient, frozenset())
+    return theirs is not None and theirs.hides_from(delivery.recipient, hears)
 
 
 def _under(subscription: Subscription, delivery: Delivery) -> bool:

@@ -11,6 +11,7 @@ from typing import Final
 
 from sqlalchemy import exists, or_, select
 
+from broker.access import acts
 from broker.directory.lookup import Lookup
 from broker.flow import declared, retracted
 from broker.flow.arrived import Submission
@@ -72,8 +73,9 @@ class HeldDeclarations:
         at = self._clock()
         kinds = declarations.c.event_type.in_(sorted(self._holds))
         since = declarations.c.received_at > at - max(self._holds.values(), default=0)
-        asked = select(declarations).where(declarations.c.subject == subject, kinds, since)
         async with self._store.read() as tx:
+            kin = (await self._lookup.kin(tx, [subject], at)).of(subject)
+            asked = select(declarations).where(declarations.c.subject.in_(kin), kinds, since)
             rows = await tx.execute(asked.order_by(declarations.c.seq.desc()))
             there = self._macs.valid(declarations.name, rows)
             ended = await tx.endings()
@@ -100,9 +102,11 @@ class HeldDeclarations:
         if not GIVEN_BY.fullmatch(given_by):
             raise Refused("grant.given-by", "/given_by")
         async with self._store.begin() as tx:
+            at = self._clock()
+            held = await self._held(tx, subject, declaration, at)
+            subject = held.subject
             await tx.lock_exclusive([citizen_lock(subject)])
             at = self._clock()
-            held = await self._held(tx, subject, declaration)
             before = retracted.told(await tx.endings(), declaration)
             if before is not None and before.kind is Kind.STOPPED:
                 return before
@@ -113,17 +117,19 @@ class HeldDeclarations:
             made = retraction(Kind.STOPPED, declaration, subject, by=given_by, at=at, notice=None)
             await self._retracting.check(tx, made)
             await self._retracting.take_back(tx, made, at)
-            for one in await retracted.of(tx, self._macs, subject):
+            for one in await retracted.of(tx, self._macs, [subject]):
                 if one.notice == declaration and one.stands:
                     await self._retracting.lift(tx, one, at)
+            await acts.keep(tx, made)
         # Crash here: the recall is stopped; upkeep plans again what it had closed.
         await self.let_go()
         return made
 
-    async def _held(self, tx: Transaction, subject: SubjectRef, declaration: DeclarationId) -> Submission:
+    async def _held(self, tx: Transaction, subject: SubjectRef, declaration: DeclarationId, at: Instant) -> Submission:
         asked = select(submissions).where(submissions.c.declaration_id == declaration)
         rows = self._macs.valid(submissions.name, await tx.execute(asked))
-        if not rows or rows[0].subject != subject:
+        kin = await self._lookup.kin(tx, [subject], at)
+        if not rows or rows[0].subject not in kin.of(subject):
             raise Refused("holds.unknown", "/declaration")
         return Submission.of(rows[0])
 

@@ -7,13 +7,14 @@ id with other bytes is refused.
 Source: docs/architecture.md, steps 2 to 4; docs/protocol.md, sections 4 and 7.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from typing import Final
 
 from broker.directory.lookup import Lookup
 from broker.flow import retracted
+from broker.flow.acting import ActingChecks
 from broker.flow.arrived import (
     Accepted,
     Before,
@@ -72,7 +73,19 @@ _FAMILIES: Final = {
     "directory": Reason.INVALID_SIGNATURE,
     "manifest": Reason.INVALID_SIGNATURE,
     "identity": Reason.UNKNOWN_SUBJECT,
+    "representations": Reason.NOT_ENTITLED,
 }
+
+
+Beside = Callable[[Transaction, Sequence[Kept]], Awaitable[None]]
+"""Writes what belongs to declarations that are kept together."""
+
+
+class _Apart(Exception):
+    """One of those that come together is refused: the transaction is undone."""
+
+    def __init__(self, ended: Sequence[Ended]) -> None:
+        self.ended = ended
 
 
 class Intake:
@@ -90,6 +103,7 @@ class Intake:
         recorder: Recorder,
         macs: RowMacs,
         retracting: Retracting,
+        acting: ActingChecks,
         party: PartyId,
         kept_ms: int,
         age_ms: int,
@@ -104,6 +118,7 @@ class Intake:
         self._recorder = recorder
         self._macs = macs
         self._retracting = retracting
+        self._acting = acting
         self._party = party
         self._kept_ms = kept_ms
         self._age_ms = age_ms
@@ -126,6 +141,15 @@ class Intake:
         `sender`, where it is known who hands them in: what another source has signed is refused.
         """
         return await self._accept(envelopes, sender, told=True)
+
+    async def accept_together(
+        self, envelopes: Sequence[bytes], sender: PartyId, beside: Beside
+    ) -> list[Accepted | Refused]:
+        """All of them are kept, or none: where one is refused, nothing of the others is written down. An answer for
+        each, in order. `beside` writes what belongs to them in their transaction, and may refuse. Raises what it
+        raises; Unavailable, as `accept`.
+        """
+        return await self._accept(envelopes, sender, told=True, beside=beside)
 
     async def take_all(self, envelopes: Sequence[bytes], sender: PartyId) -> list[Accepted | Refused]:
         """As `accept_all`, for who reads them from where they can be read again: each refusal is the caller's to enter,
@@ -150,11 +174,15 @@ class Intake:
             )
 
     async def _accept(
-        self, envelopes: Sequence[bytes], sender: PartyId | None, *, told: bool
+        self, envelopes: Sequence[bytes], sender: PartyId | None, *, told: bool, beside: Beside | None = None
     ) -> list[Accepted | Refused]:
         at = self._clock()
         arrived = [decoded(envelope, sender) for envelope in envelopes]
-        ended = await self._write_down(await self._find(arrived), at, sender, told=told)
+        try:
+            ended = await self._write_down(await self._find(arrived), at, sender, told=told, beside=beside)
+        except _Apart as apart:
+            ended = apart.ended
+            await self._turn_away(ended, at, sender)
         waiting = [one for one in ended if isinstance(one, Kept) and one.before is not Before.EFFECTS]
         # The caller's trace goes with the record; without one the router finds the id by itself.
         trace = tracing.CURRENT.get()
@@ -213,16 +241,24 @@ class Intake:
             if manifest.issued_at < at - self._age_ms:
                 hours, limit = (at - manifest.issued_at) // _HOUR_MS, self._age_ms // _HOUR_MS
                 raise Refused("intake.issued-too-long-ago", "/payload/issued_at", hours=hours, limit=limit)
+            token = declaration.signed.slip.subject_token
             try:
-                subject = self._identity.resolve(declaration.signed.slip.subject_token, manifest.source, at)
+                subject = self._identity.resolve(token, manifest.source, at)
+                acting = self._identity.acting(token, manifest.source, at)
             except Refused as fault:
                 raise fault.under("/slip/subject_token") from None
-            return Verified(one, declaration, subject)
+            return Verified(one, declaration, subject, acting)
         except Refused as fault:
             return Declined(one.digest, fault)
 
+    async def _turn_away(self, ended: Sequence[Ended], at: Instant, sender: PartyId | None) -> None:
+        """What came together and goes together: nothing of it is kept, and the ledger says why."""
+        async with self._store.begin() as tx:
+            declined = [(one.digest, one.fault) for one in ended if isinstance(one, Declined)]
+            self.record_refusals(tx, declined, at, sender)
+
     async def _write_down(
-        self, found: Sequence[Found], at: Instant, sender: PartyId | None, *, told: bool
+        self, found: Sequence[Found], at: Instant, sender: PartyId | None, *, told: bool, beside: Beside | None
     ) -> Sequence[Ended]:
         """Write the intent before the act, and every refusal where it is to be told here, in one transaction.
 
@@ -231,7 +267,8 @@ class Intake:
         router and by `fsck` as it was here.
         """
         ended: list[Ended] = [one for one in found if not isinstance(one, Decoded)]
-        if len(ended) == len(found) and not (told and any(isinstance(one, Declined) for one in ended)):
+        to_tell = told and any(isinstance(one, Declined) for one in ended)
+        if beside is None and len(ended) == len(found) and not to_tell:
             return ended
         directory = await self._lookup.at_hand(self._store)
         checked = self._verify_new(found, at, directory)
@@ -240,8 +277,17 @@ class Intake:
             if in_force is not directory:
                 checked = self._verify_new(found, at, in_force)
             taking = {one.subject for one in checked if isinstance(one, Verified) and one.retracts is not None}
-            await tx.lock_exclusive([citizen_lock(subject) for subject in sorted(taking)])
+            alone = [citizen_lock(subject) for subject in sorted(taking)]
+            shared = [lock for lock in await self._acting.locks(tx, checked, at) if lock not in alone]
+            await (tx.lock_both(shared, alone) if shared else tx.lock_exclusive(alone))
+            checked, acted = await self._acting.judge(tx, checked, at)
             ended = await self._write(tx, checked, at, self._keyring.signer(in_force, self._party, at))
+            await self._acting.write(tx, ended, acted, at)
+            if beside is not None:
+                kept = [one for one in ended if isinstance(one, Kept)]
+                if len(kept) < len(ended):
+                    raise _Apart(ended)
+                await beside(tx, kept)
             if told:
                 declined = [(one.digest, one.fault) for one in ended if isinstance(one, Declined)]
                 self.record_refusals(tx, declined, at, sender)
@@ -294,12 +340,16 @@ class Intake:
         if original is None and too_old(corrects, Instant(at - self._kept_ms)):
             fault = Refused("intake.original-gone", "/payload/corrects", days=self._kept_ms // _DAY_MS)
             return Declined(one.decoded.digest, fault)
-        about = (one.subject, one.declaration.manifest.event_type)
-        if original is None or (original.subject, original.event_type) != about:
+        same = original is not None and original.event_type == one.declaration.manifest.event_type
+        if original is None or not same or not await self._same(tx, original.subject, one.subject, at):
             return Declined(one.decoded.digest, Refused("intake.unknown-original", "/payload/corrects"))
         if retracted.standing(await tx.endings(), original.event_type, corrects, None) is not None:
             return Declined(one.decoded.digest, Refused("retractions.taken-back", "/payload/corrects"))
         return one
+
+    async def _same(self, tx: Transaction, one: SubjectRef, other: SubjectRef, at: Instant) -> bool:
+        """Whether two references are one citizen's: the original may bear the name of before."""
+        return one == other or one in (await self._lookup.kin(tx, [other], at)).of(other)
 
     async def _retract(self, tx: Transaction, one: Verified, kind: Kind, at: Instant) -> Verified | Declined:
         """A retraction takes back what the same source declared about the same citizen; the broker's, what two of its
@@ -315,12 +365,12 @@ class Intake:
                 return one
             original = there.get(manifest.corrects)
             mine = original is not None and source in (original.source, self._party)
-            if original is None or not mine or original.subject != one.subject:
+            if original is None or not mine or not await self._same(tx, original.subject, one.subject, at):
                 raise Refused("intake.unknown-original", "/payload/corrects")
             if original.event_type in RETRACTIONS:
                 raise Refused("retractions.of-a-retraction", "/payload/corrects")
             root = await self._retracting.root_of(tx, manifest.corrects)
-            wanted = retraction(kind, root, one.subject, by=source, at=at, notice=manifest.declaration_id)
+            wanted = retraction(kind, root, original.subject, by=source, at=at, notice=manifest.declaration_id)
             fresh = await self._retracting.check(tx, wanted)
             if fresh and source != original.source:
                 raise Refused("retractions.not-approved", "/payload/corrects")

@@ -367,9 +367,12 @@ async def _not_paused(tx: Transaction, free: Sequence[Delivery]) -> list[Deliver
     row is gone is a pause.
     """
     ended = await tx.endings()
-    paused = {one.subscription for one in free if ended.ended(paused_subscriptions.name, one.subscription)}
-    for subscription in paused:
-        logger().error("endings.row-contradicts", row=RowName.of(paused_subscriptions.name, subscription))
+    told = {one.subscription: ended.newest(paused_subscriptions.name, one.subscription) for one in free}
+    paused = {subscription: pause for subscription, pause in told.items() if pause is not None and pause.least > 0}
+    for subscription, pause in paused.items():
+        logger().error(
+            "endings.row-contradicts", _ended_at=pause.at, row=RowName.of(paused_subscriptions.name, subscription)
+        )
     return [one for one in free if one.subscription not in paused]
 
 

@@ -11,12 +11,14 @@ from typing import Any, Final
 
 from sqlalchemy import Row, select
 
-from broker.ended import Ended, Ending
+from broker.directory.kin import ALONE, Kin
+from broker.ended import SUBJECT_BYTES, Ended, Ending
 from broker.observability.observe import logger
 from broker.store.engine import Transaction
 from broker.store.rows.macs import RowMacs
 from broker.store.tables import objections
 from consent.asking import one_of
+from consent.grant import Grant
 from consent.rules import Rule
 from schemas.names import Instant, PartyId, Purpose, RuleId, SubjectRef, instant_of
 
@@ -73,21 +75,41 @@ Objected = Mapping[SubjectRef, Mapping[RuleId, Objection]]
 """The objections of some citizens, withdrawn ones too."""
 
 
-async def barred(tx: Transaction, macs: RowMacs, subjects: Collection[SubjectRef], rules: Sequence[Rule]) -> Objected:
-    """The objections of these citizens to these rules, as they count."""
-    written: dict[tuple[bytes, bytes], Objecting] = {}
-    ordered, ended = sorted(set(subjects)), await tx.endings()
+async def barred(
+    tx: Transaction, macs: RowMacs, subjects: Collection[SubjectRef], rules: Sequence[Rule], kin: Kin = ALONE
+) -> Objected:
+    """The objections of these citizens to these rules, as they count: what is said under one of a citizen's references
+    is said under each of them, and one that stands counts over one that was withdrawn.
+    """
+    ordered, ended, by_id = sorted(set(subjects)), await tx.endings(), {rule.id: rule for rule in rules}
+    written: dict[SubjectRef, dict[bytes, Objecting]] = {}
     for start in range(0, len(ordered), _CHUNK):
         rows = await tx.execute(_OF_SUBJECTS, {"subjects": ordered[start : start + _CHUNK]})
-        written |= {(row.subject, row.rule): of_row(row) for row in macs.valid(objections.name, rows)}
+        for one in map(of_row, macs.valid(objections.name, rows)):
+            written.setdefault(one.subject, {})[one.key] = one
     found: dict[SubjectRef, dict[RuleId, Objection]] = {}
-    for subject in ordered:
-        for rule in rules:
-            one = obeyed(written.get((subject, rule.id)), subject + rule.id, ended)
-            if one is not None:
-                there = Objection(rule.recipient, rule.purpose, one.withdrawn_at)
-                found.setdefault(subject, {})[rule.id] = there
-    return found
+    for subject in ordered:  # most citizens object to nothing, however many rules there are
+        own = written.get(subject, {})
+        for key in own.keys() | ended.objections(subject):
+            rule = by_id.get(RuleId(key[SUBJECT_BYTES:]))
+            if rule is not None and (counts := obeyed(own.get(key), key, ended)) is not None:
+                there = Objection(rule.recipient, rule.purpose, counts.withdrawn_at)
+                theirs = found.setdefault(kin.first(subject), {})
+                theirs[rule.id] = _firmer(there, theirs.get(rule.id))
+    return {subject: found[kin.first(subject)] for subject in ordered if kin.first(subject) in found}
+
+
+def _firmer(one: Objection, other: Objection | None) -> Objection:
+    """Of two of the same citizen to the same rule: what stands, else what was withdrawn last."""
+    if other is None or one.withdrawn_at is None:
+        return one
+    return one if other.withdrawn_at is not None and other.withdrawn_at < one.withdrawn_at else other
+
+
+def stands(barred: Objected, grant: Grant) -> bool:
+    """Whether a citizen objects to the rule of a grant of theirs: it may have been made under another reference."""
+    one = None if grant.rule is None else barred.get(grant.subject, {}).get(grant.rule)
+    return one is not None and one.stands
 
 
 def obeyed(row: Objecting | None, key: bytes, ended: Ended) -> Objecting | None:
@@ -97,7 +119,7 @@ def obeyed(row: Objecting | None, key: bytes, ended: Ended) -> Objecting | None:
         return row
     journals = of_ending(told)
     if journals != row:
-        logger().error("endings.row-contradicts", rule=journals.rule)
+        logger().error("endings.row-contradicts", _ended_at=told.at, rule=journals.rule)
     return journals
 
 

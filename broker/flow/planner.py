@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from sqlalchemy import delete, update
 
+from broker.directory.kin import Kin
 from broker.directory.lookup import Lookup
 from broker.ended import Ended
 from broker.flow import ended_grants, objected, retracted
@@ -31,6 +32,7 @@ from broker.ledger.recorder import Recorder
 from broker.observability.crashpoints import mark
 from broker.observability.observe import logger
 from broker.observability.tracing import TraceId
+from broker.people import protection
 from broker.ports import Entropy
 from broker.store.engine import Transaction
 from broker.store.rows.macs import RowMacs
@@ -48,7 +50,7 @@ from schemas.entry import TAG_BYTES
 from schemas.envelope import VerifiedDeclaration
 from schemas.errors import Corrupt
 from schemas.facts import BLIND_BYTES, FactKind
-from schemas.names import DeclarationId, DeliveryId, EventType, GrantId, Instant, PartyId, Reason, SubjectRef
+from schemas.names import DeclarationId, DeliveryId, EventType, GrantId, Instant, PartyId, Reason, RuleId, SubjectRef
 from schemas.release import bitmap, lock
 
 EpochKeys = Mapping[int, bytes]
@@ -92,21 +94,36 @@ def facts_of(
     )
 
 
+def _without(
+    facts: DeclarationFacts, ended: Ended, subject: SubjectRef, event: EventSchema, at: Instant
+) -> DeclarationFacts:
+    """Without the fields in which somebody else stands, where one of them is protected."""
+    veiled = protection.veiled(ended, subject, at, event)
+    if not veiled:
+        return facts
+    return replace(facts, field_names=tuple(name for name in facts.field_names if name not in veiled))
+
+
 @dataclass(frozen=True, slots=True)
 class Standing:
     """The grants and consent keys that decide for some citizens and one type, read in this transaction under a lock.
 
     A grant that is bound while planning takes its next version's place here. `unsound` are those that live by their row
-    and whose key is bound to another, and rows that are no grant: they decide nothing.
+    and whose key is bound to another, and rows that are no grant: they decide nothing. Of a citizen with several
+    references each has what stands under all of them, and it is one and the same.
     """
 
     grants: Mapping[SubjectRef, dict[GrantId, Grant]]
     keys: dict[GrantId, bytes] = field(repr=False)
     unsound: Mapping[SubjectRef, Collection[GrantId]]
+    rules: Mapping[RuleId, Rule]
+    """Those by law for this type."""
     objected: objected.Objected
     """To which of the type's rules they object, or have objected."""
     ended: Ended
     """What the journal of endings says, read after the locks."""
+    kin: Kin
+    """Under which other references they stand."""
     epochs: EpochKeys = field(repr=False)
 
     def add(self, grant: Grant, key: bytes) -> None:
@@ -122,38 +139,61 @@ async def standing_of(
     keys: EpochKeys,
     macs: RowMacs,
     *,
+    lookup: Lookup,
     rules: Sequence[Rule],
+    at: Instant,
     alone: bool = False,
 ) -> Standing:
     """Take the citizens' locks, then read: a revocation that waits for us is seen after us, one before us by us.
 
-    `rules`: those by law for this type; `alone`: share the locks with nobody, for a grant may have to be made.
+    `rules`: those by law for this type; `at`: when; `alone`: share the locks with nobody, for a grant may have to be
+    made. A citizen is all references that are linked at this instant.
 
     Who changes a consent holds its citizen's lock; only planning itself, which binds a consent for one occasion, does
     not. Those are locked, too, and read again: another may have bound them, or hold them to release under them.
     """
-    locks = [citizen_lock(subject) for subject in subjects]
-    await (tx.lock_exclusive(locks) if alone else tx.lock_shared(locks))
+    family = await _locked(tx, lookup, subjects, at, alone=alone)
+    subjects = family.all() | set(subjects)
     there, unreadable = _parted(await registry.for_routing(tx.conn, subjects, event_type))
     if unbound := sorted(grant.id for grant in there if grant.unbound):
         await tx.lock_exclusive(unbound)
         there, unreadable = _parted(await registry.for_routing(tx.conn, subjects, event_type))
     found = await registry.consent_keys_of(tx.conn, [grant for grant in there if not grant.status.over], keys)
     broken = await registry.unsound(tx.conn, there, found)
-    grants: dict[SubjectRef, dict[GrantId, Grant]] = {subject: {} for subject in subjects}
-    unsound: dict[SubjectRef, set[GrantId]] = {subject: set() for subject in subjects}
+    grants: dict[SubjectRef, dict[GrantId, Grant]] = {}
+    unsound: dict[SubjectRef, set[GrantId]] = {}
+    for subject in subjects:
+        grants[subject] = grants.setdefault(family.first(subject), {})
+        unsound[subject] = unsound.setdefault(family.first(subject), set())
     for one in unreadable:
         unsound[SubjectRef(one.subject)].add(GrantId(one.id))
         logger().error("consents.unsound", grant=GrantId(one.id), code=one.code)
+    barred = await objected.barred(tx, macs, subjects, rules, family) if rules else {}
     ended = await tx.endings()
     for grant in as_ruled(rules, ended_grants.caught_up(ended, there)):
         if grant.id in broken:
             unsound[grant.subject].add(grant.id)
             logger().error("consents.unsound", grant=grant.id)
-        else:
+        elif grant.status.over or not objected.stands(barred, grant):
             grants[grant.subject][grant.id] = grant
-    barred = await objected.barred(tx, macs, subjects, rules) if rules else {}
-    return Standing(grants, found, unsound, barred, ended, keys)
+    named = {rule.id: rule for rule in rules}
+    return Standing(grants, found, unsound, named, barred, ended, family, keys)
+
+
+async def _locked(
+    tx: Transaction, lookup: Lookup, subjects: Collection[SubjectRef], at: Instant, *, alone: bool
+) -> Kin:
+    """Whose these references are, read under the locks of all of them: a link that ended meanwhile joins nobody."""
+    family = await lookup.kin(tx, subjects, at)
+    while True:
+        locks = [citizen_lock(subject) for subject in family.all() | set(subjects)]
+        await (tx.lock_exclusive(locks) if alone else tx.lock_shared(locks))
+        if not family.groups:
+            return family
+        found = await lookup.kin(tx, subjects, at)
+        if found.all() <= family.all():
+            return found
+        family = found
 
 
 def _parted(found: Sequence[Read]) -> tuple[list[Grant], list[Unreadable]]:
@@ -242,7 +282,9 @@ class Planner:
         planned = (deliveries.c.declaration == known.seq, deliveries.c.subscription == subscription.id)
         event_type = known.verified.manifest.event_type
         rules = await self._lookup.rules_for(tx, event_type)
-        standing = await standing_of(tx, [known.subject], event_type, keys, self._macs, rules=rules)
+        standing = await standing_of(
+            tx, [known.subject], event_type, keys, self._macs, lookup=self._lookup, rules=rules, at=at
+        )
         await tx.lock_exclusive([mailbox_lock(subscription.recipient)])
         before = _Before({delivery.id: delivery for delivery in await load(tx, *planned)}, replayed)
         reached = {newer, *(delivery.grant_id for delivery in before.by_id.values())}
@@ -256,6 +298,17 @@ class Planner:
         await self._withdraw(tx, before, decision, grants, at)
         return decision
 
+    async def hidden(
+        self, tx: Transaction, known: Known, subscription: Subscription, ended: Ended, at: Instant
+    ) -> bool:
+        """Whether its citizen is protected from whoever has this subscription."""
+        theirs = protection.standing(ended, known.subject, at)
+        hears = (await self._lookup.hears(tx)).get(subscription.recipient, frozenset())
+        if theirs is None:
+            return False
+        by_place = self._catalogue.by_id(known.verified.manifest.schema).uses_territories
+        return theirs.hides(subscription, hears, known.verified.signed.slip.territories, by_place=by_place)
+
     async def _withdraw(
         self, tx: Transaction, before: _Before, decision: Permit | Deny, grants: Mapping[GrantId, Grant], at: Instant
     ) -> None:
@@ -266,7 +319,8 @@ class Planner:
                 continue
             reason = decision.reason if isinstance(decision, Deny) else Reason.NARROWED
             if isinstance(decision, Permit):
-                reason = why_not_standing(grants[delivery.grant_id], at) or reason
+                grant = grants.get(delivery.grant_id)  # None: of a reference that is linked no more
+                reason = Reason.NO_GRANT if grant is None else why_not_standing(grant, at) or reason
             if (delivery.state, delivery.reason) != (DeliveryState.WITHHELD, reason):
                 await withhold(tx, self._recorder, [delivery], reason, at)
 
@@ -281,15 +335,26 @@ class Planner:
         before: _Before,
     ) -> Permit | Deny:
         event = self._catalogue.by_id(known.verified.manifest.schema)
-        facts = facts_of(known.verified, event, known.corrects)
+        facts = _without(facts_of(known.verified, event, known.corrects), standing.ended, known.subject, event, at)
         grants = standing.grants[known.subject]
         reach = known.reach
         asked = [grant for grant in grants.values() if reach is None or grant.granted_at <= reach]
+        if await self.hidden(tx, known, subscription, standing.ended, at):
+            asked = []  # for whom somebody is protected from, they have allowed nothing
         objects = any(
             one.stands and (one.recipient, one.purpose) == (subscription.recipient, subscription.purpose)
             for one in standing.objected.get(known.subject, {}).values()
         )
-        decision = decide(facts, subscription, asked, at, known.original_recipients, objects=objects)
+        decision = decide(
+            facts,
+            subscription,
+            asked,
+            at,
+            known.original_recipients,
+            objects=objects,
+            rules=standing.rules,
+            citizen=standing.kin.of(known.subject),
+        )
         manifest = known.verified.manifest
         taken = retracted.standing(standing.ended, manifest.event_type, manifest.declaration_id, known.corrects)
         if isinstance(decision, Permit) and taken is not None:
@@ -304,7 +369,9 @@ class Planner:
             if grants[share.grant_id].unbound:
                 grants[share.grant_id] = await self._bind_once(tx, grants[share.grant_id], known, standing, at)
             version = grants[share.grant_id].version
+            whose = grants[share.grant_id].subject  # who gave it, perhaps under another name
             planned = self._lock(known, subscription, event, share=share, version=version, keys=standing.keys)
+            planned = replace(planned, subject=whose)
             if not before.stands(planned):
                 earlier = before.by_id.get(planned.id)
                 planned = planned if earlier is None else replace(planned, tag=earlier.tag)

@@ -10,7 +10,7 @@ was applied, so it is found then; once for each try, however many look. A try wh
 a crash can leave, is made anew under its number. A row that the broker did not write counts for nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ from sqlalchemy import Row, select, update
 from broker.directory.lookup import Lookup
 from broker.flow.declared import known
 from broker.flow.deliveries import OPEN, Delivery, DeliveryState, citizen_lock, load, record
+from broker.flow.erased import erased_of
 from broker.flow.planner import Planner
 from broker.keys.keyring import Keyring
 from broker.ledger.recorder import Recorder
@@ -72,13 +73,22 @@ async def of_deliveries(tx: Transaction, macs: RowMacs, ids: Sequence[DeliveryId
     return found
 
 
-async def repairable(tx: Transaction, subject: SubjectRef, of: DeclarationId, recipient: PartyId) -> list[Delivery]:
-    """The deliveries of a citizen's declaration to whom a number may help. Raises Refused: `tracking.unknown`,
-    `repair.nothing`.
+async def under_way(tx: Transaction, macs: RowMacs, ids: Sequence[DeliveryId], at: Instant) -> set[DeliveryId]:
+    """Which of these deliveries wait for a number that was given, and has not reached its recipient, or only just."""
+    found = await of_deliveries(tx, macs, ids) if ids else {}
+    last = [tries[-1] for tries in found.values() if tries and tries[-1].tried_at is None]
+    return {one.delivery for one in last if _waits(one, await _fate(tx, one), at)}
+
+
+async def repairable(
+    tx: Transaction, kin: Collection[SubjectRef], of: DeclarationId, recipient: PartyId
+) -> list[Delivery]:
+    """The deliveries of a citizen's declaration to whom a number may help; `kin`: the citizen's references. Raises
+    Refused: `tracking.unknown`, `repair.nothing`.
     """
     there = select(declarations.c.subject).where(declarations.c.declaration_id == of)
     row = (await tx.execute(there)).one_or_none()
-    if row is None or row.subject != subject:
+    if row is None or row.subject not in kin:
         raise Refused("tracking.unknown", "/declaration")
     found = await load(tx, declarations.c.declaration_id == of, deliveries.c.recipient == recipient)
     waiting = [one for one in found if one.state is DeliveryState.ANSWERED and one.reason in REPAIRABLE]
@@ -181,6 +191,8 @@ class Repairs:
         if subscription is None:  # its row lost its seal: nothing is planned for it
             return Reason.NOT_APPROVED
         if not found:
+            if await erased_of(tx, delivery.declaration):
+                return Reason.CANCELLED
             raise Corrupt("rows.unsigned", table=declarations.name)
         record(tx, self._recorder, FactKind.REPLAYED, delivery, at, reason=delivery.reason)
         keys = self._keyring.consent_epochs()
@@ -192,25 +204,14 @@ class Repairs:
 
         Raises Refused `repair.under-way`.
         """
-        fate = await self._fate(tx, one)
-        if not fate.routed and at - one.asked_at < PATIENCE_MS:
-            raise Refused("repair.under-way", "/to")
-        if fate.state is DeliveryState.APPLIED or fate.state in OPEN:
+        fate = await _fate(tx, one)
+        if _waits(one, fate, at):
             raise Refused("repair.under-way", "/to")
         if fate.routed:
             same = (repairs.c.delivery == one.delivery, repairs.c.number == one.number)
             reason = (fate.reason or Reason.NO_GRANT).value
             await tx.execute(update(repairs).where(*same).values(tried_at=at, reason=reason))
         return not fate.routed
-
-    async def _fate(self, tx: Transaction, one: Try) -> Fate:
-        there = select(declarations.c.seq).where(declarations.c.declaration_id == one.reference)
-        seq = (await tx.execute(there)).scalar()
-        if seq is None:
-            return Fate(routed=False, state=None, reason=None)
-        found = await load(tx, deliveries.c.declaration == seq, deliveries.c.grant_id == one.grant_id)
-        state, reason = (found[0].state, found[0].reason) if found else (None, None)
-        return Fate(routed=True, state=state, reason=reason)
 
     async def _write(self, tx: Transaction, row: dict[str, Any]) -> None:
         if not await tx.insert_new(repairs, row):
@@ -228,6 +229,23 @@ _DUE: Final = (
     .order_by(repairs.c.asked_at)
     .limit(BATCH)
 )
+
+
+def _waits(one: Try, fate: Fate, at: Instant) -> bool:
+    """Whether a try may still come to something."""
+    if not fate.routed:
+        return at - one.asked_at < PATIENCE_MS
+    return fate.state is DeliveryState.APPLIED or fate.state in OPEN
+
+
+async def _fate(tx: Transaction, one: Try) -> Fate:
+    there = select(declarations.c.seq).where(declarations.c.declaration_id == one.reference)
+    seq = (await tx.execute(there)).scalar()
+    if seq is None:
+        return Fate(routed=False, state=None, reason=None)
+    found = await load(tx, deliveries.c.declaration == seq, deliveries.c.grant_id == one.grant_id)
+    state, reason = (found[0].state, found[0].reason) if found else (None, None)
+    return Fate(routed=True, state=state, reason=reason)
 
 
 def _try(row: Row[Any]) -> Try:

@@ -5,6 +5,7 @@ Keeps: router, gate and planner ask the journal and no row, so that whoever writ
 nor make one. A row without the machine's MAC counts for nothing; it shows people what was taken back, and when.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, fields
 from enum import Enum
 from typing import Any, Final
@@ -116,14 +117,18 @@ def standing(
     return None
 
 
-async def of(tx: Transaction, macs: RowMacs, subject: SubjectRef | None = None) -> list[Retraction]:
+async def of(tx: Transaction, macs: RowMacs, subjects: Collection[SubjectRef] | None = None) -> list[Retraction]:
     """Every retraction, or those about one citizen, the newest first; as the journal tells them where it does."""
-    mine = () if subject is None else (retractions.c.subject == subject,)
+    mine = () if subjects is None else (retractions.c.subject.in_(subjects),)
     asked = _OF.where(*mine).order_by(retractions.c.retracted_at.desc(), retractions.c.declaration)
     ended, found = await tx.endings(), []
     for row in map(of_row, macs.valid(retractions.name, await tx.execute(asked))):
         journals = told(ended, row.declaration) or row
         if journals != row:
-            logger().error("endings.row-contradicts", row=RowName.of(retractions.name, row.declaration))
+            logger().error(
+                "endings.row-contradicts",
+                _ended_at=journals.lifted_at or journals.retracted_at,
+                row=RowName.of(retractions.name, row.declaration),
+            )
         found.append(journals)
     return found

@@ -63,7 +63,9 @@ class RetractionNotices:
         await tx.lock_shared([epochs.LOCK])
         keys = self._keyring.consent_epochs()
         subjects = {known.subject for known in waiting}
-        standing = await standing_of(tx, subjects, event_type, keys, self._macs, rules=(), alone=True)
+        standing = await standing_of(
+            tx, subjects, event_type, keys, self._macs, lookup=self._lookup, rules=(), at=at, alone=True
+        )
         await tx.flush()  # what they take back may stand in this very batch
         epoch, epoch_key = await epochs.newest_consent(tx, self._rows, keys)
         event = self._catalogue.by_type(event_type)
@@ -73,6 +75,8 @@ class RetractionNotices:
             told = replace(known, original_recipients=frozenset(one.recipient for one in theirs), reach=None)
             for subscription in theirs:
                 heard = heard_by(subscription, event)
+                if await self._planner.hidden(tx, known, heard, standing.ended, at):
+                    continue  # that something was taken back is news of somebody who is protected, too
                 grant_id = GrantId(uuid7(at, self._entropy(10)))
                 grant = grant_for(heard, event, known.subject, notice, grant_id=grant_id, at=at)
                 key, digest = self._entropy(wrapping.KEY_BYTES), digest_of(grant)

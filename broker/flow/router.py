@@ -231,7 +231,17 @@ class Router:
             rules = await self._lookup.rules_for(tx, event_type)
             acting = await self._rule_grants.prepare(tx, rules, at)
             epochs = self._keyring.consent_epochs()
-            standing = await standing_of(tx, subjects, event_type, epochs, self._macs, rules=rules, alone=bool(acting))
+            standing = await standing_of(
+                tx,
+                subjects,
+                event_type,
+                epochs,
+                self._macs,
+                lookup=self._lookup,
+                rules=rules,
+                at=at,
+                alone=bool(acting),
+            )
             if acting:
                 await self._rule_grants.make(tx, acting, waiting, standing, at)
             for known in waiting:

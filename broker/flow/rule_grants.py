@@ -10,11 +10,13 @@ consent has. Until it is needed a rule costs no row.
 from collections.abc import Sequence
 
 from broker.directory.lookup import Lookup
+from broker.ended import Ended
 from broker.epochs import epochs
 from broker.flow.objected import Objection, allowing
 from broker.flow.planner import Known, Standing
 from broker.keys.keyring import Keyring
 from broker.ledger.recorder import Recorder
+from broker.people import protection
 from broker.ports import Entropy
 from broker.store.engine import Transaction
 from broker.store.rows.seals import RowReader
@@ -66,8 +68,8 @@ class RuleGrants:
         """
         wanted: dict[SubjectRef, dict[RuleId, Rule]] = {}
         for known in waiting:
-            for rule in await self._concerned(tx, rules, known, at):
-                wanted.setdefault(known.subject, {})[rule.id] = rule
+            for rule in await self._concerned(tx, rules, known, standing.ended, at):
+                wanted.setdefault(standing.kin.first(known.subject), {})[rule.id] = rule
         new = [
             self._grant(subject, rule, standing.objected.get(subject, {}).get(rule.id), at)
             for subject, theirs in wanted.items()
@@ -89,18 +91,26 @@ class RuleGrants:
         await registry.add_all(tx.conn, made, epoch)
         # Crash here: the batch is gone, and with it these grants; the next router makes others.
 
-    async def _concerned(self, tx: Transaction, rules: Sequence[Rule], known: Known, at: Instant) -> list[Rule]:
-        """The rules under which a subscription hears of this declaration, as far as they reach back."""
-        manifest = known.verified.manifest
+    async def _concerned(
+        self, tx: Transaction, rules: Sequence[Rule], known: Known, ended: Ended, at: Instant
+    ) -> list[Rule]:
+        """The rules under which a subscription hears of this declaration, as far as they reach back, and as far as
+        their own territories go; none of those that the citizen is protected from.
+        """
+        manifest, places = known.verified.manifest, known.verified.signed.slip.territories
+        event, hears = self._catalogue.by_id(manifest.schema), await self._lookup.hears(tx)
+        theirs = protection.standing(ended, known.subject, at)
         heard = {
             (one.recipient, one.purpose)
-            for one in await self._lookup.candidates(tx, manifest.event_type, known.verified.signed.slip.territories)
+            for one in await self._lookup.candidates(tx, manifest.event_type, places)
             if one.status is SubscriptionStatus.APPROVED
+            and not (theirs is not None and theirs.hides_from(one.recipient, hears.get(one.recipient, frozenset())))
         }
         return [
             rule
             for rule in rules
             if (rule.recipient, rule.purpose) in heard
+            and (not event.uses_territories or rule.reaches(places))
             and (known.reach is None or (rule.acts_from or at) <= known.reach)
         ]
 

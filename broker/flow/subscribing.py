@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import Row, and_, delete, or_, select, update
 
+from broker.directory import purposes as purpose_rows
 from broker.directory import reading
 from broker.directory.reading import row_of, subscription_of
 from broker.directory.registrar import LOCK, changing
@@ -68,7 +69,6 @@ class Subscribing:
         event = self._catalogue.by_type(event_type)
         if event_type in RETRACTIONS:
             raise Refused("subscribing.by-itself", "/event_type", event_type=event_type)
-        purposes.by_id(purpose)
         for name in sorted(fields - set(event.names)):
             raise Refused("subscribing.unknown-field", "/fields", field=name, event_type=event_type)
         if territories is not None and not event.uses_territories:
@@ -88,6 +88,7 @@ class Subscribing:
             least=least.and_(LEAST.get(event_type, ANY)),
         )
         await changing(tx)
+        purposes.by_id(purpose, await purpose_rows.every(tx, self._rows))
         await reading.party(tx, self._rows, recipient)
         if await self._signer.insert(tx, subscriptions, row_of(asked)):
             mark("subscribing.asked")

@@ -14,6 +14,8 @@ from typing import Final
 
 from sqlalchemy import func, select
 
+from broker.directory.lookup import Lookup
+from broker.flow.acting import ActedFor
 from broker.flow.answers import late
 from broker.flow.deliveries import ACTIVE, DEAD, Delivery, DeliveryState, Stage, load
 from broker.ports import Clock
@@ -119,14 +121,17 @@ class Track:
     routed_at: Instant | None
     steps: tuple[Step, ...]
     parked: Parked | None = None
+    acted_for: ActedFor | None = None
+    """Who made it for its subject, as what, how it was known that they may; None: nobody else, or nobody has looked."""
 
 
 class Tracking:
     """Reads the progress of declarations."""
 
-    def __init__(self, store: Store, catalogue: Catalogue, clock: Clock) -> None:
+    def __init__(self, store: Store, lookup: Lookup, catalogue: Catalogue, clock: Clock) -> None:
         self._clock = clock
         self._store = store
+        self._lookup = lookup
         self._catalogue = catalogue
 
     async def track(self, declaration_id: DeclarationId, whose: SubjectRef | None = None) -> Track:
@@ -134,6 +139,7 @@ class Tracking:
         `tracking.unknown`.
         """
         async with self._store.read() as tx:
+            kin = None if whose is None else (await self._lookup.kin(tx, [whose], self._clock())).of(whose)
             row = (
                 await tx.execute(select(declarations).where(declarations.c.declaration_id == declaration_id))
             ).first()
@@ -141,11 +147,11 @@ class Tracking:
                 waiting = (
                     await tx.execute(select(submissions).where(submissions.c.declaration_id == declaration_id))
                 ).first()
-                if waiting is None or whose not in (None, waiting.subject):
+                if waiting is None or (kin is not None and waiting.subject not in kin):
                     raise Refused("tracking.unknown", "/id")
                 received = Instant(waiting.received_at)
                 return Track(declaration_id, PartyId(waiting.source), None, None, None, received, None, ())
-            if whose not in (None, row.subject):
+            if kin is not None and row.subject not in kin:
                 raise Refused("tracking.unknown", "/id")
             planned = await load(tx, deliveries.c.declaration == row.seq)
             held = (await tx.execute(select(withholdings).where(withholdings.c.declaration == row.seq))).all()
@@ -176,6 +182,15 @@ class Tracking:
             routed_at=Instant(row.routed_at),
             steps=tuple(sorted(steps, key=lambda step: (step.recipient, step.purpose, step.since))),
         )
+
+    async def whose(self, tx: Transaction, declaration_id: DeclarationId) -> SubjectRef:
+        """Whom a declaration is about. Raises Refused `tracking.unknown`."""
+        for table in (declarations, submissions):
+            asked = select(table.c.subject).where(table.c.declaration_id == declaration_id).limit(1)
+            found = (await tx.execute(asked)).scalar()
+            if found is not None:
+                return SubjectRef(found)
+        raise Refused("tracking.unknown", "/id")
 
     async def parked(self, declaration_id: DeclarationId) -> Parked | None:
         """Whether the router set a declaration aside that it has not routed. Letters hold the log's bytes, so all that

@@ -77,6 +77,18 @@ def begin(one: Acting) -> Iterator[Acting]:
         ACTING.reset(before)
 
 
+@contextmanager
+def unlisted() -> Iterator[None]:
+    """Inside, what is recorded is listed as nobody's act: for what must not be told by the words of a command beside
+    the leaves that it made (a protection, whose record in the journal of endings says who wrote it).
+    """
+    before = ACTING.set(None)
+    try:
+        yield
+    finally:
+        ACTING.reset(before)
+
+
 @dataclass(frozen=True, slots=True)
 class Act:
     """One transaction of somebody's. `entries`: the leaves of what it recorded; `more`: how many are not listed."""

@@ -47,11 +47,14 @@ class Erasing:
         self._clock = clock
         self._entropy = entropy
 
-    async def erase(self, tx: Transaction, leaves: Sequence[LeafHash]) -> LeafHash:
-        """Destroy the openings of these entries. Returns the leaf of the entry that says so."""
+    async def erase(self, tx: Transaction, leaves: Sequence[LeafHash], *, by_right: bool = False) -> LeafHash:
+        """Destroy the openings of these entries. Returns the leaf of the entry that says so. `by_right`: one person's;
+        whoever calls has taken away, in this transaction, every row that these entries tell of.
+        """
         at = self._clock()
         blind = self._entropy(BLIND_BYTES)
-        by = self._recorder.record(tx, FactKind.ERASED, at, detail=commit_erased(blind, leaves))
+        count = len(leaves) if by_right else None
+        by = self._recorder.record(tx, FactKind.ERASED, at, detail=commit_erased(blind, leaves), count=count)
         tx.add(ledger_erasures, {"leaf": by, "blind": blind})
         for leaf in leaves:
             tx.add(ledger_erased, {"leaf": leaf, "by": by})

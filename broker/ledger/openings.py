@@ -14,8 +14,9 @@ Source: docs/protocol.md, section 8; ledger.md, R3 and R4. AES-256-GCM is NIST S
 """
 
 import hmac
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from hashlib import sha256
 from typing import Any, Final, Protocol
 
@@ -68,12 +69,16 @@ class Opened:
 class Openings:
     """Seals and opens. Calls are local; a period's key is made when it is first needed."""
 
-    def __init__(self, keys: KeyStore, entropy: Entropy, secret: bytes) -> None:
-        """`secret`: 32 bytes that salts are made of."""
+    def __init__(self, keys: KeyStore, entropy: Entropy, secret: bytes | Callable[[], bytes]) -> None:
+        """`secret`: 32 bytes that salts are made of, or what reads them when a salt is first needed."""
         self._keys = keys
         self._entropy = entropy
-        self._secret = secret
+        self._salts = secret
         self._periods: dict[int, bytes] = {}
+
+    @cached_property
+    def _secret(self) -> bytes:
+        return self._salts() if callable(self._salts) else self._salts
 
     def commitment(self, subject: SubjectRef, scope: bytes) -> bytes:
         """What facts say of whom they are about, 32 bytes: equal for equal scopes (a grant, a declaration) alone."""

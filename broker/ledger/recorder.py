@@ -68,6 +68,7 @@ _PLACES: Final[Mapping[FactKind, bytes]] = {
     FactKind.SUBSCRIPTION_ENDED: LAST,
     FactKind.RIGHT_ENDED: LAST,
     FactKind.RULE_ENDED: LAST,
+    FactKind.RULE_NARROWED: LAST,
     FactKind.EPOCH_DESTROYED: LAST,
     FactKind.ERASED: LAST,
     FactKind.DISCLOSED: LAST,
@@ -332,3 +333,10 @@ class Recorder:
         same = (grant.id, grant.version, digest_of(grant))
         told = await self._openings.of_subject(tx, grant.subject)
         return any((one.facts.grant, one.facts.grant_version, one.facts.detail) == same for one in told)
+
+    async def told_by(self, tx: Transaction, grant: Grant, leaf: LeafHash) -> bool:
+        """Whether this entry of the ledger tells of this version."""
+        found = await self._openings.of_leaf(tx, leaf)
+        told = None if found is None else found.facts
+        same = (grant.id, grant.version, digest_of(grant))
+        return told is not None and (told.grant, told.grant_version, told.detail) == same

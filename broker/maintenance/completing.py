@@ -19,13 +19,20 @@ from broker.access.credentials import Credentials
 from broker.access.keysets import KeySets
 from broker.access.oauth import OAuth
 from broker.access.operators import Operators
+from broker.citizens.codes import Codes
+from broker.citizens.sessions import Sessions
 from broker.consents.consents import Consents
+from broker.consents.linking import Linking
 from broker.consents.objections import Objections
+from broker.consents.protecting import Protecting
+from broker.consents.representing import Representing
 from broker.directory.ending import complete
 from broker.ended import Ending, Endings
 from broker.epochs.epochs import Epochs
 from broker.flow import backfill
 from broker.flow.ended_grants import TABLE as GRANTS
+from broker.flow.erased import Erased
+from broker.flow.households import Households
 from broker.flow.retracting import Retracting
 from broker.flow.ruling import Ruling
 from broker.flow.subscribing import Subscribing
@@ -33,24 +40,30 @@ from broker.ledger.recorder import Recorder
 from broker.messages.channels import Channels
 from broker.observability.crashpoints import mark
 from broker.observability.observe import logger
+from broker.people import protection
 from broker.ports import Clock
 from broker.store.access_tables import api_tokens, client_key_sets, client_keys
+from broker.store.citizen_tables import citizen_codes, citizen_sessions
 from broker.store.engine import Store, Transaction
 from broker.store.message_tables import channels as channels_table
 from broker.store.operator_tables import operators as operators_table
 from broker.store.rows.seals import RowSigner
 from broker.store.tables import (
     consent_epochs,
+    declarations,
     gate_epochs,
     meta,
     paused_subscriptions,
     publishing_rights,
+    reference_links,
     sealing_keys,
     signature_policies,
     signing_keys,
     subscriptions,
 )
+from broker.store.tables import households as households_table
 from broker.store.tables import objections as objections_table
+from broker.store.tables import representations as representations_table
 from broker.store.tables import retractions as retractions_table
 from broker.store.tables import rules as rules_table
 from schemas.errors import Corrupt, Refused
@@ -108,10 +121,17 @@ class Completion:
         subscribing: Subscribing,
         ruling: Ruling,
         objections: Objections,
+        protecting: Protecting,
         retracting: Retracting,
+        representing: Representing,
+        households: Households,
         channels: Channels,
+        erased: Erased,
+        linking: Linking,
         epochs: Epochs,
         operators: Operators,
+        sessions: Sessions,
+        codes: Codes,
         clock: Clock,
     ) -> None:
         self._store, self._endings, self._clock = store, endings, clock
@@ -119,6 +139,7 @@ class Completion:
         self._recorder, self._signer, self._subscribing, self._epochs = recorder, signer, subscribing, epochs
         self._operators, self._ruling, self._objections = operators, ruling, objections
         self._retracting = retracting
+        self._sessions, self._codes = sessions, codes
         self._completed: set[GrantId] = set()
         directory = dict.fromkeys((signing_keys, sealing_keys, publishing_rights, signature_policies), self._directory)
         self._acts: Mapping[str, Callable[[Ending], Awaitable[bool]]] = {
@@ -131,10 +152,18 @@ class Completion:
             rules_table.name: self._rule,
             objections_table.name: self._objections.complete,
             retractions_table.name: self._retracting.complete,
+            protection.TABLE: protecting.complete,
+            protection.HOUSEMATES: protecting.complete,
+            representations_table.name: representing.complete,
+            households_table.name: households.complete,
             channels_table.name: channels.complete,
+            declarations.name: erased.complete,
+            reference_links.name: linking.complete,
             gate_epochs.name: self._gate,
             consent_epochs.name: self._consent_epoch,
             operators_table.name: self._operator,
+            citizen_sessions.name: self._session,
+            citizen_codes.name: self._code,
             **{table.name: act for table, act in directory.items()},
         }
 
@@ -231,6 +260,14 @@ class Completion:
     async def _operator(self, ending: Ending) -> bool:
         async with self._store.begin() as tx:
             return await self._operators.complete(tx, ending, self._clock())
+
+    async def _session(self, ending: Ending) -> bool:
+        async with self._store.begin() as tx:
+            return await self._sessions.complete(tx, ending)
+
+    async def _code(self, ending: Ending) -> bool:
+        async with self._store.begin() as tx:
+            return await self._codes.complete(tx, ending)
 
     async def _gate(self, ending: Ending) -> bool:
         return await self._epochs.complete_gate(Kid(ending.key))

@@ -21,15 +21,19 @@ from broker.ledger import highwater
 from broker.ledger.openings import Openings
 from broker.maintenance.checks import (
     channels,
+    citizens,
     consents,
     credentials,
     declarations,
     deliveries,
     directory,
+    drafts,
     endings,
+    families,
     instants,
     keys,
     letters,
+    links,
     locks,
     operators,
     parts,
@@ -197,10 +201,12 @@ class _Passage:
             "keys": keys.check(tx, fsck._keys),
             "directory": directory.check(tx, public, fsck._attester),
             "credentials": credentials.check(tx, public),
+            "citizens": citizens.check(tx, fsck._macs),
             "endings": endings.check(tx, self._standing),
             "rows": rows.check(tx, fsck._rows),
             "forgotten": horizons.check(tx, public),
             "instants": instants.check(tx, fsck._clock()),
+            "drafts": drafts.check(tx, fsck._macs),
             "requests": operators.check_requests(tx),
             "operators": operators.check(tx, fsck._openings, self._ledger.public, self._ledger.erased_until),
         }
@@ -254,9 +260,11 @@ class _Passage:
         erased, nobodys = self._ledger.erased_until, part.number == parts.NOBODYS
         return {
             "rows": rows.check_macs(part, self._fsck._macs),
+            "families": chain(families.check_macs(part, self._fsck._macs), families.check(part, entries, erased)),
             "retractions": chain(
                 retractions.check_macs(part, self._fsck._macs), retractions.check(part, entries, erased)
             ),
+            "links": links.check(part, entries, erased),
             "locks": locks.check(part, ground.epoch_keys),
             "letters": letters.check(part, entries, erased) if nobodys else iter(()),
         }

@@ -21,9 +21,10 @@ from broker.ledger.erasing import Erasing
 from broker.observability.crashpoints import mark
 from broker.ports import Clock
 from broker.store.access_tables import api_tokens, credential_uses, kept_answers
+from broker.store.citizen_tables import citizen_codes, citizen_drafts, citizen_sessions
 from broker.store.engine import Store, Transaction
 from broker.store.message_tables import channels, messages
-from broker.store.tables import LOCKED, consumed, dead_letters, deliveries, ledger_checkpoints, log_record
+from broker.store.tables import LOCKED, consumed, dead_letters, deliveries, households, ledger_checkpoints, log_record
 from broker.timekeeping import Timekeeping
 from schemas.names import Instant
 
@@ -81,8 +82,12 @@ class Pruning:
             "api_tokens": (retention.token_days, _tokens),
             "kept_answers": (HOURS / 24, _answers),
             "ledger_checkpoints": (retention.checkpoint_days, _checkpoints),
+            "households": (retention.message_days, _households),
             "messages": (retention.message_days, _messages),
+            "citizen_drafts": (0, _drafts),
             "channels": (retention.message_days, _channels),
+            "citizen_sessions": (0, _citizen_sessions),
+            "citizen_codes": (0, _citizen_codes),
             "ledger_openings": (retention.opening_days, erasing.erase_old),
         }
 
@@ -184,6 +189,18 @@ async def _checkpoints(tx: Transaction, before: Instant) -> int:
     return len(found)
 
 
+async def _households(tx: Transaction, before: Instant) -> int:
+    """Adults of a household who confirmed, refused, or let the time pass."""
+    over = (households.c.expires_at <= before,)
+    keys = (households.c.household, households.c.number)
+    oldest = (await tx.execute(select(*keys).where(*over).order_by(households.c.expires_at).limit(BATCH))).all()
+    taken = 0
+    for row in oldest:
+        same = (households.c.household == row.household, households.c.number == row.number)
+        taken += (await tx.execute(delete(households).where(*same))).rowcount
+    return taken
+
+
 async def _messages(tx: Transaction, before: Instant) -> int:
     """What was told, or given up; what still waits is younger than that (`message_days`)."""
     return await _gone(tx, messages, messages.c.id, messages.c.at, before)
@@ -195,6 +212,21 @@ async def _channels(tx: Transaction, before: Instant) -> int:
     oldest = select(channels.c.id).where(*mine).order_by(channels.c.ended_at).limit(BATCH)
     chosen = (await tx.execute(oldest)).scalars().all()
     return (await tx.execute(delete(channels).where(channels.c.id.in_(chosen)))).rowcount if chosen else 0
+
+
+async def _citizen_sessions(tx: Transaction, before: Instant) -> int:
+    """Sessions that are too old to open anything; one that nobody used meanwhile goes with its hours."""
+    return await _gone(tx, citizen_sessions, citizen_sessions.c.id, citizen_sessions.c.expires_at, before)
+
+
+async def _citizen_codes(tx: Transaction, before: Instant) -> int:
+    """Codes that nobody used in time."""
+    return await _gone(tx, citizen_codes, citizen_codes.c.locator, citizen_codes.c.expires_at, before)
+
+
+async def _drafts(tx: Transaction, before: Instant) -> int:
+    """What nobody has written in for so long that it is over (`broker.citizens.drafts`)."""
+    return await _gone(tx, citizen_drafts, citizen_drafts.c.id, citizen_drafts.c.expires_at, before)
 
 
 async def _past(tx: Transaction, oldest: Select[int, int], before: Instant) -> list[int]:
@@ -243,10 +275,14 @@ _DUE: Final[Mapping[str, Callable[[Instant], Select[Any]]]] = {
     "api_tokens": lambda before: _count(api_tokens, api_tokens.c.expires_at <= before),
     "kept_answers": lambda before: _count(kept_answers, kept_answers.c.at <= before),
     "ledger_openings": openings.due,
+    "households": lambda before: _count(households, households.c.expires_at <= before),
     "messages": lambda before: _count(messages, messages.c.at <= before),
+    "citizen_drafts": lambda before: _count(citizen_drafts, citizen_drafts.c.expires_at <= before),
     "channels": lambda before: _count(
         channels, channels.c.ended_at <= before, ~exists().where(messages.c.channel == channels.c.id)
     ),
+    "citizen_sessions": lambda before: _count(citizen_sessions, citizen_sessions.c.expires_at <= before),
+    "citizen_codes": lambda before: _count(citizen_codes, citizen_codes.c.expires_at <= before),
     "ledger_checkpoints": lambda before: _count(
         ledger_checkpoints, ledger_checkpoints.c.at <= before, ledger_checkpoints.c.size < _NEWEST
     ),

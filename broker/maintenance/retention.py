@@ -31,7 +31,8 @@ KEPT: Final[Mapping[str, Kept]] = {
     "declarations": Kept(
         "a declaration",
         "`declaration_retention_days`, and until its gate key is destroyed (`gate_retention_days`), all its deliveries"
-        " have ended, no letter waits, and the same is true of its corrections",
+        " have ended, no letter waits, and the same is true of its corrections; its sealed bytes until its citizen has"
+        " them erased",
         "pruning",
     ),
     "deliveries": Kept(
@@ -73,6 +74,10 @@ KEPT: Final[Mapping[str, Kept]] = {
     "directory_notes": Kept("a version of the directory that somebody asked for", "for ever: pins follow them"),
     "subscriptions": Kept(_FEW, _EVER),
     "rules": Kept(_FEW, _EVER),
+    "purposes": Kept(_FEW, _EVER),
+    "reference_links": Kept(
+        "another spelling, or another name, of a citizen", "for ever: it says whose the records of before are"
+    ),
     "objections": Kept("an objection of a citizen to a rule", "for ever: it says why nothing went out"),
     "repairs": Kept(
         "a number that a person adds where they were not found, without the number",
@@ -80,10 +85,34 @@ KEPT: Final[Mapping[str, Kept]] = {
         "the end of its declaration",
     ),
     "retractions": Kept("a declaration that is taken back, or stopped", "for ever: it says why nothing went out"),
+    "representations": Kept("a person who may act for another", "for ever: it says on which ground something was said"),
+    "acted_for": Kept(
+        "a declaration that somebody made for another", "as long as its declaration", "the end of its declaration"
+    ),
+    "households": Kept(
+        "an adult of a household who has still to confirm", "`message_retention_days` after it ended", "pruning"
+    ),
     "channels": Kept(
-        "an address at which a citizen is told", "until `message_retention_days` after the citizen ended it", "pruning"
+        "an address at which a citizen is told",
+        "until `message_retention_days` after the citizen ended it, or until they have it erased",
+        "pruning",
     ),
     "messages": Kept("a piece of news and a channel", "`message_retention_days`", "pruning"),
+    "citizen_sessions": Kept(
+        "a citizen's sign-in", "until it ends, at the latest 12 hours later", "its end, or pruning"
+    ),
+    "citizen_accounts": Kept(
+        "an identifier by which a provider knows a citizen", "until the citizen has it erased", "the erasure"
+    ),
+    "citizen_codes": Kept("a code that a counter gives", "72 hours, or until it is used", "its use, or pruning"),
+    "citizen_drafts": Kept(
+        "what a citizen has begun to type", "72 hours after it was last written, or until it is declared", "pruning"
+    ),
+    "told_already": Kept(
+        "a declaration of a citizen who has signed in",
+        "as long as its declaration; a keyed digest, without its content",
+        "the end of its declaration",
+    ),
     "paused_subscriptions": Kept(
         "a subscription that is paused", "until it goes on, or ends", "whoever resumes or ends it"
     ),

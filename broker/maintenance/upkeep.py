@@ -6,10 +6,14 @@ Keeps: each turn does what is due and may be interrupted anywhere, for every par
 that `docs/trust.md` states: how long a backup can open what was revoked, when an epoch is gone for good.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
+from broker.citizens import codes, sessions
 from broker.consents.consents import Consents
+from broker.consents.linking import Linking
 from broker.consents.objections import Objections
+from broker.consents.representing import Representing
 from broker.ended import Endings
 from broker.epochs.epochs import Epochs
 from broker.flow.ended_grants import TABLE as GRANTS
@@ -52,7 +56,7 @@ class Turn:
     completed: int = 0
     """Endings that the journal knew and the rows did not."""
     left: int = 0
-    """Grants that ended because their rule by law had."""
+    """Grants that ended, or were narrowed, because their rule by law was."""
 
 
 class Upkeep:
@@ -66,6 +70,9 @@ class Upkeep:
         backups_ms: int,
         consents: Consents,
         objections: Objections,
+        representing: Representing,
+        linking: Linking,
+        civil_status_sources: Collection[str],
         holds: HeldDeclarations,
         epochs: Epochs,
         pruning: Pruning,
@@ -78,6 +85,9 @@ class Upkeep:
         self._backups_ms = backups_ms
         self._consents = consents
         self._objections = objections
+        self._representing = representing
+        self._linking = linking
+        self._civil_status_sources = civil_status_sources
         self._holds = holds
         self._epochs = epochs
         self._pruning = pruning
@@ -91,7 +101,8 @@ class Upkeep:
         await self._time.check()
         completed = await self._completion.finish()
         expired = await self._consents.expire_due()
-        left = await self._objections.end_with_rules()
+        left = await self._objections.end_with_rules() + len(await self._representing.close())
+        left += await self._objections.narrow_with_rules()
         await self._holds.let_go()
         finished = await self._epochs.finish()
         opened, destroyed = await self._gates()
@@ -100,10 +111,13 @@ class Upkeep:
         return Turn(expired, finished, opened, destroyed, rewrapped, pruned, len(completed), left)
 
     async def _prune(self) -> int:
-        """Once an hour, and at once when this process begins; again at the next turn while more waits."""
+        """Once an hour, and at once when this process begins; again at the next turn while more waits. With it the
+        links that wait: they act days later, and every link is looked through.
+        """
         at = self._clock()
         if self._pruned_at is not None and 0 <= at - self._pruned_at < PRUNE_MS:
             return 0
+        await self._linking.confirm_entitled(self._civil_status_sources)
         done = await self._pruning.prune()
         await self._compact(at)
         self._pruned_at = None if done.more else at
@@ -111,11 +125,17 @@ class Upkeep:
 
     async def _compact(self, at: Instant) -> None:
         """What no epoch and no kept backup is older than need not stay in the journal of endings in every version; and
-        a consent that is over needs no record, once nobody can open what it wrapped.
+        a consent that is over needs no record, once nobody can open what it wrapped; nor a session or a code, once it
+        would be over by itself.
         """
         kept = at - self._backups_ms
         oldest = min((opened for _, opened in await self._epochs.living_consent()), default=at)
-        await self._endings.compact(Instant(kept), {GRANTS: Instant(min(kept, oldest))})
+        over = {
+            GRANTS: Instant(min(kept, oldest)),
+            sessions.TABLE: Instant(at - sessions.LONGEST_MS),
+            codes.TABLE: Instant(at - codes.HOURS * 3_600_000),
+        }
+        await self._endings.compact(Instant(kept), over)
 
     async def _gates(self) -> tuple[int, int]:
         """A new gate key when the newest has served its time; the end of those whose retention is over."""

@@ -9,10 +9,11 @@ that was held before it.
 """
 
 from collections.abc import Collection, Iterable
+from contextlib import aclosing
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final
 
-from sqlalchemy import Row, select, update
+from sqlalchemy import Row, delete, select, update
 
 from broker.ended import Ended, Ending
 from broker.ledger.recorder import Recorder
@@ -22,7 +23,7 @@ from broker.observability.crashpoints import mark
 from broker.observability.observe import logger
 from broker.ports import Clock, Entropy
 from broker.store.engine import Store, Transaction
-from broker.store.message_tables import channels
+from broker.store.message_tables import channels, messages
 from broker.store.rows.digests import row_digest
 from broker.store.rows.macs import RowMacs
 from consent.asking import one_of
@@ -138,6 +139,19 @@ class Channels:
             over = replace(living[channel], ended_at=max(self._clock(), living[channel].held_since))
             return await self._end(tx, over)
 
+    async def forget(self, tx: Transaction, subject: SubjectRef) -> int:
+        """Take away every channel of a citizen, with what was or is to be told there: nothing is told there any more,
+        not even this. In the caller's transaction, which takes away what opens the entries about them, too. Returns how
+        many.
+        """
+        await tx.lock_exclusive([_lock(subject)])
+        mine = select(channels.c.id).where(channels.c.subject == subject)
+        for one in await self.of(tx, [subject]):
+            if one.ended_at is None:
+                tx.end(replace(one, ended_at=max(self._clock(), one.held_since)).ending())
+        await tx.execute(delete(messages).where(messages.c.channel.in_(mine)))
+        return (await tx.execute(delete(channels).where(channels.c.subject == subject))).rowcount
+
     async def complete(self, ending: Ending) -> bool:
         """Do what the journal of endings says of a channel, and its row does not. Whether there was anything to do."""
         async with self._store.begin() as tx:
@@ -167,6 +181,19 @@ class Channels:
     def address(self, channel: Channel) -> str:
         """Where it leads. Raises Corrupt `channels.damaged`; Refused `keys.missing`, `keys.not-of-role`."""
         return self._seals.open(channel.id, channel.subject, channel.kind, channel.sealed)
+
+    async def shared(self, tx: Transaction, channel: Channel, among: Collection[SubjectRef]) -> bool:
+        """Whether somebody else than these is told at the same address. Every address of the kind is opened for it:
+        asked for few, and kept in no row, which would tell who lives together. Raises as `address`.
+        """
+        mine, ended = self.address(channel), await tx.endings()
+        others = select(channels).where(channels.c.kind == channel.kind.value, channels.c.ended_at.is_(None))
+        async with aclosing(tx.pages(others.order_by(channels.c.id), _CHUNK)) as pages:
+            async for rows in pages:
+                for one in self.counting(rows, ended):
+                    if one.ended_at is None and one.subject not in among and self.address(one) == mine:
+                        return True
+        return False
 
     async def _end(self, tx: Transaction, over: Channel) -> Changed:
         tx.end(over.ending())
@@ -206,5 +233,5 @@ def obeyed(one: Channel, ended: Ended) -> Channel:
     told = ended.newest(channels.name, one.id)
     if told is None or one.ended_at is not None:
         return one
-    logger().error("endings.row-contradicts", channel=one.id)
+    logger().error("endings.row-contradicts", _ended_at=told.at, channel=one.id)
     return replace(one, ended_at=Instant(told.told["ended_at"]))

@@ -45,8 +45,18 @@ class News(Enum):
     """It is taken back."""
     UNDONE = "undone"
     """A recipient has heard that it was taken back."""
+    CHECK = "check"
+    """Something was asked for in the citizen's name that they alone may ask for."""
+    CONSENT_CHANGED = "consent-changed"
+    """A consent or a choice of the citizen's was given, changed or ended, or they object to a rule by law, or no more.
+    """
     CHANNEL_ADDED = "channel-added"
     CHANNEL_ENDED = "channel-ended"
+    LINK_CONFIRMED = "link-confirmed"
+    """Another identity will soon count as the citizen's; they can refuse it."""
+    LINK_ENDED = "link-ended"
+    CODE_GIVEN = "code-given"
+    """Whoever has a certain code can sign in as the citizen."""
 
     @property
     def of_channels(self) -> bool:
@@ -68,6 +78,9 @@ _TOLD: Final[Mapping[FactKind, News]] = {
     FactKind.RETRACTED: News.RECALLED,
     FactKind.CHANNEL_ADDED: News.CHANNEL_ADDED,
     FactKind.CHANNEL_ENDED: News.CHANNEL_ENDED,
+    FactKind.LINK_CONFIRMED: News.LINK_CONFIRMED,
+    FactKind.LINK_ENDED: News.LINK_ENDED,
+    FactKind.CODE_GIVEN: News.CODE_GIVEN,
 }
 KINDS: Final = tuple(sorted(kind.value for kind in _TOLD))
 """Kinds of facts that may be news."""
@@ -136,7 +149,12 @@ def text_of(
 
 
 _LANGUAGES: Final[tuple[Language, ...]] = ("fr", "en")
-_CHECK: Final = frozenset({News.HELD, News.RECALLED, News.CHANNEL_ADDED, News.CHANNEL_ENDED})
+_CHECK: Final = frozenset(
+    {
+        *(News.CHECK, News.HELD, News.RECALLED, News.CONSENT_CHANGED, News.CHANNEL_ADDED, News.CHANNEL_ENDED),
+        *(News.LINK_CONFIRMED, News.LINK_ENDED, News.CODE_GIVEN),
+    }
+)
 _WORDS: Final[Mapping[Language, Mapping[str, str]]] = {
     "fr": {
         "colon": " :",
@@ -205,6 +223,14 @@ _SENTENCES: Final[Mapping[News, tuple[str, str]]] = {
         "Une administration a pris en compte qu'une déclaration est reprise.",
         "An administration has taken into account that a declaration is taken back.",
     ),
+    News.CHECK: (
+        "Un changement a été demandé dans votre dossier. S'il ne vient pas de vous, signalez-le avant trois jours.",
+        "A change was asked for in your file. If it was not you, report it within three days.",
+    ),
+    News.CONSENT_CHANGED: (
+        "Ce que vous autorisez à recevoir vos déclarations a changé. Si ce n'est pas vous, regardez, et arrêtez-le.",
+        "What you allow to receive your declarations has changed. If it was not you, look at it, and end it.",
+    ),
     News.CHANNEL_ADDED: (
         "Une adresse ou un numéro où vous prévenir a été ajouté. Si ce n'est pas vous, signalez-le.",
         "An address or a number at which you are told was added. If it was not you, report it.",
@@ -212,5 +238,17 @@ _SENTENCES: Final[Mapping[News, tuple[str, str]]] = {
     News.CHANNEL_ENDED: (
         "Une adresse ou un numéro où vous prévenir a été retiré. Si ce n'est pas vous, signalez-le.",
         "An address or a number at which you are told was taken away. If it was not you, report it.",
+    ),
+    News.LINK_CONFIRMED: (
+        "Une autre identité va être rapprochée de la vôtre. Si ce n'est pas la vôtre, refusez-le sans attendre.",
+        "Another identity is about to be linked with yours. If it is not yours, refuse it at once.",
+    ),
+    News.LINK_ENDED: (
+        "Le rapprochement d'une autre identité avec la vôtre est refusé ou terminé.",
+        "The link of another identity with yours was refused, or has ended.",
+    ),
+    News.CODE_GIVEN: (
+        "Un code pour se connecter à votre espace a été remis. Si ce n'est pas à vous, signalez-le sans attendre.",
+        "A code to sign in to your space was handed over. If it was not to you, report it at once.",
     ),
 }

@@ -20,6 +20,8 @@ from typing import Any, Final
 
 from sqlalchemy import Row, bindparam, func, select, update
 
+from broker.directory.kin import Kin
+from broker.directory.lookup import Lookup
 from broker.ledger.openings import Opened, Openings
 from broker.messages.channels import Channel, Channels
 from broker.messages.news import KINDS, News, news_of
@@ -62,6 +64,14 @@ class _Told:
     declaration: DeclarationId | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Theirs:
+    """The channels of some citizens, those who have one, and under which references each stands."""
+
+    channels: Mapping[SubjectRef, Sequence[Channel]]
+    kin: Kin
+
+
 class Outbox:
     """Writes the rows. `plan` may be called by many processes at once."""
 
@@ -69,6 +79,7 @@ class Outbox:
         self,
         *,
         store: Store,
+        lookup: Lookup,
         openings: Openings,
         channels: Channels,
         macs: RowMacs,
@@ -77,6 +88,7 @@ class Outbox:
     ) -> None:
         """`days`: how long news is worth being told."""
         self._store = store
+        self._lookup = lookup
         self._openings = openings
         self._channels = channels
         self._macs = macs
@@ -137,7 +149,7 @@ class Outbox:
         placed = (await tx.execute(_PLACED, {"start": start, "until": until})).all()
         whose = {bytes(row.subject) for row in placed if isinstance(row.subject, bytes)}
         theirs = await self._theirs(tx, {SubjectRef(one) for one in whose if len(one) == SubjectRef.size})
-        wanted = [row.leaf for row in placed if row.subject in theirs]
+        wanted = [row.leaf for row in placed if row.subject in theirs.channels]
         found = []
         for first in range(0, len(wanted), _CHUNK):
             for row in (await tx.execute(_SEALED, {"leaves": wanted[first : first + _CHUNK]})).all():
@@ -157,26 +169,27 @@ class Outbox:
             logger().error("messages.not-opened", row=name, code=fault.code)
             return None
 
-    async def _theirs(self, tx: Transaction, subjects: Collection[SubjectRef]) -> dict[SubjectRef, list[Channel]]:
-        """The channels of those citizens who have one."""
-        theirs: dict[SubjectRef, list[Channel]] = {}
-        for one in await self._channels.of(tx, subjects):
-            theirs.setdefault(one.subject, []).append(one)
-        return theirs
+    async def _theirs(self, tx: Transaction, subjects: Collection[SubjectRef]) -> _Theirs:
+        """The channels of those citizens who have one; a citizen's own are those of every linked reference."""
+        kin = await self._lookup.kin(tx, subjects, self._clock())
+        own: dict[SubjectRef, list[Channel]] = {}
+        for one in await self._channels.of(tx, kin.all() | set(subjects)):
+            own.setdefault(one.subject, []).append(one)
+        found = {each: [one for of in kin.of(each) for one in own.get(of, ())] for each in subjects} if own else {}
+        return _Theirs({each: channels for each, channels in found.items() if channels}, kin)
 
-    async def _write(
-        self, tx: Transaction, found: Sequence[_Told], theirs: Mapping[SubjectRef, Sequence[Channel]]
-    ) -> int:
+    async def _write(self, tx: Transaction, found: Sequence[_Told], theirs: _Theirs) -> int:
         numbers = await self._numbers(tx, (told.manifest for told in found if told.manifest is not None))
         now, rows = self._clock(), []
         for told in found:
             named = told.declaration
             if told.manifest is not None:
                 source = numbers.get(told.manifest)
-                if source is None or source[1] != told.subject:
+                if source is None or source[1] not in theirs.kin.of(told.subject):
                     continue
                 named = source[0]
-            rows += [self._row(told, named, one, now) for one in theirs.get(told.subject, ()) if one.held_at(told.at)]
+            reached = theirs.channels.get(told.subject, ())
+            rows += [self._row(told, named, one, now) for one in reached if one.held_at(told.at)]
         rows.sort(key=lambda row: bytes(row["id"]))
         return len(await tx.insert_all_new(messages, rows, messages.c.id))
 

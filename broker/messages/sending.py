@@ -24,6 +24,7 @@ from broker.messages.ways import AWAY, Message, Way
 from broker.observability.crashpoints import mark
 from broker.observability.measures import MESSAGES
 from broker.observability.observe import logger
+from broker.people import protection
 from broker.ports import Clock, Entropy
 from broker.store.engine import Store
 from broker.store.message_tables import channels, messages
@@ -147,7 +148,8 @@ class Sending:
         """Send, and note what came of it; returns the code of what was wrong."""
         code: str | None = None
         try:
-            await self._way(to.kind).send(self._message(row, to))
+            if not await self._overheard(to):
+                await self._way(to.kind).send(self._message(row, to))
         except Fault as fault:
             code = fault.code
         at, attempts = self._clock(), row.attempts + 1
@@ -166,6 +168,18 @@ class Sending:
             # Crash here: sent and not noted; when the lease is over the same message goes once more, with the same id.
         MESSAGES.labels(to.kind.value, "taken" if code is None else "failed").inc()
         return code
+
+    async def _overheard(self, to: Channel) -> bool:
+        """Whether a protected person's address is somebody else's, too: then nothing goes there, and the row says that
+        it was sent, as of everybody. The children that are protected with the person are nobody else.
+        """
+        async with self._store.read() as tx:
+            ended, at = await tx.endings(), self._clock()
+            theirs = protection.standing(ended, to.subject, at)
+            if theirs is None:
+                return False
+            family = {one.subject for one in protection.every(ended) if one.whose == theirs.whose and one.stands(at)}
+            return await self._channels.shared(tx, to, family)
 
     def _way(self, kind: ChannelKind) -> Way:
         if kind not in self._ways:

@@ -54,6 +54,8 @@ Json = str | int | float | bool | list[str] | None
 FRAMES: Final = 12
 """How many frames of an exception are told, innermost last; each is a file, a line and a function, never data."""
 
+UNDER_WAY_MS: Final = 60_000
+"""For how long a commit may be under way whose endings are written already."""
 _EVENT: Final = re.compile(r"[a-z]+(?:-[a-z]+)*(?:\.[a-z]+(?:-[a-z]+)*)+")
 _NUMBER: Final = 2**63
 _UNNAMED: Final = "observe.unnamed-event"
@@ -233,12 +235,28 @@ def configure(level: str, clock: Clock, stream: TextIO) -> None:
 
 
 def _processors(clock: Clock) -> list[Processor]:
-    return [structlog.contextvars.merge_contextvars, structlog.processors.add_log_level, _Line(clock)]
+    return [structlog.contextvars.merge_contextvars, structlog.processors.add_log_level, _Settled(clock), _Line(clock)]
 
 
 def hush(library: str) -> None:
     """Hear no more of a library's logger, whatever it has to say."""
     logging.getLogger(library).setLevel(logging.CRITICAL)
+
+
+class _Settled:
+    """Drops what may be a commit that is under way: whoever ends something writes the journal of endings first, and
+    whoever reads before the commit sees a row that contradicts it. `_ended_at`: of when the record is that a line is
+    about; None: it is about none.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def __call__(self, wrapped: object, method: str, told: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        ended_at = told.pop("_ended_at", None)
+        if ended_at is not None and abs(self._clock() - ended_at) < UNDER_WAY_MS:
+            raise structlog.DropEvent
+        return told
 
 
 class _Line:

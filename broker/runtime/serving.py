@@ -4,6 +4,7 @@
     ledger       upkeep, and the order of the ledger        notify       tells agencies that deliveries wait
     relay        puts deliveries on agencies' topics        intake       takes declarations from sources' topics
     api          answers over HTTP, and nothing else        all          every one of them
+    portal       answers citizens over HTTP                 consents     changes consents for `api` and `portal`
 
 Refuses: to die of what passes. A database or a log that is away means waiting, longer each time, and saying so; only a
 contradiction of our own state stops everything.
@@ -18,6 +19,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
+from broker.consents.local import group_id
 from broker.flow.offsets import LostOwnership
 from broker.flow.router import TOPIC
 from broker.observability.measures import TROUBLES, TURN
@@ -155,12 +157,19 @@ class Serving:
     async def _all(self) -> None:
         tasks = [asyncio.create_task(self._repeat(loop), name=loop.role.value) for loop in self._loops]
         tasks.append(asyncio.create_task(self._until_stopped()))
+        if self.role is ProcessRole.CONSENTS:
+            tasks.append(asyncio.create_task(self._answer(), name=self.role.value))
         await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
         self._stop.set()  # one of them met a contradiction: the others end what they are at
         await asyncio.wait(tasks)
         for task in tasks:
             task.result()
         await self._last()
+
+    async def _answer(self) -> None:
+        """Do what processes ask that have no key of a consent. Raises Refused `consents.*`: it cannot hear there."""
+        chosen = self._home.settings
+        await self._home.answering.serve(chosen.consents_socket, group_id(chosen.consents_group), self._stop)
 
     async def _until_stopped(self) -> None:
         """Looks meanwhile whether the database is still of this version, and this home's. Raises Refused `store.*` when

@@ -183,6 +183,8 @@ async def mail(home: Home, done: Turn) -> None:
     done.mailed += sum(one.code is None for one in found)
     failed = {(one.party, one.code) for one in found if one.code is not None}
     done.troubles += [Trouble(party, code, "", {}, retriable=True) for party, code in sorted(failed)]
+    if (code := await home.dpo_letters.step()) is not None:
+        done.troubles.append(Trouble(None, code, "", {}, retriable=True))
 
 
 async def tell_citizens(home: Home, done: Turn) -> None:

@@ -15,6 +15,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESSIV
+
 from broker.access import roles
 from broker.access.operators import Account
 from broker.access.requests import Request, State, canonical, message, name_of
@@ -22,10 +25,12 @@ from broker.access.roles import Role
 from broker.ledger.acting import ACTING, Acting, Signer
 from broker.setup.wiring import Home
 from broker.store.engine import Transaction
-from schemas.errors import Refused
+from schemas.errors import Corrupt, Refused
 from schemas.names import Instant, OperatorName
 from schemas.signing import Algorithm, verify
 
+_STEP: Final = 512
+"""What is sealed is as long as a multiple of this: its length tells little."""
 OF_FILE: Final = b"unefois restore!"
 """The id of a request that is a file; as long as the others."""
 FILE_BYTES: Final = 65_536
@@ -46,7 +51,7 @@ async def demand(home: Home, one: Acting, arguments: Mapping[str, Any]) -> None:
     """
     if not home.settings.four_eyes or one.by is None or not roles.needs_two(one.act, arguments):
         return
-    wanted, at = canonical(one.act, arguments), home.clock()
+    wanted, at = canonical(one.act, _kept(home, one.act, arguments)), home.clock()
     lasts = home.settings.approval_hours * 3_600_000
     async with home.store.begin() as tx:
         living = await home.operators.living(tx)
@@ -57,6 +62,34 @@ async def demand(home: Home, one: Acting, arguments: Mapping[str, Any]) -> None:
             one.use = partial(_use, home, request.id)
             return
     raise Refused("approvals.asked", id=name_of(request.id), act=one.act)
+
+
+def _kept(home: Home, act: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+    """As the request's row has them: of what nobody may read there, sealed, the same for the same."""
+    if act not in roles.SEALED:
+        return arguments
+    raw = json.dumps(dict(arguments), sort_keys=True, ensure_ascii=False).encode()
+    return {"sealed": AESSIV(_sealing(home)).encrypt(raw.ljust(-(-len(raw) // _STEP) * _STEP), [act.encode()]).hex()}
+
+
+def shown(home: Home, request: Request) -> Mapping[str, Any]:
+    """What somebody is asked to approve, in clear. Raises Corrupt `approvals.damaged`."""
+    told = request.told
+    sealed: str | None = told["arguments"].get("sealed") if told["act"] in roles.SEALED else None
+    if sealed is None:
+        arguments: Mapping[str, Any] = told["arguments"]
+        return arguments
+    try:
+        opened = AESSIV(_sealing(home)).decrypt(bytes.fromhex(sealed), [told["act"].encode()])
+        found: Mapping[str, Any] = json.loads(opened)
+    except (InvalidTag, ValueError):
+        raise Corrupt("approvals.damaged", id=name_of(request.id)) from None
+    return found
+
+
+def _sealing(home: Home) -> bytes:
+    """64 bytes that the database does not hold: equal for equal requests, so that the second act finds the first."""
+    return home.macs.asked(["approvals/sealed/1"]) + home.macs.asked(["approvals/sealed/2"])
 
 
 async def _use(home: Home, request_id: bytes, tx: Transaction) -> None:

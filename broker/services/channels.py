@@ -53,13 +53,17 @@ async def add(home: Home, subject: SubjectRef, kind: str, address: str, language
 
 async def end(home: Home, subject: SubjectRef, channel: ChannelId) -> Done:
     """From now on nothing is told there. Raises Refused `channels.unknown`."""
-    return _done(home, await home.channels.end(subject, channel))
+    async with home.store.read() as tx:
+        kin = (await home.lookup.kin(tx, [subject], home.clock())).of(subject)
+        theirs = {one.id: one.subject for one in await home.channels.of(tx, kin)}
+    return _done(home, await home.channels.end(theirs.get(channel, subject), channel))
 
 
 async def of(home: Home, subject: SubjectRef) -> list[Shown]:
     """Those of a citizen that have not ended, the oldest first; the look is recorded."""
     async with home.store.begin() as tx:
-        found = [one for one in await home.channels.of(tx, [subject]) if one.ended_at is None]
+        kin = (await home.lookup.kin(tx, [subject], home.clock())).of(subject)
+        found = [one for one in await home.channels.of(tx, kin) if one.ended_at is None]
         shown = [await _told(home, tx, one) for one in found]
         record_look(home, tx, subject)
     return shown

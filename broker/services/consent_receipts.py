@@ -1,40 +1,27 @@
 """Consent receipts: the paper that a citizen is shown before, and keeps after, a consent or a mandate by law.
 
-Refuses: nothing of its own; it composes what `consent.receipt` signs from the directory's words about the parties.
-Keeps: the citizen is named by the pseudonym of a sector of its own, which no administration ever sees; the text shown
-is made from the same catalogue and purposes that decide, and its SHA-256 is what the grant records.
+Refuses: nothing of its own; `broker.consents.receipts` signs.
+Keeps: the text shown is made from the same catalogue and purposes that decide, and its SHA-256 is what the grant
+records.
 """
 
-from base64 import b32encode
 from collections.abc import Collection
+from datetime import UTC, datetime
 from typing import Final
 
 from broker.consents.consents import Recorded
+from broker.consents.receipts import principal_of
 from broker.directory.reading import Party
 from broker.setup.wiring import Home
-from consent import purposes
+from broker.shapes import day_in_words
 from consent.basis import Basis, BasisKind
-from consent.grant import Grant, Scope
-from consent.receipt import make_receipt
-from consent.receipt_content import Party as ReceiptParty
-from consent.receipt_content import Terms
+from consent.grant import Scope
+from consent.purposes import PurposeEntry
 from schemas.catalogue import EventSchema
 from schemas.messages import Language
-from schemas.names import Instant, Purpose, SubjectRef, rfc3339
+from schemas.names import Instant, SubjectRef
 
-SECTOR: Final = "citizen"
-"""The sector whose pseudonym is the citizen's own number in receipts."""
-
-_WITHDRAW: Final[dict[BasisKind, dict[Language, str]]] = {
-    BasisKind.CONSENT: {
-        "fr": "À tout moment, en retirant ce consentement auprès de {name} ({contact}).",
-        "en": "At any time, by withdrawing this consent with {name} ({contact}).",
-    },
-    BasisKind.CHOICE: {
-        "fr": "À tout moment, en revenant sur ce choix auprès de {name} ({contact}).",
-        "en": "At any time, by taking back this choice with {name} ({contact}).",
-    },
-}
+DAY_MS: Final = 86_400_000
 _CONSENT: Final[dict[Language, str]] = {
     "fr": "J'autorise {who} à recevoir, {scope} « {event} » me concernant : {fields}.",
     "en": "I allow {who} to receive, {scope} “{event}” about me: {fields}.",
@@ -52,6 +39,7 @@ _SCOPES: Final[dict[Scope, dict[Language, str]]] = {
     Scope.ONCE: {"fr": "pour une seule déclaration de type", "en": "for one declaration of the type"},
 }
 _PURPOSE: Final[dict[Language, str]] = {"fr": "Finalité : {label}. {sentence}", "en": "Purpose: {label}. {sentence}"}
+_LEGAL: Final[dict[Language, str]] = {"fr": "Texte : {text}.", "en": "Text of law: {text}."}
 _KEPT: Final[dict[Language, str]] = {
     "fr": "{who} garde ces données : {retention}.",
     "en": "{who} keeps these data: {retention}.",
@@ -80,26 +68,13 @@ _UNTIL: Final[dict[Language, str]] = {"fr": "Fin : {until}.", "en": "Ends: {unti
 
 
 async def receipt_of(home: Home, recorded: Recorded) -> bytes:
-    """The signed receipt of one version of a grant, JSON. Raises Refused: `consent-receipt.*`, `keyring.*`."""
-    grant = recorded.grant
-    async with home.store.read() as tx:
-        recipient = await home.lookup.party(tx, grant.recipient)
-        broker = await home.lookup.party(tx, home.party)
-        signer = home.keyring.signer(await home.lookup.directory(tx), home.party, home.clock())
-    terms = Terms(
-        controller=_reachable(recipient),
-        issuer=_reachable(broker),
-        storage_locations=home.settings.storage_locations,
-        retention_period=recipient.retention,
-        withdrawal_method=_how_to_withdraw(grant, broker),
-    )
-    number = principal(home, grant.subject)
-    return make_receipt(grant, terms, principal=number, ledger_entry=recorded.entry, signer=signer)
+    """The signed receipt of one version of a grant, JSON. Raises as `home.receipts` does."""
+    return await home.receipts.of(recorded)
 
 
 def principal(home: Home, subject: SubjectRef) -> str:
     """The citizen's own number: 32 letters and digits, the same in all their receipts."""
-    return b32encode(home.identity.pseudonym(subject, SECTOR)[0]).decode("ascii")
+    return principal_of(home.identity, subject)
 
 
 def text_shown(
@@ -108,17 +83,15 @@ def text_shown(
     event: EventSchema,
     *,
     fields: Collection[str],
-    purpose: Purpose,
+    purpose: PurposeEntry,
     basis: Basis,
     scope: Scope,
     until: Instant | None,
 ) -> str:
     """What a citizen is shown before a grant, in whole sentences: who, what, what for, until when, which rights, how
-    long it is kept and whom to ask (GDPR, articles 7 and 13; to be confirmed by counsel).
-
-    Raises Refused `purposes.unknown`.
+    long it is kept and whom to ask (GDPR, articles 7 and 13; to be confirmed by counsel). Where a purpose says by which
+    text, for how long or whom to ask, that is shown.
     """
-    entry = purposes.by_id(purpose)
     labels = [each.label[language] for each in event.fields if each.name in fields]
     allowed = {BasisKind.CONSENT: _CONSENT, BasisKind.CHOICE: _CHOICE, BasisKind.LAW: _MANDATE}[basis.kind]
     lines = [
@@ -129,23 +102,22 @@ def text_shown(
             event=event.label[language],
             fields=", ".join(labels),
         ),
-        _PURPOSE[language].format(label=entry.label[language], sentence=entry.sentence[language]),
+        _PURPOSE[language].format(label=purpose.label[language], sentence=purpose.sentence[language]),
     ]
-    lines += [] if until is None else [_UNTIL[language].format(until=rfc3339(until))]
+    lines += [_LEGAL[language].format(text=text)] if (text := purpose.legal[language]) else []
+    lines += [] if until is None else [_UNTIL[language].format(until=_moment(until, language))]
     lines += [
         _RIGHTS[basis.kind][language],
-        _KEPT[language].format(who=recipient.name, retention=recipient.retention),
-        _ASK[language].format(who=recipient.name, contact=recipient.contact),
+        _KEPT[language].format(who=recipient.name, retention=purpose.retention[language] or recipient.retention),
+        _ASK[language].format(who=recipient.name, contact=purpose.contact or recipient.contact),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _reachable(party: Party) -> ReceiptParty:
-    return ReceiptParty(party.id, party.name, party.address, party.contact)
-
-
-def _how_to_withdraw(grant: Grant, broker: Party) -> str | None:
-    """Nobody withdraws a mandate by law."""
-    if grant.by_law:
-        return None
-    return _WITHDRAW[grant.basis.kind][grant.language].format(name=broker.name, contact=broker.contact)
+def _moment(at: Instant, language: Language) -> str:
+    """A day as people write it; with the time (UTC) where it is not the day's beginning."""
+    when = datetime.fromtimestamp(at / 1000, UTC)
+    day = day_in_words(when.date(), language)
+    if at % DAY_MS == 0:
+        return day
+    return f"{day} {'à' if language == 'fr' else 'at'} {when:%H:%M:%S} UTC"

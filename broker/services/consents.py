@@ -15,6 +15,7 @@ from broker.setup.wiring import Home
 from consent import registry
 from consent.basis import end_of
 from consent.grant import Voice
+from consent.purposes import by_id
 from schemas.errors import Refused
 from schemas.names import GrantId, SubjectRef
 
@@ -43,12 +44,13 @@ async def give(home: Home, wish: GrantRequest, own_text: str | None = None) -> G
     wish = replace(wish, expires_at=end_of(wish.basis, starts_at, wish.expires_at))
     async with home.store.read() as tx:
         recipient = await home.lookup.party(tx, wish.recipient)
+        purpose = by_id(wish.purpose, await home.lookup.purposes(tx))
     shown = own_text or text_shown(
         wish.voice.language,
         recipient,
         home.catalogue.by_type(wish.event_type),
         fields=wish.fields,
-        purpose=wish.purpose,
+        purpose=purpose,
         basis=wish.basis,
         scope=wish.scope,
         until=wish.expires_at,
@@ -72,24 +74,36 @@ async def end_mandate(home: Home, grant: GrantId, voice: Voice) -> Signed:
     return await _signed(home, home.consents.end_mandate(grant, voice))
 
 
-async def pause(home: Home, grant: GrantId, voice: Voice, *, whose: SubjectRef | None = None) -> Signed:
-    """Hold everything back until `resume`. Raises as `revoke`."""
+async def pause(
+    home: Home, grant: GrantId, voice: Voice, *, whose: SubjectRef | None = None, version: int | None = None
+) -> Signed:
+    """Hold everything back until `resume`. `version`: of which whoever asks has read. Raises as `revoke`, and Refused
+    `citizens.changed-meanwhile`.
+    """
     await _check_whose(home, grant, whose)
-    return await _signed(home, home.consents.pause(grant, voice))
+    return await _signed(home, home.consents.pause(grant, voice, version=version))
 
 
-async def resume(home: Home, grant: GrantId, voice: Voice, *, whose: SubjectRef | None = None) -> Signed:
-    """End a pause; what was held back goes out. Raises as `revoke`."""
+async def resume(
+    home: Home, grant: GrantId, voice: Voice, *, whose: SubjectRef | None = None, version: int | None = None
+) -> Signed:
+    """End a pause; what was held back goes out. Raises as `pause`."""
     await _check_whose(home, grant, whose)
-    return await _signed(home, home.consents.resume(grant, voice))
+    return await _signed(home, home.consents.resume(grant, voice, version=version))
 
 
 async def narrow(
-    home: Home, grant: GrantId, fields: frozenset[str], voice: Voice, *, whose: SubjectRef | None = None
+    home: Home,
+    grant: GrantId,
+    fields: frozenset[str],
+    voice: Voice,
+    *,
+    whose: SubjectRef | None = None,
+    version: int | None = None,
 ) -> Signed:
-    """Keep only these fields; what is on its way is planned anew with them. Raises as `revoke`."""
+    """Keep only these fields; what is on its way is planned anew with them. Raises as `pause`."""
     await _check_whose(home, grant, whose)
-    return await _signed(home, home.consents.narrow(grant, fields, voice))
+    return await _signed(home, home.consents.narrow(grant, fields, voice, version=version))
 
 
 async def revoke_all(home: Home, subject: SubjectRef, voice: Voice) -> list[Signed]:
@@ -99,12 +113,13 @@ async def revoke_all(home: Home, subject: SubjectRef, voice: Voice) -> list[Sign
 
 
 async def _check_whose(home: Home, grant: GrantId, whose: SubjectRef | None) -> None:
-    """Whose a grant is never changes, so it may be asked before."""
+    """Whose a grant is does not change with it, so it may be asked before."""
     if whose is None:
         return
     async with home.store.read() as tx:
         there = (await registry.current(tx.conn, [grant])).get(grant)
-    if there is None or there.subject != whose:
+        kin = await home.lookup.kin(tx, [whose], home.clock())
+    if there is None or there.subject not in kin.of(whose):
         raise Refused("consents.unknown-grant", "/grant")
 
 

@@ -77,6 +77,7 @@ _FORMS: Final[Mapping[str, Callable[[Any, Person], Any]]] = {
     "instant": lambda value, _: None if value is None else time_of(Instant(value)),
     "list": lambda value, _: None if value is None else json.loads(value),
     "person": lambda value, person: person(value),
+    "other": lambda value, person: person(value),
 }
 
 LINES: Final[Mapping[str, Lines]] = {
@@ -96,10 +97,29 @@ LINES: Final[Mapping[str, Lines]] = {
         store.rules,
         _spread(
             uuid="id",
-            text="recipient event_type purpose article status",
+            text="recipient event_type purpose article status least_assurance least_quality",
             number="objection",
-            list="fields",
-            instant="asked_at begins_at ends_at approved_at acts_from ended_at",
+            list="fields territories",
+            instant="asked_at begins_at ends_at approved_at acts_from narrowed_at ended_at",
+        ),
+    ),
+    "purposes": Lines(
+        store.purposes,
+        _spread(
+            text="id label_fr label_en sentence_fr sentence_en legal_fr legal_en retention_fr retention_en contact",
+            number="version",
+            list="families",
+            instant="asked_at approved_at",
+        ),
+    ),
+    "links": Lines(
+        store.reference_links,
+        _spread(
+            uuid="id",
+            other="alias",
+            person="kept",
+            text="ground evidence asked_by ended_by",
+            instant="asked_at confirmed_at acts_from ended_at",
         ),
     ),
     "objections": Lines(
@@ -113,6 +133,32 @@ LINES: Final[Mapping[str, Lines]] = {
     "retractions": Lines(
         store.retractions,
         _spread(uuid="declaration notice", person="subject", text="kind given_by", instant="retracted_at lifted_at"),
+    ),
+    "representations": Lines(
+        store.representations,
+        _spread(
+            uuid="id",
+            person="subject representative",
+            text="measure proof given_by",
+            list="event_types purposes",
+            instant="begins_at ends_at recorded_at ended_at",
+        ),
+    ),
+    "acted-for": Lines(
+        store.acted_for,
+        _spread(
+            uuid="declaration representation", person="subject representative", text="capacity known", instant="at"
+        ),
+    ),
+    "households": Lines(
+        store.households,
+        _spread(
+            uuid="household declaration",
+            number="number",
+            person="subject",
+            text="source event_type",
+            instant="opened_at expires_at decided_at",
+        ),
     ),
     "channels": Lines(
         citizens.channels, _spread(uuid="id", person="subject", text="kind language", instant="held_since ended_at")
@@ -305,8 +351,13 @@ LEFT: Final[Mapping[str, str]] = {
     "expiry_notices": "letters that are to be sent",
     "messages": "what citizens were told, at addresses that stay here",
     "where each citizen is told": "in channels.jsonl stands that there is an address, not which: citizens give it anew",
+    "citizen_sessions": "citizens sign in anew, at whoever comes after",
+    "citizen_accounts": "identifiers of a provider for this broker's clients alone",
+    "citizen_codes": "codes that are good at this broker alone",
     "credential_uses": "from where credentials were used that are good at this broker alone",
     "cosignatures": "the witnesses' own; those of the newest checkpoint are in ledger/checkpoint",
+    "citizen_drafts": "what people have begun to type: sealed for this broker, and over in 72 hours",
+    "told_already": "keyed digests, made with a secret that stays here",
     "consumed": "this machine's own place in its log",
     "meta": "this machine's own state",
 }

@@ -103,7 +103,11 @@ async def signed_by(home: Home, kid: Kid, since: Instant | None = None) -> Signe
         mine = select(declarations).where(declarations.c.source == party, declarations.c.received_at >= start)
         async with aclosing(tx.pages(mine.order_by(declarations.c.seq), PAGE)) as pages:
             async for rows in pages:
-                theirs = [row for row in home.macs.valid(declarations.name, rows) if _signs(kid, row.envelope)]
+                theirs = [
+                    row
+                    for row in home.macs.valid(declarations.name, rows)
+                    if row.envelope and _signs(kid, row.envelope)
+                ]
                 told = await _told(tx, theirs)
                 persons |= {bytes(row.subject) for row in theirs}
                 for row in theirs:

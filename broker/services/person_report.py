@@ -22,7 +22,7 @@ from broker.services.viewing import record_look
 from broker.setup.wiring import Home
 from broker.store.engine import Transaction
 from broker.store.tables import declarations, ledger_openings
-from consent import asking
+from consent import asking, purposes
 from schemas.catalogue import Catalogue, EventSchema
 from schemas.errors import Refused
 from schemas.facts import FactKind, Facts
@@ -41,6 +41,7 @@ from schemas.release import indices
 
 CHUNK: Final = 500
 _CONSENTS: Final = frozenset({FactKind.GRANTED, FactKind.CARRIED, FactKind.CHANGED, FactKind.REVOKED, FactKind.EXPIRED})
+_ACTING: Final = frozenset({FactKind.REPRESENTATION_STARTED, FactKind.REPRESENTATION_ENDED, FactKind.ACTED_FOR})
 _DECLARED: Final = frozenset({FactKind.RECEIVED, FactKind.CORRECTED})
 _ENDS: Final = frozenset({FactKind.APPLIED, FactKind.REJECTED, FactKind.ANSWERED, FactKind.WITHHELD})
 _BY_DIGEST: Final = select(
@@ -77,10 +78,11 @@ class PersonReport:
 
     at: Instant
     broker: PartyId
-    look: LeafHash
-    """The entry that says that this was looked at."""
+    look: LeafHash | None
+    """The entry that says that this was looked at; None: the person looks, in a session of their own."""
     parties: Mapping[PartyId, Party]
     events: Mapping[EventType, EventSchema]
+    purposes: purposes.Catalogue
     declared: list[Told] = field(default_factory=list)
     handed_over: list[HandedOver] = field(default_factory=list)
     under_way: list[Told] = field(default_factory=list)
@@ -88,8 +90,12 @@ class PersonReport:
     withheld: list[Told] = field(default_factory=list)
     consents: list[Told] = field(default_factory=list)
     """Each version of each consent and mandate by law."""
+    acting: list[Told] = field(default_factory=list)
+    """Who may act for the person, since when, until when; and which declarations somebody made for them."""
     looks: list[Told] = field(default_factory=list)
     """Without this one."""
+    told: list[Told] = field(default_factory=list)
+    """All of it, in the order of writing."""
     closed: int = 0
     """Entries about the person that nobody can open any more."""
 
@@ -100,16 +106,30 @@ async def person_report(home: Home, subject: SubjectRef) -> PersonReport:
     Raises Corrupt `openings.damaged`; Unavailable.
     """
     async with home.store.begin() as tx:
-        opened = await home.openings.of_subject(tx, subject)
-        mine = select(func.count()).select_from(ledger_openings).where(ledger_openings.c.subject == subject)
-        total: int = (await tx.execute(mine)).scalar_one()
-        parties = {one.id: one for one in await home.lookup.parties(tx)}
-        known = await _known(tx, opened)
-        look = record_look(home, tx, subject)
+        return await report_in(home, tx, subject)
+
+
+async def own_report(home: Home, subject: SubjectRef) -> PersonReport:
+    """The same for the person, in a session of their own: nobody else looks, and nothing is written."""
+    async with home.store.read() as tx:
+        return await report_in(home, tx, subject, own=True)
+
+
+async def report_in(home: Home, tx: Transaction, subject: SubjectRef, *, own: bool = False) -> PersonReport:
+    """As `person_report`, inside the caller's transaction; `own`: as `own_report`."""
+    kin = (await home.lookup.kin(tx, [subject], home.clock())).of(subject)
+    entries = [entry for one in kin for entry in await home.openings.of_subject(tx, one)]
+    opened = sorted(entries, key=lambda one: one.facts.at, reverse=True) if len(kin) > 1 else entries
+    mine = select(func.count()).select_from(ledger_openings).where(ledger_openings.c.subject.in_(kin))
+    total: int = (await tx.execute(mine)).scalar_one()
+    parties = {one.id: one for one in await home.lookup.parties(tx)}
+    known, all_purposes = await _known(tx, opened), await home.lookup.purposes(tx)
+    look = None if own else record_look(home, tx, subject)
     told = [_told(home.catalogue, one, known) for one in reversed(opened)]
     types = {one.facts.event_type for one in told if one.facts.event_type is not None}
-    report = PersonReport(home.clock(), home.party, look, parties, _events(home.catalogue, types))
+    report = PersonReport(home.clock(), home.party, look, parties, _events(home.catalogue, types), all_purposes)
     report.closed = total - len(opened)
+    report.told = told
     _sort(report, told)
     return report
 
@@ -119,6 +139,7 @@ def _sort(report: PersonReport, told: Iterable[Told]) -> None:
     lists = {
         **dict.fromkeys(_DECLARED, report.declared),
         **dict.fromkeys(_CONSENTS, report.consents),
+        **dict.fromkeys(_ACTING, report.acting),
         FactKind.VIEWED: report.looks,
         FactKind.WITHHELD: report.withheld,
     }

@@ -42,9 +42,17 @@ async def prove(home: Home, id_: bytes, kind: FactKind | None, language: Languag
     return await _receipt(home, leaf, language)
 
 
-async def show(home: Home, id_: bytes, kind: FactKind | None, language: Language) -> str:
-    """As `prove`, but nothing is written: what waits to be ordered is refused with `ledger.not-sequenced-yet`."""
+async def show(
+    home: Home, id_: bytes, kind: FactKind | None, language: Language, *, whose: SubjectRef | None = None
+) -> str:
+    """As `prove`, but nothing is written: what waits to be ordered is refused with `ledger.not-sequenced-yet`.
+    `whose`: the citizen who asks; another's is as unknown as what never was.
+    """
     async with home.store.read() as tx:
+        if whose is not None:
+            subject, _ = await _known(tx, id_)
+            if subject not in (await home.lookup.kin(tx, [whose], home.clock())).of(whose):
+                raise Refused("proofs.unknown-id", "/id")
         leaf = await _newest(home, tx, id_, kind)
     return await _receipt(home, leaf, language)
 

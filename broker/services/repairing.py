@@ -7,7 +7,7 @@ before anything is handed in. Nothing of it is kept here. What a crash leaves is
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any, Final
 
@@ -35,13 +35,16 @@ _DAY_MS: Final = 86_400_000
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """What a person says: for which declaration, to whom, and their number there."""
+    """What a person says: for which declaration, to whom, and their number there. `until`: the end of the consent, as
+    it was shown; None: `DAYS` from now.
+    """
 
     declaration: DeclarationId
     to: PartyId
-    person: Mapping[str, Any]
+    person: Mapping[str, Any] = field(repr=False)
     number_kind: str
-    number: str
+    number: str = field(repr=False)
+    until: Instant | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,7 @@ class Outlook:
     recipient: PartyId
     text: str
     left: int
+    until: Instant
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +93,11 @@ async def repair(home: Home, asked: Repair, voice: Voice, source: PartyId | None
     reference = DeclarationId(uuid7(at, home.entropy(10)))
     who = ground.outlook.source
     envelope = await home.desk.envelope(who, TYPE, ground.record, declaration_id=reference)
-    async with home.store.begin() as tx:
-        given = await home.consents.give_in(tx, replace(ground.wish, once_for=reference))
-        waiting = await repairable(tx, ground.wish.subject, asked.declaration, asked.to)
-        number, stale = await home.repairs.begin(tx, waiting, reference, given.grant.id, at)
+    begun = await home.repairing.begin(ground.wish, asked.declaration, asked.to, reference)
     accepted = await home.intake.accept(envelope)
-    for grant in stale:  # crash before: a consent for a declaration that never was, which ends by its date
+    for grant in begun.stale:  # crash before: a consent for a declaration that never was, which ends by its date
         await _end(home, grant, voice)
-    return Repaired(ground.outlook, accepted.declaration_id, given.grant.id, number)
+    return Repaired(ground.outlook, accepted.declaration_id, begun.grant, begun.number)
 
 
 async def _end(home: Home, grant: GrantId, voice: Voice) -> None:
@@ -120,16 +121,18 @@ async def _ground(home: Home, asked: Repair, voice: Voice, source: PartyId | Non
     }
     event = home.catalogue.by_type(TYPE)
     values.check(event, record, at)
-    subject = home.desk.subject(record)
+    subject = await home.desk.subject(record)
     async with home.store.read() as tx:
-        waiting = await repairable(tx, subject, asked.declaration, asked.to)
+        kin = await home.lookup.kin(tx, [subject], at)
+        waiting = await repairable(tx, kin.of(subject), asked.declaration, asked.to)
         subscription = await _subscription(home, tx, waiting)
         recipient: Party = await home.lookup.party(tx, asked.to)
+        purpose = purposes.by_id(subscription.purpose, await home.lookup.purposes(tx))
         used = await of_deliveries(tx, home.macs, [one.id for one in waiting])
     left = TRIES - max(len(tries) for tries in used.values())
     if left < 1:
         raise Refused("repair.too-many-tries", "/to", most=TRIES)
-    until = Instant(at + DAYS * _DAY_MS)
+    until = _until(asked, at)
     wish = GrantRequest(
         subject=subject,
         recipient=asked.to,
@@ -146,26 +149,37 @@ async def _ground(home: Home, asked: Repair, voice: Voice, source: PartyId | Non
         recipient,
         event,
         fields=wish.fields,
-        purpose=wish.purpose,
+        purpose=purpose,
         basis=wish.basis,
         scope=wish.scope,
         until=until,
     )
     digested = replace(voice, text_hash=sha256(text.encode()).digest())
     who = await publisher_of(home, TYPE, source)
-    return _Ground(record, replace(wish, voice=digested), Outlook(who, asked.to, text, left))
+    return _Ground(record, replace(wish, voice=digested), Outlook(who, asked.to, text, left, until))
+
+
+def _until(asked: Repair, at: Instant) -> Instant:
+    """Raises Refused `repair.until`."""
+    latest = Instant(at + DAYS * _DAY_MS)
+    if asked.until is None:
+        return latest
+    if not at < asked.until <= latest:
+        raise Refused("repair.until", "/until", days=DAYS)
+    return asked.until
 
 
 async def _subscription(home: Home, tx: Transaction, waiting: list[Delivery]) -> Subscription:
     """By which the administration hears of numbers: for the purpose of the declaration, or else for another to which a
     person can agree. It must see the number, and to whom it belongs. Raises Refused `repair.not-heard`.
     """
-    first = waiting[0]
+    first, known = waiting[0], await home.lookup.purposes(tx)
     fitting = [
         one
         for one in (await home.lookup.subscriptions_by_id(tx)).values()
         if (one.recipient, one.event_type, one.status) == (first.recipient, TYPE, SubscriptionStatus.APPROVED)
-        and purposes.by_id(one.purpose).allows_consent
+        and (found := known.get(one.purpose)) is not None
+        and found.allows_consent
         and one.fields >= {"subject", "number", "repairs"}
     ]
     if not fitting:

@@ -98,7 +98,8 @@ async def _original(home: Home, tx: Transaction, declaration: DeclarationId) -> 
 async def every(home: Home, subject: SubjectRef | None = None) -> list[Retraction]:
     """What was taken back or stopped, of everybody or of one citizen, the newest first."""
     async with home.store.read() as tx:
-        return await retracted.of(tx, home.macs, subject)
+        kin = None if subject is None else (await home.lookup.kin(tx, [subject], home.clock())).of(subject)
+        return await retracted.of(tx, home.macs, kin)
 
 
 async def held(home: Home, subject: SubjectRef) -> list[Held]:

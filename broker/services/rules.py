@@ -1,4 +1,4 @@
-"""Rules by law: asked for on an administration's behalf, approved by two, ended by one; and citizens' objections.
+"""Rules by law: asked for on an administration's behalf, approved by two, narrowed or ended by one; and objections.
 
 Refuses: what `broker.flow.ruling` and `broker.consents.objections` refuse.
 Keeps: one call is one transaction; what it answers was read after that one was committed.
@@ -12,6 +12,7 @@ from broker.directory.rules import rule_text
 from broker.flow.objected import Objecting
 from broker.setup.wiring import Home
 from consent.rules import Rule, RuleStatus
+from schemas.assurance import ANY, Least
 from schemas.names import EventType, Instant, PartyId, Purpose, RuleId, SubjectRef, uuid7
 
 
@@ -26,10 +27,14 @@ async def ask(
     objection: bool = True,
     begins_at: Instant | None = None,
     ends_at: Instant | None = None,
+    territories: Iterable[str] | None = None,
+    least: Least = ANY,
 ) -> Rule:
-    """Write down that an administration asks to hear of everybody. `objection`: whether its text lets a citizen object.
+    """Write down that an administration asks to hear of everybody. `objection`: whether its text lets a citizen object;
+    `territories` and `least`: the rule's own, within what its subscription asks for.
 
-    Raises Refused: `rules.*`, `grant.article`, `purposes.*`, `catalogue.unknown-type`, `directory.unknown-party`.
+    Raises Refused: `rules.*`, `grant.article`, `purposes.*`, `areas.*`, `catalogue.unknown-type`,
+    `directory.unknown-party`.
     """
     at = home.clock()
     asked = Rule(
@@ -44,6 +49,8 @@ async def ask(
         asked_at=at,
         begins_at=begins_at,
         ends_at=ends_at,
+        territories=frozenset(territories) if territories else None,
+        least=least,
     )
     async with home.store.begin() as tx:
         return await home.ruling.ask(tx, asked)
@@ -53,6 +60,29 @@ async def approve(home: Home, rule: RuleId) -> Rule:
     """Let it act, `rule_delay_hours` from now. Raises Refused `rules.*`."""
     async with home.store.begin() as tx:
         return await home.ruling.approve(tx, rule, home.clock())
+
+
+async def narrow(
+    home: Home,
+    rule: RuleId,
+    *,
+    fields: Iterable[str] | None = None,
+    territories: Iterable[str] | None = None,
+    ends_at: Instant | None = None,
+) -> Rule:
+    """It allows less, from this commit on; upkeep narrows the citizens' grants under it one by one.
+
+    Raises Refused `rules.*`, `areas.*`.
+    """
+    async with home.store.begin() as tx:
+        return await home.ruling.narrow(
+            tx,
+            rule,
+            home.clock(),
+            fields=frozenset(fields) if fields else None,
+            territories=frozenset(territories) if territories else None,
+            ends_at=ends_at,
+        )
 
 
 async def end(home: Home, rule: RuleId) -> Rule:
@@ -73,7 +103,8 @@ async def every(home: Home) -> list[Rule]:
 @dataclass(frozen=True, slots=True)
 class Published:
     """A rule as everybody may see it, with its recipient's name. `approved` and `ended` are the exact texts whose
-    SHA-256 the open entries `rule_approved` and `rule_ended` of the ledger commit to; None: it has not ended.
+    SHA-256 the open entries of the ledger commit to: `rule_approved`, or the last `rule_narrowed`, and `rule_ended`;
+    None: it has not ended.
     """
 
     rule: Rule

@@ -5,11 +5,12 @@ broker's operator, and an entry that says otherwise would be false.
 Keeps: what is shown was written down before it is shown; the entry names the citizen only as a commitment.
 """
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar
 
 from broker.flow.desk import pivot_of
 from broker.observability.crashpoints import mark
+from broker.people.pivot import PivotIdentity
 from broker.setup.wiring import Home
 from broker.store.engine import Transaction
 from consent import registry
@@ -18,20 +19,37 @@ from schemas.errors import Refused
 from schemas.facts import FactKind
 from schemas.names import LeafHash, PartyId, SubjectRef
 
+T = TypeVar("T")
 
-def subject_of(home: Home, document: object) -> SubjectRef:
+
+async def subject_of(home: Home, document: object) -> SubjectRef:
     """The citizen that a parsed file names: the pivot identity itself, or a declaration's record with its `subject`.
 
-    Raises Refused: `desk.no-subject`, `identity.*`, with the pointer into the file.
+    Raises Refused: `desk.no-subject`, `identity.*`, with the pointer into the file; Unavailable.
     """
+    facts = pivot_in(document)
+    try:
+        return await home.contact.reference(facts)
+    except Refused as fault:
+        inner = isinstance(document, Mapping) and isinstance(document.get("subject"), Mapping)
+        raise (fault.under("/subject") if inner else fault) from None
+
+
+async def for_person(home: Home, document: object, work: Callable[[SubjectRef], Awaitable[T]]) -> T:
+    """What `work` does for the citizen that a parsed file names. Raises as `subject_of`, and what it raises."""
+    return await work(await subject_of(home, document))
+
+
+def pivot_in(document: object) -> PivotIdentity:
+    """The facts in a parsed file. Raises Refused as `subject_of`."""
     if not isinstance(document, Mapping):
         raise Refused("desk.no-subject")
     inner: object = document.get("subject")
     if not isinstance(inner, Mapping):
-        return home.identity.reference(pivot_of(document))
+        return pivot_of(document)
     person: Mapping[str, Any] = inner
     try:
-        return home.identity.reference(pivot_of(person))
+        return pivot_of(person)
     except Refused as fault:
         raise fault.under("/subject") from None
 
@@ -44,9 +62,10 @@ async def grants_of(home: Home, subject: SubjectRef, viewer: PartyId | None = No
     if viewer not in (None, home.party):
         raise Refused("viewing.another-party", "/viewer", party=home.party)
     async with home.store.begin() as tx:
-        found = await registry.of_subject(tx.conn, subject)
+        kin = (await home.lookup.kin(tx, [subject], home.clock())).of(subject)
+        found = [grant for one in kin for grant in await registry.of_subject(tx.conn, one)]
         record_look(home, tx, subject)
-    return found
+    return tuple(sorted(found, key=lambda one: one.id))
 
 
 def record_look(home: Home, tx: Transaction, subject: SubjectRef) -> LeafHash:

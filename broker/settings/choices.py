@@ -27,6 +27,7 @@ from broker.settings.forms import (
     Names,
     Networks,
     Origin,
+    Parties,
     Party,
     Place,
     Policy,
@@ -96,6 +97,10 @@ class Settings(BaseSettings):
     """The journal in a second database instead, under another login, for processes on several machines. Chosen before
     `unefois init`; never restored together with the first.
     """
+    consents_socket: Absolute = Field(default_factory=lambda so_far: so_far["home"] / "consents.sock")
+    """Where `serve --role consents` hears the processes that have no key of a consent: `portal` and `api`."""
+    consents_group: str | None = Field(None, min_length=1, max_length=64)
+    """A group whose processes may ask there, too, where they run as another user than `consents`."""
     backup_retention_days: int = Field(90, ge=1, le=3660)
     """How long a backup of the database is kept, at most: for so long the journal of endings forgets nothing."""
 
@@ -108,6 +113,22 @@ class Settings(BaseSettings):
     rule_delay_hours: int = Field(72, ge=0, le=8784)
     """From the approval of a rule by law, which is public in the ledger, until it acts for everybody. Zero is for
     trials.
+    """
+    capacity_sources: Parties = ()
+    """Sources, by their identifiers and separated by commas, that look themselves whether somebody may act for another:
+    where the broker has no record, their word counts, and each such declaration says so.
+    """
+    citizen_source: Party | None = None
+    """Who signs what citizens declare in sessions of their own, where their portal's signing key is not in this home:
+    a party that is hosted here and may publish it. Unset, it is the only one that may.
+    """
+    link_delay_hours: int = Field(72, ge=0, le=8784)
+    """From the confirmation that a citizen has another name, of which both identities are told, until what stood under
+    the old one counts for the new one. Either can refuse it meanwhile. Zero is for trials.
+    """
+    civil_status_sources: Words = Field((), max_length=64)
+    """Identifiers of administrations whose declared change of name, or correction of an identity, confirms by itself
+    that two identities are one person: by their agreement they keep the civil status. Of others it takes two operators.
     """
     bank_hold_hours: int = Field(72, ge=0, le=720)
     """How long a change of bank account waits before anybody gets it; its citizen can stop it meanwhile."""
@@ -127,6 +148,43 @@ class Settings(BaseSettings):
     """What `unefois login` leaves; its folder is for it alone."""
     approval_hours: int = Field(72, ge=1, le=720)
     """How long what somebody asks for may be approved, and done."""
+
+    citizen_url: str | None = Field(None, pattern=r"^https?://[^\s?#/]+$", max_length=200)
+    """Where citizens find our own pages, as `https://unefois.example`. Register below it, with FranceConnect,
+    `/espace/connexion/retour` (redirect) and `/espace/connexion/fin` (after signing out).
+    """
+    franceconnect_issuer: str | None = Field(None, pattern=r"https?://[^\s?#]+", max_length=512)
+    """FranceConnect (level eidas1), as its discovery document names itself: who signs its tokens, those that portals
+    forward, too.
+    """
+    franceconnect_client_id: str | None = Field(None, min_length=1, max_length=512)
+    """As whom it knows our own pages; without it they offer it to nobody."""
+    franceconnect_client_secret: SecretStr | None = None
+    """How we prove ourselves (client_secret_post), where there is no `franceconnect_client_key`."""
+    franceconnect_client_key: SecretStr | None = None
+    """The same by a private key of P-256, PEM (private_key_jwt, ES256)."""
+    franceconnect_decryption_key: SecretStr | None = None
+    """A private key, PEM, where it encrypts its tokens for us: P-256 (ECDH-ES) or RSA (RSA-OAEP)."""
+    franceconnect_plus_issuer: str | None = Field(None, pattern=r"https?://[^\s?#]+", max_length=512)
+    """FranceConnect+ (levels eidas2 and eidas3), as its discovery document names itself: who signs its tokens, those
+    that portals forward, too.
+    """
+    franceconnect_plus_client_id: str | None = Field(None, min_length=1, max_length=512)
+    """As whom it knows our own pages; without it they offer it to nobody."""
+    franceconnect_plus_client_secret: SecretStr | None = None
+    """How we prove ourselves (client_secret_post), where there is no `franceconnect_plus_client_key`."""
+    franceconnect_plus_client_key: SecretStr | None = None
+    """The same by a private key of P-256, PEM (private_key_jwt, ES256)."""
+    franceconnect_plus_decryption_key: SecretStr | None = None
+    """A private key, PEM, where it encrypts its tokens for us: P-256 (ECDH-ES) or RSA (RSA-OAEP)."""
+    portal_sign_ins_per_hour: int = Field(5000, ge=0, le=10_000_000)
+    """How many citizens one portal may sign in with each process that answers; 0: no limit. Whoever has taken a portal
+    over meets it.
+    """
+    portal_clients: dict[Party, tuple[str, ...]] = Field(default_factory=dict)
+    """By administration, the identifiers under which FranceConnect and FranceConnect+ know its own portal: tokens that
+    it forwards are for these and no other.
+    """
 
     signature_policy: Policy = 1
     """How the broker signs: the number of a policy of protocol 1. What it signs has room for one signature, so of two
@@ -165,9 +223,10 @@ class Settings(BaseSettings):
     """How long a delivery keeps its sealed bytes after its end; the row itself stays."""
     letter_retention_days: int = Field(366, ge=1, le=3660)
     """How long a dead letter stays after somebody replayed it; one that waits stays."""
-    declaration_retention_days: int = Field(1826, ge=366, le=36600)
-    """How long a declaration stays, with its deliveries, that is over and whose gate key is destroyed; then only the
-    ledger tells of it. An id that is older than this is not taken any more.
+    declaration_retention_days: int = Field(1096, ge=366, le=36600)
+    """How long a declaration stays, with its deliveries, that is over and whose gate key is destroyed: 36 months, as
+    what opens the ledger's entries; then only the ledger tells of it. An id that is older than this is not taken any
+    more.
     """
     token_retention_days: int = Field(366, ge=1, le=3660)
     """How long an API token stays in the list after it expired."""
@@ -235,6 +294,10 @@ class Settings(BaseSettings):
     mail_username: str | None = None
     mail_from: str | None = None
     """The address that letters come from; needed with `mail_server`."""
+    dpo_address: str | None = Field(None, pattern=r"^[^@\s]{1,64}@[^@\s]{1,189}$")
+    """Where the data-protection officer hears, by `mail_server`, that there is something to look at about protected
+    persons.
+    """
     message_email: Literal["none", "smtp", "console", "file"] = "none"
     """How citizens who want it are told by e-mail: through `mail_server`; `console` and `file` are for trials."""
     message_mobile: Literal["none", "http", "console", "file"] = "none"
@@ -263,6 +326,10 @@ class Settings(BaseSettings):
     """Statuses that say that the gateway has taken it."""
     requests_per_minute: int = Field(6000, ge=0, le=10_000_000)
     """What one administration may ask each process that answers; 0: no limit."""
+    portal_changes_per_hour: int = Field(10_000, ge=0, le=10_000_000)
+    """How many declarations, consents and other changes one portal may ask for in an hour, of each process that
+    answers; 0: no limit. What ends something or takes it back is not counted.
+    """
     address_requests_per_minute: int = Field(6000, ge=0, le=10_000_000)
     """What one address may ask each process that answers, without proving who it is; 0: no limit."""
     declarations_per_minute: int = Field(60_000, ge=0, le=10_000_000)
@@ -287,6 +354,11 @@ class Settings(BaseSettings):
         """The provider's secret for this client, in clear."""
         return None if self.oidc_client_secret is None else self.oidc_client_secret.get_secret_value()
 
+    def secret(self, name: str) -> str | None:
+        """One of the secrets among these settings, in clear."""
+        told: SecretStr | None = getattr(self, name)
+        return None if told is None else told.get_secret_value()
+
     def secret_kafka_password(self) -> str | None:
         """Kafka's password, in clear."""
         return None if self.kafka_password is None else self.kafka_password.get_secret_value()
@@ -299,7 +371,11 @@ class Settings(BaseSettings):
         """What the SMS gateway knows this broker by, in clear."""
         return None if self.sms_token is None else self.sms_token.get_secret_value()
 
-    @field_validator("keys_passphrase", "kafka_password", "mail_password", "sms_token")
+    @field_validator(
+        *("keys_passphrase", "kafka_password", "mail_password", "sms_token"),
+        *("franceconnect_client_secret", "franceconnect_client_key", "franceconnect_decryption_key"),
+        *("franceconnect_plus_client_secret", "franceconnect_plus_client_key", "franceconnect_plus_decryption_key"),
+    )
     @classmethod
     def _is_something(cls, secret: SecretStr | None) -> SecretStr | None:
         if secret is not None and not secret.get_secret_value().strip():

@@ -77,6 +77,11 @@ def _words(told: object) -> object:
     return words
 
 
+def _parties(told: object) -> object:
+    parts = _parts(told)
+    return told if parts is None else tuple(_party(name) for part in parts if (name := str(part).strip()))
+
+
 def _networks(told: object) -> object:
     parts = _parts(told)
     if parts is None:
@@ -154,6 +159,8 @@ Witnesses = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_witnesses)]
 """Each `<verifier key> <address>`."""
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)]
 """Names or addresses of hosts, each with or without a port, in lower case."""
+Parties = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_parties)]
+"""Identifiers of administrations."""
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
 """Each a short text that a citizen's receipt can say."""
 Networks = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_networks)]

@@ -21,7 +21,9 @@ PREFIX: Final = "UNEFOIS_"
 FILE: Final = "unefois.toml"
 SECRETS: Final = (
     *("keys_passphrase", "database_url", "endings_database_url", "kafka_password", "mail_password"),
-    *("oidc_client_secret", "sms_token"),
+    *("oidc_client_secret", "sms_token", "franceconnect_client_secret", "franceconnect_client_key"),
+    *("franceconnect_decryption_key", "franceconnect_plus_client_secret", "franceconnect_plus_client_key"),
+    "franceconnect_plus_decryption_key",
 )
 """These may also be given as a file: UNEFOIS_<NAME>_FILE."""
 SECRET_FILE_BYTES: Final = 16384

@@ -44,6 +44,8 @@ ID_BYTES: Final = 16
 _ID: Final = "id"
 _USED: Final = (KeyKind.GATE, KeyKind.CONSENT_EPOCH, KeyKind.SIGNING, KeyKind.SEALING)
 """What a store holds once a database knows of it; the other secrets are made before there is one."""
+_EVERYBODYS: Final = frozenset({KeyKind.HOME, KeyKind.ROWS_PUBLIC, KeyKind.ENDINGS})
+"""What every role gets; the journal's key is made by whoever opens the journal first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +140,11 @@ async def _told(store: Store) -> _Side:
 
 def _held(keys: KeyStore) -> _Side:
     known = keys.read(KeyKind.HOME, _ID) if _ID in keys.names(KeyKind.HOME) else None
-    return _Side(known, pinned_origin(keys), any(keys.names(kind) for kind in _USED if keys.gives(kind)))
+    # A role that has none of these looks at what it has beside what everybody gets, of which an older home has nothing.
+    # Who gets no more than that cannot tell.
+    shown = [kind for kind in _USED if keys.gives(kind)]
+    shown = shown or [kind for kind in KeyKind if kind not in _EVERYBODYS and keys.gives(kind)]
+    return _Side(known, pinned_origin(keys), any(map(keys.names, shown)) if shown else True)
 
 
 def _compare(there: _Side, here: _Side) -> None:

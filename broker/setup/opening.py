@@ -27,7 +27,7 @@ from broker.people import identity as identities
 from broker.ports import Clock, Entropy, KeyStore, Log
 from broker.settings.choices import Settings
 from broker.setup import belonging, parts
-from broker.setup.roles import ProcessRole, check_secrets, secrets_of
+from broker.setup.roles import LOOKING, ProcessRole, check_secrets, secrets_of
 from broker.setup.wiring import Home
 from broker.store.engine import Store
 from broker.store.rows import macs as row_macs
@@ -65,6 +65,28 @@ async def open_home(
         await pinning.check(home.store, home.log)
         await catch_up(home)
         yield home
+
+
+@asynccontextmanager
+async def open_looking(settings: Settings, clock: Clock = system_clock) -> AsyncIterator[Home]:
+    """A home for whoever only looks: it reads, writes nothing, and has no secret but what tells of endings.
+
+    What has ended outside the database, and not yet in it, is obeyed as everywhere, and left for others to complete.
+    Raises as `open_home`.
+    """
+    with closing(
+        FileKeys.open(settings.keys_folder, secrets.token_bytes, settings.secret_passphrase(), tuple(LOOKING))
+    ) as folder:
+        keys = RestrictedKeys(folder, "looking", LOOKING)
+        async with (
+            Store.open(settings.database_url, parts.waits(settings)) as store,
+            open_log(settings, store, clock) as log,
+            open_endings(settings, keys, secrets.token_bytes) as endings,
+        ):
+            await belonging.check(store, keys, settings.ledger_origin)
+            yield Home(
+                settings, store=store, log=log, keys=keys, endings=endings, clock=clock, entropy=secrets.token_bytes
+            )
 
 
 async def catch_up(home: Home, *, all_of_it: bool = False) -> list[Completed]:

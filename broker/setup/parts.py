@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from broker.access.franceconnect import Client
+from broker.access.identity_tokens import Door
 from broker.flow.holding import Holds
 from broker.flow.mailbox import RetryPolicy
 from broker.maintenance.pruning import Retention
@@ -15,6 +17,8 @@ from broker.settings.choices import Settings
 from broker.store.postgres import Waits
 from schemas.catalogue import BANK_ACCOUNT
 from schemas.retractions import RECALLED
+
+_DOORS = {Door.FRANCECONNECT: "franceconnect", Door.PLUS: "franceconnect_plus"}
 
 
 def retry_policy(settings: Settings) -> RetryPolicy:
@@ -72,6 +76,29 @@ def mail(settings: Settings) -> Mail | None:
         username=settings.mail_username,
         password=settings.secret_mail_password(),
     )
+
+
+def doors(settings: Settings) -> Mapping[Door, Client]:
+    """As whom FranceConnect and FranceConnect+ know our own pages; none where they are not offered."""
+    found = {}
+    for door, prefix in _DOORS.items():
+        issuer, client_id = getattr(settings, f"{prefix}_issuer"), getattr(settings, f"{prefix}_client_id")
+        if issuer is not None and client_id is not None:
+            found[door] = Client(
+                door,
+                issuer,
+                client_id,
+                secret=settings.secret(f"{prefix}_client_secret"),
+                key=settings.secret(f"{prefix}_client_key"),
+                decryption=settings.secret(f"{prefix}_decryption_key"),
+            )
+    return found
+
+
+def issuers(settings: Settings) -> Mapping[Door, str]:
+    """Whose tokens portals may forward."""
+    told = {door: getattr(settings, f"{prefix}_issuer") for door, prefix in _DOORS.items()}
+    return {door: issuer for door, issuer in told.items() if issuer is not None}
 
 
 def ways(settings: Settings, outbound: Outbound) -> Mapping[ChannelKind, Way]:

@@ -26,18 +26,60 @@ ROLES: Final = tuple(role for role in ProcessRole if role is not ProcessRole.ALL
 
 _CLOSED: Final[Mapping[str, frozenset[ProcessRole]]] = {
     # to all but these
-    "consent_keys": frozenset({ProcessRole.ROUTER, ProcessRole.UPKEEP, ProcessRole.GATE, ProcessRole.CONNECTORS}),
-    "grants": frozenset(
-        {ProcessRole.ROUTER, ProcessRole.UPKEEP, ProcessRole.GATE, ProcessRole.CONNECTORS, ProcessRole.API}
+    "consent_keys": frozenset(
+        {ProcessRole.ROUTER, ProcessRole.UPKEEP, ProcessRole.GATE, ProcessRole.CONNECTORS, ProcessRole.CONSENTS}
     ),
-    "objections": frozenset({ProcessRole.ROUTER, ProcessRole.UPKEEP, ProcessRole.API}),
-    "retractions": frozenset({ProcessRole.ROUTER, ProcessRole.UPKEEP, ProcessRole.API, ProcessRole.INTAKE}),
-    "grant_versions": frozenset({ProcessRole.UPKEEP}),
-    "channels": frozenset({ProcessRole.UPKEEP, ProcessRole.NOTIFY}),
-    "kept_answers": frozenset({ProcessRole.UPKEEP, ProcessRole.API}),
-    "client_keys": frozenset({ProcessRole.UPKEEP, ProcessRole.API, ProcessRole.GATE}),
-    "client_key_sets": frozenset({ProcessRole.UPKEEP, ProcessRole.API, ProcessRole.GATE}),
-    "credential_uses": frozenset({ProcessRole.UPKEEP, ProcessRole.API, ProcessRole.GATE}),
+    "grants": frozenset(
+        {
+            ProcessRole.ROUTER,
+            ProcessRole.UPKEEP,
+            ProcessRole.GATE,
+            ProcessRole.CONNECTORS,
+            ProcessRole.API,
+            ProcessRole.PORTAL,
+            ProcessRole.CONSENTS,
+        }
+    ),
+    "objections": frozenset(
+        {ProcessRole.ROUTER, ProcessRole.UPKEEP, ProcessRole.API, ProcessRole.PORTAL, ProcessRole.CONSENTS}
+    ),
+    "retractions": frozenset(
+        {
+            ProcessRole.ROUTER,
+            ProcessRole.UPKEEP,
+            ProcessRole.API,
+            ProcessRole.INTAKE,
+            ProcessRole.PORTAL,
+            ProcessRole.CONSENTS,
+        }
+    ),
+    "representations": frozenset(
+        {ProcessRole.UPKEEP, ProcessRole.API, ProcessRole.INTAKE, ProcessRole.PORTAL, ProcessRole.CONSENTS}
+    ),
+    "acted_for": frozenset({ProcessRole.UPKEEP, ProcessRole.API, ProcessRole.INTAKE, ProcessRole.PORTAL}),
+    "households": frozenset({ProcessRole.UPKEEP, ProcessRole.API, ProcessRole.PORTAL}),
+    "citizen_sessions": frozenset({ProcessRole.UPKEEP, ProcessRole.PORTAL}),
+    "citizen_accounts": frozenset({ProcessRole.UPKEEP, ProcessRole.PORTAL}),
+    "citizen_codes": frozenset({ProcessRole.UPKEEP, ProcessRole.PORTAL}),
+    "reference_links": frozenset(
+        {
+            ProcessRole.ROUTER,
+            ProcessRole.UPKEEP,
+            ProcessRole.API,
+            ProcessRole.INTAKE,
+            ProcessRole.NOTIFY,
+            ProcessRole.PORTAL,
+            ProcessRole.CONSENTS,
+        }
+    ),
+    "grant_versions": frozenset({ProcessRole.UPKEEP, ProcessRole.PORTAL, ProcessRole.CONSENTS}),
+    "channels": frozenset({ProcessRole.UPKEEP, ProcessRole.NOTIFY, ProcessRole.PORTAL}),
+    "kept_answers": frozenset({ProcessRole.UPKEEP, ProcessRole.API, ProcessRole.PORTAL, ProcessRole.CONSENTS}),
+    "client_keys": frozenset({ProcessRole.UPKEEP, ProcessRole.API, ProcessRole.GATE, ProcessRole.PORTAL}),
+    "client_key_sets": frozenset({ProcessRole.UPKEEP, ProcessRole.API, ProcessRole.GATE, ProcessRole.PORTAL}),
+    "credential_uses": frozenset({ProcessRole.UPKEEP, ProcessRole.API, ProcessRole.GATE, ProcessRole.PORTAL}),
+    "citizen_drafts": frozenset({ProcessRole.UPKEEP, ProcessRole.PORTAL}),
+    "told_already": frozenset({ProcessRole.UPKEEP, ProcessRole.PORTAL}),
     "approval_requests": frozenset({ProcessRole.UPKEEP}),
     "operators": frozenset({ProcessRole.UPKEEP}),
     "operator_acts": frozenset({ProcessRole.UPKEEP}),
@@ -50,6 +92,10 @@ _EVERYBODY: Final = {"meta": "a"}
 _RECORDS: Final = {"ledger_entries": "a", "ledger_openings": "a"}
 """Facts for the ledger. Only `ledger` gives them their place, and signs."""
 _ENDS_DELIVERIES: Final = {"deliveries": "c", "dead_letters": "ac", "withholdings": "acd"}
+_SIGNS_CITIZENS_IN: Final = {"citizen_sessions": "acd", "citizen_accounts": "ad", "citizen_codes": "d"}
+"""Only a command of the operator's makes codes."""
+_ACTED_FOR: Final = {"acted_for": "a"}
+"""Whoever takes a declaration in says who made it for another."""
 _TAKES_BACK: Final = {"retractions": "ac"}
 """Whoever takes a retraction in withholds what it takes back, in the same transaction."""
 
@@ -68,7 +114,7 @@ _WRITES: Final[Mapping[ProcessRole, tuple[Mapping[str, str], ...]]] = {
     ),
     ProcessRole.LEDGER: (
         {"ledger_entries": "c", "ledger_tiles": "ac", "ledger_checkpoints": "a", "cosignatures": "ad"},
-        {"directory_notes": "a", "meta": "ac"},
+        {"directory_notes": "ac", "meta": "ac"},
     ),
     ProcessRole.UPKEEP: (
         _RECORDS,
@@ -77,13 +123,23 @@ _WRITES: Final[Mapping[ProcessRole, tuple[Mapping[str, str], ...]]] = {
         # what has ended elsewhere ends here
         {"grants": "c", "grant_versions": "a", "subscriptions": "c", "paused_subscriptions": "ad", "operators": "c"},
         {"signing_keys": "c", "publishing_rights": "c", "signature_policies": "c", "topic_users": "c"},
-        {"rules": "c", "objections": "ac", "retractions": "ac", "channels": "cd", "messages": "d"},
+        {
+            "rules": "c",
+            "reference_links": "c",
+            "objections": "ac",
+            "retractions": "ac",
+            "channels": "cd",
+            "messages": "d",
+        },
         {"api_tokens": "cd", "client_keys": "c", "client_key_sets": "c", "webhooks": "c"},
         # what is over
-        {"kept_answers": "d", "ledger_checkpoints": "d", "log_record": "d", "submissions": "d", "declarations": "d"},
+        {"kept_answers": "d", "ledger_checkpoints": "d", "log_record": "d", "submissions": "d", "declarations": "cd"},
         {"deliveries": "acd", "dead_letters": "acd", "meta": "acd"},  # what a stopped recall had closed is planned
         {"ledger_openings": "ad", "ledger_erasures": "a", "ledger_erased": "a", "operator_acts": "d"},
         {"credential_uses": "d", "repairs": "d"},
+        {"representations": "c", "households": "cd", "acted_for": "d"},
+        {"citizen_sessions": "d", "citizen_codes": "d"},
+        {"citizen_drafts": "d", "told_already": "d"},
     ),
     ProcessRole.GATE: (_RECORDS, _ENDS_DELIVERIES, _LETS_IN),
     ProcessRole.CONNECTORS: (_RECORDS, _ENDS_DELIVERIES),
@@ -96,16 +152,36 @@ _WRITES: Final[Mapping[ProcessRole, tuple[Mapping[str, str], ...]]] = {
     ProcessRole.RELAY: (_RECORDS, _ENDS_DELIVERIES, {"log_record": "a"}),
     ProcessRole.INTAKE: (
         _RECORDS,
+        _ACTED_FOR,
         _TAKES_BACK,
         {"consumed": "acd", "submissions": "a", "log_record": "a", "deliveries": "c"},
     ),
     ProcessRole.API: (
         _RECORDS,
+        _ACTED_FOR,
+        {"representations": "ac", "households": "ac"},
         _TAKES_BACK,
         _LETS_IN,
         {"submissions": "a", "log_record": "a", "deliveries": "ac", "withholdings": "acd", "kept_answers": "acd"},
-        {"subscriptions": "ac", "paused_subscriptions": "ad", "directory_notes": "a", "meta": "ac"},
+        {"subscriptions": "ac", "paused_subscriptions": "ad", "directory_notes": "ac", "meta": "ac"},
+        {"reference_links": "a"},  # an older spelling of a citizen's facts
         {"signing_keys": "ac", "sealing_keys": "ac", "webhooks": "ac", "webhook_notices": "d", "webhook_attempts": "d"},
+    ),
+    ProcessRole.PORTAL: (
+        _RECORDS,
+        _SIGNS_CITIZENS_IN,
+        _ACTED_FOR,
+        {"households": "ac"},
+        _TAKES_BACK,
+        _LETS_IN,
+        {"submissions": "a", "log_record": "a", "deliveries": "c", "kept_answers": "acd"},
+        {"citizen_drafts": "acd", "told_already": "a"},
+    ),
+    ProcessRole.CONSENTS: (
+        _RECORDS,
+        {"grants": "ac", "grant_versions": "a", "consent_keys": "acd", "kept_answers": "a"},
+        {"deliveries": "ac", "dead_letters": "ac", "withholdings": "acd"},  # what a change means for what is on its way
+        {"objections": "ac", "retractions": "ac", "repairs": "ac", "reference_links": "ac"},
     ),
 }
 
@@ -126,6 +202,33 @@ def rights_of(role: ProcessRole) -> Mapping[str, str]:
     return {table: "".join(letter for letter in VERBS if letter in told[table]) for table in sorted(told)}
 
 
+READER: Final = "reader"
+"""The login for people who only look (`broker.access.roles.LOOKS`): it writes nothing."""
+_SHOWN: Final = frozenset(
+    {
+        VERSION,
+        *("api_tokens", "approval_requests", "client_key_sets", "client_keys", "consumed", "cosignatures"),
+        *("credential_uses", "dead_letters", "declarations", "deliveries", "ledger_checkpoints"),
+        *("ledger_entries", "log_record", "messages", "meta", "operator_acts", "operators", "parties"),
+        *("paused_subscriptions", "publishing_rights", "purposes", "rules", "sealing_keys"),
+        *("signature_policies", "signing_keys", "subscriptions", "topic_users", "webhook_attempts"),
+        *("webhook_notices", "webhooks"),
+    }
+)
+"""What those commands read; a test watches them. Nobody's consent, channel, draft or session is among it."""
+
+
+def rights_of_reader() -> Mapping[str, str]:
+    """What that login may do with each table: "r", or "" where it is closed to it."""
+    return {table: "r" if table in _SHOWN else "" for table in sorted(all_tables())}
+
+
+def logins(prefix: str) -> Mapping[str, Mapping[str, str]]:
+    """The name of every login, and its rights."""
+    told = {login(role, prefix): rights_of(role) for role in ROLES}
+    return {**told, f"{prefix}{READER}": rights_of_reader()}
+
+
 def login(role: ProcessRole, prefix: str) -> str:
     """The name of a role's login."""
     return f"{prefix}{role.value}"
@@ -136,18 +239,18 @@ def sql(prefix: str) -> str:
     and for each the rights of its role and no others. `prefix`: of lower-case letters, digits and underlines.
     """
     lines = ["BEGIN;", "REVOKE CREATE ON SCHEMA public FROM PUBLIC;"]
-    for role in ROLES:
-        name = login(role, prefix)
+    for name, rights in logins(prefix).items():
         lines += [
             f"DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{name}')"
             f" THEN CREATE ROLE {name} LOGIN; END IF; END $$;",
             f"DO $$ BEGIN EXECUTE format('GRANT CONNECT ON DATABASE %I TO {name}', current_database()); END $$;",
             f"GRANT USAGE ON SCHEMA public TO {name};",
             f"REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {name};",
-            f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {name};",
         ]
+        if set("".join(rights.values())) - {"r"}:
+            lines.append(f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {name};")
         by_verbs: dict[str, list[str]] = {}
-        for table, letters in rights_of(role).items():
+        for table, letters in rights.items():
             by_verbs.setdefault(letters, []).append(table)
         for letters, some in sorted(by_verbs.items()):
             if letters:

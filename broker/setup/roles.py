@@ -12,6 +12,8 @@
                  addresses                                        addresses
     intake       takes what sources write to topics               subject tokens
     api          answers sources and everybody                    what tells who a citizen is, access tokens
+    portal       answers citizens, and their towns' portals       what tells who a citizen is, signing keys
+    consents     changes consents for `portal` and `api`          consent keys, pseudonyms, signing keys
     all          everything, in one process                       every one
 
 Refuses: nothing of its own; the key store that a role is given does (`broker.keys.restricted`).
@@ -42,6 +44,8 @@ class ProcessRole(Enum):
     RELAY = "relay"
     INTAKE = "intake"
     API = "api"
+    PORTAL = "portal"
+    CONSENTS = "consents"
 
 
 EVERYTHING_OF_THE_LOG: Final = frozenset({"read", "write", "describe"})
@@ -51,6 +55,7 @@ _LOG: Final = {
     ProcessRole.ROUTER: frozenset({"read", "describe"}),
     ProcessRole.API: frozenset({"write", "describe"}),
     ProcessRole.INTAKE: frozenset({"write", "describe"}),
+    ProcessRole.PORTAL: frozenset({"write", "describe"}),
 }
 
 
@@ -90,7 +95,20 @@ _MORE: Final[Mapping[ProcessRole, tuple[Allowed, ...]]] = {
     ProcessRole.RELAY: (),
     ProcessRole.INTAKE: ({KeyKind.SIGNING: ALL, KeyKind.IDENTITY: frozenset({identity.OPAQUE})},),
     ProcessRole.API: (_SIGNS_ROWS, {KeyKind.SIGNING: ALL, KeyKind.IDENTITY: ALL}),
+    ProcessRole.PORTAL: (
+        {KeyKind.SIGNING: ALL, KeyKind.DRAFTS: ALL},
+        {KeyKind.IDENTITY: frozenset({identity.REFERENCE, identity.OPAQUE})},
+    ),
+    ProcessRole.CONSENTS: (
+        _SIGNS_ROWS,  # a link that is refused; an older spelling of a citizen's facts
+        {KeyKind.CONSENT_EPOCH: ALL, KeyKind.PSEUDONYM: ALL, KeyKind.SIGNING: ALL},
+        {KeyKind.IDENTITY: frozenset({identity.REFERENCE})},
+    ),
 }
+
+
+LOOKING: Final[Allowed] = _EVERYBODY
+"""What a command gets that only looks (`broker.access.roles.LOOKS`): nothing that signs, opens or lets somebody in."""
 
 
 def secrets_of(role: ProcessRole) -> Allowed:

@@ -11,26 +11,68 @@ from functools import cache, cached_property, partial
 from typing import Final
 
 from broker.access.credentials import Credentials
+from broker.access.forwarded import Forwarding
+from broker.access.franceconnect import FranceConnect
 from broker.access.idempotency import IdempotencyKeys
+from broker.access.identity_tokens import Publications
 from broker.access.keysets import KeySets
 from broker.access.oauth import OAuth
 from broker.access.operators import Operators
 from broker.access.requests import Requests
 from broker.access.uses import Uses
+from broker.citizens.accounts import Accounts
+from broker.citizens.attempts import Attempts
+from broker.citizens.carried import Carrying
+from broker.citizens.codes import Codes
+from broker.citizens.draft_seals import DraftSeals
+from broker.citizens.drafts import Drafts
+from broker.citizens.fingerprints import Fingerprints
+from broker.citizens.sessions import Sessions
+from broker.consents import local
+from broker.consents.answering import Answering
+from broker.consents.asking import (
+    AskedConsents,
+    AskedHolds,
+    AskedLinks,
+    AskedObjections,
+    AskedReceipts,
+    AskedRepairs,
+    Asking,
+    reference,
+)
+from broker.consents.changes import (
+    ConsentChanges,
+    HoldChanges,
+    LinkChanges,
+    ObjectionChanges,
+    ReceiptSigner,
+    RepairBegins,
+)
 from broker.consents.consents import Consents
+from broker.consents.linking import Linking
 from broker.consents.objections import Objections
+from broker.consents.operations import Operations
+from broker.consents.protecting import Protecting
+from broker.consents.receipts import Receipts
+from broker.consents.repairing import Repairing
+from broker.consents.representing import Representing
 from broker.directory.lookup import Lookup
 from broker.directory.parties import Parties
 from broker.directory.publication import Publication
+from broker.directory.purposes import Purposing
 from broker.directory.registrar import Registrar
 from broker.directory.succession import Succession
 from broker.ended import Endings
 from broker.epochs.epochs import Epochs
+from broker.flow.acting import ActingChecks
+from broker.flow.contact import Contact
 from broker.flow.deadletters import DeadLetters
 from broker.flow.desk import Desk
+from broker.flow.erased import Erased
 from broker.flow.gate import Gate
 from broker.flow.holds import HeldDeclarations
 from broker.flow.hosted import HostedInbox
+from broker.flow.households import Households
 from broker.flow.intake import Intake
 from broker.flow.mailbox import Mailbox
 from broker.flow.planner import Planner
@@ -51,6 +93,7 @@ from broker.ledger.recorder import Recorder, Said
 from broker.ledger.sequencer import Ledger
 from broker.maintenance.checks.marks import Marks, MemoryMarks
 from broker.maintenance.completing import Completion
+from broker.maintenance.dpo_letters import DpoLetters
 from broker.maintenance.expiry_letters import ExpiryLetters
 from broker.maintenance.fsck import Fsck
 from broker.maintenance.late import Late
@@ -65,7 +108,7 @@ from broker.messages.ways import Way
 from broker.outbound import Outbound
 from broker.people import identity as identities
 from broker.people.identity import Identity
-from broker.ports import Clock, Entropy, KeyStore, Log
+from broker.ports import Clock, Entropy, KeyKind, KeyStore, Log
 from broker.settings.choices import Settings
 from broker.setup import parts
 from broker.store.engine import Store
@@ -170,6 +213,10 @@ class Home:
         return Ruling(self.recorder, self.catalogue, self.row_signer, self.settings.rule_delay_hours * 3_600_000)
 
     @cached_property
+    def purposing(self) -> Purposing:
+        return Purposing(self.recorder, self.row_signer)
+
+    @cached_property
     def succession(self) -> Succession:
         return Succession(self.registrar, self.rows, identities.secret(self.keys, identities.ACCESS))
 
@@ -181,7 +228,7 @@ class Home:
 
     @cached_property
     def openings(self) -> Openings:
-        return Openings(self.keys, self.entropy, identities.ledger_secret(self.keys))
+        return Openings(self.keys, self.entropy, partial(identities.ledger_secret, self.keys))
 
     @cached_property
     def recorder(self) -> Recorder:
@@ -247,10 +294,54 @@ class Home:
             recorder=self.recorder,
             macs=self.macs,
             retracting=self.retracting,
+            acting=ActingChecks(
+                rows=self.rows,
+                lookup=self.lookup,
+                macs=self.macs,
+                recorder=self.recorder,
+                trusted=[PartyId(one) for one in self.settings.capacity_sources],
+            ),
             party=self.party,
             kept_ms=self.settings.declaration_retention_days * DAY_MS,
             age_ms=self.settings.declaration_age_hours * 3_600_000,
             clock=self.clock,
+        )
+
+    @cached_property
+    def households(self) -> Households:
+        return Households(
+            store=self.store,
+            identity=self.identity,
+            intake=self.intake,
+            macs=self.macs,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def contact(self) -> Contact:
+        return Contact(
+            store=self.store,
+            identity=self.identity,
+            signer=self.row_signer,
+            recorder=self.recorder,
+            renew=None if self.keys.gives(KeyKind.ROWS, seals.NAME) else partial(reference, self.asking),
+            clock=self.clock,
+        )
+
+    @cached_property
+    def linking_here(self) -> Linking:
+        return Linking(
+            store=self.store,
+            lookup=self.lookup,
+            keyring=self.keyring,
+            planner=self.planner,
+            protecting=self.protecting,
+            macs=self.macs,
+            signer=self.row_signer,
+            recorder=self.recorder,
+            delay_ms=self.settings.link_delay_hours * 3_600_000,
+            clock=self.clock,
+            entropy=self.entropy,
         )
 
     @cached_property
@@ -260,6 +351,7 @@ class Home:
             lookup=self.lookup,
             keyring=self.keyring,
             identity=self.identity,
+            contact=self.contact,
             catalogue=self.catalogue,
             intake=self.intake,
             idempotency_keys=self.idempotency_keys,
@@ -281,7 +373,7 @@ class Home:
         return Retracting(store=self.store, macs=self.macs, recorder=self.recorder, clock=self.clock)
 
     @cached_property
-    def holds(self) -> HeldDeclarations:
+    def holds_here(self) -> HeldDeclarations:
         return HeldDeclarations(
             store=self.store,
             lookup=self.lookup,
@@ -322,7 +414,7 @@ class Home:
             catalogue=self.catalogue,
             recorder=self.recorder,
             macs=self.macs,
-            complete=self.consents.complete,
+            complete=self.consents_here.complete,
             clock=self.clock,
         )
 
@@ -381,7 +473,7 @@ class Home:
 
     @cached_property
     def tracking(self) -> Tracking:
-        return Tracking(self.store, self.catalogue, self.clock)
+        return Tracking(self.store, self.lookup, self.catalogue, self.clock)
 
     @cached_property
     def inlet(self) -> Inlet:
@@ -410,7 +502,7 @@ class Home:
     # ── consents and their keys ─────────────────────────────────────────────────────────────────────────────────────
 
     @cached_property
-    def consents(self) -> Consents:
+    def consents_here(self) -> Consents:
         return Consents(
             store=self.store,
             rows=self.rows,
@@ -420,17 +512,68 @@ class Home:
             planner=self.planner,
             catalogue=self.catalogue,
             recorder=self.recorder,
+            outbox=self.outbox,
             clock=self.clock,
             entropy=self.entropy,
         )
 
     @cached_property
-    def objections(self) -> Objections:
+    def objections_here(self) -> Objections:
         return Objections(
             store=self.store,
             lookup=self.lookup,
             macs=self.macs,
-            consents=self.consents,
+            consents=self.consents_here,
+            recorder=self.recorder,
+            outbox=self.outbox,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def repairing_here(self) -> Repairing:
+        return Repairing(
+            store=self.store,
+            lookup=self.lookup,
+            consents=self.consents_here,
+            repairs=self.repairs,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def receipts_here(self) -> Receipts:
+        return Receipts(
+            store=self.store,
+            lookup=self.lookup,
+            keyring=self.keyring,
+            identity=self.identity,
+            recorder=self.recorder,
+            party=self.party,
+            storage_locations=self.settings.storage_locations,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def protecting(self) -> Protecting:
+        return Protecting(
+            store=self.store,
+            lookup=self.lookup,
+            planner=self.planner,
+            catalogue=self.catalogue,
+            consents=self.consents_here,
+            recorder=self.recorder,
+            outbox=self.outbox,
+            macs=self.macs,
+            epochs=self.keyring.consent_epochs,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def representing(self) -> Representing:
+        return Representing(
+            store=self.store,
+            signer=self.row_signer,
+            lookup=self.lookup,
+            consents=self.consents_here,
             recorder=self.recorder,
             clock=self.clock,
         )
@@ -448,6 +591,59 @@ class Home:
             entropy=self.entropy,
             time=self.timekeeping,
         )
+
+    # ── the same for services, in a process that has the keys of consents and in one that has not ──────────────────
+
+    @property
+    def _has_consent_keys(self) -> bool:
+        return self.keys.gives(KeyKind.CONSENT_EPOCH)
+
+    @cached_property
+    def asking(self) -> Asking:
+        group = local.group_id(self.settings.consents_group)
+        return Asking(self.settings.consents_socket, group, self.entropy)
+
+    @cached_property
+    def consents(self) -> ConsentChanges:
+        here = self.consents_here
+        return here if self._has_consent_keys else AskedConsents(self.asking, here)
+
+    @cached_property
+    def objections(self) -> ObjectionChanges:
+        here = self.objections_here
+        return here if self._has_consent_keys else AskedObjections(self.asking, here)
+
+    @cached_property
+    def holds(self) -> HoldChanges:
+        here = self.holds_here
+        return here if self._has_consent_keys else AskedHolds(self.asking, here)
+
+    @cached_property
+    def linking(self) -> LinkChanges:
+        here = self.linking_here
+        return here if self._has_consent_keys else AskedLinks(self.asking, here)
+
+    @cached_property
+    def repairing(self) -> RepairBegins:
+        return self.repairing_here if self._has_consent_keys else AskedRepairs(self.asking)
+
+    @cached_property
+    def receipts(self) -> ReceiptSigner:
+        return self.receipts_here if self._has_consent_keys else AskedReceipts(self.asking)
+
+    @cached_property
+    def answering(self) -> Answering:
+        """What answers those that ask."""
+        does = Operations(
+            consents=self.consents_here,
+            objections=self.objections_here,
+            holds=self.holds_here,
+            linking=self.linking_here,
+            repairing=self.repairing_here,
+            receipts=self.receipts_here,
+            contact=self.contact,
+        )
+        return Answering(does.by_name(), store=self.store, macs=self.macs, party=self.party, clock=self.clock)
 
     # ── who asks over HTTP, and who is told ─────────────────────────────────────────────────────────────────────────
 
@@ -516,6 +712,18 @@ class Home:
             clock=self.clock,
         )
 
+    @cached_property
+    def dpo_letters(self) -> DpoLetters:
+        return DpoLetters(
+            store=self.store,
+            openings=self.openings,
+            mail=parts.mail(self.settings),
+            to=self.settings.dpo_address,
+            name=self.settings.name,
+            language=self.settings.language,
+            clock=self.clock,
+        )
+
     # ── citizens are told ───────────────────────────────────────────────────────────────────────────────────────────
 
     @cached_property
@@ -542,6 +750,7 @@ class Home:
     def outbox(self) -> Outbox:
         return Outbox(
             store=self.store,
+            lookup=self.lookup,
             openings=self.openings,
             channels=self.channels,
             macs=self.macs,
@@ -574,6 +783,62 @@ class Home:
             clock=self.clock,
         )
 
+    # ── citizens who come themselves ────────────────────────────────────────────────────────────────────────────────
+
+    @cached_property
+    def sessions(self) -> Sessions:
+        return Sessions(self.macs, self.entropy)
+
+    @cached_property
+    def accounts(self) -> Accounts:
+        return Accounts(self.macs, partial(identities.secret, self.keys, identities.REFERENCE))
+
+    @cached_property
+    def codes(self) -> Codes:
+        return Codes(self.macs, self.entropy, partial(identities.secret, self.keys, identities.REFERENCE))
+
+    @cached_property
+    def attempts(self) -> Attempts:
+        return Attempts(self.clock)
+
+    @cached_property
+    def franceconnect(self) -> FranceConnect:
+        return FranceConnect(parts.doors(self.settings), self._publications, self.outbound, self.entropy)
+
+    @cached_property
+    def carrying(self) -> Carrying:
+        return Carrying(self.entropy, partial(identities.secret, self.keys, identities.REFERENCE))
+
+    @cached_property
+    def forwarding(self) -> Forwarding:
+        return Forwarding(
+            parts.issuers(self.settings),
+            {PartyId(party): frozenset(clients) for party, clients in self.settings.portal_clients.items()},
+            publications=self._publications,
+            endings=self.endings,
+            secret=partial(identities.secret, self.keys, identities.REFERENCE),
+            entropy=self.entropy,
+            per_hour=self.settings.portal_sign_ins_per_hour,
+        )
+
+    @cached_property
+    def _publications(self) -> Publications:
+        return Publications(self.outbound, self.clock)
+
+    # ── what citizens have begun ────────────────────────────────────────────────────────────────────────────────────
+
+    @cached_property
+    def draft_seals(self) -> DraftSeals:
+        return DraftSeals(self.keys, self.entropy)
+
+    @cached_property
+    def drafts(self) -> Drafts:
+        return Drafts(store=self.store, seals=self.draft_seals, macs=self.macs, clock=self.clock, entropy=self.entropy)
+
+    @cached_property
+    def fingerprints(self) -> Fingerprints:
+        return Fingerprints(seals=self.draft_seals, macs=self.macs)
+
     # ── who works here ──────────────────────────────────────────────────────────────────────────────────────────────
 
     @cached_property
@@ -595,7 +860,7 @@ class Home:
         return Completion(
             store=self.store,
             endings=self.endings,
-            consents=self.consents,
+            consents=self.consents_here,
             credentials=self.credentials,
             oauth=self.oauth,
             key_sets=self.key_sets,
@@ -603,24 +868,38 @@ class Home:
             signer=self.row_signer,
             subscribing=self.subscribing,
             ruling=self.ruling,
-            objections=self.objections,
+            objections=self.objections_here,
+            protecting=self.protecting,
             retracting=self.retracting,
+            representing=self.representing,
+            households=self.households,
             channels=self.channels,
+            erased=self.erased,
+            linking=self.linking_here,
             epochs=self.epochs,
             operators=self.operators,
+            sessions=self.sessions,
+            codes=self.codes,
             clock=self.clock,
         )
 
     @cached_property
-    def pruning(self) -> Pruning:
-        erasing = Erasing(
+    def erasing(self) -> Erasing:
+        return Erasing(
             keys=self.keys,
             openings=self.openings,
             recorder=self.recorder,
             clock=self.clock,
             entropy=self.entropy,
         )
-        return Pruning(self.store, parts.retention(self.settings), erasing, self.clock, self.timekeeping)
+
+    @cached_property
+    def erased(self) -> Erased:
+        return Erased(store=self.store, macs=self.macs, recorder=self.recorder, clock=self.clock)
+
+    @cached_property
+    def pruning(self) -> Pruning:
+        return Pruning(self.store, parts.retention(self.settings), self.erasing, self.clock, self.timekeeping)
 
     @cached_property
     def upkeep(self) -> Upkeep:
@@ -628,9 +907,12 @@ class Home:
             completion=self.completion,
             endings=self.endings,
             backups_ms=self.settings.backup_retention_days * DAY_MS,
-            consents=self.consents,
-            objections=self.objections,
-            holds=self.holds,
+            consents=self.consents_here,
+            objections=self.objections_here,
+            representing=self.representing,
+            linking=self.linking_here,
+            civil_status_sources=self.settings.civil_status_sources,
+            holds=self.holds_here,
             epochs=self.epochs,
             pruning=self.pruning,
             schedule=parts.schedule(self.settings),

@@ -26,13 +26,14 @@ from sqlalchemy import (
     text,
 )
 
-from broker.store import access_tables, message_tables, operator_tables
+from broker.store import access_tables, citizen_tables, message_tables, operator_tables
 from broker.store.columns import Sequence, mac, seal
 from consent.tables import metadata
 
 ACCESS = access_tables.TABLES
 OPERATORS = operator_tables.TABLES
 MESSAGES = message_tables.TABLES
+CITIZENS = citizen_tables.TABLES
 
 # ── meta: what this home is ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -92,6 +93,8 @@ directory_notes = Table(
     Column("digest", LargeBinary, nullable=False),  # SHA-256 of its exact JSON
     Column("note", Text, nullable=False),
     Column("at", BigInteger, nullable=False),
+    Column("law_digest", LargeBinary),  # of the rules and purposes as they were then; null: from before revision 0036
+    Column("law_note", Text),
 )
 
 publishing_rights = Table(
@@ -135,6 +138,23 @@ subscriptions = Table(
     Index("subscriptions_by_type", "event_type", "status"),
 )
 
+reference_links = Table(
+    "reference_links",  # two references of one citizen: who was given another name, who was written in another way
+    metadata,
+    Column("id", LargeBinary, primary_key=True),
+    Column("alias", LargeBinary, nullable=False, index=True),
+    Column("kept", LargeBinary, nullable=False, index=True),
+    Column("ground", Text, nullable=False),
+    Column("evidence", Text),  # the number of the act; null: one of spelling
+    Column("asked_by", Text, nullable=False),
+    Column("asked_at", BigInteger, nullable=False),
+    Column("confirmed_at", BigInteger),
+    Column("acts_from", BigInteger),
+    Column("ended_at", BigInteger),
+    Column("ended_by", Text),
+    *seal(),
+)
+
 rules = Table(
     "rules",  # by law, for everybody; where one first concerns a citizen it becomes a row of `grants`
     metadata,
@@ -152,6 +172,30 @@ rules = Table(
     Column("approved_at", BigInteger),
     Column("acts_from", BigInteger),
     Column("ended_at", BigInteger),
+    Column("territories", Text),  # null: those of its subscription
+    Column("least_assurance", Text),  # null: as its subscription asks
+    Column("least_quality", Text),
+    Column("narrowed_at", BigInteger),
+    *seal(),
+)
+
+purposes = Table(
+    "purposes",  # those that an operator has added; the others come with the program
+    metadata,
+    Column("id", Text, primary_key=True),  # with its version: school-meals, school-meals-v2
+    Column("version", Integer, nullable=False),
+    Column("families", Text, nullable=False),
+    Column("label_fr", Text, nullable=False),
+    Column("label_en", Text, nullable=False),
+    Column("sentence_fr", Text, nullable=False),
+    Column("sentence_en", Text, nullable=False),
+    Column("legal_fr", Text, nullable=False),
+    Column("legal_en", Text, nullable=False),
+    Column("retention_fr", Text, nullable=False),
+    Column("retention_en", Text, nullable=False),
+    Column("contact", Text, nullable=False),
+    Column("asked_at", BigInteger, nullable=False),
+    Column("approved_at", BigInteger),
     *seal(),
 )
 
@@ -178,6 +222,53 @@ retractions = Table(
     Column("notice", LargeBinary, unique=True),  # the declaration that tells the recipients; null: nobody has it
     Column("lifted_at", BigInteger),  # since when it counts no more; null: it stands
     Column("mac", LargeBinary),
+)
+
+representations = Table(
+    "representations",  # one person acts for another, on the ground of an act
+    metadata,
+    Column("id", LargeBinary, primary_key=True),
+    Column("representative", LargeBinary, nullable=False, index=True),
+    Column("subject", LargeBinary, nullable=False, index=True),  # who is represented
+    Column("measure", Text, nullable=False),
+    Column("proof", Text, nullable=False),  # where the act is found, never what it says
+    Column("event_types", Text),  # null: all
+    Column("purposes", Text),  # null: all
+    Column("begins_at", BigInteger, nullable=False),
+    Column("ends_at", BigInteger),
+    Column("given_by", Text, nullable=False),
+    Column("recorded_at", BigInteger, nullable=False),
+    Column("ended_at", BigInteger, index=True),
+    *seal(),
+)
+
+acted_for = Table(
+    "acted_for",  # a declaration that somebody made for another
+    metadata,
+    Column("declaration", LargeBinary, primary_key=True),
+    Column("subject", LargeBinary, nullable=False, index=True),
+    Column("representative", LargeBinary, nullable=False, index=True),
+    Column("capacity", Text, nullable=False),
+    Column("known", Text, nullable=False),  # record | source | relative
+    Column("representation", LargeBinary),  # null: the source has looked itself, or a relative needs none
+    Column("at", BigInteger, nullable=False),
+    Column("mac", LargeBinary),
+)
+
+households = Table(
+    "households",  # an adult of a household who has not declared yet: no content, the source keeps that
+    metadata,
+    Column("household", LargeBinary, nullable=False),  # the id of the first declaration of its form
+    Column("number", Integer, nullable=False),  # the adult's place in the form, from 0 on
+    Column("source", Text, nullable=False),
+    Column("subject", LargeBinary, nullable=False, index=True),
+    Column("event_type", Text, nullable=False),
+    Column("opened_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False, index=True),
+    Column("decided_at", BigInteger),  # null: it waits
+    Column("declaration", LargeBinary),  # what the adult has confirmed; null: nothing
+    Column("mac", LargeBinary),
+    PrimaryKeyConstraint("household", "number"),
 )
 
 paused_subscriptions = Table(
@@ -241,7 +332,7 @@ submissions = Table(
     Column("declaration_id", LargeBinary, nullable=False, unique=True),
     Column("event_type", Text, nullable=False),
     Column("envelope_digest", LargeBinary, nullable=False, index=True),
-    Column("subject", LargeBinary, nullable=False),
+    Column("subject", LargeBinary, nullable=False, index=True),
     Column("received_at", BigInteger, nullable=False),
     Column("receipt", LargeBinary, nullable=False),
     mac(),

@@ -16,13 +16,17 @@ from broker.setup.roles import ProcessRole
 from broker.setup.wiring import Home
 from broker.web.agencies import app as agencies
 from broker.web.agencies.waiting import Waiting
+from broker.web.citizen import app as citizen
+from broker.web.citizen.refused import error_page
+from broker.web.citizen.rendering import PREFIX as PAGES
 from broker.web.common import faults
 from broker.web.common.frame import Frame
 from broker.web.common.limits import Limits
 from broker.web.common.proxies import Proxies
+from broker.web.portals import app as portals
 from broker.web.public import asyncapi, described, documentation, health, registry, rules, site, transparency
 
-BODIES: Final[Mapping[str, int]] = {**agencies.BODIES, f"{registry.PREFIX}/": 2 * registry.BODY_BYTES}
+BODIES: Final[Mapping[str, int]] = {**agencies.BODIES, **citizen.BODIES, f"{registry.PREFIX}/": 2 * registry.BODY_BYTES}
 """The registry tells by itself, in its own words, that a schema is too large; this is for what never ends."""
 
 
@@ -41,6 +45,9 @@ def build(home: Home, serving: Serving | None = None, waiting: Waiting | None = 
     if role in {ProcessRole.ALL, ProcessRole.API}:
         _open_to_everybody(app, home, answered)
     agencies.mount(app, home, waiting, role)
+    portals.mount(app, home, role)
+    if citizen.is_served(role):
+        citizen.mount(app, home)
     faults.register(app)
     chosen = home.settings
     app.add_middleware(
@@ -55,6 +62,7 @@ def build(home: Home, serving: Serving | None = None, waiting: Waiting | None = 
             declarations=chosen.declarations_per_minute,
         ),
         begun=None if serving is None else partial(serving.until_begun, BEGIN_SECONDS),
+        pages={PAGES: error_page} if citizen.is_served(role) else {},
     )
     return app
 

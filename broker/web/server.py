@@ -25,9 +25,12 @@ BACKLOG: Final = 1024
 
 def bound(settings: Settings) -> socket.socket | None:
     """The socket that `listen` names, taken; None for `none`. Raises Refused `serving.listen`."""
-    if settings.listen == "none":
-        return None
-    host, _, port = settings.listen.rpartition(":")
+    return None if settings.listen == "none" else bound_at(settings.listen)
+
+
+def bound_at(listen: str) -> socket.socket:
+    """The socket of an address, taken: `127.0.0.1:8470`; port 0: one that is free. Raises Refused `serving.listen`."""
+    host, _, port = listen.rpartition(":")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)[0]
         taken = socket.socket(family, kind, protocol)
@@ -39,7 +42,7 @@ def bound(settings: Settings) -> socket.socket | None:
             taken.close()
             raise
     except OSError as error:
-        raise Refused("serving.listen", "/listen", listen=settings.listen, error=type(error).__name__) from None
+        raise Refused("serving.listen", "/listen", listen=listen, error=type(error).__name__) from None
     return taken
 
 

@@ -74,7 +74,7 @@ class Door:
             Source(source, await self.keys(source) if keys is None else keys, policy),
             event or known,
             record,
-            subject_token=home.identity.token(home.desk.subject(record), source, Instant(now + DAY)),
+            subject_token=home.identity.token(await home.desk.subject(record), source, Instant(now + DAY)),
             territories=territories_of(known, record),
             gate=gate or directory.current_sealing_key(directory.broker, now),
             at=Instant(now + ahead),

@@ -268,6 +268,21 @@ class IgnoresOrder(Careful):
         super().keep(db, delivery, name, value)
 
 
+class LeavesTheOlderOpen(Careful):
+    """Passes over what is older than what it knows, and says nothing of it."""
+
+    async def take(self, pulled: dict[str, Any]) -> None:
+        for released in self.released(pulled):
+            delivery = await self.verified(released)
+            with self.opened() as db:
+                newest = "SELECT max(at) FROM held WHERE person = ?"
+                at = db.execute(newest, (delivery.pseudonym,)).fetchone()[0]
+            if at is None or at <= delivery.issued_at:
+                self.write(delivery)
+                end = {"delivery": _uuid(delivery.delivery_id), "outcome": "applied"}
+                await self.ask("/v1/deliveries:ack", {"acknowledgements": [end]})
+
+
 class RefusesTheFuture(Careful):
     """Allows no clock to be ahead of its own."""
 

@@ -21,6 +21,8 @@ from tests.conformance.agencies import Careful, InProcess
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+AGAIN = ("unknown-person", "several-persons", "document-needed", "technical")
+"""Answers after which a delivery comes again, older than what came meanwhile."""
 CARELESS: dict[type[Careful], dict[str, set[str]]] = {
     agencies.IgnoresSignatures: {"bad-signature": {"applied-tampered"}},
     agencies.IgnoresStatements: {"wrong-statement": {"applied-tampered"}},
@@ -40,8 +42,12 @@ CARELESS: dict[type[Careful], dict[str, set[str]]] = {
     agencies.KeepsWhatBecameNull: {"withheld-or-null": {"null-kept"}},
     agencies.StopsAtUnknownValues: {"unknown-enum": {"ended"}},
     agencies.StopsAtUnknownSchemas: {"new-schema": {"ended"}, "unknown-enum": {"ended"}},
-    agencies.IgnoresCorrections: {"correction": {"correction-ignored"}},
-    agencies.IgnoresOrder: {"out-of-order": {"older-won"}, "repaired": {"older-won"}},
+    agencies.IgnoresCorrections: {"correction": {"correction-ignored"}, "partly": {"correction-ignored"}},
+    agencies.IgnoresOrder: {case: {"older-won"} for case in ("out-of-order", *AGAIN)},
+    agencies.LeavesTheOlderOpen: {
+        **{case: {"left-hanging"} for case in ("out-of-order", *AGAIN)},
+        **{case: {"ended"} for case in ("bad-signature", "wrong-statement", "clock-skew")},
+    },
     agencies.RefusesTheFuture: {"clock-skew": {"refused-near-future"}},
     agencies.BelievesTheFuture: {"clock-skew": {"believed-far-future"}},
     agencies.NeverReadsTheDirectoryAgain: {"key-rotation": {"not-applied"}, "forged-directory": {"not-acknowledged"}},
@@ -71,6 +77,7 @@ FEW = (
     agencies.AppliesTwice,
     agencies.WritesWithheldAsNull,
     agencies.IgnoresOrder,
+    agencies.LeavesTheOlderOpen,
 )
 
 CONFIG = Config(
@@ -124,6 +131,8 @@ async def test_some_careless_receivers_fail_and_the_careful_one_passes_after_the
     for kind in FEW:
         (case, keys), *_ = CARELESS[kind].items()
         assert {case: keys} == await played(shared, kind, [case])
+    for kind, case in ((agencies.IgnoresOrder, "technical"), (agencies.IgnoresCorrections, "partly")):
+        assert {case: CARELESS[kind][case]} == await played(shared, kind, [case])
     assert {"ordinary": set(), "duplicate": set()} == await played(shared, Careful, ["ordinary", "duplicate"])
 
 

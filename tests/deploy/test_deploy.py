@@ -16,6 +16,8 @@ from broker.settings.choices import Settings
 from broker.settings.sources import PREFIX, SECRETS
 from broker.setup.roles import ProcessRole, secrets_of
 from broker.web.agencies import app as agencies
+from broker.web.citizen import rendering
+from broker.web.portals import app as portals
 from tests.services.processes import free_port
 
 ROOT: Final = Path(__file__).parents[2]
@@ -59,7 +61,7 @@ def test_the_api_believes_the_gateway_that_the_proxys_connections_come_from() ->
 
     assert f"${{UNEFOIS_TRUSTED_PROXIES:-{outside['gateway']}}}" == told["UNEFOIS_TRUSTED_PROXIES"]
     assert ["127.0.0.1:8470:8470"] == SERVICES["api"]["ports"]
-    assert told == SERVICES["gate"]["environment"]
+    assert told == SERVICES["gate"]["environment"] == SERVICES["portal"]["environment"]
 
 
 @pytest.mark.parametrize("role", [role for role in ProcessRole if role is not ProcessRole.ALL])
@@ -92,6 +94,16 @@ def test_the_proxy_sends_to_the_gate_what_the_gate_answers_and_nothing_else() ->
             assert (routes in agencies.RELEASING) == gated(path), path
 
 
+def test_the_proxy_sends_citizens_to_the_portal_and_nobody_else() -> None:
+    text = (DEPLOY / "nginx/unefois.conf").read_text()
+    sent = set(re.findall(r"location (/\S+) \{ proxy_pass http://unefois_portal; \}", text))
+
+    assert {rendering.PREFIX, portals.PREFIX} == sent
+    for routes in agencies.ROUTES:
+        for one in routes.routes:
+            assert not f"{agencies.PREFIX}{one.path}".startswith(tuple(sent))  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize("name", SERVICES)
 def test_no_process_is_root_or_keeps_a_capability(name: str) -> None:
     told = SERVICES[name]
@@ -118,8 +130,8 @@ def test_no_secret_is_written_into_the_file() -> None:
 
 
 def test_only_what_answers_is_reached_from_outside_and_from_the_machine_itself_only() -> None:
-    assert ["api", "gate"] == [name for name, told in SERVICES.items() if "ports" in told]
-    assert all(port.startswith("127.0.0.1:") for name in ("api", "gate") for port in SERVICES[name]["ports"])
+    assert ["api", "gate", "portal"] == [name for name, told in SERVICES.items() if "ports" in told]
+    assert all(port.startswith("127.0.0.1:") for name in ("api", "gate", "portal") for port in SERVICES[name]["ports"])
     assert COMPOSE["networks"]["inside"] == {"internal": True}
 
 

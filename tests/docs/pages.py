@@ -47,7 +47,8 @@ _UUID = r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b"
 _HEX = r"\b[0-9a-f]{32,}\b"
 _TIME = r"\b[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{8,12}Z"
 _NUMBER = r"\b[A-Z2-7]{32}\b"
-_CHANGING = re.compile("|".join((_KEY, _UUID, _HEX, _TIME, _NUMBER)))
+_MOMENT = r"\d{1,2}(?:er)? [^\W\d]+ \d{4} (?:at|à) \d\d:\d\d:\d\d UTC"
+_CHANGING = re.compile("|".join((_KEY, _UUID, _HEX, _TIME, _MOMENT, _NUMBER)))
 """What differs in each run: a ledger's key, ids, digests and key ids, instants, pseudonyms."""
 
 
@@ -282,4 +283,4 @@ def _dotted(text: str) -> str:
 
 
 def _kind_of(token: str) -> str:
-    return next(kind for kind in (_KEY, _UUID, _HEX, _TIME, _NUMBER) if re.fullmatch(kind, token))
+    return next(kind for kind in (_KEY, _UUID, _HEX, _TIME, _MOMENT, _NUMBER) if re.fullmatch(kind, token))

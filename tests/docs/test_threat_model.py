@@ -27,5 +27,5 @@ def test_the_tests_that_are_named_exist() -> None:
 
 
 def test_the_page_has_its_boundaries() -> None:
-    assert 7 == len(BOUNDARIES)
+    assert 8 == len(BOUNDARIES)
     assert len(NAMED) > 70

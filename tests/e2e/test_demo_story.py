@@ -42,6 +42,9 @@ CLAIMS = {
     "correct": ("same", "nobody_else", "everywhere", "rows"),
     "ruling": ("birth", "death", "told_why", "objection", "only_that"),
     "undoing": ("unknown", "repaired", "number", "cancelled", "told", "held", "stopped"),
+    "sheltering": ("silent", "partner", "former", "new", "again"),
+    "household": ("together", "record", "parent", "confirmed", "once", "apart"),
+    "renaming": ("stranger", "waits", "refused", "found", "number", "withdrawn", "apart"),
     "attack": ("refused", "recorded", "replay", "swapped"),
     "prove": ("offline", "only_schemas", "false"),
     "publish": ("stranger", "changed", "grew", "invariants"),
@@ -131,7 +134,7 @@ def test_the_commune_that_is_left_learns_where_they_go_but_not_the_address(playe
 
 
 def test_the_new_commune_has_the_corrected_address_in_one_row_and_no_telephone(played: Played) -> None:
-    (row,) = played.rows("rennes/town.db", "SELECT * FROM arrivees")
+    (row,) = played.rows("rennes/town.db", "SELECT * FROM arrivees WHERE nom = 'KORRIGAL'")
     assert ("17 RUE DU PHARE BLANC", 4) == (row["voie"], row["occupants"])
     assert (None, "maelle.korrigal@example.org") == (row["telephone"], row["courriel"])
 
@@ -157,7 +160,8 @@ def test_the_family_fund_never_wrote_the_account_that_was_withheld(played: Playe
 def test_the_health_fund_keeps_withheld_as_withheld_and_not_as_null(played: Played) -> None:
     kept = [json.loads(path.read_text()) for path in sorted((played.root / "health").glob("*.json"))]
     first, account, corrected, *later = kept
-    born, died, number, moved, cancelled = (each["delivery"]["basis"] for each in later)
+    born, died, number, moved, cancelled, *renamed = (each["delivery"]["basis"] for each in later)
+    assert ["consent", "consent"] == renamed
     assert ("law:CRPA, art. L114-8", "law:CRPA, art. L114-8") == (born, died)
     assert ("consent", "consent", "law:RGPD, art. 19") == (number, moved, cancelled)
     assert ("WITHHELD", "+33639980142") == (first["record"]["email"], first["record"]["phone"])
@@ -175,7 +179,8 @@ def test_the_tax_office_has_the_article_and_what_was_corrected(played: Played) -
 def test_nothing_was_ever_released_to_the_administration_that_nobody_allowed(played: Played) -> None:
     assert [] == played.entries(FactKind.RELEASED, ENERGY)
     bases = [each.facts.basis for each in played.entries(FactKind.PLANNED, ENERGY)]
-    assert [f"law:{cast.ENERGY.article}"] * 2 == bases  # one objected to, one cancelled
+    planned = 5 + len(cast.HOUSEHOLD)  # one objected to, one cancelled, three and a household that it has not fetched
+    assert [f"law:{cast.ENERGY.article}"] * planned == bases
     reasons = [each.facts.reason for each in played.entries(FactKind.WITHHELD, ENERGY)]
     # That it asks, and nobody allowed it, is no entry.
     assert [Reason.NOT_ORIGINAL_RECIPIENT, Reason.OBJECTED, Reason.OBJECTED, Reason.CANCELLED] == reasons
@@ -192,7 +197,8 @@ def test_the_ledger_tells_of_the_withdrawal_before_it_tells_that_nothing_was_han
 
 def test_each_of_the_five_took_the_move_and_the_correction(played: Played) -> None:
     applied = {party: len(played.entries(FactKind.APPLIED, party)) for party in (NANTES, RENNES, FAMILY, HEALTH, TAX)}
-    assert {NANTES: 2, RENNES: 2, FAMILY: 2 + 1, HEALTH: 3 + 2 + 3, TAX: 2 + 1 + 2} == applied
+    told = {NANTES: 2, RENNES: 2 + 2, FAMILY: 2 + 1, HEALTH: 3 + 2 + 3 + 2, TAX: 2 + 1 + 2 + 3 + len(cast.HOUSEHOLD)}
+    assert told == applied
     assert [Reason.INVALID_DELIVERY] == [each.facts.reason for each in played.entries(FactKind.REJECTED, HEALTH)]
 
 

@@ -15,8 +15,6 @@ import pytest
 from tests.program import Program
 
 ROOT = Path(__file__).parents[2]
-DEMO = "import broker.cli.demo as demo; demo.run = lambda **_: 0; from broker.cli.app import main; main()"
-"""The program, its story already told: another test tells it."""
 
 
 @contextmanager
@@ -64,17 +62,6 @@ def test_what_it_tells_to_try_works_as_printed_and_ctrl_c_leaves_nothing(tmp_pat
     assert [made["deliveries"][0]["delivery"]] == [one["id"] for one in pulled["deliveries"]]
     assert pulled == again  # the fault that was asked for
     assert (0, "Ended.\n", "") == (process.returncode, told, errors)
-    assert [] == list(tmp_path.iterdir())
-
-
-@pytest.mark.proof
-def test_the_demo_ends_with_a_live_sandbox_where_that_is_asked_for(tmp_path: Path) -> None:
-    with started(tmp_path, "-c", DEMO, "demo", "--serve") as process:
-        event = next(line for line in greeting(process) if line.startswith("  curl"))
-        assert "pending" == shell(event)["deliveries"][0]["state"]
-        process.send_signal(signal.SIGINT)
-        assert 0 == process.wait(timeout=30)
-
     assert [] == list(tmp_path.iterdir())
 
 

@@ -21,9 +21,14 @@ from sqlalchemy import delete, func, select
 
 from broker.access.credentials import Scope
 from broker.access.idempotency import Answer, Claim
+from broker.consents import wire
+from broker.consents.consents import GrantRequest
+from broker.consents.protecting import Wanted
 from broker.directory.parties import Enrolment
 from broker.directory.reading import Party, PartyKind
 from broker.epochs import books
+from broker.flow import represented
+from broker.flow.desk import pivot_of
 from broker.flow.router import TOPIC
 from broker.keys.file import FileKeys
 from broker.ledger import origins
@@ -33,33 +38,54 @@ from broker.log.sql import SqlLog
 from broker.messages.ways import Written
 from broker.ports import KeyKind, Outgoing, Position
 from broker.runtime.membership import PartitionMembership, claim
-from broker.services import disclosing, repairing, restoring, retractions, rules, succeeding, viewing
+from broker.services import (
+    disclosing,
+    identities,
+    person_erase,
+    purposes,
+    repairing,
+    representations,
+    restoring,
+    retractions,
+    rules,
+    succeeding,
+    viewing,
+)
 from broker.services.backups import MANIFEST, backup
+from broker.services.citizens import codes, signing_in
+from broker.services.households import Awaited, Declared
 from broker.setup import log_move, preflight
 from broker.setup.bootstrap import create_home
 from broker.setup.opening import open_home
 from broker.setup.wiring import Home
 from broker.store import move as relocation
 from broker.store.access_tables import credential_uses, expiry_notices, webhook_attempts, webhook_notices, webhooks
+from broker.store.citizen_tables import citizen_accounts, citizen_codes, citizen_drafts, citizen_sessions
 from broker.store.engine import Store
 from broker.store.message_tables import channels, messages
 from broker.store.tables import (
+    acted_for,
     cosignatures,
     dead_letters,
     declarations,
     deliveries,
+    households,
     log_record,
     meta,
     paused_subscriptions,
+    reference_links,
     submissions,
     withholdings,
 )
+from broker.store.tables import representations as representations_table
 from broker.topics.relay import Relay
 from broker.topics.served import users
 from broker.transparency.export import export
 from broker.webhooks.endpoints import Status as Told
 from connectors.contract import Answered, Applied, Rejected
+from consent.basis import CONSENT
 from consent.grant import Status
+from consent.representation import Representation
 from consent.rules import RuleStatus
 from consent.tables import consent_keys, grants
 from schemas import cloudevents
@@ -102,6 +128,7 @@ ENVELOPES: Final = "envelopes"
 MAILBOX: Final = "mailbox.jsonl"
 TOPICAL: Final = "by-topic"
 HEIR: Final = ELISE | {"given_names": ["Anna"]}
+ZOE: Final = ELISE | {"given_names": ["Zoé"]}
 
 
 @asynccontextmanager
@@ -236,7 +263,7 @@ async def rotate(here: World) -> None:
     await home.completion.finish()
 
 
-WISHES: Final = ((CAF, FAMILY, ELISE), (CPAM, HEALTH, ELISE), (CAF, FAMILY, YANN), (CAF, FAMILY, HEIR))
+WISHES: Final = ((CAF, FAMILY, ELISE), (CPAM, HEALTH, ELISE), (CAF, FAMILY, YANN))
 
 
 async def allow(here: World) -> None:
@@ -245,6 +272,16 @@ async def allow(here: World) -> None:
         given = await here.home.consents.of(here.subject(person))
         if party not in {grant.recipient for grant in given}:
             await here.give(party, MOVED, purpose, ["subject", "new_address"], person=person)
+    wish = GrantRequest(  # by a portal, which asks again and again under one act, and never looks
+        subject=here.subject(HEIR),
+        recipient=CAF,
+        event_type=MOVED,
+        purpose=FAMILY,
+        fields=frozenset({"subject", "new_address"}),
+        basis=CONSENT,
+        voice=VOICE,
+    )
+    await here.home.answering.do(wire.Question(wire.OPERATIONS["give"], bytes(16), 1, wire.Give(wish)))
 
 
 async def declare(here: World) -> None:
@@ -368,9 +405,40 @@ async def address(here: World) -> None:
             return
 
 
+async def begin(here: World) -> None:
+    """Somebody begins to type and saves it under a code; another begins at a counter, resumes, and declares it."""
+    drafts, elise, yann = here.home.drafts, here.subject(), here.subject(YANN)
+    if not await drafts.of(elise):
+        await drafts.write(elise, "moving", {"street": "1 rue d'Essai"})
+    (mine,) = await drafts.of(elise)
+    if mine.version == 1:
+        await drafts.write(elise, "moving", {"street": "2 rue d'Essai"}, mine.id, seen=1)
+    await drafts.save_as_code(elise, mine.id)
+    for one in await drafts.of(yann):  # resumed before the crash
+        await drafts.close(yann, one.id)
+    counter = await drafts.begin_for_somebody("moving", {"street": "3 rue d'Essai"})
+    await drafts.close(yann, (await drafts.resume(yann, counter.code)).id)
+
+
 async def inform(here: World) -> None:
     """They are told of that, and of what the ledger tells since."""
     await telling(here).sending.step()
+
+
+async def leave(here: World) -> None:
+    """A third citizen is told by mail, declares, lets somebody hear of what comes next, and has it all erased."""
+    home, subject = telling(here), here.subject(ZOE)
+    async with home.store.read() as tx:
+        begun = (await tx.execute(select(submissions).where(submissions.c.subject == subject))).first() is not None
+    if not begun:
+        with suppress(Refused):  # it is held already
+            await held(here, home, "zoe@example.fr", person=ZOE)
+        await here.declare(MOVED, here.moved(ZOE), route=False)
+    await home.router.route()
+    if not await home.consents.of(subject):
+        await here.give(CPAM, MOVED, HEALTH, ["subject"], person=ZOE)
+    await person_erase.erase(home, subject, VOICE)
+    assert (await person_erase.erase(home, subject, VOICE)).nothing
 
 
 async def wait(here: World) -> None:
@@ -415,16 +483,32 @@ async def replay(here: World) -> None:
             await here.home.dead_letters.replay(letter.id)
 
 
+MEALS: Final[Mapping[str, Any]] = {
+    "id": "school-meals",
+    "families": ["consent", "public-task"],
+    "label": {"fr": "Cantine", "en": "School meals"},
+    "sentence": {"fr": "Inscrire vos enfants à la cantine.", "en": "Enrol your children for school meals."},
+    "legal": {"fr": "Code de l'éducation, art. R531-52", "en": "Education code, art. R531-52"},
+    "retention": {"fr": "un an après la dernière année scolaire", "en": "one year after the last school year"},
+    "contact": "dpo@ville.example",
+}
 BY_LAW: Final[Mapping[str, Any]] = {"fields": ["effective_date"], "article": "CSS, art. L114-19"}
 
 
 async def change(here: World) -> None:
-    """One citizen narrows, one revokes and objects to a rule by law, an agent has a look."""
+    """One citizen narrows, one revokes and objects to a rule by law, which is narrowed; a purpose is added; an agent
+    has a look.
+    """
     home = here.home
+    added = [one for _, one in await purposes.every(home) if one is not None] or [await purposes.add(home, MEALS)]
+    if added[0].approved_at is None:
+        await purposes.approve(home, added[0].entry.id)
     ruled = await rules.every(home)
     rule = ruled[0] if ruled else await rules.ask(home, recipient=CAF, event_type=MOVED, purpose=FAMILY, **BY_LAW)
     if rule.status is RuleStatus.ASKED:
         rule = await rules.approve(home, rule.id)
+    if rule.narrowed_at is None:
+        await rules.narrow(home, rule.id, ends_at=Instant((rule.acts_from or 0) + 3650 * DAY))
     if not await rules.objections(home, here.subject(YANN)):
         await rules.object_to(home, here.subject(YANN), rule.id, reason="personal-situation", given_by="self")
     for person, wanted in ((ELISE, "narrow"), (YANN, "revoke")):
@@ -450,6 +534,61 @@ async def retract(here: World) -> None:
         first = DeclarationId((await tx.execute(moves.order_by(declarations.c.seq).limit(1))).scalar_one())
     await retractions.cancel(here.home, first, reason="mistake")
     await here.home.router.route()
+
+
+CHILD: Final[Mapping[str, Any]] = {**ELISE, "given_names": ["Lou"], "birthdate": "2019-02-03"}
+
+
+async def shelter(here: World) -> None:
+    """Somebody who has allowed an administration to hear is protected from it, asks for the end, and keeps it."""
+    protecting, child = here.home.protecting, here.subject(dict(CHILD))
+    if not await here.home.consents.of(child):
+        await here.give(CPAM, MOVED, HEALTH, ("subject",), person=dict(CHILD))
+    housemates = frozenset({here.subject(YANN)})
+    await protecting.protect(
+        Wanted(subject=child, places=frozenset(), parties=frozenset({CPAM}), housemates=housemates)
+    )
+    await protecting.lift(child, given_by="self")
+    await protecting.keep(child)
+
+
+async def family(here: World) -> None:
+    """A judgment ends; a household's form is handed in, and its other adult confirms."""
+    irma, omer, ines = (ELISE | {"given_names": [name]} for name in ("Irma", "Omer", "Inès"))
+    ines |= {"birthdate": "2019-05-02"}
+    for representative, subject, measure in ((irma, ines, "parental_authority"), (omer, irma, "guardianship")):
+        if not await acting(here, subject):
+            ground = {"measure": measure, "proof": "TJ Rennes 25/01234"}
+            await representations.start(here.home, representative=representative, subject=subject, **ground)
+    for one in await acting(here, irma):
+        if one.ended_at is None:
+            await representations.end(here.home, one.id)
+    made = {
+        "irma": here.moved(irma),
+        "ines": here.moved(ines, declarant=irma, capacity="parent"),
+        "omer": here.moved(omer),
+    }
+    envelopes = {name: await signed(here, f"family-{name}", record) for name, record in made.items()}
+    token, _ = await here.home.desk.token(PORTAL, {"subject": omer})
+    members = [Declared(envelopes["irma"]), Declared(envelopes["ines"]), Awaited(token)]
+    form = await here.home.households.open(PORTAL, members)
+    await here.home.households.confirm(PORTAL, form.household, form.codes[0].code, envelopes["omer"])
+    await here.home.router.route()
+
+
+async def acting(here: World, subject: dict[str, Any]) -> list[Representation]:
+    """Who acts for somebody, or did; nobody's look is in the ledger."""
+    async with here.home.store.read() as tx:
+        return await represented.of_subjects(tx, here.home.rows, [here.subject(subject)])
+
+
+async def signed(here: World, name: str, record: dict[str, Any]) -> bytes:
+    """What the portal has signed, kept in a file before it is handed in."""
+    kept, made = here.folder / name, here.folder / f"{name}.new"
+    if not kept.exists():
+        made.write_bytes(await here.home.desk.envelope(PORTAL, MOVED, record))
+        made.rename(kept)
+    return kept.read_bytes()
 
 
 async def keep(here: World) -> None:
@@ -639,6 +778,45 @@ async def _forget_nothing(partition: int, offset: int) -> None:
     raise AssertionError
 
 
+async def rename(here: World) -> None:
+    """A citizen of before is written in another way; another one gets a name that turns out to be somebody else's."""
+    home = here.home
+    old = home.identity.first_reference(pivot_of(LE_GOFF))
+    if old is not None and not await home.consents.of(old):
+        wish = {"recipient": CPAM, "event_type": MOVED, "purpose": HEALTH, "fields": frozenset({"subject"})}
+        await home.consents.give(GrantRequest(subject=old, basis=CONSENT, voice=VOICE, **wish))
+    await viewing.subject_of(home, LE_GOFF | {"family_name": "LEGOFF"})
+    await viewing.subject_of(home, LE_GOFF)
+    there = await identities.every(home)
+    link = there[0] if there else await identities.link(home, LE_GOFF, LE_BIHAN, evidence="2026/123")
+    if link.confirmed_at is None:
+        link = await identities.confirm(home, link.id)
+    if link.living:
+        await identities.unlink(home, link.id)
+
+
+async def come(here: World) -> None:
+    """A citizen comes in with a code, is seen a minute later, and goes; a provider's identifier of theirs is known."""
+    home, paper = here.home, here.folder / "code"
+    if not paper.exists():
+        paper.write_text((await codes.give(home, NINA)).code)
+    with suppress(Refused):  # it was used, and whoever had the session has lost it
+        came = await signing_in.with_code(home, paper.read_text(), language="fr", address="192.0.2.1")
+        here.clock.pass_(MINUTE)
+        await signing_in.current(home, came.token)
+        await signing_in.sign_out(home, came.token)
+    subject = await home.contact.reference(pivot_of(NINA))
+    async with home.store.begin() as tx:
+        kin = await home.lookup.kin(tx, [subject], here.clock())
+        await home.accounts.of(tx, home.accounts.alias("https://fc.example", "ours", "sub"), subject, kin, here.clock())
+        await home.sessions.end_all(tx, [subject], here.clock())
+
+
+NINA: Final = ELISE | {"given_names": ["Nina"]}
+LE_GOFF: Final = ELISE | {"family_name": "Le Goff"}
+LE_BIHAN: Final = ELISE | {"family_name": "Le Bihan"}
+
+
 async def publish(here: World) -> None:
     """The ledger is cosigned, and goes out as files."""
     await here.home.ledger.sequence_unfinished()
@@ -670,8 +848,14 @@ STEPS: Final[Mapping[str, tuple[int, Step]]] = {
     "take": (34 * MINUTE, take),
     "retract": (35 * MINUTE, retract),
     "address": (35 * MINUTE, address),
+    "shelter": (35 * MINUTE + 30_000, shelter),
+    "rename": (35 * MINUTE + 30_000, rename),
+    "family": (35 * MINUTE + 30_000, family),
+    "come": (35 * MINUTE + 30_000, come),
+    "begin": (35 * MINUTE + 45_000, begin),
     "publish": (36 * MINUTE, publish),
     "inform": (36 * MINUTE + 30_000, inform),
+    "leave": (36 * MINUTE + 45_000, leave),
     "move": (37 * MINUTE, move),
     "carry": (37 * MINUTE + 30_000, carry),
     "settle": (37 * MINUTE + 40_000, settle),
@@ -743,6 +927,16 @@ async def count(here: World, table: Any, *where: Any) -> int:
         return int((await tx.execute(select(func.count()).select_from(table).where(*where))).scalar_one())
 
 
+async def held_drafts(here: World) -> Counter[tuple[Any, ...]]:
+    """Drafts that are somebody's. One that a code alone opens, and nobody resumed, ends by itself: a process that was
+    killed begins another.
+    """
+    columns = (citizen_drafts.c.version, citizen_drafts.c.origin.is_(None))
+    async with here.home.store.read() as tx:
+        found = await tx.execute(select(*columns).where(citizen_drafts.c.owner.is_not(None)))
+        return Counter(tuple(row) for row in found)
+
+
 async def grouped(here: World, *columns: Any) -> dict[Any, int]:
     """How many rows have each combination of these values."""
     async with here.home.store.read() as tx:
@@ -783,7 +977,15 @@ async def summary(here: World) -> dict[str, Any]:
         "warned": await grouped(
             here, expiry_notices.c.what, expiry_notices.c.days, expiry_notices.c.mailed_at.is_(None)
         ),
+        "links": await grouped(
+            here, reference_links.c.ground, reference_links.c.confirmed_at.is_(None), reference_links.c.ended_by
+        ),
         "channels": await grouped(here, channels.c.subject, channels.c.kind, channels.c.ended_at.is_(None)),
+        "families": await grouped(here, representations_table.c.measure, representations_table.c.ended_at.is_(None)),
+        "acted for": await grouped(here, acted_for.c.capacity, acted_for.c.known),
+        "signed in": [await count(here, one) for one in (citizen_sessions, citizen_accounts, citizen_codes)],
+        "households": await grouped(here, households.c.number, households.c.declaration.is_(None)),
+        "drafts": await held_drafts(here),
         "messages": await grouped(here, messages.c.news, messages.c.sent_at.is_(None), messages.c.code),
         "mailbox": Counter(mailbox(here)),
         "uses": await count(here, credential_uses),

@@ -24,8 +24,10 @@ from broker.observability import observe
 from broker.runtime.hosting import Hosted
 from broker.runtime.hosting import load as hosted_in
 from broker.runtime.turns import turn
-from broker.services import channels, proofs
+from broker.services import channels, person_erase, proofs
+from broker.services.acknowledging import acknowledgement
 from broker.services.consent_receipts import receipt_of
+from broker.services.person_export import person_export
 from broker.transparency.export import export
 from schemas.errors import Fault, Unavailable
 from schemas.messages import explain
@@ -126,7 +128,7 @@ def hosted(home: Path, systems: Path) -> tuple[Hosted, ...]:
 async def refusals(here: World) -> list[str]:
     """Every way in which somebody hears of a refusal that a canary caused."""
     canary = NEVER[0]
-    move, bank = here.moved(PERSON, new_address=HOME, **TOLD), here.bank(PERSON, **ACCOUNT)
+    move, bank = here.moved(PERSON, new_address=HOME, **TOLD), here.bank(PERSON, joint=True, **ACCOUNT)
     wrong: list[tuple[Any, dict[str, Any]]] = [
         (MOVED, move | {"nickname": canary}),
         (MOVED, move | {"phone": canary}),
@@ -170,7 +172,7 @@ async def a_whole_life(here: World, agencies: tuple[Hosted, ...]) -> list[str]:
     said += [repr(await reached(here, telling, CHANNELS[1], MOBILE, person=PERSON))]
     dry = await home.desk.explain(PORTAL, MOVED, here.moved(PERSON, new_address=HOME, **TOLD))
     accepted = await here.declare(MOVED, here.moved(PERSON, new_address=HOME, **TOLD))
-    held = await here.declare(BANK, here.bank(PERSON, **ACCOUNT))
+    held = await here.declare(BANK, here.bank(PERSON, joint=True, **ACCOUNT))
     said += [repr(dry), repr(accepted), accepted.receipt.decode(), repr(await turn(home, agencies))]
     letters = await home.dead_letters.list()
     assert [RENNES] == [letter.recipient for letter in letters]
@@ -199,6 +201,12 @@ async def a_whole_life(here: World, agencies: tuple[Hosted, ...]) -> list[str]:
     said += [await proofs.prove(home, given.grant.id, None, "fr"), repr(await home.fsck.check()), repr(home)]
     async with home.store.read() as tx:
         said.append(repr(await load(tx)))
+    exported = await person_export(telling, here.subject(PERSON))
+    assert {*CHANNELS} == {one["address"] for one in exported["held"]["channels"]}
+    for one in exported["held"]["channels"]:
+        one["address"] = None  # the one place where they are whole
+    said += [json.dumps(exported), repr(await person_erase.look(telling, here.subject(PERSON)))]
+    said.append(json.dumps(await acknowledgement(home, accepted.declaration_id)))
     return said + await refusals(here)
 
 

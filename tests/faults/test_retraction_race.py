@@ -24,7 +24,7 @@ from schemas.retractions import CANCELLED, RECALLED
 from tests.faults.races import Edge, breaches
 from tests.world import BANK, CAF, CPAM, FAMILY, HEALTH, MOVED, PORTAL, World, world
 
-ROUNDS = int(os.environ.get("UNEFOIS_RACE_ROUNDS", "200")) // 5
+ROUNDS = int(os.environ.get("UNEFOIS_RACE_EACH", "0")) or int(os.environ.get("UNEFOIS_RACE_ROUNDS", "200")) // 5
 """A round here is a whole declaration."""
 HOURS = 3_600_000
 pytestmark = [pytest.mark.asyncio, pytest.mark.more, pytest.mark.databases]

@@ -21,6 +21,7 @@ from schemathesis.specs.openapi import checks
 from broker.web.agencies.app import describe, describe_oauth
 from broker.web.agencies.arriving import ENVELOPE
 from broker.web.common.answered import operations, refusals
+from broker.web.portals import app as portals
 from broker.web.public import asyncapi, described, documentation, health, registry, site, transparency
 from schemas import catalogue
 from schemas.cloudevents import DECLARATION_MEDIA_TYPE
@@ -58,6 +59,7 @@ def doors() -> list[Door]:
     return [
         Door("api", "/v1", describe(), described=True),
         Door("oauth", "/oauth2", describe_oauth(), described=True),
+        Door("portals", portals.PREFIX, portals.describe(), described=True),
         Door("registry", "", public | {"paths": asked}, described=True),
         Door("open", "", _open(public), described=True),
         Door("witness", "", _witness(), witness=True),

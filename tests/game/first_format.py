@@ -16,6 +16,7 @@ TELLING = {
     "ended": FactKind.REVOKED,
     "given": FactKind.GRANTED,
     "narrowed": FactKind.CHANGED,
+    "sheltered": FactKind.REVOKED,
 }
 """The entry about CAF that answers each exchange's question."""
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Final
 
+from broker.consents.protecting import Wanted
 from schemas.names import DeclarationId, GrantId, Instant, ManifestDigest, PartyId, Purpose
 from tests.world import CAF, CPAM, FAMILY, HEALTH, MOVED, PORTAL, RENNES, TOWN, VOICE, World
 
@@ -151,8 +152,19 @@ async def narrowed(table: Table) -> None:
     await table.each(act)
 
 
+async def sheltered(table: Table) -> None:
+    """Both were to be heard of by both; then the one is protected from CAF, the other from CPAM."""
+    await _declared(table, RENNES, CAF, CPAM)
+
+    async def act(who: str) -> None:
+        subject, hidden = table.here.subject(table.people[who]), frozenset({table.of(who)})
+        await table.here.home.protecting.protect(Wanted(subject=subject, places=frozenset(), parties=hidden))
+
+    await table.each(act)
+
+
 EXCHANGES: Final[Mapping[str, Callable[[Table], Awaitable[None]]]] = {
-    scene.__name__: scene for scene in (heard, alone, refused, ended, given, narrowed)
+    scene.__name__: scene for scene in (heard, alone, refused, ended, given, narrowed, sheltered)
 }
 """What R1 hides."""
 

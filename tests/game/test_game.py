@@ -1,5 +1,6 @@
 """Who reads the public log, and holds all that one party lawfully has, cannot tell which of two worlds it lives in."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ from tests.game.scenes import EXCHANGES
 
 pytestmark = pytest.mark.asyncio
 
-ROUNDS = 1_000
+ROUNDS = int(os.environ.get("UNEFOIS_GAME_ROUNDS", "300"))
+"""Of each exchange, so each party plays seven times as many; `make game` plays 1,000 of each."""
 SOME = 60
 """In `make test`, ten of each exchange; a party that learns something there wins far more, too (`test_planted`)."""
 TOLD = {("source", "alone")}
@@ -38,7 +40,7 @@ async def test_whatever_is_exchanged_between_two_citizens_no_party_tells_it_from
 @pytest.mark.long
 @pytest.mark.proof
 @pytest.mark.parametrize("exchange", EXCHANGES)
-async def test_in_a_thousand_rounds_no_party_tells_who_it_was(tmp_path: Path, exchange: str) -> None:
+async def test_in_many_rounds_no_party_tells_who_it_was(tmp_path: Path, exchange: str) -> None:
     async with board(tmp_path) as made:
         assert_sealed(await made.play([exchange], ROUNDS, 2), exchange)
         await made.here.step()

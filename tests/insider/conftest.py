@@ -14,13 +14,16 @@ import pytest_asyncio
 import structlog
 
 from broker.observability import observe
+from schemas.names import Instant
 from tests.insider.estate import Estate
 from tests.insider.hand import Hand
 from tests.insider.watch import Watch
 from tests.services.databases import Databases
-from tests.world import START, world
+from tests.world import DAY, START, world
 
 FOLDER = Path(__file__).parent
+LATER = Instant(START + 10 * 365 * DAY)
+"""When lines are logged: long after whatever has ended, so that no row may be one whose commit is under way."""
 
 
 @pytest.fixture
@@ -28,7 +31,7 @@ def said() -> Iterator[io.StringIO]:
     """Every line that the machine logs."""
     stream, root = io.StringIO(), logging.getLogger()
     before = (root.handlers[:], root.level, sys.excepthook, threading.excepthook)
-    observe.configure("info", lambda: START, stream)
+    observe.configure("info", lambda: LATER, stream)
     yield stream
     structlog.reset_defaults()
     logging.captureWarnings(False)

@@ -34,7 +34,7 @@ async def lived(here: World) -> Accepted:
     await here.give(RENNES, MOVED, TOWN, ["subject", "new_address"], person=PERSON)
     await here.give(CAF, BANK, FAMILY, ["iban", "holder"], person=PERSON)
     made = await here.declare(MOVED, here.moved(PERSON, new_address=HOME, **TOLD))
-    await here.declare(BANK, here.bank(PERSON, **ACCOUNT))
+    await here.declare(BANK, here.bank(PERSON, joint=True, **ACCOUNT))
     await here.take(CPAM)
     (first, *_) = await here.open(RENNES, await here.inbox(RENNES).pull(1))
     await here.inbox(RENNES).acknowledge(first.delivery_id, Rejected("crm.no-such-file", Reason.SYSTEM_REFUSED))

@@ -45,6 +45,7 @@ READERS = {
         ),
         *("connectors/driving.py", "connectors/source_serve.py", "connectors/testing.py"),
     ],
+    "whose process this is, and whose the one at the other end of a socket is": ["broker/consents/local.py"],
     "which program this is, and what it runs on": ["broker/observability/build.py"],
     "a key that nobody else is to have, of what is compared with itself alone": ["broker/maintenance/checks/aside.py"],
     "a default that a test replaces": [
@@ -54,6 +55,7 @@ READERS = {
         *("broker/cli/demo/theatre.py", "broker/lab/conformance/run.py", "broker/log/kafka_reader.py"),
         *(
             "broker/outbound.py",
+            "broker/consents/asking.py",
             "broker/lab/sandbox/door.py",
             "broker/runtime/serving.py",
             "broker/web/common/connections.py",

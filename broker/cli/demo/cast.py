@@ -223,6 +223,24 @@ _DECEASED = _person("Quéméneur", ["Ronan", "Hervé"], "1937-06-04", "male", "2
 _NEIGHBOUR = _person("Marzin", ["Gwénolé"], "1971-02-28", "male", RENNES)
 STRANGER: Final = _person("Lagadec-Prat", ["Soizic"], "1990-10-12", "female", RENNES)
 """Whom the health fund knows under another spelling: it does not find her."""
+SHELTERED: Final = _person("Tréguen-Abgrall", ["Énora"], "1992-04-09", "female", "29019")
+"""Who flees, and who was left."""
+LEFT: Final = _person("Kerbrat", ["Briec"], "1989-07-30", "male", NANTES)
+HER_STREET: Final = "passage des Hirondelles-Bleues"
+HOUSEHOLD: Final = (
+    _person("Trévidic", ["Nolwenn"], "1990-06-11", "female", RENNES),
+    _person("Morvézen", ["Ewen"], "1989-01-30", "male", RENNES),
+    _person("Morvézen", ["Azenor"], "2015-09-02", "female", RENNES),
+    _person("Morvézen", ["Malo"], "2019-04-19", "male", RENNES),
+)
+"""Four people who move together: two adults, two children."""
+RENAMED: Final = {
+    "old": _person("Le Guellec", ["Nolwenn"], "1983-05-09", "female", NANTES),
+    "new": _person("Bothorel-Sauvage", ["Nolwenn"], "1983-05-09", "female", NANTES),
+}
+"""Who she was, and who she is since the decree."""
+SISTER: Final = _person("Le Guellec", ["Gwendoline"], "1983-05-09", "female", NANTES)
+"""Her twin, who is somebody else."""
 THIEF: Final = "FR1420041010050500013M02606"
 """An account that is not hers: another example of banks."""
 THEIR_NUMBER: Final = "2 90 10 35 238 117 42"
@@ -322,9 +340,37 @@ def neighbours_move() -> dict[str, Any]:
     return {**move("2"), **alone, "subject": _NEIGHBOUR}
 
 
+def renamed(name: str) -> dict[str, Any]:
+    """The new account of somebody whose name changes; `old` or `new`."""
+    person = RENAMED[name]
+    holder = f"{person['given_names'][0]} {person['family_name']}".upper()
+    return {**account(), "subject": person, "holder": holder, "joint": False}
+
+
 def strangers_move() -> dict[str, Any]:
     """The move of somebody whom the health fund does not find."""
     return {**neighbours_move(), "subject": STRANGER}
+
+
+def sheltered_move() -> dict[str, Any]:
+    """The move of somebody who flees."""
+    return {
+        **neighbours_move(),
+        "subject": SHELTERED,
+        "new_address": _home("5", HER_STREET, "35000", "Rennes", RENNES),
+    }
+
+
+def lefts_move() -> dict[str, Any]:
+    """What the one who was left declares: he moves, and names her in his household."""
+    household = [{"identity": SHELTERED, "relation": "partner"}]
+    return {**neighbours_move(), "subject": LEFT, "household": household, "occupants": 2}
+
+
+def their_move(person: dict[str, Any], parent: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The move of one of a household; a child's is declared by a parent."""
+    acting = {"declarant": parent, "capacity": "self" if parent is None else "parent"}
+    return {**neighbours_move(), "subject": person, **acting, "occupants": len(HOUSEHOLD)}
 
 
 SECRETS: Final = (
@@ -351,6 +397,10 @@ SECRETS: Final = (
     "Étude Kergoat",
     "Gwénolé",
     "Lagadec-Prat",
+    "Tréguen-Abgrall",
+    HER_STREET,
+    "Trévidic",
+    "Morvézen",
     THEIR_NUMBER,
 )
 """What must never be readable at the broker: long enough not to occur by chance."""

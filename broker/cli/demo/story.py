@@ -11,9 +11,12 @@ from broker.cli.demo.acts.attacking import attack
 from broker.cli.demo.acts.correcting import correct
 from broker.cli.demo.acts.declaring import declare
 from broker.cli.demo.acts.delivering import compare, deliver
+from broker.cli.demo.acts.household import move_together
 from broker.cli.demo.acts.proving import newest, prove, publish, tamper
+from broker.cli.demo.acts.renaming import rename
 from broker.cli.demo.acts.revoking import revoke
 from broker.cli.demo.acts.ruling import rule
+from broker.cli.demo.acts.sheltering import shelter
 from broker.cli.demo.acts.undoing import undo
 from broker.cli.demo.stage import Stage
 
@@ -27,6 +30,9 @@ ACTS = (
     "correct",
     "ruling",
     "undoing",
+    "sheltering",
+    "household",
+    "renaming",
     "attack",
     "prove",
     "publish",
@@ -64,6 +70,15 @@ async def play(stage: Stage) -> AsyncIterator[str]:
     async with stage.act("undoing"):
         await undo(stage)
     yield "undoing"
+    async with stage.act("sheltering"):
+        await shelter(stage)
+    yield "sheltering"
+    async with stage.act("household"):
+        await move_together(stage)
+    yield "household"
+    async with stage.act("renaming"):
+        await rename(stage)
+    yield "renaming"
     async with stage.act("attack"):
         await attack(stage, declared)
     yield "attack"

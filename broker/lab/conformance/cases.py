@@ -7,16 +7,18 @@ Keeps: a case asks for one thing, told in its words (`words.toml`): what it prov
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
+from broker.flow.answers import Answered, End, Partly, Rejection
 from broker.lab.conformance.trial import MOVED, Told, Trial, name_of
 from broker.lab.sandbox import people
 from broker.lab.sandbox.door import ACK
 from broker.lab.sandbox.mischief import MOST, Mischief
 from broker.lab.sandbox.playground import SOURCE
-from schemas.names import Reason
+from schemas.names import Instant, Reason, rfc3339
 
 Case = Callable[[Trial], Awaitable[None]]
 MINUTE: Final = 60_000
-OVERLAP_MS: Final = 86_400_000
+DAY_MS: Final = 86_400_000
+OVERLAP_MS: Final = DAY_MS
 
 
 async def ordinary(trial: Trial) -> None:
@@ -56,26 +58,77 @@ async def out_of_order(trial: Trial) -> None:
         await trial.once(seen, newer)
 
 
-async def repaired(trial: Trial) -> None:
-    """A delivery was answered `unknown-person`, the person's next one came at once, and then the first comes again, for
-    they have added their number.
-    """
+async def unknown_person(trial: Trial) -> None:
+    """Nobody is known there by these data, until the person has added their number."""
+    await _answered(trial, Answered(Reason.UNKNOWN_PERSON))
+
+
+async def several_persons(trial: Trial) -> None:
+    """Several are known by these data, until the person has added their number."""
+    await _answered(trial, Answered(Reason.SEVERAL_PERSONS))
+
+
+async def document_needed(trial: Trial) -> None:
+    """Something is missing that the person brings."""
+    await _answered(trial, Answered(Reason.DOCUMENT_NEEDED))
+
+
+async def technical(trial: Trial) -> None:
+    """The administration's own fault, which its operator mends and replays."""
+    await _answered(trial, Rejection("technical", Reason.TECHNICAL))
+
+
+async def _answered(trial: Trial, answer: End) -> None:
+    """A delivery was answered so, the person's next one came at once, and then the first comes again."""
+    older, newer = await _first_and_next(trial, answer)
+    await trial.once(await trial.observe(), newer)
+    trial.sound()
+    await trial.play.try_again(older.declaration)
+    await trial.settle()
+    seen = await trial.observe()
+    await trial.ended(older)
+    if seen.shows(older.person, older.street) and not seen.shows(older.person, newer.street):
+        trial.found("older-won")
+
+
+async def awaiting_human(trial: Trial) -> None:
+    """A colleague decides by a certain day: what comes meanwhile does not wait for that, and nothing comes twice."""
+    until = rfc3339(Instant(trial.play.clock() + 10 * DAY_MS))[:10]
+    waits, newer = await _first_and_next(trial, Answered(Reason.AWAITING_HUMAN, until))
+    seen = await trial.observe()
+    await trial.once(seen, newer)
+    await trial.never(seen, waits)
+    trial.sound()
+    await trial.play.tell_end(waits.declaration, None)  # the colleague has done it, by hand
+    after = await trial.tell(waits.person)
+    await trial.settle()
+    await trial.once(await trial.observe(), after)
+
+
+async def partly(trial: Trial) -> None:
+    """Only some fields were taken, which is an end; a correction of all of it comes, and is taken whole."""
+    some, newer = await _first_and_next(trial, Partly(("new_address",)))
+    await trial.once(await trial.observe(), newer)
+    trial.sound()
+    right = await trial.tell(some.person, corrects=newer.declaration)
+    await trial.settle()
+    seen = await trial.observe()
+    if not seen.shows(some.person, right.street):
+        trial.found("correction-ignored")
+    await trial.acknowledged(right)
+
+
+async def _first_and_next(trial: Trial, answer: End) -> tuple[Told, Told]:
+    """A person's delivery, answered so in the receiver's name, and their next one, which it takes."""
     person, old, new = await trial.person(), trial.words.new(), trial.words.new()
     async with trial.play.door.held():
         (first,) = await trial.play.declare([trial.news(person, old, None)])
         older = await trial.sent(person, old, first)
-        await trial.play.answer(first, Reason.UNKNOWN_PERSON)
+        await trial.play.answer(first, answer)
         (second,) = await trial.play.declare([trial.news(person, new, None)])
         newer = await trial.sent(person, new, second)
     await trial.settle()
-    await trial.once(await trial.observe(), newer)
-    trial.sound()
-    await trial.play.try_again(first)
-    await trial.settle()
-    seen = await trial.observe()
-    await trial.ended(older)
-    if seen.shows(person, old) and not seen.shows(person, new):
-        trial.found("older-won")
+    return older, newer
 
 
 async def revoked(trial: Trial) -> None:
@@ -351,7 +404,12 @@ CASES: Final[Mapping[str, Case]] = {
     "ordinary": ordinary,
     "duplicate": duplicate,
     "out-of-order": out_of_order,
-    "repaired": repaired,
+    "unknown-person": unknown_person,
+    "several-persons": several_persons,
+    "document-needed": document_needed,
+    "awaiting-human": awaiting_human,
+    "partly": partly,
+    "technical": technical,
     "revoked-in-flight": revoked,
     "pause": paused,
     "expired": expired,

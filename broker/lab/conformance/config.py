@@ -62,12 +62,21 @@ class Source(_Part):
     command: list[str] = Field(min_length=1)
 
 
+class Portal(_Part):
+    """A town's own portal, as a program that goes one citizen's way: `command`, then the path of the JSON with the form
+    (`broker.lab.conformance.portal`).
+    """
+
+    command: list[str] = Field(min_length=1)
+
+
 class Config(_Part):
     """One file of the kit."""
 
     version: Literal[1]
     receiver: Receiver | None = None
     source: Source | None = None
+    portal: Portal | None = None
     listen: str = Field("127.0.0.1:0", pattern=r"^(127\.0\.0\.1|localhost):[0-9]{1,5}$")
     patience_seconds: float = Field(20, gt=0, le=600)
     """How long the program may take for what a case asks of it."""
@@ -79,8 +88,8 @@ class Config(_Part):
 
     @model_validator(mode="after")
     def _has_a_subject(self) -> Self:
-        if self.receiver is None and self.source is None:
-            raise ValueError("a receiver, a source, or both")
+        if self.receiver is None and self.source is None and self.portal is None:
+            raise ValueError("a receiver, a source, a portal, or several of them")
         return self
 
 

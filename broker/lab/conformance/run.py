@@ -8,13 +8,15 @@ mailbox is set aside. The sandbox's own state is checked at the end: a broker in
 import asyncio
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from broker.lab.conformance import cases, source_cases
+from broker.lab.conformance import cases, portal_cases, source_cases
 from broker.lab.conformance.config import NEEDED, Config
 from broker.lab.conformance.finding import Finding
+from broker.lab.conformance.portal import PortalTrial, franceconnect
 from broker.lab.conformance.program import Program, Tried, environment_of
 from broker.lab.conformance.report import Report, Result
 from broker.lab.conformance.source import SourceTrial
@@ -28,7 +30,7 @@ from schemas.names import PartyId, Purpose
 PARTY: Final = PartyId("urn:unefois:conformance-agency")
 AGED_MS: Final = 3_600_000
 """The sandbox is an hour old when it opens, so that its clock can be behind a program's."""
-KNOWN: Final = frozenset({*cases.CASES, *source_cases.CASES})
+KNOWN: Final = frozenset({*cases.CASES, *source_cases.CASES, *portal_cases.CASES})
 """Every case by its name."""
 
 Heard = Callable[[Result], None]
@@ -45,9 +47,12 @@ async def run(config: Config, folder: Path, log: Path, only: Sequence[str], hear
         results.append(result)
         heard(result)
 
-    with tempfile.TemporaryDirectory(prefix="unefois-conformance-") as place:
-        sandbox = Path(place) / "sandbox"
-        async with live(sandbox, wanted(config), config.listen, asyncio.Event(), works=False, aged_ms=AGED_MS) as made:
+    async with AsyncExitStack() as stack:
+        sandbox = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="unefois-conformance-"))) / "sandbox"
+        doors = None if config.portal is None else await stack.enter_async_context(franceconnect())
+        settings = {} if doors is None else doors.settings(PARTY)
+        more: dict[str, Any] = {"works": False, "aged_ms": AGED_MS, "settings": settings}
+        async with live(sandbox, wanted(config), config.listen, asyncio.Event(), **more) as made:
             environment = environment_of(made, config.environment)
             if config.receiver is not None:
                 program = Program(config.receiver, folder, environment, log, config.patience_seconds)
@@ -55,6 +60,11 @@ async def run(config: Config, folder: Path, log: Path, only: Sequence[str], hear
             if config.source is not None:
                 trial = SourceTrial(made, config.source.command, folder, environment, log, config.patience_seconds)
                 await declare(trial, config.skip, only, keep)
+            if config.portal is not None and doors is not None:
+                doors.open(made.play.home)
+                told = {**config.environment}
+                there = PortalTrial(made, doors, config.portal.command, folder, told, config.patience_seconds)
+                await go(there, config.skip, only, keep)
             await made.play.home.ledger.sequence_unfinished()
             if await made.play.home.fsck.check():
                 raise Corrupt("conformance.broker")
@@ -100,6 +110,18 @@ async def declare(trial: SourceTrial, skip: Mapping[str, str], only: Sequence[st
             continue
         findings = trial.begin()
         keep(await _played(name, "source", findings, partial(case, trial), trial.live))
+
+
+async def go(trial: PortalTrial, skip: Mapping[str, str], only: Sequence[str], keep: Heard) -> None:
+    """Every case of a portal."""
+    for name, case in portal_cases.CASES.items():
+        if only and name not in only:
+            continue
+        if name in skip:
+            keep(Result(name, "portal", skipped=skip[name]))
+            continue
+        findings = trial.begin()
+        keep(await _played(name, "portal", findings, partial(case, trial), trial.live))
 
 
 async def _played(

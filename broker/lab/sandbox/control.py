@@ -126,7 +126,8 @@ async def declare(play: Play, wanted: Event) -> Json:
         for word in _words(wanted.citizen, wanted.count)
     ]
     for one in told:
-        if not any(grant.event_type == event_type for grant in await play.home.consents.of(play.subject(one.citizen))):
+        there = await play.home.consents.of(await play.subject(one.citizen))
+        if not any(grant.event_type == event_type for grant in there):
             await play.allow(one.citizen, event_type)
     if wanted.kind == "reversed":
         ids = [of for one in told for of in await play.reversed(replace(one, changes={}), one)]
@@ -144,7 +145,7 @@ async def decide(play: Play, wanted: Decision) -> Json:
         changed = 1
     else:
         changed = await play.decide(wanted.citizen, wanted.decision, wanted.fields or ())
-    found = await play.home.consents.of(play.subject(wanted.citizen))
+    found = await play.home.consents.of(await play.subject(wanted.citizen))
     return {
         "changed": changed,
         "consents": [

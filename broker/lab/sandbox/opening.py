@@ -8,41 +8,43 @@ Keeps: whatever the environment says of another home does not count here; a name
 """
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from broker.access.credentials import Scope
 from broker.directory.parties import Enrolment
 from broker.directory.reading import Party, PartyKind
+from broker.lab.homes import ADDRESS, POLICY, settings_alone, subscribe
 from broker.lab.sandbox import news
 from broker.lab.sandbox.clock import MovedClock
 from broker.lab.sandbox.playground import SOURCE, Playground, Wanted
-from broker.settings.choices import Settings, load
+from broker.settings.choices import Settings
 from broker.setup import bootstrap as founding
 from broker.setup import opening
 from broker.setup.opening import system_clock
 from broker.setup.wiring import Home
 from schemas.errors import Refused
-from schemas.hpke import Suite
-from schemas.names import EventType, Instant, PartyId
+from schemas.names import Instant, PartyId
 
 FILE: Final = "agency.json"
-ADDRESS: Final = "1 place de l'Exemple, 00000 Exemple"
 LEGAL_REFERENCE: Final = "sandbox"
 TOKEN_DAYS: Final = 30
-POLICY: Final = 1
+NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 Json = dict[str, Any]
 
 
 @asynccontextmanager
-async def opened(folder: Path, wanted: Wanted, listen: str, aged_ms: int = 0) -> AsyncIterator[Playground]:
+async def opened(
+    folder: Path, wanted: Wanted, listen: str, aged_ms: int = 0, settings: Mapping[str, Any] = NOTHING
+) -> AsyncIterator[Playground]:
     """A sandbox in this folder, new or as it was left. `aged_ms`: how old a new one and its keys are, so that
-    the clock can go back. Raises Refused `sandbox.*`, `settings.*`, `subscribing.*`.
+    the clock can go back; `settings`: more of them. Raises Refused `sandbox.*`, `settings.*`, `subscribing.*`.
     """
-    chosen = settings_of(folder, listen)
+    chosen = settings_of(folder, listen, settings)
     _prepare(folder, chosen.keys_folder)
     clock = MovedClock(system_clock)
     clock.set(-aged_ms)
@@ -59,23 +61,15 @@ def _prepare(folder: Path, keys: Path) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
-def settings_of(folder: Path, listen: str) -> Settings:
+def settings_of(folder: Path, listen: str, more: Mapping[str, Any] = NOTHING) -> Settings:
     """Everything that an environment could say of another home is said here, so that it does not count."""
-    home = folder / "home"
-    return load(
-        home=home,
-        database_url=f"sqlite+aiosqlite:///{home / 'unefois.db'}",
-        keys_folder=home / "keys",
-        log="sql",
-        log_partitions=1,
+    return settings_alone(
+        folder,
         listen=listen,
         party="urn:unefois:sandbox-broker",
         name="Unefois, bac à sable",
-        address=ADDRESS,
         contact="sandbox@unefois.example",
         ledger_origin="unefois.example/sandbox",
-        signature_policy=POLICY,
-        hpke_suite=Suite.X25519,
         api_tokens=True,
         clock_trust_days=36_600,  # here it is moved on purpose
         bank_hold_hours=0,  # nobody waits here for three days
@@ -84,6 +78,7 @@ def settings_of(folder: Path, listen: str) -> Settings:
         requests_per_minute=0,  # they count by the clock, which goes back here
         address_requests_per_minute=0,
         declarations_per_minute=0,
+        **more,
     )
 
 
@@ -101,7 +96,8 @@ async def enrol(home: Home, wanted: Wanted) -> None:
         await home.parties.enrol(Enrolment(party, POLICY, wanted.suite, every))
     for event_type in wanted.types:
         if (wanted.party, event_type) not in subscribed:
-            await _subscribe(home, wanted, event_type)
+            fields, legal = wanted.asked(event_type), LEGAL_REFERENCE
+            await subscribe(home, wanted.party, event_type, wanted.purpose, fields, commune=None, legal=legal)
 
 
 def _party(home: Home, party: PartyId, name: str, kind: PartyKind) -> Party:
@@ -115,20 +111,6 @@ def _party(home: Home, party: PartyId, name: str, kind: PartyKind) -> Party:
         retention="none: nobody here is real",
         created_at=home.clock(),
     )
-
-
-async def _subscribe(home: Home, wanted: Wanted, event_type: EventType) -> None:
-    async with home.store.begin() as tx:
-        asked = await home.subscribing.ask(
-            tx,
-            home.entropy(16),
-            recipient=wanted.party,
-            event_type=event_type,
-            purpose=wanted.purpose,
-            fields=wanted.asked(event_type),
-            territories=None,
-        )
-        await home.subscribing.approve(tx, asked.id, LEGAL_REFERENCE, home.clock())
 
 
 async def token_of(play: Playground) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, update
 
 from broker.consents.consents import GrantRequest, Recorded
-from broker.flow.answers import Answered, Rejection
+from broker.flow.answers import End, Rejection
 from broker.flow.declared import known
 from broker.flow.deliveries import ACTIVE, Delivery, DeliveryState, in_states, load
 from broker.flow.offsets import LostOwnership
@@ -103,13 +103,13 @@ class Playground:
 
     # ── citizens ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def subject(self, citizen: str) -> SubjectRef:
+    async def subject(self, citizen: str) -> SubjectRef:
         """Who they are to the broker. Raises Refused `sandbox.citizen`."""
-        return self.home.desk.subject({"subject": people.identity(people.check_word(citizen))})
+        return await self.home.desk.subject({"subject": people.identity(people.check_word(citizen))})
 
     async def grants(self, citizen: str) -> list[Grant]:
         """Their consents to the administration that still run."""
-        found = await self.home.consents.of(self.subject(citizen))
+        found = await self.home.consents.of(await self.subject(citizen))
         return [one for one in found if one.recipient == self.wanted.party and not one.status.over]
 
     async def allow(
@@ -122,7 +122,7 @@ class Playground:
         """Let the administration know. Raises Refused `grant.*`."""
         return await self.home.consents.give(
             GrantRequest(
-                subject=self.subject(citizen),
+                subject=await self.subject(citizen),
                 recipient=self.wanted.party,
                 event_type=event_type,
                 purpose=self.wanted.purpose,
@@ -236,16 +236,32 @@ class Playground:
         leased = await self.home.inbox(self.wanted.party).lease(500)
         return [one.id for one in leased if one.id in wanted]
 
-    async def answer(self, declared: DeclarationId, reason: Reason) -> None:
+    async def answer(self, declared: DeclarationId, end: End) -> None:
         """In the administration's name: what is due of this declaration is opened, and answered so."""
         party = self.wanted.party
         for one in await self.lease([declared]):
             await self.home.gate.release(party, [one])
-            async with self.home.store.begin() as tx:
-                await self.home.mailbox.acknowledge(tx, party, {one: Answered(reason)}, self.clock())
+        await self.tell_end(declared, end)
+
+    async def tell_end(self, declared: DeclarationId, end: End) -> None:
+        """In the administration's name: what became of this declaration there."""
+        ends = {one.id: end for one in await self.of([declared])}
+        async with self.home.store.begin() as tx:
+            await self.home.mailbox.acknowledge(tx, self.wanted.party, ends, self.clock())
 
     async def try_again(self, declared: DeclarationId) -> None:
-        """Plan again what was answered, as after its person has added a number."""
+        """Plan again what was answered: after its person has added a number, or by an operator, who replays what was
+        given up.
+        """
+        home, ids = self.home, {one.id for one in await self.of([declared])}
+        waiting = [one.id for one in await home.dead_letters.list() if one.delivery in ids]
+        for letter in waiting:
+            await home.dead_letters.replay(letter)
+        if not waiting:
+            await self._plan_again(declared)
+        await self.door.stir()
+
+    async def _plan_again(self, declared: DeclarationId) -> None:
         home = self.home
         async with home.store.begin() as tx:
             for one in await load(tx, declarations.c.declaration_id == declared):
@@ -253,7 +269,6 @@ class Playground:
                 subscription = (await home.lookup.subscriptions_by_id(tx))[one.subscription]
                 keys, at = home.keyring.consent_epochs(), self.clock()
                 await home.planner.replan(tx, found[0], subscription, keys, at, replayed=one.id)
-        await self.door.stir()
 
     async def rotate(self, whose: PartyId, overlap_ms: int) -> tuple[Kid, ...]:
         """New keys of the same kinds. Raises Refused `registrar.overlap`."""

@@ -6,10 +6,11 @@ Keeps: the machine of `unefois serve`, all roles, behind the door; when it ends,
 
 import asyncio
 import ipaddress
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from broker.lab.sandbox import control, opening
 from broker.lab.sandbox.playground import Playground, Wanted
@@ -61,13 +62,21 @@ def check_listen(listen: str) -> str:
 
 @asynccontextmanager
 async def live(
-    folder: Path, wanted: Wanted, listen: str, stop: asyncio.Event, *, works: bool, aged_ms: int = 0
+    folder: Path,
+    wanted: Wanted,
+    listen: str,
+    stop: asyncio.Event,
+    *,
+    works: bool,
+    aged_ms: int = 0,
+    settings: Mapping[str, Any] = opening.NOTHING,
 ) -> AsyncIterator[Live]:
     """A sandbox that answers as long as the block runs. `works`: its machine's loops run, too; else who opened it
-    routes. `aged_ms`: see `opening.opened`. Raises Refused `sandbox.*`, `serving.listen`; and what opening raises.
+    routes. `aged_ms`, `settings`: see `opening.opened`. Raises Refused `sandbox.*`, `serving.listen`; and what opening
+    raises.
     """
     observe.hush("uvicorn.error")  # a connection that is cut on purpose is no news
-    async with opening.opened(folder, wanted, check_listen(listen), aged_ms) as play:
+    async with opening.opened(folder, wanted, check_listen(listen), aged_ms, settings) as play:
         taken = server.bound(play.home.settings)
         if taken is None:
             raise Refused("sandbox.listen", "/listen", listen=listen)

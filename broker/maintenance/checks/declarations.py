@@ -2,13 +2,14 @@
 
 import json
 from base64 import b64decode
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
 from sqlalchemy import Row, select
 
+from broker.flow.erased import EMPTY
 from broker.maintenance.checks.finding import Finding
 from broker.maintenance.checks.ground import Asked, Ground
 from broker.maintenance.checks.parts import Part
@@ -100,9 +101,12 @@ def check(part: Part, said: Told, roots: Roots, ground: Ground) -> Iterator[Find
     for entry in said.entries:
         if entry.kind in _RECEIVED and entry.declaration is not None:
             told.setdefault(bytes(entry.declaration), []).append(entry)
+    erased = {bytes(one.declaration or b"") for one in said.entries if one.kind is FactKind.DECLARATION_ERASED}
     for row in part.of("declarations"):
+        yield from _erased(row, erased, said.erased)
         yield from _accepted(row, written.get((row.source, row.declaration_id)))
-        yield from _signed(row, directory, ground.catalogue)
+        if row.envelope != EMPTY:
+            yield from _signed(row, directory, ground.catalogue)
         yield from _told(row, told.pop(row.manifest_digest, []), roots, said.erased)
     for digest in told.keys() - said.forgotten:
         yield Finding(
@@ -111,9 +115,19 @@ def check(part: Part, said: Told, roots: Roots, ground: Ground) -> Iterator[Find
     yield from _withholdings(part, said, ground.asked)
 
 
+def _erased(row: Row[Any], told: Collection[bytes], until: Instant) -> Iterator[Finding]:
+    """A row is empty where the ledger says that it was erased, and nowhere else."""
+    place, empty, said = f"declarations/{row.seq}", row.envelope == EMPTY, row.manifest_digest in told
+    if said and not empty:
+        yield Finding("declarations.came-back", place, "it was erased on its citizen's word, and is there again")
+    if empty and not said and row.routed_at > until:
+        yield Finding("declarations.emptied", place, "the ledger does not say that it was erased")
+
+
 def _accepted(row: Row[Any], submission: Row[Any] | None) -> Iterator[Finding]:
     place = f"declarations/{row.seq}"
-    if submission is None or submission.envelope_digest != sha256(row.envelope).digest():
+    other = submission is not None and submission.envelope_digest != sha256(row.envelope).digest()
+    if submission is None or (other and row.envelope != EMPTY):
         yield Finding("declarations.not-accepted", place, "the intake never accepted these bytes")
         return
     kept = (submission.subject, submission.received_at, submission.event_type)
@@ -194,7 +208,8 @@ def _withholdings(part: Part, said: Told, asked: Asked) -> Iterator[Finding]:
             continue  # of whom nobody has said anything, the ledger says nothing
         if (row.reason, row.at) != (reason.value if reason is not None else None, at):
             yield Finding("withholdings.untold", place, "the ledger does not give this reason at that time")
-    planned = {(manifests[row.declaration], row.recipient, row.purpose) for row in part.of("deliveries")}
+    theirs = (row for name in ("deliveries", "away") for row in part.of(name) if row.declaration in manifests)
+    planned = {(manifests[row.declaration], row.recipient, row.purpose) for row in theirs}
     for digest, recipient, _ in told.keys() - planned:
         place = f"withholdings/{digest.hex()}/{recipient}"
         yield Finding("withholdings.missing", place, "the ledger tells of it, but it is not there")

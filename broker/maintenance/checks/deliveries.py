@@ -5,13 +5,14 @@ Keeps: a delivery that was taken away, set back, or given other fields than were
 what it holds were changed together.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Row
 
 from broker.flow.deliveries import DEAD, Delivery, DeliveryState, load
+from broker.flow.erased import EMPTY
 from broker.maintenance.checks.declarations import Told
 from broker.maintenance.checks.finding import Finding
 from broker.maintenance.checks.ground import Asked, Ground
@@ -83,7 +84,7 @@ async def held(tx: Transaction, part: Part) -> Held:
 def check(part: Part, mine: Held, said: Told, ground: Ground) -> Iterator[Finding]:
     """Every check of a part's deliveries and their dead letters."""
     told = _stories(said.entries)
-    rows = {row.seq: row for row in part.of("declarations")}
+    rows = {row.seq: row for row in (*part.of("declarations"), *part.of("beside"))}
     for seq in mine.unreadable:
         yield Finding("deliveries.unreadable", f"deliveries/{seq}", "the row, or its declaration's, cannot be read")
     for delivery in mine.planned:
@@ -91,13 +92,17 @@ def check(part: Part, mine: Held, said: Told, ground: Ground) -> Iterator[Findin
         if said.tags.get(delivery.tag, delivery.id) != delivery.id:
             yield Finding("deliveries.tag", _place(delivery), "its tag is another delivery's")
         yield from _asked(delivery, ground.asked)
-        yield from _contents(delivery, rows[delivery.declaration], ground.catalogue)
+        row = rows[delivery.declaration]
+        if delivery.subject != row.subject and delivery.subject not in ground.kin.get(row.subject, ()):
+            yield Finding("deliveries.differs", _place(delivery), "it is about another citizen than its declaration")
+        yield from _contents(delivery, row, ground.catalogue)
     if not mine.unreadable:
         for gone in (one for one, story in told.items() if story.last.declaration not in said.forgotten):
             yield Finding(
                 "deliveries.missing", f"deliveries/{gone.hex()}", "the ledger tells of it, but it is not there"
             )
-    yield from _dead(part, {delivery.id: delivery for delivery in mine.planned})
+    emptied = {seq for seq, row in rows.items() if row.envelope == EMPTY}
+    yield from _dead(part, {delivery.id: delivery for delivery in mine.planned}, emptied)
 
 
 def _stories(entries: Iterable[Facts]) -> dict[DeliveryId, _Story]:
@@ -172,8 +177,6 @@ def _asked(delivery: Delivery, asked: Asked) -> Iterator[Finding]:
 def _contents(delivery: Delivery, row: Row[Any], catalogue: Catalogue) -> Iterator[Finding]:
     """What it holds is what its row and its declaration say; whether it unlocks is the business of `locks`."""
     place = _place(delivery)
-    if delivery.subject != row.subject:
-        yield Finding("deliveries.differs", place, "it is about another citizen than its declaration")
     if not delivery.locked and delivery.done_at is not None:
         return  # pruned: it has ended, and nothing in it is needed any more
     try:
@@ -204,8 +207,10 @@ def _agrees(delivery: Delivery, envelope: SignedDeclaration, catalogue: Catalogu
     )
 
 
-def _dead(part: Part, planned: Mapping[DeliveryId, Delivery]) -> Iterator[Finding]:
-    """A dead delivery has one letter that waits, and it says why; a letter has its delivery."""
+def _dead(part: Part, planned: Mapping[DeliveryId, Delivery], emptied: Collection[int]) -> Iterator[Finding]:
+    """A dead delivery has one letter that waits, and it says why, unless there is nothing to try again (`emptied`); a
+    letter has its delivery.
+    """
     waiting: dict[DeliveryId, Row[Any]] = {}
     for row in part.of("letters"):
         if DeliveryId(row.delivery) not in planned:
@@ -213,7 +218,7 @@ def _dead(part: Part, planned: Mapping[DeliveryId, Delivery]) -> Iterator[Findin
         elif row.replayed_at is None:
             waiting[DeliveryId(row.delivery)] = row
     for delivery in planned.values():
-        if delivery.state not in DEAD:
+        if delivery.state not in DEAD or delivery.declaration in emptied:
             continue
         letter = waiting.get(delivery.id)
         reason = delivery.reason.value if delivery.reason is not None else None

@@ -1,5 +1,5 @@
-"""Directory checks: the ledger tells of every party, key, right, policy, subscription and rule that counts, as it
-counts: whose key it is, whether it was revoked, what was approved last. So none can be slipped in, handed on, or
+"""Directory checks: the ledger tells of every party, key, right, policy, subscription, rule and purpose that counts,
+as it counts: whose key it is, whether it was revoked, what was approved last. So none can be slipped in, handed on, or
 brought back.
 """
 
@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 from sqlalchemy import select
 
-from broker.directory import reading, rules
+from broker.directory import purposes, reading, rules
 from broker.directory.registrar import party_row
 from broker.flow.subscribing import subscription_digest
 from broker.maintenance.checks.finding import Finding
@@ -19,6 +19,7 @@ from broker.store.rows.seals import Unchecked
 from broker.store.tables import directory_notes, paused_subscriptions
 from consent.policy import Subscription, SubscriptionStatus
 from consent.rules import Rule, RuleStatus
+from schemas import law as law_note
 from schemas.directory import PolicyEntry, PublishingRight, SealingKeyEntry, SigningKeyEntry
 from schemas.directory_note import FIRST, Pinned, follow
 from schemas.errors import Corrupt, Refused
@@ -40,6 +41,7 @@ async def check(tx: Transaction, entries: list[Facts], log: VerifierKey) -> Asyn
         directory = await reading.snapshot(tx, every, ended)
         subscriptions = await reading.subscriptions(tx, every, ended)
         ruled = await rules.every(tx, every, ended)
+        added = await purposes.added(tx, every)
     except Corrupt as fault:
         wrong = str(fault.details.get("wrong", fault.code))
         yield Finding("directory.unreadable", fault.pointer or "directory", wrong)
@@ -54,7 +56,7 @@ async def check(tx: Transaction, entries: list[Facts], log: VerifierKey) -> Asyn
         yield finding
     for finding in _keys([*directory.signing, *directory.sealing], entries):
         yield finding
-    for finding in (*_subscriptions(subscriptions, entries), *_rules(ruled, entries)):
+    for finding in (*_subscriptions(subscriptions, entries), *_rules(ruled, entries), *_purposes(added, entries)):
         yield finding
     async for finding in _paused(tx, subscriptions):
         yield finding
@@ -69,8 +71,9 @@ async def _paused(tx: Transaction, subscriptions: Sequence[Subscription]) -> Asy
 
 
 async def _notes(tx: Transaction, log: VerifierKey, version: int) -> AsyncIterator[Finding]:
-    """What was shown is one chain, signed, and not ahead of what there is."""
+    """What was shown is one chain, signed, and not ahead of what there is; and so is the law beside it."""
     last = Pinned(-1, FIRST)
+    law = Pinned(-1, FIRST)
     for row in await tx.execute(select(directory_notes).order_by(directory_notes.c.version)):
         place = f"directory_notes/{row.version}"
         try:
@@ -80,6 +83,15 @@ async def _notes(tx: Transaction, log: VerifierKey, version: int) -> AsyncIterat
             return
         if (last.version, last.digest) != (row.version, row.digest) or row.version > version:
             yield Finding("directory.note", place, "the note is of another document, or of a version that never was")
+        if row.law_note is None:  # from before there was one
+            continue
+        try:
+            law = law_note.follow(Note.parse(row.law_note.encode()), log, law)
+        except Refused as fault:
+            yield Finding("law.note", place, f"no link of the chain: {fault.code}")
+            return
+        if (law.version, law.digest) != (row.version, row.law_digest):
+            yield Finding("law.note", place, "the note is of another document")
 
 
 def _parties(parties: Sequence[reading.Party], entries: Sequence[Facts]) -> Iterator[Finding]:
@@ -133,10 +145,22 @@ def _rules(some: Iterable[Rule], entries: Iterable[Facts]) -> Iterator[Finding]:
     """What counts is what the ledger says: a rule that nobody approved, or that has ended, does not act."""
     said = {(entry.kind, entry.detail) for entry in entries}
     for one in some:
-        kind = {RuleStatus.APPROVED: FactKind.RULE_APPROVED, RuleStatus.ENDED: FactKind.RULE_ENDED}.get(one.status)
+        approved = FactKind.RULE_APPROVED if one.narrowed_at is None else FactKind.RULE_NARROWED
+        kind = {RuleStatus.APPROVED: approved, RuleStatus.ENDED: FactKind.RULE_ENDED}.get(one.status)
         if kind is not None and one.approved_at is not None and (kind, rules.rule_digest(one)) not in said:
             place = f"rules/{one.id.hex()}"
             yield Finding("rules.edited", place, f"the row is not what the ledger says was {one.status.value}")
+
+
+def _purposes(some: Iterable[purposes.Added], entries: Iterable[Facts]) -> Iterator[Finding]:
+    """Every word that was approved is still there, and no purpose can be named that nobody approved."""
+    said = {entry.purpose: entry.detail for entry in entries if entry.kind is FactKind.PURPOSE_APPROVED}
+    for one in some:
+        told = said.pop(one.entry.id, None)
+        if told != (None if one.approved_at is None else purposes.digest_of(one)):
+            yield Finding("purposes.edited", f"purposes/{one.entry.id}", "the row is not what the ledger says")
+    for gone in said:
+        yield Finding("purposes.edited", f"purposes/{gone}", "the ledger tells of a purpose that is not there")
 
 
 def _subscriptions(some: Iterable[Subscription], entries: Iterable[Facts]) -> Iterator[Finding]:

@@ -17,18 +17,24 @@ from sqlalchemy import Row, Table, select
 from broker.access.operators import account_of, of_journal
 from broker.access.revoking import row_key
 from broker.directory import reading
-from broker.ended import Ended, Ending, key_of
+from broker.ended import FOREVER, Ended, Ending, key_of
 from broker.flow import ended_grants, objected, retracted
 from broker.flow.backfill import DESTROYED, REVOKED
+from broker.flow.households import obeyed as decided
+from broker.flow.households import of_row as of_place
 from broker.maintenance.checks.finding import Finding
 from broker.maintenance.completing import completed
+from broker.store.citizen_tables import citizen_codes, citizen_sessions
 from broker.store.engine import Transaction
 from broker.store.message_tables import channels
 from broker.store.operator_tables import operators
 from broker.store.tables import (
+    households,
     objections,
     paused_subscriptions,
     publishing_rights,
+    reference_links,
+    representations,
     retractions,
     rules,
     signature_policies,
@@ -105,7 +111,7 @@ async def _operators(tx: Transaction, journal: _Journal) -> AsyncIterator[Findin
 
 
 async def _directory(tx: Transaction, journal: _Journal) -> AsyncIterator[Finding]:
-    for check in (_operators, _rights_and_policies, _rules, _retractions, _channels):
+    for check in (_operators, _rights_and_policies, _rules, _retractions, _channels, _families, _links, _citizens):
         async for finding in check(tx, journal):
             yield finding
     paused = {bytes(row.subscription) for row in await tx.execute(select(paused_subscriptions))}
@@ -124,8 +130,10 @@ async def _directory(tx: Transaction, journal: _Journal) -> AsyncIterator[Findin
 
 async def _rules(tx: Transaction, journal: _Journal) -> AsyncIterator[Finding]:
     for row in await tx.execute(select(rules).where(rules.c.status != RuleStatus.ENDED.value)):
-        if journal.ended.ended(rules.name, row.id):
-            yield journal.finding(rules.name, row.id, _place(rules, row), "the journal says that this rule has ended")
+        if journal.ended.ended(rules.name, row.id, row.narrowed_at or 0):
+            over = journal.ended.least(rules.name, row.id) == FOREVER
+            wrong = f"the journal says that this rule {'has ended' if over else 'was narrowed'}"
+            yield journal.finding(rules.name, row.id, _place(rules, row), wrong)
     there = {one.key: one for one in map(objected.of_row, await tx.execute(select(objections)))}
     for told in journal.ended.of(objections.name):
         journals = objected.of_ending(told)
@@ -151,6 +159,23 @@ async def _channels(tx: Transaction, journal: _Journal) -> AsyncIterator[Finding
             yield journal.finding(channels.name, row.id, place, "the journal says when this channel ended")
 
 
+async def _citizens(tx: Transaction, journal: _Journal) -> AsyncIterator[Finding]:
+    for table in (citizen_sessions, citizen_codes):
+        (key,) = table.primary_key
+        for one in (await tx.execute(select(key))).scalars():
+            if journal.ended.ended(table.name, one):
+                place = f"{table.name}/{bytes(one).hex()}"
+                yield journal.finding(table.name, one, place, "the journal says that it is over")
+
+
+async def _links(tx: Transaction, journal: _Journal) -> AsyncIterator[Finding]:
+    for row in await tx.execute(select(reference_links)):
+        told = journal.ended.newest(reference_links.name, row.id)
+        if told is not None and row.ended_at != told.told["ended_at"]:
+            place = f"reference_links/{bytes(row.id).hex()}"
+            yield journal.finding(reference_links.name, row.id, place, "the journal says when this link ended")
+
+
 async def _rights_and_policies(tx: Transaction, journal: _Journal) -> AsyncIterator[Finding]:
     for row in await tx.execute(select(publishing_rights)):
         key = key_of(row.party, row.event_type, row.valid_from)
@@ -173,3 +198,16 @@ def _since(there: int | None, told: Ending, name: str) -> bool:
 def _place(table: Table, row: Row[tuple[object, ...]]) -> str:
     key = row_key(table, row)
     return f"{table.name}/{key.decode() if key.isascii() and key.decode().isprintable() else key.hex()}"
+
+
+async def _families(tx: Transaction, journal: _Journal) -> AsyncIterator[Finding]:
+    for row in await tx.execute(select(representations).where(representations.c.ended_at.is_(None))):
+        if journal.ended.ended(representations.name, row.id):
+            wrong = "the journal says that this representation has ended"
+            yield journal.finding(representations.name, row.id, _place(representations, row), wrong)
+    for row in await tx.execute(select(households)):
+        place = of_place(row)
+        told = journal.ended.newest(households.name, place.key)
+        if told is not None and decided(place, told) != place:
+            where = f"households/{place.household.hex()}/{row.number}"
+            yield journal.finding(households.name, place.key, where, "the journal says what this adult has decided")

@@ -7,7 +7,7 @@ leaves a verdict as it is; anything else makes it a new question.
 
 import hmac
 import marshal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final
@@ -16,6 +16,7 @@ from sqlalchemy import func, select
 
 from broker.directory.lookup import Lookup
 from broker.keys.keyring import Keyring
+from broker.maintenance.checks import links
 from broker.maintenance.checks.ledger import Ledger
 from broker.maintenance.checks.marks import Changed, Mark
 from broker.ports import KeyKind, KeyStore
@@ -26,7 +27,7 @@ from broker.store.tables import consent_epochs, declarations, first_ledger, subs
 from schemas.catalogue import Catalogue
 from schemas.directory import Directory, SealingKeyEntry, SigningKeyEntry
 from schemas.errors import Corrupt, Fault
-from schemas.names import Instant
+from schemas.names import Instant, SubjectRef
 
 Asked = Mapping[bytes, tuple[str, str, str]]
 """Recipient, type and purpose of each subscription."""
@@ -46,6 +47,8 @@ class Ground:
     destroyed: frozenset[int]
     """The consent epochs that are."""
     horizon: Instant | None
+    kin: Mapping[SubjectRef, Sequence[SubjectRef]]
+    """Who was one citizen at any time."""
 
     @classmethod
     async def of(cls, tx: Transaction, keys: KeyStore, catalogue: Catalogue, horizon: Instant | None) -> "Ground":
@@ -58,7 +61,9 @@ class Ground:
             directory = await Lookup(Unchecked()).directory(tx)  # each row is compared with the ledger
         except (Corrupt, ValueError):
             directory = None
-        return cls(asked, directory, catalogue, Keyring(keys).consent_epochs(), destroyed, horizon)
+        return cls(
+            asked, directory, catalogue, Keyring(keys).consent_epochs(), destroyed, horizon, await links.ever(tx)
+        )
 
     async def unmarked(self, tx: Transaction, keys: KeyStore, names: str, ledger: Ledger) -> Mark:
         """A mark of no part yet. `names`: of the log's keys; `ledger`: after its walk."""

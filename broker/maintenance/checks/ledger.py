@@ -59,7 +59,9 @@ class Ledger:
         self.erased: list[Told] = []
         """The first of each stretch of facts that nothing opens, in the order of positions."""
         self.erased_until = Instant(-1)
-        """Of what was said up to this instant, the openings may say no more; before 1970: of nothing."""
+        """Of what was said up to this instant, the openings may say no more, by their age; before 1970: of nothing."""
+        self._until: dict[bytes, Instant] = {}
+        """The same of each erasure, by the leaf of its entry."""
         self.readable = True
         """Whether each row without an opening is an entry."""
         self.rows = sha256()
@@ -166,7 +168,8 @@ class Ledger:
             self.public.append(told)
             return
         if row.by is not None:
-            self.erased_until = max(self.erased_until, Instant(told.entry.window + LONGEST_WINDOW_MS))
+            until = Instant(told.entry.window + LONGEST_WINDOW_MS)
+            self._until[bytes(row.by)] = max(self._until.get(bytes(row.by), Instant(-1)), until)
         if told.entry.tag is not None:
             self._aside.add(told.entry.tag, *told.order, row.entry)
         elif told.entry.kind is EntryKind.FACT and not (goes_on and self._in_stretch):
@@ -182,10 +185,13 @@ class Ledger:
         for one in self.public:
             if one.facts is not None and one.facts.kind is FactKind.ERASED:
                 lists.discard(bytes(one.leaf))
+                if one.facts.count is not None:
+                    self._until.pop(bytes(one.leaf), None)  # by one person's right: of the others all is still told
                 if one.facts.detail != await self._erasure(one.leaf):
                     yield Finding("ledger.erasure", one.place, "it is not of the entries that lie under it")
         for leaf in lists:
             yield Finding("ledger.erasure", f"ledger_erased/{leaf.hex()}", "no entry of the ledger says so")
+        self.erased_until = max([self.erased_until, *self._until.values()])
 
     async def _erasure(self, leaf: bytes) -> bytes | None:
         """The commitment to what lies under it; None where nobody can tell."""

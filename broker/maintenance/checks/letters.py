@@ -12,6 +12,7 @@ from typing import Final
 from sqlalchemy import select
 
 from broker.flow.arrived import made_at
+from broker.flow.erased import EMPTY
 from broker.flow.router import TOPIC
 from broker.maintenance.checks import sizes
 from broker.maintenance.checks.aside import Aside
@@ -92,8 +93,12 @@ async def _told(tx: Transaction, record: bytes, erased: Instant, aside: Aside | 
         return True
     manifest = sha256(payload).digest()
     there = select(declarations.c.envelope).where(declarations.c.manifest_digest == manifest)
-    if any(bytes(one) == record for one in (await tx.execute(there)).scalars()):
+    held = [bytes(one) for one in (await tx.execute(there)).scalars()]
+    if record in held:
         return True
+    if EMPTY in held:  # what was erased is known by its submission
+        same = submissions.c.envelope_digest == sha256(record).digest()
+        return (await tx.execute(select(submissions.c.declaration_id).where(same))).first() is not None
     if aside is None:
         raise Changed
     return aside.is_forgotten(manifest)

@@ -19,7 +19,7 @@ from schemas.names import GrantId
 def check(part: Part, epoch_keys: Mapping[int, bytes]) -> Iterator[Finding]:
     """Every lock of a part that can be tried; `epoch_keys` are the consent epoch keys that are alive."""
     keys = _living_keys(part, epoch_keys)
-    envelopes = {row.seq: row.envelope for row in part.of("declarations")}
+    envelopes = {row.seq: row.envelope for row in (*part.of("declarations"), *part.of("beside"))}
     for row in part.of("deliveries"):
         pruned = not row.locked and row.done_at is not None
         key = None if pruned else keys.get(GrantId(row.grant_id))

@@ -1,12 +1,14 @@
 """Parts: all that is about citizens, divided by their references into parts of some hundred each.
 
     subject ──► grants, versions, keys, objections │ declarations, deliveries and what hangs on them │ openings
-                channels and their messages
+                channels and their messages, links with other references
 
 Refuses: to judge; the checks of a part do.
 Keeps: whatever the ledger says of somebody lies in that citizen's part, with every row that it is said of: so a part is
 judged by itself, memory is that of one part, and a part that has the same bytes has the same verdict (`sums` has its
-bytes). What lies in no part is found there, and told here (`strays`).
+bytes). A delivery lies with the consent that allows it. Where its declaration is of a linked reference, that one is
+`beside`; `away` are such deliveries of a part's own declarations. What lies in no part is found there, and told here
+(`strays`).
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -23,6 +25,7 @@ from sqlalchemy import (
     bindparam,
     exists,
     func,
+    or_,
     select,
 )
 
@@ -32,14 +35,18 @@ from broker.maintenance.checks.finding import Finding
 from broker.store.engine import Transaction
 from broker.store.message_tables import channels, messages
 from broker.store.tables import (
+    acted_for,
     dead_letters,
     declarations,
     deliveries,
+    households,
     ledger_entries,
     ledger_erased,
     ledger_openings,
     objections,
+    reference_links,
     repairs,
+    representations,
     retractions,
     submissions,
     withholdings,
@@ -62,6 +69,8 @@ SUBMITTED: Final = and_(
 )
 OF_DECLARATION: Final = declarations.c.seq == deliveries.c.declaration
 _HELD: Final = _mine(declarations.c.subject)
+_ALLOWED: Final = _mine(deliveries.c.subject)
+_LINKED: Final = deliveries.c.subject != declarations.c.subject
 TOLD: Final = (
     select(
         ledger_openings.c.leaf.label("opens"),
@@ -93,6 +102,11 @@ _ROWS: Final[Mapping[str, Select[Any]]] = {
     .where(_mine(objections.c.subject))
     .order_by(objections.c.subject, objections.c.rule),
     "retractions": select(retractions).where(_mine(retractions.c.subject)).order_by(retractions.c.declaration),
+    "representations": select(representations).where(_mine(representations.c.subject)).order_by(representations.c.id),
+    "acted_for": select(acted_for).where(_mine(acted_for.c.subject)).order_by(acted_for.c.declaration),
+    "households": select(households)
+    .where(_mine(households.c.subject))
+    .order_by(households.c.household, households.c.number),
     "channels": select(channels).where(_mine(channels.c.subject)).order_by(channels.c.id),
     "messages": select(messages)
     .join(channels, channels.c.id == messages.c.channel)
@@ -103,16 +117,23 @@ _ROWS: Final[Mapping[str, Select[Any]]] = {
     .join(declarations, SUBMITTED)
     .where(_HELD)
     .order_by(submissions.c.source, submissions.c.declaration_id),
-    "deliveries": select(deliveries).join(declarations, OF_DECLARATION).where(_HELD).order_by(deliveries.c.seq),
+    "deliveries": select(deliveries).join(declarations, OF_DECLARATION).where(_ALLOWED).order_by(deliveries.c.seq),
+    "beside": select(declarations)
+    .where(declarations.c.seq.in_(select(deliveries.c.declaration).where(_ALLOWED)), ~_HELD)
+    .order_by(declarations.c.seq),
+    "away": select(deliveries).join(declarations, OF_DECLARATION).where(_HELD, _LINKED).order_by(deliveries.c.seq),
+    "links": select(reference_links)
+    .where(or_(_mine(reference_links.c.alias), _mine(reference_links.c.kept)))
+    .order_by(reference_links.c.id),
     "withholdings": select(withholdings)
     .join(declarations, declarations.c.seq == withholdings.c.declaration)
     .where(_HELD)
     .order_by(withholdings.c.declaration, withholdings.c.subscription),
     "letters": select(dead_letters)
-    .where(dead_letters.c.delivery.in_(select(deliveries.c.id).join(declarations, OF_DECLARATION).where(_HELD)))
+    .where(dead_letters.c.delivery.in_(select(deliveries.c.id).join(declarations, OF_DECLARATION).where(_ALLOWED)))
     .order_by(dead_letters.c.id),
     "repairs": select(repairs)
-    .where(repairs.c.delivery.in_(select(deliveries.c.id).join(declarations, OF_DECLARATION).where(_HELD)))
+    .where(repairs.c.delivery.in_(select(deliveries.c.id).join(declarations, OF_DECLARATION).where(_ALLOWED)))
     .order_by(repairs.c.delivery, repairs.c.number),
     "told": TOLD.where(_mine(ledger_openings.c.subject)),
 }
@@ -129,10 +150,16 @@ class Part:
 
     number: int
     rows: Mapping[str, Sequence[Row[Any]]]
+    bits: int = 0
+    """Of how many parts it is one: 2 to this power."""
 
     def of(self, name: str) -> Sequence[Row[Any]]:
         """The rows of this name."""
         return self.rows.get(name, ())
+
+    def holds(self, subject: bytes) -> bool:
+        """Whether this citizen lies in it."""
+        return number_of(subject, self.bits) == self.number
 
 
 async def bits_for(tx: Transaction, before: int | None) -> int:
@@ -156,7 +183,7 @@ async def whole(tx: Transaction, number: int, bits: int) -> Part:
     if number >= 0:
         between = {"low": _edge(number, bits) or _FIRST, "high": _edge(number + 1, bits) or _LAST}
     statements = _ROWS if number >= 0 else _OF_NOBODY
-    return Part(number, {name: (await tx.execute(one, between)).all() for name, one in statements.items()})
+    return Part(number, {name: (await tx.execute(one, between)).all() for name, one in statements.items()}, bits)
 
 
 def number_of(subject: Any, bits: int) -> int | None:

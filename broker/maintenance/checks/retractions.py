@@ -35,7 +35,7 @@ def check(part: Part, entries: Iterable[Facts], erased: Instant) -> Iterator[Fin
         for row in part.of("declarations")
         if row.declaration_id in standing or (row.root in standing and row.event_type not in RETRACTIONS)
     }
-    for row in part.of("deliveries"):
+    for row in (*part.of("deliveries"), *part.of("away")):
         if row.declaration in taken and row.state in _ACTIVE:
             place = f"deliveries/{bytes(row.id).hex()}"
             yield Finding("deliveries.retracted", place, "its declaration was taken back, and it is on its way")

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from hashlib import blake2b, sha256
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, FromClause, LargeBinary, Row, Select, Table, cast, or_, select, type_coerce
+from sqlalchemy import ColumnElement, FromClause, LargeBinary, Row, Select, Table, case, cast, or_, select, type_coerce
 from sqlalchemy.types import NullType
 
 from broker.ledger.openings import NOBODY
@@ -29,14 +29,18 @@ from broker.maintenance.checks.parts import NOBODYS, OF_DECLARATION, SUBMITTED, 
 from broker.store.engine import Transaction
 from broker.store.message_tables import channels, messages
 from broker.store.tables import (
+    acted_for,
     dead_letters,
     declarations,
     deliveries,
+    households,
     ledger_entries,
     ledger_erased,
     ledger_openings,
     objections,
+    reference_links,
     repairs,
+    representations,
     retractions,
     submissions,
     withholdings,
@@ -71,6 +75,8 @@ def _column(table: Table, name: str) -> int:
 
 
 _SUBJECT: Final = declarations.c.subject
+_ALLOWED: Final = case((declarations.c.seq.is_not(None), deliveries.c.subject))
+"""Whose consent allows a delivery; nobody's, where its declaration is not there."""
 _PASSAGES: Final[Mapping[Table, Sequence[_Passage]]] = {
     grants: [_Passage(_of(grants, grants.c.subject), True, about=_column(grants, "id"))],
     grant_versions: [
@@ -85,8 +91,15 @@ _PASSAGES: Final[Mapping[Table, Sequence[_Passage]]] = {
             True,
         )
     ],
+    reference_links: [
+        _Passage(_of(reference_links, reference_links.c.alias), True),
+        _Passage(_of(reference_links, reference_links.c.kept), True),
+    ],
     objections: [_Passage(_of(objections, objections.c.subject), True)],
     retractions: [_Passage(_of(retractions, retractions.c.subject), True)],
+    representations: [_Passage(_of(representations, representations.c.subject), True)],
+    acted_for: [_Passage(_of(acted_for, acted_for.c.subject), True)],
+    households: [_Passage(_of(households, households.c.subject), True)],
     channels: [_Passage(_of(channels, channels.c.subject), True)],
     messages: [
         _Passage(_of(messages, channels.c.subject, messages.outerjoin(channels, channels.c.id == messages.c.channel)))
@@ -95,7 +108,7 @@ _PASSAGES: Final[Mapping[Table, Sequence[_Passage]]] = {
     submissions: [_Passage(_of(submissions, _SUBJECT, submissions.outerjoin(declarations, SUBMITTED)))],
     deliveries: [
         _Passage(
-            _of(deliveries, _SUBJECT, deliveries.outerjoin(declarations, OF_DECLARATION)),
+            _of(deliveries, _ALLOWED, deliveries.outerjoin(declarations, OF_DECLARATION)),
             True,
             names=_column(deliveries, "subscription"),
         )
@@ -115,7 +128,7 @@ _PASSAGES: Final[Mapping[Table, Sequence[_Passage]]] = {
         _Passage(
             _of(
                 dead_letters,
-                _SUBJECT,
+                deliveries.c.subject,
                 dead_letters.join(deliveries, deliveries.c.id == dead_letters.c.delivery).join(
                     declarations, OF_DECLARATION
                 ),
@@ -127,7 +140,7 @@ _PASSAGES: Final[Mapping[Table, Sequence[_Passage]]] = {
         _Passage(
             _of(
                 repairs,
-                _SUBJECT,
+                deliveries.c.subject,
                 repairs.join(deliveries, deliveries.c.id == repairs.c.delivery).join(declarations, OF_DECLARATION),
             )
         )

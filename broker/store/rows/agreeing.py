@@ -120,7 +120,9 @@ def _credential(table: str, row: Row, said: Told) -> bool:
 
 
 def _nobody(table: str, row: Row, said: Told) -> bool:
-    """A home from before has no accounts: whoever put one there is none of its people."""
+    """A home from before has no accounts, and nobody there acts for another: whoever put one there is none of its
+    people.
+    """
     return False
 
 
@@ -138,6 +140,7 @@ _RULES: Final[Mapping[str, Callable[[str, Row, Told], bool]]] = {
     "client_key_sets": _credential,
     "topic_users": _credential,
     "webhooks": _credential,
+    "representations": _nobody,
     "operators": _nobody,
     "approval_requests": _nobody,
 }

@@ -101,6 +101,58 @@ LAYOUTS: Final[Mapping[str, Layout]] = MappingProxyType(
                 ("ended_at", int),
             ),
         ),
+        "representations": Layout(
+            ("id",),
+            (
+                ("id", bytes),
+                ("representative", bytes),
+                ("subject", bytes),
+                ("measure", str),
+                ("proof", str),
+                ("event_types", str),
+                ("purposes", str),
+                ("begins_at", int),
+                ("ends_at", int),
+                ("given_by", str),
+                ("recorded_at", int),
+                ("ended_at", int),
+            ),
+        ),
+        "purposes": Layout(
+            ("id",),
+            (
+                ("id", str),
+                ("version", int),
+                ("families", str),
+                ("label_fr", str),
+                ("label_en", str),
+                ("sentence_fr", str),
+                ("sentence_en", str),
+                ("legal_fr", str),
+                ("legal_en", str),
+                ("retention_fr", str),
+                ("retention_en", str),
+                ("contact", str),
+                ("asked_at", int),
+                ("approved_at", int),
+            ),
+        ),
+        "reference_links": Layout(
+            ("id",),
+            (
+                ("id", bytes),
+                ("alias", bytes),
+                ("kept", bytes),
+                ("ground", str),
+                ("evidence", str),
+                ("asked_by", str),
+                ("asked_at", int),
+                ("confirmed_at", int),
+                ("acts_from", int),
+                ("ended_at", int),
+                ("ended_by", str),
+            ),
+        ),
         "gate_epochs": Layout(
             ("kid",), (("kid", bytes), ("opened_at", int), ("closed_at", int), ("destroyed_at", int))
         ),
@@ -179,7 +231,10 @@ LAYOUTS: Final[Mapping[str, Layout]] = MappingProxyType(
 """Of format 1, by the table's name."""
 
 ADDED: Final[Mapping[str, tuple[tuple[str, type], ...]]] = MappingProxyType(
-    {"subscriptions": (("least_assurance", str), ("least_quality", str))}
+    {
+        "subscriptions": (("least_assurance", str), ("least_quality", str)),
+        "rules": (("territories", str), ("least_assurance", str), ("least_quality", str), ("narrowed_at", int)),
+    }
 )
 """What format 2 covers, after the columns of format 1."""
 

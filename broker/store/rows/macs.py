@@ -7,9 +7,16 @@
     objections       by whoever records one, for the router: of whom, to which rule, since when
     repairs          by whoever begins one, for the router: which delivery waits for which reference
     retractions      by whoever takes a declaration back: which one, since when, who tells of it
+    acted_for        by the intake, for tracking: who declared for whom, as what, how that was known
+    households       by whoever opens or decides one, for itself: which adult has still to confirm, until when
     ledger_checkpoints  by the sequencer, for the gate: since when one waits for its witnesses
     channels         by whoever adds or ends one, for the sender: whose address it is, since when, until when
     messages         by the sender, for itself: to which channel, about what, whether it was sent
+    citizen_sessions by whoever lets a citizen in, for itself: whose, how surely, by which portal, until when
+    citizen_accounts by the same: whose a provider's identifier is
+    citizen_codes    by whoever gives a code, for whoever takes it: whose, until when
+    citizen_drafts   by whoever types, for themselves: whose it is, which version, until when
+    told_already     by whoever declares, for themselves: that it was declared before
 
     mac   nonce | HMAC-SHA-256(secret, "unefois/row-mac/v1" 0x00 | u8 length | table | nonce | columns)
     nonce 8 random bytes of an open entry, by which two that say the same are told apart; else none
@@ -19,14 +26,17 @@ Refuses: to make one where the home has no secret yet (`rows.not-signed`).
 Keeps: a row that was inserted or edited by whoever writes to the database is as absent, and is told in the log by its
 table and key; the others go on. Signatures (`broker.store.rows.seals`) are for what many read and few write; here a MAC
 is enough, at a fiftieth of the price. What these cover is never changed, so there is nothing older to put back; but for
-objections, retractions and the ends of channels, which the journal of endings knows as well, and for a message: whoever
-puts back that one has it sent twice.
+objections, retractions, the ends of channels, of sessions and of codes, and what an adult of a household has decided,
+which the journal of endings knows as well; for when a session was last seen, where what is older ends sooner; for a
+message: whoever puts back that one has it sent twice; and for a draft: whoever puts back that one has its person read
+again what they typed before.
 Source: RFC 2104; NIST FIPS 198-1.
 """
 
 import hmac
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
 from hashlib import sha256
 from types import MappingProxyType
 from typing import Any, Final
@@ -99,6 +109,26 @@ COLUMNS: Final[Mapping[str, tuple[tuple[str, type], ...]]] = MappingProxyType(
             ("notice", bytes),
             ("lifted_at", int),
         ),
+        "acted_for": (
+            ("declaration", bytes),
+            ("subject", bytes),
+            ("representative", bytes),
+            ("capacity", str),
+            ("known", str),
+            ("representation", bytes),
+            ("at", int),
+        ),
+        "households": (
+            ("household", bytes),
+            ("number", int),
+            ("source", str),
+            ("subject", bytes),
+            ("event_type", str),
+            ("opened_at", int),
+            ("expires_at", int),
+            ("decided_at", int),
+            ("declaration", bytes),
+        ),
         "ledger_checkpoints": (("size", int), ("root", bytes), ("note", str), ("at", int)),
         "channels": (
             ("id", bytes),
@@ -120,6 +150,40 @@ COLUMNS: Final[Mapping[str, tuple[tuple[str, type], ...]]] = MappingProxyType(
             ("sent_at", int),
             ("code", str),
         ),
+        "citizen_sessions": (
+            ("id", bytes),
+            ("digest", bytes),
+            ("subject", bytes),
+            ("way", str),
+            ("assurance", str),
+            ("language", str),
+            ("portal", str),
+            ("credential", bytes),
+            ("helped", int),
+            ("sealed", bytes),
+            ("opened_at", int),
+            ("seen_at", int),
+            ("expires_at", int),
+        ),
+        "citizen_accounts": (("alias", bytes), ("subject", bytes), ("known_at", int)),
+        "citizen_codes": (
+            ("locator", bytes),
+            ("subject", bytes),
+            ("salt", bytes),
+            ("sealed", bytes),
+            ("made_at", int),
+            ("expires_at", int),
+        ),
+        "citizen_drafts": (
+            ("id", bytes),
+            ("owner", bytes),
+            ("origin", bytes),
+            ("version", int),
+            ("written_at", int),
+            ("expires_at", int),
+            ("sealed", bytes),
+        ),
+        "told_already": (("declaration", bytes), ("fingerprint", bytes), ("at", int)),
     }
 )
 """What is covered, literally: another list is another label. What an entry says is in its leaf."""
@@ -131,20 +195,36 @@ _KEYS: Final = {
     "objections": "rule",
     "repairs": "delivery",
     "retractions": "declaration",
+    "acted_for": "declaration",
+    "households": "household",
     "ledger_checkpoints": "root",
     "channels": "id",
     "messages": "id",
+    "citizen_sessions": "id",
+    "citizen_accounts": "alias",
+    "citizen_codes": "locator",
+    "citizen_drafts": "id",
+    "told_already": "declaration",
 }
 _HEADS: Final = {table: _LABEL + bytes((len(table),)) + table.encode() for table in COLUMNS}
 
 
 class RowMacs:
-    """Makes MACs and checks them. `secret`: 32 bytes; None where the home has none yet: then no row counts."""
+    """Makes MACs and checks them. `secret`: 32 bytes, or what reads them when a MAC is first needed; None where the
+    home has none yet: then no row counts.
+    """
 
-    def __init__(self, secret: bytes | None) -> None:
+    def __init__(self, secret: bytes | Callable[[], bytes | None] | None) -> None:
+        self._read = secret
+        if not callable(secret):
+            _ = self._secret
+
+    @cached_property
+    def _secret(self) -> bytes | None:
+        secret = self._read() if callable(self._read) else self._read
         if secret is not None and len(secret) != SECRET_BYTES:
             raise Corrupt("identity.secret", length=len(secret), expected=SECRET_BYTES)
-        self._secret = secret
+        return secret
 
     def of(self, table: str, row: Mapping[Any, Any], nonce: bytes = b"") -> bytes:
         """The MAC of a row. Raises Refused `rows.not-signed`; ValueError for a value of another type."""
@@ -215,8 +295,10 @@ def named(table: str, row: Row[Any]) -> RowName:
 
 
 def macs_of(keys: KeyStore) -> RowMacs:
-    """Those of a home. Raises Corrupt `keys.damaged`."""
-    return RowMacs(keys.read(KeyKind.ROWS, NAME) if ready(keys) else None)
+    """Those of a home; its secret is read when it is first needed. Raises then Refused `keys.not-of-role`, Corrupt
+    `keys.damaged`.
+    """
+    return RowMacs(lambda: keys.read(KeyKind.ROWS, NAME) if ready(keys) else None)
 
 
 def ready(keys: KeyStore) -> bool:

@@ -14,18 +14,19 @@ from fastapi import FastAPI, Response
 
 from broker.setup.roles import ProcessRole
 from broker.setup.wiring import Home
-from broker.web.agencies import hooks, publishing, reading, receiving, succeeding, tokens
+from broker.web.agencies import families, hooks, publishing, reading, receiving, succeeding, tokens
 from broker.web.agencies.described import document
 from broker.web.agencies.waiting import Waiting
 
 PREFIX: Final = "/v1"
 OAUTH: Final = "/oauth2"
-ROUTES: Final = (publishing.routes, receiving.routes, reading.routes, hooks.routes, succeeding.routes)
+ROUTES: Final = (publishing.routes, families.routes, receiving.routes, reading.routes, hooks.routes, succeeding.routes)
 RELEASING: Final = (receiving.routes,)
 """Those behind which values are released: a process that has the gate's keys answers them, and nothing else."""
 BODIES: Final[Mapping[str, int]] = {
     f"{PREFIX}/declarations": 1_048_576,
     f"{PREFIX}/declarations:batch": 8 * 1_048_576,
+    f"{PREFIX}/households": 8 * 1_048_576,
 }
 """Bytes of the bodies that may weigh more than the others."""
 

@@ -1,77 +1,27 @@
-"""Described: the OpenAPI 3.1 document of the API, as FastAPI makes it of the routes, and what FastAPI does not know.
+"""Described: the OpenAPI 3.1 document of the agencies' API, with the forms in which the token endpoint refuses.
 
 Refuses: nothing.
-Keeps: every answer has its form, so that a client that a program makes of this document is typed; what is refused is
-told as it is answered, as problem details; every operation has an example that the tests run. An operation is called
-after its function, in every document of the same version: generated clients call it so, too.
-Source: OpenAPI 3.1 ("Security Requirement Object": what a bearer token needs is named there), RFC 9457, RFC 6750.
+Keeps: as `broker.web.common.documents`.
+Source: RFC 6749, section 5.2.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, Final
 
 from fastapi import APIRouter
-from fastapi.openapi.utils import get_openapi
-from fastapi.routing import APIRoute
 from pydantic import TypeAdapter
-from starlette.routing import BaseRoute
 
 from broker.web.agencies.examples import EXAMPLES
 from broker.web.agencies.forms import TokenError
-from broker.web.common.answered import JSON, add_problem, operations, refusals, tidy
-from broker.web.common.strict import StrictRoute
+from broker.web.common import documents
+from broker.web.common.answered import JSON
 
 _TOKEN_ERROR: Final = {JSON: {"schema": {"$ref": "#/components/schemas/TokenError"}}}
 
 
 def document(title: str, prefix: str, included: Iterable[APIRouter]) -> dict[str, Any]:
     """The document of these routers, whose paths begin after `prefix`."""
-    routes = [route for router in included for route in router.routes]
-    names = {
-        (method, one.path): one.name for one in routes if isinstance(one, APIRoute) for method in one.methods or ()
-    }
-    made = get_openapi(title=title, version="1", openapi_version="3.1.0", routes=routes, servers=[{"url": prefix}])
-    add_problem(made)
+    made = documents.document(title, prefix, included, EXAMPLES, refused={"/token": _TOKEN_ERROR})
     if "/token" in made["paths"]:
         made["components"]["schemas"]["TokenError"] = TypeAdapter(TokenError).json_schema()
-    scopes = _scopes(routes)
-    for method, path, operation in operations(made):
-        operation["operationId"] = names[method, path]
-        operation["responses"].pop("422", None)
-        operation["responses"].update(refusals(_TOKEN_ERROR if path == "/token" else None))
-        if (method, path) in scopes:
-            _scope(scopes[method, path], operation)
-        tidy(operation)
-        _example(operation, EXAMPLES.get((method, prefix + path), {}))
     return made
-
-
-def _scopes(routes: Iterable[BaseRoute]) -> dict[tuple[str, str], str]:
-    """(method, path) -> the scope that a token needs there."""
-    return {
-        (method, route.path): route.access.scope.value
-        for route in routes
-        if isinstance(route, StrictRoute) and route.access is not None
-        for method in route.methods or ()
-    }
-
-
-def _scope(scope: str, operation: dict[str, Any]) -> None:
-    """What a token needs, where a reader and a program look for it."""
-    operation["security"] = [{name: [scope] for name in each} for each in operation["security"]]
-    told = f"`api.scope`: the token does not have the scope `{scope}`; `WWW-Authenticate` names it, too."
-    operation["responses"]["403"] = {"description": told, "content": operation["responses"]["4XX"]["content"]}
-    operation["description"] = f"{operation['description']}\n\nScope: `{scope}`.".lstrip()
-
-
-def _example(operation: dict[str, Any], example: Mapping[str, Any]) -> None:
-    """What is sent and what comes back, where a route takes or gives JSON."""
-    if "request" in example:
-        media = example.get("media", JSON)
-        operation["requestBody"]["content"][media]["example"] = example["request"]
-    if "response" in example:
-        good = next(answer for status, answer in operation["responses"].items() if status.startswith("2"))
-        good["content"][JSON]["example"] = example["response"]
-    for parameter in operation.get("parameters", ()):
-        if parameter["name"] in example.get("path", {}):
-            parameter["example"] = example["path"][parameter["name"]]

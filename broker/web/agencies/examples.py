@@ -11,6 +11,7 @@ from typing import Any, Final
 DECLARATION: Final = "01a20de1-3e2b-7769-afa0-39ffb4a332d7"
 DELIVERY: Final = "6d1c4f9e-0b7a-4a57-9c39-5f4be0a7d2c1"
 SUBSCRIPTION: Final = "0c9f1c55-8a0e-4d0a-8a34-0d8f7a1f6f27"
+REPRESENTATION: Final = "01a20de1-5d0c-7c11-8f5e-2f0d3b1c9a77"
 WEBHOOK: Final = "5b0b5e6a-5a34-4f0a-9c58-27a0c8a1d9ee"
 SCHEMA: Final = "b40cd2484f489c62691eb64be7fd7e6c2f60a80087d42ee8a1a036663008c268"
 _AT: Final = "2026-11-24T14:06:35.061Z"
@@ -63,6 +64,27 @@ _WEBHOOK: Final = {
     "symmetric": False,
     "public_keys": ["whpk_TG9ja2Vk"],
 }
+_PERSON: Final = {
+    "family_name": "Martin",
+    "given_names": ["Élise"],
+    "birthdate": "1985-04-12",
+    "gender": "female",
+    "birthplace": "44109",
+    "birthcountry": "99100",
+}
+_REPRESENTATION: Final = {
+    "id": REPRESENTATION,
+    "measure": "guardianship",
+    "proof": "TJ Rennes 25/01234",
+    "capacity": "guardian",
+    "event_types": None,
+    "purposes": None,
+    "begins_at": _AT,
+    "ends_at": None,
+    "given_by": "urn:unefois:town-hall",
+    "recorded_at": _AT,
+    "ended_at": None,
+}
 _RESULTS: Final = {"results": [{"delivery": DELIVERY, "ok": True}]}
 
 EXAMPLES: Final[Mapping[tuple[str, str], Mapping[str, Any]]] = {
@@ -83,6 +105,42 @@ EXAMPLES: Final[Mapping[tuple[str, str], Mapping[str, Any]]] = {
     ("POST", "/v1/declarations:batch"): {
         "request": {"declarations": [_BYTES]},
         "response": {"results": [{"ok": True, **_ACCEPTED}]},
+    },
+    ("POST", "/v1/households"): {
+        "request": {"members": [{"declaration": _BYTES}, {"subject_token": _BYTES}]},
+        "response": {
+            "household": DECLARATION,
+            "declarations": [_ACCEPTED],
+            "waiting": [{"member": 1, "code": "QK7VX2M4RTB5WA6D", "expires_at": _AT}],
+        },
+    },
+    ("POST", "/v1/households/{household}:confirm"): {
+        "path": {"household": DECLARATION},
+        "request": {"code": "QK7VX2M4RTB5WA6D", "declaration": _BYTES},
+        "response": _ACCEPTED,
+    },
+    ("POST", "/v1/households/{household}:refuse"): {
+        "path": {"household": DECLARATION},
+        "request": {"code": "QK7VX2M4RTB5WA6D"},
+        "response": {"household": DECLARATION, "confirmed": False},
+    },
+    ("POST", "/v1/representations"): {
+        "request": {
+            "representative": _PERSON,
+            "subject": _PERSON | {"given_names": ["Yann"], "gender": "male"},
+            "measure": "guardianship",
+            "proof": "TJ Rennes 25/01234",
+        },
+        "response": _REPRESENTATION,
+    },
+    ("POST", "/v1/representations/{represented}:end"): {
+        "path": {"represented": REPRESENTATION},
+        "response": _REPRESENTATION | {"ended_at": _AT},
+    },
+    ("POST", "/v1/declarations/{declaration}:link"): {
+        "path": {"declaration": DECLARATION},
+        "request": {"old": _PERSON, "new": _PERSON | {"family_name": "Moreau", "given_names": ["Élise"]}},
+        "response": {"declaration": DECLARATION},
     },
     ("GET", "/v1/declarations/{declaration}"): {
         "path": {"declaration": DECLARATION},
@@ -144,6 +202,8 @@ EXAMPLES: Final[Mapping[tuple[str, str], Mapping[str, Any]]] = {
     ("GET", "/v1/directory:signed"): {},
     ("GET", "/v1/directory/notes"): {"response": {"notes": [{"version": 41, "note": "unefois-directory/v1\n…"}]}},
     ("GET", "/v1/directory/jwks"): {},
+    ("GET", "/v1/law:signed"): {},
+    ("GET", "/v1/law/notes"): {"response": {"notes": [{"version": 41, "note": "unefois-law/v1\n…"}]}},
     ("GET", "/v1/schemas"): {
         "response": {
             "schemas": [

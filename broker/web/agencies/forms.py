@@ -53,6 +53,51 @@ class Accepted(TypedDict):
     receipt: Annotated[Envelope, Field(description="The broker's word for it.")]
 
 
+class WaitingAdult(TypedDict):
+    """An adult of a household who has to confirm: give them, and nobody else, their code."""
+
+    member: Annotated[int, Field(description="The place in the form, from 0 on.")]
+    code: str
+    expires_at: At
+
+
+class Household(TypedDict):
+    """A form that was taken in: its declarant's declaration, and those of the minors, are kept."""
+
+    household: Id
+    declarations: Annotated[list[Accepted], Field(description="In the order of the form.")]
+    waiting: list[WaitingAdult]
+
+
+class Refused(TypedDict):
+    """An adult has refused: nothing of theirs goes by this form."""
+
+    household: Id
+    confirmed: bool
+
+
+class Representation(TypedDict):
+    """That one person may act for another. It names neither."""
+
+    id: Id
+    measure: str
+    proof: str
+    capacity: Annotated[str, Field(description="In which the representative declares.")]
+    event_types: Annotated[list[str] | None, Field(description="Null: all.")]
+    purposes: Annotated[list[str] | None, Field(description="Null: all.")]
+    begins_at: At
+    ends_at: At | None
+    given_by: str
+    recorded_at: At
+    ended_at: At | None
+
+
+class LinkAsked(TypedDict):
+    """What was said beside a declaration is written down, where there is anything to write."""
+
+    declaration: Id
+
+
 class BatchResult(TypedDict):
     """Of one declaration: as `Accepted` where `ok` is true, else its problem. The last three members are there for an
     event type that is on its way out.
@@ -244,6 +289,13 @@ class SignedDirectory(TypedDict):
     """The directory with the note that signs it."""
 
     directory: Annotated[str, Field(description="The exact JSON, as a text.")]
+    note: Annotated[str, Field(description="A C2SP signed note.")]
+
+
+class SignedLaw(TypedDict):
+    """The rules by law and the purposes with the note that signs them."""
+
+    law: Annotated[str, Field(description="The exact JSON, as a text.")]
     note: Annotated[str, Field(description="A C2SP signed note.")]
 
 

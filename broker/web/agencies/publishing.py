@@ -21,7 +21,8 @@ from broker.flow.tracking import Progress, Track
 from broker.services import proofs
 from broker.setup.wiring import Home
 from broker.shapes import Json, time_of, uuid_of
-from broker.web.agencies import arriving, forms, repeating, retiring
+from broker.web.agencies import arriving, forms, retiring
+from broker.web.common import repeating
 from broker.web.common.answered import answers
 from broker.web.common.bodies import Resolve, b64u
 from broker.web.common.faults import status_of
@@ -41,10 +42,15 @@ Publisher = Annotated[Credential, Depends(Access(Scope.PUBLISH))]
 async def resolve(request: Request, caller: Publisher, wanted: Resolve) -> Json:
     """A token for the person that a declaration will be about: opaque, good for you alone, and soon expired.
 
-    The same person gives another token each time; nothing tells whether anybody has declared about them before.
+    The same person gives another token each time; nothing tells whether anybody has declared about them before. Where
+    somebody declares for that person, name them as `declarant`, with the `capacity` in which they do.
     """
     home: Home = request.app.state.home
-    token, expires_at = home.desk.token(caller.party, wanted.model_dump())
+    if wanted.declarant is None and wanted.capacity not in (None, "agent"):
+        raise Refused("representations.no-declarant", "/declarant")
+    if wanted.declarant is not None and wanted.capacity is None:
+        raise Refused("representations.capacity", "/capacity")
+    token, expires_at = await home.desk.token(caller.party, wanted.model_dump())
     return {"subject_token": b64u(token), "expires_at": time_of(expires_at)}
 
 
@@ -67,12 +73,12 @@ async def declare(request: Request, caller: Publisher) -> Response:
     request.scope["unefois.passage"].hand_in(caller.party, 1)
 
     async def declared() -> Response:
-        (accepted,) = await home.intake.accept_all([envelope], caller.party)
-        if isinstance(accepted, Refused):
-            raise accepted
+        (done,) = await home.intake.accept_all([envelope], caller.party)
+        if isinstance(done, Refused):
+            raise done
         headers = retiring.headers(home.catalogue, arriving.event_type_of(envelope))
-        headers |= {"Location": f"{request.url.path}/{uuid_of(accepted.declaration_id)}"}
-        return JSONResponse(_accepted(accepted), 202, headers)
+        headers |= {"Location": f"{request.url.path}/{uuid_of(done.declaration_id)}"}
+        return JSONResponse(accepted(done), 202, headers)
 
     own = key is None or arriving.is_id_of(key, envelope)
     return await repeating.once(request, caller, None if own else key, declared)
@@ -99,7 +105,7 @@ async def declare_all(request: Request, caller: Publisher) -> Response:
         answers = await _accept_all(home, sent, caller)
         passage.owe(sum(isinstance(one, Refused) for one in answers) - 1)  # one by one they would have cost as much
         results = [
-            {"ok": True, **_accepted(one), **_retiring(home, envelope)}
+            {"ok": True, **accepted(one), **_retiring(home, envelope)}
             if isinstance(one, Accepted)
             else {"ok": False, "problem": told(one, status_of(one), request)}
             for one, envelope in zip(answers, sent, strict=True)
@@ -162,7 +168,8 @@ def _retiring(home: Home, envelope: bytes | Refused) -> Json:
     return {} if members["deprecated_at"] is None else members
 
 
-def _accepted(one: Accepted) -> Json:
+def accepted(one: Accepted) -> Json:
+    """What a source is answered for one declaration that is kept."""
     return {
         "declaration": uuid_of(one.declaration_id),
         "manifest": one.digest.hex(),

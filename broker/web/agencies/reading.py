@@ -81,6 +81,33 @@ async def notes(
     return {"notes": [{"version": version, "note": note} for version, note in shown]}
 
 
+@routes.get("/law:signed", response_class=Response, responses=answers(forms.SignedLaw) | UNCHANGED)
+async def signed_law(request: Request, _caller: Reader) -> Response:
+    """The rules by law and the purposes, exact JSON as text, and the note that the ledger's key signed for them: in a
+    chain of its own, with the versions of the directory.
+    """
+    home: Home = request.app.state.home
+    newest = await home.publication.newest_law()
+    return exact(request, json.dumps({"law": newest.content, "note": newest.note}).encode(), JSON, "no-cache")
+
+
+@routes.get("/law/notes", responses=answers(forms.DirectoryNoteList))
+async def law_notes(
+    request: Request,
+    response: Response,
+    _caller: Reader,
+    since: Version = None,
+    limit: Limit = MOST,
+    cursor: Version = None,
+) -> Json:
+    """The signed notes of the law after a version, the oldest first. The next page is in the header `Link`."""
+    home: Home = request.app.state.home
+    await home.publication.newest_law()
+    found = await home.publication.since(min(int(cursor or since or 0), 2**62), limit + 1, law=True)
+    shown = page(request, response, found, limit, lambda one: one[0])
+    return {"notes": [{"version": version, "note": note} for version, note in shown]}
+
+
 class JwkSet(JSONResponse):
     """RFC 7517, section 8.5."""
 

@@ -104,10 +104,64 @@ class Person(Body):
     birthcountry: str = Field(max_length=5, repr=False)
 
 
+Capacities = Literal["parent", "guardian", "next_of_kin", "agent"]
+
+
 class Resolve(Body):
-    """Whom a declaration will be about."""
+    """Whom a declaration will be about, and who declares for that person, if somebody does."""
 
     subject: Person = Field(repr=False)
+    declarant: Person | None = Field(None, repr=False)
+    capacity: Capacities | None = Field(None, description="In which capacity the declarant speaks.")
+
+
+class FormMember(Body):
+    """One person of a household: their signed envelope, in base64url, or the token of an adult who has to confirm."""
+
+    declaration: Bytes | None = Field(None, repr=False)
+    subject_token: Bytes | None = Field(None, repr=False)
+
+
+class Form(Body):
+    """A household, the declarant first."""
+
+    members: list[FormMember] = Field(max_length=BATCH, repr=False)
+
+
+class Decline(Body):
+    """The code of an adult."""
+
+    code: str = Field(min_length=1, max_length=64, repr=False)
+
+
+class Confirm(Decline):
+    """The code of an adult, and their signed envelope, in base64url."""
+
+    declaration: Bytes = Field(repr=False)
+
+
+class Represent(Body):
+    """Who may act for whom, on which ground, for what, from when to when."""
+
+    representative: Person = Field(repr=False)
+    subject: Person = Field(repr=False)
+    measure: str = Field(max_length=40)
+    proof: str = Field(max_length=120, description="Where the act is found: its reference, without any name.")
+    event_types: list[Annotated[str, Field(max_length=200)]] | None = Field(
+        None, max_length=BATCH, description="For which declarations; all, where it is left out."
+    )
+    purposes: list[Annotated[str, Field(max_length=64)]] | None = Field(
+        None, max_length=BATCH, description="For which consents; all, where it is left out."
+    )
+    begins_at: str | None = Field(None, max_length=40, description="An instant, RFC 3339; now, where it is left out.")
+    ends_at: str | None = Field(None, max_length=40, description="An instant, RFC 3339.")
+
+
+class Renamed(Body):
+    """Who somebody was, and who they are."""
+
+    old: Person = Field(repr=False)
+    new: Person = Field(repr=False)
 
 
 class Declarations(Body):

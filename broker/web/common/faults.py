@@ -6,7 +6,7 @@ Keeps: whatever goes wrong below `/v1` is answered as RFC 9457 problem details w
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from fastapi import FastAPI, Request, Response
@@ -41,6 +41,17 @@ STATUS: Final[Mapping[str, int]] = {
     "api.too-many-waiting": 429,
     "api.headers": 431,
     "catalogue.unknown-schema": 404,
+    "citizens.changed-meanwhile": 409,
+    "citizens.level-too-low": 403,
+    "citizens.no-client": 403,
+    "citizens.other-text": 409,
+    "citizens.portal-cap": 429,
+    "citizens.session-over": 403,
+    "citizens.portal-limit": 429,
+    "citizens.session-unknown": 404,
+    "citizens.signed-out": 403,
+    "citizens.too-many-attempts": 429,
+    "consents.unknown-grant": 404,
     "credentials.expired": 401,
     "credentials.forbidden": 401,
     "credentials.revoked": 401,
@@ -53,9 +64,16 @@ STATUS: Final[Mapping[str, int]] = {
     "gate.ended": 409,
     "gate.not-handed": 409,
     "gate.unknown-delivery": 404,
+    "holds.over": 409,
+    "holds.unknown": 404,
+    "households.another-form": 409,
+    "households.decided": 409,
+    "households.expired": 409,
+    "households.unknown": 404,
     "intake.other-source": 403,
     "intake.too-large": 413,
     "ledger.not-sequenced-yet": 409,
+    "links.not-routed-yet": 409,
     "mailbox.already-applied": 409,
     "mailbox.other-answer": 409,
     "mailbox.not-handed": 409,
@@ -64,6 +82,14 @@ STATUS: Final[Mapping[str, int]] = {
     "oauth.bound": 401,
     "oauth.expired": 401,
     "oauth.token": 401,
+    "pages.form": 400,
+    "pages.form-token": 403,
+    "pages.other-site": 403,
+    "pages.signed-out": 401,
+    "representations.stands": 409,
+    "representations.unknown": 404,
+    "proofs.unknown-id": 404,
+    "rules.unknown": 404,
     "subscribing.ended": 409,
     "subscribing.running": 409,
     "subscribing.unknown": 404,
@@ -75,8 +101,11 @@ STATUS: Final[Mapping[str, int]] = {
 }
 """What is not here follows from the fault's type: 422 refused, 503 unavailable, 500 a contradiction of our own."""
 
+Renderer = Callable[[Fault, int, Request], Response]
+"""Answers a fault, with this status, for people."""
+
 _SAFE: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
-_SOON: Final = frozenset({"api.idempotency-busy", "ledger.not-sequenced-yet"})
+_SOON: Final = frozenset({"api.idempotency-busy", "ledger.not-sequenced-yet", "links.not-routed-yet"})
 """What is no fault of the asker's: the same request is good a little later."""
 _LATER: Final = "5"
 """Seconds until a client may ask an unavailable broker again."""
@@ -90,10 +119,11 @@ def status_of(fault: Fault) -> int:
 
 
 def answer(fault: Fault, request: Request) -> Response:
-    """The fault as problem details."""
+    """The fault as problem details; as a page where people read, with the frame's word (`unefois.page`)."""
     status = status_of(fault)
     HTTP_PROBLEMS.labels(fault.code).inc()
-    response = problem(fault, status, request)
+    page: Renderer | None = request.scope.get("unefois.page")
+    response = problem(fault, status, request) if page is None else page(fault, status, request)
     if status == 401:
         told = "" if fault.code == "api.no-credential" else ' error="invalid_token"'
         response.headers["WWW-Authenticate"] = f"Bearer{told}"

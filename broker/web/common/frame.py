@@ -6,6 +6,7 @@ Keeps: every answer has its trace id and the security headers, and nothing of an
 """
 
 from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
 from typing import Final
 
 from fastapi import Request
@@ -17,7 +18,7 @@ from broker.observability.measures import HTTP_ANSWERS
 from broker.observability.observe import bound, logger
 from broker.observability.tracing import CURRENT, HEADER, TraceId
 from broker.ports import Entropy
-from broker.web.common.faults import answer
+from broker.web.common.faults import Renderer, answer
 from broker.web.common.limits import Limits, Passage
 from broker.web.common.proxies import Proxies
 from schemas.errors import Fault, Refused, Unavailable
@@ -40,6 +41,8 @@ ALWAYS: Final[Mapping[str, str]] = {
 }
 """On every answer, unless the route says otherwise itself: what is not said to be public is kept by nobody."""
 
+NO_PAGES: Final[Mapping[str, Renderer]] = MappingProxyType({})
+
 UNCOUNTED: Final = ("/health/", "/metrics")
 """Who watches the machine is never told to wait."""
 
@@ -58,9 +61,13 @@ class Frame:
         proxies: Proxies,
         limits: Limits,
         begun: Callable[[], Awaitable[bool]] | None = None,
+        pages: Mapping[str, Renderer] = NO_PAGES,
     ) -> None:
-        """`begun`: waits a little until the database is known to be ours; nothing is asked of another one."""
+        """`begun`: waits a little until the database is known to be ours; nothing is asked of another one. `pages`:
+        below these paths people read, and a fault is a page.
+        """
         self._begun = begun
+        self._pages = pages
         self._app = app
         self._entropy = entropy
         self._bodies = bodies
@@ -76,6 +83,7 @@ class Frame:
         headers = Headers(scope=scope)
         trace = TraceId.read(headers.get(HEADER)) or TraceId(self._entropy(16))
         scope["unefois.trace"] = trace.hex()
+        scope["unefois.page"] = next((page for below, page in self._pages.items() if _is_below(scope, below)), None)
         token = CURRENT.set(trace)
         try:
             with bound(trace):
@@ -117,6 +125,11 @@ class Frame:
         exact = self._bodies.get(path)
         above = (most for place, most in self._bodies.items() if place.endswith("/") and path.startswith(place))
         return exact or next(above, BODY_BYTES)
+
+
+def _is_below(scope: Scope, place: str) -> bool:
+    path: str = scope["path"]
+    return path == place or path.startswith(f"{place}/")
 
 
 class _Reply:

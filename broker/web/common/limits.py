@@ -22,8 +22,6 @@ WINDOW_SECONDS: Final = 60
 KEYS: Final = 10_000
 """Who is remembered by each policy; beyond it, who has not come for the longest time is forgotten."""
 
-_WINDOW_MS: Final = WINDOW_SECONDS * 1000
-
 
 @dataclass(frozen=True, slots=True)
 class Standing:
@@ -43,13 +41,14 @@ class Standing:
 
 
 class Quota:
-    """One policy: `quota` requests for each key in WINDOW_SECONDS.
+    """One policy: `quota` requests for each key in WINDOW_SECONDS, or in `window_seconds`.
 
     A key has one number: the instant at which all of its quota is there again, in milliseconds times the quota, so that
     nothing is rounded. One request moves it by the window.
     """
 
-    def __init__(self, policy: str, quota: int, clock: Clock) -> None:
+    def __init__(self, policy: str, quota: int, clock: Clock, *, window_seconds: int = WINDOW_SECONDS) -> None:
+        self._window_ms = window_seconds * 1000
         self._policy = policy
         self._quota = quota
         self._clock = clock
@@ -61,7 +60,7 @@ class Quota:
         seconds to wait.
         """
         most, full_at = self._now(key)
-        price = _WINDOW_MS * min(cost, self._quota)
+        price = self._window_ms * min(cost, self._quota)
         if full_at + price > most:
             self._keep(key, full_at)
             wait = -(-(full_at + price - most) // (self._quota * 1000))
@@ -72,7 +71,7 @@ class Quota:
     def say(self, party: PartyId) -> None:
         """That a party is beyond it, once in a window: whoever is woken finds the name in the log."""
         now = self._clock()
-        if 0 <= now - self._told.get(party, now - _WINDOW_MS) < _WINDOW_MS:
+        if 0 <= now - self._told.get(party, now - self._window_ms) < self._window_ms:
             return
         self._told[party] = now
         self._told.move_to_end(party)
@@ -83,25 +82,25 @@ class Quota:
     def owe(self, key: str, cost: int) -> Standing:
         """Charge what was done already, of the whole quota at most: who has not so much left waits the longer."""
         most, full_at = self._now(key)
-        self._keep(key, min(full_at + _WINDOW_MS * cost, most))
+        self._keep(key, min(full_at + self._window_ms * cost, most))
         return self.standing(key)
 
     def _now(self, key: str) -> tuple[int, int]:
         """The last instant at which all may be there again, and the one at which it is."""
         now = self._clock() * self._quota
-        most = now + _WINDOW_MS * self._quota
+        most = now + self._window_ms * self._quota
         return most, min(max(self._full_at.get(key, now), now), most)  # a clock that went back: not for long
 
     def give_back(self, key: str) -> None:
         """One request was not for this quota to count."""
         if key in self._full_at:
-            self._full_at[key] -= _WINDOW_MS
+            self._full_at[key] -= self._window_ms
 
     def standing(self, key: str) -> Standing:
         """What is left, without a charge."""
         now = self._clock() * self._quota
         used = max(0, self._full_at.get(key, now) - now)
-        left = max(0, (_WINDOW_MS * self._quota - used) // _WINDOW_MS)
+        left = max(0, (self._window_ms * self._quota - used) // self._window_ms)
         return Standing(self._policy, self._quota, left, -(-used // (self._quota * 1000)))
 
     def _keep(self, key: str, full_at: int) -> None:

@@ -31,9 +31,17 @@ class PublicRule(TypedDict):
     approved_at: str
     acts_from: str
     ends_at: str | None
+    territories: Annotated[list[str] | None, Field(description="null: those of its subscription.")]
+    least_assurance: Annotated[str, Field(description="none, low, counter, substantial or high.")]
+    least_quality: Annotated[str, Field(description="declared, certified or authentic.")]
+    narrowed_at: Annotated[str | None, Field(description="When it was made to allow less, last; null: never.")]
     ended_at: str | None
     approved: Annotated[
-        str, Field(description="The text whose SHA-256 the ledger's open entry `rule_approved` has as its `detail`.")
+        str,
+        Field(
+            description="The text whose SHA-256 the ledger's open entry `rule_approved` has as its `detail`; "
+            "once it was narrowed, the last `rule_narrowed`."
+        ),
     ]
     ended: Annotated[str | None, Field(description="The same of `rule_ended`; null while it has not ended.")]
 

@@ -29,6 +29,10 @@ _SHOWN: Final = (
     "approved_at",
     "acts_from",
     "ends_at",
+    "territories",
+    "least_assurance",
+    "least_quality",
+    "narrowed_at",
     "ended_at",
 )
 

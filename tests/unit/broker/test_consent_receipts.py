@@ -6,11 +6,15 @@ from typing import Any
 
 import pytest
 
+from broker.consents.consents import GrantRequest
+from broker.services import consent_receipts, consents
 from broker.services.consent_receipts import principal, receipt_of, text_shown
 from consent.basis import CONSENT, choice, law
 from consent.grant import Scope
+from consent.purposes import by_id
 from consent.receipt import verify_receipt
 from schemas.errors import Refused
+from schemas.messages import Language
 from schemas.names import Instant, Purpose
 from schemas.signing import Algorithm
 from tests.world import CAF, ELISE, FAMILY, MOVED, VOICE, YANN, World
@@ -126,7 +130,7 @@ async def test_what_is_shown_says_who_gets_what_for_what(here: World, language: 
         caf,
         event,
         fields=["new_address", "subject"],
-        purpose=FAMILY,
+        purpose=by_id(FAMILY),
         basis=CONSENT,
         scope=Scope.STANDING,
         until=None,
@@ -145,28 +149,40 @@ async def test_what_is_shown_names_the_article_the_one_occasion_and_the_end(here
         caf,
         event,
         fields=["subject"],
-        purpose=FAMILY,
+        purpose=by_id(FAMILY),
         basis=law("CSS, art. L583-3"),
         scope=Scope.ONCE,
         until=Instant(1_798_761_600_000),
     )
 
     assert shown.startswith("The law (CSS, art. L583-3) provides that caf receives, for one declaration")
-    assert "\nEnds: 2027-01-01T00:00:00.000Z.\nNo consent is asked for, because the law provides for it;" in shown
+    assert "\nEnds: 1 January 2027.\nNo consent is asked for, because the law provides for it;" in shown
 
 
 async def test_a_purpose_that_does_not_exist_is_not_shown(here: World) -> None:
-    async with here.home.store.read() as tx:
-        caf = await here.home.lookup.party(tx, CAF)
+    wish = GrantRequest(
+        subject=here.subject(),
+        recipient=CAF,
+        event_type=MOVED,
+        purpose=Purpose("curiosity"),
+        fields=frozenset({"subject"}),
+        basis=CONSENT,
+        voice=VOICE,
+    )
 
-    with pytest.raises(Refused, match=r"purposes\.unknown"):
-        text_shown(
-            "en",
-            caf,
-            here.home.catalogue.by_type(MOVED),
-            fields=["subject"],
-            purpose=Purpose("curiosity"),
-            basis=CONSENT,
-            scope=Scope.STANDING,
-            until=None,
-        )
+    for giving in (consents.give(here.home, wish), here.home.consents.give(wish)):
+        with pytest.raises(Refused, match=r"purposes\.unknown"):
+            await giving
+
+
+@pytest.mark.parametrize(
+    ("at", "language", "words"),
+    [
+        (1_798_761_600_000, "fr", "1er janvier 2027"),
+        (1_798_761_600_000, "en", "1 January 2027"),
+        (1_798_761_601_000, "fr", "1er janvier 2027 à 00:00:01 UTC"),
+        (1_799_712_000_000, "fr", "12 janvier 2027"),
+    ],
+)
+async def test_an_end_is_written_as_people_write_it(at: int, language: Language, words: str) -> None:
+    assert words == consent_receipts._moment(Instant(at), language)

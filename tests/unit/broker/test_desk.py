@@ -95,14 +95,14 @@ async def test_what_is_wrong_is_refused_at_its_place_by_both(
 )
 async def test_a_record_without_a_person_names_nobody(here: World, person: Any) -> None:
     with pytest.raises(Refused) as refused:
-        here.home.desk.subject({"subject": person})
+        await here.home.desk.subject({"subject": person})
 
     assert ("desk.no-subject", "/subject") == (refused.value.code, refused.value.pointer)
 
 
 async def test_a_person_who_cannot_be_told_from_others_is_refused_at_the_fact(here: World) -> None:
     with pytest.raises(Refused) as refused:
-        here.home.desk.subject({"subject": ELISE | {"gender": "unknown"}})
+        await here.home.desk.subject({"subject": ELISE | {"gender": "unknown"}})
 
     assert ("identity.gender", "/subject/gender") == (refused.value.code, refused.value.pointer)
 

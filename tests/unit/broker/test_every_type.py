@@ -4,7 +4,9 @@ import pytest
 
 from broker.directory.parties import Enrolment
 from broker.directory.reading import Party, PartyKind
+from broker.flow.acting import BIRTHS
 from consent.policy import ADDRESSED
+from consent.representation import Measure
 from schemas.assurance import SURE
 from schemas.catalogue import EventSchema, builtin
 from schemas.delivery import WITHHELD
@@ -12,6 +14,7 @@ from schemas.hpke import Suite
 from schemas.names import PartyId
 from schemas.retractions import RETRACTIONS
 from schemas.samples import sample
+from tests.unit.broker.families import acts
 from tests.world import CAF, HEALTH, World
 
 REGISTER = PartyId("urn:unefois:every-register")
@@ -36,6 +39,8 @@ async def test_a_type_is_declared_and_received_without_what_was_not_granted(here
     record, granted = sample(event.event_type), event.names[-1]
     await here.subscribe(CAF, event.event_type, HEALTH, event.names)
     await here.give(CAF, event.event_type, HEALTH, ("subject", granted), person=record["subject"])
+    if record["declarant"] is not None and event.event_type not in BIRTHS:
+        await acts(here, Measure.PARENTAL_AUTHORITY, by=record["declarant"], subject=record["subject"])
     await here.home.desk.declare(REGISTER, event.event_type, record, provenance=SURE)
     await here.home.router.route()
 

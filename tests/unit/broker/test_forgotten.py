@@ -30,8 +30,8 @@ async def counts(here: World) -> list[int]:
 async def years(here: World, days: int | None = None) -> None:
     """Time passes, and the gate's keys with it; so many days, or as many as a declaration is kept."""
     begun = here.clock()
-    for _ in range(2):  # a new key, then the end of the old one
-        here.clock.pass_(700 * DAY)
+    for passed in (400, 690):  # a new key, then the end of the old one
+        here.clock.pass_(passed * DAY)
         await here.home.upkeep.turn()
     kept = here.home.settings.declaration_retention_days if days is None else days
     here.clock.now = Instant(begun + kept * DAY)

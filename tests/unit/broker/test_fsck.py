@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,9 @@ from broker.maintenance.checks import sizes
 from broker.maintenance.checks.finding import Finding
 from broker.messages.channels import channel_of
 from broker.ports import KeyKind
-from broker.services import repairing, retractions, rules
+from broker.services import households, identities, purposes, repairing, retractions, rules
+from broker.services.citizens import codes, signing_in
+from broker.services.households import Filled
 from broker.setup.opening import open_log
 from broker.setup.wiring import Home
 from broker.store.engine import Store
@@ -40,32 +43,41 @@ from broker.store.message_tables import channels, messages
 from broker.store.operator_tables import operators
 from broker.store.rows.digests import row_digest
 from broker.store.tables import (
+    acted_for,
+    declarations,
     deliveries,
     ledger_entries,
     ledger_openings,
+    log_record,
     metadata,
     objections,
     paused_subscriptions,
+    representations,
     signing_keys,
+    submissions,
 )
 from broker.store.tables import retractions as retractions_table
 from connectors.contract import Answered, Partly, Rejected
 from consent import keyring, registry
 from consent.basis import law
+from consent.representation import Measure
 from consent.rows import digest_of
 from consent.tables import consent_keys
 from schemas import merkle
 from schemas.entry import Opening
 from schemas.errors import Corrupt
 from schemas.facts import FactKind, Facts
-from schemas.names import Instant, LeafHash, ManifestDigest, OperatorName, Reason, SubjectRef
+from schemas.names import DeclarationId, Instant, LeafHash, ManifestDigest, OperatorName, Reason, SubjectRef
 from schemas.release import LockedDelivery, SealedField, bitmap
 from schemas.signing import Algorithm, PrivateKey
+from tests.citizens import sign_in
 from tests.clients import Client
 from tests.endpoints import Endpoints, Letters, expiry_letters, send, status
+from tests.faults.day import MEALS
 from tests.memory import MemoryEndings, MemoryKeys
 from tests.signed import ours, resign
 from tests.told import Taken, by_mail, held, tell
+from tests.unit.broker.families import LOU, acts
 from tests.witnesses import witnessed
 from tests.world import (
     BANK,
@@ -81,6 +93,7 @@ from tests.world import (
     START,
     TOWN,
     VOICE,
+    YANN,
     Clock,
     Entropy,
     World,
@@ -92,6 +105,8 @@ pytestmark = pytest.mark.usefixtures("small")
 CHECKS = Path(broker.maintenance.checks.__file__).parent
 ANNE = OperatorName("anne.martin")
 PEOPLE = {name: ELISE | {"given_names": [name]} for name in ("applied", "handed", "released", "rejected", "revoked")}
+UNHEARD = [ELISE | {"given_names": [name]} for name in ("kept", "erased")]
+"""Of whom nobody heard; the second had it erased."""
 
 
 class DamagedKeys(MemoryKeys):
@@ -174,6 +189,7 @@ async def lived_in(here: World) -> None:
         home, recipient=CAF, event_type=MOVED, purpose=FAMILY, fields=["effective_date"], article="CSS, art. L114-19"
     )
     await rules.approve(home, rule.id)
+    await purposes.approve(home, (await purposes.add(home, MEALS)).entry.id)
     await rules.object_to(home, here.subject(), rule.id, reason="personal-situation", given_by="self")
     # grants without deliveries: a mandate, one narrowed, one revoked
     await here.give(RENNES, BANK, TOWN, ["holder"], basis=law("CGCT, art. L2121-29"))
@@ -185,6 +201,8 @@ async def lived_in(here: World) -> None:
     await retractions.cancel(home, taken_back.declaration_id, reason="mistake")
     await home.log.append(TOPIC, b"anybody", b"noise", {})
     await home.router.route()
+    moreau = await identities.link(home, ELISE, ELISE | {"family_name": "Moreau"}, evidence="2026/123")
+    await identities.confirm(home, moreau.id)
     told = by_mail(here, Taken())
     await held(here, told, person=PEOPLE["applied"])
     ended = await held(here, told, "eva@example.fr", person=PEOPLE["applied"])
@@ -192,6 +210,39 @@ async def lived_in(here: World) -> None:
     await here.declare(MOVED, here.moved(PEOPLE["applied"]))
     await told.channels.end(ended.subject, ended.id)
     await tell(here, told)
+    for person in UNHEARD:
+        await here.declare(MOVED, here.moved(person))
+    await home.erased.erase(here.subject(UNHEARD[1]))
+    await a_family(here)
+    await home.drafts.write(here.subject(), "moving", {"street": "rue d'Essai"})
+    async with home.store.begin() as tx:
+        given = {"of": taken_back.declaration_id, "at": here.clock()}
+        await home.fingerprints.keep(tx, here.subject(PEOPLE["revoked"]), MOVED, here.moved(), **given)
+    await somebody_comes_in(here)
+
+
+async def somebody_comes_in(here: World) -> None:
+    """A session, the identifier of a provider, a code that waits; one of each that is over leaves no row."""
+    token, citizen = await sign_in(here)
+    await signing_in.sign_out(here.home, token)
+    await sign_in(here)
+    code = await codes.give(here.home, ELISE)
+    await signing_in.with_code(here.home, code.code, language="fr", address="192.0.2.1")
+    await codes.give(here.home, ELISE)
+    async with here.home.store.begin() as tx:
+        kin = await here.home.lookup.kin(tx, [citizen.subject], here.clock())
+        alias = here.home.accounts.alias("https://fc.example", "ours", "sub")
+        await here.home.accounts.of(tx, alias, citizen.subject, kin, here.clock())
+
+
+async def a_family(here: World) -> None:
+    """One form: a parent, a child, and an adult who has still to confirm."""
+    await acts(here, Measure.PARENTAL_AUTHORITY, subject=LOU)
+    mine = Filled(here.moved())
+    hers = Filled(here.moved(LOU, declarant=ELISE, capacity="parent"))
+    theirs = Filled({"subject": YANN}, waits=True)
+    await households.fill_in(here.home, PORTAL, MOVED, [mine, hers, theirs])
+    await here.home.router.route()
 
 
 async def answered(here: World) -> None:
@@ -335,6 +386,21 @@ async def a_retraction_that_closed_nothing(here: World) -> None:
         home.recorder.record(tx, FactKind.RETRACTED, home.clock(), detail=detail, **told)
 
 
+async def a_representation_for_more_than_was_told(here: World) -> None:
+    """By whoever has the key of the rows, and not the ledger."""
+    async with here.home.store.begin() as tx:
+        row = (await tx.execute(select(representations))).one()
+        await here.home.row_signer.change(tx, representations, row, {"proof": "another act"})
+
+
+async def a_declaration_by_somebody_else_than_was_told(here: World) -> None:
+    """By whoever has the machine's secret, and not the ledger."""
+    async with here.home.store.begin() as tx:
+        row = dict((await tx.execute(select(acted_for))).one()._mapping)
+        edited = here.home.macs.made(acted_for.name, row | {"known": "source"})
+        await tx.execute(update(acted_for).values(edited))
+
+
 async def a_channel_led_elsewhere(here: World) -> None:
     """By whoever has the machine's secrets, and not the ledger."""
     async with here.home.store.begin() as tx:
@@ -362,6 +428,13 @@ async def an_address_that_is_none(here: World) -> None:
         told = {"about": SubjectRef(row["subject"]), "detail": row_digest(channels.name, row)}
         here.home.recorder.record(tx, FactKind.CHANNEL_ADDED, at, **told)
         here.home.recorder.record(tx, FactKind.CHANNEL_ENDED, at, **told)
+
+
+async def a_fingerprint_of_nothing(here: World) -> None:
+    """By whoever has the secrets: of a declaration that never was."""
+    async with here.home.store.begin() as tx:
+        never = DeclarationId(bytes(16))
+        await here.home.fingerprints.keep(tx, here.subject(), MOVED, {}, of=never, at=here.clock())
 
 
 async def an_account_of_nobody(here: World) -> None:
@@ -505,6 +578,22 @@ async def a_field_slipped_into_a_delivery_and_its_row(here: World) -> None:
         await tx.execute(update(deliveries).where(deliveries.c.seq == one.seq).values(locked=wider, fields=bits))
 
 
+async def a_declaration_emptied(here: World) -> None:
+    mine = declarations.c.subject == here.subject(UNHEARD[0])
+    async with here.home.store.begin() as tx:
+        await tx.execute(update(declarations).where(mine).values(envelope=b""))
+
+
+async def a_declaration_put_back_after_it_was_erased(here: World) -> None:
+    mine = declarations.c.subject == here.subject(UNHEARD[1])
+    async with here.home.store.begin() as tx:
+        digest = select(submissions.c.envelope_digest).where(submissions.c.subject == here.subject(UNHEARD[1]))
+        wanted = (await tx.execute(digest)).scalar_one()
+        logged = (await tx.execute(select(log_record.c.value))).scalars()
+        (sealed,) = [one for one in logged if sha256(one).digest() == wanted]
+        await tx.execute(update(declarations).where(mine).values(envelope=sealed))
+
+
 def on_first(table: str, change: str, where: str = "1") -> str:
     """A change of one row."""
     return f"UPDATE {table} SET {change} WHERE rowid = (SELECT min(rowid) FROM {table} WHERE {where})"
@@ -534,6 +623,7 @@ ALONE: dict[str, Tampering] = {
     "answers.half": "UPDATE kept_answers SET answer = NULL",
     "oauth.untold": """UPDATE client_keys SET scopes = '["publish"]'""",
     "topics.untold": "UPDATE topic_users SET principal = 'thief'",
+    "purposes.edited": "UPDATE purposes SET contact = 'thief@ville.example'",
     "rules.edited": """UPDATE rules SET fields = '["subject"]'""",
     "objections.mac": "UPDATE objections SET mac = zeroblob(32)",
     "repairs.mac": "UPDATE repairs SET reference = zeroblob(16)",
@@ -547,10 +637,25 @@ ALONE: dict[str, Tampering] = {
     "retractions.mac": "UPDATE retractions SET mac = zeroblob(32)",
     "retractions.untold": a_retraction_that_nobody_told,
     "deliveries.retracted": a_retraction_that_closed_nothing,
+    "representations.untold": a_representation_for_more_than_was_told,
+    "representations.lost": "DELETE FROM representations",
+    "acted-for.mac": "UPDATE acted_for SET mac = zeroblob(32)",
+    "acted-for.untold": a_declaration_by_somebody_else_than_was_told,
+    "acted-for.lost": "DELETE FROM acted_for",
+    "households.mac": "UPDATE households SET expires_at = expires_at + 1",
+    "links.untold": "UPDATE reference_links SET acts_from = acts_from - 1",
+    "links.lost": "DELETE FROM reference_links",
+    "links.unreadable": "UPDATE reference_links SET ground = 'hearsay'",
     "channels.mac": "UPDATE channels SET mac = zeroblob(32)",
+    "sessions.mac": "UPDATE citizen_sessions SET assurance = 'high'",
+    "accounts.mac": "UPDATE citizen_accounts SET subject = zeroblob(32)",
+    "codes.mac": "UPDATE citizen_codes SET expires_at = expires_at + 1",
     "channels.untold": a_channel_led_elsewhere,
     "channels.lost": a_channel_taken_away,
     "channels.damaged": an_address_that_is_none,
+    "drafts.mac": "UPDATE citizen_drafts SET version = version + 1",
+    "told-already.mac": "UPDATE told_already SET at = at + 1",
+    "told-already.orphan": a_fingerprint_of_nothing,
     "messages.mac": "UPDATE messages SET sent_at = 1",
     "messages.lost": drop_first("messages", "news = 'received'"),
     "credentials.untold": """UPDATE api_tokens SET scopes = '["publish"]'""",
@@ -569,6 +674,8 @@ ALONE: dict[str, Tampering] = {
         "INSERT INTO dead_letters (stage, topic, partition, offset, record, reason, code, attempts, at) "
         "VALUES ('router', 'declarations', 0, 0, x'00', 'invalid-envelope', 'avro.too-short', 1, 1)"
     ),
+    "declarations.came-back": a_declaration_put_back_after_it_was_erased,
+    "declarations.emptied": a_declaration_emptied,
     "declarations.differs": on_first("declarations", "root = zeroblob(16)", "corrects IS NOT NULL"),
     "declarations.invalid": a_source_whose_key_was_stolen_before_it_declared,
     "declarations.mac": on_first("declarations", "mac = zeroblob(32)"),
@@ -576,7 +683,9 @@ ALONE: dict[str, Tampering] = {
     "declarations.not-accepted": drop_first("submissions"),
     "declarations.trace": on_first("declarations", "trace = zeroblob(16)"),
     "declarations.untold": on_first("declarations", "routed_at = routed_at + 1"),
-    "deliveries.differs": "UPDATE deliveries SET subject = zeroblob(32) WHERE state = 'handed'",
+    "deliveries.differs": (
+        "UPDATE deliveries SET subject = CAST(substr(subject, 1, 31) || x'00' AS BLOB) WHERE state = 'handed'"
+    ),
     "deliveries.edited": a_field_slipped_into_a_delivery_and_its_row,
     "deliveries.lock": (
         "UPDATE deliveries SET locked = CAST(substr(locked, 1, length(locked) - 1) || x'00' AS BLOB) "
@@ -597,6 +706,7 @@ ALONE: dict[str, Tampering] = {
     "deliveries.times": "UPDATE deliveries SET released_at = NULL WHERE state = 'released'",
     "deliveries.unreadable": "UPDATE deliveries SET state = 'opened' WHERE state = 'handed'",
     "deliveries.untold": a_delivery_planned_in_silence,
+    "law.note": "UPDATE directory_notes SET law_digest = zeroblob(32)",
     "directory.note": "UPDATE directory_notes SET digest = zeroblob(32)",
     "directory.unreadable": f"UPDATE parties SET kind = 'king' WHERE id = '{CAF}'",
     "directory.untold": a_signing_key_slipped_in,
@@ -668,6 +778,19 @@ UNSIGNED = {"declarations.mac", "deliveries.mac", "ledger.mac", "rows.unsigned",
 """What nobody finds after whoever holds the keys has signed it."""
 
 TOO: list[tuple[str, set[str]]] = [
+    ("UPDATE reference_links SET kept = zeroblob(32)", {"links.untold"}),
+    ("UPDATE reference_links SET confirmed_at = NULL, acts_from = NULL", {"links.lost"}),
+    (
+        "UPDATE deliveries SET subject = zeroblob(32) WHERE state = 'handed'",
+        {"deliveries.differs", "deliveries.untold", "deliveries.missing"},
+    ),
+    ("UPDATE reference_links SET ended_at = 1, ended_by = 'operators'", {"links.untold"}),
+    (
+        "INSERT INTO reference_links (id, alias, kept, ground, asked_by, asked_at, confirmed_at, acts_from) SELECT "
+        "zeroblob(16), kept, (SELECT subject FROM grants WHERE subject <> kept), 'spelling', 'broker', 1, 1, 1 "
+        "FROM reference_links",
+        {"links.untold"},
+    ),
     # the rest of what a hand can do, with every check that must see it
     ("UPDATE signing_keys SET revoked_at = 1", {"directory.untold"}),
     (

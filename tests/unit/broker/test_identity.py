@@ -12,8 +12,9 @@ from broker.people.identity import OPAQUE, REFERENCE, Identity, make_secrets
 from broker.people.pivot import PivotIdentity, canonical
 from broker.ports import KeyKind
 from broker.setup.roles import check_secrets
+from consent.representation import Acting
 from schemas.errors import Corrupt, Fault, Refused
-from schemas.names import Instant, PartyId, SubjectRef
+from schemas.names import Capacity, Instant, PartyId, SubjectRef
 from tests.memory import MemoryKeys
 
 PERSON = PivotIdentity("Lévêque", ("Zoë",), "1962-08-24", "female", "44109", "99100")
@@ -102,6 +103,28 @@ def test_two_tokens_for_one_person_cannot_be_told_to_be_the_same(identity: Ident
     assert one[1:13] != other[1:13]
     assert one[13:] != other[13:]
     assert subject not in one
+
+
+@pytest.mark.parametrize("capacity", [one for one in Capacity if one is not Capacity.SELF])
+@pytest.mark.parametrize("until", [None, Instant(NOW + 1)])
+def test_a_token_says_who_acts_for_its_person(identity: Identity, capacity: Capacity, until: Instant | None) -> None:
+    subject = identity.reference(PERSON)
+    acting = Acting(identity.reference(replace(PERSON, given_names=("Luc",))), capacity, until)
+    token = identity.token(subject, TOWN, NOW, acting)
+
+    assert (subject, acting) == (identity.resolve(token, TOWN, NOW), identity.acting(token, TOWN, NOW))
+    assert identity.acting(identity.token(subject, TOWN, NOW), TOWN, NOW) is None
+    assert "identity.token-foreign" == code_of(lambda: identity.acting(token, FUND, NOW))
+    assert "identity.token-expired" == code_of(lambda: identity.acting(token, TOWN, Instant(NOW + 1)))
+
+
+def test_a_token_that_says_who_acts_is_taken_for_none_that_does_not(identity: Identity) -> None:
+    subject = identity.reference(PERSON)
+    token = identity.token(subject, TOWN, NOW, Acting(subject, Capacity.AGENT))
+    for forged in (b"\x01" + token[1:], b"\x03" + token[1:], *(token[:length] for length in range(len(token)))):
+        assert "identity.token-forged" == code_of(lambda forged=forged: identity.resolve(forged, TOWN, NOW))  # type: ignore[misc]
+    plain = identity.token(subject, TOWN, NOW)
+    assert "identity.token-forged" == code_of(lambda: identity.acting(b"\x02" + plain[1:], TOWN, NOW))
 
 
 def test_a_pseudonym_is_stable_in_its_sector_and_of_no_use_in_another(identity: Identity) -> None:

@@ -231,7 +231,7 @@ async def dated_back(here: World, age_ms: int) -> bytes:
         Source(PORTAL, home.keyring.signers(directory, PORTAL, at), 1),
         event,
         here.moved(),
-        subject_token=home.desk.token(PORTAL, here.moved())[0],
+        subject_token=(await here.home.desk.token(PORTAL, here.moved()))[0],
         gate=directory.current_sealing_key(directory.broker, at),
         at=issued_at,
         lifetime_ms=366 * DAY,

@@ -1,6 +1,9 @@
 """On PostgreSQL each role works with a login of its own, with the rights of `unefois deploy logins` and no others."""
 
+import asyncio
+import re
 import secrets
+import shutil
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -9,17 +12,22 @@ from pathlib import Path
 import asyncpg
 import pytest
 import pytest_asyncio
-from sqlalchemy import URL, make_url
+from sqlalchemy import URL, event, make_url
+from sqlalchemy.engine import Engine
 
 from broker.access.credentials import Scope
+from broker.access.roles import LOOKS
+from broker.ports import KeyKind
 from broker.setup import rights
-from broker.setup.roles import ProcessRole
+from broker.setup.roles import LOOKING, ProcessRole
 from broker.setup.wiring import Home
 from broker.store import migrate
 from broker.store.engine import Store
 from connectors.client import Client
 from schemas.names import Instant
+from tests.beside import short_folder
 from tests.fire.town import ended, found
+from tests.program import Program
 from tests.services.databases import Databases
 from tests.unit.broker import test_roles
 from tests.world import DAY, PORTAL, World
@@ -47,13 +55,12 @@ class Logins:
 
     async def make(self) -> None:
         """What the operator does: the SQL, and a password for each."""
-        names = ";".join(f"ALTER ROLE {rights.login(role, self.prefix)} PASSWORD 'ours'" for role in rights.ROLES)
+        names = ";".join(f"ALTER ROLE {name} PASSWORD 'ours'" for name in rights.logins(self.prefix))
         await self.tell(rights.sql(self.prefix), names)
 
     async def drop(self) -> None:
         """They belong to the server, not to the database."""
-        for role in rights.ROLES:
-            name = rights.login(role, self.prefix)
+        for name in rights.logins(self.prefix):
             await self.tell(f"DROP OWNED BY {name}", f"DROP ROLE {name}")
 
     async def tell(self, *statements: str) -> None:
@@ -65,9 +72,13 @@ class Logins:
         finally:
             await connection.close()
 
-    async def may(self, role: ProcessRole, statement: str) -> bool:
-        """Whether the server lets a role do this, which changes nothing."""
-        connection = await asyncpg.connect(plain(self.url(role)))
+    def reader(self) -> URL:
+        """The same, for who only looks."""
+        return self.owner.set(username=f"{self.prefix}{rights.READER}", password="ours")
+
+    async def may(self, role: ProcessRole | None, statement: str) -> bool:
+        """Whether the server lets a role, or who only looks, do this, which changes nothing."""
+        connection = await asyncpg.connect(plain(self.reader() if role is None else self.url(role)))
         try:
             await connection.execute(f"BEGIN; {statement}; ROLLBACK")
         except asyncpg.InsufficientPrivilegeError:
@@ -88,12 +99,21 @@ async def logins(postgres: Databases) -> AsyncIterator[Logins]:
         await made.drop()
 
 
+RELEASING = {ProcessRole.GATE, ProcessRole.CONNECTORS}
+ANSWERING = {ProcessRole.API, ProcessRole.PORTAL}
 READS: Mapping[str, set[ProcessRole]] = {
-    "SELECT FROM consent_keys": {ProcessRole.ROUTER, ProcessRole.UPKEEP, ProcessRole.GATE, ProcessRole.CONNECTORS},
+    "SELECT FROM consent_keys": {
+        ProcessRole.ROUTER,
+        ProcessRole.UPKEEP,
+        ProcessRole.GATE,
+        ProcessRole.CONNECTORS,
+        ProcessRole.CONSENTS,
+    },
     "SELECT FROM operators": {ProcessRole.UPKEEP},
-    "SELECT FROM kept_answers": {ProcessRole.UPKEEP, ProcessRole.API},
+    "SELECT FROM kept_answers": {ProcessRole.UPKEEP, ProcessRole.API, ProcessRole.PORTAL, ProcessRole.CONSENTS},
     "SELECT FROM ledger_checkpoints": set(rights.ROLES),
-    "SELECT FROM channels": {ProcessRole.UPKEEP, ProcessRole.NOTIFY},
+    "SELECT FROM channels": {ProcessRole.UPKEEP, ProcessRole.NOTIFY, ProcessRole.PORTAL},
+    "SELECT FROM citizen_drafts": {ProcessRole.UPKEEP, ProcessRole.PORTAL},
 }
 WRITES: Mapping[str, set[ProcessRole]] = {
     "INSERT INTO ledger_checkpoints SELECT * FROM ledger_checkpoints": {ProcessRole.LEDGER},
@@ -103,18 +123,27 @@ WRITES: Mapping[str, set[ProcessRole]] = {
     "DELETE FROM ledger_openings": {ProcessRole.UPKEEP},
     "INSERT INTO operators SELECT * FROM operators": set(),
     "INSERT INTO parties SELECT * FROM parties": set(),
-    "INSERT INTO grants SELECT * FROM grants": {ProcessRole.ROUTER},  # under a rule by law
-    "INSERT INTO retractions SELECT * FROM retractions": {ProcessRole.INTAKE, ProcessRole.API, ProcessRole.UPKEEP},
+    "INSERT INTO grants SELECT * FROM grants": {ProcessRole.ROUTER, ProcessRole.CONSENTS},  # of a rule; of a citizen
+    "INSERT INTO retractions SELECT * FROM retractions": {
+        ProcessRole.INTAKE,
+        ProcessRole.API,
+        ProcessRole.UPKEEP,
+        ProcessRole.PORTAL,
+        ProcessRole.CONSENTS,
+    },
     "DELETE FROM retractions": set(),
     "INSERT INTO channels SELECT * FROM channels": set(),
     "UPDATE channels SET kind = kind": {ProcessRole.UPKEEP},  # its end, which the journal knows
+    "INSERT INTO citizen_drafts SELECT * FROM citizen_drafts": {ProcessRole.PORTAL},
+    "DELETE FROM citizen_drafts": {ProcessRole.UPKEEP, ProcessRole.PORTAL},
+    "DELETE FROM told_already": {ProcessRole.UPKEEP},
     "INSERT INTO messages SELECT * FROM messages": {ProcessRole.NOTIFY},
     "DELETE FROM messages": {ProcessRole.UPKEEP},
     "INSERT INTO rules SELECT * FROM rules": set(),
     "UPDATE rules SET status = status": {ProcessRole.UPKEEP},
     "INSERT INTO api_tokens SELECT * FROM api_tokens": set(),
     "UPDATE alembic_version SET version_num = version_num": set(),
-    "DELETE FROM credential_uses": {ProcessRole.UPKEEP, ProcessRole.API, ProcessRole.GATE},
+    "DELETE FROM credential_uses": {ProcessRole.UPKEEP, ProcessRole.API, ProcessRole.GATE, ProcessRole.PORTAL},
     "CREATE TABLE theirs ()": set(),
 }
 
@@ -127,6 +156,62 @@ async def test_the_server_lets_each_login_read_and_write_what_its_role_does_and_
         for table, letters in rights.rights_of(role).items():
             assert ("r" in letters) is await logins.may(role, f"SELECT FROM {table}"), (role, table)
             assert ("d" in letters) is await logins.may(role, f"DELETE FROM {table}"), (role, table)
+
+
+@pytest.mark.asyncio
+async def test_who_only_looks_reads_what_is_shown_and_writes_nothing(logins: Logins) -> None:
+    for table, letters in rights.rights_of_reader().items():
+        assert bool(letters) is await logins.may(None, f"SELECT FROM {table}"), table
+        assert not await logins.may(None, f"DELETE FROM {table}"), table
+        assert not await logins.may(None, f"INSERT INTO {table} SELECT * FROM {table}"), table
+    assert {""} == {rights.rights_of_reader()[table] for table in ("consent_keys", "grants", "channels", "retractions")}
+
+
+@pytest.mark.proof
+def test_who_only_looks_may_read_what_those_commands_read_and_no_other_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with asyncio.Runner() as runner:
+        town = runner.run(found(tmp_path))
+    monkeypatch.setenv("UNEFOIS_HOME", str(town.settings.home))
+    read: set[str] = set()
+
+    def watch(_: object, __: object, statement: str, *___: object) -> None:
+        read.update(table for table in rights.all_tables() if re.search(rf"\b{table}\b", statement))
+
+    event.listen(Engine, "before_cursor_execute", watch)
+    try:
+        more = {"top": ["--once"], "token uses": ["0" * 16], "webhook attempts": ["1" * 32]}
+        for act in sorted(LOOKS):
+            Program(town.settings.home).run(*act.split(), *more.get(act, ()), "--json")
+    finally:
+        event.remove(Engine, "before_cursor_execute", watch)
+
+    shown = {table for table, letters in rights.rights_of_reader().items() if letters}
+    assert shown == read | {"webhook_attempts"}  # of a webhook that there is
+
+
+@pytest.mark.proof
+def test_each_command_that_only_looks_works_with_that_login_and_without_a_secret(
+    postgres: Databases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with asyncio.Runner() as runner:
+        database = postgres.empty()
+        url = runner.run(database.__aenter__())
+        town, logins = runner.run(found(tmp_path, database_url=url)), Logins(make_url(url))
+        runner.run(logins.make())
+        for kind in frozenset(KeyKind) - frozenset(LOOKING):
+            shutil.rmtree(town.settings.keys_folder / kind.value, ignore_errors=True)
+        monkeypatch.setenv("UNEFOIS_DATABASE_URL", logins.reader().render_as_string(hide_password=False))
+        monkeypatch.setenv("UNEFOIS_HOME", str(town.settings.home))
+        more = {"top": ["--once"], "token uses": ["0" * 16], "webhook attempts": ["1" * 32]}
+        for act in sorted(LOOKS):
+            done = Program(town.settings.home).run(*act.split(), *more.get(act, ()), "--json")
+            assert "keys." not in done.stderr, done.stderr
+            assert "store." not in done.stderr, done.stderr
+            assert done.exit_code in ({3, 4} if act in more.keys() - {"top"} else {0}), act
+        runner.run(logins.drop())
+        runner.run(database.__aexit__(None, None, None))
 
 
 @pytest.mark.asyncio
@@ -143,8 +228,8 @@ async def test_the_sql_can_be_run_again_and_takes_back_what_a_role_needs_no_more
 class ByLogin(test_roles.Town):
     """A town whose processes have logins."""
 
-    def __init__(self, here: World, logins: Logins) -> None:
-        super().__init__(here)
+    def __init__(self, here: World, logins: Logins, socket: Path) -> None:
+        super().__init__(here, socket)
         self.stores = {
             role: Store.open(logins.url(role).render_as_string(hide_password=False)) for role in rights.ROLES
         }
@@ -153,7 +238,7 @@ class ByLogin(test_roles.Town):
         """A process of a role, with what its login may do."""
         home, whole = super().process(role), self.here.home
         return Home(
-            whole.settings,
+            self.settings,
             store=self.stores[role],
             log=whole.log,
             keys=home.keys,
@@ -175,12 +260,13 @@ async def test_every_part_of_every_role_does_its_work_with_the_rights_of_its_log
     async with AsyncExitStack() as stack:
         await logins.make()
         stack.push_async_callback(logins.drop)
-        town = ByLogin(here, logins)
+        town = ByLogin(here, logins, stack.enter_context(short_folder()) / "consents.sock")
         for store in town.stores.values():
             await stack.enter_async_context(store)
         await test_roles.test_a_declaration_goes_its_way_through_processes_each_of_which_has_only_its_own_secrets(
             town, tmp_path
         )
+        await test_roles.citizens_come_in(town)
 
 
 @pytest.mark.proof
@@ -225,4 +311,4 @@ def test_a_table_that_no_role_writes_is_one_that_only_commands_write() -> None:
         table for role in rights.ROLES for table, letters in rights.rights_of(role).items() if set(letters) - {"r"}
     }
 
-    assert {rights.VERSION, "approval_requests", "first_ledger", "parties"} == rights.all_tables() - written
+    assert {rights.VERSION, "approval_requests", "first_ledger", "parties", "purposes"} == rights.all_tables() - written

@@ -283,6 +283,24 @@ def test_a_level_is_where_the_talk_begins(level: str, heard: int, lines: Lines) 
     assert heard == len(stream.getvalue().splitlines())
 
 
+@pytest.mark.parametrize(
+    ("since", "heard"),
+    [(0, 0), (59_999, 0), (60_000, 1), (86_400_000, 1), (-5, 0), (-60_000, 1)],
+)
+def test_a_row_that_contradicts_the_journal_is_told_once_no_commit_can_be_under_way(since: int, heard: int) -> None:
+    stream = io.StringIO()
+    configure("error", lambda: Instant(1_700_000_000_000), stream)
+    logger().error("endings.row-contradicts", _ended_at=Instant(1_700_000_000_000 - since), rule=RuleId(bytes(16)))
+    assert heard * ["endings.row-contradicts"] == [json.loads(line)["event"] for line in stream.getvalue().splitlines()]
+    assert "_ended_at" not in stream.getvalue()
+    assert "dropped" not in stream.getvalue()
+
+
+def test_a_row_of_which_the_journal_has_nothing_is_told_at_once(lines: Lines) -> None:
+    logger().error("endings.row-contradicts", _ended_at=None, rule=RuleId(bytes(16)))
+    assert ["endings.row-contradicts"] == [line["event"] for line in lines()]
+
+
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(st.sampled_from([*KEYS, "name", "x"]), st.text(min_size=1) | st.binary(min_size=1), max_size=5))
 def test_no_free_text_gets_out(lines: Lines, keys: dict[str, object]) -> None:
@@ -402,7 +420,7 @@ def test_every_event_in_the_source_is_a_literal_with_known_keys() -> None:
         assert literal, place
         assert observe._EVENT.fullmatch(event.value), place
         assert 1 == len(call.args), place
-        names = {keyword.arg for keyword in call.keywords} - {"exc_info", "_library"}
+        names = {keyword.arg for keyword in call.keywords} - {"exc_info", "_library", "_ended_at"}
         assert names <= set(KEYS), place
 
 

@@ -38,6 +38,8 @@ GROWING: Final = (
     "ledger_tiles",
     "log_record",
     "messages",
+    "objections",
+    "reference_links",
     "submissions",
     "webhook_attempts",
     "withholdings",

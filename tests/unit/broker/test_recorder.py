@@ -49,6 +49,8 @@ PUBLIC = {
     "right_ended",
     "rule_approved",
     "rule_ended",
+    "rule_narrowed",
+    "purpose_approved",
     "policy_set",
     "ledger_opened",
     "migrated",
@@ -61,7 +63,7 @@ PUBLIC = {
 async def written(here: World, kind: FactKind, at: Instant | None = None, **more: object) -> Entry:
     """The entry of such a fact, as it lies in the ledger; in a transaction that is taken back, since it never was."""
     told = {name: SOMETHING[name] for name in REQUIRED.get(kind, ()) if name in SOMETHING}  # `about` is the subject
-    if kind in {FactKind.PLANNED, FactKind.RELEASED, FactKind.RULE_APPROVED, FactKind.RULE_ENDED}:
+    if kind in {FactKind.PLANNED, FactKind.RELEASED} or kind.value.startswith("rule_"):
         told["basis"] = "consent"
     if "subject" in REQUIRED.get(kind, ()):
         told["about"] = here.subject()
@@ -177,7 +179,8 @@ async def test_a_sealed_entry_keeps_to_its_grant_and_an_open_one_has_its_place_i
 
 
 async def test_what_ends_in_the_open_comes_last_and_only_a_ledgers_own_beginning_parts_a_window() -> None:
-    ends = {"key_revoked", "subscription_ended", "right_ended", "rule_ended", "epoch_destroyed", "erased", "disclosed"}
+    ends = {"key_revoked", "subscription_ended", "right_ended", "epoch_destroyed", "erased", "disclosed"}
+    ends |= {"rule_ended", "rule_narrowed"}
     assert {kind.value: LAST for kind in FactKind if kind.value in ends} | {
         "ledger_opened": BARRIER,
         "migrated": BARRIER,

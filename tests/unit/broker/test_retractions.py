@@ -178,6 +178,21 @@ async def test_a_dead_letter_of_a_cancelled_declaration_is_not_replayed(here: Wo
 
 
 @pytest.mark.asyncio
+async def test_nobody_ends_the_grant_by_which_a_recipient_hears_of_a_recall(here: World) -> None:
+    await allowed(here)
+    accepted = await here.declare(MOVED, here.moved())
+    await here.take(CAF)
+    await retractions.recall(here.home, accepted.declaration_id, reason="wrong-person")
+    await here.home.router.route()
+    (notice,) = [one for one in await here.home.consents.of(here.subject()) if one.event_type == RECALLED]
+
+    with pytest.raises(Refused, match=r"grant\.of-a-notice"):
+        await here.home.consents.end_mandate(notice.id, VOICE)
+    here.clock.pass_(24 * HOUR)
+    assert [RECALLED] == [one.event_type for one in await here.take(CAF)]
+
+
+@pytest.mark.asyncio
 async def test_a_recall_reaches_who_got_it_though_the_consent_has_ended_and_after_a_day(here: World) -> None:
     recorded = await here.give(CAF, MOVED, FAMILY, ("subject",))
     accepted = await here.declare(MOVED, here.moved())

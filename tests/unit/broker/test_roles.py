@@ -1,7 +1,7 @@
 """Roles: each process does its part with the secrets of its role, and reaches no other."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,9 @@ from broker.ports import KeyKind, KeyStore
 from broker.runtime import turns
 from broker.runtime.hosting import run_hosted, tell_hosted
 from broker.runtime.serving import Serving
+from broker.services import identities
+from broker.services.citizens import codes, signing_in
+from broker.settings.choices import Settings
 from broker.setup.opening import open_keys
 from broker.setup.roles import ProcessRole, check_secrets, hand_out, secrets_of
 from broker.setup.wiring import Home
@@ -24,10 +27,28 @@ from schemas.errors import Refused
 from schemas.facts import FactKind
 from schemas.names import uuid_text
 from schemas.retractions import CANCELLED, RECALLED
+from tests.beside import answered, short_folder
+from tests.franceconnect import doors
 from tests.told import EMAIL, Taken, by_mail, held
 from tests.two_agencies import count, two_agencies
+from tests.unit.broker.citizens.test_forwarded import at_portal
+from tests.unit.broker.citizens.walk import walked
 from tests.unit.broker.web.agencies.calls import Caller
-from tests.world import CAF, DAY, ELISE, FAMILY, MOVED, PORTAL, RENNES, TOWN, Entropy, World, settings
+from tests.world import (
+    CAF,
+    CPAM,
+    DAY,
+    ELISE,
+    FAMILY,
+    MOVED,
+    PORTAL,
+    RENNES,
+    TOWN,
+    YANN,
+    Entropy,
+    World,
+    settings,
+)
 
 OF_EVERYBODY = {"home", "rows-public", "endings", "rows/mac", "opening", "salts"}
 """Whose home it is, public halves, what has ended; and what it takes to write a row and an entry that count."""
@@ -45,6 +66,8 @@ REACHED: Mapping[ProcessRole, set[str]] = {
         *("rows/1", "signing"),
         *("identity/reference", "identity/token", "identity/access", "identity/webhooks"),
     },
+    ProcessRole.PORTAL: {"signing", "drafts", "identity/reference", "identity/token"},
+    ProcessRole.CONSENTS: {"rows/1", "consent-epoch", "pseudonym", "signing", "identity/reference"},
 }
 """What each role can read beside that."""
 
@@ -79,16 +102,22 @@ class Watched(KeyStore):
 class Town:
     """One home, and a process for each role, which share its database, its log and its clock."""
 
-    def __init__(self, here: World) -> None:
+    def __init__(self, here: World, socket: Path) -> None:
         hand_out(here.home.keys)
         self.here = here
+        self.socket = socket
         self.watched = {role: Watched(here.home.keys) for role in ProcessRole}
+
+    @property
+    def settings(self) -> Settings:
+        """Those of the home, with a socket whose path is short."""
+        return self.here.home.settings.model_copy(update={"consents_socket": self.socket})
 
     def process(self, role: ProcessRole) -> Home:
         """A process of a role, as `serve --role` opens one."""
         whole = self.here.home
         home = Home(
-            whole.settings,
+            self.settings,
             store=whole.store,
             log=whole.log,
             keys=RestrictedKeys(self.watched[role], role.value, secrets_of(role)),
@@ -116,12 +145,13 @@ class Town:
 
 
 @pytest.fixture
-def town(here: World, monkeypatch: pytest.MonkeyPatch) -> Town:
+def town(here: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Town]:
     async def current(_: object) -> None:
         return
 
     monkeypatch.setattr(migrate, "check", current)  # the world's tables are made without a revision
-    return Town(here)
+    with short_folder() as folder:
+        yield Town(here, folder / "consents.sock")
 
 
 def test_a_role_reaches_these_secrets_and_no_other() -> None:
@@ -200,6 +230,7 @@ async def test_a_declaration_goes_its_way_through_processes_each_of_which_has_on
         await caf.told("POST", "/v1/deliveries:replay", {"since": "2026-01-01T00:00:00Z"})
         receipt = await caf.asks("GET", f"/v1/deliveries/{taken['id']}/receipt")
         assert (409, True) == (receipt.status_code, "ledger.not-sequenced-yet" in receipt.text)
+    await as_citizen(town)
     for one in hosted:
         await run_hosted(town.process(ProcessRole.CONNECTORS), one)
         await tell_hosted(town.process(ProcessRole.NOTIFY), one)
@@ -224,6 +255,19 @@ async def test_a_declaration_goes_its_way_through_processes_each_of_which_has_on
         assert reached <= watched.reached <= OF_EVERYBODY | reached, role
 
 
+async def as_citizen(town: Town) -> None:
+    """All that a citizen does, in a process that has no key of a consent."""
+    here, me = town.here, town.here.subject(YANN)
+    async with answered(town.process(ProcessRole.CONSENTS)):
+        portal = town.process(ProcessRole.PORTAL)
+        grant = await walked(here, portal, town.process(ProcessRole.ROUTER).router.route)
+        other = {**YANN, "family_name": "Moreau"}
+        link = await here.home.linking.ask(me, here.subject(other), evidence="2026-1", asked_by=PORTAL)
+        await identities.refuse(portal, me, link.id)
+        assert [grant] == [one.id for one in await portal.consents.of(me) if one.recipient == CPAM]
+    await town.process(ProcessRole.ROUTER).router.route()
+
+
 @pytest.mark.asyncio
 @pytest.mark.parametrize("role", [role for role in ProcessRole if role is not ProcessRole.ALL])
 async def test_each_answers_its_own_addresses_and_its_health(town: Town, role: ProcessRole) -> None:
@@ -233,10 +277,13 @@ async def test_each_answers_its_own_addresses_and_its_health(town: Town, role: P
         pull = (await caf.asks("POST", "/v1/deliveries:pull", {"max": 1})).status_code
         directory = (await caf.asks("GET", "/v1/directory")).status_code
         checkpoint = (await caf.asks("GET", "/log/vkey")).status_code
+        page = (await client.get("/espace/connexion", headers={"host": "localhost"})).status_code
+        portals = (await client.get("/v1/citizens/openapi.json")).status_code
         ready, metrics = await client.get("/health/ready"), await client.get("/metrics")
 
     assert (200 if role is ProcessRole.GATE else 404) == pull
     assert (200 if role is ProcessRole.API else 404) == directory == checkpoint
+    assert (404 != page) is (200 == portals) is (role is ProcessRole.PORTAL)
     assert 200 == ready.status_code
     assert "\nunefois_up 1.0\n" in metrics.text
     assert (role in {ProcessRole.UPKEEP, ProcessRole.GATE, ProcessRole.CONNECTORS}) == (
@@ -271,3 +318,33 @@ def test_a_process_opens_the_folders_of_its_role_and_the_others_need_not_be_ther
         there = {path.name for path in chosen.keys_folder.iterdir() if path.is_dir()}
 
     assert {kind.value for kind in secrets_of(role)} == there - {"in-use"}  # who has the store open says so there
+
+
+@pytest.mark.asyncio
+async def test_citizens_come_in_through_a_process_that_answers_which_reaches_nothing_more_for_it(town: Town) -> None:
+    """Neither gate, nor ledger, nor epochs: whoever takes over what faces the Internet opens no declaration."""
+    await citizens_come_in(town)
+
+
+async def citizens_come_in(town: Town) -> None:
+    """By each way; they are seen, and go."""
+    here = town.here
+    them = doors(here)
+    code = await codes.give(here.home, YANN)
+    portal = town.process(ProcessRole.PORTAL)
+    portal.outbound = them.outbound
+
+    begun = await signing_in.begin(portal, language="fr")
+    came = await signing_in.finish(portal, begun.attempt, await them.click(begun.url, "elise"))
+    nonce, _ = signing_in.nonce(portal, PORTAL, b"token-id")
+    brought = at_portal(them.fc, nonce)
+    through = await signing_in.forwarded(portal, PORTAL, b"token-id", nonce=nonce, language="fr", **brought)
+    await signing_in.with_code(portal, code.code, language="fr", address="192.0.2.1")
+    here.clock.pass_(60_000)
+    await signing_in.current(portal, came.token)
+    await signing_in.end(portal, came.citizen, through.citizen.session)
+    await signing_in.sign_out(portal, came.token)
+
+    reached = town.watched[ProcessRole.PORTAL].reached
+    assert {"identity/reference", "rows/mac"} <= reached
+    assert reached <= OF_EVERYBODY | REACHED[ProcessRole.PORTAL]

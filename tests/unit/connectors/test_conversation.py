@@ -229,3 +229,13 @@ def test_an_answer_that_is_no_directory_or_another_schema_is_refused(make: Calla
     told, _ = run(make(), [Reply(200, None, b"\xff")])
 
     assert isinstance(told, Refused)
+
+
+def test_a_token_is_asked_for_with_who_declares_only_where_somebody_else_does() -> None:
+    person, parent = {"family_name": "Aubépin"}, {"family_name": "Lescop"}
+
+    alone, acting = calls.resolve(person, None, "self"), calls.resolve(person, parent, "parent")
+
+    assert {"subject": person} == json.loads(alone.body or b"")
+    assert {"subject": person, "declarant": parent, "capacity": "parent"} == json.loads(acting.body or b"")
+    assert "Lescop" not in repr(acting)

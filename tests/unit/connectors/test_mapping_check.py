@@ -7,9 +7,10 @@ import pytest
 import yaml
 
 from connectors.mapping import Mapping, fields_read, load, packaged
-from connectors.mapping_check import check_event, check_fields, complete, run_tests, unread
+from connectors.mapping_check import check_event, check_fields, run_tests, unread
 from schemas import values
 from schemas.catalogue import builtin
+from schemas.completing import complete
 from schemas.names import EventType
 
 MOVED = builtin().by_type(EventType("fr.unefois.address.changed.v1"))

@@ -56,7 +56,6 @@ def refusal(act: Callable[[], object]) -> tuple[str, str]:
         ("grant.version", "/version", {"version": 2**31}),
         ("grant.once-for", "/once_for", {"once_for": DeclarationId(b"d" * 16)}),
         ("grant.mandate", "/status", {**MANDATE, "status": Status.PAUSED}),
-        ("purposes.unknown", "/purpose", {"purpose": Purpose("direct-marketing")}),
         ("purposes.basis", "/basis", {"purpose": Purpose("income-tax")}),
     ],
 )

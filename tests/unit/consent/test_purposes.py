@@ -56,3 +56,16 @@ def test_a_purpose_that_is_not_listed_is_refused() -> None:
 def test_the_catalogue_is_closed() -> None:
     with pytest.raises(TypeError):
         CATALOGUE[Purpose("direct-marketing")] = CATALOGUE[Purpose("income-tax")]
+
+
+def test_a_version_is_part_of_the_id_and_the_first_is_written_without() -> None:
+    assert ("school-meals", 1) == purposes.base_of("school-meals")
+    assert ("school-meals", 12) == purposes.base_of("school-meals-v12")
+    assert ("school-meals", "school-meals-v2") == tuple(purposes.versioned("school-meals", each) for each in (1, 2))
+    there = [Purpose("school-meals"), Purpose("school-meals-v2"), Purpose("school-bus")]
+    assert (3, 1) == (purposes.next_version("school-meals", there), purposes.next_version("town-hall", there))
+
+
+@pytest.mark.parametrize("entry", CATALOGUE.values(), ids=CATALOGUE.keys())
+def test_what_comes_with_the_program_is_version_1_of_each(entry: purposes.PurposeEntry) -> None:
+    assert (entry.id, 1) == (entry.base, entry.version)

@@ -83,7 +83,7 @@ def test_equal_grants_have_equal_rows(grant_of: GrantOf) -> None:
         ("grant.basis", {"basis": "habit"}),
         ("name.party", {"recipient": "somebody"}),
         ("name.subject-ref", {"subject": b"short"}),
-        ("purposes.unknown", {"purpose": "direct-marketing"}),
+        ("name.purpose", {"purpose": "Direct marketing"}),
         ("grant.version", {"version": 0}),
     ],
 )

@@ -205,7 +205,8 @@ def test_a_window_begins_at_a_multiple_of_its_length() -> None:
 def test_what_is_public_by_right_is_this_and_nothing_else() -> None:
     written = (
         "key_added key_revoked subscription_approved subscription_ended epoch_destroyed party_added party_changed "
-        "right_granted right_ended policy_set rule_approved rule_ended ledger_opened migrated erased disclosed"
+        "right_granted right_ended policy_set rule_approved rule_narrowed rule_ended purpose_approved "
+        "ledger_opened migrated erased disclosed"
     )
     assert sorted(written.split()) == sorted(kind.value for kind in OPEN_FACTS)
 

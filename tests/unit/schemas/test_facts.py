@@ -173,7 +173,10 @@ class TestTheSymbols:
         later = (
             "ledger_opened carried migrated erased disclosed operator_added operator_changed operator_ended acted "
             "party_changed rule_approved rule_ended objected objection_withdrawn answered "
-            "retracted retraction_lifted channel_added channel_ended"
+            "retracted retraction_lifted channel_added channel_ended "
+            "representation_started representation_ended acted_for declaration_erased "
+            "rule_narrowed purpose_approved "
+            "reference_renewed link_asked link_confirmed link_ended code_given"
         )
         written = tuple(f"{first} {later}".split())
 

@@ -352,13 +352,47 @@ def test_a_move_is_looked_at_twice_after_a_year_and_refused_after_ten(near, dist
         ("MME KEROUEDAN MAIWENN", []),
         ("M. et Mme Le Goff-Kerouédan", []),
         ("Maïwenn Le Goff", []),
-        ("SARL Bonne Affaire", ["values.other-holder"]),
-        ("X", ["values.other-holder"]),
+        ("MME M DUPONT", ["values.other-holder"]),  # an initial, and a name that is used
+        ("M OU MME DUPONT", None),  # M is a title
+        ("Dupont, É.", None),
+        ("SARL Bonne Affaire", None),
+        ("X", None),
     ],
 )
-def test_an_account_of_another_name_is_looked_at_twice(holder, codes):
-    found = values.check(event("bank-account.changed"), changed("bank-account.changed", "/holder", holder))
-    assert codes == [one.code for one in found]
+def test_an_account_of_another_name_is_looked_at_twice_or_refused(holder, codes):
+    record = changed("bank-account.changed", "/holder", holder) | {"joint": False}
+    if codes is None:
+        with pytest.raises(Refused) as caught:
+            values.check(event("bank-account.changed"), record)
+        assert ("values.not-the-holder", "/holder") == (caught.value.code, caught.value.pointer)
+    else:
+        assert codes == [one.code for one in values.check(event("bank-account.changed"), record)]
+
+
+OTHER = {"family_name": "Durand", "given_names": ["Yves"], "birthdate": "1960", "gender": "male",
+         "birthplace": None, "birthcountry": "99109"}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("told", "right"),
+    [
+        ({"joint": True}, True),
+        ({"declarant": OTHER, "capacity": "guardian"}, True),
+        ({"declarant": OTHER, "capacity": "parent"}, True),
+        ({"declarant": OTHER, "capacity": "next_of_kin"}, False),
+        ({"declarant": OTHER, "capacity": "agent"}, False),
+        ({"declarant": OTHER | {"family_name": "Martin", "given_names": ["Zoé"]}, "capacity": "guardian"}, False),
+    ],
+)
+def test_an_account_of_another_name_needs_a_stated_reason(told, right):
+    record = changed("bank-account.changed", "/holder", "M YVES DURAND") | {"joint": False} | told
+    if right:
+        found = values.check(event("bank-account.changed"), record)
+        assert [("values.other-holder", "/holder")] == [(one.code, one.pointer) for one in found]
+        return
+    with pytest.raises(Refused) as caught:
+        values.check(event("bank-account.changed"), record)
+    assert ("values.not-the-holder", "/holder") == (caught.value.code, caught.value.pointer)
 
 
 @pytest.mark.parametrize(

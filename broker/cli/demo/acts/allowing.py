@@ -45,7 +45,7 @@ class Allowed:
 
 async def allow(stage: Stage) -> Allowed:
     """Approve the rule that the law provides, give the consents, and keep a signed receipt of each."""
-    subject = stage.home.desk.subject(cast.move())
+    subject = await stage.home.desk.subject(cast.move())
     grants: dict[tuple[str, EventType], Recorded] = {}
     enacted: list[Rule] = []
     for each in ADMINISTRATIONS:
@@ -116,7 +116,7 @@ async def _give(stage: Stage, subject: SubjectRef, who: Administration, wanted: 
         recipient,
         home.catalogue.by_type(wanted.event_type),
         fields=wanted.granted,
-        purpose=wanted.purpose,
+        purpose=purposes.by_id(wanted.purpose),
         basis=CONSENT,
         scope=Scope.STANDING,
         until=None,

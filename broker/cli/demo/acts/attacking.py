@@ -121,7 +121,7 @@ async def _forged(stage: Stage) -> bytes:
         Source(cast.PORTAL, keys, cast.SIGNED_TWICE),
         event,
         record,
-        subject_token=home.identity.token(home.desk.subject(record), cast.PORTAL, Instant(at + 60_000)),
+        subject_token=home.identity.token(await home.desk.subject(record), cast.PORTAL, Instant(at + 60_000)),
         territories=territories_of(event, record),
         gate=directory.current_sealing_key(directory.broker, at),
         at=at,

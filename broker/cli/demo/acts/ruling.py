@@ -64,7 +64,7 @@ async def _heard(
 ) -> tuple[set[PartyId], set[RuleId | None]]:
     """Whose systems took it, and under which rules this person's grants are; None: one that was typed."""
     home = stage.home
-    grants = await home.consents.of(home.desk.subject(record))
+    grants = await home.consents.of(await home.desk.subject(record))
     return await applied_by(stage, accepted.declaration_id), {grant.rule for grant in grants}
 
 
@@ -72,7 +72,7 @@ async def _object(stage: Stage) -> None:
     """The neighbour's move is on its way to the energy agency by a rule; he objects, and moves once more."""
     home, energy = stage.home, cast.by_key("energy")
     ruled = await enact(stage, energy, cast.ENERGY, objection=True)
-    subject = home.desk.subject(cast.neighbours_move())
+    subject = await home.desk.subject(cast.neighbours_move())
     first = await _say(stage, cast.PORTAL, cast.ADDRESS, cast.neighbours_move())
     waiting = len(await home.inbox(energy.party).ready(10))
     await rules.object_to(home, subject, ruled.id, reason="personal-situation", given_by="self")

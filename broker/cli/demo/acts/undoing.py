@@ -37,7 +37,7 @@ async def _not_found(stage: Stage) -> DeclarationId:
     voice = voice_of(stage, "")
     await home.consents.give(
         GrantRequest(
-            subject=home.desk.subject(cast.strangers_move()),
+            subject=await home.desk.subject(cast.strangers_move()),
             recipient=health.party,
             event_type=cast.ADDRESS,
             purpose=wanted.purpose,
@@ -93,7 +93,7 @@ async def _stop(stage: Stage) -> None:
         said = await home.desk.declare(cast.PORTAL, cast.BANK, account, provenance=SURE)
         await home.router.route()
         waiting = await home.inbox(cast.by_key("health").party).ready(10)
-        subject = home.desk.subject(account)
+        subject = await home.desk.subject(account)
         held = [one.declaration for one in await retractions.held(home, subject)]
         nobody = not waiting and said.declaration_id in held
         stage.claim("undoing.held", held=nobody, hours=HOLD_HOURS)

@@ -18,7 +18,9 @@ from joserfc.jwk import OKPKey
 
 from broker.cli.app import app
 from schemas.entry import Entry
+from tests.faults.day import MEALS
 from tests.program import Program, move_in
+from tests.world import YANN
 
 LOOKS: Final = {
     *("audit check", "audit consistency", "audit export", "audit prove", "audit verify", "config check", "config show"),
@@ -30,7 +32,6 @@ LOOKS: Final = {
         "token list",
         "witness list",
         "top",
-        "track",
         "type check",
         "type list",
         "type new",
@@ -38,8 +39,10 @@ LOOKS: Final = {
     *("clock show", "keys unknown list"),
     *(
         "rule list",
+        "purpose list",
         "hold list",
         "completion",
+        "person schema",
         "type show",
         "webhook attempts",
         "webhook list",
@@ -60,11 +63,12 @@ LOOKS: Final = {
         "receipt directory",
     ),
     *("operator acts", "operator list", "operator whoami", "approvals"),
+    *("protect list", "protect looks", "protect request"),
 }
 """They change nothing; the look at a citizen's file is an act."""
 
 APART: Final = {
-    *("demo", "sandbox", "conformance cases", "conformance run", "source new-key", "source serve"),
+    *("demo", "sandbox", "simulate", "conformance cases", "conformance run", "source new-key", "source serve"),
     *("witness init", "witness serve", "receipt verify", "deploy write", "deploy logins", "operator key", "logout"),
 }
 """They work elsewhere: in a home that they make and throw away, at a source's, a witness's, an administration's."""
@@ -76,6 +80,11 @@ UNCHANGED: Final = {
     "test_a_key_that_no_book_knows_is_told_everywhere_and_destroyed_by_name",
     "migrate": "here",
     "prune": "here",
+    **dict.fromkeys(
+        ("protect add", "protect notice", "protect lift", "protect keep"),
+        "tests/unit/broker/cli/test_cli_protecting.py::test_no_list_of_acts_says_who_is_protected",
+    ),
+    "purpose add": "here",  # as the next one
     "rule ask": "here",  # a request; it allows nothing before its approval
     "subscribe pause": "here",  # the approval stands; what waits is planned, and the log says who paused
     "subscribe resume": "here",
@@ -122,12 +131,24 @@ ACTS: Final = {
     "subscribe end": {"subscription_ended"},
     "rule approve": {"rule_approved"},
     "rule end": {"rule_ended"},
+    "purpose approve": {"purpose_approved"},
+    "rule narrow": {"rule_narrowed"},
     "object": {"objected"},
     "unobject": {"objection_withdrawn"},
     "repair": {"granted"},
     "cancel": {"retracted"},
     "recall": {"retracted"},
     "hold stop": {"retracted"},
+    "representation add": {"representation_started"},
+    "representation list": {"viewed"},
+    "representation show": {"viewed"},
+    "representation end": {"representation_ended"},
+    "identity link": {"link_asked"},
+    "identity confirm": {"link_confirmed"},
+    "identity list": {"viewed"},
+    "identity refuse": {"link_ended"},
+    "identity unlink": {"link_ended"},
+    "code": {"code_given"},
     "channel add": {"channel_added"},
     "channel list": {"viewed"},
     "channel remove": {"channel_ended"},
@@ -141,7 +162,12 @@ ACTS: Final = {
     "epoch destroy": {"epoch_destroyed"},
     "grant": {"granted"},
     "grants": {"viewed"},
+    "acknowledge": {"viewed"},
     "person report": {"viewed"},
+    "protect show": {"viewed"},
+    "track": {"viewed"},
+    "person export": {"viewed"},
+    "person erase": {"erased"},
     "pause": {"changed"},
     "resume": {"changed"},
     "narrow": {"changed"},
@@ -241,23 +267,52 @@ def test_an_act_leaves_the_entries_that_the_table_names(
     given = act("grant", "--person", elise, *wish, "--field", "subject", "--field", "new_address")
     act("grants", "--person", elise)
     act("person report", "--person", elise)
+    act("protect show", "--person", elise)
+    act("person export", tmp_path / "elise-export.json", "--person", elise)
     grant = given["grant"]["id"]
     act("pause", grant)
     act("resume", grant)
     act("narrow", grant, "--field", "subject")
     act("revoke", grant)
     lawful = unefois.told("rule", "ask", *wish, "--field", "new_address", "--article", "CSS, art. L1")["id"]
+    (tmp_path / "meals.json").write_text(json.dumps(MEALS))
+    act("purpose approve", unefois.told("purpose", "add", tmp_path / "meals.json")["id"])
     act("rule approve", lawful)
+    act("rule narrow", lawful, "--until", "2040-12-31")
     act("object", lawful, "--person", elise)
     act("unobject", lawful, "--person", elise)
     act("rule end", lawful)
+    received = unefois.told("declare", move_in(tmp_path), "--type", MOVED)["declaration"]
+    unefois.told("run", "--once")
+    act("acknowledge", received, tmp_path / "paper.json")
+    act("track", received)
     act("cancel", unefois.told("declare", move_in(tmp_path), "--type", MOVED)["declaration"])
     recalled = act("recall", unefois.told("declare", move_in(tmp_path), "--type", MOVED)["declaration"])
     act("hold stop", recalled["retraction"]["notice"], "--person", elise)
+    tutor = tmp_path / "tutor.json"
+    tutor.write_text(json.dumps(json.loads(elise.read_text("utf-8")) | {"given_names": ["Yann"]}))
+    ground = ("--measure", "guardianship", "--proof", "TJ Rennes 25/01234")
+    acting = act("representation add", "--representative", tutor, "--person", elise, *ground)["representation"]["id"]
+    act("representation list", "--person", elise)
+    act("representation show", acting)
+    act("representation end", acting)
+    renamed = tmp_path / "renamed.json"
+    renamed.write_text(json.dumps(json.loads(elise.read_text()) | {"family_name": "Moreau"}))
+    two = ("--old", elise, "--new", renamed, "--evidence", "2026/123")
+    act("identity refuse", act("identity link", *two)["id"], "--person", renamed)
+    link = unefois.told("identity", "link", *two)["id"]
+    act("identity confirm", link)
+    act("identity list", "--person", elise)
+    act("identity unlink", link)
+    act("code", "--person", elise)
     (tmp_path / "address").write_text("elise@example.fr")
     held = act("channel add", "email", "--person", elise, "--address", tmp_path / "address")
     act("channel list", "--person", elise)
     act("channel remove", held["channel"]["id"], "--person", elise)
+    yann = tmp_path / "yann.json"
+    yann.write_text(json.dumps(YANN))
+    act("channel add", "email", "--person", yann, "--address", tmp_path / "address")
+    act("person erase", "--person", yann, "--yes")
     act("subscribe end", asked["id"])
     hook = act("webhook add", NEW, "https://archive.example.fr/unefois")
     act("webhook end", hook["id"])

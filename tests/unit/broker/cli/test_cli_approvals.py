@@ -9,7 +9,7 @@ import pytest
 from tests.program import Program
 from tests.unit.broker.cli.test_cli_acts import kinds
 from tests.unit.broker.cli.test_cli_operators import People, change, rows
-from tests.world import CAF
+from tests.world import CAF, YANN
 
 ALLOW = ("party", "allow", CAF, "person.died")
 
@@ -122,6 +122,23 @@ def test_approving_at_once_takes_two_and_asking_for_an_administration_one(people
     field = ("--field", "subject")
     asked(people, "anne", *wish, *field, "--legal-reference", "CSS, art. L1")
     assert "asked" == people.told("anne", *wish, *field)["status"]
+
+
+def test_an_erasure_takes_two_a_look_before_it_one_and_it_is_of_just_that_person(
+    people: People, elise: Path, tmp_path: Path
+) -> None:
+    words = ("operator", "add", "dora", "--role", "dpo", "--key", people.public("dora"))
+    people.told("bob", "approve", asked(people, "anne", *words))
+    people.add("dora", "dpo", by="anne")
+    yann = tmp_path / "yann.json"
+    yann.write_text(json.dumps(YANN))
+
+    assert people.told("dora", "person", "erase", "--person", elise, "--dry-run")["nothing_left"]
+    assert "operators.not-allowed" == people.refused("anne", "person", "erase", "--person", elise, "--yes")
+    people.told("bob", "approve", asked(people, "dora", "person", "erase", "--person", elise, "--yes"))
+    asked(people, "dora", "person", "erase", "--person", yann, "--yes")
+    assert people.told("dora", "person", "erase", "--person", elise, "--yes")["nothing_left"]
+    assert set() == found(people)
 
 
 def test_a_restore_takes_a_yes_in_a_file(people: People, tmp_path: Path) -> None:

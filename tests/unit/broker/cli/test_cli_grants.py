@@ -2,6 +2,7 @@
 
 import json
 from base64 import b64decode
+from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,8 @@ class TestGrant:
             grant["scope"],
         )
         assert int(grant["granted_at"][:4]) + 2 == int(grant["expires_at"][:4])
-        assert f"\nEnds: {grant['expires_at']}.\n" in told["text"]
+        ends = datetime.fromisoformat(grant["expires_at"])
+        assert f"\nEnds: {ends.day} {ends:%B %Y at %H:%M:%S} UTC.\n" in told["text"]
         assert (["new_address", "subject"], CAF) == (grant["fields"], grant["recipient"])
         assert sha256(told["text"].encode()).hexdigest() == grant["text_sha256"]
         assert told["text"].startswith("I allow caf to receive")
@@ -85,11 +87,15 @@ class TestGrant:
         )
 
     def test_who_spoke_how_and_for_whom_is_recorded(self, unefois: Program, elise: Path) -> None:
-        grant = give(unefois, elise, "--given-by", "agent:12", "--capacity", "guardian", "--channel", "counter")[
-            "grant"
-        ]
+        grant = give(unefois, elise, "--given-by", "agent:12", "--capacity", "agent", "--channel", "counter")["grant"]
 
-        assert ("agent:12", "guardian", "counter") == (grant["given_by"], grant["capacity"], grant["channel"])
+        assert ("agent:12", "agent", "counter") == (grant["given_by"], grant["capacity"], grant["channel"])
+
+    def test_who_consents_for_another_names_the_record_of_it(self, unefois: Program, elise: Path) -> None:
+        alone = ("--given-by", "agent:12", "--capacity", "guardian")
+        fault = unefois.error("grant", *GIVE[1:], *FIELDS, "--person", elise, *alone, code=3)
+
+        assert ("representations.none", "/given_by") == (fault["code"], fault["pointer"])
 
     def test_the_receipt_goes_into_a_file_of_its_owner_alone(
         self, unefois: Program, elise: Path, tmp_path: Path

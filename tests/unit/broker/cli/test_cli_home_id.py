@@ -19,6 +19,7 @@ from broker.settings.choices import load
 from broker.setup import preflight
 from broker.setup.bootstrap import create_home
 from broker.setup.opening import open_home
+from broker.setup.roles import ProcessRole
 from broker.store import migrate
 from broker.store.access_tables import webhooks
 from schemas.errors import Refused
@@ -92,6 +93,20 @@ class TestWrongDatabase:
 
         assert {} == kept(tmp_path / "keys")
         assert before == kept(unefois.home)["unefois.db"]
+
+    @pytest.mark.parametrize("role", [one.value for one in ProcessRole if one is not ProcessRole.ALL])
+    def test_a_process_of_any_role_on_an_empty_key_folder_is_told_that_its_keys_are_not_there(
+        self, unefois: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, role: str
+    ) -> None:
+        (tmp_path / "keys").mkdir(mode=0o700)
+        monkeypatch.setenv("UNEFOIS_KEYS_FOLDER", str(tmp_path / "keys"))
+        monkeypatch.setenv("UNEFOIS_ENDINGS_FOLDER", str(tmp_path / "endings"))  # as on another machine
+
+        told = unefois.run("serve", "--role", role, "--listen", "none", "--json")
+
+        assert (3, True) == (told.exit_code, '"home.no-keys"' in told.stderr)
+
+        assert set(kept(tmp_path / "keys")) <= {"endings/journal"}
 
     def test_init_again_changes_no_key(self, unefois: Program) -> None:
         before = kept(unefois.home / "keys")

@@ -9,13 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 
+from broker.cli.session import write_new
+from broker.services.person_schema import schema
 from broker.settings.sources import PREFIX
 from schemas.catalogue import builtin
+from schemas.errors import Refused
 from schemas.names import EventType
 from tests.program import FIELDS, Program, grant_and_declare, host
 from tests.sqlite_rows import change
-from tests.world import RENNES
+from tests.world import ELISE, RENNES
 
 
 def handed_over(unefois: Program, elise: Path, move: Path, tmp_path: Path) -> str:
@@ -167,3 +171,128 @@ class TestReceipt:
         words = ("receipt", "verify", kept / "consent.json", "--directory", kept / "directory.json")
 
         assert "directory.key-of-another-party" == unefois.error(*words, code=1)["code"]
+
+
+class TestExport:
+    def test_it_writes_one_file_for_its_owner_alone_and_counts_what_is_in_it(
+        self, unefois: Program, elise: Path, move: Path, tmp_path: Path
+    ) -> None:
+        handed_over(unefois, elise, move, tmp_path)
+        file = tmp_path / "me.json"
+
+        told = unefois.told("person", "export", file, "--person", elise)
+        written = json.loads(file.read_text("utf-8"))
+        assert [] == list(Draft202012Validator(schema()).iter_errors(written))
+        assert (0o600, written["entry"]) == (file.stat().st_mode & 0o777, told["entry"])
+        assert {name: len(rows) for name, rows in written["held"].items()}.items() <= told["counts"].items()
+        assert (1, 1, True) == (told["counts"]["declarations"], told["counts"]["deliveries"], told["held"])
+
+    def test_a_file_that_is_there_is_not_written_over_and_nobody_looked(
+        self, unefois: Program, elise: Path, tmp_path: Path
+    ) -> None:
+        file = tmp_path / "me.json"
+        file.write_text("mine")
+
+        error = unefois.error("person", "export", file, "--person", elise, code=3)
+        assert ("cli.file-exists", "mine") == (error["code"], file.read_text())
+        assert [] == unefois.told("person", "report", "--person", elise)["looks"]
+
+    def test_of_a_full_disk_nothing_is_left(
+        self, unefois: Program, elise: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def full(_: int) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr("broker.cli.session.os.fsync", full)
+        with pytest.raises(Refused) as refused:
+            write_new(tmp_path / "me.json", b"{}")
+        assert ("cli.cannot-write", []) == (refused.value.code, list(tmp_path.glob("me.json*")))
+
+    @pytest.mark.parametrize(
+        ("wrong", "code", "pointer"),
+        [
+            ({"birthdate": "1985-13-41"}, "identity.birthdate", "/birthdate"),
+            ({"birthplace": "44"}, "identity.birthplace", "/birthplace"),
+        ],
+    )
+    def test_a_half_typed_identity_is_refused_at_its_place_and_no_file_is_made(
+        self, unefois: Program, tmp_path: Path, wrong: dict[str, str], code: str, pointer: str
+    ) -> None:
+        (tmp_path / "half.json").write_text(json.dumps(ELISE | wrong))
+        file = tmp_path / "me.json"
+
+        for words in (("export", file), ("erase", "--yes"), ("erase", "--dry-run")):
+            error = unefois.error("person", *words, "--person", tmp_path / "half.json", code=3)
+            assert (code, pointer) == (error["code"], error["pointer"])
+        assert not file.exists()
+
+    def test_of_somebody_unknown_the_file_says_that_nothing_is_held(
+        self, unefois: Program, elise: Path, tmp_path: Path
+    ) -> None:
+        said = unefois.run("person", "export", tmp_path / "me.json", "--person", elise, "--lang", "fr").stdout
+
+        assert "Rien n'est conservé sur cette personne." in said
+        assert {"held": False} == json.loads((tmp_path / "me.json").read_text("utf-8"))["person"]
+
+
+class TestErase:
+    def test_a_dry_run_and_the_deed_tell_the_same_in_both_languages(
+        self, unefois: Program, elise: Path, move: Path, tmp_path: Path
+    ) -> None:
+        handed_over(unefois, elise, move, tmp_path)
+
+        before = unefois.told("person", "erase", "--person", elise, "--dry-run")
+        said = unefois.run("person", "erase", "--person", elise, "--dry-run", "--lang", "fr").stdout
+        done = unefois.told("person", "erase", "--person", elise, "--yes")
+        assert (before["gone"], True, False) == (done["gone"], before["dry_run"], done["dry_run"])
+        assert 1 == done["gone"]["declarations"]
+        assert all(word in said for word in ("serait effacé", "Ce qui reste, et pourquoi", "RGPD", "jours"))
+        assert 0 == unefois.run("fsck").exit_code
+        assert unefois.told("person", "erase", "--person", elise, "--yes")["nothing_left"]
+        again = unefois.run("person", "erase", "--person", elise, "--yes", "--lang", "en").stdout
+        assert "Nothing is left to erase." in again
+        assert "What stays, and why:" in again
+
+    def test_it_asks_first(self, unefois: Program, elise: Path, move: Path, tmp_path: Path) -> None:
+        handed_over(unefois, elise, move, tmp_path)
+
+        assert 0 != unefois.run("person", "erase", "--person", elise, typed="n\n").exit_code
+        assert 1 == unefois.told("person", "erase", "--person", elise, "--dry-run")["gone"]["declarations"]
+
+    def test_what_is_on_its_way_is_waited_for(self, unefois: Program, elise: Path, move: Path) -> None:
+        grant_and_declare(unefois, elise, move, *FIELDS)
+
+        error = unefois.error("person", "erase", "--person", elise, "--yes", code=3)
+        assert ("rights.under-way", "/person", {"count": 1}) == (error["code"], error["pointer"], error["details"])
+        said = unefois.run("person", "erase", "--person", elise, "--dry-run", "--lang", "fr").stdout
+        assert "1 éléments sont en route" in said
+
+    def test_neither_command_tells_a_value(self, unefois: Program, elise: Path, move: Path, tmp_path: Path) -> None:
+        handed_over(unefois, elise, move, tmp_path)
+        said = unefois.run("person", "export", tmp_path / "me.json", "--person", elise).output
+        said += (tmp_path / "me.json").read_text("utf-8")
+        said += unefois.run("person", "erase", "--person", elise, "--yes").output
+
+        assert [] == [value for value in ("Élise", "Martin", "Monnaie", "1985-04-12", "44109") if value in said]
+
+
+class TestAcknowledge:
+    def test_a_paper_is_written_and_verifies_offline(
+        self, unefois: Program, elise: Path, move: Path, tmp_path: Path
+    ) -> None:
+        declaration = handed_over(unefois, elise, move, tmp_path)
+        paper, pdf, directory = tmp_path / "paper.json", tmp_path / "paper.pdf", tmp_path / "directory.json"
+        told = unefois.told("acknowledge", declaration, paper, "--pdf", pdf, "--record", move)
+        directory.write_text(json.dumps(unefois.told("receipt", "directory")))
+        key = unefois.told("ledger", "show")["key"]
+        words = ("receipt", "verify", paper, "--directory", directory, "--key", key)
+
+        assert (declaration, 1, "as-stated") == (told["number"], told["recipients"], told["values"])
+        assert pdf.read_bytes().startswith(b"%PDF-1.7")
+        assert (True, declaration) == (unefois.told(*words)["valid"], unefois.told(*words)["number"])
+        assert "Vérifié" in unefois.run(*words, "--lang", "fr").stdout
+        paper.write_text(paper.read_text().replace(declaration, "01a20d6d-8cc8-7fcf-a033-9cfabd964ce8"))
+        assert "acknowledgement.differs" == unefois.error(*words, code=1)["code"]
+        again = unefois.error("acknowledge", declaration, tmp_path / "new", "--pdf", pdf, code=3)
+        assert "cli.file-exists" == again["code"]
+        assert not (tmp_path / "new").exists()

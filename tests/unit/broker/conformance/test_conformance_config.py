@@ -50,6 +50,8 @@ def test_a_small_file_is_enough(tmp_path: Path) -> None:
         ({"receiver": {**GOOD["receiver"], "batch": 501}}, "/receiver/batch"),
         ({"receiver": {**GOOD["receiver"], "fields": ["subject"]}}, "/receiver"),
         ({"source": {"command": "a string"}}, "/source/command"),
+        ({"portal": {"command": []}}, "/portal/command"),
+        ({"portal": {"command": ["x"], "url": "y"}}, "/portal/url"),
     ],
 )
 def test_what_is_wrong_is_told_by_its_place(tmp_path: Path, changes: dict[str, Any], pointer: str) -> None:

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from broker.lab.conformance import cases, render, source_cases
+from broker.lab.conformance import cases, portal_cases, render, source_cases
 from broker.lab.conformance.finding import Finding
 from broker.lab.conformance.report import Report, Result
 from broker.lab.conformance.words import Words, table
@@ -54,7 +54,7 @@ def test_the_page_tells_every_case_and_lets_no_word_become_markup(language: Lang
 
 def test_every_case_and_every_finding_has_its_words_in_both_languages() -> None:
     told = table()
-    assert {*cases.CASES, *source_cases.CASES} == set(told["case"])
+    assert {*cases.CASES, *source_cases.CASES, *portal_cases.CASES} == set(told["case"])
     for part in (each for case in told["case"].values() for each in case.values()):
         assert {"fr", "en"} == set(part)
         assert all(part.values())

@@ -36,7 +36,22 @@ CHANNEL = {
     "held_since": 1,
     "ended_at": None,
 }
-SAMPLES: dict[str, dict[str, Any]] = {**SIGNED, "objections": OBJECTION, "retractions": RETRACTION, "channels": CHANNEL}
+ACTED_FOR = {
+    "declaration": b"d" * 16,
+    "subject": b"s" * 32,
+    "representative": b"r" * 32,
+    "capacity": "parent",
+    "known": "record",
+    "representation": b"i" * 16,
+    "at": 1,
+}
+SAMPLES: dict[str, dict[str, Any]] = {
+    **SIGNED,
+    "objections": OBJECTION,
+    "retractions": RETRACTION,
+    "channels": CHANNEL,
+    "acted_for": ACTED_FOR,
+}
 
 PINNED: dict[tuple[str, int], str] = {
     ("api_tokens", 1): "532f25aa133a4ecd535971d3684b2421c7eb6dec53bf11ff84fb2ce16888f5e6",
@@ -50,9 +65,14 @@ PINNED: dict[tuple[str, int], str] = {
     ("topic_users", 1): "d592afe03d05de466b67762c56277af17226a30313c81a717d281cbe5283b703",
     ("operators", 1): "639673231b7f89d95dd3c8731612c6d3eb59c8670b38e36c5d7d2dc8d40ed566",
     ("rules", 1): "007c5d67be9231be313f0dab0ce50b60f8b721f6885cff2ae29b26c7b2d713e5",
+    ("rules", 2): "4d0a167ff6d6a05c33cb4ea9eba1019bd4e55c4d93645062306eacff92298121",
+    ("purposes", 1): "6cc24cf63f6cb7689e06fcde93aba8ee9cb54e86779d407b719c01d2c3d71f44",
     ("objections", 1): "1b35c9383ca8fdb47ff0f1582febd7dd3332ff8a45bf288a0846280658faf4e5",
     ("retractions", 1): "333324fc2290fb91e561916581260cd86753d6c9db044e6d7fac0427493e4929",
+    ("representations", 1): "56ce7671848e35bd14236610ca4293bfe2d3edc1cbdb31d35a4dd8924b1a54fd",
+    ("acted_for", 1): "645ce34677bb4605be3f25d9f3dcbf309df89572db2c6919ccebb2a02026d957",
     ("channels", 1): "343b14523f5cb18f35d9c10b829d4e4647d3e73ea3a927930054db66b55bcd3f",
+    ("reference_links", 1): "350d4c15d58b69c9ec97c24f1fc564f0f19575ed88dc1708d842c54f3e4d2c77",
     ("webhooks", 1): "b82aaee8b87823bd378c9e095598c0ea7003d11f2994a417e7c2c2774215998b",
 }
 """Made by the code before versions, of the same samples; of operators by the first that had them."""

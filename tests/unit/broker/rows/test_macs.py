@@ -42,7 +42,14 @@ PINNED = {
     "retractions": "c1629c1bfb2ee4ef",
     "ledger_checkpoints": "d18a977abdbdc612",
     "channels": "cf45c2406d352e4c",
+    "acted_for": "4244352e4fe83313",
+    "households": "698ef38f39a4ca54",
     "messages": "a97de1bf793a6deb",
+    "citizen_sessions": "4035566f438923ee",
+    "citizen_accounts": "7ddec3ca51429c76",
+    "citizen_codes": "bb71d5600adbe7c8",
+    "citizen_drafts": "6a3cc9d79705a0e4",
+    "told_already": "9b4a5d1df262a6b9",
 }
 
 

@@ -127,6 +127,7 @@ class TestWhereFrom:
             "mail_password": settings.secret_mail_password(),
             "oidc_client_secret": settings.secret_oidc(),
             "sms_token": settings.secret_sms_token(),
+            **{one: settings.secret(one) for one in SECRETS if one.startswith("franceconnect")},
         }
         assert f" {CANARY} " == told[name]
         assert CANARY not in f"{settings} {settings!r}"

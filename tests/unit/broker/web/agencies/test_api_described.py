@@ -6,6 +6,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any, Final
 
 import httpx2
@@ -17,21 +18,23 @@ from schemathesis import GenerationMode
 from schemathesis.specs.openapi import checks
 
 from broker.directory.succession import NewKey
+from broker.services import identities, parties, representations
+from broker.services.households import Awaited, Declared
 from broker.shapes import uuid_of
 from broker.web.agencies.app import PREFIX, describe, describe_oauth
-from broker.web.agencies.examples import DECLARATION, DELIVERY, EXAMPLES, SUBSCRIPTION, WEBHOOK
+from broker.web.agencies.examples import DECLARATION, DELIVERY, EXAMPLES, REPRESENTATION, SUBSCRIPTION, WEBHOOK
 from broker.web.agencies.waiting import Waiting
 from broker.web.common.answered import operations
 from broker.web.common.bodies import b64u
 from connectors.contract import Rejected
 from connectors.renewal import Renewal, Told
 from schemas.directory import Directory
-from schemas.names import Reason
+from schemas.names import EventType, Reason
 from schemas.signing import Algorithm, PrivateKey
 from schemas.succession import Use
 from tests.answering import Answering, answering
 from tests.fuzz.drawn import described_public
-from tests.world import CAF, FAMILY, MOVED, PORTAL, World
+from tests.world import CAF, ELISE, FAMILY, MOVED, PORTAL, YANN, World, blank
 
 pytestmark = pytest.mark.more
 WITHOUT_FORM: Final = (
@@ -40,6 +43,8 @@ WITHOUT_FORM: Final = (
     "/registry/subjects/{subject}/versions/{version}/schema",
 )
 """Their forms are other standards': AsyncAPI, Avro."""
+SOURCES: Final = ("declarations", "subjects", "households", "representations")
+"""What a source asks for."""
 EXAMPLES_EACH: Final = 60 if os.environ.get("UNEFOIS_PROOF") else 2
 """Requests that are made up for each operation and kind."""
 
@@ -48,6 +53,12 @@ STORY: Final = (
     "POST /v1/subjects:resolve",
     "POST /v1/declarations",
     "POST /v1/declarations:batch",
+    "POST /v1/households",
+    "POST /v1/households/{household}:confirm",
+    "POST /v1/households/{household}:refuse",
+    "POST /v1/representations",
+    "POST /v1/representations/{represented}:end",
+    "POST /v1/declarations/{declaration}:link",
     "GET /v1/declarations/{declaration}",
     "GET /v1/status",
     "POST /v1/deliveries:pull",
@@ -61,6 +72,8 @@ STORY: Final = (
     "GET /v1/directory:signed",
     "GET /v1/directory/notes",
     "GET /v1/directory/jwks",
+    "GET /v1/law:signed",
+    "GET /v1/law/notes",
     "GET /v1/schemas",
     "GET /v1/schemas/{schema}",
     "POST /v1/keys:challenge",
@@ -93,6 +106,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Answering]:
     """A broker that answers, with a citizen who allows."""
     with answering(tmp_path_factory.mktemp("described"), Impatient()) as made:
         made.inside(lambda here: here.give(CAF, MOVED, FAMILY, ["subject"]))
+        for right in (representations.STARTED, representations.ENDED):
+            made.inside(partial(_allowed, right))
         yield made
 
 
@@ -104,6 +119,40 @@ def test_every_operation_has_its_example_and_is_sent() -> None:
 
 async def _envelope(here: World) -> bytes:
     return await here.home.desk.envelope(PORTAL, MOVED, here.moved())
+
+
+async def _allowed(right: EventType, here: World) -> None:
+    await parties.allow(here.home, PORTAL, right)
+
+
+async def _form(here: World) -> dict[str, Any]:
+    """A household: Élise, and Yann who has to confirm."""
+    token, _ = await here.home.desk.token(PORTAL, {"subject": YANN})
+    return {"members": [{"declaration": b64u(await _envelope(here))}, {"subject_token": b64u(token)}]}
+
+
+async def _refusable(here: World) -> tuple[str, str]:
+    """Another household whose adult refuses: its id, and the code."""
+    members = [Declared(await _envelope(here)), Awaited((await here.home.desk.token(PORTAL, {"subject": YANN}))[0])]
+    form = await here.home.households.open(PORTAL, members)
+    return uuid_of(form.household), form.codes[0].code
+
+
+async def _renamed(here: World) -> str:
+    """A change of name that the portal has declared: its id."""
+    kind, at = EventType(identities.NAME_CHANGED), here.clock()
+    async with here.home.store.begin() as tx:
+        await here.home.registrar.allow_publishing(tx, PORTAL, kind, at)
+    told = {"subject": ELISE, "capacity": "self", "effective_date": "2026-12-01", "nature": "family_name"}
+    act = {"commune": "35238", "country": "99100", "number": "123", "drawn_up_on": None}
+    record = blank(here.home, kind) | told | {"new_family_name": "Moreau", "act": act}
+    accepted = await here.home.desk.declare(PORTAL, kind, record)
+    await here.home.router.route()
+    return uuid_of(accepted.declaration_id)
+
+
+async def _confirmed(here: World) -> str:
+    return b64u(await here.home.desk.envelope(PORTAL, MOVED, here.moved(YANN)))
 
 
 async def _handed(here: World) -> dict[str, Any]:
@@ -147,7 +196,7 @@ def test_every_example_does_what_it_shows(running: Answering) -> None:
     tokens = {party: running.token(party) for party in (CAF, PORTAL)}
     (mine,) = [one for one in running.here.subscriptions.values() if (one.recipient, one.event_type) == (CAF, MOVED)]
     real = {"TG9ja2Vk": b64u(running.inside(_envelope)), SUBSCRIPTION: uuid_of(mine.id)}
-    sent, received = [], set()
+    sent, received, household = [], set(), dict[str, Any]()
     with httpx2.Client(base_url=running.url) as client:
         for name in STORY:
             method, path = name.split(" ")
@@ -157,13 +206,23 @@ def test_every_example_does_what_it_shows(running: Answering) -> None:
             body = json.dumps(example.get("request"))
             for shown, now in real.items():
                 body, path = body.replace(shown, now), path.replace(shown, now)
-            party = PORTAL if "declarations" in name or "subjects" in name else CAF
+            party = PORTAL if any(word in name for word in SOURCES) else CAF
             headers = {"authorization": f"Bearer {tokens[party]}", "content-type": "application/json"}
             content: bytes | None = body.encode() if "request" in example else None
             if name == "POST /v1/keys":
                 content = json.dumps(running.inside(_handed)).encode()
             if name == "POST /v1/declarations":
                 content, headers["content-type"] = running.inside(_envelope), "application/avro"
+            if name == "POST /v1/households":
+                content = json.dumps(running.inside(_form)).encode()
+            if name.endswith(":confirm"):
+                told = {"code": household["waiting"][0]["code"], "declaration": running.inside(_confirmed)}
+                content, path = json.dumps(told).encode(), path.replace(real[DECLARATION], household["household"])
+            if name.endswith(":refuse"):
+                of, code = running.inside(_refusable)
+                content, path = json.dumps({"code": code}).encode(), path.replace(real[DECLARATION], of)
+            if name.endswith(":link"):
+                path = path.replace(real[DECLARATION], running.inside(_renamed))
             answer = client.request(method, path, content=content, headers=headers)
             assert answer.is_success, (name, answer.text)
             _check_form(method, path_of(name), answer)
@@ -171,6 +230,7 @@ def test_every_example_does_what_it_shows(running: Answering) -> None:
                 expected, found = _members(example["response"]), _members(answer.json())
                 assert _same(expected, found), (name, expected, found)
             real |= _learned(name, answer)
+            household = answer.json() if name == "POST /v1/households" else household
             if name == "POST /v1/declarations:batch":
                 running.inside(lambda here: here.home.router.route())
             if name == "POST /v1/deliveries:ack":
@@ -236,6 +296,8 @@ def _learned(name: str, answer: httpx2.Response) -> dict[str, str]:
     """Ids that later examples name."""
     if name == "POST /v1/declarations":
         return {DECLARATION: answer.json()["declaration"]}
+    if name == "POST /v1/representations":
+        return {REPRESENTATION: answer.json()["id"]}
     if name == "POST /v1/deliveries:pull":
         return {DELIVERY: answer.json()["deliveries"][0]["id"]}
     return {WEBHOOK: answer.json()["id"]} if name == "POST /v1/webhooks" else {}

@@ -9,12 +9,15 @@ import pytest
 from fastapi import FastAPI
 
 from broker.access.credentials import Scope
+from broker.services import representations
+from broker.services.households import Filled, fill_in
 from broker.web.agencies.app import PREFIX, ROUTES
 from broker.web.agencies.examples import EXAMPLES, PUBLIC
 from broker.web.common.frame import ALWAYS
 from broker.web.common.strict import StrictRoute
+from broker.web.portals.app import PREFIX as PORTALS
 from tests.unit.broker.web.agencies.calls import Served
-from tests.world import CAF, CPAM, FAMILY, MOVED, PORTAL
+from tests.world import CAF, CPAM, ELISE, FAMILY, MOVED, PORTAL, YANN
 
 pytestmark = pytest.mark.asyncio
 NOBODY = "00000000-0000-0000-0000-000000000000"
@@ -25,11 +28,18 @@ ACK = {"acknowledgements": [{"delivery": NOBODY, "outcome": "applied"}]}
 HANDED = EXAMPLES["POST", "/v1/keys"]["request"]
 
 # route -> who may come, with what, and what a caller with that scope alone is answered
+CONFIRMED = {"code": "AA", "declaration": "AA"}
 TABLE: dict[tuple[str, str], tuple[Scope, Any, int]] = {
     ("POST", "/subjects:resolve"): (Scope.PUBLISH, {}, 422),
     ("POST", "/declarations"): (Scope.PUBLISH, b"no envelope", 422),
     ("POST", "/declarations:batch"): (Scope.PUBLISH, {"declarations": ["AA"]}, 200),
     ("GET", "/declarations/{declaration}"): (Scope.PUBLISH, None, 404),
+    ("POST", "/households"): (Scope.PUBLISH, {"members": []}, 422),
+    ("POST", "/households/{household}:confirm"): (Scope.PUBLISH, CONFIRMED, 422),
+    ("POST", "/households/{household}:refuse"): (Scope.PUBLISH, {"code": "AA"}, 404),
+    ("POST", "/representations"): (Scope.PUBLISH, {}, 422),
+    ("POST", "/representations/{represented}:end"): (Scope.PUBLISH, None, 403),
+    ("POST", "/declarations/{declaration}:link"): (Scope.PUBLISH, {"old": ELISE, "new": ELISE}, 404),
     ("POST", "/deliveries:pull"): (Scope.RECEIVE, {}, 200),
     ("POST", "/deliveries:ack"): (Scope.RECEIVE, ACK, 200),
     ("POST", "/deliveries:release"): (Scope.RECEIVE, {"deliveries": [NOBODY]}, 404),
@@ -51,6 +61,8 @@ TABLE: dict[tuple[str, str], tuple[Scope, Any, int]] = {
     ("GET", "/directory:signed"): (Scope.READ, None, 200),
     ("GET", "/directory/notes"): (Scope.READ, None, 200),
     ("GET", "/directory/jwks"): (Scope.READ, None, 200),
+    ("GET", "/law:signed"): (Scope.READ, None, 200),
+    ("GET", "/law/notes"): (Scope.READ, None, 200),
     ("GET", "/schemas"): (Scope.READ, None, 200),
     ("GET", "/schemas/{schema}"): (Scope.READ, None, 404),
     ("GET", "/subscriptions"): (Scope.READ, None, 200),
@@ -64,7 +76,7 @@ PUBLIC = {"/openapi.json"}
 """For everybody: no party's object is there."""
 ANYBODYS = {("GET", "/schemas/{schema}")}
 """Objects that are nobody's own."""
-KEPT = {"/directory", "/directory:signed", "/directory/jwks", "/schemas/{schema}"}
+KEPT = {"/directory", "/directory:signed", "/directory/jwks", "/law:signed", "/schemas/{schema}"}
 """What may be kept by who asked: keys and schemas, no citizen."""
 
 
@@ -89,7 +101,8 @@ async def test_every_route_has_its_row_and_every_row_its_route(served: Served) -
 def _paths(app: FastAPI) -> Iterator[str]:
     """Whatever the app answers besides what it includes."""
     told = (getattr(route, "path", "") for route in app.routes)
-    yield from (path.removeprefix(PREFIX) for path in told if path.startswith(PREFIX))
+    mine = (path for path in told if path.startswith(PREFIX) and not path.startswith(PORTALS))
+    yield from (path.removeprefix(PREFIX) for path in mine)
     yield from (route.path for route in strict())
 
 
@@ -120,11 +133,16 @@ async def test_what_is_anothers_gives_the_answer_of_what_never_was(served: Serve
     (delivery,) = await here.inbox(CAF).lease(1)
     async with here.home.store.begin() as tx:
         hook = await here.home.webhooks.add(tx, CAF, "https://caf.example/", here.clock())
+    form = await fill_in(here.home, PORTAL, MOVED, [Filled(here.moved()), Filled({"subject": YANN}, waits=True)])
+    act = {"measure": "guardianship", "proof": "TJ Rennes 25/01234"}
+    acting = await representations.start(here.home, representative=YANN, subject=ELISE, **act)
     own = {
         "{webhook}": (CAF, hook.id),
         "{declaration}": (PORTAL, declared.declaration_id),
         "{subscription}": (CAF, here.subscriptions[CAF, MOVED].id),
         "{delivery}": (CAF, delivery.id),
+        "{household}": (PORTAL, form.household),
+        "{represented}": (PORTAL, acting.representation.id),
         "delivery": (CAF, delivery.id),
     }
     cpam = await served.caller(CPAM)
@@ -141,6 +159,10 @@ async def test_what_is_anothers_gives_the_answer_of_what_never_was(served: Serve
         ("POST", "/webhooks/{webhook}:end", None),
         ("POST", "/subscriptions/{subscription}:pause", None),
         ("POST", "/subscriptions/{subscription}:resume", None),
+        ("POST", "/households/{household}:confirm", CONFIRMED),
+        ("POST", "/households/{household}:refuse", {"code": "AA"}),
+        ("POST", "/representations/{represented}:end", None),
+        ("POST", "/declarations/{declaration}:link", {"old": ELISE, "new": ELISE}),
         ("POST", "/deliveries:ack", ACK),
         ("POST", "/deliveries:release", {"deliveries": [NOBODY]}),
         ("POST", "/deliveries:replay", {"deliveries": [NOBODY]}),

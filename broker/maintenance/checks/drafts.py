@@ -1,0 +1,42 @@
+"""Draft checks: what citizens have begun, and by what the same declaration is known again, is as the broker wrote it.
+No fingerprint outlives its declaration.
+
+A draft that is damaged is as absent: its person begins again. A row taken away is not found here: nothing else tells
+that it was there.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any, Final
+
+from sqlalchemy import Select, exists, select
+
+from broker.maintenance.checks.finding import Finding
+from broker.store.citizen_tables import citizen_drafts, told_already
+from broker.store.engine import Transaction
+from broker.store.rows.macs import RowMacs
+from broker.store.tables import submissions
+
+_PAGE: Final = 500
+_THERE: Final = exists().where(submissions.c.declaration_id == told_already.c.declaration).label("there")
+_FINGERPRINTS: Final[Select[Any]] = select(told_already, _THERE).order_by(told_already.c.declaration)
+
+
+async def check(tx: Transaction, macs: RowMacs) -> AsyncIterator[Finding]:
+    """Every row of both tables, a page at a time."""
+    async with aclosing(tx.pages(select(citizen_drafts).order_by(citizen_drafts.c.id), _PAGE)) as pages:
+        async for rows in pages:
+            for row in rows:
+                if not macs.holds(citizen_drafts.name, row._mapping):
+                    place = f"citizen_drafts/{bytes(row.id).hex()}"
+                    yield Finding("drafts.mac", place, "the broker did not write this row as it is: it is not read")
+    async with aclosing(tx.pages(_FINGERPRINTS, _PAGE)) as pages:
+        async for rows in pages:
+            for row in rows:
+                place = f"told_already/{bytes(row.declaration).hex()}"
+                if not macs.holds(told_already.name, row._mapping):
+                    yield Finding(
+                        "told-already.mac", place, "the broker did not write this row as it is: it says nothing"
+                    )
+                elif not row.there:
+                    yield Finding("told-already.orphan", place, "its declaration is not there any more")

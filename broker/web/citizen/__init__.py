@@ -1,0 +1,1 @@
+"""The pages for citizens, rendered here; they work without JavaScript."""

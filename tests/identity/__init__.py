@@ -1,0 +1,1 @@
+"""Real cases of how one person is written, read by tests and shown in docs/identity.md."""
