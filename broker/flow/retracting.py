@@ -12,7 +12,6 @@ sends. What was only paused stays closed when the pause ends.
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final
 
 from sqlalchemy import or_, select, update
 
@@ -31,13 +30,6 @@ from schemas.errors import Refused
 from schemas.facts import FactKind
 from schemas.names import DeclarationId, Instant, LeafHash, ManifestDigest, PartyId, SubjectRef
 from schemas.retractions import RETRACTIONS
-
-_STANDS: Final = {
-    Kind.CANCELLED: "retractions.cancelled",
-    Kind.RECALLED: "retractions.recalled",
-    Kind.STOPPED: "retractions.stopped",
-}
-"""What is said to whoever would take back once more what is taken back."""
 
 
 class Retracting:
@@ -67,8 +59,12 @@ class Retracting:
             return True
         if (before.kind, before.notice, before.stands) == (wanted.kind, wanted.notice, True):
             return False
+        if before.stands and before.kind is Kind.CANCELLED:
+            raise Refused("retractions.cancelled", "/declaration")
+        if before.stands and before.kind is Kind.RECALLED:
+            raise Refused("retractions.recalled", "/declaration")
         if before.stands:
-            raise Refused(_STANDS[before.kind], "/declaration")
+            raise Refused("retractions.stopped", "/declaration")
         if before.kind is wanted.kind:
             raise Refused("retractions.let-stand", "/declaration")
         return True
