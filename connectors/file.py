@@ -20,22 +20,26 @@ import asyncio
 import os
 import re
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, ParamSpec, Self, TypeVar
 
 from pydantic import AfterValidator, StringConstraints
 
 from connectors.cells import text_of
 from connectors.contract import Applied, Ground, Retry, Row, Settings, checked, reference_token
 from connectors.csv_line import Encoding, Style, line_of
+from connectors.description import Case, Description
 from connectors.journal import Batch, Entry, Journal
 from schemas.delivery import VerifiedDelivery
-from schemas.errors import Corrupt, Refused
+from schemas.errors import Corrupt, Fault, Refused
 from schemas.names import DeclarationId, DeliveryId, ManifestDigest, PartyId
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 def _name_pattern(name: str) -> str:
@@ -70,19 +74,43 @@ class FileSettings(Settings):
 class FileConnector:
     """One folder, one kind of file. Made by `open`."""
 
+    about: ClassVar = Description(
+        settings=FileSettings,
+        guarantee={
+            "en": "A delivery is a line of one file for ever, and a file is whole from the moment its name is visible.",
+            "fr": "Une livraison est une ligne d'un seul fichier, à jamais ; il est entier dès qu'il est visible.",
+        },
+        other_side={
+            "en": "Who takes the files takes each name once, may then move or delete it, and leaves the journal.",
+            "fr": "Qui prend les fichiers prend chaque nom une fois, peut ensuite l'effacer, et laisse le journal.",
+        },
+        spared={
+            Case.TOO_MANY: {
+                "en": "A folder does not ask to come back later.",
+                "fr": "Un dossier ne demande pas de revenir.",
+            },
+            Case.WRONG_CREDENTIALS: {
+                "en": "A folder has no password; one that may not be written is refused at the start.",
+                "fr": "Un dossier n'a pas de mot de passe ; sans droit d'écriture, il est refusé dès l'ouverture.",
+            },
+            Case.TRUNCATED_ANSWER: {"en": "A folder answers nothing.", "fr": "Un dossier ne répond rien."},
+            Case.UNKNOWN_PERSON: {
+                "en": "Who takes the files finds the person.",
+                "fr": "C'est à qui prend les fichiers de trouver la personne.",
+            },
+            Case.SEVERAL_PERSONS: {
+                "en": "Who takes the files finds the person.",
+                "fr": "C'est à qui prend les fichiers de trouver la personne.",
+            },
+        },
+    )
+
     def __init__(self, settings: FileSettings, targets: Sequence[str], ground: Ground, journal: Journal) -> None:
         self._settings = settings
         self._targets = tuple(targets)
         self._ground = ground
         self._journal = journal
-        self._style = Style(
-            encoding=settings.encoding,
-            lacking=settings.lacking,
-            delimiter=settings.delimiter,
-            line_end="\r\n" if settings.line_end == "crlf" else "\n",
-            quote=settings.quote,
-            guard=settings.guard,
-        )
+        self._style = _style(settings)
         self._header = line_of(targets, targets, self._style) if settings.header else b""
         self._batch: tuple[int, str] | None = None
         self._rows: dict[DeliveryId, tuple[Entry, bytes]] = {}
@@ -107,6 +135,18 @@ class FileConnector:
             raise
         return connector
 
+    @classmethod
+    async def check(cls, settings: Mapping[str, Any], targets: Sequence[str], ground: Ground) -> tuple[Fault, ...]:
+        """Looks at the folders; writes nothing, and takes no lock."""
+        try:
+            chosen = checked(FileSettings, settings)
+            line_of(targets, targets, _style(chosen))
+        except Refused as fault:
+            return (fault,)
+        folders = {"/folder": chosen.folder} | ({} if chosen.journal is None else {"/journal": chosen.journal.parent})
+        usable = {place: await asyncio.to_thread(_is_writable, folder) for place, folder in folders.items()}
+        return tuple(Refused("file.folder", place) for place, good in usable.items() if not good)
+
     async def find(self, delivery_id: DeliveryId) -> Applied | None:
         """From the journal: the file and line, even when the file is gone."""
         reference = await asyncio.to_thread(self._journal.published, delivery_id)
@@ -114,13 +154,11 @@ class FileConnector:
 
     async def write(self, delivery: VerifiedDelivery, row: Row) -> str | None:
         """Take the row into this run's file. Returns `<file>:<line>`. Raises Reject with the column as pointer."""
-        async with self._turn:
-            return await asyncio.to_thread(self._take, delivery, row)
+        return await self._alone(self._take, delivery, row)
 
     async def flush(self) -> None:
         """Publish this run's file, if it has a row. Raises Retry("file.write"); then every delivery comes again."""
-        async with self._turn:
-            await asyncio.to_thread(self._flush)
+        await self._alone(self._flush)
 
     async def seen(self, source: PartyId, declaration_id: DeclarationId) -> ManifestDigest | None:
         """From the journal and from the rows of this run."""
@@ -133,6 +171,16 @@ class FileConnector:
         """Let go of the folder; rows that were not flushed are dropped and come again."""
         self._rows.clear()
         await asyncio.to_thread(self._journal.close)
+
+    async def _alone(self, work: Callable[P, T], *told: P.args, **named: P.kwargs) -> T:
+        """One after the other, in a thread. A thread cannot be broken off: who stops waiting waits for its end."""
+        async with self._turn:
+            running = asyncio.ensure_future(asyncio.to_thread(work, *told, **named))
+            try:
+                return await asyncio.shield(running)
+            except asyncio.CancelledError:
+                await asyncio.wait([running])
+                raise
 
     def _take(self, delivery: VerifiedDelivery, row: Row) -> str:
         known = self._journal.entry(delivery.delivery_id)
@@ -227,6 +275,17 @@ class FileConnector:
                 os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def _style(settings: FileSettings) -> Style:
+    return Style(
+        encoding=settings.encoding,
+        lacking=settings.lacking,
+        delimiter=settings.delimiter,
+        line_end="\r\n" if settings.line_end == "crlf" else "\n",
+        quote=settings.quote,
+        guard=settings.guard,
+    )
 
 
 def _is_writable(folder: Path) -> bool:
