@@ -85,6 +85,10 @@ class FileConnector:
             "fr": "Qui prend les fichiers prend chaque nom une fois, peut ensuite l'effacer, et laisse le journal.",
         },
         spared={
+            Case.SLOW_PEER: {
+                "en": "A disk that hangs cannot be broken off; the call ends when the disk answers.",
+                "fr": "Un disque figé ne peut être interrompu ; l'appel finit quand il répond.",
+            },
             Case.TOO_MANY: {
                 "en": "A folder does not ask to come back later.",
                 "fr": "Un dossier ne demande pas de revenir.",
