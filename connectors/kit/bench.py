@@ -77,7 +77,7 @@ class Bench:
     async def pull(self) -> Told:
         """One pull by a process that begins with it. A system that cannot be opened leaves everything where it is."""
         with suppress(Unavailable, Refused):  # Refused by `open` alone: whoever runs it is told, and nothing is ended
-            if isinstance(self.rig.connector, type) and issubclass(self.rig.connector, Connector):
+            if issubclass(self.rig.connector, Connector):
                 return await self._written(self.rig.connector)
             return await self._notified(cast("type[Notifier]", self.rig.connector))
         return Told()
@@ -86,6 +86,16 @@ class Bench:
         """The connector itself."""
         made = cast("type[Connector]", self.rig.connector)
         return await made.open(self.rig.settings(), self.rig.mapping.targets, self.ground)
+
+    async def finds(self, one: DeliveryId) -> bool:
+        """Whether a new process finds what was written; of one that only tells there is nothing to find."""
+        if not issubclass(self.rig.connector, Connector):
+            return True
+        writer = await self.opened()
+        try:
+            return await writer.find(one) is not None
+        finally:
+            await writer.close()
 
     async def _written(self, made: type[Connector]) -> Told:
         guard = Guard(Limits(deadline_s=self.rig.deadline_s))

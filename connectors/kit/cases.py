@@ -64,6 +64,7 @@ async def _redelivery(bench: Bench) -> None:
     bench.deaf = True
     await bench.pull()
     bench.deaf = False
+    expect(await bench.finds(one), "what was written is not found by its id (`find`)")
     bench.later()
     await bench.pull()
     expect(list(bench.rig.held()) == ["Aubin"], "what came again is not there exactly once")

@@ -14,11 +14,11 @@ from unittest.mock import patch
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from connectors import table
 from connectors.description import Case
 from connectors.file import FileConnector
 from connectors.journal import Journal
 from connectors.kit.rig import Rig
-from connectors.table import TableConnector
 from connectors.webhook import WebhookConnector
 
 WEBHOOK_KEY: Final = "whsk_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
@@ -60,7 +60,7 @@ class FileRig(Rig):
 class TableRig(Rig):
     """An SQLite database of a town."""
 
-    connector = TableConnector
+    connector = table.TableConnector
     plays = frozenset({Case.SLOW_PEER, Case.PEER_AWAY, Case.ANSWER_LOST, Case.UNKNOWN_PERSON, Case.SEVERAL_PERSONS})
     spared: ClassVar = {
         Case.WRONG_CREDENTIALS: {
@@ -104,10 +104,10 @@ class TableRig(Rig):
             finally:
                 (self.place / "gone").rename(self.place / "data")
         elif case is Case.SLOW_PEER:
-            with patch("connectors.table._commit", _never):
+            with patch.object(table, "_commit", _never):
                 yield
         elif case is Case.ANSWER_LOST:
-            with patch("connectors.table._commit", _committed_and_lost):
+            with patch.object(table, "_commit", _committed_and_lost):
                 yield
         else:
             self._mode = {"mode": "update", "key": ["name"]}

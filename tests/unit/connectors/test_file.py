@@ -3,6 +3,7 @@
 import asyncio
 import os
 import stat
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,35 @@ async def test_a_run_gives_one_complete_file_with_a_header_and_numbered_lines(
     assert [NAME] == folder.names()
     assert "NOM;VILLE\r\nAubépin;Rennes\r\nBrocélys;\r\n" == folder.text()
     assert 0o640 == stat.S_IMODE((folder.path / NAME).stat().st_mode)
+
+
+@pytest.mark.asyncio
+async def test_a_call_that_is_given_up_ends_before_the_next_one_begins(
+    folder: Folder, declared: Callable[..., VerifiedDelivery], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connector, ordinary = await folder.open(), os.fsync
+    inside, go = threading.Event(), threading.Event()
+
+    def held(descriptor: int) -> None:
+        inside.set()
+        go.wait()
+        ordinary(descriptor)
+
+    await connector.write(declared(), row("Aubépin"))
+    monkeypatch.setattr(os, "fsync", held)
+    late = asyncio.create_task(connector.flush())
+    await asyncio.to_thread(inside.wait)
+    late.cancel()
+    next_one = asyncio.create_task(connector.flush())
+    for _ in range(10):
+        await asyncio.sleep(0)
+    states = late.done(), next_one.done()
+    go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await late
+    await next_one
+    await connector.close()
+    assert ((False, False), "NOM;VILLE\r\nAubépin;Rennes\r\n") == (states, folder.text())
 
 
 @pytest.mark.asyncio
