@@ -5,7 +5,7 @@ it or delete it at any time. A delivery is written in one file for ever: the jou
 
     flush  1  the file under a hidden temporary name, on the disk with its folder entry
            2  the journal: batch, name, SHA-256 and every delivery, in one transaction
-           3  the final name, by rename; the folder on the disk
+           3  the final name, by rename; the folder on the disk; then the marker, where one is wanted
            4  the journal: published
 
 A crash before 2 leaves a temporary file that nobody knows: it is deleted, and the deliveries come again. A crash after
@@ -23,6 +23,7 @@ import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from decimal import Decimal
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, ParamSpec, Self, TypeVar
@@ -64,6 +65,10 @@ class FileSettings(Settings):
     line_end: Literal["crlf", "lf"] = "crlf"
     quote: Literal["needed", "all"] = "needed"
     header: bool = True
+    decimal: Literal["point", "comma"] = "point"
+    """How a decimal number is written: `12.50` or `12,50`. Texts stay as they are."""
+    marker: Annotated[str, StringConstraints(pattern=r"^\.[a-z]{1,8}$")] | None = None
+    """The ending of an empty file that is made last, beside each file: `.ok`. Its taker removes it after the file."""
     guard: bool = True
     """An apostrophe before cells that a spreadsheet would take for a formula."""
     permissions: Annotated[str, StringConstraints(pattern=r"^0[46][0-7]{2}$")] = "0640"
@@ -193,7 +198,7 @@ class FileConnector:
         taken = self._rows.get(delivery.delivery_id)
         if taken is not None:
             return taken[0].reference
-        cells = [text_of(row.get(name), f"/{reference_token(name)}") for name in self._targets]
+        cells = [self._cell(row.get(name), f"/{reference_token(name)}") for name in self._targets]
         line = line_of(self._targets, cells, self._style)
         if self._batch is None:
             self._batch = self._next()
@@ -202,11 +207,15 @@ class FileConnector:
         self._rows[delivery.delivery_id] = (entry, line)
         return entry.reference
 
+    def _cell(self, value: object, pointer: str) -> str:
+        cell = text_of(value, pointer)
+        return cell.replace(".", ",") if isinstance(value, Decimal) and self._settings.decimal == "comma" else cell
+
     def _next(self) -> tuple[int, str]:
         """The next number whose name is free; names that the agency's own files use are skipped."""
         day = datetime.fromtimestamp(self._ground.clock() / 1000, UTC).strftime("%Y%m%d")
         number = self._journal.next_number()
-        while (self._settings.folder / self._name(number, day)).exists():
+        while any(path.exists() for path in self._places(self._name(number, day))):
             number += 1
         return number, self._name(number, day)
 
@@ -254,7 +263,26 @@ class FileConnector:
                 temporary.rename(final)
             # Crash here: the name is there or taken already, and the next `_publish` only notes it.
             self._sync_folder()
+            self._mark(final)
             self._journal.publish(batch)
+
+    def _mark(self, final: Path) -> None:
+        """The marker of a file that is there. One that was taken already had its marker, or needs none any more.
+
+        Crash after it: it is there, and the next `_publish` makes none.
+        """
+        *_, marker = self._places(final.name)
+        if marker != final and final.exists():
+            with suppress(FileExistsError):
+                mode = int(self._settings.permissions, 8)
+                os.close(os.open(marker, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode))
+                marker.chmod(mode)  # whatever the umask is
+            self._sync_folder()
+
+    def _places(self, name: str) -> tuple[Path, ...]:
+        """The file of this name, and its marker where there is one."""
+        final, ending = self._settings.folder / name, self._settings.marker
+        return (final,) if ending is None else (final, final.with_name(name + ending))
 
     def _recover(self) -> None:
         known = {self._temporary(batch.name) for batch in self._journal.unpublished()}
