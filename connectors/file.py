@@ -1,4 +1,4 @@
-"""The file connector: CSV files in a folder from which an agency's own program takes them.
+"""The file connector: files (CSV, JSON lines, fixed width) in a folder from which an agency's own program takes them.
 
 One file for each run, numbered without gaps, complete from the moment its name is visible; a program may take it, move
 it or delete it at any time. A delivery is written in one file for ever: the journal remembers it when the file is gone.
@@ -12,7 +12,7 @@ A crash before 2 leaves a temporary file that nobody knows: it is deleted, and t
 2 is finished by step 3 and 4 of the next open or flush: they are the same code, and each may be repeated. Where neither
 name is left at step 3, the rename had happened and the agency has taken the file.
 
-Refuses: a second process on the same folder, to replace a file of the same name, and what `csv_line` refuses.
+Refuses: a second process on the same folder, to replace a file of the same name, and what `lines` refuses.
 Keeps: a file never grows, is never half visible, and no row is ever written twice.
 """
 
@@ -23,18 +23,17 @@ import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from decimal import Decimal
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, ParamSpec, Self, TypeVar
 
-from pydantic import AfterValidator, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
-from connectors.cells import text_of
-from connectors.contract import Applied, Ground, Retry, Row, Settings, checked, reference_token
-from connectors.csv_line import Encoding, Style, line_of
+from connectors.contract import Applied, Ground, Retry, Row, Settings, checked
+from connectors.csv_line import Encoding, Style
 from connectors.description import Case, Description
 from connectors.journal import Batch, Entry, Journal
+from connectors.lines import Format, Layout
 from schemas.delivery import VerifiedDelivery
 from schemas.errors import Corrupt, Fault, Refused
 from schemas.names import DeclarationId, DeliveryId, ManifestDigest, PartyId
@@ -58,6 +57,10 @@ class FileSettings(Settings):
     """Where the files go; it must exist, on one file system with itself (no network drive without rename)."""
     name: Annotated[str, AfterValidator(_name_pattern)] = "unefois-{date}-{number}.csv"
     """`{number}` is the sequence, six digits; `{date}` the day in UTC, yyyymmdd."""
+    format: Format = "csv"
+    """`csv`; `jsonl`, a JSON object on each line; `fixed`, columns of a fixed width. `name` has the ending."""
+    widths: Mapping[str, int] = Field(default_factory=dict)
+    """Characters of each column, where the format is `fixed`: `{NOM: 80, SEXE: 1}`, in the order of the mapping."""
     encoding: Encoding = "utf-8"
     lacking: Literal["refuse", "transliterate"] = "refuse"
     """What happens to a character that the encoding lacks: œ, € and ’ in Latin-1."""
@@ -119,8 +122,8 @@ class FileConnector:
         self._targets = tuple(targets)
         self._ground = ground
         self._journal = journal
-        self._style = _style(settings)
-        self._header = line_of(targets, targets, self._style) if settings.header else b""
+        self._layout = _layout(settings)
+        self._header = self._layout.header(targets) if settings.header else b""
         self._batch: tuple[int, str] | None = None
         self._rows: dict[DeliveryId, tuple[Entry, bytes]] = {}
         self._turn = asyncio.Lock()
@@ -132,6 +135,8 @@ class FileConnector:
         Raises Refused("connector.settings", "file.folder"), Unavailable("journal.in-use"), Retry("file.write").
         """
         chosen = checked(FileSettings, settings)
+        for wrong in _layout(chosen).wrong(targets):
+            raise wrong
         if not await asyncio.to_thread(_is_writable, chosen.folder):
             raise Refused("file.folder", "/folder")
         path = chosen.journal or chosen.folder / ".unefois-journal.sqlite"
@@ -149,12 +154,12 @@ class FileConnector:
         """Looks at the folders; writes nothing, and takes no lock."""
         try:
             chosen = checked(FileSettings, settings)
-            line_of(targets, targets, _style(chosen))
         except Refused as fault:
             return (fault,)
         folders = {"/folder": chosen.folder} | ({} if chosen.journal is None else {"/journal": chosen.journal.parent})
         usable = {place: await asyncio.to_thread(_is_writable, folder) for place, folder in folders.items()}
-        return tuple(Refused("file.folder", place) for place, good in usable.items() if not good)
+        away = (Refused("file.folder", place) for place, good in usable.items() if not good)
+        return (*away, *_layout(chosen).wrong(targets))
 
     async def find(self, delivery_id: DeliveryId) -> Applied | None:
         """From the journal: the file and line, even when the file is gone."""
@@ -198,18 +203,13 @@ class FileConnector:
         taken = self._rows.get(delivery.delivery_id)
         if taken is not None:
             return taken[0].reference
-        cells = [self._cell(row.get(name), f"/{reference_token(name)}") for name in self._targets]
-        line = line_of(self._targets, cells, self._style)
+        line = self._layout.line(self._targets, row)
         if self._batch is None:
             self._batch = self._next()
         position = len(self._rows) + (2 if self._header else 1)
         entry = Entry.of(delivery, f"{self._batch[1]}:{position}")
         self._rows[delivery.delivery_id] = (entry, line)
         return entry.reference
-
-    def _cell(self, value: object, pointer: str) -> str:
-        cell = text_of(value, pointer)
-        return cell.replace(".", ",") if isinstance(value, Decimal) and self._settings.decimal == "comma" else cell
 
     def _next(self) -> tuple[int, str]:
         """The next number whose name is free; names that the agency's own files use are skipped."""
@@ -226,7 +226,7 @@ class FileConnector:
         rows, batch, self._rows, self._batch = list(self._rows.values()), self._batch, {}, None
         try:
             if batch is not None:
-                content = self._style.mark + self._header + b"".join(line for _, line in rows)
+                content = self._layout.style.mark + self._header + b"".join(line for _, line in rows)
                 self._write_temporary(batch[1], content)
                 # Crash here: nobody knows the temporary file; `_recover` deletes it and the deliveries come again.
                 found = Batch(*batch, sha256(content).digest())
@@ -309,8 +309,8 @@ class FileConnector:
             os.close(descriptor)
 
 
-def _style(settings: FileSettings) -> Style:
-    return Style(
+def _layout(settings: FileSettings) -> Layout:
+    style = Style(
         encoding=settings.encoding,
         lacking=settings.lacking,
         delimiter=settings.delimiter,
@@ -318,6 +318,7 @@ def _style(settings: FileSettings) -> Style:
         quote=settings.quote,
         guard=settings.guard,
     )
+    return Layout(settings.format, style, settings.decimal, settings.widths)
 
 
 def _is_writable(folder: Path) -> bool:

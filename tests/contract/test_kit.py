@@ -1,5 +1,6 @@
 """The kit on every connector that comes with the program; and the kit itself, on connectors that are careless."""
 
+import json
 import os
 import subprocess
 import sys
@@ -20,11 +21,38 @@ ROOT = Path(__file__).parents[2]
 RIGS = (FileRig, TableRig, WebhookRig)
 
 
+class JsonLines(FileRig):
+    """A folder of JSON lines."""
+
+    def settings(self) -> dict[str, Any]:
+        return {**super().settings(), "format": "jsonl", "name": "kit-{number}.jsonl"}
+
+    def held(self) -> list[str]:
+        files = sorted((self.place / "out").glob("*.jsonl"))
+        return [json.loads(line)["name"] for file in files for line in file.read_text("utf-8").splitlines()]
+
+
+class FixedWidth(FileRig):
+    """A folder of files with columns of a fixed width, with a marker for each."""
+
+    def settings(self) -> dict[str, Any]:
+        widths = {"name": 12, "phone": 16}
+        more = {"format": "fixed", "widths": widths, "encoding": "iso-8859-1", "name": "kit-{number}.txt"}
+        return {**super().settings(), **more, "marker": ".ok"}
+
+    def held(self) -> list[str]:
+        files = sorted((self.place / "out").glob("*.txt"))
+        lines = [line for file in files for line in file.read_text("iso-8859-1").splitlines()]
+        assert {28} >= {len(line) for line in lines}
+        assert len(files) == len(list((self.place / "out").glob("*.txt.ok")))
+        return [line[:12].rstrip() for line in lines]
+
+
 @pytest.mark.parametrize(
     ("made", "case"),
     [
         pytest.param(made, case, id=f"{made.__name__}-{case}")
-        for made in RIGS
+        for made in (*RIGS, JsonLines, FixedWidth)
         for case in Case
         if case not in cases.spared(made)
     ],

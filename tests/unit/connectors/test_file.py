@@ -351,6 +351,15 @@ async def test_a_decimal_number_has_the_sign_that_the_agency_reads(
 
 
 @pytest.mark.asyncio
+async def test_a_format_that_its_settings_do_not_fit_is_refused_at_the_opening(folder: Folder) -> None:
+    with pytest.raises(Refused, match=r"file.json-encoding at /encoding"):
+        await folder.open(format="jsonl", encoding="cp1252")
+    with pytest.raises(Refused, match=r"file.width at /widths/VILLE"):
+        await folder.open(format="fixed", widths={"NOM": 80})
+    assert [] == folder.names()
+
+
+@pytest.mark.asyncio
 @pytest.mark.parametrize("marker", ["ok", ".", "../ok", ".OK", ".a/b", "." + "a" * 9])
 async def test_a_marker_is_an_ending_and_nothing_else(marker: str, folder: Folder) -> None:
     with pytest.raises(Refused, match=r"connector.settings at /marker"):
