@@ -66,7 +66,7 @@ class Limits(Settings):
     at_once: Annotated[int, Field(ge=1, le=64)] | None = None
     """How many calls at once; what the connector says of itself, where nothing is said here."""
     deadline_s: Annotated[float, Field(gt=0, le=600)] = 30
-    """The longest that one call may take, in seconds; less than the broker's `lease_seconds`, which is 60 by default."""
+    """The longest that one call may take, in seconds; less than the broker's `lease_seconds`, 60 by default."""
     rest_after: Annotated[int, Field(ge=1, le=1000)] = 5
     """So many failures in a row, and the system is left alone for a while."""
     rest_s: Annotated[int, Field(ge=1, le=86_400)] = 60
