@@ -25,7 +25,7 @@ from connectors.driving import TRIES, UNANSWERED, failed, now, receiving, settin
 from connectors.ends import Ends
 from connectors.given import Given
 from connectors.pinning import Pin, newest
-from connectors.receiving import Do, Give, Steps, Watch, advance, unwatched
+from connectors.steps import Do, Give, Step, Steps, Together, Watch, advance, unwatched
 from schemas.delivery import VerifiedDelivery
 from schemas.directory import Directory
 from schemas.errors import Fault, Refused
@@ -152,10 +152,10 @@ class BlockingClient:
         while (step := advance(steps, told)) is not None:
             told = None if isinstance(step, Give) else self._answer(step)
 
-    def _answer(self, step: Call[Any] | Wait | Do) -> Any:
+    def _answer(self, step: Step) -> Any:
         if isinstance(step, Wait):
             return self._sleep(step.milliseconds / 1000)
-        if isinstance(step, Do):
+        if isinstance(step, Do | Give | Together):
             raise TypeError("an agency's own system is waited for in an event loop: connectors.client")
         try:
             return self.ask(step)

@@ -27,12 +27,12 @@ from connectors.access import Access
 from connectors.calls import Call, Json, Receipt
 from connectors.contract import Agency, Answered, Applied, Outcome, Partly, Pulled, Ready, Rejected
 from connectors.conversation import Conversation, Failed, Reply, Send, Wait
-from connectors.driving import BACKOFF, TRIES, UNANSWERED, failed, now, receiving, settings, talk, within
+from connectors.driving import BACKOFF, TRIES, UNANSWERED, at_once, failed, now, receiving, settings, talk, within
 from connectors.ends import Ends
 from connectors.given import Given
 from connectors.pinning import Pin, newest
-from connectors.receiving import Do, Give, Steps, Watch, advance, unwatched
 from connectors.runner import Route, RunReport, Written
+from connectors.steps import Do, Give, Step, Steps, Together, Watch, advance, unwatched
 from schemas.delivery import VerifiedDelivery
 from schemas.directory import Directory
 from schemas.errors import Fault, Refused
@@ -199,10 +199,14 @@ class Client:
         while (step := await asyncio.to_thread(advance, steps, told)) is not None:
             told = None if isinstance(step, Give) else await self._answer(step)
 
-    async def _answer(self, step: Call[Any] | Wait | Do) -> Any:
+    async def _answer(self, step: Step) -> Any:
         if isinstance(step, Wait):
             return await self._sleep(step.milliseconds / 1000)
+        if isinstance(step, Give):
+            raise TypeError("only `deliveries` gives")
         try:
+            if isinstance(step, Together):
+                return await at_once(step, self.drive)
             return await (step.run() if isinstance(step, Do) else self.ask(step))
         except Fault as fault:
             return fault

@@ -1,12 +1,13 @@
 """The contract between an agency's side and its own system: what a connector promises, and what it may answer.
 
 Refuses: nothing itself; `checked` refuses a wrong configuration with a pointer to the setting.
-Keeps: a write has five ends and no more. It returns (written), or it raises
+Keeps: a write has these ends and no more. It returns (written), or it raises
 
     Retry     not written; the same call may succeed later        -> the delivery comes back after a while
     Reject    not written, and never will be as it stands          -> acknowledged as rejected, with its code
     Otherwise not written, or not all of it, and not refused       -> acknowledged as what it says
-    Unknown   nobody can say whether it was written                -> asked again at once: writing is idempotent
+    Unknown   nobody can say whether it was written                -> looked for, and asked again: writing is idempotent
+    Late      the same, after the deadline                         -> not asked again at once; it comes back
 
 so that "it failed" is never mistaken for "it was not done".
 """
@@ -51,6 +52,10 @@ class Otherwise(Refused):
 
 class Unknown(Unavailable):
     """The connection died while the other side was deciding. Asking again is safe, because writes are idempotent."""
+
+
+class Late(Unknown):
+    """It took longer than it may. Asking again at once would take as long; it is looked for when it comes again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,17 +185,8 @@ Row = Mapping[str, object]
 """Column or field names of the agency's system to text, integers, decimals, booleans or None."""
 
 
-@runtime_checkable
-class Connector(Protocol):
-    """Writes verified deliveries into an agency's own system. Called by one runner at a time."""
-
-    @classmethod
-    async def open(cls, settings: Mapping[str, Any], targets: Sequence[str], ground: Ground) -> Self:
-        """Check the settings against the system itself, and be ready to write rows with these targets.
-
-        Raises Refused (a setting is wrong, with its pointer) or Unavailable (the system is away).
-        """
-        ...
+class Writer(Protocol):
+    """An open connector: what a runner needs of it. Called by one runner at a time; `Route.at_once` says how often."""
 
     async def find(self, delivery_id: DeliveryId) -> Applied | Partly | None:
         """How this delivery was written, if it is durably written; asked before anything else is done with it.
@@ -225,6 +221,19 @@ class Connector(Protocol):
 
 
 @runtime_checkable
+class Connector(Writer, Protocol):
+    """Writes verified deliveries into an agency's own system. `connectors.description`: what more it may say."""
+
+    @classmethod
+    async def open(cls, settings: Mapping[str, Any], targets: Sequence[str], ground: Ground) -> Self:
+        """Check the settings against the system itself, and be ready to write rows with these targets.
+
+        Raises Refused (a setting is wrong, with its pointer) or Unavailable (the system is away).
+        """
+        ...
+
+
+@runtime_checkable
 class Notifier(Protocol):
     """Tells an agency that a delivery waits. It never carries a value."""
 
@@ -243,9 +252,12 @@ class Notifier(Protocol):
 
 
 class Settings(BaseModel):
-    """Base of every connector's settings: unknown names are refused, and nothing changes afterwards."""
+    """Base of every connector's settings: unknown names are refused, and nothing changes afterwards.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    The text below a setting is its description in the JSON Schema that a form is made from.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True)
 
 
 AnySettings = TypeVar("AnySettings", bound=Settings)

@@ -59,11 +59,17 @@ def line_of(names: Sequence[str], cells: Sequence[str], style: Style) -> bytes:
 
 
 def _cell(pointer: str, cell: str, style: Style) -> str:
+    text = fitting(pointer, cell, style)
+    if style.guard and _FORMULA.match(text) is not None and _NUMBER.fullmatch(text) is None:
+        return "'" + text
+    return text
+
+
+def fitting(pointer: str, cell: str, style: Style) -> str:
+    """A cell in letters that the encoding has. Raises Reject("file.control", "file.encoding")."""
     if _CONTROL.search(cell) is not None:
         raise Reject("file.control", pointer)
-    fitting = transliterate(cell, style.codec) if style.lacking == "transliterate" else cell
-    if not encodable(fitting, style.codec):
+    text = transliterate(cell, style.codec) if style.lacking == "transliterate" else cell
+    if not encodable(text, style.codec):
         raise Reject("file.encoding", pointer, encoding=style.encoding)
-    if style.guard and _FORMULA.match(fitting) is not None and _NUMBER.fullmatch(fitting) is None:
-        return "'" + fitting
-    return fitting
+    return text

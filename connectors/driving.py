@@ -6,9 +6,10 @@ Refuses: plain http except to this machine, an answer that is too large.
 Keeps: no network and no waiting of its own; a rule that holds for one client holds for the other.
 """
 
+import asyncio
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from secrets import token_bytes
 from typing import Any, Final
 
@@ -18,8 +19,9 @@ from connectors.access import Access, ApiToken
 from connectors.contract import Agency
 from connectors.conversation import Conversation, Failed
 from connectors.pinning import Pin
-from connectors.receiving import Receiving, Taker, Watch
+from connectors.receiving import Receiving
 from connectors.retry import Backoff
+from connectors.steps import Steps, Taker, Together, Watch
 from connectors.webhook import endpoint, trust
 from schemas.errors import Refused
 from schemas.names import Instant
@@ -71,3 +73,10 @@ def within(content: bytes | bytearray) -> None:
     """Raises Refused `client.answer` for an answer without end."""
     if len(content) > ANSWER_BYTES:
         raise Refused("client.answer", limit=ANSWER_BYTES)
+
+
+async def at_once(step: Together, take: Callable[[Steps], Awaitable[None]]) -> None:
+    """Every lane to its end. None is broken off because of a neighbour's fault; then the first fault is raised."""
+    for wrong in await asyncio.gather(*(take(lane) for lane in step.lanes), return_exceptions=True):
+        if wrong is not None:
+            raise wrong

@@ -1,18 +1,18 @@
-"""The file connector: CSV files in a folder from which an agency's own program takes them.
+"""The file connector: files (CSV, JSON lines, fixed width) in a folder from which an agency's own program takes them.
 
 One file for each run, numbered without gaps, complete from the moment its name is visible; a program may take it, move
 it or delete it at any time. A delivery is written in one file for ever: the journal remembers it when the file is gone.
 
     flush  1  the file under a hidden temporary name, on the disk with its folder entry
            2  the journal: batch, name, SHA-256 and every delivery, in one transaction
-           3  the final name, by rename; the folder on the disk
+           3  the final name, by rename; the folder on the disk; then the marker, where one is wanted
            4  the journal: published
 
 A crash before 2 leaves a temporary file that nobody knows: it is deleted, and the deliveries come again. A crash after
 2 is finished by step 3 and 4 of the next open or flush: they are the same code, and each may be repeated. Where neither
 name is left at step 3, the rename had happened and the agency has taken the file.
 
-Refuses: a second process on the same folder, to replace a file of the same name, and what `csv_line` refuses.
+Refuses: a second process on the same folder, to replace a file of the same name, and what `lines` refuses.
 Keeps: a file never grows, is never half visible, and no row is ever written twice.
 """
 
@@ -20,22 +20,26 @@ import asyncio
 import os
 import re
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, ParamSpec, Self, TypeVar
 
-from pydantic import AfterValidator, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
-from connectors.cells import text_of
-from connectors.contract import Applied, Ground, Retry, Row, Settings, checked, reference_token
-from connectors.csv_line import Encoding, Style, line_of
+from connectors.contract import Applied, Ground, Retry, Row, Settings, checked
+from connectors.csv_line import Encoding, Style
+from connectors.description import Case, Description
 from connectors.journal import Batch, Entry, Journal
+from connectors.lines import Format, Layout
 from schemas.delivery import VerifiedDelivery
-from schemas.errors import Corrupt, Refused
+from schemas.errors import Corrupt, Fault, Refused
 from schemas.names import DeclarationId, DeliveryId, ManifestDigest, PartyId
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 def _name_pattern(name: str) -> str:
@@ -53,6 +57,10 @@ class FileSettings(Settings):
     """Where the files go; it must exist, on one file system with itself (no network drive without rename)."""
     name: Annotated[str, AfterValidator(_name_pattern)] = "unefois-{date}-{number}.csv"
     """`{number}` is the sequence, six digits; `{date}` the day in UTC, yyyymmdd."""
+    format: Format = "csv"
+    """`csv`; `jsonl`, a JSON object on each line; `fixed`, columns of a fixed width. `name` has the ending."""
+    widths: Mapping[str, int] = Field(default_factory=dict)
+    """Characters of each column, where the format is `fixed`: `{NOM: 80, SEXE: 1}`, in the order of the mapping."""
     encoding: Encoding = "utf-8"
     lacking: Literal["refuse", "transliterate"] = "refuse"
     """What happens to a character that the encoding lacks: œ, € and ’ in Latin-1."""
@@ -60,6 +68,10 @@ class FileSettings(Settings):
     line_end: Literal["crlf", "lf"] = "crlf"
     quote: Literal["needed", "all"] = "needed"
     header: bool = True
+    decimal: Literal["point", "comma"] = "point"
+    """How a decimal number is written: `12.50` or `12,50`. Texts stay as they are."""
+    marker: Annotated[str, StringConstraints(pattern=r"^\.[a-z]{1,8}$")] | None = None
+    """The ending of an empty file that is made last, beside each file: `.ok`. Its taker removes it after the file."""
     guard: bool = True
     """An apostrophe before cells that a spreadsheet would take for a formula."""
     permissions: Annotated[str, StringConstraints(pattern=r"^0[46][0-7]{2}$")] = "0640"
@@ -70,20 +82,48 @@ class FileSettings(Settings):
 class FileConnector:
     """One folder, one kind of file. Made by `open`."""
 
+    about: ClassVar = Description(
+        settings=FileSettings,
+        guarantee={
+            "en": "A delivery is a line of one file for ever, and a file is whole from the moment its name is visible.",
+            "fr": "Une livraison est une ligne d'un seul fichier, à jamais ; il est entier dès qu'il est visible.",
+        },
+        other_side={
+            "en": "Who takes the files takes each name once, may then move or delete it, and leaves the journal.",
+            "fr": "Qui prend les fichiers prend chaque nom une fois, peut ensuite l'effacer, et laisse le journal.",
+        },
+        spared={
+            Case.SLOW_PEER: {
+                "en": "A disk that hangs cannot be broken off; the call ends when the disk answers.",
+                "fr": "Un disque figé ne peut être interrompu ; l'appel finit quand il répond.",
+            },
+            Case.TOO_MANY: {
+                "en": "A folder does not ask to come back later.",
+                "fr": "Un dossier ne demande pas de revenir.",
+            },
+            Case.WRONG_CREDENTIALS: {
+                "en": "A folder has no password; one that may not be written is refused at the start.",
+                "fr": "Un dossier n'a pas de mot de passe ; sans droit d'écriture, il est refusé dès l'ouverture.",
+            },
+            Case.TRUNCATED_ANSWER: {"en": "A folder answers nothing.", "fr": "Un dossier ne répond rien."},
+            Case.UNKNOWN_PERSON: {
+                "en": "Who takes the files finds the person.",
+                "fr": "C'est à qui prend les fichiers de trouver la personne.",
+            },
+            Case.SEVERAL_PERSONS: {
+                "en": "Who takes the files finds the person.",
+                "fr": "C'est à qui prend les fichiers de trouver la personne.",
+            },
+        },
+    )
+
     def __init__(self, settings: FileSettings, targets: Sequence[str], ground: Ground, journal: Journal) -> None:
         self._settings = settings
         self._targets = tuple(targets)
         self._ground = ground
         self._journal = journal
-        self._style = Style(
-            encoding=settings.encoding,
-            lacking=settings.lacking,
-            delimiter=settings.delimiter,
-            line_end="\r\n" if settings.line_end == "crlf" else "\n",
-            quote=settings.quote,
-            guard=settings.guard,
-        )
-        self._header = line_of(targets, targets, self._style) if settings.header else b""
+        self._layout = _layout(settings)
+        self._header = self._layout.header(targets) if settings.header else b""
         self._batch: tuple[int, str] | None = None
         self._rows: dict[DeliveryId, tuple[Entry, bytes]] = {}
         self._turn = asyncio.Lock()
@@ -95,6 +135,8 @@ class FileConnector:
         Raises Refused("connector.settings", "file.folder"), Unavailable("journal.in-use"), Retry("file.write").
         """
         chosen = checked(FileSettings, settings)
+        for wrong in _layout(chosen).wrong(targets):
+            raise wrong
         if not await asyncio.to_thread(_is_writable, chosen.folder):
             raise Refused("file.folder", "/folder")
         path = chosen.journal or chosen.folder / ".unefois-journal.sqlite"
@@ -107,6 +149,18 @@ class FileConnector:
             raise
         return connector
 
+    @classmethod
+    async def check(cls, settings: Mapping[str, Any], targets: Sequence[str], ground: Ground) -> tuple[Fault, ...]:
+        """Looks at the folders; writes nothing, and takes no lock."""
+        try:
+            chosen = checked(FileSettings, settings)
+        except Refused as fault:
+            return (fault,)
+        folders = {"/folder": chosen.folder} | ({} if chosen.journal is None else {"/journal": chosen.journal.parent})
+        usable = {place: await asyncio.to_thread(_is_writable, folder) for place, folder in folders.items()}
+        away = (Refused("file.folder", place) for place, good in usable.items() if not good)
+        return (*away, *_layout(chosen).wrong(targets))
+
     async def find(self, delivery_id: DeliveryId) -> Applied | None:
         """From the journal: the file and line, even when the file is gone."""
         reference = await asyncio.to_thread(self._journal.published, delivery_id)
@@ -114,13 +168,11 @@ class FileConnector:
 
     async def write(self, delivery: VerifiedDelivery, row: Row) -> str | None:
         """Take the row into this run's file. Returns `<file>:<line>`. Raises Reject with the column as pointer."""
-        async with self._turn:
-            return await asyncio.to_thread(self._take, delivery, row)
+        return await self._alone(self._take, delivery, row)
 
     async def flush(self) -> None:
         """Publish this run's file, if it has a row. Raises Retry("file.write"); then every delivery comes again."""
-        async with self._turn:
-            await asyncio.to_thread(self._flush)
+        await self._alone(self._flush)
 
     async def seen(self, source: PartyId, declaration_id: DeclarationId) -> ManifestDigest | None:
         """From the journal and from the rows of this run."""
@@ -134,6 +186,16 @@ class FileConnector:
         self._rows.clear()
         await asyncio.to_thread(self._journal.close)
 
+    async def _alone(self, work: Callable[P, T], *told: P.args, **named: P.kwargs) -> T:
+        """One after the other, in a thread. A thread cannot be broken off: who stops waiting waits for its end."""
+        async with self._turn:
+            running = asyncio.ensure_future(asyncio.to_thread(work, *told, **named))
+            try:
+                return await asyncio.shield(running)
+            except asyncio.CancelledError:
+                await asyncio.wait([running])
+                raise
+
     def _take(self, delivery: VerifiedDelivery, row: Row) -> str:
         known = self._journal.entry(delivery.delivery_id)
         if known is not None:
@@ -141,8 +203,7 @@ class FileConnector:
         taken = self._rows.get(delivery.delivery_id)
         if taken is not None:
             return taken[0].reference
-        cells = [text_of(row.get(name), f"/{reference_token(name)}") for name in self._targets]
-        line = line_of(self._targets, cells, self._style)
+        line = self._layout.line(self._targets, row)
         if self._batch is None:
             self._batch = self._next()
         position = len(self._rows) + (2 if self._header else 1)
@@ -154,7 +215,7 @@ class FileConnector:
         """The next number whose name is free; names that the agency's own files use are skipped."""
         day = datetime.fromtimestamp(self._ground.clock() / 1000, UTC).strftime("%Y%m%d")
         number = self._journal.next_number()
-        while (self._settings.folder / self._name(number, day)).exists():
+        while any(path.exists() for path in self._places(self._name(number, day))):
             number += 1
         return number, self._name(number, day)
 
@@ -165,7 +226,7 @@ class FileConnector:
         rows, batch, self._rows, self._batch = list(self._rows.values()), self._batch, {}, None
         try:
             if batch is not None:
-                content = self._style.mark + self._header + b"".join(line for _, line in rows)
+                content = self._layout.style.mark + self._header + b"".join(line for _, line in rows)
                 self._write_temporary(batch[1], content)
                 # Crash here: nobody knows the temporary file; `_recover` deletes it and the deliveries come again.
                 found = Batch(*batch, sha256(content).digest())
@@ -202,7 +263,26 @@ class FileConnector:
                 temporary.rename(final)
             # Crash here: the name is there or taken already, and the next `_publish` only notes it.
             self._sync_folder()
+            self._mark(final)
             self._journal.publish(batch)
+
+    def _mark(self, final: Path) -> None:
+        """The marker of a file that is there. One that was taken already had its marker, or needs none any more.
+
+        Crash after it: it is there, and the next `_publish` makes none.
+        """
+        *_, marker = self._places(final.name)
+        if marker != final and final.exists():
+            with suppress(FileExistsError):
+                mode = int(self._settings.permissions, 8)
+                os.close(os.open(marker, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode))
+                marker.chmod(mode)  # whatever the umask is
+            self._sync_folder()
+
+    def _places(self, name: str) -> tuple[Path, ...]:
+        """The file of this name, and its marker where there is one."""
+        final, ending = self._settings.folder / name, self._settings.marker
+        return (final,) if ending is None else (final, final.with_name(name + ending))
 
     def _recover(self) -> None:
         known = {self._temporary(batch.name) for batch in self._journal.unpublished()}
@@ -227,6 +307,18 @@ class FileConnector:
                 os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def _layout(settings: FileSettings) -> Layout:
+    style = Style(
+        encoding=settings.encoding,
+        lacking=settings.lacking,
+        delimiter=settings.delimiter,
+        line_end="\r\n" if settings.line_end == "crlf" else "\n",
+        quote=settings.quote,
+        guard=settings.guard,
+    )
+    return Layout(settings.format, style, settings.decimal, settings.widths)
 
 
 def _is_writable(folder: Path) -> bool:

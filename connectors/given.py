@@ -11,7 +11,7 @@ from typing import Any
 from connectors import calls
 from connectors.contract import Answered, Applied, Outcome, Partly, Pulled, Rejected, WithheldDelivery
 from connectors.ends import Ends, check_answer, check_code, check_rejection
-from connectors.receiving import Give, Seen, Step, Steps, Watch
+from connectors.steps import Give, Seen, Step, Steps, Watch
 from schemas import records
 from schemas.delivery import VerifiedDelivery
 from schemas.errors import Fault, Refused, Unavailable
@@ -27,6 +27,13 @@ class Given:
         self._ends = ends
         self._clock = clock
         self._watch = watch
+
+    together = False
+    """The agency's program takes them as they are given: one after the other."""
+
+    def waits(self, delivery_id: DeliveryId) -> bool:
+        """Nothing is waited for here: what is put off is not given, and its lease ends."""
+        return False
 
     def begin(self) -> Steps:
         """Tell the broker every end that it has not heard."""

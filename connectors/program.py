@@ -6,6 +6,11 @@
     unefois-agency receipt check FILE --key KEY      verify a receipt of the ledger, offline
     unefois-agency type list                         every event type
     unefois-agency type show TYPE                    its fields, with types, limits and symbols; --json for programs
+    unefois-agency connector list                    every connector that is installed
+    unefois-agency connector describe NAME           what it guarantees, what the other side must do, its settings
+    unefois-agency connector check FILE              each connector of a file, tried without an effect
+    unefois-agency connector test NAME               the kit: crashes, lost answers, slow peers, order
+    unefois-agency connector new NAME                the package of a new one
     unefois-agency completion bash                   what a shell needs to complete all this with Tab
 
 Refuses: nothing of its own.
@@ -24,7 +29,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
-from connectors import completing, key_files, source_serve
+from connectors import completing, key_files, registry, scaffold, source_serve, trying
 from schemas import described, receipt
 from schemas.catalogue import builtin
 from schemas.errors import Fault, Refused
@@ -86,6 +91,7 @@ def parser(language: Language) -> argparse.ArgumentParser:
     shows.add_argument("type", help=of("address.changed, or the full name; with /1, the first version"))
     for each in (lists, shows):
         each.add_argument("--json", action="store_true", help=of("for programs"))
+    _connectors(one(groups, "connector", "what writes into your own system"), one, end, of)
     shell = end(one(groups, "completion", "what a shell needs to complete these commands with Tab"), _completion)
     shell.add_argument("shell", choices=completing.SHELLS)
     for _, each in completing.every(top):
@@ -93,6 +99,23 @@ def parser(language: Language) -> argparse.ArgumentParser:
         each._positionals.title, each._optionals.title = of("arguments"), of("options")
         next(one for one in each._actions if one.dest == "help").help = of("show this help and end")
     return top
+
+
+def _connectors(
+    group: argparse.ArgumentParser, one: Callable[..., Any], end: Callable[..., Any], of: Callable[[str], str]
+) -> None:
+    known = group.add_subparsers(required=True, metavar=of("COMMAND"))
+    lists = end(one(known, "list", "every connector that is installed"), _connector_list)
+    shows = end(one(known, "describe", "what it guarantees, and its settings"), _connector_describe)
+    checks = end(one(known, "check", "try each connector of a file without an effect"), _connector_check)
+    tests = end(one(known, "test", "put it through the kit of cases"), _connector_test)
+    news = end(one(known, "new", "write the package of a new one, with tests that pass"), _connector_new)
+    for each in (shows, tests, news):
+        each.add_argument("name", help=of("its kind, such as table"))
+    checks.add_argument("file", type=Path, help=of("a file with routes"))
+    news.add_argument("--folder", type=Path, help=of("where to write it"))
+    for each in (lists, shows, checks, tests, news):
+        each.add_argument("--json", action="store_true", help=of("for programs"))
 
 
 class _French(argparse.HelpFormatter):
@@ -142,6 +165,37 @@ def _type_show(told: argparse.Namespace) -> None:
     known = builtin()
     event = described.describe(known, described.find(known, told.type))
     _answer(told.json, event, described.lines(event, told.language))
+
+
+def _connector_list(told: argparse.Namespace) -> None:
+    known = [trying.about(kind) for kind in registry.kinds()]
+    lines = (f"{one['kind']:<10}  {one['guarantee'][told.language]}" for one in known)
+    _answer(told.json, {"connectors": known}, lines)
+
+
+def _connector_describe(told: argparse.Namespace) -> None:
+    about = trying.about(told.name)
+    _answer(told.json, about, trying.lines(about, told.language))
+
+
+def _connector_check(told: argparse.Namespace) -> None:
+    found = trying.checked_file(told.file)
+    _answer(told.json, {"checked": trying.problems(found, told.language)}, trying.found_lines(found, told.language))
+    if any(one.faults for one in found):
+        sys.exit(REFUSED)
+
+
+def _connector_test(told: argparse.Namespace) -> None:
+    done = list(trying.tried(told.name))
+    _answer(told.json, {"cases": [trying.plain(one, told.language) for one in done]},
+            (trying.line(one, told.language) for one in done))  # fmt: skip
+    if any(one.state == "failed" for one in done):
+        sys.exit(REFUSED)
+
+
+def _connector_new(told: argparse.Namespace) -> None:
+    written = [str(path) for path in scaffold.write(told.name, told.folder)]
+    _answer(told.json, {"written": written}, written)
 
 
 def _answer(as_json: bool, document: object, lines: Iterable[str]) -> None:

@@ -6,7 +6,8 @@
     3 open      with the agency's private key                      what does not open is asked for again singly
     4 known     what is known of it from before: taken then, it is only told again
     5 verify    the ten steps of protocol 7                        no: refused, and told
-    6 take      the taker's: `given` gives a typed record to a program, `runner` maps it and writes it
+    6 take      the taker's: `given` gives a typed record to a program, `runner` maps it and writes it, for several
+                citizens at once, in order for each of them
     7 finish    what the taker says of all of them
 
 Refuses: to give what is not verified; to reject what may be believed tomorrow, when a key is not known yet; to go on
@@ -17,25 +18,24 @@ sends such things makes the loop ask for a newer one once a minute at most. What
 code, never by value.
 """
 
-from collections.abc import Awaitable, Callable, Generator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import replace
+from typing import Any, Final
 
 from connectors import calls
-from connectors.calls import Call
-from connectors.contract import Agency, Pulled, WithheldDelivery
+from connectors.contract import Agency, Pulled
 from connectors.conversation import Wait
 from connectors.opening import open_pulled
 from connectors.pinning import Pin, newest
 from connectors.retry import Backoff
+from connectors.steps import Seen, Step, Steps, Taker, Watch, unwatched
+from connectors.taking import in_turn, together
 from schemas import avro
 from schemas.catalogue import EventSchema, event_schema
 from schemas.delivery import ReleasedDelivery, VerifiedDelivery, verify_delivery
-from schemas.errors import Fault, Refused, Unavailable
+from schemas.errors import Refused, Unavailable
 from schemas.manifest import Manifest, Registered, Schemas
-from schemas.names import DeclarationId, DeliveryId, Instant, ManifestDigest, PartyId, Reason, SchemaId
-from schemas.record_base import Event
-from schemas.release import LockedDelivery
+from schemas.names import Instant, Reason, SchemaId
 
 UNKNOWN_KEYS: Final = frozenset({"directory.unknown-key", "directory.unknown-sealing-key"})
 REFRESH_MS: Final = 3_600_000
@@ -46,77 +46,6 @@ _LESSONS: Final = 2
 """What one delivery may teach: a newer directory, and a schema."""
 _IDLE_MS: Final = 250
 """Between two pulls that gave nothing: the broker has held the first one open already."""
-
-Watch = Callable[[DeliveryId | None, str], None]
-"""(delivery, code): withheld, refused, put off, or (None, code) for a broker that is away."""
-
-
-def unwatched(delivery_id: DeliveryId | None, code: str) -> None:
-    """For who does not want to know."""
-
-
-@dataclass(frozen=True, slots=True)
-class Give:
-    """Give this to the agency's code. `record` is None for an event type without a class."""
-
-    facts: VerifiedDelivery
-    record: Event | None = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Do:
-    """Wait for this, in the agency's own system, and give back what comes of it: a value, or the Fault that it raises.
-
-    Only a driver with an event loop can.
-    """
-
-    run: Callable[[], Awaitable[Any]]
-
-
-Step = Call[Any] | Wait | Give | Do
-Steps = Generator[Step, Any, None]
-Seen = Callable[[PartyId, DeclarationId], ManifestDigest | None]
-"""The manifest under which a declaration is known, or None: what `verify_delivery` asks, step 10."""
-
-
-class Taker(Protocol):
-    """Who takes what comes, and remembers it. Every delivery of a pull is told to one of these, and to one only."""
-
-    def begin(self) -> Steps:
-        """Before each pull."""
-        ...
-
-    def known(self, locked: LockedDelivery) -> Generator[Step, Any, Seen | None]:
-        """What is known from before; None where nothing more is to be done with it: it has its end, or comes again."""
-        ...
-
-    def take(self, delivery: VerifiedDelivery, catalogue: Schemas) -> Steps:
-        """It is verified. `catalogue` knows its schema."""
-        ...
-
-    def refuse(self, delivery_id: DeliveryId, fault: Refused, reason: Reason) -> None:
-        """It is not to be believed, now or ever."""
-        ...
-
-    def put_off(self, delivery_id: DeliveryId, fault: Fault) -> None:
-        """Nothing is wrong with it for good: it comes again."""
-        ...
-
-    def withheld(self, one: WithheldDelivery) -> None:
-        """It was planned, and may not be opened any more."""
-        ...
-
-    def finish(self, pulled: Pulled) -> Steps:
-        """After each pull, when all that it handed out was told."""
-        ...
-
-
-def advance(steps: Generator[Step, Any, Any], told: Any) -> Any:
-    """The next step of a loop that was answered, or raised at; None at its end."""
-    try:
-        return steps.throw(told) if isinstance(told, Fault) else steps.send(told)
-    except StopIteration:
-        return None
 
 
 class Receiving:
@@ -185,11 +114,9 @@ class Receiving:
         self._renewed = self._renewed and self._once  # a pull that waited may have what is newer
         for one in pulled.withheld:
             self._taker.withheld(one)
-        for released in (yield from self._opened(pulled)):
-            seen = yield from self._taker.known(released.locked)
-            delivery = None if seen is None else (yield from self._verified(released, seen))
-            if delivery is not None:
-                yield from self._taker.take(delivery, self._agency.catalogue)
+        opened = yield from self._opened(pulled)
+        take = together if self._taker.together else in_turn
+        yield from take(opened, self._taker, self._verified, self._agency.catalogue)
         yield from self._taker.finish(pulled)
         return pulled
 

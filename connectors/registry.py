@@ -13,16 +13,26 @@ from connectors.expression import nearest
 from schemas.errors import Refused
 
 GROUP = "unefois.connectors"
+RIGS = f"{GROUP}.rigs"
+"""Where the rig of a connector is announced, by the connector's name."""
 
 
-def kinds() -> Mapping[str, EntryPoint]:
+def kinds(group: str = GROUP) -> Mapping[str, EntryPoint]:
     """Every announced kind, sorted by name; nothing is imported yet."""
-    return {entry.name: entry for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name)}
+    return {entry.name: entry for entry in sorted(entry_points(group=group), key=lambda entry: entry.name)}
+
+
+def kind(name: str) -> type[object]:
+    """The class of this kind, whether it writes or tells. Raises Refused."""
+    found = loaded(name)
+    if not (isclass(found) and issubclass(found, Connector | Notifier)):
+        raise Refused("connector.not-a-connector", kind=name)
+    return found
 
 
 def connector(kind: str) -> type[Connector]:
     """The class that writes for this kind: `table`, `file`. Raises Refused."""
-    found = _loaded(kind)
+    found = loaded(kind)
     if not (isclass(found) and issubclass(found, Connector)):
         raise Refused("connector.not-a-connector", kind=kind)
     return found
@@ -30,14 +40,15 @@ def connector(kind: str) -> type[Connector]:
 
 def notifier(kind: str) -> type[Notifier]:
     """The class that tells for this kind: `webhook`. Raises Refused."""
-    found = _loaded(kind)
+    found = loaded(kind)
     if not (isclass(found) and issubclass(found, Notifier)):
         raise Refused("connector.not-a-notifier", kind=kind)
     return found
 
 
-def _loaded(kind: str) -> object:
-    known = kinds()
+def loaded(kind: str, group: str = GROUP) -> object:
+    """What is announced for a kind. Raises Refused `connector.unknown-kind`, `connector.cannot-load`."""
+    known = kinds(group)
     if kind not in known:
         raise Refused("connector.unknown-kind", near=nearest(kind, known))
     try:

@@ -1,4 +1,4 @@
-"""The runner: the agency's own system as the taker of `connectors.receiving`, one delivery after the other.
+"""The runner: the agency's own system as the taker of `connectors.receiving`: several citizens at once, each in order.
 
     1 known        written before? then straight to 4        so a changed mapping cannot rewrite the past
     2 map          the declarative file                      no: rejected, MAPPING
@@ -7,9 +7,11 @@
 
 Refuses: to acknowledge what is not flushed, and to hand an unverified value to a connector (it would not type-check).
 Keeps: one delivery's failure changes nothing for another; what is neither applied nor rejected comes again. What is
-known of a delivery stands in the connector's own system, beside its row: no second journal can say otherwise.
+known of a delivery stands in the connector's own system, beside its row: no second journal can say otherwise. No
+connector is asked more often at once than its route allows, and nothing is pulled while all of them rest.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -17,25 +19,32 @@ from hashlib import sha256
 from typing import Any, Final, TypeVar
 
 from connectors import calls
+from connectors.calls import Call
 from connectors.contract import (
     Agency,
     Answered,
     Applied,
-    Connector,
     Inbox,
+    Late,
     Otherwise,
     Outcome,
     Partly,
     Pulled,
     Rejected,
     Retry,
+    Row,
     Unknown,
     WithheldDelivery,
+    Writer,
 )
 from connectors.conversation import Wait
+from connectors.description import described
+from connectors.driving import at_once
+from connectors.guarding import Resting
 from connectors.mapping import Mapping
-from connectors.receiving import UNKNOWN_KEYS, Do, Give, Receiving, Seen, Step, Steps, advance
+from connectors.receiving import UNKNOWN_KEYS, Receiving
 from connectors.retry import Backoff
+from connectors.steps import Do, Give, Seen, Step, Steps, Together, advance
 from schemas.delivery import VerifiedDelivery
 from schemas.errors import Corrupt, Fault, Refused, Unavailable
 from schemas.manifest import Manifest, Schemas
@@ -56,7 +65,15 @@ class Route:
     """Which mapping and connector serve one event type."""
 
     mapping: Mapping
-    connector: Connector
+    connector: Writer
+    at_once: int | None = None
+    """How many calls the connector gets at once; None: what it says of itself (`Description.at_once`), else 1."""
+
+    @property
+    def slots(self) -> int:
+        """The same, as a number."""
+        about = described(type(self.connector))
+        return self.at_once or (1 if about is None else about.at_once)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,16 +104,36 @@ class _Round:
 class Written:
     """Maps and writes what comes by these routes; a `Taker`. `heard` gets the report of each pull."""
 
+    together = True
+
     def __init__(self, routes: Sequence[Route], backoff: Backoff, heard: Callable[[RunReport], None]) -> None:
         self._routes = {route.mapping.event_type: route for route in routes}
+        self._connectors = {id(route.connector): route.connector for route in routes}
+        narrow: dict[int, int] = {}
+        for route in routes:
+            narrow[id(route.connector)] = min(route.slots, narrow.get(id(route.connector), route.slots))
+        self._slots = {one: asyncio.Semaphore(slots) for one, slots in narrow.items()}
         self._backoff = backoff
         self._heard = heard
         self._work = _Round()
 
     def begin(self) -> Steps:
-        """Nothing: what was not heard comes again, and is found."""
+        """What was not heard comes again, and is found. Raises Unavailable while every connector rests: what is pulled
+        then would only be given back. One that failed is opened anew, now that nothing of it waits to be flushed.
+        """
         self._work = _Round()
-        yield from ()
+        resting = [one for one in self._connectors.values() if isinstance(one, Resting)]
+        waits = [one.rests_ms() for one in resting]
+        if waits and len(waits) == len(self._connectors) and min(waits) > 0:
+            raise Unavailable("runner.resting", after_ms=min(waits))
+        for one in resting:
+            if one.rests_ms() == 0:
+                with suppress(Unavailable):  # it rests again, or says so at the first delivery
+                    yield _do(one.renew)
+
+    def waits(self, delivery_id: DeliveryId) -> bool:
+        """Was it put off?"""
+        return delivery_id in self._work.later
 
     def known(self, locked: LockedDelivery) -> Generator[Step, Any, Seen | None]:
         """Asked of the connector of its type.
@@ -119,9 +156,11 @@ class Written:
             return None
         try:
             seen: ManifestDigest | None
-            seen = yield _do(lambda: route.connector.seen(manifest.source, manifest.declaration_id))
+            seen = yield self._do(route, lambda: route.connector.seen(manifest.source, manifest.declaration_id))
             if seen == sha256(locked.payload).digest():
-                before: Applied | Partly | None = yield _do(lambda: route.connector.find(locked.delivery_id))
+                before: Applied | Partly | None = yield self._do(
+                    route, lambda: route.connector.find(locked.delivery_id)
+                )
                 if before is not None:
                     self._work.ended[locked.delivery_id] = before
                     return None
@@ -142,14 +181,10 @@ class Written:
             self.put_off(delivery.delivery_id, _broken(error))
             return
 
-        async def write() -> str | None:
-            for _ in range(ASKED_AGAIN):  # the second write of a delivery is no second row
-                with suppress(Unknown):
-                    return await route.connector.write(delivery, row)
-            return await route.connector.write(delivery, row)
-
         try:
-            reference: str | None = yield _do(write, refuses=True)
+            outcome: Applied | Partly = yield self._do(
+                route, lambda: _written(route.connector, delivery, row), refuses=True
+            )
         except Otherwise as answer:
             self._work.ended[delivery.delivery_id] = answer.outcome
             if isinstance(answer.outcome, Partly):
@@ -159,7 +194,7 @@ class Written:
         except Unavailable as fault:
             self.put_off(delivery.delivery_id, fault)
         else:
-            self._work.ended[delivery.delivery_id] = Applied(reference)
+            self._work.ended[delivery.delivery_id] = outcome
             self._work.written[delivery.delivery_id] = route
 
     def refuse(self, delivery_id: DeliveryId, fault: Refused, reason: Reason) -> None:
@@ -179,6 +214,9 @@ class Written:
         """Flush, then tell the mailbox each end. What it does not hear comes again when the lease ends."""
         yield from self._flush()
         work = self._work
+        order = [locked.delivery_id for locked in pulled.locked]  # whoever was ready first
+        work.ended = {one: work.ended[one] for one in order if one in work.ended}
+        work.later = {one: work.later[one] for one in order if one in work.later}
         unheard: tuple[DeliveryId, ...] = ()
         if work.ended:
             try:
@@ -208,6 +246,15 @@ class Written:
             )
         )
 
+    def _do(self, route: Route, run: Callable[[], Awaitable[T]], *, refuses: bool = False) -> Do:
+        """When the connector has a slot for it."""
+
+        async def in_slot() -> T:
+            async with self._slots[id(route.connector)]:
+                return await run()
+
+        return _do(in_slot, refuses=refuses)
+
     def _flush(self) -> Steps:
         """Make durable what was written; where that fails, none of that connector's deliveries is acknowledged."""
         work = self._work
@@ -230,16 +277,37 @@ async def run_routes(
     """
     reports: list[RunReport] = []
     loop = Receiving(agency, Written(routes, backoff, reports.append), clock, backoff, limit=limit, once=True)
-    steps, told = loop.round(), None
-    while (step := advance(steps, told)) is not None:
-        try:
-            told = await _answered(step, inbox)
-        except Fault as fault:
-            told = fault
+
+    async def drive(steps: Generator[Step, Any, Any]) -> None:
+        told = None
+        while (step := advance(steps, told)) is not None:
+            try:
+                told = await (at_once(step, drive) if isinstance(step, Together) else _answered(step, inbox))
+            except Fault as fault:
+                told = fault
+
+    await drive(loop.round())
     return reports[0]
 
 
-async def _answered(step: Step, inbox: Inbox) -> Any:
+async def _written(connector: Writer, delivery: VerifiedDelivery, row: Row) -> Applied | Partly:
+    """Write it; where nobody knows whether that was done, look, and write again: a second write is no second row."""
+    for _ in range(ASKED_AGAIN):
+        try:
+            return Applied(await connector.write(delivery, row))
+        except Late:
+            raise
+        except Unknown:
+            try:
+                before = await connector.find(delivery.delivery_id)
+            except Refused as error:  # to look refuses nothing
+                raise _broken(error) from None
+            if before is not None:
+                return before
+    return Applied(await connector.write(delivery, row))
+
+
+async def _answered(step: Call[Any] | Wait | Give | Do, inbox: Inbox) -> Any:
     if isinstance(step, Do):
         return await step.run()
     if isinstance(step, Wait | Give) or step.inbox is None:

@@ -8,23 +8,40 @@ Refuses: a value that its column cannot hold, a row that breaks the agency's rul
 Keeps: one business row's change for each delivery id, for ever. An error never repeats a value: statements are built
        with bound parameters, and what a driver says is not passed on.
 
-Modes: `insert` adds a row for each delivery; `upsert` changes the row with the same key, or adds it. A target that the
-mapping left out (`keep_if_withheld`) leaves its column as it is.
+Modes: `insert` adds a row for each delivery; `upsert` changes the row with the same key, or adds it; `update` changes
+it, and answers where nobody or several are found by the key. A target that the mapping left out (`keep_if_withheld`)
+leaves its column as it is.
 """
 
+import asyncio
+import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Self
+from pathlib import Path
+from typing import Any, ClassVar, Self
 
 from sqlalchemy import ColumnElement, Select, String, Table, select
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from connectors.cells import typed
-from connectors.contract import Applied, Ground, Reject, Retry, Row, Unknown, checked, reference_token
-from connectors.table_shape import TableSettings, engine_of, inbox_table, look
+from connectors.contract import (
+    Answered,
+    Applied,
+    Ground,
+    Otherwise,
+    Reject,
+    Retry,
+    Row,
+    Unknown,
+    checked,
+    reference_token,
+)
+from connectors.description import Case, Description
+from connectors.table_shape import TableSettings, engine_of, examine, inbox_table, look
 from schemas.delivery import VerifiedDelivery
-from schemas.names import DeclarationId, DeliveryId, ManifestDigest, PartyId, rfc3339, uuid_text
+from schemas.errors import Fault, Refused
+from schemas.names import DeclarationId, DeliveryId, ManifestDigest, PartyId, Reason, rfc3339, uuid_text
 
 _AWAY = (SQLAlchemyError, OSError)
 """What a driver raises; asyncpg lets a refused connection through as the OSError that it is."""
@@ -32,6 +49,33 @@ _AWAY = (SQLAlchemyError, OSError)
 
 class TableConnector:
     """One table. Made by `open`."""
+
+    about: ClassVar = Description(
+        settings=TableSettings,
+        guarantee={
+            "en": "The row and the note that it was written are one transaction: both are there, or neither.",
+            "fr": "La ligne et la trace de son écriture forment une transaction : les deux existent, ou aucune.",
+        },
+        other_side={
+            "en": "The table unefois_inbox stays in the same database, and its key delivery_id stays unique.",
+            "fr": "La table unefois_inbox reste dans la même base, et sa clé delivery_id reste unique.",
+        },
+        at_once=4,
+        spared={
+            Case.CRASH_BEFORE_FLUSH: {
+                "en": "Each write is committed by itself; nothing waits for a flush.",
+                "fr": "Chaque écriture est validée à part ; rien n'attend de vidage.",
+            },
+            Case.TOO_MANY: {
+                "en": "A database does not ask to come back later; one that is full is away.",
+                "fr": "Une base ne demande pas de revenir plus tard ; pleine, elle est absente.",
+            },
+            Case.TRUNCATED_ANSWER: {
+                "en": "The driver gives a whole answer, or none.",
+                "fr": "Le pilote donne une réponse entière, ou aucune.",
+            },
+        },
+    )
 
     def __init__(self, settings: TableSettings, ground: Ground, engine: AsyncEngine, table: Table) -> None:
         self._settings = settings
@@ -58,6 +102,24 @@ class TableConnector:
         else:
             return cls(chosen, ground, engine, table)
         raise Retry("table.away")
+
+    @classmethod
+    async def check(cls, settings: Mapping[str, Any], targets: Sequence[str], ground: Ground) -> tuple[Fault, ...]:
+        """Connects, and looks at the tables; creates nothing, not even the file of an SQLite database."""
+        try:
+            chosen = checked(TableSettings, settings)
+            engine = engine_of(chosen.url.get_secret_value())
+        except Refused as fault:
+            return (fault,)
+        try:
+            if await asyncio.to_thread(_is_not_there_yet, engine):
+                return () if chosen.create else (Retry("table.away"),)
+            async with engine.connect() as connection:
+                return await connection.run_sync(examine, chosen, targets)
+        except _AWAY:
+            return (Retry("table.away"),)
+        finally:
+            await engine.dispose()
 
     async def find(self, delivery_id: DeliveryId) -> Applied | None:
         """From the agency's inbox table. Raises Retry("table.away")."""
@@ -140,14 +202,16 @@ class TableConnector:
 
     async def _business_row(self, connection: AsyncConnection, cells: Mapping[str, object]) -> str | None:
         """Add or change the agency's row; its reference."""
-        if self._settings.mode == "upsert":
+        if self._settings.mode != "insert":
             where = self._where(cells)
             rest = {name: value for name, value in cells.items() if name not in self._settings.key} or dict(cells)
             count = (await connection.execute(self._table.update().where(*where).values(rest))).rowcount
-            if count > 1:
-                raise Reject("table.key-ambiguous", rows=count)
             if count == 1:
                 return await self._reference_where(connection, where)
+            if self._settings.mode == "update":  # raised out of the transaction, which is rolled back
+                raise Otherwise(Answered(Reason.SEVERAL_PERSONS if count else Reason.UNKNOWN_PERSON))
+            if count > 1:
+                raise Reject("table.key-ambiguous", rows=count)
         result = await connection.execute(self._table.insert().values(dict(cells)))
         primary = result.inserted_primary_key
         made = {} if primary is None else dict(zip(self._table.primary_key.columns.keys(), primary, strict=False))
@@ -175,6 +239,14 @@ class TableConnector:
         if isinstance(cell, datetime) and not getattr(kind, "timezone", False):
             return cell.astimezone(UTC).replace(tzinfo=None)
         return cell
+
+
+def _is_not_there_yet(engine: AsyncEngine) -> bool:
+    """An SQLite file that connecting would create, in a folder where that can be done."""
+    name = engine.url.database
+    if engine.dialect.name != "sqlite" or not name or name == ":memory:" or Path(name).exists():
+        return False
+    return os.access(Path(name).absolute().parent, os.W_OK | os.X_OK)
 
 
 def _reference(value: object) -> str | None:

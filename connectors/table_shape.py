@@ -5,10 +5,10 @@ Refuses: a table or column that does not exist (with the nearest one), a require
 Keeps: nothing is created unless the settings say so; everything wrong is found before the first citizen's row.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field
 from sqlalchemy import (
     Boolean,
     Column,
@@ -31,6 +31,7 @@ from sqlalchemy.types import TypeEngine
 
 from connectors.contract import Settings, reference_token
 from connectors.expression import nearest
+from connectors.secret_files import Secret
 from schemas.errors import Refused
 
 INBOX = "unefois_inbox"
@@ -48,13 +49,15 @@ _TYPES: Mapping[str, type[TypeEngine[Any]]] = {
 class TableSettings(Settings):
     """Settings of a `table` connector."""
 
-    url: SecretStr
+    url: Secret
     """An SQLAlchemy URL of an async driver: `sqlite+aiosqlite:////var/lib/town/town.db`, `postgresql+asyncpg://...`"""
     table: Annotated[str, Field(min_length=1, max_length=63)]
     database_schema: str | None = None
-    mode: Literal["insert", "upsert"] = "insert"
+    mode: Literal["insert", "upsert", "update"] = "insert"
+    """`insert` adds a row for each delivery, `upsert` changes the row with the same key or adds it, `update` only
+    changes one: where there is none, nobody is known by these data; where there are several, several are."""
     key: tuple[str, ...] = ()
-    """Columns that find the row to change; `upsert` needs them."""
+    """Columns that find the row to change; `upsert` and `update` need them."""
     create: bool = False
     """Create what is missing. Otherwise both tables must exist (`inbox_ddl` has the statement for the inbox)."""
     types: Mapping[str, Literal["text", "integer", "decimal", "boolean", "date", "datetime"]] = Field(
@@ -122,8 +125,23 @@ def look(connection: Connection, settings: TableSettings, targets: Sequence[str]
             near = nearest(settings.table, inspect(connection).get_table_names(schema=settings.database_schema))
             raise Refused("table.missing", "/table", near=near)
         table = _created(connection, settings, targets)
-    _check_columns(table, settings, targets)
+    for wrong in _wrong_columns(table, settings, targets):
+        raise wrong
     return table
+
+
+def examine(connection: Connection, settings: TableSettings, targets: Sequence[str]) -> tuple[Refused, ...]:
+    """Everything that `look` would refuse; nothing is created. Without targets, the tables alone."""
+    wrong = []
+    if not settings.create and not inspect(connection).has_table(INBOX, schema=settings.database_schema):
+        wrong.append(Refused("table.no-inbox", "/create", table=INBOX))
+    table = _existing(connection, settings)
+    if table is not None:
+        return (*wrong, *(_wrong_columns(table, settings, targets) if targets else ()))
+    if not settings.create:
+        near = nearest(settings.table, inspect(connection).get_table_names(schema=settings.database_schema))
+        wrong.append(Refused("table.missing", "/table", near=near))
+    return tuple(wrong)
 
 
 def _existing(connection: Connection, settings: TableSettings) -> Table | None:
@@ -142,22 +160,28 @@ def _created(connection: Connection, settings: TableSettings, targets: Sequence[
     return table
 
 
-def _check_columns(table: Table, settings: TableSettings, targets: Sequence[str]) -> None:
+def _wrong_columns(table: Table, settings: TableSettings, targets: Sequence[str]) -> Iterator[Refused]:
     for name in targets:
         if name not in table.c:
             place, near = f"/fields/{reference_token(name)}", nearest(name, table.c.keys())
-            raise Refused("table.unknown-column", place, column=name, near=near)
+            yield Refused("table.unknown-column", place, column=name, near=near)
     for number, name in enumerate(settings.key):
         if name not in targets:
-            raise Refused("table.key-unmapped", f"/key/{number}", column=name)
-    if settings.mode == "upsert" and not settings.key:
-        raise Refused("table.no-key", "/key")
+            yield Refused("table.key-unmapped", f"/key/{number}", column=name)
+    if settings.mode != "insert" and not settings.key:
+        yield Refused("table.no-key", "/key")
     reference = settings.reference
     if reference is not None and reference not in table.c:
-        raise Refused("table.unknown-column", "/reference", column=reference, near=nearest(reference, table.c.keys()))
+        yield Refused("table.unknown-column", "/reference", column=reference, near=nearest(reference, table.c.keys()))
     for column in table.c:
         # A lone integer primary key numbers itself, in every database.
         numbered = column.primary_key and isinstance(column.type, Integer) and len(table.primary_key.columns) == 1
-        given = column.nullable or column.server_default is not None or column.identity is not None or numbered
+        given = (
+            settings.mode == "update"
+            or column.nullable
+            or column.server_default is not None
+            or column.identity is not None
+            or numbered
+        )
         if not given and column.computed is None and column.name not in targets:
-            raise Refused("table.required-column", "/fields", column=column.name)
+            yield Refused("table.required-column", "/fields", column=column.name)

@@ -8,21 +8,37 @@ Keeps: nothing about a citizen in body, headers or URL; the answer's body is not
 Source: Standard Webhooks 1.0.0, "Signature scheme" and "Delivery success and failure".
 """
 
+import asyncio
 import json
 import ssl
-from collections.abc import Mapping
-from typing import Annotated, Any, Self
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Self
 
 import httpx2
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, Field
 
 from connectors.contract import Ground, Ready, Reject, Retry, Settings, checked
+from connectors.description import Case, Description, Words
+from connectors.secret_files import Secret
 from schemas import webhooks
-from schemas.errors import Refused
+from schemas.errors import Fault, Refused
 from schemas.names import rfc3339, uuid_text
 from schemas.retry import retry_after_ms
 from schemas.webhooks import Signer, signer_of
 
+_OF_WRITERS = (
+    Case.CRASH_BEFORE_FLUSH,
+    Case.NEW_SCHEMA_VERSION,
+    Case.WITHHELD_FIELD,
+    Case.ORDER,
+    Case.BAD_VALUE,
+    Case.UNKNOWN_PERSON,
+    Case.SEVERAL_PERSONS,
+)
+_TELLS_ONLY: Words = {
+    "en": "It says that something waits, and carries no value: the agency fetches it.",
+    "fr": "Il dit que quelque chose attend, sans aucune valeur : l'administration vient le chercher.",
+}
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -45,7 +61,7 @@ class WebhookSettings(Settings):
     """Settings of a `webhook`. `keys`: `whsk_` (Ed25519) or `whsec_` (shared) secrets, the current one first."""
 
     url: Annotated[str, AfterValidator(endpoint)]
-    keys: Annotated[tuple[SecretStr, ...], Field(min_length=1, max_length=4)]
+    keys: Annotated[tuple[Secret, ...], Field(min_length=1, max_length=4)]
     timeout_s: Annotated[float, Field(gt=0, le=30)] = 15
     ca_file: str | None = None
     """Certificates of the agency's own authority (PEM), where the system's store lacks it."""
@@ -53,6 +69,19 @@ class WebhookSettings(Settings):
 
 class WebhookConnector:
     """One endpoint of one agency. Made by `open`."""
+
+    about: ClassVar = Description(
+        settings=WebhookSettings,
+        guarantee={
+            "en": "What waits is told until somebody hears it, always under the same webhook-id.",
+            "fr": "Ce qui attend est signalé jusqu'à ce qu'on l'entende, toujours sous le même webhook-id.",
+        },
+        other_side={
+            "en": "The receiver remembers webhook-id, and takes a second message with the same one as heard.",
+            "fr": "Le destinataire retient webhook-id, et tient un second message identique pour entendu.",
+        },
+        spared=dict.fromkeys(_OF_WRITERS, _TELLS_ONLY),
+    )
 
     def __init__(self, url: str, signers: tuple[Signer, ...], client: httpx2.AsyncClient, ground: Ground) -> None:
         self._url = url
@@ -73,6 +102,27 @@ class WebhookConnector:
             headers={"user-agent": "unefois-webhook/1", "content-type": "application/json"},
         )
         return cls(chosen.url, signers, client, ground)
+
+    @classmethod
+    async def check(cls, settings: Mapping[str, Any], targets: Sequence[str], ground: Ground) -> tuple[Fault, ...]:
+        """Opens a connection to the endpoint, with TLS where it has one, and sends nothing."""
+        try:
+            notifier = await cls.open(settings, ground)
+        except Refused as fault:
+            return (fault,)
+        await notifier.close()
+        chosen = checked(WebhookSettings, settings)
+        url = httpx2.URL(chosen.url)
+        secure = url.scheme == "https"
+        try:
+            async with asyncio.timeout(chosen.timeout_s):
+                _, writer = await asyncio.open_connection(
+                    url.host, url.port or (443 if secure else 80), ssl=trust(chosen.ca_file) if secure else None
+                )
+        except OSError as error:  # TimeoutError and ssl.SSLError are some, too
+            return (Retry("webhook.unreachable", kind=type(error).__name__),)
+        writer.close()
+        return ()
 
     async def tell(self, ready: Ready) -> None:
         """Post the message; returns on any 2xx.

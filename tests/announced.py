@@ -11,15 +11,14 @@ from connectors import registry
 _PROJECT = Path(__file__).parents[1] / "pyproject.toml"
 
 
-def _announced() -> dict[str, str]:
-    project = tomllib.loads(_PROJECT.read_text("utf-8"))["project"]
-    return dict(project["entry-points"][registry.GROUP])
+def _announced() -> list[EntryPoint]:
+    groups = tomllib.loads(_PROJECT.read_text("utf-8"))["project"]["entry-points"]
+    return [EntryPoint(name, told, group) for group, each in groups.items() for name, told in each.items()]
 
 
 def announce(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In this process: what is found under the entry point is what pyproject.toml says."""
-    entries = [EntryPoint(name, told, registry.GROUP) for name, told in _announced().items()]
-    monkeypatch.setattr(registry, "entry_points", lambda group: entries)
+    """In this process: what is found under an entry point is what pyproject.toml says."""
+    monkeypatch.setattr(registry, "entry_points", lambda group: [one for one in _announced() if one.group == group])
 
 
 def site(folder: Path) -> Path:
@@ -27,6 +26,6 @@ def site(folder: Path) -> Path:
     info = folder / "unefois-0.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: unefois\nVersion: 0\n")
-    lines = "".join(f"{name} = {told}\n" for name, told in _announced().items())
-    (info / "entry_points.txt").write_text(f"[{registry.GROUP}]\n{lines}")
+    lines = "".join(f"[{one.group}]\n{one.name} = {one.value}\n" for one in _announced() if one.group != "pytest11")
+    (info / "entry_points.txt").write_text(lines)
     return folder

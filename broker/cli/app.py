@@ -23,6 +23,7 @@ from broker.cli import (
     codes,
     completion,
     conformance,
+    connectors,
     dead,
     declarations,
     deploy,
@@ -163,6 +164,7 @@ declarations.register(app)
 acknowledge.register(app)
 app.add_typer(dead.app, name="dead")
 app.add_typer(mappings.app, name="mapping")
+app.add_typer(connectors.app, name="connector")
 app.add_typer(deploy.app, name="deploy")
 app.add_typer(person.app, name="person")
 app.add_typer(channels.app, name="channel")

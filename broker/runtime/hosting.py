@@ -6,13 +6,14 @@
           - mapping: commune-table                # packaged; with a slash: a file, from this folder
             connector: table                      # as announced under the entry point `unefois.connectors`
             settings: {url: "sqlite+aiosqlite:////var/lib/town/town.db", table: moves}
+            limits: {deadline_s: 20, windows: [{start: "22:00", end: "06:00"}]}   # optional: `connectors.guarding`
         notify: {kind: webhook, settings: {...}}  # optional: tell somebody that a delivery waits
 
 Refuses: a file with a mistake, with its name and a pointer, before anything is delivered; two files for one mailbox.
 Keeps: a hosted agency goes through mailbox and gate like a remote one, and opens with its own key.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -28,7 +29,9 @@ from broker.observability.observe import logger
 from broker.runtime.membership import claim
 from broker.setup.wiring import Home
 from connectors import mapping_check, registry, strict_yaml
-from connectors.contract import Agency, Ground
+from connectors.contract import Agency, Ground, Writer, checked
+from connectors.description import described
+from connectors.guarding import Guard, Guarded, Limits
 from connectors.journal import Journal
 from connectors.mapping import Direction
 from connectors.mapping import Mapping as MappingFile
@@ -51,6 +54,8 @@ class HostedRoute:
     mapping: MappingFile
     connector: str
     settings: Mapping[str, Any] = field(repr=False)
+    guard: Guard = field(default_factory=lambda: Guard(Limits()), repr=False, compare=False)
+    """Its limits, and what this process remembers of the system's failures from one turn to the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +88,7 @@ class _Route(_Model):
     mapping: str
     connector: str
     settings: _Settings
+    limits: _Settings
 
 
 class _Notifier(_Model):
@@ -127,7 +133,8 @@ async def pulls(home: Home, hosted: Hosted, limit: int = 100) -> AsyncGenerator[
     connector refuses of its settings; Unavailable; Corrupt.
     """
     inbox, backoff = home.inbox(hosted.party), Backoff(home.entropy)
-    if not hosted.routes or not await inbox.ready(1):
+    resting = all(route.guard.rests_ms(home.clock()) for route in hosted.routes)  # of no route, too
+    if resting or not await inbox.ready(1):
         return
     async with _opened(home, hosted) as routes:
         while True:
@@ -195,17 +202,27 @@ async def _opened(home: Home, hosted: Hosted) -> AsyncIterator[tuple[Route, ...]
     opened: list[Route] = []
     try:
         for number, route in enumerate(hosted.routes):
-            made = registry.connector(route.connector)
             try:
-                connector = await made.open(route.settings, route.mapping.targets, _ground(home))
+                connector = await Guarded.open(_opening(home, route), route.guard, home.clock)
             except Refused as fault:
                 pointer = f"/routes/{number}/settings{fault.pointer}"
                 raise named(Refused(fault.code, pointer, **fault.details), hosted.file) from None
-            opened.append(Route(route.mapping, connector))
+            about = described(registry.connector(route.connector))
+            at_once = route.guard.limits.at_once or (1 if about is None else about.at_once)
+            opened.append(Route(route.mapping, connector, at_once))
         yield tuple(opened)
     finally:
         for route_opened in opened:
             await route_opened.connector.close()
+
+
+def _opening(home: Home, route: HostedRoute) -> Callable[[], Awaitable[Writer]]:
+    """How this route's connector is opened, the first time and anew."""
+
+    async def opening() -> Writer:
+        return await registry.connector(route.connector).open(route.settings, route.mapping.targets, _ground(home))
+
+    return opening
 
 
 def _ground(home: Home) -> Ground:
@@ -222,7 +239,11 @@ def _hosted(path: Path) -> Hosted:
         mapping = find(route.mapping, path.parent)
         _check_mapping(mapping, routes, f"/routes/{number}/mapping")
         registry.connector(route.connector)
-        routes.append(HostedRoute(mapping, route.connector, route.settings))
+        try:
+            limits = checked(Limits, route.limits)
+        except Refused as fault:
+            raise fault.under(f"/routes/{number}/limits") from None
+        routes.append(HostedRoute(mapping, route.connector, route.settings, Guard(limits)))
     return Hosted(party, path.name, tuple(routes), _notifier(file.notify, path))
 
 

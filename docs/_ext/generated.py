@@ -24,8 +24,13 @@ from broker.cli.exits import MEANINGS
 from broker.maintenance.retention import KEPT
 from broker.settings.choices import Settings
 from broker.settings.sources import PREFIX, SECRETS
+from connectors.description import Case, described
 from connectors.file import FileSettings
 from connectors.functions import LIBRARY
+from connectors.guarding import Limits
+from connectors.kit import cases
+from connectors.kit.rig import Rig
+from connectors.kit.rigs import FileRig, TableRig, WebhookRig
 from connectors.table_shape import TableSettings
 from connectors.webhook import WebhookSettings
 from consent import purposes
@@ -175,6 +180,27 @@ def _connector_default(field: FieldInfo) -> str:
     return f"`{str(default).lower() if isinstance(default, bool) else default}`"
 
 
+def _guaranteed(made: type[Rig]) -> str:
+    """What a connector says of itself: its guarantee, what the other side must do, and each case of the kit.
+
+    In English: its French, of the same place in the code, is in the page's catalogue.
+    """
+    about, kept = described(made.connector), cases.spared(made)
+    if about is None:
+        raise ValueError(made.__name__)
+    head = rows(
+        ("what", "it says"),
+        [
+            ("The guarantee", about.guarantee["en"]),
+            ("What the other side must do", about.other_side["en"]),
+            ("Calls at once", f"`{about.at_once}`"),
+        ],
+    )
+    played = " ".join(f"`{case}`" for case in Case if case not in kept)
+    spared = rows(("case", "why it cannot happen here"), [(f"`{case}`", said["en"]) for case, said in kept.items()])
+    return f"{head}\nOf the kit it passes: {played}\n\n{spared}"
+
+
 def entry_kinds() -> str:
     """Every kind of fact with the kind of its entry and what it must name, in the order of the encoding."""
     lines = []
@@ -253,12 +279,16 @@ def functions() -> str:
 
 
 TABLES: Final[Mapping[str, Callable[[], str]]] = {
+    "connector-file": lambda: _guaranteed(FileRig),
+    "connector-table": lambda: _guaranteed(TableRig),
+    "connector-webhook": lambda: _guaranteed(WebhookRig),
     "entry-kinds": entry_kinds,
     "errors": errors,
     "event-types": event_types,
     "exit-codes": exit_codes,
     "file-settings": lambda: _connector(FileSettings),
     "functions": functions,
+    "limits-settings": lambda: _connector(Limits),
     "purposes": purposes_listed,
     "reasons": reasons,
     "retention": retention,

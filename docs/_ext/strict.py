@@ -29,6 +29,10 @@ TRANSLATED: Final = (
     "agency/conformance",
     "agency/connector",
     "agency/matching",
+    "connectors/index",
+    "connectors/table",
+    "connectors/file",
+    "connectors/webhook",
 )
 """The pages that have their French, and have to."""
 DRAWN: Final = re.compile(r"new Function\(\s*\"n\",\s*`return \(\$\{catalog\.plural_expr\}\)`,?\s*\)")

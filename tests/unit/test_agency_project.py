@@ -16,7 +16,13 @@ AGENCY: dict[str, Any] = tomllib.loads((ROOT / "agency" / "pyproject.toml").read
 OURS: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 CALLED = {"python-stdnum": "stdnum", "pyyaml": "yaml"}
 """Distributions whose package has another name."""
-EXTRAS = {"kafka": {"kafka"}, "source": {"source_serve"}, "table": {"table", "table_shape"}, "evolution": {"evolution"}}
+EXTRAS = {
+    "kafka": {"kafka"},
+    "kit": {"collected", "plugin"},
+    "source": {"source_serve"},
+    "table": {"table", "table_shape", "rigs"},
+    "evolution": {"evolution"},
+}
 """Which modules need an extra."""
 
 
@@ -58,7 +64,7 @@ def packages(requirements: list[str]) -> set[str]:
 
 
 def test_what_is_imported_is_what_is_declared() -> None:
-    always, used = packages(AGENCY["dependencies"]), set()
+    always, used = packages(AGENCY["dependencies"]) | {"pydantic_core"}, set()  # pydantic's other half
     extras = AGENCY["optional-dependencies"]
     beyond = {}
     for path in modules():
@@ -73,7 +79,7 @@ def test_what_is_imported_is_what_is_declared() -> None:
 
 
 def test_its_version_and_needs_are_those_of_the_whole() -> None:
-    servers = OURS["optional-dependencies"]["server"]
+    servers = [*OURS["optional-dependencies"]["server"], *OURS["optional-dependencies"]["kit"]]
     theirs = [*AGENCY["dependencies"], *(one for extra in AGENCY["optional-dependencies"].values() for one in extra)]
 
     assert OURS["version"] == AGENCY["version"]

@@ -219,6 +219,31 @@ class TestRunning:
 
         assert ([1, 1, 0], ["open", "close"]) == (found, seen)
 
+    async def test_a_system_that_rests_is_neither_opened_nor_pulled_for_until_it_has_rested(
+        self, here: World, agencies: Path, tmp_path: Path
+    ) -> None:
+        route = table_of(tmp_path)
+        route["settings"]["url"] = f"sqlite+aiosqlite:///{tmp_path / 'none' / 'town.db'}"
+        write(agencies, "a.yaml", party=RENNES, routes=[route | {"limits": {"rest_after": 2, "rest_s": 600}}])
+        await here.give(RENNES, MOVED, TOWN, ["subject", "new_address"])
+        await here.declare(MOVED, here.moved())
+        hosted = one(agencies)
+
+        for _ in range(2):
+            with pytest.raises(Unavailable, match=r"table.away"):
+                await run_hosted(here.home, hosted)
+        (tmp_path / "none").mkdir()
+
+        assert RunReport() == await run_hosted(here.home, hosted)
+        here.clock.pass_(600_000)
+        assert 1 == len((await run_hosted(here.home, hosted)).applied)
+
+    async def test_a_wrong_limit_is_told_with_file_and_pointer(self, agencies: Path, tmp_path: Path) -> None:
+        write(agencies, "a.yaml", party=RENNES, routes=[table_of(tmp_path) | {"limits": {"windows": [{"end": "6"}]}}])
+
+        with pytest.raises(Refused, match=r"connector.settings at /routes/0/limits/windows/0/"):
+            load(agencies)
+
     async def test_nothing_is_opened_while_nothing_waits(self, here: World, agencies: Path, tmp_path: Path) -> None:
         write(agencies, "a.yaml", party=RENNES, routes=[table_of(tmp_path)])
 

@@ -3,7 +3,9 @@
 import asyncio
 import os
 import stat
+import threading
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +70,35 @@ async def test_a_run_gives_one_complete_file_with_a_header_and_numbered_lines(
     assert [NAME] == folder.names()
     assert "NOM;VILLE\r\nAubépin;Rennes\r\nBrocélys;\r\n" == folder.text()
     assert 0o640 == stat.S_IMODE((folder.path / NAME).stat().st_mode)
+
+
+@pytest.mark.asyncio
+async def test_a_call_that_is_given_up_ends_before_the_next_one_begins(
+    folder: Folder, declared: Callable[..., VerifiedDelivery], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connector, ordinary = await folder.open(), os.fsync
+    inside, go = threading.Event(), threading.Event()
+
+    def held(descriptor: int) -> None:
+        inside.set()
+        go.wait()
+        ordinary(descriptor)
+
+    await connector.write(declared(), row("Aubépin"))
+    monkeypatch.setattr(os, "fsync", held)
+    late = asyncio.create_task(connector.flush())
+    await asyncio.to_thread(inside.wait)
+    late.cancel()
+    next_one = asyncio.create_task(connector.flush())
+    for _ in range(10):
+        await asyncio.sleep(0)
+    states = late.done(), next_one.done()
+    go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await late
+    await next_one
+    await connector.close()
+    assert ((False, False), "NOM;VILLE\r\nAubépin;Rennes\r\n") == (states, folder.text())
 
 
 @pytest.mark.asyncio
@@ -238,6 +269,101 @@ async def test_a_file_whose_name_was_given_and_taken_before_the_crash_is_not_wri
     (folder.path / NAME).unlink()
     assert [f"{NAME}:2"] == await folder.run((delivery, row("one")))
     assert [] == folder.names()
+
+
+OK = f"{NAME}.ok"
+
+
+@pytest.mark.asyncio
+async def test_a_marker_is_made_last_and_is_empty(
+    folder: Folder, declared: Callable[..., VerifiedDelivery], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[list[str]] = []
+    real = os.open
+
+    def watched(path: Any, *told: Any) -> int:
+        if str(path).endswith(".ok"):
+            made.append(folder.names())
+        return real(path, *told)
+
+    monkeypatch.setattr(os, "open", watched)
+    await folder.run((declared(), row("one")), marker=".ok")
+    assert ([[NAME]], [NAME, OK], b"") == (made, folder.names(), (folder.path / OK).read_bytes())
+    assert 0o640 == stat.S_IMODE((folder.path / OK).stat().st_mode)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("after", [False, True])
+async def test_a_marker_that_a_crash_prevented_is_made_at_the_next_opening(
+    after: bool, folder: Folder, declared: Callable[..., VerifiedDelivery], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = FileConnector._mark
+
+    def die(*told: Any) -> None:
+        if after:
+            real(*told)
+        raise Crash
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FileConnector, "_mark", die)
+        with pytest.raises(Crash):
+            await folder.run((declared(), row("one")), marker=".ok")
+    await folder.run(marker=".ok")
+    assert [NAME, OK] == folder.names()
+
+
+@pytest.mark.asyncio
+async def test_a_file_that_was_taken_before_the_crash_gets_no_marker_any_more(
+    folder: Folder, declared: Callable[..., VerifiedDelivery], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        dying(patch, "renamed", after=True)
+        with pytest.raises(Crash):
+            await folder.run((declared(), row("one")), marker=".ok")
+    (folder.path / NAME).unlink()
+    await folder.run(marker=".ok")
+    assert [] == folder.names()
+
+
+@pytest.mark.asyncio
+async def test_a_name_whose_marker_lies_there_is_passed_over(
+    folder: Folder, declared: Callable[..., VerifiedDelivery]
+) -> None:
+    (folder.path / OK).touch()
+    assert [f"{NAME.replace('1.csv', '2.csv')}:2"] == await folder.run((declared(), row("one")), marker=".ok")
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("decimal", "value", "cell"),
+    [
+        ("comma", Decimal("-12.50"), "-12,50"),
+        ("point", Decimal("12.50"), "12.50"),
+        ("comma", "12.50", "12.50"),
+        ("comma", 1250, "1250"),
+    ],
+)
+async def test_a_decimal_number_has_the_sign_that_the_agency_reads(
+    decimal: str, value: object, cell: str, folder: Folder, declared: Callable[..., VerifiedDelivery]
+) -> None:
+    await folder.run((declared(), {"NOM": value, "VILLE": None}), decimal=decimal)
+    assert f"{cell};" == folder.text().splitlines()[1]
+
+
+@pytest.mark.asyncio
+async def test_a_format_that_its_settings_do_not_fit_is_refused_at_the_opening(folder: Folder) -> None:
+    with pytest.raises(Refused, match=r"file.json-encoding at /encoding"):
+        await folder.open(format="jsonl", encoding="cp1252")
+    with pytest.raises(Refused, match=r"file.width at /widths/VILLE"):
+        await folder.open(format="fixed", widths={"NOM": 80})
+    assert [] == folder.names()
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("marker", ["ok", ".", "../ok", ".OK", ".a/b", "." + "a" * 9])
+async def test_a_marker_is_an_ending_and_nothing_else(marker: str, folder: Folder) -> None:
+    with pytest.raises(Refused, match=r"connector.settings at /marker"):
+        await folder.open(marker=marker)
 
 
 @pytest.mark.asyncio

@@ -1,5 +1,6 @@
 """The runner: every delivery to its own end, and none in the way of another."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -7,7 +8,22 @@ from typing import Any
 import pytest
 
 from connectors import runner
-from connectors.contract import Answered, Applied, Otherwise, Outcome, Partly, Pulled, Reject, Rejected, Retry, Unknown
+from connectors.contract import (
+    Answered,
+    Applied,
+    Late,
+    Otherwise,
+    Outcome,
+    Partly,
+    Pulled,
+    Reject,
+    Rejected,
+    Retry,
+    Settings,
+    Unknown,
+)
+from connectors.description import Description
+from connectors.guarding import Guard, Guarded, Limits
 from connectors.mapping import load
 from connectors.rehearsal import BROKER, Rehearsal
 from connectors.retry import Backoff
@@ -493,6 +509,201 @@ async def test_what_was_written_in_part_is_durable_before_it_is_told(world: Worl
 
     assert ((), 1) == (report.applied, len(report.retried))
     assert {} == world.inbox.outcomes
+
+
+class Slow(System):
+    """Takes a while for each write, and knows how many it had at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inside, self.most = 0, 0
+
+    async def write(self, delivery: VerifiedDelivery, row: Mapping[str, object]) -> str | None:
+        self.inside += 1
+        self.most = max(self.most, self.inside)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        self.inside -= 1
+        return await super().write(delivery, row)
+
+
+async def taken(world: World, at_once: int | None) -> RunReport:
+    backoff, routes = Backoff(lambda size: b"\xff" * size, base_ms=1_000), (Route(MAPPING, world.system, at_once),)
+    return await run_routes(world.inbox, world.agency, routes, clock=world.clock, limit=10, backoff=backoff)
+
+
+@pytest.mark.asyncio
+async def test_several_citizens_are_worked_at_once_and_told_in_the_order_of_the_pull(world: World) -> None:
+    ids = tuple(world.declare(name) for name in "ABCD")
+    world.system = system = Slow()
+    assert ids == (await taken(world, 4)).applied
+    assert (ids, 4) == (world.inbox.applied(), system.most)
+
+
+@pytest.mark.asyncio
+async def test_no_more_than_the_route_allows(world: World) -> None:
+    for name in "ABCDE":
+        world.declare(name)
+    world.system = system = Slow()
+    assert 5 == len((await taken(world, 2)).applied)
+    assert 2 == system.most
+
+
+@pytest.mark.asyncio
+async def test_a_connector_that_says_nothing_is_asked_once_at_a_time(world: World) -> None:
+    for name in "ABC":
+        world.declare(name)
+    world.system = system = Slow()
+    assert 3 == len((await taken(world, None)).applied)
+    assert (1, ["A", "B", "C"]) == (system.most, system.calls)
+
+
+@pytest.mark.asyncio
+async def test_a_connector_that_says_how_many_it_takes_is_asked_so_often(world: World) -> None:
+    class Wide(Slow):
+        about = Description(settings=Settings, guarantee={}, other_side={}, at_once=3)
+
+    for name in "ABC":
+        world.declare(name)
+    world.system = system = Wide()
+    assert 3 == len((await taken(world, None)).applied)
+    assert 3 == system.most
+
+
+@pytest.mark.asyncio
+async def test_one_citizens_deliveries_are_written_in_their_order(world: World) -> None:
+    lise = bytes(20)
+    for name in ("A1", "A2", "A3"):
+        world.declare(name, pseudonym=lise)
+    world.declare("B1", pseudonym=bytes([1]) * 20)
+    assert 4 == len((await taken(world, 4)).applied)
+    assert ["A1", "A2", "A3"] == [each for each in world.system.calls if each != "B1"]
+
+
+@pytest.mark.asyncio
+async def test_what_follows_a_delivery_that_was_put_off_waits_behind_it_and_nobody_else_does(world: World) -> None:
+    lise = bytes(20)
+    first, second = world.declare("A1", pseudonym=lise), world.declare("A2", pseudonym=lise)
+    other = world.declare("B1", pseudonym=bytes([1]) * 20)
+    world.system.faults = {"A1": [Retry("table.away")]}
+    report = await taken(world, 4)
+    assert ((first, "table.away"), (second, "runner.behind-another")) == report.retried
+    assert ((other,), ["A1", "B1"]) == (report.applied, sorted(world.system.calls))
+    world.clock.at += 10_000
+    assert (first, second) == (await taken(world, 4)).applied
+
+
+@pytest.mark.asyncio
+async def test_what_follows_a_delivery_that_could_not_be_looked_for_waits_behind_it_too(world: World) -> None:
+    lise = bytes(20)
+    first, second = world.declare("A1", pseudonym=lise), world.declare("A2", pseudonym=lise)
+    known, times = world.system.seen, []
+
+    async def away(*told: Any) -> Any:
+        times.append(told)
+        if len(times) == 1:
+            raise Retry("table.away")
+        return await known(*told)
+
+    world.system.seen = away  # type: ignore[method-assign]
+    assert ((first, "table.away"), (second, "runner.behind-another")) == (await taken(world, 4)).retried
+    assert [] == world.system.calls
+
+
+@pytest.mark.asyncio
+async def test_a_system_that_contradicts_itself_breaks_off_no_neighbours_write(world: World) -> None:
+    class Contradicts(Slow):
+        async def write(self, delivery: VerifiedDelivery, row: Mapping[str, object]) -> str | None:
+            if row["NAME"] == "A":
+                raise Corrupt("file.temporary-changed")
+            return await super().write(delivery, row)
+
+    for name in "AB":
+        world.declare(name)
+    world.system = system = Contradicts()
+    with pytest.raises(Corrupt):
+        await taken(world, 2)
+    assert ["B"] == [row["NAME"] for row in system.pending.values()]
+
+
+@pytest.mark.asyncio
+async def test_of_two_manifests_under_one_id_in_one_pull_the_second_is_refused(world: World) -> None:
+    same = DeclarationId(bytes.fromhex("019a4f0000007000800000000000000a"))
+    first, second = (world.declare(name, declaration_id=same, pseudonym=bytes(20)) for name in ("A", "B"))
+    report = await taken(world, 4)
+    assert ((first,), (second,), ["A"]) == (
+        report.applied,
+        tuple(one for one, _ in report.rejected),
+        world.system.calls,
+    )
+
+
+@pytest.mark.asyncio
+async def test_after_an_unknown_end_it_is_looked_for_before_it_is_written_again(world: World) -> None:
+    one = world.declare("Aubin")
+    world.system.faults = {"Aubin": [Unknown("table.commit")]}
+    kept = world.system.write
+
+    async def written_but_unknown(delivery: VerifiedDelivery, row: Mapping[str, object]) -> str | None:
+        world.system.rows[delivery.delivery_id] = row
+        return await kept(delivery, row)
+
+    world.system.write = written_but_unknown  # type: ignore[method-assign]
+    await world.run()
+    assert (["Aubin"], {one: Applied("found")}) == (world.system.calls, world.inbox.outcomes)
+
+
+@pytest.mark.asyncio
+async def test_what_is_late_is_not_asked_again_at_once(world: World) -> None:
+    one = world.declare("Aubin")
+    world.system.faults = {"Aubin": [Late("connector.deadline")]}
+    assert ((one, "connector.deadline"),) == (await world.run()).retried
+    assert ["Aubin"] == world.system.calls
+
+
+@pytest.mark.asyncio
+async def test_nothing_is_pulled_while_every_connector_rests(world: World) -> None:
+    one, pulls = world.declare("Aubin"), []
+    world.system.faults = {"Aubin": [Retry("table.away")]}
+
+    async def opening() -> Any:
+        return world.system
+
+    guarded = await Guarded.open(opening, Guard(Limits(rest_after=1, rest_s=60)), world.clock)
+
+    class Counted(Bent):
+        async def pull(self, limit: int) -> Pulled:
+            pulls.append(limit)
+            return await super().pull(limit)
+
+    async def run() -> RunReport:
+        inbox, backoff = Counted(world.inbox, lambda pulled: pulled), Backoff(bytes)
+        routes = (Route(MAPPING, guarded),)
+        return await run_routes(inbox, world.agency, routes, clock=world.clock, limit=9, backoff=backoff)
+
+    assert ((one, "table.away"),) == (await run()).retried
+    world.clock.at += 30_000
+    with pytest.raises(Unavailable, match=r"runner.resting") as caught:
+        await run()
+    assert ({"after_ms": 30_000}, [9]) == (caught.value.details, pulls)
+    world.clock.at += 30_000
+    assert (one,) == (await run()).applied
+
+
+@pytest.mark.asyncio
+async def test_one_that_failed_unexpectedly_is_opened_anew_at_the_next_pull(world: World) -> None:
+    one, opened, system = world.declare("Aubin"), [], world.system
+    system.faults = {"Aubin": [ZeroDivisionError()]}
+
+    async def opening() -> Any:
+        opened.append(1)
+        return system
+
+    world.system = await Guarded.open(opening, Guard(Limits()), world.clock)  # type: ignore[assignment]
+    await world.run()
+    assert [1] == opened
+    world.clock.at += 10_000
+    assert ((one,), [1, 1]) == ((await world.run()).applied, opened)
 
 
 def test_a_report_holds_no_value() -> None:

@@ -19,11 +19,12 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from connectors.contract import Applied, Ground, Reject, Retry, Unknown
+from connectors.contract import Answered, Applied, Ground, Otherwise, Reject, Retry, Unknown
 from connectors.table import TableConnector
 from connectors.table_shape import engine_of, inbox_ddl
 from schemas.delivery import VerifiedDelivery
 from schemas.errors import Fault, Refused
+from schemas.names import Reason
 
 RESIDENTS = """
 CREATE TABLE residents (
@@ -150,6 +151,32 @@ async def test_an_upsert_changes_the_row_with_its_key_or_adds_it(
         ("B2", "Brocélys", "2026-11-02", 3, "+33600000000"),
     ] == (town.rows())
     assert [(3,)] == town.rows("SELECT count(*) FROM unefois_inbox")
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(("name", "reason"), [("Nobody", Reason.UNKNOWN_PERSON), ("Aubépin", Reason.SEVERAL_PERSONS)])
+async def test_an_update_answers_where_nobody_or_several_are_found_and_writes_nothing(
+    name: str, reason: Reason, town: Database, declared: Callable[..., VerifiedDelivery]
+) -> None:
+    town.execute("INSERT INTO residents (ref, name) VALUES ('A1', 'Aubépin'), ('A2', 'Aubépin')")
+    before, row = town.rows(), {"name": name, "phone": "+33600000009"}
+    with pytest.raises(Otherwise) as caught:
+        await town.write(declared(), row, mode="update", key=["name"])
+    assert (Answered(reason), before) == (caught.value.outcome, town.rows())
+    assert [(0,)] == town.rows("SELECT count(*) FROM unefois_inbox")
+
+
+@pytest.mark.asyncio
+async def test_an_update_changes_the_one_that_is_found_and_needs_no_other_column(
+    town: Database, declared: Callable[..., VerifiedDelivery]
+) -> None:
+    town.execute("INSERT INTO residents (ref, name, people) VALUES ('A1', 'Aubépin', 2)")
+    connector = await town.open("name", "phone", mode="update", key=["name"], reference="ref")
+    delivery = declared()
+    assert "A1" == await connector.write(delivery, {"name": "Aubépin", "phone": "+33600000009"})
+    assert "A1" == await connector.write(delivery, {"name": "Nobody", "phone": ""})
+    await connector.close()
+    assert [("A1", "Aubépin", None, 2, "+33600000009")] == town.rows()
 
 
 @pytest.mark.asyncio
