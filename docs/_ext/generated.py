@@ -26,6 +26,7 @@ from broker.settings.choices import Settings
 from broker.settings.sources import PREFIX, SECRETS
 from connectors.file import FileSettings
 from connectors.functions import LIBRARY
+from connectors.publik.connector import PublikSettings
 from connectors.table_shape import TableSettings
 from connectors.webhook import WebhookSettings
 from consent import purposes
@@ -263,6 +264,7 @@ TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "reasons": reasons,
     "retention": retention,
     "settings": settings,
+    "publik-settings": lambda: _connector(PublikSettings),
     "table-settings": lambda: _connector(TableSettings),
     "webhook-settings": lambda: _connector(WebhookSettings),
 }

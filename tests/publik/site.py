@@ -98,7 +98,7 @@ class Site:
         caller = self.door.caller(query, headers)
         match path.strip("/").split("/"):
             case ["api", "formdefs"]:
-                return self._formdefs(caller)
+                return self._formdefs(caller, query)
             case ["api", "formdefs", slug, "schema"]:
                 return self._schema(self._form(slug), caller)
             case ["api", "formdefs", slug, "submit"]:
@@ -120,10 +120,12 @@ class Site:
             raise Answer(404)
         return self.forms[slug]
 
-    def _formdefs(self, caller: Caller) -> Any:
+    def _formdefs(self, caller: Caller, query: str) -> Any:
         if caller.way == "unsigned":
             raise Answer(403, "Unsigned API call.")
         shown = [one for one in self.forms.values() if not one.disabled]
+        if "backoffice-submission=on" in query:
+            shown = [one for one in shown if one.submission & caller.roles]
         return {
             "err": 0,
             "data": [{"slug": one.slug, "title": one.slug, "url": f"{self.url}/{one.slug}/"} for one in shown],
@@ -230,7 +232,8 @@ class Site:
         return found
 
     def _read(self, form: Form, number: str, caller: Caller) -> Any:
-        return self._entry(form, self._seen(form, number, caller), full=True, content=True)
+        found = self._seen(form, number, caller)
+        return self._entry(form, found, full=True, content=True) | self._urls(found)
 
     def _trigger(
         self, form: Form, number: str, name: str, caller: Caller, method: str, headers: Mapping[str, str], body: bytes
@@ -285,7 +288,7 @@ class Site:
             "text": form.slug,
             "receipt_time": self._local(one.received),
             "last_update_time": self._local(one.changed or one.received),
-            **self._urls(one),
+            "url": self._urls(one)["url"],
         }
         if not full:
             return told
