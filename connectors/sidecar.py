@@ -125,7 +125,7 @@ class Sidecar:
         key = headers.get("idempotency-key", "").strip('"')
         if not _KEY.fullmatch(key):
             raise Refused("sidecar.key")
-        item = self._desk.accept(await _body(receive), key)
+        item = self._desk.accept(await json_body(receive, BODY_BYTES), key)
         if item.state == "waiting":
             item = await self._desk.publish(item.declaration_id)
         if item.state != "refused":
@@ -134,14 +134,15 @@ class Sidecar:
         return told["status"], told | {"declaration": uuid_text(item.declaration_id)}
 
 
-async def _body(receive: Receive) -> object:
+async def json_body(receive: Receive, limit: int) -> object:
+    """The body of a request, decimals exact. Raises Refused `sidecar.too-large` over `limit` bytes, `sidecar.json`."""
     content, more = bytearray(), True
     while more:
         message = await receive()
         content += message.get("body", b"")
         more = message.get("more_body", False) and message["type"] == "http.request"
-        if len(content) > BODY_BYTES:
-            raise Refused("sidecar.too-large", limit=BODY_BYTES)
+        if len(content) > limit:
+            raise Refused("sidecar.too-large", limit=limit)
     try:
         return json.loads(content.decode(), parse_float=Decimal, object_pairs_hook=_once, parse_constant=_not_a_number)
     except (ValueError, RecursionError):
