@@ -130,7 +130,7 @@ class Sidecar:
             item = await self._desk.publish(item.declaration_id)
         if item.state != "refused":
             return (201 if item.state == "received" else 202), _shown(item, language)
-        told = _problem(item, language)
+        told = problem_of(item, language)
         return told["status"], told | {"declaration": uuid_text(item.declaration_id)}
 
 
@@ -167,11 +167,11 @@ def _shown(item: Item, language: Language) -> dict[str, Any]:
     if item.code is not None:
         told |= {"code": item.code, "pointer": item.pointer or ""}
     if item.problem is not None:
-        told["problem"] = _problem(item, language)
+        told["problem"] = problem_of(item, language)
     return told
 
 
-def _problem(item: Item, language: Language) -> dict[str, Any]:
+def problem_of(item: Item, language: Language) -> dict[str, Any]:
     """What the broker said of a declaration; of what was refused before its words were kept, the code and the place."""
     told = {"status": 422, "code": item.code or "-"}
     if item.pointer:

@@ -27,10 +27,10 @@ from connectors.mapping import Direction, Scalar
 from connectors.mapping import Mapping as MappingFile
 from connectors.outbox import Item
 from connectors.publik import lists, signing
-from connectors.sidecar import Receive, Scope, Send, json_body
+from connectors.sidecar import Receive, Scope, Send, json_body, problem_of
 from connectors.source_desk import SourceDesk
 from schemas.errors import Fault, Refused, Unavailable
-from schemas.messages import Language, explain, table
+from schemas.messages import Language, explain
 from schemas.names import Instant, uuid_text
 
 BODY_BYTES: Final = 2 * 1024 * 1024
@@ -162,7 +162,7 @@ class Inbound:
         if item.state == "waiting":
             item = await self._published(item)
         if item.state == "refused":
-            raise _refusal(item)
+            return 422, self._refused(item)
         return 200, {"err": 0, "data": {"declaration": uuid_text(item.declaration_id), "state": item.state}}
 
     async def _published(self, item: Item) -> Item:
@@ -198,18 +198,19 @@ class Inbound:
         text = "\n".join(f"{place}{one.wrong} {one.remedy}" for place, one in zip(places, sentences, strict=True))
         return {"err": 1, "err_class": fault.code, "err_desc": text, "data": None}
 
+    def _refused(self, item: Item) -> dict[str, Any]:
+        """What the broker refused it for, in its words or in ours."""
+        told = problem_of(item, self._language)
+        place = f"{item.pointer}: " if item.pointer else ""
+        text = f"{place}{told.get('title', '')} {told.get('detail', '')}"
+        return {"err": 1, "err_class": item.code or "-", "err_desc": text, "data": None}
+
 
 def _key(name: str, uuid: object) -> str:
     """Under which the outbox knows a form. Raises Refused `publik.uuid`."""
     if not isinstance(uuid, str) or not _UUID.fullmatch(uuid):
         raise Refused("publik.uuid", "/uuid", name="uuid")
     return f"publik:{name}:{uuid}"
-
-
-def _refusal(item: Item) -> Refused:
-    """What the broker refused it for, in words where we have them."""
-    code = item.code if item.code in table() else "client.refused"
-    return Refused(code or "client.refused", item.pointer or "", status=422, told=item.code or "-")
 
 
 async def _answer(send: Send, status: int, told: Mapping[str, Any]) -> None:

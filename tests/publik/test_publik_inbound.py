@@ -165,10 +165,12 @@ async def test_a_form_that_says_too_little_is_refused_by_its_place_in_french(
 
 @pytest.mark.asyncio
 async def test_what_the_broker_refuses_stops_the_workflow(caller: Caller, portal: Portal) -> None:
-    portal.answer_declarations(422, {"status": 422, "code": "intake.other-source", "errors": []})
+    portal.answer_declarations(
+        422, {"status": 422, "code": "intake.other-source", "errors": [{"pointer": "/record/subject", "code": "x"}]}
+    )
     told = await caller.declare()
     assert (422, 1, "intake.other-source") == (told.status_code, told.json()["err"], told.json()["err_class"])
-    assert "intake.other-source" not in told.json()["err_desc"]
+    assert told.json()["err_desc"].startswith("/record/subject: Cette déclaration a été signée")
 
 
 @pytest.mark.asyncio
