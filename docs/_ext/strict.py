@@ -29,6 +29,7 @@ TRANSLATED: Final = (
     "agency/conformance",
     "agency/connector",
     "agency/matching",
+    "connectors/publik",
 )
 """The pages that have their French, and have to."""
 DRAWN: Final = re.compile(r"new Function\(\s*\"n\",\s*`return \(\$\{catalog\.plural_expr\}\)`,?\s*\)")
