@@ -12,6 +12,7 @@ and are in the site's language; the HTTP status and `err_code` count.
 
 import json
 import re
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
@@ -70,6 +71,8 @@ class Api:
             async with self._http.stream(method, url, content=body, headers=headers, auth=auth) as answer:
                 content = await _bounded(answer)
         except _NOT_SENT as error:
+            if _is_foreign(error):
+                raise Retry("publik.certificate") from None
             raise Retry("publik.away", kind=type(error).__name__) from None
         except (httpx2.TransportError, httpx2.DecodingError) as error:
             kind = type(error).__name__
@@ -111,6 +114,13 @@ class Api:
         except (KeyError, ValueError):
             return 0
         return self._ground.clock() - int(theirs.timestamp() * 1000)
+
+
+def _is_foreign(error: BaseException | None) -> bool:
+    """Whether a certificate was not believed; the reason lies some causes deep."""
+    while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 async def _bounded(answer: httpx2.Response) -> bytes | None:

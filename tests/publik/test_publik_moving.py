@@ -114,6 +114,13 @@ async def test_nothing_is_moved_where_not_exactly_one_is_meant(
     assert (code, 0) == (refused.value.code, posts(desk))
 
 
+async def test_a_form_is_found_by_a_text_with_every_sign_in_it(desk: Desk, waiting: Formdata) -> None:
+    waiting.values["nom"] = wild = "é'\"<b>&filter-nom=D-6?=#%25+;|{{ x }}\\ ' OR 1=1 --"
+    async with desk.opened(**TRIGGER) as connector:
+        await connector.write(desk.delivery(), {"nom": wild, "decision": wild})
+    assert ("done", wild) == (waiting.status, waiting.workflow_data["decision"])
+
+
 async def test_a_mapping_that_names_no_form_is_told_before(desk: Desk) -> None:
     desk.targets = ("decision",)
     with pytest.raises(Refused) as refused:

@@ -35,6 +35,16 @@ async def test_a_delivery_is_a_form_with_our_reference_and_every_sign_as_it_was(
     assert [{"nom": WILD, "reference_source": f"UF-{uuid_text(delivery.delivery_id)}"}] == desk.shown()
 
 
+async def test_every_sign_stays_as_it_was_in_every_kind_of_text(desk: Desk) -> None:
+    row = {"nom": WILD, "adresse": [{"numero": WILD, "voie": WILD}], "commune_raw": "35238", "commune": WILD}
+    row |= {"piece": {"filename": WILD, "content": "QQ==", "content_type": WILD}}
+    desk.targets = tuple(row)
+    async with desk.opened() as connector:
+        await connector.write(desk.delivery(), row)
+    (shown,) = desk.shown()
+    assert (row["nom"], row["adresse"], row["piece"]) == (shown["nom"], shown["adresse"], shown["piece"])
+
+
 PIECE = {"filename": "a.pdf", "content": base64.b64encode(b"%PDF").decode(), "content_type": "application/pdf"}
 GOOD: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"nom": "Bessière", "urgent": None}, {"nom": "Bessière"}),
