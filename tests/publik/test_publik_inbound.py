@@ -19,7 +19,7 @@ from schemas.errors import Refused
 from schemas.names import Instant
 from tests.publik.desk import Bytes
 from tests.publik.rules import Access, Door
-from tests.publik.test_double import query
+from tests.publik.test_double import query, signed_text
 from tests.unit.connectors.test_source_desk import Portal
 
 MAPPING = load(packaged()["publik-address-changed.in.yaml"])
@@ -202,15 +202,11 @@ async def test_a_call_that_publik_did_not_sign_now_is_refused(
 
 def test_a_name_twice_is_refused_even_where_it_is_signed() -> None:
     at = Instant(1_772_442_903_000)
-    key, when = "k", datetime.fromtimestamp(at / 1000, UTC)
+    once = "algo=sha256&timestamp=2026-03-02T09%3A15%3A03Z&nonce=1&q=a"
+    assert {"q": "a"} == verify(signed_text("k", once), {"": "k"}, at, Nonces())
     with pytest.raises(Refused) as refused:
-        verify(
-            query(key, when, nonce="1", q="a&q=b").replace("%26", "&").replace("%3D", "="),
-            {"": key},
-            at,
-            Nonces(),
-        )
-    assert "publik.signature" == refused.value.code
+        verify(signed_text("k", f"{once}&q=b"), {"": "k"}, at, Nonces())
+    assert ("publik.signature", {"wrong": "twice"}) == (refused.value.code, refused.value.details)
 
 
 @pytest.mark.asyncio
