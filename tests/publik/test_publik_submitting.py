@@ -11,10 +11,11 @@ import pytest
 from connectors.contract import Applied, Reject, Retry, Unknown
 from connectors.mapping import load
 from connectors.publik.connector import OVER_MS
+from connectors.publik.memory import Memory
 from connectors.retry import Backoff
 from connectors.runner import Route, run_routes
 from schemas import samples
-from schemas.errors import Fault, Refused
+from schemas.errors import Fault, Refused, Unavailable
 from schemas.names import uuid_text
 from tests.publik import server
 from tests.publik.desk import MOVED, SLUG, Desk
@@ -313,3 +314,30 @@ async def test_through_mapping_and_runner_nothing_is_lost_and_nothing_twice(desk
     assert [{"numero": "5", "voie": "Rue de la Monnaie"}] == desk.shown()[0]["adresse"]
     assert json.dumps(desk.shown())
     assert SLUG == desk.form.slug
+
+
+@pytest.mark.parametrize("persists", [False, True])
+@pytest.mark.parametrize("number", [0, 1, 2])
+async def test_a_journal_that_fails_at_any_write_makes_no_second_form(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, number: int, persists: bool
+) -> None:
+    delivery, count = desk.delivery(), 0
+    ordinary = Memory._write
+
+    def fails(self: Memory, query: str, *values: object) -> None:
+        nonlocal count
+        count += 1
+        if count - 1 == number:
+            if persists:
+                ordinary(self, query, *values)
+            raise Unavailable("journal.disk")
+        ordinary(self, query, *values)
+
+    async with desk.opened() as connector:
+        monkeypatch.setattr(Memory, "_write", fails)
+        with pytest.raises(Unavailable):
+            await connector.write(delivery, {"nom": "Bessière"})
+    desk.pass_by(151)
+    async with desk.opened() as connector:  # a process that starts anew, with what is on the disk
+        assert "1" == await connector.write(delivery, {"nom": "Bessière"})
+    assert (1, True) == (len(desk.shown()), count > number)
