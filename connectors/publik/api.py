@@ -102,7 +102,7 @@ class Api:
         if 400 <= status < 500:
             refused = Reject if method == "POST" and status in _NEVER else Retry
             raise refused("publik.refused", status=status, told=slug)
-        fine = isinstance(told, list) or (isinstance(told, dict) and told.get("err", 0) in {0, "0"})
+        fine = isinstance(told, list) or (isinstance(told, dict) and told.get("err", 0) in (0, "0"))
         if not 200 <= status < 300 or not fine:
             raise (Retry if method == "GET" else Unknown)("publik.answer", status=status)
         return told

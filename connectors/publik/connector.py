@@ -266,8 +266,11 @@ class PublikConnector:
         return self._form[0]
 
     def _unfit(self, form: Form) -> list[Refused]:
-        kind = form.fields.get(self._settings.field, {}).get("type")
-        found = [] if kind in REFERENCE else [Refused("publik.reference", "/field", field=self._settings.field)]
+        found = (
+            []
+            if form.kind(self._settings.field) in REFERENCE
+            else [Refused("publik.reference", "/field", field=self._settings.field)]
+        )
         if self._settings.action != "submit":
             missing = self._settings.field not in self._targets
             return [*found, *([Refused("publik.find-by", "/field", field=self._settings.field)] if missing else [])]
@@ -296,7 +299,8 @@ class PublikConnector:
         if self._settings.way == "basic" and self._settings.action == "submit":
             told = await self._api.read("/api/formdefs/", {"backoffice-submission": "on"})
             entries = told.get("data") if isinstance(told, Mapping) else told
-            if isinstance(entries, list) and self._settings.form not in [one.get("slug") for one in entries]:
+            known = entries if isinstance(entries, list) else []
+            if self._settings.form not in [one.get("slug") for one in known if isinstance(one, Mapping)]:
                 found.append(Refused("publik.role", "/access"))
         return found
 

@@ -53,9 +53,13 @@ class Form:
             pointer, name = f"/fields/{reference_token(target)}", self._field(target)
             if name is None:
                 found.append(Refused("publik.unknown-field", pointer, near=nearest(target, self.fields)))
-            elif self.fields[name].get("type") not in FILLED:
-                found.append(Refused("publik.field-type", pointer, kind=_type(self.fields[name])))
+            elif self.kind(name) not in FILLED:
+                found.append(Refused("publik.field-type", pointer, kind=self.kind(name)))
         return found
+
+    def kind(self, name: str) -> str:
+        """The type of a field, `-` where there is none of this name, or no such type."""
+        return _type(self.fields.get(name, {}))
 
     def data(self, row: Row) -> dict[str, Any]:
         """What to send for a row; a null is not sent. Raises Reject("publik.value", "publik.too-large")."""
@@ -76,7 +80,7 @@ class Form:
         if target in self.fields:
             return target
         name = target.removesuffix("_raw")
-        return name if self.fields.get(name, {}).get("type") == "item" else None
+        return name if self.kind(name) == "item" else None
 
 
 def dropped(row: Row, kept: Mapping[str, Any]) -> list[str]:
@@ -85,9 +89,9 @@ def dropped(row: Row, kept: Mapping[str, Any]) -> list[str]:
     return [name for name in names if _empty(kept.get(name)) and _empty(kept.get(f"{name}_raw"))]
 
 
-def _named(fields: Sequence[object]) -> dict[str, Mapping[str, Any]]:
+def _named(fields: object) -> dict[str, Mapping[str, Any]]:
     named: dict[str, Mapping[str, Any]] = {}
-    for one in fields:
+    for one in fields if isinstance(fields, list) else ():
         if isinstance(one, Mapping) and isinstance(one.get("varname"), str) and one["varname"]:
             named.setdefault(one["varname"], one)  # where two share a name, w.c.s. shows the first
     return named
@@ -153,7 +157,7 @@ def _items(field: Mapping[str, Any], value: object, pointer: str) -> Any:
     if not isinstance(value, list):
         return None
     texts, fixed = [_text(one, pointer) for one in value], field.get("items")
-    return texts if not isinstance(fixed, list) or set(texts) <= set(fixed) else None
+    return texts if not isinstance(fixed, list) or all(one in fixed for one in texts) else None
 
 
 def _map(field: Mapping[str, Any], value: object, pointer: str) -> Any:
@@ -201,7 +205,7 @@ _FILE: Final = frozenset({"filename", "content", "content_type"})
 
 def _block(field: Mapping[str, Any], value: object, pointer: str) -> list[dict[str, Any]]:
     schema = field.get("schema")
-    below = _named(schema.get("fields", [])) if isinstance(schema, Mapping) else {}
+    below = _named(schema.get("fields")) if isinstance(schema, Mapping) else {}
     rows = [value] if isinstance(value, Mapping) else value
     if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows):
         raise _wrong(pointer, "block")

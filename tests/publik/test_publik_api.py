@@ -66,6 +66,8 @@ BODIES = [
     b'"text"',
     b'{"err": 1}',
     b'{"err": "1"}',
+    b'{"err": []}',
+    b'{"err": null}',
     b"\xff\xfe",
     b"[" * 5_000,
     b" " * (ANSWER_BYTES + 1),

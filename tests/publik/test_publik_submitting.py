@@ -257,6 +257,29 @@ async def test_what_an_administrator_has_to_mend_is_told_before_anything_is_sent
     assert (code, pointer, []) == (refused.value.code, refused.value.pointer, desk.shown())
 
 
+STRANGE: list[dict[str, Any]] = [
+    {"fields": None},
+    {"fields": [None, "x", {"varname": 7}, {"varname": "adresse", "type": ["x"]}, {"type": "string"}]},
+    {"fields": [{"varname": "adresse", "type": "block"}, {"varname": "reference_source", "type": "string"}]},
+    {
+        "fields": [
+            {"varname": "adresse", "type": "items", "items": [{}]},
+            {"varname": "reference_source", "type": "text"},
+        ]
+    },
+]
+
+
+@pytest.mark.parametrize("schema", STRANGE)
+async def test_a_schema_as_none_should_be_ends_in_a_fault_and_sends_nothing(desk: Desk, schema: dict[str, Any]) -> None:
+    desk.targets = ("adresse",)
+    desk.served.faults.append(server.says(200, json.dumps(schema).encode()))
+    with pytest.raises(Fault):
+        async with desk.opened() as connector:
+            await connector.write(desk.delivery(), {"adresse": [{"voie": "rue"}]})
+    assert [] == desk.shown()
+
+
 async def test_a_key_that_others_may_read_is_not_taken(desk: Desk) -> None:
     (desk.folder / "pont").chmod(0o644)
     with pytest.raises(Refused) as refused:
