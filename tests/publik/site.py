@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import parse_qs
 from zoneinfo import ZoneInfo
 
-from tests.publik.rules import Access, Answer, Caller, Door, breaks, stored
+from tests.publik.rules import Answer, Caller, Door, breaks, stored
 
 Answered = tuple[int, dict[str, str], bytes]
 FILTERED = frozenset({"string", "text", "email", "item", "items", "bool", "date", "numeric"})
@@ -346,6 +346,3 @@ def _same(held: Any, asked: str) -> bool:
     if asked.isdigit():
         return isinstance(text, str) and text.isdigit() and int(text) == int(asked)
     return text == asked
-
-
-__all__ = ["Access", "Door", "Form", "Formdata", "Jump", "Site"]
