@@ -94,8 +94,9 @@ class PublikConnector:
         """Ask Publik for the form, and tell everything that is missing at once; nothing is written there.
 
         Raises Refused: "connector.settings", "source.no-file" and its kin (the key), "publik.not-let-in", ".no-form",
-        ".disabled", ".reference", ".unknown-field", ".field-type", ".may-not-list", ".role", "journal.unreadable";
-        Retry "publik.away", ".clock", ".answer"; Unavailable "journal.in-use".
+        ".disabled", ".reference", ".reference-filled", ".find-by", ".unknown-field", ".field-type", ".may-not-list",
+        ".role", "journal.unreadable"; Retry "publik.away", ".certificate", ".clock", ".answer"; Unavailable
+        "journal.in-use".
         """
         chosen = checked(PublikSettings, settings)
         key = await asyncio.to_thread(secret, chosen.key_file)
@@ -274,6 +275,9 @@ class PublikConnector:
         if self._settings.action != "submit":
             missing = self._settings.field not in self._targets
             return [*found, *([Refused("publik.find-by", "/field", field=self._settings.field)] if missing else [])]
+        if self._settings.field in self._targets:
+            place = f"/fields/{reference_token(self._settings.field)}"
+            found.append(Refused("publik.reference-filled", place, field=self._settings.field))
         disabled = [Refused("publik.disabled", "/form")] if form.disabled else []
         return [*disabled, *found, *form.problems(self._targets)]
 
@@ -289,7 +293,7 @@ class PublikConnector:
             raise
         form = Form.of(schema)
         found, self._form = self._unfit(form), (form, self._clock())
-        if not any(fault.pointer == "/field" for fault in found):
+        if not any(fault.code == "publik.reference" for fault in found):
             try:
                 await self._listed("-", "1")
             except Retry as fault:

@@ -89,3 +89,11 @@ async def test_a_key_that_others_may_read_is_not_taken(desk: Desk) -> None:
         async with desk.opened():
             pass
     assert "source.open-to-others" == refused.value.code
+
+
+async def test_a_mapping_that_fills_the_reference_is_told_before(desk: Desk) -> None:
+    desk.targets = ("nom", "reference_source")
+    with pytest.raises(Refused) as refused:
+        async with desk.opened():
+            pass
+    assert ("publik.reference-filled", "/fields/reference_source") == (refused.value.code, refused.value.pointer)
