@@ -155,9 +155,9 @@ class PublikConnector:
         found = await self._listed(reference)
         number = None if asked is None else asked.number
         if number is None and not found:
-            # 2 to 4
+            await self._over(delivery, asked)  # 2
             sent = (await self._schema()).data(row) | {self._settings.field: reference}
-            number = _number(await self._posted(sent, delivery, asked))
+            number = _number(await self._posted(sent, delivery))  # 3 and 4
             # Crash here: Publik has it, and 1 finds it.
             await asyncio.to_thread(self._memory.answered, delivery, number, self._clock(), done=False)
             found = await self._listed(reference)
@@ -172,9 +172,9 @@ class PublikConnector:
             raise Retry("publik.dropped", f"/{reference_token(lacking[0])}")
         return number
 
-    async def _posted(self, sent: Mapping[str, Any], delivery: VerifiedDelivery, asked: Asked | None) -> Any:
+    async def _posted(self, sent: Mapping[str, Any], delivery: VerifiedDelivery) -> Any:
         try:
-            return await self._ask(f"/api/formdefs/{self._settings.form}/submit", {"data": sent}, delivery, None, asked)
+            return await self._ask(f"/api/formdefs/{self._settings.form}/submit", {"data": sent}, delivery, None)
         except Retry as fault:
             if fault.details.get("told") in _ROLES:
                 raise Retry("publik.role") from None
@@ -187,7 +187,8 @@ class PublikConnector:
             raise Reject("publik.value", f"/{field}", kind="text")
         found = await self._listed(value)
         if len(found) != 1:
-            raise Reject("publik.several-formdata" if found else "publik.no-formdata", f"/{field}")
+            refused = Reject if asked is None else Retry  # what may have been done is not refused
+            raise refused("publik.several-formdata" if found else "publik.no-formdata", f"/{field}")
         entry, number = found[0], str(found[0].get("internal_id"))
         workflow = entry.get("workflow")
         if not isinstance(workflow, Mapping):
@@ -195,28 +196,20 @@ class PublikConnector:
         marks = _marks(workflow)
         # 1 its own mark: the trigger may be gone because it was pulled, by us
         if mark not in marks:
-            if asked is None and await asyncio.to_thread(
-                self._memory.is_open, number, Instant(self._clock() - OVER_MS)
-            ):
-                raise Retry("publik.may-arrive", after_ms=OVER_MS)  # one at a time
+            await self._over(delivery, asked)
+            since = Instant(self._clock() - OVER_MS)
+            if await asyncio.to_thread(self._memory.is_open, number, since):
+                raise Retry("publik.may-arrive", after_ms=OVER_MS)  # another delivery's: one at a time
             told = {name: plain(each, f"/{reference_token(name)}") for name, each in row.items() if name != field}
-            # The marks that are there go along: a hook's body is written over the one before.
-            await self._pull(
-                self._address(entry, number),
-                told | dict.fromkeys([*sorted(marks), mark], True),
-                delivery,
-                number,
-                asked,
-            )
+            told |= dict.fromkeys([*sorted(marks), mark], True)  # a hook's body is written over the one before
+            await self._pull(self._address(entry, number), told, delivery, number)
         # Crash here: it has moved, and 1 finds the mark.
         await asyncio.to_thread(self._memory.answered, delivery, number, self._clock(), done=True)
         return number
 
-    async def _pull(
-        self, path: str, body: Mapping[str, Any], delivery: VerifiedDelivery, formdata: str, asked: Asked | None
-    ) -> None:
+    async def _pull(self, path: str, body: Mapping[str, Any], delivery: VerifiedDelivery, formdata: str) -> None:
         try:
-            await self._ask(path, body, delivery, formdata, asked)
+            await self._ask(path, body, delivery, formdata)
         except Retry as fault:
             if fault.code == "publik.not-let-in":  # the same answer while the workflow is at work
                 raise Retry("publik.busy") from None
@@ -231,14 +224,21 @@ class PublikConnector:
         above = httpx2.URL(str(entry.get("url"))).path.rstrip("/").rpartition("/")[0]
         return f"{above}/{number}/jump/trigger/{self._settings.name}"
 
-    async def _ask(
-        self, path: str, body: Mapping[str, Any], delivery: VerifiedDelivery, formdata: str | None, asked: Asked | None
-    ) -> Any:
-        """Steps 2 to 4: wait for a call that may still be at work, note, ask."""
-        now = self._clock()
-        if asked is not None and (wait := asked.at + OVER_MS - now) > 0:
+    async def _over(self, delivery: VerifiedDelivery, asked: Asked | None) -> None:
+        """Step 2, of what is not in Publik: a call that may be at work is waited for; one that is over did nothing.
+
+        Before anything else is looked at: what may have been done must not be refused for a mapping that has changed.
+        """
+        if asked is None:
+            return
+        wait = asked.at + OVER_MS - self._clock()
+        if wait > 0:
             raise Retry("publik.may-arrive", after_ms=wait)
-        await asyncio.to_thread(self._memory.ask, delivery, formdata, now)
+        await asyncio.to_thread(self._memory.forget, delivery.delivery_id)
+
+    async def _ask(self, path: str, body: Mapping[str, Any], delivery: VerifiedDelivery, formdata: str | None) -> Any:
+        """Steps 3 and 4: note, and ask."""
+        await asyncio.to_thread(self._memory.ask, delivery, formdata, self._clock())
         try:
             return await self._api.act(path, body)
         except (Reject, Retry):

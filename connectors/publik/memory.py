@@ -83,13 +83,7 @@ class Memory:
 
     def ask(self, delivery: VerifiedDelivery, formdata: str | None, at: Instant) -> None:
         """It is about to be asked. Crash after it: nobody knows, and it is looked for before it is asked again."""
-        self._write(
-            "INSERT INTO asked VALUES (?, ?, ?, ?, ?, NULL, 0, ?)"
-            " ON CONFLICT (delivery_id) DO UPDATE SET at = excluded.at, formdata = excluded.formdata",
-            *_key(delivery),
-            formdata,
-            at,
-        )
+        self._write("INSERT INTO asked VALUES (?, ?, ?, ?, ?, NULL, 0, ?)", *_key(delivery), formdata, at)
 
     def forget(self, delivery_id: DeliveryId) -> None:
         """It was surely not done. Crash before: it is looked for, in vain, and asked again later."""

@@ -79,6 +79,18 @@ async def test_two_hooks_leave_both_marks_and_one_waits_for_the_other(desk: Desk
     assert (marks | {"decision"}, 2) == (set(waiting.workflow_data["note"]), len(waiting.evolution))
 
 
+async def test_what_may_have_moved_is_not_refused_when_it_is_found_no_more(desk: Desk, waiting: Formdata) -> None:
+    delivery = desk.delivery()
+    async with desk.opened(**TRIGGER) as connector:
+        desk.served.faults.extend([None, server.lost])
+        with pytest.raises(Unknown):
+            await connector.write(delivery, ROW)
+        waiting.values["nom"] = "D-8"  # an agent, meanwhile
+        with pytest.raises(Retry) as later:
+            await connector.write(delivery, ROW)
+    assert ("publik.no-formdata", "done") == (later.value.code, waiting.status)
+
+
 async def test_a_form_that_is_not_in_the_status_is_waited_for(desk: Desk, waiting: Formdata) -> None:
     delivery, waiting.status = desk.delivery(), "elsewhere"
     async with desk.opened(**TRIGGER) as connector:

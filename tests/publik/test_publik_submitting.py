@@ -165,6 +165,21 @@ async def test_a_worker_that_needs_its_120_seconds_makes_no_second_form(desk: De
     assert 1 == len(desk.shown())
 
 
+async def test_what_may_have_been_done_is_not_refused_for_a_mapping_that_has_changed(desk: Desk) -> None:
+    delivery = desk.delivery()
+    async with desk.opened() as connector:
+        desk.served.faults.extend([None, server.dead])
+        with pytest.raises(Unknown):
+            await connector.write(delivery, {"nom": "Bessière"})
+        with pytest.raises(Retry):
+            await connector.write(delivery, {"nom": ["Bessière"]})
+        desk.pass_by(151)
+        with pytest.raises(Reject):
+            await connector.write(delivery, {"nom": ["Bessière"]})
+        assert None is await connector.seen(delivery.source, delivery.declaration_id)
+    assert [] == desk.shown()
+
+
 async def test_a_journal_that_is_gone_makes_no_second_form(desk: Desk) -> None:
     delivery = desk.delivery()
     for _ in range(2):
