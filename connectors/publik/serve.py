@@ -31,10 +31,19 @@ from connectors.driving import now
 from connectors.mapping import Scalar
 from connectors.publik.inbound import Inbound, Way, checked_way
 from connectors.source_serve import Opened, address, secret
+from schemas.assurance import Provenance
 from schemas.errors import Refused
 
 _Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 _Host = Annotated[str, StringConstraints(pattern=r"^[a-z0-9.-]{1,253}$")]
+
+
+class ProvenanceSettings(Settings):
+    """How sure what comes by this form is."""
+
+    assurance: str
+    quality: str
+    channel: str
 
 
 class FormSettings(Settings):
@@ -42,7 +51,7 @@ class FormSettings(Settings):
 
     mapping: str
     parameters: dict[str, Scalar] = Field(default_factory=dict)
-    provenance: dict[Literal["assurance", "quality", "channel"], str] | None = None
+    provenance: ProvenanceSettings | None = None
 
 
 class PublikServeSettings(Settings):
@@ -101,8 +110,16 @@ async def serve(path: Path, started: Callable[[str], None]) -> None:
 
 
 def _way(name: str, form: FormSettings, folder: Path) -> Way:
-    provenance = None if form.provenance is None else {str(word): each for word, each in form.provenance.items()}
+    place = f"/forms/{reference_token(name)}"
+    provenance = None
+    if form.provenance is not None:
+        told = form.provenance
+        try:
+            Provenance.read(told.assurance, told.quality, told.channel)
+        except Refused as fault:
+            raise fault.under(f"{place}/provenance") from None
+        provenance = told.model_dump()
     try:
         return checked_way(Way(mapping_files.find(form.mapping, folder), form.parameters, provenance))
     except Refused as fault:
-        raise fault.under(f"/forms/{reference_token(name)}") if not fault.pointer else fault from None
+        raise fault.under(place) if not fault.pointer else fault from None

@@ -13,11 +13,14 @@ from connectors.program import main
 from connectors.publik import serve
 from connectors.publik.signing import signed
 from connectors.testing import Key, TestBroker
+from schemas.assurance import Provenance
 from schemas.errors import Refused
 from schemas.names import Instant
 from schemas.record_types import AddressChanged
 from tests.publik.test_publik_inbound import FORM
 from tests.unit.connectors.test_source_serve import PORTAL, source
+
+SURE = {"assurance": "substantial", "quality": "declared", "channel": "online"}
 
 
 def publik(folder: Path, **over: Any) -> Path:
@@ -28,7 +31,7 @@ def publik(folder: Path, **over: Any) -> Path:
         (folder / name).chmod(0o600)
     told: dict[str, Any] = {
         "hosts": {"demarches.ville.example": "publik.key"},
-        "forms": {"adresse": {"mapping": "publik-address-changed"}},
+        "forms": {"adresse": {"mapping": "publik-address-changed", "provenance": SURE}},
     }
     path = folder / "publik.yaml"
     path.write_text(json.dumps({name: value for name, value in (told | over).items() if value is not None}), "utf-8")
@@ -44,6 +47,11 @@ MISTAKES: list[tuple[dict[str, Any], str, str]] = [
     ({"forms": {"up": {"mapping": "publik-address-changed"}}}, "publik.name-taken", "/forms"),
     ({"forms": {"adresse": {"mapping": "commune-table"}}}, "publik.mapping-type", "/forms"),
     ({"forms": {"adresse": {"mapping": "publik-adress"}}}, "mapping.no-such-file", "/forms/adresse"),
+    (
+        {"forms": {"adresse": {"mapping": "publik-address-changed", "provenance": SURE | {"channel": "pigeon"}}}},
+        "assurance.unknown",
+        "/forms/adresse/provenance/channel",
+    ),
     ({"action_key": "none.key"}, "source.no-file", ""),
     ({"source": "none.yaml"}, "source.no-file", ""),
 ]
@@ -96,7 +104,8 @@ async def test_what_the_file_names_takes_a_form_of_publik(tmp_path: Path, monkey
     await serve.serve(path, addresses.append)
     (told,) = served
     assert (["http://127.0.0.1:8472"], 0, "received") == (addresses, told["err"], told["data"]["state"])
-    assert [PORTAL] == [one.verified.manifest.source for one in broker.kept.values()]
+    (kept,) = broker.kept.values()
+    assert (PORTAL, Provenance.read(**SURE)) == (kept.verified.manifest.source, kept.verified.manifest.provenance)
 
 
 def test_the_program_says_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
