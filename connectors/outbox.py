@@ -117,6 +117,11 @@ class Outbox:
         except KeyError:
             return None
 
+    def keyed(self, key: str) -> Item | None:
+        """What was accepted under a key of the source's, or None; what was refused stays so until the key is used."""
+        row = self._connection.execute("SELECT declaration_id FROM item WHERE key = ?", (key,)).fetchone()
+        return None if row is None else self._item(DeclarationId(row[0]))
+
     def sign(self, declaration_id: DeclarationId, envelope: bytes) -> Item:
         """Keep what was signed. Crash before: it is signed anew, and the broker has seen neither."""
         return self._set(declaration_id, envelope=envelope)

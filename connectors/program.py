@@ -3,6 +3,7 @@
     unefois-agency key new FILE --kind x25519        a private key, and the line for the broker's operator
     unefois-agency key show FILE                     that line again
     unefois-agency source serve FILE                 the signing sidecar
+    unefois-agency publik serve FILE                 forms of Publik become declarations
     unefois-agency receipt check FILE --key KEY      verify a receipt of the ledger, offline
     unefois-agency type list                         every event type
     unefois-agency type show TYPE                    its fields, with types, limits and symbols; --json for programs
@@ -30,6 +31,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from connectors import completing, key_files, registry, scaffold, source_serve, trying
+from connectors.publik import serve as publik_serve
 from schemas import described, receipt
 from schemas.catalogue import builtin
 from schemas.errors import Fault, Refused
@@ -81,6 +83,9 @@ def parser(language: Language) -> argparse.ArgumentParser:
     source = one(groups, "source", "declare").add_subparsers(required=True, metavar=of("COMMAND"))
     serve = end(one(source, "serve", "the signing sidecar, on this machine alone"), _serve)
     serve.add_argument("file", type=Path)
+    publik = one(groups, "publik", "forms of Publik").add_subparsers(required=True, metavar=of("COMMAND"))
+    inbound = end(one(publik, "serve", "its workflows declare here, on this machine alone"), _publik_serve)
+    inbound.add_argument("file", type=Path)
     checks = one(groups, "receipt", "proofs").add_subparsers(required=True, metavar=of("COMMAND"))
     check = end(one(checks, "check", "verify a receipt of the ledger, offline"), _check)
     check.add_argument("file", type=Path)
@@ -142,6 +147,10 @@ def _key_show(told: argparse.Namespace) -> None:
 
 def _serve(told: argparse.Namespace) -> None:
     asyncio.run(source_serve.serve(told.file, lambda address: _say(f"Running: source. {address}")))
+
+
+def _publik_serve(told: argparse.Namespace) -> None:
+    asyncio.run(publik_serve.serve(told.file, lambda address: _say(f"Running: publik. {address}")))
 
 
 def _check(told: argparse.Namespace) -> None:

@@ -125,23 +125,24 @@ class Sidecar:
         key = headers.get("idempotency-key", "").strip('"')
         if not _KEY.fullmatch(key):
             raise Refused("sidecar.key")
-        item = self._desk.accept(await _body(receive), key)
+        item = self._desk.accept(await json_body(receive, BODY_BYTES), key)
         if item.state == "waiting":
             item = await self._desk.publish(item.declaration_id)
         if item.state != "refused":
             return (201 if item.state == "received" else 202), _shown(item, language)
-        told = _problem(item, language)
+        told = problem_of(item, language)
         return told["status"], told | {"declaration": uuid_text(item.declaration_id)}
 
 
-async def _body(receive: Receive) -> object:
+async def json_body(receive: Receive, limit: int) -> object:
+    """The body of a request, decimals exact. Raises Refused `sidecar.too-large` over `limit` bytes, `sidecar.json`."""
     content, more = bytearray(), True
     while more:
         message = await receive()
         content += message.get("body", b"")
         more = message.get("more_body", False) and message["type"] == "http.request"
-        if len(content) > BODY_BYTES:
-            raise Refused("sidecar.too-large", limit=BODY_BYTES)
+        if len(content) > limit:
+            raise Refused("sidecar.too-large", limit=limit)
     try:
         return json.loads(content.decode(), parse_float=Decimal, object_pairs_hook=_once, parse_constant=_not_a_number)
     except (ValueError, RecursionError):
@@ -166,11 +167,11 @@ def _shown(item: Item, language: Language) -> dict[str, Any]:
     if item.code is not None:
         told |= {"code": item.code, "pointer": item.pointer or ""}
     if item.problem is not None:
-        told["problem"] = _problem(item, language)
+        told["problem"] = problem_of(item, language)
     return told
 
 
-def _problem(item: Item, language: Language) -> dict[str, Any]:
+def problem_of(item: Item, language: Language) -> dict[str, Any]:
     """What the broker said of a declaration; of what was refused before its words were kept, the code and the place."""
     told = {"status": 422, "code": item.code or "-"}
     if item.pointer:

@@ -15,7 +15,7 @@ it is not asked for ever, and goes on when somebody says so, or at the next star
 import asyncio
 import json
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from hashlib import sha256
 from typing import Any, Final
@@ -142,6 +142,14 @@ class SourceDesk:
     def of(self, declaration_id: DeclarationId) -> Item | None:
         """What became of a declaration."""
         return self._outbox.of(declaration_id)
+
+    def keyed(self, key: str) -> Item | None:
+        """What became of what was accepted under this key."""
+        return self._outbox.keyed(key)
+
+    async def follow(self, declaration_id: DeclarationId) -> Mapping[str, Any]:
+        """How far it got beyond the broker, as `Client.follow`. Raises Refused `client.*`, Unavailable."""
+        return await self._client.follow(declaration_id)
 
     def _checked(self, asked: object) -> dict[str, Any]:
         if not isinstance(asked, dict) or not {"event_type", "record"} <= asked.keys() <= _MEMBERS:

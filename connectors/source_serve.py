@@ -21,7 +21,7 @@ Keeps: what waits is tried again with jitter, for as long as it takes; a stop le
 import asyncio
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -39,7 +39,7 @@ from connectors.driving import now
 from connectors.outbox import Outbox
 from connectors.pinning import Pin
 from connectors.retry import Backoff
-from connectors.sidecar import Sidecar
+from connectors.sidecar import Receive, Scope, Send, Sidecar
 from connectors.source_desk import Signer, SourceDesk
 from schemas.catalogue import builtin
 from schemas.declaration import Source
@@ -47,6 +47,7 @@ from schemas.errors import Fault, Refused, Unavailable
 from schemas.names import PartyId
 
 DAY_MS: Final = 86_400_000
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
 WORK_SECONDS: Final = 1.0
 """Between two looks into the outbox for what is due."""
 
@@ -136,21 +137,25 @@ async def opened(path: Path) -> AsyncIterator[Opened]:
 
 async def serve(path: Path, started: Callable[[str], None]) -> None:
     """Serve until a signal ends it. `started` is told the address. Raises as `opened`."""
+    async with opened(path) as made:
+        await run(made, made.app, (made.host, made.port), started)
+
+
+async def run(made: Opened, app: App, at: tuple[str, int], started: Callable[[str], None]) -> None:
+    """Serve an app that hands in by this desk until a signal ends it, and bring what waits to the broker."""
     import uvicorn  # here: who only receives need not install it
 
-    async with opened(path) as made:
-        config = uvicorn.Config(
-            made.app, host=made.host, port=made.port, log_level="warning", access_log=False, lifespan="off", ws="none"
-        )
-        server = uvicorn.Server(config)
-        worker = asyncio.create_task(_work(made))
-        started(f"http://{made.host}:{made.port}")
-        try:
-            await server.serve()
-        finally:
-            worker.cancel()
-            with suppress(asyncio.CancelledError):
-                await worker
+    host, port = at
+    config = uvicorn.Config(app, host=host, port=port, log_level="warning", access_log=False, lifespan="off", ws="none")
+    server = uvicorn.Server(config)
+    worker = asyncio.create_task(_work(made))
+    started(f"http://{host}:{port}")
+    try:
+        await server.serve()
+    finally:
+        worker.cancel()
+        with suppress(asyncio.CancelledError):
+            await worker
 
 
 async def _work(made: Opened) -> None:

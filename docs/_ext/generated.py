@@ -31,6 +31,7 @@ from connectors.guarding import Limits
 from connectors.kit import cases
 from connectors.kit.rig import Rig
 from connectors.kit.rigs import FileRig, TableRig, WebhookRig
+from connectors.publik.connector import PublikSettings
 from connectors.table_shape import TableSettings
 from connectors.webhook import WebhookSettings
 from consent import purposes
@@ -293,6 +294,7 @@ TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "reasons": reasons,
     "retention": retention,
     "settings": settings,
+    "publik-settings": lambda: _connector(PublikSettings),
     "table-settings": lambda: _connector(TableSettings),
     "webhook-settings": lambda: _connector(WebhookSettings),
 }

@@ -33,6 +33,7 @@ TRANSLATED: Final = (
     "connectors/table",
     "connectors/file",
     "connectors/webhook",
+    "connectors/publik",
 )
 """The pages that have their French, and have to."""
 DRAWN: Final = re.compile(r"new Function\(\s*\"n\",\s*`return \(\$\{catalog\.plural_expr\}\)`,?\s*\)")

@@ -10,6 +10,7 @@ import tomllib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from hashlib import sha256
 from importlib import import_module
 from pathlib import Path
@@ -22,6 +23,7 @@ from connectors import registry
 from connectors.contract import Applied, Connector, Ground, Reject
 from connectors.file import FileConnector
 from connectors.mapping import load
+from connectors.publik.connector import PublikConnector
 from connectors.rehearsal import Rehearsal
 from connectors.retry import Backoff
 from connectors.runner import Route, run_routes
@@ -29,6 +31,9 @@ from connectors.table import TableConnector
 from schemas.catalogue import builtin
 from schemas.delivery import VerifiedDelivery
 from schemas.names import EventType, Instant, PartyId
+from tests.publik.rules import Access, Door
+from tests.publik.server import Served, serving
+from tests.publik.site import Form, Site
 
 ROOT = Path(__file__).parents[2]
 NOW = Instant(1_793_610_000_000)
@@ -307,6 +312,38 @@ class TestTableWithReference(TestTable):
         connection.execute("CREATE TABLE IF NOT EXISTS t (id INTEGER PRIMARY KEY, name TEXT NOT NULL, mail TEXT)")
         connection.close()
         return super().settings(place) | {"reference": "id"}
+
+
+class TestPublik(Behaviour):
+    """Forms of a w.c.s., one for each delivery; the double of `tests.publik` is as careless with them as a real one."""
+
+    connector = PublikConnector
+
+    @pytest.fixture(autouse=True)
+    def served(self, tmp_path: Path) -> Iterator[Served]:
+        fields = [{"type": "string", "varname": name} for name in ("name", "mail", "reference")]
+        door = Door(datetime.fromtimestamp(NOW / 1000, UTC), [Access("pont", "cle")])
+        (tmp_path / "key").write_text("cle\n")
+        (tmp_path / "key").chmod(0o600)
+        self.entropy = Bytes()  # of one machine: a nonce does not come again with a restart
+        with serving(Site(door, {"demande": Form("demande", fields)})) as self.double:
+            yield self.double
+
+    @asynccontextmanager
+    async def opened(self, place: Path) -> Any:
+        ground = Ground(lambda: NOW, self.entropy)
+        connector = await self.connector.open(self.settings(place), MAPPING.targets, ground)
+        try:
+            yield connector
+        finally:
+            await connector.close()
+
+    def settings(self, place: Path) -> dict[str, Any]:
+        told = {"url": self.double.url, "form": "demande", "access": "pont", "field": "reference"}
+        return told | {"key_file": str(place / "key"), "journal": str(place / "publik.db")}
+
+    def rows(self, place: Path) -> list[str]:
+        return sorted(one.values["name"] for one in self.double.site.forms["demande"].data)
 
 
 def _of_the_example() -> type[Connector]:
