@@ -11,6 +11,7 @@ from playwright.async_api import Page
 from schemas.names import uuid_text
 from tests.web.chromium import Scheme, town
 from tests.web.shots import FRANCECONNECT, LOOKS, furnish, walk
+from tests.web.spacing import crowded
 from tests.world import ELISE, MOVED
 
 pytestmark = pytest.mark.asyncio
@@ -43,6 +44,8 @@ async def test_axe_core_finds_nothing_on_the_way(tmp_path: Path, width: int, lan
                 found[name] = wrong
             if await page.evaluate("document.documentElement.scrollWidth > innerWidth"):
                 found[f"{name} runs off"] = width
+            if lost := await crowded(page):
+                found[f"{name} with its text spaced"] = lost
         assert {} == found, json.dumps(found, indent=1, ensure_ascii=False)
         assert [] == [one for one in there.refused if "404" not in one and "422" not in one]
         assert {there.address} >= {"/".join(one.split("/")[:3]) for one in there.asked if one.startswith("http")}
