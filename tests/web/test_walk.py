@@ -2,16 +2,21 @@
 runs off the screen, with what is wrong shown, too; by the keyboard alone; without scripts."""
 
 import json
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.async_api import Page
 
-from schemas.names import uuid_text
+from schemas.names import GrantId, RuleId, uuid_text
+from tests.unit.broker.web.citizen.test_pages_table import TABLE
 from tests.web.chromium import Scheme, town
 from tests.web.shots import FRANCECONNECT, LOOKS, furnish, walk
 from tests.web.spacing import crowded
+from tests.web.story import OPEN, Story, pages
 from tests.world import ELISE, MOVED
 
 pytestmark = pytest.mark.asyncio
@@ -22,6 +27,18 @@ RUN = """async (tags) => {
   const where = (one) => one.nodes.slice(0, 3).map((node) => node.html.slice(0, 160)).join(' | ');
   return found.violations.map((one) => [one.id, where(one)]);
 }"""
+
+
+NO_STORY = Story(GrantId(bytes(16)), GrantId(bytes(16)), RuleId(bytes(16)), RuleId(bytes(16)), "0")
+FILES = ("accuse", "recu", "{fait}", "{name}", "telecharger", "langue", "retour")
+"""How addresses end that are no page: a file, or on to another page."""
+
+
+def unseen(seen: Iterable[str]) -> set[str]:
+    """Addresses of pages, as `broker.web.citizen` serves them, of which none of these is one."""
+    paths = {path for method, path in TABLE if method == "GET" and not path.endswith(FILES)}
+    plain = [one.partition("?")[0] for one in seen]
+    return {path for path in paths if not any(re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", path), one) for one in plain)}
 
 
 async def violations(page: Page) -> list[Any]:
@@ -37,7 +54,10 @@ async def test_axe_core_finds_nothing_on_the_way(tmp_path: Path, width: int, lan
     async with town(tmp_path, **FRANCECONNECT) as there:
         await furnish(there)
         page = await there.page(width=width, language=language, scheme=scheme, person=ELISE)
+        offer = f"{pages(NO_STORY)['give-who']}/0"
+        seen = {*OPEN.values(), *pages(NO_STORY).values(), offer, f"{offer}/relire"}  # those of `test_access`
         async for name in walk(there, page):
+            seen.add(urlsplit(page.url).path)
             assert 1 == await page.locator("h1").count(), name
             assert language == await page.evaluate("document.documentElement.lang"), name
             if wrong := await violations(page):
@@ -46,6 +66,7 @@ async def test_axe_core_finds_nothing_on_the_way(tmp_path: Path, width: int, lan
                 found[f"{name} runs off"] = width
             if lost := await crowded(page):
                 found[f"{name} with its text spaced"] = lost
+        assert set() == unseen(seen)
         assert {} == found, json.dumps(found, indent=1, ensure_ascii=False)
         assert [] == [one for one in there.refused if "404" not in one and "422" not in one]
         assert {there.address} >= {"/".join(one.split("/")[:3]) for one in there.asked if one.startswith("http")}
