@@ -1,8 +1,9 @@
 """What is counted (wrong codes, what a portal may do in an hour) is counted for all processes of a home together."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from sqlalchemy import select
@@ -21,7 +22,7 @@ from tests.franceconnect import doors
 from tests.unit.broker.citizens.people import citizen
 from tests.unit.broker.citizens.test_forwarded import KEY, at_portal
 from tests.unit.broker.citizens.test_forwarded import enter as forwarded
-from tests.world import DAY, ELISE, PORTAL, World
+from tests.world import DAY, ELISE, PORTAL, YANN, World
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.databases]
 WRONG = "ABCDEF-ABCDEF"
@@ -138,3 +139,29 @@ async def test_who_is_counted_is_in_no_row_and_what_is_over_goes(here: World) ->
     await here.home.pruning.prune()
     async with here.home.store.read() as tx:
         assert [] == (await tx.execute(select(tallies))).all()
+
+
+async def test_no_wrong_code_takes_longer_than_another_to_be_refused(
+    here: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What takes time is Argon2id: it is done for a right code alone, never for one that is over, used or another's."""
+    derived: list[str] = []
+
+    def told(name: str, kept: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *words: (derived.append(name), kept(*words))[1]
+
+    monkeypatch.setattr(here.home.draft_seals, "code_key", told("draft", here.home.draft_seals.code_key))
+    monkeypatch.setattr(here.home.codes, "opened", told("code", here.home.codes.opened))
+    elise, yann = citizen(here), citizen(here, YANN)
+    draft = await drafts.write(here.home, elise, "move", {"a": 1})
+    first = await drafts.save_as_code(here.home, elise, draft.id)
+    saved = await drafts.save_as_code(here.home, elise, draft.id)
+    used = (await codes.give(here.home, ELISE)).code
+    assert "in" == await said(here.home, used)
+    assert ["draft", "draft", "code"] == derived
+    for who, code in ((yann, saved.code), (elise, first.code), (elise, WRONG)):
+        with pytest.raises(Refused, match=r"drafts\.code"):
+            await drafts.resume(here.home, who, code, address=ADDRESS)
+    assert ["citizens.code"] * 2 == [await said(here.home, one) for one in (used, WRONG)]
+
+    assert ["draft", "draft", "code"] == derived
