@@ -11,7 +11,10 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.async_api import Page
 
+from broker.services.citizens import following
+from broker.web.citizen import moving_draft
 from schemas.names import GrantId, RuleId, uuid_text
+from tests.unit.broker.web.citizen.test_moving import ALONE
 from tests.unit.broker.web.citizen.test_pages_table import TABLE
 from tests.web.chromium import Scheme, town
 from tests.web.shots import FRANCECONNECT, LOOKS, furnish, walk
@@ -115,3 +118,32 @@ async def test_a_form_is_filled_in_by_the_keyboard_alone(tmp_path: Path) -> None
         assert "date" == await page.evaluate("document.activeElement.id")
         outline = await page.evaluate("getComputedStyle(document.activeElement).outlineWidth")
         assert "3px" == outline
+
+
+async def test_the_back_button_and_a_double_click_send_nothing_twice_and_lose_nothing(tmp_path: Path) -> None:
+    async with town(tmp_path) as there:
+        await furnish(there)
+        token, elise = await there.sign_in()
+        home = there.here.home
+        await moving_draft.begin(home, elise)
+        for step, fields in ALONE.items():
+            await moving_draft.answer(home, elise, step, fields)
+        page = await there.page()
+        await page.context.add_cookies([{"name": "session", "value": token, "url": there.address}])
+        await page.goto(f"{there.address}/espace/demenager/date")
+        await page.fill("#date", "3 mars 2027")
+        async with page.expect_navigation():
+            await page.click("main button[type=submit]")
+        await page.go_back()
+        assert "3 mars 2027" == await page.input_value("#date")
+
+        await page.goto(f"{there.address}/espace/demenager/verifier")
+        await page.dblclick("main form[action$=verifier] button")
+        await page.wait_for_url("**/envoye")
+        await page.go_back()
+        for again in await page.locator("main form[action$=verifier] button").all():
+            await again.click()
+        await page.goto(f"{there.address}/espace/demenager/envoye")
+
+        assert "C'est envoyé" == await page.locator("h1").inner_text()
+        assert 1 == len((await following.mine(home, elise))["declarations"])
