@@ -81,7 +81,7 @@ async def signed_in(place: str, person: str) -> str:
 async def asked(plan: Sequence[tuple[float, str, str]]) -> list[float]:
     """Seconds that each answer took, from the instant at which it was to be asked for."""
     limits = httpx2.Limits(max_connections=CITIZENS, max_keepalive_connections=CITIZENS)
-    async with httpx2.AsyncClient(limits=limits) as client:
+    async with httpx2.AsyncClient(limits=limits, timeout=60) as client:
         began = time.monotonic()
 
         async def one(at: float, url: str, cookie: str) -> float:
