@@ -29,10 +29,10 @@ test-strange: $(VENV)/dev
 	.ci/strange
 
 # The long proofs, wherever they stand: what is marked `proof`, and again with more what `make test` does with less: a
-# thousand revocation races, every byte mutated, a thousand examples of each property, a kill at each passage. What is
+# races of five hundred rounds, every byte mutated, a thousand examples of each property, a kill at each passage. What is
 # marked `long` begins first, and each worker takes one test after the other: so all are busy to the end.
 test-proof: $(VENV)/dev
-	UNEFOIS_PROOF=1 UNEFOIS_RACE_ROUNDS=1000 UNEFOIS_FAULTS=all $(BIN)/python -m pytest -n 3 --maxschedchunk 1 --durations=10 -rs \
+	UNEFOIS_PROOF=1 UNEFOIS_RACE_ROUNDS=500 UNEFOIS_FAULTS=all $(BIN)/python -m pytest -n 3 --maxschedchunk 1 --durations=10 -rs \
 		-m "proof or more or hypothesis"
 
 # Real processes on three real Kafka nodes with TLS, SCRAM and access lists, and a real PostgreSQL.

@@ -40,6 +40,17 @@ ROUTING: Final = select(grants).where(*_THEIRS).order_by(grants.c.subject, grant
 """The statement of `for_routing`, for up to CHUNK citizens: `subjects` and `event_type`."""
 _CURRENT: Final = select(grants).where(asking.one_of(grants.c.id, "ids"))
 _KEYS_OF: Final = select(consent_keys).where(asking.one_of(consent_keys.c.grant_id, "ids"))
+_REWRAP: Final = (
+    update(consent_keys)
+    .where(consent_keys.c.grant_id == bindparam("grant"), consent_keys.c.epoch == bindparam("under"))
+    .values(epoch=bindparam("to"), wrapped=bindparam("anew"))
+)
+"""Once for each key of a batch, sent together: one statement for each was five sixths of what a rotation cost."""
+_UNDER: Final = (
+    select(func.count())
+    .select_from(consent_keys)
+    .where(asking.one_of(consent_keys.c.grant_id, "ids"), consent_keys.c.epoch == bindparam("under"))
+)
 
 
 async def add(conn: AsyncConnection, grant: Grant, epoch: int, wrapped: bytes) -> None:
@@ -271,7 +282,7 @@ async def rewrap(
     What does not unwrap under any of `epoch_keys` is set aside, under no epoch, and so is the key of a consent that
     ended by its date: its grant stays closed, and the others go on. Raises Unavailable `registry.epoch-key-missing`.
     """
-    new_key, moved = _epoch_key(epoch_keys, into), 0
+    new_key = _epoch_key(epoch_keys, into)
     batch = select(consent_keys).where(consent_keys.c.grant_id > after).order_by(consent_keys.c.grant_id).limit(limit)
     found = (await conn.execute(batch.with_for_update())).all()
     opened = {row.grant_id: _found(row, epoch_keys) for row in found}
@@ -279,6 +290,7 @@ async def rewrap(
     dated = await _dated(conn, {one: (said[1], of) for one, said, of in told if said is not None and not said[1].dated})
     aside: list[GrantId] = []
     outlived: list[GrantId] = []
+    changed: list[dict[str, Any]] = []
     for row in found:
         grant_id, said = GrantId(row.grant_id), opened[row.grant_id]
         if said is not None and said[0] == row.epoch == into:
@@ -288,16 +300,18 @@ async def rewrap(
         if kept is None or over:
             if row.epoch == SET_ASIDE:
                 continue
-            values: dict[str, Any] = {"epoch": SET_ASIDE}
+            changed.append({"grant": grant_id, "under": row.epoch, "to": SET_ASIDE, "anew": row.wrapped})
             (outlived if over else aside).append(grant_id)
         else:
             bound = keyring.Bound(grant_id, row.digest, into)
             wrapped = keyring.wrap(kept, bound, new_key, entropy(keyring.NONCE_BYTES))
-            values = {"epoch": into, "wrapped": wrapped}
-        # Only an UPDATE of what was read: a key that a revocation has destroyed since is not brought back.
-        same = (consent_keys.c.grant_id == grant_id, consent_keys.c.epoch == row.epoch)
-        done = await conn.execute(update(consent_keys).where(*same).values(values))
-        moved += done.rowcount if values["epoch"] == into else 0
+            changed.append({"grant": grant_id, "under": row.epoch, "to": into, "anew": wrapped})
+    # Only an UPDATE of what was read and is locked: a key that a revocation has destroyed before is not brought back.
+    moved = 0
+    if changed:
+        await conn.execute(_REWRAP, changed)
+        into_new = [one["grant"] for one in changed if one["to"] == into]
+        moved = (await conn.execute(_UNDER, {"ids": into_new, "under": into})).scalar_one()
     # Crash here: this batch is gone, its keys are still under the old epoch, whose key still lives. The rotation goes
     # on with the same call.
     last = GrantId(found[-1].grant_id) if len(found) == limit else None

@@ -28,7 +28,7 @@ from broker.setup.opening import open_log
 from broker.setup.wiring import Home
 from broker.store.engine import Store
 from broker.store.rows import macs, seals
-from broker.store.tables import ledger_entries, metadata
+from broker.store.tables import ledger_entries
 from connectors.contract import Applied, Pulled
 from consent.basis import CONSENT, Basis
 from consent.grant import Scope, Voice
@@ -332,6 +332,8 @@ async def world(folder: Path, *, stepped: bool = False, **more: Any) -> AsyncIte
         seals.make_private(keys)
         seals.publish(keys)
         macs.make_secret(keys, secrets.token_bytes)
+        if "database_url" not in more:
+            await furnished.put(furnished.tables(), chosen.database_url)
     async with Store.open(chosen.database_url) as store, open_log(chosen, store, clock) as log:
         endings = MemoryEndings()
         home = Home(chosen, store=store, log=log, keys=keys, endings=endings, clock=clock, entropy=entropy)
@@ -339,9 +341,6 @@ async def world(folder: Path, *, stepped: bool = False, **more: Any) -> AsyncIte
         if copied is not None:
             here.subscriptions.update(copied.subscriptions)
         else:
-            if "database_url" not in more:
-                async with store.begin() as tx:
-                    await tx.conn.run_sync(metadata.create_all)
             await furnish(home)
             await populate(here)
             if stepped:

@@ -7,7 +7,7 @@ Keeps: an envelope ends as kept, with its row, or as declined, with its fault; t
 Source: docs/protocol.md, section 4.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from hashlib import sha256
@@ -20,6 +20,7 @@ from broker.store.engine import Transaction
 from broker.store.rows.macs import RowMacs
 from broker.store.tables import declarations, submissions
 from consent.representation import Acting
+from schemas.assurance import Assurance, Provenance
 from schemas.envelope import SignedDeclaration, VerifiedDeclaration
 from schemas.errors import Refused
 from schemas.manifest import Manifest
@@ -81,6 +82,20 @@ class Submission:
 
 
 _RETRACTS: Final = {CANCELLED: Kind.CANCELLED, RECALLED: Kind.RECALLED}
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The highest assurance that each source may state, by the operator's word; `others`: that of all not named."""
+
+    by_source: Mapping[PartyId, Assurance] = field(default_factory=dict)
+    others: Assurance = Assurance.HIGH
+
+    def check(self, source: PartyId, stated: Provenance | None) -> None:
+        """Raises Refused `assurance.above-limit`."""
+        most = self.by_source.get(source, self.others)
+        if stated is not None and stated.assurance.rank > most.rank:
+            raise Refused("assurance.above-limit", "/assurance", stated=stated.assurance.value, most=most.value)
 
 
 class Before(Enum):

@@ -176,6 +176,7 @@ class Desk:
         """
         event = self._catalogue.by_type(event_type)
         at = self._clock()
+        self._intake.limits.check(source, provenance)
         record = with_defaults(event, record)
         values.check(event, record, at)
         subject = await self.subject(record) if subject is None else subject

@@ -24,6 +24,7 @@ from broker.flow.arrived import (
     Ended,
     Found,
     Kept,
+    Limits,
     Submission,
     Verified,
     by_key,
@@ -65,6 +66,7 @@ _REASONS: Final = {
     "intake.id-too-old": Reason.STALE,
     "intake.issued-too-long-ago": Reason.STALE,
     "directory.not-entitled": Reason.NOT_ENTITLED,
+    "assurance.above-limit": Reason.NOT_ENTITLED,
     "manifest.too-late": Reason.STALE,
     "manifest.ahead": Reason.STALE,
 }
@@ -104,6 +106,7 @@ class Intake:
         macs: RowMacs,
         retracting: Retracting,
         acting: ActingChecks,
+        limits: Limits,
         party: PartyId,
         kept_ms: int,
         age_ms: int,
@@ -119,6 +122,7 @@ class Intake:
         self._macs = macs
         self._retracting = retracting
         self._acting = acting
+        self.limits = limits
         self._party = party
         self._kept_ms = kept_ms
         self._age_ms = age_ms
@@ -241,6 +245,11 @@ class Intake:
             if manifest.issued_at < at - self._age_ms:
                 hours, limit = (at - manifest.issued_at) // _HOUR_MS, self._age_ms // _HOUR_MS
                 raise Refused("intake.issued-too-long-ago", "/payload/issued_at", hours=hours, limit=limit)
+            # Here and not at the router: a limit that is set later judges nothing of before.
+            try:
+                self.limits.check(manifest.source, manifest.provenance)
+            except Refused as fault:
+                raise fault.under("/payload") from None
             token = declaration.signed.slip.subject_token
             try:
                 subject = self._identity.resolve(token, manifest.source, at)

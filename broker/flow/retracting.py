@@ -51,19 +51,22 @@ class Retracting:
     async def check(self, tx: Transaction, wanted: Retraction) -> bool:
         """Whether there is anything to do: False where just this stands already. For who holds the citizen's lock.
 
-        Raises Refused `retractions.cancelled`, `retractions.recalled`, `retractions.stopped`: it was taken back before.
+        Raises Refused `retractions.cancelled`, `retractions.recalled`, `retractions.stopped`: it was taken back before;
+        `retractions.let-stand`: its citizen has stopped its recall.
         """
         before = retracted.told(await tx.endings(), wanted.declaration)
         if before is None:
             return True
         if (before.kind, before.notice, before.stands) == (wanted.kind, wanted.notice, True):
             return False
-        if before.stands or before.kind is wanted.kind:  # what its citizen has let stand is not recalled once more
-            if before.stands and before.kind is Kind.CANCELLED:
-                raise Refused("retractions.cancelled", "/declaration")
-            if before.stands and before.kind is Kind.RECALLED:
-                raise Refused("retractions.recalled", "/declaration")
+        if before.stands and before.kind is Kind.CANCELLED:
+            raise Refused("retractions.cancelled", "/declaration")
+        if before.stands and before.kind is Kind.RECALLED:
+            raise Refused("retractions.recalled", "/declaration")
+        if before.stands:
             raise Refused("retractions.stopped", "/declaration")
+        if before.kind is wanted.kind:
+            raise Refused("retractions.let-stand", "/declaration")
         return True
 
     async def take_back(self, tx: Transaction, one: Retraction, at: Instant) -> LeafHash:

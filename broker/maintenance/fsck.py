@@ -219,7 +219,8 @@ class _Passage:
         mark.bits = await parts.bits_for(self._tx, None if known is None else known.bits)
         if known is not None and known.bits != mark.bits:
             raise Changed
-        summed = await sums.taken(self._tx, self._fsck._marks.sums_key, mark.bits, ground.asked, self._before.seen)
+        empty = sums.Sums(self._fsck._marks.sums_key, mark.bits, ground.asked, ground.living)
+        summed = await sums.taken(self._tx, empty, self._before.seen)
         touched = set() if known is None else await sums.touched(self._tx, known.size, mark.bits)
         rules = Rules(self._ledger, self._aside)
         for number in parts.numbers(mark.bits):

@@ -359,9 +359,23 @@ NOT_ABOUT: Final[Mapping[str, Why]] = {
 """Every other table, and why nothing of it is in an export."""
 
 
+JOURNAL: Final[tuple[str, Why]] = (
+    "journal of endings",
+    (
+        "ce qui a pris fin, que `held` montre aussi ; et si une personne est protégée, ce que ni ce document ni aucun "
+        "autre ne dit, de personne : qui le lirait chez elle le saurait. Elle le demande, seule, au délégué à la "
+        "protection des données",
+        "what has ended, which `held` shows, too; and whether a person is protected, which neither this document nor "
+        "any other says, of anybody: who reads it in their home would know. They ask the data-protection officer, "
+        "alone",
+    ),
+)
+"""What lies in no table. Everybody's export says the same of it (decision 53)."""
+
+
 def left_out() -> list[Json]:
-    """What is not in an export, and why, in both languages; tables first."""
-    tables = [(table, None, why) for table, why in sorted(NOT_ABOUT.items())]
+    """What is not in an export, and why, in both languages; tables first, and what lies in none."""
+    tables = [(table, None, why) for table, why in (*sorted(NOT_ABOUT.items()), JOURNAL)]
     columns = [(HELD[name].table.name, column, why) for name, told in WITHOUT.items() for column, why in told.items()]
     return [
         {"table": table, "column": column, "why": {"fr": why[0], "en": why[1]}}

@@ -39,6 +39,7 @@ from broker.settings.forms import (
     template,
 )
 from broker.settings.sources import FILE, PREFIX, SecretFiles, read_toml
+from schemas.assurance import Assurance
 from schemas.errors import Refused
 from schemas.hpke import Suite as HpkeSuite
 from schemas.messages import Language
@@ -118,6 +119,12 @@ class Settings(BaseSettings):
     """Sources, by their identifiers and separated by commas, that look themselves whether somebody may act for another:
     where the broker has no record, their word counts, and each such declaration says so.
     """
+    assurance_limits: dict[Party, Assurance] = Field(default_factory=dict)
+    """By source, the highest assurance that it may state: none, low, counter, substantial or high. Counter ranks with
+    substantial. A source that is not named here has `assurance_limit`.
+    """
+    assurance_limit: Assurance = Assurance.HIGH
+    """The highest assurance that any other source may state. What is stated above a limit is refused at the intake."""
     citizen_source: Party | None = None
     """Who signs what citizens declare in sessions of their own, where their portal's signing key is not in this home:
     a party that is hosted here and may publish it. Unset, it is the only one that may.

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from broker.access.franceconnect import Client
 from broker.access.identity_tokens import Door
+from broker.flow.arrived import Limits
 from broker.flow.holding import Holds
 from broker.flow.mailbox import RetryPolicy
 from broker.maintenance.pruning import Retention
@@ -16,6 +17,7 @@ from broker.outbound import Outbound
 from broker.settings.choices import Settings
 from broker.store.postgres import Waits
 from schemas.catalogue import BANK_ACCOUNT
+from schemas.names import PartyId
 from schemas.retractions import RECALLED
 
 _DOORS = {Door.FRANCECONNECT: "franceconnect", Door.PLUS: "franceconnect_plus"}
@@ -35,6 +37,11 @@ def holds(settings: Settings) -> Holds:
     """How long each type waits before anybody gets it."""
     told = {BANK_ACCOUNT: settings.bank_hold_hours, RECALLED: settings.recall_hold_hours}
     return {event_type: hours * 3_600_000 for event_type, hours in told.items() if hours}
+
+
+def limits(settings: Settings) -> Limits:
+    """How sure each source may say that it is."""
+    return Limits({PartyId(one): most for one, most in settings.assurance_limits.items()}, settings.assurance_limit)
 
 
 def schedule(settings: Settings) -> Schedule:

@@ -302,6 +302,7 @@ class Home:
                 recorder=self.recorder,
                 trusted=[PartyId(one) for one in self.settings.capacity_sources],
             ),
+            limits=parts.limits(self.settings),
             party=self.party,
             kept_ms=self.settings.declaration_retention_days * DAY_MS,
             age_ms=self.settings.declaration_age_hours * 3_600_000,

@@ -6,6 +6,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 MAKE = (ROOT / "Makefile").read_text()
 SCALED = re.compile(r'environ(?:\.get\(|\[)"(?:UNEFOIS_PROOF|UNEFOIS_FAULTS|UNEFOIS_RACE_ROUNDS)"')
+MARKED = re.compile(r"pytest\.mark\.more|^pytestmark = .*pytest\.mark\.proof", re.MULTILINE)
 APART = {"tests/conftest.py", "tests/examples.py", "tests/deploy/test_suites.py"}
 """The profile of all properties, and what multiplies their examples: each property is marked by its library."""
 
@@ -28,7 +29,7 @@ def test_who_does_more_for_a_proof_is_marked_so() -> None:
     for file in sorted((ROOT / "tests").rglob("*.py")):
         text, name = file.read_text("utf-8"), file.relative_to(ROOT).as_posix()
         if SCALED.search(text) and name not in APART and "tests/fire/" not in name:
-            unmarked += [] if "pytest.mark.more" in text else [name]
+            unmarked += [] if MARKED.search(text) else [name]
     assert [] == unmarked
 
 

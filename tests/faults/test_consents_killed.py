@@ -29,7 +29,7 @@ from tests.beside import short_folder
 from tests.services.processes import bound_to_parent
 from tests.world import CAF, FAMILY, MOVED, VOICE, Clock, Entropy, World, populate
 
-pytestmark = [pytest.mark.asyncio, pytest.mark.databases]
+pytestmark = [pytest.mark.asyncio, pytest.mark.proof, pytest.mark.databases]
 ROOT = Path(__file__).parents[2]
 
 

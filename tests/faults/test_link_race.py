@@ -27,7 +27,7 @@ from tests.world import CAF, ELISE, FAMILY, MOVED, World, world
 ROUNDS = int(os.environ.get("UNEFOIS_RACE_ROUNDS", "200")) // 5
 """A round here is a link and a whole declaration."""
 MOREAU = ELISE | {"family_name": "Moreau"}
-pytestmark = [pytest.mark.asyncio, pytest.mark.more, pytest.mark.databases]
+pytestmark = [pytest.mark.asyncio, pytest.mark.proof, pytest.mark.databases]
 
 
 @pytest_asyncio.fixture

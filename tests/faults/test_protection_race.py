@@ -22,7 +22,7 @@ from tests.world import ELISE, MOVED, RENNES, TOWN, World, world
 
 ROUNDS = int(os.environ.get("UNEFOIS_RACE_ROUNDS", "200")) // 5
 """A round here is a person, a consent and a whole declaration."""
-pytestmark = [pytest.mark.asyncio, pytest.mark.more, pytest.mark.databases]
+pytestmark = [pytest.mark.asyncio, pytest.mark.proof, pytest.mark.databases]
 
 
 @pytest_asyncio.fixture

@@ -25,7 +25,7 @@ from tests.unit.broker.families import acts, by
 from tests.world import CAF, FAMILY, MOVED, PORTAL, VOICE, YANN, World, world
 
 ROUNDS = int(os.environ.get("UNEFOIS_RACE_ROUNDS", "200")) // 5
-pytestmark = [pytest.mark.asyncio, pytest.mark.more, pytest.mark.databases]
+pytestmark = [pytest.mark.asyncio, pytest.mark.proof, pytest.mark.databases]
 
 
 @pytest_asyncio.fixture

@@ -27,7 +27,7 @@ from tests.world import BANK, CAF, CPAM, FAMILY, HEALTH, MOVED, PORTAL, World, w
 ROUNDS = int(os.environ.get("UNEFOIS_RACE_EACH", "0")) or int(os.environ.get("UNEFOIS_RACE_ROUNDS", "200")) // 5
 """A round here is a whole declaration."""
 HOURS = 3_600_000
-pytestmark = [pytest.mark.asyncio, pytest.mark.more, pytest.mark.databases]
+pytestmark = [pytest.mark.asyncio, pytest.mark.proof, pytest.mark.databases]
 
 
 @pytest_asyncio.fixture

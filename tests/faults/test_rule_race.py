@@ -25,7 +25,7 @@ from tests.world import CAF, FAMILY, MOVED, World, world
 
 ROUNDS = int(os.environ.get("UNEFOIS_RACE_EACH", "0")) or int(os.environ.get("UNEFOIS_RACE_ROUNDS", "200")) // 5
 """A round here is a whole declaration, and for the end of a rule another rule."""
-pytestmark = [pytest.mark.asyncio, pytest.mark.more, pytest.mark.databases]
+pytestmark = [pytest.mark.asyncio, pytest.mark.proof, pytest.mark.databases]
 
 
 @pytest_asyncio.fixture

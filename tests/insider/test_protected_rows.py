@@ -4,6 +4,7 @@ Two worlds, in which the same happens but for one thing: in the one a person is 
 she takes back what she allowed it, as anybody may. Whoever reads the database does not tell them apart.
 """
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -15,13 +16,14 @@ from prometheus_client import REGISTRY, generate_latest
 from sqlalchemy import select
 
 from broker.consents.protecting import Wanted
-from broker.services import person_report
+from broker.services import person_export, person_report
 from broker.store.tables import metadata
 from tests.insider.watch import Watch
 from tests.world import CAF, FAMILY, MOVED, PORTAL, RENNES, TOWN, VOICE, YANN, World, world
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.databases]
 
+DRAWN = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}|[0-9a-f]{16,}")
 HERS = ("subject", "new_address")
 PLACES = frozenset({"35238"})
 
@@ -99,6 +101,28 @@ async def test_the_same_comparison_sees_a_row_that_would_tell(twins: tuple[World
 
 async def nothing(_: World) -> None:
     """Does nothing."""
+
+
+def readable(told: Any) -> Any:
+    """A document without what is drawn: identifiers and digests."""
+    if isinstance(told, dict):
+        return {name: readable(one) for name, one in told.items()}
+    if isinstance(told, list):
+        return [readable(one) for one in told]
+    return DRAWN.sub("-", told) if isinstance(told, str) else told
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["the person's own", "an operator's"])
+async def test_an_export_is_that_of_somebody_who_changed_their_mind(twins: tuple[World, World], own: bool) -> None:
+    """Her own one, too, which somebody may read at home."""
+    exports = []
+    for here, act in zip(twins, (protected, took_back), strict=True):
+        await life(here, act)
+        whose = here.subject() if own else None
+        exports.append(readable(await person_export.person_export(here.home, here.subject(), whose=whose)))
+
+    assert exports[0] == exports[1]
+    assert exports[0]["held"]["consents"]
 
 
 async def test_no_line_of_the_log_and_no_figure_says_it(watch: Watch) -> None:

@@ -7,6 +7,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from sqlalchemy import delete
 
 from broker.consents.consents import Consents
 from broker.consents.objections import Objections
@@ -15,10 +16,13 @@ from broker.directory.lookup import Lookup
 from broker.flow import ended_grants, router
 from broker.flow.holds import HeldDeclarations
 from broker.flow.retraction_notices import RetractionNotices
+from broker.lab.simulation import playing
 from broker.lab.simulation.life import FOLLOWS, YEARLY, Kind
 from broker.lab.simulation.playing import Wanted, play
 from broker.lab.simulation.report import Report, picture
+from broker.lab.simulation.running import Running
 from broker.services import retractions
+from consent.tables import consent_keys
 from schemas.errors import Refused
 from schemas.names import PartyId
 from tests.examples import MORE
@@ -68,6 +72,25 @@ def test_the_same_seed_tells_the_same_story() -> None:
     first, second, other = (lived(seed, people=30, days=8, check_every=100) for seed in ("7", "7", "8"))
     assert first == second != other
     assert picture(first) == picture(second)
+
+
+@pytest.mark.proof
+def test_what_is_judged_in_a_second_process_is_judged_as_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    size = {"people": 30, "days": 8, "check_every": 4}
+    here = lived("7", **size)
+    monkeypatch.setattr(playing, "APART", 1)
+    assert here == lived("7", **size)
+    assert (3, ()) == (here.checks, here.broken)
+
+    settle = Running.settle
+
+    async def and_lose_the_keys(self: Running, most: int) -> None:
+        await settle(self, most)
+        async with self.ground.home.store.begin() as tx:
+            await tx.execute(delete(consent_keys))
+
+    monkeypatch.setattr(Running, "settle", and_lose_the_keys)
+    assert "fsck consent-keys.missing" in {one.promise for one in lived("7", **size).broken}
 
 
 @pytest.mark.parametrize("size", [{"people": 0}, {"days": 0}, {"days": 701}, {"people": 1_000_001}])

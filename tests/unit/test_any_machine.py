@@ -30,6 +30,7 @@ READERS = {
             "broker/setup/bootstrap.py",
             "broker/observability/observe.py",
             "broker/cli/demo/stage.py",
+            "broker/lab/web_demo/town.py",
         ),
         *(
             "broker/settings/choices.py",

@@ -14,11 +14,10 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
-from broker.lab.simulation import founding, judging
+from broker.lab.simulation import apart, founding, judging
 from broker.lab.simulation.clock import CountryClock
 from broker.lab.simulation.country import Country
 from broker.lab.simulation.ground import Ground
-from broker.lab.simulation.promises import Broken
 from broker.lab.simulation.report import Report
 from broker.lab.simulation.running import Running
 from schemas.errors import Refused
@@ -26,6 +25,8 @@ from schemas.errors import Refused
 FIRST: Final = date(2027, 1, 1)
 MOST_DAYS: Final = 700
 MOST_PEOPLE: Final = 1_000_000
+APART: Final = 2_000
+"""From so many people on the state is judged in a second process, while the country lives on."""
 SETTLING: Final = 60
 """Days that are waited, at most, until everything is fetched and done; nothing new happens in them."""
 _BEGINS: Final = 4
@@ -60,20 +61,20 @@ async def play(wanted: Wanted, lived: Callable[[int], None] = lambda day: None) 
             country = Country(Random(f"{wanted.seed}/country"), wanted.people, clock.today)
             ground = Ground(home, clock, country, laws, wanted.seed, day=_BEGINS, pace=wanted.pace)
             running = Running(ground, wanted.seed)
-            checks, broken = 0, list[Broken]()
-            for day in range(1, wanted.days + 1):
-                await running.live()
-                lived(day)
-                if day % wanted.check_every == 0:
-                    broken += await judging.state(home)
-                    checks += 1
-            await running.settle(SETTLING)
-            broken += [*ground.promises.broken, *ground.promises.missing(clock())]
-            broken += judging.files(running.offices, ground.promises)
-            broken += await judging.state(home, full=True)
-            broken += await judging.ledger(home, ground.promises)
-            reasons: Counter[str] = Counter()
-            broken += await judging.tracks(home, ground.promises, reasons)
+            async with apart.judge_of(home, Path(folder), apart=wanted.people >= APART) as judge:
+                for day in range(1, wanted.days + 1):
+                    await running.live()
+                    lived(day)
+                    if day % wanted.check_every == 0:
+                        await judge.look()
+                await running.settle(SETTLING)
+                await judge.look(full=True)
+                reasons: Counter[str] = Counter()
+                broken = [*ground.promises.broken, *ground.promises.missing(clock())]
+                broken += judging.files(running.offices, ground.promises)
+                broken += await judging.ledger(home, ground.promises)
+                broken += await judging.tracks(home, ground.promises, reasons)
+                broken += await judge.verdicts()
     return Report(
         seed=wanted.seed,
         people=wanted.people,
@@ -81,7 +82,7 @@ async def play(wanted: Wanted, lived: Callable[[int], None] = lambda day: None) 
         counts=dict(ground.counts),
         reasons=reasons,
         monthly=_by_month(ground.monthly),
-        checks=checks + 1,
+        checks=judge.checks,
         broken=tuple(broken),
     )
 

@@ -50,6 +50,13 @@ class Ground:
     kin: Mapping[SubjectRef, Sequence[SubjectRef]]
     """Who was one citizen at any time."""
 
+    @property
+    def living(self) -> dict[int, bytes]:
+        """The keys of the consent epochs that something may lie under: each that is alive, and not destroyed. A verdict
+        does not rest on them: `sums` hashes what they open.
+        """
+        return {epoch: key for epoch, key in self.epoch_keys.items() if epoch not in self.destroyed}
+
     @classmethod
     async def of(cls, tx: Transaction, keys: KeyStore, catalogue: Catalogue, horizon: Instant | None) -> "Ground":
         """Read it."""
@@ -105,8 +112,6 @@ class Ground:
             names,
             first.digest(),
             [bytes(one.schema.id) for one in self.catalogue],
-            sorted(self.destroyed),
-            sorted((epoch, _hashed(key)) for epoch, key in self.epoch_keys.items()),
             _named(keys, KeyKind.ROWS, macs.NAME),
         ]
         return _digest(told)

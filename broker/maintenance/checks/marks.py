@@ -23,7 +23,7 @@ from broker.ports import Entropy
 from schemas.errors import Unavailable
 from schemas.names import Instant
 
-VERSION: Final = 2
+VERSION: Final = 3
 """Of the checks: counted up whenever one of them looks at more than before."""
 DIGEST_BYTES: Final = 16
 SPELLING: Final = 2

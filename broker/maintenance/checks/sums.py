@@ -45,7 +45,9 @@ from broker.store.tables import (
     submissions,
     withholdings,
 )
+from consent import keyring
 from consent.tables import consent_keys, grant_versions, grants
+from schemas.errors import Corrupt
 
 _HASH_BYTES: Final = 32
 _MODULUS: Final = 1 << 8 * _HASH_BYTES
@@ -68,6 +70,8 @@ class _Passage:
     """Where a row names a subscription: what that asks for is hashed with it."""
     about: int | None = None
     """Where it has what the first ledger calls it."""
+    wraps: bool = False
+    """Whether each row is a wrapped consent key: what it wraps is hashed, and not under which epoch."""
 
 
 def _column(table: Table, name: str) -> int:
@@ -89,6 +93,7 @@ _PASSAGES: Final[Mapping[Table, Sequence[_Passage]]] = {
         _Passage(
             _of(consent_keys, grants.c.subject, consent_keys.outerjoin(grants, grants.c.id == consent_keys.c.grant_id)),
             True,
+            wraps=True,
         )
     ],
     reference_links: [
@@ -162,10 +167,12 @@ _OF_NOBODY: Final = {ledger_openings, ledger_entries, dead_letters}
 
 
 class Sums:
-    """The sums of all parts, of one passage; made by `taken`."""
+    """The sums of all parts, of one passage; filled by `taken`."""
 
-    def __init__(self, key: bytes, bits: int, asked: Asked) -> None:
-        """`key`: 32 bytes that no database holds. `asked`: what each subscription asks for."""
+    def __init__(self, key: bytes, bits: int, asked: Asked, living: Mapping[int, bytes] | None = None) -> None:
+        """`key`: 32 bytes that no database holds. `asked`: what each subscription asks for. `living`: the keys of the
+        consent epochs under which something may lie.
+        """
         self.strays: dict[Table, int] = {}
         """How many rows lie in no part that should; tables without any are absent."""
         self._sums = [0] * len(numbers(bits))
@@ -173,6 +180,7 @@ class Sums:
         self._key = key
         self._bits = bits
         self._asked = asked
+        self._living = living or {}
 
     def digest(self, number: int) -> bytes:
         """Of a part: 16 bytes."""
@@ -183,7 +191,9 @@ class Sums:
         """How many declarations a part has."""
         return self._declared[number - NOBODYS]
 
-    def add(self, table: Table, rows: Iterable[Row[Any]], names: int | None = None) -> list[Row[Any]]:
+    def add(
+        self, table: Table, rows: Iterable[Row[Any]], names: int | None = None, *, wraps: bool = False
+    ) -> list[Row[Any]]:
         """Rows of a table, each after its citizen; those of no part are not added, but returned."""
         empty = blake2b(key=self._key, digest_size=_HASH_BYTES, person=table.name.encode())
         asked, sums, outside, last, at = self._asked, self._sums, [], None, None
@@ -197,6 +207,8 @@ class Sums:
                 continue
             if names is not None:
                 told.append(asked.get(row[names]))
+            if wraps:
+                told = self._unwrapped(told)
             hashed = empty.copy()
             hashed.update(marshal.dumps(told, SPELLING))
             sums[at] += int.from_bytes(hashed.digest())
@@ -204,20 +216,32 @@ class Sums:
                 counted[at] += 1
         return outside
 
+    def _unwrapped(self, row: list[Any]) -> list[Any]:
+        """What a wrapped key's row holds, whichever epoch it lies under: a rotation changes no verdict. One that does
+        not unwrap under a living epoch stays as it is, and is a finding of the consents' check: no mark has it.
+        """
+        try:
+            grant_id, epoch, digest, wrapped = row
+            kept = keyring.unwrap(wrapped, keyring.Bound(grant_id, digest, epoch), self._living[epoch])
+        except (Corrupt, KeyError, ValueError, TypeError, AttributeError):
+            return row
+        return ["kept", grant_id, digest, kept.key, kept.until, kept.dated]
+
     def _place(self, table: Table, subject: Any) -> int | None:
         """Of whose sum a citizen's rows are; None: of no part's."""
         number = NOBODYS if table in _OF_NOBODY and subject == NOBODY else number_of(subject, self._bits)
         return None if number is None else number - NOBODYS
 
 
-async def taken(tx: Transaction, key: bytes, bits: int, asked: Asked, seen: Callable[[Iterable[bytes]], None]) -> Sums:
-    """One passage over everything. `seen`: hears what each declaration and grant is called in the first ledger."""
-    sums = Sums(key, bits, asked)
+async def taken(tx: Transaction, sums: Sums, seen: Callable[[Iterable[bytes]], None]) -> Sums:
+    """One passage over everything, added to `sums`, which are new. `seen`: hears what each declaration and grant is
+    called in the first ledger.
+    """
     for table, passages in _PASSAGES.items():
         for one in passages:
             async with aclosing(tx.pages(one.rows, sizes.ROWS)) as pages:
                 async for rows in pages:
-                    outside = sums.add(table, rows, one.names)
+                    outside = sums.add(table, rows, one.names, wraps=one.wraps)
                     if outside and one.in_a_part:
                         sums.strays[table] = sums.strays.get(table, 0) + len(outside)
                     if one.about is not None:

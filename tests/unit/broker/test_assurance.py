@@ -1,7 +1,11 @@
 """A declaration that is not sure enough for a subscription is withheld, with the reason, and its citizen is told so."""
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
+from broker.flow.arrived import Limits
 from broker.flow.tracking import Progress
 from consent.explain import explain_reason
 from consent.policy import Deny
@@ -10,8 +14,9 @@ from schemas.envelope import SignedDeclaration
 from schemas.errors import Refused
 from schemas.facts import FactKind
 from schemas.manifest import Manifest
+from schemas.messages import explain
 from schemas.names import Channel, DeclarationId, Reason
-from tests.world import BANK, CAF, CPAM, FAMILY, MOVED, PORTAL, TOWN, World
+from tests.world import BANK, CAF, CPAM, DAY, FAMILY, MOVED, PORTAL, TOWN, World, world
 
 pytestmark = pytest.mark.asyncio
 
@@ -107,6 +112,52 @@ async def test_who_receives_reads_how_sure_it_is_in_the_signed_manifest(here: Wo
     envelope = await here.home.desk.envelope(PORTAL, BANK, here.bank(), provenance=AT_THE_COUNTER)
 
     assert AT_THE_COUNTER == Manifest.decode(SignedDeclaration.decode(envelope).payload).provenance
+
+
+@pytest.mark.parametrize(
+    ("limits", "stated", "refused"),
+    [
+        ({}, Assurance.HIGH, False),
+        ({"assurance_limit": "substantial"}, Assurance.HIGH, True),
+        ({"assurance_limit": "substantial"}, Assurance.COUNTER, False),
+        ({"assurance_limit": "none"}, Assurance.LOW, True),
+        ({"assurance_limits": {PORTAL: "low"}}, Assurance.COUNTER, True),
+        ({"assurance_limits": {PORTAL: "low"}}, Assurance.LOW, False),
+        ({"assurance_limits": {PORTAL: "high"}, "assurance_limit": "none"}, Assurance.HIGH, False),
+        ({"assurance_limits": {CAF: "none"}}, Assurance.HIGH, False),
+    ],
+)
+async def test_a_source_states_no_more_than_its_operator_lets_it(
+    tmp_path: Path, home_settings: dict[str, Any], limits: dict[str, Any], stated: Assurance, refused: bool
+) -> None:
+    told = Provenance(stated, Quality.DECLARED, Channel.ONLINE)
+    async with world(tmp_path, **home_settings, **limits) as here:
+        if not refused:
+            await here.home.desk.declare(PORTAL, MOVED, here.moved(), provenance=told)
+            return
+        with pytest.raises(Refused) as intake:
+            await here.home.desk.declare(PORTAL, MOVED, here.moved(), provenance=told)
+        with pytest.raises(Refused) as dry_run:
+            await here.home.desk.explain(PORTAL, MOVED, here.moved(), told)
+        assert ("assurance.above-limit", "/payload/assurance") == (intake.value.code, intake.value.pointer)
+        assert ("assurance.above-limit", "/assurance") == (dry_run.value.code, dry_run.value.pointer)
+        assert stated.value in explain(intake.value, "fr").wrong
+        await here.declare(MOVED, here.moved())  # what states nothing is refused by no limit
+        await here.step()
+
+
+async def test_a_limit_that_is_set_later_judges_nothing_of_before(
+    tmp_path: Path, home_settings: dict[str, Any]
+) -> None:
+    async with world(tmp_path, **home_settings) as here:
+        await here.give(CAF, BANK, FAMILY, ["iban"])
+        await here.home.desk.declare(PORTAL, BANK, here.bank(), provenance=SURE)
+        here.home.intake.limits = Limits(others=Assurance.NONE)
+        await here.home.router.route()
+        here.clock.pass_(4 * DAY)
+
+        assert [BANK] == [one.event_type for one in await here.take(CAF)]
+        await here.step()
 
 
 async def test_the_same_said_under_one_id_has_to_be_as_sure(here: World) -> None:

@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from sqlalchemy import delete
+from sqlalchemy import delete, select, update
 
 from broker.maintenance.checks import marks, parts, sizes, sums
 from broker.maintenance.checks.aside import Aside
 from broker.maintenance.checks.ledger import Ledger
 from broker.maintenance.checks.marks import FileMarks, Mark
+from broker.maintenance.checks.sums import Sums
 from broker.ports import KeyKind
 from broker.store.tables import (
     dead_letters,
@@ -149,7 +150,7 @@ async def digests(here: World) -> list[Any]:
     """Of every part, and of the entries that have their place."""
     fsck = here.home.fsck
     async with here.home.store.read() as tx:
-        summed = await sums.taken(tx, KEY, 0, {}, set().update)
+        summed = await sums.taken(tx, Sums(KEY, 0, {}, here.home.keyring.consent_epochs()), set().update)
         with Aside() as aside:
             ledger = Ledger(tx, fsck._verifier, fsck._macs, aside)
             assert [] == [one async for one in ledger.check() if one.check not in WALKED]
@@ -219,6 +220,37 @@ async def test_what_has_not_changed_is_not_opened_again_and_what_has_is(here: Wo
     assert (whole.parts, 0) == (again.parts, again.parts_anew)
     assert ([], 3) == (newer.findings, newer.declarations)
     assert 0 < newer.parts_anew < newer.parts
+
+
+@pytest.mark.asyncio
+@pytest.mark.usefixtures("small")
+async def test_a_rotation_of_the_consent_keys_leaves_what_was_clean_as_it_was(here: World) -> None:
+    """Once a week each living consent's key lies under another epoch: it is the same key, of the same consent."""
+    await lived_in(here)
+    await here.home.fsck.look(full=True)
+    assert 0 < await here.home.epochs.rotate_consent()
+    await here.home.ledger.sequence_unfinished()
+    rotated = await here.home.fsck.look()
+
+    assert ([], 0) == (rotated.findings, rotated.parts_anew)
+    assert 1 < rotated.parts
+
+
+@pytest.mark.asyncio
+@pytest.mark.usefixtures("small")
+async def test_a_key_that_is_put_back_under_an_epoch_that_is_gone_is_found(tmp_path: Path) -> None:
+    async with world(tmp_path) as here:
+        await lived_in(here)
+        async with here.home.store.read() as tx:
+            before = (await tx.execute(select(consent_keys).limit(1))).one()
+        await here.home.epochs.rotate_consent()
+        await here.home.ledger.sequence_unfinished()
+        assert [] == (await here.home.fsck.look()).findings
+        async with here.home.store.begin() as tx:
+            same = consent_keys.c.grant_id == before.grant_id
+            await tx.execute(update(consent_keys).where(same).values(epoch=before.epoch, wrapped=before.wrapped))
+
+        assert {"consent-keys.dead-epoch"} == {one.check for one in (await here.home.fsck.look()).findings}
 
 
 @pytest.mark.asyncio

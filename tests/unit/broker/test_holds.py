@@ -107,6 +107,8 @@ async def test_what_is_stopped_before_it_is_routed_goes_to_nobody(here: World) -
     here.clock.pass_(3 * DAY)
 
     assert [] == await here.take(CAF)
+    with pytest.raises(Refused, match=r"retractions\.stopped"):  # nobody got it, so nobody is told to undo it
+        await retractions.recall(here.home, of, reason="fraud")
     await here.step()
 
 

@@ -229,7 +229,27 @@ async def test_a_recall_closes_at_once_what_nobody_has_got_and_its_citizen_lets_
 
     assert [] == await here.take(CAF)
     assert [MOVED] == [one.event_type for one in await here.take(CPAM)]
-    with pytest.raises(Refused, match=r"retractions\.stopped"):
+    for by_two in (False, True):
+        with pytest.raises(Refused, match=r"retractions\.let-stand") as refused:
+            await retractions.recall(here.home, accepted.declaration_id, reason="fraud", for_source=by_two)
+        assert "/declaration" == refused.value.pointer
+    await here.step()
+
+
+@pytest.mark.asyncio
+async def test_what_its_citizen_has_let_stand_can_still_be_cancelled(here: World) -> None:
+    """The remedy that the refusal names: everybody who got it undoes it, at once."""
+    await allowed(here)
+    accepted = await here.declare(MOVED, here.moved())
+    await here.take(CAF)
+    done = await retractions.recall(here.home, accepted.declaration_id, reason="fraud")
+    await retractions.stop(here.home, here.subject(), done.retraction.notice, given_by="self")
+
+    await retractions.cancel(here.home, accepted.declaration_id, reason="mistake")
+    await here.home.router.route()
+
+    assert [CANCELLED] == [one.event_type for one in await here.take(CAF)]
+    with pytest.raises(Refused, match=r"retractions\.cancelled"):
         await retractions.recall(here.home, accepted.declaration_id, reason="fraud")
     await here.step()
 

@@ -15,9 +15,10 @@ from consent.basis import law
 from consent.grant import Grant, Status
 from consent.keyring import Bound, Kept, unwrap, wrap
 from consent.rows import KeyRow, Unreadable, digest_of, row_of
-from consent.tables import consent_keys, grant_versions, grants, metadata
+from consent.tables import consent_keys, grant_versions, grants
 from schemas.errors import Corrupt, Fault, Refused, Unavailable
 from schemas.names import EventType, GrantId, Instant, Purpose, SubjectRef
+from tests.furnished import write_tables
 
 NOW = Instant(1_795_521_493_000)
 ADDRESS = EventType("fr.unefois.address.changed.v1")
@@ -31,10 +32,9 @@ GrantOf = Callable[..., Grant]
 
 @pytest_asyncio.fixture
 async def conn(home_settings: dict[str, Any], tmp_path: Path) -> AsyncIterator[AsyncConnection]:
-    engine = create_async_engine(home_settings.get("database_url", f"sqlite+aiosqlite:///{tmp_path / 'store.db'}"))
     if not home_settings:  # a PostgreSQL database has the tables of the revisions
-        async with engine.begin() as setup:
-            await setup.run_sync(metadata.create_all)
+        write_tables(tmp_path / "store.db")
+    engine = create_async_engine(home_settings.get("database_url", f"sqlite+aiosqlite:///{tmp_path / 'store.db'}"))
     async with engine.connect() as connection:
         yield connection
     await engine.dispose()

@@ -26,6 +26,7 @@ from schemas.facts import FactKind, Facts
 from schemas.hpke import SealingKey, Suite
 from schemas.names import EventType, Instant, Kid, PartyId, Purpose
 from schemas.signing import Algorithm, PrivateKey
+from tests.furnished import write_tables
 from tests.memory import MemoryEndings, MemoryKeys
 from tests.signed import MACS, resign_in, signer
 
@@ -88,10 +89,10 @@ def sealing(seed: int) -> SealingKey:
 
 @pytest_asyncio.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    write_tables(tmp_path / "store.db")
     async with Store.open(f"sqlite+aiosqlite:///{tmp_path / 'store.db'}") as opened:
         opened.journal = MemoryEndings()
         async with opened.begin() as tx:
-            await tx.conn.run_sync(tables.meta.metadata.create_all)
             await REGISTRAR.add_party(tx, party(BROKER, PartyKind.BROKER))
             for one in (TOWN, FUND):
                 await REGISTRAR.add_party(tx, party(one))

@@ -15,13 +15,14 @@ from broker.ledger.openings import Openings
 from broker.ledger.recorder import Said
 from broker.ledger.sequencer import Ledger
 from broker.store.engine import Store
-from broker.store.tables import ledger_entries, meta, metadata
+from broker.store.tables import ledger_entries, meta
 from broker.transparency.audits import audit_log
 from broker.transparency.export import export
 from broker.web.public import transparency
 from schemas import merkle
 from schemas.names import Instant
 from schemas.signing import Algorithm, PrivateKey
+from tests.furnished import write_tables
 from tests.memory import MemoryKeys
 from tests.sealed import sealed
 from tests.signed import MACS, ours, pair_of
@@ -72,9 +73,8 @@ class Log:
 
 @pytest_asyncio.fixture
 async def log(tmp_path: Path) -> AsyncIterator[Log]:
+    write_tables(tmp_path / "log.db")
     async with Store.open(f"sqlite+aiosqlite:///{tmp_path / 'log.db'}") as store:
-        async with store.begin() as tx:
-            await tx.conn.run_sync(metadata.create_all)
         yield Log(store)
 
 
