@@ -27,6 +27,7 @@ from broker.access.identity_tokens import (
     issuer_in,
     proven,
 )
+from broker.access.tallies import Tallies, Tally
 from broker.ended import Endings
 from broker.ports import Entropy
 from schemas.errors import Refused
@@ -51,10 +52,11 @@ class Forwarding:
         endings: Endings,
         secret: Callable[[], bytes],
         entropy: Entropy,
+        tallies: Tallies,
         per_hour: int,
     ) -> None:
         """`clients`: the identifiers under which FranceConnect knows each portal; `secret`: reads what nonces are made
-        with, when first needed; `per_hour`: how many one portal may sign in, 0: as many as come.
+        with, when first needed; `per_hour`: how many one portal may sign in within an hour, 0: as many as come.
         """
         self._issuers = issuers
         self._clients = clients
@@ -62,8 +64,8 @@ class Forwarding:
         self._endings = endings
         self._read = secret
         self._entropy = entropy
+        self._tallies = tallies
         self._per_hour = per_hour
-        self._hours: dict[PartyId, tuple[int, int]] = {}
 
     @cached_property
     def _secret(self) -> bytes:
@@ -97,7 +99,7 @@ class Forwarding:
         facts = await self._publications.claims(wanted.issuer, userinfo, door)
         check_userinfo(facts, wanted, told["sub"], at)
         found = proven(wanted, id_token, told, facts)
-        self._count(portal, at)
+        await self._count(portal)
         if not await self._endings.spend(sha256(_LABEL + nonce.encode()).digest(), until, at):
             raise Refused("citizens.nonce", "/nonce")
         # Crash here: the nonce is used and nobody is signed in; the portal begins again with another one.
@@ -109,14 +111,13 @@ class Forwarding:
             raise Refused("citizens.no-client")
         return found
 
-    def _count(self, portal: PartyId, at: Instant) -> None:
-        """One more in this hour of the clock. Of this process alone: nothing is written to be counted."""
-        hour, left = divmod(at, _HOUR_MS)
-        known, count = self._hours.get(portal, (hour, 0))
-        count = count if known == hour else 0
-        if self._per_hour and count >= self._per_hour:
-            raise Refused("citizens.portal-limit", limit=self._per_hour, after=(_HOUR_MS - left + 999) // 1000)
-        self._hours[portal] = (hour, count + 1)
+    async def _count(self, portal: PartyId) -> None:
+        """One more within this hour, in whichever process."""
+        if not self._per_hour:
+            return
+        taken = await self._tallies.take(Tally.PORTAL_SIGN_INS, portal, most=self._per_hour, window_ms=_HOUR_MS)
+        if taken.wait:
+            raise Refused("citizens.portal-limit", limit=self._per_hour, after=taken.wait)
 
     def _check(self, portal: PartyId, credential: bytes, nonce: str, at: Instant) -> Instant:
         try:

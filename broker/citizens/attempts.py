@@ -1,39 +1,33 @@
 """Attempts: how often somebody may type a wrong code before they have to wait.
 
-Refuses: another attempt from an address with MOST failures in the last WINDOW_MS, the right code among them.
-Keeps: counts are of this process alone and bounded: no request writes to the database to be counted, and no address is
-kept longer than it counts. Nobody is locked out by failures from another address.
+Refuses: another attempt from an address, or of a session, with MOST wrong ones in a window of WINDOW_MS, the right code
+among them.
+Keeps: counts hold over all processes and over restarts (`broker.access.tallies`). An attempt counts before the code is
+looked for, and no longer once it was right: so many who try at once try no more often than one who tries in turn.
+Nobody is locked out by failures from another address.
 """
 
-from collections import OrderedDict, deque
 from typing import Final
 
-from broker.ports import Clock
+from broker.access.tallies import Tallies, Tally
 from schemas.errors import Refused
-from schemas.names import Instant
 
 MOST: Final = 5
 WINDOW_MS: Final = 15 * 60_000
-KEYS: Final = 10_000
-"""Addresses that are remembered; beyond it, who has not come for the longest time is forgotten."""
 
 
 class Attempts:
-    """One count for each address (as quotas count it: an IPv4 address, the network of an IPv6 one)."""
+    """Counted for each address (as quotas count it: an IPv4 address, the network of an IPv6 one), or session."""
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._failed: OrderedDict[str, deque[Instant]] = OrderedDict()
+    def __init__(self, tallies: Tallies) -> None:
+        self._tallies = tallies
 
-    def check(self, address: str) -> None:
-        """Raises Refused `citizens.too-many-attempts`, with the seconds to wait."""
-        at, told = self._clock(), self._failed.get(address)
-        if told is not None and len(told) == MOST and 0 <= at - told[0] < WINDOW_MS:
-            raise Refused("citizens.too-many-attempts", after=-(-(told[0] + WINDOW_MS - at) // 1000))
+    async def begin(self, what: Tally, of: str) -> None:
+        """One more. Raises Refused `citizens.too-many-attempts`, with the seconds to wait; Unavailable."""
+        taken = await self._tallies.take(what, of, most=MOST, window_ms=WINDOW_MS)
+        if taken.wait:
+            raise Refused("citizens.too-many-attempts", after=taken.wait)
 
-    def failed(self, address: str) -> None:
-        """One more, now."""
-        self._failed.setdefault(address, deque(maxlen=MOST)).append(self._clock())
-        self._failed.move_to_end(address)
-        if len(self._failed) > KEYS:
-            self._failed.popitem(last=False)
+    async def right(self, what: Tally, of: str) -> None:
+        """It was right. Raises Unavailable."""
+        await self._tallies.give_back(what, of)

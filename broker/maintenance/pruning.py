@@ -20,7 +20,7 @@ from broker.ledger import erasing as openings
 from broker.ledger.erasing import Erasing
 from broker.observability.crashpoints import mark
 from broker.ports import Clock
-from broker.store.access_tables import api_tokens, credential_uses, kept_answers
+from broker.store.access_tables import api_tokens, credential_uses, kept_answers, tallies
 from broker.store.citizen_tables import citizen_codes, citizen_drafts, citizen_sessions
 from broker.store.engine import Store, Transaction
 from broker.store.message_tables import channels, messages
@@ -88,6 +88,7 @@ class Pruning:
             "channels": (retention.message_days, _channels),
             "citizen_sessions": (0, _citizen_sessions),
             "citizen_codes": (0, _citizen_codes),
+            "tallies": (0, _tallies),
             "ledger_openings": (retention.opening_days, erasing.erase_old),
         }
 
@@ -224,6 +225,11 @@ async def _citizen_codes(tx: Transaction, before: Instant) -> int:
     return await _gone(tx, citizen_codes, citizen_codes.c.locator, citizen_codes.c.expires_at, before)
 
 
+async def _tallies(tx: Transaction, before: Instant) -> int:
+    """Counts whose window has ended."""
+    return await _gone(tx, tallies, tallies.c.key, tallies.c.until, before)
+
+
 async def _drafts(tx: Transaction, before: Instant) -> int:
     """What nobody has written in for so long that it is over (`broker.citizens.drafts`)."""
     return await _gone(tx, citizen_drafts, citizen_drafts.c.id, citizen_drafts.c.expires_at, before)
@@ -283,6 +289,7 @@ _DUE: Final[Mapping[str, Callable[[Instant], Select[Any]]]] = {
     ),
     "citizen_sessions": lambda before: _count(citizen_sessions, citizen_sessions.c.expires_at <= before),
     "citizen_codes": lambda before: _count(citizen_codes, citizen_codes.c.expires_at <= before),
+    "tallies": lambda before: _count(tallies, tallies.c.until <= before),
     "ledger_checkpoints": lambda before: _count(
         ledger_checkpoints, ledger_checkpoints.c.at <= before, ledger_checkpoints.c.size < _NEWEST
     ),

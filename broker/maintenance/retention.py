@@ -105,6 +105,7 @@ KEPT: Final[Mapping[str, Kept]] = {
         "an identifier by which a provider knows a citizen", "until the citizen has it erased", "the erasure"
     ),
     "citizen_codes": Kept("a code that a counter gives", "72 hours, or until it is used", "its use, or pruning"),
+    "tallies": Kept("a wrong code, or a portal that is at work", "an hour at most: the end of its window", "pruning"),
     "citizen_drafts": Kept(
         "what a citizen has begun to type", "72 hours after it was last written, or until it is declared", "pruning"
     ),

@@ -356,6 +356,7 @@ LEFT: Final[Mapping[str, str]] = {
     "citizen_codes": "codes that are good at this broker alone",
     "credential_uses": "from where credentials were used that are good at this broker alone",
     "cosignatures": "the witnesses' own; those of the newest checkpoint are in ledger/checkpoint",
+    "tallies": "counts of the last hour",
     "citizen_drafts": "what people have begun to type: sealed for this broker, and over in 72 hours",
     "told_already": "keyed digests, made with a secret that stays here",
     "consumed": "this machine's own place in its log",

@@ -6,7 +6,8 @@ Refuses: letters that the fonts have not: each is a question mark, so that nothi
 Keeps: every text is in the structure (H1, H2, P, Table, TR, TH with its scope, TD) in the order in which it is read;
 what only decorates is an artifact; language and title are told, and the title stands in the window. The same content is
 the same bytes. Two standard fonts are named and not embedded: this is the one demand of PDF/UA-1 (ISO 14289-1) that is
-known not to be met, and no checker of ours says that the others are.
+known not to be met, so a document does not call itself PDF/UA. veraPDF 1.26.1, run by hand over an acknowledgement in
+each language, found these two and nothing else; no test of ours runs it.
 Source: ISO 32000-1:2008 (PDF 1.7), 14.7 and 14.8; docs/adr/0054-a-persons-rights.md says why no library.
 """
 

@@ -345,7 +345,7 @@ NOT_ABOUT: Final[Mapping[str, Why]] = {
             *("subscriptions", "paused_subscriptions", "gate_epochs", "consent_epochs", "consumed"),
             *("api_tokens", "credential_uses", "topic_users", "client_keys", "client_key_sets"),
             *("webhooks", "webhook_attempts", "webhook_notices", "expiry_notices", "ledger_checkpoints"),
-            *("cosignatures", "operators", "purposes"),
+            *("cosignatures", "operators", "purposes", "tallies"),
         ),
         _NOBODY,
     ),

@@ -185,8 +185,8 @@ class Settings(BaseSettings):
     franceconnect_plus_decryption_key: SecretStr | None = None
     """A private key, PEM, where it encrypts its tokens for us: P-256 (ECDH-ES) or RSA (RSA-OAEP)."""
     portal_sign_ins_per_hour: int = Field(5000, ge=0, le=10_000_000)
-    """How many citizens one portal may sign in with each process that answers; 0: no limit. Whoever has taken a portal
-    over meets it.
+    """How many citizens one portal may sign in, all processes together; 0: no limit. Whoever has taken a portal over
+    meets it.
     """
     portal_clients: dict[Party, tuple[str, ...]] = Field(default_factory=dict)
     """By administration, the identifiers under which FranceConnect and FranceConnect+ know its own portal: tokens that
@@ -334,8 +334,8 @@ class Settings(BaseSettings):
     requests_per_minute: int = Field(6000, ge=0, le=10_000_000)
     """What one administration may ask each process that answers; 0: no limit."""
     portal_changes_per_hour: int = Field(10_000, ge=0, le=10_000_000)
-    """How many declarations, consents and other changes one portal may ask for in an hour, of each process that
-    answers; 0: no limit. What ends something or takes it back is not counted.
+    """How many declarations, consents and other changes one portal may ask for in an hour, of all processes together;
+    0: no limit. What ends something or takes it back is not counted.
     """
     address_requests_per_minute: int = Field(6000, ge=0, le=10_000_000)
     """What one address may ask each process that answers, without proving who it is; 0: no limit."""

@@ -19,6 +19,7 @@ from broker.access.keysets import KeySets
 from broker.access.oauth import OAuth
 from broker.access.operators import Operators
 from broker.access.requests import Requests
+from broker.access.tallies import Tallies
 from broker.access.uses import Uses
 from broker.citizens.accounts import Accounts
 from broker.citizens.attempts import Attempts
@@ -800,7 +801,11 @@ class Home:
 
     @cached_property
     def attempts(self) -> Attempts:
-        return Attempts(self.clock)
+        return Attempts(self.tallies)
+
+    @cached_property
+    def tallies(self) -> Tallies:
+        return Tallies(self.store, partial(identities.secret, self.keys, identities.REFERENCE), self.clock)
 
     @cached_property
     def franceconnect(self) -> FranceConnect:
@@ -819,6 +824,7 @@ class Home:
             endings=self.endings,
             secret=partial(identities.secret, self.keys, identities.REFERENCE),
             entropy=self.entropy,
+            tallies=self.tallies,
             per_hour=self.settings.portal_sign_ins_per_hour,
         )
 

@@ -164,6 +164,16 @@ webhook_notices = Table(
     Index("webhook_notices_due", "next_at", sqlite_where=_DUE, postgresql_where=_DUE),
 )
 
+# ── what is counted in a window of time, for all processes together ─────────────────────────────────────────────────
+
+tallies = Table(
+    "tallies",
+    metadata,
+    Column("key", LargeBinary, primary_key=True),  # keyed digest of what is counted, and whose it is
+    Column("counted", Integer, nullable=False),
+    Column("until", BigInteger, nullable=False, index=True),  # the end of the window
+)
+
 # ── letters that warn of the end of keys and tokens ─────────────────────────────────────────────────────────────────
 
 expiry_notices = Table(

@@ -2,6 +2,7 @@
 
 They turn a page every two seconds, at instants drawn by a seed, and nobody waits for another. They share eighty
 sessions of the fictional people. Beside it a bare Starlette route on the same server program, asked in the same way.
+On SQLite, as the demo is, and then on a real PostgreSQL, where there is one.
 
     python -m tests.bench.pages [--seconds 20]
 """
@@ -23,6 +24,9 @@ from broker.lab.franceconnect.people import PEOPLE
 from tests.bench.api import BARE, serving
 from tests.bench.figures import Figure, cost, percentile, show
 from tests.bench.fleet import ROOT
+from tests.services import postgres
+from tests.services.absent import Absent
+from tests.services.databases import Databases, databases
 from tests.services.processes import free_port
 
 CITIZENS = 100
@@ -31,11 +35,23 @@ EVERY = 2.0
 PAGES = ("", "/demenager", "/demarches", "/autorisations", "/historique", "/mes-donnees", "/sessions")
 
 
+ELSEWHERE = """
+import sys
+from broker.cli.app import main
+from broker.lab.web_demo import town
+kept, database = town.settings_of, sys.argv.pop()
+town.settings_of = lambda *told: kept(*told).model_copy(update={"database_url": database})
+main()
+"""
+"""The demo, on the database that is named last."""
+
+
 @contextmanager
-def pages() -> Iterator[tuple[str, float]]:
+def pages(database: str | None) -> Iterator[tuple[str, float]]:
     """The demo's pages: their address, and the seconds from the start of the program to the first page."""
     began = time.monotonic()
-    words = [sys.executable, "-m", "broker", "demo", "--serve", "--listen", "127.0.0.1:0"]
+    program = ["-m", "broker"] if database is None else ["-c", ELSEWHERE]
+    words = [sys.executable, *program, "demo", "--serve", "--listen", "127.0.0.1:0", *([database] if database else [])]
     environment = {**os.environ, "LANG": "C"}
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment) as process:
         assert process.stdout is not None
@@ -65,7 +81,7 @@ async def signed_in(place: str, person: str) -> str:
 async def asked(plan: Sequence[tuple[float, str, str]]) -> list[float]:
     """Seconds that each answer took, from the instant at which it was to be asked for."""
     limits = httpx2.Limits(max_connections=CITIZENS, max_keepalive_connections=CITIZENS)
-    async with httpx2.AsyncClient(limits=limits) as client:
+    async with httpx2.AsyncClient(limits=limits, timeout=60) as client:
         began = time.monotonic()
 
         async def one(at: float, url: str, cookie: str) -> float:
@@ -84,10 +100,10 @@ def planned(urls: Sequence[str], cookies: Sequence[str], seconds: float) -> list
     return sorted((chance.random() * seconds, chance.choice(urls), chance.choice(cookies)) for _ in range(count))
 
 
-async def run(seconds: float) -> list[Figure]:
-    """Every figure of the pages."""
+async def run(seconds: float, database: str | None) -> list[Figure]:
+    """Every figure of the pages, on SQLite or on this PostgreSQL database."""
     port = free_port()
-    with pages() as (place, first), serving([sys.executable, "-c", BARE, str(port)], os.environ, port) as bare:
+    with pages(database) as (place, first), serving([sys.executable, "-c", BARE, str(port)], os.environ, port) as bare:
         people = [one.key for one in PEOPLE if one.most == "eidas3"]
         cookies = [await signed_in(place, people[number % len(people)]) for number in range(20 * len(people))]
         await asked(planned([place + each for each in PAGES], cookies, 2))
@@ -100,11 +116,23 @@ async def run(seconds: float) -> list[Figure]:
     ]
 
 
+async def on(server: Databases, seconds: float) -> list[Figure]:
+    """Every figure, on a database of this server."""
+    async with server.migrated() as url:
+        return await run(seconds, url)
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=20)
-    show("pages", asyncio.run(run(parser.parse_args().seconds)))
+    seconds = parser.parse_args().seconds
+    show("pages, on SQLite", asyncio.run(run(seconds, None)))
+    try:
+        with postgres.running() as address, databases(address) as server:
+            show("pages, on PostgreSQL", asyncio.run(on(server, seconds)))
+    except Absent as absent:
+        print(f"\npages, on PostgreSQL: {absent}")
 
 
 if __name__ == "__main__":

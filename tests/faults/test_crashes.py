@@ -164,6 +164,7 @@ SCENARIOS = {
     "citizens.touched": "come",
     "households.opened": "family",
     "households.decided": "family",
+    "tallies.counted": "come",
     "drafts.inserted": "begin",
     "drafts.written": "begin",
     "drafts.saved": "begin",

@@ -13,12 +13,14 @@ from typing import Final
 
 from playwright.async_api import Page
 
+from broker.services.citizens import forms
 from broker.services.repairing import TYPE
 from connectors.contract import Answered
 from consent.basis import law
 from schemas.names import Reason
+from tests.unit.broker.citizens.people import citizen, form_of
 from tests.web.chromium import Scheme, Town, town
-from tests.world import CAF, ELISE, FAMILY, MOVED, PORTAL, RENNES, TOWN
+from tests.world import BANK, CAF, ELISE, FAMILY, MOVED, PORTAL, RENNES, TOWN
 
 LOOKS: Final[tuple[tuple[int, str, Scheme], ...]] = ((1280, "fr", "light"), (320, "fr", "dark"), (320, "en", "light"))
 ANSWERS: Final = (
@@ -32,6 +34,7 @@ FRANCECONNECT: Final = {
     "franceconnect_issuer": "https://fc.example",
     "franceconnect_client_id": "us",
     "franceconnect_client_secret": "secret",
+    "bank_hold_hours": 72,
 }
 PERSON: Final = {"prenoms": "Lou Anne", "nom": "Martin", "naissance": "24/8/2015", "commune": "Rennes"}
 HUSBAND: Final = {"prenoms": "Yann", "nom": "Martin", "naissance": "12/4/1985", "commune": "Nantes"}
@@ -103,6 +106,7 @@ async def _move(page: Page, place: str) -> AsyncIterator[str]:
     await go(page, "main button[type=submit]")
     yield "move-from-offered"
     await page.goto(f"{place}/arrivee")
+    yield "move-to"
     await page.check("#arrivee")
     await go(page, "main button[type=submit]")
     yield "move-address"
@@ -110,6 +114,7 @@ async def _move(page: Page, place: str) -> AsyncIterator[str]:
     yield "move-address-wrong"
     for step, fields in ANSWERS:
         await page.goto(f"{place}/{step}")
+        yield f"move-{step}"
         if step == "depart":
             await page.check("#depart")
         for field, told in fields.items():
@@ -142,6 +147,13 @@ async def _follow(there: Town, page: Page, place: str) -> AsyncIterator[str]:
     await page.fill("#numero", "7654321")
     await go(page, "main button[type=submit]")
     yield "follow-number-agree"
+    account = form_of(BANK, here.bank())
+    held = (await forms.declare(here.home, citizen(here), account, forms.begin(here.home)))["declaration"]
+    await here.home.router.route()
+    await page.goto(f"{place}/demarches/{held}/arreter")
+    yield "follow-stop"
+    await page.goto(f"{place}/demenager/rejoindre/{held}")  # whoever has no code sees the form, too
+    yield "move-join"
 
 
 async def _doors(page: Page, place: str) -> AsyncIterator[str]:

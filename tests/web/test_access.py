@@ -1,5 +1,5 @@
 """Access: axe-core finds nothing on any page, in two languages, three widths, light and dark, with and without scripts;
-nothing runs off a narrow screen, and nothing that a browser refuses is asked of it."""
+nothing runs off a narrow screen or is lost where text is spaced, and nothing that a browser refuses is asked of it."""
 
 import json
 from hashlib import sha256
@@ -11,6 +11,7 @@ import pytest
 from playwright.async_api import Page
 
 from tests.web.chromium import LANGUAGES, WIDTHS, Town
+from tests.web.spacing import crowded
 from tests.web.story import OPEN, Story, offer_of, pages
 from tests.world import ELISE
 
@@ -59,6 +60,16 @@ async def test_the_rules_find_something_where_something_is_wrong(there: Town) ->
     assert {"html-has-lang", "image-alt", "label"} <= {name for name, _ in await violations(page)}
 
 
+@pytest.mark.parametrize("wrong", ["one.style.height = `${one.offsetHeight}px`", "one.style.marginTop = '-2em'"])
+async def test_a_page_that_loses_something_where_its_text_is_spaced_is_found(there: Town, wrong: str) -> None:
+    page = await there.page(width=320)
+    await page.goto(f"{there.address}/espace")
+    assert [] == await crowded(page)
+    await page.evaluate(f"() => {{ const one = document.querySelector('main p'); {wrong} }}")
+
+    assert [] != await crowded(page)
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("width", WIDTHS)
 async def test_axe_core_finds_nothing_and_nothing_runs_off_the_screen(
@@ -80,6 +91,8 @@ async def test_axe_core_finds_nothing_and_nothing_runs_off_the_screen(
             wide = await window.evaluate("document.documentElement.scrollWidth")
             if wide > width:
                 found[f"{name} runs off"] = wide
+            if lost := await crowded(window):
+                found[f"{name} with its text spaced"] = lost
     assert {} == found, json.dumps(found, indent=1, ensure_ascii=False)
     assert [] == [one for one in there.refused if "404" not in one and "422" not in one]
 

@@ -1,10 +1,15 @@
-"""With the keyboard and a screen reader's tree alone: somebody who does not see allows, takes back and checks;
-and so does somebody who reads no French."""
+"""With the keyboard and a screen reader's tree alone: somebody who does not see declares, allows, takes back and
+checks; and so does somebody who reads no French."""
 
 import pytest
+from sqlalchemy import func, select
 
+from broker.store.tables import submissions
+from broker.web.citizen import typed
+from broker.web.citizen.words import translations
 from consent.grant import Status
-from tests.web.chromium import Town
+from schemas.messages import Language
+from tests.web.chromium import LANGUAGES, Town
 from tests.web.keyboard import Reader
 from tests.web.story import Story, pages
 from tests.world import ELISE, YANN
@@ -32,6 +37,12 @@ async def states(there: Town) -> list[Status]:
     """Of Yann's consents; those by law are no consents."""
     found = await there.here.home.consents.of(there.here.subject(YANN))
     return [one.status for one in found if not one.by_law]
+
+
+async def declared(there: Town) -> int:
+    """How many declarations there are."""
+    async with there.here.home.store.read() as tx:
+        return int((await tx.execute(select(func.count()).select_from(submissions))).scalar_one())
 
 
 @pytest.mark.parametrize(
@@ -85,26 +96,73 @@ async def test_somebody_allows_something_and_takes_it_back(
     assert 0 == (await states(there)).count(Status.ACTIVE)
 
 
-async def test_somebody_finds_a_receipt_in_their_history_and_checks_it(there: Town, story: Story) -> None:
-    page = await there.page(person=ELISE)
+@pytest.mark.parametrize("language", LANGUAGES)
+async def test_somebody_declares_a_move_with_a_mistake_on_the_way(
+    there: Town, story: Story, language: Language
+) -> None:
+    say = translations(language).gettext
+    page = await there.page(language=language, person=YANN)
     await page.goto(f"{there.address}/espace")
     reader = await Reader.at(page)
-    await reader.follow("link", "Historique")
-    await reader.go("DisclosureTriangle", "Preuve")
+    go = say("Continuer")
+    await reader.follow("link", say("Je déménage"))
+    await reader.follow("button", say("Commencer"))
+    await reader.choose(say("Moi seul"))
+    await reader.follow("button", go)
+    await reader.type(say("Date du déménagement"), "31/2/2027")
+    await reader.follow("button", go)
+    assert "alert" == (await reader.focused())[0]  # what is wrong is heard first, and leads to the field
+    await reader.go("link", say(typed.NEVER))
     await page.keyboard.press("Enter")
-    await reader.go("link", "Télécharger le reçu")
+    assert ("textbox", say("Date du déménagement")) == await reader.focused()
+    await page.keyboard.press("Control+A")
+    await page.keyboard.type("12/1/2027")
+    await reader.follow("button", go)
+    await reader.choose(say("De France"))
+    await reader.type(say("Code postal"), "44000")
+    await reader.type(say("Commune"), "nantes")
+    await reader.follow("button", go)
+    await reader.choose(say("En France"))
+    await reader.follow("button", go)
+    await reader.type(say("Numéro et rue"), "12 rue de la Monnaie")
+    await reader.type(say("Code postal"), "35000")
+    await reader.type(say("Commune"), "Rennes")
+    await reader.follow("button", go)
+    await reader.choose(say("Locataire"))
+    await reader.follow("button", go)
+    await reader.follow("button", go)
+    assert say("Qui sera prévenu") in await reader.headings()
+    before = await declared(there)
+    await reader.follow("button", say("Confirmer et envoyer"))
+    assert say("C'est envoyé") in await reader.headings()
+    assert before + 1 == await declared(there)
+    await reader.follow("link", say("Voir où ça en est"))
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+async def test_somebody_finds_a_receipt_in_their_history_and_checks_it(
+    there: Town, story: Story, language: Language
+) -> None:
+    say = translations(language).gettext
+    page = await there.page(language=language, person=ELISE)
+    await page.goto(f"{there.address}/espace")
+    reader = await Reader.at(page)
+    await reader.follow("link", say("Historique"))
+    await reader.go("DisclosureTriangle", say("Preuve"))
+    await page.keyboard.press("Enter")
+    await reader.go("link", say("Télécharger le reçu :"))
     async with page.expect_download() as coming:
         await page.keyboard.press("Enter")
     raw = (await (await coming.value).path()).read_bytes()
     await page.goto(f"{there.address}/espace/verifier")
     await page.locator("#verifier:not([hidden])").wait_for()
-    await reader.go("button", "Le reçu")
+    await reader.go("button", say("Le reçu, tel que vous l'avez téléchargé"))
     chosen = {"name": "recu.txt", "mimeType": "text/plain", "buffer": raw}
     await page.locator("input:focus").set_input_files(chosen)  # the system's own window is not the page's
-    await reader.go("button", "Vérifier")
+    await reader.go("button", say("Vérifier"))
     await page.keyboard.press("Enter")
     await page.locator("#resultat h2").wait_for()
-    assert "Ce reçu est authentique" in await reader.headings()
+    assert say("Ce reçu est authentique") in await reader.headings()
 
 
 @pytest.mark.parametrize("width", [320, 1280])

@@ -1,5 +1,5 @@
 """Draft checks: what citizens have begun, and by what the same declaration is known again, is as the broker wrote it.
-No fingerprint outlives its declaration.
+No fingerprint outlives its declaration. Whatever is counted was there.
 
 A draft that is damaged is as absent: its person begins again. A row taken away is not found here: nothing else tells
 that it was there.
@@ -12,6 +12,7 @@ from typing import Any, Final
 from sqlalchemy import Select, exists, select
 
 from broker.maintenance.checks.finding import Finding
+from broker.store.access_tables import tallies
 from broker.store.citizen_tables import citizen_drafts, told_already
 from broker.store.engine import Transaction
 from broker.store.rows.macs import RowMacs
@@ -40,3 +41,7 @@ async def check(tx: Transaction, macs: RowMacs) -> AsyncIterator[Finding]:
                     )
                 elif not row.there:
                     yield Finding("told-already.orphan", place, "its declaration is not there any more")
+    for row in await tx.execute(
+        select(tallies.c.key).where(tallies.c.counted < 1).order_by(tallies.c.key).limit(_PAGE)
+    ):
+        yield Finding("tallies.count", f"tallies/{bytes(row.key).hex()}", "it counts nothing: nobody here wrote it so")

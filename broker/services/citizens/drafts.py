@@ -8,6 +8,7 @@ to whoever signed in, and confirmed before it is declared.
 from collections.abc import Mapping
 from typing import Any
 
+from broker.access.tallies import Tally
 from broker.citizens.citizen import Citizen
 from broker.citizens.drafts import HOURS, Draft, Saved
 from broker.setup.wiring import Home
@@ -56,9 +57,16 @@ async def save_as_code(home: Home, citizen: Citizen, draft: bytes) -> Saved:
     return await home.drafts.save_as_code(citizen.subject, draft)
 
 
-async def resume(home: Home, citizen: Citizen, code: str) -> Draft:
-    """Their draft by a code. The caller counts the tries of an address and of a session (`web/common/limits`).
+async def resume(home: Home, citizen: Citizen, code: str, *, address: str) -> Draft:
+    """Their draft by a code. `address`: the client's, as quotas count it; its tries are counted, and the session's.
 
-    Raises Refused `drafts.code`, `drafts.too-many`; Unavailable.
+    Raises Refused `drafts.code`, `drafts.too-many`, `citizens.too-many-attempts`; Unavailable.
     """
-    return await home.drafts.resume(citizen.subject, code)
+    tried = (citizen.session.hex(), address)
+    for one in tried:
+        await home.attempts.begin(Tally.DRAFT_CODES, one)
+    found = await home.drafts.resume(citizen.subject, code)
+    for one in tried:
+        await home.attempts.right(Tally.DRAFT_CODES, one)
+    # Crash here: the draft is theirs, and the try counts for a quarter of an hour as if it had been wrong.
+    return found

@@ -31,6 +31,7 @@ from typing import Final
 
 from broker.access.franceconnect import ATTEMPT_MS
 from broker.access.identity_tokens import Door, Proven
+from broker.access.tallies import Tally
 from broker.citizens import codes
 from broker.citizens.carried import Carried
 from broker.citizens.citizen import Citizen, Helper
@@ -152,15 +153,11 @@ async def with_code(
     Raises Refused: `citizens.code-form`, `citizens.code` (never given, used or too old: the same words),
     `citizens.too-many-attempts`; Unavailable.
     """
-    home.attempts.check(address)
-    try:
-        code = codes.read(typed)
-        async with home.store.read() as tx:
-            waiting = await home.codes.find(tx, code, home.clock())
-    except Refused as fault:
-        if fault.code == "citizens.code":
-            home.attempts.failed(address)
-        raise
+    code = codes.read(typed)
+    await home.attempts.begin(Tally.CODES, address)
+    async with home.store.read() as tx:
+        waiting = await home.codes.find(tx, code, home.clock())
+    await home.attempts.right(Tally.CODES, address)
     private = await asyncio.to_thread(home.codes.opened, code, waiting)
     async with home.store.begin() as tx:
         at = home.clock()

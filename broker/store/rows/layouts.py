@@ -14,7 +14,8 @@ takes such a column away takes the seal away.
 
 Without a seal, on purpose, is what gives nobody anything when it is edited, inserted or put back:
 `paused_subscriptions` (a row holds back what is its own administration's), `kept_answers`, `webhook_attempts`,
-`webhook_notices`, `expiry_notices` and `credential_uses`; what the machine itself writes at every declaration, and for
+`webhook_notices`, `expiry_notices`, `credential_uses` and `tallies` (whoever edits one has tries at a code of 60 bits,
+or lets a portal do more of what it does); what the machine itself writes at every declaration, and for
 citizens, carries a MAC instead (`macs`). What changes in a webhook with each message (its status, its
 lease) is not covered either: it decides when its own administration is told that something waits, not who is told.
 """

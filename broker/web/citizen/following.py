@@ -1,4 +1,5 @@
-"""Following: what became of what one has declared: the list, one of them, live, and what is to be mended.
+"""Following: what became of what one has declared: the list, one of them, live, its acknowledgement, and what is to be
+mended.
 
 Refuses: a declaration of somebody else, as unknown.
 Keeps: without a script a page says what was known when it was asked for, and has a link to ask again; with one it asks
@@ -6,13 +7,16 @@ every two seconds while something moves (`follow.js`), and says a change in word
 the id of a declaration is drawn at random, and opens nothing by itself.
 """
 
+import json
 from typing import Final
 
 from fastapi import APIRouter, Response
 
+from broker.services.acknowledgement_paper import paper
 from broker.services.citizens import following
 from broker.shapes import Json
 from broker.web.citizen.rendering import PREFIX
+from broker.web.citizen.told import download
 from broker.web.citizen.typed import Wrong, read_text
 from broker.web.citizen.visit import Visit, declaration_id, page
 from schemas.errors import Fault, Refused, Unavailable
@@ -21,6 +25,7 @@ from schemas.names import DeclarationId, PartyId, from_rfc3339
 routes = APIRouter()
 LIST: Final = f"{PREFIX}/demarches"
 ONE: Final = f"{LIST}/{{declaration}}"
+PAPER: Final = f"{ONE}/accuse"
 REPAIR: Final = f"{ONE}/numero"
 MOVING: Final = frozenset({"sent", "received", "in-progress"})
 """What goes on by itself: the page looks again."""
@@ -48,6 +53,15 @@ async def one(visit: Visit) -> Response:
     found = await following.track(visit.home, visit.who, _declaration(visit))
     template = "follow/steps.html" if visit.asked("partie") == "etapes" else "follow/one.html"
     return visit.page(template, found=found, moves=_moves(found), colours=COLOURS)
+
+
+async def acknowledgement(visit: Visit) -> Response:
+    """The acknowledgement to keep, as a file: PDF, or with `forme=json` the signed receipt, too. No value is on it."""
+    found = await following.acknowledgement(visit.home, visit.who, _declaration(visit))
+    if visit.asked("forme") == "json":
+        text = json.dumps(found, ensure_ascii=False, indent=2) + "\n"
+        return download(text.encode(), "application/json", "accuse-de-reception.json")
+    return download(paper(found, visit.words.language), "application/pdf", "accuse-de-reception.pdf")
 
 
 def _moves(found: Json) -> bool:
@@ -155,6 +169,7 @@ def _told(visit: Visit, fault: Fault) -> str:
 
 page(routes, LIST, mine)
 page(routes, ONE, one)
+page(routes, PAPER, acknowledgement)
 page(routes, REPAIR, number)
 page(routes, REPAIR, explain_number, "POST")
 page(routes, f"{REPAIR}/envoyer", give_number, "POST")

@@ -33,7 +33,7 @@ async def resume(visit: Visit) -> Response:
     """Go on with what a code opens."""
     typed = visit.sent("code")
     try:
-        await _resume(visit, typed)
+        await codes.resume(visit.home, visit.who, typed, address=visit.request.scope["unefois.address"])
     except Refused as fault:
         if fault.code not in _TOLD:
             raise
@@ -43,19 +43,6 @@ async def resume(visit: Visit) -> Response:
         return visit.page("move/start.html", 422, begun=begun, errors=errors, places=places, typed=typed)
     begun = await drafts.find(visit.home, visit.who)
     return visit.go(START if begun is None else f"{START}/{await first_open(visit, begun) or 'verifier'}")
-
-
-async def _resume(visit: Visit, typed: str) -> None:
-    keys = [f"resume/{visit.request.scope['unefois.address']}", f"resume/{visit.who.session.hex()}"]
-    for key in keys:
-        visit.home.attempts.check(key)
-    try:
-        await codes.resume(visit.home, visit.who, typed)
-    except Refused as fault:
-        if fault.code == "drafts.code":
-            for key in keys:
-                visit.home.attempts.failed(key)
-        raise
 
 
 page(routes, CODE, give_code, "POST")

@@ -60,6 +60,7 @@ async def stopping(visit: Visit) -> Response:
     """Before something that waits is stopped."""
     found = await _held(visit)
     if found is None:
+        await following.track(visit.home, visit.who, _declaration(visit))  # another's is unknown here, too
         return visit.go(_place(visit))
     return visit.page("follow/stopping.html", **told(visit), found=found, back=_place(visit))
 

@@ -43,7 +43,7 @@ FORM: Final = "application/x-www-form-urlencoded"
 _SECRET: Final = re.compile(r"[A-Za-z0-9_-]{16,128}")
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _SEALED: Final = re.compile(r"[A-Za-z0-9_.-]{16,3500}")
-_PLACE: Final = re.compile(r"/espace(/[a-z0-9/-]*)?")
+_PLACE: Final = re.compile(r"/espace(/[a-z0-9_-]+(\.[a-z0-9_-]+)*)*/?")
 
 
 @dataclass(kw_only=True)

@@ -16,7 +16,6 @@ from broker.setup.roles import ProcessRole
 from broker.setup.wiring import Home
 from broker.web.common.documents import document
 from broker.web.portals import allowing, declaring, looking, signing
-from broker.web.portals.coming import Caps
 from broker.web.portals.examples import EXAMPLES
 
 PREFIX: Final = "/v1/citizens"
@@ -28,7 +27,6 @@ def mount(app: FastAPI, home: Home, role: ProcessRole = ProcessRole.ALL) -> None
     if role not in {ProcessRole.ALL, ProcessRole.PORTAL}:
         return
     app.state.home = home
-    app.state.caps = Caps(home)
     app.add_api_route(f"{PREFIX}/openapi.json", _openapi, include_in_schema=False)
     for routes in ROUTES:
         app.include_router(routes, prefix=PREFIX)

@@ -16,17 +16,18 @@ from fastapi.security import APIKeyHeader
 from starlette.requests import HTTPConnection
 
 from broker.access.credentials import Credential, Scope
+from broker.access.tallies import Tally
 from broker.citizens.citizen import Citizen
+from broker.observability.observe import logger
 from broker.services.citizens import signing_in
 from broker.setup.wiring import Home
 from broker.shapes import Json
 from broker.web.common import repeating
-from broker.web.common.limits import Quota
 from broker.web.common.strict import Access
 from schemas.errors import Refused
 
 HEADER: Final = "Unefois-Session"
-HOUR_SECONDS: Final = 3600
+HOUR_MS: Final = 3_600_000
 FREE: Final = 0
 """What a change costs that ends something or holds it back: no cap keeps a citizen from it."""
 
@@ -70,26 +71,19 @@ Caller = Annotated[Credential, Depends(CitizenAccess(Scope.CITIZENS))]
 Me = Annotated[Citizen, Depends(Session())]
 
 
-class Caps:
-    """How many changes a portal may ask for in an hour; counted by this process. 0: no cap. Sign-ins have their own:
-    `broker.access.forwarded`.
+async def cap(home: Home, caller: Credential, cost: int) -> None:
+    """One more change of this portal's within the hour, or as many as it costs, in whichever process; with the last
+    one it is named in the log. Sign-ins have their own cap: `broker.access.forwarded`. Raises Refused
+    `citizens.portal-cap`.
     """
-
-    def __init__(self, home: Home) -> None:
-        most = home.settings.portal_changes_per_hour
-        quota = Quota("portal-changes", most, home.clock, window_seconds=HOUR_SECONDS)
-        self._changes = quota if most else None
-
-    def change(self, caller: Credential, cost: int = 1) -> None:
-        """One more change, or as many as it costs. Raises Refused `citizens.portal-cap`."""
-        if self._changes is None or cost == FREE:
-            return
-        try:
-            self._changes.take(caller.party, cost)
-        except Refused as fault:
-            self._changes.say(caller.party)
-            limit, after = fault.details["limit"], fault.details["after"]
-            raise Refused("citizens.portal-cap", limit=limit, after=after) from None
+    most = home.settings.portal_changes_per_hour
+    if not most or cost == FREE:
+        return
+    taken = await home.tallies.take(Tally.PORTAL_CHANGES, caller.party, most=most, window_ms=HOUR_MS, cost=cost)
+    if taken.wait:
+        raise Refused("citizens.portal-cap", limit=most, after=taken.wait)
+    if not taken.left:
+        logger().warning("quota.spent", party=caller.party, limit=most)
 
 
 async def change(
@@ -106,7 +100,7 @@ async def change(
     """
 
     async def answered() -> Response:
-        request.app.state.caps.change(caller, cost)
+        await cap(request.app.state.home, caller, cost)
         return JSONResponse(await work(), status)
 
     key = repeating.key_of(request)

@@ -654,6 +654,7 @@ ALONE: dict[str, Tampering] = {
     "channels.lost": a_channel_taken_away,
     "channels.damaged": an_address_that_is_none,
     "drafts.mac": "UPDATE citizen_drafts SET version = version + 1",
+    "tallies.count": "INSERT INTO tallies VALUES (zeroblob(32), 0, 1)",
     "told-already.mac": "UPDATE told_already SET at = at + 1",
     "told-already.orphan": a_fingerprint_of_nothing,
     "messages.mac": "UPDATE messages SET sent_at = 1",

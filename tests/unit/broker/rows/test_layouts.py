@@ -224,7 +224,7 @@ WITHOUT = {
         "grant_versions",
         "consent_keys",
     ),
-    *("credential_uses", "expiry_notices", "channels", "messages", "acted_for", "households"),
+    *("credential_uses", "tallies", "expiry_notices", "channels", "messages", "acted_for", "households"),
     *("citizen_sessions", "citizen_accounts", "citizen_codes"),
     *("citizen_drafts", "told_already"),
 }

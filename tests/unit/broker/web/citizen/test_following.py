@@ -9,6 +9,7 @@ import pytest_asyncio
 
 from broker.services.repairing import TYPE
 from connectors.contract import Answered
+from schemas.acknowledgement import verify
 from schemas.names import DeclarationId, Reason, uuid_text
 from tests.web.citizens import Browser, browser
 from tests.world import CAF, FAMILY, MOVED, PORTAL, YANN, World
@@ -53,6 +54,29 @@ async def test_the_part_that_changes_is_served_alone(elise: Browser) -> None:
 
     assert part.startswith('<div class="u-part"')
     assert "<html" not in part
+
+
+async def test_the_acknowledgement_comes_as_a_tagged_pdf_and_as_json_whose_receipt_checks_once_it_is_routed(
+    elise: Browser,
+) -> None:
+    made = await elise.here.declare(MOVED, elise.here.moved(), route=False)
+    place = f"{LIST}/{uuid_text(made.declaration_id)}"
+    assert "accuse" not in (await elise.get(place)).text
+    assert 422 == (await elise.get(f"{place}/accuse")).status_code
+    await elise.here.home.router.route()
+    links = re.findall(r'href="([^"]+/accuse[^"]*)"', (await elise.get(place)).text)
+
+    pdf, told = [await elise.get(link) for link in links]
+
+    assert b"/MarkInfo<</Marked true>>" in pdf.content
+    assert b"/Lang(fr)" in pdf.content
+    assert uuid_text(made.declaration_id) == told.json()["number"]
+    directory = await elise.here.home.lookup.newest(elise.here.home.store)
+    assert MOVED == verify(told.json(), directory).event_type
+    assert ["no-store"] * 2 == [one.headers["cache-control"] for one in (pdf, told)]
+    assert [] == [word for word in ("Martin", "Monnaie", "1985") if word in told.text]
+    await elise.sign_in(YANN)
+    assert [404, 404] == [(await elise.get(link)).status_code for link in links]
 
 
 @pytest.mark.parametrize("person", [YANN, None])
