@@ -18,19 +18,20 @@ import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 import httpx2
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from connectors.contract import Applied, Ground, Reject, Retry, Row, Settings, checked, reference_token
+from connectors.description import Case, Description, Words
 from connectors.publik.api import Access, Api
 from connectors.publik.form import REFERENCE, Form, dropped, plain
 from connectors.publik.memory import Asked, Memory
 from connectors.source_serve import secret
 from connectors.webhook import endpoint, trust
 from schemas.delivery import VerifiedDelivery
-from schemas.errors import Refused, together
+from schemas.errors import Fault, Refused, Unavailable, together
 from schemas.names import DeclarationId, DeliveryId, Instant, ManifestDigest, PartyId, uuid_text
 
 OVER_MS: Final = 150_000
@@ -42,6 +43,12 @@ _LISTED: Final = "20"
 _MARK: Final = re.compile("unefois_[0-9a-f]{32}")
 _Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,99}$")]
 _Varname = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$")]
+
+
+_AGENTS_LOOK: Words = {
+    "en": "It looks for no person: whose file it is, is for the agents who handle the form.",
+    "fr": "Il ne cherche personne : à qui est le dossier, ce sont les agents qui traitent la demande qui le voient.",
+}
 
 
 class PublikSettings(Settings):
@@ -80,6 +87,21 @@ class PublikSettings(Settings):
 class PublikConnector:
     """One form of one site. Made by `open`."""
 
+    about: ClassVar = Description(
+        settings=PublikSettings,
+        guarantee={
+            "en": "One delivery is one form of Publik, or moves one forward once, whatever answer is lost.",
+            "fr": "Une livraison est une demande de Publik, ou en fait avancer une, une seule fois, même si une réponse"
+            " se perd.",
+        },
+        other_side={
+            "en": "The form keeps our reference in a text field that nobody edits, and this access may list the form.",
+            "fr": "La démarche garde notre référence dans un champ texte que personne ne modifie, et cet accès peut"
+            " lister ses demandes.",
+        },
+        spared=dict.fromkeys((Case.UNKNOWN_PERSON, Case.SEVERAL_PERSONS), _AGENTS_LOOK),
+    )
+
     def __init__(self, settings: PublikSettings, targets: Sequence[str], ground: Ground, api: Api) -> None:
         self._settings = settings
         self._targets = tuple(targets)
@@ -98,6 +120,33 @@ class PublikConnector:
         ".role", "journal.unreadable"; Retry "publik.away", ".certificate", ".clock", ".answer"; Unavailable
         "journal.in-use".
         """
+        made = await cls._made(settings, targets, ground)
+        try:
+            if found := await made._problems():
+                raise together(found)
+            made._memory = await asyncio.to_thread(Memory.open, made._settings.journal)
+        except BaseException:
+            await made._api.close()
+            raise
+        return made
+
+    @classmethod
+    async def check(cls, settings: Mapping[str, Any], targets: Sequence[str], ground: Ground) -> tuple[Fault, ...]:
+        """Asks Publik for the form, and whether this access may list it and submit it; nothing is sent or written."""
+        try:
+            made = await cls._made(settings, targets, ground)
+        except Refused as fault:
+            return (fault,)
+        try:
+            return tuple(await made._problems())
+        except (Refused, Unavailable) as fault:
+            return (fault,)
+        finally:
+            await made._api.close()
+
+    @classmethod
+    async def _made(cls, settings: Mapping[str, Any], targets: Sequence[str], ground: Ground) -> Self:
+        """Ready to ask; nothing was asked yet. Raises Refused "connector.settings", "source.no-file" and its kin."""
         chosen = checked(PublikSettings, settings)
         key = await asyncio.to_thread(secret, chosen.key_file)
         http = httpx2.AsyncClient(
@@ -108,15 +157,7 @@ class PublikConnector:
             trust_env=False,
             headers={"user-agent": "unefois-publik/1"},
         )
-        made = cls(chosen, targets, ground, Api(http, Access(chosen.access, key, chosen.way), ground))
-        try:
-            if found := await made._problems():
-                raise together(found)
-            made._memory = await asyncio.to_thread(Memory.open, chosen.journal)
-        except BaseException:
-            await made._api.close()
-            raise
-        return made
+        return cls(chosen, targets, ground, Api(http, Access(chosen.access, key, chosen.way), ground))
 
     async def find(self, delivery_id: DeliveryId) -> Applied | None:
         """From the journal: the number that Publik gave."""
@@ -273,7 +314,7 @@ class PublikConnector:
             else [Refused("publik.reference", "/field", field=self._settings.field)]
         )
         if self._settings.action != "submit":
-            missing = self._settings.field not in self._targets
+            missing = bool(self._targets) and self._settings.field not in self._targets
             return [*found, *([Refused("publik.find-by", "/field", field=self._settings.field)] if missing else [])]
         if self._settings.field in self._targets:
             place = f"/fields/{reference_token(self._settings.field)}"
