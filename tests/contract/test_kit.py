@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import tomllib
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,8 @@ def forgets(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def tells_under_another_id(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(webhook, "uuid_text", lambda _: os.urandom(16).hex())
+    told = count()
+    monkeypatch.setattr(webhook, "uuid_text", lambda _: f"{next(told):032x}")
 
 
 def does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from tests.game.scenes import EXCHANGES
 
 pytestmark = pytest.mark.asyncio
 
-ROUNDS = int(os.environ.get("UNEFOIS_GAME_ROUNDS", "300"))
+ROUNDS = int(os.environ.get("UNEFOIS_GAME_ROUNDS", "120"))
 """Of each exchange, so each party plays seven times as many; `make game` plays 1,000 of each."""
 SOME = 60
 """In `make test`, ten of each exchange; a party that learns something there wins far more, too (`test_planted`)."""
