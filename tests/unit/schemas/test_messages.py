@@ -20,6 +20,8 @@ from schemas.messages import Message, explain, table
 ROOT = Path(__file__).parents[3]
 PACKAGES = ("schemas", "consent", "broker", "connectors")
 ROOTS = {"Fault", "Refused", "Unavailable", "Corrupt"}
+OF_ONE_CODE = {"Otherwise"}
+"""Whose one code stands in its class, and whose argument is no code."""
 TOLD_ALIKE = {"Warning", "Break"}
 """What is not raised but told like a fault (`values`, `evolution`)."""
 CODE = re.compile(r"[a-z][a-z0-9-]*(?:\.[a-z0-9-]+)+")
@@ -100,7 +102,7 @@ def class_codes(file: str) -> dict[str, tuple[str, ...]]:
 
 def sites() -> Iterator[Site]:
     """Every call of a fault's class with its codes."""
-    classes = fault_classes() | TOLD_ALIKE
+    classes = (fault_classes() | TOLD_ALIKE) - OF_ONE_CODE
     for file in parsed():
         codes_of = class_codes(file)
         owners = {

@@ -64,6 +64,7 @@ LOOKS: Final = {
     ),
     *("operator acts", "operator list", "operator whoami", "approvals"),
     *("protect list", "protect looks", "protect request"),
+    *("connector list", "connector describe", "connector check", "connector test", "connector new"),
 }
 """They change nothing; the look at a citizen's file is an act."""
 
