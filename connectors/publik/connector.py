@@ -73,7 +73,7 @@ class PublikSettings(Settings):
     journal: Path
     """A file of this connector's; one process has it at a time."""
     timeout_s: Annotated[float, Field(gt=0, le=150)] = 60
-    """How long an answer is waited for, in seconds. The route's `deadline_s` (30) ends the wait earlier if it is less."""
+    """How long an answer is waited for, in seconds; a shorter `deadline_s` of the route (30) ends the wait."""
     ca_file: str | None = None
     """Certificates of the agency's own authority (PEM), where the system's store lacks it."""
 
