@@ -25,7 +25,7 @@ from broker.maintenance.retention import KEPT
 from broker.settings.choices import Settings
 from broker.settings.sources import PREFIX, SECRETS
 from connectors.description import Case, described
-from connectors.file import FileSettings
+from connectors.file.settings import FileSettings
 from connectors.functions import LIBRARY
 from connectors.guarding import Limits
 from connectors.kit import cases

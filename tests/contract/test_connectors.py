@@ -21,7 +21,7 @@ import pytest
 
 from connectors import registry
 from connectors.contract import Applied, Connector, Ground, Reject
-from connectors.file import FileConnector
+from connectors.file.connector import FileConnector
 from connectors.mapping import load
 from connectors.publik.connector import PublikConnector
 from connectors.rehearsal import Rehearsal

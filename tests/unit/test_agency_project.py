@@ -19,9 +19,11 @@ CALLED = {"python-stdnum": "stdnum", "pyyaml": "yaml"}
 EXTRAS = {
     "kafka": {"kafka"},
     "kit": {"collected", "plugin"},
+    "sftp": {"sftp", "sftp_rig"},
     "source": {"source_serve"},
     "table": {"table", "table_shape", "rigs"},
     "evolution": {"evolution"},
+    "xml": {"template", "xsd"},
 }
 """Which modules need an extra."""
 
