@@ -1,4 +1,4 @@
-"""Settings of files: what every file has, and what a folder adds.
+"""Settings of files: what every file has, and what a folder and an SFTP server add.
 
 Refuses: a name by which two files could be one, or which leads out of its folder.
 Keeps: nothing of a row is in a name: it has a day and a number.
@@ -7,12 +7,13 @@ Keeps: nothing of a row is in a name: it has a day and a number.
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from connectors.contract import Settings
 from connectors.file.csv_line import Encoding
+from connectors.secret_files import Secret
 
 Format = Literal["csv", "jsonl", "fixed", "xml"]
 Marker = Annotated[str, StringConstraints(pattern=r"^\.[a-z]{1,8}$")]
@@ -68,3 +69,41 @@ class FileSettings(FormatSettings):
     permissions: Annotated[str, StringConstraints(pattern=r"^0[46][0-7]{2}$")] = "0640"
     journal: Path | None = None
     """Where the journal is; by default hidden in the folder. Move it where the agency's program clears the folder."""
+
+
+class SftpSettings(FormatSettings):
+    """Settings of an `sftp` connector."""
+
+    host: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.:-]{1,253}$")]
+    """The server's name or address."""
+    port: Annotated[int, Field(ge=1, le=65_535)] = 22
+    user: Annotated[str, StringConstraints(pattern=r"^[!-~]{1,100}$")]
+    """The account there."""
+    host_keys: Annotated[tuple[str, ...], Field(min_length=1, max_length=8)]
+    """The server's public keys, as `ssh-keyscan` prints them and its administrator confirms them:
+    `ssh-ed25519 AAAAC3...`. No other server is spoken to."""
+    key_file: Path | None = None
+    """The private key, in a file that nobody else may read; without a pass phrase."""
+    password: Secret | None = None
+    """The password, where there is no key."""
+    folder: Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f]{1,1000}$")]
+    """Where the files go, on the server; it must exist."""
+    upload_folder: Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f]{1,1000}$")] | None = None
+    """Where a file is until it is whole, on the same disk of the server; by default hidden in `folder`."""
+    complete: Literal["rename", "marker"] = "rename"
+    """How the taker knows that a file is whole: it is `rename`d then; or, where the server renames nothing, by the
+    `marker` alone."""
+    marker: Marker | None = None
+    """The ending of an empty file that is made last, beside each file: `.ok`. Its taker removes it after the file."""
+    journal: Path
+    """A file of this connector's, on this machine; one process has it at a time."""
+    timeout_s: Annotated[float, Field(gt=0, le=300)] = 20
+    """How long the server is waited for at each step, in seconds; a shorter `deadline_s` of the route ends the wait."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.complete == "marker" and (self.marker is None or self.upload_folder is not None):
+            raise ValueError("complete: marker needs a marker, and no upload_folder")
+        if (self.key_file is None) is (self.password is None):
+            raise ValueError("either key_file or password")
+        return self

@@ -19,7 +19,7 @@ CALLED = {"python-stdnum": "stdnum", "pyyaml": "yaml"}
 EXTRAS = {
     "kafka": {"kafka"},
     "kit": {"collected", "plugin"},
-    "sftp": {"sftp", "sftp_rig"},
+    "sftp": {"session", "server", "sftp_served"},
     "source": {"source_serve"},
     "table": {"table", "table_shape", "rigs"},
     "evolution": {"evolution"},
