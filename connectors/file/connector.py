@@ -72,8 +72,8 @@ class FileConnector(FileWriter):
         if not await asyncio.to_thread(is_writable, chosen.folder):
             raise Refused("file.folder", "/folder")
         path = chosen.journal or chosen.folder / ".unefois-journal.sqlite"
-        connector = cls(chosen, targets, ground, layout, await asyncio.to_thread(Journal.open, path))
-        connector._place = Folder(chosen)
+        journal = await asyncio.to_thread(Journal.open, path)
+        connector = cls(chosen, targets, ground, layout=layout, journal=journal, place=Folder(chosen))
         try:
             await connector.recover()
         except BaseException:

@@ -5,15 +5,14 @@ Keeps: what is not ours stays where it is.
 """
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
 from connectors.contract import Retry
-from connectors.file.place import to_its_end
-from connectors.file.settings import FileSettings
-from connectors.file.writing import is_ours
+from connectors.file.place import free, to_its_end
+from connectors.file.settings import FileSettings, is_ours
 from connectors.journal import Batch
 from schemas.errors import Corrupt
 
@@ -40,8 +39,36 @@ class Folder:
         """Hidden names are `.NAME.tmp`."""
         await to_its_end(self._forget, names)
 
+    async def listed(self) -> Sequence[str]:
+        """Files alone."""
+        return await to_its_end(lambda: sorted(one.name for one in self._answers.iterdir() if one.is_file()))
+
+    async def read(self, name: str, limit: int) -> bytes:
+        """From its beginning."""
+        return await to_its_end(self._read, name, limit)
+
+    async def aside(self, name: str, report: bytes) -> None:
+        """By rename."""
+        await to_its_end(self._aside, name, report)
+
     async def close(self) -> None:
         """Nothing is held."""
+
+    @property
+    def _answers(self) -> Path:
+        told = self._settings.acknowledgement
+        return self._settings.folder if told is None or told.folder is None else Path(told.folder)
+
+    def _read(self, name: str, limit: int) -> bytes:
+        with (self._answers / name).open("rb") as file:
+            return file.read(limit)
+
+    def _aside(self, name: str, report: bytes) -> None:
+        ending = free(lambda one: (self._answers / f"{name}{one}").exists(), bool(report))
+        if report:
+            (self._answers / f"{name}{ending}.report").write_bytes(report)
+        # Crash here: the same report is written again.
+        (self._answers / name).rename(self._answers / f"{name}{ending}")
 
     def _hide(self, name: str, content: bytes) -> None:
         path = self._temporary(name)

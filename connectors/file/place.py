@@ -5,7 +5,8 @@ Keeps: what is hidden may be written again and again; what is shown is whole, an
 """
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
+from itertools import count
 from typing import ParamSpec, Protocol, TypeVar
 
 from connectors.journal import Batch
@@ -36,9 +37,27 @@ class Place(Protocol):
         """Remove what is hidden and is none of these: nobody knows of it. Only what `is_ours`."""
         ...
 
+    async def listed(self) -> Sequence[str]:
+        """The names of the files where answers are put, sorted."""
+        ...
+
+    async def read(self, name: str, limit: int) -> bytes:
+        """The first bytes of one of them."""
+        ...
+
+    async def aside(self, name: str, report: bytes) -> None:
+        """Give it the ending `.read`; with a report, `.refused`, and the report beside it."""
+        ...
+
     async def close(self) -> None:
         """Let go of it. Safe to call twice."""
         ...
+
+
+def free(is_there: Callable[[str], bool], refused: bool) -> str:
+    """An ending that no file has yet: `.read`, `.read-2`."""
+    endings = (f"{'.refused' if refused else '.read'}{'' if number == 1 else f'-{number}'}" for number in count(1))
+    return next(ending for ending in endings if not is_there(ending))
 
 
 async def to_its_end(work: Callable[P, T], *told: P.args, **named: P.kwargs) -> T:

@@ -10,15 +10,15 @@ Refuses: to replace a file of the same name, where the server renames; a hidden 
 Keeps: after an unknown end it is looked at what is there, and nothing is guessed.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
 from connectors.contract import Retry
+from connectors.file.place import free
 from connectors.file.session import Session
-from connectors.file.settings import SftpSettings
-from connectors.file.writing import is_ours
+from connectors.file.settings import SftpSettings, is_ours
 from connectors.journal import Batch
 from schemas.errors import Corrupt, Refused
 
@@ -96,9 +96,46 @@ class Server:
                     path = f"{folder}/{name}"
                     await self._session.do(lambda sftp, path=path: sftp.remove(path))  # type: ignore[misc]
 
+    async def listed(self) -> Sequence[str]:
+        """Of a server that lists."""
+        try:
+            return sorted(await self._session.do(lambda sftp: sftp.listdir(self._answers)))
+        except self._ssh.SFTPError as error:
+            raise Retry("sftp.read", kind=type(error).__name__) from None
+
+    async def read(self, name: str, limit: int) -> bytes:
+        """From its beginning."""
+
+        async def read(sftp: "SFTPClient") -> bytes:
+            async with sftp.open(f"{self._answers}/{name}", "rb") as file:
+                return await file.read(limit)
+
+        try:
+            return await self._session.do(read)
+        except self._ssh.SFTPError as error:
+            raise Retry("sftp.read", kind=type(error).__name__) from None
+
+    async def aside(self, name: str, report: bytes) -> None:
+        """By rename; the report first."""
+        path, there = f"{self._answers}/{name}", set(await self.listed())
+        ending = free(lambda one: f"{name}{one}" in there, bool(report))
+        try:
+            if report:
+                await self._create(f"{path}{ending}.report", "wb")
+                await self._put(f"{path}{ending}.report", report, 0)
+            # Crash here: the same report is written again.
+            await self._session.do(lambda sftp: sftp.rename(path, f"{path}{ending}"))
+        except self._ssh.SFTPError as error:
+            raise await self._why(error, len(report)) from None
+
     async def close(self) -> None:
         """Say goodbye."""
         await self._session.close()
+
+    @property
+    def _answers(self) -> str:
+        told = self._settings.acknowledgement
+        return self._settings.folder if told is None or told.folder is None else told.folder
 
     async def _begun(self, path: str, confirmed: int) -> int:
         """A new file, or the one that was begun; how many of its bytes are there for sure."""

@@ -28,6 +28,31 @@ def _name_pattern(name: str) -> str:
     return name
 
 
+def is_ours(name: str, pattern: str) -> bool:
+    """Whether a name can be one that this setting has given."""
+    wanted = re.escape(pattern).replace(r"\{number\}", "[0-9]{6,}").replace(r"\{date\}", "[0-9]{8}")
+    return re.fullmatch(wanted, name) is not None
+
+
+def _ack_pattern(name: str) -> str:
+    if name.count("{name}") != 1 or name == "{name}":
+        raise ValueError("a name has {name} once, and more than that")
+    if re.fullmatch(r"[A-Za-z0-9_.-]*", name.replace("{name}", "")) is None:
+        raise ValueError("letters, digits, dots, dashes and underscores only")
+    return name
+
+
+class AcknowledgementSettings(Settings):
+    """The file in which the agency's program answers each line of one of ours."""
+
+    name: Annotated[str, AfterValidator(_ack_pattern)] = "ACK_{name}"
+    """`{name}` is the name of our file."""
+    folder: str | None = None
+    """Where it is put; by default in the folder of our files."""
+    days: Annotated[int, Field(ge=1, le=366)] = 5
+    """How many days an answer is waited for; then it is late, and goes on being waited for."""
+
+
 class FormatSettings(Settings):
     """How a file is called, and what stands in it."""
 
@@ -57,6 +82,9 @@ class FormatSettings(Settings):
     """How a decimal number is written: `12.50` or `12,50`. Texts stay as they are."""
     guard: bool = True
     """An apostrophe before cells that a spreadsheet would take for a formula."""
+    acknowledgement: AcknowledgementSettings | None = None
+    """Where the agency's program answers each line by a file: `name`, `ACK_{name}` by default; `folder`; `days` that an
+    answer is waited for. Until then a delivery waits for a human."""
 
 
 class FileSettings(FormatSettings):

@@ -63,8 +63,8 @@ class SftpConnector(FileWriter):
         server = Server(await asyncio.to_thread(Session.of, chosen), chosen)
         if not await asyncio.to_thread(is_writable, chosen.journal.parent):
             raise Refused("file.folder", "/journal")
-        connector = cls(chosen, targets, ground, layout, await asyncio.to_thread(Journal.open, chosen.journal))
-        connector._place = server
+        journal = await asyncio.to_thread(Journal.open, chosen.journal)
+        connector = cls(chosen, targets, ground, layout=layout, journal=journal, place=server)
         try:
             await server.look()
             await connector.recover()

@@ -16,15 +16,16 @@ Keeps: a file never grows, is never half visible, and no row is ever written twi
 
 import asyncio
 import logging
-import re
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Final
+from typing import Any, Final
 
-from connectors.contract import Applied, Ground, Retry, Row
+from connectors.contract import Applied, Ground, Outcome, Partly, Retry, Row
+from connectors.file.answering import Answers
+from connectors.file.handed import Handed
 from connectors.file.layout import About, Layout, respelled
 from connectors.file.place import Place, to_its_end
 from connectors.file.settings import FormatSettings
@@ -48,43 +49,70 @@ class FileWriter:
     """The six methods of a connector, but `open`; over one place. One process has the journal."""
 
     def __init__(
-        self, settings: FormatSettings, targets: Sequence[str], ground: Ground, layout: Layout, journal: Journal
+        self,
+        settings: FormatSettings,
+        targets: Sequence[str],
+        ground: Ground,
+        *,
+        layout: Layout,
+        journal: Journal,
+        place: Place,
     ) -> None:
         self._format = settings
         self._targets = tuple(targets)
         self._ground = ground
         self._layout = layout
         self._journal = journal
-        self._place: Place
+        self._place = place
+        self._answers = Answers(Handed(journal.connection), place, settings, ground)
         self._files: list[_File] = []
         self._entries: dict[DeliveryId, Entry] = {}
         self._respelled = 0
         self._turn = asyncio.Lock()
 
-    async def find(self, delivery_id: DeliveryId) -> Applied | None:
-        """From the journal: the file and line, even when the file is gone."""
+    @classmethod
+    def expects(cls, settings: Mapping[str, Any]) -> bool:
+        """Where acknowledgement files are agreed on."""
+        return settings.get("acknowledgement") is not None
+
+    async def find(self, delivery_id: DeliveryId) -> Applied | Partly | None:
+        """From the journal: the file and line, even when the file is gone; where answers are waited for, the answer."""
         reference = await to_its_end(self._journal.published, delivery_id)
-        return None if reference is None else Applied(reference)
+        if reference is None:
+            return None
+        line = await to_its_end(self._answers.handed.of, delivery_id)
+        if line is None:
+            return Applied(reference)
+        return Applied(line.outcome.reference or reference) if isinstance(line.outcome, Applied) else None
 
     async def write(self, delivery: VerifiedDelivery, row: Row) -> str | None:
-        """Take the row into this run's file. Returns `<file>:<line>`. Raises Reject with the column as pointer."""
+        """Take the row into this run's file. Returns `<file>:<line>`. Raises Reject with the column as pointer; where
+        answers are waited for, Otherwise until the day when it is late, and then what the answer says.
+        """
         async with self._turn:
             known = await to_its_end(self._journal.entry, delivery.delivery_id)
-            if known is not None:
-                return known
-            taken = self._entries.get(delivery.delivery_id)
-            if taken is not None:
-                return taken.reference
-            line = self._layout.line(self._targets, row)
-            if not self._files or len(self._files[-1].rows) == self._format.rows:
-                self._files.append(await self._next())
-            file = self._files[-1]
-            entry = Entry.of(delivery, f"{file.name}:{len(file.rows) + self._layout.first}")
-            file.rows.append((entry, line))
-            self._entries[delivery.delivery_id] = entry
-            if self._format.lacking == "transliterate":
-                self._respelled += respelled(row, self._format.encoding)
-            return entry.reference
+            said = None if known is None else await self._answers.said(delivery.delivery_id, known)
+            if said is not None:
+                return said
+            reference = await self._taken(delivery, row)
+            if self._format.acknowledgement is None:
+                return reference
+            raise self._answers.awaiting()
+
+    async def _taken(self, delivery: VerifiedDelivery, row: Row) -> str:
+        taken = self._entries.get(delivery.delivery_id)
+        if taken is not None:
+            return taken.reference
+        line = self._layout.line(self._targets, row)
+        if not self._files or len(self._files[-1].rows) == self._format.rows:
+            self._files.append(await self._next())
+        file = self._files[-1]
+        entry = Entry.of(delivery, f"{file.name}:{len(file.rows) + self._layout.first}")
+        file.rows.append((entry, line))
+        self._entries[delivery.delivery_id] = entry
+        if self._format.lacking == "transliterate":
+            self._respelled += respelled(row, self._format.encoding)
+        return entry.reference
 
     async def flush(self) -> None:
         """Publish the files of this run, if there are rows. Raises Retry; then every delivery comes again."""
@@ -103,6 +131,21 @@ class FileWriter:
         self._drop()
         await self._place.close()
         await asyncio.to_thread(self._journal.close)
+
+    async def answers(self) -> Mapping[DeliveryId, Outcome]:
+        """What the agency's program has written back. Raises Retry."""
+        if self._format.acknowledgement is None:
+            return {}
+        try:
+            async with self._turn:
+                return await self._answers.take()
+        except (OSError, sqlite3.Error) as error:
+            number = getattr(error, "errno", None) or 0
+        raise Retry("file.read", errno=number)
+
+    async def heard(self, ids: Sequence[DeliveryId]) -> None:
+        """Told no more; one that comes again is written anew."""
+        await to_its_end(self._answers.handed.heard, ids)
 
     async def recover(self) -> None:
         """Finish what an earlier run left unfinished. Raises Retry, Corrupt."""
@@ -133,7 +176,8 @@ class FileWriter:
                 # Crash here: nobody knows the hidden file; `recover` removes it and the deliveries come again.
                 batch = Batch(file.about.number, file.name, sha256(content).digest())
                 entries = [entry for entry, _ in file.rows]
-                await to_its_end(self._journal.record, batch, entries, self._ground.clock())
+                until = None if self._format.acknowledgement is None else self._answers.until
+                await to_its_end(self._journal.record, batch, entries, self._ground.clock(), until)
                 # Crash here: the journal names the file, and the next `_publish` shows it.
             await self._publish()
         except (OSError, sqlite3.Error) as error:
@@ -155,9 +199,3 @@ class FileWriter:
 def name_of(name: str, number: int, day: str) -> str:
     """The name of a file: `unefois-20261102-000001.csv`."""
     return name.replace("{number}", f"{number:06d}").replace("{date}", day)
-
-
-def is_ours(name: str, pattern: str) -> bool:
-    """Whether a name can be one that this setting has given."""
-    wanted = re.escape(pattern).replace(r"\{number\}", "[0-9]{6,}").replace(r"\{date\}", "[0-9]{8}")
-    return re.fullmatch(wanted, name) is not None
