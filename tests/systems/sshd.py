@@ -1,7 +1,7 @@
 """An OpenSSH server for tests: Debian's own, as the user of these tests, with one key, one account, its sftp-server."""
 
-import getpass
 import os
+import pwd
 import shutil
 import signal
 import subprocess
@@ -61,7 +61,7 @@ def running(folder: Path, more: str = "") -> Iterator[Sshd]:
     shutil.copyfile(folder / "client.pub", folder / "authorized")
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # where it sets its rights aside, as its service makes it
-    port, user, log = free_port(), getpass.getuser(), folder / "log"
+    port, user, log = free_port(), pwd.getpwuid(os.geteuid()).pw_name, folder / "log"
     (folder / "config").write_text(CONFIG.format(port=port, folder=folder, user=user, sftp=sftp, more=more))
     command = [binary, "-D", "-f", str(folder / "config"), "-E", str(log)]
     server = subprocess.Popen(bound_to_parent(command), stdin=subprocess.DEVNULL)

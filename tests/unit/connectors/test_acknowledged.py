@@ -137,6 +137,11 @@ def test_what_was_written_waits_for_its_answer_and_is_told_it_once(made: type[An
             await bench.pull()
         assert (Applied("R-1"), Applied("R-3")) == (bench.inbox.outcomes[ids[0]], bench.inbox.outcomes[ids[2]])
         assert f"{name}.read" in rig.names()
+        writer = await bench.opened()
+        assert Applied("R-1") == await writer.find(ids[0])  # what was applied stays so
+        rig.path().write_text("3;unknown-person;\n")
+        assert [{}, {}] == [await writer.answers() for _ in range(2)]  # and nothing of this is new
+        await writer.close()
         assert ["Aubin", "Brocely", "Corre"] == list(rig.held())
 
     played(tmp_path, play, made)

@@ -301,3 +301,15 @@ class TestAKey:
         path.unlink()
         with pytest.raises(Refused, match=r"source.no-file at /key_file"):
             self.of(path)
+
+
+@pytest.mark.asyncio
+async def test_a_server_that_shows_nothing_of_what_is_put_there_gets_its_marker_all_the_same(
+    remote: Remote, declared: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hidden(*_: Any) -> bool:
+        return False
+
+    monkeypatch.setattr(Server, "_exists", hidden)
+    await remote.run((declared(), "one"), complete="marker", marker=".ok")
+    assert [NAME, f"{NAME}.ok"] == remote.names()
