@@ -90,7 +90,8 @@ class FileWriter:
         answers are waited for, Otherwise until the day when it is late, and then what the answer says.
         """
         async with self._turn:
-            known = await to_its_end(self._journal.entry, delivery.delivery_id)
+            # One look by a key, in a file on this disk: a thread for each would cost more than all the rest.
+            known = self._journal.entry(delivery.delivery_id)
             said = None if known is None else await self._answers.said(delivery.delivery_id, known)
             if said is not None:
                 return said
