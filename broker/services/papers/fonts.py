@@ -5,6 +5,7 @@
 Refuses: a writing that has to be shaped (Arabic, Hebrew, those of India) and what the font has no letter for: a
 question mark stands for each, so that nothing is shown wrongly in silence.
 Keeps: a glyph has the same number in what is embedded as in the whole font, and the same letters give the same bytes.
+fontTools is loaded with the first paper: a fifth of a second that no start of a program waits for.
 Source: ISO 32000-1:2008, 9.7.4 (CIDFonts) and 9.10.3 (ToUnicode); vendor/dejavu/README.md for the font.
 """
 
@@ -15,10 +16,10 @@ from functools import cache
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from fontTools.subset import Options, Subsetter
-from fontTools.ttLib import TTFont
+if TYPE_CHECKING:
+    from fontTools.subset import Options
 
 _FOLDER: Final = Path(__file__).parent / "vendor" / "dejavu"
 _LINES: Final = (
@@ -59,6 +60,9 @@ class Font:
 
     def embedded(self, letters: Iterable[str]) -> bytes:
         """A TrueType file with the glyphs of these letters, under their numbers."""
+        from fontTools.subset import Subsetter
+        from fontTools.ttLib import TTFont
+
         chosen, out = Subsetter(_options()), BytesIO()
         chosen.populate(gids=sorted({0, *map(self.glyph, letters)}))
         with TTFont(_file(self.name), lazy=True, recalcTimestamp=False) as whole:
@@ -75,6 +79,8 @@ class Font:
 @cache
 def font(*, bold: bool = False) -> Font:
     """DejaVu Sans, or its bold."""
+    from fontTools.ttLib import TTFont
+
     name = "DejaVuSans-Bold" if bold else "DejaVuSans"
     with TTFont(_file(name), lazy=True) as told:
         scale = 1000 / told["head"].unitsPerEm
@@ -101,7 +107,9 @@ def _file(name: str) -> Path:
     return _FOLDER / f"{name}.ttf"
 
 
-def _options() -> Options:
+def _options() -> "Options":
+    from fontTools.subset import Options
+
     made = Options()
     made.retain_gids = True
     made.hinting = False
