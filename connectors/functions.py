@@ -190,8 +190,6 @@ LIBRARY: Mapping[str, Function] = {
     "strip_accents": Function(text.strip_accents, (_T,), "`Élodie` as `Elodie`."),
     "ascii": Function(text.ascii_letters, (_T,), "Without accents, ligatures, typographic signs; refuses the rest."),
     "squeeze": Function(text.squeeze, (_T,), "One space between words, none at the ends."),
-    "first_word": Function(text.first_word, (_T,), "The text up to its first space."),
-    "after_first_word": Function(text.after_first_word, (_T,), "The text after its first space; null for one word."),
     "words": Function(text.words, (_T,), "The words as a list."),
     "split": Function(_split, (_T, _T), "split(text, separator): a list."),
     "join": Function(_join, (_T, _L), "join(separator, list): without null and empty items; null if none is left."),

@@ -28,8 +28,6 @@ def withheld() -> object:
         ("strip_accents", ["Élodie"], "Elodie"),
         ("ascii", ["Cœur"], "Coeur"),
         ("squeeze", [" a  b "], "a b"),
-        ("first_word", ["A B C"], "A"),
-        ("after_first_word", ["A B C"], "B C"),
         ("words", ["A B"], ["A", "B"]),
         ("split", ["a;b;;c", ";"], ["a", "b", "", "c"]),
         ("join", [" ", ["a", None, "", "b", 3]], "a b 3"),

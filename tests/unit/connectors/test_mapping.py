@@ -206,7 +206,6 @@ def test_a_delivery_without_a_pseudonym_has_none(declared: Callable[..., Verifie
 
 def test_the_packaged_files_are_there() -> None:
     assert {
-        "caf-quotient-familial.in.yaml",
         "commune-table.out.yaml",
         "family-benefits-bank.out.yaml",
         "family-benefits-births.out.yaml",
