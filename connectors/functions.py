@@ -221,8 +221,22 @@ LIBRARY: Mapping[str, Function] = {
     # addresses
     "address_lines": Function(addresses.address_lines, (_R,), "NF Z10-011: at most six lines of 38, none blank."),
     "address_slots": Function(addresses.address_slots, (_R,), "NF Z10-011: six fixed places, null where empty."),
-    "postal_lines": Function(addresses.postal_lines, (_R,), "postal_lines(record.new_address): the lines to print."),
-    "postal_slots": Function(addresses.postal_slots, (_R,), "postal_slots(record.new_address): six fixed places."),
+    "postal_lines": Function(addresses.postal_lines, (_R, _A, _A), "The lines to print, as postal_slots has them.", 2),
+    "postal_slots": Function(
+        addresses.postal_slots,
+        (_R, _A, _A),
+        "postal_slots(record.new_address, addressee, care of): six fixed places, a seventh abroad; the last two may be"
+        " left out or null.",
+        2,
+    ),
+    "postal_columns": Function(
+        addresses.postal_columns, (_R, _A, _A), "The same as `l1` to `l7`: `postal_columns(record.new_address).l4`.", 2
+    ),
+    "addressee": Function(
+        addresses.addressee,
+        (_A, _T),
+        "addressee(given names, family name): line 1; one given name or its initial where 38 characters are too few.",
+    ),
     "commune_name": Function(addresses.commune_name, (_T,), "The name of the commune with this INSEE code."),
     "commune_today": Function(addresses.commune_today, (_T,), "The code of the commune that a code belongs to now."),
     "country_name": Function(addresses.country_name, (_T,), "The name of the country with this INSEE code."),

@@ -24,7 +24,7 @@ name: tenants
 version: 1
 event_type: fr.unefois.address.changed.v1
 direction: in
-parameters: {effective-date: {doc: Day.}, new-commune: {doc: INSEE code.}, birthplace: {doc: INSEE code., default: null}}
+parameters: {effective-date: {doc: Day.}, new-commune: {doc: Its code.}, birthplace: {doc: Its code., default: null}}
 codes: {sexe: {F: female, M: male}}
 fields:
   subject:
