@@ -11,9 +11,10 @@ Source: NF Z10-011 and La Poste's advice as summarised in docs (the standard's o
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 from connectors.text import ascii_letters, squeeze
-from schemas import places
+from schemas import finding, places
 from schemas.errors import Refused
 
 WIDTH = 38
@@ -193,6 +194,40 @@ def commune_name(code: str) -> str:
 def commune_today(code: str) -> str:
     """The code of the commune that a code belongs to now: itself, most often."""
     return _commune(code).today
+
+
+def commune_code(name: str, postcode: object = None) -> str:
+    """The code of the commune of today, or arrondissement, that a name means, in the department of the postcode.
+
+    A former commune's name leads to the one it belongs to now. Raises Refused where none or several are meant.
+    """
+    found = finding.find(name, postcode if isinstance(postcode, str) else "")
+    match found:
+        case finding.Found(place) | finding.Joined(_, (place,)):
+            return place.code
+        case finding.Several(several) | finding.Joined(_, several):
+            raise Refused("mapping.place-ambiguous", count=len(several))
+        case _:
+            raise Refused("mapping.no-such-place")
+
+
+def country_code(name: str) -> str:
+    """`99109` of `Allemagne`, however it is spelled. Raises Refused for an unknown name, and one of several."""
+    codes = _countries().get(places.plain(name), ())
+    if not codes:
+        raise Refused("mapping.no-such-place")
+    if len(codes) > 1:
+        raise Refused("mapping.place-ambiguous", count=len(codes))
+    return codes[0]
+
+
+@cache
+def _countries() -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for place in places.all_countries():
+        name = places.plain(place.name)
+        found[name] = (*found.get(name, ()), place.code)
+    return found
 
 
 def country_name(code: str) -> str:

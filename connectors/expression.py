@@ -20,6 +20,7 @@ from jmespath.exceptions import JMESPathError
 from jmespath.parser import Parser
 from jmespath.visitor import TreeInterpreter
 
+from connectors.code_tables import Tables, of_catalogue
 from connectors.functions import LIBRARY, WITHHELD_AWARE, FieldWithheld, Kind, bounded, call
 from schemas.delivery import Withheld
 from schemas.errors import Refused
@@ -34,7 +35,6 @@ MAX_STEPS = 20_000
 """Most nodes visited while one expression runs."""
 
 _Node = Mapping[str, Any]
-Tables = Mapping[str, Mapping[str, object]]
 
 
 class Root(Enum):
@@ -204,8 +204,9 @@ class _Reading:
             self._value(node["children"][0], _VALUE)
         elif kind is Kind.TABLE:
             table = node["value"] if node["type"] == "literal" else None
-            if not isinstance(table, str) or table not in self.world.tables:
-                raise Refused("mapping.unknown-table", function=function, near=nearest(str(table), self.world.tables))
+            tables = self.world.tables if not str(table)[:1].isupper() else {**of_catalogue(), **self.world.tables}
+            if not isinstance(table, str) or table not in tables:
+                raise Refused("mapping.unknown-table", function=function, near=nearest(str(table), tables))
         else:
             self._value(node, place)
 
@@ -265,7 +266,7 @@ class _Interpreter(TreeInterpreter):
 
     def _argument(self, kind: Kind, node: Any, value: Any) -> object:
         if kind is Kind.TABLE:
-            return self._tables[node["value"]]
+            return self._tables.get(node["value"]) or of_catalogue()[node["value"]]
         if kind is Kind.LATER:
             return partial(self.visit, node, value)
         if kind is Kind.EACH:

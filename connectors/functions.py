@@ -14,6 +14,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from enum import Enum, auto
 
 from connectors import addresses, dates, text
+from connectors.code_tables import CodeTable
 from connectors.contract import Reject
 from schemas.errors import Refused
 
@@ -81,17 +82,34 @@ def _when(condition: Callable[[], object], then: Callable[[], object], otherwise
     return otherwise() if verdict is None or verdict is False or verdict in ("", [], {}) else then()
 
 
-def _code(table: Mapping[str, object], key: object) -> object:
-    if key is None:
-        return None
-    name = _as_text(key)
-    if name not in table:
-        raise Refused("mapping.no-code", entries=len(table))
-    return table[name]
+def _code(table: CodeTable, key: object) -> object:
+    return None if key is None else table.code(_as_text(key))
 
 
-def _code_or(table: Mapping[str, object], key: object, fallback: object) -> object:
-    return fallback if key is None else table.get(_as_text(key), fallback)
+def _code_or(table: CodeTable, key: object, fallback: object) -> object:
+    return fallback if key is None else table.codes.get(_as_text(key), fallback)
+
+
+def _code_back(table: CodeTable, code: object) -> str | None:
+    return None if code is None else table.value(_as_text(code))
+
+
+def _pack(separator: str, items: list[object]) -> str | None:
+    cells = [_as_text(item) for item in items if item is not None]
+    if not separator or any(not cell or separator in cell for cell in cells):
+        raise Refused("mapping.separator")
+    whole = separator.join(cells)
+    if whole.split(separator) != (cells or [""]):  # "a|" and "b", parted by "||"
+        raise Refused("mapping.separator")
+    return whole or None
+
+
+def _unpack(separator: str, whole: object) -> list[str]:
+    if whole is None or whole == "":
+        return []
+    if not separator or not isinstance(whole, str):
+        raise Refused("mapping.separator")
+    return whole.split(separator)
 
 
 def _as_text(given: object) -> str:
@@ -210,13 +228,30 @@ LIBRARY: Mapping[str, Function] = {
     "one_of": Function(_one_of, (_A, _L), "Whether a value is in a list."),
     "default": Function(_default, (_A, _A), "default(value, other): the other where the value is null or empty."),
     "when": Function(_when, (_LATER, _LATER, _LATER), "when(condition, then, otherwise)."),
-    "code": Function(_code, (Kind.TABLE, _A), "code('table', value): the file's table; refuses what it does not list."),
-    "code_or": Function(_code_or, (Kind.TABLE, _A, _A), "code_or('table', value, other)."),
+    "code": Function(
+        _code,
+        (Kind.TABLE, _A),
+        "code('table', value): of a table here or of the catalogue; refuses what is not listed.",
+    ),
+    "code_or": Function(_code_or, (Kind.TABLE, _A, _A), "code_or('table', value, other): the other where not listed."),
+    "code_back": Function(
+        _code_back, (Kind.TABLE, _A), "code_back('table', code): the one value with this code; refuses several."
+    ),
+    "pack": Function(_pack, (_T, _L), "pack(separator, list): one cell; refuses an item that has the separator in it."),
+    "unpack": Function(_unpack, (_T, _A), "unpack(separator, cell): the list again; none of an empty cell."),
     # dates
     "date_fr": Function(_date_fr, (_T,), "`24/08/1962`; a partial date as `08/1962` or `1962`."),
     "date_as": Function(dates.date_as, (_T, _T), "date_as(ISO date, 'yyyymmdd')."),
     "date_zeros": Function(dates.date_zeros, (_T, _T), "Like date_as, zeros for unknown parts: `00/08/1962`."),
     "date_from": Function(dates.date_from, (_T, _T), "date_from(text, 'ddmmyyyy'): an ISO date."),
+    "date_day": Function(dates.date_day, (_T,), "`24` of an ISO date; null where the day is not known."),
+    "date_month": Function(dates.date_month, (_T,), "`08` of an ISO date; null where the month is not known."),
+    "date_year": Function(dates.date_year, (_T,), "`1962` of an ISO date."),
+    "date_of": Function(
+        dates.date_of,
+        (_A, _A, _A),
+        "date_of(day, month, year): an ISO date; null, empty or zero is not known.",
+    ),
     "paris_day": Function(dates.paris_day, (_T,), "The calendar day in France of an instant."),
     # addresses
     "address_lines": Function(addresses.address_lines, (_R,), "NF Z10-011: at most six lines of 38, none blank."),
@@ -238,8 +273,15 @@ LIBRARY: Mapping[str, Function] = {
         "addressee(given names, family name): line 1; one given name or its initial where 38 characters are too few.",
     ),
     "commune_name": Function(addresses.commune_name, (_T,), "The name of the commune with this INSEE code."),
+    "commune_code": Function(
+        addresses.commune_code,
+        (_T, _A),
+        "commune_code(name, postcode): the code of the one commune of today that is meant, also by a former name.",
+        1,
+    ),
     "commune_today": Function(addresses.commune_today, (_T,), "The code of the commune that a code belongs to now."),
     "country_name": Function(addresses.country_name, (_T,), "The name of the country with this INSEE code."),
+    "country_code": Function(addresses.country_code, (_T,), "The INSEE code of the country of today with this name."),
     "postcode_of": Function(addresses.postcode_of, (_T,), "`44000` of `44000 NANTES`."),
     "city_of": Function(addresses.city_of, (_T,), "`NANTES` of `44000 NANTES`."),
     "number_of": Function(addresses.number_of, (_T,), "`42` of `42 BIS RUE DE LA PAIX`; null without a number."),

@@ -23,7 +23,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-from connectors import strict_yaml
+from connectors import code_tables, strict_yaml
+from connectors.code_tables import CodeTable, Read, Tables
 from connectors.contract import first_wrong, reference_token
 from connectors.expression import Expression, Root, World, evaluate, nearest, parse
 from connectors.functions import Absent
@@ -48,6 +49,9 @@ class Direction(Enum):
 
 _Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 _Target = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]{1,63}$")]
+
+
+_Beside = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}\.csv$")]
 
 
 class _Model(BaseModel):
@@ -91,6 +95,7 @@ class _File(_Model):
     doc: str = ""
     fields: Annotated[dict[_Target, Any], Field(min_length=1)]
     codes: dict[_Name, dict[str, Scalar]] = Field(default_factory=dict)
+    tables: dict[_Name, _Beside] = Field(default_factory=dict)
     parameters: dict[_Name, Parameter] = Field(default_factory=dict)
     tests: list[Example] = Field(default_factory=list)
 
@@ -105,7 +110,7 @@ class Mapping:
     direction: Direction
     doc: str
     fields: abc.Mapping[str, Structure] = field(repr=False)
-    codes: abc.Mapping[str, abc.Mapping[str, Scalar]] = field(repr=False)
+    tables: Tables = field(repr=False)
     parameters: abc.Mapping[str, Parameter] = field(repr=False)
     tests: tuple[Example, ...] = field(repr=False)
 
@@ -145,7 +150,7 @@ class Mapping:
                 name: self._made(inner, world, f"{pointer}/{reference_token(name)}") for name, inner in part.items()
             }
         try:
-            return evaluate(part, world, self.codes)
+            return evaluate(part, world, self.tables)
         except Refused as fault:
             raise fault.under(pointer) from None
 
@@ -178,8 +183,11 @@ def _leaves(part: abc.Mapping[str, Structure], pointer: str) -> abc.Iterator[tup
             yield from _leaves(inner, place)
 
 
-def load(document: bytes) -> Mapping:
-    """A mapping file, read and checked. Raises Refused("yaml.*") with a line, or ("mapping.*") with a pointer."""
+def load(document: bytes, beside: Read | None = None) -> Mapping:
+    """A mapping file, read and checked; `beside` reads its tables, which are CSV files in the same folder.
+
+    Raises Refused("yaml.*") with a line, or ("mapping.*") with a pointer.
+    """
     raw = strict_yaml.read(document)
     if not isinstance(raw, dict):
         raise Refused("mapping.not-a-mapping")
@@ -187,7 +195,8 @@ def load(document: bytes) -> Mapping:
     direction = Direction(file.direction)
     if direction is Direction.OUT and file.parameters:
         raise Refused("mapping.parameters-out", "/parameters")
-    parsed = _Parsed(_world(direction, file))
+    tables = _tables(file, beside)
+    parsed = _Parsed(_world(direction, file, tables))
     fields = parsed.structure(file.fields, "/fields", nested=direction is Direction.IN)
     return Mapping(
         name=file.name,
@@ -196,7 +205,7 @@ def load(document: bytes) -> Mapping:
         direction=direction,
         doc=file.doc,
         fields=fields,
-        codes=MappingProxyType(file.codes),
+        tables=MappingProxyType(tables),
         parameters=MappingProxyType(file.parameters),
         tests=tuple(file.tests),
     )
@@ -216,11 +225,27 @@ def _validated(raw: dict[str, Any]) -> _File:
     raise Refused("mapping.malformed", pointer, wrong=wrong)
 
 
-def _world(direction: Direction, file: _File) -> World:
+def _tables(file: _File, beside: Read | None) -> dict[str, CodeTable]:
+    tables = {name: CodeTable(name, codes) for name, codes in file.codes.items()}
+    for name, place in file.tables.items():
+        pointer = f"/tables/{name}"
+        if name in tables:
+            raise Refused("mapping.table-name", pointer, table=name)
+        document = None if beside is None else beside(place)
+        if document is None:
+            raise Refused("mapping.table-missing", pointer, table=name)
+        try:
+            tables[name] = code_tables.read(name, document)
+        except Refused as fault:
+            raise fault.under(pointer) from None
+    return tables
+
+
+def _world(direction: Direction, file: _File, tables: Tables) -> World:
     if direction is Direction.OUT:
-        return World({"record": Root.RECORD, "delivery": Root.NAMED}, {"delivery": FACTS}, file.codes)
+        return World({"record": Root.RECORD, "delivery": Root.NAMED}, {"delivery": FACTS}, tables)
     names = {"parameters": frozenset(file.parameters)}
-    return World({"given": Root.ANYTHING, "parameters": Root.NAMED}, names, file.codes)
+    return World({"given": Root.ANYTHING, "parameters": Root.NAMED}, names, tables)
 
 
 class _Parsed:

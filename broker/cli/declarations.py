@@ -187,7 +187,7 @@ def _mapping(name: str) -> Any:
     from connectors.mapping_files import find, loaded
 
     path = Path(name)
-    return loaded(read_file(path), name) if path.is_file() else find(name, Path())
+    return loaded(read_file(path), name, path) if path.is_file() else find(name, Path())
 
 
 def _explained(draft: "Draft", source: str | None, stated: "Provenance | None") -> dict[str, Any]:

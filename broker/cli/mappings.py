@@ -74,7 +74,7 @@ def _tested(file: str, granted: list[str] | None) -> dict[str, Any]:
     from schemas.catalogue import builtin
 
     path = Path(file)
-    mapping = loaded(read_file(path), file) if path.is_file() else find(file, Path())
+    mapping = loaded(read_file(path), file, path) if path.is_file() else find(file, Path())
     event = builtin().by_type(mapping.event_type)
     problems = [*mapping_check.check_event(mapping, event)]
     if granted is not None:
