@@ -6,7 +6,7 @@ Keeps: the fields checked are those of `expression.parse`, hence every field tha
        A field read under `withheld_or` or its kin need not be granted: the file says what happens without it.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from collections.abc import Mapping as Record
 from dataclasses import dataclass
 from typing import ClassVar
@@ -57,6 +57,12 @@ def check_fields(mapping: Mapping, granted: Collection[str]) -> tuple[Refused, .
     )
 
 
+def check_rows(mapping: Mapping, connector: type[object], pointer: str) -> None:
+    """Raises Refused("connector.one-row") where a mapping of several rows meets a connector that writes one."""
+    if mapping.rows is not None and not hasattr(connector, "write_rows"):
+        raise Refused("connector.one-row", pointer)
+
+
 def unread(mapping: Mapping, granted: Collection[str]) -> frozenset[str]:
     """Granted fields that the mapping never reads: candidates for a narrower subscription."""
     return frozenset(granted) - fields_read(mapping)
@@ -93,21 +99,24 @@ def run_tests(mapping: Mapping, event: EventSchema | None = None) -> tuple[TestO
 
 def _run(mapping: Mapping, test: Example, event: EventSchema | None) -> TestOutcome:
     try:
-        got = mapping.apply(_given(mapping, test), test.parameters)
+        got = mapping.apply_all(_given(mapping, test), test.parameters)
         if event is not None and mapping.direction is Direction.IN:
-            values.check(event, complete(got, event))
+            for record in got:
+                values.check(event, complete(record, event))
     except Refused as fault:
         passed = fault.code == test.error
         return TestOutcome(test.name, passed, () if passed else (f"{test.error or 'a result'} expected, {fault} got",))
     if test.expect is None:
         return TestOutcome(test.name, False, (f"{test.error} expected, a result got",))
-    differences = _differences(test.expect, got)
+    differences = _all_differences(test.expect, got)
     return TestOutcome(test.name, not differences, differences)
 
 
 def _given(mapping: Mapping, test: Example) -> object:
     if mapping.direction is Direction.IN:
         return test.given
+    if isinstance(test.given, list):
+        raise Refused("mapping.test-given")
     record = test.given.get("record")
     facts = test.given.get("delivery", {})
     if not isinstance(record, dict) or not isinstance(facts, dict) or test.given.keys() - {"record", "delivery"}:
@@ -122,6 +131,20 @@ def _given(mapping: Mapping, test: Example) -> object:
         # A field that the example forgets would read as null and hide a mistake.
         raise Refused("mapping.test-forgets", field=forgotten[0])
     return {"record": plain(whole), "delivery": {**_NO_DELIVERY, "event_type": str(mapping.event_type), **facts}}
+
+
+def _all_differences(
+    expected: Record[str, object] | list[dict[str, object]], got: Sequence[Record[str, object]]
+) -> tuple[str, ...]:
+    if isinstance(expected, list):
+        if len(expected) != len(got):
+            return (f"{len(expected)} rows expected, {len(got)} got",)
+        return tuple(
+            f"{number}: {each}"
+            for number, pair in enumerate(zip(expected, got, strict=True), start=1)
+            for each in _differences(*pair)
+        )
+    return _differences(expected, got[0]) if len(got) == 1 else (f"1 row expected, {len(got)} got",)
 
 
 def _differences(expected: Record[str, object], got: Record[str, object]) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from connectors.driving import BACKOFF, now
 from connectors.guarding import Limits
 from connectors.kit import cases
 from connectors.kit.rig import rig
+from connectors.mapping_check import check_rows
 from connectors.mapping_files import find
 from schemas.errors import Fault, Refused
 from schemas.messages import Language, explain, table
@@ -90,7 +91,10 @@ def _checked(place: str, route: object, word: str, beside: Path) -> Checked:
     kind = str(told.get(word, ""))
     try:
         made = registry.kind(kind)
-        targets = find(str(told.get("mapping", "")), beside).targets if word == "connector" else ()
+        mapping = find(str(told.get("mapping", "")), beside) if word == "connector" else None
+        if mapping is not None:
+            check_rows(mapping, made, "/connector")
+        targets = () if mapping is None else mapping.targets
         settings = told.get("settings") or {}
         faults: tuple[Fault, ...] = asyncio.run(description.check(made, settings, targets, _GROUND))
         faults = tuple(fault.under(f"{place}/settings") for fault in faults)
