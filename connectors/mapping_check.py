@@ -57,6 +57,15 @@ def check_fields(mapping: Mapping, granted: Collection[str]) -> tuple[Refused, .
     )
 
 
+def check_grounds(mapping: Mapping, grounds: Record[str, str]) -> tuple[Refused, ...]:
+    """A problem where fields that are needed come on several grounds: each has a delivery of its own, so that no
+    delivery has all of them (ADR 6).
+    """
+    needed = {name for _, expression in expressions(mapping) for name in expression.needs if name in grounds}
+    apart = {grounds[name] for name in needed}
+    return (Refused("mapping.two-grounds", "/fields", count=len(apart)),) if len(apart) > 1 else ()
+
+
 def check_rows(mapping: Mapping, connector: type[object], pointer: str) -> None:
     """Raises Refused("connector.one-row") where a mapping of several rows meets a connector that writes one."""
     if mapping.rows is not None and not hasattr(connector, "write_rows"):
@@ -130,7 +139,25 @@ def _given(mapping: Mapping, test: Example) -> object:
     if forgotten:
         # A field that the example forgets would read as null and hide a mistake.
         raise Refused("mapping.test-forgets", field=forgotten[0])
-    return {"record": plain(whole), "delivery": {**_NO_DELIVERY, "event_type": str(mapping.event_type), **facts}}
+    return invented(mapping, whole, facts)
+
+
+def invented(mapping: Mapping, record: Record[str, object], facts: Record[str, object] | None = None) -> object:
+    """What an outbound mapping is given for an invented record: beside it, facts of a delivery that is none."""
+    delivery = {**_NO_DELIVERY, "event_type": str(mapping.event_type), **(facts or {})}
+    return {"record": plain(record), "delivery": delivery}
+
+
+def untested(mapping: Mapping) -> tuple[str, ...]:
+    """Targets for which no test expects a value other than null."""
+    rows = [row for test in mapping.tests for row in _rows(test.expect)]
+    return tuple(name for name in mapping.targets if all(row.get(name) is None for row in rows))
+
+
+def _rows(expected: Record[str, object] | list[dict[str, object]] | None) -> Sequence[Record[str, object]]:
+    if expected is None:
+        return ()
+    return expected if isinstance(expected, list) else (expected,)
 
 
 def _all_differences(

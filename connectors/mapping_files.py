@@ -29,6 +29,21 @@ def find(name: str, beside: Path) -> Mapping:
     return loaded(document, name, path)
 
 
+def asked(word: str) -> Mapping:
+    """A mapping that a command line names: the file at this path, else a packaged one. Raises as `find` does."""
+    path = Path(word)
+    document = _own(path, MAX_BYTES) if path.is_file() else None
+    return find(word, Path()) if document is None else loaded(document, word, path)
+
+
+def read_sample(path: Path) -> bytes:
+    """A sample file. Raises Refused("mapping.no-sample")."""
+    document = _own(path, MAX_BYTES)
+    if document is None:
+        raise Refused("mapping.no-sample", file=path.name)
+    return document
+
+
 def loaded(document: bytes, name: str, path: Path | None = None) -> Mapping:
     """As `mapping.load`, with the tables beside the file at `path`; a refusal says in which file."""
     try:
