@@ -17,11 +17,14 @@ from connectors import addresses, dates, text
 from connectors.code_tables import CodeTable
 from connectors.contract import Reject
 from schemas.errors import Refused
+from schemas.text import is_unicode
 
 MAX_TEXT = 4_096
 """Longest text that a function may take or give, in characters."""
 MAX_ITEMS = 1_000
 """Longest list that a function may take or give."""
+_MOST = Decimal(10) ** 15
+"""Above it, `number_fr` would have to round what it was told."""
 IDS = uuid.uuid5(uuid.NAMESPACE_URL, "urn:unefois:stable-id:v1")
 """Namespace of `stable_id`, so that anybody can compute the same identifier (RFC 9562, 5.5)."""
 
@@ -131,7 +134,10 @@ def _to_number(digits: str) -> int:
 def _number_fr(given: object, decimals: object) -> str:
     if not isinstance(decimals, int) or not 0 <= decimals <= 12:
         raise Refused("mapping.width")
-    exact = Decimal(str(given)).quantize(Decimal(1).scaleb(-decimals), rounding=ROUND_HALF_UP)
+    told = Decimal(str(given))
+    if not told.is_finite() or abs(told) >= _MOST:
+        raise Refused("mapping.argument", function="number_fr", wanted="number")
+    exact = told.quantize(Decimal(1).scaleb(-decimals), rounding=ROUND_HALF_UP)
     return f"{exact:f}".replace(".", ",")
 
 
@@ -173,6 +179,8 @@ def _is_withheld(read: Callable[[], object]) -> bool:
 
 
 def _stable_id(label: str, seed: str) -> str:
+    if not is_unicode(label + seed):
+        raise Refused("mapping.argument", function="stable_id", wanted="text")
     return str(uuid.uuid5(IDS, f"{label}\x00{seed}"))
 
 

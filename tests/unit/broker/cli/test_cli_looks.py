@@ -53,7 +53,8 @@ def rows(home: Path) -> list[str]:
         return list(database.iterdump())
 
 
-OWN = f"{{name: own, version: 1, event_type: fr.unefois.{MOVED}.v1, direction: out, fields: {{NOM: record.subject.family_name}}}}"
+FIELDS = "{NOM: record.subject.family_name}"
+OWN = f"{{name: own, version: 1, event_type: fr.unefois.{MOVED}.v1, direction: out, fields: {FIELDS}}}"
 
 
 def line(home: Path, act: str) -> list[str]:
