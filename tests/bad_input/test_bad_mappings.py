@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from connectors.mapping import Mapping
 from schemas.names import Reason
 from tests.bad_input.agency import Fund
 from tests.bad_input.door import Door
@@ -16,6 +17,8 @@ from tests.bad_input.telling import LANGUAGES, leaks
 from tests.world import MOVED, RENNES
 
 FIELDS = "nom: record.subject.family_name, ville: "
+DAY = 86_400_000
+CONTACT = "fr.unefois.contact.changed.v1"
 RIGHT, WRONG = "record.new_address.city", "date_from(record.new_address.city, 'ddmmyyyy')"
 """The name of a town is no date."""
 GIVEN = ("--set", "effective-date=2026-12-01", "--set", "new-commune=35238")
@@ -146,6 +149,39 @@ async def test_a_delivery_that_an_agencys_mapping_cannot_take_waits_among_the_de
     assert await here.home.dead_letters.replay(letter.id) is None
     await fund.takes()
     assert 2 == len(fund.shelf.rows)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("raises", [False, True], ids=["no-mapping", "a-mapping-that-breaks"])
+async def test_a_delivery_that_no_mapping_fits_is_parked_with_its_reason_and_arrives_after(
+    door: Door, monkeypatch: pytest.MonkeyPatch, raises: bool
+) -> None:
+    here, fund = door.here, Fund(door.here)
+    sound = fund.mapping
+    await here.declare(MOVED, door.move())
+    if raises:
+        monkeypatch.setattr(Mapping, "rows_of", _broken)
+    else:
+        fund.mapping = mapping(RIGHT).replace(MOVED, CONTACT).encode()
+    code = "runner.connector-failed" if raises else "runner.no-route"
+
+    for _ in range(here.home.settings.delivery_attempts):
+        report = await fund.run()
+        assert [code] == [each for _, each in report.retried]
+        here.clock.pass_(DAY)
+
+    assert 0 == (await fund.run()).pulled
+    (letter,) = await here.home.dead_letters.list()
+    assert (code, Reason.PARKED) == (letter.code, letter.reason)
+    assert [] == leaks(repr(letter))
+    monkeypatch.undo()
+    fund.mapping = sound
+    assert await here.home.dead_letters.replay(letter.id) is None
+    await fund.takes()
+
+
+def _broken(*_: object) -> None:
+    raise ZeroDivisionError("Quenouillard")
 
 
 def test_an_operator_reads_why_a_mapping_failed_mends_it_and_the_delivery_arrives(
