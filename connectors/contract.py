@@ -221,6 +221,22 @@ class Writer(Protocol):
 
 
 @runtime_checkable
+class RowsWriter(Protocol):
+    """A writer that can write several rows for one delivery: all of them or none."""
+
+    async def write_rows(self, delivery: VerifiedDelivery, rows: Sequence[Row]) -> str | None:
+        """As `Writer.write`, once for ever by `delivery.delivery_id`, for all rows at once; at least one."""
+        ...
+
+
+def rows_writer(writer: object) -> RowsWriter:
+    """The writer, if it can write several rows. Raises Reject("connector.one-row")."""
+    if isinstance(writer, RowsWriter):
+        return writer
+    raise Reject("connector.one-row")
+
+
+@runtime_checkable
 class Connector(Writer, Protocol):
     """Writes verified deliveries into an agency's own system. `connectors.description`: what more it may say."""
 

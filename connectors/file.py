@@ -126,6 +126,7 @@ class FileConnector:
         self._header = self._layout.header(targets) if settings.header else b""
         self._batch: tuple[int, str] | None = None
         self._rows: dict[DeliveryId, tuple[Entry, bytes]] = {}
+        self._lines = 0
         self._turn = asyncio.Lock()
 
     @classmethod
@@ -168,7 +169,11 @@ class FileConnector:
 
     async def write(self, delivery: VerifiedDelivery, row: Row) -> str | None:
         """Take the row into this run's file. Returns `<file>:<line>`. Raises Reject with the column as pointer."""
-        return await self._alone(self._take, delivery, row)
+        return await self.write_rows(delivery, (row,))
+
+    async def write_rows(self, delivery: VerifiedDelivery, rows: Sequence[Row]) -> str | None:
+        """As `write`: all of them in the same file, one below the other. The reference is the first line's."""
+        return await self._alone(self._take, delivery, rows)
 
     async def flush(self) -> None:
         """Publish this run's file, if it has a row. Raises Retry("file.write"); then every delivery comes again."""
@@ -196,19 +201,20 @@ class FileConnector:
                 await asyncio.wait([running])
                 raise
 
-    def _take(self, delivery: VerifiedDelivery, row: Row) -> str:
+    def _take(self, delivery: VerifiedDelivery, rows: Sequence[Row]) -> str:
         known = self._journal.entry(delivery.delivery_id)
         if known is not None:
             return known
         taken = self._rows.get(delivery.delivery_id)
         if taken is not None:
             return taken[0].reference
-        line = self._layout.line(self._targets, row)
+        lines = [self._layout.line(self._targets, row) for row in rows]
         if self._batch is None:
             self._batch = self._next()
-        position = len(self._rows) + (2 if self._header else 1)
+        position = self._lines + (2 if self._header else 1)
         entry = Entry.of(delivery, f"{self._batch[1]}:{position}")
-        self._rows[delivery.delivery_id] = (entry, line)
+        self._rows[delivery.delivery_id] = (entry, b"".join(lines))
+        self._lines += len(lines)
         return entry.reference
 
     def _next(self) -> tuple[int, str]:
@@ -224,6 +230,7 @@ class FileConnector:
 
     def _flush(self) -> None:
         rows, batch, self._rows, self._batch = list(self._rows.values()), self._batch, {}, None
+        self._lines = 0
         try:
             if batch is not None:
                 content = self._layout.style.mark + self._header + b"".join(line for _, line in rows)

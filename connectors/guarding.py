@@ -10,7 +10,7 @@ late is `Late`: nobody says that it was not done.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Annotated, Final, Literal, Protocol, TypeVar, runtime_checkable
@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from connectors.contract import Applied, Late, Partly, Retry, Row, Settings, Writer
+from connectors.contract import Applied, Late, Partly, Retry, Row, Settings, Writer, rows_writer
 from schemas.delivery import VerifiedDelivery
 from schemas.errors import Corrupt, Refused, Unavailable
 from schemas.names import DeclarationId, DeliveryId, Instant, ManifestDigest, PartyId
@@ -169,6 +169,12 @@ class Guarded:
         """Within the deadline. Raises as `find` does."""
         self._guard.check(self._clock())
         return await self._called(self._writer.write(delivery, row))
+
+    async def write_rows(self, delivery: VerifiedDelivery, rows: Sequence[Row]) -> str | None:
+        """Within the deadline. Raises as `find` does, and Reject("connector.one-row")."""
+        writer = rows_writer(self._writer)
+        self._guard.check(self._clock())
+        return await self._called(writer.write_rows(delivery, rows))
 
     async def flush(self) -> None:
         """Within the deadline, rest or none: what was written has to be durable. Raises Late("connector.deadline")."""

@@ -19,9 +19,11 @@ from connectors.driving import BACKOFF, now
 from connectors.guarding import Limits
 from connectors.kit import cases
 from connectors.kit.rig import rig
+from connectors.mapping_check import check_rows
 from connectors.mapping_files import find
+from connectors.preview import problem
 from schemas.errors import Fault, Refused
-from schemas.messages import Language, explain, table
+from schemas.messages import Language
 
 UNSAID: Final[Words] = {"en": "It says nothing of itself.", "fr": "Il ne dit rien de lui-même."}
 _MARKS: Final = {"passed": "✓", "failed": "✗", "spared": "–"}
@@ -90,7 +92,10 @@ def _checked(place: str, route: object, word: str, beside: Path) -> Checked:
     kind = str(told.get(word, ""))
     try:
         made = registry.kind(kind)
-        targets = find(str(told.get("mapping", "")), beside).targets if word == "connector" else ()
+        mapping = find(str(told.get("mapping", "")), beside) if word == "connector" else None
+        if mapping is not None:
+            check_rows(mapping, made, "/connector")
+        targets = () if mapping is None else mapping.targets
         settings = told.get("settings") or {}
         faults: tuple[Fault, ...] = asyncio.run(description.check(made, settings, targets, _GROUND))
         faults = tuple(fault.under(f"{place}/settings") for fault in faults)
@@ -141,7 +146,7 @@ def lines(told: Mapping[str, Any], language: Language) -> Iterator[str]:
 def problems(found: Iterable[Checked], language: Language) -> list[dict[str, Any]]:
     """What `checked_file` found, for a program."""
     return [
-        {"place": one.place, "kind": one.kind, "problems": [_problem(fault, language) for fault in one.faults]}
+        {"place": one.place, "kind": one.kind, "problems": [problem(fault, language) for fault in one.faults]}
         for one in found
     ]
 
@@ -164,9 +169,3 @@ def plain(one: Tried, language: Language) -> dict[str, str]:
 def line(one: Tried, language: Language) -> str:
     """The same, for a person."""
     return f"{_MARKS[one.state]} {one.case}  {one.why.get(language, '')}".rstrip()
-
-
-def _problem(fault: Fault, language: Language) -> dict[str, str]:
-    said = explain(fault, language) if fault.code in table() else None  # a foreign connector's own code
-    wrong, remedy = ("", "") if said is None else (said.wrong, said.remedy)
-    return {"code": fault.code, "pointer": fault.pointer, "message": wrong, "remedy": remedy}

@@ -536,3 +536,23 @@ async def test_rows_written_at_the_same_time_are_all_there(folder: Folder, rehea
     await connector.flush()
     await connector.close()
     assert (5, 6) == (len(set(references)), len(folder.text().splitlines()))
+
+
+@pytest.mark.asyncio
+async def test_several_rows_of_a_delivery_are_lines_of_one_file(
+    folder: Folder, declared: Callable[..., VerifiedDelivery]
+) -> None:
+    connector, first, second = await folder.open(), declared(), declared()
+    try:
+        references = [
+            await connector.write_rows(first, [row("Aubépin"), row("Brocélys")]),
+            await connector.write(second, row("Orsenne")),
+            await connector.write_rows(first, [row("Aubépin"), row("Brocélys")]),
+        ]
+        await connector.flush()
+        assert [f"{NAME}:2", f"{NAME}:4", f"{NAME}:2"] == references
+        assert ["NOM;VILLE", "Aubépin;Rennes", "Brocélys;Rennes", "Orsenne;Rennes"] == folder.text().splitlines()
+        third = declared()
+        assert "000002.csv:2" == str(await connector.write(third, row("Roux")))[-12:]
+    finally:
+        await connector.close()
