@@ -25,9 +25,9 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from connectors.contract import Applied, Ground, Reject, Retry, Row, Settings, checked, reference_token
 from connectors.description import Case, Description, Words
+from connectors.memory import Asked, Memory
 from connectors.publik.api import Access, Api
 from connectors.publik.form import REFERENCE, Form, dropped, plain
-from connectors.publik.memory import Asked, Memory
 from connectors.source_serve import secret
 from connectors.webhook import endpoint, trust
 from schemas.delivery import VerifiedDelivery
