@@ -74,11 +74,17 @@ class Memory:
         return self._connection.execute(query, (formdata, since)).fetchone() is not None
 
     def ask(self, delivery: VerifiedDelivery, formdata: str | None, at: Instant) -> None:
-        """It is about to be asked; `formdata`: what of the system it changes, where that is done one at a time.
+        """It is about to be asked, or asked again; `formdata`: what it changes, where that is done one at a time.
 
         Crash after it: nobody knows, and it is looked for before it is asked again.
         """
-        self._write("INSERT INTO asked VALUES (?, ?, ?, ?, ?, NULL, 0, ?)", *_key(delivery), formdata, at)
+        self._write(
+            "INSERT INTO asked VALUES (?, ?, ?, ?, ?, NULL, 0, ?)"
+            " ON CONFLICT (delivery_id) DO UPDATE SET at = excluded.at",
+            *_key(delivery),
+            formdata,
+            at,
+        )
 
     def forget(self, delivery_id: DeliveryId) -> None:
         """It was surely not done. Crash before: it is looked for, in vain, and asked again later."""
