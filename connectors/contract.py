@@ -293,12 +293,12 @@ def first_wrong(error: ValidationError, given: object) -> tuple[str, str]:
     """What is wrong first (pydantic's word for it), and the JSON pointer to it in what was given."""
     first = error.errors(include_input=False, include_url=False, include_context=False)[0]
     pointer, here = "", given
-    for part in first["loc"]:
-        exists, here = _inside(here, part)
-        if exists or first["type"] == "missing":
+    for number, part in enumerate(first["loc"], 1):
+        exists, there = _inside(here, part)
+        if exists or (first["type"] == "missing" and number == len(first["loc"])):
             pointer += f"/{reference_token(str(part))}"
-        if not exists:
-            break  # the rest names a branch of pydantic's own
+        if exists:  # else it names a branch of pydantic's own
+            here = there
     return first["type"], pointer
 
 

@@ -37,6 +37,8 @@ class Checked:
     place: str
     kind: str
     faults: tuple[Fault, ...]
+    weaker: Words | None = None
+    """What holds under these settings in place of the connector's guarantee."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,7 @@ def about(kind: str) -> dict[str, Any]:
 def _said(said: Description) -> dict[str, Any]:
     return {
         "guarantee": dict(said.guarantee),
+        "weaker": {} if said.weaker is None else dict(said.weaker.words),
         "other_side": dict(said.other_side),
         "at_once": said.at_once,
         "spared": {case.value: dict(words) for case, words in said.spared.items()},
@@ -67,7 +70,14 @@ def _said(said: Description) -> dict[str, Any]:
 
 
 def _nothing_said() -> dict[str, Any]:
-    return {"guarantee": dict(UNSAID), "other_side": dict(UNSAID), "at_once": 1, "spared": {}, "settings": {}}
+    return {
+        "guarantee": dict(UNSAID),
+        "weaker": {},
+        "other_side": dict(UNSAID),
+        "at_once": 1,
+        "spared": {},
+        "settings": {},
+    }
 
 
 def checked_file(path: Path) -> tuple[Checked, ...]:
@@ -97,15 +107,18 @@ def _checked(place: str, route: object, word: str, beside: Path) -> Checked:
             check_rows(mapping, made, "/connector")
         targets = () if mapping is None else mapping.targets
         settings = told.get("settings") or {}
+        about = described(made)
+        weaker = None if about is None else about.weakened(settings)
         faults: tuple[Fault, ...] = asyncio.run(description.check(made, settings, targets, _GROUND))
         faults = tuple(fault.under(f"{place}/settings") for fault in faults)
     except Refused as fault:
+        weaker = None
         faults = (fault.under(place) if not fault.pointer.startswith(place) else fault,)
     try:
         checked(Limits, told.get("limits") or {})
     except Refused as fault:
         faults = (*faults, fault.under(f"{place}/limits"))
-    return Checked(place, kind, faults)
+    return Checked(place, kind, faults, weaker)
 
 
 def tried(kind: str) -> Iterator[Tried]:
@@ -135,6 +148,8 @@ def lines(told: Mapping[str, Any], language: Language) -> Iterator[str]:
     """What `about` says, for a person."""
     french = language == "fr"
     yield told["guarantee"][language]
+    if told["weaker"]:
+        yield ("Selon vos réglages : " if french else "By your settings: ") + told["weaker"][language]
     yield ("De l'autre côté : " if french else "The other side: ") + told["other_side"][language]
     yield ("Appels à la fois : " if french else "Calls at once: ") + str(told["at_once"])
     for setting, schema in told["settings"].get("properties", {}).items():
@@ -146,7 +161,12 @@ def lines(told: Mapping[str, Any], language: Language) -> Iterator[str]:
 def problems(found: Iterable[Checked], language: Language) -> list[dict[str, Any]]:
     """What `checked_file` found, for a program."""
     return [
-        {"place": one.place, "kind": one.kind, "problems": [problem(fault, language) for fault in one.faults]}
+        {
+            "place": one.place,
+            "kind": one.kind,
+            "problems": [problem(fault, language) for fault in one.faults],
+            "weaker": "" if one.weaker is None else one.weaker[language],
+        }
         for one in found
     ]
 
@@ -155,6 +175,8 @@ def found_lines(found: Iterable[Checked], language: Language) -> Iterator[str]:
     """The same, for a person."""
     for one in problems(found, language):
         yield f"{'✗' if one['problems'] else '✓'} {one['place']}  {one['kind']}"
+        if one["weaker"]:
+            yield f"    ! {one['weaker']}"
         for told in one["problems"]:
             yield f"    {told['code']}  {told['pointer']}"
             if told["message"]:
