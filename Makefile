@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # The tests start hundreds of processes; without its compiled files each of them would compile the house anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo demo-web demo-cluster country game fuzz test test-strange test-proof test-cluster test-agency test-faults test-web test-conformance test-compose test-connectors coverage check lint types layers bench bench-ab bench-growth bench-consents soak docs clean races
+.PHONY: demo demo-web demo-cluster country game fuzz test tests test-strange test-proof test-cluster test-agency test-faults test-web test-conformance test-compose test-connectors coverage check lint types layers bench bench-ab bench-growth bench-consents soak docs clean races
 
 demo: $(VENV)/runtime
 	@$(BIN)/unefois demo
@@ -21,7 +21,10 @@ demo-web: $(VENV)/runtime
 demo-cluster: $(VENV)/dev
 	@$(BIN)/python -m tests.services.demo
 
-test: check
+test: check tests
+
+# The tests alone, without looking at how the code is written.
+tests: $(VENV)/dev
 	$(BIN)/python -m pytest -n 3 -m "not proof" --durations=10 -rs
 
 # The same in a strange place: another user, Python, language, zone and umask, a path with spaces, a clock near 0.

@@ -221,6 +221,22 @@ class Writer(Protocol):
 
 
 @runtime_checkable
+class RowsWriter(Protocol):
+    """A writer that can write several rows for one delivery: all of them or none."""
+
+    async def write_rows(self, delivery: VerifiedDelivery, rows: Sequence[Row]) -> str | None:
+        """As `Writer.write`, once for ever by `delivery.delivery_id`, for all rows at once; at least one."""
+        ...
+
+
+def rows_writer(writer: object) -> RowsWriter:
+    """The writer, if it can write several rows. Raises Reject("connector.one-row")."""
+    if isinstance(writer, RowsWriter):
+        return writer
+    raise Reject("connector.one-row")
+
+
+@runtime_checkable
 class Connector(Writer, Protocol):
     """Writes verified deliveries into an agency's own system. `connectors.description`: what more it may say."""
 
@@ -303,12 +319,12 @@ def first_wrong(error: ValidationError, given: object) -> tuple[str, str]:
     """What is wrong first (pydantic's word for it), and the JSON pointer to it in what was given."""
     first = error.errors(include_input=False, include_url=False, include_context=False)[0]
     pointer, here = "", given
-    for part in first["loc"]:
-        exists, here = _inside(here, part)
-        if exists or first["type"] == "missing":
+    for number, part in enumerate(first["loc"], 1):
+        exists, there = _inside(here, part)
+        if exists or (first["type"] == "missing" and number == len(first["loc"])):
             pointer += f"/{reference_token(str(part))}"
-        if not exists:
-            break  # the rest names a branch of pydantic's own
+        if exists:  # else it names a branch of pydantic's own
+            here = there
     return first["type"], pointer
 
 

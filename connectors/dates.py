@@ -90,6 +90,48 @@ def date_from(text: str, layout: str) -> str:
     return "-".join(parts[name] for name in ("yyyy", "mm", "dd") if name in parts)
 
 
+def date_day(text: str) -> str | None:
+    """`24` of `1962-08-24`; None where the day is not known."""
+    return _known(text).get("dd")
+
+
+def date_month(text: str) -> str | None:
+    """`08` of `1962-08`; None where the month is not known."""
+    return _known(text).get("mm")
+
+
+def date_year(text: str) -> str:
+    """`1962` of `1962-08`."""
+    return _known(text)["yyyy"]
+
+
+def date_of(day: object, month: object, year: object) -> str | None:
+    """An ISO date of its three parts, each a text, a number, or nothing: null, empty and zero are not known.
+
+    None where nothing is known. Raises Refused for a day without its month, a year of other than four digits.
+    """
+    parts = {name: _part(told, _WIDTH[name]) for name, told in (("yyyy", year), ("mm", month), ("dd", day))}
+    known = {name: part for name, part in parts.items() if part is not None}
+    if not known:
+        return None
+    if list(known) != ["yyyy", "mm", "dd"][: len(known)]:
+        raise Refused("mapping.date")
+    _possible(known)
+    return "-".join(known.values())
+
+
+def _part(told: object, width: int) -> str | None:
+    if told is None or isinstance(told, bool):
+        text = "" if told is None else "-"
+    else:
+        text = str(told).strip() if isinstance(told, str | int) else "-"
+    if not text.strip("0"):
+        return None
+    if re.fullmatch(f"[0-9]{{{width if width == 4 else 1},{width}}}", text) is None:
+        raise Refused("mapping.date")
+    return text.zfill(width)
+
+
 def paris_day(text: str) -> str:
     """The calendar day in metropolitan France at an instant: `1992-12-11T23:00Z` is 1992-12-12.
 

@@ -11,7 +11,7 @@ Keeps: the same words in the program, on its page and in the kit (`connectors.ki
 apply to a connector is named here with its reason, so that none is left out in silence.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
@@ -51,6 +51,15 @@ def _nothing() -> Mapping[Case, Words]:
 
 
 @dataclass(frozen=True, slots=True)
+class Weaker:
+    """What holds instead of the guarantee under certain settings, which an administration chooses knowingly."""
+
+    words: Words
+    when: Callable[[Any], bool]
+    """Of the settings, as their model."""
+
+
+@dataclass(frozen=True, slots=True)
 class Description:
     """One kind of connector, as it is told to people and to the runner."""
 
@@ -63,11 +72,21 @@ class Description:
     """How many calls it takes at once; order within a citizen is the runner's."""
     spared: Mapping[Case, Words] = field(default_factory=_nothing)
     """Cases of the kit that cannot happen to it, each with the reason."""
+    weaker: Weaker | None = None
+    """Where the guarantee depends on the settings: what holds when it does not."""
 
     @property
     def schema(self) -> dict[str, Any]:
         """The JSON Schema of its settings (2020-12): what a form is made from."""
         return self.settings.model_json_schema()
+
+    def weakened(self, settings: Mapping[str, Any]) -> Words | None:
+        """What holds under these settings in place of the guarantee; None: it holds, or the settings are wrong."""
+        try:
+            chosen = checked(self.settings, settings)
+        except Fault:
+            return None
+        return self.weaker.words if self.weaker is not None and self.weaker.when(chosen) else None
 
 
 @runtime_checkable

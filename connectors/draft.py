@@ -40,22 +40,6 @@ def read(raw: bytes) -> object:
     return strict_yaml.read(raw)
 
 
-def inside(document: object, name: str) -> object:
-    """The document that another one carries under `name`, as data or as text: a recorded answer of an agency's service.
-
-    Raises Refused `draft.nothing-inside`, and what `read` raises.
-    """
-    carried = document.get(name) if isinstance(document, dict) else None
-    if carried is None:
-        raise Refused("draft.nothing-inside", f"/{name}", member=name)
-    if not isinstance(carried, str):
-        return carried
-    try:
-        return read(carried.encode())
-    except Refused as fault:
-        raise fault.under(f"/{name}") from None
-
-
 def of_record(document: object, event_type: EventType | None, catalogue: Catalogue, at: Instant | None = None) -> Draft:
     """From the record itself, whose type the caller names, or from `{event_type: ..., record: ...}`. `at`: as for
     `values.check`.

@@ -18,11 +18,11 @@ import httpx2
 from connectors.access import Access, ApiToken
 from connectors.contract import Agency
 from connectors.conversation import Conversation, Failed
+from connectors.peers import endpoint, trust
 from connectors.pinning import Pin
 from connectors.receiving import Receiving
 from connectors.retry import Backoff
 from connectors.steps import Steps, Taker, Together, Watch
-from connectors.webhook import endpoint, trust
 from schemas.errors import Refused
 from schemas.names import Instant
 

@@ -12,6 +12,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Final
 
+from schemas.errors import Refused, Unavailable
+
 _BUSY: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _DISK: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY})
 
@@ -47,6 +49,22 @@ def opened(path: Path | None, steps: Sequence[str], *pragmas: str, private: bool
     if connection is not None:
         connection.close()
     return wrong
+
+
+def journal(path: Path, steps: Sequence[str], *pragmas: str) -> sqlite3.Connection:
+    """As `opened`, for what a connector remembers of its work.
+
+    Raises Unavailable("journal.in-use") while another process has it, "journal.disk" for a disk that is full or fails,
+    Refused("journal.unreadable") for what is none.
+    """
+    connection = opened(path, steps, *pragmas)
+    if connection is Wrong.IN_USE:
+        raise Unavailable("journal.in-use")
+    if connection is Wrong.DISK:
+        raise Unavailable("journal.disk")
+    if isinstance(connection, Wrong):
+        raise Refused("journal.unreadable")
+    return connection
 
 
 def _brought(connection: sqlite3.Connection, steps: Sequence[str]) -> bool:

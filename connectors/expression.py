@@ -20,7 +20,8 @@ from jmespath.exceptions import JMESPathError
 from jmespath.parser import Parser
 from jmespath.visitor import TreeInterpreter
 
-from connectors.functions import LIBRARY, WITHHELD_AWARE, FieldWithheld, Kind, bounded, call
+from connectors.code_tables import Tables, of_catalogue
+from connectors.functions import COSTS, LIBRARY, WITHHELD_AWARE, FieldWithheld, Kind, bounded, call
 from schemas.delivery import Withheld
 from schemas.errors import Refused
 
@@ -31,10 +32,11 @@ MAX_DEPTH = 40
 MAX_NODES = 400
 """Most nodes of one expression."""
 MAX_STEPS = 20_000
-"""Most nodes visited while one expression runs."""
+"""Most nodes visited while one expression runs; a call counts as many as it costs (`functions.COSTS`)."""
+MAX_WORK = 100_000
+"""The same for all expressions over one delivery, or one document, its rows counted."""
 
 _Node = Mapping[str, Any]
-Tables = Mapping[str, Mapping[str, object]]
 
 
 class Root(Enum):
@@ -204,8 +206,9 @@ class _Reading:
             self._value(node["children"][0], _VALUE)
         elif kind is Kind.TABLE:
             table = node["value"] if node["type"] == "literal" else None
-            if not isinstance(table, str) or table not in self.world.tables:
-                raise Refused("mapping.unknown-table", function=function, near=nearest(str(table), self.world.tables))
+            tables = self.world.tables if not str(table)[:1].isupper() else {**of_catalogue(), **self.world.tables}
+            if not isinstance(table, str) or table not in tables:
+                raise Refused("mapping.unknown-table", function=function, near=nearest(str(table), tables))
         else:
             self._value(node, place)
 
@@ -234,11 +237,11 @@ class _Interpreter(TreeInterpreter):
         super().__init__()
         self._tables = tables
         self._record = record
-        self._steps = 0
+        self.steps = 0
 
     def visit(self, node: Any, *args: Any, **kwargs: Any) -> Any:
-        self._steps += 1
-        if self._steps > MAX_STEPS:
+        self.steps += 1
+        if self.steps > MAX_STEPS:
             raise Refused("mapping.too-much-work", limit=MAX_STEPS)
         return bounded(super().visit(node, *args, **kwargs))
 
@@ -261,11 +264,12 @@ class _Interpreter(TreeInterpreter):
     def visit_function_expression(self, node: Any, value: Any) -> Any:
         name = node["value"]
         takes = LIBRARY[name].takes
+        self.steps += COSTS.get(name, 1)
         return call(name, [self._argument(k, c, value) for k, c in zip(takes, node["children"], strict=False)])
 
     def _argument(self, kind: Kind, node: Any, value: Any) -> object:
         if kind is Kind.TABLE:
-            return self._tables[node["value"]]
+            return self._tables.get(node["value"]) or of_catalogue()[node["value"]]
         if kind is Kind.LATER:
             return partial(self.visit, node, value)
         if kind is Kind.EACH:
@@ -296,7 +300,14 @@ _ORDERS: Mapping[str, Callable[[Any, Any], bool]] = {
 }  # fmt: skip
 
 
-def evaluate(expression: Expression, given: Mapping[str, object], tables: Tables) -> object:
+@dataclass(slots=True)
+class Work:
+    """How many steps one delivery has cost so far."""
+
+    steps: int = 0
+
+
+def evaluate(expression: Expression, given: Mapping[str, object], tables: Tables, work: Work | None = None) -> object:
     """The expression's value over `{"record": ..., "delivery": ...}` or `{"given": ..., "parameters": ...}`.
 
     Raises FieldWithheld where it reads a field that is not disclosed, Refused("mapping.*") for anything else.
@@ -304,4 +315,8 @@ def evaluate(expression: Expression, given: Mapping[str, object], tables: Tables
     record = given.get("record")
     interpreter = _Interpreter(tables, record if isinstance(record, Mapping) else None)
     result: object = interpreter.visit(expression.node, given)
+    if work is not None:
+        work.steps += interpreter.steps
+        if work.steps > MAX_WORK:
+            raise Refused("mapping.too-much-work", limit=MAX_WORK)
     return result

@@ -14,13 +14,17 @@ from decimal import ROUND_HALF_UP, Decimal
 from enum import Enum, auto
 
 from connectors import addresses, dates, text
+from connectors.code_tables import CodeTable
 from connectors.contract import Reject
 from schemas.errors import Refused
+from schemas.text import is_unicode
 
 MAX_TEXT = 4_096
 """Longest text that a function may take or give, in characters."""
 MAX_ITEMS = 1_000
 """Longest list that a function may take or give."""
+_MOST = Decimal(10) ** 15
+"""Above it, `number_fr` would have to round what it was told."""
 IDS = uuid.uuid5(uuid.NAMESPACE_URL, "urn:unefois:stable-id:v1")
 """Namespace of `stable_id`, so that anybody can compute the same identifier (RFC 9562, 5.5)."""
 
@@ -81,17 +85,32 @@ def _when(condition: Callable[[], object], then: Callable[[], object], otherwise
     return otherwise() if verdict is None or verdict is False or verdict in ("", [], {}) else then()
 
 
-def _code(table: Mapping[str, object], key: object) -> object:
-    if key is None:
-        return None
-    name = _as_text(key)
-    if name not in table:
-        raise Refused("mapping.no-code", entries=len(table))
-    return table[name]
+def _code(table: CodeTable, key: object) -> object:
+    return None if key is None else table.code(_as_text(key))
 
 
-def _code_or(table: Mapping[str, object], key: object, fallback: object) -> object:
-    return fallback if key is None else table.get(_as_text(key), fallback)
+def _code_or(table: CodeTable, key: object, fallback: object) -> object:
+    return fallback if key is None else table.codes.get(_as_text(key), fallback)
+
+
+def _code_back(table: CodeTable, code: object) -> str | None:
+    return None if code is None else table.value(_as_text(code))
+
+
+def _pack(separator: str, items: list[object]) -> str | None:
+    cells = [_as_text(item) for item in items if item is not None]
+    whole = separator.join(cells)
+    if not separator or not all(cells) or whole.split(separator) != (cells or [""]):
+        raise Refused("mapping.separator")
+    return whole or None
+
+
+def _unpack(separator: str, whole: object) -> list[str]:
+    if whole is None or whole == "":
+        return []
+    if not separator or not isinstance(whole, str):
+        raise Refused("mapping.separator")
+    return whole.split(separator)
 
 
 def _as_text(given: object) -> str:
@@ -115,7 +134,10 @@ def _to_number(digits: str) -> int:
 def _number_fr(given: object, decimals: object) -> str:
     if not isinstance(decimals, int) or not 0 <= decimals <= 12:
         raise Refused("mapping.width")
-    exact = Decimal(str(given)).quantize(Decimal(1).scaleb(-decimals), rounding=ROUND_HALF_UP)
+    told = Decimal(str(given))
+    if not told.is_finite() or abs(told) >= _MOST:
+        raise Refused("mapping.argument", function="number_fr", wanted="number")
+    exact = told.quantize(Decimal(1).scaleb(-decimals), rounding=ROUND_HALF_UP)
     return f"{exact:f}".replace(".", ",")
 
 
@@ -157,6 +179,8 @@ def _is_withheld(read: Callable[[], object]) -> bool:
 
 
 def _stable_id(label: str, seed: str) -> str:
+    if not is_unicode(label + seed):
+        raise Refused("mapping.argument", function="stable_id", wanted="text")
     return str(uuid.uuid5(IDS, f"{label}\x00{seed}"))
 
 
@@ -190,8 +214,6 @@ LIBRARY: Mapping[str, Function] = {
     "strip_accents": Function(text.strip_accents, (_T,), "`Élodie` as `Elodie`."),
     "ascii": Function(text.ascii_letters, (_T,), "Without accents, ligatures, typographic signs; refuses the rest."),
     "squeeze": Function(text.squeeze, (_T,), "One space between words, none at the ends."),
-    "first_word": Function(text.first_word, (_T,), "The text up to its first space."),
-    "after_first_word": Function(text.after_first_word, (_T,), "The text after its first space; null for one word."),
     "words": Function(text.words, (_T,), "The words as a list."),
     "split": Function(_split, (_T, _T), "split(text, separator): a list."),
     "join": Function(_join, (_T, _L), "join(separator, list): without null and empty items; null if none is left."),
@@ -212,22 +234,60 @@ LIBRARY: Mapping[str, Function] = {
     "one_of": Function(_one_of, (_A, _L), "Whether a value is in a list."),
     "default": Function(_default, (_A, _A), "default(value, other): the other where the value is null or empty."),
     "when": Function(_when, (_LATER, _LATER, _LATER), "when(condition, then, otherwise)."),
-    "code": Function(_code, (Kind.TABLE, _A), "code('table', value): the file's table; refuses what it does not list."),
-    "code_or": Function(_code_or, (Kind.TABLE, _A, _A), "code_or('table', value, other)."),
+    "code": Function(
+        _code,
+        (Kind.TABLE, _A),
+        "code('table', value): of a table here or of the catalogue; refuses what is not listed.",
+    ),
+    "code_or": Function(_code_or, (Kind.TABLE, _A, _A), "code_or('table', value, other): the other where not listed."),
+    "code_back": Function(
+        _code_back, (Kind.TABLE, _A), "code_back('table', code): the one value with this code; refuses several."
+    ),
+    "pack": Function(_pack, (_T, _L), "pack(separator, list): one cell; refuses an item that has the separator in it."),
+    "unpack": Function(_unpack, (_T, _A), "unpack(separator, cell): the list again; none of an empty cell."),
     # dates
     "date_fr": Function(_date_fr, (_T,), "`24/08/1962`; a partial date as `08/1962` or `1962`."),
     "date_as": Function(dates.date_as, (_T, _T), "date_as(ISO date, 'yyyymmdd')."),
     "date_zeros": Function(dates.date_zeros, (_T, _T), "Like date_as, zeros for unknown parts: `00/08/1962`."),
     "date_from": Function(dates.date_from, (_T, _T), "date_from(text, 'ddmmyyyy'): an ISO date."),
+    "date_day": Function(dates.date_day, (_T,), "`24` of an ISO date; null where the day is not known."),
+    "date_month": Function(dates.date_month, (_T,), "`08` of an ISO date; null where the month is not known."),
+    "date_year": Function(dates.date_year, (_T,), "`1962` of an ISO date."),
+    "date_of": Function(
+        dates.date_of,
+        (_A, _A, _A),
+        "date_of(day, month, year): an ISO date; null, empty or zero is not known.",
+    ),
     "paris_day": Function(dates.paris_day, (_T,), "The calendar day in France of an instant."),
     # addresses
     "address_lines": Function(addresses.address_lines, (_R,), "NF Z10-011: at most six lines of 38, none blank."),
     "address_slots": Function(addresses.address_slots, (_R,), "NF Z10-011: six fixed places, null where empty."),
-    "postal_lines": Function(addresses.postal_lines, (_R,), "postal_lines(record.new_address): the lines to print."),
-    "postal_slots": Function(addresses.postal_slots, (_R,), "postal_slots(record.new_address): six fixed places."),
+    "postal_lines": Function(addresses.postal_lines, (_R, _A, _A), "The lines to print, as postal_slots has them.", 2),
+    "postal_slots": Function(
+        addresses.postal_slots,
+        (_R, _A, _A),
+        "postal_slots(record.new_address, addressee, care of): six fixed places, a seventh abroad; the last two may be"
+        " left out or null.",
+        2,
+    ),
+    "postal_columns": Function(
+        addresses.postal_columns, (_R, _A, _A), "The same as `l1` to `l7`: `postal_columns(record.new_address).l4`.", 2
+    ),
+    "addressee": Function(
+        addresses.addressee,
+        (_A, _T),
+        "addressee(given names, family name): line 1; one given name or its initial where 38 characters are too few.",
+    ),
     "commune_name": Function(addresses.commune_name, (_T,), "The name of the commune with this INSEE code."),
+    "commune_code": Function(
+        addresses.commune_code,
+        (_T, _A),
+        "commune_code(name, postcode): the code of the one commune of today that is meant, also by a former name.",
+        1,
+    ),
     "commune_today": Function(addresses.commune_today, (_T,), "The code of the commune that a code belongs to now."),
     "country_name": Function(addresses.country_name, (_T,), "The name of the country with this INSEE code."),
+    "country_code": Function(addresses.country_code, (_T,), "The INSEE code of the country of today with this name."),
     "postcode_of": Function(addresses.postcode_of, (_T,), "`44000` of `44000 NANTES`."),
     "city_of": Function(addresses.city_of, (_T,), "`NANTES` of `44000 NANTES`."),
     "number_of": Function(addresses.number_of, (_T,), "`42` of `42 BIS RUE DE LA PAIX`; null without a number."),
@@ -241,6 +301,12 @@ LIBRARY: Mapping[str, Function] = {
     "keep_if_withheld": Function(_keep_if_withheld, (_LATER,), "Where it is withheld, the column is left as it is."),
     "is_withheld": Function(_is_withheld, (_LATER,), "Whether a value is withheld."),
 }
+
+COSTS: Mapping[str, int] = {
+    **dict.fromkeys(("address_lines", "address_slots", "postal_lines", "postal_slots", "postal_columns"), 50),
+    "commune_code": 2_000,  # a name that nobody knows is looked for among 35,000
+}
+"""What a call costs, in steps of an expression, where it is more than one; a step takes about a microsecond."""
 
 WITHHELD_AWARE = frozenset({"withheld_or", "null_if_withheld", "keep_if_withheld", "is_withheld"})
 """Functions whose first argument may read a withheld field."""

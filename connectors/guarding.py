@@ -6,10 +6,12 @@
 Refuses: to call a connector that rests or whose maintenance window is open: Retry, with the time to wait.
 Keeps: it is opened once. After a failure that may be its own (late, or unexpected) it is closed and opened anew between
 two pulls, never between a write and its flush, which would lose what was written. A flush is never held back. What is
-late is `Late`: nobody says that it was not done.
+late is `Late`: nobody says that it was not done. What a connector may find in a journal of its own is no answer of its
+system: `find` and `seen` end no row of failures; a write ends that of calls, a flush that of flushes.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -18,7 +20,18 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from connectors.contract import Answering, Applied, Late, Outcome, Partly, Retry, Row, Settings, Writer
+from connectors.contract import (
+    Answering,
+    Applied,
+    Late,
+    Outcome,
+    Partly,
+    Retry,
+    Row,
+    Settings,
+    Writer,
+    rows_writer,
+)
 from schemas.delivery import VerifiedDelivery
 from schemas.errors import Corrupt, Refused, Unavailable
 from schemas.names import DeclarationId, DeliveryId, Instant, ManifestDigest, PartyId
@@ -26,6 +39,9 @@ from schemas.names import DeclarationId, DeliveryId, Instant, ManifestDigest, Pa
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 Hour = Annotated[str, StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
+Kind = Literal["call", "flush"]
+"""Of what there is a row of failures: a flush that does nothing must not end that of writes, nor a write that only
+waits for its flush that of flushes."""
 LOOK_MS: Final = 60_000
 """Between two looks for answers, where nothing else is to be done."""
 T = TypeVar("T")
@@ -95,7 +111,7 @@ class Guard:
     """What is remembered of one system's failures. It outlives the connector, which may be opened anew."""
 
     limits: Limits
-    _failures: int = field(default=0)
+    _failures: Counter[Kind] = field(default_factory=Counter)
     _until: Instant = field(default=Instant(0))
     _looked: Instant = field(default=Instant(0))
 
@@ -118,15 +134,22 @@ class Guard:
         if rest:
             raise Retry("connector.resting", after_ms=rest)
 
-    def answered(self) -> None:
+    def answered(self, kind: Kind = "call") -> None:
         """It works: whatever it said, it said it."""
-        self._failures = 0
+        self._failures[kind] = 0
 
-    def failed(self, at: Instant, asked_ms: int | None = None) -> None:
+    def failed(self, at: Instant, asked_ms: int | None = None, kind: Kind = "call") -> None:
         """One more failure in a row."""
-        self._failures += 1
-        if self._failures >= self.limits.rest_after:
+        self._failures[kind] += 1
+        if self._failures[kind] >= self.limits.rest_after:
             self._until = Instant(at + max(self.limits.rest_s * 1000, asked_ms or 0))
+
+    def unopened(self, at: Instant, fault: Unavailable) -> None:
+        """One more failure. No delivery was put off that could wait as long as it asks: so the system is left alone."""
+        asked = fault.after_ms if isinstance(fault, Retry) else None
+        self.failed(at, asked)
+        if asked:
+            self._until = max(self._until, Instant(at + asked))
 
 
 class Guarded:
@@ -149,8 +172,8 @@ class Guarded:
         guard.check(clock())
         try:
             writer = await opening()
-        except Unavailable:
-            guard.failed(clock())
+        except Unavailable as fault:
+            guard.unopened(clock(), fault)
             raise
         return cls(writer, opening, guard, clock)
 
@@ -165,29 +188,35 @@ class Guarded:
         await self._writer.close()
         try:
             self._writer = await self._reopen()
-        except Unavailable:
-            self._guard.failed(self._clock())
+        except Unavailable as fault:
+            self._guard.unopened(self._clock(), fault)
             raise
         self._doubtful = False
 
     async def find(self, delivery_id: DeliveryId) -> Applied | Partly | None:
         """Within the deadline. Raises Retry("connector.resting"), Late("connector.deadline")."""
         self._guard.check(self._clock())
-        return await self._called(self._writer.find(delivery_id))
+        return await self._called(self._writer.find(delivery_id), asks=False)
 
     async def write(self, delivery: VerifiedDelivery, row: Row) -> str | None:
         """Within the deadline. Raises as `find` does."""
         self._guard.check(self._clock())
         return await self._called(self._writer.write(delivery, row))
 
+    async def write_rows(self, delivery: VerifiedDelivery, rows: Sequence[Row]) -> str | None:
+        """Within the deadline. Raises as `find` does, and Reject("connector.one-row")."""
+        writer = rows_writer(self._writer)
+        self._guard.check(self._clock())
+        return await self._called(writer.write_rows(delivery, rows))
+
     async def flush(self) -> None:
         """Within the deadline, rest or none: what was written has to be durable. Raises Late("connector.deadline")."""
-        await self._called(self._writer.flush())
+        await self._called(self._writer.flush(), "flush")
 
     async def seen(self, source: PartyId, declaration_id: DeclarationId) -> ManifestDigest | None:
         """Within the deadline. Raises as `find` does."""
         self._guard.check(self._clock())
-        return await self._called(self._writer.seen(source, declaration_id))
+        return await self._called(self._writer.seen(source, declaration_id), asks=False)
 
     async def answers(self) -> Mapping[DeliveryId, Outcome]:
         """Within the deadline, of a writer that answers later; of another none. Raises as `find` does."""
@@ -205,25 +234,28 @@ class Guarded:
         """Let go of it."""
         await self._writer.close()
 
-    async def _called(self, call: Awaitable[T]) -> T:
+    async def _called(self, call: Awaitable[T], kind: Kind = "call", *, asks: bool = True) -> T:
+        """`asks`: whether it surely asks the system, so that an answer says something of it."""
         seconds = self._guard.limits.deadline_s
         deadline = asyncio.timeout(seconds)
         try:
             async with deadline:
                 said = await call
         except (Refused, Corrupt):
-            self._guard.answered()
+            if asks:
+                self._guard.answered(kind)
             raise
         except Unavailable as fault:
-            self._guard.failed(self._clock(), fault.after_ms if isinstance(fault, Retry) else None)
+            self._guard.failed(self._clock(), fault.after_ms if isinstance(fault, Retry) else None, kind)
             raise
         except Exception:
             self._doubtful = True
-            self._guard.failed(self._clock())
+            self._guard.failed(self._clock(), None, kind)
             if not deadline.expired():
                 raise
         else:
-            self._guard.answered()
+            if asks:
+                self._guard.answered(kind)
             return said
         raise Late("connector.deadline", seconds=round(seconds))
 

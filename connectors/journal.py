@@ -15,9 +15,7 @@ from pathlib import Path
 from typing import Self
 
 from connectors import exclusive
-from connectors.exclusive import Wrong
 from schemas.delivery import VerifiedDelivery
-from schemas.errors import Refused, Unavailable
 from schemas.names import DeclarationId, DeliveryId, Instant, ManifestDigest, PartyId
 
 _STEPS = (
@@ -81,14 +79,7 @@ class Journal:
         Raises Unavailable("journal.in-use") while another process has it, "journal.disk" for a disk that is full or
         fails, Refused for what is no journal.
         """
-        connection = exclusive.opened(path, _STEPS, "foreign_keys = ON")
-        if connection is Wrong.IN_USE:
-            raise Unavailable("journal.in-use")
-        if connection is Wrong.DISK:
-            raise Unavailable("journal.disk")
-        if isinstance(connection, Wrong):
-            raise Refused("journal.unreadable")
-        return cls(connection)
+        return cls(exclusive.journal(path, _STEPS, "foreign_keys = ON"))
 
     @property
     def connection(self) -> sqlite3.Connection:

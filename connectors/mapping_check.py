@@ -6,7 +6,7 @@ Keeps: the fields checked are those of `expression.parse`, hence every field tha
        A field read under `withheld_or` or its kin need not be granted: the file says what happens without it.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from collections.abc import Mapping as Record
 from dataclasses import dataclass
 from typing import ClassVar
@@ -57,6 +57,21 @@ def check_fields(mapping: Mapping, granted: Collection[str]) -> tuple[Refused, .
     )
 
 
+def check_grounds(mapping: Mapping, grounds: Record[str, str]) -> tuple[Refused, ...]:
+    """A problem where fields that are needed come on several grounds: each has a delivery of its own, so that no
+    delivery has all of them (ADR 6).
+    """
+    needed = {name for _, expression in expressions(mapping) for name in expression.needs if name in grounds}
+    apart = {grounds[name] for name in needed}
+    return (Refused("mapping.two-grounds", "/fields", count=len(apart)),) if len(apart) > 1 else ()
+
+
+def check_rows(mapping: Mapping, connector: type[object], pointer: str) -> None:
+    """Raises Refused("connector.one-row") where a mapping of several rows meets a connector that writes one."""
+    if mapping.rows is not None and not hasattr(connector, "write_rows"):
+        raise Refused("connector.one-row", pointer)
+
+
 def unread(mapping: Mapping, granted: Collection[str]) -> frozenset[str]:
     """Granted fields that the mapping never reads: candidates for a narrower subscription."""
     return frozenset(granted) - fields_read(mapping)
@@ -93,21 +108,24 @@ def run_tests(mapping: Mapping, event: EventSchema | None = None) -> tuple[TestO
 
 def _run(mapping: Mapping, test: Example, event: EventSchema | None) -> TestOutcome:
     try:
-        got = mapping.apply(_given(mapping, test), test.parameters)
+        got = mapping.apply_all(_given(mapping, test), test.parameters)
         if event is not None and mapping.direction is Direction.IN:
-            values.check(event, complete(got, event))
+            for record in got:
+                values.check(event, complete(record, event))
     except Refused as fault:
         passed = fault.code == test.error
         return TestOutcome(test.name, passed, () if passed else (f"{test.error or 'a result'} expected, {fault} got",))
     if test.expect is None:
         return TestOutcome(test.name, False, (f"{test.error} expected, a result got",))
-    differences = _differences(test.expect, got)
+    differences = _all_differences(test.expect, got)
     return TestOutcome(test.name, not differences, differences)
 
 
 def _given(mapping: Mapping, test: Example) -> object:
     if mapping.direction is Direction.IN:
         return test.given
+    if isinstance(test.given, list):
+        raise Refused("mapping.test-given")
     record = test.given.get("record")
     facts = test.given.get("delivery", {})
     if not isinstance(record, dict) or not isinstance(facts, dict) or test.given.keys() - {"record", "delivery"}:
@@ -121,7 +139,39 @@ def _given(mapping: Mapping, test: Example) -> object:
     if forgotten:
         # A field that the example forgets would read as null and hide a mistake.
         raise Refused("mapping.test-forgets", field=forgotten[0])
-    return {"record": plain(whole), "delivery": {**_NO_DELIVERY, "event_type": str(mapping.event_type), **facts}}
+    return invented(mapping, whole, facts)
+
+
+def invented(mapping: Mapping, record: Record[str, object], facts: Record[str, object] | None = None) -> object:
+    """What an outbound mapping is given for an invented record: beside it, facts of a delivery that is none."""
+    delivery = {**_NO_DELIVERY, "event_type": str(mapping.event_type), **(facts or {})}
+    return {"record": plain(record), "delivery": delivery}
+
+
+def untested(mapping: Mapping) -> tuple[str, ...]:
+    """Targets for which no test expects a value other than null."""
+    rows = [row for test in mapping.tests for row in _rows(test.expect)]
+    return tuple(name for name in mapping.targets if all(row.get(name) is None for row in rows))
+
+
+def _rows(expected: Record[str, object] | list[dict[str, object]] | None) -> Sequence[Record[str, object]]:
+    if expected is None:
+        return ()
+    return expected if isinstance(expected, list) else (expected,)
+
+
+def _all_differences(
+    expected: Record[str, object] | list[dict[str, object]], got: Sequence[Record[str, object]]
+) -> tuple[str, ...]:
+    if isinstance(expected, list):
+        if len(expected) != len(got):
+            return (f"{len(expected)} rows expected, {len(got)} got",)
+        return tuple(
+            f"{number}: {each}"
+            for number, pair in enumerate(zip(expected, got, strict=True), start=1)
+            for each in _differences(*pair)
+        )
+    return _differences(expected, got[0]) if len(got) == 1 else (f"1 row expected, {len(got)} got",)
 
 
 def _differences(expected: Record[str, object], got: Record[str, object]) -> tuple[str, ...]:

@@ -6,8 +6,10 @@ Keeps: a name without a slash is never looked for in whatever folder the process
 
 from pathlib import Path
 
+from connectors import code_tables
 from connectors.expression import nearest
 from connectors.mapping import Mapping, load, packaged
+from connectors.strict_yaml import MAX_BYTES
 from schemas.errors import Refused
 
 SUFFIXES = ("", ".yaml", ".out.yaml", ".in.yaml")
@@ -19,17 +21,33 @@ def find(name: str, beside: Path) -> Mapping:
 
     Raises Refused: `mapping.no-such-file`; what `mapping.load` raises, with the file's name in its details.
     """
-    document = _packaged(name) if "/" not in name else _own(beside / name)
+    path = beside / name if "/" in name else None
+    document = _packaged(name) if path is None else _own(path, MAX_BYTES)
     if document is None:
         known = [*packaged(), *(each.rsplit(".", 2)[0] for each in packaged())]
         raise Refused("mapping.no-such-file", file=name, near=nearest(name, known))
-    return loaded(document, name)
+    return loaded(document, name, path)
 
 
-def loaded(document: bytes, name: str) -> Mapping:
-    """As `mapping.load`; a refusal says in which file."""
+def asked(word: str) -> Mapping:
+    """A mapping that a command line names: the file at this path, else a packaged one. Raises as `find` does."""
+    path = Path(word)
+    document = _own(path, MAX_BYTES) if path.is_file() else None
+    return find(word, Path()) if document is None else loaded(document, word, path)
+
+
+def read_sample(path: Path) -> bytes:
+    """A sample file. Raises Refused("mapping.no-sample")."""
+    document = _own(path, MAX_BYTES)
+    if document is None:
+        raise Refused("mapping.no-sample", file=path.name)
+    return document
+
+
+def loaded(document: bytes, name: str, path: Path | None = None) -> Mapping:
+    """As `mapping.load`, with the tables beside the file at `path`; a refusal says in which file."""
     try:
-        return load(document)
+        return load(document, None if path is None else lambda table: _own(path.parent / table, code_tables.MAX_BYTES))
     except Refused as fault:
         raise named(fault, name) from None
 
@@ -44,8 +62,10 @@ def _packaged(name: str) -> bytes | None:
     return next((known[name + suffix] for suffix in SUFFIXES if name + suffix in known), None)
 
 
-def _own(path: Path) -> bytes | None:
+def _own(path: Path, limit: int) -> bytes | None:
+    """At most one byte more than the limit: enough to see that it is too large."""
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            return file.read(limit + 1)
     except OSError:
         return None

@@ -7,7 +7,7 @@ Keeps: identifiers and instants are text here, as people copy them: UUIDs with d
 
 import base64
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
@@ -19,6 +19,8 @@ MAX_NODES = 2_000
 """Most values of one result, nested ones counted."""
 MAX_CHARACTERS = 65_536
 """Most characters of one result."""
+MAX_ROWS = 100
+"""Most rows of one delivery, and of one group of an agency's rows."""
 MAX_DEPTH = 12
 """Deepest nesting of one result."""
 
@@ -113,3 +115,30 @@ def measure(result: Mapping[str, object]) -> None:
             raise Refused("mapping.shape", pointer)
         if nodes > MAX_NODES or characters > MAX_CHARACTERS or depth > MAX_DEPTH:
             raise Refused("mapping.result-too-large", pointer, nodes=MAX_NODES, characters=MAX_CHARACTERS)
+
+
+def grouped(given: object, by: Sequence[str]) -> list[dict[str, object]]:
+    """An agency's rows as documents: rows with the same cells in `by`, wherever they stand, are one.
+
+    A document has the cells that all its rows agree on, and the rows themselves as `rows`. Raises
+    Refused("mapping.given-rows") with the row's number, ("mapping.too-many").
+    """
+    groups: dict[tuple[object, ...], list[dict[str, object]]] = {}
+    rows = plain(given)
+    if not isinstance(rows, list):
+        raise Refused("mapping.given-rows")
+    for number, row in enumerate(rows):
+        cells = [row.get(name) for name in by] if isinstance(row, dict) else [None]
+        if not all(isinstance(cell, str | int) and cell != "" for cell in cells):
+            raise Refused("mapping.given-rows", f"/{number}")
+        group = groups.setdefault(tuple(map(str, cells)), [])
+        if len(group) == MAX_ROWS:
+            raise Refused("mapping.too-many", f"/{number}", count=MAX_ROWS + 1, limit=MAX_ROWS)
+        group.append(row)
+    return [_document(group) for group in groups.values()]
+
+
+def _document(rows: list[dict[str, object]]) -> dict[str, object]:
+    first, *others = rows
+    agreed = {name: cell for name, cell in first.items() if all(name in row and row[name] == cell for row in others)}
+    return {**agreed, "rows": rows}

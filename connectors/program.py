@@ -12,6 +12,7 @@
     unefois-agency connector check FILE              each connector of a file, tried without an effect
     unefois-agency connector test NAME               the kit: crashes, lost answers, slow peers, order
     unefois-agency connector new NAME                the package of a new one
+    unefois-agency mapping list|test|preview|new     mapping files: those that come along, tried, shown, begun
     unefois-agency completion bash                   what a shell needs to complete all this with Tab
 
 Refuses: nothing of its own.
@@ -30,7 +31,19 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
-from connectors import completing, key_files, registry, scaffold, source_serve, trying
+from connectors import (
+    completing,
+    draft,
+    key_files,
+    mapping_draft,
+    mapping_files,
+    preview,
+    registry,
+    scaffold,
+    source_serve,
+    trying,
+)
+from connectors.mapping import packaged
 from connectors.publik import serve as publik_serve
 from schemas import described, receipt
 from schemas.catalogue import builtin
@@ -97,6 +110,7 @@ def parser(language: Language) -> argparse.ArgumentParser:
     for each in (lists, shows):
         each.add_argument("--json", action="store_true", help=of("for programs"))
     _connectors(one(groups, "connector", "what writes into your own system"), one, end, of)
+    _mappings(one(groups, "mapping", "what turns a declaration into your own words"), one, end, of)
     shell = end(one(groups, "completion", "what a shell needs to complete these commands with Tab"), _completion)
     shell.add_argument("shell", choices=completing.SHELLS)
     for _, each in completing.every(top):
@@ -120,6 +134,30 @@ def _connectors(
     checks.add_argument("file", type=Path, help=of("a file with routes"))
     news.add_argument("--folder", type=Path, help=of("where to write it"))
     for each in (lists, shows, checks, tests, news):
+        each.add_argument("--json", action="store_true", help=of("for programs"))
+
+
+def _mappings(
+    group: argparse.ArgumentParser, one: Callable[..., Any], end: Callable[..., Any], of: Callable[[str], str]
+) -> None:
+    known = group.add_subparsers(required=True, metavar=of("COMMAND"))
+    lists = end(one(known, "list", "the mapping files that come with this program"), _mapping_list)
+    tests = end(one(known, "test", "run its own tests and its static checks"), _mapping_test)
+    shows = end(one(known, "preview", "what each target reads, on which ground, and a row"), _mapping_preview)
+    news = end(one(known, "new", "print a first mapping file for a sample"), _mapping_new)
+    for each in (tests, shows):
+        each.add_argument("file", help=of("a mapping file, or the name of one that comes with this program"))
+        each.add_argument("--granted", action="append", default=[], metavar=of("FIELD"),
+                          help=of("a granted field; FIELD=TEXT names its ground; repeatable"))  # fmt: skip
+    shows.add_argument("--sample", type=Path, help=of("a record in JSON or YAML; by default the catalogue's sample"))
+    shows.add_argument("--encoding", help=of("flag the letters that it lacks"))
+    shows.add_argument("--width", action="append", default=[], metavar=of("COLUMN=N"),
+                       help=of("flag what is longer in this column; repeatable"))  # fmt: skip
+    news.add_argument("name", help=of("its name: our-moves"))
+    news.add_argument("--from", dest="sample", type=Path, required=True, help=of("a CSV with its header, or JSON"))
+    news.add_argument("--type", required=True, help=of("address.changed, or the full name; with /1, the first version"))
+    news.add_argument("--in", dest="inbound", action="store_true", help=of("from the sample to a declaration"))
+    for each in (lists, tests, shows, news):
         each.add_argument("--json", action="store_true", help=of("for programs"))
 
 
@@ -205,6 +243,41 @@ def _connector_test(told: argparse.Namespace) -> None:
 def _connector_new(told: argparse.Namespace) -> None:
     written = [str(path) for path in scaffold.write(told.name, told.folder)]
     _answer(told.json, {"written": written}, written)
+
+
+def _mapping_list(told: argparse.Namespace) -> None:
+    names = sorted(packaged())
+    _answer(told.json, {"mappings": names}, names)
+
+
+def _mapping_test(told: argparse.Namespace) -> None:
+    mapping = mapping_files.asked(told.file)
+    event = builtin().by_type(mapping.event_type)
+    found = preview.tested(mapping, event, preview.grounds_of(told.granted) or None, told.language)
+    _answer(told.json, found, preview.tested_lines(found, told.language))
+    if preview.failed(found):
+        sys.exit(REFUSED)
+
+
+def _mapping_preview(told: argparse.Namespace) -> None:
+    mapping = mapping_files.asked(told.file)
+    try:
+        options = preview.options_of(told.encoding, told.width)
+    except ValueError as error:
+        sys.stderr.write(f"unefois-agency: {error}\n")
+        sys.exit(USAGE)
+    given = None if told.sample is None else draft.read(mapping_files.read_sample(told.sample))
+    event, grounds = builtin().by_type(mapping.event_type), preview.grounds_of(told.granted) or None
+    found = preview.seen(mapping, event, grounds, told.language, given=given, **options)
+    _answer(told.json, found, preview.seen_lines(found, told.language))
+    if preview.failed(found):
+        sys.exit(REFUSED)
+
+
+def _mapping_new(told: argparse.Namespace) -> None:
+    event = described.find(builtin(), told.type)
+    text = mapping_draft.drafted(told.name, mapping_files.read_sample(told.sample), event, inbound=told.inbound)
+    _answer(told.json, {"mapping": text}, text.splitlines())
 
 
 def _answer(as_json: bool, document: object, lines: Iterable[str]) -> None:

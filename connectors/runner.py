@@ -38,6 +38,7 @@ from connectors.contract import (
     Unknown,
     WithheldDelivery,
     Writer,
+    rows_writer,
 )
 from connectors.conversation import Wait
 from connectors.description import described
@@ -178,18 +179,19 @@ class Written:
         """Map it and write it; durable at the end of the pull."""
         route = self._routes[delivery.event_type]
         try:
-            row = route.mapping.row_of(delivery)
+            rows = route.mapping.rows_of(delivery)
         except Refused as fault:
             self.refuse(delivery.delivery_id, fault, Reason.MAPPING)
             return
         except Exception as error:  # as in `_do`: what somebody else wrote may break at any value
             self.put_off(delivery.delivery_id, _broken(error))
             return
+        if not rows:  # nothing of it concerns this system; it comes to nothing again, if it comes again
+            self._work.ended[delivery.delivery_id] = Applied()
+            return
 
         try:
-            outcome: Applied | Partly = yield self._do(
-                route, lambda: _written(route.connector, delivery, row), refuses=True
-            )
+            outcome: Applied | Partly = yield self._do(route, lambda: _written(route, delivery, rows), refuses=True)
         except Otherwise as answer:
             self._work.ended[delivery.delivery_id] = answer.outcome
             if isinstance(answer.outcome, Partly) or answer.outcome.reason is Reason.AWAITING_HUMAN:
@@ -305,11 +307,18 @@ async def run_routes(
     return reports[0]
 
 
-async def _written(connector: Writer, delivery: VerifiedDelivery, row: Row) -> Applied | Partly:
+async def _written(route: Route, delivery: VerifiedDelivery, rows: Sequence[Row]) -> Applied | Partly:
     """Write it; where nobody knows whether that was done, look, and write again: a second write is no second row."""
+    connector, many = route.connector, route.mapping.rows is not None
+
+    async def write() -> Applied:
+        if many:
+            return Applied(await rows_writer(connector).write_rows(delivery, rows))
+        return Applied(await connector.write(delivery, rows[0]))
+
     for _ in range(ASKED_AGAIN):
         try:
-            return Applied(await connector.write(delivery, row))
+            return await write()
         except Late:
             raise
         except Unknown:
@@ -319,7 +328,7 @@ async def _written(connector: Writer, delivery: VerifiedDelivery, row: Row) -> A
                 raise _broken(error) from None
             if before is not None:
                 return before
-    return Applied(await connector.write(delivery, row))
+    return await write()
 
 
 async def _answered(step: Call[Any] | Wait | Give | Do, inbox: Inbox) -> Any:

@@ -1,6 +1,6 @@
 """The table connector: rows in a table of the agency's own database, in the agency's own transaction.
 
-    one transaction   the inbox row of this delivery (`unefois_inbox`), and the business row
+    one transaction   the inbox row of this delivery (`unefois_inbox`), and the business row, or rows
 
 so that the two are there together or not at all, whatever crashes, and a delivery that comes again finds its inbox row.
 
@@ -132,14 +132,18 @@ class TableConnector:
 
         Raises Retry("table.away", "table.failed"), Reject("table.*", "connector.cell"), Unknown("table.commit").
         """
+        return await self.write_rows(delivery, (row,))
+
+    async def write_rows(self, delivery: VerifiedDelivery, rows: Sequence[Row]) -> str | None:
+        """As `write`: all of them in the one transaction. The reference is the first row's."""
         try:
-            return await self._write_once(delivery, row)
+            return await self._write_once(delivery, rows)
         except Reject as fault:
             if fault.code != "table.constraint":
                 raise
         # The constraint may be a neighbour's work of this instant: the same delivery (its inbox row is found now), or
         # the first row with this key (an update finds it now). What fails twice is the agency's own rule.
-        return await self._write_once(delivery, row)
+        return await self._write_once(delivery, rows)
 
     async def flush(self) -> None:
         """Nothing is left to do: each write committed."""
@@ -168,11 +172,11 @@ class TableConnector:
             return None if found is None else (found[0],)
         raise Retry("table.away")
 
-    async def _write_once(self, delivery: VerifiedDelivery, row: Row) -> str | None:
+    async def _write_once(self, delivery: VerifiedDelivery, rows: Sequence[Row]) -> str | None:
         known = await self.find(delivery.delivery_id)
         if known is not None:
             return known.reference
-        cells = {name: self._cell(name, value) for name, value in row.items()}
+        cells = [{name: self._cell(name, value) for name, value in row.items()} for row in rows]
         try:
             async with self._engine.connect() as connection:
                 reference = await self._both_rows(connection, delivery, cells)
@@ -185,10 +189,10 @@ class TableConnector:
         raise fault
 
     async def _both_rows(
-        self, connection: AsyncConnection, delivery: VerifiedDelivery, cells: Mapping[str, object]
+        self, connection: AsyncConnection, delivery: VerifiedDelivery, cells: Sequence[Mapping[str, object]]
     ) -> str | None:
-        """First the business row, for its number; the inbox row's primary key then lets one of two neighbours win."""
-        reference = await self._business_row(connection, cells)
+        """First the business rows, for the number; the inbox row's primary key then lets one of two neighbours win."""
+        reference, *_ = [await self._business_row(connection, each) for each in cells]
         inbox_row = {
             "delivery_id": uuid_text(delivery.delivery_id),
             "source": str(delivery.source),

@@ -60,16 +60,6 @@ def squeeze(text: str) -> str:
     return re.sub(r"\s+", " ", text).strip()
 
 
-def first_word(text: str) -> str:
-    """`DUPONT` of `DUPONT JEAN PIERRE`."""
-    return squeeze(text).partition(" ")[0]
-
-
-def after_first_word(text: str) -> str | None:
-    """`JEAN PIERRE` of `DUPONT JEAN PIERRE`; null where there is one word only."""
-    return squeeze(text).partition(" ")[2] or None
-
-
 def words(text: str) -> list[str]:
     """The words of a text."""
     return text.split()

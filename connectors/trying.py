@@ -19,9 +19,11 @@ from connectors.driving import BACKOFF, now
 from connectors.guarding import Limits
 from connectors.kit import cases
 from connectors.kit.rig import rig
+from connectors.mapping_check import check_rows
 from connectors.mapping_files import find
+from connectors.preview import problem
 from schemas.errors import Fault, Refused
-from schemas.messages import Language, explain, table
+from schemas.messages import Language
 
 UNSAID: Final[Words] = {"en": "It says nothing of itself.", "fr": "Il ne dit rien de lui-même."}
 _MARKS: Final = {"passed": "✓", "failed": "✗", "spared": "–"}
@@ -35,6 +37,8 @@ class Checked:
     place: str
     kind: str
     faults: tuple[Fault, ...]
+    weaker: Words | None = None
+    """What holds under these settings in place of the connector's guarantee."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,7 @@ def about(kind: str) -> dict[str, Any]:
 def _said(said: Description) -> dict[str, Any]:
     return {
         "guarantee": dict(said.guarantee),
+        "weaker": {} if said.weaker is None else dict(said.weaker.words),
         "other_side": dict(said.other_side),
         "at_once": said.at_once,
         "spared": {case.value: dict(words) for case, words in said.spared.items()},
@@ -65,7 +70,14 @@ def _said(said: Description) -> dict[str, Any]:
 
 
 def _nothing_said() -> dict[str, Any]:
-    return {"guarantee": dict(UNSAID), "other_side": dict(UNSAID), "at_once": 1, "spared": {}, "settings": {}}
+    return {
+        "guarantee": dict(UNSAID),
+        "weaker": {},
+        "other_side": dict(UNSAID),
+        "at_once": 1,
+        "spared": {},
+        "settings": {},
+    }
 
 
 def checked_file(path: Path) -> tuple[Checked, ...]:
@@ -90,17 +102,23 @@ def _checked(place: str, route: object, word: str, beside: Path) -> Checked:
     kind = str(told.get(word, ""))
     try:
         made = registry.kind(kind)
-        targets = find(str(told.get("mapping", "")), beside).targets if word == "connector" else ()
+        mapping = find(str(told.get("mapping", "")), beside) if word == "connector" else None
+        if mapping is not None:
+            check_rows(mapping, made, "/connector")
+        targets = () if mapping is None else mapping.targets
         settings = told.get("settings") or {}
+        about = described(made)
+        weaker = None if about is None else about.weakened(settings)
         faults: tuple[Fault, ...] = asyncio.run(description.check(made, settings, targets, _GROUND))
         faults = tuple(fault.under(f"{place}/settings") for fault in faults)
     except Refused as fault:
+        weaker = None
         faults = (fault.under(place) if not fault.pointer.startswith(place) else fault,)
     try:
         checked(Limits, told.get("limits") or {})
     except Refused as fault:
         faults = (*faults, fault.under(f"{place}/limits"))
-    return Checked(place, kind, faults)
+    return Checked(place, kind, faults, weaker)
 
 
 def tried(kind: str) -> Iterator[Tried]:
@@ -130,6 +148,8 @@ def lines(told: Mapping[str, Any], language: Language) -> Iterator[str]:
     """What `about` says, for a person."""
     french = language == "fr"
     yield told["guarantee"][language]
+    if told["weaker"]:
+        yield ("Selon vos réglages : " if french else "By your settings: ") + told["weaker"][language]
     yield ("De l'autre côté : " if french else "The other side: ") + told["other_side"][language]
     yield ("Appels à la fois : " if french else "Calls at once: ") + str(told["at_once"])
     for setting, schema in told["settings"].get("properties", {}).items():
@@ -141,7 +161,12 @@ def lines(told: Mapping[str, Any], language: Language) -> Iterator[str]:
 def problems(found: Iterable[Checked], language: Language) -> list[dict[str, Any]]:
     """What `checked_file` found, for a program."""
     return [
-        {"place": one.place, "kind": one.kind, "problems": [_problem(fault, language) for fault in one.faults]}
+        {
+            "place": one.place,
+            "kind": one.kind,
+            "problems": [problem(fault, language) for fault in one.faults],
+            "weaker": "" if one.weaker is None else one.weaker[language],
+        }
         for one in found
     ]
 
@@ -150,6 +175,8 @@ def found_lines(found: Iterable[Checked], language: Language) -> Iterator[str]:
     """The same, for a person."""
     for one in problems(found, language):
         yield f"{'✗' if one['problems'] else '✓'} {one['place']}  {one['kind']}"
+        if one["weaker"]:
+            yield f"    ! {one['weaker']}"
         for told in one["problems"]:
             yield f"    {told['code']}  {told['pointer']}"
             if told["message"]:
@@ -164,9 +191,3 @@ def plain(one: Tried, language: Language) -> dict[str, str]:
 def line(one: Tried, language: Language) -> str:
     """The same, for a person."""
     return f"{_MARKS[one.state]} {one.case}  {one.why.get(language, '')}".rstrip()
-
-
-def _problem(fault: Fault, language: Language) -> dict[str, str]:
-    said = explain(fault, language) if fault.code in table() else None  # a foreign connector's own code
-    wrong, remedy = ("", "") if said is None else (said.wrong, said.remedy)
-    return {"code": fault.code, "pointer": fault.pointer, "message": wrong, "remedy": remedy}

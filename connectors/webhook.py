@@ -10,7 +10,6 @@ Source: Standard Webhooks 1.0.0, "Signature scheme" and "Delivery success and fa
 
 import asyncio
 import json
-import ssl
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Self
 
@@ -19,6 +18,7 @@ from pydantic import AfterValidator, Field
 
 from connectors.contract import Ground, Ready, Reject, Retry, Settings, checked
 from connectors.description import Case, Description, Words
+from connectors.peers import caller, endpoint, trust
 from connectors.secret_files import Secret
 from schemas import webhooks
 from schemas.errors import Fault, Refused
@@ -39,22 +39,6 @@ _TELLS_ONLY: Words = {
     "en": "It says that something waits, and carries no value: the agency fetches it.",
     "fr": "Il dit que quelque chose attend, sans aucune valeur : l'administration vient le chercher.",
 }
-_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
-
-
-def endpoint(url: str) -> str:
-    """The address of a server to call. Raises ValueError: no https (except to this machine), credentials in it."""
-    if not url.isprintable() or " " in url:
-        raise ValueError("not a URL")
-    try:
-        parts = httpx2.URL(url)
-    except httpx2.InvalidURL:
-        raise ValueError("not a URL") from None
-    if parts.scheme != "https" and not (parts.scheme == "http" and parts.host in _LOOPBACK):
-        raise ValueError("https is needed, except to this machine")
-    if not parts.host or parts.userinfo:
-        raise ValueError("a host, and no credentials")
-    return url
 
 
 class WebhookSettings(Settings):
@@ -94,13 +78,7 @@ class WebhookConnector:
         """Check the settings; nothing is sent. Raises Refused("connector.settings", "webhook.*")."""
         chosen = checked(WebhookSettings, settings)
         signers = tuple(signer_of(key.get_secret_value(), f"/keys/{number}") for number, key in enumerate(chosen.keys))
-        client = httpx2.AsyncClient(
-            timeout=chosen.timeout_s,
-            follow_redirects=False,
-            verify=trust(chosen.ca_file),
-            trust_env=False,  # a proxy of the environment would see who is told what
-            headers={"user-agent": "unefois-webhook/1", "content-type": "application/json"},
-        )
+        client = caller(chosen.url, chosen.timeout_s, trust(chosen.ca_file), "webhook")
         return cls(chosen.url, signers, client, ground)
 
     @classmethod
@@ -133,6 +111,7 @@ class WebhookConnector:
         now = self._ground.clock()
         body = _body(ready, rfc3339(now))
         headers = webhooks.headers(uuid_text(ready.delivery_id), now, body, self._signers)
+        headers = {**headers, "content-type": "application/json"}
         try:
             async with self._client.stream("POST", self._url, content=body, headers=headers) as answer:
                 status, wait = answer.status_code, retry_after_ms(answer.headers.get("retry-after"), now)
@@ -156,14 +135,3 @@ def _body(ready: Ready, moment: str) -> bytes:
     told = {"delivery_id": uuid_text(ready.delivery_id), "event_type": str(ready.event_type)}
     message = {"type": "delivery.ready", "timestamp": moment, "data": told}
     return json.dumps(message, separators=(",", ":")).encode()
-
-
-def trust(ca_file: str | None) -> ssl.SSLContext:
-    """The system's certificates, and those of a file (PEM). Raises Refused `webhook.ca-file`."""
-    context = ssl.create_default_context()
-    if ca_file is not None:
-        try:
-            context.load_verify_locations(ca_file)
-        except OSError:  # ssl.SSLError is one too
-            raise Refused("webhook.ca-file", "/ca_file") from None
-    return context

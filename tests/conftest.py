@@ -3,7 +3,8 @@
 UNEFOIS_REQUIRE=postgres,kafka makes such a skip a failure. UNEFOIS_TEST_DATABASE=postgres runs every test that takes a
 `here`, an `empty_url` or `home_settings` on PostgreSQL, and =cluster with the log on Kafka beside it. Without it they
 run on SQLite, and those marked `databases`, or of a module in ON_MORE, on others too; those marked `sqlite` look into
-its file. UNEFOIS_ONE_DATABASE=1 runs each on the first of its databases alone.
+its file. UNEFOIS_ONE_DATABASE=1 runs each on the first of its databases alone. UNEFOIS_SHARE=3 runs a third of all
+tests, chosen by their names: the same ones everywhere.
 """
 
 import gc
@@ -12,6 +13,7 @@ import secrets
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zlib import crc32
 
 import pytest
 import pytest_asyncio
@@ -67,8 +69,13 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return not any(path.is_relative_to(collection_path) for path in asked) or None
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Whoever took up one of the long ones at the end would leave the other workers idle."""
+    share = int(os.environ.get("UNEFOIS_SHARE", "1"))
+    left = [item for item in items if crc32(item.nodeid.encode()) % share]
+    if left:
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if not crc32(item.nodeid.encode()) % share]
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 

@@ -19,8 +19,10 @@ OURS: Final = (
     "UNEFOIS_RACE_EACH",
     "UNEFOIS_RACE_ROUNDS",
     "UNEFOIS_CONFORMANCE",
+    "UNEFOIS_GAME_ROUNDS",
     "UNEFOIS_MODEL_",
-    "UNEFOIS_MUTANT",
+    "UNEFOIS_ONE_DATABASE",
+    "UNEFOIS_SHARE",
 )
 """Prefixes of what the suites themselves are told by; every other UNEFOIS_ is a setting of the program."""
 FOREIGN: Final = (

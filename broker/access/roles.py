@@ -66,7 +66,7 @@ ALLOWED: Final[Mapping[str, frozenset[Role]]] = MappingProxyType(
         **dict.fromkeys(("topics list", "topics plan", "webhook list"), _ANY),
         **dict.fromkeys(("witness list", "top", "clock show", "ledger show", "endings show", "epoch list"), _ANY),
         **dict.fromkeys(("operator list", "operator whoami", "operator acts", "approvals"), _ANY),
-        **dict.fromkeys(("doctor", "receipt directory", "rule list", "purpose list"), _ANY),
+        **dict.fromkeys(("doctor", "receipt directory", "rule list", "purpose list", "mapping preview"), _ANY),
         **dict.fromkeys(
             ("token list", "token keys", "token uses", "keys unknown list", "webhook attempts"), _of(_O, _A, _U)
         ),
@@ -120,6 +120,7 @@ ALLOWED: Final[Mapping[str, frozenset[Role]]] = MappingProxyType(
 LOOKS: Final = frozenset(
     {
         *("party behind", "party busiest", "subscribe list", "rule list", "topics list"),
+        "mapping preview",
         *("witness list", "clock show", "ledger show", "endings show", "approvals"),
         *("operator list", "operator acts", "token list", "token keys", "token uses", "webhook attempts", "top"),
     }

@@ -51,7 +51,7 @@ def acknowledge(
     told = at_home(lambda home: acknowledging.acknowledgement(home, of, record=told_record))
     write_new(file, json.dumps(told, ensure_ascii=False, indent=2).encode())
     if pdf is not None:
-        from broker.services.acknowledgement_paper import paper
+        from broker.services.papers.acknowledgement import paper
 
         write_new(pdf, paper(told, chosen().language))
     shown = {

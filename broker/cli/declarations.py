@@ -41,10 +41,6 @@ MappingOption = Annotated[
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A parameter of the mapping. Repeatable.")
 ]
-InsideOption = Annotated[
-    str | None,
-    typer.Option("--inside", metavar="MEMBER", help="The document is carried in this member, as data or as text."),
-]
 SourceOption = Annotated[
     str | None, typer.Option("--source", metavar="ID", help="Who declares, where several parties here may.")
 ]
@@ -74,7 +70,6 @@ def explain(
     event_type: TypeOption = None,
     mapping: MappingOption = None,
     parameters: SetOption = None,
-    inside: InsideOption = None,
     source: SourceOption = None,
     assurance: AssuranceOption = None,
     quality: QualityOption = None,
@@ -84,7 +79,7 @@ def explain(
 
     Example: unefois explain move.yaml --type address.changed
     """
-    draft = _draft(file, event_type, mapping, parameters, inside)
+    draft = _draft(file, event_type, mapping, parameters)
     told = _explained(draft, source, provenance_of(assurance, quality, channel))
 
     def text() -> None:
@@ -112,7 +107,6 @@ def declare(
     event_type: TypeOption = None,
     mapping: MappingOption = None,
     parameters: SetOption = None,
-    inside: InsideOption = None,
     source: SourceOption = None,
     assurance: AssuranceOption = None,
     quality: QualityOption = None,
@@ -132,10 +126,9 @@ def declare(
 
     Example: unefois declare move.yaml --type address.changed
 
-    Example: unefois declare answer.json --mapping caf-quotient-familial --set effective-date=2026-11-02
-    --set new-commune=35238
+    Example: unefois declare row.json --mapping ./our-rows.in.yaml --set effective-date=2026-11-02
     """
-    draft = _draft(file, event_type, mapping, parameters, inside)
+    draft = _draft(file, event_type, mapping, parameters)
     stated = provenance_of(assurance, quality, channel)
     told, signed = _declared(draft, source, corrects, declaration, stated)
     if receipt is not None:
@@ -173,9 +166,7 @@ def progress_word(progress: str) -> str:
     return say(*_PROGRESS[progress])
 
 
-def _draft(
-    file: Path, event_type: str | None, mapping: str | None, parameters: list[str] | None, inside: str | None
-) -> "Draft":
+def _draft(file: Path, event_type: str | None, mapping: str | None, parameters: list[str] | None) -> "Draft":
     from connectors import draft
     from schemas.catalogue import builtin
     from schemas.names import EventType
@@ -183,8 +174,6 @@ def _draft(
     if mapping is None and parameters:
         raise typer.BadParameter("goes with --mapping", param_hint="--set")
     document = draft.read(read_file(file))
-    if inside is not None:
-        document = draft.inside(document, inside)
     if mapping is None:
         return draft.of_record(document, None if event_type is None else EventType(full_type(event_type)), builtin())
     if event_type is not None:
@@ -198,7 +187,7 @@ def _mapping(name: str) -> Any:
     from connectors.mapping_files import find, loaded
 
     path = Path(name)
-    return loaded(read_file(path), name) if path.is_file() else find(name, Path())
+    return loaded(read_file(path), name, path) if path.is_file() else find(name, Path())
 
 
 def _explained(draft: "Draft", source: str | None, stated: "Provenance | None") -> dict[str, Any]:

@@ -61,7 +61,7 @@ def export(
     told = at_home(work)
     write_new(file, json.dumps(told, ensure_ascii=False, indent=2).encode())
     if pdf is not None:
-        from broker.services.person_paper import paper
+        from broker.services.papers.person import paper
 
         write_new(pdf, paper(told, chosen().language))
     counted = {name: len(rows) for name, rows in told["held"].items()}

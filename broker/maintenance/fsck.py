@@ -52,6 +52,7 @@ from broker.maintenance.checks.ledger import Ledger, left
 from broker.maintenance.checks.marks import Changed, Mark, Marks
 from broker.maintenance.checks.parts import Part
 from broker.maintenance.checks.rules import Rules
+from broker.maintenance.checks.snapshot import Snapshot
 from broker.maintenance.checks.told import Told, of_rows, tags_of
 from broker.messages.outbox import Outbox
 from broker.messages.sealing import ChannelSeals
@@ -59,6 +60,7 @@ from broker.ports import Clock, KeyStore, Log
 from broker.store.engine import Store, Transaction
 from broker.store.rows.macs import RowMacs
 from broker.store.rows.seals import RowVerifier
+from broker.store.tables import submissions
 from schemas.catalogue import Catalogue
 from schemas.errors import Corrupt, Fault, Refused, Unavailable
 from schemas.facts import Facts
@@ -129,7 +131,8 @@ class Fsck:
 
     async def _looked(self, full: bool) -> Checked:
         standing = await highwater.look(self._store)
-        async with self._store.read(patient=True) as tx:
+        async with self._store.read(patient=True) as reading:
+            tx = await Snapshot.of(reading)
             before = None if full else self._marks.read()
             with suppress(Changed):
                 if before is not None:
@@ -138,7 +141,7 @@ class Fsck:
                         return checked
             return await self._look(tx, standing, None)
 
-    async def _look(self, tx: Transaction, standing: Fault | None, before: Mark | None) -> Checked:
+    async def _look(self, tx: Snapshot, standing: Fault | None, before: Mark | None) -> Checked:
         """Against a mark, or everything. Raises Changed where that has to be everything."""
         with Aside() as aside:
             passage = _Passage(self, tx, standing, aside, before)
@@ -153,7 +156,7 @@ class Fsck:
 class _Passage:
     """One look at everything."""
 
-    def __init__(self, fsck: Fsck, tx: Transaction, standing: Fault | None, aside: Aside, before: Mark | None) -> None:
+    def __init__(self, fsck: Fsck, tx: Snapshot, standing: Fault | None, aside: Aside, before: Mark | None) -> None:
         self.checked = Checked([])
         self.mark: Mark | None = None
         self._fsck = fsck
@@ -312,7 +315,7 @@ class _Passage:
 
     async def _unrouted(self, ground: Ground) -> AsyncIterator[Finding]:
         """Submissions of which no declaration came yet."""
-        for row in await self._tx.execute(parts.UNROUTED):
+        for row in () if self._tx.empty(submissions) else await self._tx.execute(parts.UNROUTED):
             for finding in rows.submitted([row], self._fsck._macs):
                 yield finding
             for finding in declarations.receipt(row, ground.directory) if ground.directory is not None else ():

@@ -35,6 +35,7 @@ from connectors.guarding import Guard, Guarded, Limits
 from connectors.journal import Journal
 from connectors.mapping import Direction
 from connectors.mapping import Mapping as MappingFile
+from connectors.mapping_check import check_rows
 from connectors.mapping_files import find, named
 from connectors.notify import TellReport, tell_ready
 from connectors.retry import Backoff
@@ -245,7 +246,7 @@ def _hosted(path: Path) -> Hosted:
     for number, route in enumerate(file.routes):
         mapping = find(route.mapping, path.parent)
         _check_mapping(mapping, routes, f"/routes/{number}/mapping")
-        registry.connector(route.connector)
+        check_rows(mapping, registry.connector(route.connector), f"/routes/{number}/connector")
         try:
             limits = checked(Limits, route.limits)
         except Refused as fault:

@@ -23,7 +23,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, Final
 
-from connectors.contract import Applied, Ground, Outcome, Partly, Retry, Row
+from connectors.contract import Applied, Ground, Outcome, Partly, Reject, Retry, Row
 from connectors.file.answering import Answers
 from connectors.file.handed import Handed
 from connectors.file.layout import About, Layout, respelled
@@ -42,7 +42,8 @@ class _File:
 
     about: About
     name: str
-    rows: list[tuple[Entry, bytes]] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)
+    lines: list[bytes] = field(default_factory=list)
 
 
 class FileWriter:
@@ -86,8 +87,14 @@ class FileWriter:
         return Applied(line.outcome.reference or reference) if isinstance(line.outcome, Applied) else None
 
     async def write(self, delivery: VerifiedDelivery, row: Row) -> str | None:
-        """Take the row into this run's file. Returns `<file>:<line>`. Raises Reject with the column as pointer; where
-        answers are waited for, Otherwise until the day when it is late, and then what the answer says.
+        """As `write_rows`, of one row."""
+        return await self.write_rows(delivery, (row,))
+
+    async def write_rows(self, delivery: VerifiedDelivery, rows: Sequence[Row]) -> str | None:
+        """Take the rows into this run's file, one below the other. Returns `<file>:<line>` of the first.
+
+        Raises Reject with the column as pointer, or "file.too-many-rows"; where answers are waited for, Otherwise until
+        the day when it is late, and then what the answer says.
         """
         async with self._turn:
             # One look by a key, in a file on this disk: a thread for each would cost more than all the rest.
@@ -95,24 +102,28 @@ class FileWriter:
             said = None if known is None else await self._answers.said(delivery.delivery_id, known)
             if said is not None:
                 return said
-            reference = await self._taken(delivery, row)
+            reference = await self._taken(delivery, rows)
             if self._format.acknowledgement is None:
                 return reference
             raise self._answers.awaiting()
 
-    async def _taken(self, delivery: VerifiedDelivery, row: Row) -> str:
+    async def _taken(self, delivery: VerifiedDelivery, rows: Sequence[Row]) -> str:
         taken = self._entries.get(delivery.delivery_id)
         if taken is not None:
             return taken.reference
-        line = self._layout.line(self._targets, row)
-        if not self._files or len(self._files[-1].rows) == self._format.rows:
+        lines = [self._layout.line(self._targets, row) for row in rows]
+        most = self._format.rows
+        if most is not None and len(lines) > most:
+            raise Reject("file.too-many-rows", rows=len(lines), limit=most)
+        if not self._files or (most is not None and len(self._files[-1].lines) + len(lines) > most):
             self._files.append(await self._next())
         file = self._files[-1]
-        entry = Entry.of(delivery, f"{file.name}:{len(file.rows) + self._layout.first}")
-        file.rows.append((entry, line))
+        entry = Entry.of(delivery, f"{file.name}:{len(file.lines) + self._layout.first}")
+        file.entries.append(entry)
+        file.lines += lines
         self._entries[delivery.delivery_id] = entry
         if self._format.lacking == "transliterate":
-            self._respelled += respelled(row, self._format.encoding)
+            self._respelled += sum(respelled(row, self._format.encoding) for row in rows)
         return entry.reference
 
     async def flush(self) -> None:
@@ -171,14 +182,12 @@ class FileWriter:
         files, lacked, self._respelled = self._drop(), self._respelled, 0
         try:
             for file in files:
-                lines = [line for _, line in file.rows]
-                content = self._layout.whole(self._targets, lines, file.about)
+                content = self._layout.whole(self._targets, file.lines, file.about)
                 await self._place.hide(file.name, content)
                 # Crash here: nobody knows the hidden file; `recover` removes it and the deliveries come again.
                 batch = Batch(file.about.number, file.name, sha256(content).digest())
-                entries = [entry for entry, _ in file.rows]
                 until = None if self._format.acknowledgement is None else self._answers.until
-                await to_its_end(self._journal.record, batch, entries, self._ground.clock(), until)
+                await to_its_end(self._journal.record, batch, file.entries, self._ground.clock(), until)
                 # Crash here: the journal names the file, and the next `_publish` shows it.
             await self._publish()
         except (OSError, sqlite3.Error) as error:

@@ -6,8 +6,8 @@ breaks off); else it is put just behind the connector, at the call that reaches 
 
 import asyncio
 import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, contextmanager
 from typing import Any, ClassVar, Final, Self
 from unittest.mock import patch
 
@@ -18,7 +18,10 @@ from connectors import table
 from connectors.description import Case
 from connectors.file.connector import FileConnector
 from connectors.journal import Journal
+from connectors.kit.answering import Answering, Request, response
+from connectors.kit.rest_system import RestSystem, Wrong, does_and_says, says
 from connectors.kit.rig import Rig
+from connectors.rest.connector import RestConnector
 from connectors.webhook import WebhookConnector
 
 WEBHOOK_KEY: Final = "whsk_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
@@ -146,63 +149,124 @@ class WebhookRig(Rig):
 
     def __init__(self, place: Any) -> None:
         super().__init__(place)
-        self._heard: dict[str, str] = {}
-        self._talks: list[asyncio.Future[None]] = []
-        self._case: Case | None = None
+        self._receiver = _Receiver()
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self._port: int = self._server.sockets[0].getsockname()[1]
+        self._stack = AsyncExitStack()
+        await self._stack.enter_async_context(self._receiver.serving())
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-        await asyncio.gather(*self._talks)
+        await self._stack.aclose()
 
     def settings(self) -> dict[str, Any]:
-        port = 9 if self._case is Case.PEER_AWAY else self._port  # nobody listens on the discard port
+        port = 9 if self._receiver.case is Case.PEER_AWAY else self._receiver.port  # nobody is on the discard port
         return {"url": f"http://127.0.0.1:{port}/hear", "keys": [WEBHOOK_KEY], "timeout_s": 0.2}
 
     def held(self) -> Sequence[str]:
-        return ["Aubin" for _ in self._heard]
+        return ["Aubin" for _ in self._receiver.heard]
 
     def wrong(self) -> Sequence[dict[str, Any]]:
         return (*super().wrong(), self.settings() | {"keys": ["whsk_none"]}, self.settings() | {"url": "http://a.fr"})
 
     @contextmanager
     def inflicted(self, case: Case) -> Iterator[None]:
-        self._case = case
+        self._receiver.case = case
         try:
             yield
         finally:
-            self._case = None
+            self._receiver.case = None
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._talks.append(asyncio.ensure_future(self._talk(reader, writer)))
 
-    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(asyncio.IncompleteReadError):  # `check` connects, and says nothing
-            await self._answer(reader, writer)
-        writer.close()
-        with suppress(OSError):
-            await writer.wait_closed()
+class _Receiver(Answering):
+    def __init__(self) -> None:
+        self.case: Case | None = None
+        self.heard: dict[str, str] = {}
 
-    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
-        fields = dict(line.split(": ", 1) for line in head.split("\r\n")[1:] if ": " in line)
-        await reader.readexactly(int(fields["content-length"]))
-        if self._case in {None, Case.ANSWER_LOST, Case.TRUNCATED_ANSWER}:
-            self._heard[fields["webhook-id"]] = fields["webhook-timestamp"]
-        match self._case:
+    def answered(self, request: Request) -> bytes | None:
+        if self.case in {None, Case.ANSWER_LOST, Case.TRUNCATED_ANSWER}:
+            self.heard[request.headers["webhook-id"]] = request.headers["webhook-timestamp"]
+        match self.case:
             case Case.SLOW_PEER:
-                await reader.read()  # until the other one gives up
+                return None
             case Case.TOO_MANY:
-                writer.write(b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 120\r\nContent-Length: 0\r\n\r\n")
+                return response(429, retry_after="120")
             case Case.WRONG_CREDENTIALS:
-                writer.write(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n")
+                return response(401)
             case Case.TRUNCATED_ANSWER:
-                writer.write(b"HTTP/1.1 20")
+                return b"HTTP/1.1 20"
             case Case.ANSWER_LOST:
-                pass
-            case _:
-                writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+                return b""
+        return response(204)
+
+
+class RestRig(Rig):
+    """A town's system with an API that lets in one token, and remembers the key of each call."""
+
+    connector = RestConnector
+    plays = frozenset(
+        {
+            *(Case.SLOW_PEER, Case.PEER_AWAY, Case.TOO_MANY, Case.WRONG_CREDENTIALS, Case.TRUNCATED_ANSWER),
+            *(Case.ANSWER_LOST, Case.UNKNOWN_PERSON, Case.SEVERAL_PERSONS),
+        }
+    )
+    deadline_s = 0.2
+
+    def __init__(self, place: Any) -> None:
+        super().__init__(place)
+        self.system = RestSystem(shown="Bearer letmein")
+        self._away = False
+
+    async def __aenter__(self) -> Self:
+        (self.place / "token").write_text("letmein\n", "utf-8")
+        self._stack = AsyncExitStack()
+        await self._stack.enter_async_context(self.system.serving())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    def settings(self) -> dict[str, Any]:
+        codes = {"person-unknown": "unknown-person", "person-several": "several-persons"}
+        return {
+            "url": f"http://127.0.0.1:{9 if self._away else self.system.port}",
+            "path": "/moves",
+            "auth": {"kind": "bearer", "token": {"file": str(self.place / "token")}},
+            "remembers_key": True,
+            "code": "/error/code",
+            "answers": [{"code": code, "means": means} for code, means in codes.items()],
+            "reference": "/id",
+            "journal": str(self.place / "rest.db"),
+        }
+
+    def held(self) -> Sequence[str]:
+        return self.system.names
+
+    def wrong(self) -> Sequence[dict[str, Any]]:
+        right = self.settings()
+        return (
+            *super().wrong(),
+            right | {"remembers_key": False},
+            right | {"path": "/moves/{nmae}"},
+            right | {"auth": {"kind": "bearer", "token": "another"}},
+            right | {"url": "http://127.0.0.1:9"},
+        )
+
+    @contextmanager
+    def inflicted(self, case: Case) -> Iterator[None]:
+        self._away, self.system.wrong = case is Case.PEER_AWAY, _REST_WRONGS.get(case)
+        try:
+            yield
+        finally:
+            self._away, self.system.wrong = False, None
+
+
+_REST_WRONGS: Final[Mapping[Case, Wrong]] = {
+    Case.SLOW_PEER: lambda request, do: None,
+    Case.TOO_MANY: says(429, retry_after="120"),
+    Case.WRONG_CREDENTIALS: says(401),
+    Case.TRUNCATED_ANSWER: does_and_says(response(201, b'{"id": "M-1"}')[:-4]),
+    Case.ANSWER_LOST: does_and_says(b""),
+    Case.UNKNOWN_PERSON: says(404, b'{"error": {"code": "person-unknown"}}'),
+    Case.SEVERAL_PERSONS: says(409, b'{"error": {"code": "person-several"}}'),
+}

@@ -12,7 +12,6 @@ and are in the site's language; the HTTP status and `err_code` count.
 
 import json
 import re
-import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
@@ -21,6 +20,7 @@ from typing import Any, Final, Literal
 import httpx2
 
 from connectors.contract import Ground, Reject, Retry, Unknown
+from connectors.peers import BROKEN, NOT_SENT, bounded, distrusted, json_of
 from connectors.publik.signing import signed
 from connectors.retry import retry_after_ms
 
@@ -29,7 +29,6 @@ SKEW_MS: Final = 25_000
 """From here on the clocks are what is wrong when a signature is refused; w.c.s. takes 30 seconds."""
 _SLUG: Final = re.compile(r"[a-z0-9-]{1,64}")
 _NEVER: Final = frozenset({400, 413, 415, 422})
-_NOT_SENT: Final = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +68,12 @@ class Api:
         auth = httpx2.BasicAuth(self._access.identifier, self._access.key) if basic else None
         try:
             async with self._http.stream(method, url, content=body, headers=headers, auth=auth) as answer:
-                content = await _bounded(answer)
-        except _NOT_SENT as error:
-            if _is_foreign(error):
+                content = await bounded(answer, ANSWER_BYTES)
+        except NOT_SENT as error:
+            if distrusted(error) is not None:
                 raise Retry("publik.certificate") from None
             raise Retry("publik.away", kind=type(error).__name__) from None
-        except (httpx2.TransportError, httpx2.DecodingError) as error:
+        except BROKEN as error:
             kind = type(error).__name__
             raise Retry("publik.away", kind=kind) if method == "GET" else Unknown("publik.unanswered") from None
         return self._told(method, answer, content)
@@ -88,7 +87,7 @@ class Api:
         return url.copy_with(query=told.encode())
 
     def _told(self, method: str, answer: httpx2.Response, content: bytes | None) -> Any:
-        status, told = answer.status_code, _json(content)
+        status, told = answer.status_code, json_of(content)
         code = told.get("err_code") if isinstance(told, dict) else None
         slug = code if isinstance(code, str) and _SLUG.fullmatch(code) else "-"
         if status in {401, 403}:
@@ -114,27 +113,3 @@ class Api:
         except (KeyError, ValueError):
             return 0
         return self._ground.clock() - int(theirs.timestamp() * 1000)
-
-
-def _is_foreign(error: BaseException | None) -> bool:
-    """Whether a certificate was not believed; the reason lies some causes deep."""
-    while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
-        error = error.__cause__ or error.__context__
-    return error is not None
-
-
-async def _bounded(answer: httpx2.Response) -> bytes | None:
-    """The body, or None over the limit."""
-    content = bytearray()
-    async for part in answer.aiter_bytes():
-        content += part
-        if len(content) > ANSWER_BYTES:
-            return None
-    return bytes(content)
-
-
-def _json(content: bytes | None) -> Any:
-    try:
-        return None if content is None else json.loads(content.decode())
-    except (ValueError, RecursionError):
-        return None

@@ -25,11 +25,11 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from connectors.contract import Applied, Ground, Reject, Retry, Row, Settings, checked, reference_token
 from connectors.description import Case, Description, Words
+from connectors.memory import Asked, Memory
+from connectors.peers import caller, endpoint, trust
 from connectors.publik.api import Access, Api
 from connectors.publik.form import REFERENCE, Form, dropped, plain
-from connectors.publik.memory import Asked, Memory
 from connectors.source_serve import secret
-from connectors.webhook import endpoint, trust
 from schemas.delivery import VerifiedDelivery
 from schemas.errors import Fault, Refused, Unavailable, together
 from schemas.names import DeclarationId, DeliveryId, Instant, ManifestDigest, PartyId, uuid_text
@@ -149,14 +149,7 @@ class PublikConnector:
         """Ready to ask; nothing was asked yet. Raises Refused "connector.settings", "source.no-file" and its kin."""
         chosen = checked(PublikSettings, settings)
         key = await asyncio.to_thread(secret, chosen.key_file)
-        http = httpx2.AsyncClient(
-            base_url=chosen.url,
-            timeout=chosen.timeout_s,
-            follow_redirects=False,
-            verify=trust(chosen.ca_file),
-            trust_env=False,
-            headers={"user-agent": "unefois-publik/1"},
-        )
+        http = caller(chosen.url, chosen.timeout_s, trust(chosen.ca_file), "publik")
         return cls(chosen, targets, ground, Api(http, Access(chosen.access, key, chosen.way), ground))
 
     async def find(self, delivery_id: DeliveryId) -> Applied | None:

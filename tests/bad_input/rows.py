@@ -144,6 +144,7 @@ ROWS: Final[Mapping[str, tuple[str, ...]]] = {
         "test_a_delivery_that_an_agencys_mapping_cannot_take_waits_among_the_dead_and_arrives_after",
         "test_an_operator_reads_why_a_mapping_failed_mends_it_and_the_delivery_arrives",
         "test_an_operator_whose_agencys_mapping_has_a_mistake_is_told_in_which_file",
+        "test_a_delivery_that_no_mapping_fits_is_parked_with_its_reason_and_arrives_after",
     ),
     "agency system away for hours": _tests(
         AWAY,

@@ -15,7 +15,7 @@ from hashlib import sha256
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -23,10 +23,12 @@ from connectors import registry
 from connectors.contract import Applied, Connector, Ground, Reject
 from connectors.file.connector import FileConnector
 from connectors.file.sftp import SftpConnector
+from connectors.kit.rest_system import RestSystem
 from connectors.kit.sftp_served import SftpServed
 from connectors.mapping import load
 from connectors.publik.connector import PublikConnector
 from connectors.rehearsal import Rehearsal
+from connectors.rest.connector import RestConnector
 from connectors.retry import Backoff
 from connectors.runner import Route, run_routes
 from connectors.table import TableConnector
@@ -365,6 +367,39 @@ class TestPublik(Behaviour):
 
     def rows(self, place: Path) -> list[str]:
         return sorted(one.values["name"] for one in self.double.site.forms["demande"].data)
+
+
+class TestRest(Behaviour):
+    """Moves of a system with an API that remembers the key of each call."""
+
+    connector = RestConnector
+    more: Mapping[str, Any] = {"remembers_key": True}
+
+    @pytest.fixture(autouse=True)
+    def system(self) -> None:
+        self.double = RestSystem()
+
+    @asynccontextmanager
+    async def opened(self, place: Path) -> Any:
+        async with self.double.serving(), super().opened(place) as connector:
+            yield connector
+
+    def settings(self, place: Path) -> dict[str, Any]:
+        url = f"http://127.0.0.1:{self.double.port}"
+        return {"url": url, "path": "/moves", "reference": "/id", "journal": str(place / "rest.db"), **self.more}
+
+    def rows(self, place: Path) -> list[str]:
+        return sorted(self.double.names)
+
+
+class TestRestByLooking(TestRest):
+    """The same system without keys: what was asked for before is looked for."""
+
+    more: ClassVar = {"find": {"path": "/moves?ref={delivery_id}", "entries": "/items"}}
+
+    @pytest.fixture(autouse=True)
+    def system(self) -> None:
+        self.double = RestSystem(remembers=False)
 
 
 def _of_the_example() -> type[Connector]:

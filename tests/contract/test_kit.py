@@ -16,13 +16,13 @@ from connectors import notify, registry, table, webhook
 from connectors.description import Case
 from connectors.kit import cases
 from connectors.kit.rig import Rig, rig
-from connectors.kit.rigs import FileRig, TableRig, WebhookRig
+from connectors.kit.rigs import FileRig, RestRig, TableRig, WebhookRig
 from connectors.kit.sftp_rig import SftpRig
 from tests.announced import announce, site
 from tests.publik.rig import PublikRig
 
 ROOT = Path(__file__).parents[2]
-RIGS = (FileRig, SftpRig, TableRig, WebhookRig, PublikRig)
+RIGS = (FileRig, RestRig, SftpRig, TableRig, WebhookRig, PublikRig)
 OURS = {"publik": PublikRig}
 """Rigs that no installed program has: their system is a double among these tests."""
 

@@ -18,9 +18,10 @@ def recipe(target: str) -> str:
 
 
 def test_the_two_suites_are_chosen_by_marks_over_all_tests() -> None:
-    assert '-m "not proof"' in recipe("test")
+    assert re.search(r"^test: check tests$", MAKE, re.MULTILINE)
+    assert '-m "not proof"' in recipe("tests")
     assert '-m "proof or more or hypothesis"' in recipe("test-proof")
-    assert [] == re.findall(r"\btests/\S+", recipe("test") + recipe("test-proof"))
+    assert [] == re.findall(r"\btests/\S+", recipe("tests") + recipe("test-proof"))
 
 
 def test_who_does_more_for_a_proof_is_marked_so() -> None:

@@ -10,8 +10,8 @@ import pytest
 
 from connectors.contract import Applied, Reject, Retry, Unknown
 from connectors.mapping import load
+from connectors.memory import Memory
 from connectors.publik.connector import OVER_MS
-from connectors.publik.memory import Memory
 from connectors.retry import Backoff
 from connectors.runner import Route, run_routes
 from schemas import samples

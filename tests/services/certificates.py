@@ -11,8 +11,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 
-def make(folder: Path) -> tuple[Path, Path]:
-    """`server.pem` with the server's key, its certificate and the authority's, and `ca.pem`; good for two days."""
+def make(folder: Path, *, name: str = "localhost", since: timedelta = timedelta(hours=1)) -> tuple[Path, Path]:
+    """`server.pem` with the server's key, its certificate and the authority's, and `ca.pem`; good for two days.
+
+    `name`: whose server it is; `localhost` is 127.0.0.1, too. `since`: so long ago the server's two days began.
+    """
     authority, server = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Throw-away authority of a test")])
     root = (
@@ -22,10 +25,12 @@ def make(folder: Path) -> tuple[Path, Path]:
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(authority.public_key()), critical=False)
         .sign(authority, hashes.SHA256())
     )
-    names = [x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))]
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    names: list[x509.GeneralName] = [x509.DNSName(name)]
+    if name == "localhost":
+        names.append(x509.IPAddress(ip_address("127.0.0.1")))
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     signed = (
-        _certificate(subject, issuer, server.public_key())
+        _certificate(subject, issuer, server.public_key(), since)
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(signs_certificates=False), critical=True)
@@ -40,16 +45,18 @@ def make(folder: Path) -> tuple[Path, Path]:
     return whole, trusted
 
 
-def _certificate(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
-    now = datetime.now(UTC)
+def _certificate(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, since: timedelta = timedelta(hours=1)
+) -> x509.CertificateBuilder:
+    begins = datetime.now(UTC) - since
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer)
         .public_key(key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(days=2))
+        .not_valid_before(begins)
+        .not_valid_after(begins + timedelta(days=2))
     )
 
 

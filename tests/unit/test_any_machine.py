@@ -193,6 +193,17 @@ def test_language_zone_and_settings_of_the_machine_reach_no_test(monkeypatch: py
     assert ("C.UTF-8", machine.ZONE, "kafka") == tuple(os.environ[name] for name in ("LANG", "TZ", "UNEFOIS_REQUIRE"))
 
 
+def test_what_the_suites_are_told_by_reaches_them() -> None:
+    """Or a command that asks for more rounds, or for fewer databases, runs what it would have run without."""
+    asked = re.compile(r"environ(?:\.get\(|\[)\"(UNEFOIS_[A-Z_]+)\"")
+    read = {name for path in (ROOT / "tests").rglob("*.py") for name in asked.findall(path.read_text("utf-8"))}
+    told_by_a_test = {"UNEFOIS_AGENCY_FILE"}
+    outside_pytest = {"UNEFOIS_AB_POSTGRES"}
+
+    assert {name for name in read if not name.startswith(machine.OURS)} == told_by_a_test | outside_pytest
+    assert [] == [prefix for prefix in machine.OURS if not any(name.startswith(prefix) for name in read)]
+
+
 def test_the_zone_of_the_tests_is_far_from_the_broker_s() -> None:
     assert (-12 * 3600, True) == (time.timezone, bool(time.daylight))
 

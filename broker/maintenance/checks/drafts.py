@@ -12,9 +12,9 @@ from typing import Any, Final
 from sqlalchemy import Select, exists, select
 
 from broker.maintenance.checks.finding import Finding
+from broker.maintenance.checks.snapshot import Snapshot
 from broker.store.access_tables import tallies
 from broker.store.citizen_tables import citizen_drafts, told_already
-from broker.store.engine import Transaction
 from broker.store.rows.macs import RowMacs
 from broker.store.tables import submissions
 
@@ -22,8 +22,10 @@ _PAGE: Final = 500
 _THERE: Final = exists().where(submissions.c.declaration_id == told_already.c.declaration).label("there")
 _FINGERPRINTS: Final[Select[Any]] = select(told_already, _THERE).order_by(told_already.c.declaration)
 
+_UNCOUNTED: Final = select(tallies.c.key).where(tallies.c.counted < 1).order_by(tallies.c.key).limit(_PAGE)
 
-async def check(tx: Transaction, macs: RowMacs) -> AsyncIterator[Finding]:
+
+async def check(tx: Snapshot, macs: RowMacs) -> AsyncIterator[Finding]:
     """Every row of both tables, a page at a time."""
     async with aclosing(tx.pages(select(citizen_drafts).order_by(citizen_drafts.c.id), _PAGE)) as pages:
         async for rows in pages:
@@ -41,7 +43,5 @@ async def check(tx: Transaction, macs: RowMacs) -> AsyncIterator[Finding]:
                     )
                 elif not row.there:
                     yield Finding("told-already.orphan", place, "its declaration is not there any more")
-    for row in await tx.execute(
-        select(tallies.c.key).where(tallies.c.counted < 1).order_by(tallies.c.key).limit(_PAGE)
-    ):
+    for row in await tx.execute(_UNCOUNTED) if not tx.empty(tallies) else ():
         yield Finding("tallies.count", f"tallies/{bytes(row.key).hex()}", "it counts nothing: nobody here wrote it so")

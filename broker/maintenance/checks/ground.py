@@ -14,11 +14,12 @@ from typing import Any, Final
 
 from sqlalchemy import func, select
 
-from broker.directory.lookup import Lookup
+from broker.directory import reading
 from broker.keys.keyring import Keyring
 from broker.maintenance.checks import links
 from broker.maintenance.checks.ledger import Ledger
 from broker.maintenance.checks.marks import Changed, Mark
+from broker.maintenance.checks.snapshot import Snapshot
 from broker.ports import KeyKind, KeyStore
 from broker.store.engine import Transaction
 from broker.store.rows import macs
@@ -58,14 +59,12 @@ class Ground:
         return {epoch: key for epoch, key in self.epoch_keys.items() if epoch not in self.destroyed}
 
     @classmethod
-    async def of(cls, tx: Transaction, keys: KeyStore, catalogue: Catalogue, horizon: Instant | None) -> "Ground":
+    async def of(cls, tx: Snapshot, keys: KeyStore, catalogue: Catalogue, horizon: Instant | None) -> "Ground":
         """Read it."""
-        rows = await tx.execute(select(subscriptions))
-        asked = {row.id: (row.recipient, row.event_type, row.purpose) for row in rows}
-        over = select(consent_epochs.c.epoch).where(consent_epochs.c.destroyed_at.is_not(None))
-        destroyed = frozenset((await tx.execute(over)).scalars())
+        asked = {row.id: (row.recipient, row.event_type, row.purpose) for row in await tx.rows(subscriptions)}
+        destroyed = frozenset(row.epoch for row in await tx.rows(consent_epochs) if row.destroyed_at is not None)
         try:
-            directory = await Lookup(Unchecked()).directory(tx)  # each row is compared with the ledger
+            directory = await reading.snapshot(tx, Unchecked())  # each row is compared with the ledger
         except (Corrupt, ValueError):
             directory = None
         return cls(

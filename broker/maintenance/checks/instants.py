@@ -24,11 +24,13 @@ _COLUMNS: Final = (
     deliveries.c.planned_at,
 )
 
+_NEWEST: Final = select(*(select(func.max(column)).scalar_subquery() for column in _COLUMNS))
+
 
 async def check(tx: Transaction, now: Instant) -> AsyncIterator[Finding]:
     """The newest instant of each kind, and the one that the clock was last believed at."""
-    for column in _COLUMNS:
-        newest = (await tx.execute(select(func.max(column)))).scalar()
+    found = (await tx.execute(_NEWEST)).one()
+    for column, newest in zip(_COLUMNS, found, strict=True):
         if newest is not None and newest > now + SLACK_MS:
             yield _finding(f"{column.table.name}.{column.name}", newest - now)
     believed = (await tx.execute(select(meta.c.value).where(meta.c.name == BELIEVED))).scalar()

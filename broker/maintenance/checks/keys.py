@@ -4,21 +4,19 @@ there.
 
 from collections.abc import AsyncIterator
 
-from sqlalchemy import select
-
 from broker.epochs import books
 from broker.maintenance.checks.finding import Finding
+from broker.maintenance.checks.snapshot import Snapshot
 from broker.ports import KeyKind, KeyStore
-from broker.store.engine import Transaction
 from broker.store.tables import consent_epochs, gate_epochs
 from schemas.errors import Fault
 from schemas.names import Kid
 
 
-async def check(tx: Transaction, keys: KeyStore) -> AsyncIterator[Finding]:
+async def check(tx: Snapshot, keys: KeyStore) -> AsyncIterator[Finding]:
     """Every check of the private keys that the tables speak of."""
-    gates = {Kid(row.kid).hex(): row.destroyed_at for row in await tx.execute(select(gate_epochs))}
-    epochs = {str(row.epoch): row.destroyed_at for row in await tx.execute(select(consent_epochs))}
+    gates = {Kid(row.kid).hex(): row.destroyed_at for row in await tx.rows(gate_epochs)}
+    epochs = {str(row.epoch): row.destroyed_at for row in await tx.rows(consent_epochs)}
     begun = {kind: {name for each, name in await books.begun(tx) if each is kind} for kind in books.KINDS}
     for kind, known in ((KeyKind.GATE, gates), (KeyKind.CONSENT_EPOCH, epochs)):
         held = set(keys.names(kind))

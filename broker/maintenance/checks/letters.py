@@ -19,6 +19,7 @@ from broker.maintenance.checks.aside import Aside
 from broker.maintenance.checks.finding import Finding
 from broker.maintenance.checks.marks import Changed
 from broker.maintenance.checks.parts import LOST_LETTERS, SUBMITTED, Part
+from broker.maintenance.checks.snapshot import Snapshot
 from broker.ports import Log, Record
 from broker.store.engine import Transaction
 from broker.store.tables import consumed, dead_letters, declarations, submissions
@@ -45,15 +46,16 @@ def check(nobodys: Part, entries: Iterable[Facts], erased: Instant) -> Iterator[
             yield Finding("dead-letters.untold", f"dead_letters/{row.id}", "the ledger does not tell of this record")
 
 
-async def check_log(tx: Transaction, log: Log, erased: Instant, aside: Aside | None) -> AsyncIterator[Finding]:
+async def check_log(tx: Snapshot, log: Log, erased: Instant, aside: Aside | None) -> AsyncIterator[Finding]:
     """Every partition, as far as it was read. `aside`: what of all parts is forgotten; None: nobody went through all of
     them. Raises Changed where that has to be known.
     """
-    for number in (await tx.execute(LOST_LETTERS)).scalars():
-        yield Finding("dead-letters.orphan", f"dead_letters/{number}", "its delivery is unknown")
-    waiting = {
-        sha256(one).digest() for one in (await tx.execute(select(dead_letters.c.record).where(_WAITING))).scalars()
-    }
+    waiting: set[bytes] = set()
+    if not tx.empty(dead_letters):
+        for number in (await tx.execute(LOST_LETTERS)).scalars():
+            yield Finding("dead-letters.orphan", f"dead_letters/{number}", "its delivery is unknown")
+        records = (await tx.execute(select(dead_letters.c.record).where(_WAITING))).scalars()
+        waiting = {sha256(one).digest() for one in records}
     for row in await tx.execute(select(consumed).where(consumed.c.topic == TOPIC)):
         place = f"consumed/{row.topic}/{row.partition}"
         if row.next_offset > await log.end(row.topic, row.partition):
@@ -61,12 +63,12 @@ async def check_log(tx: Transaction, log: Log, erased: Instant, aside: Aside | N
             continue
         at = await log.first(row.topic, row.partition)
         while at < row.next_offset:
-            records = await log.read(row.topic, row.partition, at, min(sizes.RECORDS, row.next_offset - at))
+            read = await log.read(row.topic, row.partition, at, min(sizes.RECORDS, row.next_offset - at))
             # what is asked for may be pruned, and the next ones come
-            mine = [record for record in records if record.position.offset < row.next_offset]
+            mine = [record for record in read if record.position.offset < row.next_offset]
             for record in await _lost(tx, mine, waiting, erased, aside):
                 yield Finding("log.lost", f"{place}/{record.position.offset}", "read, but without effect")
-            at = records[-1].position.offset + 1 if records else row.next_offset
+            at = read[-1].position.offset + 1 if read else row.next_offset
 
 
 async def _lost(

@@ -9,13 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from sqlalchemy import select
-
 from broker.directory import kin
 from broker.directory.kin import Ground, Link
 from broker.maintenance.checks.finding import Finding
 from broker.maintenance.checks.parts import Part
-from broker.store.engine import Transaction
+from broker.maintenance.checks.snapshot import Snapshot
 from broker.store.tables import reference_links
 from schemas.errors import Refused
 from schemas.facts import FactKind, Facts
@@ -60,10 +58,10 @@ def _told(link: Link, side: SubjectRef) -> list[tuple[FactKind, bytes, Instant]]
     return found
 
 
-async def ever(tx: Transaction) -> Mapping[SubjectRef, Sequence[SubjectRef]]:
+async def ever(tx: Snapshot) -> Mapping[SubjectRef, Sequence[SubjectRef]]:
     """Who was one citizen at any time, links that have ended too; `rows` and this check say which rows count."""
     found = []
-    for row in await tx.execute(select(reference_links)):
+    for row in await tx.rows(reference_links):
         try:
             found.append(kin.link_of(row))
         except (Refused, ValueError, TypeError):

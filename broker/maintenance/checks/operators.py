@@ -18,8 +18,8 @@ from broker.access.roles import RECOVER
 from broker.ledger.acting import NAMED, TABLE, Act, digest, message
 from broker.ledger.openings import NOBODY, Openings
 from broker.maintenance.checks.finding import Finding
+from broker.maintenance.checks.snapshot import Snapshot
 from broker.maintenance.checks.told import Told
-from broker.store.engine import Transaction
 from broker.store.operator_tables import approval_requests, operator_acts, operators
 from broker.store.rows.digests import row_digest
 from broker.store.tables import ledger_entries, ledger_openings
@@ -53,18 +53,18 @@ class _Said:
 
 
 async def check(
-    tx: Transaction, openings: Openings, public: Sequence[Told], erased_until: Instant
+    tx: Snapshot, openings: Openings, public: Sequence[Told], erased_until: Instant
 ) -> AsyncIterator[Finding]:
     """Every check of accounts and acts. `public`: what is told in clear; `erased_until`: of what was said up to then,
     the openings may say no more.
     """
     said = await _said(tx, openings)
-    for row in await tx.execute(select(operators)):
+    for row in await tx.rows(operators):
         for wrong in _account(row, said, erased_until):
             yield Finding("operators.untold", f"operators/{row.id}", wrong)
     listed: set[bytes] = set()
     missing = dict(said.acts)
-    for row in await tx.execute(select(operator_acts).order_by(operator_acts.c.at)):
+    for row in () if tx.empty(operator_acts) else await tx.execute(select(operator_acts).order_by(operator_acts.c.at)):
         missing.pop(bytes(row.leaf), None)
         broken = _act(row, said, listed, erased_until)
         if broken is not None:
@@ -79,10 +79,10 @@ async def check(
             yield Finding("operators.nobody", one.place, "only a person does this, and nobody says who it was")
 
 
-async def check_requests(tx: Transaction) -> AsyncIterator[Finding]:
+async def check_requests(tx: Snapshot) -> AsyncIterator[Finding]:
     """What was approved was approved by another, who signed it."""
-    accounts = {row.id: row for row in await tx.execute(select(operators))}
-    for row in await tx.execute(select(approval_requests)):
+    accounts = {row.id: row for row in await tx.rows(operators)}
+    for row in await tx.rows(approval_requests):
         if row.state not in _APPROVED:
             continue
         by = accounts.get(row.decided_by)
@@ -98,7 +98,7 @@ def _signed(row: Row[Any], by: Any) -> bool:
     return verify(Algorithm.ED25519, by.public or b"", row.signature or b"", told)
 
 
-async def _said(tx: Transaction, openings: Openings) -> _Said:
+async def _said(tx: Snapshot, openings: Openings) -> _Said:
     said = _Said()
     for row in await tx.execute(_SEALED):
         try:

@@ -32,6 +32,7 @@ from sqlalchemy import (
 from broker.ledger.openings import NOBODY
 from broker.maintenance.checks import sizes
 from broker.maintenance.checks.finding import Finding
+from broker.maintenance.checks.snapshot import Snapshot
 from broker.store.engine import Transaction
 from broker.store.message_tables import channels, messages
 from broker.store.tables import (
@@ -88,7 +89,7 @@ TOLD: Final = (
 )
 """Openings with the entry that each opens."""
 
-_ROWS: Final[Mapping[str, Select[Any]]] = {
+OF_CITIZENS: Final[Mapping[str, Select[Any]]] = {
     "grants": select(grants).where(_mine(grants.c.subject)).order_by(grants.c.id),
     "versions": select(grant_versions)
     .join(grants, grants.c.id == grant_versions.c.id)
@@ -144,6 +145,19 @@ _OF_NOBODY: Final[Mapping[str, Select[Any]]] = {
 """What is about no citizen, and the records that nobody could read."""
 
 
+def _first(statement: Select[Any]) -> Table:
+    """The table whose rows a statement asks for, whatever it joins to them: without a row of it there is none."""
+    first = statement.columns_clause_froms[0]
+    if not isinstance(first, Table):
+        raise TypeError("a statement about a part begins with the columns of a table")
+    return first
+
+
+FIRST_OF: Final[Mapping[Select[Any], Table]] = {
+    one: _first(one) for one in (*OF_CITIZENS.values(), *_OF_NOBODY.values())
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """The rows of one part by their names, each list in an order of its own; a name that has none is absent."""
@@ -177,13 +191,14 @@ def numbers(bits: int) -> range:
     return range(NOBODYS, 2**bits)
 
 
-async def whole(tx: Transaction, number: int, bits: int) -> Part:
+async def whole(tx: Snapshot, number: int, bits: int) -> Part:
     """A part to be judged."""
     between = None
     if number >= 0:
         between = {"low": _edge(number, bits) or _FIRST, "high": _edge(number + 1, bits) or _LAST}
-    statements = _ROWS if number >= 0 else _OF_NOBODY
-    return Part(number, {name: (await tx.execute(one, between)).all() for name, one in statements.items()}, bits)
+    statements = OF_CITIZENS if number >= 0 else _OF_NOBODY
+    filled = {name: one for name, one in statements.items() if not tx.empty(FIRST_OF[one])}
+    return Part(number, {name: (await tx.execute(one, between)).all() for name, one in filled.items()}, bits)
 
 
 def number_of(subject: Any, bits: int) -> int | None:

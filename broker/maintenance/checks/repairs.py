@@ -12,15 +12,15 @@ from broker.flow.repairs import REPAIRABLE, TRIES
 from broker.maintenance.checks.declarations import Told
 from broker.maintenance.checks.finding import Finding
 from broker.maintenance.checks.parts import LOST_REPAIRS, Part
-from broker.store.engine import Transaction
+from broker.maintenance.checks.snapshot import Snapshot
 from broker.store.rows.macs import RowMacs
 from broker.store.tables import repairs
 from schemas.facts import FactKind
 
 
-async def orphans(tx: Transaction) -> AsyncIterator[Finding]:
+async def orphans(tx: Snapshot) -> AsyncIterator[Finding]:
     """Tries of deliveries that are not there."""
-    for row in await tx.execute(LOST_REPAIRS):
+    for row in () if tx.empty(repairs) else await tx.execute(LOST_REPAIRS):
         yield Finding("repairs.orphan", f"repairs/{bytes(row.delivery).hex()}/{row.number}", "its delivery is unknown")
 
 

@@ -6,11 +6,11 @@ whether the ledger knows of it. A waiting entry's MAC is looked at on the walk o
 from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import Row
 
 from broker.maintenance.checks.finding import Finding
 from broker.maintenance.checks.parts import Part
-from broker.store.engine import Transaction
+from broker.maintenance.checks.snapshot import Snapshot
 from broker.store.rows.layouts import LAYOUTS, written_key
 from broker.store.rows.macs import RowMacs
 from broker.store.rows.seals import RowVerifier
@@ -19,10 +19,10 @@ from consent.tables import metadata
 from schemas import merkle
 
 
-async def check(tx: Transaction, verifier: RowVerifier) -> AsyncIterator[Finding]:
+async def check(tx: Snapshot, verifier: RowVerifier) -> AsyncIterator[Finding]:
     """Every row of every table of `layouts`. A webhook that ended has lost its seal with its end."""
     for name in LAYOUTS:
-        for row in await tx.execute(select(metadata.tables[name])):
+        for row in await tx.rows(metadata.tables[name]):
             if name == "webhooks" and row.status == Status.ENDED.value and row.seal is None:
                 continue
             if not verifier.holds(name, row._mapping):

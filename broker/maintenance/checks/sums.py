@@ -26,6 +26,7 @@ from broker.maintenance.checks import sizes
 from broker.maintenance.checks.ground import Asked
 from broker.maintenance.checks.marks import DIGEST_BYTES, SPELLING
 from broker.maintenance.checks.parts import NOBODYS, OF_DECLARATION, SUBMITTED, number_of, numbers
+from broker.maintenance.checks.snapshot import Snapshot
 from broker.store.engine import Transaction
 from broker.store.message_tables import channels, messages
 from broker.store.tables import (
@@ -233,12 +234,12 @@ class Sums:
         return None if number is None else number - NOBODYS
 
 
-async def taken(tx: Transaction, sums: Sums, seen: Callable[[Iterable[bytes]], None]) -> Sums:
+async def taken(tx: Snapshot, sums: Sums, seen: Callable[[Iterable[bytes]], None]) -> Sums:
     """One passage over everything, added to `sums`, which are new. `seen`: hears what each declaration and grant is
     called in the first ledger.
     """
     for table, passages in _PASSAGES.items():
-        for one in passages:
+        for one in () if tx.empty(table) else passages:
             async with aclosing(tx.pages(one.rows, sizes.ROWS)) as pages:
                 async for rows in pages:
                     outside = sums.add(table, rows, one.names, wraps=one.wraps)

@@ -12,8 +12,8 @@ from typing import Final
 
 from fastapi import APIRouter, Response
 
-from broker.services.acknowledgement_paper import paper
 from broker.services.citizens import following
+from broker.services.papers.acknowledgement import paper
 from broker.shapes import Json
 from broker.web.citizen.rendering import PREFIX
 from broker.web.citizen.told import download

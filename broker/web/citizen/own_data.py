@@ -11,7 +11,7 @@ from typing import Final
 from fastapi import APIRouter, Response
 
 from broker.services.citizens import erasing, history
-from broker.services.person_paper import paper
+from broker.services.papers.person import paper
 from broker.services.person_words import GONE, NAMES
 from broker.web.citizen.rendering import PREFIX
 from broker.web.citizen.told import download, told

@@ -9,8 +9,8 @@ import pytest
 from pypdf import PdfReader
 from sqlalchemy import select
 
-from broker.services.acknowledgement_paper import paper
 from broker.services.acknowledging import acknowledgement
+from broker.services.papers.acknowledgement import paper
 from broker.services.person_erase import erase
 from broker.store.tables import metadata
 from schemas.acknowledgement import verify

@@ -16,6 +16,7 @@ from broker.maintenance.checks import marks, parts, sizes, sums
 from broker.maintenance.checks.aside import Aside
 from broker.maintenance.checks.ledger import Ledger
 from broker.maintenance.checks.marks import FileMarks, Mark
+from broker.maintenance.checks.snapshot import Snapshot
 from broker.maintenance.checks.sums import Sums
 from broker.ports import KeyKind
 from broker.store.tables import (
@@ -150,7 +151,9 @@ async def digests(here: World) -> list[Any]:
     """Of every part, and of the entries that have their place."""
     fsck = here.home.fsck
     async with here.home.store.read() as tx:
-        summed = await sums.taken(tx, Sums(KEY, 0, {}, here.home.keyring.consent_epochs()), set().update)
+        summed = await sums.taken(
+            await Snapshot.of(tx), Sums(KEY, 0, {}, here.home.keyring.consent_epochs()), set().update
+        )
         with Aside() as aside:
             ledger = Ledger(tx, fsck._verifier, fsck._macs, aside)
             assert [] == [one async for one in ledger.check() if one.check not in WALKED]

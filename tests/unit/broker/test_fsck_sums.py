@@ -12,6 +12,7 @@ from sqlalchemy import func, insert, select
 
 from broker.ledger.openings import PERIOD_MS
 from broker.maintenance.checks import parts, sizes, sums
+from broker.maintenance.checks.snapshot import Snapshot
 from broker.maintenance.checks.sums import Sums
 from broker.ports import KeyKind
 from broker.store.tables import declarations, deliveries, ledger_entries, ledger_erased, ledger_openings
@@ -280,7 +281,7 @@ async def test_each_part_knows_how_many_declarations_it_has(here: World) -> None
     await lived_in(here)
     async with here.home.store.read() as tx:
         whose = (await tx.execute(select(declarations.c.subject))).scalars().all()
-        summed = await sums.taken(tx, Sums(KEY, 6, {}), set().update)
+        summed = await sums.taken(await Snapshot.of(tx), Sums(KEY, 6, {}), set().update)
 
     counted = Counter(parts.number_of(one, 6) for one in whose)
     assert counted == {number: count for number in parts.numbers(6) if (count := summed.declared(number))}

@@ -116,7 +116,7 @@ class TestLoading:
         [
             ("commune-tabel", "mapping.no-such-file"),
             ("own/none.yaml", "mapping.no-such-file"),
-            ("caf-quotient-familial", "hosting.direction"),
+            ("publik-address-changed", "hosting.direction"),
             ("own/strange.yaml", "mapping.unknown-field"),
             ("own/broken.yaml", "mapping.malformed"),
         ],

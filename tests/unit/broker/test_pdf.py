@@ -1,14 +1,23 @@
 """Pdf: another's reader finds every text in the order in which it is read, under its tag, with title and language."""
 
+import re
+import struct
+import unicodedata
+from hashlib import sha256
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import pytest
+from fontTools.ttLib import TTFont
 from pypdf import PdfReader
 
-from broker.services.pdf import HEIGHT, MARGIN, WIDTH, Document, wrapped
+from broker.services.papers import fonts
+from broker.services.papers.fonts import font
+from broker.services.papers.pdf import HEIGHT, MARGIN, WIDTH, Document, wrapped
 
 AT = "20261201120000Z"
+VENDORED = Path(fonts.__file__).parent / "vendor" / "dejavu"
 
 
 def read(document: Document) -> PdfReader:
@@ -41,8 +50,11 @@ def _marked(page: Any) -> dict[int, str]:
     """The text of each marked sequence of a page."""
     told: dict[int, str] = {}
     number: list[int | None] = []
+    fonts, chosen = {name: _letters(one) for name, one in page["/Resources"]["/Font"].items()}, ""
     for operands, operator in page.get_contents().operations:
-        if operator == b"BDC":
+        if operator == b"Tf":
+            chosen = operands[0]
+        elif operator == b"BDC":
             number.append(operands[1]["/MCID"])
         elif operator == b"BMC":
             number.append(None)
@@ -51,9 +63,16 @@ def _marked(page: Any) -> dict[int, str]:
         elif operator == b"Tj":
             assert number[-1:] != [None]
             assert number, "a text that no structure has"
-            raw = operands[0].original_bytes.decode("cp1252")
-            told[number[-1]] = f"{told.get(number[-1], '')} {raw}".strip()
+            said = "".join(fonts[chosen][glyph] for (glyph,) in struct.iter_unpack(">H", operands[0].original_bytes))
+            told[number[-1]] = f"{told.get(number[-1], '')} {said}".strip()
     return told
+
+
+def _letters(font: Any) -> dict[int, str]:
+    """Which letter each glyph of a font says that it is."""
+    told = font.get_object()["/ToUnicode"].get_object().get_data().decode("ascii")
+    pairs = re.findall(r"<([0-9A-F]{4})> <((?:[0-9A-F]{4})+)>\n", told.partition("beginbfchar")[2])
+    return {int(glyph, 16): bytes.fromhex(letter).decode("utf-16-be") for glyph, letter in pairs}
 
 
 def whole() -> Document:
@@ -139,13 +158,62 @@ def _places(page: Any) -> list[tuple[float, float]]:
     return found
 
 
-@pytest.mark.parametrize("text", ["Łódź", "日本", "naïf \u202f!"])
-def test_a_letter_that_the_fonts_have_not_is_a_question_mark(text: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        *((one, one) for one in ("Łódź", "Škoda", "Nguyễn Thị", "Çelik İğdır", "Ελλάδα", "Київ", "Ærø ß €")),
+        ("nai\u0308f \u202f!", "naïf \u00a0!"),
+        ("日本", "??"),
+        ("محمد", "????"),
+        ("\x07\ud800", "??"),
+    ],
+)
+def test_names_of_europe_are_shown_and_what_the_fonts_have_not_is_a_question_mark(text: str, shown: str) -> None:
     document = Document("t", "fr", AT)
     document.paragraph(text)
-    said = structure(read(document))[-1][1]
 
-    assert said == text.replace("\u202f", "\u00a0").encode("cp1252", "replace").decode("cp1252").strip()
+    assert shown == structure(read(document))[-1][1]
+    assert shown in document_text(document)
+
+
+def document_text(document: Document) -> str:
+    """As pypdf has it, by the fonts alone."""
+    return unicodedata.normalize("NFC", " ".join(page.extract_text() for page in read(document).pages))
+
+
+def test_the_fonts_are_embedded_with_the_letters_that_are_shown_and_no_others() -> None:
+    (page,) = read(whole()).pages
+    resources: Any = page["/Resources"]
+    for chosen, shown in (("/F1", "première hiRB(35)"), ("/F2", "quandœuf()")):
+        told = resources["/Font"][chosen].get_object()
+        descendant = told["/DescendantFonts"][0].get_object()
+        program = TTFont(BytesIO(descendant["/FontDescriptor"]["/FontFile2"].get_data()))
+        order = program.getGlyphOrder()
+        outlined = {at for at, name in enumerate(order) if program["glyf"][name].numberOfContours}
+        parts = {
+            program.getGlyphID(part)
+            for name in order
+            for part in program["glyf"][name].getComponentNames(program["glyf"])
+        }
+        letters = _letters(told)
+        assert set(shown) <= set(letters.values())
+        assert outlined - {0} - parts == {glyph for glyph, letter in letters.items() if not letter.isspace()} - parts
+        assert {glyph: descendant["/W"][at + 1][0] for at, glyph in enumerate(descendant["/W"]) if at % 2 == 0} == {
+            glyph: round(program["hmtx"].metrics[program.getGlyphName(glyph)][0] * 1000 / 2048) for glyph in letters
+        }
+        assert len(program.reader.file.getvalue()) < 25_000
+
+
+def test_it_says_that_it_is_pdf_ua() -> None:
+    assert b"<pdfuaid:part>1</pdfuaid:part>" in whole().written()
+
+
+def test_the_fonts_are_unchanged() -> None:
+    told = dict(line.split("  ")[::-1] for line in (VENDORED / "SHA256SUMS").read_text().splitlines())
+    there = {one.name: sha256(one.read_bytes()).hexdigest() for one in VENDORED.iterdir()}
+
+    assert told == {name: digest for name, digest in there.items() if name not in {"SHA256SUMS", "README.md"}}
+    assert font().glyphs.keys() == font(bold=True).glyphs.keys()
 
 
 def test_what_could_end_a_text_of_the_file_does_not() -> None:

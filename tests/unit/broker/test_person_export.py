@@ -11,8 +11,8 @@ from pypdf import PdfReader
 from sqlalchemy import text
 from sqlalchemy.dialects.sqlite import dialect as sqlite
 
+from broker.services.papers.person import paper
 from broker.services.person_export import VIEWS, person_export
-from broker.services.person_paper import paper
 from broker.services.person_rows import ELSEWHERE, HELD, NOT_ABOUT, WITHOUT, left_out
 from broker.services.person_schema import schema
 from broker.services.person_words import GONE, NAMES

@@ -1,6 +1,8 @@
 """Postal addresses."""
 
-from collections.abc import Callable
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
@@ -11,17 +13,20 @@ from connectors.addresses import (
     WIDTH,
     address_lines,
     address_slots,
+    addressee,
     city_of,
     commune_name,
     commune_today,
     country_name,
     number_of,
+    postal_columns,
     postal_lines,
     postal_slots,
     postcode_of,
     repetition_of,
     street_of,
 )
+from connectors.text import ascii_letters
 from schemas.errors import Refused
 
 
@@ -192,3 +197,124 @@ def test_codes_have_names_and_former_codes_lead_to_todays_commune() -> None:
     assert ("Nantes", "44109", "Allemagne") == (commune_name("44109"), commune_today("44109"), country_name("99109"))
     assert "mapping.unknown-place" == code_of(commune_name, "00000")
     assert "mapping.unknown-place" == code_of(country_name, "00000")
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [
+        ("12 bis-14", "12 B RUE A"),
+        ("12 / 14", "12 RUE A"),
+        ("5-B", "5 B RUE A"),
+        ("-5", "5 RUE A"),
+        ("12A/14B", "12A RUE A"),
+    ],
+)
+def test_only_the_second_of_two_numbers_is_left_out(number: str, expected: str) -> None:
+    assert expected == address_slots({"number": number, "street": "rue A", "city": "X"})[3]
+
+
+def test_who_is_written_to_stands_first_and_at_whose_place_second() -> None:
+    address = an_address(dwelling="Appt 1", street="rue Haute")
+    assert ["Lise AUBÉPIN", "chez Ida Orsenne Appt 1"] == postal_slots(address, "Lise AUBÉPIN", "Ida Orsenne")[:2]
+    assert ["Lise AUBÉPIN", "Appt 1"] == postal_slots(address, "Lise AUBÉPIN", None)[:2]
+    long = an_address(dwelling="Appartement 12 au fond de la cour", street="rue Haute")
+    assert ["Chez Orsenne", "Appartement 12 au fond de la cour"] == postal_slots(long, None, "Chez Orsenne")[1:3]
+    assert ["L", "CHEZ ORSENNE", "X 1", "ALLEMAGNE"] == postal_lines(
+        an_address(country="99109", lines=["X 1"]), "L", "Orsenne"
+    )
+
+
+def test_what_is_too_long_for_line_2_or_3_goes_on_in_the_other_where_that_is_free() -> None:
+    two = "Résidence des Hautes Rives du Port Neuf, bâtiment C"
+    parts = ["Résidence des Hautes Rives du Port", "Neuf, bâtiment C"]
+    assert (
+        parts == address_slots({"building": two, "city": "X"})[1:3] == address_slots({"inside": two, "city": "X"})[1:3]
+    )
+    assert ["x" * 38, "y"] == address_slots({"building": "x" * 38 + " y", "city": "X"})[1:3]
+    with pytest.raises(Refused) as caught:
+        address_slots({"inside": "Appt 1", "building": two, "city": "X"})
+    assert 3 == caught.value.details["line"]
+
+
+def test_an_address_in_france_of_lines_alone_has_them_above_its_town() -> None:
+    only = an_address(lines=["Résidence A", "Le Bois", "35000 RENNES"])
+    assert [None, None, "Résidence A", "LE BOIS", None, "35000 RENNES"] == postal_slots(only)
+    assert "mapping.address-words" == code_of(postal_slots, an_address(lines=["a", "b", "c", "d"]))
+
+
+def test_lines_that_say_more_than_the_parts_are_refused_and_not_dropped() -> None:
+    told = an_address(street="boulevard du Maréchal de la Tour de Saint-Amand", lines=["Bd du Maréchal", "Escalier 4"])
+    assert "mapping.address-words" == code_of(postal_slots, told)
+    assert "mapping.argument" == code_of(postal_slots, an_address(lines=[4]))
+    told["lines"] = ["boulevard du Maréchal de la Tour de St Amand", "35000 Rennes"]
+    assert "BD DU MAL DE LA TOUR DE ST AMAND" == postal_slots(told)[3]
+
+
+def test_an_address_has_seven_columns_the_country_last() -> None:
+    here, there = postal_columns(an_address(street="rue A")), postal_columns(an_address(country="99109", lines=["X 1"]))
+    assert ["l1", "l2", "l3", "l4", "l5", "l6", "l7"] == list(here)
+    assert ("RUE A", "35000 RENNES", None) == (here["l4"], here["l6"], here["l7"])
+    assert ("X 1", "ALLEMAGNE") == (there["l6"], there["l7"])
+
+
+@pytest.mark.parametrize(
+    ("given_names", "family", "expected"),
+    [
+        (["Lise", "Maëlle"], "AUBÉPIN", "Lise Maëlle AUBÉPIN"),
+        (["Anne-Charlotte", "Marie-Bernadette"], "DE BROCÉLYS", "Anne-Charlotte DE BROCÉLYS"),
+        (["Anne-Charlotte"], "DE LA TOUR DE SAINT-AMAND ROUX", "A. DE LA TOUR DE SAINT-AMAND ROUX"),
+        ([], "AUBÉPIN", "AUBÉPIN"),
+        (None, "AUBÉPIN", "AUBÉPIN"),
+    ],
+)
+def test_a_person_s_line_keeps_the_whole_family_name(given_names: object, family: str, expected: str) -> None:
+    assert expected == addressee(given_names, family)
+
+
+def test_a_family_name_that_does_not_fit_is_refused() -> None:
+    assert "mapping.address-line" == code_of(addressee, ["Lise"], "X" * 36)
+
+
+_WORDS = ("Saint", "l'Échange", "Résidence", "Cœur", "5", "12/14", "bis", "-", "Appartement", "Z.A.", "Cedex", "avenue")
+_TEXTS = st.lists(st.sampled_from(_WORDS), max_size=6).map(" ".join)
+"""Half of them longer than a line."""
+
+
+@given(
+    st.fixed_dictionaries(
+        {"city": _TEXTS, "postcode": st.none() | st.just("35000"), "country": st.sampled_from(["99100", "99109", "0"])},
+        optional={
+            "lines": st.lists(_TEXTS, max_size=6),
+            **{
+                name: st.none() | _TEXTS
+                for name in ("dwelling", "building", "housenumber", "repetition", "street", "locality", "po_box")
+            },
+        },
+    ),
+    st.none() | _TEXTS,
+    st.none() | _TEXTS,
+)
+def test_lines_are_few_and_short_or_the_address_is_refused_and_no_word_is_lost(
+    address: dict[str, Any], name: str | None, care_of: str | None
+) -> None:
+    try:
+        slots = postal_slots(address, name, care_of)
+    except Refused:  # with a code; whatever else it raises is a failure
+        return
+    lines = [line for line in slots if line is not None]
+    assert slots == postal_slots(address, name, care_of)
+    assert all(0 < len(line) <= WIDTH and line == line.strip() for line in lines)
+    assert len(slots) == (6 if address["country"] == "99100" else 7)
+    assert all(line is None or re.fullmatch("[A-Z0-9 ]+", line) for line in slots[3:])
+    if address["country"] != "99100":
+        return
+    told = [address.get(part) for part in ("dwelling", "building", "street", "locality", "po_box", "city")]
+    assert not _words_of(told) - _words_of(lines)
+
+
+def _words_of(texts: Iterable[str | None]) -> Counter[str]:
+    words = re.findall("[A-Z0-9]+", ascii_letters(" ".join(filter(None, texts))).upper())
+    return Counter(_SHORT.get(word, word) for word in words)
+
+
+_SHORT = {"SAINT": "ST", "RESIDENCE": "RES", "AVENUE": "AV"}

@@ -6,17 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.text import (
-    after_first_word,
-    ascii_letters,
-    encodable,
-    first_word,
-    pad,
-    squeeze,
-    strip_accents,
-    transliterate,
-    words,
-)
+from connectors.text import ascii_letters, encodable, pad, squeeze, strip_accents, transliterate, words
 from schemas.errors import Refused
 
 
@@ -53,11 +43,6 @@ def test_stripping_accents_twice_is_stripping_them_once(text: str) -> None:
 
 
 def test_words_are_cut_at_spaces_of_any_kind() -> None:
-    assert ("DUPONT", "JEAN PAUL") == (
-        first_word(" DUPONT\u00a0JEAN  PAUL"),
-        after_first_word(" DUPONT\u00a0JEAN  PAUL"),
-    )
-    assert ("DUPONT", None) == (first_word("DUPONT"), after_first_word("DUPONT"))
     assert (["a", "b"], "a b") == (words("  a \t b "), squeeze("  a \t b "))
 
 

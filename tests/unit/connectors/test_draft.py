@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from connectors.draft import inside, of_mapping, of_record, read
+from connectors.draft import of_mapping, of_record, read
 from connectors.mapping import load
 from schemas.catalogue import builtin
 from schemas.errors import Refused
@@ -69,24 +69,6 @@ class TestReading:
     def test_a_document_beyond_the_limit_is_refused(self) -> None:
         with pytest.raises(Refused, match=r"yaml\.too-large"):
             read(b'{"a": "' + b"x" * 256 * 1024 + b'"}')
-
-
-class TestInside:
-    def test_a_document_may_be_carried_as_text_or_as_data(self) -> None:
-        assert {"a": 1} == inside({"payload": '{"a": 1}'}, "payload") == inside({"payload": {"a": 1}}, "payload")
-
-    @pytest.mark.parametrize("document", [{"payload": None}, {}, ["payload"], None])
-    def test_nothing_there_is_refused(self, document: Any) -> None:
-        with pytest.raises(Refused) as refused:
-            inside(document, "payload")
-
-        assert ("draft.nothing-inside", "/payload") == (refused.value.code, refused.value.pointer)
-
-    def test_a_text_that_is_no_document_is_refused_with_its_place(self) -> None:
-        with pytest.raises(Refused) as refused:
-            inside({"payload": "a: ["}, "payload")
-
-        assert ("yaml.malformed", "/payload") == (refused.value.code, refused.value.pointer)
 
 
 class TestRecord:

@@ -8,13 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from connectors.code_tables import CodeTable
 from connectors.expression import Root, World, evaluate, parse
 from connectors.functions import FieldWithheld
 from schemas.delivery import WITHHELD
 from schemas.errors import Refused
 from tests.examples import examples
 
-TABLES: dict[str, dict[str, object]] = {"sexe": {"F": "female"}}
+TABLES = {"sexe": CodeTable("sexe", {"F": "female"})}
 OUT = World({"record": Root.RECORD, "delivery": Root.NAMED}, {"delivery": frozenset({"id", "basis"})}, TABLES)
 IN = World({"given": Root.ANYTHING, "parameters": Root.NAMED}, {"parameters": frozenset({"since"})}, TABLES)
 RECORD = {"name": "Lise", "age": 39, "tags": ["b", "a"], "home": {"city": "Rennes", "code": None}, "phone": WITHHELD}

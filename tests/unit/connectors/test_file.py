@@ -587,3 +587,40 @@ async def test_letters_that_had_to_be_respelled_are_counted_and_not_told(
     caplog.clear()
     await folder.run((declared(), row("Été")), lacking="transliterate", encoding="iso-8859-1")
     assert [] == caplog.records
+
+
+@pytest.mark.asyncio
+async def test_several_rows_of_a_delivery_are_lines_of_one_file(
+    folder: Folder, declared: Callable[..., VerifiedDelivery]
+) -> None:
+    connector, first, second = await folder.open(), declared(), declared()
+    try:
+        references = [
+            await connector.write_rows(first, [row("Aubépin"), row("Brocélys")]),
+            await connector.write(second, row("Orsenne")),
+            await connector.write_rows(first, [row("Aubépin"), row("Brocélys")]),
+        ]
+        await connector.flush()
+        assert [f"{NAME}:2", f"{NAME}:4", f"{NAME}:2"] == references
+        assert ["NOM;VILLE", "Aubépin;Rennes", "Brocélys;Rennes", "Orsenne;Rennes"] == folder.text().splitlines()
+        third = declared()
+        assert "000002.csv:2" == str(await connector.write(third, row("Roux")))[-12:]
+    finally:
+        await connector.close()
+
+
+@pytest.mark.asyncio
+async def test_the_rows_of_a_delivery_are_in_one_file_or_refused(
+    folder: Folder, declared: Callable[..., VerifiedDelivery]
+) -> None:
+    connector = await folder.open(rows=3)
+    try:
+        await connector.write_rows(declared(), [row("a"), row("b")])
+        await connector.write_rows(declared(), [row("c"), row("d")])
+        with pytest.raises(Reject, match=r"file.too-many-rows"):
+            await connector.write_rows(declared(), [row(name) for name in "efgh"])
+        await connector.flush()
+    finally:
+        await connector.close()
+    rows = [[line[0] for line in folder.text(name).splitlines()[1:]] for name in folder.names()]
+    assert [["a", "b"], ["c", "d"]] == rows

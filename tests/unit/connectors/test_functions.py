@@ -1,11 +1,16 @@
 """The closed library of functions."""
 
 import uuid
+from datetime import date
 from decimal import Decimal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from connectors.code_tables import CodeTable
 from connectors.functions import LIBRARY, MAX_ITEMS, MAX_TEXT, WITHHELD_AWARE, Absent, FieldWithheld, Kind, call
+from schemas import finding, places
 from schemas.errors import Refused
 
 
@@ -28,8 +33,6 @@ def withheld() -> object:
         ("strip_accents", ["Élodie"], "Elodie"),
         ("ascii", ["Cœur"], "Coeur"),
         ("squeeze", [" a  b "], "a b"),
-        ("first_word", ["A B C"], "A"),
-        ("after_first_word", ["A B C"], "B C"),
         ("words", ["A B"], ["A", "B"]),
         ("split", ["a;b;;c", ";"], ["a", "b", "", "c"]),
         ("join", [" ", ["a", None, "", "b", 3]], "a b 3"),
@@ -75,7 +78,24 @@ def withheld() -> object:
         ("number_of", ["5 RUE A"], "5"),
         ("repetition_of", ["5 BIS RUE A"], "BIS"),
         ("street_of", ["5 RUE A"], "RUE A"),
+        ("date_day", ["1962-08-24"], "24"),
+        ("date_day", ["1962-08"], None),
+        ("date_month", ["1962"], None),
+        ("date_year", ["1962"], "1962"),
+        ("date_of", ["4", "8", 1962], "1962-08-04"),
+        ("date_of", [None, 8, "1962"], "1962-08"),
+        ("date_of", ["00", "", "1962"], "1962"),
+        ("date_of", ["", None, 0], None),
+        ("pack", ["|", ["a", None, 3]], "a|3"),
+        ("pack", ["|", []], None),
+        ("unpack", ["|", "a|3"], ["a", "3"]),
+        ("unpack", ["|", None], []),
+        ("unpack", ["|", ""], []),
         ("commune_name", ["35238"], "Rennes"),
+        ("commune_code", ["ST DENIS", "97400"], "97411"),
+        ("commune_code", ["rennes"], "35238"),
+        ("commune_code", ["Bellegarde-sur-Valserine", None], "01033"),
+        ("country_code", ["ALLEMAGNE"], "99109"),
         ("commune_today", ["35238"], "35238"),
         ("country_name", ["99100"], "France"),
     ],
@@ -109,10 +129,72 @@ def test_when_evaluates_only_the_branch_it_takes() -> None:
 
 
 def test_a_code_is_looked_up_by_text_and_one_that_is_not_listed_is_refused() -> None:
-    table = {"F": "female", "1": "yes", "true": "on"}
+    table = CodeTable("sexe", {"F": "female", "1": "yes", "true": "on"})
     assert ["female", "yes", "on", None] == [call("code", [table, key]) for key in ("F", 1, True, None)]
     assert "mapping.no-code" == code_of("code", table, "M")
     assert ["?", "?", "female"] == [call("code_or", [table, key, "?"]) for key in ("M", None, "F")]
+
+
+@pytest.mark.parametrize(
+    "parts", [("4", None, "1962"), ("4", "8", None), (31, 2, 1962), (None, None, "62"), ("x", 1, 1962)]
+)
+def test_three_columns_that_are_no_date_are_refused(parts: tuple[object, ...]) -> None:
+    assert "mapping.date" == code_of("date_of", *parts)
+    assert "mapping.date" == code_of("date_of", None, None, True)
+
+
+@pytest.mark.parametrize("items", [["a|b"], [""], ["a", "|"]])
+def test_a_list_whose_cell_could_not_be_read_again_is_refused(items: list[object]) -> None:
+    assert "mapping.separator" == code_of("pack", "|", items)
+
+
+def test_a_list_parted_by_what_its_items_end_with_is_refused() -> None:
+    assert "mapping.separator" == code_of("pack", "||", ["a|", "b"])
+    assert "mapping.separator" == code_of("pack", "", ["a"])
+    assert "mapping.separator" == code_of("unpack", "", "a")
+
+
+@given(st.lists(st.text("a|", min_size=1, max_size=4), max_size=4), st.text("|;", min_size=1, max_size=2))
+def test_a_list_in_one_cell_is_the_same_list_again_or_refused(items: list[object], separator: str) -> None:
+    try:
+        cell = call("pack", [separator, items])
+    except Refused:
+        return
+    assert items == call("unpack", [separator, cell])
+
+
+@given(st.dates())
+def test_a_date_in_three_columns_is_the_same_date_again(day: date) -> None:
+    for known in (day.isoformat(), day.isoformat()[:7], day.isoformat()[:4]):
+        parts = [call(name, [known]) for name in ("date_day", "date_month", "date_year")]
+        assert known == call("date_of", parts)
+
+
+@pytest.mark.parametrize(
+    ("code", "name", "arguments"),
+    [
+        ("mapping.place-ambiguous", "commune_code", ["Saint-Denis"]),
+        ("mapping.no-such-place", "commune_code", ["Rennes-la-Grande", "35000"]),
+        ("mapping.no-such-place", "country_code", ["Allemagne fédérale"]),
+    ],
+)
+def test_a_name_that_means_none_or_several_is_refused(code: str, name: str, arguments: list[object]) -> None:
+    assert code == code_of(name, *arguments)
+
+
+def test_a_commune_or_country_of_today_is_found_by_its_name_and_postcode() -> None:
+    for country in places.all_countries():
+        assert country.code == call("country_code", [country.name])
+    for place in places.all_current()[::500]:
+        for postcode in finding.postcodes(place.code)[:1]:
+            assert place.code == call("commune_code", [place.name, postcode])
+
+
+def test_a_code_leads_back_to_its_one_value() -> None:
+    table = CodeTable("sexe", {"F": "2", "M": 1, "X": "3", "Y": "3"})
+    assert ["F", "M", None] == [call("code_back", [table, code]) for code in ("2", 1, None)]
+    assert "mapping.code-ambiguous" == code_of("code_back", table, "3")
+    assert "mapping.no-code" == code_of("code_back", table, "9")
 
 
 def test_a_stable_id_is_the_uuid_that_anybody_computes() -> None:
@@ -171,8 +253,12 @@ def test_null_in_is_null_out(name: str) -> None:
         ("join", [" ", [{"a": 1}]]),
         ("to_text", [["a"]]),
         ("to_number", ["4.2"]),
+        ("number_fr", [float("inf"), 2]),
+        ("number_fr", [Decimal("NaN"), 2]),
+        ("number_fr", [10**400, 2]),
+        ("stable_id", ["person", "\ud800"]),
         ("to_number", ["٣"]),
-        ("code", [{}, ["a"]]),
+        ("code", [CodeTable("sexe", {}), ["a"]]),
     ],
 )
 def test_an_argument_of_another_kind_is_refused(name: str, arguments: list[object]) -> None:

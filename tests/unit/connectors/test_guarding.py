@@ -147,6 +147,54 @@ async def test_an_answer_ends_the_row_of_failures_even_if_it_is_a_no(make: Make)
 
 
 @pytest.mark.asyncio
+async def test_what_is_looked_up_between_two_failures_says_nothing_of_the_system(make: Make) -> None:
+    """As `publik` and `rest` do it: `find` and `seen` read a journal, and a flush has nothing to do."""
+    here = await make(rest_after=2)
+    for _ in range(2):
+        assert 0 == here.guarded.rests_ms()
+        await here.guarded.find(ONE)
+        await here.guarded.seen("", b"")  # type: ignore[arg-type]
+        here.peer.faults = [Retry("x.away")]
+        with pytest.raises(Retry, match=r"x.away"):
+            await here.write()
+        await here.guarded.flush()
+    assert 60_000 == here.guarded.rests_ms()
+
+
+@pytest.mark.asyncio
+async def test_a_write_that_waits_for_its_flush_says_nothing_of_the_disk(make: Make) -> None:
+    """As `file` does it: a write is kept in memory, and the flush is what fails."""
+    here = await make(rest_after=2)
+    for _ in range(2):
+        assert 0 == here.guarded.rests_ms()
+        await here.write()
+        here.peer.faults = [Unavailable("x.full")]
+        with pytest.raises(Unavailable, match=r"x.full"):
+            await here.guarded.flush()
+    assert 60_000 == here.guarded.rests_ms()
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("again", [False, True])
+async def test_a_system_that_asks_to_wait_while_it_is_opened_is_left_alone_so_long(make: Make, again: bool) -> None:
+    """No delivery was put off for it, and `rest_after` is far: its Retry-After counts all the same."""
+    clock, peer = Clock(), Peer(faults=[Retry("x.too-many", after_ms=120_000)])
+    guard = Guard(Limits())
+    if again:
+        peer.faults.insert(0, ZeroDivisionError())
+        here = await make()
+        here.peer.faults, guard, clock = peer.faults, here.guarded._guard, here.clock
+        with pytest.raises(ZeroDivisionError):
+            await here.write()
+        with pytest.raises(Retry, match=r"x.too-many"):
+            await here.guarded.renew()
+    else:
+        with pytest.raises(Retry, match=r"x.too-many"):
+            await Guarded.open(peer.open, guard, clock)
+    assert 120_000 == guard.rests_ms(clock())
+
+
+@pytest.mark.asyncio
 async def test_it_rests_as_long_as_it_asks_to(make: Make) -> None:
     here = await make(rest_after=1, rest_s=60)
     here.peer.faults = [Retry("x.too-many", after_ms=600_000)]

@@ -10,8 +10,8 @@ import pytest
 
 from connectors.contract import Reject
 from connectors.functions import Absent
-from connectors.mapping import Direction, expressions, fields_read, load, packaged
-from connectors.plain import FACTS, facts_of, measure, plain
+from connectors.mapping import Direction, Mapping, expressions, fields_read, load, packaged
+from connectors.plain import FACTS, MAX_ROWS, facts_of, measure, plain
 from schemas.delivery import WITHHELD, VerifiedDelivery
 from schemas.errors import Refused
 
@@ -206,7 +206,6 @@ def test_a_delivery_without_a_pseudonym_has_none(declared: Callable[..., Verifie
 
 def test_the_packaged_files_are_there() -> None:
     assert {
-        "caf-quotient-familial.in.yaml",
         "commune-table.out.yaml",
         "family-benefits-bank.out.yaml",
         "family-benefits-births.out.yaml",
@@ -214,3 +213,94 @@ def test_the_packaged_files_are_there() -> None:
         "tax-deaths.out.yaml",
         "tax-table.out.yaml",
     } <= set(packaged())
+
+
+FAMILY = """
+rows: record.household
+fields: {DECLARANT: record.subject.family_name, NOM: row.identity.family_name, LIEN: "code('Relation', row.relation)"}
+"""
+
+
+def family(*names: str) -> dict[str, Any]:
+    people = [{"relation": "child", "identity": {"family_name": name}} for name in names]
+    return {"record": {"subject": {"family_name": "Orsenne"}, "household": people}, "delivery": {}}
+
+
+def rows_refused(mapping: Mapping, given: object) -> tuple[str, str]:
+    with pytest.raises(Refused) as caught:
+        mapping.apply_all(given)
+    return caught.value.code, caught.value.pointer
+
+
+def test_each_item_of_a_list_becomes_a_row_beside_what_is_of_the_whole() -> None:
+    mapping = load(HEAD + b"direction: out\n" + FAMILY.encode())
+    rows = mapping.apply_all(family("Brocélys", "Roux"))
+    assert [("Orsenne", "Brocélys", "Enfant"), ("Orsenne", "Roux", "Enfant")] == [tuple(row.values()) for row in rows]
+    assert {"household", "subject"} == fields_read(mapping)
+    assert () == mapping.apply_all(family())
+
+
+def test_a_row_that_fails_is_named_and_there_are_so_many_rows_and_no_more() -> None:
+    mapping = load(HEAD + b"direction: out\n" + FAMILY.encode())
+    given = family("Brocélys", "Roux")
+    given["record"]["household"][1]["relation"] = "robot"
+    assert ("mapping.no-code", "/1/LIEN") == rows_refused(mapping, given)
+    assert ("mapping.too-many", "/rows") == rows_refused(mapping, family(*["x"] * (MAX_ROWS + 1)))
+    given["record"]["household"] = "two"
+    assert ("mapping.rows", "/rows") == rows_refused(mapping, given)
+    given["record"]["household"] = WITHHELD
+    assert ("mapping.withheld", "/rows") == rows_refused(mapping, given)
+
+
+def test_all_rows_together_cost_no_more_than_one_delivery_may() -> None:
+    dear = load(HEAD + b"direction: out\nrows: record.household\nfields: {C: commune_code(row.identity.family_name)}\n")
+    assert 40 == len(dear.apply_all(family(*["Rennes"] * 40)))
+    assert "mapping.too-much-work" == rows_refused(dear, family(*["Rennes"] * 60))[0]
+
+
+GROUPED = b"direction: in\ngroup_by: [DOSSIER]\nfields: {subject: given.NOM, household: 'given.rows[].ENFANT'}\n"
+
+
+def test_rows_of_the_same_group_are_one_document_wherever_they_stand() -> None:
+    given = [
+        {"DOSSIER": "1", "NOM": "Orsenne", "ENFANT": "Inès"},
+        {"DOSSIER": "2", "NOM": "Roux", "ENFANT": "Léo"},
+        {"DOSSIER": 1, "NOM": "Orsenne", "ENFANT": "Zoé"},
+    ]
+    assert ({"subject": "Orsenne", "household": ["Inès", "Zoé"]}, {"subject": "Roux", "household": ["Léo"]}) == load(
+        HEAD + GROUPED
+    ).apply_all(given)
+
+
+def test_what_the_rows_of_a_group_do_not_agree_on_is_nobodys() -> None:
+    given = [{"DOSSIER": "1", "NOM": name, "ENFANT": "x"} for name in ("Orsenne", "Roux")]
+    assert None is load(HEAD + GROUPED).apply_all(given)[0]["subject"]
+
+
+@pytest.mark.parametrize(
+    ("code", "pointer", "given"),
+    [
+        ("mapping.given-rows", "", {"DOSSIER": "1"}),
+        ("mapping.given-rows", "/1", [{"DOSSIER": "1"}, {"NOM": "x"}]),
+        ("mapping.given-rows", "/0", [{"DOSSIER": ""}]),
+        ("mapping.given-rows", "/0", ["1"]),
+        ("mapping.too-many", f"/{MAX_ROWS}", [{"DOSSIER": "1"}] * (MAX_ROWS + 1)),
+    ],
+)
+def test_rows_that_belong_to_no_group_are_refused_with_their_number(code: str, pointer: str, given: object) -> None:
+    assert (code, pointer) == rows_refused(load(HEAD + GROUPED), given)
+
+
+@pytest.mark.parametrize(
+    ("code", "pointer", "text"),
+    [
+        ("mapping.rows-direction", "/rows", b"direction: in\nrows: given.a\nfields: {subject: given.b}"),
+        ("mapping.rows-direction", "/group_by", b"direction: out\ngroup_by: [A]\nfields: {A: record.phone}"),
+        ("mapping.unknown-root", "/fields/A", b"direction: out\nfields: {A: row.phone}"),
+        ("mapping.whole-record", "/rows", b"direction: out\nrows: record\nfields: {A: row.phone}"),
+    ],
+)
+def test_rows_are_of_their_direction(code: str, pointer: str, text: bytes) -> None:
+    with pytest.raises(Refused) as caught:
+        load(HEAD + text)
+    assert (code, pointer) == (caught.value.code, caught.value.pointer)

@@ -1,21 +1,15 @@
 """What is said about a mapping before it runs, and the packaged mappings themselves."""
 
-import json
-from pathlib import Path
-
 import pytest
-import yaml
 
 from connectors.mapping import Mapping, fields_read, load, packaged
 from connectors.mapping_check import check_event, check_fields, run_tests, unread
-from schemas import values
 from schemas.catalogue import builtin
 from schemas.completing import complete
 from schemas.names import EventType
 
 MOVED = builtin().by_type(EventType("fr.unefois.address.changed.v1"))
 HEAD = b"name: test\nversion: 1\nevent_type: fr.unefois.address.changed.v1\n"
-PEOPLE = Path(__file__).parents[4] / "shared" / "vectors" / "people"
 
 
 def out(text: str) -> Mapping:
@@ -152,27 +146,6 @@ def test_a_packaged_mapping_needs_the_fields_that_its_first_lines_say(name: str,
     assert () == check_fields(load(packaged()[name]), set(needs.split()))
     for field in needs.split():
         assert check_fields(load(packaged()[name]), set(needs.split()) - {field})
-
-
-@pytest.mark.skipif(not PEOPLE.is_dir(), reason="vectors of fictional families are not here")
-def test_fictional_families_of_another_house_become_declarations() -> None:
-    mapping = load(packaged()["caf-quotient-familial.in.yaml"])
-    files = sorted(PEOPLE.glob("*.yaml"))
-    for file in files:
-        given = json.loads(yaml.safe_load(file.read_text("utf-8"))["payload"])
-        record = mapping.apply(given, {"effective-date": "2026-11-02", "new-commune": "44109"})
-        warnings = values.check(MOVED, complete(record, MOVED))
-        family, _, first = given["allocataires"][0]["nomPrenom"].partition(" ")
-        assert {"values.no-birthplace"} == {warning.code for warning in warnings}
-        assert (family, [first], 4) == (
-            record["subject"]["family_name"],
-            record["subject"]["given_names"],
-            record["occupants"],
-        )
-        assert ("42", "RUE DE LA PAIX", "44000") == tuple(
-            record["new_address"][part] for part in ("housenumber", "street", "postcode")
-        )
-    assert len(files) > 0
 
 
 def test_an_outbound_files_reads_are_fields_of_the_catalogue() -> None:

@@ -1,7 +1,7 @@
 """The runner: every delivery to its own end, and none in the way of another."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -723,3 +723,53 @@ async def test_a_key_that_the_directory_does_not_list_yet_is_no_fault_of_the_del
     world.agency = whole
     world.clock.at += 10_000
     assert (one,) == (await world.run()).applied
+
+
+ROWS = load(
+    b"name: t\nversion: 1\nevent_type: fr.unefois.address.changed.v1\ndirection: out\n"
+    b"rows: record.household\nfields: {NAME: row.identity.family_name}"
+)
+
+
+class Shelf(System):
+    """A system that takes several rows at once."""
+
+    async def write_rows(self, delivery: VerifiedDelivery, rows: Sequence[Mapping[str, object]]) -> str | None:
+        return await self.write(delivery, {"NAME": "/".join(str(row["NAME"]) for row in rows)})
+
+
+async def run_rows(world: World, system: System, *, guarded: bool = False) -> RunReport:
+    async def opening() -> System:
+        return system
+
+    writer = await Guarded.open(opening, Guard(Limits()), world.clock) if guarded else system
+    route = Route(ROWS, writer)
+    more = {"clock": world.clock, "limit": 10, "backoff": Backoff(lambda size: b"\xff" * size, base_ms=1_000)}
+    return await run_routes(world.inbox, world.agency, (route,), **more)  # type: ignore[arg-type]
+
+
+def declare_family(world: World, *names: str) -> DeliveryId:
+    record = world.moved()
+    person = record["subject"]
+    members = [{"relation": "child", "identity": person | {"family_name": name}} for name in names]
+    return world.inbox.declare(MOVED, record | {"household": members}, ("household",))
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("guarded", [False, True])
+async def test_a_mapping_of_rows_writes_them_in_one_call_and_nothing_where_there_are_none(
+    world: World, guarded: bool
+) -> None:
+    system = Shelf()
+    two, none = declare_family(world, "Roux", "Brun"), declare_family(world)
+    report = await run_rows(world, system, guarded=guarded)
+    assert ((two, none), ["Roux/Brun"]) == (report.applied, system.calls)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("guarded", [False, True])
+async def test_a_connector_of_one_row_is_given_no_rows(world: World, guarded: bool) -> None:
+    one = declare_family(world, "Roux", "Brun")
+    report = await run_rows(world, world.system, guarded=guarded)
+    assert [(one, Rejected("connector.one-row", Reason.SYSTEM_REFUSED))] == list(report.rejected)
+    assert [] == world.system.calls

@@ -457,3 +457,20 @@ def test_an_administrator_can_create_the_inbox_by_hand() -> None:
     text = inbox_ddl("sqlite+aiosqlite://", "agency")
     assert text.startswith("CREATE TABLE agency.unefois_inbox")
     assert "PRIMARY KEY (delivery_id)" in text
+
+
+@pytest.mark.asyncio
+async def test_several_rows_of_a_delivery_are_there_together_or_not_at_all(
+    town: Database, declared: Callable[..., VerifiedDelivery]
+) -> None:
+    connector, delivery, refused = await town.open(), declared(), declared()
+    two = [ROW, ROW | {"ref": "A2", "name": "Orsenne"}]
+    try:
+        assert None is await connector.write_rows(delivery, two)
+        assert None is await connector.write_rows(delivery, two)
+        wrong = [ROW | {"ref": "B1"}, ROW | {"ref": "B2", "people": 0}]
+        assert "table.constraint" == (await fault_of(connector.write_rows(refused, wrong))).code
+        assert None is await connector.find(refused.delivery_id)
+    finally:
+        await connector.close()
+    assert ["A1", "A2"] == [ref for ref, *_ in town.rows()]

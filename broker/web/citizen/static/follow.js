@@ -1,12 +1,12 @@
-// What became of it: asks for the part that changes every two seconds, while something moves, for twenty minutes (asking
-// keeps a session open); says that it changed.
+// What became of it: asks for the part that changes every second and a half while something moves, so that a change is
+// seen within two; for twenty minutes (asking keeps a session open). Says that it changed.
 // Without this the page has a link to look again.
 "use strict";
 (() => {
   const part = document.getElementById("etapes");
   const said = document.getElementById("annonce");
   const again = document.getElementById("revoir");
-  let left = 600;
+  let left = 800;
   const moves = () => part.querySelector('[data-moves="1"]') !== null;
   const look = async () => {
     try {
@@ -22,8 +22,8 @@
       return; // signed out, or away: the page stays as it is
     }
     left -= 1;
-    if (moves() && left > 0) setTimeout(look, 2000);
+    if (moves() && left > 0) setTimeout(look, 1500);
     else if (!moves()) again.hidden = true;
   };
-  if (moves()) setTimeout(look, 2000);
+  if (moves()) setTimeout(look, 1500);
 })();

@@ -25,6 +25,7 @@ from tests.world import YANN
 LOOKS: Final = {
     *("audit check", "audit consistency", "audit export", "audit prove", "audit verify", "config check", "config show"),
     *("dead list", "dead show", "epoch list", "explain", "fsck", "mapping list", "mapping test", "monitor"),
+    *("mapping new", "mapping preview"),
     *(
         "party list",
         "subscribe list",

@@ -1,7 +1,6 @@
 """explain, declare, track: who would get what, saying it once, and how far it got."""
 
 import json
-import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +9,6 @@ import yaml
 
 from tests.program import FIELDS, Program, grant_and_declare, host
 from tests.world import BANK, CAF, CPAM, ELISE, MOVED, PORTAL, RENNES
-
-PEOPLE = Path(__file__).parents[4] / "../shared/vectors/people"
 
 
 def declare(unefois: Program, move: Path, *words: object) -> dict[str, Any]:
@@ -167,9 +164,9 @@ class TestDeclare:
         "words",
         [
             ("--set", "a=b"),
-            ("--type", "address.changed", "--mapping", "caf-quotient-familial"),
-            ("--mapping", "caf-quotient-familial", "--set", "effective-date"),
-            ("--mapping", "caf-quotient-familial", "--set", "a=1", "--set", "a=2"),
+            ("--type", "address.changed", "--mapping", "publik-address-changed"),
+            ("--mapping", "publik-address-changed", "--set", "effective-date"),
+            ("--mapping", "publik-address-changed", "--set", "a=1", "--set", "a=2"),
         ],
     )
     def test_words_that_do_not_go_together_are_a_mistake_of_the_command_line(
@@ -226,38 +223,3 @@ class TestTrack:
     @pytest.mark.parametrize(("id_", "code"), [("0" * 32, "tracking.unknown"), ("x", "name.declaration-id")])
     def test_what_nobody_declared_is_refused(self, unefois: Program, id_: str, code: str) -> None:
         assert code == unefois.error("track", id_, code=3)["code"]
-
-
-@pytest.mark.skipif(not PEOPLE.is_dir(), reason="the fictional families of others are not here")
-@pytest.mark.parametrize("file", sorted(PEOPLE.glob("*.yaml")) if PEOPLE.is_dir() else [], ids=lambda path: path.stem)
-def test_a_family_that_nobody_here_wrote_is_declared_by_one_mapping_and_arrives(
-    unefois: Program, tmp_path: Path, file: Path
-) -> None:
-    """A recorded answer of a family-benefits fund's service: YAML that carries JSON as text."""
-    household = json.loads(yaml.safe_load(file.read_text())["payload"])
-    first = household["allocataires"][0]["nomPrenom"].split()
-    host(unefois, tmp_path)
-    person = {"family_name": first[0], "given_names": first[1:], "birthplace": "44109", "birthcountry": "99100"}
-    born = household["allocataires"][0]["dateDeNaissance"]
-    person |= {"birthdate": f"{born[4:]}-{born[2:4]}-{born[:2]}"}
-    person |= {"gender": {"M": "male", "F": "female"}[household["allocataires"][0]["sexe"]]}
-    (tmp_path / "person.json").write_text(json.dumps(person))
-    unefois.told(
-        *("grant", "--person", tmp_path / "person.json", "--recipient", RENNES, "--type", "address.changed"),
-        *("--purpose", "local-services", "--field", "subject", "--field", "new_address"),
-    )
-
-    declared = unefois.told(
-        *("declare", file, "--inside", "payload", "--mapping", "caf-quotient-familial.in.yaml"),
-        *("--set", "effective-date=2026-12-01", "--set", "new-commune=35238", "--set", "birthplace=44109"),
-    )["declaration"]
-    done = unefois.told("run", "--once")
-
-    assert (1, 1) == (done["routed"], done["applied"])
-    steps = {step["recipient"]: step["progress"] for step in unefois.told("track", declared)["steps"]}
-    assert "done" == steps[RENNES]
-    database = sqlite3.connect(tmp_path / "town.db")
-    (row,) = database.execute("SELECT nom, rue FROM t").fetchall()
-    database.close()
-    assert first[0] == row[0]
-    assert row[1] in household["adresse"]["numeroRue"]

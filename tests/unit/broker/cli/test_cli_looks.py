@@ -53,11 +53,17 @@ def rows(home: Path) -> list[str]:
         return list(database.iterdump())
 
 
+FIELDS = "{NOM: record.subject.family_name}"
+OWN = f"{{name: own, version: 1, event_type: fr.unefois.{MOVED}.v1, direction: out, fields: {FIELDS}}}"
+
+
 def line(home: Path, act: str) -> list[str]:
     """How a command is given here."""
     with closing(sqlite3.connect(home / "unefois.db")) as database:
         (token,) = database.execute("SELECT lower(hex(id)) FROM api_tokens").fetchone()
     more = {"token uses": [token], "top": ["--once"], "webhook attempts": ["1" * 32]}
+    (own := home / "own.yaml").write_text(OWN)
+    more["mapping preview"] = [str(own), "--party", RENNES]
     return [*act.split(), *more.get(act, ())]
 
 

@@ -6,7 +6,7 @@ Refuses: to show a value that the document does not have. Keeps: what is proven,
 from collections.abc import Mapping
 from typing import Final
 
-from broker.services.pdf import Document
+from broker.services.papers.pdf import Document
 from broker.shapes import Json
 from schemas.messages import Language
 

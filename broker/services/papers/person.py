@@ -7,7 +7,7 @@ then row by row; the reasons of what stays and of what is left out are those of 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from broker.services.pdf import Document
+from broker.services.papers.pdf import Document
 from broker.services.person_words import NAMES
 from broker.shapes import Json
 from consent.explain import explain_reason

@@ -1,14 +1,14 @@
-"""What this side has asked of Publik, in one file: written before it is asked, and when it is known.
+"""What this side has asked of a system over HTTP, in one file: written before it is asked, and when it is known.
 
     asked ──answered──► answered (number) ──read back──► done
       └── surely not done: forgotten
 
 Refuses: a second process (the file's lock), a file of another version.
-Keeps: a commit is on the disk when it returns. What is `answered` is never sent again, whatever Publik shows.
-It is not the proof that something was written: that is our reference in the form, by which it is found without this.
+Keeps: a commit is on the disk when it returns. What is `answered` is never sent again, whatever the system shows.
+It is not the proof that something was written: the system itself is, where it can be looked into.
 
 Whoever reads it: learns which declarations came from whom, by number. Whoever deletes it: each delivery that is handed
-out again is looked for in Publik.
+out again is asked for again, or looked for in the system first.
 """
 
 import sqlite3
@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Self
 
 from connectors import exclusive
-from connectors.exclusive import Wrong
 from schemas.delivery import VerifiedDelivery
-from schemas.errors import Refused, Unavailable
+from schemas.errors import Unavailable
 from schemas.names import DeclarationId, DeliveryId, Instant, ManifestDigest, PartyId
 
 _STEPS = (
@@ -35,7 +34,7 @@ CREATE INDEX asked_open ON asked (formdata) WHERE number IS NULL
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """`number`: what Publik calls it, once it has answered; `at`: when it was asked last."""
+    """`number`: what the system calls it, once it has answered; `at`: when it was asked last."""
 
     number: str | None
     done: bool
@@ -51,14 +50,7 @@ class Memory:
     @classmethod
     def open(cls, path: Path) -> Self:
         """Open or create it. Raises Unavailable("journal.in-use", "journal.disk"), Refused("journal.unreadable")."""
-        connection = exclusive.opened(path, _STEPS)
-        if connection is Wrong.IN_USE:
-            raise Unavailable("journal.in-use")
-        if connection is Wrong.DISK:
-            raise Unavailable("journal.disk")
-        if isinstance(connection, Wrong):
-            raise Refused("journal.unreadable")
-        return cls(connection)
+        return cls(exclusive.journal(path, _STEPS))
 
     def close(self) -> None:
         """Let others in. Safe to call twice."""
@@ -82,15 +74,24 @@ class Memory:
         return self._connection.execute(query, (formdata, since)).fetchone() is not None
 
     def ask(self, delivery: VerifiedDelivery, formdata: str | None, at: Instant) -> None:
-        """It is about to be asked. Crash after it: nobody knows, and it is looked for before it is asked again."""
-        self._write("INSERT INTO asked VALUES (?, ?, ?, ?, ?, NULL, 0, ?)", *_key(delivery), formdata, at)
+        """It is about to be asked, or asked again; `formdata`: what it changes, where that is done one at a time.
+
+        Crash after it: nobody knows, and it is looked for before it is asked again.
+        """
+        self._write(
+            "INSERT INTO asked VALUES (?, ?, ?, ?, ?, NULL, 0, ?)"
+            " ON CONFLICT (delivery_id) DO UPDATE SET at = excluded.at",
+            *_key(delivery),
+            formdata,
+            at,
+        )
 
     def forget(self, delivery_id: DeliveryId) -> None:
         """It was surely not done. Crash before: it is looked for, in vain, and asked again later."""
         self._write("DELETE FROM asked WHERE delivery_id = ? AND number IS NULL", delivery_id)
 
     def answered(self, delivery: VerifiedDelivery, number: str, at: Instant, *, done: bool) -> None:
-        """Publik has it under this number; `done`: whole."""
+        """The system has it under this number; `done`: whole."""
         self._write(
             "INSERT INTO asked VALUES (?, ?, ?, ?, NULL, ?, ?, ?)"
             " ON CONFLICT (delivery_id) DO UPDATE SET number = excluded.number, done = excluded.done",

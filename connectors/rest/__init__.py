@@ -1,0 +1,1 @@
+"""The rest connector: JSON to an HTTP API of the agency's own."""
