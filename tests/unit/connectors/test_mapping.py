@@ -259,10 +259,10 @@ def test_all_rows_together_cost_no_more_than_one_delivery_may() -> None:
 
 
 def test_the_lines_of_one_address_are_not_those_of_another() -> None:
-    each = "postal_columns({city: row.identity.family_name, country: '99100'}).l6"
-    mapping = load(HEAD + f'direction: out\nrows: record.household\nfields: {{A: "{each}", B: "{each}"}}\n'.encode())
+    each = "map(&postal_lines({city: identity.family_name, country: '99100'})[0], record.household)"
+    mapping = load(HEAD + f'direction: out\nfields: {{A: "{each}", B: "{each}"}}\n'.encode())
     names = [f"N{number}" for number in range(20)]
-    assert [(name, name) for name in names] == [tuple(row.values()) for row in mapping.apply_all(family(*names))]
+    assert {"A": names, "B": names} == mapping.apply(family(*names))
 
 
 GROUPED = b"direction: in\ngroup_by: [DOSSIER]\nfields: {subject: given.NOM, household: 'given.rows[].ENFANT'}\n"
