@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # The tests start hundreds of processes; without its compiled files each of them would compile the house anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo demo-web demo-cluster country game fuzz test tests test-strange test-proof test-cluster test-agency test-faults test-web test-conformance test-compose coverage check lint types layers bench bench-ab bench-growth bench-consents soak docs clean races
+.PHONY: demo demo-web demo-cluster country game fuzz test tests test-strange test-proof test-cluster test-agency test-faults test-web test-conformance test-compose test-connectors coverage check lint types layers bench bench-ab bench-growth bench-consents soak docs clean races
 
 demo: $(VENV)/runtime
 	@$(BIN)/unefois demo
@@ -54,6 +54,10 @@ test-conformance: $(VENV)/dev
 # deploy/Dockerfile is built and deploy/compose.yaml is run, by podman, as root; on stand-ins for the base images.
 test-compose: $(VENV)/dev
 	$(BIN)/python -m pytest -n 0 --durations=10 -rs tests/compose
+
+# Connectors against the real servers of their systems: MariaDB, OpenSSH.
+test-connectors: $(VENV)/dev
+	$(BIN)/python -m pytest -n 2 --durations=10 -rs tests/systems
 
 # The citizen's pages in a real Chromium, before a real server: access, keyboard, widths, languages, receipts. Budget: five minutes.
 test-web: $(VENV)/dev

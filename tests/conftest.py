@@ -37,7 +37,7 @@ settings.load_profile("proof" if os.environ.get("UNEFOIS_PROOF") else "test")
 compiled.share()
 machine.forget()
 
-LONGER = {Path(__file__).parent / name for name in ("agency", "cluster", "compose", "fire", "web")}
+LONGER = {Path(__file__).parent / name for name in ("agency", "cluster", "compose", "fire", "systems", "web")}
 DATABASES = ("sqlite", "postgres")
 ON_MORE = {
     "test_router": (*DATABASES, pytest.param("cluster", marks=pytest.mark.proof)),
