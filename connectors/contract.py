@@ -200,7 +200,7 @@ class Writer(Protocol):
 
         Returns the agency's reference. It need not be durable before `flush` returns.
         Raises Retry, Reject, Otherwise or Unknown; after Reject the system holds nothing of it, nor after Otherwise but
-        `Partly`, of which it holds the fields that it names.
+        `Partly`, of which it holds the fields that it names, and AWAITING_HUMAN, of which it holds what is decided on.
         """
         ...
 
@@ -246,6 +246,32 @@ class Connector(Writer, Protocol):
 
         Raises Refused (a setting is wrong, with its pointer) or Unavailable (the system is away).
         """
+        ...
+
+
+@runtime_checkable
+class Answering(Protocol):
+    """A writer whose system answers later: what it answered AWAITING_HUMAN is answered once more, by itself."""
+
+    async def answers(self) -> Mapping[DeliveryId, Outcome]:
+        """Some of the ends that came and that the mailbox may not have heard, oldest first; each on the disk already.
+
+        Asked between two pulls. Raises Unavailable.
+        """
+        ...
+
+    async def heard(self, ids: Sequence[DeliveryId]) -> None:
+        """The mailbox has heard them. Crash before: they are told again, which changes nothing there."""
+        ...
+
+
+@runtime_checkable
+class Expecting(Protocol):
+    """A connector whose open ones may be `Answering`, as its settings say."""
+
+    @classmethod
+    def expects(cls, settings: Mapping[str, Any]) -> bool:
+        """Whether somebody has to look from time to time for answers, though nothing is to be written."""
         ...
 
 

@@ -98,7 +98,7 @@ class Ends:
         """How a delivery ended here, or None."""
         query = "SELECT code, reason, more FROM ended WHERE delivery_id = ?"
         row = self._connection.execute(query, (delivery_id,)).fetchone()
-        return None if row is None else _outcome(*row)
+        return None if row is None else outcome_of(*row)
 
     def seen(self, source: PartyId, declaration_id: DeclarationId) -> ManifestDigest | None:
         """The manifest under which a declaration is known, or None: what `verify_delivery` asks, step 10."""
@@ -126,7 +126,7 @@ class Ends:
         rows = self._connection.execute(
             "SELECT delivery_id, code, reason, more FROM ended WHERE heard = 0 ORDER BY at LIMIT ?", (limit,)
         )
-        return {DeliveryId(row[0]): _outcome(row[1], row[2], row[3]) for row in rows}
+        return {DeliveryId(row[0]): outcome_of(row[1], row[2], row[3]) for row in rows}
 
     def heard(self, ids: Iterable[DeliveryId]) -> None:
         """The broker has answered. Crash before: it is told again, which changes nothing there."""
@@ -138,7 +138,7 @@ class Ends:
     def _write(
         self, delivery_id: DeliveryId, known: tuple[str | None, bytes | None, bytes | None], end: Outcome, at: Instant
     ) -> None:
-        code, reason, more = _written(end)
+        code, reason, more = columns_of(end)
         done = self._connection.execute(
             "INSERT INTO ended VALUES (?, ?, ?, ?, ?, ?, 0, ?, ?) ON CONFLICT (delivery_id) DO UPDATE SET"
             " code = excluded.code, reason = excluded.reason, more = excluded.more, heard = 0, at = excluded.at,"
@@ -154,8 +154,8 @@ class Ends:
             raise Refused("ends.applied")
 
 
-def _written(end: Outcome) -> tuple[str | None, str | None, str | None]:
-    """Code, reason, and what more it says."""
+def columns_of(end: Outcome) -> tuple[str | None, str | None, str | None]:
+    """An end as it is kept: code, reason, and what more it says."""
     match end:
         case Applied():
             return None, None, None
@@ -167,7 +167,8 @@ def _written(end: Outcome) -> tuple[str | None, str | None, str | None]:
             return end.code, end.reason.value, None
 
 
-def _outcome(code: str | None, reason: str | None, more: str | None) -> Outcome:
+def outcome_of(code: str | None, reason: str | None, more: str | None) -> Outcome:
+    """The end of which these were kept."""
     if code is None:
         return Applied() if reason is None else Partly(tuple((more or "").split(" ")))
     return Answered(Reason(reason), more) if code == _ANSWER else Rejected(code, Reason(reason))

@@ -12,7 +12,7 @@ system: `find` and `seen` end no row of failures; a write ends that of calls, a 
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Annotated, Final, Literal, Protocol, TypeVar, runtime_checkable
@@ -20,7 +20,18 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from connectors.contract import Applied, Late, Partly, Retry, Row, Settings, Writer, rows_writer
+from connectors.contract import (
+    Answering,
+    Applied,
+    Late,
+    Outcome,
+    Partly,
+    Retry,
+    Row,
+    Settings,
+    Writer,
+    rows_writer,
+)
 from schemas.delivery import VerifiedDelivery
 from schemas.errors import Corrupt, Refused, Unavailable
 from schemas.names import DeclarationId, DeliveryId, Instant, ManifestDigest, PartyId
@@ -31,6 +42,8 @@ Hour = Annotated[str, StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]
 Kind = Literal["call", "flush"]
 """Of what there is a row of failures: a flush that does nothing must not end that of writes, nor a write that only
 waits for its flush that of flushes."""
+LOOK_MS: Final = 60_000
+"""Between two looks for answers, where nothing else is to be done."""
 T = TypeVar("T")
 
 
@@ -100,12 +113,20 @@ class Guard:
     limits: Limits
     _failures: Counter[Kind] = field(default_factory=Counter)
     _until: Instant = field(default=Instant(0))
+    _looked: Instant = field(default=Instant(0))
 
     def rests_ms(self, at: Instant) -> int:
         """Milliseconds for which nothing is asked of it."""
         rest = self._until - at
         asked = rest if rest <= max(self.limits.rest_s * 1000, 86_400_000) else 0  # a clock that was set back
         return max(0, asked, *(window.left_ms(at) for window in self.limits.windows))
+
+    def is_to_look(self, at: Instant) -> bool:
+        """Whether it is time to look for what the system answers later; then it is not, for LOOK_MS."""
+        if 0 <= at - self._looked < LOOK_MS:
+            return False
+        self._looked = at
+        return True
 
     def check(self, at: Instant) -> None:
         """Raises Retry("connector.resting")."""
@@ -196,6 +217,18 @@ class Guarded:
         """Within the deadline. Raises as `find` does."""
         self._guard.check(self._clock())
         return await self._called(self._writer.seen(source, declaration_id), asks=False)
+
+    async def answers(self) -> Mapping[DeliveryId, Outcome]:
+        """Within the deadline, of a writer that answers later; of another none. Raises as `find` does."""
+        if not isinstance(self._writer, Answering):
+            return {}
+        self._guard.check(self._clock())
+        return await self._called(self._writer.answers())
+
+    async def heard(self, ids: Sequence[DeliveryId]) -> None:
+        """Passed on."""
+        if isinstance(self._writer, Answering):
+            await self._writer.heard(ids)
 
     async def close(self) -> None:
         """Let go of it."""

@@ -30,6 +30,14 @@ CREATE INDEX batch_unpublished ON batch (number) WHERE published = 0;
 CREATE TABLE told (
   delivery_id BLOB PRIMARY KEY, attempts INTEGER NOT NULL, next_at INTEGER, at INTEGER NOT NULL) WITHOUT ROWID
 """,
+    """
+CREATE TABLE handed (
+  delivery_id BLOB PRIMARY KEY, until TEXT NOT NULL, code TEXT, reason TEXT, more TEXT, reference TEXT,
+  state INTEGER NOT NULL, at INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX handed_unheard ON handed (at) WHERE state = 1;
+CREATE INDEX handed_waiting ON handed (until) WHERE state = 0;
+CREATE TABLE looked (name TEXT PRIMARY KEY, digest BLOB NOT NULL) WITHOUT ROWID
+""",
 )
 
 
@@ -73,6 +81,11 @@ class Journal:
         """
         return cls(exclusive.journal(path, _STEPS, "foreign_keys = ON"))
 
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """For what else is kept in it: `connectors.file.handed`."""
+        return self._connection
+
     def close(self) -> None:
         """Let others in. Safe to call twice."""
         self._connection.close()
@@ -102,8 +115,9 @@ class Journal:
         """The number after the last recorded batch, from 1."""
         return 1 + int(self._connection.execute("SELECT coalesce(max(number), 0) FROM batch").fetchone()[0])
 
-    def record(self, batch: Batch, entries: Iterable[Entry], at: Instant) -> None:
-        """A batch, unpublished, with its deliveries: all or nothing, durable on return.
+    def record(self, batch: Batch, entries: Iterable[Entry], at: Instant, until: str | None = None) -> None:
+        """A batch, unpublished, with its deliveries: all or nothing, durable on return. `until`: the day until which an
+        answer to each is waited for; a delivery that comes again after its answer is recorded anew.
 
         Crash before the commit: nothing is known of it. After: `unpublished` names it.
         """
@@ -112,7 +126,11 @@ class Journal:
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             self._connection.execute("INSERT INTO batch VALUES (?, ?, ?, 0)", (batch.number, batch.name, batch.digest))
-            self._connection.executemany("INSERT INTO delivery VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+            word = "INSERT" if until is None else "INSERT OR REPLACE"
+            self._connection.executemany(f"{word} INTO delivery VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+            waiting = [] if until is None else [(row[0], until, at) for row in rows]
+            query = "INSERT OR REPLACE INTO handed VALUES (?, ?, NULL, NULL, NULL, NULL, 0, ?)"
+            self._connection.executemany(query, waiting)
             self._connection.execute("COMMIT")
         except sqlite3.Error:
             if self._connection.in_transaction:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypedDict, Unpack
 
-from connectors.contract import Agency, Applied, Outcome, Pulled, Ready, Rejected, WithheldDelivery
+from connectors.contract import Agency, Answered, Applied, Outcome, Pulled, Ready, Rejected, WithheldDelivery
 from schemas.catalogue import builtin
 from schemas.declaration import Source, declare
 from schemas.delivery import VerifiedDelivery, open_release, verify_delivery
@@ -188,7 +188,13 @@ class Rehearsal:
         return self._handed(ids)
 
     async def acknowledge_all(self, ended: Mapping[DeliveryId, Outcome]) -> Mapping[DeliveryId, Refused]:
-        """Remember the ends; another end than before comes back as Refused("rehearsal.acknowledged")."""
+        """Remember the ends; another end than before comes back as Refused("rehearsal.acknowledged"), but not where a
+        human was awaited.
+        """
+        for delivery_id in ended:
+            before = self.outcomes.get(delivery_id)
+            if isinstance(before, Answered) and before.reason is Reason.AWAITING_HUMAN:
+                del self.outcomes[delivery_id]
         return {
             delivery_id: Refused("rehearsal.acknowledged")
             for delivery_id, outcome in ended.items()

@@ -13,6 +13,7 @@ connector is asked more often at once than its route allows, and nothing is pull
 
 import asyncio
 from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Mapping as Mapping_
 from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -23,6 +24,7 @@ from connectors.calls import Call
 from connectors.contract import (
     Agency,
     Answered,
+    Answering,
     Applied,
     Inbox,
     Late,
@@ -131,6 +133,9 @@ class Written:
             if one.rests_ms() == 0:
                 with suppress(Unavailable):  # it rests again, or says so at the first delivery
                     yield _do(one.renew)
+        for connector in self._connectors.values():
+            with suppress(Unavailable):  # the mailbox or the system is away: what came is told at the next pull
+                yield from _tell(connector)
 
     def waits(self, delivery_id: DeliveryId) -> bool:
         """Was it put off?"""
@@ -189,7 +194,7 @@ class Written:
             outcome: Applied | Partly = yield self._do(route, lambda: _written(route, delivery, rows), refuses=True)
         except Otherwise as answer:
             self._work.ended[delivery.delivery_id] = answer.outcome
-            if isinstance(answer.outcome, Partly):
+            if isinstance(answer.outcome, Partly) or answer.outcome.reason is Reason.AWAITING_HUMAN:
                 self._work.written[delivery.delivery_id] = route
         except Refused as fault:
             self.refuse(delivery.delivery_id, fault, Reason.SYSTEM_REFUSED)
@@ -268,6 +273,16 @@ class Written:
                     if route.connector is connector:
                         del work.ended[delivery_id]
                         work.later[delivery_id] = fault
+
+
+def _tell(connector: Writer) -> Steps:
+    """What its system has answered since. Refused by the mailbox: it was decided otherwise there, and stays so."""
+    if isinstance(connector, Answering):
+        told: Mapping_[DeliveryId, Outcome] = yield _do(connector.answers)
+        if told:
+            yield calls.acknowledge(told)
+            # Crash here: it is told again, and that changes nothing.
+            yield _do(lambda: connector.heard(tuple(told)))
 
 
 async def run_routes(

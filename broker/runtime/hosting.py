@@ -29,7 +29,7 @@ from broker.observability.observe import logger
 from broker.runtime.membership import claim
 from broker.setup.wiring import Home
 from connectors import mapping_check, registry, strict_yaml
-from connectors.contract import Agency, Ground, Writer, checked
+from connectors.contract import Agency, Expecting, Ground, Writer, checked
 from connectors.description import described
 from connectors.guarding import Guard, Guarded, Limits
 from connectors.journal import Journal
@@ -42,7 +42,7 @@ from connectors.retry import Backoff
 from connectors.runner import Route, RunReport, run_routes
 from schemas import catalogue
 from schemas.errors import Refused
-from schemas.names import PartyId
+from schemas.names import Instant, PartyId
 
 FOLDER: Final = "agencies"
 """Below the home."""
@@ -57,6 +57,11 @@ class HostedRoute:
     settings: Mapping[str, Any] = field(repr=False)
     guard: Guard = field(default_factory=lambda: Guard(Limits()), repr=False, compare=False)
     """Its limits, and what this process remembers of the system's failures from one turn to the next."""
+
+    def is_to_look(self, at: Instant) -> bool:
+        """Whether its system is to be asked now for what it answers later."""
+        made = registry.connector(self.connector)
+        return issubclass(made, Expecting) and made.expects(self.settings) and self.guard.is_to_look(at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,14 +133,16 @@ async def run_hosted(home: Home, hosted: Hosted, limit: int = 100) -> RunReport:
 
 async def pulls(home: Home, hosted: Hosted, limit: int = 100) -> AsyncGenerator[RunReport, None]:
     """Open the connectors, and pull until nothing waits: they stay open from one delivery to the next, and no longer,
-    for another process of this agency may want them. Each pull has its report. Nothing is opened for nothing.
+    for another process of this agency may want them. Each pull has its report. Nothing is opened for nothing; where a
+    system answers later, it is looked for that once a minute.
 
     Whoever does not take all of them closes this (`contextlib.aclosing`). Raises Refused: `connector.*` and what a
     connector refuses of its settings; Unavailable; Corrupt.
     """
     inbox, backoff = home.inbox(hosted.party), Backoff(home.entropy)
     resting = all(route.guard.rests_ms(home.clock()) for route in hosted.routes)  # of no route, too
-    if resting or not await inbox.ready(1):
+    looks = [route.is_to_look(home.clock()) for route in hosted.routes]
+    if resting or not (any(looks) or await inbox.ready(1)):
         return
     async with _opened(home, hosted) as routes:
         while True:

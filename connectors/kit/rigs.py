@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from connectors import table
 from connectors.description import Case
-from connectors.file import FileConnector
+from connectors.file.connector import FileConnector
 from connectors.journal import Journal
 from connectors.kit.answering import Answering, Request, response
 from connectors.kit.rig import Rig

@@ -25,13 +25,14 @@ from broker.maintenance.retention import KEPT
 from broker.settings.choices import Settings
 from broker.settings.sources import PREFIX, SECRETS
 from connectors.description import Case, described
-from connectors.file import FileSettings
+from connectors.file.settings import FileSettings, SftpSettings
 from connectors.functions import LIBRARY
 from connectors.guarding import Limits
 from connectors.kit import cases
 from connectors.kit.rest_rig import RestRig
 from connectors.kit.rig import Rig
 from connectors.kit.rigs import FileRig, TableRig, WebhookRig
+from connectors.kit.sftp_rig import SftpRig
 from connectors.publik.connector import PublikSettings
 from connectors.rest.settings import RestSettings, Rule
 from connectors.table_shape import TableSettings
@@ -155,11 +156,12 @@ def _bounds(field: FieldInfo) -> str:
 
 
 def _docs(model: type[BaseModel]) -> dict[str, str]:
-    """The text below each attribute of a model's class."""
+    """The text below each attribute of a model's class, and of those that it is made from."""
+    above = model.__mro__[1]
+    found = _docs(above) if issubclass(above, BaseModel) and above is not BaseModel else {}
     (node,) = ast.parse(inspect.getsource(model)).body
     if not isinstance(node, ast.ClassDef):
         raise TypeError("not a class")
-    found = {}
     for before, after in zip(node.body, node.body[1:], strict=False):
         text = after.value.value if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant) else None
         if isinstance(before, ast.AnnAssign) and isinstance(before.target, ast.Name) and isinstance(text, str):
@@ -285,6 +287,7 @@ def functions() -> str:
 TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "connector-file": lambda: _guaranteed(FileRig),
     "connector-rest": lambda: _guaranteed(RestRig),
+    "connector-sftp": lambda: _guaranteed(SftpRig),
     "connector-table": lambda: _guaranteed(TableRig),
     "connector-webhook": lambda: _guaranteed(WebhookRig),
     "entry-kinds": entry_kinds,
@@ -301,6 +304,7 @@ TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "retention": retention,
     "settings": settings,
     "publik-settings": lambda: _connector(PublikSettings),
+    "sftp-settings": lambda: _connector(SftpSettings),
     "table-settings": lambda: _connector(TableSettings),
     "webhook-settings": lambda: _connector(WebhookSettings),
 }

@@ -32,6 +32,7 @@ TRANSLATED: Final = (
     "connectors/index",
     "connectors/table",
     "connectors/file",
+    "connectors/sftp",
     "connectors/webhook",
     "connectors/publik",
     "connectors/rest",

@@ -85,7 +85,7 @@ def test_its_own_connectors_are_found_and_the_brokers_are_not(environment: Envir
 
     printed = environment.run(environment.python, "-c", code, cwd=tmp_path)
 
-    assert "unefois_agency.connectors ['file', 'publik', 'rest', 'table', 'webhook']\n" == printed
+    assert "unefois_agency.connectors ['file', 'publik', 'rest', 'sftp', 'table', 'webhook']\n" == printed
 
 
 def test_the_pages_that_it_carries_are_there(environment: Environment, tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ def test_its_own_tests_pass_where_the_agencys_wheel_is_installed(
 def test_it_is_found_beside_those_of_the_wheel(own: Environment, tmp_path: Path) -> None:
     code = "from unefois_agency.connectors import registry; print(list(registry.kinds()))"
 
-    kinds = "['file', 'publik', 'register', 'rest', 'table', 'webhook']\n"
+    kinds = "['file', 'publik', 'register', 'rest', 'sftp', 'table', 'webhook']\n"
     assert kinds == own.run(own.python, "-c", code, cwd=tmp_path)
 
 

@@ -21,8 +21,10 @@ import pytest
 
 from connectors import registry
 from connectors.contract import Applied, Connector, Ground, Reject
-from connectors.file import FileConnector
+from connectors.file.connector import FileConnector
+from connectors.file.sftp import SftpConnector
 from connectors.kit.rest_system import RestSystem
+from connectors.kit.sftp_served import SftpServed
 from connectors.mapping import load
 from connectors.publik.connector import PublikConnector
 from connectors.rehearsal import Rehearsal
@@ -289,6 +291,25 @@ class TestFile(Behaviour):
     def rows(self, place: Path) -> list[str]:
         lines = (line for file in place.glob("*.csv") for line in file.read_text("utf-8").splitlines()[1:])
         return sorted(line.split(";")[0] for line in lines)
+
+
+class TestSftp(Behaviour):
+    """CSV files in a folder of an SFTP server."""
+
+    connector = SftpConnector
+
+    @asynccontextmanager
+    async def opened(self, place: Path) -> Any:
+        (place / "server" / "in").mkdir(parents=True, exist_ok=True)
+        async with SftpServed(place / "server") as self.served, super().opened(place) as connector:
+            yield connector
+
+    def settings(self, place: Path) -> dict[str, Any]:
+        told = {"host": "127.0.0.1", "port": self.served.port, "user": "unefois", "password": "open sesame"}
+        return told | {"host_keys": [self.served.host_key], "folder": "/in", "journal": str(place / "journal")}
+
+    def rows(self, place: Path) -> list[str]:
+        return TestFile().rows(place / "server" / "in")
 
 
 class TestTable(Behaviour):

@@ -7,7 +7,8 @@ import sys
 import tomllib
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
+from xml.etree import ElementTree
 
 import pytest
 
@@ -17,11 +18,12 @@ from connectors.kit import cases
 from connectors.kit.rest_rig import RestRig
 from connectors.kit.rig import Rig, rig
 from connectors.kit.rigs import FileRig, TableRig, WebhookRig
+from connectors.kit.sftp_rig import SftpRig
 from tests.announced import announce, site
 from tests.publik.rig import PublikRig
 
 ROOT = Path(__file__).parents[2]
-RIGS = (FileRig, RestRig, TableRig, WebhookRig, PublikRig)
+RIGS = (FileRig, RestRig, SftpRig, TableRig, WebhookRig, PublikRig)
 OURS = {"publik": PublikRig}
 """Rigs that no installed program has: their system is a double among these tests."""
 
@@ -53,11 +55,35 @@ class FixedWidth(FileRig):
         return [line[:12].rstrip() for line in lines]
 
 
+class Xml(FileRig):
+    """A folder of XML documents, each checked by an XSD."""
+
+    async def __aenter__(self) -> Self:
+        (self.place / "t.xml").write_text(
+            '<Lot xmlns:u="urn:unefois:template"><P u:each="row" tel="{phone}"><Nom>{name}</Nom></P></Lot>'
+        )
+        (self.place / "t.xsd").write_text(
+            '<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema"><xs:element name="Lot"><xs:complexType>'
+            '<xs:sequence><xs:element name="P" maxOccurs="unbounded"><xs:complexType><xs:sequence>'
+            '<xs:element name="Nom" type="xs:token"/></xs:sequence><xs:attribute name="tel"/></xs:complexType>'
+            "</xs:element></xs:sequence></xs:complexType></xs:element></xs:schema>"
+        )
+        return await super().__aenter__()
+
+    def settings(self) -> dict[str, Any]:
+        files = {"template": str(self.place / "t.xml"), "xsd": str(self.place / "t.xsd")}
+        return {**super().settings(), **files, "format": "xml", "name": "kit-{number}.xml", "encoding": "iso-8859-1"}
+
+    def held(self) -> list[str]:
+        files = sorted((self.place / "out").glob("*.xml"))
+        return [str(one.text) for file in files for one in ElementTree.parse(file).getroot().iter("Nom")]
+
+
 @pytest.mark.parametrize(
     ("made", "case"),
     [
         pytest.param(made, case, id=f"{made.__name__}-{case}")
-        for made in (*RIGS, JsonLines, FixedWidth)
+        for made in (*RIGS, JsonLines, FixedWidth, Xml)
         for case in Case
         if case not in cases.spared(made)
     ],

@@ -2,7 +2,7 @@
 
     python     a session with `>>>`, run as a doctest; all blocks of a page share their names
     console    commands behind `$ `, run in a folder that the page calls /srv; what follows is what they must print
-    yaml toml  a file, whose path is its first line: `# agencies/rennes.yaml`
+    yaml toml  a file, whose path is its first line: `# agencies/rennes.yaml`; so is xml: `<!-- mutations.xml -->`
                `unefois serve &` is the broker itself, on a port that is free; the page calls it 127.0.0.1:8470
     js go py   a piece of a program that `make test-agency` runs: whose path is its first line, has those lines;
                so is a toml whose path lies in `examples/`
@@ -39,7 +39,7 @@ SERVED = "127.0.0.1:8470"
 """Where a page's broker answers, as the page tells it."""
 
 _FENCE = re.compile(r"^(`{3,})(\S*)\n(.*?)^\1$", re.MULTILINE | re.DOTALL)
-_FILE = re.compile(r"# (\S+)\n")
+_FILE = re.compile(r"(?:# |<!-- )(\S+)(?: -->)?\n")
 _PIECE = re.compile(r"(?:#|//) ((?:tests/agency/foreign|examples)/\S+)\n")
 _EXIT = re.compile(r"\[exit code (\d)\]\n?\Z")
 _KEY = r"\+[0-9a-f]{8}\+[A-Za-z0-9+/=]{40,}"
@@ -241,6 +241,7 @@ KINDS: Mapping[str, Callable[[Reader, Block], None]] = {
     "console": Reader._commands,
     "yaml": Reader._file,
     "toml": Reader._file,
+    "xml": Reader._file,
     "js": Reader._piece,
     "go": Reader._piece,
     "py": Reader._piece,

@@ -20,9 +20,11 @@ EXTRAS = {
     "kafka": {"kafka"},
     "kit": {"collected", "plugin"},
     "mariadb": set(),  # named by a URL, imported by SQLAlchemy
+    "sftp": {"session", "server", "sftp_served"},
     "source": {"source_serve"},
     "table": {"table", "table_shape", "rigs"},
     "evolution": {"evolution"},
+    "xml": {"template", "xsd"},
 }
 """Which modules need an extra."""
 

@@ -6,7 +6,7 @@ import pytest
 
 from connectors import registry
 from connectors.contract import Connector, Notifier
-from connectors.file import FileConnector
+from connectors.file.connector import FileConnector
 from connectors.table import TableConnector
 from connectors.webhook import WebhookConnector
 from schemas.errors import Refused
@@ -53,8 +53,8 @@ def test_what_writes_does_not_tell_and_what_tells_does_not_write() -> None:
     ("code", "value"),
     [
         ("connector.cannot-load", "connectors.nowhere:Connector"),
-        ("connector.cannot-load", "connectors.file:Nothing"),
-        ("connector.not-a-connector", "connectors.file:_is_writable"),
+        ("connector.cannot-load", "connectors.file.connector:Nothing"),
+        ("connector.not-a-connector", "connectors.file.folder:is_writable"),
     ],
 )
 def test_a_package_that_announces_something_else_is_refused(

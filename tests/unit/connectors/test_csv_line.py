@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.contract import Reject
-from connectors.csv_line import Style, line_of
+from connectors.file.csv_line import Style, line_of
 
 
 def line(cell: str, **style: Any) -> bytes:

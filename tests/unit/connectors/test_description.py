@@ -12,7 +12,7 @@ import pytest
 from connectors import registry
 from connectors.contract import Ground, Settings, checked
 from connectors.description import Case, Checking, Description, check, described
-from connectors.file import FileConnector
+from connectors.file.connector import FileConnector
 from connectors.secret_files import Secret
 from connectors.table import TableConnector
 from connectors.webhook import WebhookConnector

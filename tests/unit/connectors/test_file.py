@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from connectors import file as module
 from connectors.contract import Applied, Ground, Reject, Retry
-from connectors.file import FileConnector
+from connectors.file.connector import FileConnector
+from connectors.file.folder import Folder as Place
+from connectors.journal import Journal
 from connectors.rehearsal import Rehearsal
 from schemas.delivery import VerifiedDelivery
 from schemas.errors import Corrupt, Refused, Unavailable
@@ -84,12 +85,13 @@ async def test_a_call_that_is_given_up_ends_before_the_next_one_begins(
         go.wait()
         ordinary(descriptor)
 
-    await connector.write(declared(), row("Aubépin"))
+    delivery = declared()
+    await connector.write(delivery, row("Aubépin"))
     monkeypatch.setattr(os, "fsync", held)
     late = asyncio.create_task(connector.flush())
     await asyncio.to_thread(inside.wait)
     late.cancel()
-    next_one = asyncio.create_task(connector.flush())
+    next_one = asyncio.create_task(connector.write(delivery, row("Aubépin")))
     for _ in range(10):
         await asyncio.sleep(0)
     states = late.done(), next_one.done()
@@ -97,6 +99,7 @@ async def test_a_call_that_is_given_up_ends_before_the_next_one_begins(
     with pytest.raises(asyncio.CancelledError):
         await late
     await next_one
+    await connector.flush()
     await connector.close()
     assert ((False, False), "NOM;VILLE\r\nAubépin;Rennes\r\n") == (states, folder.text())
 
@@ -213,8 +216,8 @@ async def test_each_step_is_on_the_disk_before_the_next_begins(
 
     watched(os, "fsync", lambda descriptor: "folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
     watched(Path, "rename", lambda *_: "rename")
-    watched(module.Journal, "record", lambda *_: "record")
-    watched(module.Journal, "publish", lambda *_: "publish")
+    watched(Journal, "record", lambda *_: "record")
+    watched(Journal, "publish", lambda *_: "publish")
     await folder.run((declared(), row("one")))
     assert ["file", "folder", "record", "rename", "folder", "publish"] == steps
 
@@ -225,8 +228,8 @@ STEPS = ("temporary", "recorded", "renamed")
 def dying(monkeypatch: pytest.MonkeyPatch, step: str, *, after: bool) -> None:
     """Make the process die before or after one step of a flush."""
     owner, name = {
-        "temporary": (FileConnector, "_write_temporary"),
-        "recorded": (module.Journal, "record"),
+        "temporary": (Place, "_hide"),
+        "recorded": (Journal, "record"),
         "renamed": (Path, "rename"),
     }[step]
     real = getattr(owner, name)
@@ -297,7 +300,7 @@ async def test_a_marker_is_made_last_and_is_empty(
 async def test_a_marker_that_a_crash_prevented_is_made_at_the_next_opening(
     after: bool, folder: Folder, declared: Callable[..., VerifiedDelivery], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = FileConnector._mark
+    real = Place._mark
 
     def die(*told: Any) -> None:
         if after:
@@ -305,7 +308,7 @@ async def test_a_marker_that_a_crash_prevented_is_made_at_the_next_opening(
         raise Crash
 
     with monkeypatch.context() as patch:
-        patch.setattr(FileConnector, "_mark", die)
+        patch.setattr(Place, "_mark", die)
         with pytest.raises(Crash):
             await folder.run((declared(), row("one")), marker=".ok")
     await folder.run(marker=".ok")
@@ -539,6 +542,54 @@ async def test_rows_written_at_the_same_time_are_all_there(folder: Folder, rehea
 
 
 @pytest.mark.asyncio
+async def test_a_file_has_no_more_rows_than_it_may_and_the_next_one_takes_the_rest(
+    folder: Folder, declared: Callable[..., VerifiedDelivery]
+) -> None:
+    deliveries = [declared() for _ in range(5)]
+    references = await folder.run(*((one, row(name)) for one, name in zip(deliveries, "abcde", strict=True)), rows=2)
+    names = [NAME.replace("1.csv", f"{number}.csv") for number in (1, 2, 3)]
+    assert [f"{names[0]}:2", f"{names[0]}:3", f"{names[1]}:2", f"{names[1]}:3", f"{names[2]}:2"] == references
+    assert names == folder.names()
+    assert [["a", "b"], ["c", "d"], ["e"]] == [
+        [line.partition(";")[0] for line in folder.text(name).splitlines()[1:]] for name in names
+    ]
+
+
+@pytest.mark.asyncio
+async def test_a_crash_between_two_files_of_a_run_leaves_each_row_written_exactly_once(
+    folder: Folder, declared: Callable[..., VerifiedDelivery], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = [(declared(), row(name)) for name in "abc"]
+    real, left = Journal.record, [1]
+
+    def die(*told: Any) -> None:
+        if not left:
+            raise Crash
+        left.pop()
+        real(*told)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "record", die)
+        with pytest.raises(Crash):
+            await folder.run(*written, rows=1)
+    await folder.run(*written, rows=1)
+    assert ["a", "b", "c"] == sorted(folder.text(name).splitlines()[1].partition(";")[0] for name in folder.names())
+
+
+@pytest.mark.asyncio
+async def test_letters_that_had_to_be_respelled_are_counted_and_not_told(
+    folder: Folder, declared: Callable[..., VerifiedDelivery], caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = [(declared(), row("Cœur’")), (declared(), row("Œuf")), (declared(), row("Été"))]
+    await folder.run(*rows, lacking="transliterate", encoding="iso-8859-1")
+    assert ["file.respelled characters=3 files=1"] == [one.getMessage() for one in caplog.records]
+    assert b"Coeur';Rennes\r\nOEuf;Rennes\r\n\xc9t\xe9;" in (folder.path / NAME).read_bytes()
+    caplog.clear()
+    await folder.run((declared(), row("Été")), lacking="transliterate", encoding="iso-8859-1")
+    assert [] == caplog.records
+
+
+@pytest.mark.asyncio
 async def test_several_rows_of_a_delivery_are_lines_of_one_file(
     folder: Folder, declared: Callable[..., VerifiedDelivery]
 ) -> None:
@@ -556,3 +607,20 @@ async def test_several_rows_of_a_delivery_are_lines_of_one_file(
         assert "000002.csv:2" == str(await connector.write(third, row("Roux")))[-12:]
     finally:
         await connector.close()
+
+
+@pytest.mark.asyncio
+async def test_the_rows_of_a_delivery_are_in_one_file_or_refused(
+    folder: Folder, declared: Callable[..., VerifiedDelivery]
+) -> None:
+    connector = await folder.open(rows=3)
+    try:
+        await connector.write_rows(declared(), [row("a"), row("b")])
+        await connector.write_rows(declared(), [row("c"), row("d")])
+        with pytest.raises(Reject, match=r"file.too-many-rows"):
+            await connector.write_rows(declared(), [row(name) for name in "efgh"])
+        await connector.flush()
+    finally:
+        await connector.close()
+    rows = [[line[0] for line in folder.text(name).splitlines()[1:]] for name in folder.names()]
+    assert [["a", "b"], ["c", "d"]] == rows

@@ -10,21 +10,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.contract import Reject
-from connectors.csv_line import Encoding, Style
-from connectors.lines import Layout
+from connectors.file.csv_line import Encoding, Style
+from connectors.file.lines import Lines
 
 NAMES = ("nom", "sexe")
 
 
-def fixed(encoding: Encoding = "iso-8859-1", lacking: Any = "refuse", **widths: int) -> Layout:
+def fixed(encoding: Encoding = "iso-8859-1", lacking: Any = "refuse", **widths: int) -> Lines:
     style = Style(encoding=encoding, lacking=lacking, line_end="\n")
-    return Layout("fixed", style, "comma", widths or {"nom": 6, "sexe": 1})
+    return Lines("fixed", style, "comma", widths or {"nom": 6, "sexe": 1})
 
 
-JSONL = Layout("jsonl", Style(line_end="\n"), "comma", {})
+JSONL = Lines("jsonl", Style(line_end="\n"), "comma", {})
 
 
-def refused(layout: Layout, row: Mapping[str, object]) -> tuple[str, str]:
+def refused(layout: Lines, row: Mapping[str, object]) -> tuple[str, str]:
     with pytest.raises(Reject) as caught:
         layout.line(NAMES, row)
     assert "Zzyzx" not in f"{caught.value!r}{caught.value}"
@@ -99,13 +99,13 @@ def test_whatever_stands_in_it_a_json_line_is_one_line_and_comes_back(name: str,
     [
         (fixed(nom=3), [("file.width", "/widths/sexe")]),
         (fixed(nom=0, sexe=10_001), [("file.width", "/widths/nom"), ("file.width", "/widths/sexe")]),
-        (Layout("jsonl", Style(encoding="cp1252"), "point", {}), [("file.json-encoding", "/encoding")]),
-        (Layout("jsonl", Style(encoding="utf-8-sig"), "point", {}), [("file.json-encoding", "/encoding")]),
+        (Lines("jsonl", Style(encoding="cp1252"), "point", {}), [("file.json-encoding", "/encoding")]),
+        (Lines("jsonl", Style(encoding="utf-8-sig"), "point", {}), [("file.json-encoding", "/encoding")]),
         (fixed(), []),
         (JSONL, []),
     ],
 )
 def test_what_does_not_fit_the_columns_is_found_before_the_first_row(
-    layout: Layout, found: list[tuple[str, str]]
+    layout: Lines, found: list[tuple[str, str]]
 ) -> None:
     assert found == [(each.code, each.pointer) for each in layout.wrong(NAMES)]

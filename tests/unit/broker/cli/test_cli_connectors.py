@@ -66,8 +66,8 @@ def agency(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
 
 def test_every_kind_is_listed_with_its_guarantee(bare: Program, capsys: pytest.CaptureFixture[str]) -> None:
     known = bare.told("connector", "list")["connectors"]
-    assert ["file", "publik", "rest", "table", "webhook"] == [one["kind"] for one in known]
-    assert [("writes", 1), ("writes", 1), ("writes", 8), ("writes", 4), ("tells", 1)] == [
+    assert ["file", "publik", "rest", "sftp", "table", "webhook"] == [one["kind"] for one in known]
+    assert [("writes", 1), ("writes", 1), ("writes", 8), ("writes", 1), ("writes", 4), ("tells", 1)] == [
         (one["does"], one["at_once"]) for one in known
     ]
     lines = bare.run("connector", "list").stdout

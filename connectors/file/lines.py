@@ -14,24 +14,29 @@ from typing import Literal
 
 from connectors.cells import text_of
 from connectors.contract import Reject, Row, reference_token
-from connectors.csv_line import Style, fitting, line_of
+from connectors.file.csv_line import Style, fitting, line_of
 from schemas.errors import Refused
 
-Format = Literal["csv", "jsonl", "fixed"]
 WIDEST = 10_000
 _ENDS = {ord(end): f"\\u{ord(end):04x}" for end in "\x7f\x85\u2028\u2029"}
 """What JSON leaves as it is, and some readers take for the end of a line."""
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
-    """How a row becomes a line."""
+class Lines:
+    """How a row becomes a line; a `Layout`."""
 
-    format: Format
+    format: Literal["csv", "jsonl", "fixed"]
     style: Style
     decimal: Literal["point", "comma"]
     widths: Mapping[str, int]
     """Characters of each column, where the format is `fixed`."""
+    headed: bool = True
+
+    @property
+    def first(self) -> int:
+        """The line of the first row."""
+        return 2 if self.headed and self.format == "csv" else 1
 
     def wrong(self, targets: Sequence[str]) -> Iterator[Refused]:
         """What does not fit these columns: `file.json-encoding`, `file.width`, and for their names as `line` does."""
@@ -48,7 +53,11 @@ class Layout:
 
     def header(self, targets: Sequence[str]) -> bytes:
         """The names of the columns, in CSV; nothing else has any. Raises Reject as `line` does."""
-        return line_of(targets, targets, self.style) if self.format == "csv" else b""
+        return line_of(targets, targets, self.style) if self.headed and self.format == "csv" else b""
+
+    def whole(self, targets: Sequence[str], lines: Sequence[bytes], about: object) -> bytes:
+        """The mark, the header, and the lines."""
+        return b"".join((self.style.mark, self.header(targets), *lines))
 
     def line(self, targets: Sequence[str], row: Row) -> bytes:
         """One row. Raises Reject("connector.cell", "file.control", "file.encoding", "file.too-long") at the column."""
@@ -56,15 +65,11 @@ class Layout:
             members = {name: _member(row[name], f"/{reference_token(name)}") for name in targets if name in row}
             text = json.dumps(members, ensure_ascii=False, separators=(",", ":")).translate(_ENDS)
             return (text + self.style.line_end).encode()
-        cells = [self._cell(row.get(name), f"/{reference_token(name)}") for name in targets]
+        cells = [cell_of(row.get(name), f"/{reference_token(name)}", self.decimal) for name in targets]
         if self.format == "csv":
             return line_of(targets, cells, self.style)
         padded = (self._padded(name, cell) for name, cell in zip(targets, cells, strict=True))
         return ("".join(padded) + self.style.line_end).encode(self.style.codec)
-
-    def _cell(self, value: object, pointer: str) -> str:
-        cell = text_of(value, pointer)
-        return cell.replace(".", ",") if isinstance(value, Decimal) and self.decimal == "comma" else cell
 
     def _padded(self, name: str, cell: str) -> str:
         pointer, width = f"/{reference_token(name)}", self.widths[name]
@@ -72,6 +77,12 @@ class Layout:
         if len(text) > width:  # after `œ` became `oe`
             raise Reject("file.too-long", pointer, length=len(text), limit=width)
         return text.ljust(width)
+
+
+def cell_of(value: object, pointer: str, decimal: Literal["point", "comma"]) -> str:
+    """The text of a value, a decimal number with the agency's sign. Raises Reject("connector.cell")."""
+    cell = text_of(value, pointer)
+    return cell.replace(".", ",") if isinstance(value, Decimal) and decimal == "comma" else cell
 
 
 def _member(value: object, pointer: str) -> str | int | bool | None:

@@ -1,0 +1,1 @@
+"""Files: lines or XML (formats), hidden until they are whole (writing), in a folder or on an SFTP server (places)."""
