@@ -121,7 +121,7 @@ def postal_slots(address: Mapping[str, object], name: object = None, care_of: ob
     if own and not place and not told["street"]:
         return _by_lines(told, own, name, care_of)
     slots = address_slots({**told, "name": name, "care_of": care_of, "place": place})
-    if set(_words(*own)) - set(_words(*slots, *map(str, filter(None, told.values())), place)):
+    if own and set(_words(*own)) - set(_words(*slots, *map(str, filter(None, told.values())), place)):
         raise Refused("mapping.address-words")
     return slots
 

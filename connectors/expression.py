@@ -233,8 +233,9 @@ _STEPS: Mapping[str, Callable[[_Reading, _Node, str], str]] = {
 class _Interpreter(TreeInterpreter):
     """The package's interpreter with our library, our limits, and withheld fields that cannot pass for null."""
 
-    def __init__(self, tables: Tables, record: Mapping[str, object] | None) -> None:
+    def __init__(self, tables: Tables, record: Mapping[str, object] | None, work: "Work") -> None:
         super().__init__()
+        self._work = work
         self._tables = tables
         self._record = record
         self.steps = 0
@@ -265,7 +266,14 @@ class _Interpreter(TreeInterpreter):
         name = node["value"]
         takes = LIBRARY[name].takes
         self.steps += COSTS.get(name, 1)
-        return call(name, [self._argument(k, c, value) for k, c in zip(takes, node["children"], strict=False)])
+        arguments = [self._argument(k, c, value) for k, c in zip(takes, node["children"], strict=False)]
+        if name not in COSTS or not all(isinstance(one, dict | str | None) for one in arguments):
+            return call(name, arguments)
+        # Six targets ask for the lines of one address. The arguments are kept: so no id is another's meanwhile.
+        key = (name, *(id(one) if isinstance(one, dict) else one for one in arguments))
+        if key not in self._work.known:
+            self._work.known[key] = (arguments, call(name, arguments))
+        return self._work.known[key][1]
 
     def _argument(self, kind: Kind, node: Any, value: Any) -> object:
         if kind is Kind.TABLE:
@@ -305,6 +313,8 @@ class Work:
     """How many steps one delivery has cost so far."""
 
     steps: int = 0
+    known: dict[object, tuple[list[object], object]] = field(default_factory=dict, repr=False)
+    """What dear functions have said, by their arguments."""
 
 
 def evaluate(expression: Expression, given: Mapping[str, object], tables: Tables, work: Work | None = None) -> object:
@@ -313,10 +323,10 @@ def evaluate(expression: Expression, given: Mapping[str, object], tables: Tables
     Raises FieldWithheld where it reads a field that is not disclosed, Refused("mapping.*") for anything else.
     """
     record = given.get("record")
-    interpreter = _Interpreter(tables, record if isinstance(record, Mapping) else None)
+    work = Work() if work is None else work
+    interpreter = _Interpreter(tables, record if isinstance(record, Mapping) else None, work)
     result: object = interpreter.visit(expression.node, given)
-    if work is not None:
-        work.steps += interpreter.steps
-        if work.steps > MAX_WORK:
-            raise Refused("mapping.too-much-work", limit=MAX_WORK)
+    work.steps += interpreter.steps
+    if work.steps > MAX_WORK:
+        raise Refused("mapping.too-much-work", limit=MAX_WORK)
     return result

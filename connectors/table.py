@@ -17,10 +17,12 @@ import asyncio
 import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from sqlalchemy import ColumnElement, Select, String, Table, select
+from sqlalchemy import ColumnElement, Numeric, Select, String, Table, cast, select
+from sqlalchemy.dialects import mysql
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -38,7 +40,7 @@ from connectors.contract import (
     reference_token,
 )
 from connectors.description import Case, Description
-from connectors.table_shape import TableSettings, engine_of, examine, inbox_table, look
+from connectors.table_shape import MARIADB, TableSettings, engine_of, examine, inbox_table, look
 from schemas.delivery import VerifiedDelivery
 from schemas.errors import Fault, Refused
 from schemas.names import DeclarationId, DeliveryId, ManifestDigest, PartyId, Reason, rfc3339, uuid_text
@@ -91,7 +93,7 @@ class TableConnector:
         Raises Refused("connector.settings", "table.*") or Retry("table.away").
         """
         chosen = checked(TableSettings, settings)
-        engine = engine_of(chosen.url.get_secret_value())
+        engine = engine_of(chosen.url.get_secret_value(), chosen.ca_file)
         try:
             async with engine.begin() as connection:
                 table = await connection.run_sync(look, chosen, targets)
@@ -108,7 +110,7 @@ class TableConnector:
         """Connects, and looks at the tables; creates nothing, not even the file of an SQLite database."""
         try:
             chosen = checked(TableSettings, settings)
-            engine = engine_of(chosen.url.get_secret_value())
+            engine = engine_of(chosen.url.get_secret_value(), chosen.ca_file)
         except Refused as fault:
             return (fault,)
         try:
@@ -226,7 +228,16 @@ class TableConnector:
         for name in self._settings.key:
             if cells.get(name) is None:
                 raise Reject("table.key-null", f"/{reference_token(name)}")
-        return [self._table.c[name] == cells[name] for name in self._settings.key]
+        equal = [self._table.c[name] == cells[name] for name in self._settings.key]
+        if self._engine.dialect.name not in MARIADB:
+            return equal
+        # Most collations there take Hélène for Helene; the first comparison finds by the index, the second is exact.
+        exactly = mysql.CHAR(charset="utf8mb4")
+        return equal + [
+            cast(self._table.c[name], exactly).collate("utf8mb4_bin") == cells[name]
+            for name in self._settings.key
+            if isinstance(self._table.c[name].type, String)
+        ]
 
     async def _reference_where(self, connection: AsyncConnection, where: list[ColumnElement[bool]]) -> str | None:
         name = self._settings.reference
@@ -235,11 +246,16 @@ class TableConnector:
         return _reference((await connection.execute(select(self._table.c[name]).where(*where))).scalar())
 
     def _cell(self, name: str, value: object) -> object:
-        kind = self._table.c[name].type
-        cell = typed(value, kind.python_type, f"/{reference_token(name)}")
+        kind, pointer = self._table.c[name].type, f"/{reference_token(name)}"
+        yes_or_no = isinstance(kind, mysql.TINYINT) and kind.display_width == 1 and isinstance(value, bool)
+        cell = typed(value, bool if yes_or_no else kind.python_type, pointer)
+        if isinstance(cell, Decimal) and isinstance(kind, Numeric) and kind.scale is not None:
+            exponent = cell.normalize().as_tuple().exponent
+            if isinstance(exponent, int) and -exponent > kind.scale:  # PostgreSQL and MariaDB would round it
+                raise Reject("table.value", pointer)
         if isinstance(cell, str) and isinstance(kind, String) and kind.length and len(cell) > kind.length:
             # SQLite would take it, others would refuse or cut it: the column's word counts everywhere.
-            raise Reject("table.too-long", f"/{reference_token(name)}", length=len(cell), limit=kind.length)
+            raise Reject("table.too-long", pointer, length=len(cell), limit=kind.length)
         if isinstance(cell, datetime) and not getattr(kind, "timezone", False):
             return cell.astimezone(UTC).replace(tzinfo=None)
         return cell
@@ -271,6 +287,19 @@ async def _commit(connection: AsyncConnection) -> None:
     raise fault if isinstance(fault, Reject) else Unknown("table.commit")
 
 
+_MARIADB_STATES: Mapping[object, str] = {
+    **dict.fromkeys((1048, 1062, 1364, 1451, 1452, 3819, 4025), "23"),
+    **dict.fromkeys((1264, 1265, 1292, 1366, 1406, 1411), "22"),
+    **dict.fromkeys((1021, 1037, 1040, 1041, 1045, 1053, 1114, 1203, 1226), "53"),
+}
+"""Numbers of MariaDB's errors by the class that they belong to: it gives many of them the state HY000, or none."""
+
+
+def _number(error: object) -> object:
+    arguments = getattr(error, "args", ())
+    return arguments[0] if arguments and isinstance(arguments[0], int) else None
+
+
 def _fault(error: SQLAlchemyError | OSError) -> Reject | Retry:
     """What a driver's error means for the delivery. Nothing of its text is kept: it may hold values."""
     if isinstance(error, OSError):
@@ -278,7 +307,7 @@ def _fault(error: SQLAlchemyError | OSError) -> Reject | Retry:
     if not isinstance(error, DBAPIError):
         return Retry("table.failed", kind=type(error).__name__)
     # SQLSTATE class 23 is a constraint, 22 a value that does not fit (asyncpg and psycopg name them alike).
-    state = str(getattr(error.orig, "sqlstate", None) or "")
+    state = _MARIADB_STATES.get(_number(error.orig)) or str(getattr(error.orig, "sqlstate", None) or "")
     if isinstance(error, IntegrityError) or state.startswith("23"):
         return Reject("table.constraint")
     if isinstance(error, DataError) or state.startswith("22"):

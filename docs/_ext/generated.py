@@ -29,10 +29,12 @@ from connectors.file.settings import FileSettings, SftpSettings
 from connectors.functions import LIBRARY
 from connectors.guarding import Limits
 from connectors.kit import cases
+from connectors.kit.rest_rig import RestRig
 from connectors.kit.rig import Rig
 from connectors.kit.rigs import FileRig, TableRig, WebhookRig
 from connectors.kit.sftp_rig import SftpRig
 from connectors.publik.connector import PublikSettings
+from connectors.rest.settings import RestSettings, Rule
 from connectors.table_shape import TableSettings
 from connectors.webhook import WebhookSettings
 from consent import purposes
@@ -195,6 +197,7 @@ def _guaranteed(made: type[Rig]) -> str:
         ("what", "it says"),
         [
             ("The guarantee", about.guarantee["en"]),
+            *([] if about.weaker is None else [("By your settings", about.weaker.words["en"])]),
             ("What the other side must do", about.other_side["en"]),
             ("Calls at once", f"`{about.at_once}`"),
         ],
@@ -283,6 +286,7 @@ def functions() -> str:
 
 TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "connector-file": lambda: _guaranteed(FileRig),
+    "connector-rest": lambda: _guaranteed(RestRig),
     "connector-sftp": lambda: _guaranteed(SftpRig),
     "connector-table": lambda: _guaranteed(TableRig),
     "connector-webhook": lambda: _guaranteed(WebhookRig),
@@ -295,6 +299,8 @@ TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "limits-settings": lambda: _connector(Limits),
     "purposes": purposes_listed,
     "reasons": reasons,
+    "rest-answers": lambda: _connector(Rule),
+    "rest-settings": lambda: _connector(RestSettings),
     "retention": retention,
     "settings": settings,
     "publik-settings": lambda: _connector(PublikSettings),

@@ -35,6 +35,7 @@ TRANSLATED: Final = (
     "connectors/sftp",
     "connectors/webhook",
     "connectors/publik",
+    "connectors/rest",
 )
 """The pages that have their French, and have to."""
 DRAWN: Final = re.compile(r"new Function\(\s*\"n\",\s*`return \(\$\{catalog\.plural_expr\}\)`,?\s*\)")

@@ -15,8 +15,9 @@ import pytest
 from connectors import notify, registry, table, webhook
 from connectors.description import Case
 from connectors.kit import cases
+from connectors.kit.rest_rig import RestRig
 from connectors.kit.rig import Rig, rig
-from connectors.kit.rigs import FileRig, RestRig, TableRig, WebhookRig
+from connectors.kit.rigs import FileRig, TableRig, WebhookRig
 from connectors.kit.sftp_rig import SftpRig
 from tests.announced import announce, site
 from tests.publik.rig import PublikRig

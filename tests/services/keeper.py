@@ -15,10 +15,14 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from tests.services import kafka, postgres
+from tests.services import kafka, mariadb, postgres
 from tests.services.absent import Absent
 
-KINDS: dict[str, Callable[[], AbstractContextManager[str]]] = {"postgres": postgres.running, "kafka": kafka.running}
+KINDS: dict[str, Callable[[], AbstractContextManager[str]]] = {
+    "postgres": postgres.running,
+    "kafka": kafka.running,
+    "mariadb": mariadb.running,
+}
 
 
 def wait_for_end(pid: int) -> None:

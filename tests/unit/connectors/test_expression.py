@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.code_tables import CodeTable
-from connectors.expression import Root, World, evaluate, parse
+from connectors.expression import Root, Work, World, evaluate, parse
 from connectors.functions import FieldWithheld
 from schemas.delivery import WITHHELD
 from schemas.errors import Refused
@@ -306,3 +306,12 @@ def test_nothing_is_ever_read_that_was_not_foretold(text: str) -> None:
     with suppress(Refused):
         evaluate(expression, {"record": record, "delivery": {"id": "7"}}, TABLES)
     assert record.read <= expression.reads
+
+
+def test_what_was_said_of_an_address_is_kept_with_the_address_itself() -> None:
+    work, home = Work(), {"city": "Rennes"}
+    for _ in range(2):
+        evaluate(parse("address_lines(record.home)", OUT), {"record": {"home": home}}, TABLES, work)
+    (((kept,), said),) = work.known.values()
+    assert kept is home  # as long as it is, nothing else has its id
+    assert ["RENNES"] == said

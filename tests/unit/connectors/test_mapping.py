@@ -258,6 +258,13 @@ def test_all_rows_together_cost_no_more_than_one_delivery_may() -> None:
     assert "mapping.too-much-work" == rows_refused(dear, family(*["Rennes"] * 60))[0]
 
 
+def test_the_lines_of_one_address_are_not_those_of_another() -> None:
+    each = "map(&postal_lines({city: identity.family_name, country: '99100'})[0], record.household)"
+    mapping = load(HEAD + f'direction: out\nfields: {{A: "{each}", B: "{each}"}}\n'.encode())
+    names = [f"N{number}" for number in range(20)]
+    assert {"A": names, "B": names} == mapping.apply(family(*names))
+
+
 GROUPED = b"direction: in\ngroup_by: [DOSSIER]\nfields: {subject: given.NOM, household: 'given.rows[].ENFANT'}\n"
 
 

@@ -317,6 +317,8 @@ async def test_a_token_is_fetched_once_for_many_and_renewed_before_it_ends_and_a
         told = desk.settings(auth={**auth, "token_url": f"http://127.0.0.1:{desk.system.port}/oauth/token"})
         desk.system.client = ("pont", "s%3A%C3%A9")  # RFC 6749, 2.3.1: encoded before it is joined
         connector = await RestConnector.open(told, TARGETS, Ground(lambda: desk.now, desk.bytes))
+        shown = await asyncio.gather(*(connector._api._access.shown() for _ in range(4)))
+        assert ["Bearer token-1"] * 4 == shown
         await asyncio.gather(*(connector.write(desk.another(), {"name": name}) for name in "abcd"))
         assert (1, list("abcd")) == (desk.system.tokens, sorted(desk.system.names))
         desk.now = Instant(desk.now + 3_569_000)
