@@ -93,7 +93,9 @@ async def test_a_system_that_is_away_for_a_day_gets_everything_once_when_it_is_b
 async def test_a_system_that_takes_no_row_for_two_days_gets_it_when_it_does(
     door: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Retry | Unknown
 ) -> None:
-    """Here the mailbox hands out, and each time the row cannot be written: the waits grow, and nobody gives up."""
+    """Here the mailbox hands out, and each time the row cannot be written: the waits grow, a system that failed five
+    times in a row rests for a minute, and nobody gives up.
+    """
     here, system = door.here, tmp_path / "fund.db"
     agencies = host(tmp_path, system)
     await here.declare(MOVED, door.move())
@@ -103,14 +105,18 @@ async def test_a_system_that_takes_no_row_for_two_days_gets_it_when_it_does(
 
     with monkeypatch.context() as patched:
         patched.setattr(TableConnector, "write", write)
-        away, attempt = 0, 0
+        away, attempt, told = 0, 0, []
         while away < 2 * DAY:
             done = await turn(here.home, agencies)
             attempt += 1
             away += (wait := patience_of(door).wait_ms(attempt))
             here.clock.pass_(wait)
-            assert [(CAF, fault.code, True)] == [(one.party, one.code, one.retriable) for one in done.troubles]
+            assert all((one.party, one.retriable) == (CAF, True) for one in done.troubles)
+            told.append({one.code for one in done.troubles})
 
+    assert {fault.code} == told[0]
+    assert "runner.resting" in set().union(*told)
+    assert set().union(*told) <= {fault.code, "connector.resting", "runner.resting"}
     assert [] == names_in(system)
     assert [] == await here.home.dead_letters.list()
     assert 1 == (await turn(here.home, agencies)).applied
