@@ -33,7 +33,7 @@ APART: Final = frozenset(
     {
         *("demo", "sandbox", "simulate", "conformance cases", "conformance run", "source new-key", "source serve"),
         *("witness init", "witness serve", "monitor", "audit check", "audit consistency", "operator key", "logout"),
-        *("type list", "type show", "type check", "type new", "mapping list", "mapping test"),
+        *("type list", "type show", "type check", "type new", "mapping list", "mapping new", "mapping test"),
         *("connector list", "connector describe", "connector check", "connector test", "connector new"),
         *(
             "config check",

@@ -41,8 +41,9 @@ async def _current(_: object) -> None:
 
 @pytest_asyncio.fixture
 async def here(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
-    """A furnished broker, whose tables are taken for those of this version."""
+    """A furnished broker, whose tables are taken for those of this version; no check of it ends too late by chance."""
     monkeypatch.setattr(migrate, "check", _current)
+    monkeypatch.setattr(health, "CHECK_SECONDS", 600)
     async with world(tmp_path, stepped=True) as made:
         yield made
 
