@@ -92,7 +92,15 @@ TRUSTED = {
     "sets what it reads": ["tests/unit/broker/test_keys_file.py", "tests/unit/test_any_machine.py"],
 }
 """Tests that take something of the machine, by the reason why none of it decides whether they are green."""
-APART = ("tests/agency", "tests/bench", "tests/cluster", "tests/compose", "tests/fire", "tests/services", "tests/systems")
+APART = (
+    "tests/agency",
+    "tests/bench",
+    "tests/cluster",
+    "tests/compose",
+    "tests/fire",
+    "tests/services",
+    "tests/systems",
+)
 """What starts real servers and measures them; no test of `make test` but those of `services` themselves."""
 
 
