@@ -7,7 +7,7 @@ Refuses: to call a connector that rests or whose maintenance window is open: Ret
 Keeps: it is opened once. After a failure that may be its own (late, or unexpected) it is closed and opened anew between
 two pulls, never between a write and its flush, which would lose what was written. A flush is never held back. What is
 late is `Late`: nobody says that it was not done. What a connector may find in a journal of its own is no answer of its
-system: `find` and `seen` end no row of failures; a write ends that of calls, a flush that of flushes.
+system: `find`, `seen` and `answers` end no row of failures; a write ends that of calls, a flush that of flushes.
 """
 
 import asyncio
@@ -223,7 +223,7 @@ class Guarded:
         if not isinstance(self._writer, Answering):
             return {}
         self._guard.check(self._clock())
-        return await self._called(self._writer.answers())
+        return await self._called(self._writer.answers(), asks=False)
 
     async def heard(self, ids: Sequence[DeliveryId]) -> None:
         """Passed on."""

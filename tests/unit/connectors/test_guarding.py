@@ -62,6 +62,13 @@ class Peer:
     async def seen(self, source: Any, declaration_id: Any) -> None:
         await self._said("seen")
 
+    async def answers(self) -> dict[DeliveryId, Any]:
+        await self._said("answers")
+        return {}
+
+    async def heard(self, ids: Any) -> None:
+        await self._said("heard")
+
     async def close(self) -> None:
         self.closed += 1
 
@@ -148,12 +155,13 @@ async def test_an_answer_ends_the_row_of_failures_even_if_it_is_a_no(make: Make)
 
 @pytest.mark.asyncio
 async def test_what_is_looked_up_between_two_failures_says_nothing_of_the_system(make: Make) -> None:
-    """As `publik` and `rest` do it: `find` and `seen` read a journal, and a flush has nothing to do."""
+    """As `publik`, `rest` and `file` do it: `find`, `seen` and `answers` read a journal, a flush has nothing to do."""
     here = await make(rest_after=2)
     for _ in range(2):
         assert 0 == here.guarded.rests_ms()
         await here.guarded.find(ONE)
         await here.guarded.seen("", b"")  # type: ignore[arg-type]
+        assert {} == await here.guarded.answers()
         here.peer.faults = [Retry("x.away")]
         with pytest.raises(Retry, match=r"x.away"):
             await here.write()
